@@ -1,0 +1,46 @@
+// The one error type of the C++ side. Stores, client and server's set-up throw Error; decoders and
+// event-loop callbacks never throw. The codes are also the status bytes of the native protocol
+// (docs/protocol.md), so their numbers stay.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <string>
+#include <utility>
+
+namespace rdzv {
+
+enum class ErrorCode : uint8_t {
+  kOk = 0,
+  kInvalidArgument = 1,  // the caller's input is wrong
+  kTimeout = 2,          // the deadline passed first
+  kNotANumber = 3,       // add on a value that is no decimal 64-bit number
+  kLimit = 4,            // a key, a value or a request is larger than wire/limits.h allows
+  kConnection = 5,       // the peer cannot be reached, or went away
+  kProtocol = 6,         // the peer sent what the protocol does not allow, or is no store
+  kUnsupported = 7,      // the peer does not know the operation
+  kClosed = 8,           // the object was closed by its owner
+  kAddressInUse = 9,     // somebody else listens there
+  kRestarted = 10,       // the server came back without the data it had
+  kState = 11,           // bytes that should be a group's state are not
+  kInterrupted = 12,     // a signal handler asked to stop; never on the wire
+};
+
+class Error : public std::exception {
+ public:
+  Error(ErrorCode code, std::string message) : code_(code), message_(std::move(message)) {}
+
+  ErrorCode code() const { return code_; }
+  const std::string& message() const { return message_; }
+  const char* what() const noexcept override { return message_.c_str(); }
+
+ private:
+  ErrorCode code_;
+  std::string message_;
+};
+
+// What an errno of a socket or file call means, as text ("connection refused: nothing listens
+// there").
+std::string errno_text(int error);
+
+}  // namespace rdzv

@@ -1,0 +1,44 @@
+#include "base/log.h"
+
+namespace rdzv {
+
+LogQueue& LogQueue::instance() {
+  static LogQueue* queue = new LogQueue;  // outlives every thread that might still log at exit
+  return *queue;
+}
+
+void LogQueue::write(LogLevel level, std::string message) {
+  {
+    std::lock_guard lock(mutex_);
+    if (records_.size() >= kRecordsMax) {
+      ++dropped_;
+      return;
+    }
+    records_.push_back({level, std::move(message)});
+  }
+  filled_.notify_one();
+}
+
+std::optional<LogRecord> LogQueue::read(Duration timeout) {
+  std::unique_lock lock(mutex_);
+  filled_.wait_for(lock, timeout, [this] { return woken_ || !records_.empty(); });
+  woken_ = false;
+  if (records_.empty()) return std::nullopt;
+  if (dropped_ > 0 && records_.size() == 1) {
+    std::string text = std::to_string(std::exchange(dropped_, 0)) + " log records were dropped";
+    records_.push_back({LogLevel::kWarning, std::move(text)});
+  }
+  LogRecord record = std::move(records_.front());
+  records_.pop_front();
+  return record;
+}
+
+void LogQueue::wake_reader() {
+  {
+    std::lock_guard lock(mutex_);
+    woken_ = true;
+  }
+  filled_.notify_one();
+}
+
+}  // namespace rdzv

@@ -1,0 +1,44 @@
+#include "base/text.h"
+
+#include <cstdio>
+
+namespace rdzv {
+
+std::string quoted(Bytes bytes) {
+  constexpr size_t kShownMax = 120;
+  std::string text = "'";
+  for (char byte : bytes.substr(0, kShownMax)) {
+    auto code = static_cast<unsigned char>(byte);
+    if (code < 0x20 || code == 0x7F) {
+      char escaped[8];
+      std::snprintf(escaped, sizeof(escaped), "\\x%02x", code);
+      text += escaped;
+    } else {
+      text += byte;
+    }
+  }
+  return text + (bytes.size() > kShownMax ? "...'" : "'");
+}
+
+std::string quoted_list(const std::vector<Bytes>& items) {
+  constexpr size_t kShownMax = 10;
+  std::string text;
+  for (size_t i = 0; i < items.size() && i < kShownMax; ++i) {
+    if (i > 0) text += ", ";
+    text += quoted(items[i]);
+  }
+  if (items.size() > kShownMax)
+    text += " and " + std::to_string(items.size() - kShownMax) + " more";
+  return text;
+}
+
+std::string seconds_text(Duration duration) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.3f", to_seconds(duration));
+  std::string trimmed(text);
+  trimmed.erase(trimmed.find_last_not_of('0') + 1);
+  if (trimmed.back() == '.') trimmed.pop_back();
+  return trimmed + " s";
+}
+
+}  // namespace rdzv

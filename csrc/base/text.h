@@ -1,0 +1,19 @@
+// How messages show keys and times.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+
+namespace rdzv {
+
+// 'key' with unprintable bytes escaped and a long one cut.
+std::string quoted(Bytes bytes);
+// 'a', 'b' and 98 more
+std::string quoted_list(const std::vector<Bytes>& items);
+// "5 s", "0.25 s"
+std::string seconds_text(Duration duration);
+
+}  // namespace rdzv

@@ -1,0 +1,106 @@
+#include "bindings/convert.h"
+
+#include <datetime.h>
+
+#include <cmath>
+
+namespace py = pybind11;
+
+namespace rdzv {
+namespace {
+
+std::string type_name(py::handle object) {
+  return Py_TYPE(object.ptr())->tp_name;
+}
+
+// PyDateTime_IMPORT fills in a pointer that is this file's own.
+bool is_timedelta(py::handle object) {
+  if (PyDateTimeAPI == nullptr) {
+    PyDateTime_IMPORT;
+    if (PyDateTimeAPI == nullptr) throw py::error_already_set();
+  }
+  return PyDelta_Check(object.ptr());
+}
+
+}  // namespace
+
+Bytes bytes_from(py::handle object, const char* what) {
+  if (PyUnicode_Check(object.ptr())) {
+    Py_ssize_t size = 0;
+    const char* data = PyUnicode_AsUTF8AndSize(object.ptr(), &size);
+    if (data == nullptr) throw py::error_already_set();
+    return Bytes(data, static_cast<size_t>(size));
+  }
+  if (PyBytes_Check(object.ptr())) {
+    return Bytes(PyBytes_AS_STRING(object.ptr()),
+                 static_cast<size_t>(PyBytes_GET_SIZE(object.ptr())));
+  }
+  throw py::type_error(std::string(what) + " must be str or bytes, not " + type_name(object));
+}
+
+BytesListArg bytes_list_from(py::handle object) {
+  if (PyUnicode_Check(object.ptr()) || PyBytes_Check(object.ptr())) {
+    throw py::type_error("expected a list of str or bytes, not one " + type_name(object) +
+                         "; put it into a list");
+  }
+  if (!PySequence_Check(object.ptr())) {
+    throw py::type_error("expected a list of str or bytes, not " + type_name(object));
+  }
+  BytesListArg list;
+  list.items = py::reinterpret_steal<py::tuple>(PySequence_Tuple(object.ptr()));
+  if (!list.items) throw py::error_already_set();
+  list.views.reserve(list.items.size());
+  for (py::handle item : list.items) list.views.push_back(bytes_from(item, "each item"));
+  return list;
+}
+
+Duration duration_from(py::handle object) {
+  if (is_timedelta(object)) {
+    PyObject* delta = object.ptr();
+    auto days = std::chrono::hours(24) * static_cast<int64_t>(PyDateTime_DELTA_GET_DAYS(delta));
+    if (days < Duration::zero()) throw py::value_error("a timeout must not be negative");
+    if (days >= kForever) return kForever;
+    return days + std::chrono::seconds(PyDateTime_DELTA_GET_SECONDS(delta)) +
+           std::chrono::microseconds(PyDateTime_DELTA_GET_MICROSECONDS(delta));
+  }
+  if (PyBool_Check(object.ptr()) || !(PyFloat_Check(object.ptr()) || PyLong_Check(object.ptr()))) {
+    throw py::type_error("a timeout must be a datetime.timedelta or a number of seconds, not " +
+                         type_name(object));
+  }
+  double seconds = PyFloat_AsDouble(object.ptr());
+  if (seconds == -1.0 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+  if (std::isnan(seconds) || seconds < 0)
+    throw py::value_error("a timeout must not be negative or NaN");
+  return from_seconds(seconds);
+}
+
+uint16_t port_from(int port) {
+  if (port < 0 || port > 65535) {
+    throw py::value_error("port " + std::to_string(port) + " is not between 0 and 65535");
+  }
+  return static_cast<uint16_t>(port);
+}
+
+py::bytes to_python(const std::string& bytes) {
+  return py::bytes(bytes);
+}
+
+py::list to_python(const std::vector<std::string>& values) {
+  py::list list(values.size());
+  for (size_t i = 0; i < values.size(); ++i) list[i] = to_python(values[i]);
+  return list;
+}
+
+py::str key_to_python(const std::string& key) {
+  PyObject* text =
+      PyUnicode_DecodeUTF8(key.data(), static_cast<Py_ssize_t>(key.size()), "surrogateescape");
+  if (text == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::str>(text);
+}
+
+py::object timedelta_from(Duration duration) {
+  auto microseconds = std::chrono::duration_cast<std::chrono::microseconds>(duration).count();
+  return py::module_::import("datetime").attr("timedelta")(py::arg("microseconds") = microseconds);
+}
+
+}  // namespace rdzv

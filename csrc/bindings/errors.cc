@@ -1,0 +1,76 @@
+// Turns the core's error codes into the classes of rendezvous.errors, and lets blocking calls ask
+// Python for signals.
+#include <pybind11/pybind11.h>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "bindings/bindings.h"
+
+namespace py = pybind11;
+
+namespace rdzv {
+namespace {
+
+const char* class_of(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kInvalidArgument:
+    case ErrorCode::kNotANumber:
+      return "StoreValueError";
+    case ErrorCode::kTimeout:
+      return "StoreTimeoutError";
+    case ErrorCode::kLimit:
+      return "StoreLimitError";
+    case ErrorCode::kConnection:
+      return "StoreConnectionError";
+    case ErrorCode::kProtocol:
+      return "StoreProtocolError";
+    case ErrorCode::kUnsupported:
+      return "StoreUnsupportedError";
+    case ErrorCode::kClosed:
+      return "StoreClosedError";
+    case ErrorCode::kAddressInUse:
+      return "StoreAddressInUseError";
+    case ErrorCode::kRestarted:
+      return "StoreRestartedError";
+    case ErrorCode::kState:
+      return "RendezvousStateError";
+    case ErrorCode::kOk:
+    case ErrorCode::kInterrupted:
+      break;
+  }
+  return "StoreError";
+}
+
+void raise(const Error& error) {
+  if (error.code() == ErrorCode::kInterrupted) {
+    // The signal's handler has left its exception; without one there would be nothing to raise.
+    if (PyErr_Occurred() == nullptr) PyErr_SetNone(PyExc_KeyboardInterrupt);
+    return;
+  }
+  py::object type = py::module_::import("rendezvous.errors").attr(class_of(error.code()));
+  const std::string& message = error.message();
+  // Messages quote keys, which may be any bytes.
+  PyObject* text =
+      PyUnicode_DecodeUTF8(message.data(), static_cast<Py_ssize_t>(message.size()), "replace");
+  PyErr_SetObject(type.ptr(), py::reinterpret_steal<py::object>(text).ptr());
+}
+
+bool python_signals_pending() {
+  py::gil_scoped_acquire gil;
+  return PyErr_CheckSignals() != 0;
+}
+
+}  // namespace
+
+void bind_errors(py::module_&) {
+  set_interrupt_check(&python_signals_pending);
+  py::register_local_exception_translator([](std::exception_ptr pointer) {
+    try {
+      if (pointer) std::rethrow_exception(pointer);
+    } catch (const Error& error) {
+      raise(error);
+    }
+  });
+}
+
+}  // namespace rdzv

@@ -1,0 +1,290 @@
+// Node, GroupSettings, Placement and Group for Python. Owns the conversion of seconds and of
+// Python's numbers; knows no rule. Nothing here waits, so the GIL is held throughout, and it is
+// what makes a Group safe to share between threads.
+#include "group/group.h"
+
+#include <pybind11/operators.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "base/error.h"
+
+namespace py = pybind11;
+
+namespace rdzv {
+namespace {
+
+[[noreturn]] void refuse(const std::string& message) {
+  throw Error(ErrorCode::kInvalidArgument, message);
+}
+
+// Python's own conversion would only say "incompatible function arguments".
+template <typename T>
+T whole_number(const char* name, const py::int_& value, T min, T max) {
+  const auto refuse_value = [&] {
+    refuse(std::string(name) + " is " + std::string(py::str(value)) + "; it must be from " +
+           std::to_string(min) + " to " + std::to_string(max));
+  };
+  if (py::int_(min) > value || py::int_(max) < value) refuse_value();
+  return value.cast<T>();
+}
+
+uint64_t milliseconds(const char* name, double seconds) {
+  const double limit = to_seconds(kForever);
+  if (!(seconds > 0 && seconds <= limit)) {
+    refuse(std::string(name) + " is " + std::to_string(seconds) +
+           "; it must be a positive number of seconds");
+  }
+  return static_cast<uint64_t>(std::max(1LL, std::llround(seconds * 1000)));
+}
+
+Instant to_instant(double now) {
+  if (!(std::abs(now) < to_seconds(kForever))) {
+    refuse("now is " + std::to_string(now) + "; it must be seconds of a monotonic clock");
+  }
+  return Instant(Duration(std::llround(now * 1e9)));
+}
+
+// Never earlier than the instant: who sleeps until then and asks again must not find that it is not
+// due yet.
+double from_instant(Instant instant) {
+  double seconds = to_seconds(instant.time_since_epoch());
+  while (to_instant(seconds) < instant) {
+    seconds = std::nextafter(seconds, std::numeric_limits<double>::infinity());
+  }
+  return seconds;
+}
+
+GroupSettings make_settings(const py::int_& min_nodes, const py::int_& max_nodes,
+                            double last_call_timeout, double keep_alive_interval,
+                            const py::int_& keep_alive_max_attempt) {
+  constexpr uint32_t kMax = std::numeric_limits<uint32_t>::max();
+  GroupSettings settings;
+  settings.min_nodes = whole_number<uint32_t>("min_nodes", min_nodes, 1, kMax);
+  settings.max_nodes = whole_number<uint32_t>("max_nodes", max_nodes, 1, kMax);
+  settings.last_call_ms = milliseconds("last_call_timeout", last_call_timeout);
+  settings.keep_alive_interval_ms = milliseconds("keep_alive_interval", keep_alive_interval);
+  settings.keep_alive_max_attempt =
+      whole_number<uint32_t>("keep_alive_max_attempt", keep_alive_max_attempt, 1, kMax);
+  if (const auto problem = settings_problem(settings)) refuse("settings: " + *problem);
+  return settings;
+}
+
+const char* role_name(const Placement& placement) {
+  if (!placement.role) return "absent";
+  switch (*placement.role) {
+    case Role::kForming:
+      return "forming";
+    case Role::kActive:
+      return "active";
+    case Role::kDone:
+      return "done";
+    case Role::kWaiting:
+      return "waiting";
+    case Role::kSpare:
+      return "spare";
+  }
+  return "absent";
+}
+
+std::string node_repr(const NodeId& node) {
+  return "Node(addr=" + std::string(py::repr(py::str(node.addr))) +
+         ", pid=" + std::to_string(node.pid) + ", local_id=" + std::to_string(node.local_id) + ")";
+}
+
+void bind_node(py::module_& m) {
+  py::class_<NodeId>(m, "Node", py::is_final(),
+                     "Who joins: address, process id, and a number that makes several joiners of "
+                     "one process distinct.")
+      .def(py::init([](const std::string& addr, const py::int_& pid, const py::int_& local_id) {
+             return NodeId::make(
+                 addr, whole_number<int64_t>("pid", pid, 0, std::numeric_limits<int64_t>::max()),
+                 whole_number<uint64_t>("local_id", local_id, 0,
+                                        std::numeric_limits<uint64_t>::max()));
+           }),
+           py::arg("addr"), py::arg("pid"), py::arg("local_id"),
+           "addr: host name or IP address, 1 to 255 bytes of UTF-8 without control characters. "
+           "pid, local_id: not negative.\n\nRaises ValueError for anything else.")
+      .def_readonly("addr", &NodeId::addr, "Host name or IP address.")
+      .def_readonly("pid", &NodeId::pid, "Process id.")
+      .def_readonly("local_id", &NodeId::local_id, "Tells several joiners of one process apart.")
+      .def(py::self == py::self)
+      .def(
+          "__lt__", [](const NodeId& a, const NodeId& b) { return a < b; }, py::is_operator(),
+          "Natural order: digits in addr compare as numbers; then pid, then local_id.")
+      .def("__hash__", [](const NodeId& node) { return NodeHash()(node); })
+      .def("__repr__", &node_repr);
+}
+
+void bind_settings(py::module_& m) {
+  py::class_<GroupSettings>(m, "GroupSettings", py::is_final(),
+                            "What all nodes of a group must agree on; the first node that joins an "
+                            "empty group decides. Times in seconds.")
+      .def(
+          py::init(&make_settings), py::arg("min_nodes"), py::arg("max_nodes"),
+          py::arg("last_call_timeout") = 30.0, py::arg("keep_alive_interval") = 5.0,
+          py::arg("keep_alive_max_attempt") = 3,
+          "Times are rounded to milliseconds, and at least one.\n\nRaises ValueError when "
+          "min_nodes "
+          "< 1, max_nodes < min_nodes, max_nodes > 131,072, or a time or keep_alive_max_attempt is "
+          "not positive.")
+      .def_readonly("min_nodes", &GroupSettings::min_nodes,
+                    "With so many nodes the last call starts.")
+      .def_readonly("max_nodes", &GroupSettings::max_nodes,
+                    "With so many nodes the round is complete at once.")
+      .def_property_readonly(
+          "last_call_timeout", [](const GroupSettings& s) { return to_seconds(s.last_call()); },
+          "Seconds from min_nodes until the round completes without max_nodes.")
+      .def_property_readonly(
+          "keep_alive_interval",
+          [](const GroupSettings& s) { return to_seconds(s.keep_alive_interval()); },
+          "Seconds between two heartbeats of a node.")
+      .def_readonly("keep_alive_max_attempt", &GroupSettings::keep_alive_max_attempt,
+                    "A node that is silent for so many intervals is dead.")
+      .def(py::self == py::self)
+      .def("__repr__", [](const GroupSettings& s) { return "GroupSettings(" + to_text(s) + ")"; });
+}
+
+void bind_placement(py::module_& m) {
+  py::class_<Placement>(m, "Placement", py::is_final(), "Where a node stands in a group.")
+      .def_property_readonly(
+          "role", &role_name,
+          "'absent', 'forming' (participant of a round that is not complete), 'active' "
+          "(participant "
+          "of the complete round), 'done' (was participant of the complete round and has left it), "
+          "'waiting' (wait list) or 'spare'.")
+      .def_readonly("rank", &Placement::rank, "-1 unless active or done.")
+      .def("__repr__", [](const Placement& placement) {
+        return std::string("Placement(role='") + role_name(placement) +
+               "', rank=" + std::to_string(placement.rank) + ")";
+      });
+}
+
+void observe(Group& group, const std::optional<py::bytes>& state, double now) {
+  if (state) {
+    group.observe(std::string_view(*state), to_instant(now));
+  } else {
+    group.observe(std::nullopt, to_instant(now));
+  }
+}
+
+void bind_operations(py::class_<Group>& group) {
+  group
+      .def("observe", &observe, py::arg("state").none(true), py::arg("now"),
+           "Replace the state by encoded bytes read from a store (None: nothing there yet). What "
+           "was "
+           "observed about heartbeats and the last call is kept for what did not change.\n\nRaises "
+           "RendezvousStateError for bytes that are no state; the group then keeps what it had.")
+      .def(
+          "encode", [](const Group& g) { return py::bytes(g.encode()); },
+          "The state as bytes. Equal states have equal bytes.")
+      .def(
+          "join",
+          [](Group& g, const NodeId& node, const GroupSettings& settings,
+             const py::int_& after_round, double now) {
+            const auto after = whole_number<uint64_t>("after_round", after_round, 0,
+                                                      std::numeric_limits<uint64_t>::max());
+            g.join(node, settings, after, to_instant(now));
+          },
+          py::arg("node"), py::arg("settings"), py::arg("after_round"), py::arg("now"),
+          "Idempotent. `after_round`: the last round this node took part in, 0 for none; it wants "
+          "a "
+          "later one. A participant of the complete round R that joins with after_round == R moves "
+          "to "
+          "the wait list.\n\nRaises RendezvousStateError when the group was formed with other "
+          "settings, RendezvousClosedError when it is closed, ValueError for a round that cannot "
+          "be.")
+      .def(
+          "keep_alive",
+          [](Group& g, const NodeId& node, double now) { g.keep_alive(node, to_instant(now)); },
+          py::arg("node"), py::arg("now"),
+          "The node is alive. Nothing happens for one that is done or absent.")
+      .def(
+          "leave",
+          [](Group& g, const NodeId& node, bool failed, double now) {
+            g.leave(node, failed, to_instant(now));
+          },
+          py::arg("node"), py::arg("failed"), py::arg("now"),
+          "The node goes. failed=True: its job broke; the others are told as for a node that was "
+          "lost. Nothing happens for a node that is absent.")
+      .def("close", &Group::close,
+           "Nobody joins any more and no further round completes. Nodes without a rank are "
+           "dismissed; the participants of a complete round finish it.")
+      .def(
+          "expire", [](Group& g, double now) { g.expire(to_instant(now)); }, py::arg("now"),
+          "Remove the dead, end the last call, complete and start rounds. To be called before any "
+          "decision.")
+      .def(
+          "next_deadline",
+          [](const Group& g) -> std::optional<double> {
+            const auto next = g.next_deadline();
+            if (!next) return std::nullopt;
+            return from_instant(*next);
+          },
+          "When to call expire() again if nothing else happens, in seconds of the caller's clock; "
+          "None "
+          "if time alone changes nothing. At most one keep_alive_interval after the last operation "
+          "while nodes are watched, because a longer gap counts only one interval toward anybody's "
+          "death.");
+}
+
+void bind_questions(py::class_<Group>& group) {
+  group.def("placement", &Group::placement, py::arg("node"), "Where a node stands.")
+      .def("membership_changes", &Group::membership_changes, py::arg("node"), py::arg("round"),
+           "What `num_nodes_waiting` means for a node that took part in `round`: nodes on the wait "
+           "list plus participants lost since the round completed; at least 1 if the node is no "
+           "longer an active participant of that round.")
+      .def(
+          "last_call_left",
+          [](const Group& g, double now) -> std::optional<double> {
+            const auto left = g.last_call_left(to_instant(now));
+            if (!left) return std::nullopt;
+            return to_seconds(*left);
+          },
+          py::arg("now"), "Seconds until the last call ends; None: no last call is running.")
+      .def_property_readonly(
+          "round", [](const Group& g) { return g.state().round; },
+          "From 1; the round that is forming, or complete.")
+      .def_property_readonly(
+          "complete", [](const Group& g) { return g.state().complete; }, "Are ranks given?")
+      .def_property_readonly(
+          "closed", [](const Group& g) { return g.state().closed; }, "Was it closed for good?")
+      .def_property_readonly(
+          "finished_round", [](const Group& g) { return g.state().finished_round; },
+          "The last round that every participant left as done; 0: none.")
+      .def_property_readonly(
+          "world_size", [](const Group& g) { return g.state().world_size; },
+          "Of the complete round, lost nodes included; 0 while forming.")
+      .def_property_readonly(
+          "settings", [](const Group& g) { return g.state().settings; },
+          "What the nodes agreed on; None until the first one joins.")
+      .def_property_readonly(
+          "participants", &Group::participants,
+          "Those in the forming round; those active in the complete one, by rank.")
+      .def_property_readonly("waiting", &Group::waiting, "The wait list, in natural order.")
+      .def_property_readonly("spares", &Group::spares, "The spares, in order of joining.")
+      .def_property_readonly(
+          "lost", &Group::lost,
+          "Participants lost since the last round completed, in natural order; at "
+          "most 1,024 are remembered.");
+}
+
+}  // namespace
+
+void bind_group(py::module_& m) {
+  bind_node(m);
+  bind_settings(m);
+  bind_placement(m);
+  py::class_<Group> group(m, "Group", py::is_final(),
+                          "The rulebook of one run's rendezvous. Pure: `now` is seconds of the "
+                          "caller's own monotonic clock.");
+  group.def(py::init<>());
+  bind_operations(group);
+  bind_questions(group);
+}
+
+}  // namespace rdzv

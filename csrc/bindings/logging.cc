@@ -1,0 +1,34 @@
+#include <pybind11/pybind11.h>
+
+#include <optional>
+
+#include "base/log.h"
+#include "bindings/bindings.h"
+#include "bindings/convert.h"
+
+namespace py = pybind11;
+
+namespace rdzv {
+
+void start_logging() {
+  py::module_::import("rendezvous._logging").attr("start")();
+}
+
+void bind_logging(py::module_& module) {
+  module.def(
+      "_next_log_record",
+      [](TimeoutArg timeout) -> py::object {
+        std::optional<LogRecord> record =
+            without_gil([&] { return LogQueue::instance().read(timeout.duration); });
+        if (!record) return py::none();
+        return py::make_tuple(static_cast<int>(record->level), key_to_python(record->message));
+      },
+      py::arg("timeout"),
+      "The core's next log record as (level, message), or None when `timeout` has passed or on "
+      "_wake_log_reader.");
+  module.def(
+      "_wake_log_reader", [] { LogQueue::instance().wake_reader(); },
+      "End the current or next _next_log_record without a record.");
+}
+
+}  // namespace rdzv

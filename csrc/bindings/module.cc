@@ -1,0 +1,14 @@
+#include <pybind11/pybind11.h>
+
+#include "base/version.h"
+#include "bindings/bindings.h"
+
+PYBIND11_MODULE(_core, module) {
+  module.doc() = "The compiled core: stores, the store server and the rulebook of a rendezvous.";
+  module.attr("__version__") = rdzv::kVersion;
+  rdzv::bind_errors(module);
+  rdzv::bind_logging(module);
+  rdzv::bind_stores(module);
+  rdzv::bind_server(module);
+  rdzv::bind_group(module);
+}

@@ -1,0 +1,61 @@
+#include "server/server.h"
+
+#include <pybind11/pybind11.h>
+
+#include <memory>
+
+#include "bindings/bindings.h"
+#include "bindings/convert.h"
+#include "net/address.h"
+
+namespace py = pybind11;
+
+namespace rdzv {
+namespace {
+
+// Lets Python close a server before the object goes.
+class ServerHandle {
+ public:
+  ServerHandle(std::string host, uint16_t port) : host_(std::move(host)) {
+    server_ = std::make_unique<Server>(host_, port);
+    port_ = server_->port();
+  }
+
+  const std::string& host() const { return host_; }
+  uint16_t port() const { return port_; }
+  void close() { server_.reset(); }
+
+ private:
+  std::string host_;
+  uint16_t port_;
+  std::unique_ptr<Server> server_;
+};
+
+}  // namespace
+
+void bind_server(py::module_& module) {
+  py::class_<ServerHandle>(module, "Server", py::is_final(),
+                           R"(A store server in this process, on a thread of its own.
+
+It speaks the native protocol and that of torch's TCPStore on one port. It binds the given host and nothing else
+("0.0.0.0" or "::" for every interface); port 0 picks a free port, see `port`. Use it as a context manager, or close() it.
+Raises StoreAddressInUseError when the port is taken, StoreConnectionError when the host is none of this machine's.)")
+      .def(py::init([](std::string host, int port) {
+             uint16_t checked_port = port_from(port);
+             start_logging();
+             return without_gil(
+                 [&] { return std::make_unique<ServerHandle>(std::move(host), checked_port); });
+           }),
+           py::arg("host") = "127.0.0.1", py::arg("port") = 0)
+      .def_property_readonly("host", &ServerHandle::host, "The host as it was given.")
+      .def_property_readonly("port", &ServerHandle::port, "The port it listens on.")
+      .def("close", &ServerHandle::close, py::call_guard<py::gil_scoped_release>(),
+           "Close the port and all connections. Idempotent.")
+      .def("__enter__", [](py::object self) { return self; })
+      .def("__exit__", [](ServerHandle& self, py::args) { without_gil([&] { self.close(); }); })
+      .def("__repr__", [](const ServerHandle& self) {
+        return "<rendezvous.Server " + format_endpoint(self.host(), self.port()) + ">";
+      });
+}
+
+}  // namespace rdzv

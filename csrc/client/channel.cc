@@ -1,0 +1,225 @@
+#include "client/channel.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "base/interrupt.h"
+#include "net/socket.h"
+#include "wire/limits.h"
+
+namespace rdzv {
+
+struct Channel::Call {
+  uint64_t id = 0;
+  native::Operation operation{};
+  bool done = false;
+  Reply reply;
+  std::condition_variable changed;  // done, broken, or the reader's place is free
+};
+
+Channel::Reply Channel::call(native::Operation operation, Bytes body, const Deadline& deadline) {
+  std::unique_lock lock(mutex_);
+  Call call;
+  call.operation = operation;
+  if (broken_) {
+    call.reply.failure = Failure::kBroken;
+    call.reply.sent = false;
+    return call.reply;
+  }
+  call.id = ++last_id_;
+  native::Header header;
+  header.operation = static_cast<uint8_t>(operation);
+  header.id = call.id;
+  Outgoing outgoing;
+  outgoing.id = call.id;
+  outgoing.bytes.reserve(native::kHeaderBytes + body.size());
+  size_t begin = native::begin_frame(outgoing.bytes, header);
+  outgoing.bytes.append(body);
+  native::end_frame(outgoing.bytes, begin);
+  outgoing_.push_back(std::move(outgoing));
+  calls_.emplace(call.id, &call);
+  flush();
+  try {
+    while (!call.done && !broken_ && !deadline.passed()) {
+      if (reading_) {
+        wait_as_follower(lock, call, deadline);
+      } else {
+        wait_as_reader(lock, call, deadline);
+      }
+    }
+  } catch (...) {
+    if (!lock.owns_lock()) lock.lock();
+    give_up(call);
+    throw;
+  }
+  return call.done ? std::move(call.reply) : give_up(call);
+}
+
+// Called with the lock held; lets go of it while it sleeps.
+void Channel::wait_as_reader(std::unique_lock<std::mutex>& lock, Call& call,
+                             const Deadline& deadline) {
+  reading_ = true;
+  Instant next_check = now() + kInterruptSlice;
+  try {
+    while (!call.done && !broken_ && !deadline.passed()) {
+      bool write = !outgoing_.empty();
+      lock.unlock();
+      Ready ready = wait_ready(fd_.get(), true, write, std::min(deadline.left(), kInterruptSlice));
+      // Other callers' traffic may keep the socket ready for ever.
+      if ((!ready.readable && !ready.writable) || now() >= next_check) {
+        throw_if_interrupted();
+        next_check = now() + kInterruptSlice;
+      }
+      lock.lock();
+      if (ready.writable) flush();
+      if (ready.readable && !read_some(lock)) break;
+    }
+  } catch (...) {
+    lock.lock();
+    pass_reading_on();
+    throw;
+  }
+  pass_reading_on();
+}
+
+void Channel::wait_as_follower(std::unique_lock<std::mutex>& lock, Call& call,
+                               const Deadline& deadline) {
+  Duration slice = std::min(deadline.left(), kInterruptSlice);
+  // The reader may be asleep without an eye on the send side: see to one's own request.
+  if (!outgoing_.empty()) {
+    lock.unlock();
+    bool writable = wait_ready(fd_.get(), false, true, slice).writable;
+    lock.lock();
+    if (writable) flush();
+  } else {
+    call.changed.wait_for(lock, slice);
+  }
+  if (call.done) return;
+  lock.unlock();
+  throw_if_interrupted();
+  lock.lock();
+}
+
+void Channel::pass_reading_on() {
+  reading_ = false;
+  for (auto& [id, waiting] : calls_) {
+    if (waiting->done) continue;
+    waiting->changed.notify_one();
+    return;
+  }
+}
+
+// False when the connection is gone. The lock is released while the socket is read.
+bool Channel::read_some(std::unique_lock<std::mutex>& lock) {
+  lock.unlock();
+  long count = receive_some(fd_.get(), buffer_.data(), buffer_.size());
+  int error = errno;
+  lock.lock();
+  if (count == kWouldBlock) return true;
+  if (count == kBroken) {
+    break_off(error == 0 ? "the server closed the connection" : errno_text(error));
+    return false;
+  }
+  Bytes received(buffer_.data(), static_cast<size_t>(count));
+  if (in_.empty()) {
+    in_.append(received.substr(hand_out(received)));
+  } else {
+    in_.append(received);
+    in_.erase(0, hand_out(in_));
+  }
+  return !broken_;
+}
+
+// Gives whole replies to their callers and returns how many bytes they took.
+size_t Channel::hand_out(Bytes in) {
+  size_t used = 0;
+  for (;;) {
+    native::Frame frame;
+    native::Progress progress = native::next_frame(in.substr(used), frame);
+    if (progress == native::Progress::kNeedMore) return used;
+    bool is_reply = (frame.header.operation & native::kReplyBit) != 0;
+    if (progress == native::Progress::kInvalid || !is_reply) {
+      break_off("the server sent what is no reply");
+      return used;
+    }
+    used += native::kHeaderBytes + frame.body.size();
+    auto found = calls_.find(frame.header.id);
+    if (found == calls_.end()) continue;  // its caller has given up
+    Call& call = *found->second;
+    calls_.erase(found);
+    call.reply.status = static_cast<ErrorCode>(frame.header.status);
+    call.reply.body.assign(frame.body);
+    call.done = true;
+    call.changed.notify_one();
+  }
+}
+
+void Channel::flush() {
+  while (!outgoing_.empty() && !broken_) {
+    Outgoing& first = outgoing_.front();
+    long count = send_some(fd_.get(), Bytes(first.bytes).substr(first.sent));
+    if (count == kWouldBlock) return;
+    if (count == kBroken) {
+      break_off(errno_text(errno));
+      return;
+    }
+    first.sent += static_cast<size_t>(count);
+    if (first.sent == first.bytes.size()) outgoing_.pop_front();
+  }
+}
+
+void Channel::break_off(const std::string& why) {
+  if (std::exchange(broken_, true)) return;
+  broken_text_ = why;
+  for (auto& [id, waiting] : calls_) waiting->changed.notify_one();
+}
+
+Channel::Reply Channel::give_up(Call& call) {
+  calls_.erase(call.id);
+  call.reply.failure = broken_ ? Failure::kBroken : Failure::kTimedOut;
+  for (auto frame = outgoing_.begin(); frame != outgoing_.end(); ++frame) {
+    if (frame->id != call.id || frame->sent > 0) continue;
+    call.reply.sent = false;
+    outgoing_.erase(frame);
+    return std::move(call.reply);
+  }
+  if (!broken_) send_cancel(call.id);
+  return std::move(call.reply);
+}
+
+// Lets the server forget a request that may be blocked there.
+void Channel::send_cancel(uint64_t id) {
+  constexpr size_t kCancelsQueuedMax = 1024;
+  if (outgoing_.size() > kCancelsQueuedMax) return;
+  native::Header header;
+  header.operation = static_cast<uint8_t>(native::Operation::kCancel);
+  header.id = ++last_id_;
+  Outgoing outgoing;
+  outgoing.id = header.id;
+  size_t begin = native::begin_frame(outgoing.bytes, header);
+  append_little_endian<uint16_t>(outgoing.bytes, 0);
+  native::put_u64(outgoing.bytes, id);
+  native::end_frame(outgoing.bytes, begin);
+  outgoing_.push_back(std::move(outgoing));
+  flush();
+}
+
+bool Channel::broken() {
+  std::lock_guard lock(mutex_);
+  if (broken_ || reading_ || !calls_.empty()) return broken_;
+  char byte;
+  ssize_t count = ::recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  if (count == 0) break_off("the server closed the connection");
+  if (count < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+    break_off(errno_text(errno));
+  return broken_;
+}
+
+std::string Channel::broken_text() {
+  std::lock_guard lock(mutex_);
+  return broken_text_;
+}
+
+}  // namespace rdzv

@@ -1,0 +1,85 @@
+// One connection to a native server, shared by any number of threads. There is no thread of its
+// own: of the callers that wait for an answer, one reads the socket and hands out what it finds;
+// when its own answer is there, another takes over. So a lone caller pays no thread switch, and a
+// blocked call holds up nobody.
+//
+// A call that runs out of time is forgotten: its frame is withdrawn if none of it was sent, and a
+// late answer is dropped by its id, so that the channel stays usable.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "wire/native.h"
+
+namespace rdzv {
+
+class Channel {
+ public:
+  enum class Failure {
+    kNone,
+    kTimedOut,  // no answer in time; whether the request was applied is not known unless `sent` is
+                // false
+    kBroken,    // the connection is gone
+  };
+  struct Reply {
+    Failure failure = Failure::kNone;
+    bool sent = true;  // with a failure: whether any byte of the request left
+    ErrorCode status = ErrorCode::kOk;
+    std::string body;
+  };
+
+  explicit Channel(UniqueFd fd) : fd_(std::move(fd)) {}
+
+  // Sends a request and waits for its answer. Throws kInterrupted only.
+  Reply call(native::Operation operation, Bytes body, const Deadline& deadline);
+
+  // Whether the connection is known to be gone. Looks at the socket when nobody else reads it.
+  bool broken();
+  // Why it is gone, for messages.
+  std::string broken_text();
+
+ private:
+  static constexpr size_t kReadBytes = 64 * 1024;
+
+  struct Call;
+  struct Outgoing {
+    uint64_t id;
+    std::string bytes;
+    size_t sent = 0;
+  };
+
+  void wait_as_reader(std::unique_lock<std::mutex>& lock, Call& call, const Deadline& deadline);
+  void wait_as_follower(std::unique_lock<std::mutex>& lock, Call& call, const Deadline& deadline);
+  void pass_reading_on();
+  bool read_some(std::unique_lock<std::mutex>& lock);
+  size_t hand_out(Bytes in);
+  void flush();
+  void break_off(const std::string& why);
+  Reply give_up(Call& call);
+  void send_cancel(uint64_t id);
+
+  UniqueFd fd_;
+  // Only the reader touches these two.
+  std::vector<char> buffer_ = std::vector<char>(kReadBytes);
+  std::string in_;  // the beginning of a frame that is not whole yet
+
+  std::mutex mutex_;  // protects all below
+  bool reading_ = false;
+  bool broken_ = false;
+  std::string broken_text_;
+  uint64_t last_id_ = 0;
+  std::deque<Outgoing> outgoing_;
+  std::unordered_map<uint64_t, Call*> calls_;
+};
+
+}  // namespace rdzv

@@ -1,0 +1,420 @@
+#include "client/tcp_store.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <thread>
+#include <utility>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/random.h"
+#include "base/text.h"
+#include "client/connector.h"
+#include "net/address.h"
+
+namespace rdzv {
+namespace {
+
+using native::Operation;
+
+// The server keeps a blocking request's deadline; its answer, which says what was missing, gets
+// this long to arrive.
+constexpr Duration kAnswerGrace = std::chrono::milliseconds(90);
+
+// How long a call that waits for nobody may take to get a lost connection back; one that waits may
+// use all its time.
+constexpr Duration kReconnectMax = std::chrono::seconds(10);
+
+// multi_tenant: one server a port and process, shared by those who ask for it.
+std::shared_ptr<Server> share_server(const std::string& host, uint16_t port) {
+  static std::mutex mutex;
+  static std::map<uint16_t, std::weak_ptr<Server>> servers;
+  std::lock_guard lock(mutex);
+  if (port != 0) {
+    if (std::shared_ptr<Server> server = servers[port].lock()) return server;
+  }
+  auto server = std::make_shared<Server>(host, port);
+  servers[server->port()] = server;
+  return server;
+}
+
+std::string host_to_connect_to(const std::string& host, bool is_master) {
+  if (is_master && host == "0.0.0.0") return "127.0.0.1";
+  if (is_master && (host == "::" || host == "[::]")) return "::1";
+  return host;
+}
+
+void put_wire_key(std::string& out, Bytes key) {
+  native::put_u32(out, static_cast<uint32_t>(key.size() + 1));
+  out.push_back('/');
+  out.append(key);
+}
+
+uint32_t milliseconds_up(Duration duration) {
+  auto ms = std::chrono::ceil<std::chrono::milliseconds>(duration).count();
+  return static_cast<uint32_t>(std::min<int64_t>(ms, native::kNoTimeout));
+}
+
+}  // namespace
+
+struct TCPStore::Request {
+  Operation operation;
+  Bytes key;  // for messages, like keys
+  Duration timeout;
+  bool is_write = false;
+  bool is_timed =
+      false;  // it waits for others: the body begins with the time that the server may take
+  const std::vector<Bytes>* keys = nullptr;
+  std::string body{};
+
+  // "get of key 'a' on TCPStore 127.0.0.1:29400"
+  std::string describe(const TCPStore& store) const {
+    std::string text = native::name_of(operation);
+    if (keys != nullptr) text += " of keys " + quoted_list(*keys);
+    if (!key.empty()) text += " of key " + quoted(key);
+    return text + " on " + store.describe();
+  }
+};
+
+TCPStore::TCPStore(const Options& options)
+    : host_(options.host),
+      connect_host_(host_to_connect_to(options.host, options.is_master)),
+      port_(options.port),
+      owner_pid_(::getpid()) {
+  Store::set_timeout(options.timeout);
+  fill_random(session_.data(), session_.size());
+  if (options.is_master) {
+    server_ =
+        options.multi_tenant ? share_server(host_, port_) : std::make_shared<Server>(host_, port_);
+    port_ = server_->port();
+  } else if (port_ == 0) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "TCPStore: port 0 is for the master, which picks a free port; give a client "
+                "the port that the master has");
+  }
+  channel(Deadline::after(options.timeout));
+  if (options.wait_for_workers && options.world_size.value_or(0) > 0) {
+    int64_t count = add_wire_key("init/", "init/", 1);
+    if (options.is_master && count < *options.world_size) wait_for_workers(*options.world_size);
+  }
+}
+
+TCPStore::~TCPStore() = default;
+
+void TCPStore::wait_for_workers(int64_t world_size) {
+  constexpr Duration kLongestPause = std::chrono::milliseconds(20);
+  Deadline deadline = Deadline::after(timeout());
+  for (Duration pause = std::chrono::milliseconds(1);; pause = std::min(2 * pause, kLongestPause)) {
+    int64_t count = add_wire_key("init/", "init/", 0);
+    if (count >= world_size) return;
+    if (deadline.passed()) {
+      throw Error(ErrorCode::kTimeout,
+                  describe() + ": " + std::to_string(count) + " of " + std::to_string(world_size) +
+                      " workers connected within " + seconds_text(deadline.timeout()) +
+                      "; check the others' logs, or pass wait_for_workers=False");
+    }
+    std::this_thread::sleep_for(std::min(pause, deadline.left()));
+    throw_if_interrupted();
+  }
+}
+
+std::string TCPStore::describe() const {
+  return "TCPStore " + format_endpoint(connect_host_, port_);
+}
+
+std::string TCPStore::observed_address() {
+  std::lock_guard lock(mutex_);
+  return observed_address_;
+}
+
+void TCPStore::close() {
+  std::shared_ptr<Channel> channel;
+  std::shared_ptr<Server> server;
+  std::lock_guard lock(mutex_);
+  closed_ = true;
+  channel.swap(channel_);
+  server.swap(server_);
+}
+
+void TCPStore::check_process() const {
+  if (::getpid() == owner_pid_) return;
+  throw Error(ErrorCode::kClosed,
+              describe() + " was made by process " + std::to_string(owner_pid_) +
+                  " and cannot be used in its forked child; make a new store there");
+}
+
+std::shared_ptr<Channel> TCPStore::channel(const Deadline& deadline) {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    if (closed_) throw Error(ErrorCode::kClosed, describe() + " was closed; make a new store");
+    if (channel_ != nullptr && !channel_->broken()) return channel_;
+    if (!connecting_) break;
+    connected_.wait_for(lock, std::min(deadline.left(), kInterruptSlice));
+    lock.unlock();
+    throw_if_interrupted();
+    lock.lock();
+    if (connecting_ && deadline.passed()) {
+      throw Error(ErrorCode::kConnection,
+                  describe() + ": still reconnecting after " + seconds_text(deadline.timeout()));
+    }
+  }
+  connect(lock, deadline);
+  return channel_;
+}
+
+// Lets go of the lock while it connects.
+void TCPStore::connect(std::unique_lock<std::mutex>& lock, const Deadline& deadline) {
+  connecting_ = true;
+  lock.unlock();
+  std::optional<Greeted> greeted;
+  std::exception_ptr failure;
+  try {
+    greeted = connect_and_greet(connect_host_, port_, session_, deadline);
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  lock.lock();
+  connecting_ = false;
+  connected_.notify_all();
+  if (failure != nullptr) std::rethrow_exception(failure);
+  if (closed_) throw Error(ErrorCode::kClosed, describe() + " was closed; make a new store");
+  channel_ = std::make_shared<Channel>(std::move(greeted->fd));
+  observed_address_ = greeted->observed_address;
+  bool restarted = instance_.has_value() && *instance_ != greeted->instance;
+  instance_ = greeted->instance;
+  if (restarted) {
+    throw Error(ErrorCode::kRestarted,
+                describe() +
+                    ": the server was restarted and no longer has the data it had; this "
+                    "is said once, the next call uses the new server");
+  }
+}
+
+std::string TCPStore::run(Request& request) {
+  check_process();
+  Deadline deadline = Deadline::after(request.timeout);
+  Deadline patient = Deadline::after(request.timeout + kAnswerGrace);
+  Deadline reconnect =
+      request.is_timed ? patient : Deadline::after(std::min(request.timeout, kReconnectMax));
+  for (;;) {
+    std::shared_ptr<Channel> channel = this->channel(reconnect);
+    if (request.is_timed) {
+      std::string left;
+      native::put_u32(left, request.timeout >= kForever ? native::kNoTimeout
+                                                        : milliseconds_up(deadline.left()));
+      request.body.replace(0, left.size(), left);
+    }
+    Channel::Reply reply =
+        channel->call(request.operation, request.body, request.is_timed ? patient : deadline);
+    if (reply.failure == Channel::Failure::kNone) {
+      if (reply.status == ErrorCode::kOk) return std::move(reply.body);
+      ByteReader reader(reply.body);
+      std::string message(native::take_string(reader, reply.body.size()));
+      throw Error(reply.status, message + " (" + describe() + ")");
+    }
+    throw_unless_repeatable(request, reply, *channel);
+  }
+}
+
+// A request that failed on a broken connection is sent again if that cannot apply it twice.
+void TCPStore::throw_unless_repeatable(const Request& request, const Channel::Reply& reply,
+                                       Channel& channel) const {
+  std::string outcome = !request.is_write ? ""
+                        : reply.sent      ? "; it may or may not have been applied"
+                                          : "; it was not sent";
+  if (reply.failure == Channel::Failure::kTimedOut) {
+    throw Error(ErrorCode::kTimeout,
+                request.describe(*this) + ": no answer within " + seconds_text(request.timeout) +
+                    "; the server is stopped, overloaded or unreachable" + outcome);
+  }
+  if (request.is_write && reply.sent) {
+    throw Error(ErrorCode::kConnection, request.describe(*this) + ": the connection was lost (" +
+                                            channel.broken_text() + ")" + outcome);
+  }
+}
+
+// What an answer carries. An answer that is not as the protocol says is an error, not a guess.
+class TCPStore::Answer {
+ public:
+  Answer(const TCPStore& store, const Request& request, std::string body)
+      : store_(store), request_(request), body_(std::move(body)), reader_(body_) {}
+
+  Answer(const Answer&) = delete;
+  Answer& operator=(const Answer&) = delete;
+
+  ByteReader& reader() { return reader_; }
+  Bytes string() { return native::take_string(reader_, body_.size()); }
+
+  // Call when everything was taken.
+  void finish() {
+    if (reader_.ok() && reader_.left() == 0) return;
+    throw Error(ErrorCode::kProtocol,
+                request_.describe(store_) + ": the server's answer cannot be read");
+  }
+
+ private:
+  const TCPStore& store_;
+  const Request& request_;
+  std::string body_;
+  ByteReader reader_;
+};
+
+void TCPStore::ping() {
+  Request request{Operation::kPing, {}, timeout()};
+  run(request);
+}
+
+void TCPStore::set(Bytes key, Bytes value) {
+  check_key("set", key);
+  check_value("set", key, value);
+  Request request{Operation::kSet, key, timeout(), true};
+  put_wire_key(request.body, key);
+  native::put_string(request.body, value);
+  run(request);
+}
+
+std::string TCPStore::get(Bytes key, Duration timeout) {
+  check_key("get", key);
+  Request request{Operation::kGet, key, timeout, false, true};
+  native::put_u32(request.body, 0);
+  put_wire_key(request.body, key);
+  Answer answer(*this, request, run(request));
+  answer.reader().u64();  // the version
+  std::string value(answer.string());
+  answer.finish();
+  return value;
+}
+
+Store::Exchange TCPStore::compare_exchange(Bytes key, Bytes expected, Bytes desired) {
+  check_key("compare_set", key);
+  check_value("compare_set", key, expected);
+  check_value("compare_set", key, desired);
+  Request request{Operation::kCompareSet, key, timeout(), true};
+  put_wire_key(request.body, key);
+  native::put_string(request.body, expected);
+  native::put_string(request.body, desired);
+  Answer answer(*this, request, run(request));
+  Exchange exchange;
+  exchange.swapped = answer.reader().u8() != 0;
+  exchange.exists = answer.reader().u8() != 0;
+  exchange.version = answer.reader().u64();
+  Bytes current = answer.string();
+  answer.finish();
+  exchange.value = exchange.swapped ? desired : current;
+  return exchange;
+}
+
+int64_t TCPStore::add(Bytes key, int64_t amount) {
+  check_key("add", key);
+  return add_wire_key("/" + std::string(key), key, amount);
+}
+
+int64_t TCPStore::add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount) {
+  Request request{Operation::kAdd, shown_key, timeout(), true};
+  native::put_string(request.body, wire_key);
+  native::put_u64(request.body, static_cast<uint64_t>(amount));
+  Answer answer(*this, request, run(request));
+  int64_t sum = answer.reader().i64();
+  answer.reader().u64();  // the version
+  answer.finish();
+  return sum;
+}
+
+namespace {
+
+void put_wire_keys(std::string& out, const std::vector<Bytes>& keys) {
+  native::put_u32(out, static_cast<uint32_t>(keys.size()));
+  for (Bytes key : keys) put_wire_key(out, key);
+}
+
+}  // namespace
+
+bool TCPStore::check(const std::vector<Bytes>& keys) {
+  check_keys("check", keys);
+  Request request{Operation::kCheck, {}, timeout(), false, false, &keys};
+  put_wire_keys(request.body, keys);
+  Answer answer(*this, request, run(request));
+  bool yes = answer.reader().u8() != 0;
+  answer.finish();
+  return yes;
+}
+
+void TCPStore::wait(const std::vector<Bytes>& keys, Duration timeout) {
+  check_keys("wait", keys);
+  Request request{Operation::kWait, {}, timeout, false, true, &keys};
+  native::put_u32(request.body, 0);
+  put_wire_keys(request.body, keys);
+  run(request);
+}
+
+bool TCPStore::delete_key(Bytes key) {
+  check_key("delete_key", key);
+  Request request{Operation::kDeleteKey, key, timeout(), true};
+  put_wire_key(request.body, key);
+  Answer answer(*this, request, run(request));
+  bool yes = answer.reader().u8() != 0;
+  answer.finish();
+  return yes;
+}
+
+int64_t TCPStore::num_keys() {
+  Request request{Operation::kNumKeys, {}, timeout()};
+  Answer answer(*this, request, run(request));
+  int64_t count = answer.reader().i64();
+  answer.finish();
+  return count;
+}
+
+std::vector<std::string> TCPStore::list_keys(Bytes prefix) {
+  check_key("list_keys", prefix);
+  Request request{Operation::kListKeys, prefix, timeout()};
+  put_wire_key(request.body, prefix);
+  Answer answer(*this, request, run(request));
+  std::vector<std::string> keys;
+  for (uint32_t left = answer.reader().u32(); left > 0 && answer.reader().ok(); --left) {
+    Bytes wire_key = answer.string();
+    keys.emplace_back(wire_key.substr(std::min<size_t>(1, wire_key.size())));
+  }
+  answer.finish();
+  std::sort(keys.begin(), keys.end());
+  return keys;
+}
+
+void TCPStore::append(Bytes key, Bytes value) {
+  check_key("append", key);
+  check_value("append", key, value);
+  Request request{Operation::kAppend, key, timeout(), true};
+  put_wire_key(request.body, key);
+  native::put_string(request.body, value);
+  run(request);
+}
+
+std::vector<std::string> TCPStore::multi_get(const std::vector<Bytes>& keys, Duration timeout) {
+  check_keys("multi_get", keys);
+  Request request{Operation::kMultiGet, {}, timeout, false, true, &keys};
+  native::put_u32(request.body, 0);
+  put_wire_keys(request.body, keys);
+  Answer answer(*this, request, run(request));
+  std::vector<std::string> values;
+  for (uint32_t left = answer.reader().u32(); left > 0 && answer.reader().ok(); --left) {
+    answer.reader().u64();  // the version
+    values.emplace_back(answer.string());
+  }
+  answer.finish();
+  return values;
+}
+
+void TCPStore::multi_set(const std::vector<Bytes>& pairs) {
+  check_pairs("multi_set", pairs);
+  Request request{Operation::kMultiSet, {}, timeout(), true};
+  native::put_u32(request.body, static_cast<uint32_t>(pairs.size() / 2));
+  for (size_t i = 0; i + 1 < pairs.size(); i += 2) {
+    put_wire_key(request.body, pairs[i]);
+    native::put_string(request.body, pairs[i + 1]);
+  }
+  run(request);
+}
+
+}  // namespace rdzv

@@ -1,0 +1,175 @@
+#include "net/address.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "net/thread.h"
+
+namespace rdzv {
+
+SocketAddress::SocketAddress(const sockaddr* address, socklen_t length) : length_(length) {
+  RDZV_CHECK(length <= sizeof(storage_), "a socket address fits its storage");
+  std::memcpy(&storage_, address, length);
+}
+
+SocketAddress SocketAddress::local_of(int fd) {
+  SocketAddress address;
+  address.length_ = sizeof(address.storage_);
+  ::getsockname(fd, reinterpret_cast<sockaddr*>(&address.storage_), &address.length_);
+  return address;
+}
+
+SocketAddress SocketAddress::peer_of(int fd) {
+  SocketAddress address;
+  address.length_ = sizeof(address.storage_);
+  ::getpeername(fd, reinterpret_cast<sockaddr*>(&address.storage_), &address.length_);
+  return address;
+}
+
+uint16_t SocketAddress::port() const {
+  if (family() == AF_INET6)
+    return ntohs(reinterpret_cast<const sockaddr_in6*>(&storage_)->sin6_port);
+  return ntohs(reinterpret_cast<const sockaddr_in*>(&storage_)->sin_port);
+}
+
+void SocketAddress::set_port(uint16_t port) {
+  if (family() == AF_INET6) {
+    reinterpret_cast<sockaddr_in6*>(&storage_)->sin6_port = htons(port);
+  } else {
+    reinterpret_cast<sockaddr_in*>(&storage_)->sin_port = htons(port);
+  }
+}
+
+bool SocketAddress::is_loopback() const {
+  if (family() == AF_INET6) {
+    const in6_addr& address = reinterpret_cast<const sockaddr_in6*>(&storage_)->sin6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(&address)) return address.s6_addr[12] == 127;
+    return IN6_IS_ADDR_LOOPBACK(&address);
+  }
+  const in_addr& address = reinterpret_cast<const sockaddr_in*>(&storage_)->sin_addr;
+  return (ntohl(address.s_addr) >> 24) == 127;
+}
+
+std::string SocketAddress::host() const {
+  char text[NI_MAXHOST];
+  if (::getnameinfo(get(), length_, text, sizeof(text), nullptr, 0, NI_NUMERICHOST) != 0)
+    return "?";
+  constexpr char kMapped[] = "::ffff:";
+  constexpr size_t kMappedSize = sizeof(kMapped) - 1;
+  std::string host(text);
+  if (host.compare(0, kMappedSize, kMapped) == 0 && host.find('.') != std::string::npos) {
+    host.erase(0, kMappedSize);
+  }
+  return host;
+}
+
+std::string SocketAddress::to_string() const {
+  return format_endpoint(host(), port());
+}
+
+std::string format_endpoint(const std::string& host, uint16_t port) {
+  bool v6 = host.find(':') != std::string::npos;
+  return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+namespace {
+
+struct AddressListDeleter {
+  void operator()(addrinfo* list) const { ::freeaddrinfo(list); }
+};
+using AddressList = std::unique_ptr<addrinfo, AddressListDeleter>;
+
+struct Lookup {
+  std::mutex mutex;
+  std::condition_variable finished;
+  bool done = false;
+  int result = 0;
+  AddressList list;
+};
+
+int look_up(const std::string& host, int flags, AddressList& list) {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = flags;
+  addrinfo* found = nullptr;
+  int result = ::getaddrinfo(host.c_str(), nullptr, &hints, &found);
+  list.reset(found);
+  return result;
+}
+
+std::vector<SocketAddress> with_port(const addrinfo* list, uint16_t port) {
+  std::vector<SocketAddress> addresses;
+  for (const addrinfo* entry = list; entry != nullptr; entry = entry->ai_next) {
+    if (entry->ai_family != AF_INET && entry->ai_family != AF_INET6) continue;
+    SocketAddress address(entry->ai_addr, static_cast<socklen_t>(entry->ai_addrlen));
+    address.set_port(port);
+    // A hosts file may name one address several times.
+    auto same = [&](const SocketAddress& other) {
+      return other.to_string() == address.to_string();
+    };
+    if (std::none_of(addresses.begin(), addresses.end(), same)) addresses.push_back(address);
+  }
+  return addresses;
+}
+
+std::string bare(const std::string& host) {
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']')
+    return host.substr(1, host.size() - 2);
+  return host;
+}
+
+}  // namespace
+
+std::vector<SocketAddress> resolve(const std::string& host, uint16_t port,
+                                   const Deadline& deadline) {
+  std::string name = bare(host);
+  if (name.empty() || name.find('\0') != std::string::npos || name.size() > 253) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "host '" + host + "' is neither a host name nor an IP address");
+  }
+  AddressList numeric;
+  if (look_up(name, AI_NUMERICHOST, numeric) == 0) return with_port(numeric.get(), port);
+
+  auto lookup = std::make_shared<Lookup>();
+  start_detached_thread([lookup, name] {
+    AddressList list;
+    int result = look_up(name, 0, list);
+    std::lock_guard lock(lookup->mutex);
+    lookup->result = result;
+    lookup->list = std::move(list);
+    lookup->done = true;
+    lookup->finished.notify_one();
+  });
+  std::unique_lock lock(lookup->mutex);
+  while (!lookup->done) {
+    if (deadline.passed()) {
+      throw Error(ErrorCode::kTimeout, "the name server gave no address for '" + name +
+                                           "' in time; use an IP address, "
+                                           "or look at /etc/resolv.conf");
+    }
+    lookup->finished.wait_for(lock, std::min(deadline.left(), kInterruptSlice));
+    lock.unlock();
+    throw_if_interrupted();
+    lock.lock();
+  }
+  std::vector<SocketAddress> addresses = with_port(lookup->list.get(), port);
+  if (lookup->result != 0 || addresses.empty()) {
+    throw Error(ErrorCode::kConnection,
+                "host '" + name + "' has no address: " + ::gai_strerror(lookup->result));
+  }
+  return addresses;
+}
+
+}  // namespace rdzv

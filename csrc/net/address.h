@@ -1,0 +1,50 @@
+// Names and addresses. Knows getaddrinfo and numeric forms; never looks up the name of a peer. Any
+// thread.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+
+namespace rdzv {
+
+class SocketAddress {
+ public:
+  SocketAddress() = default;
+  SocketAddress(const sockaddr* address, socklen_t length);
+
+  // The addresses of this end and of the other end of a connected or bound socket.
+  static SocketAddress local_of(int fd);
+  static SocketAddress peer_of(int fd);
+
+  int family() const { return storage_.ss_family; }
+  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage_); }
+  socklen_t length() const { return length_; }
+  uint16_t port() const;
+  void set_port(uint16_t port);
+  bool is_loopback() const;
+
+  // Numeric, without brackets; an IPv4 peer of a dual-stack socket reads as IPv4.
+  std::string host() const;
+  // "127.0.0.1:29400" or "[::1]:29400".
+  std::string to_string() const;
+
+ private:
+  sockaddr_storage storage_{};
+  socklen_t length_ = 0;
+};
+
+std::string format_endpoint(const std::string& host, uint16_t port);
+
+// Every stream address of `host`, in the resolver's order. Numeric hosts cost nothing; names are
+// looked up on a thread of their own, because a name server that hangs must not hold the caller
+// past its deadline. Throws kInvalidArgument for a host that cannot be one, kConnection for a name
+// without address, kTimeout.
+std::vector<SocketAddress> resolve(const std::string& host, uint16_t port,
+                                   const Deadline& deadline);
+
+}  // namespace rdzv

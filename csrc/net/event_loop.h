@@ -1,0 +1,89 @@
+// One thread's event loop: descriptors with their handlers, one ordered queue of deadlines, and
+// work posted by other threads. No ticks: it sleeps until something happens. All calls but post()
+// and stop() belong to the loop's thread (or to the owner while the loop does not run).
+//
+// A handler may unwatch and retire itself or others inside a callback: interest is looked at again
+// before each callback, and what was retired is destroyed at the end of the turn, never inside its
+// own callback.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "net/poller.h"
+
+namespace rdzv {
+
+class EventHandler {
+ public:
+  EventHandler() = default;
+  EventHandler(const EventHandler&) = delete;
+  EventHandler& operator=(const EventHandler&) = delete;
+  virtual ~EventHandler() = default;
+
+  // Must not throw.
+  virtual void on_ready(bool readable, bool writable) = 0;
+
+ private:
+  friend class EventLoop;
+  int fd_ = -1;
+  Interest interest_ = Interest::kNone;
+};
+
+class EventLoop {
+ public:
+  using Task = std::function<void()>;
+  using TimerId = std::pair<Instant, uint64_t>;
+
+  EventLoop();
+  ~EventLoop();
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+
+  void watch(int fd, Interest interest, EventHandler& handler);
+  void set_interest(EventHandler& handler, Interest interest);
+  void unwatch(EventHandler& handler);
+  // Destroys the handler at the end of this turn.
+  void retire(std::unique_ptr<EventHandler> handler);
+
+  TimerId call_at(Instant at, Task task);
+  void cancel(const TimerId& timer);
+
+  // Runs once before the loop sleeps again: where replies are written, gathered.
+  void set_end_of_turn(Task task) { end_of_turn_ = std::move(task); }
+
+  // Any thread: run the task on the loop's thread, soon.
+  void post(Task task);
+  // Any thread: let run() return after this turn.
+  void stop();
+
+  void run();
+
+ private:
+  class WakeUp;
+
+  void run_posted();
+  void run_timers();
+  Duration time_to_sleep() const;
+
+  std::unique_ptr<Poller> poller_;
+  std::unique_ptr<WakeUp> wake_up_;
+  std::vector<Poller::Event> events_;
+  std::vector<std::unique_ptr<EventHandler>> retired_;
+  std::map<TimerId, Task> timers_;
+  uint64_t timer_count_ = 0;
+  Task end_of_turn_;
+  bool running_ = true;
+
+  std::mutex mutex_;  // protects posted_
+  std::vector<Task> posted_;
+};
+
+}  // namespace rdzv

@@ -1,0 +1,23 @@
+// Listening sockets for a host name: one a local address of it, all on the same port.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "net/address.h"
+
+namespace rdzv {
+
+struct Listener {
+  UniqueFd fd;
+  SocketAddress address;
+};
+
+// Binds every address of `host` that belongs to this machine, and nothing else; "::" also takes
+// IPv4. Port 0 picks a free one. Throws kAddressInUse (names the port and, where it can, its
+// holder), kInvalidArgument, kConnection.
+std::vector<Listener> listen_on(const std::string& host, uint16_t port);
+
+}  // namespace rdzv

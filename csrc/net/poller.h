@@ -1,0 +1,37 @@
+// Which descriptors are ready: epoll on Linux, poll(2) elsewhere (or with -DRDZV_USE_POLL, so that
+// Linux can test it). One thread owns a poller. It knows nothing of what the tags point to.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+
+namespace rdzv {
+
+enum class Interest : uint8_t { kNone = 0, kRead = 1, kWrite = 2, kBoth = 3 };
+
+constexpr bool wants(Interest interest, Interest part) {
+  return (static_cast<uint8_t>(interest) & static_cast<uint8_t>(part)) != 0;
+}
+
+class Poller {
+ public:
+  struct Event {
+    void* tag;
+    bool readable;  // also set when the descriptor is broken, so that the reader finds out why
+    bool writable;
+  };
+
+  static std::unique_ptr<Poller> make();
+  virtual ~Poller() = default;
+
+  virtual void add(int fd, Interest interest, void* tag) = 0;
+  virtual void modify(int fd, Interest interest, void* tag) = 0;
+  virtual void remove(int fd) = 0;
+  // Replaces `events` by what is ready; waits up to `timeout` if nothing is.
+  virtual void wait(Duration timeout, std::vector<Event>& events) = 0;
+};
+
+}  // namespace rdzv

@@ -1,0 +1,145 @@
+#include "net/socket.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+
+namespace rdzv {
+namespace {
+
+#if !defined(__linux__)
+void prepare(int fd) {
+  ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
+#if defined(SO_NOSIGPIPE)
+  int on = 1;
+  ::setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof(on));
+#endif
+}
+#endif
+
+#if defined(MSG_NOSIGNAL)
+constexpr int kSendFlags = MSG_NOSIGNAL;
+#else
+constexpr int kSendFlags = 0;
+#endif
+
+bool would_block(int error) {
+  return error == EAGAIN || error == EWOULDBLOCK;
+}
+
+int milliseconds_up(Duration timeout) {
+  auto ms = std::chrono::ceil<std::chrono::milliseconds>(timeout).count();
+  return static_cast<int>(std::min<long long>(std::max<long long>(ms, 0), 1'000'000'000));
+}
+
+}  // namespace
+
+UniqueFd open_socket(int family) {
+#if defined(__linux__)
+  UniqueFd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+#else
+  UniqueFd fd(::socket(family, SOCK_STREAM, 0));
+  if (fd) prepare(fd.get());
+#endif
+  if (!fd) throw Error(ErrorCode::kConnection, "cannot open a socket: " + errno_text(errno));
+  return fd;
+}
+
+UniqueFd accept_from(int listener) {
+  for (;;) {
+#if defined(__linux__)
+    UniqueFd fd(::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+#else
+    UniqueFd fd(::accept(listener, nullptr, nullptr));
+    if (fd) prepare(fd.get());
+#endif
+    if (fd || errno != EINTR) return fd;
+  }
+}
+
+void set_no_delay(int fd) {
+  int on = 1;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
+void set_keep_alive(int fd) {
+  int on = 1;
+  ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+#if defined(__linux__)
+  int idle_s = 60;
+  int interval_s = 10;
+  int probes = 6;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+#endif
+}
+
+long send_some(int fd, Bytes bytes) {
+  for (;;) {
+    ssize_t sent = ::send(fd, bytes.data(), bytes.size(), kSendFlags);
+    if (sent >= 0) return static_cast<long>(sent);
+    if (would_block(errno)) return kWouldBlock;
+    if (errno != EINTR) return kBroken;
+  }
+}
+
+long receive_some(int fd, char* buffer, size_t size) {
+  for (;;) {
+    ssize_t received = ::recv(fd, buffer, size, 0);
+    if (received > 0) return static_cast<long>(received);
+    if (received == 0) {
+      errno = 0;
+      return kBroken;
+    }
+    if (would_block(errno)) return kWouldBlock;
+    if (errno != EINTR) return kBroken;
+  }
+}
+
+Ready wait_ready(int fd, bool read, bool write, Duration timeout) {
+  pollfd entry{};
+  entry.fd = fd;
+  entry.events = static_cast<short>((read ? POLLIN : 0) | (write ? POLLOUT : 0));
+  int count = ::poll(&entry, 1, milliseconds_up(timeout));
+  if (count <= 0) return {};
+  bool broken = (entry.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
+  return {read && ((entry.revents & POLLIN) || broken),
+          write && ((entry.revents & POLLOUT) || broken)};
+}
+
+UniqueFd connect_to(const SocketAddress& address, Duration timeout, int& error) {
+  Deadline deadline = Deadline::after(timeout);
+  UniqueFd fd = open_socket(address.family());
+  if (::connect(fd.get(), address.get(), address.length()) != 0) {
+    if (errno != EINPROGRESS && errno != EINTR) {
+      error = errno;
+      return UniqueFd();
+    }
+    while (
+        !wait_ready(fd.get(), false, true, std::min(deadline.left(), kInterruptSlice)).writable) {
+      throw_if_interrupted();
+      if (deadline.passed()) {
+        error = ETIMEDOUT;
+        return UniqueFd();
+      }
+    }
+    socklen_t size = sizeof(error);
+    ::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error != 0) return UniqueFd();
+  }
+  error = 0;
+  set_no_delay(fd.get());
+  set_keep_alive(fd.get());
+  return fd;
+}
+
+}  // namespace rdzv

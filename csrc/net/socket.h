@@ -1,0 +1,43 @@
+// Sockets: the few system calls we need, with what differs between Linux and macOS kept here. Every
+// descriptor is close-on-exec and non-blocking; SIGPIPE is never raised.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "net/address.h"
+
+namespace rdzv {
+
+// Throws kConnection when no socket can be had (too many open files).
+UniqueFd open_socket(int family);
+
+// Returns an empty descriptor and sets errno when there is nothing to accept.
+UniqueFd accept_from(int listener);
+
+void set_no_delay(int fd);
+// The kernel notices a peer whose host died without a word after about two minutes.
+void set_keep_alive(int fd);
+
+// One send or receive that never blocks. Results: bytes moved; kWouldBlock; kBroken with errno set
+// (0: end of stream).
+enum : long { kWouldBlock = -1, kBroken = -2 };
+long send_some(int fd, Bytes bytes);
+long receive_some(int fd, char* buffer, size_t size);
+
+// Waits for a descriptor. Returns at once on a signal (neither readable nor writable), so that the
+// caller can look.
+struct Ready {
+  bool readable = false;
+  bool writable = false;
+};
+Ready wait_ready(int fd, bool read, bool write, Duration timeout);
+
+// Connects within `timeout`. On failure returns an empty descriptor, and `error` is the errno
+// (ETIMEDOUT when time ran out). Throws kInterrupted.
+UniqueFd connect_to(const SocketAddress& address, Duration timeout, int& error);
+
+}  // namespace rdzv

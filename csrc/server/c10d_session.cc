@@ -1,0 +1,227 @@
+// The c10d protocol's side of a connection (wire/c10d.h says what it is). It has no error answers:
+// a request that cannot be served ends the connection with a log line that names peer, operation
+// and reason.
+#include <unordered_map>
+
+#include "base/text.h"
+#include "server/connection.h"
+#include "server/session.h"
+#include "store/store.h"
+#include "wire/c10d.h"
+#include "wire/limits.h"
+
+namespace rdzv {
+namespace {
+
+using c10d::Code;
+
+class C10dSession final : public Session {
+ public:
+  C10dSession(Connection& connection, ServerContext& context)
+      : Session(connection), context_(context) {}
+
+  size_t consume(Bytes input) override {
+    size_t consumed = 0;
+    while (!connection().closed() && !connection().congested() && consumed < input.size()) {
+      size_t used = 0;
+      c10d::Request& request = context_.c10d_request;
+      c10d::Progress progress = decoder_.next(input.substr(consumed), request, used);
+      if (progress == c10d::Progress::kNeedMore) break;
+      if (progress == c10d::Progress::kInvalid) {
+        connection().close(decoder_.error());
+        break;
+      }
+      consumed += used;
+      handle(request);
+    }
+    return consumed;
+  }
+
+  void on_closed() override {
+    context_.table.drop(*this);
+    waits_.clear();
+  }
+
+  void on_woken(const Table::Woken& woken) override {
+    waits_.erase(woken.tag);
+    c10d::put_u8(out(), c10d::kStopWaiting);
+    connection().reply_ready();
+  }
+
+ private:
+  std::string& out() { return connection().out(); }
+
+  void handle(const c10d::Request& request);
+  void handle_write(const c10d::Request& request);
+  void handle_read(const c10d::Request& request);
+  void get(const c10d::Request& request);
+  void add(const c10d::Request& request);
+  void append(const c10d::Request& request);
+  void wait(const c10d::Request& request);
+  void cancel_waits();
+
+  ServerContext& context_;
+  c10d::Decoder decoder_;
+  std::unordered_map<uint64_t, Table::Waiter*> waits_;
+  uint64_t wait_count_ = 0;
+  bool validated_ = false;
+};
+
+void C10dSession::handle(const c10d::Request& request) {
+  if (!validated_) {
+    if (request.code != Code::kValidate || request.number != c10d::kMagic) {
+      connection().close("the first message is no valid VALIDATE");
+      return;
+    }
+    validated_ = true;
+    return;
+  }
+  switch (request.code) {
+    case Code::kSet:
+    case Code::kAppend:
+    case Code::kMultiSet:
+    case Code::kAdd:
+    case Code::kCompareSet:
+    case Code::kDeleteKey:
+      handle_write(request);
+      break;
+    default:
+      handle_read(request);
+  }
+}
+
+void C10dSession::handle_write(const c10d::Request& request) {
+  Table& table = context_.table;
+  const std::vector<Bytes>& strings = request.strings;
+  switch (request.code) {
+    case Code::kSet:
+      table.set(strings[0], strings[1]);
+      break;
+    case Code::kAppend:
+      append(request);
+      break;
+    case Code::kMultiSet:
+      table.multi_set(strings);
+      break;
+    case Code::kAdd:
+      add(request);
+      break;
+    case Code::kCompareSet: {
+      Table::CompareSet result = table.compare_set(strings[0], strings[1], strings[2]);
+      // A missing key answers with what the caller expected: that is how this protocol says
+      // "nothing there".
+      c10d::put_bytes(out(), result.current == nullptr ? strings[1] : Bytes(result.current->bytes));
+      connection().reply_ready();
+      break;
+    }
+    default:
+      c10d::put_i64(out(), table.erase(strings[0]) ? 1 : 0);
+      connection().reply_ready();
+  }
+  context_.wake();
+}
+
+void C10dSession::handle_read(const c10d::Request& request) {
+  Table& table = context_.table;
+  switch (request.code) {
+    case Code::kGet:
+    case Code::kMultiGet:
+      get(request);
+      return;
+    case Code::kCheck:
+      c10d::put_u8(out(), table.has_all(request.strings) ? 0 : 1);
+      break;
+    case Code::kWait:
+      wait(request);
+      return;
+    case Code::kNumKeys:
+      c10d::put_i64(out(), static_cast<int64_t>(table.size()));
+      break;
+    case Code::kCancelWait:
+      cancel_waits();
+      break;
+    case Code::kPing:
+      c10d::put_u32(out(), static_cast<uint32_t>(request.number));
+      break;
+    default:
+      return;  // a repeated VALIDATE has no answer
+  }
+  connection().reply_ready();
+}
+
+void C10dSession::get(const c10d::Request& request) {
+  size_t total = 0;
+  for (Bytes key : request.strings) {
+    const Table::Value* value = context_.table.find(key);
+    total += value == nullptr ? 0 : value->bytes.size();
+    if (total > limits::kRequestBytesMax) {
+      connection().close("the answer to " + std::string(c10d::name_of(request.code)) +
+                         " would be larger than " + std::to_string(limits::kRequestBytesMax) +
+                         " bytes");
+      return;
+    }
+  }
+  for (Bytes key : request.strings) {
+    const Table::Value* value = context_.table.find(key);
+    c10d::put_bytes(out(), value == nullptr ? Bytes() : Bytes(value->bytes));
+  }
+  connection().reply_ready();
+}
+
+void C10dSession::add(const c10d::Request& request) {
+  Bytes key = request.strings[0];
+  Table::Add result = context_.table.add(key, request.number);
+  if (result.status != Table::AddStatus::kOk) {
+    bool overflow = result.status == Table::AddStatus::kOverflow;
+    connection().close(
+        not_a_number_text(key, context_.table.find(key)->bytes, request.number, overflow));
+    return;
+  }
+  c10d::put_i64(out(), result.value);
+  connection().reply_ready();
+}
+
+void C10dSession::append(const c10d::Request& request) {
+  Bytes key = request.strings[0];
+  const Table::Value* before = context_.table.find(key);
+  size_t size = (before == nullptr ? 0 : before->bytes.size()) + request.strings[1].size();
+  if (size > limits::kValueBytesMax) {
+    connection().close("APPEND would make the value of key " + quoted(key) + " " +
+                       std::to_string(size) + " bytes; the limit is " +
+                       std::to_string(limits::kValueBytesMax));
+    return;
+  }
+  context_.table.append(key, request.strings[1]);
+}
+
+void C10dSession::wait(const c10d::Request& request) {
+  if (waits_.size() >= limits::kWaitsPerConnectionMax) {
+    connection().close("more than " + std::to_string(limits::kWaitsPerConnectionMax) +
+                       " WAITs at once");
+    return;
+  }
+  uint64_t tag = ++wait_count_;
+  Table::Waiter* waiter = context_.table.wait(*this, tag, request.strings);
+  if (waiter != nullptr) {
+    waits_.emplace(tag, waiter);
+    return;
+  }
+  c10d::put_u8(out(), c10d::kStopWaiting);
+  connection().reply_ready();
+}
+
+// Answered always: the client reads until it finds this answer, so it knows whether the wait was
+// satisfied meanwhile.
+void C10dSession::cancel_waits() {
+  for (const auto& [tag, waiter] : waits_) context_.table.cancel(waiter);
+  waits_.clear();
+  c10d::put_u8(out(), c10d::kWaitCanceled);
+}
+
+}  // namespace
+
+std::unique_ptr<Session> make_c10d_session(Connection& connection, ServerContext& context) {
+  return std::make_unique<C10dSession>(connection, context);
+}
+
+}  // namespace rdzv

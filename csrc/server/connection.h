@@ -1,0 +1,62 @@
+// One accepted connection: its socket and its buffers. Finds out from the first byte which protocol
+// the peer speaks and hands the bytes to that session. Knows nothing of operations. Runs on the
+// loop thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/fd.h"
+#include "net/address.h"
+#include "net/event_loop.h"
+#include "server/context.h"
+#include "server/session.h"
+
+namespace rdzv {
+
+class Connection final : public EventHandler {
+ public:
+  using OnClosed = std::function<void(Connection&)>;
+
+  Connection(UniqueFd fd, ServerContext& context, const OnClosed& on_closed);
+  ~Connection() override;
+
+  void on_ready(bool readable, bool writable) override;
+
+  // Where replies are appended; call reply_ready() after it.
+  std::string& out() { return out_; }
+  void reply_ready();
+
+  // The peer does not read its replies: its requests have to wait until it has.
+  bool congested() const;
+
+  // Sends what it can; called at the end of the turn.
+  void flush();
+
+  // `why` is empty when the peer just left; otherwise it is logged with the peer's address.
+  void close(const std::string& why);
+  bool closed() const { return !fd_; }
+
+  SocketAddress peer() const { return SocketAddress::peer_of(fd_.get()); }
+
+ private:
+  void receive();
+  void consume(Bytes received);
+  void consume_buffered();
+  size_t consume_some(Bytes input);
+  bool choose_session(Bytes input);
+  void update_interest();
+
+  UniqueFd fd_;
+  ServerContext& context_;
+  const OnClosed& on_closed_;
+  std::unique_ptr<Session> session_;
+  std::string in_;   // the beginning of a request that is not whole yet
+  std::string out_;  // replies; those before sent_ are gone
+  size_t sent_ = 0;
+  bool in_unsent_list_ = false;
+  bool stalled_ = false;  // whole requests may lie in in_, left there because of congestion
+};
+
+}  // namespace rdzv

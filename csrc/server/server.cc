@@ -1,0 +1,136 @@
+#include "server/server.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "net/listen.h"
+#include "net/socket.h"
+#include "net/thread.h"
+#include "server/connection.h"
+#include "server/context.h"
+
+namespace rdzv {
+
+void ServerContext::wake() {
+  for (const Table::Woken& woken : table.take_woken())
+    static_cast<Session*>(woken.owner)->on_woken(woken);
+}
+
+class Server::Impl {
+ public:
+  Impl(std::vector<Listener> listeners, std::string name);
+  ~Impl();
+
+  uint16_t port() const { return listeners_.front().address.port(); }
+
+ private:
+  class Acceptor final : public EventHandler {
+   public:
+    Acceptor(Impl& server, UniqueFd fd) : server_(server), fd_(std::move(fd)) {}
+    int fd() const { return fd_.get(); }
+    void on_ready(bool, bool) override { server_.accept_all(*this); }
+
+   private:
+    Impl& server_;
+    UniqueFd fd_;
+  };
+
+  void accept_all(Acceptor& acceptor);
+  void pause_accepting(int error);
+  void on_closed(Connection& connection);
+  void flush_all();
+
+  ServerContext context_;
+  std::vector<Listener> listeners_;
+  std::vector<std::unique_ptr<Acceptor>> acceptors_;
+  std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_;
+  Connection::OnClosed on_closed_ = [this](Connection& connection) { on_closed(connection); };
+  bool accepting_paused_ = false;
+  std::thread thread_;
+};
+
+Server::Impl::Impl(std::vector<Listener> listeners, std::string name)
+    : listeners_(std::move(listeners)) {
+  context_.name = std::move(name);
+  fill_random(context_.instance.data(), context_.instance.size());
+  context_.loop.set_end_of_turn([this] { flush_all(); });
+  for (Listener& listener : listeners_) {
+    acceptors_.push_back(std::make_unique<Acceptor>(*this, std::move(listener.fd)));
+    context_.loop.watch(acceptors_.back()->fd(), Interest::kRead, *acceptors_.back());
+  }
+  thread_ = start_thread([this] { context_.loop.run(); });
+}
+
+Server::Impl::~Impl() {
+  context_.loop.stop();
+  thread_.join();
+  auto connections = std::exchange(connections_, {});
+  connections.clear();
+}
+
+void Server::Impl::accept_all(Acceptor& acceptor) {
+  // In batches, so that connected clients are served meanwhile; the listener stays readable for the
+  // next turn.
+  constexpr int kBatch = 256;
+  for (int i = 0; i < kBatch; ++i) {
+    UniqueFd fd = accept_from(acceptor.fd());
+    if (!fd) {
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+        pause_accepting(errno);
+      return;
+    }
+    set_no_delay(fd.get());
+    set_keep_alive(fd.get());
+    auto connection = std::make_unique<Connection>(std::move(fd), context_, on_closed_);
+    connections_.emplace(connection.get(), std::move(connection));
+  }
+}
+
+// Without a free descriptor the listener would stay readable and the loop would spin.
+void Server::Impl::pause_accepting(int error) {
+  if (std::exchange(accepting_paused_, true)) return;
+  constexpr Duration kPause = std::chrono::milliseconds(200);
+  log(LogLevel::kError, context_.name + ": cannot accept more connections for now (" +
+                            std::to_string(connections_.size()) +
+                            " are open): " + errno_text(error));
+  for (auto& acceptor : acceptors_) context_.loop.unwatch(*acceptor);
+  context_.loop.call_at(now() + kPause, [this] {
+    accepting_paused_ = false;
+    for (auto& acceptor : acceptors_)
+      context_.loop.watch(acceptor->fd(), Interest::kRead, *acceptor);
+  });
+}
+
+void Server::Impl::on_closed(Connection& connection) {
+  auto found = connections_.find(&connection);
+  if (found == connections_.end()) return;  // the server is going, and its connections with it
+  context_.loop.retire(std::move(found->second));
+  connections_.erase(found);
+}
+
+void Server::Impl::flush_all() {
+  // By index: flushing can let a stalled connection go on, which may have more to send.
+  for (size_t i = 0; i < context_.unsent.size(); ++i) context_.unsent[i]->flush();
+  context_.unsent.clear();
+}
+
+Server::Server(const std::string& host, uint16_t port) : host_(host), owner_pid_(::getpid()) {
+  std::vector<Listener> listeners = listen_on(host, port);
+  port_ = listeners.front().address.port();
+  impl_ = std::make_unique<Impl>(std::move(listeners), "server " + format_endpoint(host, port_));
+}
+
+Server::~Server() {
+  // A forked child has a copy of the loop but not its thread, and shares its epoll with the parent:
+  // touch neither.
+  if (::getpid() != owner_pid_) static_cast<void>(impl_.release());
+}
+
+}  // namespace rdzv

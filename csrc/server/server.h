@@ -1,0 +1,35 @@
+// A store server: one thread with an event loop, a table, and the connections. The owner's thread
+// starts and stops it; everything else happens on the loop's thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace rdzv {
+
+class Server {
+ public:
+  // Binds the host it is given and nothing else ("0.0.0.0" and "::" mean every interface); port 0
+  // picks a free port. Returns when the port is open. Throws kAddressInUse, kInvalidArgument,
+  // kConnection.
+  Server(const std::string& host, uint16_t port);
+  // Closes all connections and ends the thread. In a forked child, which has no such thread, it
+  // only lets go.
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  const std::string& host() const { return host_; }
+  uint16_t port() const { return port_; }
+
+ private:
+  class Impl;
+
+  std::string host_;
+  uint16_t port_;
+  std::unique_ptr<Impl> impl_;
+  int64_t owner_pid_;
+};
+
+}  // namespace rdzv

@@ -1,0 +1,42 @@
+// One protocol spoken on one connection: bytes in, operations on the table, replies out. Runs on
+// the loop thread.
+//
+// A session is also the owner of its blocked requests in the table, so that its end drops them.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/bytes.h"
+#include "server/context.h"
+#include "store/table.h"
+
+namespace rdzv {
+
+class Session : public Table::WaiterOwner {
+ public:
+  explicit Session(Connection& connection) : connection_(connection) {}
+  virtual ~Session() = default;
+
+  // Handles the whole requests at the beginning of `input` until the connection is congested, and
+  // returns how many bytes they took. Called again with the rest and what came behind it. A peer
+  // that breaks the protocol: connection().close(why).
+  virtual size_t consume(Bytes input) = 0;
+
+  // The connection is gone: let go of everything that could call back.
+  virtual void on_closed() = 0;
+
+  // A wait of this session is satisfied: its keys are there, now.
+  virtual void on_woken(const Table::Woken& woken) = 0;
+
+ protected:
+  Connection& connection() const { return connection_; }
+
+ private:
+  Connection& connection_;
+};
+
+std::unique_ptr<Session> make_c10d_session(Connection& connection, ServerContext& context);
+std::unique_ptr<Session> make_native_session(Connection& connection, ServerContext& context);
+
+}  // namespace rdzv

@@ -1,0 +1,159 @@
+#include "store/hash_store.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+
+namespace rdzv {
+
+struct HashStore::Blocked : Table::WaiterOwner {
+  bool with_values = false;
+  bool done = false;
+  std::vector<std::string> values;
+  std::condition_variable woken;
+};
+
+void HashStore::wake() {
+  for (const Table::Woken& woken : table_.take_woken()) {
+    auto& blocked = static_cast<Blocked&>(*woken.owner);
+    blocked.done = true;
+    if (blocked.with_values) {
+      for (const std::string& key : woken.keys) blocked.values.push_back(table_.find(key)->bytes);
+    }
+    blocked.woken.notify_one();
+  }
+}
+
+std::vector<std::string> HashStore::read_all(const std::vector<Bytes>& keys) const {
+  std::vector<std::string> values;
+  values.reserve(keys.size());
+  for (Bytes key : keys) values.push_back(table_.find(key)->bytes);
+  return values;
+}
+
+std::vector<std::string> HashStore::wait_for(const char* operation, const std::vector<Bytes>& keys,
+                                             Duration timeout, bool with_values) {
+  check_keys(operation, keys);
+  std::unique_lock lock(mutex_);
+  Blocked blocked;
+  blocked.with_values = with_values;
+  Table::Waiter* waiter = table_.wait(blocked, 0, keys);
+  if (waiter == nullptr) return with_values ? read_all(keys) : std::vector<std::string>();
+
+  Deadline deadline = Deadline::after(timeout);
+  try {
+    while (!blocked.done && !deadline.passed()) {
+      blocked.woken.wait_for(lock, std::min(deadline.left(), kInterruptSlice));
+      if (blocked.done) break;
+      lock.unlock();
+      throw_if_interrupted();
+      lock.lock();
+    }
+  } catch (...) {
+    lock.lock();
+    table_.drop(blocked);
+    throw;
+  }
+  if (blocked.done) return std::move(blocked.values);
+  std::string text =
+      timeout_text(operation, table_.missing_keys(*waiter), keys.size(), deadline.elapsed());
+  table_.drop(blocked);
+  throw Error(ErrorCode::kTimeout, text + " (HashStore)");
+}
+
+void HashStore::set(Bytes key, Bytes value) {
+  check_key("set", key);
+  check_value("set", key, value);
+  std::lock_guard lock(mutex_);
+  table_.set(key, value);
+  wake();
+}
+
+std::string HashStore::get(Bytes key, Duration timeout) {
+  check_key("get", key);
+  {
+    std::lock_guard lock(mutex_);
+    if (const Table::Value* value = table_.find(key)) return value->bytes;
+  }
+  return std::move(wait_for("get", {key}, timeout, true).front());
+}
+
+Store::Exchange HashStore::compare_exchange(Bytes key, Bytes expected, Bytes desired) {
+  check_key("compare_set", key);
+  check_value("compare_set", key, desired);
+  std::lock_guard lock(mutex_);
+  Table::CompareSet result = table_.compare_set(key, expected, desired);
+  wake();
+  if (result.current == nullptr) return {};
+  return {result.swapped, true, result.current->bytes, result.current->version};
+}
+
+int64_t HashStore::add(Bytes key, int64_t amount) {
+  check_key("add", key);
+  std::lock_guard lock(mutex_);
+  Table::Add result = table_.add(key, amount);
+  if (result.status != Table::AddStatus::kOk) {
+    bool overflow = result.status == Table::AddStatus::kOverflow;
+    throw Error(ErrorCode::kNotANumber,
+                not_a_number_text(key, table_.find(key)->bytes, amount, overflow) + " (HashStore)");
+  }
+  wake();
+  return result.value;
+}
+
+bool HashStore::check(const std::vector<Bytes>& keys) {
+  check_keys("check", keys);
+  std::lock_guard lock(mutex_);
+  return table_.has_all(keys);
+}
+
+void HashStore::wait(const std::vector<Bytes>& keys, Duration timeout) {
+  wait_for("wait", keys, timeout, false);
+}
+
+bool HashStore::delete_key(Bytes key) {
+  check_key("delete_key", key);
+  std::lock_guard lock(mutex_);
+  return table_.erase(key);
+}
+
+int64_t HashStore::num_keys() {
+  std::lock_guard lock(mutex_);
+  return static_cast<int64_t>(table_.size());
+}
+
+std::vector<std::string> HashStore::list_keys(Bytes prefix) {
+  std::vector<std::string> keys;
+  {
+    std::lock_guard lock(mutex_);
+    table_.for_each_key([&](Bytes key) {
+      if (key.starts_with(prefix)) keys.emplace_back(key);
+    });
+  }
+  std::sort(keys.begin(), keys.end());
+  return keys;
+}
+
+void HashStore::append(Bytes key, Bytes value) {
+  check_key("append", key);
+  std::lock_guard lock(mutex_);
+  const Table::Value* before = table_.find(key);
+  size_t size_before = before == nullptr ? 0 : before->bytes.size();
+  check_value_size("append", key, size_before + value.size());
+  table_.append(key, value);
+  wake();
+}
+
+std::vector<std::string> HashStore::multi_get(const std::vector<Bytes>& keys, Duration timeout) {
+  return wait_for("multi_get", keys, timeout, true);
+}
+
+void HashStore::multi_set(const std::vector<Bytes>& pairs) {
+  check_pairs("multi_set", pairs);
+  std::lock_guard lock(mutex_);
+  table_.multi_set(pairs);
+  wake();
+}
+
+}  // namespace rdzv

@@ -1,0 +1,42 @@
+// A store in the memory of this process, for threads of one process and for tests. One lock around
+// a Table; a blocked call sleeps on its own condition, so that a write wakes only whom it concerns.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+
+#include "store/store.h"
+#include "store/table.h"
+
+namespace rdzv {
+
+class HashStore final : public Store {
+ public:
+  void set(Bytes key, Bytes value) override;
+  std::string get(Bytes key, Duration timeout) override;
+  Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) override;
+  int64_t add(Bytes key, int64_t amount) override;
+  bool check(const std::vector<Bytes>& keys) override;
+  void wait(const std::vector<Bytes>& keys, Duration timeout) override;
+  bool delete_key(Bytes key) override;
+  int64_t num_keys() override;
+  std::vector<std::string> list_keys(Bytes prefix) override;
+  void append(Bytes key, Bytes value) override;
+  std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) override;
+  void multi_set(const std::vector<Bytes>& pairs) override;
+  std::string describe() const override { return "HashStore"; }
+
+ private:
+  // A blocked call: where the writer puts the values it was waiting for, while they are there.
+  struct Blocked;
+
+  std::vector<std::string> wait_for(const char* operation, const std::vector<Bytes>& keys,
+                                    Duration timeout, bool with_values);
+  std::vector<std::string> read_all(const std::vector<Bytes>& keys) const;
+  void wake();  // mutex_ is held
+
+  std::mutex mutex_;  // protects all below
+  Table table_;
+};
+
+}  // namespace rdzv

@@ -1,0 +1,97 @@
+#include "store/prefix_store.h"
+
+#include <utility>
+
+#include "base/text.h"
+
+namespace rdzv {
+namespace {
+
+// Owns the longer keys while the underlying store reads them.
+class FullKeys {
+ public:
+  FullKeys(const std::string& prefix, const std::vector<Bytes>& strings, size_t strings_an_item) {
+    owned_.reserve(strings.size());
+    views_.reserve(strings.size());
+    for (size_t i = 0; i < strings.size(); ++i) {
+      if (i % strings_an_item != 0) {
+        views_.push_back(strings[i]);
+        continue;
+      }
+      owned_.push_back(prefix + std::string(strings[i]));
+      views_.push_back(owned_.back());
+    }
+  }
+
+  const std::vector<Bytes>& views() const { return views_; }
+
+ private:
+  std::vector<std::string> owned_;
+  std::vector<Bytes> views_;
+};
+
+}  // namespace
+
+PrefixStore::PrefixStore(Bytes prefix, std::shared_ptr<Store> store)
+    : prefix_(std::string(prefix) + "/"), store_(std::move(store)) {}
+
+std::string PrefixStore::full(Bytes key) const {
+  return prefix_ + std::string(key);
+}
+
+void PrefixStore::set(Bytes key, Bytes value) {
+  store_->set(full(key), value);
+}
+
+std::string PrefixStore::get(Bytes key, Duration timeout) {
+  return store_->get(full(key), timeout);
+}
+
+Store::Exchange PrefixStore::compare_exchange(Bytes key, Bytes expected, Bytes desired) {
+  return store_->compare_exchange(full(key), expected, desired);
+}
+
+int64_t PrefixStore::add(Bytes key, int64_t amount) {
+  return store_->add(full(key), amount);
+}
+
+bool PrefixStore::check(const std::vector<Bytes>& keys) {
+  return store_->check(FullKeys(prefix_, keys, 1).views());
+}
+
+void PrefixStore::wait(const std::vector<Bytes>& keys, Duration timeout) {
+  store_->wait(FullKeys(prefix_, keys, 1).views(), timeout);
+}
+
+bool PrefixStore::delete_key(Bytes key) {
+  return store_->delete_key(full(key));
+}
+
+int64_t PrefixStore::num_keys() {
+  return store_->num_keys();
+}
+
+std::vector<std::string> PrefixStore::list_keys(Bytes prefix) {
+  std::vector<std::string> keys = store_->list_keys(full(prefix));
+  for (std::string& key : keys) key.erase(0, prefix_.size());
+  return keys;
+}
+
+void PrefixStore::append(Bytes key, Bytes value) {
+  store_->append(full(key), value);
+}
+
+std::vector<std::string> PrefixStore::multi_get(const std::vector<Bytes>& keys, Duration timeout) {
+  return store_->multi_get(FullKeys(prefix_, keys, 1).views(), timeout);
+}
+
+void PrefixStore::multi_set(const std::vector<Bytes>& pairs) {
+  store_->multi_set(FullKeys(prefix_, pairs, 2).views());
+}
+
+std::string PrefixStore::describe() const {
+  return "PrefixStore " + quoted(prefix_.substr(0, prefix_.size() - 1)) + " over " +
+         store_->describe();
+}
+
+}  // namespace rdzv

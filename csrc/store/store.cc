@@ -1,0 +1,76 @@
+#include "store/store.h"
+
+#include "base/error.h"
+#include "base/text.h"
+#include "wire/limits.h"
+
+namespace rdzv {
+
+void check_key(const char* operation, Bytes key) {
+  if (key.size() <= limits::kKeyBytesMax) return;
+  throw Error(ErrorCode::kLimit, std::string(operation) + ": key " + quoted(key) + " has " +
+                                     std::to_string(key.size()) + " bytes; the limit is " +
+                                     std::to_string(limits::kKeyBytesMax) +
+                                     ", so put the long part into the value");
+}
+
+void check_value(const char* operation, Bytes key, Bytes value) {
+  check_value_size(operation, key, value.size());
+}
+
+void check_value_size(const char* operation, Bytes key, size_t size) {
+  if (size <= limits::kValueBytesMax) return;
+  throw Error(ErrorCode::kLimit, std::string(operation) + ": the value for key " + quoted(key) +
+                                     " has " + std::to_string(size) + " bytes; the limit is " +
+                                     std::to_string(limits::kValueBytesMax) +
+                                     ", so split it over several keys");
+}
+
+void check_keys(const char* operation, const std::vector<Bytes>& keys) {
+  if (keys.size() > limits::kKeysPerRequestMax) {
+    throw Error(ErrorCode::kLimit, std::string(operation) + ": " + std::to_string(keys.size()) +
+                                       " keys in one call; the limit is " +
+                                       std::to_string(limits::kKeysPerRequestMax) +
+                                       ", so split the call");
+  }
+  for (Bytes key : keys) check_key(operation, key);
+}
+
+void check_pairs(const char* operation, const std::vector<Bytes>& pairs) {
+  size_t total = 0;
+  std::vector<Bytes> keys;
+  for (size_t i = 0; i + 1 < pairs.size(); i += 2) {
+    keys.push_back(pairs[i]);
+    check_value(operation, pairs[i], pairs[i + 1]);
+    total += pairs[i].size() + pairs[i + 1].size() + 16;
+  }
+  check_keys(operation, keys);
+  if (total + 64 > limits::kRequestBytesMax) {
+    throw Error(ErrorCode::kLimit, std::string(operation) + ": " + std::to_string(total) +
+                                       " bytes in one call; the limit is " +
+                                       std::to_string(limits::kRequestBytesMax) +
+                                       ", so split the call");
+  }
+}
+
+std::string timeout_text(const char* operation, const std::vector<Bytes>& missing, size_t wanted,
+                         Duration elapsed) {
+  std::string text = std::string(operation) + " timed out after " + seconds_text(elapsed) + ": ";
+  if (wanted == 1) {
+    text += "nobody has set key " + quoted_list(missing);
+  } else {
+    text += std::to_string(missing.size()) + " of " + std::to_string(wanted) +
+            " keys were never set: " + quoted_list(missing);
+  }
+  return text;
+}
+
+std::string not_a_number_text(Bytes key, Bytes value, int64_t amount, bool overflow) {
+  std::string text = "add to key " + quoted(key) + ": ";
+  if (overflow)
+    return text + quoted(value) + " plus " + std::to_string(amount) + " does not fit 64 bits";
+  return text + "its value " + quoted(value) +
+         " is no decimal 64-bit number; use another key for the counter";
+}
+
+}  // namespace rdzv

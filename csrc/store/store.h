@@ -1,0 +1,79 @@
+// The contract of every key-value store. Any thread may call any method at any time; no call holds
+// up another.
+//
+// Blocking calls return or throw within their timeout (plus at most 100 ms), whatever the other
+// side does; a timeout of zero means now or never. Errors: kTimeout, kLimit, kNotANumber,
+// kInvalidArgument, kConnection and its kin.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+
+namespace rdzv {
+
+class Store {
+ public:
+  struct Exchange {
+    bool swapped = false;
+    bool exists = false;  // whether a value is there now
+    std::string value;    // what is there now
+    uint64_t version = 0;
+  };
+
+  static constexpr Duration kDefaultTimeout = std::chrono::seconds(300);
+
+  virtual ~Store() = default;
+
+  virtual void set(Bytes key, Bytes value) = 0;
+  // Waits until the key is there.
+  virtual std::string get(Bytes key, Duration timeout) = 0;
+  // Sets `desired` if the value equals `expected`, or if there is none and `expected` is empty.
+  virtual Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) = 0;
+  // The value is a decimal 64-bit number; a missing key counts as 0. Returns the sum.
+  virtual int64_t add(Bytes key, int64_t amount) = 0;
+  // Whether all keys are there, now.
+  virtual bool check(const std::vector<Bytes>& keys) = 0;
+  // Waits until all keys are there at the same time.
+  virtual void wait(const std::vector<Bytes>& keys, Duration timeout) = 0;
+  // Whether there was such a key.
+  virtual bool delete_key(Bytes key) = 0;
+  virtual int64_t num_keys() = 0;
+  // The keys that begin with `prefix`, sorted.
+  virtual std::vector<std::string> list_keys(Bytes prefix) = 0;
+  // Adds to the end of the value; a missing key is created.
+  virtual void append(Bytes key, Bytes value) = 0;
+  // Waits until all keys are there, then returns their values as of one moment.
+  virtual std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) = 0;
+  // `pairs`: key, value, key, value... All become visible at once.
+  virtual void multi_set(const std::vector<Bytes>& pairs) = 0;
+
+  // "HashStore", "TCPStore 10.0.0.1:29400": for messages.
+  virtual std::string describe() const = 0;
+
+  // What blocking calls without a timeout of their own take, and what others allow the network.
+  virtual Duration timeout() const { return timeout_.load(); }
+  virtual void set_timeout(Duration timeout) { timeout_.store(timeout); }
+
+ private:
+  std::atomic<Duration> timeout_{kDefaultTimeout};
+};
+
+// Throw kLimit for what no store takes.
+void check_key(const char* operation, Bytes key);
+void check_value(const char* operation, Bytes key, Bytes value);
+void check_value_size(const char* operation, Bytes key,
+                      size_t size);  // for append: of the whole value
+void check_keys(const char* operation, const std::vector<Bytes>& keys);
+void check_pairs(const char* operation, const std::vector<Bytes>& pairs);
+
+// The text of a timeout: operation, missing keys, time, store, what to do.
+std::string timeout_text(const char* operation, const std::vector<Bytes>& missing, size_t wanted,
+                         Duration elapsed);
+std::string not_a_number_text(Bytes key, Bytes value, int64_t amount, bool overflow);
+
+}  // namespace rdzv

@@ -1,0 +1,26 @@
+// Every limit of what a peer may send or hold, in one place. Beyond them a native peer gets an
+// error answer; a c10d peer, whose protocol has none, is disconnected with a log line. All are at
+// least what torch's TCPStore server accepts (key 8,192 B, value 8 MiB, 131,072 keys a request).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace rdzv::limits {
+
+inline constexpr size_t kKeyBytesMax = 16 * 1024;
+// On the wire users' keys carry a leading '/'.
+inline constexpr size_t kWireKeyBytesMax = kKeyBytesMax + 1;
+inline constexpr size_t kValueBytesMax = 64 * 1024 * 1024;
+inline constexpr size_t kKeysPerRequestMax = 131'072;
+// One request, and so what is buffered of a connection's input before it is applied.
+inline constexpr size_t kRequestBytesMax = 256 * 1024 * 1024;
+// Replies that a peer does not read: above this its requests are left unread until it has caught
+// up.
+inline constexpr size_t kUnsentBytesMax = 4 * 1024 * 1024;
+// Blocked requests of one connection.
+inline constexpr size_t kWaitsPerConnectionMax = 65'536;
+// Free text in a HELLO (credentials, client name) and in error answers.
+inline constexpr size_t kTextBytesMax = 4 * 1024;
+
+}  // namespace rdzv::limits

@@ -1,0 +1,115 @@
+// The native protocol (docs/protocol.md): framed, little-endian, with request ids, so that requests
+// are pipelined and a blocked one blocks nobody. Frames and bodies, encoded and decoded. No
+// sockets, no threads, no clock.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/error.h"
+
+namespace rdzv::native {
+
+// The first bytes of a connection: magic, lowest and highest version the client speaks. Frames
+// follow.
+inline constexpr Bytes kMagic = "RDZV";
+inline constexpr size_t kPreambleBytes = 8;
+inline constexpr uint16_t kVersion = 1;
+
+inline constexpr size_t kHeaderBytes = 16;
+inline constexpr uint8_t kReplyBit = 0x80;
+inline constexpr uint32_t kNoTimeout = 0xFFFFFFFF;
+
+enum class Operation : uint8_t {
+  kHello = 1,
+  kPing = 2,
+  kSet = 3,
+  kGet = 4,
+  kCompareSet = 5,
+  kAdd = 6,
+  kCheck = 7,
+  kWait = 8,
+  kDeleteKey = 9,
+  kNumKeys = 10,
+  kListKeys = 11,
+  kAppend = 12,
+  kMultiGet = 13,
+  kMultiSet = 14,
+  kCancel = 15,
+};
+inline constexpr uint8_t kOperationMax = 15;
+
+const char* name_of(Operation operation);
+
+// 16 bytes: u32 body size, u8 operation (with kReplyBit in answers), u8 status (ErrorCode; 0 in
+// requests), u16 channel, u64 request id.
+struct Header {
+  uint32_t body_bytes = 0;
+  uint8_t operation = 0;
+  uint8_t status = 0;
+  uint16_t channel = 0;
+  uint64_t id = 0;
+};
+
+struct Frame {
+  Header header;
+  Bytes body;  // a view into the input
+};
+
+enum class Progress { kFrame, kNeedMore, kInvalid };
+
+// The frame at the beginning of `input`; kInvalid when its body would be larger than
+// limits::kRequestBytesMax.
+Progress next_frame(Bytes input, Frame& frame);
+
+// Begins a frame at the end of `out` and, with end_frame, fills in the body's size.
+size_t begin_frame(std::string& out, const Header& header);
+void end_frame(std::string& out, size_t begin);
+
+// Bodies are made of these. A byte string is u32 size and the bytes; a list is u32 count and its
+// items.
+void put_u8(std::string& out, uint8_t value);
+void put_u32(std::string& out, uint32_t value);
+void put_u64(std::string& out, uint64_t value);
+void put_string(std::string& out, Bytes value);
+// Checks the size against `size_max` before anything is taken; on failure the reader is not ok.
+Bytes take_string(ByteReader& reader, size_t size_max);
+bool take_strings(ByteReader& reader, size_t strings_an_item, std::vector<Bytes>& strings);
+
+using Id128 = std::array<uint8_t, 16>;
+
+struct Preamble {
+  uint16_t version_min;
+  uint16_t version_max;
+};
+void put_preamble(std::string& out);
+std::optional<Preamble> take_preamble(
+    Bytes input);  // none when the magic is wrong; needs kPreambleBytes
+
+struct HelloRequest {
+  uint32_t features = 0;  // none defined in version 1
+  Id128 session{};        // random; stays the same when a client reconnects
+  Bytes credentials;      // empty: none offered
+  Bytes client;           // free text for the server's log: program and version
+};
+void put_hello(std::string& out, const HelloRequest& hello);
+bool take_hello(Bytes body, HelloRequest& hello);
+
+struct HelloReply {
+  uint16_t version = kVersion;
+  uint32_t features = 0;
+  Id128 instance{};        // changes when a server starts without what the old one knew
+  Bytes observed_address;  // numeric, the client's as the server sees it
+  Bytes server;            // free text: program and version
+  uint32_t key_bytes_max = 0;
+  uint32_t value_bytes_max = 0;
+  uint32_t keys_per_request_max = 0;
+};
+void put_hello_reply(std::string& out, const HelloReply& hello);
+bool take_hello_reply(Bytes body, HelloReply& hello);
+
+}  // namespace rdzv::native

@@ -1,0 +1,57 @@
+"""Carries the core's log records to Python's `logging`.
+
+The core's event loops must never wait for Python, so they put records into a queue; a daemon thread, started with the first
+server, hands them to the logger `rendezvous.server`. It ends before the interpreter does.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+
+from rendezvous import _core
+
+_WAIT_S = 3600.0
+_LOGGER = logging.getLogger("rendezvous.server")
+
+_lock = threading.Lock()
+_stopping = threading.Event()
+_thread: threading.Thread | None = None
+
+
+def _carry() -> None:
+    while not _stopping.is_set():
+        record = _core._next_log_record(_WAIT_S)
+        if record is not None:
+            _LOGGER.log(*record)
+
+
+def start() -> None:
+    """Start the thread unless it runs."""
+    global _thread
+    with _lock:
+        if _thread is None and not _stopping.is_set():
+            _thread = threading.Thread(target=_carry, name="rendezvous-log", daemon=True)
+            _thread.start()
+
+
+def _stop() -> None:
+    _stopping.set()
+    if _thread is not None:
+        _core._wake_log_reader()
+        _thread.join()
+        while (record := _core._next_log_record(0)) is not None:
+            _LOGGER.log(*record)
+
+
+def _forget_after_fork() -> None:
+    """Forget the thread in a forked child, which does not have it."""
+    global _thread, _lock
+    _thread = None
+    _lock = threading.Lock()
+
+
+atexit.register(_stop)
+os.register_at_fork(after_in_child=_forget_after_fork)
