@@ -24,6 +24,7 @@ enum class ErrorCode : uint8_t {
   kRestarted = 10,       // the server came back without the data it had
   kState = 11,           // bytes that should be a group's state are not
   kInterrupted = 12,     // a signal handler asked to stop; never on the wire
+  kRunClosed = 13,       // the rendezvous of this run id was closed
 };
 
 class Error : public std::exception {

@@ -1,0 +1,35 @@
+// GroupState as bytes: what backends keep in a store. Canonical: equal states have equal bytes, and
+// whatever decodes encodes to the same bytes again. The decoder also refuses states that no
+// sequence of operations leads to, so that the rules may rely on their invariants. Pure, never
+// throws, holds nothing: any thread.
+//
+// Little-endian; flags are one byte, 0 or 1:
+//   u8 version = 1 | flags closed, complete, rejoined | flag settings follow
+//   if so: u32 min_nodes | u32 max_nodes | u64 last_call_ms | u64 keep_alive_interval_ms | u32
+//   keep_alive_max_attempt u64 round | u64 finished_round | u64 round_floor | u64 serial | u64
+//   last_call | u32 world_size u32 n, n participants in natural order: member, and if complete u32
+//   rank | flag done u32 n, n waiting in natural order: member u32 n, n spares by ascending serial:
+//   member u32 n, n lost in natural order: node | flag failed
+// with  node = u8 length, that many bytes of addr | i64 pid | u64 local_id,  member = node | u64
+// serial | u32 beats
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "group/state.h"
+
+namespace rdzv {
+
+inline constexpr uint8_t kStateVersion = 1;
+
+std::string encode_state(const GroupState& state);
+
+// All or nothing: `into` is replaced when nothing is returned, and untouched when an error (kState;
+// it says what and at which byte) is.
+[[nodiscard]] std::optional<Error> decode_state(Bytes bytes, GroupState& into);
+
+}  // namespace rdzv

@@ -1,0 +1,296 @@
+#include <utility>
+#include <vector>
+
+#include "group/codec.h"
+#include "group/limits.h"
+
+namespace rdzv {
+namespace {
+
+constexpr size_t kNodeBytesMin = 1 + 1 + 8 + 8;
+constexpr size_t kMemberBytesMin = kNodeBytesMin + 8 + 4;
+
+class Decoder {
+ public:
+  explicit Decoder(Bytes bytes) : bytes_(bytes), reader_(bytes) {}
+
+  std::optional<Error> run(GroupState& into) {
+    const bool fine = header() && numbers() && participants() && others(Role::kWaiting) &&
+                      others(Role::kSpare) && lost() && end() && possible();
+    if (!fine) return problem_;
+    into = std::move(state_);
+    return std::nullopt;
+  }
+
+ private:
+  // Where each part began, for the checks that need all of them.
+  struct Places {
+    size_t closed = 0, settings = 0, round = 0, finished_round = 0, round_floor = 0, last_call = 0;
+    size_t world_size = 0, participants = 0, waiting = 0, spares = 0, lost = 0;
+  };
+
+  bool fail(const std::string& what, size_t at) {
+    problem_.emplace(ErrorCode::kState,
+                     "decode the state of a rendezvous: " + what + ", at byte " +
+                         std::to_string(at) + " of " + std::to_string(bytes_.size()) +
+                         "; the key holds something else, or another version wrote it: use another "
+                         "run id, or delete the key");
+    return false;
+  }
+  bool whole() { return reader_.ok() || fail("the bytes end too early", bytes_.size()); }
+
+  bool flag(const char* name, bool& into) {
+    const size_t at = reader_.position();
+    const uint8_t value = reader_.u8();
+    if (!whole()) return false;
+    if (value > 1) {
+      return fail(std::string(name) + " is " + std::to_string(value) + ", neither 0 nor 1", at);
+    }
+    into = value == 1;
+    return true;
+  }
+
+  bool header() {
+    if (bytes_.size() > kGroupBytesMax) {
+      return fail("more bytes than the " + std::to_string(kGroupBytesMax) + " of the largest group",
+                  kGroupBytesMax);
+    }
+    const uint8_t version = reader_.u8();
+    if (!whole()) return false;
+    if (version != kStateVersion) {
+      return fail(
+          "the version is " + std::to_string(version) + ", not " + std::to_string(kStateVersion),
+          0);
+    }
+    places_.closed = reader_.position();
+    bool has_settings = false;
+    return flag("closed", state_.closed) && flag("complete", state_.complete) &&
+           flag("rejoined", state_.rejoined) && flag("the flag of settings", has_settings) &&
+           (!has_settings || settings());
+  }
+
+  bool settings() {
+    places_.settings = reader_.position();
+    GroupSettings settings;
+    settings.min_nodes = reader_.u32();
+    settings.max_nodes = reader_.u32();
+    settings.last_call_ms = reader_.u64();
+    settings.keep_alive_interval_ms = reader_.u64();
+    settings.keep_alive_max_attempt = reader_.u32();
+    if (!whole()) return false;
+    if (const auto problem = settings_problem(settings)) return fail(*problem, places_.settings);
+    state_.settings = settings;
+    return true;
+  }
+
+  bool numbers() {
+    places_.round = reader_.position();
+    state_.round = reader_.u64();
+    places_.finished_round = reader_.position();
+    state_.finished_round = reader_.u64();
+    places_.round_floor = reader_.position();
+    state_.round_floor = reader_.u64();
+    const size_t serial_at = reader_.position();
+    state_.serial = reader_.u64();
+    places_.last_call = reader_.position();
+    state_.last_call = reader_.u64();
+    places_.world_size = reader_.position();
+    state_.world_size = reader_.u32();
+    if (!whole()) return false;
+    if (state_.round < 1 || state_.round > kRoundMax) return fail("no such round", places_.round);
+    if (state_.finished_round >= state_.round) {
+      return fail("a round finished that has not been", places_.finished_round);
+    }
+    if (state_.round_floor > kAfterRoundMax) return fail("no such round", places_.round_floor);
+    if (state_.serial > kSerialMax) return fail("no such serial", serial_at);
+    if (state_.last_call > state_.serial) {
+      return fail("the last call has a serial that was not drawn", places_.last_call);
+    }
+    return true;
+  }
+
+  // Checked before anything is allocated for the entries.
+  bool count(const char* what, size_t max, size_t entry_bytes_min, uint32_t& into) {
+    const size_t at = reader_.position();
+    into = reader_.u32();
+    if (!whole()) return false;
+    if (into > max) {
+      return fail(std::to_string(into) + " " + what + ", more than " + std::to_string(max), at);
+    }
+    if (reader_.left() / entry_bytes_min < into) {
+      return fail(std::to_string(into) + " " + what + ", more than fit the bytes that follow", at);
+    }
+    return true;
+  }
+
+  bool node(NodeId& into) {
+    const size_t at = reader_.position();
+    into.addr = reader_.take(reader_.u8());
+    into.pid = reader_.i64();
+    into.local_id = reader_.u64();
+    if (!whole()) return false;
+    const auto problem = node_problem(into);
+    return !problem || fail("a node's " + *problem, at);
+  }
+
+  bool member(NodeId& node_into, Member& into) {
+    if (!node(node_into)) return false;
+    const size_t at = reader_.position();
+    into.joined = reader_.u64();
+    into.beats = reader_.u32();
+    if (!whole()) return false;
+    if (into.joined < 1 || into.joined > state_.serial) {
+      return fail("a node has a serial that was not drawn", at);
+    }
+    return true;
+  }
+
+  bool participants() {
+    places_.participants = reader_.position();
+    const size_t entry_bytes_min = kMemberBytesMin + (state_.complete ? 5 : 0);
+    uint32_t left = 0;
+    if (!count("participants", kGroupNodesMax, entry_bytes_min, left)) return false;
+    // world_size is not trusted yet: it sizes the next allocation.
+    if (state_.complete && (state_.world_size < left || state_.world_size > kGroupNodesMax)) {
+      return fail("world_size does not fit the participants", places_.world_size);
+    }
+    std::vector<bool> taken(state_.complete ? state_.world_size : 0);
+    NodeId last;
+    for (; left > 0; --left) {
+      const size_t at = reader_.position();
+      NodeId node;
+      Member listed;
+      if (!member(node, listed)) return false;
+      if (state_.complete && !rank(listed, taken)) return false;
+      if (!(last < node)) return fail("participants are not in order", at);
+      state_.roster.add(node, listed);
+      last = std::move(node);
+    }
+    return true;
+  }
+
+  bool rank(Member& into, std::vector<bool>& taken) {
+    const size_t at = reader_.position();
+    into.rank = reader_.u32();
+    bool done = false;
+    if (!flag("done", done)) return false;
+    if (into.rank >= taken.size()) return fail("a rank is not below world_size", at);
+    if (taken[into.rank]) return fail("two nodes have the same rank", at);
+    taken[into.rank] = true;
+    into.role = done ? Role::kDone : Role::kActive;
+    return true;
+  }
+
+  bool others(Role role) {
+    const bool spare = role == Role::kSpare;
+    (spare ? places_.spares : places_.waiting) = reader_.position();
+    const size_t room = kGroupNodesMax - state_.roster.size();
+    uint32_t left = 0;
+    if (!count(spare ? "spares" : "waiting nodes", room, kMemberBytesMin, left)) return false;
+    NodeId last;
+    uint64_t last_joined = 0;
+    for (; left > 0; --left) {
+      const size_t at = reader_.position();
+      NodeId node;
+      Member listed;
+      if (!member(node, listed)) return false;
+      listed.role = role;
+      const bool ordered = spare ? last_joined < listed.joined : last < node;
+      if (!ordered)
+        return fail(spare ? "spares are not in order" : "waiting nodes are not in order", at);
+      if (!state_.roster.add(node, listed))
+        return fail("node " + to_text(node) + " is listed twice", at);
+      last = std::move(node);
+      last_joined = listed.joined;
+    }
+    return true;
+  }
+
+  bool lost() {
+    places_.lost = reader_.position();
+    uint32_t left = 0;
+    if (!count("lost nodes", kLostNodesMax, kNodeBytesMin + 1, left)) return false;
+    NodeId last;
+    for (; left > 0; --left) {
+      const size_t at = reader_.position();
+      NodeId gone;
+      bool failed = false;
+      if (!node(gone) || !flag("failed", failed)) return false;
+      if (!(last < gone)) return fail("lost nodes are not in order", at);
+      last = gone;
+      state_.lost.emplace(std::move(gone), failed ? LossReason::kFailed : LossReason::kExpired);
+    }
+    return true;
+  }
+
+  bool end() {
+    return reader_.left() == 0 || fail("bytes are left after the end", reader_.position());
+  }
+
+  // What Group promises after every operation.
+  bool possible() {
+    const Roster& roster = state_.roster;
+    const size_t waiting = roster.count(Role::kWaiting);
+    const size_t spares = roster.count(Role::kSpare);
+    if (!state_.settings) {
+      if (state_.complete) return fail("a complete round without settings", places_.world_size);
+      if (roster.size() > 0) return fail("nodes without settings", places_.participants);
+      if (!state_.lost.empty()) return fail("lost nodes without settings", places_.lost);
+    }
+    if (state_.closed && waiting + spares > 0)
+      return fail("nodes wait in a closed group", places_.waiting);
+    return state_.complete ? possible_complete(waiting, spares) : possible_forming(waiting, spares);
+  }
+
+  bool possible_forming(size_t waiting, size_t spares) {
+    const size_t nodes = state_.roster.count(Role::kForming);
+    const size_t min = state_.settings ? state_.settings->min_nodes : 1;
+    if (state_.rejoined) return fail("rejoined while the round forms", places_.closed);
+    if (state_.world_size != 0)
+      return fail("a world_size while the round forms", places_.world_size);
+    if (state_.round_floor >= state_.round) {
+      return fail("a node took part in a later round", places_.round_floor);
+    }
+    if (state_.closed && nodes > 0)
+      return fail("a round forms in a closed group", places_.participants);
+    if (nodes > 0 && nodes >= state_.settings->max_nodes) {
+      return fail("a round with max_nodes is not complete", places_.participants);
+    }
+    if ((nodes >= min) != (state_.last_call != 0)) {
+      return fail("a last call runs without min_nodes, or does not run with them",
+                  places_.last_call);
+    }
+    if (waiting + spares > 0) return fail("nodes wait while the round forms", places_.waiting);
+    return true;
+  }
+
+  bool possible_complete(size_t waiting, size_t spares) {
+    const size_t places_taken = state_.roster.participants() + waiting;
+    const size_t max = state_.settings->max_nodes;
+    if (state_.world_size < state_.settings->min_nodes || state_.world_size > max) {
+      return fail("world_size is not between min_nodes and max_nodes", places_.world_size);
+    }
+    if (state_.last_call != 0) return fail("a last call in a complete round", places_.last_call);
+    if (state_.roster.count(Role::kActive) == 0) {
+      return fail("a complete round without an active participant", places_.participants);
+    }
+    if (places_taken > max) return fail("more than max_nodes have a place", places_.waiting);
+    if (spares > 0 && places_taken < max)
+      return fail("spares while a place is free", places_.spares);
+    return true;
+  }
+
+  Bytes bytes_;
+  ByteReader reader_;
+  GroupState state_;
+  Places places_;
+  std::optional<Error> problem_;
+};
+
+}  // namespace
+
+std::optional<Error> decode_state(Bytes bytes, GroupState& into) {
+  return Decoder(bytes).run(into);
+}
+
+}  // namespace rdzv

@@ -1,0 +1,77 @@
+#include "group/codec.h"
+
+namespace rdzv {
+namespace {
+
+void append_flag(std::string& to, bool flag) {
+  to.push_back(flag ? '\1' : '\0');
+}
+
+void append_node(std::string& to, const NodeId& node) {
+  to.push_back(static_cast<char>(static_cast<unsigned char>(node.addr.size())));
+  to += node.addr;
+  append_little_endian(to, static_cast<uint64_t>(node.pid));
+  append_little_endian(to, node.local_id);
+}
+
+void append_member(std::string& to, const NodeId& node, const Member& member) {
+  append_node(to, node);
+  append_little_endian(to, member.joined);
+  append_little_endian(to, member.beats);
+}
+
+void append_count(std::string& to, size_t count) {
+  append_little_endian(to, static_cast<uint32_t>(count));
+}
+
+void append_header(std::string& to, const GroupState& state) {
+  to.push_back(static_cast<char>(kStateVersion));
+  append_flag(to, state.closed);
+  append_flag(to, state.complete);
+  append_flag(to, state.rejoined);
+  append_flag(to, state.settings.has_value());
+  if (state.settings) {
+    append_little_endian(to, state.settings->min_nodes);
+    append_little_endian(to, state.settings->max_nodes);
+    append_little_endian(to, state.settings->last_call_ms);
+    append_little_endian(to, state.settings->keep_alive_interval_ms);
+    append_little_endian(to, state.settings->keep_alive_max_attempt);
+  }
+  append_little_endian(to, state.round);
+  append_little_endian(to, state.finished_round);
+  append_little_endian(to, state.round_floor);
+  append_little_endian(to, state.serial);
+  append_little_endian(to, state.last_call);
+  append_little_endian(to, state.world_size);
+}
+
+}  // namespace
+
+std::string encode_state(const GroupState& state) {
+  std::string bytes;
+  append_header(bytes, state);
+  append_count(bytes, state.roster.participants());
+  for (const auto& [node, member] : state.roster.all()) {
+    if (member.role == Role::kWaiting || member.role == Role::kSpare) continue;
+    append_member(bytes, node, member);
+    if (!state.complete) continue;
+    append_little_endian(bytes, member.rank);
+    append_flag(bytes, member.role == Role::kDone);
+  }
+  append_count(bytes, state.roster.count(Role::kWaiting));
+  for (const auto& [node, member] : state.roster.all()) {
+    if (member.role == Role::kWaiting) append_member(bytes, node, member);
+  }
+  append_count(bytes, state.roster.count(Role::kSpare));
+  for (const auto& [joined, node] : state.roster.spares()) {
+    append_member(bytes, node, *state.roster.find(node));
+  }
+  append_count(bytes, state.lost.size());
+  for (const auto& [node, reason] : state.lost) {
+    append_node(bytes, node);
+    append_flag(bytes, reason == LossReason::kFailed);
+  }
+  return bytes;
+}
+
+}  // namespace rdzv

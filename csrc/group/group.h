@@ -1,0 +1,90 @@
+// The rulebook of one run's rendezvous: who is in, who waits, who is dead, when a round is
+// complete, which rank a node has. Owns the shared state, and what this observer saw of heartbeats.
+// It opens no socket and reads no clock: `now` is the caller's own monotonic clock and never meets
+// another machine's. The same operations at the same times give the same bytes. No locks: one
+// thread at a time.
+//
+// Every operation leaves the group settled: a round with max_nodes is complete, a last call runs
+// exactly while min_nodes <= n < max_nodes form, free places are given to spares, a round nobody is
+// active in has ended. What depends on time alone waits for expire(). An operation that throws
+// changes nothing.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "group/heartbeats.h"
+#include "group/state.h"
+
+namespace rdzv {
+
+struct Placement {
+  std::optional<Role> role;  // none: absent
+  int64_t rank = -1;         // -1 unless active or done
+};
+
+class Group {
+ public:
+  // Replaces the state by what a store holds, nullopt for nothing yet. What was seen of heartbeats
+  // and of the last call is kept for what did not change. Throws kState for bytes that are no
+  // state.
+  void observe(std::optional<Bytes> bytes, Instant now);
+  std::string encode() const;
+
+  // `after_round`: the last round this node took part in, 0 for none; it wants a later one. To join
+  // again changes nothing, unless the complete round is not later: then the node moves to the wait
+  // list. Throws kRunClosed, kState when the group has other settings, kLimit when it is full,
+  // kInvalidArgument.
+  void join(const NodeId& node, const GroupSettings& settings, uint64_t after_round, Instant now);
+  // The node is alive. Nothing for one that is done or not listed: it has to join again.
+  void keep_alive(const NodeId& node, Instant now);
+  // `failed`: its job broke, and the others are told as for a node that was lost.
+  void leave(const NodeId& node, bool failed, Instant now);
+  // For good: nobody joins any more and no further round completes. Who has no rank is dismissed;
+  // the participants of a complete round finish it.
+  void close();
+  // Removes the dead and ends the last call.
+  void expire(Instant now);
+  // When to call expire() again if nothing else happens: it may change something then, or time
+  // would pass uncounted (heartbeats.h).
+  std::optional<Instant> next_deadline() const;
+
+  Placement placement(const NodeId& node) const;
+  // Nodes on the wait list and participants lost since the round completed. At least 1 if the node
+  // is no longer an active participant of that round: then it, too, has to look for the next one.
+  uint64_t membership_changes(const NodeId& node, uint64_t round) const;
+  // Those who form the round; or the active ones of the complete round, by rank.
+  std::vector<NodeId> participants() const;
+  std::vector<NodeId> waiting() const;                        // in natural order
+  std::vector<NodeId> spares() const;                         // in order of joining
+  std::vector<NodeId> lost() const;                           // in natural order
+  std::optional<Duration> last_call_left(Instant now) const;  // none: no last call is running
+  const GroupState& state() const { return state_; }
+
+ private:
+  void check_join(const NodeId& node, const GroupSettings& settings, uint64_t after_round) const;
+  void look(Instant now);
+  void enroll(const NodeId& node, Role role);
+  void remove(const NodeId& node);
+  void remove_all(Role role);
+  void lose(const NodeId& node, LossReason reason);
+  void rejoin(const NodeId& node);
+  bool has_place() const;
+
+  void settle(Instant now);
+  void settle_forming(Instant now);
+  void complete_round();
+  void promote_spares();
+  void end_round();
+
+  GroupState state_;
+  Heartbeats heartbeats_;
+  uint64_t last_call_seen_ = 0;  // the last call this observer knows of, and since when
+  Instant last_call_since_{};
+};
+
+}  // namespace rdzv

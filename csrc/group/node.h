@@ -1,0 +1,42 @@
+// Who joins a group: an address, a process id and a number that tells several joiners of one
+// process apart. Owns the natural order of nodes (host2 before host10), which decides ranks, and
+// what a well-formed node is. Knows nothing of groups. Plain values: any thread.
+#pragma once
+
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace rdzv {
+
+struct NodeId {
+  std::string addr;  // host name or IP address: 1 to 255 bytes of UTF-8 without control characters
+  int64_t pid = 0;   // not negative
+  uint64_t local_id = 0;
+
+  // Throws kInvalidArgument when the parts are no well-formed node.
+  static NodeId make(std::string addr, int64_t pid, uint64_t local_id);
+
+  bool operator==(const NodeId&) const = default;
+  // Total, and consistent with ==: natural order of addr, then its bytes, then pid, then local_id.
+  std::strong_ordering operator<=>(const NodeId& other) const;
+};
+
+struct NodeHash {
+  size_t operator()(const NodeId& node) const;
+};
+
+// Digit runs compare as numbers of any length, everything else bytewise. "a01" and "a1" are equal
+// here.
+std::strong_ordering compare_natural(std::string_view a, std::string_view b);
+
+// What is wrong with a node, if anything.
+std::optional<std::string> node_problem(const NodeId& node);
+
+// For messages: "host7:4211/0".
+std::string to_text(const NodeId& node);
+
+}  // namespace rdzv

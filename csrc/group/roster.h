@@ -1,0 +1,69 @@
+// The nodes of a group, each in exactly one list: one map, so that no node can be in two. Keeps the
+// counts of the lists and the order of the spares, so that the rules never scan. Knows no rules and
+// no clock; no locks: one thread at a time.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "group/node.h"
+
+namespace rdzv {
+
+enum class Role : uint8_t {
+  kForming,  // participant of a round that is not complete
+  kActive,   // participant of the complete round
+  kDone,     // was participant of the complete round and has left it
+  kWaiting,  // wait list: has a place in the next round
+  kSpare,    // more than max_nodes: gets a place when one becomes free
+};
+
+struct Member {
+  Role role = Role::kForming;
+  // Drawn from the group's serial when the node was listed. It orders spares, and it tells a node
+  // that came back from the one that was removed: their beats alone could agree by chance.
+  uint64_t joined = 0;
+  uint32_t beats = 0;  // moves with every heartbeat; wraps, only equality counts
+  uint32_t rank = 0;   // of active and done nodes, 0 otherwise
+
+  bool operator==(const Member&) const = default;
+};
+
+class Roster {
+ public:
+  using Map = std::map<NodeId, Member>;  // in natural order
+
+  const Map& all() const { return members_; }
+  size_t size() const { return members_.size(); }
+  size_t count(Role role) const { return counts_[static_cast<size_t>(role)]; }
+  // In the round, whether it is forming or complete: done nodes keep their place until it ends.
+  size_t participants() const {
+    return count(Role::kForming) + count(Role::kActive) + count(Role::kDone);
+  }
+  const Member* find(const NodeId& node) const;
+  std::vector<NodeId> nodes(Role role) const;  // in natural order
+  // The serial at which each spare was listed, and the spare: in order of joining.
+  const std::map<uint64_t, NodeId>& spares() const { return spares_; }
+
+  // False, and nothing changes, when the node is listed already or another spare has that serial.
+  bool add(const NodeId& node, const Member& member);
+  void remove(const NodeId& node);
+  void set_role(const NodeId& node, Role role);
+  // Moves the heartbeat; returns the member.
+  const Member& beat(const NodeId& node);
+  // Forming nodes become active, with ranks from 0 in natural order.
+  void rank_participants();
+
+ private:
+  void enter(const NodeId& node, const Member& member);
+  void exit(const Member& member);
+
+  Map members_;
+  std::map<uint64_t, NodeId> spares_;
+  std::array<size_t, 5> counts_{};
+};
+
+}  // namespace rdzv

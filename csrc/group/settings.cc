@@ -1,0 +1,79 @@
+#include "group/settings.h"
+
+#include <cstdio>
+
+#include "group/limits.h"
+
+namespace rdzv {
+namespace {
+
+constexpr uint64_t kForeverMs =
+    static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(kForever).count());
+
+std::string seconds_text(uint64_t ms) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%gs", static_cast<double>(ms) / 1000);
+  return text;
+}
+
+std::optional<std::string> time_problem(const char* name, uint64_t ms) {
+  if (ms == 0) return std::string(name) + " must be positive";
+  if (ms > kForeverMs) return std::string(name) + " must not be longer than 30 years";
+  return std::nullopt;
+}
+
+}  // namespace
+
+Duration GroupSettings::keep_alive_window() const {
+  const Duration interval = keep_alive_interval();
+  if (interval > kForever / keep_alive_max_attempt) return kForever;
+  return interval * keep_alive_max_attempt;
+}
+
+std::optional<std::string> settings_problem(const GroupSettings& settings) {
+  if (settings.min_nodes < 1) return "min_nodes is 0; it must be at least 1";
+  if (settings.max_nodes < settings.min_nodes) {
+    return "max_nodes (" + std::to_string(settings.max_nodes) + ") is less than min_nodes (" +
+           std::to_string(settings.min_nodes) + ")";
+  }
+  if (settings.max_nodes > kGroupNodesMax) {
+    return "max_nodes is " + std::to_string(settings.max_nodes) + "; at most " +
+           std::to_string(kGroupNodesMax) + " nodes are allowed";
+  }
+  if (auto problem = time_problem("last_call_timeout", settings.last_call_ms)) return problem;
+  if (auto problem = time_problem("keep_alive_interval", settings.keep_alive_interval_ms)) {
+    return problem;
+  }
+  if (settings.keep_alive_max_attempt < 1)
+    return "keep_alive_max_attempt is 0; it must be at least 1";
+  if (settings.keep_alive_max_attempt > kKeepAliveAttemptsMax) {
+    return "keep_alive_max_attempt is " + std::to_string(settings.keep_alive_max_attempt) +
+           "; at most " + std::to_string(kKeepAliveAttemptsMax) + " are allowed";
+  }
+  return std::nullopt;
+}
+
+std::string to_text(const GroupSettings& settings) {
+  return "min_nodes=" + std::to_string(settings.min_nodes) +
+         ", max_nodes=" + std::to_string(settings.max_nodes) +
+         ", last_call_timeout=" + seconds_text(settings.last_call_ms) +
+         ", keep_alive_interval=" + seconds_text(settings.keep_alive_interval_ms) +
+         ", keep_alive_max_attempt=" + std::to_string(settings.keep_alive_max_attempt);
+}
+
+std::string differing_fields(const GroupSettings& a, const GroupSettings& b) {
+  std::string names;
+  auto compare = [&names](const char* name, uint64_t x, uint64_t y) {
+    if (x == y) return;
+    if (!names.empty()) names += ", ";
+    names += name;
+  };
+  compare("min_nodes", a.min_nodes, b.min_nodes);
+  compare("max_nodes", a.max_nodes, b.max_nodes);
+  compare("last_call_timeout", a.last_call_ms, b.last_call_ms);
+  compare("keep_alive_interval", a.keep_alive_interval_ms, b.keep_alive_interval_ms);
+  compare("keep_alive_max_attempt", a.keep_alive_max_attempt, b.keep_alive_max_attempt);
+  return names;
+}
+
+}  // namespace rdzv

@@ -1,0 +1,39 @@
+// What all nodes of a group share: the part of the rulebook that is encoded. What one observer saw
+// by its own clock is not here (heartbeats.h). Plain data, changed only by Group and by the
+// decoder.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+
+#include "group/node.h"
+#include "group/roster.h"
+#include "group/settings.h"
+
+namespace rdzv {
+
+enum class LossReason : uint8_t {
+  kExpired = 0,  // its heartbeat stopped
+  kFailed = 1,   // it said that its job broke
+};
+
+struct GroupState {
+  std::optional<GroupSettings> settings;  // none until the first node joins
+  bool closed = false;
+  bool complete = false;
+  bool rejoined = false;        // a participant of the complete round has moved to the wait list
+  uint64_t round = 1;           // forming, or complete
+  uint64_t finished_round = 0;  // the last round that every participant left as done; 0: none
+  // The highest round any node said it took part in. A store that lost its data must not hand out
+  // old rounds again.
+  uint64_t round_floor = 0;
+  uint64_t serial = 0;      // the last one drawn; see Member::joined and last_call
+  uint64_t last_call = 0;   // the serial of the running last call; 0: none is running
+  uint32_t world_size = 0;  // of the complete round, lost nodes included; 0 while forming
+  Roster roster;
+  // Participants removed since the last round completed, at most kLostNodesMax of them.
+  std::map<NodeId, LossReason> lost;
+};
+
+}  // namespace rdzv
