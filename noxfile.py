@@ -1,0 +1,129 @@
+"""The project's tasks: `nox -s tests` is the one to know; `nox --list` shows all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["tests", "lint", "typing"]
+nox.options.reuse_existing_virtualenvs = False
+
+ROOT = Path(__file__).parent
+BOTH_CORES = ("-n", "2")
+ALL_BUT_INTEROP = (str(ROOT / "tests"), "--ignore", str(ROOT / "tests" / "interop"))
+CLANG_FORMAT = "clang-format==23.1.5"
+DOCTEST_HEADERS = (Path("/usr/include"), Path("/usr/local/include"))
+NO_DOCTEST = (
+    "the C++ tests need doctest, which is not installed (Debian: apt-get install doctest-dev); "
+    "skipped"
+)
+
+
+def install_wheel(session: nox.Session, *extras: str) -> None:
+    """Build the wheel and install that, so that what is tested is what users get."""
+    with tempfile.TemporaryDirectory() as folder:
+        session.run(
+            "python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, "."
+        )
+        (wheel,) = Path(folder).glob("*.whl")
+        wanted = f"[{','.join(extras)}]" if extras else ""
+        session.install(f"{wheel}{wanted}")
+
+
+def has_doctest() -> bool:
+    return any((folder / "doctest" / "doctest.h").exists() for folder in DOCTEST_HEADERS)
+
+
+def run_cpp_tests(session: nox.Session, preset: str, *options: str) -> None:
+    """Configure, build and run the C++ tests with a preset of CMakePresets.json."""
+    session.install("cmake>=3.21", "ninja")
+    session.run("cmake", "--preset", preset, "-DRDZV_WERROR=ON", *options)
+    session.run("cmake", "--build", "--preset", preset)
+    session.run("ctest", "--preset", preset)
+
+
+def run_pytest(session: nox.Session, *arguments: str) -> None:
+    """Run pytest away from the sources, which would be imported in the wheel's place."""
+    with session.chdir(session.create_tmp()):
+        session.run(
+            "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), *arguments
+        )
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Build the wheel, install it into a fresh environment, run pytest and the C++ tests."""
+    install_wheel(session, "test")
+    run_pytest(session, *BOTH_CORES, *(session.posargs or ALL_BUT_INTEROP))
+    if has_doctest():
+        run_cpp_tests(session, "release")
+    else:
+        session.warn(NO_DOCTEST)
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """Run torch's own TCPStore client against our server. Installs torch (CPU is enough)."""
+    install_wheel(session, "test")
+    session.install("torch==2.13.0", "numpy")
+    run_pytest(session, str(ROOT / "tests" / "interop"), *session.posargs)
+
+
+@nox.session(python=["3.10", "3.11", "3.12", "3.13", "3.14"])
+def versions(session: nox.Session) -> None:
+    """Run pytest on every supported Python that is installed."""
+    install_wheel(session, "test")
+    run_pytest(session, *BOTH_CORES, *(session.posargs or ALL_BUT_INTEROP))
+
+
+@nox.session
+@nox.parametrize("preset", ["asan", "tsan"])
+def cpp(session: nox.Session, preset: str) -> None:
+    """Run the C++ tests, the fuzz tests among them, under sanitizers."""
+    if not has_doctest():
+        session.skip(NO_DOCTEST)
+    run_cpp_tests(session, preset)
+
+
+@nox.session
+def poll(session: nox.Session) -> None:
+    """Run the C++ tests with the poll(2) poller that systems without epoll get."""
+    if not has_doctest():
+        session.skip(NO_DOCTEST)
+    run_cpp_tests(session, "release", "-DRDZV_USE_POLL=ON", "-B", "build/poll")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style: ruff for Python, clang-format for C++."""
+    session.install("ruff", CLANG_FORMAT)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    sources = [str(path) for suffix in ("h", "cc") for path in sorted(Path("csrc").rglob(f"*.{suffix}"))]
+    sources += [str(path) for path in sorted(Path("tests/cpp").glob("*.[hc]*")) if path.suffix != ".txt"]
+    session.run("clang-format", "--dry-run", "--Werror", *sources)
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check types strictly, and the stubs of the compiled core against the core."""
+    install_wheel(session, "test")
+    session.install("mypy", "nox")
+    session.run("mypy", "--strict")
+    # Away from the sources, so that the installed package is the one that is looked at.
+    allowlist = Path("tests/stubtest_allowlist.txt").resolve()
+    with session.chdir(tempfile.gettempdir()):
+        session.run(
+            "python", "-m", "mypy.stubtest", "rendezvous._core", "--allowlist", str(allowlist)
+        )
+
+
+@nox.session
+def clean(session: nox.Session) -> None:
+    """Remove what builds left behind."""
+    for folder in ("build", "dist"):
+        shutil.rmtree(folder, ignore_errors=True)
+        session.log(f"removed {folder}/")

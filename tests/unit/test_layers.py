@@ -1,0 +1,109 @@
+"""The parts of the project know only those below them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# Who may include whom. A folder that is not listed fails the test.
+CPP_MAY_INCLUDE = {
+    "base": set[str](),
+    "net": {"base"},
+    "wire": {"base"},
+    "store": {"base", "wire"},
+    "group": {"base"},
+    "server": {"base", "net", "wire", "store", "group"},
+    "client": {"base", "net", "wire", "store", "server"},
+    "bindings": {"base", "net", "wire", "store", "group", "server", "client"},
+}
+
+# Lowest first: a module imports from lower rows only, or from its own.
+PYTHON_LAYERS = (
+    ("errors",),
+    ("_core", "_logging"),
+    ("_endpoint", "_hosts"),
+    ("api",),
+    ("_settings",),
+    ("backends",),
+    ("_round_store", "_bootstrap", "_sync", "_heartbeat", "_join"),
+    ("handler",),
+    ("registry",),
+    ("__init__",),
+    ("cli", "__main__"),
+)
+
+INCLUDE = re.compile(r'^#include "([a-z]+)/', re.MULTILINE)
+
+
+def cpp_files() -> list[Path]:
+    return sorted((ROOT / "csrc").glob("*/*.[hc]*"))
+
+
+def python_files() -> list[Path]:
+    return sorted((ROOT / "rendezvous").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", cpp_files(), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_cpp_folders_include_only_what_is_below(path: Path) -> None:
+    """A C++ folder includes itself and what CPP_MAY_INCLUDE grants it."""
+    folder = path.parent.name
+    included = set(INCLUDE.findall(path.read_text())) - {folder}
+    assert included <= CPP_MAY_INCLUDE[folder]
+
+
+@pytest.mark.parametrize("path", cpp_files(), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_only_the_bindings_know_python(path: Path) -> None:
+    """Python's and pybind11's headers are included in csrc/bindings and nowhere else."""
+    knows_python = re.search(r"#include <(pybind11/|Python\.h)", path.read_text()) is not None
+    assert not knows_python or path.parent.name == "bindings"
+
+
+@pytest.mark.parametrize("folder", ["wire", "store", "group"])
+def test_the_core_has_no_clock_socket_or_randomness(folder: str) -> None:
+    """Table, Group and the decoders are deterministic: HashStore alone, which blocks, reads a clock."""
+    forbidden = re.compile(r"\bnow\(\)|<sys/socket\.h>|<random>|base/random\.h|<thread>")
+    offenders = [
+        path.name
+        for path in sorted((ROOT / "csrc" / folder).glob("*.[hc]*"))
+        if forbidden.search(path.read_text()) and not path.name.startswith("hash_store")
+    ]
+    assert offenders == []
+
+
+def layer_of(module: str) -> int:
+    for level, names in enumerate(PYTHON_LAYERS):
+        if module in names:
+            return level
+    raise AssertionError(f"rendezvous.{module} has no place in PYTHON_LAYERS")
+
+
+def imported_modules(path: Path) -> set[str]:
+    """The modules of ours that a file imports when it is loaded, by their first name."""
+    modules: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.module == "rendezvous":
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rendezvous."):
+            modules.add(str(node.module).split(".")[1])
+        elif isinstance(node, ast.Import):
+            modules |= {
+                alias.name.split(".")[1] for alias in node.names if alias.name.startswith("rendezvous.")
+            }
+    known = {name for names in PYTHON_LAYERS for name in names}
+    return {name if name in known else "__init__" for name in modules}
+
+
+@pytest.mark.parametrize(
+    "path", python_files(), ids=lambda path: str(path.relative_to(ROOT / "rendezvous"))
+)
+def test_python_modules_import_only_what_is_below(path: Path) -> None:
+    """A Python module imports from its own layer and lower ones."""
+    parts = path.relative_to(ROOT / "rendezvous").with_suffix("").parts
+    own_layer = layer_of(parts[0])
+    too_high = {name for name in imported_modules(path) if layer_of(name) > own_layer}
+    assert too_high == set()
