@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from os import PathLike
 from types import TracebackType
 from typing import TypeAlias, final
 
@@ -25,7 +26,9 @@ class Store:
     def num_keys(self) -> int: ...
     def list_keys(self, prefix: _Text = "") -> list[str]: ...
     def append(self, key: _Text, value: _Text) -> None: ...
-    def multi_get(self, keys: Sequence[_Text]) -> list[bytes]: ...
+    def multi_get(
+        self, keys: Sequence[_Text], timeout: _Timeout | None = None
+    ) -> list[bytes]: ...
     def multi_set(self, keys: Sequence[_Text], values: Sequence[_Text]) -> None: ...
     def set_timeout(self, timeout: _Timeout) -> None: ...
     @property
@@ -42,6 +45,14 @@ class PrefixStore(Store):
     def underlying_store(self) -> Store: ...
 
 @final
+class FileStore(Store):
+    def __init__(
+        self, file_name: str | bytes | PathLike[str], world_size: int = -1, job_id: _Text = ""
+    ) -> None: ...
+    @property
+    def path(self) -> str: ...
+
+@final
 class TCPStore(Store):
     def __init__(
         self,
@@ -49,7 +60,7 @@ class TCPStore(Store):
         port: int,
         world_size: int | None = None,
         is_master: bool = False,
-        timeout: _Timeout = ...,
+        timeout: _Timeout | None = None,
         wait_for_workers: bool = True,
         multi_tenant: bool = False,
     ) -> None: ...

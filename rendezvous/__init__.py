@@ -1,0 +1,95 @@
+"""A fast key-value store and rendezvous for distributed training jobs.
+
+Who is here, which rank am I, and where is rank 0?
+
+    from rendezvous import RendezvousParameters, get_rendezvous_handler
+
+    handler = get_rendezvous_handler(RendezvousParameters("c10d", "node0:29400", "job-17", 2, 8))
+    info = handler.next_rendezvous()
+
+Public names only: they are exported here and live elsewhere.
+"""
+
+# errors first: the core looks its classes up there.
+from rendezvous.errors import (
+    RendezvousClosedError,
+    RendezvousConnectionError,
+    RendezvousError,
+    RendezvousGracefulExitError,
+    RendezvousStateError,
+    RendezvousTimeoutError,
+    StoreAddressInUseError,
+    StoreClosedError,
+    StoreConnectionError,
+    StoreError,
+    StoreLimitError,
+    StoreProtocolError,
+    StoreRestartedError,
+    StoreTimeoutError,
+    StoreUnsupportedError,
+    StoreValueError,
+)
+
+# isort: split
+from rendezvous._core import (
+    FileStore,
+    HashStore,
+    Node,
+    PrefixStore,
+    Server,
+    Store,
+    TCPStore,
+    __version__,
+)
+from rendezvous.api import (
+    RendezvousHandler,
+    RendezvousInfo,
+    RendezvousParameters,
+    RendezvousStoreInfo,
+)
+from rendezvous.backends.base import RendezvousBackend
+from rendezvous.backends.c10d import C10dRendezvousBackend
+from rendezvous.handler import DynamicRendezvousHandler, RendezvousTimeout
+from rendezvous.registry import (
+    RendezvousHandlerRegistry,
+    get_rendezvous_handler,
+    rendezvous_handler_registry,
+)
+
+__all__ = [
+    "C10dRendezvousBackend",
+    "DynamicRendezvousHandler",
+    "FileStore",
+    "HashStore",
+    "Node",
+    "PrefixStore",
+    "RendezvousBackend",
+    "RendezvousClosedError",
+    "RendezvousConnectionError",
+    "RendezvousError",
+    "RendezvousGracefulExitError",
+    "RendezvousHandler",
+    "RendezvousHandlerRegistry",
+    "RendezvousInfo",
+    "RendezvousParameters",
+    "RendezvousStateError",
+    "RendezvousStoreInfo",
+    "RendezvousTimeout",
+    "RendezvousTimeoutError",
+    "Server",
+    "Store",
+    "StoreAddressInUseError",
+    "StoreClosedError",
+    "StoreConnectionError",
+    "StoreError",
+    "StoreLimitError",
+    "StoreProtocolError",
+    "StoreRestartedError",
+    "StoreTimeoutError",
+    "StoreUnsupportedError",
+    "StoreValueError",
+    "TCPStore",
+    "__version__",
+    "get_rendezvous_handler",
+    "rendezvous_handler_registry",
+]

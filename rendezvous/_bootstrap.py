@@ -1,0 +1,116 @@
+"""The bootstrap store of a round: rank 0 serves it, and every other rank learns where.
+
+Owns the server of the current round, if this node is its rank 0. The address is published for each
+round anew, so that a rank 0 that moves takes it along. Runs on the caller's thread.
+"""
+
+import time
+from datetime import timedelta
+
+from rendezvous import _core
+from rendezvous._hosts import bootstrap_hosts, serve_on
+from rendezvous._round_store import round_store
+from rendezvous._sync import Backoff, StateSync
+from rendezvous._waiting import Standing, node_text
+from rendezvous.api import KeyValueStore, RendezvousInfo, RendezvousStoreInfo
+from rendezvous.errors import RendezvousConnectionError, RendezvousTimeoutError, StoreError
+
+__all__ = ["Bootstrap"]
+
+# How long to wait for rank 0 before looking whether it is still there.
+_SLICE_S = 0.5
+
+
+class Bootstrap:
+    """Opens and closes the bootstrap stores of one node's rounds.
+
+    Args:
+        store: where the round's key space is made for its user.
+        control: reaches the same store, and may be used with the rendezvous' own timeouts.
+        serve: whether rank 0 serves a store; else it publishes a free port that nobody listens on.
+    """
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        store: KeyValueStore,
+        control: KeyValueStore,
+        node: _core.Node,
+        local_addr: str | None,
+        serve: bool,
+    ) -> None:
+        self._run_id = run_id
+        self._store = store
+        self._control = control
+        self._node = node
+        self._local_addr = local_addr
+        self.serves = serve
+        self._server: _core.Server | None = None
+
+    def open(self, standing: Standing, sync: StateSync, deadline_s: float) -> RendezvousInfo | None:
+        """Serve and publish, or wait for rank 0 to do so; None if the round broke meanwhile.
+
+        Raises RendezvousTimeoutError, RendezvousConnectionError.
+        """
+        store = round_store(self._store, self._run_id, standing.round)
+        control = round_store(self._control, self._run_id, standing.round)
+        if standing.rank == 0 and self.serves:
+            self._serve(standing.round)
+        backoff = Backoff(0.02, 1.0)
+        while True:
+            begun_s = time.monotonic()
+            try:
+                return RendezvousInfo(
+                    store=store,
+                    rank=standing.rank,
+                    world_size=standing.world_size,
+                    bootstrap_store_info=self._exchange(standing.rank, control, deadline_s),
+                    round=standing.round,
+                )
+            except (RuntimeError, OSError) as error:
+                # The end of a slice, or a store that is away for a while: stores that are not ours
+                # do not say which.
+                failure = error
+            if not sync.view.is_intact():
+                return None
+            if time.monotonic() >= deadline_s:
+                raise self._timeout(standing, failure) from failure
+            if time.monotonic() - begun_s < _SLICE_S / 2:
+                backoff.sleep(deadline_s)
+
+    def close(self) -> None:
+        """Stop serving. May be called again."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def _serve(self, round_number: int) -> None:
+        try:
+            self._server = serve_on(bootstrap_hosts(self._node.addr, self._local_addr), 0)
+        except StoreError as error:
+            raise RendezvousConnectionError(
+                f"run {self._run_id!r}: this node is rank 0 of round {round_number} and cannot "
+                f"serve the bootstrap store at {self._node.addr}: {error}"
+            ) from error
+
+    def _exchange(self, rank: int, store: KeyValueStore, deadline_s: float) -> RendezvousStoreInfo:
+        if rank != 0:
+            slice_s = max(0.01, min(_SLICE_S, deadline_s - time.monotonic()))
+            keys = [RendezvousStoreInfo.MASTER_ADDR_KEY, RendezvousStoreInfo.MASTER_PORT_KEY]
+            store.wait(keys, timedelta(seconds=slice_s))
+        port = None if self._server is None else self._server.port
+        return RendezvousStoreInfo.build(rank, store, self._node.addr, port)
+
+    def _timeout(self, standing: Standing, failure: Exception) -> RendezvousTimeoutError:
+        what = (
+            "this node is rank 0 and could not publish its address"
+            if standing.rank == 0
+            else f"rank 0, {node_text(standing.participants[0])}, did not publish its address"
+        )
+        return RendezvousTimeoutError(
+            f"run {self._run_id!r}: round {standing.round} is complete, but {what} before the join "
+            f"timeout ({failure}). What to do: look at rank 0's log and at the store.",
+            joined=[node_text(node) for node in standing.participants],
+            lost=[node_text(node) for node in standing.lost],
+        )

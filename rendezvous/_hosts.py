@@ -1,0 +1,217 @@
+"""Whether a host name means this machine, what to bind for it, and where others reach us.
+
+Asks the resolver and the kernel (bind and see), never a list of interfaces, so that every local
+address counts on every platform. Knows nothing of rendezvous. Look-ups may block as long as the
+machine's resolver does.
+"""
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from rendezvous import _core
+from rendezvous.errors import StoreAddressInUseError, StoreError
+
+__all__ = [
+    "HostMatch",
+    "HostingPlan",
+    "advertised_address",
+    "bootstrap_hosts",
+    "match_host",
+    "plan_hosting",
+    "serve_on",
+]
+
+_Address: TypeAlias = tuple[socket.AddressFamily, tuple[Any, ...]]
+
+_WILDCARD_V4, _WILDCARD_V6 = "0.0.0.0", "::"  # noqa: S104  (where it is used is the question)
+_WILDCARDS = (_WILDCARD_V6, _WILDCARD_V4)
+_LOOPBACK_NAMES = (
+    "localhost",
+    "localhost.localdomain",
+    "localhost4",
+    "localhost6",
+    "ip6-localhost",
+    "ip6-loopback",
+)
+
+
+@dataclass(frozen=True)
+class HostMatch:
+    """Whether a host name means this machine, and how that was found out, for logs and errors."""
+
+    matched: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class HostingPlan:
+    """What to bind, in order of preference, and where this machine itself connects then."""
+
+    bind: tuple[str, ...]
+    connect: str
+    warning: str | None = None
+
+
+def match_host(host: str) -> HostMatch:
+    """Whether `host` is this machine: by its own name, or by an address that can be bound."""
+    addresses, problem = _resolve(host)
+    for address in addresses:
+        if _is_local(address):
+            return HostMatch(True, f"{address[1][0]} is an address of this machine")
+    if _is_own_name(host):
+        return HostMatch(True, f"{host!r} is this machine's host name")
+    if not addresses:
+        return HostMatch(False, f"{host!r} has no address ({problem})")
+    tried = ", ".join(sorted({str(address[1][0]) for address in addresses}))
+    return HostMatch(False, f"{tried} is no address of this machine")
+
+
+def plan_hosting(host: str) -> HostingPlan:
+    """Bind what was named; but a machine's own name that leads only to itself means all of it."""
+    ip = _ip(host)
+    if ip is not None and ip.is_unspecified:
+        return HostingPlan((host,), "::1" if ip.version == 6 else "127.0.0.1")
+    local = [address for address in _resolve(host)[0] if _is_local(address)]
+    if not _is_own_name(host) or any(not _is_loopback_ip(address[1][0]) for address in local):
+        return HostingPlan((host,), host)
+    # As Debian's 127.0.1.1: other machines resolve the name to an address that we cannot tell from
+    # here.
+    meaning = "loopback addresses" if local else "no address of this machine"
+    return HostingPlan(
+        _WILDCARDS,
+        host if local else "127.0.0.1",
+        f"this machine's own name {host!r} resolves to {meaning} here, so the store listens on "
+        "every interface; name an IP address as the endpoint's host to bind that one alone",
+    )
+
+
+def serve_on(hosts: tuple[str, ...], port: int) -> _core.Server:
+    """Start a server on the first of `hosts` that can be bound. Raises StoreError.
+
+    A port in use ends the search.
+    """
+    for host in hosts[:-1]:
+        try:
+            return _core.Server(host, port)
+        except StoreAddressInUseError:
+            raise
+        except StoreError:
+            # A machine without IPv6 has no "::". What the last one says can be acted on.
+            continue
+    return _core.Server(hosts[-1], port)
+
+
+def bootstrap_hosts(address: str, local_addr: str | None) -> tuple[str, ...]:
+    """What rank 0 binds to be reached at the address it advertises."""
+    resolved = _resolve(address)[0]
+    # A machine's own name may lead others elsewhere than itself.
+    if resolved and not _is_own_name(address):
+        if all(_is_loopback_ip(each[1][0]) for each in resolved):
+            return (address,)
+        if local_addr and any(_is_local(each) for each in resolved):
+            return (local_addr,)
+    ip = _ip(address)
+    if ip is None:
+        return _WILDCARDS
+    return (_WILDCARD_V6 if ip.version == 6 else _WILDCARD_V4,)
+
+
+def advertised_address(store: object, endpoint_host: str | None, local_addr: str | None) -> str:
+    """The address under which other nodes reach this one.
+
+    What the user says comes first; then what the store's server saw this machine connect from,
+    which other nodes can reach as the server can. Loopback says that the server runs here: then the
+    endpoint's host is how others come here.
+    """
+    if local_addr:
+        return local_addr
+    observed = _observed_address(store)
+    if observed is not None:
+        if not _is_loopback_ip(observed):
+            return observed
+        if endpoint_host and not _is_loopback_name(endpoint_host):
+            return endpoint_host
+        return observed
+    name = socket.getfqdn()
+    if _resolve(name)[0]:
+        return name
+    return _primary_ip() or "127.0.0.1"
+
+
+def _observed_address(store: object) -> str | None:
+    try:
+        observed = getattr(store, "observed_address", None)
+    except StoreError:
+        return None
+    return observed if isinstance(observed, str) and observed else None
+
+
+def _resolve(host: str) -> tuple[list[_Address], str]:
+    """Every stream address of the name; or none, and why."""
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        return [], str(error)
+    wanted = (socket.AF_INET, socket.AF_INET6)
+    return [(family, address) for family, _, _, _, address in found if family in wanted], ""
+
+
+def _is_local(address: _Address) -> bool:
+    family, where = address
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind(where)
+        if _is_loopback_ip(where[0]):
+            return True
+        # Machines that take over addresses of others may bind any (ip_nonlocal_bind). The route to
+        # an own address, however, starts at that address. Connecting a datagram socket sends
+        # nothing.
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((where[0], 9, *where[2:]))
+            return bool(_ip(probe.getsockname()[0]) == _ip(where[0]))
+    except OSError:
+        return False
+
+
+def _is_own_name(host: str) -> bool:
+    if _ip(host) is not None or _is_loopback_name(host):
+        return False
+    name = host.rstrip(".").lower()
+    own = socket.gethostname().lower()
+    if name == own:
+        return True
+    # The full name may cost a look-up of seconds: only asked where it can match.
+    return name.partition(".")[0] == own.partition(".")[0] and name == socket.getfqdn().lower()
+
+
+def _is_loopback_name(host: str) -> bool:
+    name = host.rstrip(".").lower()
+    return name in _LOOPBACK_NAMES or name.endswith(".localhost") or _is_loopback_ip(host)
+
+
+def _is_loopback_ip(text: str) -> bool:
+    """Whether it is a loopback address, or the wildcard: neither leads another machine here."""
+    ip = _ip(text)
+    if ip is None:
+        return False
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return (mapped or ip).is_loopback or (mapped or ip).is_unspecified
+
+
+def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def _primary_ip() -> str | None:
+    """Where routes to other networks start; the target is an address kept for documentation."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return None

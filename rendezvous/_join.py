@@ -1,0 +1,141 @@
+"""Getting into a round: join, look again until it is complete, try again where the store failed.
+
+Which node is in, and when a round is complete, is asked of _core.Group through StateSync; how long
+to wait between two looks, and what to say, is in _waiting.py. Runs on the caller's thread.
+"""
+
+import logging
+import time
+
+from rendezvous import _core
+from rendezvous._sync import Backoff, StateSync, is_hopeless
+from rendezvous._waiting import Pace, Progress, Standing, timeout_error
+from rendezvous.errors import (
+    RendezvousClosedError,
+    RendezvousConnectionError,
+    RendezvousStateError,
+)
+
+__all__ = ["Joiner"]
+
+_log = logging.getLogger(__name__)
+
+
+class Joiner:
+    """Brings one node into rounds of one run."""
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        node: _core.Node,
+        settings: _core.GroupSettings,
+        sync: StateSync,
+        join_s: float,
+        where: str,
+    ) -> None:
+        self._run_id = run_id
+        self._node = node
+        self._settings = settings
+        self._sync = sync
+        self._join_s = join_s
+        self._where = where
+
+    def join(self, after_round: int, deadline_s: float) -> Standing:
+        """Join a round later than `after_round`; return once it is complete with this node in it.
+
+        Connection failures are waited out. Raises RendezvousTimeoutError at the deadline,
+        RendezvousClosedError, RendezvousStateError.
+        """
+        attempt = _Attempt(self._run_id, self._node, self._settings, after_round)
+        pace = Pace()
+        progress = Progress(self._run_id, self._settings, deadline_s)
+        backoff = Backoff(0.05, 2.0)
+        standing: Standing | None = None
+        failure: RendezvousConnectionError | None = None
+        while True:
+            begun_s = time.monotonic()
+            try:
+                standing = self._sync.run(attempt, deadline_s)
+                failure = None
+                backoff = Backoff(0.05, 2.0)
+            except RendezvousConnectionError as error:
+                if is_hopeless(error):
+                    raise
+                progress.tell_failure(error, again=failure is not None)
+                failure = error
+            else:
+                attempt.note(standing)
+                if standing.role == "active" and standing.round > after_round:
+                    return standing
+                progress.tell(standing)
+            ended_s = time.monotonic()
+            if ended_s >= deadline_s:
+                raise timeout_error(
+                    run_id=self._run_id,
+                    settings=self._settings,
+                    join_s=self._join_s,
+                    where=self._where,
+                    standing=standing,
+                    failure=failure,
+                ) from failure
+            if failure is not None:
+                backoff.sleep(deadline_s)
+            elif standing is not None:
+                pace.sleep(standing, ended_s - begun_s, deadline_s)
+
+
+class _Attempt:
+    """The operation of a join: idempotent, and applied at each look: who was evicted comes back."""
+
+    def __init__(
+        self, run_id: str, node: _core.Node, settings: _core.GroupSettings, after_round: int
+    ) -> None:
+        self._run_id = run_id
+        self._node = node
+        self._settings = settings
+        self._after_round = after_round
+        # The round whose end this node waits for, on the wait list or as a spare; 0: it does not.
+        self._outlasts = 0
+        self._role = "absent"
+        self._is_evicted = False
+
+    def __call__(self, group: _core.Group, now_s: float) -> Standing:
+        is_gone = group.placement(self._node).role == "absent"
+        self._is_evicted = is_gone and self._role != "absent"
+        # Asked before joining: who waited for a job that finished is not listed any more, and must
+        # not start it anew.
+        if self._outlasts and is_gone and group.finished_round >= self._outlasts:
+            part = "spare" if self._role == "spare" else "late joiner"
+            raise RendezvousClosedError(
+                f"run {self._run_id!r}: the job finished (round {group.finished_round}) while "
+                f"this node waited as a {part}"
+            )
+        try:
+            group.join(self._node, self._settings, self._after_round, now_s)
+        except (RendezvousClosedError, RendezvousStateError) as error:
+            raise type(error)(f"run {self._run_id!r}: {error}") from error
+        placement = group.placement(self._node)
+        return Standing(
+            role=placement.role,
+            rank=placement.rank,
+            round=group.round,
+            world_size=group.world_size,
+            participants=tuple(group.participants),
+            waiting=len(group.waiting),
+            spares=len(group.spares),
+            lost=tuple(group.lost),
+            last_call_left_s=group.last_call_left(now_s),
+            look_again_s=group.next_deadline(),
+        )
+
+    def note(self, standing: Standing) -> None:
+        """Called with what got stored, which an attempt that lost its race did not."""
+        if self._is_evicted:
+            _log.warning(
+                "run %r: the others took this node for lost: its heartbeats did not get through; "
+                "it joined again",
+                self._run_id,
+            )
+        self._outlasts = standing.round if standing.role in ("waiting", "spare") else 0
+        self._role = standing.role

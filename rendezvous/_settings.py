@@ -1,0 +1,124 @@
+"""Times and switches of a handler: defaults, conversion and checks. Pure.
+
+What all nodes must agree on ends up in _core.GroupSettings, where the rulebook compares it.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeAlias
+
+from rendezvous.api import RendezvousParameters
+
+__all__ = [
+    "Duration",
+    "HandlerOptions",
+    "RendezvousTimeout",
+    "as_seconds",
+    "read_flag",
+    "read_seconds",
+]
+
+Duration: TypeAlias = timedelta | float
+
+
+def as_seconds(name: str, value: Duration) -> float:
+    """A time in seconds. Raises ValueError when it is not positive and finite."""
+    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ValueError(f"{name} is {seconds:g} s; it must be positive")
+    return seconds
+
+
+def read_seconds(params: RendezvousParameters, key: str, default: float) -> float:
+    """A configured time in seconds; a string is read as a number. Raises ValueError unless > 0."""
+    value = params.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, timedelta):
+        try:
+            value = float(value)
+        except (TypeError, ValueError):
+            raise ValueError(f"{key} is {value!r}, which is no number of seconds") from None
+    return as_seconds(key, value)
+
+
+def read_flag(params: RendezvousParameters, key: str, default: bool) -> bool:
+    """A configured truth value. Raises ValueError as `RendezvousParameters.get_as_bool`."""
+    value = params.get_as_bool(key)
+    return default if value is None else value
+
+
+class RendezvousTimeout:
+    """How long the steps of a rendezvous may take; each a timedelta or seconds.
+
+    Raises ValueError for what is not positive.
+
+    Args:
+        join: from `next_rendezvous` to a complete round; default 600 s.
+        last_call: how long a round that has enough nodes waits for more; default 30 s.
+        close: for closing the run and for leaving it; default 30 s.
+        heartbeat: for one exchange with the backend; default 5 s.
+    """
+
+    def __init__(
+        self,
+        join: Duration | None = None,
+        last_call: Duration | None = None,
+        close: Duration | None = None,
+        heartbeat: Duration | None = None,
+    ) -> None:
+        self.join_s = 600.0 if join is None else as_seconds("the join timeout", join)
+        self.last_call_s = (
+            30.0 if last_call is None else as_seconds("the last_call timeout", last_call)
+        )
+        self.close_s = 30.0 if close is None else as_seconds("the close timeout", close)
+        self.heartbeat_s = (
+            5.0 if heartbeat is None else as_seconds("the heartbeat timeout", heartbeat)
+        )
+
+    @property
+    def join(self) -> timedelta:
+        """From `next_rendezvous` to a complete round."""
+        return timedelta(seconds=self.join_s)
+
+    @property
+    def last_call(self) -> timedelta:
+        """How long a round that has enough nodes waits for more."""
+        return timedelta(seconds=self.last_call_s)
+
+    @property
+    def close(self) -> timedelta:
+        """For closing the run and for leaving it."""
+        return timedelta(seconds=self.close_s)
+
+    @property
+    def heartbeat(self) -> timedelta:
+        """For one exchange with the backend."""
+        return timedelta(seconds=self.heartbeat_s)
+
+
+@dataclass(frozen=True)
+class HandlerOptions:
+    """What `create_handler` reads from the configuration of a backend."""
+
+    timeout: RendezvousTimeout
+    keep_alive_interval_s: float
+    keep_alive_max_attempt: int
+    bootstrap_store: bool
+
+    @staticmethod
+    def of(params: RendezvousParameters) -> "HandlerOptions":
+        """Read them. Raises ValueError that names the key."""
+        attempts = params.get_as_int("keep_alive_max_attempt", 3)
+        return HandlerOptions(
+            timeout=RendezvousTimeout(
+                join=read_seconds(params, "join_timeout", 600),
+                last_call=read_seconds(params, "last_call_timeout", 30),
+                close=read_seconds(params, "close_timeout", 30),
+                heartbeat=read_seconds(params, "heartbeat_timeout", 5),
+            ),
+            keep_alive_interval_s=read_seconds(params, "keep_alive_interval", 5),
+            keep_alive_max_attempt=3 if attempts is None else attempts,
+            bootstrap_store=read_flag(params, "bootstrap_store", True),
+        )

@@ -1,0 +1,208 @@
+"""One node's copy of the group, in step with a backend: read, apply the rulebook, write back.
+
+Owns the copy, the token and the lock under which both threads of a handler (its caller's, and the
+heartbeat's) use them, one exchange at a time. Decides nothing about a rendezvous: that is
+_core.Group's. The lock is never held while sleeping.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from rendezvous import _core
+from rendezvous.backends.base import RendezvousBackend, Token
+from rendezvous.errors import (
+    RendezvousConnectionError,
+    RendezvousStateError,
+    StoreClosedError,
+    StoreUnsupportedError,
+    StoreValueError,
+)
+
+__all__ = ["Backoff", "Operation", "StateSync", "View", "is_hopeless"]
+
+_log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+# Changes the group or only looks at it, at a time of the monotonic clock. Called again for each
+# write that lost its race.
+Operation: TypeAlias = Callable[[_core.Group, float], _T]
+
+_EMPTY_GROUP = _core.Group().encode()
+# A write that lost brings back what won, so the next one needs no read; after a sleep it does, or
+# it would be sure to lose again.
+_WRITES_A_READ = 3
+# What an exchange gets even at its deadline: enough for a server that is well, within the promise
+# of 100 ms.
+_EXCHANGE_S_MIN = 0.05
+
+
+class Backoff:
+    """Pauses that grow and scatter, so that those who collided once do not collide again."""
+
+    def __init__(self, first_s: float, longest_s: float) -> None:
+        self._next_s = first_s
+        self._longest_s = longest_s
+
+    def sleep(self, deadline_s: float) -> None:
+        """Sleep, not past the deadline."""
+        pause_s = self._next_s * random.uniform(0.5, 1.0)  # noqa: S311
+        self._next_s = min(self._next_s * 2, self._longest_s)
+        time.sleep(max(0.0, min(pause_s, deadline_s - time.monotonic())))
+
+
+@dataclass(frozen=True)
+class View:
+    """What the last exchange told of the group. Replaced as a whole, so it is read unlocked."""
+
+    round: int = 0
+    role: str = "absent"
+    closed: bool = False
+    # The last round in which this node was seen active (0: none yet), and what has changed since.
+    my_round: int = 0
+    changes: int = 0
+    has_lost: bool = False
+
+    def is_intact(self) -> bool:
+        """Whether this node is active in a round that has lost nobody."""
+        return self.role == "active" and self.round == self.my_round and not self.has_lost
+
+
+def is_hopeless(error: Exception) -> bool:
+    """Whether asking the backend again would fail in the same way for ever."""
+    return isinstance(error.__cause__, StoreValueError | StoreUnsupportedError | StoreClosedError)
+
+
+class StateSync:
+    """Applies operations to the group that a backend keeps.
+
+    Args:
+        exchange_s: how long one exchange with the backend may take, where the backend lets itself
+            be told.
+    """
+
+    def __init__(
+        self, backend: RendezvousBackend, node: _core.Node, run_id: str, exchange_s: float
+    ) -> None:
+        self._backend = backend
+        self._node = node
+        self._run_id = run_id
+        self._exchange_s = exchange_s
+        self._lock = threading.Lock()
+        self._group = _core.Group()
+        # The newest answer of the backend, and the newest state that the rulebook could read.
+        self._state: bytes | None = None
+        self._token: Token | None = None
+        self._known: bytes | None = None
+        self._view = View()
+
+    @property
+    def view(self) -> View:
+        """What the last exchange told. Costs nothing."""
+        return self._view
+
+    def run(self, operation: Operation[_T], deadline_s: float) -> _T:
+        """Apply the operation to the newest state and write what it changed.
+
+        The result is what the operation made of the state that is now stored. Lost races are tried
+        again until the deadline, a broken connection is not. Raises RendezvousConnectionError,
+        RendezvousStateError and what the operation raises; then nothing was written, except where
+        an answer got lost.
+        """
+        backoff = Backoff(0.002, 0.25)
+        while True:
+            with self._hold(deadline_s):
+                self._accept(self._backend.get_state())
+                for _ in range(_WRITES_A_READ):
+                    written, result = self._attempt(operation)
+                    if written:
+                        return result
+            if time.monotonic() >= deadline_s:
+                raise RendezvousConnectionError(
+                    f"run {self._run_id!r}: the state changed each time between reading and "
+                    "writing it, up to the deadline"
+                )
+            backoff.sleep(deadline_s)
+
+    def run_patiently(self, operation: Operation[_T], deadline_s: float) -> _T:
+        """As `run`, but waits for a backend out of reach; raises its error at the deadline."""
+        backoff = Backoff(0.05, 2.0)
+        while True:
+            try:
+                return self.run(operation, deadline_s)
+            except RendezvousConnectionError as error:
+                if is_hopeless(error) or time.monotonic() >= deadline_s:
+                    raise
+            backoff.sleep(deadline_s)
+
+    @contextmanager
+    def _hold(self, deadline_s: float) -> Iterator[None]:
+        left_s = max(_EXCHANGE_S_MIN, deadline_s - time.monotonic())
+        if not self._lock.acquire(timeout=left_s):
+            raise RendezvousConnectionError(
+                f"run {self._run_id!r}: the backend does not answer: an exchange that began before "
+                "has not ended"
+            )
+        try:
+            left_s = max(_EXCHANGE_S_MIN, deadline_s - time.monotonic())
+            self._backend.set_timeout(min(self._exchange_s, left_s))
+            yield
+        finally:
+            self._lock.release()
+
+    def _attempt(self, operation: Operation[_T]) -> tuple[bool, _T]:
+        now_s = time.monotonic()
+        try:
+            self._group.observe(self._state, now_s)
+        except RendezvousStateError as error:
+            raise RendezvousStateError(f"run {self._run_id!r}: {error}") from error
+        self._known = self._state or self._known
+        self._group.expire(now_s)
+        result = operation(self._group, now_s)
+        changed = self._group.encode()
+        # Nothing is created just because somebody looked.
+        if changed == (_EMPTY_GROUP if self._state is None else self._state):
+            self._look()
+            return True, result
+        answer = self._backend.set_state(changed, self._token)
+        if answer is None or not answer[2]:
+            self._accept(answer)
+            return False, result
+        self._state, self._token, _ = answer
+        self._known = self._state
+        self._look()
+        return True, result
+
+    def _accept(self, answer: tuple[bytes, Token] | tuple[bytes, Token, bool] | None) -> None:
+        if answer is None and self._known is not None:
+            answer = self._restore(self._known)
+        self._state, self._token = (None, None) if answer is None else (answer[0], answer[1])
+
+    def _restore(self, known: bytes) -> tuple[bytes, Token, bool]:
+        """Put back what the store lost, so that jobs that run are not disturbed by its restart."""
+        answer = self._backend.set_state(known, None)
+        if answer is None:
+            raise RendezvousConnectionError(
+                f"run {self._run_id!r}: its state vanished and could not be put back"
+            )
+        who = "this node" if answer[2] else "another node"
+        _log.warning("run %r: the store lost its state; %s put it back", self._run_id, who)
+        return answer
+
+    def _look(self) -> None:
+        group = self._group
+        role = group.placement(self._node).role
+        my_round = group.round if role == "active" else self._view.my_round
+        self._view = View(
+            round=group.round,
+            role=role,
+            closed=group.closed,
+            my_round=my_round,
+            changes=group.membership_changes(self._node, my_round) if my_round else 0,
+            has_lost=bool(group.lost),
+        )

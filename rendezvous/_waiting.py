@@ -1,0 +1,189 @@
+"""What a node does and says while it waits for a round: how often it looks, what it logs.
+
+Pure but for the clock, the log and sleeping: knows neither the rulebook nor the backend.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rendezvous import _core
+from rendezvous.errors import RendezvousConnectionError, RendezvousTimeoutError
+
+__all__ = ["Pace", "Progress", "Standing", "node_text", "timeout_error"]
+
+_log = logging.getLogger(__name__)
+
+_PROGRESS_S = 10.0
+_NAMES_MAX = 16
+_PARTS = {"waiting": "is on the wait list", "spare": "is a spare"}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where this node stands, and with whom."""
+
+    role: str
+    rank: int
+    round: int
+    world_size: int
+    participants: tuple[_core.Node, ...]
+    waiting: int
+    spares: int
+    lost: tuple[_core.Node, ...]
+    last_call_left_s: float | None
+    look_again_s: float | None
+
+    @property
+    def nodes(self) -> int:
+        """All nodes that look at this state from time to time."""
+        return len(self.participants) + self.waiting + self.spares
+
+
+class Pace:
+    """Pauses between two looks: shorter after a change, longer the more nodes share the store."""
+
+    def __init__(self) -> None:
+        self._pause_s = 0.0
+        self._before: tuple[object, ...] | None = None
+
+    def sleep(self, standing: Standing, look_s: float, deadline_s: float) -> None:
+        """Sleep until the next look is due. `look_s`: how long the last one took."""
+        seen = (
+            standing.role,
+            standing.round,
+            len(standing.participants),
+            standing.waiting,
+            standing.spares,
+        )
+        # All nodes together look some 1,000 times a second while things move, 250 when they rest.
+        # And a look that took long says that machine, network or server have enough to do.
+        longest_s = min(2.0, max(0.25, standing.nodes / 250))
+        shortest_s = min(longest_s, max(0.02, standing.nodes / 1_000, 8 * look_s))
+        self._pause_s = min(self._pause_s * 1.5, longest_s) if seen == self._before else shortest_s
+        self._before = seen
+        pause_s = self._pause_s * random.uniform(0.6, 1.0)  # noqa: S311
+        now_s = time.monotonic()
+        if standing.look_again_s is not None:
+            # The end of a last call is not slept through. A little scatter, as all nodes know it.
+            until_s = standing.look_again_s - now_s + random.uniform(0.0, shortest_s)  # noqa: S311
+            pause_s = min(pause_s, max(until_s, shortest_s / 2))
+        time.sleep(max(0.0, min(pause_s, deadline_s - now_s)))
+
+
+class Progress:
+    """What the log says while a node waits."""
+
+    def __init__(self, run_id: str, settings: _core.GroupSettings, deadline_s: float) -> None:
+        self._run_id = run_id
+        self._settings = settings
+        self._deadline_s = deadline_s
+        self._next_s = time.monotonic() + _PROGRESS_S
+        self._told: tuple[_core.Node, ...] = ()
+        self._in_last_call = False
+
+    def tell(self, standing: Standing) -> None:
+        """Every ten seconds, and when a last call begins."""
+        if standing.last_call_left_s is not None and not self._in_last_call:
+            _log.info(
+                "run %r: %d nodes are enough (at most %d); last call for %.1f s",
+                self._run_id,
+                len(standing.participants),
+                self._settings.max_nodes,
+                standing.last_call_left_s,
+            )
+        self._in_last_call = standing.last_call_left_s is not None
+        if time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + _PROGRESS_S
+            _log.info("run %r: %s; %.0f s left", self._run_id, self._text(standing), self._left_s())
+            self._told = standing.participants
+
+    def tell_failure(self, error: Exception, again: bool) -> None:
+        """Once for each outage, and every ten seconds."""
+        if again and time.monotonic() < self._next_s:
+            return
+        self._next_s = time.monotonic() + _PROGRESS_S
+        _log.warning(
+            "run %r: joining goes on as soon as the store answers again; %.0f s left: %s",
+            self._run_id,
+            self._left_s(),
+            error,
+        )
+
+    def _text(self, standing: Standing) -> str:
+        if standing.role in ("waiting", "spare"):
+            return (
+                f"this node {_PARTS[standing.role]} while round {standing.round} runs with "
+                f"{len(standing.participants)} nodes"
+            )
+        low, high = self._settings.min_nodes, self._settings.max_nodes
+        text = f"{len(standing.participants)} of at least {low} (at most {high}) nodes joined"
+        before, now = set(self._told), set(standing.participants)
+        for word, nodes in (
+            ("new", now - before),
+            ("gone", before - now),
+            ("lost", set(standing.lost)),
+        ):
+            if nodes:
+                text += f"; {word}: {_names(sorted(nodes))}"
+        return text
+
+    def _left_s(self) -> float:
+        return max(0.0, self._deadline_s - time.monotonic())
+
+
+def timeout_error(
+    *,
+    run_id: str,
+    settings: _core.GroupSettings,
+    join_s: float,
+    where: str,
+    standing: Standing | None,
+    failure: RendezvousConnectionError | None,
+) -> RendezvousTimeoutError:
+    """What a node that gives up tells: who joined, who was lost, where it looked, what to do."""
+    low, high = settings.min_nodes, settings.max_nodes
+    if standing is None:
+        text = f"run {run_id!r}: no answer from the store within {join_s:g} s"
+        advice = "check that it runs and can be reached"
+    elif standing.role in ("waiting", "spare"):
+        text = (
+            f"run {run_id!r}: round {standing.round} runs with {_names(standing.participants)}, "
+            f"and did not end within {join_s:g} s; this node {_PARTS[standing.role]}"
+        )
+        advice = "raise join_timeout to wait longer, or max_nodes to have more nodes take part"
+    else:
+        text = (
+            f"run {run_id!r}: {len(standing.participants)} of at least {low} (at most {high}) "
+            f"nodes joined within {join_s:g} s: {_names(standing.participants)}"
+        )
+        advice = (
+            "start the missing nodes with the same run id and endpoint and check that they can "
+            "reach it, raise join_timeout, or lower min_nodes"
+        )
+    lost = standing.lost if standing else ()
+    if lost:
+        text += f"; lost: {_names(lost)}"
+    text += f"; the store is at {where}"
+    if failure is not None:
+        text += f"; its last failure: {failure}"
+    return RendezvousTimeoutError(
+        f"{text}. What to do: {advice}.",
+        joined=[node_text(node) for node in (standing.participants if standing else ())],
+        lost=[node_text(node) for node in lost],
+        min_nodes=low,
+        max_nodes=high,
+    )
+
+
+def node_text(node: _core.Node) -> str:
+    """How messages name a node."""
+    return f"{node.addr} (pid {node.pid})"
+
+
+def _names(nodes: Sequence[_core.Node]) -> str:
+    text = ", ".join(node_text(node) for node in nodes[:_NAMES_MAX]) or "no node"
+    more = len(nodes) - _NAMES_MAX
+    return f"{text} and {more} more" if more > 0 else text

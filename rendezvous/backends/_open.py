@@ -1,0 +1,194 @@
+"""Opens the store of a c10d rendezvous: decides whether this process serves it, and connects.
+
+Owns that decision and what is opened by it. Knows nothing of the state that is kept in the store.
+"""
+
+import logging
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rendezvous import _core
+from rendezvous._endpoint import format_endpoint, parse_endpoint
+from rendezvous._hosts import match_host, plan_hosting, serve_on
+from rendezvous._settings import read_seconds
+from rendezvous.api import RendezvousParameters
+from rendezvous.errors import RendezvousConnectionError, StoreAddressInUseError, StoreError
+
+__all__ = ["DEFAULT_PORT", "StoreConnection", "open_store"]
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_PORT = 29400
+_READ_TIMEOUT_S = 60.0
+# The second connection goes where the first has just got through, even if that took all the time.
+_CONNECT_S_MIN = 1.0
+
+
+@dataclass(frozen=True)
+class StoreConnection:
+    """What was opened for one handler, and ends with it.
+
+    Attributes:
+        store: for the nodes' own keys.
+        control: for the rendezvous, on a connection of its own: its timeouts follow the
+            rendezvous' deadlines, which is no business of whoever uses `store`.
+        endpoint: where the store is, `host:port` or a path.
+        host: of the endpoint; None for a file.
+        server: the store's server, if this process is its host.
+        temporary: a file that nobody else can know of, to be removed in the end.
+    """
+
+    store: _core.TCPStore | _core.FileStore
+    control: _core.TCPStore | _core.FileStore
+    endpoint: str
+    host: str | None = None
+    server: _core.Server | None = None
+    temporary: Path | None = None
+
+    def close(self) -> None:
+        """Close the connections, and the server if it is ours. May be called again."""
+        for store in (self.control, self.store):
+            if isinstance(store, _core.TCPStore):
+                store.close()
+        if self.server is not None:
+            self.server.close()
+        if self.temporary is not None:
+            self.temporary.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Role:
+    """Whether this process serves the store, and why: errors must tell, or nobody can act."""
+
+    server: _core.Server | None
+    connect: str
+    reason: str
+
+
+def open_store(params: RendezvousParameters) -> StoreConnection:
+    """Open the store that `params` describe; for TCP, serve it if that is this process's part.
+
+    Configuration:
+        store_type: `tcp`, the default, or `file`: then the endpoint is a path that all nodes share;
+            without one, a temporary file, which makes a run of this node alone.
+        is_host: whether this process serves the store. Default: it does if the endpoint's host
+            names this machine and nobody serves there already.
+        read_timeout: seconds that one request may take; default 60.
+        join_timeout: seconds for connecting, as clients may start long before the server; default:
+            read_timeout.
+
+    Raises ValueError for bad parameters, RendezvousConnectionError when the store cannot be served
+    or reached.
+    """
+    store_type = params.get("store_type", "tcp")
+    kind = store_type.strip().lower() if isinstance(store_type, str) else store_type
+    if kind == "tcp":
+        return _open_tcp(params)
+    if kind == "file":
+        return _open_file(params)
+    raise ValueError(f"store_type is {store_type!r}; use 'tcp' or 'file'")
+
+
+def _open_file(params: RendezvousParameters) -> StoreConnection:
+    path, temporary = params.endpoint, None
+    if not path:
+        handle, path = tempfile.mkstemp(prefix="rendezvous-")
+        os.close(handle)
+        temporary = Path(path)
+    try:
+        store, control = _core.FileStore(path), _core.FileStore(path)
+    except BaseException as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, StoreError):
+            raise RendezvousConnectionError(
+                f"cannot open the file {path!r} of the rendezvous store: {error}"
+            ) from error
+        raise
+    return StoreConnection(store, control, path, temporary=temporary)
+
+
+def _open_tcp(params: RendezvousParameters) -> StoreConnection:
+    read_timeout_s = read_seconds(params, "read_timeout", _READ_TIMEOUT_S)
+    connect_timeout_s = read_seconds(params, "join_timeout", read_timeout_s)
+    host, port = parse_endpoint(params.endpoint, DEFAULT_PORT)
+    role = _take_role(host, port, params.get_as_bool("is_host"))
+    if role.server is not None:
+        port = role.server.port
+    elif port == 0:
+        raise ValueError(
+            f"the endpoint {params.endpoint!r} has port 0, which only a host can choose "
+            f"({role.reason}); name the port that the host listens on"
+        )
+    opened: list[_core.TCPStore] = []
+    timeout_s = connect_timeout_s
+    deadline_s = time.monotonic() + connect_timeout_s
+    try:
+        while len(opened) < 2:
+            store = _core.TCPStore(role.connect, port, timeout=timeout_s, wait_for_workers=False)
+            opened.append(store)
+            store.set_timeout(read_timeout_s)
+            timeout_s = max(_CONNECT_S_MIN, deadline_s - time.monotonic())
+    except BaseException as error:
+        for store in opened:
+            store.close()
+        if role.server is not None:
+            role.server.close()
+        if isinstance(error, StoreError):
+            raise _cannot_connect(
+                format_endpoint(host, port), role, connect_timeout_s, error
+            ) from error
+        raise
+    store, control = opened
+    return StoreConnection(store, control, format_endpoint(host, port), host, role.server)
+
+
+def _take_role(host: str, port: int, is_host: bool | None) -> _Role:
+    if is_host is False:
+        return _Role(None, host, "is_host is false")
+    if is_host is None:
+        match = match_host(host)
+        if not match.matched:
+            return _Role(None, host, match.reason)
+        reason = match.reason
+    else:
+        reason = "is_host is true"
+    plan = plan_hosting(host)
+    try:
+        server = serve_on(plan.bind, port)
+    except StoreError as error:
+        endpoint = format_endpoint(host, port)
+        if is_host:
+            raise RendezvousConnectionError(
+                f"cannot serve the rendezvous store at {endpoint}, although is_host is true: "
+                f"{error}"
+            ) from error
+        if isinstance(error, StoreAddressInUseError):
+            # Usually the first of several launchers on this machine.
+            _log.info("the store at %s is served already; connecting to it", endpoint)
+        else:
+            _log.warning("the store cannot be served here; connecting as a client: %s", error)
+        return _Role(None, plan.connect, f"{reason}, but serving failed: {error}")
+    if plan.warning:
+        _log.warning("%s", plan.warning)
+    _log.info("serving the rendezvous store at %s (%s)", format_endpoint(host, server.port), reason)
+    return _Role(server, plan.connect, reason)
+
+
+def _cannot_connect(
+    endpoint: str, role: _Role, timeout_s: float, error: StoreError
+) -> RendezvousConnectionError:
+    if role.server is not None:
+        return RendezvousConnectionError(
+            f"cannot connect to the rendezvous store at {endpoint}, which this process serves "
+            f"({role.reason}): {error}"
+        )
+    return RendezvousConnectionError(
+        f"cannot connect to the rendezvous store at {endpoint} within {timeout_s:g} s. This "
+        f"process is a client of it ({role.reason}). Last error: {error}. Check that the host "
+        "runs, that the endpoint names it, and that its port can be reached; is_host=1 makes a "
+        "process the host, join_timeout lets clients wait longer for it"
+    )

@@ -1,0 +1,160 @@
+"""The c10d backend: the state of a run under one key of any store that has `compare_set`.
+
+Owns the key's format and nothing else: a sentinel for "nothing yet", and base64, because torch's
+stores hand values to Python as text. Opening the store is _open.py's work. Called by one thread at
+a time.
+"""
+
+import base64
+import binascii
+import logging
+from typing import Protocol
+
+from rendezvous.api import KeyValueStore, RendezvousParameters
+from rendezvous.backends._open import StoreConnection, open_store
+from rendezvous.backends.base import RendezvousBackend, Token
+from rendezvous.errors import RendezvousConnectionError, RendezvousStateError
+
+__all__ = ["C10dRendezvousBackend", "create_backend", "open_backend"]
+
+_log = logging.getLogger(__name__)
+
+_SENTINEL = "Y2FuaW1hZGFt"
+# A key that vanishes that often between two of our requests is no restart: somebody deletes it.
+_CREATE_ATTEMPTS = 5
+
+
+class CompareSetStore(Protocol):
+    """All that this backend calls of a store; torch's stores have it too."""
+
+    def compare_set(self, key: str, expected: str, desired: str, /) -> bytes: ...
+
+
+class C10dRendezvousBackend(RendezvousBackend):
+    """Keeps the state at `torch.rendezvous.<run_id>`, as torch elastic does.
+
+    The token is the stored text, as bytes.
+
+    Args:
+        store: any store with `compare_set` (ours, or one of torch's).
+        run_id: not empty, else ValueError.
+        connection: what was opened for this backend alone, and shall live as long as it. Only then
+            may `set_timeout` change the store's timeout: other users of a shared store did not ask
+            for that.
+    """
+
+    def __init__(
+        self, store: CompareSetStore, run_id: str, connection: StoreConnection | None = None
+    ) -> None:
+        if not run_id:
+            raise ValueError("the run id is empty; give every node of the job the same name")
+        self._store = store
+        self._connection = connection
+        self._key = f"torch.rendezvous.{run_id}"
+        self._read()
+
+    @property
+    def name(self) -> str:
+        return "c10d"
+
+    def set_timeout(self, timeout_s: float) -> None:
+        if self._connection is not None:
+            self._connection.control.set_timeout(timeout_s)
+
+    def get_state(self) -> tuple[bytes, Token] | None:
+        current = self._read()
+        return None if current == _SENTINEL else (self._decode(current), current.encode())
+
+    def set_state(
+        self, state: bytes, token: Token | None = None
+    ) -> tuple[bytes, Token, bool] | None:
+        desired = base64.b64encode(state).decode()
+        if desired in (_SENTINEL, ""):
+            raise ValueError(f"the state {state!r} cannot be stored: its encoding means 'no state'")
+        if token is None:
+            return self._create(desired)
+        expected = _text_of(token)
+        if expected is None:
+            # Nobody can have read this token from here, so nothing may be written with it.
+            answer = self.get_state()
+            return None if answer is None else (*answer, False)
+        if expected == desired:
+            # A compare_set would answer the same whether the value is there or the key has
+            # vanished; reading tells.
+            return self._answer(self._read(), desired)
+        current = self._compare_set(expected, desired)
+        if current == expected:
+            # The value was not replaced although it equals what we expected: only a missing key is
+            # answered with the caller's own words. Saying so ends what would otherwise be retried
+            # for ever.
+            _log.warning("the rendezvous state at %r vanished from the store", self._key)
+            current = self._read()
+        return self._answer(current, desired)
+
+    def _create(self, desired: str) -> tuple[bytes, Token, bool] | None:
+        for _ in range(_CREATE_ATTEMPTS):
+            for expected in (_SENTINEL, ""):
+                # The sentinel as answer: in the first turn, the key has vanished; in the second,
+                # somebody has just put the sentinel back.
+                current = self._compare_set(expected, desired)
+                if current != _SENTINEL:
+                    return self._answer(current, desired)
+        raise RendezvousConnectionError(
+            f"cannot create the state at {self._key!r}: somebody deletes it again and again"
+        )
+
+    def _read(self) -> str:
+        # One round trip that never blocks and leaves the sentinel where nothing was. `get` would
+        # block to the store's timeout on a key that has vanished, and `check` before it would cost
+        # a round trip more.
+        return self._compare_set("", _SENTINEL)
+
+    def _compare_set(self, expected: str, desired: str) -> str:
+        try:
+            return self._store.compare_set(self._key, expected, desired).decode("latin-1")
+        except (ValueError, RuntimeError, OSError) as error:
+            raise RendezvousConnectionError(
+                f"the store of the rendezvous could not be asked for {self._key!r}: {error}"
+            ) from error
+
+    def _answer(self, current: str, desired: str) -> tuple[bytes, Token, bool] | None:
+        if current == _SENTINEL:
+            return None
+        return self._decode(current), current.encode(), current == desired
+
+    def _decode(self, current: str) -> bytes:
+        try:
+            return base64.b64decode(current, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise RendezvousStateError(
+                f"the value at {self._key!r} is no rendezvous state ({error}); use another run id, "
+                "or delete that key"
+            ) from error
+
+
+def open_backend(params: RendezvousParameters) -> tuple[C10dRendezvousBackend, StoreConnection]:
+    """Serve or reach the store of `params`, with the run's backend. Raises as `open_store`."""
+    if not params.run_id:
+        raise ValueError("the run id is empty; give every node of the job the same name")
+    connection = open_store(params)
+    try:
+        return C10dRendezvousBackend(connection.control, params.run_id, connection), connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+def create_backend(params: RendezvousParameters) -> tuple[C10dRendezvousBackend, KeyValueStore]:
+    """As `open_backend`, for callers who want the store alone.
+
+    The connections, and the server if this process is its host, live as long as the backend.
+    """
+    backend, connection = open_backend(params)
+    return backend, connection.store
+
+
+def _text_of(token: Token) -> str | None:
+    """The token as the stored text; None for what this backend cannot have given out."""
+    if not isinstance(token, bytes) or not token or not token.isascii():
+        return None
+    return token.decode()

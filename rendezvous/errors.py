@@ -1,0 +1,127 @@
+"""Every error this package raises, as one tree. Imports nothing of ours; the core raises these too.
+
+RendezvousError
+├── RendezvousClosedError            the run is closed, or ended while this node waited
+├── RendezvousTimeoutError           (TimeoutError) too few nodes joined in time; says who did
+├── RendezvousConnectionError        (ConnectionError) the backend cannot be reached
+├── RendezvousStateError             what is stored is no state, or has other settings
+├── RendezvousGracefulExitError      this node was asked to leave; nothing is wrong
+└── StoreError                       (RuntimeError) any failure of a store operation
+    ├── StoreTimeoutError            (TimeoutError) the deadline passed first
+    ├── StoreConnectionError         (ConnectionError) no connection, or a broken one
+    │   ├── StoreAddressInUseError   somebody else listens on the port that was to be served
+    │   ├── StoreRestartedError      the server came back without the data it had
+    │   └── StoreProtocolError       the peer is no store, or broke the protocol
+    ├── StoreValueError              (ValueError) a bad argument; `add` on what is no number
+    │   └── StoreLimitError          a key, a value or a request is larger than the limits allow
+    ├── StoreUnsupportedError        this store does not know the operation
+    └── StoreClosedError             the store was closed by its owner
+
+The built-in class in parentheses is a base as well, so that `except TimeoutError` and torch users'
+`except RuntimeError` (for stores) catch what they should.
+"""
+
+from collections.abc import Sequence
+
+__all__ = [
+    "RendezvousClosedError",
+    "RendezvousConnectionError",
+    "RendezvousError",
+    "RendezvousGracefulExitError",
+    "RendezvousStateError",
+    "RendezvousTimeoutError",
+    "StoreAddressInUseError",
+    "StoreClosedError",
+    "StoreConnectionError",
+    "StoreError",
+    "StoreLimitError",
+    "StoreProtocolError",
+    "StoreRestartedError",
+    "StoreTimeoutError",
+    "StoreUnsupportedError",
+    "StoreValueError",
+]
+
+
+class RendezvousError(Exception):
+    """The root of all that this package raises on purpose, bad arguments (ValueError) aside."""
+
+
+class RendezvousClosedError(RendezvousError):
+    """No more nodes are taken: somebody closed the run, or it finished while this node waited."""
+
+
+class RendezvousTimeoutError(RendezvousError, TimeoutError):
+    """A rendezvous did not complete in time.
+
+    Attributes, all known to the node that gave up:
+        joined: the nodes that had joined, as text ("hostA (pid 12)"), this node included if it had.
+        lost: nodes that stopped sending heartbeats since the last round completed.
+        min_nodes, max_nodes: how many nodes were asked for; 0 when the error is not about a count.
+    """
+
+    def __init__(
+        self,
+        *args: object,
+        joined: Sequence[str] = (),
+        lost: Sequence[str] = (),
+        min_nodes: int = 0,
+        max_nodes: int = 0,
+    ) -> None:
+        super().__init__(*args)
+        self.joined = list(joined)
+        self.lost = list(lost)
+        self.min_nodes = min_nodes
+        self.max_nodes = max_nodes
+
+
+class RendezvousConnectionError(RendezvousError, ConnectionError):
+    """The backend could not be reached. What the backend itself raised is the cause."""
+
+
+class RendezvousStateError(RendezvousError):
+    """What is stored for the run is no rendezvous state, or was made with other settings."""
+
+
+class RendezvousGracefulExitError(RendezvousError):
+    """This node shall leave the job, although nothing failed."""
+
+
+class StoreError(RendezvousError, RuntimeError):
+    """A store operation failed. The message names the operation, the key and the endpoint."""
+
+
+class StoreTimeoutError(StoreError, TimeoutError):
+    """A store operation's deadline passed. Whether a write took place is not known."""
+
+
+class StoreConnectionError(StoreError, ConnectionError):
+    """The store's server cannot be reached, or the connection broke."""
+
+
+class StoreAddressInUseError(StoreConnectionError):
+    """The port that was to be served is taken; the message names its holder where it can."""
+
+
+class StoreRestartedError(StoreConnectionError):
+    """The server is back, but without the data it had: what was written before is gone."""
+
+
+class StoreProtocolError(StoreConnectionError):
+    """The peer is no store, or sent bytes that the protocol does not allow."""
+
+
+class StoreValueError(StoreError, ValueError):
+    """An argument is not valid, or `add` met a value that is no number."""
+
+
+class StoreLimitError(StoreValueError):
+    """A key, a value or a request is larger than the limits allow."""
+
+
+class StoreUnsupportedError(StoreError):
+    """This store, or the server it talks to, does not know the operation."""
+
+
+class StoreClosedError(StoreError):
+    """The store was used after it had been closed."""

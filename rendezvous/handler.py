@@ -1,0 +1,359 @@
+"""DynamicRendezvousHandler: one node's part in a rendezvous over any backend.
+
+Puts the parts together: joining (_join.py), the group's state (_sync.py), heartbeats
+(_heartbeat.py), the bootstrap store (_bootstrap.py). Knows no rule of a rendezvous and no backend's
+format. Called from one thread; the heartbeat has its own.
+"""
+
+import logging
+import os
+import secrets
+import time
+import weakref
+from typing import TYPE_CHECKING
+
+from rendezvous import _core
+from rendezvous._bootstrap import Bootstrap
+from rendezvous._heartbeat import Heartbeat
+from rendezvous._hosts import advertised_address
+from rendezvous._join import Joiner
+from rendezvous._membership import Membership
+from rendezvous._settings import Duration, HandlerOptions, RendezvousTimeout, as_seconds
+from rendezvous._sync import StateSync
+from rendezvous.api import KeyValueStore, RendezvousHandler, RendezvousInfo, RendezvousParameters
+from rendezvous.backends.base import RendezvousBackend
+from rendezvous.errors import RendezvousError, RendezvousStateError
+
+if TYPE_CHECKING:
+    from rendezvous.backends._open import StoreConnection
+
+__all__ = ["DynamicRendezvousHandler", "RendezvousTimeout", "create_handler"]
+
+_log = logging.getLogger(__name__)
+
+_LOCAL_ID_BITS = 63
+# For the thread of a handler that was dropped without a shutdown, or lives at interpreter exit.
+_ABANDON_S = 1.0
+
+
+class DynamicRendezvousHandler(RendezvousHandler):
+    """Makes rounds of nodes, which may come, go and fail. Made by `from_backend`."""
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        backend: RendezvousBackend,
+        node: _core.Node,
+        sync: StateSync,
+        joiner: Joiner,
+        heartbeat: Heartbeat,
+        bootstrap: Bootstrap,
+        timeout: RendezvousTimeout,
+        where: str,
+        connection: "StoreConnection | None",
+    ) -> None:
+        self._run_id = run_id
+        self._backend = backend
+        self._node = node
+        self._sync = sync
+        self._joiner = joiner
+        self._heartbeat = heartbeat
+        self._bootstrap = bootstrap
+        self._timeout = timeout
+        self._where = where
+        self._connection = connection
+        self._pid = os.getpid()
+        self._membership = Membership(sync, node, heartbeat)
+        self._round = 0
+        self._shutdown_result: bool | None = None
+        weakref.finalize(self, heartbeat.stop, _ABANDON_S)
+
+    @classmethod
+    def from_backend(  # noqa: PLR0917  (the order is torch's)
+        cls,
+        run_id: str,
+        store: KeyValueStore,
+        backend: RendezvousBackend,
+        min_nodes: int,
+        max_nodes: int,
+        local_addr: str | None = None,
+        timeout: RendezvousTimeout | None = None,
+        keep_alive_interval: Duration = 5,
+        keep_alive_max_attempt: int = 3,
+        *,
+        bootstrap_store: bool = True,
+        connection: "StoreConnection | None" = None,
+    ) -> "DynamicRendezvousHandler":
+        """A handler over an open backend.
+
+        Args:
+            run_id: of the job; not empty.
+            store: given to the nodes of each round, in a key space of its own. Stays the caller's.
+            backend: keeps the state; of the same run.
+            min_nodes, max_nodes: a round begins with at least, and has at most, so many nodes.
+            local_addr: the address under which other nodes reach this one; default: what the
+                store's server sees, the endpoint's host on the server's own machine, or this
+                machine's name.
+            timeout: see RendezvousTimeout.
+            keep_alive_interval: seconds (or a timedelta) between signs of life.
+            keep_alive_max_attempt: a node is lost after so many intervals without one.
+            bootstrap_store: whether rank 0 of each round serves a store at MASTER_ADDR:MASTER_PORT.
+                Without, it only publishes a port that is free: for programs that bind MASTER_PORT
+                themselves.
+            connection: what the handler shall close when it is shut down.
+
+        Raises ValueError for bad arguments.
+        """
+        if not run_id:
+            raise ValueError("the run id is empty; give every node of the job the same name")
+        timeout = timeout or RendezvousTimeout()
+        interval_s = as_seconds("keep_alive_interval", keep_alive_interval)
+        settings = _core.GroupSettings(
+            min_nodes, max_nodes, timeout.last_call_s, interval_s, keep_alive_max_attempt
+        )
+        host = connection.host if connection is not None else getattr(store, "host", None)
+        address = advertised_address(store, host if isinstance(host, str) else None, local_addr)
+        node = _core.Node(address, os.getpid(), secrets.randbits(_LOCAL_ID_BITS))
+        where = connection.endpoint if connection is not None else _describe(store)
+        control = connection.control if connection is not None else store
+        sync = StateSync(backend, node, run_id, timeout.heartbeat_s)
+        return cls(
+            run_id=run_id,
+            backend=backend,
+            node=node,
+            sync=sync,
+            joiner=Joiner(
+                run_id=run_id,
+                node=node,
+                settings=settings,
+                sync=sync,
+                join_s=timeout.join_s,
+                where=where,
+            ),
+            heartbeat=Heartbeat(sync, node, run_id, interval_s, timeout.heartbeat_s),
+            bootstrap=Bootstrap(
+                run_id=run_id,
+                store=store,
+                control=control,
+                node=node,
+                local_addr=local_addr,
+                serve=bootstrap_store,
+            ),
+            timeout=timeout,
+            where=where,
+            connection=connection,
+        )
+
+    @property
+    def node(self) -> _core.Node:
+        """This node, as others see it."""
+        return self._node
+
+    @property
+    def hosts_store(self) -> bool:
+        """Whether the run's store ends with this handler."""
+        return self._connection is not None and self._connection.server is not None
+
+    @property
+    def store_endpoint(self) -> str:
+        """Where the run's store is, as `host:port`; for stores without endpoint, what they are."""
+        return self._where
+
+    @property
+    def use_agent_store(self) -> bool:
+        """Whether rank 0 serves a store at MASTER_ADDR:MASTER_PORT, for workers as clients."""
+        return self._bootstrap.serves
+
+    def get_backend(self) -> str:
+        """The backend's name."""
+        return self._backend.name
+
+    def get_run_id(self) -> str:
+        """The run id."""
+        return self._run_id
+
+    def next_rendezvous(self) -> RendezvousInfo:
+        """Join, and block until a round with this node is complete; at most the join timeout.
+
+        A node that is in a complete round asks for the next one by this; the others'
+        `num_nodes_waiting` tells them. Whatever ends it early, Ctrl-C included, takes this node out
+        of the rendezvous again.
+
+        Raises RendezvousClosedError (the run was closed, or the job finished while this node waited
+        as a spare), RendezvousTimeoutError (says who joined), RendezvousConnectionError,
+        RendezvousStateError (what is stored is no state, or the group has other settings).
+        """
+        self._check_usable()
+        deadline_s = time.monotonic() + self._timeout.join_s
+        self._bootstrap.close()
+        try:
+            while True:
+                self._membership.enter()
+                standing = self._joiner.join(self._round, deadline_s)
+                self._round = standing.round
+                info = self._bootstrap.open(standing, self._sync, deadline_s)
+                if info is not None:
+                    return info
+                _log.info(
+                    "run %r: round %d broke before its nodes had met; joining again",
+                    self._run_id,
+                    self._round,
+                )
+                self._bootstrap.close()
+        except BaseException as error:
+            self._give_up(error, deadline_s)
+            raise
+
+    def num_nodes_waiting(self) -> int:
+        """How many changes of membership there were since this node's round was completed.
+
+        Counts nodes that wait for the next round, nodes that were lost, and this node itself if the
+        others took it for lost; 0 for a node that left. Answered from what the last heartbeat saw:
+        costs nothing and never raises.
+        """
+        return self._sync.view.changes if self._membership.may_be_listed else 0
+
+    def is_closed(self) -> bool:
+        """Whether the run takes no more nodes.
+
+        While this node takes part, what the last heartbeat saw; else the backend is asked, which
+        may raise RendezvousConnectionError or RendezvousStateError.
+        """
+        if (
+            not self._heartbeat.is_running
+            and self._shutdown_result is None
+            and self._pid == os.getpid()
+        ):
+            self._sync.run(_look, time.monotonic() + self._timeout.heartbeat_s)
+        return self._sync.view.closed
+
+    def set_closed(self) -> None:
+        """Close the run, for ever: nodes that wait are sent away, a running round goes on.
+
+        Raises RendezvousError when that could not be stored within the close timeout.
+        """
+        self._check_usable()
+        self._sync.run_patiently(_close, time.monotonic() + self._timeout.close_s)
+
+    def leave(self, failed: bool = False) -> None:
+        """Take this node out of the run; `next_rendezvous` brings it back.
+
+        Args:
+            failed: this node's work broke: the others see it as lost, and begin a new round.
+                Otherwise it is done, and they are not disturbed.
+
+        The store for the workers goes on until `shutdown`. Without effect on a node that takes no
+        part. Raises RendezvousError when the others could not be told within the close timeout;
+        they notice by missing heartbeats.
+        """
+        self._check_usable()
+        self._membership.leave(failed, self._timeout.close_s)
+
+    def wait_until_alone(self, timeout_s: float) -> bool:
+        """Wait until no other node takes part or waits; True if so, False at the timeout.
+
+        For the process that hosts the store, which others need to the end. Works before and after
+        `leave`. Raises RendezvousConnectionError when the backend could not be asked up to the
+        timeout.
+        """
+        self._check_usable()
+        return self._membership.wait_until_alone(timeout_s)
+
+    def shutdown(self) -> bool:
+        """Leave, stop the heartbeat, close all that the handler opened. May be called again.
+
+        Other than in torch, the run stays open for the other nodes: one agent's exit is no reason
+        to turn the others away; `set_closed` is. Returns whether the others could be told; raises
+        nothing.
+        """
+        if self._pid != os.getpid():
+            # A forked child has neither the thread nor the place in the rendezvous that it could
+            # give up.
+            return True
+        if self._shutdown_result is None:
+            told = True
+            try:
+                self._membership.leave(failed=False, timeout_s=self._timeout.close_s)
+            except RendezvousError as error:
+                told = False
+                _log.warning(
+                    "run %r: left without being able to tell the other nodes: %s",
+                    self._run_id,
+                    error,
+                )
+            finally:
+                self._bootstrap.close()
+                if self._connection is not None:
+                    self._connection.close()
+                # Closing the connection has ended what the thread may have been waiting for.
+                self._heartbeat.stop(self._timeout.heartbeat_s)
+                self._shutdown_result = told
+        return self._shutdown_result
+
+    def _give_up(self, error: BaseException, deadline_s: float) -> None:
+        """Best effort: the error is what matters, and the caller has waited long enough."""
+        self._bootstrap.close()
+        in_time = time.monotonic() < deadline_s or error.__cause__ is None
+        timeout_s = min(self._timeout.heartbeat_s, self._timeout.close_s) if in_time else 0.0
+        try:
+            self._membership.leave(failed=False, timeout_s=timeout_s)
+        except RendezvousError as failure:
+            _log.info(
+                "run %r: the other nodes could not be told that this one left: %s",
+                self._run_id,
+                failure,
+            )
+
+    def _check_usable(self) -> None:
+        if self._pid != os.getpid():
+            raise RendezvousStateError(
+                f"run {self._run_id!r}: this handler belongs to process {self._pid}; a forked "
+                "child makes its own"
+            )
+        if self._shutdown_result is not None:
+            raise RendezvousStateError(
+                f"run {self._run_id!r}: this handler was shut down; make a new one"
+            )
+
+
+def create_handler(
+    store: KeyValueStore,
+    backend: RendezvousBackend,
+    params: RendezvousParameters,
+    connection: "StoreConnection | None" = None,
+) -> DynamicRendezvousHandler:
+    """A handler over an open backend, set up by the parameters' configuration.
+
+    Keys, times in seconds: `join_timeout` 600, `last_call_timeout` 30, `close_timeout` 30,
+    `heartbeat_timeout` 5, `keep_alive_interval` 5, `keep_alive_max_attempt` 3, `bootstrap_store`
+    true. Raises ValueError for bad values.
+    """
+    options = HandlerOptions.of(params)
+    return DynamicRendezvousHandler.from_backend(
+        params.run_id,
+        store,
+        backend,
+        params.min_nodes,
+        params.max_nodes,
+        params.local_addr,
+        options.timeout,
+        options.keep_alive_interval_s,
+        options.keep_alive_max_attempt,
+        bootstrap_store=options.bootstrap_store,
+        connection=connection,
+    )
+
+
+def _look(group: _core.Group, now_s: float) -> None:
+    del group, now_s
+
+
+def _close(group: _core.Group, now_s: float) -> None:
+    del now_s
+    group.close()
+
+
+def _describe(store: object) -> str:
+    host, port = getattr(store, "host", None), getattr(store, "port", None)
+    return f"{host}:{port}" if host and port else type(store).__name__

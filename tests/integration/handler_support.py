@@ -1,0 +1,187 @@
+"""Nodes of one run, in one process: what the tests of the handler share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from support.background import Background, eventually
+
+from rendezvous import (
+    C10dRendezvousBackend,
+    DynamicRendezvousHandler,
+    HashStore,
+    RendezvousBackend,
+    RendezvousInfo,
+    RendezvousTimeout,
+    Store,
+    _core,
+)
+
+RUN = "run-7"
+KEY = f"torch.rendezvous.{RUN}"
+LOOPBACK = "127.0.0.1"
+# Short, so that changes are seen soon. Nobody is taken for dead, however slow the machine: tests in
+# which somebody shall die say so by DYING.
+INTERVAL_S = 0.1
+DYING: dict[str, Any] = {"keep_alive_max_attempt": 10}
+_NEVER = 1_000_000
+
+
+@dataclass
+class Run:
+    """One run; `new_store` makes a node's client of the store."""
+
+    new_store: Callable[[], Store]
+    handlers: list[DynamicRendezvousHandler] = field(default_factory=list)
+
+    def node(
+        self,
+        min_nodes: int,
+        max_nodes: int | None = None,
+        *,
+        backend: RendezvousBackend | None = None,
+        join_s: float = 60.0,
+        last_call_s: float = 0.1,
+        **options: Any,
+    ) -> DynamicRendezvousHandler:
+        """A node that has not joined yet."""
+        store = self.new_store()
+        handler = DynamicRendezvousHandler.from_backend(
+            RUN,
+            store,
+            backend or C10dRendezvousBackend(store, RUN),
+            min_nodes,
+            max_nodes or min_nodes,
+            timeout=RendezvousTimeout(join=join_s, last_call=last_call_s, close=20.0),
+            **{
+                "local_addr": LOOPBACK,
+                "keep_alive_interval": INTERVAL_S,
+                "keep_alive_max_attempt": _NEVER,
+                **options,
+            },
+        )
+        self.handlers.append(handler)
+        return handler
+
+    def nodes(self, count: int, *args: Any, **options: Any) -> list[DynamicRendezvousHandler]:
+        """Several alike."""
+        return [self.node(*args, **options) for _ in range(count)]
+
+    def look(self) -> _core.Group:
+        """The group as it is stored."""
+        group = _core.Group()
+        answer = C10dRendezvousBackend(self.new_store(), RUN).get_state()
+        group.observe(answer[0] if answer else None, time.monotonic())
+        return group
+
+    def change(self, operation: Callable[[_core.Group, float], None]) -> None:
+        """Change the group as a node would that is not one of ours."""
+        backend = C10dRendezvousBackend(self.new_store(), RUN)
+        while True:
+            answer = backend.get_state()
+            group = _core.Group()
+            group.observe(answer[0] if answer else None, time.monotonic())
+            operation(group, time.monotonic())
+            result = backend.set_state(group.encode(), answer[1] if answer else None)
+            if result is not None and result[2]:
+                return
+
+    def shutdown(self) -> None:
+        for handler in reversed(self.handlers):
+            handler.shutdown()
+
+
+def joining(handler: DynamicRendezvousHandler) -> Background[RendezvousInfo]:
+    """`next_rendezvous` on a thread of its own."""
+    return Background(handler.next_rendezvous)
+
+
+def join_all(handlers: list[DynamicRendezvousHandler]) -> list[RendezvousInfo]:
+    """Bring them into a round together, and return what each got."""
+    return [each.result() for each in [joining(handler) for handler in handlers]]
+
+
+def changes(handler: DynamicRendezvousHandler, count: int) -> None:
+    """Wait until the handler reports so many changes of membership."""
+    eventually(f"{count} changes", lambda: handler.num_nodes_waiting() == count)
+
+
+def die(handler: DynamicRendezvousHandler) -> None:
+    """From the others' point of view: its process is gone without a word."""
+    handler._heartbeat.stop(60.0)
+
+
+class LossyBackend(RendezvousBackend):
+    """Passes on to another backend; loses the first writes, or fails as long as it is told to."""
+
+    def __init__(self, backend: RendezvousBackend, lost_writes: int = 0) -> None:
+        self.backend = backend
+        self.lost_writes = lost_writes
+        self.error: Exception | None = None
+        self.calls = 0
+
+    @property
+    def name(self) -> str:
+        return "lossy"
+
+    def get_state(self) -> tuple[bytes, object] | None:
+        self._count()
+        return self.backend.get_state()
+
+    def set_state(
+        self, state: bytes, token: object | None = None
+    ) -> tuple[bytes, object, bool] | None:
+        self._count()
+        if self.lost_writes:
+            self.lost_writes -= 1
+            # As if another node had been faster, with a write that changed nothing that matters.
+            answer = self.backend.get_state()
+            return (*answer, False) if answer else (_core.Group().encode(), None, False)
+        return self.backend.set_state(state, token)
+
+    def _count(self) -> None:
+        self.calls += 1
+        if self.error is not None:
+            raise self.error
+
+
+class ForeignStore:
+    """A store that is not one of ours, with the methods that torch's stores have."""
+
+    def __init__(self, store: Store | None = None) -> None:
+        self._store = store or HashStore()
+        self.timeout = timedelta(seconds=60)
+
+    def set_timeout(self, timeout: timedelta, /) -> None:
+        self.timeout = timeout
+
+    def set(self, key: str, value: str, /) -> None:
+        self._store.set(key, value)
+
+    def get(self, key: str, /) -> bytes:
+        return self._store.get(key, self.timeout)
+
+    def add(self, key: str, amount: int, /) -> int:
+        return self._store.add(key, amount)
+
+    def compare_set(self, key: str, expected: str, desired: str, /) -> bytes:
+        return self._store.compare_set(key, expected, desired)
+
+    def check(self, keys: list[str], /) -> bool:
+        return self._store.check(keys)
+
+    def wait(self, keys: list[str], timeout: timedelta, /) -> None:
+        try:
+            self._store.wait(keys, timeout)
+        except TimeoutError as error:
+            raise RuntimeError("wait timeout") from error
+
+    def multi_get(self, keys: list[str], /) -> list[bytes]:
+        return self._store.multi_get(keys)
+
+    def multi_set(self, keys: list[str], values: list[str], /) -> None:
+        self._store.multi_set(keys, values)

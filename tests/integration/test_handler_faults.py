@@ -1,0 +1,386 @@
+"""The handler when something goes wrong: nodes die, stores fail, states are lost or foreign."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from handler_support import (
+    DYING,
+    INTERVAL_S,
+    KEY,
+    LOOPBACK,
+    RUN,
+    LossyBackend,
+    Run,
+    changes,
+    die,
+    join_all,
+    joining,
+)
+from support.background import Background, eventually
+from support.proxy import FaultProxy
+
+from rendezvous import (
+    C10dRendezvousBackend,
+    DynamicRendezvousHandler,
+    HashStore,
+    RendezvousConnectionError,
+    RendezvousParameters,
+    RendezvousStateError,
+    RendezvousTimeoutError,
+    Server,
+    Store,
+    TCPStore,
+    _core,
+    get_rendezvous_handler,
+)
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    store = HashStore()
+    run = Run(lambda: store)
+    yield run
+    run.shutdown()
+
+
+@pytest.fixture
+def shaky(proxy: FaultProxy, connect: Callable[..., TCPStore]) -> Iterator[Run]:
+    """A run whose nodes reach their store through a faulty network."""
+    run = Run(lambda: connect(proxy.port))
+    yield run
+    proxy.thaw()
+    run.shutdown()
+
+
+def lossy(run: Run, lost_writes: int = 0) -> LossyBackend:
+    return LossyBackend(C10dRendezvousBackend(run.new_store(), RUN), lost_writes)
+
+
+def test_a_dead_node_is_noticed_and_the_next_round_is_without_it(run: Run) -> None:
+    """The others count it as a change; the error of a node that waits in vain names it."""
+    handlers = run.nodes(3, 2, 3, **DYING)
+    join_all(handlers)
+    die(handlers[2])
+    for handler in handlers[:2]:
+        changes(handler, 1)
+    assert run.look().lost == [handlers[2].node]
+    infos = join_all(handlers[:2])
+    assert {(info.round, info.world_size) for info in infos} == {(2, 2)}
+
+
+def test_a_node_that_was_taken_for_dead_learns_it_and_comes_back(run: Run) -> None:
+    """Its process had been stopped, say."""
+    handlers = run.nodes(2, 1, 2, **DYING)
+    join_all(handlers)
+    die(handlers[1])
+    changes(handlers[0], 1)
+    assert handlers[1].num_nodes_waiting() == 0
+    handlers[1]._heartbeat.start()
+    eventually("its own loss", lambda: handlers[1].num_nodes_waiting() >= 1)
+    assert {info.round for info in join_all(handlers)} == {2}
+
+
+def test_a_node_evicted_while_it_waits_joins_again(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And says so: heartbeats that do not get through are worth a warning."""
+    handler = run.node(2)
+    first = joining(handler)
+    eventually("the first", lambda: run.look().participants == [handler.node])
+    run.change(lambda group, now: group.leave(handler.node, False, now))
+    eventually("it again", lambda: run.look().participants == [handler.node])
+    assert {info.world_size for info in [run.node(2).next_rendezvous(), first.result()]} == {2}
+    assert "took this node for lost" in caplog.text
+
+
+def test_a_timeout_says_who_joined_what_was_wanted_and_what_to_do(run: Run) -> None:
+    """In words, and as attributes; and the node is not listed any more."""
+    patient = run.node(3, 5, local_addr="hostA")
+    waiting = joining(patient)
+    eventually("the first", lambda: len(run.look().participants) == 1)
+    hasty = run.node(3, 5, local_addr="hostB", join_s=0.3)
+    with pytest.raises(RendezvousTimeoutError) as caught:
+        hasty.next_rendezvous()
+    text, pid = str(caught.value), os.getpid()
+    for part in (
+        f"run '{RUN}': 2 of at least 3 (at most 5) nodes joined within 0.3 s",
+        f"hostA (pid {pid}), hostB (pid {pid})",
+        "the store is at HashStore",
+        "raise join_timeout, or lower min_nodes",
+    ):
+        assert part in text
+    assert caught.value.joined == [f"hostA (pid {pid})", f"hostB (pid {pid})"]
+    assert (caught.value.min_nodes, caught.value.max_nodes) == (3, 5)
+    assert run.look().participants == [patient.node]
+    assert waiting.running
+    patient.set_closed()
+
+
+def test_a_timeout_names_the_nodes_that_were_lost(run: Run) -> None:
+    """Who was there and went is the first to look at."""
+    handlers = [run.node(2, local_addr=f"host{i}", join_s=2.0, **DYING) for i in range(2)]
+    join_all(handlers)
+    die(handlers[1])
+    changes(handlers[0], 1)
+    with pytest.raises(RendezvousTimeoutError, match=r"lost: host1 \(pid") as caught:
+        handlers[0].next_rendezvous()
+    assert caught.value.lost == [f"host1 (pid {os.getpid()})"]
+
+
+def test_a_spare_that_gives_up_says_which_round_it_waited_for(run: Run) -> None:
+    """More time or more places would help; more nodes would not."""
+    run.node(1).next_rendezvous()
+    with pytest.raises(RendezvousTimeoutError, match=r"round 1 runs with .*this node is a spare"):
+        run.node(1, join_s=0.2).next_rendezvous()
+    assert run.look().spares == []
+
+
+def test_a_lost_race_is_run_again(run: Run) -> None:
+    """Many nodes write at once; whoever loses goes on from what won."""
+    backends = [lossy(run, lost_writes=count) for count in (0, 1, 2, 7)]
+    handlers = [run.node(4, backend=backend) for backend in backends]
+    assert sorted(info.rank for info in join_all(handlers)) == [0, 1, 2, 3]
+    assert all(backend.lost_writes == 0 for backend in backends)
+
+
+def test_a_lost_write_costs_no_further_read(run: Run) -> None:
+    """What won came with the refusal."""
+    backend = lossy(run, lost_writes=1)
+    handler = run.node(1, backend=backend)
+    handler.set_closed()
+    assert backend.calls == 3
+
+
+def test_a_backend_that_fails_while_joining_is_tried_again(run: Run) -> None:
+    """A store that starts late, or again, only costs time."""
+    backend = lossy(run)
+    backend.error = RendezvousConnectionError("no route")
+    joined = joining(run.node(1, backend=backend))
+    eventually("some tries", lambda: backend.calls > 2)
+    backend.error = None
+    assert joined.result().rank == 0
+
+
+def test_a_backend_that_fails_to_the_end_is_a_timeout_with_its_last_error(run: Run) -> None:
+    """The reason is not lost with the time."""
+    backend = lossy(run)
+    backend.error = RendezvousConnectionError("no route to the store")
+    with pytest.raises(RendezvousTimeoutError, match="no route to the store") as caught:
+        run.node(1, backend=backend, join_s=0.3).next_rendezvous()
+    assert caught.value.__cause__ is backend.error
+    assert caught.value.joined == []
+    backend.error = None
+
+
+def test_an_error_that_time_does_not_heal_is_raised_at_once(run: Run) -> None:
+    """A closed store stays closed; nobody waits ten minutes to learn that."""
+    server = Server()
+    store = TCPStore("127.0.0.1", server.port, timeout=60)
+    handler = DynamicRendezvousHandler.from_backend(
+        RUN, store, C10dRendezvousBackend(store, RUN), 2, 2, LOOPBACK
+    )
+    joined = joining(handler)
+    eventually("joined", lambda: store.num_keys() > 0)
+    store.close()
+    with pytest.raises(RendezvousConnectionError, match="close"):
+        joined.result()
+    assert not handler.shutdown()
+    server.close()
+
+
+def test_an_outage_is_told_once_and_so_is_its_end(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    """num_nodes_waiting answers throughout; the log is not flooded."""
+    backend = lossy(run)
+    handler = run.node(1, backend=backend)
+    handler.next_rendezvous()
+    backend.error = RendezvousConnectionError("unplugged")
+    begin = backend.calls
+    eventually("several beats", lambda: backend.calls > begin + 3)
+    assert handler.num_nodes_waiting() == 0
+    backend.error = None
+    eventually("recovery", lambda: "get through again" in caplog.text)
+    assert caplog.text.count("unplugged") == 1
+
+
+def test_a_state_that_vanished_is_put_back_and_nobody_is_disturbed(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The store lost its data, the job runs on."""
+    handlers = run.nodes(3, 3, **DYING)
+    join_all(handlers)
+    before = run.look()
+    store = run.new_store()
+    assert store.delete_key(KEY)
+    eventually("the state", lambda: len(run.look().participants) == 3)
+    after = run.look()
+    assert (after.round, after.participants) == (before.round, before.participants)
+    beats = after.encode()
+    eventually("heartbeats go on", lambda: run.look().encode() != beats)
+    assert [handler.num_nodes_waiting() for handler in handlers] == [0, 0, 0]
+    assert "put it back" in caplog.text
+
+
+def test_a_store_that_comes_back_empty_does_not_end_a_round(
+    shaky: Run, proxy: FaultProxy, free_port: int
+) -> None:
+    """Its server died and was started again, elsewhere and without data."""
+    handlers = shaky.nodes(2, 2)
+    join_all(handlers)
+    with Server(LOOPBACK, free_port) as server:
+        proxy.target_port = server.port
+        proxy.cut()
+        eventually("the state", lambda: len(shaky.look().participants) == 2)
+        assert [handler.num_nodes_waiting() for handler in handlers] == [0, 0]
+        assert {info.round for info in join_all(handlers)} == {2}
+        shaky.shutdown()
+
+
+def test_joining_outlives_a_network_that_breaks_and_mends(shaky: Run, proxy: FaultProxy) -> None:
+    """Cut connections are made anew, and nothing is joined twice."""
+    first = joining(shaky.node(2))
+    eventually("the first", lambda: len(shaky.look().participants) == 1)
+    for _ in range(5):
+        proxy.cut()
+    proxy.cut_before_next_reply()
+    infos = [shaky.node(2).next_rendezvous(), first.result()]
+    assert sorted(info.rank for info in infos) == [0, 1]
+
+
+def test_a_frozen_store_does_not_hold_the_join_past_its_timeout(
+    server: Server, proxy: FaultProxy
+) -> None:
+    """Although a single request may take ten minutes: deadlines are kept, shut down included."""
+    params = RendezvousParameters(
+        "c10d",
+        f"{LOOPBACK}:{proxy.port}",
+        RUN,
+        2,
+        2,
+        is_host=False,
+        read_timeout=600,
+        join_timeout=1.5,
+        close_timeout=0.3,
+        heartbeat_timeout=600,
+        keep_alive_interval=INTERVAL_S,
+    )
+    handler = get_rendezvous_handler(params)
+    joined = Background(handler.next_rendezvous)
+    look = TCPStore(LOOPBACK, server.port, timeout=60)
+    eventually("joined", lambda: look.check([KEY]) and len(look.get(KEY)) > 30)
+    proxy.freeze()
+    with pytest.raises(RendezvousTimeoutError, match=r"1 of at least 2.*last failure"):
+        joined.result()
+    assert Background(handler.shutdown).result() is False
+    look.close()
+
+
+def test_other_settings_are_refused_and_named(run: Run) -> None:
+    """The group keeps those of its first node."""
+    waiting = joining(run.node(2, 3))
+    eventually("the first", lambda: len(run.look().participants) == 1)
+    with pytest.raises(RendezvousStateError, match=rf"run '{RUN}'.*they differ in max_nodes"):
+        run.node(2, 4).next_rendezvous()
+    assert len(run.look().participants) == 1
+    assert waiting.running
+    run.node(2, 3).set_closed()
+
+
+@pytest.mark.parametrize("junk", [b"not base64", base64.b64encode(b"no state of a group")])
+def test_junk_in_the_states_place_is_an_error_and_stays(run: Run, junk: bytes) -> None:
+    """It belongs to somebody else: nothing is overwritten, and nobody waits."""
+    run.new_store().set(KEY, junk)
+    handler = run.node(1)
+    with pytest.raises(RendezvousStateError):
+        handler.next_rendezvous()
+    with pytest.raises(RendezvousStateError):
+        handler.is_closed()
+    assert run.new_store().get(KEY) == junk
+
+
+def test_a_rank_0_that_dies_before_it_publishes_its_address_is_left_behind(run: Run) -> None:
+    """The others notice while they wait for it, and form the next round."""
+    ghost = _core.Node("1.first", 1, 1)
+    settings = _core.GroupSettings(1, 2, 0.1, INTERVAL_S, DYING["keep_alive_max_attempt"])
+    run.change(lambda group, now: group.join(ghost, settings, 0, now))
+    info = run.node(1, 2, **DYING).next_rendezvous()
+    assert (info.rank, info.world_size, info.round) == (0, 1, 2)
+
+
+def test_the_log_says_who_is_missing_while_a_node_waits(
+    run: Run, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every few seconds: how many of how many, who is new, how long still."""
+    monkeypatch.setattr("rendezvous._waiting._PROGRESS_S", 0.05)
+    caplog.set_level(logging.INFO, "rendezvous")
+    first = joining(run.node(3, local_addr="hostA"))
+    eventually("word of the first", lambda: "1 of at least 3 (at most 3) nodes" in caplog.text)
+    second = joining(run.node(3, local_addr="hostB"))
+    eventually("word of the second", lambda: "2 of at least 3" in caplog.text)
+    run.node(3).next_rendezvous()
+    assert {each.result().world_size for each in (first, second)} == {3}
+    assert f"new: hostB (pid {os.getpid()})" in caplog.text
+    assert "s left" in caplog.text
+
+
+def test_an_interrupt_takes_the_node_out_and_is_passed_on(run: Run) -> None:
+    """Ctrl-C in a launcher that waits: the others need not wait for its heartbeats to stop."""
+    handler = run.node(2)
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def interrupt() -> None:
+        eventually("joined", lambda: run.look().participants == [handler.node])
+        signal.pthread_kill(main, signal.SIGINT)
+
+    interrupter = Background(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        handler.next_rendezvous()
+    interrupter.result()
+    assert run.look().participants == []
+
+
+def test_a_handler_that_is_dropped_stops_its_heartbeat(run: Run) -> None:
+    """Without a shutdown there is nobody left to send it for."""
+    store: Store = run.new_store()
+    handler = DynamicRendezvousHandler.from_backend(
+        RUN, store, C10dRendezvousBackend(store, RUN), 1, 1, LOOPBACK
+    )
+    handler.next_rendezvous()
+    thread = handler._heartbeat._thread
+    assert thread is not None
+    assert thread.is_alive()
+    del handler
+    eventually("the thread's end", lambda: not thread.is_alive())
+
+
+def test_leaving_a_store_that_is_gone_is_told_but_does_not_hang(run: Run) -> None:
+    """`leave` raises, `shutdown` answers False; both keep the close timeout."""
+    backend = lossy(run)
+    handler = DynamicRendezvousHandler.from_backend(
+        RUN,
+        run.new_store(),
+        backend,
+        1,
+        1,
+        LOOPBACK,
+        run.node(1)._timeout.__class__(close=0.2),
+    )
+    handler.next_rendezvous()
+    backend.error = RendezvousConnectionError("gone")
+    begin = time.monotonic()
+    with pytest.raises(RendezvousConnectionError, match="gone"):
+        handler.leave()
+    with pytest.raises(RendezvousConnectionError, match="gone"):
+        handler.set_closed()
+    assert handler.shutdown() is False
+    assert time.monotonic() - begin >= 0.6

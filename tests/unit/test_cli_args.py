@@ -1,0 +1,172 @@
+"""The arguments of the command `rendezvous`: what is accepted, and what a mistake is told."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from rendezvous.cli import _exit, _options
+from rendezvous.cli.main import build_parser, main, parse
+
+COMMANDS = (
+    "exec", "serve", "demo", "get", "set", "add", "cas", "wait", "delete", "keys",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RENDEZVOUS_ENDPOINT", raising=False)
+
+
+def _refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    with pytest.raises(SystemExit) as stop:
+        parse(argv)
+    assert stop.value.code == _exit.USAGE
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "pair"), [("4", (4, 4)), ("2:8", (2, 8)), ("1:1", (1, 1))])
+def test_nodes(text: str, pair: tuple[int, int]) -> None:
+    """One number is both bounds."""
+    assert _options.nodes(text) == pair
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "-1", "3:2", "2:", ":2", "1:2:3", "1.5"])
+def test_nodes_that_make_no_sense(text: str) -> None:
+    """The message repeats what was given."""
+    with pytest.raises(argparse.ArgumentTypeError, match=r"is not MIN|at least 1|less than"):
+        _options.nodes(text)
+
+
+def test_conf() -> None:
+    """Pairs are separated by commas, blanks around them do not count, and = may be in a value."""
+    assert _options.conf("a=1, b = x=y ,") == {"a": "1", "b": "x=y"}
+    assert _options.conf("") == {}
+
+
+@pytest.mark.parametrize("text", ["a", "=1", "a=1,b"])
+def test_conf_that_is_no_pair(text: str) -> None:
+    """A part without a name or = is refused with an example."""
+    with pytest.raises(argparse.ArgumentTypeError, match="KEY=VALUE"):
+        _options.conf(text)
+
+
+def test_conf_refuses_what_has_an_option() -> None:
+    """A setting that is an option is not accepted twice."""
+    with pytest.raises(argparse.ArgumentTypeError, match="--run-id"):
+        _options.conf("run_id=x")
+
+
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", "soon", ""])
+def test_seconds_that_are_none(text: str) -> None:
+    """A time is finite and not negative."""
+    with pytest.raises(argparse.ArgumentTypeError, match="seconds"):
+        _options.seconds(text)
+
+
+def test_exec_takes_the_command_as_it_is() -> None:
+    """What follows -- belongs to the command, options of ours and a second -- included."""
+    command = ["python", "--nodes", "-v", "--", "--help"]
+    args = parse(["exec", "--endpoint", "h", "--nodes", "2:4", "--", *command])
+    assert args.command == command
+    assert args.nodes == (2, 4)
+    assert not args.verbose
+
+
+def test_exec_merges_settings() -> None:
+    """--rdzv-conf may be given several times."""
+    args = parse(
+        ["exec", "--endpoint", "h", "--nodes", "1", "--rdzv-conf", "a=1", "--rdzv-conf", "b=2",
+         "--", "x"]
+    )  # fmt: skip
+    assert args.rdzv_conf == [{"a": "1"}, {"b": "2"}]
+
+
+def test_exec_without_dashes(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who forgets -- is told about it."""
+    message = _refused(capsys, "exec", "--endpoint", "h", "--nodes", "1", "python", "train.py")
+    assert "goes after --" in message
+    message = _refused(capsys, "exec", "--endpoint", "h", "--nodes", "1", "--")
+    assert "no command to run" in message
+
+
+def test_exec_needs_an_endpoint_from_somewhere(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The endpoint is an option or RENDEZVOUS_ENDPOINT; there is no guess."""
+    assert "--endpoint" in _refused(capsys, "exec", "--nodes", "1", "--", "x")
+    monkeypatch.setenv("RENDEZVOUS_ENDPOINT", "node0:1234")
+    assert parse(["exec", "--nodes", "1", "--", "x"]).endpoint == "node0:1234"
+
+
+def test_store_commands_take_the_endpoint_from_the_environment(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--endpoint, else RENDEZVOUS_ENDPOINT, else this machine."""
+    assert parse(["get", "k"]).endpoint == ("127.0.0.1", 29400)
+    monkeypatch.setenv("RENDEZVOUS_ENDPOINT", "node0")
+    assert parse(["get", "k"]).endpoint == ("node0", 29400)
+    assert parse(["get", "k", "--endpoint", "[::1]:5"]).endpoint == ("::1", 5)
+    monkeypatch.setenv("RENDEZVOUS_ENDPOINT", "node0:99999")
+    assert "99999" in _refused(capsys, "get", "k")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["no-such-command"],
+        ["serve", "--port", "65536"],
+        ["serve", "extra"],
+        ["demo", "--nodes", "0"],
+        ["get"],
+        ["add", "k", "1.5"],
+        ["add", "k", str(2**63)],
+        ["wait"],
+        ["get", "k", "--timeout", "-1"],
+        ["exec", "--endpoint", "h", "--nodes", "1", "--max-restarts", "-1", "--", "x"],
+    ],
+)
+def test_wrong_arguments(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
+    """A mistake shows the usage and what is wrong."""
+    message = _refused(capsys, *argv)
+    assert message.startswith("usage: rendezvous")
+    assert "error: " in message
+
+
+def test_add_takes_negative_numbers() -> None:
+    """-5 is a number and no option."""
+    assert parse(["add", "k", "-5"]).amount == -5
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """Every command shows how it is used, in lines that fit a terminal."""
+    with pytest.raises(SystemExit) as stop:
+        parse([command, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "examples:" in text
+    assert "exit codes:" in text
+    assert "130" in text or command == "exec"
+    assert all(len(line) <= 90 for line in text.splitlines())
+
+
+def test_help_lists_every_command() -> None:
+    """The first help names each command with what it is for."""
+    text = build_parser().format_help()
+    assert all(f"    {command} " in text for command in COMMANDS)
+
+
+def test_nothing_to_do_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """`rendezvous` alone is a question."""
+    assert main([]) == _exit.USAGE
+    assert "start here:" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """--version names the package and a version."""
+    with pytest.raises(SystemExit) as stop:
+        parse(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.startswith("rendezvous ")
