@@ -1,0 +1,1 @@
+"""The command `rendezvous`. One module a topic; `main` puts them together."""

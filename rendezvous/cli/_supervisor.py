@@ -1,0 +1,270 @@
+"""The life of one node under `exec`: join, run the command, join again, leave.
+
+One thread, the main one, which sleeps until the command ends, a signal comes, or a tenth of a
+second is over. Heartbeats are the handler's, on a thread of its own. The order at the end is
+fixed: the command has ended, leave, linger while other nodes use the store hosted here, shut down.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rendezvous.cli import _exit
+from rendezvous.cli._environment import command_environment
+from rendezvous.cli._logging import complain, logger
+from rendezvous.cli._process import Command, Guard
+from rendezvous.cli._signals import ENDING, SignalledError, SignalScope
+from rendezvous.errors import RendezvousClosedError, RendezvousConnectionError, RendezvousError
+from rendezvous.handler import DynamicRendezvousHandler
+from rendezvous.registry import get_rendezvous_handler
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rendezvous.api import RendezvousHandler, RendezvousInfo, RendezvousParameters
+
+# How often a change of membership is looked for. The handler answers from memory.
+_POLL_S = 0.1
+_LINGER_LOG_S = 10.0
+# How soon a store that is gone is noticed. Also how long nothing is logged: the nodes of a job end
+# at nearly the same time.
+_LINGER_SLICE_S = 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the user asked for. Times in seconds."""
+
+    command: Sequence[str]
+    parameters: RendezvousParameters
+    failures_max: int
+    grace_s: float
+    linger_s: float
+    environment: Mapping[str, str]
+
+
+class Supervisor:
+    """Runs a plan once."""
+
+    def __init__(self, plan: Plan, signals: SignalScope, guard: Guard) -> None:
+        self._plan = plan
+        self._signals = signals
+        self._guard = guard
+        # Of the last round: what is served for its workers is served by rank 0.
+        self._rank = -1
+        # When the command gets SIGKILL, because we were told to end; None: we were not.
+        self._kill_at: float | None = None
+
+    def run(self) -> int:
+        """The exit code: the command's, or why there is none."""
+        try:
+            handler = self._open()
+        except SignalledError as stop:
+            return _exit.of_signal(stop.signum)
+        try:
+            code = self._run_rounds(handler)
+            logger.info("the command ended with exit code %d: leaving", code)
+        except SignalledError as stop:
+            logger.info("%s: leaving", _exit.signal_name(stop.signum))
+            code = _exit.of_signal(stop.signum)
+        except RendezvousClosedError as error:
+            code = self._code_when_over(handler, error)
+        except (RendezvousError, _exit.CommandError) as error:
+            # Told now and not by main(): lingering may follow, for minutes.
+            complain("exec", str(error))
+            logger.debug("the error came from here", exc_info=True)
+            code = error.code if isinstance(error, _exit.CommandError) else _exit.FAILED
+        except BaseException:
+            handler.shutdown()
+            raise
+        self._part(handler, code)
+        return code
+
+    def _code_when_over(self, handler: RendezvousHandler, error: RendezvousClosedError) -> int:
+        try:
+            # Not closed, so it is over because the others finished it while we waited as a spare:
+            # that was our part, and we have done it.
+            if not handler.is_closed():
+                logger.info("%s", error)
+                return _exit.OK
+        except RendezvousError as failure:
+            logger.debug("cannot find out why the run is over: %s", failure)
+        complain("exec", str(error))
+        return _exit.FAILED
+
+    def _open(self) -> RendezvousHandler:
+        parameters = self._plan.parameters
+        try:
+            with self._signals.interrupting():
+                logger.info("joining run %r at %s", parameters.run_id, parameters.endpoint)
+                return get_rendezvous_handler(parameters)
+        except ValueError as error:
+            raise _exit.CommandError(str(error), _exit.USAGE) from error
+        except RendezvousError as error:
+            raise _exit.CommandError(str(error)) from error
+
+    def _run_rounds(self, handler: RendezvousHandler) -> int:
+        failures_used, failures_max = 0, self._plan.failures_max
+        while True:
+            with self._signals.interrupting():
+                info = handler.next_rendezvous()
+            self._rank = info.rank
+            logger.info(
+                "round %d: rank %d of %d, rank 0 is at %s port %d",
+                info.round,
+                info.rank,
+                info.world_size,
+                info.bootstrap_store_info.master_addr,
+                info.bootstrap_store_info.master_port,
+            )
+            code = self._run_command(handler, info)
+            if code is None:
+                continue
+            if code == 0 or self._kill_at is not None:
+                return code
+            if handler.num_nodes_waiting() > 0:
+                # The loss of a node breaks the others' commands, often before it is known here.
+                logger.info("the command failed (exit code %d) as the membership changed", code)
+                continue
+            if failures_used == failures_max:
+                return code
+            failures_used += 1
+            logger.warning(
+                "the command failed (exit code %d): restart %d of at most %d",
+                code,
+                failures_used,
+                failures_max,
+            )
+
+    def _run_command(self, handler: RendezvousHandler, info: RendezvousInfo) -> int | None:
+        """The command's exit code; None if it was stopped for a new round."""
+        command = Command(self._plan.command, self._environment(handler, info), self._guard)
+        logger.debug("the command runs as process %d", command.pid)
+        while True:
+            for signum in self._signals.wait(_POLL_S):
+                self._pass_on(command, signum)
+            code = command.poll()
+            if code is not None:
+                self._clear(command, code)
+                return code
+            if self._kill_at is not None:
+                if time.monotonic() >= self._kill_at:
+                    logger.warning(
+                        "the command did not end within %g s of SIGTERM: killing it",
+                        self._plan.grace_s,
+                    )
+                    command.send(signal.SIGKILL)
+                    self._kill_at = float("inf")
+            elif (changes := handler.num_nodes_waiting()) > 0:
+                logger.info(
+                    "the membership changed (%d %s came or went): stopping the command for round"
+                    " %d or later",
+                    changes,
+                    "node" if changes == 1 else "nodes",
+                    info.round + 1,
+                )
+                for signum in command.stop(self._plan.grace_s, self._signals):
+                    if signum in ENDING:
+                        raise SignalledError(signum)
+                return None
+
+    def _environment(self, handler: RendezvousHandler, info: RendezvousInfo) -> dict[str, str]:
+        parameters = self._plan.parameters
+        # Of other backends, the endpoint is none that `rendezvous get` could use.
+        endpoint = ""
+        if parameters.backend == "c10d" and isinstance(handler, DynamicRendezvousHandler):
+            endpoint = handler.store_endpoint
+        return command_environment(
+            self._plan.environment,
+            info,
+            run_id=parameters.run_id,
+            endpoint=endpoint,
+            bootstrap_store=handler.use_agent_store,
+        )
+
+    def _pass_on(self, command: Command, signum: int) -> None:
+        if signum == signal.SIGCHLD:
+            return
+        if signum == signal.SIGTSTP:
+            # The command's session has no terminal, where SIGTSTP stops nothing. We stop too, so
+            # that a shell sees its job stopped; heartbeats stop with us.
+            command.send(signal.SIGSTOP)
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return
+        logger.debug("passing %s on to the command", _exit.signal_name(signum))
+        command.send(signum)
+        if signum == signal.SIGTERM and self._kill_at is None:
+            self._kill_at = time.monotonic() + self._plan.grace_s
+
+    def _clear(self, command: Command, code: int) -> None:
+        """What a failed command started must not go on; after success it may, as under a shell."""
+        if code == 0:
+            command.release()
+            return
+        grace_s = self._plan.grace_s
+        if self._kill_at is not None:
+            grace_s = max(0.0, min(grace_s, self._kill_at - time.monotonic()))
+        for signum in command.stop(grace_s, self._signals):
+            if signum in ENDING:
+                self._kill_at = time.monotonic()
+
+    def _part(self, handler: RendezvousHandler, code: int) -> None:
+        """Leave, linger, shut down. A signal ends each step at once."""
+        try:
+            if isinstance(handler, DynamicRendezvousHandler):
+                what = self._needed_by_others(handler, code)
+                # Otherwise shutting down leaves as well, and only once waits for a store that is
+                # gone.
+                if code != 0 or what:
+                    with self._signals.interrupting():
+                        handler.leave(failed=code != 0)
+                if what:
+                    self._linger(handler, what)
+        except RendezvousError as error:
+            logger.warning("the other nodes could not be told that this one leaves: %s", error)
+        except SignalledError as stop:
+            logger.warning("%s: not waiting for other nodes", _exit.signal_name(stop.signum))
+        try:
+            with self._signals.interrupting():
+                handler.shutdown()
+        except SignalledError:
+            logger.debug("shut down was cut short", exc_info=True)
+
+    def _needed_by_others(self, handler: DynamicRendezvousHandler, code: int) -> str:
+        """What other nodes use of this process, for the log; empty: nothing."""
+        if handler.hosts_store:
+            return "the store hosted here"
+        # After a failure they meet again and have another rank 0.
+        if handler.use_agent_store and self._rank == 0 and code == 0:
+            return "the bootstrap store served here"
+        return ""
+
+    def _linger(self, handler: DynamicRendezvousHandler, what: str) -> None:
+        """Keep what this process serves while other nodes use it."""
+        now_s = time.monotonic()
+        deadline, next_log = now_s + self._plan.linger_s, now_s + _LINGER_SLICE_S
+        while True:
+            left_s = max(0.0, deadline - time.monotonic())
+            with self._signals.interrupting():
+                try:
+                    if handler.wait_until_alone(min(_LINGER_SLICE_S, left_s)):
+                        return
+                except RendezvousConnectionError as error:
+                    # The store's host stays until the others have left: then we need not either.
+                    logger.info("the run's store is gone, so nobody is waited for")
+                    logger.debug("%s", error)
+                    return
+            if left_s <= _LINGER_SLICE_S:
+                logger.warning(
+                    "%s ends although other nodes are not done: linger_timeout is over (%g s)",
+                    what,
+                    self._plan.linger_s,
+                )
+                return
+            if time.monotonic() >= next_log:
+                logger.info("waiting for nodes that still use %s", what)
+                next_log += _LINGER_LOG_S

@@ -1,0 +1,215 @@
+"""`rendezvous exec`: join, run a command with its rank, and follow the changes of membership.
+
+Options and the order of setting up. What happens from then on is _supervisor.py's.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from rendezvous._endpoint import parse_endpoint
+from rendezvous.api import RendezvousParameters
+from rendezvous.cli import _exit, _options
+from rendezvous.cli._logging import logger
+from rendezvous.cli._process import Guard, check_program
+from rendezvous.cli._signals import SignalScope
+from rendezvous.cli._supervisor import Plan, Supervisor
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+# Of the c10d backend and the handler.
+_C10D_SETTINGS = (
+    "join_timeout",
+    "last_call_timeout",
+    "close_timeout",
+    "heartbeat_timeout",
+    "keep_alive_interval",
+    "keep_alive_max_attempt",
+    "linger_timeout",
+    "read_timeout",
+    "is_host",
+    "store_type",
+    "bootstrap_store",
+)
+
+_USAGE = """rendezvous exec --endpoint HOST[:PORT] --nodes MIN[:MAX] [options]
+                       -- COMMAND [ARGUMENT ...]"""
+
+_DESCRIPTION = """\
+Join a job and run a command on this node once all nodes are there.
+
+Start the same line on every node. exec waits until MIN nodes have joined (and,
+above MIN, until MAX have or nobody has come for a while), then starts COMMAND
+with these variables set:
+
+  RANK, NODE_RANK            rank of this node, from 0
+  WORLD_SIZE, NNODES         number of nodes
+  MASTER_ADDR, MASTER_PORT   where rank 0 is reached
+  RENDEZVOUS_ENDPOINT, RENDEZVOUS_RUN_ID, RENDEZVOUS_ROUND
+  TORCHELASTIC_USE_AGENT_STORE and relatives: tell torch that exec serves a store
+                             at MASTER_ADDR:MASTER_PORT (see --no-bootstrap-store)
+
+When a node joins, leaves or dies, the command is stopped everywhere, the nodes
+meet again, and it starts anew with its new rank. exec ends when the command ends,
+with its exit code.
+
+No server is needed: the node whose machine --endpoint names hosts the store. It
+stays after its command has ended until the other nodes have left."""
+
+_EXAMPLES = """\
+examples:
+  on each of 4 nodes, node0 hosts the store:
+    rendezvous exec --endpoint node0:29400 --nodes 4 -- python train.py
+
+  2 to 8 nodes that may come and go, started again up to 3 times if it fails:
+    rendezvous exec --endpoint node0:29400 --nodes 2:8 --max-restarts 3 \\
+        --rdzv-conf last_call_timeout=10 -- bash train.sh
+
+  see what a command gets, with one node on this machine:
+    rendezvous exec --endpoint localhost --nodes 1 -- env
+
+signals: SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 go to the command and
+to what it started; SIGTERM also gives it --grace seconds to end. Killing exec kills
+the command.
+
+exit codes: the command's own (128 + n if signal n ended it, or ended exec before
+the command ran), 1 when the nodes did not meet, 2 wrong arguments, 126 the command
+cannot be run, 127 not found."""
+
+
+def add_parser(subparsers: _options.Subparsers) -> None:
+    """Add `exec`. `main` cuts the command off the arguments and sets `command`."""
+    parser = _options.add_command(
+        subparsers,
+        "exec",
+        summary="join a job and run a command with its rank",
+        description=_DESCRIPTION,
+        examples=_EXAMPLES,
+        usage=_USAGE,
+    )
+    default_endpoint = _options.endpoint_from_environment()
+    parser.add_argument(
+        "--endpoint",
+        default=default_endpoint,
+        required=default_endpoint is None,
+        metavar="HOST[:PORT]",
+        help=f"where the store is or shall be (default: ${_options.ENDPOINT_VARIABLE};"
+        f" port {_options.DEFAULT_PORT})",
+    )
+    parser.add_argument(
+        "--nodes",
+        type=_options.nodes,
+        required=True,
+        metavar="MIN[:MAX]",
+        help="how many nodes make the job: 4, or 2:8",
+    )
+    parser.add_argument(
+        "--run-id",
+        default="default",
+        metavar="ID",
+        help="name of the job: nodes with the same one meet (default: default)",
+    )
+    parser.add_argument(
+        "--backend", default="c10d", metavar="NAME", help="rendezvous backend (default: c10d)"
+    )
+    parser.add_argument(
+        "--rdzv-conf",
+        type=_options.conf,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE,...",
+        help="settings of the rendezvous, times in seconds: join_timeout=600, last_call_timeout=30,"
+        " keep_alive_interval=5, keep_alive_max_attempt=3, linger_timeout=300, is_host=1;"
+        " may be given several times",
+    )
+    parser.add_argument(
+        "--local-addr",
+        metavar="ADDRESS",
+        help="address of this node for the others (default: found out)",
+    )
+    parser.add_argument(
+        "--max-restarts",
+        type=_options.whole_number(0, 1_000_000),
+        default=0,
+        metavar="N",
+        help="run the command again, after the nodes met again, up to N times after it failed;"
+        " restarts because nodes came or went do not count (default: 0)",
+    )
+    parser.add_argument(
+        "--grace",
+        type=_options.seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="time between SIGTERM and SIGKILL when the command is stopped (default: 30)",
+    )
+    parser.add_argument(
+        "--no-bootstrap-store",
+        action="store_true",
+        help="serve no store at MASTER_ADDR:MASTER_PORT, so that rank 0's command can listen there"
+        " itself, as jax and DeepSpeed do",
+    )
+    parser.set_defaults(run=run)
+
+
+def _check(endpoint: str, config: Mapping[str, str]) -> None:
+    """Find mistakes that would come to light late, or never. Only for the backend known here."""
+    try:
+        parse_endpoint(endpoint, _options.DEFAULT_PORT)
+    except ValueError as error:
+        raise _exit.CommandError(str(error), _exit.USAGE) from None
+    for key in config:
+        if key not in _C10D_SETTINGS:
+            likely = difflib.get_close_matches(key, _C10D_SETTINGS, 1)
+            hint = f"; is it {likely[0]}?" if likely else ""
+            logger.warning("--rdzv-conf: the setting %r has no effect%s", key, hint)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Join and run `args.command`; its exit code."""
+    # Before joining: nobody shall wait for a node whose command is a typing mistake.
+    check_program(args.command[0])
+    config: dict[str, str] = {}
+    for pairs in args.rdzv_conf:
+        config |= pairs
+    try:
+        linger_s = _options.seconds(config.pop("linger_timeout", "300"))
+    except _options.OptionError as error:
+        raise _exit.CommandError(f"--rdzv-conf linger_timeout: {error}", _exit.USAGE) from None
+    if args.backend == "c10d":
+        _check(args.endpoint, config)
+    if args.no_bootstrap_store:
+        config["bootstrap_store"] = "0"
+    min_nodes, max_nodes = args.nodes
+    try:
+        parameters = RendezvousParameters(
+            args.backend,
+            args.endpoint,
+            args.run_id,
+            min_nodes,
+            max_nodes,
+            args.local_addr,
+            **config,
+        )
+    except ValueError as error:
+        raise _exit.CommandError(str(error), _exit.USAGE) from error
+    plan = Plan(
+        command=args.command,
+        parameters=parameters,
+        failures_max=args.max_restarts,
+        grace_s=args.grace,
+        linger_s=linger_s,
+        environment=os.environ.copy(),
+    )
+    with (
+        SignalScope(
+            signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT,
+            signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP, signal.SIGCONT, signal.SIGCHLD,
+        ) as signals,
+        Guard() as guard,
+    ):  # fmt: skip
+        return Supervisor(plan, signals, guard).run()

@@ -1,0 +1,98 @@
+"""The command `rendezvous`: reads the arguments, runs one topic, and turns errors into exit codes.
+
+Knows no topic from inside: each adds its parser and sets `run`. Nothing but a bug leaves `main` as
+an exception.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from rendezvous import __version__
+from rendezvous.cli import _exit, demo, exec_, serve, store_ops
+from rendezvous.cli._logging import complain, logger, set_up_logging
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_DESCRIPTION = """\
+A small store and a meeting point for distributed jobs: who is here, which rank am I,
+and where is rank 0?"""
+
+_EXAMPLES = """\
+start here:
+  rendezvous demo                                      see 8 processes meet
+  rendezvous exec --endpoint node0 --nodes 4 -- CMD    run CMD on 4 nodes, with ranks
+  rendezvous serve & rendezvous set greeting hello     a store, and a key in it
+
+`rendezvous COMMAND --help` tells more, with examples."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands, but for what follows `--` of `exec`."""
+    parser = argparse.ArgumentParser(
+        prog="rendezvous",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"rendezvous {__version__}")
+    subparsers = parser.add_subparsers(
+        title="commands", metavar="COMMAND", dest="command_name", required=True
+    )
+    exec_.add_parser(subparsers)
+    serve.add_parser(subparsers)
+    demo.add_parser(subparsers)
+    store_ops.add_parsers(subparsers)
+    return parser
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments. SystemExit with code 2 and a message when they are wrong.
+
+    The command of `exec` is cut off first: argparse would take some of its options for ours.
+    """
+    parser = build_parser()
+    name = next((word for word in argv if not word.startswith("-")), None)
+    command: list[str] | None = None
+    ours = list(argv)
+    if name == "exec" and "--" in ours:
+        cut = ours.index("--")
+        ours, command = ours[:cut], ours[cut + 1 :]
+    args, unknown = parser.parse_known_args(ours)
+    if unknown:
+        hint = "; the command to run goes after --" if name == "exec" and command is None else ""
+        args.fail(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    if name == "exec":
+        if not command:
+            args.fail("no command to run; give it after --, for example: -- python train.py")
+        args.command = command
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: this process's) and return the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv:
+        build_parser().print_help()
+        return _exit.USAGE
+    args = parse(argv)
+    set_up_logging(args.verbose)
+    try:
+        code: int = args.run(args)
+    except _exit.CommandError as error:
+        complain(args.command_name, str(error))
+        logger.debug("the error came from here", exc_info=True)
+        return error.code
+    except KeyboardInterrupt:
+        return _exit.of_signal(signal.SIGINT)
+    except BrokenPipeError:
+        # Who read our output has seen enough. Nothing may be flushed into the pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _exit.of_signal(signal.SIGPIPE)
+    return code

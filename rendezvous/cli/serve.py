@@ -1,0 +1,89 @@
+"""`rendezvous serve`: a store server as a process of its own."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from rendezvous._core import Server
+from rendezvous._endpoint import format_endpoint
+from rendezvous.cli import _exit
+from rendezvous.cli._logging import logger
+from rendezvous.cli._options import DEFAULT_PORT, add_command, port
+from rendezvous.cli._signals import SignalledError, SignalScope
+from rendezvous.errors import StoreError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from rendezvous.cli._options import Subparsers
+
+_DESCRIPTION = """\
+Run the store server until it is told to stop.
+
+Nodes of any number of jobs meet here, each job under its own run id. Jobs that
+let one of their nodes host the store need no such server; a server of its own
+outlives every node.
+
+Whoever can reach the port can read and change what is stored, so the server
+listens on this machine alone unless --host names another address. On the
+network of a cluster, use --host 0.0.0.0 or the address of one interface."""
+
+_EXAMPLES = """\
+examples:
+  rendezvous serve                       this machine only, port 29400
+  rendezvous serve --host 0.0.0.0        for other machines as well
+  rendezvous serve --port 0              any free port; the log says which
+
+The line "listening on HOST:PORT" on stderr says that the server is ready.
+
+exit codes: 0 after SIGTERM, 130 after Ctrl-C, 1 when the port cannot be used."""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add `serve`."""
+    parser = add_command(
+        subparsers,
+        "serve",
+        summary="run a store server",
+        description=_DESCRIPTION,
+        examples=_EXAMPLES,
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address or name to listen on (default: 127.0.0.1, this machine only)",
+    )
+    parser.add_argument(
+        "--port",
+        type=port,
+        default=DEFAULT_PORT,
+        help=f"port to listen on; 0 picks a free one (default: {DEFAULT_PORT})",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGTERM (0), or SIGINT or SIGHUP (128 + number)."""
+    with SignalScope(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        try:
+            signum = _serve(args.host, args.port, signals)
+        except SignalledError as stop:
+            signum = stop.signum
+        logger.info("stopped by %s", _exit.signal_name(signum))
+    # SIGTERM is how a server is stopped in the ordinary way: a success for its supervisor.
+    return _exit.OK if signum == signal.SIGTERM else _exit.of_signal(signum)
+
+
+def _serve(host: str, port_wanted: int, signals: SignalScope) -> int:
+    # A name is looked up here, which can take long.
+    with signals.interrupting():
+        try:
+            server = Server(host, port_wanted)
+        except StoreError as error:
+            raise _exit.CommandError(str(error)) from error
+    with server:
+        logger.info("listening on %s", format_endpoint(server.host, server.port))
+        while not (noted := signals.wait(None)):
+            pass
+        return noted[0]

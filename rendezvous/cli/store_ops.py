@@ -1,0 +1,289 @@
+"""`rendezvous get | set | add | cas | wait | delete | keys`: one operation against a server.
+
+Keys and values are bytes: arguments go to the server as the shell gave them, and `get` writes
+what is stored, unchanged.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from rendezvous._core import TCPStore
+from rendezvous.cli import _exit
+from rendezvous.cli._logging import complain
+from rendezvous.cli._options import (
+    DEFAULT_PORT,
+    ENDPOINT_VARIABLE,
+    add_command,
+    endpoint,
+    endpoint_from_environment,
+    seconds,
+    whole_number,
+)
+from rendezvous.errors import StoreConnectionError, StoreError, StoreTimeoutError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from rendezvous.cli._options import Subparsers
+
+    # One operation: the store, the arguments, seconds left for it; the exit code.
+    Operation = Callable[[TCPStore, argparse.Namespace, float], int]
+
+_ANSWER_TIMEOUT_S = 5.0
+# For those that wait for somebody else to do something.
+_WAIT_TIMEOUT_S = 300.0
+_INT64 = 2**63
+
+_CODES = """
+exit codes: 0 yes or done, 1 {no}, 2 wrong arguments,
+3 the server cannot be reached or time is over, 130 Ctrl-C."""
+
+
+def add_parsers(subparsers: Subparsers) -> None:
+    """Add the commands of this module."""
+    _add_get(subparsers)
+    _add_set(subparsers)
+    _add_add(subparsers)
+    _add_cas(subparsers)
+    _add_wait(subparsers)
+    _add_delete(subparsers)
+    _add_keys(subparsers)
+
+
+def _add(
+    subparsers: Subparsers,
+    operation: Operation,
+    name: str,
+    *,
+    summary: str,
+    description: str,
+    examples: str,
+    no: str,
+    waits: bool = False,
+) -> argparse.ArgumentParser:
+    epilog = f"examples:\n{examples}\n{_CODES.format(no=no)}"
+    parser = add_command(
+        subparsers, name, summary=summary, description=description, examples=epilog
+    )
+    longer = f"; {_WAIT_TIMEOUT_S:g} for the keys where it waits for some" if waits else ""
+    parser.add_argument(
+        "--endpoint",
+        type=endpoint,
+        # A string default goes through `type` too, so a wrong variable is told like a wrong option.
+        default=endpoint_from_environment() or f"127.0.0.1:{DEFAULT_PORT}",
+        metavar="HOST[:PORT]",
+        help=f"the server (default: ${ENDPOINT_VARIABLE}, else 127.0.0.1:{DEFAULT_PORT})",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help=f"how long to try, connecting included (default: {_ANSWER_TIMEOUT_S:g}{longer})",
+    )
+    parser.set_defaults(run=functools.partial(_run, operation))
+    return parser
+
+
+def _run(operation: Operation, args: argparse.Namespace) -> int:
+    start = time.monotonic()
+    waits = operation is _wait or (operation is _get and args.wait)
+    timeout_s: float = _ANSWER_TIMEOUT_S if args.timeout is None else args.timeout
+    host, port = args.endpoint
+    try:
+        store = TCPStore(host, port, wait_for_workers=False, timeout=timeout_s)
+        if waits and args.timeout is None:
+            left_s = _WAIT_TIMEOUT_S
+        else:
+            left_s = max(0.0, timeout_s - (time.monotonic() - start))
+        store.set_timeout(left_s)
+        return operation(store, args, left_s)
+    except (StoreConnectionError, StoreTimeoutError) as error:
+        raise _exit.CommandError(str(error), _exit.UNREACHABLE) from error
+    except StoreError as error:
+        raise _exit.CommandError(str(error), _exit.NO) from error
+
+
+def _add_get(subparsers: Subparsers) -> None:
+    parser = _add(
+        subparsers,
+        _get,
+        "get",
+        summary="print the value of a key",
+        description=(
+            "Print the value of a key, byte for byte; on a terminal, followed by a newline.\n"
+            "A missing key is an answer, at once; with --wait, its value is waited for."
+        ),
+        examples=(
+            "  rendezvous get master --endpoint node0:29400\n"
+            "  rendezvous get --wait --timeout 60 checkpoint > checkpoint.bin"
+        ),
+        no="no such key",
+        waits=True,
+    )
+    parser.add_argument("key", metavar="KEY")
+    parser.add_argument("--wait", action="store_true", help="wait until the key is there")
+
+
+def _get(store: TCPStore, args: argparse.Namespace, left_s: float) -> int:
+    key = os.fsencode(args.key)
+    if not args.wait and not store.check([key]):
+        raise _exit.CommandError(f"no such key: {args.key!r}", _exit.NO)
+    _write(store.get(key, left_s))
+    return _exit.OK
+
+
+def _add_set(subparsers: Subparsers) -> None:
+    parser = _add(
+        subparsers,
+        _set,
+        "set",
+        summary="set a key to a value",
+        description="Set a key to a value, whatever it was before.",
+        examples="  rendezvous set master 10.0.0.1\n  rendezvous set config - < config.json",
+        no="refused by the server",
+    )
+    parser.add_argument("key", metavar="KEY")
+    parser.add_argument("value", metavar="VALUE", help="the value; - reads it from stdin")
+
+
+def _set(store: TCPStore, args: argparse.Namespace, left_s: float) -> int:
+    value = sys.stdin.buffer.read() if args.value == "-" else os.fsencode(args.value)
+    store.set(os.fsencode(args.key), value)
+    return _exit.OK
+
+
+def _add_add(subparsers: Subparsers) -> None:
+    parser = _add(
+        subparsers,
+        _add_to,
+        "add",
+        summary="add to a counter and print it",
+        description=(
+            "Add N to the number stored at a key, in one step, and print the result.\n"
+            "A missing key counts as 0."
+        ),
+        examples="  rendezvous add arrived\n  rendezvous add budget -5",
+        no="the value is no number",
+    )
+    parser.add_argument("key", metavar="KEY")
+    parser.add_argument(
+        "amount",
+        metavar="N",
+        nargs="?",
+        type=whole_number(-_INT64, _INT64 - 1),
+        default=1,
+        help="what to add (default: 1)",
+    )
+
+
+def _add_to(store: TCPStore, args: argparse.Namespace, left_s: float) -> int:
+    print(store.add(os.fsencode(args.key), args.amount))
+    return _exit.OK
+
+
+def _add_cas(subparsers: Subparsers) -> None:
+    parser = _add(
+        subparsers,
+        _cas,
+        "cas",
+        summary="set a key if it has the value expected",
+        description=(
+            "Compare and set, in one step: if KEY has the value EXPECTED, set it to DESIRED.\n"
+            "Prints the value that is there afterwards. EXPECTED '' matches a missing key."
+        ),
+        examples=(
+            "  rendezvous cas leader '' node7       become leader unless there is one\n"
+            "  rendezvous cas leader node7 node8    hand it on"
+        ),
+        no="not swapped",
+    )
+    parser.add_argument("key", metavar="KEY")
+    parser.add_argument("expected", metavar="EXPECTED")
+    parser.add_argument("desired", metavar="DESIRED")
+
+
+def _cas(store: TCPStore, args: argparse.Namespace, left_s: float) -> int:
+    value, swapped = store.compare_exchange(
+        os.fsencode(args.key), os.fsencode(args.expected), os.fsencode(args.desired)
+    )
+    _write(value)
+    return _exit.OK if swapped else _exit.NO
+
+
+def _add_wait(subparsers: Subparsers) -> None:
+    parser = _add(
+        subparsers,
+        _wait,
+        "wait",
+        summary="wait until keys are there",
+        description="Wait until all the keys are there. Prints nothing.",
+        examples=(
+            "  rendezvous wait ready/0 ready/1 && ./start\n  rendezvous wait --timeout 3600 done"
+        ),
+        no="refused by the server",
+        waits=True,
+    )
+    parser.add_argument("keys", metavar="KEY", nargs="+")
+
+
+def _wait(store: TCPStore, args: argparse.Namespace, left_s: float) -> int:
+    store.wait([os.fsencode(key) for key in args.keys], left_s)
+    return _exit.OK
+
+
+def _add_delete(subparsers: Subparsers) -> None:
+    parser = _add(
+        subparsers,
+        _delete,
+        "delete",
+        summary="delete keys",
+        description="Delete keys. Names on stderr those that were not there.",
+        examples="  rendezvous delete ready/0 ready/1",
+        no="none of the keys was there",
+    )
+    parser.add_argument("keys", metavar="KEY", nargs="+")
+
+
+def _delete(store: TCPStore, args: argparse.Namespace, left_s: float) -> int:
+    missing = [key for key in args.keys if not store.delete_key(os.fsencode(key))]
+    told = f"no such key: {', '.join(map(repr, missing))}"
+    if len(missing) == len(args.keys):
+        raise _exit.CommandError(told, _exit.NO)
+    if missing:
+        complain("delete", told)
+    return _exit.OK
+
+
+def _add_keys(subparsers: Subparsers) -> None:
+    parser = _add(
+        subparsers,
+        _keys,
+        "keys",
+        summary="list keys",
+        description="List the keys, sorted, one a line; with PREFIX, those that begin with it.",
+        examples="  rendezvous keys\n  rendezvous keys ready/",
+        no="refused by the server",
+    )
+    parser.add_argument("prefix", metavar="PREFIX", nargs="?", default="")
+
+
+def _keys(store: TCPStore, args: argparse.Namespace, left_s: float) -> int:
+    names = sorted(store.list_keys(os.fsencode(args.prefix)))
+    out = sys.stdout.buffer
+    out.write(b"".join(name.encode("utf-8", "surrogateescape") + b"\n" for name in names))
+    out.flush()
+    return _exit.OK
+
+
+def _write(value: bytes) -> None:
+    out = sys.stdout.buffer
+    out.write(value)
+    if sys.stdout.isatty():
+        out.write(b"\n")
+    out.flush()
