@@ -43,13 +43,15 @@ class Heartbeat:
             return
         self._pid = os.getpid()
         self._stop = threading.Event()
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=self._run,
             args=(self._stop,),
             name=f"rendezvous-heartbeat-{self._run_id}",
             daemon=True,
         )
-        self._thread.start()
+        # Ctrl-C may come between these two: a thread that never started cannot be joined.
+        thread.start()
+        self._thread = thread
 
     def ask_to_stop(self) -> None:
         """No further keep-alive is begun; one that is under way ends by itself."""

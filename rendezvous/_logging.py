@@ -33,8 +33,10 @@ def start() -> None:
     global _thread
     with _lock:
         if _thread is None and not _stopping.is_set():
-            _thread = threading.Thread(target=_carry, name="rendezvous-log", daemon=True)
-            _thread.start()
+            thread = threading.Thread(target=_carry, name="rendezvous-log", daemon=True)
+            # Ctrl-C may come between these two: a thread that never started cannot be joined.
+            thread.start()
+            _thread = thread
 
 
 def _stop() -> None:

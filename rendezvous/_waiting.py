@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from rendezvous import _core
 from rendezvous.errors import RendezvousConnectionError, RendezvousTimeoutError
 
-__all__ = ["Pace", "Progress", "Standing", "node_text", "timeout_error"]
+__all__ = ["LOOK_S_MAX", "Pace", "Progress", "Standing", "node_text", "timeout_error"]
 
 _log = logging.getLogger(__name__)
 
+# The longest pause between two looks of a node that waits.
+LOOK_S_MAX = 2.0
 _PROGRESS_S = 10.0
 _NAMES_MAX = 16
 _PARTS = {"waiting": "is on the wait list", "spare": "is a spare"}
@@ -60,7 +62,7 @@ class Pace:
         )
         # All nodes together look some 1,000 times a second while things move, 250 when they rest.
         # And a look that took long says that machine, network or server have enough to do.
-        longest_s = min(2.0, max(0.25, standing.nodes / 250))
+        longest_s = min(LOOK_S_MAX, max(0.25, standing.nodes / 250))
         shortest_s = min(longest_s, max(0.02, standing.nodes / 1_000, 8 * look_s))
         self._pause_s = min(self._pause_s * 1.5, longest_s) if seen == self._before else shortest_s
         self._before = seen

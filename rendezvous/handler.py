@@ -7,7 +7,6 @@ format. Called from one thread; the heartbeat has its own.
 
 import logging
 import os
-import secrets
 import time
 import weakref
 from typing import TYPE_CHECKING
@@ -31,7 +30,6 @@ __all__ = ["DynamicRendezvousHandler", "RendezvousTimeout", "create_handler"]
 
 _log = logging.getLogger(__name__)
 
-_LOCAL_ID_BITS = 63
 # For the thread of a handler that was dropped without a shutdown, or lives at interpreter exit.
 _ABANDON_S = 1.0
 
@@ -114,7 +112,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         )
         host = connection.host if connection is not None else getattr(store, "host", None)
         address = advertised_address(store, host if isinstance(host, str) else None, local_addr)
-        node = _core.Node(address, os.getpid(), secrets.randbits(_LOCAL_ID_BITS))
+        node = _core.Node(address, os.getpid(), _local_id())
         where = connection.endpoint if connection is not None else _describe(store)
         control = connection.control if connection is not None else store
         sync = StateSync(backend, node, run_id, timeout.heartbeat_s)
@@ -260,6 +258,11 @@ class DynamicRendezvousHandler(RendezvousHandler):
         self._check_usable()
         return self._membership.wait_until_alone(timeout_s)
 
+    @property
+    def other_nodes(self) -> int:
+        """How many other nodes `wait_until_alone` saw last."""
+        return self._membership.others
+
     def shutdown(self) -> bool:
         """Leave, stop the heartbeat, close all that the handler opened. May be called again.
 
@@ -357,3 +360,9 @@ def _close(group: _core.Group, now_s: float) -> None:
 def _describe(store: object) -> str:
     host, port = getattr(store, "host", None), getattr(store, "port", None)
     return f"{host}:{port}" if host and port else type(store).__name__
+
+
+def _local_id() -> int:
+    """Random, so that handlers of one process differ, and processes of one number in two containers
+    too."""
+    return int.from_bytes(os.urandom(8), "little") >> 1

@@ -266,5 +266,11 @@ class Supervisor:
                 )
                 return
             if time.monotonic() >= next_log:
-                logger.info("waiting for nodes that still use %s", what)
+                logger.info("%s: waiting", _users_text(handler.other_nodes, what))
                 next_log += _LINGER_LOG_S
+
+
+def _users_text(count: int, what: str) -> str:
+    if count == 0:
+        return f"nodes that waited for a place still look at {what}"
+    return f"{count} other {'node still uses' if count == 1 else 'nodes still use'} {what}"

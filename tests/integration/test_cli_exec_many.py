@@ -157,7 +157,7 @@ def test_rank_0_serves_the_workers_until_the_others_are_done(cli: Cli, tmp_path:
     second = ("--local-addr", "127.0.0.2")
     rank_0 = cli.start_exec(endpoint, "2", *_CLIENT, *first, "--", "true")
     host = cli.start_exec(endpoint, "2", *_HOST, *second, *report_command(tmp_path))
-    rank_0.line("still use the bootstrap store")
+    rank_0.line("still uses the bootstrap store")
     [report] = reports(tmp_path)
     with socket.create_connection(("127.0.0.1", int(_master(report)[1])), 60):
         pass
@@ -166,10 +166,15 @@ def test_rank_0_serves_the_workers_until_the_others_are_done(cli: Cli, tmp_path:
     assert host.end() == 0
 
 
-def test_a_spare_has_done_its_part_when_the_job_is_done(cli: Cli, tmp_path: Path) -> None:
-    """Who waited for a place until the others finished the job ends with success."""
-    _, endpoint = cli.serve()
-    member = cli.start_exec(endpoint, "1", *_CLIENT, *report_command(tmp_path))
+@pytest.mark.parametrize("member_hosts", [False, True])
+def test_a_spare_has_done_its_part_when_the_job_is_done(
+    cli: Cli, tmp_path: Path, member_hosts: bool
+) -> None:
+    """Who waited for a place until the others finished the job ends with success, also when the
+    store's host is one of those who finished."""
+    endpoint = f"127.0.0.1:{free_port()}" if member_hosts else cli.serve()[1]
+    options = _HOST if member_hosts else _CLIENT
+    member = cli.start_exec(endpoint, "1", *options, *report_command(tmp_path))
     reports_of_round(tmp_path, 1)
     spare = cli.start_exec(endpoint, "1", *_CLIENT, "--", "false")
 

@@ -65,7 +65,7 @@ def test_only_the_bindings_know_python(path: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["wire", "store", "group"])
 def test_the_core_has_no_clock_socket_or_randomness(folder: str) -> None:
-    """Table, Group and the decoders are deterministic: only the stores, which block, read a clock."""
+    """Table, Group and the decoders are deterministic: only stores, which block, read a clock."""
     forbidden = re.compile(r"\bnow\(\)|<sys/socket\.h>|<random>|base/random\.h|<thread>")
     offenders = [
         path.name
