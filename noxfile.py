@@ -102,8 +102,12 @@ def lint(session: nox.Session) -> None:
     session.install("ruff", CLANG_FORMAT)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    sources = [str(path) for suffix in ("h", "cc") for path in sorted(Path("csrc").rglob(f"*.{suffix}"))]
-    sources += [str(path) for path in sorted(Path("tests/cpp").glob("*.[hc]*")) if path.suffix != ".txt"]
+    sources = [
+        str(path) for suffix in ("h", "cc") for path in sorted(Path("csrc").rglob(f"*.{suffix}"))
+    ]
+    sources += [
+        str(path) for path in sorted(Path("tests/cpp").glob("*.[hc]*")) if path.suffix != ".txt"
+    ]
     session.run("clang-format", "--dry-run", "--Werror", *sources)
 
 

@@ -18,7 +18,9 @@ class Store:
     def set(self, key: _Text, value: _Text) -> None: ...
     def get(self, key: _Text, timeout: _Timeout | None = None) -> bytes: ...
     def compare_set(self, key: _Text, expected: _Text, desired: _Text) -> bytes: ...
-    def compare_exchange(self, key: _Text, expected: _Text, desired: _Text) -> tuple[bytes, bool]: ...
+    def compare_exchange(
+        self, key: _Text, expected: _Text, desired: _Text
+    ) -> tuple[bytes, bool]: ...
     def add(self, key: _Text, amount: int) -> int: ...
     def check(self, keys: Sequence[_Text]) -> bool: ...
     def wait(self, keys: Sequence[_Text], timeout: _Timeout | None = None) -> None: ...
@@ -26,9 +28,7 @@ class Store:
     def num_keys(self) -> int: ...
     def list_keys(self, prefix: _Text = "") -> list[str]: ...
     def append(self, key: _Text, value: _Text) -> None: ...
-    def multi_get(
-        self, keys: Sequence[_Text], timeout: _Timeout | None = None
-    ) -> list[bytes]: ...
+    def multi_get(self, keys: Sequence[_Text], timeout: _Timeout | None = None) -> list[bytes]: ...
     def multi_set(self, keys: Sequence[_Text], values: Sequence[_Text]) -> None: ...
     def set_timeout(self, timeout: _Timeout) -> None: ...
     @property
@@ -68,7 +68,8 @@ class TCPStore(Store):
     def host(self) -> str: ...
     @property
     def port(self) -> int: ...
-    # The IP address of this client as the server sees it: what other nodes can reach this machine by.
+    # The IP address of this client as the server sees it: what other nodes can reach this machine
+    # by.
     @property
     def observed_address(self) -> str: ...
     def ping(self) -> None: ...
@@ -76,7 +77,8 @@ class TCPStore(Store):
 
 @final
 class Server:
-    # Raises StoreAddressInUseError (names the port and, where it can be found out, the process that holds it).
+    # Raises StoreAddressInUseError (names the port and, where it can be found out, the process that
+    # holds it).
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None: ...
     @property
     def host(self) -> str: ...
@@ -93,7 +95,7 @@ class Server:
 
 @final
 class Node:
-    """Who joins: address, process id, and a number that makes several joiners of one process distinct."""
+    """Who joins: address, process id, and a number that tells joiners of one process apart."""
 
     def __init__(self, addr: str, pid: int, local_id: int) -> None: ...
     @property
@@ -108,7 +110,7 @@ class Node:
 
 @final
 class GroupSettings:
-    """What all nodes of a group must agree on; the first node that joins an empty group decides. Times in seconds."""
+    """What all nodes of a group must agree on; the first to join decides. Times in seconds."""
 
     def __init__(
         self,
@@ -134,8 +136,9 @@ class GroupSettings:
 class Placement:
     """Where a node stands in a group."""
 
-    # "absent", "forming" (participant of a round that is not complete), "active" (participant of the complete round),
-    # "done" (was participant of the complete round and has left it), "waiting" (wait list), "spare"
+    # "absent", "forming" (participant of a round that is not complete), "active" (participant of
+    # the complete round), "done" (was participant of the complete round and has left it), "waiting"
+    # (wait list), "spare"
     @property
     def role(self) -> str: ...
     @property
@@ -143,16 +146,18 @@ class Placement:
 
 @final
 class Group:
-    """The rulebook of one run's rendezvous. Pure: `now` is seconds of the caller's own monotonic clock."""
+    """The rulebook of one run's rendezvous. `now`: seconds of the caller's monotonic clock."""
 
     def __init__(self) -> None: ...
-    # Replace the state by encoded bytes read from a store (None: nothing there yet). What was observed about
-    # heartbeats and the last call is kept for what did not change. Raises RendezvousStateError for bytes that are no state.
+    # Replace the state by encoded bytes read from a store (None: nothing there yet). What was
+    # observed about heartbeats and the last call is kept for what did not change. Raises
+    # RendezvousStateError for bytes that are no state.
     def observe(self, state: bytes | None, now: float) -> None: ...
     def encode(self) -> bytes: ...
-    # Idempotent. `after_round`: the last round this node took part in, 0 for none: it wants a later one. A participant of
-    # the complete round R that joins with after_round == R moves to the wait list. Raises RendezvousStateError when the
-    # group was formed with other settings, RendezvousClosedError when closed.
+    # Idempotent. `after_round`: the last round this node took part in, 0 for none: it wants a later
+    # one. A participant of the complete round R that joins with after_round == R moves to the wait
+    # list. Raises RendezvousStateError when the group was formed with other settings,
+    # RendezvousClosedError when closed.
     def join(self, node: Node, settings: GroupSettings, after_round: int, now: float) -> None: ...
     def keep_alive(self, node: Node, now: float) -> None: ...
     # failed=True: the node's job broke; the others are told as for a node that was lost.
@@ -162,8 +167,9 @@ class Group:
     def expire(self, now: float) -> None: ...
     def next_deadline(self) -> float | None: ...
     def placement(self, node: Node) -> Placement: ...
-    # What `num_nodes_waiting` means for a node that took part in `round`: nodes on the wait list plus participants lost
-    # since the round completed; at least 1 if the node is no longer an active participant of that round.
+    # What `num_nodes_waiting` means for a node that took part in `round`: nodes on the wait list
+    # plus participants lost since the round completed; at least 1 if the node is no longer an
+    # active participant of that round.
     def membership_changes(self, node: Node, round: int) -> int: ...
     @property
     def round(self) -> int: ...  # from 1; the round that is forming, or complete
@@ -171,18 +177,21 @@ class Group:
     def complete(self) -> bool: ...
     @property
     def closed(self) -> bool: ...
+    # the last round that every participant left as done; 0: none
     @property
-    def finished_round(self) -> int: ...  # the last round that every participant left as done; 0: none
+    def finished_round(self) -> int: ...
     @property
     def world_size(self) -> int: ...  # of the complete round, lost nodes included; 0 while forming
     @property
     def settings(self) -> GroupSettings | None: ...
+    # those in the forming round; those active in the complete one, by rank
     @property
-    def participants(self) -> list[Node]: ...  # those in the forming round; those active in the complete one, by rank
+    def participants(self) -> list[Node]: ...
     @property
     def waiting(self) -> list[Node]: ...
     @property
     def spares(self) -> list[Node]: ...
+    # since the last round completed; at most 1,024 are remembered
     @property
-    def lost(self) -> list[Node]: ...  # since the last round completed; at most 1,024 are remembered
+    def lost(self) -> list[Node]: ...
     def last_call_left(self, now: float) -> float | None: ...  # None: no last call is running

@@ -1,7 +1,8 @@
 """Carries the core's log records to Python's `logging`.
 
-The core's event loops must never wait for Python, so they put records into a queue; a daemon thread, started with the first
-server, hands them to the logger `rendezvous.server`. It ends before the interpreter does.
+The core's event loops must never wait for Python, so they put records into a queue; a daemon
+thread, started with the first server, hands them to the logger `rendezvous.server`. It ends before
+the interpreter does.
 """
 
 from __future__ import annotations

@@ -6,8 +6,10 @@
 namespace rdzv {
 
 void bind_errors(pybind11::module_& module);
+void bind_gil(pybind11::module_& module);
 void bind_logging(pybind11::module_& module);
 void bind_stores(pybind11::module_& module);
+void bind_file_store(pybind11::module_& module);
 void bind_server(pybind11::module_& module);
 void bind_group(pybind11::module_& module);
 

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "base/error.h"
+
 namespace py = pybind11;
 
 namespace rdzv {
@@ -20,6 +22,13 @@ bool is_timedelta(py::handle object) {
     if (PyDateTimeAPI == nullptr) throw py::error_already_set();
   }
   return PyDelta_Check(object.ptr());
+}
+
+py::str decode(const std::string& bytes, const char* errors) {
+  PyObject* text =
+      PyUnicode_DecodeUTF8(bytes.data(), static_cast<Py_ssize_t>(bytes.size()), errors);
+  if (text == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::str>(text);
 }
 
 }  // namespace
@@ -57,10 +66,13 @@ BytesListArg bytes_list_from(py::handle object) {
 Duration duration_from(py::handle object) {
   if (is_timedelta(object)) {
     PyObject* delta = object.ptr();
-    auto days = std::chrono::hours(24) * static_cast<int64_t>(PyDateTime_DELTA_GET_DAYS(delta));
-    if (days < Duration::zero()) throw py::value_error("a timeout must not be negative");
-    if (days >= kForever) return kForever;
-    return days + std::chrono::seconds(PyDateTime_DELTA_GET_SECONDS(delta)) +
+    auto days = static_cast<int64_t>(PyDateTime_DELTA_GET_DAYS(delta));
+    if (days < 0) throw py::value_error("a timeout must not be negative");
+    constexpr int64_t kDaysMax =
+        std::chrono::duration_cast<std::chrono::hours>(kForever) / std::chrono::hours(24);
+    if (days >= kDaysMax) return kForever;  // nanoseconds would overflow
+    return std::chrono::hours(24) * days +
+           std::chrono::seconds(PyDateTime_DELTA_GET_SECONDS(delta)) +
            std::chrono::microseconds(PyDateTime_DELTA_GET_MICROSECONDS(delta));
   }
   if (PyBool_Check(object.ptr()) || !(PyFloat_Check(object.ptr()) || PyLong_Check(object.ptr()))) {
@@ -72,6 +84,20 @@ Duration duration_from(py::handle object) {
   if (std::isnan(seconds) || seconds < 0)
     throw py::value_error("a timeout must not be negative or NaN");
   return from_seconds(seconds);
+}
+
+int64_t amount_from(py::handle object) {
+  if (!PyIndex_Check(object.ptr()))
+    throw py::type_error("the amount of add must be an int, not " + type_name(object));
+  py::object number = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
+  if (!number) throw py::error_already_set();
+  int overflow = 0;
+  int64_t amount = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
+  if (overflow != 0) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "add: the amount " + std::string(py::str(object)) + " does not fit 64 bits");
+  }
+  return amount;
 }
 
 uint16_t port_from(int port) {
@@ -92,10 +118,11 @@ py::list to_python(const std::vector<std::string>& values) {
 }
 
 py::str key_to_python(const std::string& key) {
-  PyObject* text =
-      PyUnicode_DecodeUTF8(key.data(), static_cast<Py_ssize_t>(key.size()), "surrogateescape");
-  if (text == nullptr) throw py::error_already_set();
-  return py::reinterpret_steal<py::str>(text);
+  return decode(key, "surrogateescape");
+}
+
+py::str message_to_python(const std::string& message) {
+  return decode(message, "backslashreplace");
 }
 
 py::object timedelta_from(Duration duration) {

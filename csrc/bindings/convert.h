@@ -4,6 +4,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -29,9 +30,15 @@ struct TimeoutArg {
   Duration duration{};
 };
 
+// An int that fits 64 bits.
+struct AmountArg {
+  int64_t value = 0;
+};
+
 Bytes bytes_from(pybind11::handle object, const char* what);
 BytesListArg bytes_list_from(pybind11::handle object);
 Duration duration_from(pybind11::handle object);
+int64_t amount_from(pybind11::handle object);
 // Raises ValueError for what is no port.
 uint16_t port_from(int port);
 
@@ -39,13 +46,10 @@ pybind11::bytes to_python(const std::string& bytes);
 pybind11::list to_python(const std::vector<std::string>& values);
 // Keys that are no UTF-8 keep their bytes as surrogate escapes.
 pybind11::str key_to_python(const std::string& key);
+// Messages quote what peers and users sent: bytes that are no UTF-8 are shown as \\xff, because not
+// every handler of a log can write surrogates.
+pybind11::str message_to_python(const std::string& message);
 pybind11::object timedelta_from(Duration duration);
-
-template <typename Function>
-auto without_gil(Function&& function) {
-  pybind11::gil_scoped_release released;
-  return function();
-}
 
 }  // namespace rdzv
 
@@ -74,6 +78,15 @@ struct type_caster<rdzv::TimeoutArg> {
   PYBIND11_TYPE_CASTER(rdzv::TimeoutArg, const_name("datetime.timedelta | float"));
   bool load(handle source, bool) {
     value.duration = rdzv::duration_from(source);
+    return true;
+  }
+};
+
+template <>
+struct type_caster<rdzv::AmountArg> {
+  PYBIND11_TYPE_CASTER(rdzv::AmountArg, const_name("int"));
+  bool load(handle source, bool) {
+    value.value = rdzv::amount_from(source);
     return true;
   }
 };

@@ -5,6 +5,8 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "bindings/bindings.h"
+#include "bindings/convert.h"
+#include "bindings/gil.h"
 
 namespace py = pybind11;
 
@@ -32,6 +34,8 @@ const char* class_of(ErrorCode code) {
       return "StoreAddressInUseError";
     case ErrorCode::kRestarted:
       return "StoreRestartedError";
+    case ErrorCode::kRunClosed:
+      return "RendezvousClosedError";
     case ErrorCode::kState:
       return "RendezvousStateError";
     case ErrorCode::kOk:
@@ -48,14 +52,13 @@ void raise(const Error& error) {
     return;
   }
   py::object type = py::module_::import("rendezvous.errors").attr(class_of(error.code()));
-  const std::string& message = error.message();
-  // Messages quote keys, which may be any bytes.
-  PyObject* text =
-      PyUnicode_DecodeUTF8(message.data(), static_cast<Py_ssize_t>(message.size()), "replace");
-  PyErr_SetObject(type.ptr(), py::reinterpret_steal<py::object>(text).ptr());
+  PyErr_SetObject(type.ptr(), message_to_python(error.message()).ptr());
 }
 
+// Only the main thread asks: others have no handlers to run, and one that took the GIL while the
+// interpreter goes down would not come back.
 bool python_signals_pending() {
+  if (!on_main_thread()) return false;
   py::gil_scoped_acquire gil;
   return PyErr_CheckSignals() != 0;
 }

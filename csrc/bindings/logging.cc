@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
+#include "bindings/gil.h"
 
 namespace py = pybind11;
 
@@ -21,7 +22,7 @@ void bind_logging(py::module_& module) {
         std::optional<LogRecord> record =
             without_gil([&] { return LogQueue::instance().read(timeout.duration); });
         if (!record) return py::none();
-        return py::make_tuple(static_cast<int>(record->level), key_to_python(record->message));
+        return py::make_tuple(static_cast<int>(record->level), message_to_python(record->message));
       },
       py::arg("timeout"),
       "The core's next log record as (level, message), or None when `timeout` has passed or on "

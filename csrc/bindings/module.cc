@@ -6,9 +6,11 @@
 PYBIND11_MODULE(_core, module) {
   module.doc() = "The compiled core: stores, the store server and the rulebook of a rendezvous.";
   module.attr("__version__") = rdzv::kVersion;
+  rdzv::bind_gil(module);
   rdzv::bind_errors(module);
   rdzv::bind_logging(module);
   rdzv::bind_stores(module);
+  rdzv::bind_file_store(module);
   rdzv::bind_server(module);
   rdzv::bind_group(module);
 }

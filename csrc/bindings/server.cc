@@ -6,6 +6,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
+#include "bindings/gil.h"
 #include "net/address.h"
 
 namespace py = pybind11;
@@ -49,8 +50,9 @@ Raises StoreAddressInUseError when the port is taken, StoreConnectionError when 
            py::arg("host") = "127.0.0.1", py::arg("port") = 0)
       .def_property_readonly("host", &ServerHandle::host, "The host as it was given.")
       .def_property_readonly("port", &ServerHandle::port, "The port it listens on.")
-      .def("close", &ServerHandle::close, py::call_guard<py::gil_scoped_release>(),
-           "Close the port and all connections. Idempotent.")
+      .def(
+          "close", [](ServerHandle& self) { without_gil([&] { self.close(); }); },
+          "Close the port and all connections. Idempotent.")
       .def("__enter__", [](py::object self) { return self; })
       .def("__exit__", [](ServerHandle& self, py::args) { without_gil([&] { self.close(); }); })
       .def("__repr__", [](const ServerHandle& self) {

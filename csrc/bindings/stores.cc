@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
+#include "bindings/gil.h"
 #include "client/tcp_store.h"
 #include "store/hash_store.h"
 #include "store/prefix_store.h"
@@ -79,8 +80,8 @@ Returns what is there afterwards; for a missing key, when nothing was set, `expe
           "As compare_set, but returns (value now there, or b\"\"; whether it was swapped).")
       .def(
           "add",
-          [](Store& self, BytesArg key, int64_t amount) {
-            return without_gil([&] { return self.add(key.view, amount); });
+          [](Store& self, BytesArg key, AmountArg amount) {
+            return without_gil([&] { return self.add(key.view, amount.value); });
           },
           py::arg("key"), py::arg("amount"),
           R"(Add to the decimal 64-bit number at a key (missing: 0) and return the sum.
@@ -199,12 +200,14 @@ Raises StoreConnectionError, StoreProtocolError, StoreAddressInUseError, StoreTi
       .def_property_readonly("port", &TCPStore::port, "The server's port.")
       .def_property_readonly("observed_address", &TCPStore::observed_address,
                              "The numeric address of this machine as the server sees it.")
-      .def("ping", &TCPStore::ping, py::call_guard<py::gil_scoped_release>(),
-           "One round trip. Raises StoreTimeoutError or StoreConnectionError when the server does "
-           "not answer.")
-      .def("close", &TCPStore::close, py::call_guard<py::gil_scoped_release>(),
-           "End the connection, and the server if this store hosts it. Later calls raise "
-           "StoreClosedError.");
+      .def(
+          "ping", [](TCPStore& self) { without_gil([&] { self.ping(); }); },
+          "One round trip. Raises StoreTimeoutError or StoreConnectionError when the server does "
+          "not answer.")
+      .def(
+          "close", [](TCPStore& self) { without_gil([&] { self.close(); }); },
+          "End the connection, and the server if this store hosts it. Later calls raise "
+          "StoreClosedError.");
 }
 
 }  // namespace

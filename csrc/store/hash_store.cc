@@ -81,6 +81,7 @@ std::string HashStore::get(Bytes key, Duration timeout) {
 
 Store::Exchange HashStore::compare_exchange(Bytes key, Bytes expected, Bytes desired) {
   check_key("compare_set", key);
+  check_value("compare_set", key, expected);
   check_value("compare_set", key, desired);
   std::lock_guard lock(mutex_);
   Table::CompareSet result = table_.compare_set(key, expected, desired);
@@ -124,6 +125,7 @@ int64_t HashStore::num_keys() {
 }
 
 std::vector<std::string> HashStore::list_keys(Bytes prefix) {
+  check_key("list_keys", prefix);
   std::vector<std::string> keys;
   {
     std::lock_guard lock(mutex_);

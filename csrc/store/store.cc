@@ -5,6 +5,18 @@
 #include "wire/limits.h"
 
 namespace rdzv {
+namespace {
+
+// `total`: of the fields that the caller fills; a frame has a few bytes more.
+void check_total(const char* operation, size_t total) {
+  if (total + 64 <= limits::kRequestBytesMax) return;
+  throw Error(ErrorCode::kLimit, std::string(operation) + ": " + std::to_string(total) +
+                                     " bytes in one call; the limit is " +
+                                     std::to_string(limits::kRequestBytesMax) +
+                                     ", so split the call");
+}
+
+}  // namespace
 
 void check_key(const char* operation, Bytes key) {
   if (key.size() <= limits::kKeyBytesMax) return;
@@ -33,7 +45,12 @@ void check_keys(const char* operation, const std::vector<Bytes>& keys) {
                                        std::to_string(limits::kKeysPerRequestMax) +
                                        ", so split the call");
   }
-  for (Bytes key : keys) check_key(operation, key);
+  size_t total = 0;
+  for (Bytes key : keys) {
+    check_key(operation, key);
+    total += key.size() + 8;
+  }
+  check_total(operation, total);
 }
 
 void check_pairs(const char* operation, const std::vector<Bytes>& pairs) {
@@ -45,12 +62,7 @@ void check_pairs(const char* operation, const std::vector<Bytes>& pairs) {
     total += pairs[i].size() + pairs[i + 1].size() + 16;
   }
   check_keys(operation, keys);
-  if (total + 64 > limits::kRequestBytesMax) {
-    throw Error(ErrorCode::kLimit, std::string(operation) + ": " + std::to_string(total) +
-                                       " bytes in one call; the limit is " +
-                                       std::to_string(limits::kRequestBytesMax) +
-                                       ", so split the call");
-  }
+  check_total(operation, total);
 }
 
 std::string timeout_text(const char* operation, const std::vector<Bytes>& missing, size_t wanted,

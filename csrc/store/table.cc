@@ -1,5 +1,6 @@
 #include "store/table.h"
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -88,16 +89,22 @@ Table::CompareSet Table::compare_set(Bytes key, Bytes expected, Bytes desired) {
   return {true, find(key)};
 }
 
-Table::Add Table::add(Bytes key, int64_t amount) {
-  auto found = values_.find(key);
+Table::Add Table::sum(Bytes key, int64_t amount) const {
+  const Value* current = find(key);
   int64_t value = 0;
-  if (found != values_.end() && !parse_number(found->second.bytes, value))
+  if (current != nullptr && !parse_number(current->bytes, value))
     return {AddStatus::kNotANumber, 0, 0};
   if (__builtin_add_overflow(value, amount, &value)) return {AddStatus::kOverflow, 0, 0};
+  return {AddStatus::kOk, value, 0};
+}
+
+Table::Add Table::add(Bytes key, int64_t amount) {
+  Add result = sum(key, amount);
+  if (result.status != AddStatus::kOk) return result;
   char text[24];
-  char* end = std::to_chars(text, text + sizeof(text), value).ptr;
-  uint64_t version = set(key, Bytes(text, static_cast<size_t>(end - text)));
-  return {AddStatus::kOk, value, version};
+  char* end = std::to_chars(text, text + sizeof(text), result.value).ptr;
+  result.version = set(key, Bytes(text, static_cast<size_t>(end - text)));
+  return result;
 }
 
 bool Table::erase(Bytes key) {
@@ -105,6 +112,15 @@ bool Table::erase(Bytes key) {
   if (found == values_.end()) return false;
   values_.erase(found);
   return true;
+}
+
+void Table::restore(Bytes key, Bytes value, uint64_t version) {
+  values_.insert_or_assign(std::string(key), Value{std::string(value), version});
+  restore_version(version);
+}
+
+void Table::restore_version(uint64_t version) {
+  version_ = std::max(version_, version);
 }
 
 Table::Waiter* Table::wait(WaiterOwner& owner, uint64_t tag, const std::vector<Bytes>& keys) {

@@ -81,6 +81,13 @@ class Table {
   void for_each_key(Visit&& visit) const {
     for (const auto& [key, value] : values_) visit(Bytes(key));
   }
+  // Everything that restore() takes to make an equal table: visit(key, value).
+  template <typename Visit>
+  void for_each_value(Visit&& visit) const {
+    for (const auto& [key, value] : values_) visit(Bytes(key), value);
+  }
+  // The highest version that was ever used.
+  uint64_t version() const { return version_; }
 
   uint64_t set(Bytes key, Bytes value);
   uint64_t append(Bytes key, Bytes value);
@@ -91,7 +98,12 @@ class Table {
   CompareSet compare_set(Bytes key, Bytes expected, Bytes desired);
   // The value is a decimal 64-bit number; a missing key counts as 0. On an error nothing changes.
   Add add(Bytes key, int64_t amount);
+  // What add would return, without its version. Changes nothing.
+  Add sum(Bytes key, int64_t amount) const;
   bool erase(Bytes key);
+  // Puts back a value with the version it had. Nobody waits in a table that is being restored.
+  void restore(Bytes key, Bytes value, uint64_t version);
+  void restore_version(uint64_t version);
 
   // Returns null if all keys are there. Otherwise parks a waiter, which is listed in take_woken()
   // after the operation that makes all of them present at once, and exists until then or until

@@ -92,7 +92,9 @@ def imported_modules(path: Path) -> set[str]:
             modules.add(str(node.module).split(".")[1])
         elif isinstance(node, ast.Import):
             modules |= {
-                alias.name.split(".")[1] for alias in node.names if alias.name.startswith("rendezvous.")
+                alias.name.split(".")[1]
+                for alias in node.names
+                if alias.name.startswith("rendezvous.")
             }
     known = {name for names in PYTHON_LAYERS for name in names}
     return {name if name in known else "__init__" for name in modules}

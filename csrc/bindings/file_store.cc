@@ -1,0 +1,57 @@
+// FileStore for Python. Knows how Python writes file names; what the store does is elsewhere.
+#include "store/file_store.h"
+
+#include <pybind11/pybind11.h>
+
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+#include "bindings/bindings.h"
+#include "bindings/convert.h"
+#include "bindings/gil.h"
+
+namespace py = pybind11;
+
+namespace rdzv {
+namespace {
+
+// For tests, which cannot write megabytes between any two compactions.
+uint64_t compact_min_bytes() {
+  const char* text = std::getenv("RENDEZVOUS_FILE_COMPACT_BYTES");
+  return text == nullptr ? kCompactMinBytes : std::strtoull(text, nullptr, 10);
+}
+
+}  // namespace
+
+void bind_file_store(py::module_& module) {
+  py::class_<FileStore, Store, std::shared_ptr<FileStore>>(
+      module, "FileStore", py::is_final(),
+      R"(A store in a file, for the processes of one host or of a shared file system.
+
+file_name: str or os.PathLike; made if missing. `<file_name>.lock` appears beside it while the store is in use.
+world_size: accepted for torch's sake; nothing depends on it.
+job_id: what a file that nobody uses is continued for: the same non-empty job_id finds the values that were left, any other
+job starts it afresh. All who use a file at the same time give the same one.
+A forked child opens the file again; the inherited object raises StoreClosedError there.
+Raises StoreConnectionError (no such directory, no permission), StoreProtocolError (no store file, or a damaged one),
+StoreAddressInUseError (in use with another job_id).)")
+      .def(py::init([](const py::object& file_name, int64_t, BytesArg job_id) {
+             py::bytes path = py::module_::import("os").attr("fsencode")(file_name);
+             FileStore::Options options;
+             options.path = std::string(path);
+             options.job_id = std::string(job_id.view);
+             options.compact_min_bytes = compact_min_bytes();
+             start_logging();
+             return without_gil([&] { return std::make_shared<FileStore>(options); });
+           }),
+           py::arg("file_name"), py::arg("world_size") = -1, py::arg("job_id") = "")
+      .def_property_readonly(
+          "path",
+          [](const FileStore& self) {
+            return py::module_::import("os").attr("fsdecode")(py::bytes(self.path()));
+          },
+          "The file name as it was given, as str.");
+}
+
+}  // namespace rdzv

@@ -1,0 +1,42 @@
+// Letting go of the GIL while the core works, and getting it back. Knows the interpreter's threads
+// and its end, nothing of stores.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <exception>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+namespace rdzv {
+
+// Whether this is Python's main thread, the only one that runs signal handlers. Needs no GIL.
+bool on_main_thread();
+
+// Takes the GIL back. In a daemon thread whose interpreter is going down it does not return:
+// CPython before 3.14 would end the thread by unwinding it, which a destructor turns into an abort.
+void take_gil_back(PyThreadState* state);
+
+// Not pybind11::gil_scoped_release, which takes the GIL back in its destructor.
+template <typename Function>
+auto without_gil(Function&& function) -> decltype(function()) {
+  using Result = decltype(function());
+  std::conditional_t<std::is_void_v<Result>, char, std::optional<Result>> result{};
+  std::exception_ptr failure;
+  PyThreadState* state = PyEval_SaveThread();
+  try {
+    if constexpr (std::is_void_v<Result>) {
+      function();
+    } else {
+      result.emplace(function());
+    }
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  take_gil_back(state);
+  if (failure) std::rethrow_exception(failure);
+  if constexpr (!std::is_void_v<Result>) return std::move(*result);
+}
+
+}  // namespace rdzv

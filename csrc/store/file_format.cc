@@ -1,0 +1,139 @@
+#include "store/file_format.h"
+
+#include <algorithm>
+
+#include "base/crc32c.h"
+
+namespace rdzv::file_format {
+namespace {
+
+Bytes read_string(ByteReader& reader, size_t bytes_max) {
+  uint32_t size = reader.u32();
+  // A size over the limit cannot be taken, so the reader fails.
+  return reader.take(size <= bytes_max ? size : SIZE_MAX);
+}
+
+void read_pairs(ByteReader& reader, Record& record) {
+  record.pairs.clear();
+  uint32_t count = reader.u32();
+  for (uint32_t i = 0; i < count && reader.ok(); ++i) {
+    record.pairs.push_back(read_string(reader, limits::kKeyBytesMax));
+    record.pairs.push_back(read_string(reader, limits::kValueBytesMax));
+  }
+}
+
+void read_snapshot(ByteReader& reader, Record& record) {
+  record.entries.clear();
+  record.version = reader.u64();
+  uint32_t count = reader.u32();
+  for (uint32_t i = 0; i < count && reader.ok(); ++i) {
+    Record::Entry entry;
+    entry.version = reader.u64();
+    entry.key = read_string(reader, limits::kKeyBytesMax);
+    entry.value = read_string(reader, limits::kValueBytesMax);
+    record.entries.push_back(entry);
+  }
+}
+
+void put_u32(char* to, uint32_t number) {
+  for (int i = 0; i < 4; ++i) to[i] = static_cast<char>(static_cast<uint8_t>(number >> (8 * i)));
+}
+
+}  // namespace
+
+std::string encode_header(const FileId& id, Bytes job_id) {
+  std::string header(kMagic);
+  append_little_endian(header, kVersion);
+  size_t bytes = kPreambleBytes + id.size() + 2 + job_id.size() + 4;
+  append_little_endian(header, static_cast<uint16_t>(bytes));
+  append_little_endian(header, crc32c(header));
+  header.append(reinterpret_cast<const char*>(id.data()), id.size());
+  append_little_endian(header, static_cast<uint16_t>(job_id.size()));
+  header.append(job_id);
+  append_little_endian(header, crc32c(header));
+  return header;
+}
+
+HeaderStatus decode_header(Bytes start, Header& header) {
+  if (!start.starts_with(kMagic.substr(0, start.size()))) return HeaderStatus::kForeign;
+  if (start.size() < kPreambleBytes) return HeaderStatus::kShort;
+  ByteReader reader(start);
+  reader.take(kMagic.size());
+  header.version = reader.u16();
+  size_t bytes = reader.u16();
+  if (reader.u32() != crc32c(start.substr(0, kPreambleBytes - 4))) return HeaderStatus::kDamaged;
+  if (header.version != kVersion) return HeaderStatus::kNewer;
+  if (start.size() < bytes) return HeaderStatus::kShort;
+  if (bytes < kPreambleBytes + 4) return HeaderStatus::kDamaged;
+  Bytes id = reader.take(header.id.size());
+  header.job_id = reader.take(reader.u16());
+  // Later versions of the code may put more fields here.
+  if (!reader.ok() || reader.position() + 4 > bytes) return HeaderStatus::kDamaged;
+  if (load_little_endian<uint32_t>(start.data() + bytes - 4) != crc32c(start.substr(0, bytes - 4)))
+    return HeaderStatus::kDamaged;
+  std::copy(id.begin(), id.end(), header.id.begin());
+  header.bytes = bytes;
+  return HeaderStatus::kOk;
+}
+
+bool decode_head(Bytes bytes, RecordHead& head) {
+  ByteReader reader(bytes);
+  head.body_bytes = reader.u32();
+  head.body_crc = reader.u32();
+  return reader.u32() == crc32c(bytes.substr(0, kRecordHeadBytes - 4)) && reader.ok();
+}
+
+BodyStatus decode_body(Bytes body, Record& record) {
+  ByteReader reader(body);
+  record.type = static_cast<RecordType>(reader.u8());
+  switch (record.type) {
+    case RecordType::kSet:
+    case RecordType::kAppend:
+      record.key = read_string(reader, limits::kKeyBytesMax);
+      record.value = read_string(reader, limits::kValueBytesMax);
+      break;
+    case RecordType::kDelete:
+      record.key = read_string(reader, limits::kKeyBytesMax);
+      break;
+    case RecordType::kMultiSet:
+      read_pairs(reader, record);
+      break;
+    case RecordType::kSnapshot:
+      read_snapshot(reader, record);
+      break;
+    default:
+      return body.empty() ? BodyStatus::kMalformed : BodyStatus::kUnknownType;
+  }
+  return reader.ok() && reader.left() == 0 ? BodyStatus::kOk : BodyStatus::kMalformed;
+}
+
+RecordWriter::RecordWriter(std::string& to, RecordType type) : to_(to), start_(to.size()) {
+  to_.append(kRecordHeadBytes, '\0');
+  to_.push_back(static_cast<char>(type));
+}
+
+RecordWriter& RecordWriter::string(Bytes bytes) {
+  append_little_endian(to_, static_cast<uint32_t>(bytes.size()));
+  to_.append(bytes);
+  return *this;
+}
+
+RecordWriter& RecordWriter::u32(uint32_t number) {
+  append_little_endian(to_, number);
+  return *this;
+}
+
+RecordWriter& RecordWriter::u64(uint64_t number) {
+  append_little_endian(to_, number);
+  return *this;
+}
+
+void RecordWriter::end() {
+  char* head = to_.data() + start_;
+  Bytes body = Bytes(to_).substr(start_ + kRecordHeadBytes);
+  put_u32(head, static_cast<uint32_t>(body.size()));
+  put_u32(head + 4, crc32c(body));
+  put_u32(head + 8, crc32c(Bytes(head, 8)));
+}
+
+}  // namespace rdzv::file_format

@@ -1,0 +1,220 @@
+#include "store/file_log.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/vfs.h>
+#endif
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "base/crc32c.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "store/file_lock.h"
+
+namespace rdzv {
+namespace {
+
+constexpr size_t kChunkBytes = 64 * 1024;
+// A buffer that one large record needed is not kept.
+constexpr size_t kBufferKeptBytes = 1024 * 1024;
+
+// Known to be of this host alone; any other might be a network's, where looking costs more.
+bool on_shared_file_system(int fd) {
+#ifdef __linux__
+  constexpr uint32_t kLocal[] = {0xEF53 /* ext2, 3, 4 */, 0x58465342 /* xfs */,
+                                 0x9123683E /* btrfs */,  0x01021994 /* tmpfs */,
+                                 0x858458F6 /* ramfs */,  0x794C7630 /* overlayfs */,
+                                 0xF2F52010 /* f2fs */,   0x2FC12FC1 /* zfs */};
+  struct statfs info{};
+  if (::fstatfs(fd, &info) != 0) return true;
+  auto type = static_cast<uint32_t>(info.f_type);
+  return std::find(std::begin(kLocal), std::end(kLocal), type) == std::end(kLocal);
+#else
+  static_cast<void>(fd);
+  return true;
+#endif
+}
+
+}  // namespace
+
+void throw_file_error(const std::string& path, const char* doing, int error) {
+  throw Error(ErrorCode::kConnection,
+              std::string("FileStore cannot ") + doing + " " + path + ": " + errno_text(error));
+}
+
+FileLog::FileLog(FileFd fd, std::string path)
+    : fd_(std::move(fd)), path_(std::move(path)), shared_(on_shared_file_system(fd_.get())) {}
+
+bool FileLog::try_lock() {
+  return rdzv::try_lock(fd_.get(), LockKind::kExclusive, path_);
+}
+
+void FileLog::unlock() {
+  rdzv::unlock(fd_.get());
+}
+
+struct stat FileLog::status() const {
+  struct stat found{};
+  if (::fstat(fd_.get(), &found) != 0) throw_file_error(path_, "look at", errno);
+  return found;
+}
+
+FileLog::Look FileLog::look() {
+  if (shared_) return look_by_name();
+  struct stat found = status();
+  size_ = static_cast<uint64_t>(found.st_size);
+  if (found.st_nlink == 0) return Look::kReplaced;
+  if (size_ == offset_) return Look::kNothingNew;
+  if (size_ > offset_) return Look::kGrown;
+  throw Error(ErrorCode::kProtocol,
+              "FileStore " + path_ + " was made shorter by something else: it has " +
+                  std::to_string(size_) + " bytes, and " + std::to_string(offset_) +
+                  " were read before; leave the file alone while it is in use");
+}
+
+// Opening a file makes a network file system ask the server what there is.
+FileLog::Look FileLog::look_by_name() {
+  FileFd by_name = FileFd::open(path_.c_str(), O_RDONLY | O_NONBLOCK);
+  if (!by_name) {
+    if (errno == ENOENT || errno == ESTALE) return Look::kReplaced;
+    throw_file_error(path_, "look at", errno);
+  }
+  struct stat named{};
+  struct stat ours{};
+  if (::fstat(by_name.get(), &named) != 0) throw_file_error(path_, "look at", errno);
+  if (::fstat(fd_.get(), &ours) != 0) {
+    if (errno == ESTALE) return Look::kReplaced;
+    throw_file_error(path_, "look at", errno);
+  }
+  if (named.st_ino != ours.st_ino || named.st_dev != ours.st_dev) return Look::kReplaced;
+  // Shorter: what the system remembers may be older than what was read.
+  size_ = std::max(offset_, static_cast<uint64_t>(named.st_size));
+  return size_ > offset_ ? Look::kGrown : Look::kNothingNew;
+}
+
+Bytes FileLog::read_at(uint64_t offset, size_t bytes_max) {
+  if (bytes_max > buffer_bytes_) {
+    buffer_bytes_ = std::max(bytes_max, kChunkBytes);
+    buffer_ = std::make_unique_for_overwrite<char[]>(buffer_bytes_);
+  }
+  size_t done = 0;
+  while (done < bytes_max) {
+    ssize_t got = ::pread(fd_.get(), buffer_.get() + done, bytes_max - done,
+                          static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw_file_error(path_, "read", errno);
+    if (got == 0) break;  // cut off meanwhile
+    done += static_cast<size_t>(got);
+  }
+  return Bytes(buffer_.get(), done);
+}
+
+file_format::HeaderStatus FileLog::read_header(file_format::Header& header) {
+  Bytes start = read_at(0, file_format::kHeaderBytesMax);
+  file_format::HeaderStatus status = file_format::decode_header(start, header);
+  if (status == file_format::HeaderStatus::kOk) skip_to(header.bytes);
+  return status;
+}
+
+FileLog::Rest FileLog::apply_whole(Bytes chunk, Sink& sink, uint64_t& wanted) {
+  while (!chunk.empty()) {
+    wanted = file_format::kRecordHeadBytes;
+    if (chunk.size() < wanted) return Rest::kUnfinished;
+    file_format::RecordHead head;
+    if (!file_format::decode_head(chunk, head)) return Rest::kSuspect;
+    wanted = head.record_bytes();
+    if (chunk.size() < wanted) return Rest::kUnfinished;
+    Bytes body = chunk.substr(file_format::kRecordHeadBytes, head.body_bytes);
+    if (crc32c(body) != head.body_crc)
+      return offset_ + wanted == size_ ? Rest::kUnfinished : Rest::kSuspect;
+    sink.apply(body, offset_);
+    offset_ += wanted;
+    chunk.remove_prefix(wanted);
+  }
+  return Rest::kNothing;
+}
+
+FileLog::Rest FileLog::read_new(Sink& sink) {
+  uint64_t wanted = 0;
+  while (offset_ < size_) {
+    uint64_t left = size_ - offset_;
+    uint64_t before = offset_;
+    auto bytes = static_cast<size_t>(std::min(left, std::max<uint64_t>(wanted, kChunkBytes)));
+    Bytes chunk = read_at(offset_, bytes);
+    if (chunk.empty()) return Rest::kUnfinished;
+    Rest rest = apply_whole(chunk, sink, wanted);
+    if (rest == Rest::kSuspect) return rest;
+    if (rest == Rest::kNothing) {
+      wanted = 0;
+      continue;
+    }
+    // The rest of a record is read only when all of it is there, and is of a size that can be.
+    if (wanted > size_ - offset_ || chunk.size() < bytes) return rest;
+    if (wanted > file_format::kRecordHeadBytes + file_format::kBodyBytesMax) return Rest::kSuspect;
+    if (offset_ == before && wanted <= chunk.size()) return rest;  // a bad checksum at the end
+  }
+  if (buffer_bytes_ > kBufferKeptBytes) {
+    buffer_.reset();
+    buffer_bytes_ = 0;
+  }
+  return Rest::kNothing;
+}
+
+bool FileLog::only_zeros_left() {
+  for (uint64_t at = offset_; at < size_;) {
+    Bytes chunk = read_at(at, static_cast<size_t>(std::min<uint64_t>(size_ - at, kChunkBytes)));
+    if (chunk.find_first_not_of('\0') != Bytes::npos) return false;
+    if (chunk.empty()) return true;
+    at += chunk.size();
+  }
+  return true;
+}
+
+void FileLog::settle(Rest rest) {
+  if (rest == Rest::kNothing) return;
+  // Zeros are what a host's crash leaves where data never reached the disk.
+  if (rest == Rest::kSuspect && !only_zeros_left()) {
+    throw Error(ErrorCode::kProtocol,
+                "FileStore " + path_ + " is damaged at offset " + std::to_string(offset_) + " of " +
+                    std::to_string(size_) +
+                    ": the checksum of a record is wrong; end its users and remove the file");
+  }
+  if (::ftruncate(fd_.get(), static_cast<off_t>(offset_)) != 0)
+    throw_file_error(path_, "cut off an unfinished record of", errno);
+  log(LogLevel::kWarning, "FileStore " + path_ + ": cut off " + std::to_string(size_ - offset_) +
+                              " bytes at offset " + std::to_string(offset_) +
+                              ", a record that its writer did not finish");
+  size_ = offset_;
+}
+
+void FileLog::append(Bytes record) {
+  size_t done = 0;
+  while (done < record.size()) {
+    ssize_t wrote = ::pwrite(fd_.get(), record.data() + done, record.size() - done,
+                             static_cast<off_t>(offset_ + done));
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0) {
+      int error = errno;
+      // Gives the space back. If it fails, the next writer finds the rest and cuts it off.
+      static_cast<void>(::ftruncate(fd_.get(), static_cast<off_t>(offset_)) == 0);
+      throw_file_error(path_, "write to", error);
+    }
+    done += static_cast<size_t>(wrote);
+  }
+  offset_ += record.size();
+  size_ = offset_;
+}
+
+bool FileLog::is_named() const {
+  struct stat ours = status();
+  struct stat named{};
+  return ::stat(path_.c_str(), &named) == 0 && named.st_ino == ours.st_ino &&
+         named.st_dev == ours.st_dev;
+}
+
+}  // namespace rdzv

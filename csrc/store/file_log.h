@@ -1,0 +1,86 @@
+// One open file of a FileStore: knows how far it has been read, reads on, and appends. Knows
+// records, but no keys. Serialised by its owner; no call blocks but on the disk.
+//
+// Whoever reads without the writer's lock may meet a record that is being written, or bytes that
+// are being cut off. What looks wrong then is left for later; the verdict is spoken under the lock.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/bytes.h"
+#include "store/file_fd.h"
+#include "store/file_format.h"
+
+struct stat;
+
+namespace rdzv {
+
+[[noreturn]] void throw_file_error(const std::string& path, const char* doing, int error);
+
+class FileLog {
+ public:
+  class Sink {
+   public:
+    virtual ~Sink() = default;
+    // A whole record with a good checksum. What it throws ends the reading before this record.
+    virtual void apply(Bytes body, uint64_t offset) = 0;
+  };
+
+  enum class Look { kNothingNew, kGrown, kReplaced };
+
+  // What follows the last whole record.
+  enum class Rest {
+    kNothing,
+    kUnfinished,  // less than a record, or a last record with a bad checksum
+    kSuspect,     // wrong bytes with more behind them
+  };
+
+  FileLog() = default;
+  // `path`: absolute, without links. The offset is 0: read the header first.
+  FileLog(FileFd fd, std::string path);
+
+  int fd() const { return fd_.get(); }
+  const std::string& path() const { return path_; }
+  uint64_t offset() const { return offset_; }
+  void skip_to(uint64_t offset) { offset_ = size_ = offset; }
+  // Whether other hosts may write the file, so that what the system remembers of it can be old.
+  bool is_shared() const { return shared_; }
+  void set_shared(bool shared) { shared_ = shared; }
+
+  bool try_lock();
+  void unlock();
+
+  // Whether the file has grown since it was read, or has another in its place, or none.
+  Look look();
+  file_format::HeaderStatus read_header(file_format::Header& header);
+  // Reads up to the size that look() saw.
+  Rest read_new(Sink& sink);
+  // Under the lock, after read_new: cuts off what a dead writer left, or throws kProtocol, because
+  // the file is damaged. Afterwards the file ends at offset().
+  void settle(Rest rest);
+  // Under the lock, settled: adds a record at the end. On an error the file is as before.
+  void append(Bytes record);
+
+  // Whether its path still leads to it.
+  bool is_named() const;
+  struct stat status() const;
+
+ private:
+  Bytes read_at(uint64_t offset, size_t bytes_max);
+  // Applies the whole records at the start of `chunk`. `wanted`: of the record that is not whole.
+  Rest apply_whole(Bytes chunk, Sink& sink, uint64_t& wanted);
+  bool only_zeros_left();
+  Look look_by_name();
+
+  FileFd fd_;
+  std::string path_;
+  bool shared_ = false;
+  uint64_t offset_ = 0;  // what is before it was applied, or is the header
+  uint64_t size_ = 0;
+  std::unique_ptr<char[]> buffer_;
+  size_t buffer_bytes_ = 0;
+};
+
+}  // namespace rdzv

@@ -1,0 +1,220 @@
+#include "store/file_open.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "base/text.h"
+#include "store/file_lock.h"
+#include "store/file_replica.h"
+#include "store/table.h"
+
+namespace rdzv {
+namespace {
+
+using file_format::Header;
+using file_format::HeaderStatus;
+
+// For find_lock_holder; what a timeout takes longer by.
+constexpr Duration kHolderSearch = std::chrono::milliseconds(50);
+
+std::string lock_path(const std::string& path) {
+  return path + ".lock";
+}
+
+// Whether `path` still leads to the lock file that `users` is.
+bool is_named(const FileFd& users, const std::string& path) {
+  struct stat ours{};
+  struct stat named{};
+  return ::fstat(users.get(), &ours) == 0 && ::stat(path.c_str(), &named) == 0 &&
+         ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
+}
+
+[[noreturn]] void throw_cannot_open(const std::string& path, int error) {
+  std::string text = "FileStore cannot open " + path + ": ";
+  std::string folder = path.substr(0, path.find_last_of('/') + 1);
+  if (error == EISDIR) {
+    text += "it is a directory; name a file in it";
+  } else if (error == ENOENT && !folder.empty() && ::access(folder.c_str(), F_OK) != 0) {
+    text += "the directory " + folder + " does not exist; make it first";
+  } else {
+    text += errno_text(error);
+  }
+  throw Error(ErrorCode::kConnection, text);
+}
+
+// Links are followed here once: compaction replaces the file itself, not a link to it.
+std::string real_path(const std::string& path) {
+  std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr), &std::free);
+  if (!real) throw_cannot_open(path, errno);
+  return real.get();
+}
+
+// Throws unless it is a store file of ours, or not yet one.
+void refuse_strange(HeaderStatus status, const Header& header, const std::string& path) {
+  switch (status) {
+    case HeaderStatus::kOk:
+    case HeaderStatus::kShort:
+      return;
+    case HeaderStatus::kForeign:
+      throw Error(ErrorCode::kProtocol, "FileStore cannot use " + path +
+                                            ": it is no FileStore file; it was left as it is, so "
+                                            "name another file or remove it");
+    case HeaderStatus::kNewer:
+      throw Error(ErrorCode::kUnsupported,
+                  "FileStore cannot use " + path + ": its format is version " +
+                      std::to_string(header.version) + ", and this version of rendezvous knows " +
+                      std::to_string(file_format::kVersion) + "; use another file or version");
+    case HeaderStatus::kDamaged:
+      throw Error(ErrorCode::kProtocol, "FileStore " + path +
+                                            " is damaged at offset 0: the checksum of its header "
+                                            "is wrong; end its users and remove the file");
+  }
+}
+
+class Opening {
+ public:
+  Opening(const std::string& path, const std::string& job_id, Duration timeout)
+      : path_(path), job_id_(job_id), backoff_(timeout) {}
+
+  // Nothing: the file was replaced meanwhile.
+  std::optional<OpenedFile> attempt() {
+    FileLog log = open_file();
+    Header header;
+    // Looked at before the lock file is made, so that nothing appears beside a foreign file.
+    refuse_strange(log.read_header(header), header, log.path());
+    FileFd users = open_users(log);
+    lock_writer(log);
+    if (!log.is_named()) return std::nullopt;
+    bool alone = lock_users(log, users);
+    if (!is_named(users, lock_path(log.path()))) return std::nullopt;
+    HeaderStatus status = log.read_header(header);
+    refuse_strange(status, header, log.path());
+    if (starts_afresh(status, header, alone, log)) {
+      log = make_afresh(log);
+      status = log.read_header(header);
+      refuse_strange(status, header, log.path());
+    } else {
+      log.unlock();
+    }
+    if (alone && !try_lock(users.get(), LockKind::kShared, lock_path(log.path())))
+      throw_file_error(lock_path(log.path()), "lock", EAGAIN);
+    return OpenedFile{std::move(log), std::move(header), std::move(users)};
+  }
+
+ private:
+  FileLog open_file() {
+    // Without O_NONBLOCK, opening a pipe could wait for ever.
+    FileFd fd = FileFd::open(path_.c_str(), O_RDWR | O_CREAT | O_NOCTTY | O_NONBLOCK, 0600);
+    if (!fd) throw_cannot_open(path_, errno);
+    FileLog log(std::move(fd), real_path(path_));
+    if (!S_ISREG(log.status().st_mode)) {
+      throw Error(ErrorCode::kConnection,
+                  "FileStore cannot open " + path_ + ": it is no regular file");
+    }
+    return log;
+  }
+
+  static FileFd open_users(const FileLog& log) {
+    std::string path = lock_path(log.path());
+    mode_t mode = log.status().st_mode & 0666;
+    FileFd users = FileFd::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW, mode);
+    if (!users) throw_file_error(path, "make", errno);
+    // Whoever may use the file may use the lock, whatever our umask; fails if it is another's.
+    static_cast<void>(::fchmod(users.get(), mode) == 0);
+    return users;
+  }
+
+  void lock_writer(FileLog& log) {
+    while (!log.try_lock()) pause(log.path(), "another process writes to ");
+  }
+
+  // Whether nobody else has the store open; then the lock is exclusive. Under the writer's lock.
+  bool lock_users(const FileLog& log, const FileFd& users) {
+    std::string path = lock_path(log.path());
+    while (true) {
+      if (try_lock(users.get(), LockKind::kExclusive, path)) return true;
+      if (try_lock(users.get(), LockKind::kShared, path)) return false;
+      pause(path, "another process holds ");
+    }
+  }
+
+  void pause(const std::string& path, const char* what) {
+    if (backoff_.pause()) return;
+    std::string holder = find_lock_holder(path, kHolderSearch);
+    throw Error(ErrorCode::kTimeout, "opening FileStore " + path_ + " timed out after " +
+                                         seconds_text(backoff_.elapsed()) + ": " + what + path +
+                                         (holder.empty() ? "" : ": " + holder));
+  }
+
+  // Whether what is in the file is nobody's any more. Throws if it is another job's.
+  bool starts_afresh(HeaderStatus status, const Header& header, bool alone, const FileLog& log) {
+    if (status == HeaderStatus::kShort) {
+      if (log.status().st_size == 0) return true;
+      if (!alone) {
+        throw Error(ErrorCode::kProtocol,
+                    "FileStore " + log.path() + " was cut short while it is in use; end its users");
+      }
+      rdzv::log(LogLevel::kWarning, "FileStore " + log.path() +
+                                        " is too short to hold anything and was started afresh");
+      return true;
+    }
+    if (!alone) {
+      if (header.job_id == job_id_) return false;
+      throw Error(ErrorCode::kAddressInUse,
+                  "FileStore " + log.path() + " is in use by the job with job_id " +
+                      quoted(header.job_id) + ", not " + quoted(job_id_) +
+                      "; wait until that has ended, or give this one a file of its own");
+    }
+    if (!job_id_.empty() && header.job_id == job_id_) return false;
+    rdzv::log(LogLevel::kInfo,
+              "FileStore " + log.path() + " was started afresh: it was left over from " +
+                  (header.job_id.empty() ? std::string("a job without a job_id")
+                                         : "the job with job_id " + quoted(header.job_id)));
+    return true;
+  }
+
+  FileLog make_afresh(const FileLog& before) {
+    file_format::FileId id;
+    fill_random(id.data(), id.size());
+    return write_store_file(before, id, job_id_, Table());
+  }
+
+  const std::string& path_;
+  const std::string& job_id_;
+  LockBackoff backoff_;
+};
+
+}  // namespace
+
+OpenedFile open_store_file(const std::string& path, const std::string& job_id, Duration timeout) {
+  if (path.empty() || path.find('\0') != std::string::npos)
+    throw Error(ErrorCode::kInvalidArgument, "FileStore: " + quoted(path) + " is no file name");
+  if (job_id.size() > file_format::kJobIdBytesMax) {
+    throw Error(ErrorCode::kLimit, "FileStore " + path + ": the job_id has " +
+                                       std::to_string(job_id.size()) + " bytes; the limit is " +
+                                       std::to_string(file_format::kJobIdBytesMax));
+  }
+  Opening opening(path, job_id, timeout);
+  while (true) {
+    if (std::optional<OpenedFile> opened = opening.attempt()) return std::move(*opened);
+  }
+}
+
+void tidy_up(const std::string& path, const FileFd& users) {
+  const std::string lock = lock_path(path);
+  // Whoever opens looks at the name again once it has its lock, and whoever has one keeps us out.
+  if (try_lock(users.get(), LockKind::kExclusive, lock) && is_named(users, lock))
+    ::unlink(lock.c_str());
+}
+
+}  // namespace rdzv

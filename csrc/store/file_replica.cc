@@ -1,0 +1,230 @@
+#include "store/file_replica.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/log.h"
+
+namespace rdzv {
+namespace {
+
+using file_format::Record;
+using file_format::RecordType;
+using file_format::RecordWriter;
+
+void apply_record(Table& table, const Record& record) {
+  switch (record.type) {
+    case RecordType::kSet:
+      table.set(record.key, record.value);
+      break;
+    case RecordType::kAppend:
+      table.append(record.key, record.value);
+      break;
+    case RecordType::kDelete:
+      table.erase(record.key);
+      break;
+    case RecordType::kMultiSet:
+      table.multi_set(record.pairs);
+      break;
+    case RecordType::kSnapshot:
+      for (const Record::Entry& entry : record.entries)
+        table.restore(entry.key, entry.value, entry.version);
+      table.restore_version(record.version);
+      break;
+  }
+}
+
+// Writes the whole table as snapshot records.
+class SnapshotWriter {
+ public:
+  SnapshotWriter(FileLog& log, const Table& table) : log_(log), table_(table) {}
+
+  void write() {
+    table_.for_each_value([this](Bytes key, const Table::Value& value) {
+      batch_.push_back({key, value.bytes, value.version});
+      batch_bytes_ += key.size() + value.bytes.size();
+      if (batch_bytes_ >= file_format::kSnapshotRecordBytes) flush();
+    });
+    flush();  // an empty one too: it carries the version
+  }
+
+ private:
+  void flush() {
+    buffer_.clear();
+    RecordWriter writer(buffer_, RecordType::kSnapshot);
+    writer.u64(table_.version()).u32(static_cast<uint32_t>(batch_.size()));
+    for (const Record::Entry& entry : batch_)
+      writer.u64(entry.version).string(entry.key).string(entry.value);
+    writer.end();
+    log_.append(buffer_);
+    batch_.clear();
+    batch_bytes_ = 0;
+  }
+
+  FileLog& log_;
+  const Table& table_;
+  std::string buffer_;
+  std::vector<Record::Entry> batch_;
+  size_t batch_bytes_ = 0;
+};
+
+// Removes the file unless it got its final name.
+struct Unfinished {
+  const std::string& path;
+  bool finished = false;
+  ~Unfinished() {
+    if (!finished) ::unlink(path.c_str());
+  }
+};
+
+}  // namespace
+
+FileLog write_store_file(const FileLog& before, const file_format::FileId& id, Bytes job_id,
+                         const Table& table) {
+  const std::string path = before.path() + ".compact";
+  ::unlink(path.c_str());  // of a writer that died here
+  FileFd fd = FileFd::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+  if (!fd) throw_file_error(path, "make", errno);
+  Unfinished unfinished{path};
+  struct stat status = before.status();
+  // Only root may give files away; else the new one is its writer's, as any file is.
+  static_cast<void>(::fchown(fd.get(), status.st_uid, status.st_gid) == 0);
+  if (::fchmod(fd.get(), status.st_mode & 07777) != 0) throw_file_error(path, "make", errno);
+  FileLog log(std::move(fd), before.path());
+  log.set_shared(before.is_shared());
+  log.append(file_format::encode_header(id, job_id));
+  if (table.version() > 0) SnapshotWriter(log, table).write();
+  // Else other hosts could see the name before the content.
+  if (log.is_shared() && ::fsync(log.fd()) != 0) throw_file_error(path, "write to", errno);
+  if (::rename(path.c_str(), before.path().c_str()) != 0)
+    throw_file_error(before.path(), "replace", errno);
+  unfinished.finished = true;
+  return log;
+}
+
+void FileReplica::TableSink::apply(Bytes body, uint64_t offset) {
+  switch (file_format::decode_body(body, record_)) {
+    case file_format::BodyStatus::kOk:
+      break;
+    case file_format::BodyStatus::kUnknownType:
+      throw Error(ErrorCode::kUnsupported,
+                  "FileStore " + path_ + ": the record at offset " + std::to_string(offset) +
+                      " is of type " + std::to_string(static_cast<int>(record_.type)) +
+                      ", which this version does not know; use the newest version of rendezvous "
+                      "that any of the file's users has");
+    case file_format::BodyStatus::kMalformed:
+      throw Error(ErrorCode::kProtocol, "FileStore " + path_ + ": the record at offset " +
+                                            std::to_string(offset) +
+                                            " is not valid although its checksum is right; end "
+                                            "the file's users and remove it");
+  }
+  apply_record(*table_, record_);
+  if (listener_ != nullptr) listener_->record_applied(*table_);
+}
+
+FileReplica::FileReplica(FileLog log, file_format::Header header, uint64_t compact_min_bytes,
+                         Listener& listener)
+    : log_(std::move(log)),
+      header_(std::move(header)),
+      compact_min_bytes_(compact_min_bytes),
+      compact_at_(compact_min_bytes),
+      listener_(listener),
+      table_(std::make_unique<Table>()),
+      sink_(*table_, log_.path(), &listener) {}
+
+bool FileReplica::catch_up() {
+  // What looks wrong is nearly always a writer at work, and gone when it is looked at again.
+  constexpr int kLooks = 4;
+  for (int i = 0; i < kLooks; ++i) {
+    FileLog::Look look = log_.look();
+    if (look == FileLog::Look::kNothingNew) return true;
+    if (look == FileLog::Look::kReplaced) return reload();
+    if (log_.read_new(sink_) != FileLog::Rest::kSuspect) return true;
+  }
+  return false;
+}
+
+bool FileReplica::catch_up_locked() {
+  FileLog::Look look = log_.look();
+  if (look == FileLog::Look::kReplaced) return false;
+  if (look == FileLog::Look::kGrown) log_.settle(log_.read_new(sink_));
+  return true;
+}
+
+bool FileReplica::reload() {
+  static_cast<void>(log_.read_new(sink_));  // it has grown no more
+  FileLog fresh;
+  file_format::Header header;
+  do {
+    FileFd fd = FileFd::open(log_.path().c_str(), O_RDWR | O_NOFOLLOW);
+    if (!fd && errno == ENOENT) {
+      throw Error(ErrorCode::kConnection,
+                  "FileStore " + log_.path() +
+                      " was removed while it was in use, and its values with it; remove the file "
+                      "after the last of its users has ended");
+    }
+    if (!fd) throw_file_error(log_.path(), "open", errno);
+    bool shared = log_.is_shared();
+    fresh = FileLog(std::move(fd), log_.path());
+    fresh.set_shared(shared);
+    if (fresh.read_header(header) != file_format::HeaderStatus::kOk || header.id != header_.id) {
+      throw Error(ErrorCode::kRestarted,
+                  "FileStore " + log_.path() +
+                      " was replaced by another file while it was in use, and its values are gone; "
+                      "give each job a file of its own");
+    }
+  } while (fresh.look() == FileLog::Look::kReplaced);
+
+  auto table = std::make_unique<Table>();
+  TableSink sink(*table, log_.path(), nullptr);
+  FileLog::Rest rest = fresh.read_new(sink);
+  listener_.table_replaced(*table_, *table);
+  sink_.set_table(*table);
+  table_ = std::move(table);
+  log_ = std::move(fresh);
+  compact_at_ = std::max(compact_min_bytes_, log_.offset());
+  return rest != FileLog::Rest::kSuspect;
+}
+
+void FileReplica::write(Bytes record) {
+  uint64_t offset = log_.offset();
+  log_.append(record);
+  sink_.apply(record.substr(file_format::kRecordHeadBytes), offset);
+}
+
+uint64_t FileReplica::live_bytes() const {
+  constexpr uint64_t kBytesAnEntry = 16;  // version and two sizes
+  uint64_t bytes = header_.bytes;
+  table_->for_each_value([&](Bytes key, const Table::Value& value) {
+    bytes += kBytesAnEntry + key.size() + value.bytes.size();
+  });
+  return bytes;
+}
+
+void FileReplica::compact_if_due() {
+  uint64_t size = log_.offset();
+  if (size <= compact_at_) return;
+  // Looking costs as much as the table is large, so it is not done again at once.
+  compact_at_ = size + size / 4;
+  if (size <= kCompactRatio * live_bytes()) return;
+  try {
+    // Users of a file with a second name, or a moved one, would not notice that it was replaced.
+    if (log_.status().st_nlink != 1 || !log_.is_named()) return;
+    log_ = write_store_file(log_, header_.id, header_.job_id, *table_);
+    compact_at_ = std::max(compact_min_bytes_, log_.offset());
+  } catch (const Error& error) {
+    compact_at_ = 2 * size;
+    rdzv::log(LogLevel::kWarning,
+              error.message() + "; " + log_.path() + " stays as large as it is");
+  }
+}
+
+}  // namespace rdzv

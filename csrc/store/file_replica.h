@@ -1,0 +1,84 @@
+// What this process knows of a FileStore: a Table, and the file it comes from. Follows the file
+// when another takes its place (compaction), and compacts it. Serialised by its owner, who also
+// decides when the writer's lock is held.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/bytes.h"
+#include "store/file_format.h"
+#include "store/file_log.h"
+#include "store/table.h"
+
+namespace rdzv {
+
+// A file is compacted when it is larger than both: this, and this many times what it would be then.
+inline constexpr uint64_t kCompactMinBytes = 1024 * 1024;
+inline constexpr uint64_t kCompactRatio = 4;
+
+// Makes `path` a file with this content in one step, so that nobody ever sees a part of it. Mode
+// and owner are those of `before`, which it replaces. Under the writer's lock of that.
+FileLog write_store_file(const FileLog& before, const file_format::FileId& id, Bytes job_id,
+                         const Table& table);
+
+class FileReplica {
+ public:
+  class Listener {
+   public:
+    virtual ~Listener() = default;
+    // After each record, so that who waits gets the values that it waited for.
+    virtual void record_applied(Table& table) = 0;
+    // Waiters must move.
+    virtual void table_replaced(Table& before, Table& fresh) = 0;
+  };
+
+  // `log`: its header was read, and nothing else.
+  FileReplica(FileLog log, file_format::Header header, uint64_t compact_min_bytes,
+              Listener& listener);
+
+  Table& table() { return *table_; }
+  FileLog& log() { return log_; }
+
+  // Without the lock. False: what follows looks wrong; catch_up_locked has the verdict.
+  bool catch_up();
+  // Under the lock. False: another file has taken its place; release the lock, reload, try again.
+  bool catch_up_locked();
+  // Reads the file that is there now. Throws kConnection if there is none, kRestarted if it holds
+  // another store. Waiters see what was still written to the old one.
+  bool reload();
+  // Under the lock, caught up: adds `record` to the file and to the table.
+  void write(Bytes record);
+  // Under the lock, caught up. Afterwards another file may be open and the lock gone with the old
+  // one. A failure is logged: the store works without.
+  void compact_if_due();
+
+ private:
+  // Applies records to a table.
+  class TableSink final : public FileLog::Sink {
+   public:
+    TableSink(Table& table, const std::string& path, Listener* listener)
+        : table_(&table), path_(path), listener_(listener) {}
+    void set_table(Table& table) { table_ = &table; }
+    void apply(Bytes body, uint64_t offset) override;
+
+   private:
+    Table* table_;
+    const std::string path_;
+    Listener* listener_;
+    file_format::Record record_;
+  };
+
+  uint64_t live_bytes() const;
+
+  FileLog log_;
+  file_format::Header header_;
+  uint64_t compact_min_bytes_;
+  uint64_t compact_at_;  // the size of the file above which it is looked at again
+  Listener& listener_;
+  std::unique_ptr<Table> table_;
+  TableSink sink_;
+};
+
+}  // namespace rdzv

@@ -1,0 +1,87 @@
+// A store in a file, for the processes of one host or of a shared file system; needs no server. The
+// format and its rules are in docs/filestore.md.
+//
+// Every process keeps all values in memory and follows the file: reading is one look at its size,
+// writing is lock, look, add one record, unlock. Waiting looks at the size every few milliseconds.
+// Any thread may use one object; a forked child may not, and gets kClosed.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "store/file_open.h"
+#include "store/file_replica.h"
+#include "store/store.h"
+#include "store/table.h"
+
+namespace rdzv {
+
+class FileStore final : public Store, private FileReplica::Listener {
+ public:
+  struct Options {
+    std::string path;
+    // Who continues with the values that are in the file when nobody uses it; empty: nobody does.
+    std::string job_id;
+    Duration timeout = kDefaultTimeout;  // to open it, and of later calls
+    uint64_t compact_min_bytes = kCompactMinBytes;
+    // Treat the file as one that other hosts write, whatever its file system.
+    bool shared = false;
+  };
+
+  explicit FileStore(const Options& options);
+  ~FileStore() override;
+
+  const std::string& path() const { return path_; }
+
+  void set(Bytes key, Bytes value) override;
+  std::string get(Bytes key, Duration timeout) override;
+  Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) override;
+  int64_t add(Bytes key, int64_t amount) override;
+  bool check(const std::vector<Bytes>& keys) override;
+  void wait(const std::vector<Bytes>& keys, Duration timeout) override;
+  bool delete_key(Bytes key) override;
+  int64_t num_keys() override;
+  std::vector<std::string> list_keys(Bytes prefix) override;
+  void append(Bytes key, Bytes value) override;
+  std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) override;
+  void multi_set(const std::vector<Bytes>& pairs) override;
+  std::string describe() const override { return "FileStore " + path_; }
+
+ private:
+  struct Blocked;
+  class WriterLock;
+
+  void record_applied(Table& table) override;
+  void table_replaced(Table& before, Table& fresh) override;
+
+  void throw_if_forked() const;
+  // Runs `work` with mutex_ and the writer's lock held and all records applied.
+  template <typename Work>
+  auto with_lock(const char* operation, Duration timeout, Work&& work);
+  // Makes the table current; mutex_ is held, but not throughout.
+  void refresh(std::unique_lock<std::mutex>& lock, const char* operation, Duration timeout);
+  [[noreturn]] void throw_locked_out(const char* operation, Duration elapsed) const;
+  void put(Bytes key, Bytes value);  // under the writer's lock
+  void write(Bytes record);
+
+  std::vector<std::string> wait_for(const char* operation, const std::vector<Bytes>& keys,
+                                    Duration timeout, bool with_values);
+  void sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& blocked,
+                        const Deadline& deadline, const char* operation);
+  std::vector<std::string> read_all(const std::vector<Bytes>& keys);
+
+  const std::string path_;  // as it was given
+  std::string real_path_;   // does not change once it is open
+  const uint64_t fork_generation_;
+
+  std::mutex mutex_;  // protects all below; not held while sleeping
+  FileFd users_;
+  std::unique_ptr<FileReplica> replica_;
+  std::vector<Blocked*> blocked_;
+  std::string record_;  // being written
+};
+
+}  // namespace rdzv
