@@ -128,6 +128,7 @@ bool Channel::read_some(std::unique_lock<std::mutex>& lock) {
   } else {
     in_.append(received);
     in_.erase(0, hand_out(in_));
+    if (in_.empty() && in_.capacity() > kReadBytes) std::string().swap(in_);
   }
   return !broken_;
 }
@@ -173,11 +174,14 @@ void Channel::flush() {
 void Channel::break_off(const std::string& why) {
   if (std::exchange(broken_, true)) return;
   broken_text_ = why;
+  ::shutdown(fd_.get(), SHUT_RDWR);  // wakes who reads or writes the socket, and the server lets go
   for (auto& [id, waiting] : calls_) waiting->changed.notify_one();
 }
 
 Channel::Reply Channel::give_up(Call& call) {
   calls_.erase(call.id);
+  // It may just have been told that the reader's place is free.
+  if (!reading_) pass_reading_on();
   call.reply.failure = broken_ ? Failure::kBroken : Failure::kTimedOut;
   for (auto frame = outgoing_.begin(); frame != outgoing_.end(); ++frame) {
     if (frame->id != call.id || frame->sent > 0) continue;
@@ -204,6 +208,11 @@ void Channel::send_cancel(uint64_t id) {
   native::end_frame(outgoing.bytes, begin);
   outgoing_.push_back(std::move(outgoing));
   flush();
+}
+
+void Channel::shut_down() {
+  std::lock_guard lock(mutex_);
+  break_off("the store was closed");
 }
 
 bool Channel::broken() {

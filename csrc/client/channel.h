@@ -43,6 +43,9 @@ class Channel {
   // Sends a request and waits for its answer. Throws kInterrupted only.
   Reply call(native::Operation operation, Bytes body, const Deadline& deadline);
 
+  // Ends the connection and, with kBroken, all calls.
+  void shut_down();
+
   // Whether the connection is known to be gone. Looks at the socket when nobody else reads it.
   bool broken();
   // Why it is gone, for messages.

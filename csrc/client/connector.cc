@@ -25,9 +25,9 @@ constexpr Duration kLongestPause = std::chrono::seconds(1);
 // A peer that accepts and hangs up this often in a row is not starting up: it is something else.
 constexpr int kHangUpsMax = 5;
 
-void pause(Duration length, const Deadline& deadline) {
+void pause(Duration length, const Deadline& deadline, const std::atomic<bool>& cancelled) {
   Deadline end = Deadline::after(std::min(length, deadline.left()));
-  while (!end.passed()) {
+  while (!end.passed() && !cancelled) {
     std::this_thread::sleep_for(std::min(end.left(), kInterruptSlice));
     throw_if_interrupted();
   }
@@ -41,7 +41,8 @@ void pause(Duration length, const Deadline& deadline) {
 // The handshake on a fresh connection. No value: the peer closed it. Throws kTimeout, kProtocol.
 class Handshake {
  public:
-  Handshake(int fd, const std::string& endpoint) : fd_(fd), endpoint_(endpoint) {}
+  Handshake(int fd, const std::string& endpoint, const std::atomic<bool>& cancelled)
+      : fd_(fd), endpoint_(endpoint), cancelled_(cancelled) {}
 
   std::optional<Greeted> run(const native::Id128& session, const Deadline& deadline) {
     if (!send(session, deadline)) return std::nullopt;
@@ -99,7 +100,7 @@ class Handshake {
   void wait(bool read, const Deadline& deadline) {
     wait_ready(fd_, read, !read, std::min(deadline.left(), kInterruptSlice));
     throw_if_interrupted();
-    if (deadline.passed()) {
+    if (deadline.passed() || cancelled_) {
       throw Error(ErrorCode::kTimeout, "the peer at " + endpoint_ +
                                            " accepted the connection but did not answer within " +
                                            seconds_text(deadline.timeout()) +
@@ -136,12 +137,18 @@ class Handshake {
 
   int fd_;
   const std::string& endpoint_;
+  const std::atomic<bool>& cancelled_;
 };
 
 class Attempts {
  public:
-  Attempts(const std::string& host, uint16_t port, const Deadline& deadline)
-      : host_(host), port_(port), deadline_(deadline), endpoint_(format_endpoint(host, port)) {}
+  Attempts(const std::string& host, uint16_t port, const Deadline& deadline,
+           const std::atomic<bool>& cancelled)
+      : host_(host),
+        port_(port),
+        deadline_(deadline),
+        cancelled_(cancelled),
+        endpoint_(format_endpoint(host, port)) {}
 
   Greeted run(const native::Id128& session) {
     Duration pause_length = kFirstPause;
@@ -151,9 +158,9 @@ class Attempts {
         throw_no_store(endpoint_, "it accepts connections and closes them without an answer");
       }
       pause(Duration(static_cast<int64_t>(static_cast<double>(pause_length.count()) * jitter())),
-            deadline_);
+            deadline_, cancelled_);
       pause_length = std::min(2 * pause_length, kLongestPause);
-    } while (!deadline_.passed());
+    } while (!deadline_.passed() && !cancelled_);
     throw_failed();
   }
 
@@ -178,7 +185,8 @@ class Attempts {
         last_error_ = address.to_string() + ": " + errno_text(error);
         continue;
       }
-      std::optional<Greeted> greeted = Handshake(fd.get(), endpoint_).run(session, deadline_);
+      std::optional<Greeted> greeted =
+          Handshake(fd.get(), endpoint_, cancelled_).run(session, deadline_);
       if (!greeted) {
         ++hang_ups_;
         last_error_ = address.to_string() + ": it closed the connection without an answer";
@@ -202,6 +210,7 @@ class Attempts {
   const std::string& host_;
   uint16_t port_;
   const Deadline& deadline_;
+  const std::atomic<bool>& cancelled_;
   std::string endpoint_;
   std::string last_error_ = "nothing was tried";
   int attempts_ = 0;
@@ -211,8 +220,8 @@ class Attempts {
 }  // namespace
 
 Greeted connect_and_greet(const std::string& host, uint16_t port, const native::Id128& session,
-                          const Deadline& deadline) {
-  return Attempts(host, port, deadline).run(session);
+                          const Deadline& deadline, const std::atomic<bool>& cancelled) {
+  return Attempts(host, port, deadline, cancelled).run(session);
 }
 
 }  // namespace rdzv

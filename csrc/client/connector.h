@@ -2,6 +2,7 @@
 // it all, so a client may start minutes before its server.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 
@@ -19,8 +20,9 @@ struct Greeted {
 
 // Tries every address of the name, again and again with jittered pauses, until the deadline. Throws
 // kConnection (endpoint, addresses, attempts, last error, what to do), kProtocol for a peer that is
-// no rendezvous store, kInvalidArgument.
+// no rendezvous store, kInvalidArgument. Another thread may set `cancelled`, which ends it like the
+// deadline.
 Greeted connect_and_greet(const std::string& host, uint16_t port, const native::Id128& session,
-                          const Deadline& deadline);
+                          const Deadline& deadline, const std::atomic<bool>& cancelled);
 
 }  // namespace rdzv

@@ -20,7 +20,7 @@ namespace {
 using native::Operation;
 
 // The server keeps a blocking request's deadline; its answer, which says what was missing, gets
-// this long to arrive.
+// this long to arrive. Others get it too, so that a timeout of zero is a "now" that can succeed.
 constexpr Duration kAnswerGrace = std::chrono::milliseconds(90);
 
 // How long a call that waits for nobody may take to get a lost connection back; one that waits may
@@ -136,6 +136,8 @@ void TCPStore::close() {
   closed_ = true;
   channel.swap(channel_);
   server.swap(server_);
+  // A forked child shares the connection with its parent, and only lets go of it.
+  if (channel != nullptr && ::getpid() == owner_pid_) channel->shut_down();
 }
 
 void TCPStore::check_process() const {
@@ -171,15 +173,15 @@ void TCPStore::connect(std::unique_lock<std::mutex>& lock, const Deadline& deadl
   std::optional<Greeted> greeted;
   std::exception_ptr failure;
   try {
-    greeted = connect_and_greet(connect_host_, port_, session_, deadline);
+    greeted = connect_and_greet(connect_host_, port_, session_, deadline, closed_);
   } catch (...) {
     failure = std::current_exception();
   }
   lock.lock();
   connecting_ = false;
   connected_.notify_all();
-  if (failure != nullptr) std::rethrow_exception(failure);
   if (closed_) throw Error(ErrorCode::kClosed, describe() + " was closed; make a new store");
+  if (failure != nullptr) std::rethrow_exception(failure);
   channel_ = std::make_shared<Channel>(std::move(greeted->fd));
   observed_address_ = greeted->observed_address;
   bool restarted = instance_.has_value() && *instance_ != greeted->instance;
@@ -197,7 +199,8 @@ std::string TCPStore::run(Request& request) {
   Deadline deadline = Deadline::after(request.timeout);
   Deadline patient = Deadline::after(request.timeout + kAnswerGrace);
   Deadline reconnect =
-      request.is_timed ? patient : Deadline::after(std::min(request.timeout, kReconnectMax));
+      request.is_timed ? patient
+                       : Deadline::after(std::min(request.timeout + kAnswerGrace, kReconnectMax));
   for (;;) {
     std::shared_ptr<Channel> channel = this->channel(reconnect);
     if (request.is_timed) {
@@ -206,8 +209,7 @@ std::string TCPStore::run(Request& request) {
                                                         : milliseconds_up(deadline.left()));
       request.body.replace(0, left.size(), left);
     }
-    Channel::Reply reply =
-        channel->call(request.operation, request.body, request.is_timed ? patient : deadline);
+    Channel::Reply reply = channel->call(request.operation, request.body, patient);
     if (reply.failure == Channel::Failure::kNone) {
       if (reply.status == ErrorCode::kOk) return std::move(reply.body);
       ByteReader reader(reply.body);

@@ -3,6 +3,7 @@
 // of their bytes had left.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -81,7 +82,7 @@ class TCPStore final : public Store {
   std::mutex mutex_;  // protects all below
   std::condition_variable connected_;
   bool connecting_ = false;
-  bool closed_ = false;
+  std::atomic<bool> closed_{false};  // set with the lock; a thread that connects reads it without
   std::shared_ptr<Channel> channel_;
   std::optional<native::Id128> instance_;
   std::string observed_address_;

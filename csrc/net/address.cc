@@ -79,7 +79,7 @@ std::string SocketAddress::to_string() const {
 }
 
 std::string format_endpoint(const std::string& host, uint16_t port) {
-  bool v6 = host.find(':') != std::string::npos;
+  bool v6 = host.find(':') != std::string::npos && host.front() != '[';
   return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
 }
 

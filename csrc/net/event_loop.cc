@@ -139,6 +139,8 @@ void EventLoop::run() {
     run_posted();
     run_timers();
     if (end_of_turn_) end_of_turn_();
+    // Going, a handler may retire another: that one's turn is the next.
+    std::vector<std::unique_ptr<EventHandler>> going = std::move(retired_);
     retired_.clear();
   }
 }

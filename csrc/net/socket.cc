@@ -136,6 +136,13 @@ UniqueFd connect_to(const SocketAddress& address, Duration timeout, int& error) 
     ::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
     if (error != 0) return UniqueFd();
   }
+  // Where nothing listens on a local port of the ephemeral range, the kernel may pick that very
+  // port for our end, and the socket is connected to itself.
+  if (SocketAddress::local_of(fd.get()).to_string() ==
+      SocketAddress::peer_of(fd.get()).to_string()) {
+    error = ECONNREFUSED;
+    return UniqueFd();
+  }
   error = 0;
   set_no_delay(fd.get());
   set_keep_alive(fd.get());

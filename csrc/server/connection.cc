@@ -1,6 +1,7 @@
 #include "server/connection.h"
 
 #include <cerrno>
+#include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -21,7 +22,10 @@ void release_if_large(std::string& buffer) {
 }  // namespace
 
 Connection::Connection(UniqueFd fd, ServerContext& context, const OnClosed& on_closed)
-    : fd_(std::move(fd)), context_(context), on_closed_(on_closed) {
+    : fd_(std::move(fd)),
+      peer_(SocketAddress::peer_of(fd_.get())),
+      context_(context),
+      on_closed_(on_closed) {
   context_.loop.watch(fd_.get(), Interest::kRead, *this);
 }
 
@@ -39,9 +43,15 @@ void Connection::receive() {
   long received = receive_some(fd_.get(), buffer.data(), buffer.size());
   if (received == kWouldBlock) return;
   if (received == kBroken) {
+    int error = errno;
+    if (error == 0 && sent_ < out_.size()) {
+      sending_last_ = true;
+      update_interest();
+      return;
+    }
     // A reset is how a killed process looks; only other errors are worth a line.
-    bool left = errno == 0 || errno == ECONNRESET || errno == EPIPE;
-    close(left ? "" : "receive failed: " + errno_text(errno));
+    bool left = error == 0 || error == ECONNRESET || error == EPIPE;
+    close(left ? "" : "receive failed: " + errno_text(error));
     return;
   }
   consume(Bytes(buffer.data(), static_cast<size_t>(received)));
@@ -98,26 +108,35 @@ void Connection::reply_ready() {
 void Connection::flush() {
   in_unsent_list_ = false;
   if (closed()) return;
+  if (!send_out() || (sending_last_ && out_.empty())) {
+    close("");
+    return;
+  }
+  if (stalled_ && !congested()) consume_buffered();
+  if (!closed()) update_interest();
+}
+
+// False when the peer is gone.
+bool Connection::send_out() {
   while (sent_ < out_.size()) {
     long sent = send_some(fd_.get(), Bytes(out_).substr(sent_));
+    if (sent == kBroken) return false;
     if (sent == kWouldBlock) break;
-    if (sent == kBroken) {
-      close("");
-      return;
-    }
     sent_ += static_cast<size_t>(sent);
   }
   if (sent_ == out_.size()) {
     out_.clear();
     sent_ = 0;
     release_if_large(out_);
+  } else if (sent_ > out_.size() / 2) {
+    // A peer that is always a little behind must not make the buffer grow for ever.
+    out_.erase(0, std::exchange(sent_, 0));
   }
-  if (stalled_ && !congested()) consume_buffered();
-  if (!closed()) update_interest();
+  return true;
 }
 
 void Connection::update_interest() {
-  if (congested()) {
+  if (congested() || sending_last_) {
     context_.loop.set_interest(*this, Interest::kWrite);
   } else {
     bool sent_all = sent_ == out_.size() || in_unsent_list_;
@@ -129,7 +148,8 @@ void Connection::close(const std::string& why) {
   if (closed()) return;
   if (!why.empty()) {
     log(LogLevel::kWarning,
-        context_.name + ": closed the connection from " + peer().to_string() + ": " + why);
+        context_.name + ": closed the connection from " + peer_.to_string() + ": " + why);
+    send_out();  // the answers to what came before
   }
   context_.loop.unwatch(*this);
   fd_.reset();

@@ -34,11 +34,12 @@ class Connection final : public EventHandler {
   // Sends what it can; called at the end of the turn.
   void flush();
 
-  // `why` is empty when the peer just left; otherwise it is logged with the peer's address.
+  // `why` is empty when the peer just left; otherwise it is logged with the peer's address, and
+  // replies leave as far as the socket takes them.
   void close(const std::string& why);
   bool closed() const { return !fd_; }
 
-  SocketAddress peer() const { return SocketAddress::peer_of(fd_.get()); }
+  const SocketAddress& peer() const { return peer_; }
 
  private:
   void receive();
@@ -46,9 +47,11 @@ class Connection final : public EventHandler {
   void consume_buffered();
   size_t consume_some(Bytes input);
   bool choose_session(Bytes input);
+  bool send_out();
   void update_interest();
 
   UniqueFd fd_;
+  SocketAddress peer_;  // kept, because a broken socket no longer knows it
   ServerContext& context_;
   const OnClosed& on_closed_;
   std::unique_ptr<Session> session_;
@@ -56,7 +59,8 @@ class Connection final : public EventHandler {
   std::string out_;  // replies; those before sent_ are gone
   size_t sent_ = 0;
   bool in_unsent_list_ = false;
-  bool stalled_ = false;  // whole requests may lie in in_, left there because of congestion
+  bool stalled_ = false;       // whole requests may lie in in_, left there because of congestion
+  bool sending_last_ = false;  // the peer has ended its stream; it may still read the replies
 };
 
 }  // namespace rdzv

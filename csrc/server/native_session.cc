@@ -118,7 +118,6 @@ size_t NativeSession::consume_preamble(Bytes input) {
                 "this server speaks version " + std::to_string(native::kVersion) +
                     " of the protocol, the client " + std::to_string(preamble.version_min) +
                     " to " + std::to_string(preamble.version_max));
-    connection().flush();
     connection().close("no common version of the protocol");
   }
   return native::kPreambleBytes;

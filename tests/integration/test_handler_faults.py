@@ -364,7 +364,7 @@ def test_a_handler_that_is_dropped_stops_its_heartbeat(run: Run) -> None:
 
 
 def test_leaving_a_store_that_is_gone_is_told_but_does_not_hang(run: Run) -> None:
-    """`leave` waits the close timeout and raises; `shutdown` does not wait again and answers False."""
+    """`leave` waits the close timeout and raises; `shutdown` waits no more and answers False."""
     backend = lossy(run)
     handler = DynamicRendezvousHandler.from_backend(
         RUN,

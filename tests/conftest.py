@@ -1,0 +1,91 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from support.proxy import FaultProxy
+from support.stores import Stores
+
+from rendezvous import FileStore, HashStore, PrefixStore, Server, Store, TCPStore
+
+# The client's default timeout in tests: only a hang takes so long.
+TIMEOUT_S = 60.0
+STORE_KINDS = ["hash", "tcp", "file", "prefix-hash", "prefix-tcp", "prefix-file"]
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that is free now, for a server that is started later."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server on 127.0.0.1."""
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture
+def connect(request: pytest.FixtureRequest) -> Iterator[Callable[..., TCPStore]]:
+    """connect(port=the server's, **options): a client, closed at the end of the test."""
+    with ExitStack() as stack:
+
+        def make(port: int | None = None, host: str = "127.0.0.1", **options: Any) -> TCPStore:
+            if port is None:
+                port = request.getfixturevalue("server").port
+            store = TCPStore(host, port, **{"timeout": TIMEOUT_S, **options})
+            stack.callback(store.close)
+            return store
+
+        yield make
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[FaultProxy]:
+    """A faulty network in front of the server."""
+    with FaultProxy(server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture(params=STORE_KINDS)
+def stores(request: pytest.FixtureRequest) -> Stores:
+    """Every kind of store, empty."""
+    kind: str = request.param
+    if kind.endswith("hash"):
+        shared = HashStore()
+
+        def base() -> Store:
+            return shared
+    elif kind.endswith("file"):
+        path = request.getfixturevalue("tmp_path") / "store"
+        # Held to the end of the test, as the store ends with its last user.
+        users: list[FileStore] = []
+
+        def base() -> Store:
+            users.append(FileStore(path))
+            return users[-1]
+    else:
+        connect = request.getfixturevalue("connect")
+
+        def base() -> Store:
+            store: TCPStore = connect()
+            return store
+
+    if kind.startswith("prefix"):
+        return Stores(kind, lambda: PrefixStore("outer", PrefixStore("inner", base())))
+    return Stores(kind, base)
+
+
+@pytest.fixture
+def store(stores: Stores) -> Store:
+    """One client of every kind of store."""
+    return stores.client()

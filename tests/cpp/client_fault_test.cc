@@ -1,0 +1,288 @@
+// A client whose server misbehaves: never answers, hangs up, is something else, comes back empty.
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+#include "client/tcp_store.h"
+#include "net/listen.h"
+#include "net/socket.h"
+#include "support.h"
+
+using namespace rdzv;
+using namespace rdzv::test;
+
+namespace {
+
+// Listens, and plays one script for each connection, one after the other; the last one again and
+// again. A script ends when its connection is to be closed.
+class FakeServer {
+ public:
+  struct Link {
+    FakeServer& server;
+    UniqueFd fd;
+
+    // False when the client has gone or the server is to end.
+    bool read_some() {
+      while (!server.ending_) {
+        char buffer[64 * 1024];
+        long count = receive_some(fd.get(), buffer, sizeof(buffer));
+        if (count != kWouldBlock) return count > 0;
+        wait_ready(fd.get(), true, false, std::chrono::milliseconds(20));
+      }
+      return false;
+    }
+    void write(Bytes bytes) { send_some(fd.get(), bytes); }
+    void greet() {
+      read_some();
+      native::HelloReply hello;
+      hello.instance.fill(7);
+      std::string out;
+      native::Header header;
+      header.operation = static_cast<uint8_t>(native::Operation::kHello) | native::kReplyBit;
+      size_t begin = native::begin_frame(out, header);
+      native::put_hello_reply(out, hello);
+      native::end_frame(out, begin);
+      write(out);
+    }
+    void keep_silent() {
+      while (read_some()) {
+      }
+    }
+    void wait_for_end() {
+      while (!server.ending_) wait_ready(fd.get(), false, false, std::chrono::milliseconds(20));
+    }
+  };
+  using Script = std::function<void(Link&)>;
+
+  explicit FakeServer(std::vector<Script> scripts)
+      : scripts_(std::move(scripts)),
+        listener_(std::move(listen_on("127.0.0.1", 0).front())),
+        thread_([this] { run(); }) {}
+  ~FakeServer() {
+    ending_ = true;
+    thread_.join();
+  }
+
+  uint16_t port() const { return listener_.address.port(); }
+  int links() const { return links_; }
+
+ private:
+  void run() {
+    while (!ending_) {
+      wait_ready(listener_.fd.get(), true, false, std::chrono::milliseconds(20));
+      UniqueFd fd = accept_from(listener_.fd.get());
+      if (!fd) continue;
+      size_t index = std::min(static_cast<size_t>(links_++), scripts_.size() - 1);
+      Link link{*this, std::move(fd)};
+      scripts_[index](link);
+    }
+  }
+
+  std::vector<Script> scripts_;
+  Listener listener_;
+  std::atomic<bool> ending_{false};
+  std::atomic<int> links_{0};
+  std::thread thread_;
+};
+
+using Link = FakeServer::Link;
+
+TCPStore::Options options_for(uint16_t port, Duration timeout) {
+  TCPStore::Options options;
+  options.host = "127.0.0.1";
+  options.port = port;
+  options.timeout = timeout;
+  return options;
+}
+
+Error error_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error;
+  }
+  return Error(ErrorCode::kOk, "no error");
+}
+
+bool contains(const Error& error, const std::string& part) {
+  return error.message().find(part) != std::string::npos;
+}
+
+constexpr Duration kShort = std::chrono::milliseconds(60);
+
+}  // namespace
+
+TEST_CASE("a server that accepts and keeps silent is a timeout") {
+  FakeServer server({[](Link& link) { link.keep_silent(); }});
+  Instant begin = now();
+  Error error = error_of([&] { TCPStore(options_for(server.port(), kShort)); });
+  CHECK(error.code() == ErrorCode::kTimeout);
+  CHECK(contains(error, "accepted the connection but did not answer within 0.06 s"));
+  CHECK(now() - begin >= kShort);
+}
+
+TEST_CASE("a port where nobody listens is tried until the time is over") {
+  uint16_t port = listen_on("127.0.0.1", 0).front().address.port();
+  Error error = error_of([&] { TCPStore(options_for(port, kShort)); });
+  CHECK(error.code() == ErrorCode::kConnection);
+  CHECK(contains(error, "connection refused: nothing listens there"));
+}
+
+TEST_CASE("a server that stops answering times every call out, and says what may have happened") {
+  FakeServer server({[](Link& link) {
+    link.greet();
+    link.keep_silent();
+  }});
+  TCPStore store(options_for(server.port(), kHang));
+  store.set_timeout(kShort);
+  Error error = error_of([&] { store.set("k", "v"); });
+  CHECK(error.code() == ErrorCode::kTimeout);
+  CHECK(contains(error, "set of key 'k' on TCPStore 127.0.0.1:"));
+  CHECK(contains(error, "it may or may not have been applied"));
+  error = error_of([&] { store.get("k", kShort); });
+  CHECK(error.code() == ErrorCode::kTimeout);
+  CHECK_FALSE(contains(error, "applied"));
+  CHECK(error_of([&] { store.wait({"k"}, Duration::zero()); }).code() == ErrorCode::kTimeout);
+  CHECK(error_of([&] { store.ping(); }).code() == ErrorCode::kTimeout);
+  CHECK(server.links() == 1);
+}
+
+TEST_CASE("a server that reads nothing lets no call take longer than its timeout") {
+  FakeServer server({[](Link& link) {
+    link.greet();
+    link.wait_for_end();
+  }});
+  TCPStore store(options_for(server.port(), kHang));
+  store.set_timeout(kShort);
+  std::string value(16 * 1024 * 1024, 'v');
+  Error error = error_of([&] { store.set("large", value); });
+  CHECK(error.code() == ErrorCode::kTimeout);
+  CHECK(contains(error, "it may or may not have been applied"));
+  error = error_of([&] { store.set("k", "v"); });  // behind what was sent in part
+  CHECK(error.code() == ErrorCode::kTimeout);
+  CHECK(contains(error, "it was not sent"));
+}
+
+TEST_CASE("a server that is something else is named as such") {
+  FakeServer http({[](Link& link) {
+    link.read_some();
+    link.write("HTTP/1.1 400 Bad Request\r\n\r\n");
+    link.keep_silent();
+  }});
+  Error error = error_of([&] { TCPStore(options_for(http.port(), kHang)); });
+  CHECK(error.code() == ErrorCode::kProtocol);
+  CHECK(contains(error, "is no rendezvous store: it answered 'HTTP/1.1 400"));
+
+  FakeServer rude({[](Link& link) { link.read_some(); }});
+  error = error_of([&] { TCPStore(options_for(rude.port(), kHang)); });
+  CHECK(error.code() == ErrorCode::kProtocol);
+  CHECK(contains(error, "closes them without an answer"));
+}
+
+TEST_CASE("a server that hangs up while it starts is tried again") {
+  FakeServer server({[](Link& link) { link.read_some(); },
+                     [](Link& link) {
+                       link.greet();
+                       link.keep_silent();
+                     }});
+  TCPStore store(options_for(server.port(), kHang));
+  CHECK(server.links() == 2);
+}
+
+TEST_CASE("a write that was on its way when the connection broke is not sent again") {
+  FakeServer server({[](Link& link) {
+    link.greet();
+    link.read_some();
+  }});
+  TCPStore store(options_for(server.port(), kHang));
+  Error error = error_of([&] { store.add("n", 1); });
+  CHECK(error.code() == ErrorCode::kConnection);
+  CHECK(contains(error, "the connection was lost"));
+  CHECK(contains(error, "it may or may not have been applied"));
+  CHECK(server.links() == 1);
+}
+
+TEST_CASE("a read that was on its way when the connection broke is sent again") {
+  std::atomic<int> asked{0};
+  FakeServer server({[&](Link& link) {
+    link.greet();
+    link.read_some();
+    if (++asked < 3) return;
+    native::Frame frame;
+    std::string answer = native_frame(native::Operation::kNumKeys, 1, Fields().u64(42).bytes);
+    answer[4] = static_cast<char>(answer[4] | static_cast<char>(native::kReplyBit));
+    link.write(answer);
+    link.keep_silent();
+  }});
+  TCPStore store(options_for(server.port(), kHang));
+  CHECK(store.num_keys() == 42);
+  CHECK(server.links() == 3);
+}
+
+TEST_CASE("an answer that cannot be read is an error of the protocol") {
+  FakeServer server({[](Link& link) {
+    link.greet();
+    for (uint64_t id = 1; link.read_some(); ++id) {
+      std::string answer = native_frame(native::Operation::kNumKeys, id, "short");
+      answer[4] = static_cast<char>(answer[4] | static_cast<char>(native::kReplyBit));
+      link.write(answer);
+    }
+  }});
+  TCPStore store(options_for(server.port(), kHang));
+  CHECK(error_of([&] { store.num_keys(); }).code() == ErrorCode::kProtocol);
+  CHECK(error_of([&] { store.list_keys(""); }).code() == ErrorCode::kProtocol);
+  CHECK(error_of([&] { store.multi_get({"a", "b"}, kHang); }).code() == ErrorCode::kProtocol);
+  CHECK(error_of([&] { store.get("a", kHang); }).code() == ErrorCode::kProtocol);
+  CHECK(server.links() == 1);
+}
+
+TEST_CASE("bytes that are no frame break the connection; the next call makes a new one") {
+  FakeServer server({[](Link& link) {
+                       link.greet();
+                       link.read_some();
+                       link.write("HTTP/1.1 500 Internal Server Error\r\n\r\n");
+                       link.keep_silent();
+                     },
+                     [](Link& link) {
+                       link.greet();
+                       link.keep_silent();
+                     }});
+  TCPStore store(options_for(server.port(), kHang));
+  Error error = error_of([&] { store.set("k", "v"); });
+  CHECK(error.code() == ErrorCode::kConnection);
+  CHECK(contains(error, "the server sent what is no reply"));
+  store.set_timeout(kShort);
+  CHECK(error_of([&] { store.set("k", "v"); }).code() == ErrorCode::kTimeout);
+  CHECK(server.links() == 2);
+}
+
+TEST_CASE("a server that was restarted is told once, and used from then on") {
+  auto server = std::make_unique<Server>("127.0.0.1", 0);
+  uint16_t port = server->port();
+  TCPStore store(options_for(port, kHang));
+  store.set("k", "v");
+  server.reset();
+  server = std::make_unique<Server>("127.0.0.1", port);
+  CHECK(error_of([&] { store.num_keys(); }).code() == ErrorCode::kRestarted);
+  CHECK(store.num_keys() == 0);
+  store.set("k", "v");
+  CHECK(store.get("k", kHang) == "v");
+}
+
+TEST_CASE("a client may come before its server") {
+  uint16_t port = listen_on("127.0.0.1", 0).front().address.port();
+  std::atomic<int64_t> keys{-1};
+  std::thread client([&] {
+    TCPStore store(options_for(port, kHang));
+    keys = store.num_keys();
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  Server server("127.0.0.1", port);
+  client.join();
+  CHECK(keys == 0);
+}

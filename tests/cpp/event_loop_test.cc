@@ -1,0 +1,294 @@
+// The event loop: descriptors, timers, tasks from other threads, and handlers that go away inside
+// callbacks. Most tests run the loop on the test's own thread until a callback stops it.
+#include "net/event_loop.h"
+
+#include <doctest/doctest.h>
+#include <sys/socket.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "net/socket.h"
+#include "support.h"
+
+using namespace rdzv;
+
+namespace {
+
+// A connected pair of sockets; `near` is watched, `far` makes things happen.
+struct Pair {
+  UniqueFd near, far;
+  Pair() {
+    int ends[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+    near.reset(ends[0]);
+    far.reset(ends[1]);
+  }
+  void make_readable() { REQUIRE(send_some(far.get(), "x") == 1); }
+};
+
+class Handler final : public EventHandler {
+ public:
+  using Callback = std::function<void(bool readable, bool writable)>;
+  explicit Handler(Callback callback) : callback_(std::move(callback)) {}
+  ~Handler() override {
+    if (gone != nullptr) *gone = true;
+  }
+  void on_ready(bool readable, bool writable) override {
+    ++calls;
+    callback_(readable, writable);
+  }
+
+  int calls = 0;
+  bool* gone = nullptr;
+
+ private:
+  Callback callback_;
+};
+
+}  // namespace
+
+TEST_CASE("a readable descriptor calls its handler") {
+  EventLoop loop;
+  Pair pair;
+  Handler handler([&](bool readable, bool writable) {
+    CHECK(readable);
+    CHECK_FALSE(writable);
+    loop.stop();
+  });
+  loop.watch(pair.near.get(), Interest::kRead, handler);
+  pair.make_readable();
+  loop.run();
+  CHECK(handler.calls == 1);
+}
+
+TEST_CASE("interest decides what is reported") {
+  EventLoop loop;
+  Pair pair;
+  pair.make_readable();
+  std::string seen;
+  Handler handler([&](bool readable, bool writable) {
+    seen += std::string(readable ? "r" : "-") + (writable ? "w" : "-") + " ";
+    if (seen.size() == 3) loop.set_interest(handler, Interest::kWrite);
+    if (seen.size() == 6) loop.set_interest(handler, Interest::kBoth);
+    if (seen.size() == 9) loop.stop();
+  });
+  loop.watch(pair.near.get(), Interest::kRead, handler);
+  loop.run();
+  CHECK(seen == "r- -w rw ");
+}
+
+TEST_CASE("a peer that is gone makes its handler readable, or writable if only that is wanted") {
+  for (Interest interest : {Interest::kRead, Interest::kWrite}) {
+    EventLoop loop;
+    Pair pair;
+    Handler handler([&](bool readable, bool writable) {
+      CHECK(readable == (interest == Interest::kRead));
+      CHECK(writable == (interest == Interest::kWrite));
+      loop.stop();
+    });
+    loop.watch(pair.near.get(), interest, handler);
+    pair.far.reset();
+    loop.run();
+    CHECK(handler.calls == 1);
+  }
+}
+
+TEST_CASE("a handler may unwatch itself in its callback") {
+  EventLoop loop;
+  Pair pair;
+  pair.make_readable();  // and nobody reads it
+  Handler handler([&](bool, bool) {
+    loop.unwatch(handler);
+    loop.post([&] { loop.stop(); });  // some turns later
+  });
+  loop.watch(pair.near.get(), Interest::kRead, handler);
+  loop.run();
+  CHECK(handler.calls == 1);
+}
+
+TEST_CASE("a handler that was unwatched may watch again") {
+  EventLoop loop;
+  Pair first, second;
+  first.make_readable();
+  second.make_readable();
+  Handler handler([&](bool, bool) {
+    loop.unwatch(handler);
+    if (handler.calls == 2) return loop.stop();
+    loop.watch(second.near.get(), Interest::kRead, handler);
+  });
+  loop.watch(first.near.get(), Interest::kRead, handler);
+  loop.run();
+  CHECK(handler.calls == 2);
+}
+
+TEST_CASE("of several ready handlers, one may unwatch the others in its callback") {
+  EventLoop loop;
+  std::vector<Pair> pairs(3);
+  std::vector<std::unique_ptr<Handler>> handlers;
+  int calls = 0;
+  for (Pair& pair : pairs) {
+    handlers.push_back(std::make_unique<Handler>([&](bool, bool) {
+      ++calls;
+      for (auto& handler : handlers) loop.unwatch(*handler);
+      loop.stop();
+    }));
+    loop.watch(pair.near.get(), Interest::kRead, *handlers.back());
+    pair.make_readable();
+  }
+  loop.run();
+  CHECK(calls == 1);
+}
+
+TEST_CASE("what is retired in a callback lives to the end of the turn and is not called again") {
+  EventLoop loop;
+  std::vector<Pair> pairs(3);
+  std::vector<std::unique_ptr<Handler>> handlers;
+  int calls = 0;
+  bool gone = false;
+  bool gone_at_end_of_turn = false;
+  loop.set_end_of_turn([&] { gone_at_end_of_turn = gone; });
+  for (Pair& pair : pairs) {
+    handlers.push_back(std::make_unique<Handler>([&](bool, bool) {
+      ++calls;
+      for (auto& handler : handlers) loop.retire(std::move(handler));
+      handlers.clear();
+      CHECK_FALSE(gone);
+      loop.stop();
+    }));
+    handlers.back()->gone = &gone;
+    loop.watch(pair.near.get(), Interest::kRead, *handlers.back());
+    pair.make_readable();
+  }
+  loop.run();
+  CHECK(calls == 1);
+  CHECK_FALSE(gone_at_end_of_turn);
+  CHECK(gone);
+}
+
+TEST_CASE("a handler that goes may retire another") {
+  EventLoop loop;
+  struct Parent final : EventHandler {
+    EventLoop& loop;
+    std::unique_ptr<EventHandler> child;
+    explicit Parent(EventLoop& of) : loop(of) {}
+    ~Parent() override { loop.retire(std::move(child)); }
+    void on_ready(bool, bool) override {}
+  };
+  bool gone = false;
+  auto child = std::make_unique<Handler>([](bool, bool) {});
+  child->gone = &gone;
+  auto parent = std::make_unique<Parent>(loop);
+  parent->child = std::move(child);
+  loop.retire(std::move(parent));
+  loop.post([&] { loop.post([&] { loop.stop(); }); });
+  loop.run();
+  CHECK(gone);
+}
+
+TEST_CASE("timers run in the order of their times, and then of their making") {
+  EventLoop loop;
+  std::string order;
+  Instant begin = now();
+  auto at = [&](int ms, const char* name) {
+    loop.call_at(begin + std::chrono::milliseconds(ms), [&order, name] { order += name; });
+  };
+  at(20, "d");
+  at(10, "b");
+  at(-5, "a");
+  at(10, "c");
+  loop.call_at(begin + std::chrono::milliseconds(30), [&] { loop.stop(); });
+  loop.run();
+  CHECK(order == "abcd");
+  CHECK(now() - begin >= std::chrono::milliseconds(30));
+}
+
+TEST_CASE("a timer can be cancelled, also by another and also when it has run") {
+  EventLoop loop;
+  bool ran = false;
+  EventLoop::TimerId second;
+  EventLoop::TimerId first = loop.call_at(now(), [&] { loop.cancel(second); });
+  second = loop.call_at(now(), [&] { ran = true; });
+  loop.call_at(now() + std::chrono::milliseconds(1), [&] {
+    loop.cancel(first);
+    loop.stop();
+  });
+  loop.run();
+  CHECK_FALSE(ran);
+}
+
+TEST_CASE("a timer may make another that is due at once") {
+  EventLoop loop;
+  int left = 100;
+  std::function<void()> again = [&] {
+    if (--left == 0) return loop.stop();
+    loop.call_at(now(), again);
+  };
+  loop.call_at(now(), again);
+  loop.run();
+  CHECK(left == 0);
+}
+
+TEST_CASE("tasks posted by other threads all run, each thread's in its order") {
+  EventLoop loop;
+  constexpr int kThreads = 4, kTasks = 5000;
+  std::vector<std::vector<int>> seen(kThreads);
+  int left = kThreads * kTasks;
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < kThreads; ++thread) {
+    threads.emplace_back([&, thread] {
+      for (int i = 0; i < kTasks; ++i) {
+        loop.post([&, thread, i] {
+          seen[static_cast<size_t>(thread)].push_back(i);
+          if (--left == 0) loop.stop();
+        });
+      }
+    });
+  }
+  loop.run();
+  for (std::thread& thread : threads) thread.join();
+  for (const std::vector<int>& one : seen) {
+    REQUIRE(one.size() == kTasks);
+    for (int i = 0; i < kTasks; ++i) REQUIRE(one[static_cast<size_t>(i)] == i);
+  }
+}
+
+TEST_CASE("the end of the turn comes after its events, tasks and timers, and before sleep") {
+  EventLoop loop;
+  Pair pair;
+  std::string order;
+  Handler handler([&](bool, bool) {
+    order += "event ";
+    loop.unwatch(handler);
+    loop.call_at(now(), [&] { order += "timer "; });
+    loop.stop();
+  });
+  loop.set_end_of_turn([&] { order += "end "; });
+  loop.watch(pair.near.get(), Interest::kRead, handler);
+  pair.make_readable();
+  loop.run();
+  // stop() is a posted task, which this turn or the next one runs.
+  CHECK(order.starts_with("event timer end"));
+}
+
+TEST_CASE("stop from another thread ends a loop that sleeps, or has not begun") {
+  for (int round = 0; round < 200; ++round) {
+    EventLoop loop;
+    std::thread stopper([&] { loop.stop(); });
+    loop.run();
+    stopper.join();
+  }
+}
+
+TEST_CASE("stop runs what was posted before it") {
+  EventLoop loop;
+  int ran = 0;
+  for (int i = 0; i < 10; ++i) loop.post([&] { ++ran; });
+  loop.stop();
+  loop.run();
+  CHECK(ran == 10);
+}

@@ -1,0 +1,83 @@
+// Addresses and connecting.
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "net/address.h"
+#include "net/listen.h"
+#include "net/socket.h"
+#include "support.h"
+
+using namespace rdzv;
+using rdzv::test::kHang;
+
+namespace {
+
+std::vector<SocketAddress> resolved(const std::string& host) {
+  return resolve(host, 29400, Deadline::after(kHang));
+}
+
+}  // namespace
+
+TEST_CASE("numeric hosts are addresses, with or without brackets") {
+  CHECK(resolved("127.0.0.1").front().to_string() == "127.0.0.1:29400");
+  CHECK(resolved("::1").front().to_string() == "[::1]:29400");
+  CHECK(resolved("[::1]").front().to_string() == "[::1]:29400");
+  CHECK(resolved("::ffff:10.0.0.1").front().host() == "10.0.0.1");
+  CHECK(resolved("127.1.2.3").front().is_loopback());
+  CHECK(resolved("::ffff:127.0.0.1").front().is_loopback());
+  CHECK_FALSE(resolved("10.0.0.1").front().is_loopback());
+}
+
+TEST_CASE("an endpoint is shown as it would be typed") {
+  CHECK(format_endpoint("host", 1) == "host:1");
+  CHECK(format_endpoint("::1", 1) == "[::1]:1");
+  CHECK(format_endpoint("[::1]", 1) == "[::1]:1");
+}
+
+TEST_CASE("what cannot be a host is refused at once") {
+  for (const std::string& host : {std::string(), std::string("a\0b", 3), std::string(254, 'h')}) {
+    try {
+      resolved(host);
+      FAIL("accepted");
+    } catch (const Error& error) {
+      CHECK(error.code() == ErrorCode::kInvalidArgument);
+    }
+  }
+}
+
+TEST_CASE("a listener takes the addresses of its host and one port") {
+  std::vector<Listener> listeners = listen_on("localhost", 0);
+  REQUIRE_FALSE(listeners.empty());
+  for (const Listener& listener : listeners) {
+    CHECK(listener.address.is_loopback());
+    CHECK(listener.address.port() == listeners.front().address.port());
+  }
+}
+
+TEST_CASE("an address of another machine cannot be listened on") {
+  try {
+    listen_on("192.0.2.1", 0);
+    FAIL("listens");
+  } catch (const Error& error) {
+    CHECK(error.code() == ErrorCode::kConnection);
+    CHECK(error.message().find("does not belong to this machine") != std::string::npos);
+  }
+}
+
+TEST_CASE("nobody ever connects to oneself") {
+  // Who connects again and again to a local port where nobody listens is once given that port as
+  // its own, and TCP then connects it to itself.
+  uint16_t free_port = listen_on("127.0.0.1", 0).front().address.port();
+  for (uint16_t port : {free_port, static_cast<uint16_t>(free_port ^ 1)}) {
+    SocketAddress address = resolve("127.0.0.1", port, Deadline::after(kHang)).front();
+    for (int i = 0; i < 40'000; ++i) {
+      int error = 0;
+      UniqueFd fd = connect_to(address, kHang, error);
+      REQUIRE_FALSE(fd);
+      REQUIRE(error == ECONNREFUSED);
+    }
+  }
+}

@@ -1,0 +1,189 @@
+// The table against a plain model: the same random operations, the same results, waiters included.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "store/table.h"
+
+using namespace rdzv;
+
+namespace {
+
+struct ModelWait {
+  int owner;
+  std::vector<std::string> keys;
+};
+
+class Comparison {
+ public:
+  explicit Comparison(uint32_t seed) : random_(seed) {}
+  ~Comparison() {
+    for (Table::WaiterOwner& owner : owners_) table_.drop(owner);
+  }
+
+  void step() {
+    switch (random_() % 12) {
+      case 0:
+      case 1:
+        return set(key(), number_or_word());
+      case 2:
+        return append();
+      case 3:
+      case 4:
+        return add();
+      case 5:
+        return compare_set();
+      case 6:
+      case 7:
+        return erase();
+      case 8:
+        return multi_set();
+      case 9:
+      case 10:
+        return wait();
+      default:
+        return random_() % 4 == 0 ? drop() : cancel();
+    }
+  }
+
+  void compare() {
+    std::set<uint64_t> expected;
+    for (auto wait = waits_.begin(); wait != waits_.end();) {
+      bool ready = std::all_of(wait->second.keys.begin(), wait->second.keys.end(),
+                               [&](const std::string& name) { return model_.count(name) > 0; });
+      if (ready) expected.insert(wait->first);
+      wait = ready ? waits_.erase(wait) : std::next(wait);
+    }
+    std::set<uint64_t> woken;
+    for (const Table::Woken& one : table_.take_woken()) REQUIRE(woken.insert(one.tag).second);
+    REQUIRE(woken == expected);
+    for (uint64_t tag : woken) parked_.erase(tag);
+    REQUIRE(table_.waiters() == waits_.size());
+    REQUIRE(table_.size() == model_.size());
+    for (const auto& [name, value] : model_) REQUIRE(table_.find(name)->bytes == value);
+    for (const auto& [tag, waiter] : parked_) {
+      size_t missing = 0;
+      for (const std::string& name : waits_.at(tag).keys) missing += 1 - model_.count(name);
+      REQUIRE(table_.missing_keys(*waiter).size() == missing);
+    }
+  }
+
+ private:
+  static constexpr int kOwners = 4;
+
+  std::string key() { return std::string(1, static_cast<char>('a' + random_() % 6)); }
+  std::string number_or_word() { return random_() % 3 == 0 ? "word" : std::to_string(random_()); }
+
+  void set(const std::string& name, const std::string& value) {
+    uint64_t version = table_.set(name, value);
+    REQUIRE(version > last_version_);
+    last_version_ = version;
+    model_[name] = value;
+  }
+
+  void append() {
+    std::string name = key();
+    table_.append(name, "7");
+    model_[name] += "7";
+    if (model_[name].size() > 30) set(name, "1");
+  }
+
+  void add() {
+    std::string name = key();
+    auto amount = static_cast<int64_t>(random_() % 2000) - 1000;
+    Table::Add result = table_.add(name, amount);
+    int64_t before = 0;
+    if (model_.count(name) > 0) {
+      char* rest = nullptr;
+      errno = 0;
+      before = std::strtoll(model_[name].c_str(), &rest, 10);
+      if (*rest != '\0' || errno != 0) {
+        REQUIRE(result.status == Table::AddStatus::kNotANumber);
+        return;
+      }
+    }
+    if (result.status == Table::AddStatus::kOverflow) return;
+    REQUIRE(result.value == before + amount);
+    model_[name] = std::to_string(before + amount);
+  }
+
+  void compare_set() {
+    std::string name = key();
+    bool exists = model_.count(name) > 0;
+    std::string expected = random_() % 2 == 0 ? "" : exists ? model_[name] : "other";
+    Table::CompareSet result = table_.compare_set(name, expected, "1");
+    bool swaps = exists ? model_[name] == expected : expected.empty();
+    REQUIRE(result.swapped == swaps);
+    REQUIRE((result.current != nullptr) == (exists || swaps));
+    if (swaps) model_[name] = "1";
+  }
+
+  void erase() {
+    std::string name = key();
+    REQUIRE(table_.erase(name) == (model_.erase(name) > 0));
+  }
+
+  void multi_set() {
+    std::vector<std::string> strings;
+    for (size_t i = 2 * (random_() % 4); i > 0; --i) strings.push_back(key());
+    table_.multi_set(std::vector<Bytes>(strings.begin(), strings.end()));
+    for (size_t i = 0; i < strings.size(); i += 2) model_[strings[i]] = strings[i + 1];
+  }
+
+  void wait() {
+    ModelWait wait{static_cast<int>(random_() % kOwners), {}};
+    for (size_t count = random_() % 4; count > 0; --count) wait.keys.push_back(key());
+    uint64_t tag = ++last_tag_;
+    Table::Waiter* waiter = table_.wait(owners_[wait.owner], tag,
+                                        std::vector<Bytes>(wait.keys.begin(), wait.keys.end()));
+    bool ready = std::all_of(wait.keys.begin(), wait.keys.end(),
+                             [&](const std::string& name) { return model_.count(name) > 0; });
+    REQUIRE((waiter == nullptr) == ready);
+    if (ready) return;
+    waits_[tag] = wait;
+    parked_[tag] = waiter;
+  }
+
+  void cancel() {
+    if (parked_.empty()) return;
+    auto chosen = std::next(parked_.begin(), static_cast<long>(random_() % parked_.size()));
+    table_.cancel(chosen->second);
+    waits_.erase(chosen->first);
+    parked_.erase(chosen);
+  }
+
+  void drop() {
+    auto owner = static_cast<int>(random_() % kOwners);
+    table_.drop(owners_[owner]);
+    std::erase_if(parked_, [&](const auto& one) { return waits_.at(one.first).owner == owner; });
+    std::erase_if(waits_, [&](const auto& one) { return one.second.owner == owner; });
+  }
+
+  std::mt19937 random_;
+  Table table_;
+  Table::WaiterOwner owners_[kOwners];
+  std::map<std::string, std::string> model_;
+  std::map<uint64_t, ModelWait> waits_;
+  std::map<uint64_t, Table::Waiter*> parked_;
+  uint64_t last_tag_ = 0;
+  uint64_t last_version_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("the table does what a plain model does") {
+  for (uint32_t seed = 1; seed <= 50; ++seed) {
+    CAPTURE(seed);
+    Comparison comparison(seed);
+    for (int step = 0; step < 1000; ++step) {
+      CAPTURE(step);
+      comparison.step();
+      comparison.compare();
+    }
+  }
+}

@@ -1,0 +1,1 @@
+"""What several test files need: a faulty network, processes, peers that speak raw bytes."""
