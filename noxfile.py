@@ -37,10 +37,10 @@ def has_doctest() -> bool:
     return any((folder / "doctest" / "doctest.h").exists() for folder in DOCTEST_HEADERS)
 
 
-def run_cpp_tests(session: nox.Session, preset: str, *options: str) -> None:
+def run_cpp_tests(session: nox.Session, preset: str) -> None:
     """Configure, build and run the C++ tests with a preset of CMakePresets.json."""
     session.install("cmake>=3.21", "ninja")
-    session.run("cmake", "--preset", preset, "-DRDZV_WERROR=ON", *options)
+    session.run("cmake", "--preset", preset, "-DRDZV_WERROR=ON")
     session.run("cmake", "--build", "--preset", preset)
     session.run("ctest", "--preset", preset)
 
@@ -80,20 +80,12 @@ def versions(session: nox.Session) -> None:
 
 
 @nox.session
-@nox.parametrize("preset", ["asan", "tsan"])
+@nox.parametrize("preset", ["asan", "tsan", "poll"])
 def cpp(session: nox.Session, preset: str) -> None:
-    """Run the C++ tests, the fuzz tests among them, under sanitizers."""
+    """Run the C++ tests under sanitizers, or with the poll(2) poller of systems without epoll."""
     if not has_doctest():
         session.skip(NO_DOCTEST)
     run_cpp_tests(session, preset)
-
-
-@nox.session
-def poll(session: nox.Session) -> None:
-    """Run the C++ tests with the poll(2) poller that systems without epoll get."""
-    if not has_doctest():
-        session.skip(NO_DOCTEST)
-    run_cpp_tests(session, "release", "-DRDZV_USE_POLL=ON", "-B", "build/poll")
 
 
 @nox.session

@@ -12,6 +12,7 @@ Public names only: they are exported here and live elsewhere.
 
 # errors first: the core looks its classes up there.
 from rendezvous.errors import (
+    QueueEmptyError,
     RendezvousClosedError,
     RendezvousConnectionError,
     RendezvousError,
@@ -63,6 +64,7 @@ __all__ = [
     "HashStore",
     "Node",
     "PrefixStore",
+    "QueueEmptyError",
     "RendezvousBackend",
     "RendezvousClosedError",
     "RendezvousConnectionError",

@@ -14,6 +14,7 @@ RendezvousError
     │   └── StoreProtocolError       the peer is no store, or broke the protocol
     ├── StoreValueError              (ValueError) a bad argument; `add` on what is no number
     │   └── StoreLimitError          a key, a value or a request is larger than the limits allow
+    ├── QueueEmptyError              nothing to pop, and the caller does not wait
     ├── StoreUnsupportedError        this store does not know the operation
     └── StoreClosedError             the store was closed by its owner
 
@@ -24,6 +25,7 @@ The built-in class in parentheses is a base as well, so that `except TimeoutErro
 from collections.abc import Sequence
 
 __all__ = [
+    "QueueEmptyError",
     "RendezvousClosedError",
     "RendezvousConnectionError",
     "RendezvousError",
@@ -117,6 +119,10 @@ class StoreValueError(StoreError, ValueError):
 
 class StoreLimitError(StoreValueError):
     """A key, a value or a request is larger than the limits allow."""
+
+
+class QueueEmptyError(StoreError):
+    """The queue has no item, and the caller asked not to wait for one."""
 
 
 class StoreUnsupportedError(StoreError):

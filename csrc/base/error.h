@@ -25,6 +25,7 @@ enum class ErrorCode : uint8_t {
   kState = 11,           // bytes that should be a group's state are not
   kInterrupted = 12,     // a signal handler asked to stop; never on the wire
   kRunClosed = 13,       // the rendezvous of this run id was closed
+  kQueueEmpty = 14,      // nothing to pop, and the caller does not wait
 };
 
 class Error : public std::exception {

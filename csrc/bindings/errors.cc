@@ -34,6 +34,8 @@ const char* class_of(ErrorCode code) {
       return "StoreAddressInUseError";
     case ErrorCode::kRestarted:
       return "StoreRestartedError";
+    case ErrorCode::kQueueEmpty:
+      return "QueueEmptyError";
     case ErrorCode::kRunClosed:
       return "RendezvousClosedError";
     case ErrorCode::kState:

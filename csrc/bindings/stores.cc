@@ -149,6 +149,47 @@ Raises StoreTimeoutError, which names the missing keys.)")
           py::arg("prefix") = "", "The keys that begin with `prefix`, sorted.");
 }
 
+void bind_queues_and_barrier(StoreClass& store) {
+  store
+      .def(
+          "queue_push",
+          [](Store& self, BytesArg key, BytesArg value) {
+            without_gil([&] { self.queue_push(key.view, value.view); });
+          },
+          py::arg("key"), py::arg("value"),
+          R"(Add an item to the end of a queue.
+
+Queues are a name space of their own: num_keys, list_keys and get do not see them; check and wait do while they have
+items.)")
+      .def(
+          "queue_pop",
+          [](Store& self, BytesArg key, bool block, const std::optional<TimeoutArg>& timeout) {
+            return to_python(without_gil(
+                [&] { return self.queue_pop(key.view, block, timeout_of(self, timeout)); }));
+          },
+          py::arg("key"), py::arg("block") = true, py::arg("timeout") = py::none(),
+          R"(Take the first item of a queue; waits for one, up to `timeout` (default: the store's).
+
+Without `block`, raises QueueEmptyError when there is none; with it, StoreTimeoutError.)")
+      .def(
+          "queue_len",
+          [](Store& self, BytesArg key) {
+            return without_gil([&] { return self.queue_len(key.view); });
+          },
+          py::arg("key"), "The number of items in a queue.")
+      .def(
+          "barrier",
+          [](Store& self, BytesArg key, AmountArg world_size,
+             const std::optional<TimeoutArg>& timeout) {
+            without_gil(
+                [&] { self.barrier(key.view, world_size.value, timeout_of(self, timeout)); });
+          },
+          py::arg("key"), py::arg("world_size"), py::arg("timeout") = py::none(),
+          R"(Wait until `world_size` callers have come to this key, up to `timeout` (default: the store's).
+
+The key serves once: the number there counts the callers. Raises StoreTimeoutError, which says how many had come.)");
+}
+
 void bind_store(py::module_& module) {
   StoreClass store(module, "Store", R"(The contract of every key-value store.
 
@@ -157,6 +198,7 @@ blocking calls return or raise within them, plus at most 100 ms. Any thread may 
 Errors are StoreError and its kin, which are RuntimeErrors; timeouts are TimeoutErrors as well.)");
   bind_single_key_operations(store);
   bind_many_key_operations(store);
+  bind_queues_and_barrier(store);
   store
       .def(
           "set_timeout",
@@ -165,6 +207,13 @@ Errors are StoreError and its kin, which are RuntimeErrors; timeouts are Timeout
       .def_property_readonly(
           "timeout", [](const Store& self) { return timedelta_from(self.timeout()); },
           "The timeout of calls that name none of their own; 300 s at first.")
+      .def(
+          "clone", [](Store& self) { return without_gil([&] { return self.clone(); }); },
+          "For another user of the same store: with a connection and a timeout of its own. A "
+          "HashStore is its own clone.")
+      .def(
+          "has_extended_api", [](const Store&) { return true; },
+          "Whether append, multi_get, multi_set and queues are there. They are.")
       .def("__repr__", [](const Store& self) { return "<rendezvous." + self.describe() + ">"; });
 }
 

@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "client/connector.h"
+#include "client/request.h"
 #include "net/address.h"
 
 namespace rdzv {
@@ -46,37 +47,12 @@ std::string host_to_connect_to(const std::string& host, bool is_master) {
   return host;
 }
 
-void put_wire_key(std::string& out, Bytes key) {
-  native::put_u32(out, static_cast<uint32_t>(key.size() + 1));
-  out.push_back('/');
-  out.append(key);
-}
-
 uint32_t milliseconds_up(Duration duration) {
   auto ms = std::chrono::ceil<std::chrono::milliseconds>(duration).count();
   return static_cast<uint32_t>(std::min<int64_t>(ms, native::kNoTimeout));
 }
 
 }  // namespace
-
-struct TCPStore::Request {
-  Operation operation;
-  Bytes key;  // for messages, like keys
-  Duration timeout;
-  bool is_write = false;
-  bool is_timed =
-      false;  // it waits for others: the body begins with the time that the server may take
-  const std::vector<Bytes>* keys = nullptr;
-  std::string body{};
-
-  // "get of key 'a' on TCPStore 127.0.0.1:29400"
-  std::string describe(const TCPStore& store) const {
-    std::string text = native::name_of(operation);
-    if (keys != nullptr) text += " of keys " + quoted_list(*keys);
-    if (!key.empty()) text += " of key " + quoted(key);
-    return text + " on " + store.describe();
-  }
-};
 
 TCPStore::TCPStore(const Options& options)
     : host_(options.host),
@@ -127,6 +103,15 @@ std::string TCPStore::describe() const {
 std::string TCPStore::observed_address() {
   std::lock_guard lock(mutex_);
   return observed_address_;
+}
+
+std::shared_ptr<Store> TCPStore::clone() {
+  check_process();
+  Options options;
+  options.host = connect_host_;
+  options.port = port_;
+  options.timeout = timeout();
+  return std::make_shared<TCPStore>(options);
 }
 
 void TCPStore::close() {
@@ -194,6 +179,11 @@ void TCPStore::connect(std::unique_lock<std::mutex>& lock, const Deadline& deadl
   }
 }
 
+uint32_t TCPStore::time_for_server(const Request& request, const Deadline& deadline) {
+  if (!request.server_may_wait) return 0;
+  return request.timeout >= kForever ? native::kNoTimeout : milliseconds_up(deadline.left());
+}
+
 std::string TCPStore::run(Request& request) {
   check_process();
   Deadline deadline = Deadline::after(request.timeout);
@@ -205,13 +195,13 @@ std::string TCPStore::run(Request& request) {
     std::shared_ptr<Channel> channel = this->channel(reconnect);
     if (request.is_timed) {
       std::string left;
-      native::put_u32(left, request.timeout >= kForever ? native::kNoTimeout
-                                                        : milliseconds_up(deadline.left()));
+      native::put_u32(left, time_for_server(request, deadline));
       request.body.replace(0, left.size(), left);
     }
     Channel::Reply reply = channel->call(request.operation, request.body, patient);
     if (reply.failure == Channel::Failure::kNone) {
       if (reply.status == ErrorCode::kOk) return std::move(reply.body);
+      request.answered = true;
       ByteReader reader(reply.body);
       std::string message(native::take_string(reader, reply.body.size()));
       throw Error(reply.status, message + " (" + describe() + ")");
@@ -235,188 +225,6 @@ void TCPStore::throw_unless_repeatable(const Request& request, const Channel::Re
     throw Error(ErrorCode::kConnection, request.describe(*this) + ": the connection was lost (" +
                                             channel.broken_text() + ")" + outcome);
   }
-}
-
-// What an answer carries. An answer that is not as the protocol says is an error, not a guess.
-class TCPStore::Answer {
- public:
-  Answer(const TCPStore& store, const Request& request, std::string body)
-      : store_(store), request_(request), body_(std::move(body)), reader_(body_) {}
-
-  Answer(const Answer&) = delete;
-  Answer& operator=(const Answer&) = delete;
-
-  ByteReader& reader() { return reader_; }
-  Bytes string() { return native::take_string(reader_, body_.size()); }
-
-  // Call when everything was taken.
-  void finish() {
-    if (reader_.ok() && reader_.left() == 0) return;
-    throw Error(ErrorCode::kProtocol,
-                request_.describe(store_) + ": the server's answer cannot be read");
-  }
-
- private:
-  const TCPStore& store_;
-  const Request& request_;
-  std::string body_;
-  ByteReader reader_;
-};
-
-void TCPStore::ping() {
-  Request request{Operation::kPing, {}, timeout()};
-  run(request);
-}
-
-void TCPStore::set(Bytes key, Bytes value) {
-  check_key("set", key);
-  check_value("set", key, value);
-  Request request{Operation::kSet, key, timeout(), true};
-  put_wire_key(request.body, key);
-  native::put_string(request.body, value);
-  run(request);
-}
-
-std::string TCPStore::get(Bytes key, Duration timeout) {
-  check_key("get", key);
-  Request request{Operation::kGet, key, timeout, false, true};
-  native::put_u32(request.body, 0);
-  put_wire_key(request.body, key);
-  Answer answer(*this, request, run(request));
-  answer.reader().u64();  // the version
-  std::string value(answer.string());
-  answer.finish();
-  return value;
-}
-
-Store::Exchange TCPStore::compare_exchange(Bytes key, Bytes expected, Bytes desired) {
-  check_key("compare_set", key);
-  check_value("compare_set", key, expected);
-  check_value("compare_set", key, desired);
-  Request request{Operation::kCompareSet, key, timeout(), true};
-  put_wire_key(request.body, key);
-  native::put_string(request.body, expected);
-  native::put_string(request.body, desired);
-  Answer answer(*this, request, run(request));
-  Exchange exchange;
-  exchange.swapped = answer.reader().u8() != 0;
-  exchange.exists = answer.reader().u8() != 0;
-  exchange.version = answer.reader().u64();
-  Bytes current = answer.string();
-  answer.finish();
-  exchange.value = exchange.swapped ? desired : current;
-  return exchange;
-}
-
-int64_t TCPStore::add(Bytes key, int64_t amount) {
-  check_key("add", key);
-  return add_wire_key("/" + std::string(key), key, amount);
-}
-
-int64_t TCPStore::add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount) {
-  Request request{Operation::kAdd, shown_key, timeout(), true};
-  native::put_string(request.body, wire_key);
-  native::put_u64(request.body, static_cast<uint64_t>(amount));
-  Answer answer(*this, request, run(request));
-  int64_t sum = answer.reader().i64();
-  answer.reader().u64();  // the version
-  answer.finish();
-  return sum;
-}
-
-namespace {
-
-void put_wire_keys(std::string& out, const std::vector<Bytes>& keys) {
-  native::put_u32(out, static_cast<uint32_t>(keys.size()));
-  for (Bytes key : keys) put_wire_key(out, key);
-}
-
-}  // namespace
-
-bool TCPStore::check(const std::vector<Bytes>& keys) {
-  check_keys("check", keys);
-  Request request{Operation::kCheck, {}, timeout(), false, false, &keys};
-  put_wire_keys(request.body, keys);
-  Answer answer(*this, request, run(request));
-  bool yes = answer.reader().u8() != 0;
-  answer.finish();
-  return yes;
-}
-
-void TCPStore::wait(const std::vector<Bytes>& keys, Duration timeout) {
-  check_keys("wait", keys);
-  Request request{Operation::kWait, {}, timeout, false, true, &keys};
-  native::put_u32(request.body, 0);
-  put_wire_keys(request.body, keys);
-  run(request);
-}
-
-bool TCPStore::delete_key(Bytes key) {
-  check_key("delete_key", key);
-  Request request{Operation::kDeleteKey, key, timeout(), true};
-  put_wire_key(request.body, key);
-  Answer answer(*this, request, run(request));
-  bool yes = answer.reader().u8() != 0;
-  answer.finish();
-  return yes;
-}
-
-int64_t TCPStore::num_keys() {
-  Request request{Operation::kNumKeys, {}, timeout()};
-  Answer answer(*this, request, run(request));
-  int64_t count = answer.reader().i64();
-  answer.finish();
-  return count;
-}
-
-std::vector<std::string> TCPStore::list_keys(Bytes prefix) {
-  check_key("list_keys", prefix);
-  Request request{Operation::kListKeys, prefix, timeout()};
-  put_wire_key(request.body, prefix);
-  Answer answer(*this, request, run(request));
-  std::vector<std::string> keys;
-  for (uint32_t left = answer.reader().u32(); left > 0 && answer.reader().ok(); --left) {
-    Bytes wire_key = answer.string();
-    keys.emplace_back(wire_key.substr(std::min<size_t>(1, wire_key.size())));
-  }
-  answer.finish();
-  std::sort(keys.begin(), keys.end());
-  return keys;
-}
-
-void TCPStore::append(Bytes key, Bytes value) {
-  check_key("append", key);
-  check_value("append", key, value);
-  Request request{Operation::kAppend, key, timeout(), true};
-  put_wire_key(request.body, key);
-  native::put_string(request.body, value);
-  run(request);
-}
-
-std::vector<std::string> TCPStore::multi_get(const std::vector<Bytes>& keys, Duration timeout) {
-  check_keys("multi_get", keys);
-  Request request{Operation::kMultiGet, {}, timeout, false, true, &keys};
-  native::put_u32(request.body, 0);
-  put_wire_keys(request.body, keys);
-  Answer answer(*this, request, run(request));
-  std::vector<std::string> values;
-  for (uint32_t left = answer.reader().u32(); left > 0 && answer.reader().ok(); --left) {
-    answer.reader().u64();  // the version
-    values.emplace_back(answer.string());
-  }
-  answer.finish();
-  return values;
-}
-
-void TCPStore::multi_set(const std::vector<Bytes>& pairs) {
-  check_pairs("multi_set", pairs);
-  Request request{Operation::kMultiSet, {}, timeout(), true};
-  native::put_u32(request.body, static_cast<uint32_t>(pairs.size() / 2));
-  for (size_t i = 0; i + 1 < pairs.size(); i += 2) {
-    put_wire_key(request.body, pairs[i]);
-    native::put_string(request.body, pairs[i + 1]);
-  }
-  run(request);
 }
 
 }  // namespace rdzv

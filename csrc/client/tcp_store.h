@@ -56,6 +56,13 @@ class TCPStore final : public Store {
   void append(Bytes key, Bytes value) override;
   std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) override;
   void multi_set(const std::vector<Bytes>& pairs) override;
+  void queue_push(Bytes key, Bytes item) override;
+  // An item whose answer is lost with the connection is lost: the error says that it may be.
+  std::string queue_pop(Bytes key, bool block, Duration timeout) override;
+  int64_t queue_len(Bytes key) override;
+  void barrier(Bytes key, int64_t world_size, Duration timeout) override;
+  // A client, also of a master's store.
+  std::shared_ptr<Store> clone() override;
   std::string describe() const override;
 
  private:
@@ -64,6 +71,7 @@ class TCPStore final : public Store {
   class Answer;
 
   std::string run(Request& request);
+  static uint32_t time_for_server(const Request& request, const Deadline& deadline);
   void throw_unless_repeatable(const Request& request, const Channel::Reply& reply,
                                Channel& channel) const;
   std::shared_ptr<Channel> channel(const Deadline& deadline);

@@ -1,6 +1,7 @@
 // The c10d protocol's side of a connection (wire/c10d.h says what it is). It has no error answers:
 // a request that cannot be served ends the connection with a log line that names peer, operation
 // and reason.
+#include <optional>
 #include <unordered_map>
 
 #include "base/text.h"
@@ -55,9 +56,10 @@ class C10dSession final : public Session {
   void handle_write(const c10d::Request& request);
   void handle_read(const c10d::Request& request);
   void get(const c10d::Request& request);
-  void add(const c10d::Request& request);
+  std::optional<int64_t> add(Bytes key, int64_t amount);
+  void list_keys();
   void append(const c10d::Request& request);
-  void wait(const c10d::Request& request);
+  void wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target);
   void cancel_waits();
 
   ServerContext& context_;
@@ -83,6 +85,8 @@ void C10dSession::handle(const c10d::Request& request) {
     case Code::kAdd:
     case Code::kCompareSet:
     case Code::kDeleteKey:
+    case Code::kQueuePush:
+    case Code::kBarrier:
       handle_write(request);
       break;
     default:
@@ -104,7 +108,16 @@ void C10dSession::handle_write(const c10d::Request& request) {
       table.multi_set(strings);
       break;
     case Code::kAdd:
-      add(request);
+      if (std::optional<int64_t> sum = add(strings[0], request.number)) {
+        c10d::put_i64(out(), *sum);
+        connection().reply_ready();
+      }
+      break;
+    case Code::kBarrier:
+      if (add(strings[0], 1)) wait(strings, Table::Need::kCount, request.number);
+      break;
+    case Code::kQueuePush:
+      table.push(strings[0], strings[1]);
       break;
     case Code::kCompareSet: {
       Table::CompareSet result = table.compare_set(strings[0], strings[1], strings[2]);
@@ -132,8 +145,22 @@ void C10dSession::handle_read(const c10d::Request& request) {
       c10d::put_u8(out(), table.has_all(request.strings) ? 0 : 1);
       break;
     case Code::kWait:
-      wait(request);
+      // One key: it may be about to pop what it finds there.
+      wait(request.strings,
+           request.strings.size() == 1 ? Table::Need::kTurn : Table::Need::kPresent, 0);
       return;
+    case Code::kQueuePop: {
+      c10d::put_i64(out(), static_cast<int64_t>(table.queue_size(request.strings[0])));
+      std::optional<std::string> item = table.pop(request.strings[0]);
+      if (item) c10d::put_bytes(out(), *item);
+      break;
+    }
+    case Code::kQueueLen:
+      c10d::put_i64(out(), static_cast<int64_t>(table.queue_size(request.strings[0])));
+      break;
+    case Code::kListKeys:
+      list_keys();
+      break;
     case Code::kNumKeys:
       c10d::put_i64(out(), static_cast<int64_t>(table.size()));
       break;
@@ -168,17 +195,18 @@ void C10dSession::get(const c10d::Request& request) {
   connection().reply_ready();
 }
 
-void C10dSession::add(const c10d::Request& request) {
-  Bytes key = request.strings[0];
-  Table::Add result = context_.table.add(key, request.number);
-  if (result.status != Table::AddStatus::kOk) {
-    bool overflow = result.status == Table::AddStatus::kOverflow;
-    connection().close(
-        not_a_number_text(key, context_.table.find(key)->bytes, request.number, overflow));
-    return;
-  }
-  c10d::put_i64(out(), result.value);
-  connection().reply_ready();
+// The sum; none when the connection was closed because there is none.
+std::optional<int64_t> C10dSession::add(Bytes key, int64_t amount) {
+  Table::Add result = context_.table.add(key, amount);
+  if (result.status == Table::AddStatus::kOk) return result.value;
+  bool overflow = result.status == Table::AddStatus::kOverflow;
+  connection().close(not_a_number_text(key, context_.table.find(key)->bytes, amount, overflow));
+  return std::nullopt;
+}
+
+void C10dSession::list_keys() {
+  c10d::put_i64(out(), static_cast<int64_t>(context_.table.size()));
+  context_.table.for_each_key([this](Bytes key) { c10d::put_bytes(out(), key); });
 }
 
 void C10dSession::append(const c10d::Request& request) {
@@ -194,14 +222,14 @@ void C10dSession::append(const c10d::Request& request) {
   context_.table.append(key, request.strings[1]);
 }
 
-void C10dSession::wait(const c10d::Request& request) {
+void C10dSession::wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target) {
   if (waits_.size() >= limits::kWaitsPerConnectionMax) {
     connection().close("more than " + std::to_string(limits::kWaitsPerConnectionMax) +
                        " WAITs at once");
     return;
   }
   uint64_t tag = ++wait_count_;
-  Table::Waiter* waiter = context_.table.wait(*this, tag, request.strings);
+  Table::Waiter* waiter = context_.table.wait(*this, tag, keys, need, target);
   if (waiter != nullptr) {
     waits_.emplace(tag, waiter);
     return;

@@ -89,10 +89,12 @@ BodyStatus decode_body(Bytes body, Record& record) {
   switch (record.type) {
     case RecordType::kSet:
     case RecordType::kAppend:
+    case RecordType::kPush:
       record.key = read_string(reader, limits::kKeyBytesMax);
       record.value = read_string(reader, limits::kValueBytesMax);
       break;
     case RecordType::kDelete:
+    case RecordType::kPop:
       record.key = read_string(reader, limits::kKeyBytesMax);
       break;
     case RecordType::kMultiSet:

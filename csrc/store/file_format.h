@@ -29,13 +29,14 @@ inline constexpr size_t kBodyBytesMax = limits::kRequestBytesMax;
 // A snapshot is cut into records of about this size.
 inline constexpr size_t kSnapshotRecordBytes = 1024 * 1024;
 
-// Not in use yet: 6 and 7, for a queue's push and pop.
 enum class RecordType : uint8_t {
   kSet = 1,
   kAppend = 2,
   kDelete = 3,
   kMultiSet = 4,
-  kSnapshot = 5
+  kSnapshot = 5,
+  kPush = 6,
+  kPop = 7,
 };
 
 using FileId = std::array<uint8_t, 16>;
@@ -78,8 +79,8 @@ struct Record {
   };
 
   RecordType type = RecordType::kSet;
-  Bytes key;                   // kSet, kAppend, kDelete
-  Bytes value;                 // kSet, kAppend
+  Bytes key;                   // kSet, kAppend, kDelete, kPush, kPop
+  Bytes value;                 // kSet, kAppend, kPush
   std::vector<Bytes> pairs;    // kMultiSet: key, value, key, value...
   std::vector<Entry> entries;  // kSnapshot
   uint64_t version = 0;        // kSnapshot: the highest that was ever used

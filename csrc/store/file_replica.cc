@@ -34,6 +34,12 @@ void apply_record(Table& table, const Record& record) {
     case RecordType::kMultiSet:
       table.multi_set(record.pairs);
       break;
+    case RecordType::kPush:
+      table.push(record.key, record.value);
+      break;
+    case RecordType::kPop:
+      static_cast<void>(table.pop(record.key));
+      break;
     case RecordType::kSnapshot:
       for (const Record::Entry& entry : record.entries)
         table.restore(entry.key, entry.value, entry.version);
@@ -54,6 +60,11 @@ class SnapshotWriter {
       if (batch_bytes_ >= file_format::kSnapshotRecordBytes) flush();
     });
     flush();  // an empty one too: it carries the version
+    table_.for_each_item([this](Bytes key, Bytes item) {
+      buffer_.clear();
+      RecordWriter(buffer_, RecordType::kPush).string(key).string(item).end();
+      log_.append(buffer_);
+    });
   }
 
  private:
@@ -101,7 +112,7 @@ FileLog write_store_file(const FileLog& before, const file_format::FileId& id, B
   FileLog log(std::move(fd), before.path());
   log.set_shared(before.is_shared());
   log.append(file_format::encode_header(id, job_id));
-  if (table.version() > 0) SnapshotWriter(log, table).write();
+  if (!table.is_new()) SnapshotWriter(log, table).write();
   // Else other hosts could see the name before the content.
   if (log.is_shared() && ::fsync(log.fd()) != 0) throw_file_error(path, "write to", errno);
   if (::rename(path.c_str(), before.path().c_str()) != 0)

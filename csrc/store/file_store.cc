@@ -32,7 +32,7 @@ class FileStore::WriterLock {
 };
 
 FileStore::FileStore(const Options& options)
-    : path_(options.path), fork_generation_(rdzv::fork_generation()) {
+    : options_(options), path_(options.path), fork_generation_(rdzv::fork_generation()) {
   set_timeout(options.timeout);
   OpenedFile opened = open_store_file(options.path, options.job_id, options.timeout);
   if (options.shared) opened.log.set_shared(true);
@@ -133,20 +133,22 @@ Store::Exchange FileStore::compare_exchange(Bytes key, Bytes expected, Bytes des
 
 int64_t FileStore::add(Bytes key, int64_t amount) {
   check_key("add", key);
-  return with_lock("add", timeout(), [&] {
-    Table& table = replica_->table();
-    Table::Add result = table.sum(key, amount);
-    if (result.status != Table::AddStatus::kOk) {
-      bool overflow = result.status == Table::AddStatus::kOverflow;
-      throw Error(ErrorCode::kNotANumber,
-                  not_a_number_text(key, table.find(key)->bytes, amount, overflow) + " (" +
-                      describe() + ")");
-    }
-    char text[24];
-    char* end = std::to_chars(text, text + sizeof(text), result.value).ptr;
-    put(key, Bytes(text, static_cast<size_t>(end - text)));
-    return result.value;
-  });
+  return with_lock("add", timeout(), [&] { return add_locked(key, amount); });
+}
+
+int64_t FileStore::add_locked(Bytes key, int64_t amount) {
+  Table& table = replica_->table();
+  Table::Add result = table.sum(key, amount);
+  if (result.status != Table::AddStatus::kOk) {
+    bool overflow = result.status == Table::AddStatus::kOverflow;
+    throw Error(
+        ErrorCode::kNotANumber,
+        not_a_number_text(key, table.find(key)->bytes, amount, overflow) + " (" + describe() + ")");
+  }
+  char text[24];
+  char* end = std::to_chars(text, text + sizeof(text), result.value).ptr;
+  put(key, Bytes(text, static_cast<size_t>(end - text)));
+  return result.value;
 }
 
 bool FileStore::delete_key(Bytes key) {
@@ -193,7 +195,7 @@ std::string FileStore::get(Bytes key, Duration timeout) {
     refresh(lock, "get", timeout);
     if (const Table::Value* value = replica_->table().find(key)) return value->bytes;
   }
-  return std::move(wait_for("get", {key}, timeout, true).front());
+  return std::move(wait_for("get", {key}, timeout, Table::Need::kValue).front());
 }
 
 bool FileStore::check(const std::vector<Bytes>& keys) {
@@ -224,6 +226,48 @@ std::vector<std::string> FileStore::list_keys(Bytes prefix) {
   }
   std::sort(keys.begin(), keys.end());
   return keys;
+}
+
+void FileStore::queue_push(Bytes key, Bytes item) {
+  check_key("queue_push", key);
+  check_value("queue_push", key, item);
+  with_lock("queue_push", timeout(), [&] {
+    record_.clear();
+    RecordWriter(record_, RecordType::kPush).string(key).string(item).end();
+    write(record_);
+  });
+}
+
+std::optional<std::string> FileStore::try_pop(Bytes key, Duration timeout) {
+  return with_lock("queue_pop", timeout, [&]() -> std::optional<std::string> {
+    const std::string* first = replica_->table().front(key);
+    if (first == nullptr) return std::nullopt;
+    std::string item = *first;
+    record_.clear();
+    RecordWriter(record_, RecordType::kPop).string(key).end();
+    write(record_);
+    return item;
+  });
+}
+
+// One caller more at a barrier.
+void FileStore::count_in(Bytes key, Duration timeout) {
+  with_lock("barrier", timeout, [&] { add_locked(key, 1); });
+}
+
+int64_t FileStore::queue_len(Bytes key) {
+  check_key("queue_len", key);
+  throw_if_forked();
+  std::unique_lock lock(mutex_);
+  refresh(lock, "queue_len", timeout());
+  return static_cast<int64_t>(replica_->table().queue_size(key));
+}
+
+std::shared_ptr<Store> FileStore::clone() {
+  throw_if_forked();
+  Options options = options_;
+  options.timeout = timeout();
+  return std::make_shared<FileStore>(options);
 }
 
 }  // namespace rdzv

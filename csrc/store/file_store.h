@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,11 @@ class FileStore final : public Store, private FileReplica::Listener {
   void append(Bytes key, Bytes value) override;
   std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) override;
   void multi_set(const std::vector<Bytes>& pairs) override;
+  void queue_push(Bytes key, Bytes item) override;
+  std::string queue_pop(Bytes key, bool block, Duration timeout) override;
+  int64_t queue_len(Bytes key) override;
+  void barrier(Bytes key, int64_t world_size, Duration timeout) override;
+  std::shared_ptr<Store> clone() override;
   std::string describe() const override { return "FileStore " + path_; }
 
  private:
@@ -67,12 +73,16 @@ class FileStore final : public Store, private FileReplica::Listener {
   void put(Bytes key, Bytes value);  // under the writer's lock
   void write(Bytes record);
 
+  int64_t add_locked(Bytes key, int64_t amount);  // under the writer's lock
+  void count_in(Bytes key, Duration timeout);
+  std::optional<std::string> try_pop(Bytes key, Duration timeout);
+
   std::vector<std::string> wait_for(const char* operation, const std::vector<Bytes>& keys,
-                                    Duration timeout, bool with_values);
+                                    Duration timeout, Table::Need need);
   void sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& blocked,
                         const Deadline& deadline, const char* operation);
-  std::vector<std::string> read_all(const std::vector<Bytes>& keys);
 
+  const Options options_;
   const std::string path_;  // as it was given
   std::string real_path_;   // does not change once it is open
   const uint64_t fork_generation_;

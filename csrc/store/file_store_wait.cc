@@ -20,9 +20,10 @@ constexpr Duration kPauseMax = std::chrono::milliseconds(10);
 // A blocked call: whichever thread applies the record that it waits for puts the values here, while
 // they are there.
 struct FileStore::Blocked : Table::WaiterOwner {
-  Blocked(FileStore& to, const std::vector<Bytes>& wanted, bool values_too)
-      : store(to), keys(wanted), with_values(values_too) {
+  Blocked(FileStore& to, const std::vector<Bytes>& wanted, Table::Need what, int64_t count = 0)
+      : store(to), keys(wanted), need(what), target(count) {
     store.blocked_.push_back(this);
+    park(store.replica_->table());
   }
   // mutex_ is held.
   ~Blocked() {
@@ -30,12 +31,15 @@ struct FileStore::Blocked : Table::WaiterOwner {
     std::erase(store.blocked_, this);
   }
 
-  void park(Table& table) { waiter = table.wait(*this, 0, keys); }
+  void park(Table& table) {
+    waiter = table.wait(*this, 0, keys, need, target);
+    if (waiter == nullptr) finish(table);
+  }
 
   void finish(Table& table) {
     waiter = nullptr;
     done = true;
-    if (with_values) {
+    if (need == Table::Need::kValue) {
       for (Bytes key : keys) values.push_back(table.find(key)->bytes);
     }
     woken.notify_one();
@@ -43,7 +47,8 @@ struct FileStore::Blocked : Table::WaiterOwner {
 
   FileStore& store;
   const std::vector<Bytes>& keys;
-  const bool with_values;
+  const Table::Need need;
+  const int64_t target;
   Table::Waiter* waiter = nullptr;
   bool done = false;
   std::vector<std::string> values;
@@ -60,43 +65,56 @@ void FileStore::table_replaced(Table& before, Table& fresh) {
     if (blocked->done) continue;
     before.drop(*blocked);
     blocked->park(fresh);
-    if (blocked->waiter == nullptr) blocked->finish(fresh);
   }
 }
 
-std::vector<std::string> FileStore::read_all(const std::vector<Bytes>& keys) {
-  std::vector<std::string> values;
-  values.reserve(keys.size());
-  for (Bytes key : keys) values.push_back(replica_->table().find(key)->bytes);
-  return values;
-}
-
+// The values of `keys`, if they are what is needed.
 std::vector<std::string> FileStore::wait_for(const char* operation, const std::vector<Bytes>& keys,
-                                             Duration timeout, bool with_values) {
+                                             Duration timeout, Table::Need need) {
   check_keys(operation, keys);
   throw_if_forked();
   Deadline deadline = Deadline::after(timeout);
   std::unique_lock lock(mutex_);
   refresh(lock, operation, timeout);
-  if (replica_->table().has_all(keys))
-    return with_values ? read_all(keys) : std::vector<std::string>();
-
-  Blocked blocked(*this, keys, with_values);
-  blocked.park(replica_->table());
-  try {
-    sleep_until_done(lock, blocked, deadline, operation);
-  } catch (...) {
-    if (!lock.owns_lock()) lock.lock();  // for the end of `blocked`
-    throw;
-  }
+  Blocked blocked(*this, keys, need);
+  sleep_until_done(lock, blocked, deadline, operation);
   if (blocked.done) return std::move(blocked.values);
   std::string text = timeout_text(operation, replica_->table().missing_keys(*blocked.waiter),
                                   keys.size(), deadline.elapsed());
   throw Error(ErrorCode::kTimeout, text + " (" + describe() + ")");
 }
 
+void FileStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
+  check_key("barrier", key);
+  check_world_size(key, world_size);
+  Deadline deadline = Deadline::after(timeout);
+  count_in(key, timeout);
+  std::vector<Bytes> keys = {key};
+  std::unique_lock lock(mutex_);
+  Blocked blocked(*this, keys, Table::Need::kCount, world_size);
+  sleep_until_done(lock, blocked, deadline, "barrier");
+  if (blocked.done) return;
+  throw Error(ErrorCode::kTimeout, barrier_timeout_text(key, replica_->table().sum(key, 0).value,
+                                                        world_size, deadline.elapsed()) +
+                                       " (" + describe() + ")");
+}
+
+// An item is taken by a record in the file, under the lock. So a blocked call waits until there is
+// one and then tries to be the one who takes it.
+std::string FileStore::queue_pop(Bytes key, bool block, Duration timeout) {
+  check_key("queue_pop", key);
+  Deadline deadline = Deadline::after(timeout);
+  for (;;) {
+    Duration left = block ? deadline.left() : this->timeout();
+    if (std::optional<std::string> item = try_pop(key, left)) return std::move(*item);
+    if (!block) throw_queue_empty(key, describe());
+    wait_for("queue_pop", {key}, deadline.left(), Table::Need::kQueue);
+  }
+}
+
+// Returns or throws with the lock held, which the end of `blocked` needs.
 void FileStore::sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& blocked,
-                                 const Deadline& deadline, const char* operation) {
+                                 const Deadline& deadline, const char* operation) try {
   Duration pause = kPauseMin;
   Instant asked = now();  // for signals
   while (!blocked.done && !deadline.passed()) {
@@ -111,14 +129,17 @@ void FileStore::sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& bl
     }
     refresh(lock, operation, deadline.left());
   }
+} catch (...) {
+  if (!lock.owns_lock()) lock.lock();
+  throw;
 }
 
 void FileStore::wait(const std::vector<Bytes>& keys, Duration timeout) {
-  wait_for("wait", keys, timeout, false);
+  wait_for("wait", keys, timeout, Table::Need::kPresent);
 }
 
 std::vector<std::string> FileStore::multi_get(const std::vector<Bytes>& keys, Duration timeout) {
-  return wait_for("multi_get", keys, timeout, true);
+  return wait_for("multi_get", keys, timeout, Table::Need::kValue);
 }
 
 }  // namespace rdzv

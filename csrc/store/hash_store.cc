@@ -1,6 +1,8 @@
 #include "store/hash_store.h"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -8,40 +10,51 @@
 namespace rdzv {
 
 struct HashStore::Blocked : Table::WaiterOwner {
-  bool with_values = false;
+  explicit Blocked(Table::Need what) : need(what) {}
+
+  const Table::Need need;
   bool done = false;
   std::vector<std::string> values;
   std::condition_variable woken;
 };
 
 void HashStore::wake() {
-  for (const Table::Woken& woken : table_.take_woken()) {
+  for (Table::Woken& woken : table_.take_woken()) {
     auto& blocked = static_cast<Blocked&>(*woken.owner);
     blocked.done = true;
-    if (blocked.with_values) {
+    if (blocked.need == Table::Need::kItem) blocked.values.push_back(std::move(*woken.item));
+    if (blocked.need == Table::Need::kValue) {
       for (const std::string& key : woken.keys) blocked.values.push_back(table_.find(key)->bytes);
     }
     blocked.woken.notify_one();
   }
 }
 
-std::vector<std::string> HashStore::read_all(const std::vector<Bytes>& keys) const {
-  std::vector<std::string> values;
-  values.reserve(keys.size());
-  for (Bytes key : keys) values.push_back(table_.find(key)->bytes);
-  return values;
-}
-
+// The values of `keys`, if they are what is needed.
 std::vector<std::string> HashStore::wait_for(const char* operation, const std::vector<Bytes>& keys,
-                                             Duration timeout, bool with_values) {
+                                             Duration timeout, Table::Need need) {
   check_keys(operation, keys);
   std::unique_lock lock(mutex_);
-  Blocked blocked;
-  blocked.with_values = with_values;
-  Table::Waiter* waiter = table_.wait(blocked, 0, keys);
-  if (waiter == nullptr) return with_values ? read_all(keys) : std::vector<std::string>();
-
+  Blocked blocked(need);
+  Table::Waiter* waiter = table_.wait(blocked, 0, keys, need);
+  if (waiter == nullptr) {
+    if (need != Table::Need::kValue) return {};
+    std::vector<std::string> values;
+    values.reserve(keys.size());
+    for (Bytes key : keys) values.push_back(table_.find(key)->bytes);
+    return values;
+  }
   Deadline deadline = Deadline::after(timeout);
+  if (sleep_until_done(lock, blocked, deadline)) return std::move(blocked.values);
+  std::string text =
+      timeout_text(operation, table_.missing_keys(*waiter), keys.size(), deadline.elapsed());
+  table_.drop(blocked);
+  throw Error(ErrorCode::kTimeout, text + " (HashStore)");
+}
+
+// False at the deadline. The waiter is gone when it returns true or throws.
+bool HashStore::sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& blocked,
+                                 const Deadline& deadline) {
   try {
     while (!blocked.done && !deadline.passed()) {
       blocked.woken.wait_for(lock, std::min(deadline.left(), kInterruptSlice));
@@ -55,11 +68,7 @@ std::vector<std::string> HashStore::wait_for(const char* operation, const std::v
     table_.drop(blocked);
     throw;
   }
-  if (blocked.done) return std::move(blocked.values);
-  std::string text =
-      timeout_text(operation, table_.missing_keys(*waiter), keys.size(), deadline.elapsed());
-  table_.drop(blocked);
-  throw Error(ErrorCode::kTimeout, text + " (HashStore)");
+  return blocked.done;
 }
 
 void HashStore::set(Bytes key, Bytes value) {
@@ -76,7 +85,7 @@ std::string HashStore::get(Bytes key, Duration timeout) {
     std::lock_guard lock(mutex_);
     if (const Table::Value* value = table_.find(key)) return value->bytes;
   }
-  return std::move(wait_for("get", {key}, timeout, true).front());
+  return std::move(wait_for("get", {key}, timeout, Table::Need::kValue).front());
 }
 
 Store::Exchange HashStore::compare_exchange(Bytes key, Bytes expected, Bytes desired) {
@@ -93,6 +102,10 @@ Store::Exchange HashStore::compare_exchange(Bytes key, Bytes expected, Bytes des
 int64_t HashStore::add(Bytes key, int64_t amount) {
   check_key("add", key);
   std::lock_guard lock(mutex_);
+  return add_locked(key, amount);
+}
+
+int64_t HashStore::add_locked(Bytes key, int64_t amount) {
   Table::Add result = table_.add(key, amount);
   if (result.status != Table::AddStatus::kOk) {
     bool overflow = result.status == Table::AddStatus::kOverflow;
@@ -110,7 +123,7 @@ bool HashStore::check(const std::vector<Bytes>& keys) {
 }
 
 void HashStore::wait(const std::vector<Bytes>& keys, Duration timeout) {
-  wait_for("wait", keys, timeout, false);
+  wait_for("wait", keys, timeout, Table::Need::kPresent);
 }
 
 bool HashStore::delete_key(Bytes key) {
@@ -148,7 +161,7 @@ void HashStore::append(Bytes key, Bytes value) {
 }
 
 std::vector<std::string> HashStore::multi_get(const std::vector<Bytes>& keys, Duration timeout) {
-  return wait_for("multi_get", keys, timeout, true);
+  return wait_for("multi_get", keys, timeout, Table::Need::kValue);
 }
 
 void HashStore::multi_set(const std::vector<Bytes>& pairs) {
@@ -156,6 +169,56 @@ void HashStore::multi_set(const std::vector<Bytes>& pairs) {
   std::lock_guard lock(mutex_);
   table_.multi_set(pairs);
   wake();
+}
+
+void HashStore::queue_push(Bytes key, Bytes item) {
+  check_key("queue_push", key);
+  check_value("queue_push", key, item);
+  std::lock_guard lock(mutex_);
+  table_.push(key, item);
+  wake();
+}
+
+std::string HashStore::queue_pop(Bytes key, bool block, Duration timeout) {
+  check_key("queue_pop", key);
+  std::unique_lock lock(mutex_);
+  if (std::optional<std::string> item = table_.pop(key)) return std::move(*item);
+  if (!block) throw_queue_empty(key, describe());
+  Blocked blocked(Table::Need::kItem);
+  table_.wait(blocked, 0, {key}, Table::Need::kItem);
+  Deadline deadline = Deadline::after(timeout);
+  try {
+    if (sleep_until_done(lock, blocked, deadline)) return std::move(blocked.values.front());
+  } catch (...) {
+    // The interrupted call may have been given an item already.
+    if (blocked.done) table_.unpop(key, blocked.values.front());
+    wake();
+    throw;
+  }
+  table_.drop(blocked);
+  throw Error(ErrorCode::kTimeout,
+              timeout_text("queue_pop", {key}, 1, deadline.elapsed()) + " (HashStore)");
+}
+
+int64_t HashStore::queue_len(Bytes key) {
+  check_key("queue_len", key);
+  std::lock_guard lock(mutex_);
+  return static_cast<int64_t>(table_.queue_size(key));
+}
+
+void HashStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
+  check_key("barrier", key);
+  check_world_size(key, world_size);
+  std::unique_lock lock(mutex_);
+  add_locked(key, 1);
+  Blocked blocked(Table::Need::kCount);
+  if (table_.wait(blocked, 0, {key}, Table::Need::kCount, world_size) == nullptr) return;
+  Deadline deadline = Deadline::after(timeout);
+  if (sleep_until_done(lock, blocked, deadline)) return;
+  table_.drop(blocked);
+  std::string text =
+      barrier_timeout_text(key, table_.sum(key, 0).value, world_size, deadline.elapsed());
+  throw Error(ErrorCode::kTimeout, text + " (HashStore)");
 }
 
 }  // namespace rdzv

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 
 #include "store/store.h"
@@ -10,7 +11,7 @@
 
 namespace rdzv {
 
-class HashStore final : public Store {
+class HashStore final : public Store, public std::enable_shared_from_this<HashStore> {
  public:
   void set(Bytes key, Bytes value) override;
   std::string get(Bytes key, Duration timeout) override;
@@ -24,6 +25,11 @@ class HashStore final : public Store {
   void append(Bytes key, Bytes value) override;
   std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) override;
   void multi_set(const std::vector<Bytes>& pairs) override;
+  void queue_push(Bytes key, Bytes item) override;
+  std::string queue_pop(Bytes key, bool block, Duration timeout) override;
+  int64_t queue_len(Bytes key) override;
+  void barrier(Bytes key, int64_t world_size, Duration timeout) override;
+  std::shared_ptr<Store> clone() override { return shared_from_this(); }
   std::string describe() const override { return "HashStore"; }
 
  private:
@@ -31,8 +37,10 @@ class HashStore final : public Store {
   struct Blocked;
 
   std::vector<std::string> wait_for(const char* operation, const std::vector<Bytes>& keys,
-                                    Duration timeout, bool with_values);
-  std::vector<std::string> read_all(const std::vector<Bytes>& keys) const;
+                                    Duration timeout, Table::Need need);
+  bool sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& blocked,
+                        const Deadline& deadline);
+  int64_t add_locked(Bytes key, int64_t amount);
   void wake();  // mutex_ is held
 
   std::mutex mutex_;  // protects all below

@@ -89,6 +89,27 @@ void PrefixStore::multi_set(const std::vector<Bytes>& pairs) {
   store_->multi_set(FullKeys(prefix_, pairs, 2).views());
 }
 
+void PrefixStore::queue_push(Bytes key, Bytes item) {
+  store_->queue_push(full(key), item);
+}
+
+std::string PrefixStore::queue_pop(Bytes key, bool block, Duration timeout) {
+  return store_->queue_pop(full(key), block, timeout);
+}
+
+int64_t PrefixStore::queue_len(Bytes key) {
+  return store_->queue_len(full(key));
+}
+
+void PrefixStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
+  store_->barrier(full(key), world_size, timeout);
+}
+
+std::shared_ptr<Store> PrefixStore::clone() {
+  return std::make_shared<PrefixStore>(Bytes(prefix_).substr(0, prefix_.size() - 1),
+                                       store_->clone());
+}
+
 std::string PrefixStore::describe() const {
   return "PrefixStore " + quoted(prefix_.substr(0, prefix_.size() - 1)) + " over " +
          store_->describe();

@@ -27,6 +27,11 @@ class PrefixStore final : public Store {
   void append(Bytes key, Bytes value) override;
   std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) override;
   void multi_set(const std::vector<Bytes>& pairs) override;
+  void queue_push(Bytes key, Bytes item) override;
+  std::string queue_pop(Bytes key, bool block, Duration timeout) override;
+  int64_t queue_len(Bytes key) override;
+  void barrier(Bytes key, int64_t world_size, Duration timeout) override;
+  std::shared_ptr<Store> clone() override;
   std::string describe() const override;
   Duration timeout() const override { return store_->timeout(); }
   void set_timeout(Duration timeout) override { store_->set_timeout(timeout); }

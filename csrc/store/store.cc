@@ -77,6 +77,23 @@ std::string timeout_text(const char* operation, const std::vector<Bytes>& missin
   return text;
 }
 
+std::string barrier_timeout_text(Bytes key, int64_t count, int64_t world_size, Duration elapsed) {
+  return "barrier timed out after " + seconds_text(elapsed) + ": " + std::to_string(count) +
+         " of " + std::to_string(world_size) + " have come to key " + quoted(key);
+}
+
+void throw_queue_empty(Bytes key, const std::string& store) {
+  throw Error(ErrorCode::kQueueEmpty, "queue_pop: queue " + quoted(key) + " is empty (" + store +
+                                          "); pass block=True to wait for an item");
+}
+
+void check_world_size(Bytes key, int64_t world_size) {
+  if (world_size > 0) return;
+  throw Error(ErrorCode::kInvalidArgument, "barrier at key " + quoted(key) + ": world_size is " +
+                                               std::to_string(world_size) +
+                                               "; it must be at least 1");
+}
+
 std::string not_a_number_text(Bytes key, Bytes value, int64_t amount, bool overflow) {
   std::string text = "add to key " + quoted(key) + ": ";
   if (overflow)

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,21 @@ class Store {
   // `pairs`: key, value, key, value... All become visible at once.
   virtual void multi_set(const std::vector<Bytes>& pairs) = 0;
 
+  // Queues: first in, first out, in a name space of their own that num_keys and list_keys do not
+  // show. check and wait take a queue that is not empty for a key that is there.
+  virtual void queue_push(Bytes key, Bytes item) = 0;
+  // Takes the first item. An empty queue: waits for one, or without `block` throws kQueueEmpty.
+  virtual std::string queue_pop(Bytes key, bool block, Duration timeout) = 0;
+  virtual int64_t queue_len(Bytes key) = 0;
+
+  // Waits until `world_size` callers have come. The number at the key counts them: a barrier's key
+  // serves once, and one that timed out has counted its callers all the same.
+  virtual void barrier(Bytes key, int64_t world_size, Duration timeout) = 0;
+
+  // For another user of the same store: with a connection and a timeout of its own, where there is
+  // one. A HashStore is its own clone.
+  virtual std::shared_ptr<Store> clone() = 0;
+
   // "HashStore", "TCPStore 10.0.0.1:29400": for messages.
   virtual std::string describe() const = 0;
 
@@ -74,6 +90,10 @@ void check_pairs(const char* operation, const std::vector<Bytes>& pairs);
 // The text of a timeout: operation, missing keys, time, store, what to do.
 std::string timeout_text(const char* operation, const std::vector<Bytes>& missing, size_t wanted,
                          Duration elapsed);
+std::string barrier_timeout_text(Bytes key, int64_t count, int64_t world_size, Duration elapsed);
+[[noreturn]] void throw_queue_empty(Bytes key, const std::string& store);
+// Throws kInvalidArgument.
+void check_world_size(Bytes key, int64_t world_size);
 std::string not_a_number_text(Bytes key, Bytes value, int64_t amount, bool overflow);
 
 }  // namespace rdzv

@@ -16,6 +16,8 @@ struct Table::Waiter {
   uint64_t tag = 0;
   std::vector<std::string> keys;
   size_t parked_at = 0;  // index into keys
+  Need need = Need::kPresent;
+  int64_t target = 0;
 
   Waiter* next_of_key = nullptr;
   Waiter* previous_of_key = nullptr;
@@ -49,11 +51,26 @@ const Table::Value* Table::find(Bytes key) const {
   return found == values_.end() ? nullptr : &found->second;
 }
 
-bool Table::has_all(const std::vector<Bytes>& keys) const {
-  for (Bytes key : keys) {
-    if (values_.find(key) == values_.end()) return false;
+bool Table::is_met(Bytes key, Need need, int64_t target) const {
+  const Value* value = find(key);
+  int64_t number = 0;
+  switch (need) {
+    case Need::kPresent:
+    case Need::kTurn:
+      return value != nullptr || queues_.find(key) != queues_.end();
+    case Need::kValue:
+      return value != nullptr;
+    case Need::kQueue:
+    case Need::kItem:
+      return queues_.find(key) != queues_.end();
+    case Need::kCount:
+      return value != nullptr && parse_number(value->bytes, number) && number >= target;
   }
-  return true;
+  return false;
+}
+
+bool Table::has_all(const std::vector<Bytes>& keys, Need need) const {
+  return std::all_of(keys.begin(), keys.end(), [&](Bytes key) { return is_met(key, need, 0); });
 }
 
 uint64_t Table::write(Bytes key, Bytes value) {
@@ -114,6 +131,51 @@ bool Table::erase(Bytes key) {
   return true;
 }
 
+void Table::push(Bytes key, Bytes item) {
+  queue(key).emplace_back(item);
+  wake_queue(key);
+}
+
+void Table::unpop(Bytes key, Bytes item) {
+  queue(key).emplace_front(item);
+  wake_queue(key);
+}
+
+std::deque<std::string>& Table::queue(Bytes key) {
+  auto found = queues_.find(key);
+  if (found == queues_.end()) found = queues_.emplace(std::string(key), 0).first;
+  return found->second;
+}
+
+void Table::wake_queue(Bytes key) {
+  auto lists = wait_lists_.find(key);
+  if (lists == wait_lists_.end()) return;
+  wake_list(key, lists->second, Need::kItem, SIZE_MAX);
+  wake_list(key, lists->second, Need::kQueue, SIZE_MAX);
+  wake_list(key, lists->second, Need::kPresent, SIZE_MAX);
+  wake_list(key, lists->second, Need::kTurn, 1);
+  drop_if_empty(key);
+}
+
+std::optional<std::string> Table::pop(Bytes key) {
+  auto found = queues_.find(key);
+  if (found == queues_.end()) return std::nullopt;
+  std::string item = std::move(found->second.front());
+  found->second.pop_front();
+  if (found->second.empty()) queues_.erase(found);
+  return item;
+}
+
+const std::string* Table::front(Bytes key) const {
+  auto found = queues_.find(key);
+  return found == queues_.end() ? nullptr : &found->second.front();
+}
+
+size_t Table::queue_size(Bytes key) const {
+  auto found = queues_.find(key);
+  return found == queues_.end() ? 0 : found->second.size();
+}
+
 void Table::restore(Bytes key, Bytes value, uint64_t version) {
   values_.insert_or_assign(std::string(key), Value{std::string(value), version});
   restore_version(version);
@@ -123,13 +185,17 @@ void Table::restore_version(uint64_t version) {
   version_ = std::max(version_, version);
 }
 
-Table::Waiter* Table::wait(WaiterOwner& owner, uint64_t tag, const std::vector<Bytes>& keys) {
-  if (has_all(keys)) return nullptr;
+Table::Waiter* Table::wait(WaiterOwner& owner, uint64_t tag, const std::vector<Bytes>& keys,
+                           Need need, int64_t target) {
+  auto met = [&](Bytes key) { return is_met(key, need, target); };
+  if (std::all_of(keys.begin(), keys.end(), met)) return nullptr;
   auto created = std::make_unique<Waiter>();
   Waiter& waiter = *created;
   waiter.owner = &owner;
   waiter.tag = tag;
   waiter.keys.assign(keys.begin(), keys.end());
+  waiter.need = need;
+  waiter.target = target;
   if (owner.first_ != nullptr) owner.first_->previous_of_owner = &waiter;
   waiter.next_of_owner = std::exchange(owner.first_, std::move(created));
   ++owner.count_;
@@ -142,7 +208,7 @@ const std::string* Table::missing_key(Waiter& waiter) const {
   size_t count = waiter.keys.size();
   for (size_t step = 0; step < count; ++step) {
     size_t at = (waiter.parked_at + step) % count;
-    if (find(waiter.keys[at]) == nullptr) {
+    if (!is_met(waiter.keys[at], waiter.need, waiter.target)) {
       waiter.parked_at = at;
       return &waiter.keys[at];
     }
@@ -152,36 +218,63 @@ const std::string* Table::missing_key(Waiter& waiter) const {
 
 void Table::park(Waiter& waiter, Bytes key) {
   auto found = wait_lists_.find(key);
-  if (found == wait_lists_.end()) found = wait_lists_.emplace(std::string(key), WaitList{}).first;
-  WaitList& list = found->second;
+  if (found == wait_lists_.end()) found = wait_lists_.emplace(std::string(key), WaitLists{}).first;
+  WaitList& list = found->second[static_cast<size_t>(waiter.need)];
+  // By target, so that a count that is not enough for the first is enough for nobody. All others
+  // have one target, and stand in order of arrival.
+  Waiter* before = list.last;
+  while (before != nullptr && before->target > waiter.target) before = before->previous_of_key;
+  Waiter* behind = before != nullptr ? before->next_of_key : list.first;
   waiter.list = &list;
-  waiter.next_of_key = nullptr;
-  waiter.previous_of_key = list.last;
-  (list.last != nullptr ? list.last->next_of_key : list.first) = &waiter;
-  list.last = &waiter;
+  waiter.previous_of_key = before;
+  waiter.next_of_key = behind;
+  (before != nullptr ? before->next_of_key : list.first) = &waiter;
+  (behind != nullptr ? behind->previous_of_key : list.last) = &waiter;
 }
 
-void Table::unpark(Waiter& waiter) {
+// Takes the waiter out of its key's list. drop_if_empty() is the caller's to call.
+void Table::unlink(Waiter& waiter) {
   WaitList& list = *waiter.list;
   (waiter.previous_of_key != nullptr ? waiter.previous_of_key->next_of_key : list.first) =
       waiter.next_of_key;
   (waiter.next_of_key != nullptr ? waiter.next_of_key->previous_of_key : list.last) =
       waiter.previous_of_key;
-  if (list.first == nullptr) wait_lists_.erase(wait_lists_.find(waiter.keys[waiter.parked_at]));
 }
 
+void Table::drop_if_empty(Bytes key) {
+  auto found = wait_lists_.find(key);
+  if (found == wait_lists_.end()) return;
+  auto is_empty = [](const WaitList& list) { return list.first == nullptr; };
+  if (std::all_of(found->second.begin(), found->second.end(), is_empty)) wait_lists_.erase(found);
+}
+
+// After a write of the key's value.
 void Table::wake(Bytes key) {
   auto found = wait_lists_.find(key);
   if (found == wait_lists_.end()) return;
-  Waiter* waiter = found->second.first;
-  wait_lists_.erase(found);  // nobody waits for a key that is there
-  while (waiter != nullptr) {
+  for (Need need : {Need::kPresent, Need::kTurn, Need::kValue, Need::kCount}) {
+    wake_list(key, found->second, need, SIZE_MAX);
+  }
+  drop_if_empty(key);
+}
+
+// Wakes those whose need is met at all their keys, moves on those who miss another key, and stops
+// at the first who still misses this one: those behind do, too.
+void Table::wake_list(Bytes key, WaitLists& lists, Need need, size_t woken_max) {
+  Waiter* waiter = lists[static_cast<size_t>(need)].first;
+  for (size_t woken = 0; waiter != nullptr && woken < woken_max;) {
     Waiter* next = waiter->next_of_key;
-    if (const std::string* missing = missing_key(*waiter)) {
+    const std::string* missing = missing_key(*waiter);
+    if (missing != nullptr && Bytes(*missing) == key) return;
+    unlink(*waiter);
+    if (missing != nullptr) {
       park(*waiter, *missing);
     } else {
-      woken_.push_back({waiter->owner, waiter->tag, std::move(waiter->keys)});
+      Woken entry{waiter->owner, waiter->tag, std::move(waiter->keys), std::nullopt};
+      if (need == Need::kItem) entry.item = pop(key);
+      woken_.push_back(std::move(entry));
       destroy(*waiter);
+      ++woken;
     }
     waiter = next;
   }
@@ -199,14 +292,16 @@ void Table::destroy(Waiter& waiter) {
 }
 
 void Table::cancel(Waiter* waiter) {
-  unpark(*waiter);
+  std::string key = std::move(waiter->keys[waiter->parked_at]);
+  unlink(*waiter);
   destroy(*waiter);
+  drop_if_empty(key);
 }
 
 std::vector<Bytes> Table::missing_keys(const Waiter& waiter) const {
   std::vector<Bytes> missing;
   for (const std::string& key : waiter.keys) {
-    if (find(key) == nullptr) missing.push_back(key);
+    if (!is_met(key, waiter.need, waiter.target)) missing.push_back(key);
   }
   return missing;
 }

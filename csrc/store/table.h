@@ -6,10 +6,13 @@
 // caller looks at before the next operation, while what woke them is still there.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -46,6 +49,18 @@ class Table {
     uint64_t version = 0;
   };
 
+  // What a waiter needs of each of its keys.
+  enum class Need : uint8_t {
+    kPresent,  // a value, or a queue that is not empty
+    kTurn,     // the same, but a pushed item wakes only the first of these: torch's clients wait so
+               // before they pop, and all but one would find the queue empty
+    kValue,    // a value
+    kQueue,    // a queue that is not empty
+    kItem,     // the first item of the queue, which it takes
+    kCount,    // a decimal number of at least `target`
+  };
+  static constexpr size_t kNeeds = 6;
+
   // Holds the waiters of one connection (or of one blocked call), so that dropping them costs what
   // it owns. It must be dropped before it is destroyed.
   struct Waiter;
@@ -66,7 +81,8 @@ class Table {
   struct Woken {
     WaiterOwner* owner;
     uint64_t tag;
-    std::vector<std::string> keys;  // all there
+    std::vector<std::string> keys;    // all there
+    std::optional<std::string> item;  // kItem: what it took
   };
 
   Table() = default;
@@ -75,7 +91,7 @@ class Table {
   Table& operator=(const Table&) = delete;
 
   const Value* find(Bytes key) const;
-  bool has_all(const std::vector<Bytes>& keys) const;
+  bool has_all(const std::vector<Bytes>& keys, Need need = Need::kPresent) const;
   size_t size() const { return values_.size(); }
   template <typename Visit>
   void for_each_key(Visit&& visit) const {
@@ -86,6 +102,15 @@ class Table {
   void for_each_value(Visit&& visit) const {
     for (const auto& [key, value] : values_) visit(Bytes(key), value);
   }
+  // The items of all queues, each queue's in order: visit(key, item).
+  template <typename Visit>
+  void for_each_item(Visit&& visit) const {
+    for (const auto& [key, items] : queues_) {
+      for (const std::string& item : items) visit(Bytes(key), Bytes(item));
+    }
+  }
+  // Whether nothing was ever written, or only queues that are empty again.
+  bool is_new() const { return version_ == 0 && queues_.empty(); }
   // The highest version that was ever used.
   uint64_t version() const { return version_; }
 
@@ -101,14 +126,23 @@ class Table {
   // What add would return, without its version. Changes nothing.
   Add sum(Bytes key, int64_t amount) const;
   bool erase(Bytes key);
+  // Queues are a name space of their own, first in, first out; an empty one does not exist.
+  void push(Bytes key, Bytes item);
+  std::optional<std::string> pop(Bytes key);
+  // Puts an item back at the front: whoever took it went before he had it.
+  void unpop(Bytes key, Bytes item);
+  // The item that pop would take; null: none.
+  const std::string* front(Bytes key) const;
+  size_t queue_size(Bytes key) const;
   // Puts back a value with the version it had. Nobody waits in a table that is being restored.
   void restore(Bytes key, Bytes value, uint64_t version);
   void restore_version(uint64_t version);
 
-  // Returns null if all keys are there. Otherwise parks a waiter, which is listed in take_woken()
-  // after the operation that makes all of them present at once, and exists until then or until
-  // cancel or drop.
-  Waiter* wait(WaiterOwner& owner, uint64_t tag, const std::vector<Bytes>& keys);
+  // Returns null if the need is met at all keys (kItem: the caller may pop). Otherwise parks a
+  // waiter, which is listed in take_woken() after the operation that meets all of them at once, and
+  // exists until then or until cancel or drop.
+  Waiter* wait(WaiterOwner& owner, uint64_t tag, const std::vector<Bytes>& keys,
+               Need need = Need::kPresent, int64_t target = 0);
   void cancel(Waiter* waiter);
   // Those of its keys that are missing now.
   std::vector<Bytes> missing_keys(const Waiter& waiter) const;
@@ -122,16 +156,23 @@ class Table {
     Waiter* first = nullptr;
     Waiter* last = nullptr;
   };
+  using WaitLists = std::array<WaitList, kNeeds>;  // of one key, by need
 
   uint64_t write(Bytes key, Bytes value);
+  bool is_met(Bytes key, Need need, int64_t target) const;
+  std::deque<std::string>& queue(Bytes key);
   void wake(Bytes key);
+  void wake_queue(Bytes key);
+  void wake_list(Bytes key, WaitLists& lists, Need need, size_t woken_max);
+  void drop_if_empty(Bytes key);
   void park(Waiter& waiter, Bytes key);
-  void unpark(Waiter& waiter);
+  void unlink(Waiter& waiter);
   void destroy(Waiter& waiter);
   const std::string* missing_key(Waiter& waiter) const;
 
   BytesMap<Value> values_;
-  BytesMap<WaitList> wait_lists_;
+  BytesMap<std::deque<std::string>> queues_;
+  BytesMap<WaitLists> wait_lists_;
   std::vector<Woken> woken_;
   uint64_t version_ = 0;
   size_t waiter_count_ = 0;

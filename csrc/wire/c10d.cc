@@ -15,21 +15,14 @@ struct Shape {
   uint8_t number_bytes;  // after the strings
 };
 
-constexpr std::array<Shape, 14> kShapes = {{
-    {"VALIDATE", 0, false, 4},
-    {"SET", 2, false, 0},
-    {"COMPARE_SET", 3, false, 0},
-    {"GET", 1, false, 0},
-    {"ADD", 1, false, 8},
-    {"CHECK", 1, true, 0},
-    {"WAIT", 1, true, 0},
-    {"GETNUMKEYS", 0, false, 0},
-    {"DELETE_KEY", 1, false, 0},
-    {"APPEND", 2, false, 0},
-    {"MULTI_GET", 1, true, 0},
-    {"MULTI_SET", 2, true, 0},
-    {"CANCEL_WAIT", 0, false, 0},
-    {"PING", 0, false, 4},
+constexpr std::array<Shape, 19> kShapes = {{
+    {"VALIDATE", 0, false, 4},    {"SET", 2, false, 0},        {"COMPARE_SET", 3, false, 0},
+    {"GET", 1, false, 0},         {"ADD", 1, false, 8},        {"CHECK", 1, true, 0},
+    {"WAIT", 1, true, 0},         {"GETNUMKEYS", 0, false, 0}, {"DELETE_KEY", 1, false, 0},
+    {"APPEND", 2, false, 0},      {"MULTI_GET", 1, true, 0},   {"MULTI_SET", 2, true, 0},
+    {"CANCEL_WAIT", 0, false, 0}, {"PING", 0, false, 4},       {"QUEUE_PUSH", 2, false, 0},
+    {"QUEUE_POP", 1, false, 0},   {"QUEUE_LEN", 1, false, 0},  {"LIST_KEYS", 0, false, 0},
+    {"BARRIER", 1, false, 8},
 }};
 
 constexpr size_t kLengthBytes = 8;

@@ -31,6 +31,11 @@ enum class Code : uint8_t {
   kMultiSet = 0x0B,
   kCancelWait = 0x0C,
   kPing = 0x0D,
+  kQueuePush = 0x0E,
+  kQueuePop = 0x0F,
+  kQueueLen = 0x10,
+  kListKeys = 0x11,
+  kBarrier = 0x12,
 };
 
 inline constexpr uint32_t kMagic = 0x3C85F7CE;
@@ -44,7 +49,7 @@ struct Request {
   // The request's byte strings in the order of the wire (MULTI_SET: key, value, key, value...).
   // Views into the decoder's input.
   std::vector<Bytes> strings;
-  // ADD's amount, VALIDATE's magic, PING's nonce.
+  // ADD's amount, BARRIER's world size, VALIDATE's magic, PING's nonce.
   int64_t number = 0;
 };
 

@@ -8,8 +8,9 @@ namespace rdzv::native {
 
 const char* name_of(Operation operation) {
   static constexpr const char* kNames[] = {
-      "",     "hello",      "ping",     "set",       "get",    "compare_set", "add",       "check",
-      "wait", "delete_key", "num_keys", "list_keys", "append", "multi_get",   "multi_set", "cancel",
+      "",          "hello",  "ping",       "set",       "get",       "compare_set", "add",
+      "check",     "wait",   "delete_key", "num_keys",  "list_keys", "append",      "multi_get",
+      "multi_set", "cancel", "queue_push", "queue_pop", "queue_len", "barrier",
   };
   return kNames[static_cast<size_t>(operation)];
 }

@@ -40,8 +40,12 @@ enum class Operation : uint8_t {
   kMultiGet = 13,
   kMultiSet = 14,
   kCancel = 15,
+  kQueuePush = 16,
+  kQueuePop = 17,
+  kQueueLen = 18,
+  kBarrier = 19,
 };
-inline constexpr uint8_t kOperationMax = 15;
+inline constexpr uint8_t kOperationMax = 19;
 
 const char* name_of(Operation operation);
 

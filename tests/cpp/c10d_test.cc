@@ -107,7 +107,7 @@ TEST_CASE("a request without a number has number 0, whatever came before") {
 }
 
 TEST_CASE("an unknown code is refused at its first byte") {
-  CHECK(decoded(bytes("\x0E", 1)) == "invalid: unknown operation code 14");
+  CHECK(decoded(bytes("\x13", 1)) == "invalid: unknown operation code 19");
   CHECK(decoded(bytes("\xFF", 1)) == "invalid: unknown operation code 255");
 }
 

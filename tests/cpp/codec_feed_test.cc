@@ -192,7 +192,7 @@ TEST_CASE("native frames leave the bytes of the next one alone") {
 TEST_CASE("what is refused is refused however it is cut, and what came before it is not lost") {
   const std::string good = c10d_request(Code::kSet, {"k", "v"});
   for (const std::string& bad :
-       {std::string("\x0E"), Fields().u8(3).u64(1u << 20).bytes, Fields().u8(6).u64(200'000).bytes,
+       {std::string("\x13"), Fields().u8(3).u64(1u << 20).bytes, Fields().u8(6).u64(200'000).bytes,
         Fields().u8(1).string64("k").u64(1u << 30).bytes}) {
     for (size_t piece : {size_t{1}, size_t{4}, size_t{1000}}) {
       bool invalid = false;

@@ -33,6 +33,10 @@ TEST_CASE("native: a malformed body is answered, changes nothing, and the connec
       {Operation::kMultiGet, Fields().u32(0).u32(1).u32(UINT32_MAX)},
       {Operation::kMultiSet, Fields().u32(1).string32("/k")},
       {Operation::kCancel, Fields().u16(0)},
+      {Operation::kQueuePush, key},
+      {Operation::kQueuePop, key},
+      {Operation::kQueueLen, Fields(key).u8(0)},
+      {Operation::kBarrier, Fields().u32(0).string32("/k")},
   };
   CHECK(kMalformed.size() == native::kOperationMax - 1);
   for (const auto& [operation, body] : kMalformed) {
@@ -46,7 +50,7 @@ TEST_CASE("native: a malformed body is answered, changes nothing, and the connec
 
 TEST_CASE("native: an unknown operation is answered, and the connection goes on") {
   Scene scene;
-  for (uint8_t operation : {0, 1, 16, 127}) {
+  for (uint8_t operation : {0, 1, 20, 127}) {
     NativePeer::Answer answer = scene.error(static_cast<Operation>(operation), {});
     CHECK(answer.status == ErrorCode::kUnsupported);
     CHECK(answer.message().ends_with("does not know operation " + std::to_string(operation)));

@@ -1,0 +1,61 @@
+// A request of TCPStore on its way, and what comes back. For the files of TCPStore alone.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/text.h"
+#include "client/tcp_store.h"
+#include "wire/native.h"
+
+namespace rdzv {
+
+struct TCPStore::Request {
+  native::Operation operation;
+  Bytes key;  // for messages, like keys
+  Duration timeout;
+  bool is_write = false;
+  // It waits for others: the body begins with the time that the server may take.
+  bool is_timed = false;
+  const std::vector<Bytes>* keys = nullptr;
+  bool server_may_wait = true;  // timed, but with no time for the server: now or never
+  bool answered = false;        // an error came from the server itself
+  std::string body{};
+
+  // "get of key 'a' on TCPStore 127.0.0.1:29400"
+  std::string describe(const TCPStore& store) const {
+    std::string text = native::name_of(operation);
+    if (keys != nullptr) text += " of keys " + quoted_list(*keys);
+    if (!key.empty()) text += " of key " + quoted(key);
+    return text + " on " + store.describe();
+  }
+};
+
+// What an answer carries. An answer that is not as the protocol says is an error, not a guess.
+class TCPStore::Answer {
+ public:
+  Answer(const TCPStore& store, const Request& request, std::string body)
+      : store_(store), request_(request), body_(std::move(body)), reader_(body_) {}
+
+  Answer(const Answer&) = delete;
+  Answer& operator=(const Answer&) = delete;
+
+  ByteReader& reader() { return reader_; }
+  Bytes string() { return native::take_string(reader_, body_.size()); }
+
+  // Call when everything was taken.
+  void finish() {
+    if (reader_.ok() && reader_.left() == 0) return;
+    throw Error(ErrorCode::kProtocol,
+                request_.describe(store_) + ": the server's answer cannot be read");
+  }
+
+ private:
+  const TCPStore& store_;
+  const Request& request_;
+  std::string body_;
+  ByteReader reader_;
+};
+
+}  // namespace rdzv

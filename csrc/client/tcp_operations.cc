@@ -1,0 +1,221 @@
+// TCPStore's operations: bodies of requests made, answers read.
+#include <algorithm>
+
+#include "base/error.h"
+#include "client/request.h"
+#include "client/tcp_store.h"
+
+namespace rdzv {
+
+using native::Operation;
+
+namespace {
+
+void put_wire_key(std::string& out, Bytes key) {
+  native::put_u32(out, static_cast<uint32_t>(key.size() + 1));
+  out.push_back('/');
+  out.append(key);
+}
+
+void put_wire_keys(std::string& out, const std::vector<Bytes>& keys) {
+  native::put_u32(out, static_cast<uint32_t>(keys.size()));
+  for (Bytes key : keys) put_wire_key(out, key);
+}
+
+}  // namespace
+
+void TCPStore::ping() {
+  Request request{Operation::kPing, {}, timeout()};
+  run(request);
+}
+
+void TCPStore::set(Bytes key, Bytes value) {
+  check_key("set", key);
+  check_value("set", key, value);
+  Request request{Operation::kSet, key, timeout(), true};
+  put_wire_key(request.body, key);
+  native::put_string(request.body, value);
+  run(request);
+}
+
+std::string TCPStore::get(Bytes key, Duration timeout) {
+  check_key("get", key);
+  Request request{Operation::kGet, key, timeout, false, true};
+  native::put_u32(request.body, 0);
+  put_wire_key(request.body, key);
+  Answer answer(*this, request, run(request));
+  answer.reader().u64();  // the version
+  std::string value(answer.string());
+  answer.finish();
+  return value;
+}
+
+Store::Exchange TCPStore::compare_exchange(Bytes key, Bytes expected, Bytes desired) {
+  check_key("compare_set", key);
+  check_value("compare_set", key, expected);
+  check_value("compare_set", key, desired);
+  Request request{Operation::kCompareSet, key, timeout(), true};
+  put_wire_key(request.body, key);
+  native::put_string(request.body, expected);
+  native::put_string(request.body, desired);
+  Answer answer(*this, request, run(request));
+  Exchange exchange;
+  exchange.swapped = answer.reader().u8() != 0;
+  exchange.exists = answer.reader().u8() != 0;
+  exchange.version = answer.reader().u64();
+  Bytes current = answer.string();
+  answer.finish();
+  exchange.value = exchange.swapped ? desired : current;
+  return exchange;
+}
+
+int64_t TCPStore::add(Bytes key, int64_t amount) {
+  check_key("add", key);
+  return add_wire_key("/" + std::string(key), key, amount);
+}
+
+int64_t TCPStore::add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount) {
+  Request request{Operation::kAdd, shown_key, timeout(), true};
+  native::put_string(request.body, wire_key);
+  native::put_u64(request.body, static_cast<uint64_t>(amount));
+  Answer answer(*this, request, run(request));
+  int64_t sum = answer.reader().i64();
+  answer.reader().u64();  // the version
+  answer.finish();
+  return sum;
+}
+
+bool TCPStore::check(const std::vector<Bytes>& keys) {
+  check_keys("check", keys);
+  Request request{Operation::kCheck, {}, timeout(), false, false, &keys};
+  put_wire_keys(request.body, keys);
+  Answer answer(*this, request, run(request));
+  bool yes = answer.reader().u8() != 0;
+  answer.finish();
+  return yes;
+}
+
+void TCPStore::wait(const std::vector<Bytes>& keys, Duration timeout) {
+  check_keys("wait", keys);
+  Request request{Operation::kWait, {}, timeout, false, true, &keys};
+  native::put_u32(request.body, 0);
+  put_wire_keys(request.body, keys);
+  run(request);
+}
+
+bool TCPStore::delete_key(Bytes key) {
+  check_key("delete_key", key);
+  Request request{Operation::kDeleteKey, key, timeout(), true};
+  put_wire_key(request.body, key);
+  Answer answer(*this, request, run(request));
+  bool yes = answer.reader().u8() != 0;
+  answer.finish();
+  return yes;
+}
+
+int64_t TCPStore::num_keys() {
+  Request request{Operation::kNumKeys, {}, timeout()};
+  Answer answer(*this, request, run(request));
+  int64_t count = answer.reader().i64();
+  answer.finish();
+  return count;
+}
+
+std::vector<std::string> TCPStore::list_keys(Bytes prefix) {
+  check_key("list_keys", prefix);
+  Request request{Operation::kListKeys, prefix, timeout()};
+  put_wire_key(request.body, prefix);
+  Answer answer(*this, request, run(request));
+  std::vector<std::string> keys;
+  for (uint32_t left = answer.reader().u32(); left > 0 && answer.reader().ok(); --left) {
+    Bytes wire_key = answer.string();
+    keys.emplace_back(wire_key.substr(std::min<size_t>(1, wire_key.size())));
+  }
+  answer.finish();
+  std::sort(keys.begin(), keys.end());
+  return keys;
+}
+
+void TCPStore::append(Bytes key, Bytes value) {
+  check_key("append", key);
+  check_value("append", key, value);
+  Request request{Operation::kAppend, key, timeout(), true};
+  put_wire_key(request.body, key);
+  native::put_string(request.body, value);
+  run(request);
+}
+
+std::vector<std::string> TCPStore::multi_get(const std::vector<Bytes>& keys, Duration timeout) {
+  check_keys("multi_get", keys);
+  Request request{Operation::kMultiGet, {}, timeout, false, true, &keys};
+  native::put_u32(request.body, 0);
+  put_wire_keys(request.body, keys);
+  Answer answer(*this, request, run(request));
+  std::vector<std::string> values;
+  for (uint32_t left = answer.reader().u32(); left > 0 && answer.reader().ok(); --left) {
+    answer.reader().u64();  // the version
+    values.emplace_back(answer.string());
+  }
+  answer.finish();
+  return values;
+}
+
+void TCPStore::multi_set(const std::vector<Bytes>& pairs) {
+  check_pairs("multi_set", pairs);
+  Request request{Operation::kMultiSet, {}, timeout(), true};
+  native::put_u32(request.body, static_cast<uint32_t>(pairs.size() / 2));
+  for (size_t i = 0; i + 1 < pairs.size(); i += 2) {
+    put_wire_key(request.body, pairs[i]);
+    native::put_string(request.body, pairs[i + 1]);
+  }
+  run(request);
+}
+
+void TCPStore::queue_push(Bytes key, Bytes item) {
+  check_key("queue_push", key);
+  check_value("queue_push", key, item);
+  Request request{Operation::kQueuePush, key, timeout(), true};
+  put_wire_key(request.body, key);
+  native::put_string(request.body, item);
+  Answer(*this, request, run(request)).finish();
+}
+
+std::string TCPStore::queue_pop(Bytes key, bool block, Duration timeout) {
+  check_key("queue_pop", key);
+  // One that does not wait may still have to wait for the server.
+  Request request{Operation::kQueuePop, key, block ? timeout : this->timeout(), true, true};
+  request.server_may_wait = block;
+  native::put_u32(request.body, 0);
+  put_wire_key(request.body, key);
+  try {
+    Answer answer(*this, request, run(request));
+    std::string item(answer.string());
+    answer.finish();
+    return item;
+  } catch (const Error& error) {
+    if (block || error.code() != ErrorCode::kTimeout || !request.answered) throw;
+    throw_queue_empty(key, describe());
+  }
+}
+
+int64_t TCPStore::queue_len(Bytes key) {
+  check_key("queue_len", key);
+  Request request{Operation::kQueueLen, key, timeout()};
+  put_wire_key(request.body, key);
+  Answer answer(*this, request, run(request));
+  int64_t size = answer.reader().i64();
+  answer.finish();
+  return size;
+}
+
+void TCPStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
+  check_key("barrier", key);
+  check_world_size(key, world_size);
+  Request request{Operation::kBarrier, key, timeout, true, true};
+  native::put_u32(request.body, 0);
+  put_wire_key(request.body, key);
+  native::put_u64(request.body, static_cast<uint64_t>(world_size));
+  Answer(*this, request, run(request)).finish();
+}
+
+}  // namespace rdzv

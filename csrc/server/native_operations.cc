@@ -1,0 +1,256 @@
+// What each operation of the native protocol does. The functions of single operations return false
+// for a body that is not as the protocol says; nothing has happened then.
+#include <optional>
+
+#include "base/text.h"
+#include "server/native_session.h"
+#include "store/store.h"
+#include "wire/limits.h"
+
+namespace rdzv {
+
+using native::Header;
+using native::Operation;
+
+bool NativeSession::handle_write(const native::Frame& frame) {
+  ByteReader body(frame.body);
+  bool handled = false;
+  switch (static_cast<Operation>(frame.header.operation)) {
+    case Operation::kSet:
+      handled = set(frame.header, body);
+      break;
+    case Operation::kAppend:
+      handled = append(frame.header, body);
+      break;
+    case Operation::kCompareSet:
+      handled = compare_set(frame.header, body);
+      break;
+    case Operation::kAdd:
+      handled = add(frame.header, body);
+      break;
+    case Operation::kDeleteKey:
+      handled = delete_key(frame.header, body);
+      break;
+    case Operation::kMultiSet:
+      handled = multi_set(frame.header, body);
+      break;
+    case Operation::kQueuePush:
+      handled = queue_push(frame.header, body);
+      break;
+    case Operation::kQueuePop:
+      handled = queue_pop(frame.header, body);
+      break;
+    case Operation::kBarrier:
+      handled = barrier(frame.header, body);
+      break;
+    default:
+      return false;
+  }
+  context_.wake();
+  return handled;
+}
+
+bool NativeSession::handle_read(const native::Frame& frame) {
+  const Header& header = frame.header;
+  ByteReader body(frame.body);
+  switch (static_cast<Operation>(header.operation)) {
+    case Operation::kPing:
+      if (body.left() != 0) return false;
+      end_reply(begin_reply(header));
+      return true;
+    case Operation::kNumKeys:
+      if (body.left() != 0) return false;
+      reply_u64(header, context_.table.size());
+      return true;
+    case Operation::kListKeys:
+      return list_keys(header, body);
+    case Operation::kCheck:
+      return check(header, body);
+    case Operation::kGet:
+      return get(header, body);
+    case Operation::kWait:
+    case Operation::kMultiGet:
+      return wait(header, body);
+    case Operation::kQueueLen:
+      return queue_len(header, body);
+    case Operation::kCancel:
+      return cancel(body);
+    default:
+      return false;
+  }
+}
+
+bool NativeSession::set(const Header& header, ByteReader& body) {
+  Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
+  Bytes value = native::take_string(body, limits::kValueBytesMax);
+  if (!whole(body)) return false;
+  reply_u64(header, context_.table.set(key, value));
+  return true;
+}
+
+bool NativeSession::append(const Header& header, ByteReader& body) {
+  Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
+  Bytes value = native::take_string(body, limits::kValueBytesMax);
+  if (!whole(body)) return false;
+  const Table::Value* before = context_.table.find(key);
+  size_t size = (before == nullptr ? 0 : before->bytes.size()) + value.size();
+  if (size > limits::kValueBytesMax) {
+    reply_error(header, ErrorCode::kLimit,
+                "append: the value of key " + quoted(as_user_knows(key)) + " would have " +
+                    std::to_string(size) + " bytes; the limit is " +
+                    std::to_string(limits::kValueBytesMax));
+    return true;
+  }
+  reply_u64(header, context_.table.append(key, value));
+  return true;
+}
+
+bool NativeSession::compare_set(const Header& header, ByteReader& body) {
+  Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
+  Bytes expected = native::take_string(body, limits::kValueBytesMax);
+  Bytes desired = native::take_string(body, limits::kValueBytesMax);
+  if (!whole(body)) return false;
+  Table::CompareSet result = context_.table.compare_set(key, expected, desired);
+  size_t begin = begin_reply(header);
+  native::put_u8(out(), result.swapped ? 1 : 0);
+  native::put_u8(out(), result.current != nullptr ? 1 : 0);
+  native::put_u64(out(), result.current != nullptr ? result.current->version : 0);
+  // The caller knows what it has set itself.
+  native::put_string(
+      out(), result.swapped || result.current == nullptr ? Bytes() : Bytes(result.current->bytes));
+  end_reply(begin);
+  return true;
+}
+
+bool NativeSession::add(const Header& header, ByteReader& body) {
+  Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
+  int64_t amount = body.i64();
+  if (!whole(body)) return false;
+  std::optional<Table::Add> result = add_or_refuse(header, key, amount);
+  if (!result) return true;
+  size_t begin = begin_reply(header);
+  native::put_u64(out(), static_cast<uint64_t>(result->value));
+  native::put_u64(out(), result->version);
+  end_reply(begin);
+  return true;
+}
+
+// None when the answer, an error, was given.
+std::optional<Table::Add> NativeSession::add_or_refuse(const Header& header, Bytes key,
+                                                       int64_t amount) {
+  Table::Add result = context_.table.add(key, amount);
+  if (result.status == Table::AddStatus::kOk) return result;
+  bool overflow = result.status == Table::AddStatus::kOverflow;
+  reply_error(
+      header, ErrorCode::kNotANumber,
+      not_a_number_text(as_user_knows(key), context_.table.find(key)->bytes, amount, overflow));
+  return std::nullopt;
+}
+
+bool NativeSession::barrier(const Header& header, ByteReader& body) {
+  uint32_t timeout_ms = body.u32();
+  Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
+  int64_t world_size = body.i64();
+  if (!whole(body)) return false;
+  if (!add_or_refuse(header, key, 1)) return true;
+  context_.strings.assign(1, key);
+  block(header, context_.strings, timeout_ms, Table::Need::kCount, world_size);
+  return true;
+}
+
+bool NativeSession::queue_push(const Header& header, ByteReader& body) {
+  Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
+  Bytes item = native::take_string(body, limits::kValueBytesMax);
+  if (!whole(body)) return false;
+  context_.table.push(key, item);
+  end_reply(begin_reply(header));
+  return true;
+}
+
+bool NativeSession::queue_pop(const Header& header, ByteReader& body) {
+  uint32_t timeout_ms = body.u32();
+  Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
+  if (!whole(body)) return false;
+  if (std::optional<std::string> item = context_.table.pop(key)) {
+    answer_item(header, *item);
+    return true;
+  }
+  context_.strings.assign(1, key);
+  block(header, context_.strings, timeout_ms, Table::Need::kItem);
+  return true;
+}
+
+bool NativeSession::queue_len(const Header& header, ByteReader& body) {
+  Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
+  if (!whole(body)) return false;
+  reply_u64(header, context_.table.queue_size(key));
+  return true;
+}
+
+bool NativeSession::delete_key(const Header& header, ByteReader& body) {
+  Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
+  if (!whole(body)) return false;
+  size_t begin = begin_reply(header);
+  native::put_u8(out(), context_.table.erase(key) ? 1 : 0);
+  end_reply(begin);
+  return true;
+}
+
+bool NativeSession::multi_set(const Header& header, ByteReader& body) {
+  if (!native::take_strings(body, 2, context_.strings) || !whole(body)) return false;
+  context_.table.multi_set(context_.strings);
+  end_reply(begin_reply(header));
+  return true;
+}
+
+bool NativeSession::check(const Header& header, ByteReader& body) {
+  if (!native::take_strings(body, 1, context_.strings) || !whole(body)) return false;
+  size_t begin = begin_reply(header);
+  native::put_u8(out(), context_.table.has_all(context_.strings) ? 1 : 0);
+  end_reply(begin);
+  return true;
+}
+
+bool NativeSession::list_keys(const Header& header, ByteReader& body) {
+  Bytes prefix = native::take_string(body, limits::kWireKeyBytesMax);
+  if (!whole(body)) return false;
+  size_t begin = begin_reply(header);
+  size_t count_at = out().size();
+  native::put_u32(out(), 0);
+  uint32_t count = 0;
+  context_.table.for_each_key([&](Bytes key) {
+    if (!key.starts_with(prefix) || out().size() - begin > limits::kRequestBytesMax) return;
+    native::put_string(out(), key);
+    ++count;
+  });
+  if (out().size() - begin > limits::kRequestBytesMax) {
+    out().resize(begin);
+    reply_error(header, ErrorCode::kLimit,
+                "list_keys: the answer is too large; ask for a longer prefix");
+    return true;
+  }
+  for (size_t i = 0; i < sizeof(count); ++i)
+    out()[count_at + i] = static_cast<char>((count >> (8 * i)) & 0xFF);
+  end_reply(begin);
+  return true;
+}
+
+bool NativeSession::get(const Header& header, ByteReader& body) {
+  uint32_t timeout_ms = body.u32();
+  Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
+  if (!whole(body)) return false;
+  context_.strings.assign(1, key);
+  block(header, context_.strings, timeout_ms, Table::Need::kValue);
+  return true;
+}
+
+bool NativeSession::wait(const Header& header, ByteReader& body) {
+  uint32_t timeout_ms = body.u32();
+  if (!native::take_strings(body, 1, context_.strings) || !whole(body)) return false;
+  bool is_wait = header.operation == static_cast<uint8_t>(Operation::kWait);
+  block(header, context_.strings, timeout_ms,
+        is_wait ? Table::Need::kPresent : Table::Need::kValue);
+  return true;
+}
+
+}  // namespace rdzv

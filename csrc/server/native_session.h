@@ -1,0 +1,97 @@
+// The native protocol's side of a connection (docs/protocol.md). Errors are answers; only a peer
+// that breaks the framing is disconnected. Blocked requests are waits in the table with a timer in
+// the loop, found by request id. native_session.cc has framing and blocking, native_operations.cc
+// what each operation does.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "server/connection.h"
+#include "server/session.h"
+#include "wire/native.h"
+
+namespace rdzv {
+
+// A key as its user knows it, for messages.
+inline Bytes as_user_knows(Bytes wire_key) {
+  return wire_key.starts_with('/') ? wire_key.substr(1) : wire_key;
+}
+
+// Whether a body was exactly as long as its fields.
+inline bool whole(const ByteReader& body) {
+  return body.ok() && body.left() == 0;
+}
+
+class NativeSession final : public Session {
+ public:
+  NativeSession(Connection& connection, ServerContext& context)
+      : Session(connection), context_(context) {}
+
+  size_t consume(Bytes input) override;
+  void on_closed() override;
+  void on_woken(const Table::Woken& woken) override;
+
+ private:
+  struct Blocked {
+    native::Header header;
+    Table::Waiter* waiter = nullptr;
+    size_t wanted = 0;
+    int64_t target = 0;
+    Duration timeout{};
+    std::optional<EventLoop::TimerId> timer;
+  };
+
+  std::string& out() { return connection().out(); }
+
+  size_t consume_preamble(Bytes input);
+  void handle(const native::Frame& frame);
+  void hello(const native::Frame& frame);
+  bool handle_write(const native::Frame& frame);
+  bool handle_read(const native::Frame& frame);
+
+  bool set(const native::Header& header, ByteReader& body);
+  bool append(const native::Header& header, ByteReader& body);
+  bool compare_set(const native::Header& header, ByteReader& body);
+  bool add(const native::Header& header, ByteReader& body);
+  std::optional<Table::Add> add_or_refuse(const native::Header& header, Bytes key, int64_t amount);
+  bool delete_key(const native::Header& header, ByteReader& body);
+  bool multi_set(const native::Header& header, ByteReader& body);
+  bool check(const native::Header& header, ByteReader& body);
+  bool list_keys(const native::Header& header, ByteReader& body);
+  bool get(const native::Header& header, ByteReader& body);
+  bool wait(const native::Header& header, ByteReader& body);
+  bool cancel(ByteReader& body);
+  bool queue_push(const native::Header& header, ByteReader& body);
+  bool queue_pop(const native::Header& header, ByteReader& body);
+  bool queue_len(const native::Header& header, ByteReader& body);
+  bool barrier(const native::Header& header, ByteReader& body);
+
+  // Parks the request until the need is met or its time is over.
+  void block(const native::Header& header, const std::vector<Bytes>& keys, uint32_t timeout_ms,
+             Table::Need need, int64_t target = 0);
+  void on_deadline(uint64_t tag);
+  std::string deadline_text(const Blocked& blocked) const;
+  void answer_present(const native::Header& header, const std::vector<Bytes>& keys);
+  void answer_item(const native::Header& header, Bytes item);
+
+  // A reply is what is appended to out() between these two.
+  size_t begin_reply(const native::Header& header, ErrorCode status = ErrorCode::kOk);
+  void end_reply(size_t begin);
+  // For bodies of one u64.
+  void reply_u64(const native::Header& header, uint64_t value);
+  void reply_error(const native::Header& header, ErrorCode code, const std::string& message);
+
+  ServerContext& context_;
+  std::unordered_map<uint64_t, Blocked> blocked_;
+  bool preamble_seen_ = false;
+  bool hello_seen_ = false;
+};
+
+}  // namespace rdzv
