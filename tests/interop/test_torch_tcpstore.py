@@ -31,7 +31,10 @@ def use_libuv(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def connect_torch(request: pytest.FixtureRequest, use_libuv: bool) -> Callable[..., Any]:
-    """connect_torch(port=the server's, **options): torch's client."""
+    """connect_torch(port=the server's, **options): torch's client.
+
+    It looks up the name of every address it connects to, which a bad name server makes slow.
+    """
 
     def make(port: int | None = None, **options: Any) -> Any:
         if port is None:
@@ -246,13 +249,13 @@ def test_many_torch_clients(connect_torch: Callable[..., Any], connect: Connect)
     """A barrier of 32 clients, made of add and wait."""
     count = 32
 
-    def enter() -> None:
-        store = connect_torch()
+    def enter(store: Any) -> None:
         if store.add("entered", 1) == count:
             store.set("open", "")
         store.wait(["open"])
 
-    for entering in [Background(enter) for _ in range(count)]:
+    stores = [connect_torch() for _ in range(count)]
+    for entering in [Background(enter, store) for store in stores]:
         entering.result()
     native: Store = connect()
     assert native.get("entered") == str(count).encode()
