@@ -42,6 +42,7 @@ from rendezvous._core import (
     TCPStore,
     __version__,
 )
+from rendezvous._open import open_store
 from rendezvous.api import (
     RendezvousHandler,
     RendezvousInfo,
@@ -93,5 +94,6 @@ __all__ = [
     "TCPStore",
     "__version__",
     "get_rendezvous_handler",
+    "open_store",
     "rendezvous_handler_registry",
 ]

@@ -27,6 +27,7 @@ PYTHON_LAYERS = (
     ("errors",),
     ("_core", "_logging"),
     ("_endpoint", "_hosts"),
+    ("_open",),
     ("api",),
     ("_settings",),
     ("backends",),

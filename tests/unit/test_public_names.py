@@ -29,6 +29,7 @@ PUBLIC = {
     "TCPStore",
     "__version__",
     "get_rendezvous_handler",
+    "open_store",
     "rendezvous_handler_registry",
 } | set(errors.__all__)
 

@@ -1,0 +1,111 @@
+"""Stores by URL, for configuration files, environment variables and command lines.
+
+Owns the form of the URLs. What a store is, and what opening one may raise, is _core's.
+"""
+
+from collections.abc import Callable
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from rendezvous import _core
+from rendezvous._endpoint import parse_endpoint
+
+__all__ = ["open_store"]
+
+_DEFAULT_PORT = 29400
+_EXAMPLES = "tcp://host:29400/prefix?timeout=30, file:///path/of/file?job_id=my-job, or hash:"
+
+
+def open_store(url: str) -> _core.Store:
+    """The store that a URL names.
+
+    * ``tcp://HOST[:PORT][/PREFIX][?timeout=SECONDS]``: a client of the server there (default port
+      29400), as ``TCPStore(HOST, PORT, timeout=...)``.
+    * ``file:///PATH[?timeout=SECONDS&job_id=ID]``: as ``FileStore(PATH, job_id=ID)``.
+    * ``hash:``: a new ``HashStore()``.
+
+    ``prefix=PREFIX`` in any query, and the path of a tcp URL, put a ``PrefixStore`` around it;
+    characters that mean something in URLs are escaped as ``%XX``. The timeout is that for
+    connecting, and the store's default.
+
+    Raises ValueError for what is no such URL, and what opening the store raises.
+    """
+    parts = urlsplit(url)
+    opener = _OPENERS.get(parts.scheme)
+    if opener is None:
+        raise ValueError(f"{url!r} names no store: its scheme is {parts.scheme!r}; use {_EXAMPLES}")
+    options = _options(url, parts)
+    prefix = options.pop("prefix", "")
+    store, path_prefix = opener(url, parts, options)
+    for each in (path_prefix, prefix):
+        if each:
+            store = _core.PrefixStore(each, store)
+    return store
+
+
+def _options(url: str, parts: SplitResult) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError as error:
+        raise ValueError(f"{url!r}: the query cannot be read ({error}); see {_EXAMPLES}") from None
+    options = dict(pairs)
+    if len(options) < len(pairs):
+        raise ValueError(f"{url!r}: an option is given twice")
+    return options
+
+
+def _timeout_s(url: str, options: dict[str, str]) -> float | None:
+    text = options.pop("timeout", None)
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:
+        raise ValueError(f"{url!r}: timeout is {text!r}; it must be a number of seconds")
+    return seconds
+
+
+def _open_tcp(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[_core.Store, str]:
+    if not parts.netloc:
+        raise ValueError(f"{url!r} names no host; use {_EXAMPLES}")
+    host, port = parse_endpoint(parts.netloc, _DEFAULT_PORT)
+    timeout_s = _timeout_s(url, options)
+    _refuse_unknown(url, options)
+    store = _core.TCPStore(host, port, timeout=timeout_s, wait_for_workers=False)
+    return store, unquote(parts.path).strip("/")
+
+
+def _open_file(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[_core.Store, str]:
+    if parts.netloc not in ("", "localhost") or not parts.path:
+        raise ValueError(f"{url!r}: a file URL has three slashes and an absolute path: {_EXAMPLES}")
+    timeout_s = _timeout_s(url, options)
+    job_id = options.pop("job_id", "")
+    _refuse_unknown(url, options)
+    store = _core.FileStore(unquote(parts.path), job_id=job_id)
+    if timeout_s is not None:
+        store.set_timeout(timeout_s)
+    return store, ""
+
+
+def _open_hash(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[_core.Store, str]:
+    if parts.netloc or parts.path:
+        raise ValueError(f"{url!r}: a HashStore is in memory and has no place; use hash:")
+    timeout_s = _timeout_s(url, options)
+    _refuse_unknown(url, options)
+    store = _core.HashStore()
+    if timeout_s is not None:
+        store.set_timeout(timeout_s)
+    return store, ""
+
+
+def _refuse_unknown(url: str, options: dict[str, str]) -> None:
+    """Before anything is opened."""
+    if options:
+        raise ValueError(
+            f"{url!r}: unknown option {', '.join(map(repr, options))}; see {_EXAMPLES}"
+        )
+
+
+_Opener = Callable[[str, SplitResult, dict[str, str]], tuple[_core.Store, str]]
+_OPENERS: dict[str, _Opener] = {"tcp": _open_tcp, "file": _open_file, "hash": _open_hash}

@@ -1,0 +1,74 @@
+"""Stores by URL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rendezvous import FileStore, HashStore, PrefixStore, Server, TCPStore, open_store
+
+Connect = Callable[..., TCPStore]
+
+
+def test_a_tcp_url_is_a_client_of_that_server(server: Server, connect: Connect) -> None:
+    """Host and port are taken from the URL, and so is the timeout."""
+    store = open_store(f"tcp://127.0.0.1:{server.port}?timeout=2.5")
+    assert isinstance(store, TCPStore)
+    assert store.timeout.total_seconds() == 2.5
+    store.set("k", "v")
+    assert connect().get("k") == b"v"
+
+
+def test_the_path_of_a_tcp_url_is_a_prefix(server: Server, connect: Connect) -> None:
+    """Each part of a name space is shared by those who name the same path."""
+    store = open_store(f"tcp://127.0.0.1:{server.port}/job%201/round?prefix=mine")
+    assert isinstance(store, PrefixStore)
+    store.set("k", "v")
+    assert connect().list_keys() == ["job 1/round/mine/k"]
+
+
+def test_a_file_url_is_a_path(tmp_path: Path) -> None:
+    """The job id decides, as always, whether what is there is taken over."""
+    path = tmp_path / "with space"
+    url = f"file://{str(path).replace(' ', '%20')}?job_id=a&timeout=7"
+    store = open_store(url)
+    assert isinstance(store, FileStore)
+    assert store.path == str(path)
+    assert store.timeout.total_seconds() == 7
+    store.set("k", "v")
+    del store
+    assert open_store(url).get("k") == b"v"
+
+
+def test_a_hash_url_is_a_new_store() -> None:
+    """Two of them share nothing."""
+    store = open_store("hash:?prefix=p")
+    assert isinstance(store, PrefixStore)
+    assert isinstance(store.underlying_store, HashStore)
+    store.set("k", "v")
+    assert not open_store("hash:?prefix=p").check(["k"])
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("", "names no store"),
+        ("localhost:29400", "names no store"),
+        ("redis://localhost", "scheme is 'redis'"),
+        ("tcp://", "names no host"),
+        ("tcp://host:99999", "99999"),
+        ("tcp://host?timeout=soon", "timeout is 'soon'"),
+        ("tcp://host?timeout=-1", "timeout is '-1'"),
+        ("tcp://host?tiemout=1", "unknown option 'tiemout'"),
+        ("tcp://host?timeout=1&timeout=2", "given twice"),
+        ("tcp://host?timeout", "cannot be read"),
+        ("file://path", "three slashes"),
+        ("hash://host", "in memory"),
+    ],
+)
+def test_what_is_no_store_is_refused(url: str, message: str) -> None:
+    """Nothing is opened, and the error shows what a URL looks like."""
+    with pytest.raises(ValueError, match=message):
+        open_store(url)
