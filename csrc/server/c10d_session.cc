@@ -2,7 +2,10 @@
 // a request that cannot be served ends the connection with a log line that names peer, operation
 // and reason.
 #include <optional>
+#include <string>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "base/text.h"
 #include "server/connection.h"
@@ -41,10 +44,12 @@ class C10dSession final : public Session {
   void on_closed() override {
     context_.table.drop(*this);
     waits_.clear();
+    pass_turns(nullptr);
   }
 
   void on_woken(const Table::Woken& woken) override {
     waits_.erase(woken.tag);
+    if (woken.keys.size() == 1) turns_.push_back(woken.keys.front());
     c10d::put_u8(out(), c10d::kStopWaiting);
     connection().reply_ready();
   }
@@ -61,10 +66,13 @@ class C10dSession final : public Session {
   void append(const c10d::Request& request);
   void wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target);
   void cancel_waits();
+  void pass_turns(const c10d::Request* next);
 
   ServerContext& context_;
   c10d::Decoder decoder_;
   std::unordered_map<uint64_t, Table::Waiter*> waits_;
+  // Keys at which this client was woken and has not popped yet.
+  std::vector<std::string> turns_;
   uint64_t wait_count_ = 0;
   bool validated_ = false;
 };
@@ -78,6 +86,7 @@ void C10dSession::handle(const c10d::Request& request) {
     validated_ = true;
     return;
   }
+  if (!turns_.empty()) pass_turns(&request);
   switch (request.code) {
     case Code::kSet:
     case Code::kAppend:
@@ -244,6 +253,17 @@ void C10dSession::cancel_waits() {
   for (const auto& [tag, waiter] : waits_) context_.table.cancel(waiter);
   waits_.clear();
   c10d::put_u8(out(), c10d::kWaitCanceled);
+}
+
+// Whoever is woken at a queue and wants its item pops it with its next request. If that is another
+// one, or if the client is gone, then somebody else who waits has to be woken for the item.
+void C10dSession::pass_turns(const c10d::Request* next) {
+  std::vector<std::string> turns = std::exchange(turns_, {});
+  for (const std::string& key : turns) {
+    bool pops = next != nullptr && next->code == Code::kQueuePop && next->strings[0] == key;
+    if (!pops) context_.table.pass_turn(key);
+  }
+  context_.wake();
 }
 
 }  // namespace

@@ -169,6 +169,8 @@ std::string NativeSession::deadline_text(const Blocked& blocked) const {
     return barrier_timeout_text(as_user_knows(missing.front()), count, blocked.target,
                                 blocked.timeout);
   }
+  if (operation == Operation::kQueuePop)
+    return queue_timeout_text(as_user_knows(missing.front()), blocked.timeout);
   for (Bytes& key : missing) key = as_user_knows(key);
   return timeout_text(native::name_of(operation), missing, blocked.wanted, blocked.timeout);
 }

@@ -212,11 +212,14 @@ void FileReplica::write(Bytes record) {
 }
 
 uint64_t FileReplica::live_bytes() const {
-  constexpr uint64_t kBytesAnEntry = 16;  // version and two sizes
+  constexpr uint64_t kBytesAnEntry = 16;                                // version and two sizes
+  constexpr uint64_t kBytesAnItem = file_format::kRecordHeadBytes + 9;  // type and two sizes
   uint64_t bytes = header_.bytes;
   table_->for_each_value([&](Bytes key, const Table::Value& value) {
     bytes += kBytesAnEntry + key.size() + value.bytes.size();
   });
+  table_->for_each_item(
+      [&](Bytes key, Bytes item) { bytes += kBytesAnItem + key.size() + item.size(); });
   return bytes;
 }
 

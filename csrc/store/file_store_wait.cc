@@ -79,8 +79,10 @@ std::vector<std::string> FileStore::wait_for(const char* operation, const std::v
   Blocked blocked(*this, keys, need);
   sleep_until_done(lock, blocked, deadline, operation);
   if (blocked.done) return std::move(blocked.values);
-  std::string text = timeout_text(operation, replica_->table().missing_keys(*blocked.waiter),
-                                  keys.size(), deadline.elapsed());
+  std::string text = need == Table::Need::kQueue
+                         ? queue_timeout_text(keys.front(), deadline.elapsed())
+                         : timeout_text(operation, replica_->table().missing_keys(*blocked.waiter),
+                                        keys.size(), deadline.elapsed());
   throw Error(ErrorCode::kTimeout, text + " (" + describe() + ")");
 }
 

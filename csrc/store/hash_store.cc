@@ -196,8 +196,7 @@ std::string HashStore::queue_pop(Bytes key, bool block, Duration timeout) {
     throw;
   }
   table_.drop(blocked);
-  throw Error(ErrorCode::kTimeout,
-              timeout_text("queue_pop", {key}, 1, deadline.elapsed()) + " (HashStore)");
+  throw Error(ErrorCode::kTimeout, queue_timeout_text(key, deadline.elapsed()) + " (HashStore)");
 }
 
 int64_t HashStore::queue_len(Bytes key) {

@@ -77,6 +77,11 @@ std::string timeout_text(const char* operation, const std::vector<Bytes>& missin
   return text;
 }
 
+std::string queue_timeout_text(Bytes key, Duration elapsed) {
+  return "queue_pop timed out after " + seconds_text(elapsed) + ": nobody has pushed to queue " +
+         quoted(key);
+}
+
 std::string barrier_timeout_text(Bytes key, int64_t count, int64_t world_size, Duration elapsed) {
   return "barrier timed out after " + seconds_text(elapsed) + ": " + std::to_string(count) +
          " of " + std::to_string(world_size) + " have come to key " + quoted(key);

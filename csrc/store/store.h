@@ -90,6 +90,7 @@ void check_pairs(const char* operation, const std::vector<Bytes>& pairs);
 // The text of a timeout: operation, missing keys, time, store, what to do.
 std::string timeout_text(const char* operation, const std::vector<Bytes>& missing, size_t wanted,
                          Duration elapsed);
+std::string queue_timeout_text(Bytes key, Duration elapsed);
 std::string barrier_timeout_text(Bytes key, int64_t count, int64_t world_size, Duration elapsed);
 [[noreturn]] void throw_queue_empty(Bytes key, const std::string& store);
 // Throws kInvalidArgument.

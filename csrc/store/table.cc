@@ -91,7 +91,9 @@ uint64_t Table::append(Bytes key, Bytes value) {
   auto found = values_.find(key);
   if (found == values_.end()) return set(key, value);
   found->second.bytes.append(value);
-  return found->second.version = ++version_;
+  uint64_t version = found->second.version = ++version_;
+  wake(key);  // a number may be large enough now
+  return version;
 }
 
 void Table::multi_set(const std::vector<Bytes>& pairs) {
@@ -139,6 +141,13 @@ void Table::push(Bytes key, Bytes item) {
 void Table::unpop(Bytes key, Bytes item) {
   queue(key).emplace_front(item);
   wake_queue(key);
+}
+
+void Table::pass_turn(Bytes key) {
+  auto lists = wait_lists_.find(key);
+  if (lists == wait_lists_.end()) return;
+  wake_list(key, lists->second, Need::kTurn, 1);
+  drop_if_empty(key);
 }
 
 std::deque<std::string>& Table::queue(Bytes key) {

@@ -131,6 +131,8 @@ class Table {
   std::optional<std::string> pop(Bytes key);
   // Puts an item back at the front: whoever took it went before he had it.
   void unpop(Bytes key, Bytes item);
+  // Whoever was woken by its turn did not pop: the next one has it, if there is still an item.
+  void pass_turn(Bytes key);
   // The item that pop would take; null: none.
   const std::string* front(Bytes key) const;
   size_t queue_size(Bytes key) const;

@@ -60,6 +60,14 @@ TEST_CASE("the bytes of a SET") {
   CHECK(decoded(bytes(raw, sizeof(raw) - 1)) == "SET(/k, val)");
 }
 
+TEST_CASE("the bytes of a BARRIER") {
+  const char raw[] =
+      "\x12"
+      "\x02\0\0\0\0\0\0\0/b"
+      "\x03\0\0\0\0\0\0";
+  CHECK(decoded(bytes(raw, sizeof(raw))) == "BARRIER(/b; 3)");
+}
+
 TEST_CASE("every request is decoded") {
   CHECK(decoded(c10d_request(Code::kSet, {"", ""})) == "SET(, )");
   CHECK(decoded(c10d_request(Code::kCompareSet, {"k", "old", "new"})) ==
@@ -75,6 +83,11 @@ TEST_CASE("every request is decoded") {
   CHECK(decoded(c10d_request(Code::kMultiGet, {"a", "b", "c"})) == "MULTI_GET(a, b, c)");
   CHECK(decoded(c10d_request(Code::kMultiSet, {"a", "1", "b", "2"})) == "MULTI_SET(a, 1, b, 2)");
   CHECK(decoded(c10d_request(Code::kCancelWait)) == "CANCEL_WAIT()");
+  CHECK(decoded(c10d_request(Code::kQueuePush, {"q", "item"})) == "QUEUE_PUSH(q, item)");
+  CHECK(decoded(c10d_request(Code::kQueuePop, {"q"})) == "QUEUE_POP(q)");
+  CHECK(decoded(c10d_request(Code::kQueueLen, {"q"})) == "QUEUE_LEN(q)");
+  CHECK(decoded(c10d_request(Code::kListKeys)) == "LIST_KEYS()");
+  CHECK(decoded(c10d_barrier("b", 4)) == "BARRIER(b; 4)");
 }
 
 TEST_CASE("lists may be empty") {
@@ -125,6 +138,16 @@ TEST_CASE("values have a larger limit than keys") {
   CHECK(decoded(set(limits::kValueBytesMax + 1)) ==
         "invalid: SET with a value of 67108865 bytes; the limit is 67108864, and 268435456 for the "
         "whole request");
+}
+
+TEST_CASE("an item of a queue is a value, and its name a key") {
+  auto push = [](uint64_t size) { return Fields().u8(0x0E).string64("q").u64(size).bytes; };
+  CHECK(decoded(push(limits::kValueBytesMax)) == "need more");
+  CHECK(decoded(push(limits::kValueBytesMax + 1)).starts_with("invalid: QUEUE_PUSH with a value"));
+  for (Code code : {Code::kQueuePush, Code::kQueuePop, Code::kQueueLen, Code::kBarrier}) {
+    std::string text = decoded(beginning(code, limits::kWireKeyBytesMax + 1));
+    CHECK(text.starts_with("invalid: " + std::string(c10d::name_of(code)) + " with a key of"));
+  }
 }
 
 TEST_CASE("sizes that would overflow are refused") {
@@ -185,6 +208,6 @@ TEST_CASE("the bytes of the answers") {
 }
 
 TEST_CASE("every code has a name") {
-  for (int code = 0; code <= 0x0D; ++code)
+  for (int code = 0; code <= 0x12; ++code)
     CHECK(std::string(c10d::name_of(static_cast<Code>(code))).size() >= 3);
 }

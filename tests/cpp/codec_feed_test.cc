@@ -114,6 +114,11 @@ const std::vector<Case>& c10d_cases() {
       {c10d_request(Code::kMultiSet, {"/a", "1", "/b", ""}), {"MULTI_SET(/a, 1, /b, )"}},
       {c10d_request(Code::kMultiSet), {"MULTI_SET()"}},
       {c10d_request(Code::kCancelWait), {"CANCEL_WAIT()"}},
+      {c10d_request(Code::kQueuePush, {"/q", "item"}), {"QUEUE_PUSH(/q, item)"}},
+      {c10d_request(Code::kQueuePop, {"/q"}), {"QUEUE_POP(/q)"}},
+      {c10d_request(Code::kQueueLen, {"/q"}), {"QUEUE_LEN(/q)"}},
+      {c10d_request(Code::kListKeys), {"LIST_KEYS()"}},
+      {c10d_barrier("/b", 3), {"BARRIER(/b; 3)"}},
   };
   return kCases;
 }

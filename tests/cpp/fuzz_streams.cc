@@ -21,7 +21,7 @@ std::string FuzzStreams::value() {
 
 std::string FuzzStreams::c10d_one() {
   std::string a = key(), b = key(), v = value(), w = value();
-  switch (below(14)) {
+  switch (below(19)) {
     case 0:
       return c10d_ping(static_cast<uint32_t>(random_()));
     case 1:
@@ -48,6 +48,16 @@ std::string FuzzStreams::c10d_one() {
       return c10d_request(Code::kMultiSet, {a, v, b, w, "/late" + a, ""});
     case 12:
       return c10d_request(Code::kCancelWait);
+    case 13:
+      return c10d_request(Code::kQueuePush, {a, v});
+    case 14:
+      return c10d_request(Code::kQueuePop, {a});
+    case 15:
+      return c10d_request(Code::kQueueLen, {a});
+    case 16:
+      return c10d_request(Code::kListKeys);
+    case 17:
+      return c10d_barrier("/n" + b, static_cast<int64_t>(below(4)));
     default:
       return c10d_validate();
   }
@@ -60,7 +70,7 @@ std::string FuzzStreams::native_one() {
     return native_frame(operation, id, body.bytes, static_cast<uint16_t>(below(2)));
   };
   std::string a = key(), b = key(), v = value(), w = value();
-  switch (below(15)) {
+  switch (below(19)) {
     case 0:
       return frame(Operation::kPing, {});
     case 1:
@@ -91,6 +101,14 @@ std::string FuzzStreams::native_one() {
                    Fields().u32(2).string32(a).string32(v).string32("/late" + b).string32(w));
     case 13:
       return frame(Operation::kCancel, Fields().u16(below(2)).u64(below(20)));
+    case 14:
+      return frame(Operation::kQueuePush, Fields().string32(a).string32(v));
+    case 15:
+      return frame(Operation::kQueuePop, Fields().u32(timeout).string32(a));
+    case 16:
+      return frame(Operation::kQueueLen, Fields().string32(a));
+    case 17:
+      return frame(Operation::kBarrier, Fields().u32(timeout).string32("/n" + b).u64(below(4)));
     default:
       return frame(Operation::kGet, Fields().u32(0).string32(a));
   }

@@ -37,6 +37,10 @@ std::string c10d_add(Bytes key, int64_t amount) {
   return Fields().u8(0x04).string64(key).u64(static_cast<uint64_t>(amount)).bytes;
 }
 
+std::string c10d_barrier(Bytes key, int64_t world_size) {
+  return Fields().u8(0x12).string64(key).u64(static_cast<uint64_t>(world_size)).bytes;
+}
+
 std::string c10d_bytes(Bytes value) {
   return Fields().string64(value).bytes;
 }
@@ -47,8 +51,8 @@ std::string shown(const c10d::Request& request) {
     if (i > 0) text += ", ";
     text.append(request.strings[i]);
   }
-  bool numbered =
-      request.code == Code::kValidate || request.code == Code::kAdd || request.code == Code::kPing;
+  bool numbered = request.code == Code::kValidate || request.code == Code::kAdd ||
+                  request.code == Code::kPing || request.code == Code::kBarrier;
   if (numbered) text += "; " + std::to_string(request.number);
   return text + ")";
 }

@@ -61,6 +61,7 @@ std::string c10d_request(c10d::Code code, const std::vector<Bytes>& strings = {}
 std::string c10d_validate();
 std::string c10d_ping(uint32_t nonce);
 std::string c10d_add(Bytes key, int64_t amount);
+std::string c10d_barrier(Bytes key, int64_t world_size);
 std::string c10d_bytes(Bytes value);
 
 // "SET(key, value)", "ADD(key; 5)"

@@ -2,7 +2,9 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <deque>
 #include <map>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
@@ -16,6 +18,7 @@ namespace {
 
 struct ModelWait {
   int owner;
+  Table::Need need;
   std::vector<std::string> keys;
 };
 
@@ -27,7 +30,7 @@ class Comparison {
   }
 
   void step() {
-    switch (random_() % 12) {
+    switch (random_() % 15) {
       case 0:
       case 1:
         return set(key(), number_or_word());
@@ -46,6 +49,11 @@ class Comparison {
       case 9:
       case 10:
         return wait();
+      case 11:
+      case 12:
+        return push();
+      case 13:
+        return pop();
       default:
         return random_() % 4 == 0 ? drop() : cancel();
     }
@@ -54,8 +62,7 @@ class Comparison {
   void compare() {
     std::set<uint64_t> expected;
     for (auto wait = waits_.begin(); wait != waits_.end();) {
-      bool ready = std::all_of(wait->second.keys.begin(), wait->second.keys.end(),
-                               [&](const std::string& name) { return model_.count(name) > 0; });
+      bool ready = is_ready(wait->second);
       if (ready) expected.insert(wait->first);
       wait = ready ? waits_.erase(wait) : std::next(wait);
     }
@@ -68,13 +75,29 @@ class Comparison {
     for (const auto& [name, value] : model_) REQUIRE(table_.find(name)->bytes == value);
     for (const auto& [tag, waiter] : parked_) {
       size_t missing = 0;
-      for (const std::string& name : waits_.at(tag).keys) missing += 1 - model_.count(name);
+      const ModelWait& wait = waits_.at(tag);
+      for (const std::string& name : wait.keys) missing += is_there(name, wait.need) ? 0 : 1;
       REQUIRE(table_.missing_keys(*waiter).size() == missing);
+    }
+    for (const auto& [name, items] : queues_) {
+      REQUIRE(table_.queue_size(name) == items.size());
+      REQUIRE((table_.front(name) != nullptr) == !items.empty());
     }
   }
 
  private:
   static constexpr int kOwners = 4;
+
+  bool is_there(const std::string& name, Table::Need need) const {
+    auto queue = queues_.find(name);
+    bool has_value = need != Table::Need::kQueue && model_.count(name) > 0;
+    bool has_item = need != Table::Need::kValue && queue != queues_.end() && !queue->second.empty();
+    return has_value || has_item;
+  }
+  bool is_ready(const ModelWait& wait) const {
+    return std::all_of(wait.keys.begin(), wait.keys.end(),
+                       [&](const std::string& name) { return is_there(name, wait.need); });
+  }
 
   std::string key() { return std::string(1, static_cast<char>('a' + random_() % 6)); }
   std::string number_or_word() { return random_() % 3 == 0 ? "word" : std::to_string(random_()); }
@@ -135,14 +158,33 @@ class Comparison {
     for (size_t i = 0; i < strings.size(); i += 2) model_[strings[i]] = strings[i + 1];
   }
 
+  void push() {
+    std::string name = key();
+    std::string item = std::to_string(random_());
+    table_.push(name, item);
+    queues_[name].push_back(item);
+  }
+
+  void pop() {
+    std::string name = key();
+    std::deque<std::string>& items = queues_[name];
+    std::optional<std::string> item = table_.pop(name);
+    REQUIRE(item.has_value() == !items.empty());
+    if (!item) return;
+    REQUIRE(*item == items.front());
+    items.pop_front();
+  }
+
   void wait() {
-    ModelWait wait{static_cast<int>(random_() % kOwners), {}};
+    static constexpr Table::Need kNeeds[] = {Table::Need::kPresent, Table::Need::kValue,
+                                             Table::Need::kQueue};
+    ModelWait wait{static_cast<int>(random_() % kOwners), kNeeds[random_() % 3], {}};
     for (size_t count = random_() % 4; count > 0; --count) wait.keys.push_back(key());
     uint64_t tag = ++last_tag_;
-    Table::Waiter* waiter = table_.wait(owners_[wait.owner], tag,
-                                        std::vector<Bytes>(wait.keys.begin(), wait.keys.end()));
-    bool ready = std::all_of(wait.keys.begin(), wait.keys.end(),
-                             [&](const std::string& name) { return model_.count(name) > 0; });
+    Table::Waiter* waiter =
+        table_.wait(owners_[wait.owner], tag,
+                    std::vector<Bytes>(wait.keys.begin(), wait.keys.end()), wait.need);
+    bool ready = is_ready(wait);
     REQUIRE((waiter == nullptr) == ready);
     if (ready) return;
     waits_[tag] = wait;
@@ -168,6 +210,7 @@ class Comparison {
   Table table_;
   Table::WaiterOwner owners_[kOwners];
   std::map<std::string, std::string> model_;
+  std::map<std::string, std::deque<std::string>> queues_;
   std::map<uint64_t, ModelWait> waits_;
   std::map<uint64_t, Table::Waiter*> parked_;
   uint64_t last_tag_ = 0;

@@ -28,19 +28,25 @@ struct Play {
   }
   uint64_t version(Bytes key) const { return table.find(key)->version; }
 
-  // False: all keys were there.
-  bool wait(char owner, const std::vector<Bytes>& keys) {
-    Table::Waiter* waiter = table.wait(owners[owner], ++last_tag, keys);
+  // False: the need was met.
+  bool wait(char owner, const std::vector<Bytes>& keys, Table::Need need = Table::Need::kPresent,
+            int64_t target = 0) {
+    Table::Waiter* waiter = table.wait(owners[owner], ++last_tag, keys, need, target);
     parked[last_tag] = waiter;
     return waiter != nullptr;
   }
 
-  // Tags in the order of waking: "1 2 3".
+  std::string pop(Bytes key) { return table.pop(key).value_or("(none)"); }
+
+  // Tags in the order of waking: "1 2 3"; with the item for who took one: "1=item".
   std::string woken() {
     std::string text;
     for (const Table::Woken& woken : table.take_woken()) {
-      for (const std::string& key : woken.keys) CHECK(table.find(key) != nullptr);
+      for (const std::string& key : woken.keys) {
+        CHECK((woken.item || table.find(key) != nullptr || table.front(key) != nullptr));
+      }
       text += (text.empty() ? "" : " ") + std::to_string(woken.tag);
+      if (woken.item) text += "=" + *woken.item;
     }
     return text;
   }
