@@ -140,6 +140,9 @@ UniqueFd connect_to(const SocketAddress& address, Duration timeout, int& error) 
   // port for our end, and the socket is connected to itself.
   if (SocketAddress::local_of(fd.get()).to_string() ==
       SocketAddress::peer_of(fd.get()).to_string()) {
+    // Reset it: closed in peace it would keep the server from binding its port for a minute.
+    linger reset{1, 0};
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
     error = ECONNREFUSED;
     return UniqueFd();
   }

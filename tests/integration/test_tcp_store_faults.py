@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
 
 import pytest
 from support.background import Background
-from support.process import ServerProcess
+from support.process import PythonProcess, ServerProcess
 from support.proxy import FaultProxy
 
 from rendezvous import (
@@ -186,3 +188,39 @@ def test_server_that_dies_under_a_blocked_call(connect: Connect) -> None:
         with pytest.raises(StoreConnectionError, match="no store could be reached"):
             getting.result()
         assert getting.elapsed_s >= 1.0
+
+
+# In a network of its own, where connections have the choice of two ports, one the server's.
+CONNECTS_TO_ITSELF = """\
+import subprocess
+from pathlib import Path
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+ports = Path("/proc/sys/net/ipv4/ip_local_port_range")
+ports.write_text("40000 40001")
+from rendezvous import Server, StoreConnectionError, TCPStore
+
+try:
+    TCPStore("127.0.0.1", 40000, timeout=0.5)
+except StoreConnectionError as error:
+    print("nothing listens there" in str(error), flush=True)
+ports.write_text("40000 40100")
+with Server("127.0.0.1", 40000):
+    TCPStore("127.0.0.1", 40000, timeout=60).ping()
+print("served", flush=True)
+"""
+
+
+@pytest.mark.skipif(
+    not (shutil.which("ip") and shutil.which("unshare"))
+    or subprocess.run(["unshare", "-rn", "true"], check=False, capture_output=True).returncode != 0,
+    reason="this needs a network name space of its own",
+)
+def test_client_before_its_server_does_not_connect_to_itself() -> None:
+    """The kernel may give a client the very port that it connects to.
+
+    That is no store, and must not keep the server from its port.
+    """
+    with PythonProcess(CONNECTS_TO_ITSELF, before=("unshare", "-rn")) as process:
+        assert process.line() == "True"
+        assert process.line() == "served"
+        assert process.end() == 0, process.stderr

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import TypeVar
@@ -26,11 +27,14 @@ _Self = TypeVar("_Self", bound="PythonProcess")
 
 
 class PythonProcess:
-    """Runs `code`. Lines that it prints are read with line(); its stdin ends when it is closed."""
+    """Runs `code`. Lines that it prints are read with line(); its stdin ends when it is closed.
 
-    def __init__(self, code: str, *args: str, **env: str) -> None:
+    before: a command that takes the interpreter's command line as its arguments, and becomes it.
+    """
+
+    def __init__(self, code: str, *args: str, before: Sequence[str] = (), **env: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", code, *args],
+            [*before, sys.executable, "-c", code, *args],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
