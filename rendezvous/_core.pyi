@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from os import PathLike
 from types import TracebackType
-from typing import TypeAlias, final
+from typing import Literal, TypeAlias, final
 
 _Text: TypeAlias = str | bytes
 _Timeout: TypeAlias = timedelta | float
@@ -71,6 +71,7 @@ class TCPStore(Store):
         timeout: _Timeout | None = None,
         wait_for_workers: bool = True,
         multi_tenant: bool = False,
+        protocol: Literal["native", "c10d"] = "native",
     ) -> None: ...
     @property
     def host(self) -> str: ...

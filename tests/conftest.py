@@ -15,7 +15,16 @@ from rendezvous import FileStore, HashStore, PrefixStore, Server, Store, TCPStor
 
 # The client's default timeout in tests: only a hang takes so long.
 TIMEOUT_S = 60.0
-STORE_KINDS = ["hash", "tcp", "file", "prefix-hash", "prefix-tcp", "prefix-file"]
+STORE_KINDS = [
+    "hash",
+    "tcp",
+    "tcp-c10d",
+    "file",
+    "prefix-hash",
+    "prefix-tcp",
+    "prefix-tcp-c10d",
+    "prefix-file",
+]
 
 
 @pytest.fixture
@@ -75,9 +84,10 @@ def stores(request: pytest.FixtureRequest) -> Stores:
             return users[-1]
     else:
         connect = request.getfixturevalue("connect")
+        protocol = "c10d" if kind.endswith("c10d") else "native"
 
         def base() -> Store:
-            store: TCPStore = connect()
+            store: TCPStore = connect(protocol=protocol)
             return store
 
     if kind.startswith("prefix"):

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 #include "bindings/gil.h"
@@ -217,6 +218,13 @@ Errors are StoreError and its kin, which are RuntimeErrors; timeouts are Timeout
       .def("__repr__", [](const Store& self) { return "<rendezvous." + self.describe() + ">"; });
 }
 
+TCPStore::Protocol protocol_from(const std::string& name) {
+  if (name == "native") return TCPStore::Protocol::kNative;
+  if (name == "c10d") return TCPStore::Protocol::kC10d;
+  throw Error(ErrorCode::kInvalidArgument,
+              "TCPStore: protocol is " + quoted(name) + "; it must be 'native' or 'c10d'");
+}
+
 void bind_tcp_store(py::module_& module) {
   py::class_<TCPStore, Store, std::shared_ptr<TCPStore>>(
       module, "TCPStore", py::is_final(),
@@ -227,11 +235,17 @@ world_size: if known, each client counts itself in, and the master waits until a
 is_master: host the server in this process.
 timeout: for connecting (the server may start later than its clients), and the default of blocking calls.
 multi_tenant: masters of this process that name the same port share one server.
+protocol: "native", or "c10d" to use a server of torch's TCPStore. With "c10d" each call has a connection to itself; it
+can say less: an add to what is no number raises StoreConnectionError, as servers just hang up; a torch server with
+use_libuv=False has no queues (StoreUnsupportedError); compare_exchange may err on whether it swapped when another
+client writes the same value at the same time; a server that lost its data is not noticed; observed_address is this
+end's own.
 Raises StoreConnectionError, StoreProtocolError, StoreAddressInUseError, StoreTimeoutError.)")
       .def(py::init([](std::string host_name, int port, std::optional<int64_t> world_size,
                        bool is_master, const std::optional<TimeoutArg>& timeout,
-                       bool wait_for_workers, bool multi_tenant) {
+                       bool wait_for_workers, bool multi_tenant, const std::string& protocol) {
              TCPStore::Options options;
+             options.protocol = protocol_from(protocol);
              options.host = std::move(host_name);
              options.port = port_from(port);
              options.world_size = world_size;
@@ -244,7 +258,8 @@ Raises StoreConnectionError, StoreProtocolError, StoreAddressInUseError, StoreTi
            }),
            py::arg("host_name"), py::arg("port"), py::arg("world_size") = py::none(),
            py::arg("is_master") = false, py::arg("timeout") = py::none(),
-           py::arg("wait_for_workers") = true, py::arg("multi_tenant") = false)
+           py::arg("wait_for_workers") = true, py::arg("multi_tenant") = false,
+           py::arg("protocol") = "native")
       .def_property_readonly("host", &TCPStore::host, "The host as it was given.")
       .def_property_readonly("port", &TCPStore::port, "The server's port.")
       .def_property_readonly("observed_address", &TCPStore::observed_address,

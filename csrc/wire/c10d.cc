@@ -121,6 +121,15 @@ void Decoder::reset() {
   if (spans_.capacity() > kSpansKept) spans_.shrink_to_fit();
 }
 
+void put_request(std::string& out, Code code, const std::vector<Bytes>& strings, int64_t number) {
+  const Shape& shape = shape_of(code);
+  put_u8(out, static_cast<uint8_t>(code));
+  if (shape.counted) append_little_endian<uint64_t>(out, strings.size() / shape.strings);
+  for (Bytes string : strings) put_bytes(out, string);
+  if (shape.number_bytes == 4) put_u32(out, static_cast<uint32_t>(number));
+  if (shape.number_bytes == 8) put_i64(out, number);
+}
+
 void put_bytes(std::string& out, Bytes value) {
   append_little_endian<uint64_t>(out, value.size());
   out.append(value);

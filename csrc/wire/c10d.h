@@ -1,5 +1,5 @@
-// The byte protocol of torch's TCPStore (torch 2.13): requests decoded, answers encoded. No
-// sockets, no threads, no clock.
+// The byte protocol of torch's TCPStore (torch 2.13): requests encoded and decoded, answers
+// encoded (c10d_reply.h reads them). No sockets, no threads, no clock.
 //
 // A request is one code byte and its fields; there are no request ids and no lengths of whole
 // requests, so a request may be cut anywhere and has to be scanned to find its end. The decoder
@@ -84,6 +84,10 @@ class Decoder {
   std::vector<Span> spans_;
   std::string error_;
 };
+
+// A request: its byte strings in the order of the wire, and the number as in Request.
+void put_request(std::string& out, Code code, const std::vector<Bytes>& strings,
+                 int64_t number = 0);
 
 // Answers.
 void put_bytes(std::string& out, Bytes value);

@@ -15,6 +15,8 @@ inline constexpr size_t kValueBytesMax = 64 * 1024 * 1024;
 inline constexpr size_t kKeysPerRequestMax = 131'072;
 // One request, and so what is buffered of a connection's input before it is applied.
 inline constexpr size_t kRequestBytesMax = 256 * 1024 * 1024;
+// What a client takes for one c10d answer. The largest is a list of all keys.
+inline constexpr size_t kReplyBytesMax = 1024 * 1024 * 1024;
 // Replies that a peer does not read: above this its requests are left unread until it has caught
 // up.
 inline constexpr size_t kUnsentBytesMax = 4 * 1024 * 1024;

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import pytest
 from support.background import Background
@@ -19,6 +20,7 @@ from rendezvous import Server, Store, StoreConnectionError, StoreTimeoutError, T
 Connect = Callable[..., TCPStore]
 MIB = 1024 * 1024
 TIMEOUT_S = 0.15
+PROTOCOLS = ["native", "c10d"]
 
 BIG = b"v" * (8 * MIB)  # no socket buffer takes it
 READS: dict[str, Callable[[Store], object]] = {
@@ -58,15 +60,24 @@ def process() -> Iterator[ServerProcess]:
         yield process
 
 
-@pytest.fixture
-def store(process: ServerProcess, connect: Connect) -> TCPStore:
-    """A client of a server that can be stopped, with k = "v", and the short timeout."""
-    store = connect(process.port)
+def prepared(store: TCPStore) -> TCPStore:
     for key in store.list_keys():
         store.delete_key(key)
     store.set("k", "v")
     store.set_timeout(TIMEOUT_S)
     return store
+
+
+@pytest.fixture
+def store(process: ServerProcess, connect: Connect) -> TCPStore:
+    """A client of a server that can be stopped, with k = "v", and the short timeout."""
+    return prepared(connect(process.port))
+
+
+@pytest.fixture(params=PROTOCOLS)
+def any_store(request: pytest.FixtureRequest, process: ServerProcess, connect: Connect) -> TCPStore:
+    """The same, in either protocol."""
+    return prepared(connect(process.port, protocol=request.param))
 
 
 def works(store: Store) -> bool:
@@ -76,11 +87,12 @@ def works(store: Store) -> bool:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_stopped_server(process: ServerProcess, store: TCPStore, operation: str) -> None:
+def test_stopped_server(process: ServerProcess, any_store: TCPStore, operation: str) -> None:
     """Every operation on a server under SIGSTOP times out, and says that no answer came.
 
     After SIGCONT the same store works. A large write that was cut short is completed, not torn.
     """
+    store = any_store
     process.pause()
     try:
         text = ends_in_time(lambda: OPERATIONS[operation](store))
@@ -92,8 +104,9 @@ def test_stopped_server(process: ServerProcess, store: TCPStore, operation: str)
     assert len([key for key in store.list_keys() if key.startswith("big-")]) in (0, 8)
 
 
-def test_stopped_server_and_many_threads(process: ServerProcess, store: TCPStore) -> None:
+def test_stopped_server_and_many_threads(process: ServerProcess, any_store: TCPStore) -> None:
     """All operations at once, over one connection, time out each on its own."""
+    store = any_store
     process.pause()
     try:
         calls = [
@@ -139,9 +152,10 @@ def test_late_answers_are_not_mixed_up(process: ServerProcess, store: TCPStore) 
 
 @pytest.mark.parametrize("timeout_s", [0, 0.001, 0.35])
 def test_timeout_of_the_call_counts(
-    process: ServerProcess, store: TCPStore, timeout_s: float
+    process: ServerProcess, any_store: TCPStore, timeout_s: float
 ) -> None:
     """A call's own timeout is kept against a stopped server too, and not the store's."""
+    store = any_store
     store.set_timeout(600)
     process.pause()
     try:
@@ -153,13 +167,20 @@ def test_timeout_of_the_call_counts(
     assert works(store)
 
 
-def test_connecting_to_a_stopped_server(process: ServerProcess, store: TCPStore) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_connecting_to_a_stopped_server(
+    process: ServerProcess, store: TCPStore, protocol: Literal["native", "c10d"]
+) -> None:
     """The kernel accepts, nobody answers: the time to connect is kept, and says so."""
     process.pause()
     try:
-        text = ends_in_time(lambda: TCPStore("127.0.0.1", process.port, timeout=TIMEOUT_S))
+        text = ends_in_time(
+            lambda: TCPStore("127.0.0.1", process.port, timeout=TIMEOUT_S, protocol=protocol)
+        )
         assert "accepted the connection but did not answer" in text
-        connecting = Background(TCPStore, "127.0.0.1", process.port, timeout=60).let_block()
+        connecting = Background(
+            TCPStore, "127.0.0.1", process.port, timeout=60, protocol=protocol
+        ).let_block()
     finally:
         process.resume()
     late = connecting.result()
@@ -167,12 +188,13 @@ def test_connecting_to_a_stopped_server(process: ServerProcess, store: TCPStore)
     late.close()
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_frozen_network(server: Server, connect: Connect, operation: str) -> None:
+def test_frozen_network(server: Server, connect: Connect, operation: str, protocol: str) -> None:
     """A network that swallows everything is like a stopped server; the deadline is ours."""
     connect().set("k", "v")
     with FaultProxy(server.port) as proxy:
-        store = connect(proxy.port)
+        store = connect(proxy.port, protocol=protocol)
         store.set_timeout(TIMEOUT_S)
         proxy.freeze()
         ends_in_time(lambda: OPERATIONS[operation](store))

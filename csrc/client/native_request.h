@@ -1,4 +1,4 @@
-// A request of TCPStore on its way, and what comes back. For the files of TCPStore alone.
+// A request of NativeStore on its way, and what comes back. For the files of NativeStore alone.
 #pragma once
 
 #include <string>
@@ -6,12 +6,12 @@
 #include <vector>
 
 #include "base/text.h"
-#include "client/tcp_store.h"
+#include "client/native_store.h"
 #include "wire/native.h"
 
 namespace rdzv {
 
-struct TCPStore::Request {
+struct NativeStore::Request {
   native::Operation operation;
   Bytes key;  // for messages, like keys
   Duration timeout;
@@ -24,7 +24,7 @@ struct TCPStore::Request {
   std::string body{};
 
   // "get of key 'a' on TCPStore 127.0.0.1:29400"
-  std::string describe(const TCPStore& store) const {
+  std::string describe(const NativeStore& store) const {
     std::string text = native::name_of(operation);
     if (keys != nullptr) text += " of keys " + quoted_list(*keys);
     if (!key.empty()) text += " of key " + quoted(key);
@@ -33,9 +33,9 @@ struct TCPStore::Request {
 };
 
 // What an answer carries. An answer that is not as the protocol says is an error, not a guess.
-class TCPStore::Answer {
+class NativeStore::Answer {
  public:
-  Answer(const TCPStore& store, const Request& request, std::string body)
+  Answer(const NativeStore& store, const Request& request, std::string body)
       : store_(store), request_(request), body_(std::move(body)), reader_(body_) {}
 
   Answer(const Answer&) = delete;
@@ -52,7 +52,7 @@ class TCPStore::Answer {
   }
 
  private:
-  const TCPStore& store_;
+  const NativeStore& store_;
   const Request& request_;
   std::string body_;
   ByteReader reader_;

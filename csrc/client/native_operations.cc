@@ -1,9 +1,9 @@
-// TCPStore's operations: bodies of requests made, answers read.
+// NativeStore's operations: bodies of requests made, answers read.
 #include <algorithm>
 
 #include "base/error.h"
-#include "client/request.h"
-#include "client/tcp_store.h"
+#include "client/native_request.h"
+#include "client/native_store.h"
 
 namespace rdzv {
 
@@ -24,12 +24,12 @@ void put_wire_keys(std::string& out, const std::vector<Bytes>& keys) {
 
 }  // namespace
 
-void TCPStore::ping() {
+void NativeStore::ping() {
   Request request{Operation::kPing, {}, timeout()};
   run(request);
 }
 
-void TCPStore::set(Bytes key, Bytes value) {
+void NativeStore::set(Bytes key, Bytes value) {
   check_key("set", key);
   check_value("set", key, value);
   Request request{Operation::kSet, key, timeout(), true};
@@ -38,7 +38,7 @@ void TCPStore::set(Bytes key, Bytes value) {
   run(request);
 }
 
-std::string TCPStore::get(Bytes key, Duration timeout) {
+std::string NativeStore::get(Bytes key, Duration timeout) {
   check_key("get", key);
   Request request{Operation::kGet, key, timeout, false, true};
   native::put_u32(request.body, 0);
@@ -50,7 +50,7 @@ std::string TCPStore::get(Bytes key, Duration timeout) {
   return value;
 }
 
-Store::Exchange TCPStore::compare_exchange(Bytes key, Bytes expected, Bytes desired) {
+Store::Exchange NativeStore::compare_exchange(Bytes key, Bytes expected, Bytes desired) {
   check_key("compare_set", key);
   check_value("compare_set", key, expected);
   check_value("compare_set", key, desired);
@@ -69,12 +69,12 @@ Store::Exchange TCPStore::compare_exchange(Bytes key, Bytes expected, Bytes desi
   return exchange;
 }
 
-int64_t TCPStore::add(Bytes key, int64_t amount) {
+int64_t NativeStore::add(Bytes key, int64_t amount) {
   check_key("add", key);
   return add_wire_key("/" + std::string(key), key, amount);
 }
 
-int64_t TCPStore::add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount) {
+int64_t NativeStore::add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount) {
   Request request{Operation::kAdd, shown_key, timeout(), true};
   native::put_string(request.body, wire_key);
   native::put_u64(request.body, static_cast<uint64_t>(amount));
@@ -85,7 +85,7 @@ int64_t TCPStore::add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount) 
   return sum;
 }
 
-bool TCPStore::check(const std::vector<Bytes>& keys) {
+bool NativeStore::check(const std::vector<Bytes>& keys) {
   check_keys("check", keys);
   Request request{Operation::kCheck, {}, timeout(), false, false, &keys};
   put_wire_keys(request.body, keys);
@@ -95,7 +95,7 @@ bool TCPStore::check(const std::vector<Bytes>& keys) {
   return yes;
 }
 
-void TCPStore::wait(const std::vector<Bytes>& keys, Duration timeout) {
+void NativeStore::wait(const std::vector<Bytes>& keys, Duration timeout) {
   check_keys("wait", keys);
   Request request{Operation::kWait, {}, timeout, false, true, &keys};
   native::put_u32(request.body, 0);
@@ -103,7 +103,7 @@ void TCPStore::wait(const std::vector<Bytes>& keys, Duration timeout) {
   run(request);
 }
 
-bool TCPStore::delete_key(Bytes key) {
+bool NativeStore::delete_key(Bytes key) {
   check_key("delete_key", key);
   Request request{Operation::kDeleteKey, key, timeout(), true};
   put_wire_key(request.body, key);
@@ -113,7 +113,7 @@ bool TCPStore::delete_key(Bytes key) {
   return yes;
 }
 
-int64_t TCPStore::num_keys() {
+int64_t NativeStore::num_keys() {
   Request request{Operation::kNumKeys, {}, timeout()};
   Answer answer(*this, request, run(request));
   int64_t count = answer.reader().i64();
@@ -121,7 +121,7 @@ int64_t TCPStore::num_keys() {
   return count;
 }
 
-std::vector<std::string> TCPStore::list_keys(Bytes prefix) {
+std::vector<std::string> NativeStore::list_keys(Bytes prefix) {
   check_key("list_keys", prefix);
   Request request{Operation::kListKeys, prefix, timeout()};
   put_wire_key(request.body, prefix);
@@ -136,7 +136,7 @@ std::vector<std::string> TCPStore::list_keys(Bytes prefix) {
   return keys;
 }
 
-void TCPStore::append(Bytes key, Bytes value) {
+void NativeStore::append(Bytes key, Bytes value) {
   check_key("append", key);
   check_value("append", key, value);
   Request request{Operation::kAppend, key, timeout(), true};
@@ -145,7 +145,7 @@ void TCPStore::append(Bytes key, Bytes value) {
   run(request);
 }
 
-std::vector<std::string> TCPStore::multi_get(const std::vector<Bytes>& keys, Duration timeout) {
+std::vector<std::string> NativeStore::multi_get(const std::vector<Bytes>& keys, Duration timeout) {
   check_keys("multi_get", keys);
   Request request{Operation::kMultiGet, {}, timeout, false, true, &keys};
   native::put_u32(request.body, 0);
@@ -160,7 +160,7 @@ std::vector<std::string> TCPStore::multi_get(const std::vector<Bytes>& keys, Dur
   return values;
 }
 
-void TCPStore::multi_set(const std::vector<Bytes>& pairs) {
+void NativeStore::multi_set(const std::vector<Bytes>& pairs) {
   check_pairs("multi_set", pairs);
   Request request{Operation::kMultiSet, {}, timeout(), true};
   native::put_u32(request.body, static_cast<uint32_t>(pairs.size() / 2));
@@ -171,7 +171,7 @@ void TCPStore::multi_set(const std::vector<Bytes>& pairs) {
   run(request);
 }
 
-void TCPStore::queue_push(Bytes key, Bytes item) {
+void NativeStore::queue_push(Bytes key, Bytes item) {
   check_key("queue_push", key);
   check_value("queue_push", key, item);
   Request request{Operation::kQueuePush, key, timeout(), true};
@@ -180,7 +180,7 @@ void TCPStore::queue_push(Bytes key, Bytes item) {
   Answer(*this, request, run(request)).finish();
 }
 
-std::string TCPStore::queue_pop(Bytes key, bool block, Duration timeout) {
+std::string NativeStore::queue_pop(Bytes key, bool block, Duration timeout) {
   check_key("queue_pop", key);
   // One that does not wait may still have to wait for the server.
   Request request{Operation::kQueuePop, key, block ? timeout : this->timeout(), true, true};
@@ -198,7 +198,7 @@ std::string TCPStore::queue_pop(Bytes key, bool block, Duration timeout) {
   }
 }
 
-int64_t TCPStore::queue_len(Bytes key) {
+int64_t NativeStore::queue_len(Bytes key) {
   check_key("queue_len", key);
   Request request{Operation::kQueueLen, key, timeout()};
   put_wire_key(request.body, key);
@@ -208,7 +208,7 @@ int64_t TCPStore::queue_len(Bytes key) {
   return size;
 }
 
-void TCPStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
+void NativeStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
   check_key("barrier", key);
   check_world_size(key, world_size);
   Request request{Operation::kBarrier, key, timeout, true, true};

@@ -1,0 +1,132 @@
+#include "client/c10d_call.h"
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/text.h"
+
+namespace rdzv {
+
+using c10d::Code;
+using Outcome = C10dConnection::Outcome;
+
+std::string C10dStore::Request::describe(const C10dStore& store) const {
+  std::string text = name;
+  if (keys != nullptr) text += " of keys " + quoted_list(*keys);
+  if (!key.empty()) text += " of key " + quoted(key);
+  return text + " on " + store.describe();
+}
+
+C10dStore::Conversation::Conversation(C10dStore& store, const Request& request,
+                                      const Deadline& deadline, const Deadline& patient,
+                                      std::unique_ptr<C10dConnection> connection)
+    : store_(store),
+      request_(request),
+      deadline_(deadline),
+      patient_(patient),
+      connection_(std::move(connection)) {
+  connection_->begin();
+}
+
+C10dStore::Conversation::~Conversation() {
+  store_.give_back(std::move(connection_));
+}
+
+const c10d::Reply& C10dStore::Conversation::read(Code code, size_t keys) {
+  c10d::ReplyDecoder decoder(code, keys);
+  switch (connection_->read(decoder, reply_, patient_)) {
+    case Outcome::kDone:
+      return reply_;
+    case Outcome::kLost:
+      throw Lost{connection_->lost_text()};
+    case Outcome::kInvalid:
+      throw Error(
+          ErrorCode::kProtocol,
+          request_.describe(store_) + ": the server's answer cannot be read: " + decoder.error());
+    case Outcome::kTimedOut:
+      break;
+  }
+  std::string outcome = !request_.is_write ? ""
+                        : sent()           ? "; it may or may not have been applied"
+                                           : "; it was not sent";
+  throw Error(ErrorCode::kTimeout,
+              request_.describe(store_) + ": no answer within " + seconds_text(request_.timeout) +
+                  "; the server is stopped, overloaded or unreachable" + outcome);
+}
+
+const c10d::Reply& C10dStore::Conversation::ask(Code code, const std::vector<Bytes>& strings,
+                                                int64_t number) {
+  put(code, strings, number);
+  return read(code, strings.size());
+}
+
+void C10dStore::Conversation::acknowledge() {
+  const uint32_t nonce = ++store_.last_nonce_;
+  if (ask(Code::kPing, {}, nonce).number == nonce) return;
+  connection_->shut_down();
+  throw Error(
+      ErrorCode::kProtocol,
+      request_.describe(store_) + ": the server answers with another number than it was sent");
+}
+
+bool C10dStore::Conversation::wait(Code code, const std::vector<Bytes>& wire_keys, int64_t number) {
+  // A barrier counts even a caller that has no time to wait.
+  if (deadline_.passed() && code != Code::kBarrier) return false;
+  put(code, wire_keys, number);
+  c10d::ReplyDecoder decoder(code);
+  Outcome outcome = connection_->read(decoder, reply_, deadline_);
+  if (outcome != Outcome::kTimedOut) {
+    // A state is one byte, so there is no half of it: read() finds the same again.
+    if (outcome == Outcome::kDone && reply_.number == c10d::kStopWaiting) return true;
+    if (outcome == Outcome::kLost) throw Lost{connection_->lost_text()};
+    connection_->shut_down();
+    throw Error(ErrorCode::kProtocol,
+                request_.describe(store_) + ": the server's answer cannot be read");
+  }
+  // The server answers once for the cancellation, and before that for the wait if it was satisfied
+  // meanwhile.
+  put(Code::kCancelWait, {});
+  if (read(code).number == c10d::kWaitCanceled) {
+    connection_->forgive();
+    return false;
+  }
+  if (read(Code::kCancelWait).number == c10d::kWaitCanceled) return true;
+  connection_->shut_down();
+  throw Error(ErrorCode::kProtocol,
+              request_.describe(store_) + ": the server's answer to CANCEL_WAIT cannot be read");
+}
+
+// GET answers a missing key and an empty value alike, and not every server survives it. An exchange
+// that expects what nobody has set changes nothing: it answers with the value, or for a missing key
+// with what was expected.
+std::optional<std::string> C10dStore::Conversation::value_of(Bytes wire_key) {
+  Bytes nobodys = store_.nobodys_value_;
+  Bytes value = ask(Code::kCompareSet, {wire_key, nobodys, nobodys}).strings[0];
+  if (value == nobodys) return std::nullopt;
+  return std::string(value);
+}
+
+std::vector<Bytes> C10dStore::Conversation::missing_of(const std::vector<Bytes>& wire_keys) {
+  for (Bytes key : wire_keys) put(Code::kCheck, {key});
+  std::vector<Bytes> missing;
+  for (Bytes key : wire_keys) {
+    if (read(Code::kCheck).number != 0) missing.push_back(key);
+  }
+  return missing;
+}
+
+void C10dStore::Conversation::pause() {
+  constexpr Duration kLongest = std::chrono::milliseconds(20);
+  std::this_thread::sleep_for(std::min(next_pause_, deadline_.left()));
+  next_pause_ = std::min(2 * next_pause_ + std::chrono::milliseconds(1), kLongest);
+  throw_if_interrupted();
+}
+
+void C10dStore::Conversation::throw_timeout(const std::string& text) const {
+  throw Error(ErrorCode::kTimeout, text + " (" + store_.describe() + ")");
+}
+
+}  // namespace rdzv

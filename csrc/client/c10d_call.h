@@ -1,0 +1,76 @@
+// A call of C10dStore on its way: what it is for messages, and its talk with the server. For the
+// files of C10dStore alone; used by the calling thread only.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "client/c10d_store.h"
+
+namespace rdzv {
+
+struct C10dStore::Request {
+  const char* name;
+  Bytes key;  // for messages, like keys
+  Duration timeout;
+  bool is_write = false;
+  bool is_timed = false;  // it waits for others
+  const std::vector<Bytes>* keys = nullptr;
+  // What not every server of this protocol knows.
+  bool is_extension = false;
+
+  // "get of key 'a' on TCPStore 127.0.0.1:29400"
+  std::string describe(const C10dStore& store) const;
+};
+
+// Ends by a return, by an Error, or by Lost, which run() turns into another try or an Error. The
+// connection goes back to the pool if the server owes nothing on it.
+class C10dStore::Conversation {
+ public:
+  struct Lost {
+    std::string why;
+  };
+
+  Conversation(C10dStore& store, const Request& request, const Deadline& deadline,
+               const Deadline& patient, std::unique_ptr<C10dConnection> connection);
+  ~Conversation();
+  Conversation(const Conversation&) = delete;
+  Conversation& operator=(const Conversation&) = delete;
+
+  const Deadline& deadline() const { return deadline_; }
+  bool sent() const { return connection_->sent(); }
+
+  void put(c10d::Code code, const std::vector<Bytes>& strings, int64_t number = 0) {
+    connection_->put(code, strings, number);
+  }
+  // The next answer; its views last until the next call. Throws kTimeout when the server does not
+  // answer in time.
+  const c10d::Reply& read(c10d::Code code, size_t keys = 0);
+  const c10d::Reply& ask(c10d::Code code, const std::vector<Bytes>& strings, int64_t number = 0);
+  // A round trip that shows that all before it was applied.
+  void acknowledge();
+
+  // WAIT or BARRIER: false when it was not satisfied by the deadline, and no longer waits.
+  bool wait(c10d::Code code, const std::vector<Bytes>& wire_keys, int64_t number = 0);
+  // The value now, as of one moment; none for a missing key.
+  std::optional<std::string> value_of(Bytes wire_key);
+  // Which of these are not there now.
+  std::vector<Bytes> missing_of(const std::vector<Bytes>& keys);
+  // Before trying again what somebody else was faster at.
+  void pause();
+  [[noreturn]] void throw_timeout(const std::string& text) const;
+
+ private:
+  C10dStore& store_;
+  const Request& request_;
+  const Deadline& deadline_;
+  const Deadline& patient_;
+  std::unique_ptr<C10dConnection> connection_;
+  c10d::Reply reply_;
+  Duration next_pause_ = Duration::zero();
+};
+
+}  // namespace rdzv

@@ -1,0 +1,130 @@
+#include "client/c10d_store.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "base/text.h"
+#include "client/c10d_call.h"
+#include "client/dial.h"
+
+namespace rdzv {
+namespace {
+
+// Kept open between calls; a burst of threads may use more.
+constexpr size_t kIdleMax = 16;
+// A read that a server closes new connections at this often is one that it does not serve.
+constexpr int kClosingsMax = 3;
+
+std::string random_value() {
+  std::array<uint8_t, 16> bytes{};
+  fill_random(bytes.data(), bytes.size());
+  return std::string(bytes.begin(), bytes.end());
+}
+
+}  // namespace
+
+C10dStore::C10dStore(std::string host, uint16_t port, Duration timeout)
+    : RemoteStore(std::move(host), port, timeout), nobodys_value_(random_value()) {}
+
+C10dStore::~C10dStore() = default;
+
+void C10dStore::connect(const Deadline& deadline) {
+  give_back(take(deadline));
+}
+
+std::string C10dStore::observed_address() {
+  std::lock_guard lock(mutex_);
+  return observed_address_;
+}
+
+std::shared_ptr<Store> C10dStore::clone() {
+  check_process();
+  auto store = std::make_shared<C10dStore>(host(), port(), timeout());
+  store->connect(Deadline::after(timeout()));
+  return store;
+}
+
+void C10dStore::close() {
+  std::vector<std::unique_ptr<C10dConnection>> idle;
+  std::lock_guard lock(mutex_);
+  closed_ = true;
+  idle.swap(idle_);
+  // A forked child shares the connections with its parent, and only lets go of them.
+  if (!is_own_process()) return;
+  for (C10dConnection* connection : busy_) connection->shut_down();
+}
+
+std::unique_ptr<C10dConnection> C10dStore::take(const Deadline& deadline) {
+  std::unique_ptr<C10dConnection> connection;
+  {
+    std::lock_guard lock(mutex_);
+    while (connection == nullptr && !idle_.empty()) {
+      if (idle_.back()->idle()) connection = std::move(idle_.back());
+      idle_.pop_back();
+    }
+  }
+  if (connection == nullptr && !closed_) {
+    UniqueFd fd;
+    try {
+      fd = dial(host(), port(), deadline, closed_, greet_c10d);
+    } catch (...) {
+      if (closed_) throw_closed();
+      throw;
+    }
+    connection = std::make_unique<C10dConnection>(std::move(fd));
+  }
+  std::lock_guard lock(mutex_);
+  if (closed_) throw_closed();
+  observed_address_ = connection->local_address();
+  busy_.push_back(connection.get());
+  return connection;
+}
+
+void C10dStore::give_back(std::unique_ptr<C10dConnection> connection) {
+  std::lock_guard lock(mutex_);
+  std::erase(busy_, connection.get());
+  if (!closed_ && idle_.size() < kIdleMax && connection->idle()) {
+    idle_.push_back(std::move(connection));
+  }
+}
+
+void C10dStore::run(Request& request, const Talk& talk) {
+  check_process();
+  Deadline deadline = Deadline::after(request.timeout);
+  Deadline patient = Deadline::after(request.timeout + kAnswerGrace);
+  Deadline reconnect =
+      request.is_timed ? patient
+                       : Deadline::after(std::min(request.timeout + kAnswerGrace, kReconnectMax));
+  for (int closings = 1;; ++closings) {
+    Conversation conversation(*this, request, deadline, patient, take(reconnect));
+    try {
+      return talk(conversation);
+    } catch (const Conversation::Lost& lost) {
+      if (closed_) throw_closed();
+      bool is_last = closings >= kClosingsMax;
+      bool is_risky = request.is_write && conversation.sent();
+      if (!is_last && !is_risky) continue;
+      throw_lost(request, lost.why, is_risky);
+    }
+  }
+}
+
+void C10dStore::throw_lost(const Request& request, const std::string& why, bool is_risky) const {
+  if (request.is_extension && !is_risky) {
+    throw Error(ErrorCode::kUnsupported,
+                request.describe(*this) + ": the server closes its connection at this operation (" +
+                    why +
+                    "); a torch server does not know queues with use_libuv=False; use the other "
+                    "back-end or a rendezvous server");
+  }
+  throw Error(ErrorCode::kConnection,
+              request.describe(*this) + ": the connection was lost (" + why +
+                  "); servers of this protocol also close it at what they refuse: an add to a "
+                  "value that is no number, too large a request, an operation they do not know" +
+                  (is_risky ? "; it may or may not have been applied" : ""));
+}
+
+}  // namespace rdzv

@@ -1,0 +1,79 @@
+// A store on a server, over the c10d protocol: torch's TCPStore server, or ours. The protocol has
+// no request ids, so every call has a connection to itself while it lasts: an idle one of a small
+// pool, or a new one. Calls of several threads never queue behind each other.
+//
+// Reads are repeated on a new connection when theirs breaks, writes only if none of their bytes had
+// left. What the protocol cannot say is written at the operations (c10d_operations.cc).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "client/c10d_connection.h"
+#include "client/remote_store.h"
+
+namespace rdzv {
+
+class C10dStore final : public RemoteStore {
+ public:
+  C10dStore(std::string host, uint16_t port, Duration timeout);
+  ~C10dStore() override;
+
+  void connect(const Deadline& deadline) override;
+  void ping() override;
+  void close() override;
+  // This end's own address: the protocol does not say what the server saw.
+  std::string observed_address() override;
+  int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount) override;
+
+  void set(Bytes key, Bytes value) override;
+  std::string get(Bytes key, Duration timeout) override;
+  // Versions are 0. `swapped` may be wrong when another client changes the value at the same time.
+  Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) override;
+  // A server closes the connection when the value is no number.
+  int64_t add(Bytes key, int64_t amount) override;
+  bool check(const std::vector<Bytes>& keys) override;
+  void wait(const std::vector<Bytes>& keys, Duration timeout) override;
+  bool delete_key(Bytes key) override;
+  int64_t num_keys() override;
+  std::vector<std::string> list_keys(Bytes prefix) override;
+  void append(Bytes key, Bytes value) override;
+  std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) override;
+  void multi_set(const std::vector<Bytes>& pairs) override;
+  void queue_push(Bytes key, Bytes item) override;
+  std::string queue_pop(Bytes key, bool block, Duration timeout) override;
+  int64_t queue_len(Bytes key) override;
+  void barrier(Bytes key, int64_t world_size, Duration timeout) override;
+  std::shared_ptr<Store> clone() override;
+
+ private:
+  struct Request;      // c10d_call.h
+  class Conversation;  // c10d_call.h
+  friend class Conversation;
+
+  using Talk = std::function<void(Conversation&)>;
+  void run(Request& request, const Talk& talk);
+  [[noreturn]] void throw_lost(const Request& request, const std::string& why, bool is_risky) const;
+  void write(Request& request, c10d::Code code, const std::vector<Bytes>& strings);
+  void need_queues(const char* name, Bytes key, const Deadline& deadline);
+
+  std::unique_ptr<C10dConnection> take(const Deadline& deadline);
+  void give_back(std::unique_ptr<C10dConnection> connection);
+
+  // A value that nobody has: expected of a key, it reads the key and changes nothing.
+  std::string nobodys_value_;
+  std::atomic<uint32_t> last_nonce_{0};
+  std::atomic<bool> has_queues_{false};  // known to have
+
+  std::mutex mutex_;  // protects all below
+  std::vector<std::unique_ptr<C10dConnection>> idle_;
+  std::vector<C10dConnection*> busy_;
+  std::string observed_address_;
+};
+
+}  // namespace rdzv

@@ -1,0 +1,114 @@
+#include "client/dial.h"
+
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/random.h"
+#include "base/text.h"
+#include "net/address.h"
+#include "net/socket.h"
+
+namespace rdzv {
+namespace {
+
+// One address gets this long before the next is tried, so that one dead address cannot eat the
+// budget.
+constexpr Duration kAttemptTimeout = std::chrono::seconds(5);
+constexpr Duration kFirstPause = std::chrono::milliseconds(20);
+constexpr Duration kLongestPause = std::chrono::seconds(1);
+// A peer that accepts and hangs up this often in a row is not starting up: it is something else.
+constexpr int kHangUpsMax = 5;
+
+void pause(Duration length, const Deadline& deadline, const std::atomic<bool>& cancelled) {
+  Deadline end = Deadline::after(std::min(length, deadline.left()));
+  while (!end.passed() && !cancelled) {
+    std::this_thread::sleep_for(std::min(end.left(), kInterruptSlice));
+    throw_if_interrupted();
+  }
+}
+
+class Attempts {
+ public:
+  Attempts(const std::string& host, uint16_t port, const Deadline& deadline,
+           const std::atomic<bool>& cancelled, const Greet& greet)
+      : host_(host),
+        port_(port),
+        deadline_(deadline),
+        cancelled_(cancelled),
+        greet_(greet),
+        endpoint_(format_endpoint(host, port)) {}
+
+  UniqueFd run() {
+    Duration pause_length = kFirstPause;
+    do {
+      if (UniqueFd fd = one_pass()) return fd;
+      if (hang_ups_ >= kHangUpsMax) {
+        throw_no_store(endpoint_, "it accepts connections and closes them without an answer");
+      }
+      pause(Duration(static_cast<int64_t>(static_cast<double>(pause_length.count()) * jitter())),
+            deadline_, cancelled_);
+      pause_length = std::min(2 * pause_length, kLongestPause);
+    } while (!deadline_.passed() && !cancelled_);
+    throw_failed();
+  }
+
+ private:
+  // The name is looked up again on every pass: a pod's address may appear only after the client has
+  // started.
+  UniqueFd one_pass() {
+    std::vector<SocketAddress> addresses;
+    try {
+      addresses = resolve(host_, port_, deadline_);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kConnection && error.code() != ErrorCode::kTimeout) throw;
+      ++attempts_;
+      last_error_ = error.message();
+      return UniqueFd();
+    }
+    for (const SocketAddress& address : addresses) {
+      ++attempts_;
+      int error = 0;
+      UniqueFd fd = connect_to(address, std::min(deadline_.left(), kAttemptTimeout), error);
+      if (!fd) {
+        last_error_ = address.to_string() + ": " + errno_text(error);
+        continue;
+      }
+      Greeting greeting(fd.get(), endpoint_, deadline_, cancelled_);
+      if (greet_(greeting)) return fd;
+      ++hang_ups_;
+      last_error_ = address.to_string() + ": it closed the connection without an answer";
+    }
+    return UniqueFd();
+  }
+
+  [[noreturn]] void throw_failed() {
+    throw Error(ErrorCode::kConnection,
+                "no store could be reached at " + endpoint_ + " within " +
+                    seconds_text(deadline_.timeout()) + " (" + std::to_string(attempts_) +
+                    " attempts); last: " + last_error_ +
+                    "; check that the server runs, that the host and port are right, and that no "
+                    "firewall is between");
+  }
+
+  const std::string& host_;
+  uint16_t port_;
+  const Deadline& deadline_;
+  const std::atomic<bool>& cancelled_;
+  const Greet& greet_;
+  std::string endpoint_;
+  std::string last_error_ = "nothing was tried";
+  int attempts_ = 0;
+  int hang_ups_ = 0;
+};
+
+}  // namespace
+
+UniqueFd dial(const std::string& host, uint16_t port, const Deadline& deadline,
+              const std::atomic<bool>& cancelled, const Greet& greet) {
+  return Attempts(host, port, deadline, cancelled, greet).run();
+}
+
+}  // namespace rdzv

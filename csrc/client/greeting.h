@@ -1,0 +1,50 @@
+// The first words on a fresh connection, in either protocol. They find out whether the peer is a
+// store at all, within the caller's deadline. Runs on the thread that connects.
+#pragma once
+
+#include <atomic>
+#include <optional>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "wire/native.h"
+
+namespace rdzv {
+
+[[noreturn]] void throw_no_store(const std::string& endpoint, const std::string& seen);
+
+// The socket of a connection that is being greeted, as sends and receives that keep the deadline.
+// They return false when the peer has closed the connection, and throw kTimeout or kProtocol.
+class Greeting {
+ public:
+  Greeting(int fd, const std::string& endpoint, const Deadline& deadline,
+           const std::atomic<bool>& cancelled)
+      : fd_(fd), endpoint_(endpoint), deadline_(deadline), cancelled_(cancelled) {}
+
+  int fd() const { return fd_; }
+  const std::string& endpoint() const { return endpoint_; }
+
+  bool send(Bytes out);
+  // Adds what has come to `in`, if anything.
+  bool receive(std::string& in);
+
+ private:
+  void wait(bool read);
+
+  int fd_;
+  const std::string& endpoint_;
+  const Deadline& deadline_;
+  const std::atomic<bool>& cancelled_;
+};
+
+struct NativePeer {
+  native::Id128 instance{};
+  std::string observed_address;  // of this client, as the server sees it
+};
+
+// Both: none or false when the peer closed the connection without an answer.
+std::optional<NativePeer> greet_native(Greeting& greeting, const native::Id128& session);
+bool greet_c10d(Greeting& greeting);
+
+}  // namespace rdzv

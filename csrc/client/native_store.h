@@ -1,0 +1,70 @@
+// A store on a server, over the native protocol. Threads share one connection, which is made anew
+// when it breaks: reads are repeated, writes only if none of their bytes had left.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "client/channel.h"
+#include "client/remote_store.h"
+#include "wire/native.h"
+
+namespace rdzv {
+
+class NativeStore final : public RemoteStore {
+ public:
+  NativeStore(std::string host, uint16_t port, Duration timeout);
+
+  void connect(const Deadline& deadline) override;
+  void ping() override;
+  void close() override;
+  std::string observed_address() override;
+  int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount) override;
+
+  void set(Bytes key, Bytes value) override;
+  std::string get(Bytes key, Duration timeout) override;
+  Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) override;
+  int64_t add(Bytes key, int64_t amount) override;
+  bool check(const std::vector<Bytes>& keys) override;
+  void wait(const std::vector<Bytes>& keys, Duration timeout) override;
+  bool delete_key(Bytes key) override;
+  int64_t num_keys() override;
+  std::vector<std::string> list_keys(Bytes prefix) override;
+  void append(Bytes key, Bytes value) override;
+  std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) override;
+  void multi_set(const std::vector<Bytes>& pairs) override;
+  void queue_push(Bytes key, Bytes item) override;
+  // An item whose answer is lost with the connection is lost: the error says that it may be.
+  std::string queue_pop(Bytes key, bool block, Duration timeout) override;
+  int64_t queue_len(Bytes key) override;
+  void barrier(Bytes key, int64_t world_size, Duration timeout) override;
+  std::shared_ptr<Store> clone() override;
+
+ private:
+  // A request on its way: what it is for messages, and its body.
+  struct Request;
+  class Answer;
+
+  std::string run(Request& request);
+  static uint32_t time_for_server(const Request& request, const Deadline& deadline);
+  void throw_unless_repeatable(const Request& request, const Channel::Reply& reply,
+                               Channel& channel) const;
+  std::shared_ptr<Channel> channel(const Deadline& deadline);
+  void reconnect(std::unique_lock<std::mutex>& lock, const Deadline& deadline);
+
+  native::Id128 session_{};
+
+  std::mutex mutex_;  // protects all below
+  std::condition_variable connected_;
+  bool connecting_ = false;
+  std::shared_ptr<Channel> channel_;
+  std::optional<native::Id128> instance_;
+  std::string observed_address_;
+};
+
+}  // namespace rdzv

@@ -1,0 +1,59 @@
+// What the clients of both protocols have in common: a store behind an address, made by one
+// process. Each keeps its own connections. Any thread may call any method.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "store/store.h"
+
+namespace rdzv {
+
+// A call that waits for others ends when the server says so, or with the client's own word; either
+// gets this long to arrive. Others get it too, so that a timeout of zero is a "now" that can
+// succeed.
+inline constexpr Duration kAnswerGrace = std::chrono::milliseconds(90);
+
+// How long a call that waits for nobody may take to get a lost connection back; one that waits may
+// use all its time.
+inline constexpr Duration kReconnectMax = std::chrono::seconds(10);
+
+class RemoteStore : public Store {
+ public:
+  RemoteStore(std::string host, uint16_t port, Duration timeout);
+
+  // Makes a connection now, so that a caller knows that there is a store.
+  virtual void connect(const Deadline& deadline) = 0;
+  // A round trip that does nothing.
+  virtual void ping() = 0;
+  // Ends all connections. Later calls throw kClosed.
+  virtual void close() = 0;
+  // The numeric address of this client's end of the connection: as the server saw it, where the
+  // protocol tells.
+  virtual std::string observed_address() = 0;
+  // add to a key as it is on the wire: users' keys carry a '/' there, and the count of workers does
+  // not.
+  virtual int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount) = 0;
+
+  std::string describe() const override;
+
+ protected:
+  const std::string& host() const { return host_; }
+  uint16_t port() const { return port_; }
+  bool is_own_process() const;
+  // Throws kClosed in a forked child, which shares its parent's connections.
+  void check_process() const;
+  [[noreturn]] void throw_closed() const;
+
+  // Set with the lock of the connections held; a thread that connects reads it without.
+  std::atomic<bool> closed_{false};
+
+ private:
+  std::string host_;
+  uint16_t port_;
+  int64_t owner_pid_;
+};
+
+}  // namespace rdzv
