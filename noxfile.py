@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -40,7 +41,9 @@ def has_doctest() -> bool:
 def run_cpp_tests(session: nox.Session, preset: str) -> None:
     """Configure, build and run the C++ tests with a preset of CMakePresets.json."""
     session.install("cmake>=3.21", "ninja")
-    session.run("cmake", "--preset", preset, "-DRDZV_WERROR=ON")
+    # Another compiler's new warning is no reason why a user's tests should fail.
+    werror = "ON" if os.environ.get("CI") else "OFF"
+    session.run("cmake", "--preset", preset, f"-DRDZV_WERROR={werror}")
     session.run("cmake", "--build", "--preset", preset)
     session.run("ctest", "--preset", preset)
 

@@ -1,5 +1,6 @@
 #include "client/dial.h"
 
+#include <cerrno>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -73,7 +74,10 @@ class Attempts {
       int error = 0;
       UniqueFd fd = connect_to(address, std::min(deadline_.left(), kAttemptTimeout), error);
       if (!fd) {
-        last_error_ = address.to_string() + ": " + errno_text(error);
+        // Of a connection, this is said of our own end.
+        std::string why = error == EADDRNOTAVAIL ? "this machine has no port left to connect from"
+                                                 : errno_text(error);
+        last_error_ = address.to_string() + ": " + why;
         continue;
       }
       Greeting greeting(fd.get(), endpoint_, deadline_, cancelled_);
