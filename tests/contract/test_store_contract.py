@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
-from support.stores import Stores
+from support.stores import Stores, refused
 
 from rendezvous import (
     HashStore,
     PrefixStore,
     Store,
-    StoreConnectionError,
     StoreError,
     StoreLimitError,
     StoreTimeoutError,
@@ -22,13 +20,6 @@ from rendezvous import (
 KEY_BYTES_MAX = 16 * 1024
 VALUE_BYTES_MAX = 64 * 1024 * 1024
 INT_MAX, INT_MIN = 2**63 - 1, -(2**63)
-
-
-def refused(stores: Stores, error: type[StoreError], match: str) -> AbstractContextManager[Any]:
-    """The server refuses: with an error, or in the c10d protocol, which has none, by hanging up."""
-    if stores.kind.endswith("c10d"):
-        return pytest.raises(StoreConnectionError, match="close it at what they refuse")
-    return pytest.raises(error, match=match)
 
 
 @pytest.mark.parametrize(
