@@ -69,6 +69,32 @@ def test_sixteen_nodes_lose_one_and_take_another(cli: Cli, tmp_path: Path) -> No
         assert running.end() == 0, running.stderr
 
 
+def test_the_stores_host_is_killed_and_replaced(cli: Cli, tmp_path: Path) -> None:
+    """Who comes next on that machine serves an empty store; the others put the state back into it,
+    and form a new round with the newcomer."""
+    nodes = 4
+    endpoint = f"127.0.0.1:{free_port()}"
+    command = report_command(tmp_path)
+    anywhere = ("--rdzv-conf", _CONF)  # each may be the host: the first one is
+    host = cli.start_exec(endpoint, str(nodes), *anywhere, *command)
+    host.line("serving the rendezvous store")
+    others = [cli.start_exec(endpoint, str(nodes), *anywhere, *command) for _ in range(nodes - 1)]
+    first = reports_of_round(tmp_path, nodes)
+    assert {report["env"]["RENDEZVOUS_ROUND"] for report in first} == {"1"}
+
+    host.send(signal.SIGKILL)
+    host.process.wait()
+    newcomer = cli.start_exec(endpoint, str(nodes), *anywhere, *command)
+    second = reports_of_round(tmp_path, nodes, after=1)
+    assert newcomer.process.pid in {report["parent"] for report in second}
+    assert host.process.pid not in {report["parent"] for report in second}
+    assert len({_master(report) for report in second}) == 1
+
+    stop(tmp_path)
+    for running in [*others, newcomer]:
+        assert running.end() == 0, running.stderr
+
+
 def test_a_newcomer_makes_a_larger_round(cli: Cli, tmp_path: Path) -> None:
     """With --nodes 1:2, a second node stops the first one's command and both start together."""
     endpoint = f"127.0.0.1:{free_port()}"
