@@ -1,7 +1,8 @@
 """What torch's TCPStore gets wrong, shown on torch's server, and the same scenario right on ours.
 
 Tests named `test_torch_...` show the fault on torch 2.13; the test after each holds ours to better,
-with our client and with torch's.
+with our client and with torch's. That torch's MULTI_SET takes quadratic time is a matter of time,
+and so shown in bench/tcpstore.py; tests/cpp/codec_feed_test.cc holds ours to scan each byte once.
 """
 
 from __future__ import annotations
@@ -178,29 +179,6 @@ def test_multi_set_is_applied_once_and_whole(server: Server, clients: Clients) -
     other.set("a", "newer")
     unfinished.close()
     assert other.get("a") == b"newer"
-
-
-def multi_set_cpu_s(store: Any, count: int) -> float:
-    """CPU time of this process, which has client and server, for `count` pairs of 1 KiB."""
-    keys, values = [f"{count}/{i}" for i in range(count)], [b"." * 1024] * count
-    begin = time.process_time()
-    store.multi_set(keys, values)
-    assert store.check(keys[-1:])
-    return time.process_time() - begin
-
-
-def test_torch_multi_set_is_quadratic(torch_clients: Clients) -> None:
-    """Four times as many pairs take far more than four times as long (here about 16 times)."""
-    store = torch_clients()
-    assert multi_set_cpu_s(store, 4000) > 7 * multi_set_cpu_s(store, 1000)
-
-
-def test_multi_set_is_linear(clients: Clients) -> None:
-    """Four times as many pairs take about four times as long."""
-    store = clients()
-    few = min(multi_set_cpu_s(store, 4000) for _ in range(3))
-    many = min(multi_set_cpu_s(store, 16_000) for _ in range(3))
-    assert many < 7 * few
 
 
 def test_torch_add_to_what_is_no_number_kills_the_client(torch_clients: Clients) -> None:

@@ -1,7 +1,9 @@
 """What torch's store server gets wrong below its operations, and ours does not.
 
 Tests named `test_torch_...` show the fault on torch 2.13; the test after each holds ours to better.
-Servers that are measured, or that a shim is loaded into, are processes of their own.
+Servers that a shim is loaded into are processes of their own. That a disconnect scans every waiter
+list of torch's is not shown: its time did not measurably grow with 100,000 awaited keys. Ours costs
+what the connection owned, by tests/cpp/table_wait_test.cc.
 """
 
 from __future__ import annotations
@@ -26,23 +28,20 @@ dist: Any = pytest.importorskip("torch.distributed", reason="needs torch")
 TIMEOUT = timedelta(seconds=100)
 ANY = "0" * 32  # the IPv6 address ::, in /proc/net/tcp6; with IPv4 the first 8 digits
 
-# Prints the port; then, for every line it gets, the CPU time it has used.
+# Prints the port, and serves until its input ends.
 TORCH_SERVER = """\
-import sys, time
-from datetime import timedelta
+import sys
 import torch.distributed as dist
 server = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 print(server.port, flush=True)
-for line in sys.stdin:
-    print(time.process_time(), flush=True)
+sys.stdin.read()
 """
 OUR_SERVER = """\
-import sys, time
+import sys
 from rendezvous import Server
 with Server() as server:
     print(server.port, flush=True)
-    for line in sys.stdin:
-        print(time.process_time(), flush=True)
+    sys.stdin.read()
 """
 
 
@@ -161,40 +160,3 @@ def test_server_looks_up_nobody(shim: str) -> None:
         for reader in server._readers:
             reader.join()
         assert "LOOK-UP" not in server.stderr
-
-
-def disconnecting_cpu_s(process: PythonProcess, port: int, count: int) -> float:
-    """CPU time that a server needs for `count` connections that come and go."""
-
-    def used_s() -> float:
-        process.say("")
-        return float(process.line())
-
-    begin = used_s()
-    for _ in range(count):
-        peer = RawPeer(port, wire.C10D_VALIDATE)
-        peer.synchronise()
-        peer.socket.shutdown(socket.SHUT_WR)
-        peer.wait_closed()  # the server is done with it, or nearly
-        peer.close()
-    return used_s() - begin
-
-
-def growth_with_waiters(code: str) -> float:
-    """How much more a disconnect costs while one client waits for 100,000 keys."""
-    with PythonProcess(code) as process:
-        port = int(process.line())
-        without_s = max(disconnecting_cpu_s(process, port, 200), 0.01)
-        keys = [b"/%06d" % i for i in range(100_000)]
-        with RawPeer(port, wire.C10D_VALIDATE + wire.c10d_list(wire.WAIT, *keys)) as waiter:
-            waiter.synchronise()
-            return disconnecting_cpu_s(process, port, 200) / without_s
-
-
-def test_disconnect_costs_the_same_whatever_others_wait_for() -> None:
-    """Only what the client itself waited for is looked at.
-
-    Ours alone: 200 disconnects beside 100,000 awaited keys did not raise the CPU time of torch's
-    server measurably, so its scan of every waiter list is not shown here.
-    """
-    assert growth_with_waiters(OUR_SERVER) < 4
