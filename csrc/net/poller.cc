@@ -16,12 +16,13 @@
 #endif
 
 namespace rdzv {
-namespace {
 
-int milliseconds_up(Duration timeout) {
+int poll_timeout_ms(Duration timeout) {
   auto ms = std::chrono::ceil<std::chrono::milliseconds>(timeout).count();
   return static_cast<int>(std::clamp<long long>(ms, 0, 1'000'000'000));
 }
+
+namespace {
 
 #if defined(RDZV_EPOLL)
 
@@ -41,7 +42,7 @@ class EpollPoller final : public Poller {
 
   void wait(Duration timeout, std::vector<Event>& events) override {
     events.clear();
-    int count = ::epoll_wait(epoll_.get(), ready_.data(), kEventsMax, milliseconds_up(timeout));
+    int count = ::epoll_wait(epoll_.get(), ready_.data(), kEventsMax, poll_timeout_ms(timeout));
     for (int i = 0; i < count; ++i) {
       const epoll_event& event = ready_[static_cast<size_t>(i)];
       bool broken = (event.events & (EPOLLERR | EPOLLHUP)) != 0;
@@ -96,7 +97,7 @@ class PollPoller final : public Poller {
   void wait(Duration timeout, std::vector<Event>& events) override {
     events.clear();
     int count =
-        ::poll(entries_.data(), static_cast<nfds_t>(entries_.size()), milliseconds_up(timeout));
+        ::poll(entries_.data(), static_cast<nfds_t>(entries_.size()), poll_timeout_ms(timeout));
     for (size_t i = 0; count > 0 && i < entries_.size(); ++i) {
       short result = entries_[i].revents;
       if (result == 0) continue;

@@ -10,6 +10,9 @@
 
 namespace rdzv {
 
+// As poll and epoll take it: whole milliseconds, rounded up, so that nobody wakes before the time.
+int poll_timeout_ms(Duration timeout);
+
 enum class Interest : uint8_t { kNone = 0, kRead = 1, kWrite = 2, kBoth = 3 };
 
 constexpr bool wants(Interest interest, Interest part) {

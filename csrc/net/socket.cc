@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "net/poller.h"
 
 namespace rdzv {
 namespace {
@@ -33,11 +34,6 @@ constexpr int kSendFlags = 0;
 
 bool would_block(int error) {
   return error == EAGAIN || error == EWOULDBLOCK;
-}
-
-int milliseconds_up(Duration timeout) {
-  auto ms = std::chrono::ceil<std::chrono::milliseconds>(timeout).count();
-  return static_cast<int>(std::min<long long>(std::max<long long>(ms, 0), 1'000'000'000));
 }
 
 }  // namespace
@@ -109,7 +105,7 @@ Ready wait_ready(int fd, bool read, bool write, Duration timeout) {
   pollfd entry{};
   entry.fd = fd;
   entry.events = static_cast<short>((read ? POLLIN : 0) | (write ? POLLOUT : 0));
-  int count = ::poll(&entry, 1, milliseconds_up(timeout));
+  int count = ::poll(&entry, 1, poll_timeout_ms(timeout));
   if (count <= 0) return {};
   bool broken = (entry.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
   return {read && ((entry.revents & POLLIN) || broken),

@@ -28,8 +28,6 @@ class Server::Impl {
   Impl(std::vector<Listener> listeners, std::string name);
   ~Impl();
 
-  uint16_t port() const { return listeners_.front().address.port(); }
-
  private:
   class Acceptor final : public EventHandler {
    public:

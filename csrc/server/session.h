@@ -26,7 +26,7 @@ class Session : public Table::WaiterOwner {
   // The connection is gone: let go of everything that could call back.
   virtual void on_closed() = 0;
 
-  // A wait of this session is satisfied: its keys are there, now.
+  // A wait that the session owns is satisfied: its keys are there, now.
   virtual void on_woken(const Table::Woken& woken) = 0;
 
  protected:
