@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,15 @@ class Store {
     bool exists = false;  // whether a value is there now
     std::string value;    // what is there now
     uint64_t version = 0;
+  };
+
+  struct Versioned {
+    std::string value;
+    uint64_t version = 0;  // 0: there is no value
+  };
+  struct VersionSet {
+    bool swapped = false;
+    uint64_t version = 0;  // what is there now; 0: no value
   };
 
   static constexpr Duration kDefaultTimeout = std::chrono::seconds(300);
@@ -64,6 +74,27 @@ class Store {
   // serves once, and one that timed out has counted its callers all the same.
   virtual void barrier(Bytes key, int64_t world_size, Duration timeout) = 0;
 
+  // The value now, with its version; version 0: there is none.
+  virtual Versioned try_get(Bytes key);
+  // Versions: every write gives the key a new one, never used before in this store; 0 is that of a
+  // missing key. Waits until the key's version is another than `known_version` (deletion counts)
+  // and returns what is there then. Changes that follow each other fast may be seen as one.
+  virtual Versioned watch(Bytes key, uint64_t known_version, Duration timeout);
+  // Sets the value if the key's version is `version` (0: if there is no value).
+  virtual VersionSet set_if_version(Bytes key, Bytes value, uint64_t version);
+  // As set, but the key is deleted after `ttl` (more than 0) unless it is set again before: by
+  // set_for, or for good by any other write that replaces the value. add and append keep its time.
+  virtual void set_for(Bytes key, Bytes value, Duration ttl);
+  // Deletes the keys that begin with `prefix`; returns how many there were.
+  virtual int64_t delete_prefix(Bytes prefix);
+
+  // All-gather: gives this rank's value and returns those of all ranks, by rank, once every rank
+  // has come. The values stay at `key`/0 ... `key`/world_size - 1, and their count at `key`: an
+  // exchange's key serves once. A rank that comes again (after a timeout) counts once. A timeout
+  // names the ranks that are missing. Made of the operations above, unless a store knows better.
+  virtual std::vector<std::string> exchange(Bytes key, int64_t rank, int64_t world_size,
+                                            Bytes value, Duration timeout);
+
   // For another user of the same store: with a connection and a timeout of its own, where there is
   // one. A HashStore is its own clone.
   virtual std::shared_ptr<Store> clone() = 0;
@@ -74,6 +105,10 @@ class Store {
   // What blocking calls without a timeout of their own take, and what others allow the network.
   virtual Duration timeout() const { return timeout_.load(); }
   virtual void set_timeout(Duration timeout) { timeout_.store(timeout); }
+
+ protected:
+  // For what a store of this kind cannot do. Throws kUnsupported.
+  [[noreturn]] void throw_unsupported(const char* operation) const;
 
  private:
   std::atomic<Duration> timeout_{kDefaultTimeout};

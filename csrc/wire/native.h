@@ -44,8 +44,23 @@ enum class Operation : uint8_t {
   kQueuePop = 17,
   kQueueLen = 18,
   kBarrier = 19,
+  kTryGet = 20,
+  kWatch = 21,
+  kSetIfVersion = 22,
+  kSetFor = 23,
+  kDeletePrefix = 24,
+  kExchange = 25,
+  // The rendezvous of a run (wire/native_run.h).
+  kJoin = 26,
+  kLeave = 27,
+  kKeepAlive = 28,
+  kCloseRun = 29,
+  kStatus = 30,
+  kSubscribe = 31,
+  kMembers = 32,
+  kResume = 33,
 };
-inline constexpr uint8_t kOperationMax = 19;
+inline constexpr uint8_t kOperationMax = 33;
 
 const char* name_of(Operation operation);
 
