@@ -19,6 +19,10 @@ struct Channel::Call {
   std::condition_variable changed;  // done, broken, or the reader's place is free
 };
 
+Channel::Channel(UniqueFd fd) : fd_(std::move(fd)) {
+  allow_slices(fd_.get(), kInterruptSlice);
+}
+
 Channel::Reply Channel::call(native::Operation operation, Bytes body, const Deadline& deadline) {
   std::unique_lock lock(mutex_);
   Call call;
@@ -64,20 +68,27 @@ void Channel::wait_as_reader(std::unique_lock<std::mutex>& lock, Call& call,
   Instant next_check = now() + kInterruptSlice;
   try {
     while (!call.done && !broken_ && !deadline.passed()) {
-      bool write = !outgoing_.empty();
-      lock.unlock();
-      Ready ready = wait_ready(fd_.get(), true, write, std::min(deadline.left(), kInterruptSlice));
-      // Other callers' traffic may keep the socket ready for ever.
-      if ((!ready.readable && !ready.writable) || now() >= next_check) {
-        throw_if_interrupted();
-        next_check = now() + kInterruptSlice;
+      // The usual case, one system call: nothing is left to be sent, and there is time for a slice.
+      bool wait = outgoing_.empty() && deadline.left() >= kInterruptSlice;
+      Ready ready{true, false};
+      if (!wait) {
+        bool write = !outgoing_.empty();
+        lock.unlock();
+        ready = wait_ready(fd_.get(), true, write, std::min(deadline.left(), kInterruptSlice));
+        lock.lock();
       }
-      lock.lock();
       if (ready.writable) flush();
-      if (ready.readable && !read_some(lock)) break;
+      Read read = ready.readable ? read_some(lock, wait) : Read::kNothing;
+      if (read == Read::kBroken || call.done) break;
+      // Other callers' traffic may keep the socket ready for ever.
+      if (read == Read::kSomething && now() < next_check) continue;
+      lock.unlock();
+      throw_if_interrupted();
+      lock.lock();
+      next_check = now() + kInterruptSlice;
     }
   } catch (...) {
-    lock.lock();
+    if (!lock.owns_lock()) lock.lock();
     pass_reading_on();
     throw;
   }
@@ -111,17 +122,19 @@ void Channel::pass_reading_on() {
   }
 }
 
-// False when the connection is gone. The lock is released while the socket is read.
-bool Channel::read_some(std::unique_lock<std::mutex>& lock) {
+// The lock is released while the socket is read.
+Channel::Read Channel::read_some(std::unique_lock<std::mutex>& lock, bool wait) {
   lock.unlock();
-  long count = receive_some(fd_.get(), buffer_.data(), buffer_.size());
+  long count = wait ? receive_slice(fd_.get(), buffer_.data(), buffer_.size())
+                    : receive_some(fd_.get(), buffer_.data(), buffer_.size());
   int error = errno;
   lock.lock();
-  if (count == kWouldBlock) return true;
+  if (count == kWouldBlock) return Read::kNothing;
   if (count == kBroken) {
     break_off(error == 0 ? "the server closed the connection" : errno_text(error));
-    return false;
+    return Read::kBroken;
   }
+  heard_at_ = now();
   Bytes received(buffer_.data(), static_cast<size_t>(count));
   if (in_.empty()) {
     in_.append(received.substr(hand_out(received)));
@@ -130,7 +143,7 @@ bool Channel::read_some(std::unique_lock<std::mutex>& lock) {
     in_.erase(0, hand_out(in_));
     if (in_.empty() && in_.capacity() > kReadBytes) std::string().swap(in_);
   }
-  return !broken_;
+  return broken_ ? Read::kBroken : Read::kSomething;
 }
 
 // Gives whole replies to their callers and returns how many bytes they took.
@@ -217,7 +230,9 @@ void Channel::shut_down() {
 
 bool Channel::broken() {
   std::lock_guard lock(mutex_);
-  if (broken_ || reading_ || !calls_.empty()) return broken_;
+  // A call right behind another is not worth the look; the server rarely goes in between.
+  constexpr Duration kFresh = std::chrono::milliseconds(1);
+  if (broken_ || reading_ || !calls_.empty() || now() - heard_at_ < kFresh) return broken_;
   char byte;
   ssize_t count = ::recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   if (count == 0) break_off("the server closed the connection");

@@ -38,7 +38,7 @@ class Channel {
     std::string body;
   };
 
-  explicit Channel(UniqueFd fd) : fd_(std::move(fd)) {}
+  explicit Channel(UniqueFd fd);
 
   // Sends a request and waits for its answer. Throws kInterrupted only.
   Reply call(native::Operation operation, Bytes body, const Deadline& deadline);
@@ -46,7 +46,8 @@ class Channel {
   // Ends the connection and, with kBroken, all calls.
   void shut_down();
 
-  // Whether the connection is known to be gone. Looks at the socket when nobody else reads it.
+  // Whether the connection is known to be gone. Looks at the socket when nobody else reads it and
+  // the server was not heard a moment ago.
   bool broken();
   // Why it is gone, for messages.
   std::string broken_text();
@@ -64,7 +65,9 @@ class Channel {
   void wait_as_reader(std::unique_lock<std::mutex>& lock, Call& call, const Deadline& deadline);
   void wait_as_follower(std::unique_lock<std::mutex>& lock, Call& call, const Deadline& deadline);
   void pass_reading_on();
-  bool read_some(std::unique_lock<std::mutex>& lock);
+  // `wait`: up to kInterruptSlice.
+  enum class Read { kSomething, kNothing, kBroken };
+  Read read_some(std::unique_lock<std::mutex>& lock, bool wait);
   size_t hand_out(Bytes in);
   void flush();
   void break_off(const std::string& why);
@@ -80,6 +83,7 @@ class Channel {
   bool reading_ = false;
   bool broken_ = false;
   std::string broken_text_;
+  Instant heard_at_{};
   uint64_t last_id_ = 0;
   std::deque<Outgoing> outgoing_;
   std::unordered_map<uint64_t, Call*> calls_;

@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 #include <cerrno>
 
@@ -27,13 +28,22 @@ void prepare(int fd) {
 #endif
 
 #if defined(MSG_NOSIGNAL)
-constexpr int kSendFlags = MSG_NOSIGNAL;
+constexpr int kSendFlags = MSG_NOSIGNAL | MSG_DONTWAIT;
 #else
-constexpr int kSendFlags = 0;
+constexpr int kSendFlags = MSG_DONTWAIT;
 #endif
 
 bool would_block(int error) {
   return error == EAGAIN || error == EWOULDBLOCK;
+}
+
+// kBroken with EINTR at a signal.
+long receive(int fd, char* buffer, size_t size, int flags) {
+  ssize_t received = ::recv(fd, buffer, size, flags);
+  if (received > 0) return static_cast<long>(received);
+  if (received < 0 && would_block(errno)) return kWouldBlock;
+  if (received == 0) errno = 0;
+  return kBroken;
 }
 
 }  // namespace
@@ -90,15 +100,23 @@ long send_some(int fd, Bytes bytes) {
 
 long receive_some(int fd, char* buffer, size_t size) {
   for (;;) {
-    ssize_t received = ::recv(fd, buffer, size, 0);
-    if (received > 0) return static_cast<long>(received);
-    if (received == 0) {
-      errno = 0;
-      return kBroken;
-    }
-    if (would_block(errno)) return kWouldBlock;
-    if (errno != EINTR) return kBroken;
+    long count = receive(fd, buffer, size, MSG_DONTWAIT);
+    if (count != kBroken || errno != EINTR) return count;
   }
+}
+
+void allow_slices(int fd, Duration slice) {
+  auto us = std::chrono::duration_cast<std::chrono::microseconds>(slice).count();
+  timeval timeout{};
+  timeout.tv_sec = static_cast<decltype(timeout.tv_sec)>(us / 1'000'000);
+  timeout.tv_usec = static_cast<decltype(timeout.tv_usec)>(us % 1'000'000);
+  ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+  ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+}
+
+long receive_slice(int fd, char* buffer, size_t size) {
+  long count = receive(fd, buffer, size, 0);
+  return count == kBroken && errno == EINTR ? long{kWouldBlock} : count;
 }
 
 Ready wait_ready(int fd, bool read, bool write, Duration timeout) {

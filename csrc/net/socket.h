@@ -1,5 +1,5 @@
 // Sockets: the few system calls we need, with what differs between Linux and macOS kept here. Every
-// descriptor is close-on-exec and non-blocking; SIGPIPE is never raised.
+// descriptor is close-on-exec and, unless asked otherwise, non-blocking; SIGPIPE is never raised.
 #pragma once
 
 #include <cstddef>
@@ -27,6 +27,13 @@ void set_keep_alive(int fd);
 enum : long { kWouldBlock = -1, kBroken = -2 };
 long send_some(int fd, Bytes bytes);
 long receive_some(int fd, char* buffer, size_t size);
+
+// For a socket that one thread reads most of the time: makes receive_slice() sleep in the kernel
+// for up to `slice`, which saves it the look whether there is something. send_some and receive_some
+// never block all the same.
+void allow_slices(int fd, Duration slice);
+// As receive_some, but waits; kWouldBlock when the slice is over, or at a signal.
+long receive_slice(int fd, char* buffer, size_t size);
 
 // Waits for a descriptor. Returns at once on a signal (neither readable nor writable), so that the
 // caller can look.
