@@ -231,7 +231,7 @@ void Channel::shut_down() {
 bool Channel::broken() {
   std::lock_guard lock(mutex_);
   // A call right behind another is not worth the look; the server rarely goes in between.
-  constexpr Duration kFresh = std::chrono::milliseconds(1);
+  constexpr Duration kFresh = std::chrono::microseconds(100);
   if (broken_ || reading_ || !calls_.empty() || now() - heard_at_ < kFresh) return broken_;
   char byte;
   ssize_t count = ::recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
