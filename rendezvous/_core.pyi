@@ -88,7 +88,9 @@ class TCPStore(Store):
 class Server:
     # Raises StoreAddressInUseError (names the port and, where it can be found out, the process that
     # holds it).
-    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None: ...
+    def __init__(
+        self, host: str = "127.0.0.1", port: int = 0, listen_fd: int | None = None
+    ) -> None: ...
     @property
     def host(self) -> str: ...
     @property

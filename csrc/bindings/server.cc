@@ -1,8 +1,10 @@
 #include "server/server.h"
 
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <memory>
+#include <optional>
 
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
@@ -17,10 +19,14 @@ namespace {
 // Lets Python close a server before the object goes.
 class ServerHandle {
  public:
-  ServerHandle(std::string host, uint16_t port) : host_(std::move(host)) {
-    server_ = std::make_unique<Server>(host_, port);
-    port_ = server_->port();
-  }
+  ServerHandle(std::string host, uint16_t port)
+      : host_(std::move(host)),
+        server_(std::make_unique<Server>(host_, port)),
+        port_(server_->port()) {}
+  ServerHandle(std::string host, UniqueFd listening)
+      : host_(std::move(host)),
+        server_(std::make_unique<Server>(host_, std::move(listening))),
+        port_(server_->port()) {}
 
   const std::string& host() const { return host_; }
   uint16_t port() const { return port_; }
@@ -28,8 +34,8 @@ class ServerHandle {
 
  private:
   std::string host_;
-  uint16_t port_;
   std::unique_ptr<Server> server_;
+  uint16_t port_;
 };
 
 }  // namespace
@@ -40,14 +46,17 @@ void bind_server(py::module_& module) {
 
 It speaks the native protocol and that of torch's TCPStore on one port. It binds the given host and nothing else
 ("0.0.0.0" or "::" for every interface); port 0 picks a free port, see `port`. Use it as a context manager, or close() it.
+listen_fd: serve on this TCP socket in their place, which is bound and from now on the server's (socket.detach()).
 Raises StoreAddressInUseError when the port is taken, StoreConnectionError when the host is none of this machine's.)")
-      .def(py::init([](std::string host, int port) {
+      .def(py::init([](std::string host, int port, std::optional<int> listen_fd) {
              uint16_t checked_port = port_from(port);
              start_logging();
-             return without_gil(
-                 [&] { return std::make_unique<ServerHandle>(std::move(host), checked_port); });
+             return without_gil([&] {
+               if (!listen_fd) return std::make_unique<ServerHandle>(std::move(host), checked_port);
+               return std::make_unique<ServerHandle>(std::move(host), UniqueFd(*listen_fd));
+             });
            }),
-           py::arg("host") = "127.0.0.1", py::arg("port") = 0)
+           py::arg("host") = "127.0.0.1", py::arg("port") = 0, py::arg("listen_fd") = py::none())
       .def_property_readonly("host", &ServerHandle::host, "The host as it was given.")
       .def_property_readonly("port", &ServerHandle::port, "The port it listens on.")
       .def(

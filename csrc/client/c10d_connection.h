@@ -11,7 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
-#include "base/fd.h"
+#include "net/process_fd.h"
 #include "wire/c10d.h"
 #include "wire/c10d_reply.h"
 
@@ -56,7 +56,7 @@ class C10dConnection {
   bool receive();
   bool lose();
 
-  UniqueFd fd_;
+  ProcessFd fd_;
   std::string out_;
   size_t out_begin_ = 0;  // sent so far
   std::string in_;

@@ -18,7 +18,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/fd.h"
+#include "net/process_fd.h"
 #include "wire/native.h"
 
 namespace rdzv {
@@ -74,7 +74,7 @@ class Channel {
   Reply give_up(Call& call);
   void send_cancel(uint64_t id);
 
-  UniqueFd fd_;
+  ProcessFd fd_;
   // Only the reader touches these two.
   std::vector<char> buffer_ = std::vector<char>(kReadBytes);
   std::string in_;  // the beginning of a frame that is not whole yet

@@ -10,21 +10,34 @@
 #include "base/text.h"
 #include "client/c10d_store.h"
 #include "client/native_store.h"
+#include "net/address.h"
 
 namespace rdzv {
 namespace {
 
 constexpr Bytes kWorkersKey = "init/";
 
+std::shared_ptr<Server> make_server(const TCPStore::Options& options) {
+  if (!options.listen_fd) return std::make_shared<Server>(options.host, options.port);
+  uint16_t port = SocketAddress::local_of(*options.listen_fd).port();
+  if (options.port != 0 && port != options.port) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "TCPStore: master_listen_fd " + std::to_string(*options.listen_fd) +
+                    " is bound to port " + std::to_string(port) + ", but port is " +
+                    std::to_string(options.port) + "; give that port, or 0");
+  }
+  return std::make_shared<Server>(options.host, UniqueFd(*options.listen_fd));
+}
+
 // multi_tenant: one server a port and process, shared by those who ask for it.
-std::shared_ptr<Server> share_server(const std::string& host, uint16_t port) {
+std::shared_ptr<Server> share_server(const TCPStore::Options& options) {
   static std::mutex mutex;
   static std::map<uint16_t, std::weak_ptr<Server>> servers;
   std::lock_guard lock(mutex);
-  if (port != 0) {
-    if (std::shared_ptr<Server> server = servers[port].lock()) return server;
+  if (options.port != 0) {
+    if (std::shared_ptr<Server> server = servers[options.port].lock()) return server;
   }
-  auto server = std::make_shared<Server>(host, port);
+  std::shared_ptr<Server> server = make_server(options);
   servers[server->port()] = server;
   return server;
 }
@@ -47,9 +60,12 @@ std::shared_ptr<RemoteStore> make_remote(TCPStore::Protocol protocol, const std:
 
 TCPStore::TCPStore(const Options& options) : host_(options.host), port_(options.port) {
   if (options.is_master) {
-    server_ =
-        options.multi_tenant ? share_server(host_, port_) : std::make_shared<Server>(host_, port_);
+    server_ = options.multi_tenant ? share_server(options) : make_server(options);
     port_ = server_->port();
+  } else if (options.listen_fd) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "TCPStore: master_listen_fd is for the master, which serves on it; pass "
+                "is_master=True, or no descriptor");
   } else if (port_ == 0) {
     throw Error(ErrorCode::kInvalidArgument,
                 "TCPStore: port 0 is for the master, which picks a free port; give a client "
@@ -89,6 +105,11 @@ void TCPStore::wait_for_workers(int64_t world_size) {
     std::this_thread::sleep_for(std::min(pause, deadline.left()));
     throw_if_interrupted();
   }
+}
+
+bool TCPStore::is_server() {
+  std::lock_guard lock(mutex_);
+  return server_ != nullptr;
 }
 
 void TCPStore::close() {

@@ -31,6 +31,8 @@ class TCPStore final : public Store {
     Duration timeout = kDefaultTimeout;  // for connecting, and later for each call
     bool wait_for_workers = true;
     bool multi_tenant = false;  // several masters of this process may share the server of one port
+    // The master serves on this socket, which is bound to `port` (or 0) and is the server's then.
+    std::optional<int> listen_fd;
     Protocol protocol = Protocol::kNative;
   };
 
@@ -39,6 +41,8 @@ class TCPStore final : public Store {
 
   const std::string& host() const { return host_; }
   uint16_t port() const { return port_; }
+  // Whether it hosts the server.
+  bool is_server();
   std::string observed_address() { return remote_->observed_address(); }
 
   // A round trip that does nothing.

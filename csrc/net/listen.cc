@@ -1,5 +1,6 @@
 #include "net/listen.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 
 #include <cerrno>
@@ -51,6 +52,37 @@ bool is_not_ours(int error) {
 }
 
 }  // namespace
+
+std::vector<Listener> adopt_listener(UniqueFd fd) {
+  int type = 0;
+  int is_listening = 0;
+  socklen_t size = sizeof(type);
+  auto refuse = [&](const std::string& why) {
+    int number = fd.release();
+    throw Error(ErrorCode::kInvalidArgument,
+                "cannot listen on descriptor " + std::to_string(number) + ": " + why +
+                    "; pass the descriptor of a TCP socket that is bound to a port");
+  };
+  if (::getsockopt(fd.get(), SOL_SOCKET, SO_TYPE, &type, &size) != 0) refuse(errno_text(errno));
+  if (type != SOCK_STREAM) refuse("it is no stream socket");
+  Listener listener;
+  listener.address = SocketAddress::local_of(fd.get());
+  if (listener.address.family() != AF_INET && listener.address.family() != AF_INET6)
+    refuse("it is no TCP socket");
+  if (listener.address.port() == 0) refuse("it is not bound to a port");
+  size = sizeof(is_listening);
+  ::getsockopt(fd.get(), SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size);
+  if (is_listening == 0 && ::listen(fd.get(), kBacklog) != 0) refuse(errno_text(errno));
+  // So that the next server can have the port although connections of this one linger.
+  int on = 1;
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC);
+  ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) | O_NONBLOCK);
+  listener.fd = std::move(fd);
+  std::vector<Listener> listeners;
+  listeners.push_back(std::move(listener));
+  return listeners;
+}
 
 std::vector<Listener> listen_on(const std::string& host, uint16_t port) {
   std::vector<SocketAddress> addresses = resolve(host, port, Deadline::after(kResolveTimeout));

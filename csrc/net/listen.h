@@ -20,4 +20,8 @@ struct Listener {
 // holder), kInvalidArgument, kConnection.
 std::vector<Listener> listen_on(const std::string& host, uint16_t port);
 
+// A TCP socket that somebody else has bound, and perhaps made listen: it listens from now on. One
+// that is no such socket is left open for who has it, and kInvalidArgument thrown.
+std::vector<Listener> adopt_listener(UniqueFd fd);
+
 }  // namespace rdzv

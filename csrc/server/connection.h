@@ -7,9 +7,9 @@
 #include <memory>
 #include <string>
 
-#include "base/fd.h"
 #include "net/address.h"
 #include "net/event_loop.h"
+#include "net/process_fd.h"
 #include "server/context.h"
 #include "server/session.h"
 
@@ -50,7 +50,7 @@ class Connection final : public EventHandler {
   bool send_out();
   void update_interest();
 
-  UniqueFd fd_;
+  ProcessFd fd_;
   SocketAddress peer_;  // kept, because a broken socket no longer knows it
   ServerContext& context_;
   const OnClosed& on_closed_;

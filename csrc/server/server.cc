@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "net/listen.h"
+#include "net/process_fd.h"
 #include "net/socket.h"
 #include "net/thread.h"
 #include "server/connection.h"
@@ -37,7 +38,7 @@ class Server::Impl {
 
    private:
     Impl& server_;
-    UniqueFd fd_;
+    ProcessFd fd_;
   };
 
   void accept_all(Acceptor& acceptor);
@@ -119,8 +120,13 @@ void Server::Impl::flush_all() {
   context_.unsent.clear();
 }
 
-Server::Server(const std::string& host, uint16_t port) : host_(host), owner_pid_(::getpid()) {
-  std::vector<Listener> listeners = listen_on(host, port);
+Server::Server(const std::string& host, uint16_t port) : Server(host, listen_on(host, port)) {}
+
+Server::Server(const std::string& host, UniqueFd listening)
+    : Server(host, adopt_listener(std::move(listening))) {}
+
+Server::Server(const std::string& host, std::vector<Listener> listeners)
+    : host_(host), owner_pid_(::getpid()) {
   port_ = listeners.front().address.port();
   impl_ = std::make_unique<Impl>(std::move(listeners), "server " + format_endpoint(host, port_));
 }

@@ -5,8 +5,13 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
+
+#include "base/fd.h"
 
 namespace rdzv {
+
+struct Listener;
 
 class Server {
  public:
@@ -14,6 +19,9 @@ class Server {
   // picks a free port. Returns when the port is open. Throws kAddressInUse, kInvalidArgument,
   // kConnection.
   Server(const std::string& host, uint16_t port);
+  // Serves on a socket that is bound, or listens already, and belongs to the server from now on.
+  // `host` is for messages. Throws kInvalidArgument when it is no such socket.
+  Server(const std::string& host, UniqueFd listening);
   // Closes all connections and ends the thread. In a forked child, which has no such thread, it
   // only lets go.
   ~Server();
@@ -25,6 +33,8 @@ class Server {
 
  private:
   class Impl;
+
+  Server(const std::string& host, std::vector<Listener> listeners);
 
   std::string host_;
   uint16_t port_;
