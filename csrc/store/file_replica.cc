@@ -54,7 +54,7 @@ class SnapshotWriter {
   SnapshotWriter(FileLog& log, const Table& table) : log_(log), table_(table) {}
 
   void write() {
-    table_.for_each_value([this](Bytes key, const Table::Value& value) {
+    table_.for_each_value([this](Bytes key, const Table::Value& value, auto) {
       batch_.push_back({key, value.bytes, value.version});
       batch_bytes_ += key.size() + value.bytes.size();
       if (batch_bytes_ >= file_format::kSnapshotRecordBytes) flush();
@@ -215,7 +215,7 @@ uint64_t FileReplica::live_bytes() const {
   constexpr uint64_t kBytesAnEntry = 16;                                // version and two sizes
   constexpr uint64_t kBytesAnItem = file_format::kRecordHeadBytes + 9;  // type and two sizes
   uint64_t bytes = header_.bytes;
-  table_->for_each_value([&](Bytes key, const Table::Value& value) {
+  table_->for_each_value([&](Bytes key, const Table::Value& value, auto) {
     bytes += kBytesAnEntry + key.size() + value.bytes.size();
   });
   table_->for_each_item(

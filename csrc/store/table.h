@@ -2,6 +2,9 @@
 // owner serialises the calls. The server and HashStore both run on it, so one operation means the
 // same in both.
 //
+// Time is an argument: whoever sets keys that expire calls expire() when next_expiry() has come.
+// All times of one table are of one clock, whichever.
+//
 // An operation never calls out: waiters that it satisfied are listed in take_woken(), which the
 // caller looks at before the next operation, while what woke them is still there.
 #pragma once
@@ -18,6 +21,8 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/clock.h"
+#include "store/expiries.h"
 
 namespace rdzv {
 
@@ -42,6 +47,11 @@ class Table {
     const Value* current = nullptr;  // what is there now; null: nothing
   };
 
+  struct VersionSet {
+    bool swapped = false;
+    uint64_t version = 0;  // what is there now; 0: no value
+  };
+
   enum class AddStatus { kOk, kNotANumber, kOverflow };
   struct Add {
     AddStatus status = AddStatus::kOk;
@@ -58,8 +68,9 @@ class Table {
     kQueue,    // a queue that is not empty
     kItem,     // the first item of the queue, which it takes
     kCount,    // a decimal number of at least `target`
+    kChange,   // a version that is not `target`; that of a missing key is 0
   };
-  static constexpr size_t kNeeds = 6;
+  static constexpr size_t kNeeds = 7;
 
   // Holds the waiters of one connection (or of one blocked call), so that dropping them costs what
   // it owns. It must be dropped before it is destroyed.
@@ -81,7 +92,7 @@ class Table {
   struct Woken {
     WaiterOwner* owner;
     uint64_t tag;
-    std::vector<std::string> keys;    // all there
+    std::vector<std::string> keys;    // all there; kChange: may be gone
     std::optional<std::string> item;  // kItem: what it took
   };
 
@@ -97,10 +108,10 @@ class Table {
   void for_each_key(Visit&& visit) const {
     for (const auto& [key, value] : values_) visit(Bytes(key));
   }
-  // Everything that restore() takes to make an equal table: visit(key, value).
+  // Everything that restore() takes to make an equal table: visit(key, value, expires_at).
   template <typename Visit>
   void for_each_value(Visit&& visit) const {
-    for (const auto& [key, value] : values_) visit(Bytes(key), value);
+    for (const auto& [key, value] : values_) visit(Bytes(key), value, expiry(key));
   }
   // The items of all queues, each queue's in order: visit(key, item).
   template <typename Visit>
@@ -114,18 +125,35 @@ class Table {
   // The highest version that was ever used.
   uint64_t version() const { return version_; }
 
+  // Whatever replaces a value (set, multi_set, and the conditional ones if they do) makes the key
+  // permanent; set_for alone gives it a time to live, and add and append keep the one it has.
   uint64_t set(Bytes key, Bytes value);
+  uint64_t set_for(Bytes key, Bytes value, Instant expires_at);
   uint64_t append(Bytes key, Bytes value);
   // `pairs`: key, value, key, value... Applied as a whole: whoever waits for several of the keys
   // sees them all.
   void multi_set(const std::vector<Bytes>& pairs);
   // Sets `desired` if the value equals `expected`, or if there is no value and `expected` is empty.
   CompareSet compare_set(Bytes key, Bytes expected, Bytes desired);
+  // Sets the value if the key's version is `version`; 0: if there is no value.
+  VersionSet set_if_version(Bytes key, Bytes value, uint64_t version);
   // The value is a decimal 64-bit number; a missing key counts as 0. On an error nothing changes.
   Add add(Bytes key, int64_t amount);
   // What add would return, without its version. Changes nothing.
   Add sum(Bytes key, int64_t amount) const;
   bool erase(Bytes key);
+  // Erases the keys that begin with `prefix`; queues stay. Returns how many there were.
+  size_t erase_prefix(Bytes prefix);
+
+  // Erases what is due at `now`, and says how much that was.
+  size_t expire(Instant now);
+  // When there is something to expire; nothing: never.
+  std::optional<Instant> next_expiry() const { return expiries_.next(); }
+  // When the key expires; nothing: never.
+  std::optional<Instant> expiry(Bytes key) const;
+  // How many keys expire() would erase.
+  size_t due(Instant now) const { return expiries_.due(now); }
+
   // Queues are a name space of their own, first in, first out; an empty one does not exist.
   void push(Bytes key, Bytes item);
   std::optional<std::string> pop(Bytes key);
@@ -137,7 +165,8 @@ class Table {
   const std::string* front(Bytes key) const;
   size_t queue_size(Bytes key) const;
   // Puts back a value with the version it had. Nobody waits in a table that is being restored.
-  void restore(Bytes key, Bytes value, uint64_t version);
+  void restore(Bytes key, Bytes value, uint64_t version,
+               std::optional<Instant> expires_at = std::nullopt);
   void restore_version(uint64_t version);
 
   // Returns null if the need is met at all keys (kItem: the caller may pop). Otherwise parks a
@@ -161,9 +190,14 @@ class Table {
   using WaitLists = std::array<WaitList, kNeeds>;  // of one key, by need
 
   uint64_t write(Bytes key, Bytes value);
+  void make_permanent(Bytes key) {
+    if (!expiries_.empty()) expiries_.clear(key);
+  }
+  uint64_t version_of(Bytes key) const;
   bool is_met(Bytes key, Need need, int64_t target) const;
   std::deque<std::string>& queue(Bytes key);
   void wake(Bytes key);
+  void wake_erased(Bytes key);
   void wake_queue(Bytes key);
   void wake_list(Bytes key, WaitLists& lists, Need need, size_t woken_max);
   void drop_if_empty(Bytes key);
@@ -174,6 +208,7 @@ class Table {
 
   BytesMap<Value> values_;
   BytesMap<std::deque<std::string>> queues_;
+  Expiries expiries_;
   BytesMap<WaitLists> wait_lists_;
   std::vector<Woken> woken_;
   uint64_t version_ = 0;

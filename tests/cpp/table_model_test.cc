@@ -19,6 +19,7 @@ namespace {
 struct ModelWait {
   int owner;
   Table::Need need;
+  uint64_t known;  // kChange
   std::vector<std::string> keys;
 };
 
@@ -30,7 +31,7 @@ class Comparison {
   }
 
   void step() {
-    switch (random_() % 15) {
+    switch (random_() % 19) {
       case 0:
       case 1:
         return set(key(), number_or_word());
@@ -54,6 +55,14 @@ class Comparison {
         return push();
       case 13:
         return pop();
+      case 14:
+        return set_for();
+      case 15:
+        return expire();
+      case 16:
+        return set_if_version();
+      case 17:
+        return random_() % 3 == 0 ? erase_prefix() : set_for();
       default:
         return random_() % 4 == 0 ? drop() : cancel();
     }
@@ -73,10 +82,11 @@ class Comparison {
     REQUIRE(table_.waiters() == waits_.size());
     REQUIRE(table_.size() == model_.size());
     for (const auto& [name, value] : model_) REQUIRE(table_.find(name)->bytes == value);
+    compare_times();
     for (const auto& [tag, waiter] : parked_) {
       size_t missing = 0;
       const ModelWait& wait = waits_.at(tag);
-      for (const std::string& name : wait.keys) missing += is_there(name, wait.need) ? 0 : 1;
+      for (const std::string& name : wait.keys) missing += is_met(name, wait) ? 0 : 1;
       REQUIRE(table_.missing_keys(*waiter).size() == missing);
     }
     for (const auto& [name, items] : queues_) {
@@ -94,9 +104,33 @@ class Comparison {
     bool has_item = need != Table::Need::kValue && queue != queues_.end() && !queue->second.empty();
     return has_value || has_item;
   }
+  bool is_met(const std::string& name, const ModelWait& wait) const {
+    if (wait.need != Table::Need::kChange) return is_there(name, wait.need);
+    return version_of(name) != wait.known;
+  }
   bool is_ready(const ModelWait& wait) const {
     return std::all_of(wait.keys.begin(), wait.keys.end(),
-                       [&](const std::string& name) { return is_there(name, wait.need); });
+                       [&](const std::string& name) { return is_met(name, wait); });
+  }
+  // The model takes the table's word for which version it is, but not for when it changes.
+  uint64_t version_of(const std::string& name) const {
+    return model_.count(name) > 0 ? table_.find(name)->version : 0;
+  }
+
+  void compare_times() {
+    std::optional<Instant> next;
+    size_t due = 0;
+    for (const auto& [name, at] : times_) {
+      if (!next || at < *next) next = at;
+      due += at <= now_ ? 1 : 0;
+    }
+    REQUIRE(table_.next_expiry() == next);
+    REQUIRE(table_.due(now_) == due);
+    for (const auto& [name, value] : model_) {
+      auto found = times_.find(name);
+      REQUIRE(table_.expiry(name).has_value() == (found != times_.end()));
+      if (found != times_.end()) REQUIRE(*table_.expiry(name) == found->second);
+    }
   }
 
   std::string key() { return std::string(1, static_cast<char>('a' + random_() % 6)); }
@@ -107,6 +141,52 @@ class Comparison {
     REQUIRE(version > last_version_);
     last_version_ = version;
     model_[name] = value;
+    times_.erase(name);
+  }
+
+  void set_for() {
+    std::string name = key();
+    Instant at = now_ + std::chrono::seconds(random_() % 5);
+    uint64_t version = table_.set_for(name, "2", at);
+    REQUIRE(version > last_version_);
+    last_version_ = version;
+    model_[name] = "2";
+    times_[name] = at;
+  }
+
+  void expire() {
+    now_ += std::chrono::seconds(random_() % 3);
+    size_t expired = 0;
+    for (auto one = times_.begin(); one != times_.end();) {
+      bool due = one->second <= now_;
+      if (due) expired += model_.erase(one->first);
+      one = due ? times_.erase(one) : std::next(one);
+    }
+    REQUIRE(table_.expire(now_) == expired);
+  }
+
+  void set_if_version() {
+    std::string name = key();
+    uint64_t current = version_of(name);
+    uint64_t expected = random_() % 3 == 0 ? random_() % 100 : current;
+    Table::VersionSet result = table_.set_if_version(name, "3", expected);
+    REQUIRE(result.swapped == (expected == current));
+    if (!result.swapped) {
+      REQUIRE(result.version == current);
+      return;
+    }
+    REQUIRE(result.version > last_version_);
+    last_version_ = result.version;
+    model_[name] = "3";
+    times_.erase(name);
+  }
+
+  void erase_prefix() {
+    std::string prefix = random_() % 20 == 0 ? "" : key();
+    size_t before = model_.size();
+    std::erase_if(model_, [&](const auto& one) { return one.first.starts_with(prefix); });
+    std::erase_if(times_, [&](const auto& one) { return one.first.starts_with(prefix); });
+    REQUIRE(table_.erase_prefix(prefix) == before - model_.size());
   }
 
   void append() {
@@ -143,19 +223,25 @@ class Comparison {
     bool swaps = exists ? model_[name] == expected : expected.empty();
     REQUIRE(result.swapped == swaps);
     REQUIRE((result.current != nullptr) == (exists || swaps));
-    if (swaps) model_[name] = "1";
+    if (!swaps) return;
+    model_[name] = "1";
+    times_.erase(name);
   }
 
   void erase() {
     std::string name = key();
     REQUIRE(table_.erase(name) == (model_.erase(name) > 0));
+    times_.erase(name);
   }
 
   void multi_set() {
     std::vector<std::string> strings;
     for (size_t i = 2 * (random_() % 4); i > 0; --i) strings.push_back(key());
     table_.multi_set(std::vector<Bytes>(strings.begin(), strings.end()));
-    for (size_t i = 0; i < strings.size(); i += 2) model_[strings[i]] = strings[i + 1];
+    for (size_t i = 0; i < strings.size(); i += 2) {
+      model_[strings[i]] = strings[i + 1];
+      times_.erase(strings[i]);
+    }
   }
 
   void push() {
@@ -177,13 +263,18 @@ class Comparison {
 
   void wait() {
     static constexpr Table::Need kNeeds[] = {Table::Need::kPresent, Table::Need::kValue,
-                                             Table::Need::kQueue};
-    ModelWait wait{static_cast<int>(random_() % kOwners), kNeeds[random_() % 3], {}};
+                                             Table::Need::kQueue, Table::Need::kChange};
+    ModelWait wait{static_cast<int>(random_() % kOwners), kNeeds[random_() % 4], 0, {}};
     for (size_t count = random_() % 4; count > 0; --count) wait.keys.push_back(key());
+    if (wait.need == Table::Need::kChange) {
+      wait.keys.resize(1);
+      if (wait.keys[0].empty()) wait.keys[0] = key();
+      wait.known = random_() % 5 == 0 ? random_() : version_of(wait.keys[0]);
+    }
     uint64_t tag = ++last_tag_;
-    Table::Waiter* waiter =
-        table_.wait(owners_[wait.owner], tag,
-                    std::vector<Bytes>(wait.keys.begin(), wait.keys.end()), wait.need);
+    Table::Waiter* waiter = table_.wait(owners_[wait.owner], tag,
+                                        std::vector<Bytes>(wait.keys.begin(), wait.keys.end()),
+                                        wait.need, static_cast<int64_t>(wait.known));
     bool ready = is_ready(wait);
     REQUIRE((waiter == nullptr) == ready);
     if (ready) return;
@@ -209,7 +300,9 @@ class Comparison {
   std::mt19937 random_;
   Table table_;
   Table::WaiterOwner owners_[kOwners];
+  Instant now_{};
   std::map<std::string, std::string> model_;
+  std::map<std::string, Instant> times_;
   std::map<std::string, std::deque<std::string>> queues_;
   std::map<uint64_t, ModelWait> waits_;
   std::map<uint64_t, Table::Waiter*> parked_;

@@ -155,8 +155,8 @@ TEST_CASE("a restored table has the values and versions of the first, and goes o
   first.table.set("b", "2");
   first.table.set("gone", "3");
   first.table.erase("gone");
-  first.table.for_each_value([&](Bytes key, const Table::Value& value) {
-    second.table.restore(key, value.bytes, value.version);
+  first.table.for_each_value([&](Bytes key, const Table::Value& value, auto expires_at) {
+    second.table.restore(key, value.bytes, value.version, expires_at);
   });
   second.table.restore_version(first.table.version());
   CHECK(second.table.size() == 2);

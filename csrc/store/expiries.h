@@ -1,0 +1,43 @@
+// Which keys are to be deleted when. Pure: it reads no clock and deletes nothing; its Table does,
+// and the owner of that has the clock. Keys without a time cost nothing here.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+
+namespace rdzv {
+
+class Expiries {
+ public:
+  bool empty() const { return times_.empty(); }
+  void set(Bytes key, Instant at);
+  void clear(Bytes key);
+  std::optional<Instant> find(Bytes key) const;
+  // The earliest of all; keys of one moment in the order of their names.
+  std::optional<Instant> next() const;
+  const std::string* next_key() const { return empty() ? nullptr : order_.begin()->second; }
+  // How many are due at `now`.
+  size_t due(Instant now) const;
+
+ private:
+  using Times = std::map<std::string, Instant, std::less<>>;
+  struct Sooner {
+    bool operator()(const std::pair<Instant, const std::string*>& left,
+                    const std::pair<Instant, const std::string*>& right) const {
+      return left.first != right.first ? left.first < right.first : *left.second < *right.second;
+    }
+  };
+
+  Times times_;
+  std::set<std::pair<Instant, const std::string*>, Sooner> order_;  // the names are in times_
+};
+
+}  // namespace rdzv
