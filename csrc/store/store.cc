@@ -111,6 +111,12 @@ std::string queue_timeout_text(Bytes key, Duration elapsed) {
          quoted(key);
 }
 
+std::string watch_timeout_text(Bytes key, uint64_t known_version, Duration elapsed) {
+  std::string text = "watch timed out after " + seconds_text(elapsed) + ": key " + quoted(key);
+  if (known_version == 0) return text + " still has no value";
+  return text + " still has version " + std::to_string(known_version);
+}
+
 std::string barrier_timeout_text(Bytes key, int64_t count, int64_t world_size, Duration elapsed) {
   return "barrier timed out after " + seconds_text(elapsed) + ": " + std::to_string(count) +
          " of " + std::to_string(world_size) + " have come to key " + quoted(key);
@@ -126,6 +132,13 @@ void check_world_size(Bytes key, int64_t world_size) {
   throw Error(ErrorCode::kInvalidArgument, "barrier at key " + quoted(key) + ": world_size is " +
                                                std::to_string(world_size) +
                                                "; it must be at least 1");
+}
+
+void check_time_to_live(Bytes key, Duration ttl) {
+  if (ttl > Duration::zero()) return;
+  throw Error(ErrorCode::kInvalidArgument,
+              "set of key " + quoted(key) + ": ttl is " + seconds_text(ttl) +
+                  "; it must be more than 0, and a key without one stays for good");
 }
 
 std::string not_a_number_text(Bytes key, Bytes value, int64_t amount, bool overflow) {

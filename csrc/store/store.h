@@ -126,10 +126,12 @@ void check_pairs(const char* operation, const std::vector<Bytes>& pairs);
 std::string timeout_text(const char* operation, const std::vector<Bytes>& missing, size_t wanted,
                          Duration elapsed);
 std::string queue_timeout_text(Bytes key, Duration elapsed);
+std::string watch_timeout_text(Bytes key, uint64_t known_version, Duration elapsed);
 std::string barrier_timeout_text(Bytes key, int64_t count, int64_t world_size, Duration elapsed);
 [[noreturn]] void throw_queue_empty(Bytes key, const std::string& store);
 // Throws kInvalidArgument.
 void check_world_size(Bytes key, int64_t world_size);
+void check_time_to_live(Bytes key, Duration ttl);
 std::string not_a_number_text(Bytes key, Bytes value, int64_t amount, bool overflow);
 
 }  // namespace rdzv
