@@ -24,5 +24,13 @@ inline constexpr size_t kUnsentBytesMax = 4 * 1024 * 1024;
 inline constexpr size_t kWaitsPerConnectionMax = 65'536;
 // Free text in a HELLO (credentials, client name) and in error answers.
 inline constexpr size_t kTextBytesMax = 4 * 1024;
+// Rendezvous kept by the server: all runs, and those that nobody is in but that are remembered, so
+// that a closed run stays closed and its rounds go on counting.
+inline constexpr size_t kRunIdBytesMax = 1024;
+inline constexpr size_t kRunsMax = 8192;
+inline constexpr size_t kIdleRunsMax = 1024;
+// Nodes that one connection speaks for.
+inline constexpr size_t kNodesPerConnectionMax = 65'536;
+inline constexpr size_t kMembersPerReplyMax = 1000;
 
 }  // namespace rdzv::limits
