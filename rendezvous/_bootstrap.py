@@ -8,12 +8,18 @@ import time
 from datetime import timedelta
 
 from rendezvous import _core
+from rendezvous._coordinator import Coordinator, Seat
 from rendezvous._hosts import bootstrap_hosts, serve_on
+from rendezvous._patience import Backoff
 from rendezvous._round_store import round_store
-from rendezvous._sync import Backoff, StateSync
-from rendezvous._waiting import Standing, node_text
+from rendezvous._waiting import node_text
 from rendezvous.api import KeyValueStore, RendezvousInfo, RendezvousStoreInfo
-from rendezvous.errors import RendezvousConnectionError, RendezvousTimeoutError, StoreError
+from rendezvous.errors import (
+    RendezvousConnectionError,
+    RendezvousError,
+    RendezvousTimeoutError,
+    StoreError,
+)
 
 __all__ = ["Bootstrap"]
 
@@ -48,34 +54,36 @@ class Bootstrap:
         self.serves = serve
         self._server: _core.Server | None = None
 
-    def open(self, standing: Standing, sync: StateSync, deadline_s: float) -> RendezvousInfo | None:
+    def open(
+        self, seat: Seat, coordinator: Coordinator, deadline_s: float
+    ) -> RendezvousInfo | None:
         """Serve and publish, or wait for rank 0 to do so; None if the round broke meanwhile.
 
         Raises RendezvousTimeoutError, RendezvousConnectionError.
         """
-        store = round_store(self._store, self._run_id, standing.round)
-        control = round_store(self._control, self._run_id, standing.round)
-        if standing.rank == 0 and self.serves:
-            self._serve(standing.round)
+        store = round_store(self._store, self._run_id, seat.round)
+        control = round_store(self._control, self._run_id, seat.round)
+        if seat.rank == 0 and self.serves:
+            self._serve(seat.round)
         backoff = Backoff(0.02, 1.0)
         while True:
             begun_s = time.monotonic()
             try:
                 return RendezvousInfo(
                     store=store,
-                    rank=standing.rank,
-                    world_size=standing.world_size,
-                    bootstrap_store_info=self._exchange(standing.rank, control, deadline_s),
-                    round=standing.round,
+                    rank=seat.rank,
+                    world_size=seat.world_size,
+                    bootstrap_store_info=self._exchange(seat.rank, control, deadline_s),
+                    round=seat.round,
                 )
             except (RuntimeError, OSError) as error:
                 # The end of a slice, or a store that is away for a while: stores that are not ours
                 # do not say which.
                 failure = error
-            if not sync.view.is_intact():
+            if not coordinator.view.is_intact():
                 return None
             if time.monotonic() >= deadline_s:
-                raise self._timeout(standing, failure) from failure
+                raise self._timeout(seat, coordinator, failure) from failure
             if time.monotonic() - begun_s < _SLICE_S / 2:
                 backoff.sleep(deadline_s)
 
@@ -102,15 +110,22 @@ class Bootstrap:
         port = None if self._server is None else self._server.port
         return RendezvousStoreInfo.build(rank, store, self._node.addr, port)
 
-    def _timeout(self, standing: Standing, failure: Exception) -> RendezvousTimeoutError:
+    def _timeout(
+        self, seat: Seat, coordinator: Coordinator, failure: Exception
+    ) -> RendezvousTimeoutError:
         what = (
             "this node is rank 0 and could not publish its address"
-            if standing.rank == 0
-            else f"rank 0, {node_text(standing.participants[0])}, did not publish its address"
+            if seat.rank == 0
+            else f"rank 0, {node_text(seat.rank_0)}, did not publish its address"
         )
-        return RendezvousTimeoutError(
-            f"run {self._run_id!r}: round {standing.round} is complete, but {what} before the join "
-            f"timeout ({failure}). What to do: look at rank 0's log and at the store.",
-            joined=[node_text(node) for node in standing.participants],
-            lost=[node_text(node) for node in standing.lost],
+        error = RendezvousTimeoutError(
+            f"run {self._run_id!r}: round {seat.round} is complete, but {what} before the join "
+            f"timeout ({failure}). What to do: look at rank 0's log and at the store."
         )
+        try:
+            census = coordinator.census(time.monotonic())
+        except RendezvousError:
+            return error
+        error.joined = [node_text(node) for node in census.participants]
+        error.lost = [node_text(node) for node in census.lost]
+        return error

@@ -10,6 +10,7 @@ import threading
 import time
 
 from rendezvous import _core
+from rendezvous._coordinator import NodeSetup
 from rendezvous._sync import StateSync
 
 __all__ = ["Heartbeat"]
@@ -18,16 +19,14 @@ _log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Sends a node's keep-alives, a little more often than each `interval_s`."""
+    """Sends a node's keep-alives, a little more often than each interval of its settings."""
 
-    def __init__(
-        self, sync: StateSync, node: _core.Node, run_id: str, interval_s: float, exchange_s: float
-    ) -> None:
+    def __init__(self, sync: StateSync, setup: NodeSetup) -> None:
         self._sync = sync
-        self._node = node
-        self._run_id = run_id
-        self._interval_s = interval_s
-        self._exchange_s = exchange_s
+        self._node = setup.node
+        self._run_id = setup.run_id
+        self._interval_s = setup.settings.keep_alive_interval
+        self._exchange_s = setup.exchange_s
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._pid = os.getpid()

@@ -8,8 +8,17 @@ import logging
 import time
 
 from rendezvous import _core
-from rendezvous._sync import Backoff, StateSync, is_hopeless
-from rendezvous._waiting import Pace, Progress, Standing, timeout_error
+from rendezvous._coordinator import NodeSetup, Seat
+from rendezvous._patience import Backoff, is_hopeless
+from rendezvous._sync import StateSync
+from rendezvous._waiting import (
+    Pace,
+    Progress,
+    Standing,
+    evicted_text,
+    finished_error,
+    timeout_error,
+)
 from rendezvous.errors import (
     RendezvousClosedError,
     RendezvousConnectionError,
@@ -24,32 +33,15 @@ _log = logging.getLogger(__name__)
 class Joiner:
     """Brings one node into rounds of one run."""
 
-    def __init__(
-        self,
-        *,
-        run_id: str,
-        node: _core.Node,
-        settings: _core.GroupSettings,
-        sync: StateSync,
-        join_s: float,
-        where: str,
-    ) -> None:
-        self._run_id = run_id
-        self._node = node
-        self._settings = settings
+    def __init__(self, setup: NodeSetup, sync: StateSync) -> None:
+        self._setup = setup
         self._sync = sync
-        self._join_s = join_s
-        self._where = where
 
-    def join(self, after_round: int, deadline_s: float) -> Standing:
-        """Join a round later than `after_round`; return once it is complete with this node in it.
-
-        Connection failures are waited out. Raises RendezvousTimeoutError at the deadline,
-        RendezvousClosedError, RendezvousStateError.
-        """
-        attempt = _Attempt(self._run_id, self._node, self._settings, after_round)
+    def join(self, after_round: int, deadline_s: float) -> Seat:
+        """As Coordinator.join."""
+        attempt = _Attempt(self._setup, after_round)
         pace = Pace()
-        progress = Progress(self._run_id, self._settings, deadline_s)
+        progress = Progress(self._setup, deadline_s)
         backoff = Backoff(0.05, 2.0)
         standing: Standing | None = None
         failure: RendezvousConnectionError | None = None
@@ -67,18 +59,16 @@ class Joiner:
             else:
                 attempt.note(standing)
                 if standing.role == "active" and standing.round > after_round:
-                    return standing
+                    return Seat(
+                        standing.round,
+                        standing.rank,
+                        standing.world_size,
+                        standing.participants[0],
+                    )
                 progress.tell(standing)
             ended_s = time.monotonic()
             if ended_s >= deadline_s:
-                raise timeout_error(
-                    run_id=self._run_id,
-                    settings=self._settings,
-                    join_s=self._join_s,
-                    where=self._where,
-                    standing=standing,
-                    failure=failure,
-                ) from failure
+                raise timeout_error(self._setup, standing, failure) from failure
             if failure is not None:
                 backoff.sleep(deadline_s)
             elif standing is not None:
@@ -88,12 +78,10 @@ class Joiner:
 class _Attempt:
     """The operation of a join: idempotent, and applied at each look: who was evicted comes back."""
 
-    def __init__(
-        self, run_id: str, node: _core.Node, settings: _core.GroupSettings, after_round: int
-    ) -> None:
-        self._run_id = run_id
-        self._node = node
-        self._settings = settings
+    def __init__(self, setup: NodeSetup, after_round: int) -> None:
+        self._run_id = setup.run_id
+        self._node = setup.node
+        self._settings = setup.settings
         self._after_round = after_round
         # The round whose end this node waits for, on the wait list or as a spare; 0: it does not.
         self._outlasts = 0
@@ -106,11 +94,7 @@ class _Attempt:
         # Asked before joining: who waited for a job that finished is not listed any more, and must
         # not start it anew.
         if self._outlasts and is_gone and group.finished_round >= self._outlasts:
-            part = "spare" if self._role == "spare" else "late joiner"
-            raise RendezvousClosedError(
-                f"run {self._run_id!r}: the job finished (round {group.finished_round}) while "
-                f"this node waited as a {part}"
-            )
+            raise finished_error(self._run_id, group.finished_round, self._role == "spare")
         try:
             group.join(self._node, self._settings, self._after_round, now_s)
         except (RendezvousClosedError, RendezvousStateError) as error:
@@ -132,10 +116,6 @@ class _Attempt:
     def note(self, standing: Standing) -> None:
         """Called with what got stored, which an attempt that lost its race did not."""
         if self._is_evicted:
-            _log.warning(
-                "run %r: the others took this node for lost: its heartbeats did not get through; "
-                "it joined again",
-                self._run_id,
-            )
+            _log.warning("%s", evicted_text(self._run_id))
         self._outlasts = standing.round if standing.role in ("waiting", "spare") else 0
         self._role = standing.role

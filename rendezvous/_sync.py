@@ -6,25 +6,19 @@ _core.Group's. The lock is never held while sleeping.
 """
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from rendezvous import _core
+from rendezvous._coordinator import View
+from rendezvous._patience import Backoff, patiently
 from rendezvous.backends.base import RendezvousBackend, Token
-from rendezvous.errors import (
-    RendezvousConnectionError,
-    RendezvousStateError,
-    StoreClosedError,
-    StoreUnsupportedError,
-    StoreValueError,
-)
+from rendezvous.errors import RendezvousConnectionError, RendezvousStateError
 
-__all__ = ["Backoff", "Operation", "StateSync", "View", "is_hopeless"]
+__all__ = ["Operation", "StateSync"]
 
 _log = logging.getLogger(__name__)
 
@@ -40,42 +34,6 @@ _WRITES_A_READ = 3
 # What an exchange gets even at its deadline: enough for a server that is well, within the promise
 # of 100 ms.
 _EXCHANGE_S_MIN = 0.05
-
-
-class Backoff:
-    """Pauses that grow and scatter, so that those who collided once do not collide again."""
-
-    def __init__(self, first_s: float, longest_s: float) -> None:
-        self._next_s = first_s
-        self._longest_s = longest_s
-
-    def sleep(self, deadline_s: float) -> None:
-        """Sleep, not past the deadline."""
-        pause_s = self._next_s * random.uniform(0.5, 1.0)  # noqa: S311
-        self._next_s = min(self._next_s * 2, self._longest_s)
-        time.sleep(max(0.0, min(pause_s, deadline_s - time.monotonic())))
-
-
-@dataclass(frozen=True)
-class View:
-    """What the last exchange told of the group. Replaced as a whole, so it is read unlocked."""
-
-    round: int = 0
-    role: str = "absent"
-    closed: bool = False
-    # The last round in which this node was seen active (0: none yet), and what has changed since.
-    my_round: int = 0
-    changes: int = 0
-    has_lost: bool = False
-
-    def is_intact(self) -> bool:
-        """Whether this node is active in a round that has lost nobody."""
-        return self.role == "active" and self.round == self.my_round and not self.has_lost
-
-
-def is_hopeless(error: Exception) -> bool:
-    """Whether asking the backend again would fail in the same way for ever."""
-    return isinstance(error.__cause__, StoreValueError | StoreUnsupportedError | StoreClosedError)
 
 
 class StateSync:
@@ -131,14 +89,7 @@ class StateSync:
 
     def run_patiently(self, operation: Operation[_T], deadline_s: float) -> _T:
         """As `run`, but waits for a backend out of reach; raises its error at the deadline."""
-        backoff = Backoff(0.05, 2.0)
-        while True:
-            try:
-                return self.run(operation, deadline_s)
-            except RendezvousConnectionError as error:
-                if is_hopeless(error) or time.monotonic() >= deadline_s:
-                    raise
-            backoff.sleep(deadline_s)
+        return patiently(lambda: self.run(operation, deadline_s), deadline_s)
 
     @contextmanager
     def _hold(self, deadline_s: float) -> Iterator[None]:

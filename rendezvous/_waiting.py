@@ -10,9 +10,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rendezvous import _core
-from rendezvous.errors import RendezvousConnectionError, RendezvousTimeoutError
+from rendezvous._coordinator import NodeSetup
+from rendezvous.errors import (
+    RendezvousClosedError,
+    RendezvousConnectionError,
+    RendezvousTimeoutError,
+)
 
-__all__ = ["LOOK_S_MAX", "Pace", "Progress", "Standing", "node_text", "timeout_error"]
+__all__ = [
+    "LOOK_S_MAX",
+    "Pace",
+    "Progress",
+    "Standing",
+    "evicted_text",
+    "finished_error",
+    "node_text",
+    "timeout_error",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -78,9 +92,9 @@ class Pace:
 class Progress:
     """What the log says while a node waits."""
 
-    def __init__(self, run_id: str, settings: _core.GroupSettings, deadline_s: float) -> None:
-        self._run_id = run_id
-        self._settings = settings
+    def __init__(self, setup: NodeSetup, deadline_s: float) -> None:
+        self._run_id = setup.run_id
+        self._settings = setup.settings
         self._deadline_s = deadline_s
         self._next_s = time.monotonic() + _PROGRESS_S
         self._told: tuple[_core.Node, ...] = ()
@@ -137,16 +151,11 @@ class Progress:
 
 
 def timeout_error(
-    *,
-    run_id: str,
-    settings: _core.GroupSettings,
-    join_s: float,
-    where: str,
-    standing: Standing | None,
-    failure: RendezvousConnectionError | None,
+    setup: NodeSetup, standing: Standing | None, failure: RendezvousConnectionError | None
 ) -> RendezvousTimeoutError:
     """What a node that gives up tells: who joined, who was lost, where it looked, what to do."""
-    low, high = settings.min_nodes, settings.max_nodes
+    run_id, join_s = setup.run_id, setup.join_s
+    low, high = setup.settings.min_nodes, setup.settings.max_nodes
     if standing is None:
         text = f"run {run_id!r}: no answer from the store within {join_s:g} s"
         advice = "check that it runs and can be reached"
@@ -168,7 +177,7 @@ def timeout_error(
     lost = standing.lost if standing else ()
     if lost:
         text += f"; lost: {_names(lost)}"
-    text += f"; the store is at {where}"
+    text += f"; the store is at {setup.where}"
     if failure is not None:
         text += f"; its last failure: {failure}"
     return RendezvousTimeoutError(
@@ -177,6 +186,23 @@ def timeout_error(
         lost=[node_text(node) for node in lost],
         min_nodes=low,
         max_nodes=high,
+    )
+
+
+def finished_error(run_id: str, finished_round: int, was_spare: bool) -> RendezvousClosedError:
+    """What a node tells that waited for the next round of a job that is over."""
+    part = "spare" if was_spare else "late joiner"
+    return RendezvousClosedError(
+        f"run {run_id!r}: the job finished (round {finished_round}) while this node waited as a "
+        f"{part}"
+    )
+
+
+def evicted_text(run_id: str) -> str:
+    """For the log of a node that was taken for dead and is not."""
+    return (
+        f"run {run_id!r}: the others took this node for lost: its heartbeats did not get through; "
+        "it joined again"
     )
 
 

@@ -1,8 +1,8 @@
 """DynamicRendezvousHandler: one node's part in a rendezvous over any backend.
 
-Puts the parts together: joining (_join.py), the group's state (_sync.py), heartbeats
-(_heartbeat.py), the bootstrap store (_bootstrap.py). Knows no rule of a rendezvous and no backend's
-format. Called from one thread; the heartbeat has its own.
+Puts the parts together: the line to the group (_coordinator.py), the node's place in it
+(_membership.py), the bootstrap store (_bootstrap.py). Knows no rule of a rendezvous, no backend's
+format, and not who runs the rulebook. Called from one thread; the coordinator has its own.
 """
 
 import logging
@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 
 from rendezvous import _core
 from rendezvous._bootstrap import Bootstrap
-from rendezvous._heartbeat import Heartbeat
+from rendezvous._coordinator import Coordinator, NodeSetup
 from rendezvous._hosts import advertised_address
-from rendezvous._join import Joiner
 from rendezvous._membership import Membership
 from rendezvous._settings import Duration, HandlerOptions, RendezvousTimeout, as_seconds
-from rendezvous._sync import StateSync
+from rendezvous._store_run import StoreRun
 from rendezvous.api import KeyValueStore, RendezvousHandler, RendezvousInfo, RendezvousParameters
 from rendezvous.backends.base import RendezvousBackend
 from rendezvous.errors import RendezvousError, RendezvousStateError
@@ -43,9 +42,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         run_id: str,
         backend: RendezvousBackend,
         node: _core.Node,
-        sync: StateSync,
-        joiner: Joiner,
-        heartbeat: Heartbeat,
+        coordinator: Coordinator,
         bootstrap: Bootstrap,
         timeout: RendezvousTimeout,
         where: str,
@@ -54,18 +51,16 @@ class DynamicRendezvousHandler(RendezvousHandler):
         self._run_id = run_id
         self._backend = backend
         self._node = node
-        self._sync = sync
-        self._joiner = joiner
-        self._heartbeat = heartbeat
+        self._coordinator = coordinator
         self._bootstrap = bootstrap
         self._timeout = timeout
         self._where = where
         self._connection = connection
         self._pid = os.getpid()
-        self._membership = Membership(sync, node, heartbeat)
+        self._membership = Membership(coordinator, node)
         self._round = 0
         self._shutdown_result: bool | None = None
-        weakref.finalize(self, heartbeat.stop, _ABANDON_S)
+        weakref.finalize(self, coordinator.stop, _ABANDON_S)
 
     @classmethod
     def from_backend(  # noqa: PLR0917  (the order is torch's)
@@ -115,21 +110,12 @@ class DynamicRendezvousHandler(RendezvousHandler):
         node = _core.Node(address, os.getpid(), _local_id())
         where = connection.endpoint if connection is not None else _describe(store)
         control = connection.control if connection is not None else store
-        sync = StateSync(backend, node, run_id, timeout.heartbeat_s)
+        setup = NodeSetup(run_id, node, settings, timeout.join_s, timeout.heartbeat_s, where)
         return cls(
             run_id=run_id,
             backend=backend,
             node=node,
-            sync=sync,
-            joiner=Joiner(
-                run_id=run_id,
-                node=node,
-                settings=settings,
-                sync=sync,
-                join_s=timeout.join_s,
-                where=where,
-            ),
-            heartbeat=Heartbeat(sync, node, run_id, interval_s, timeout.heartbeat_s),
+            coordinator=StoreRun(backend, setup),
             bootstrap=Bootstrap(
                 run_id=run_id,
                 store=store,
@@ -188,9 +174,9 @@ class DynamicRendezvousHandler(RendezvousHandler):
         try:
             while True:
                 self._membership.enter()
-                standing = self._joiner.join(self._round, deadline_s)
-                self._round = standing.round
-                info = self._bootstrap.open(standing, self._sync, deadline_s)
+                seat = self._coordinator.join(self._round, deadline_s)
+                self._round = seat.round
+                info = self._bootstrap.open(seat, self._coordinator, deadline_s)
                 if info is not None:
                     return info
                 _log.info(
@@ -210,7 +196,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         others took it for lost; 0 for a node that left. Answered from what the last heartbeat saw:
         costs nothing and never raises.
         """
-        return self._sync.view.changes if self._membership.may_be_listed else 0
+        return self._coordinator.view.changes if self._membership.may_be_listed else 0
 
     def is_closed(self) -> bool:
         """Whether the run takes no more nodes.
@@ -219,12 +205,12 @@ class DynamicRendezvousHandler(RendezvousHandler):
         may raise RendezvousConnectionError or RendezvousStateError.
         """
         if (
-            not self._heartbeat.is_running
+            not self._coordinator.is_running
             and self._shutdown_result is None
             and self._pid == os.getpid()
         ):
-            self._sync.run(_look, time.monotonic() + self._timeout.heartbeat_s)
-        return self._sync.view.closed
+            self._coordinator.look(time.monotonic() + self._timeout.heartbeat_s)
+        return self._coordinator.view.closed
 
     def set_closed(self) -> None:
         """Close the run, for ever: nodes that wait are sent away, a running round goes on.
@@ -232,7 +218,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         Raises RendezvousError when that could not be stored within the close timeout.
         """
         self._check_usable()
-        self._sync.run_patiently(_close, time.monotonic() + self._timeout.close_s)
+        self._coordinator.close(time.monotonic() + self._timeout.close_s)
 
     def leave(self, failed: bool = False) -> None:
         """Take this node out of the run; `next_rendezvous` brings it back.
@@ -290,7 +276,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 if self._connection is not None:
                     self._connection.close()
                 # Closing the connection has ended what the thread may have been waiting for.
-                self._heartbeat.stop(self._timeout.heartbeat_s)
+                self._coordinator.stop(self._timeout.heartbeat_s)
                 self._shutdown_result = told
         return self._shutdown_result
 
@@ -346,15 +332,6 @@ def create_handler(
         bootstrap_store=options.bootstrap_store,
         connection=connection,
     )
-
-
-def _look(group: _core.Group, now_s: float) -> None:
-    del group, now_s
-
-
-def _close(group: _core.Group, now_s: float) -> None:
-    del now_s
-    group.close()
 
 
 def _describe(store: object) -> str:

@@ -112,7 +112,7 @@ def changes(handler: DynamicRendezvousHandler, count: int) -> None:
 
 def die(handler: DynamicRendezvousHandler) -> None:
     """From the others' point of view: its process is gone without a word."""
-    handler._heartbeat.stop(60.0)
+    handler._coordinator.stop(60.0)
 
 
 class LossyBackend(RendezvousBackend):

@@ -41,6 +41,7 @@ from rendezvous import (
     _core,
     get_rendezvous_handler,
 )
+from rendezvous._store_run import StoreRun
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_a_node_that_was_taken_for_dead_learns_it_and_comes_back(run: Run) -> No
     die(handlers[1])
     changes(handlers[0], 1)
     assert handlers[1].num_nodes_waiting() == 0
-    handlers[1]._heartbeat.start()
+    handlers[1]._coordinator.start()
     eventually("its own loss", lambda: handlers[1].num_nodes_waiting() >= 1)
     assert {info.round for info in join_all(handlers)} == {2}
 
@@ -356,7 +357,9 @@ def test_a_handler_that_is_dropped_stops_its_heartbeat(run: Run) -> None:
         RUN, store, C10dRendezvousBackend(store, RUN), 1, 1, LOOPBACK
     )
     handler.next_rendezvous()
-    thread = handler._heartbeat._thread
+    coordinator = handler._coordinator
+    assert isinstance(coordinator, StoreRun)
+    thread = coordinator._heartbeat._thread
     assert thread is not None
     assert thread.is_alive()
     del handler

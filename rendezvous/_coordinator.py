@@ -1,0 +1,131 @@
+"""What a handler asks of whoever runs the rulebook of its run: one interface, several answers.
+
+The rulebook may run in the store's server (_server_run.py), or in each node over a value that is
+replaced by compare-and-set (_store_run.py). A handler does not know which. Pure but for being
+called: an implementation has one background thread at most, and is called from one other.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from rendezvous import _core
+
+__all__ = ["Census", "Coordinator", "NodeSetup", "Seat", "View"]
+
+
+@dataclass(frozen=True)
+class NodeSetup:
+    """Whose part a coordinator plays, and by which rules.
+
+    Attributes:
+        join_s: the whole time of a join, for messages.
+        exchange_s: how long one exchange with the backend may take, where the backend lets itself
+            be told.
+        where: the store, for messages.
+    """
+
+    run_id: str
+    node: _core.Node
+    settings: _core.GroupSettings
+    join_s: float
+    exchange_s: float
+    where: str
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A node's place in a round that is complete."""
+
+    round: int
+    rank: int
+    world_size: int
+    rank_0: _core.Node
+
+
+@dataclass(frozen=True)
+class Census:
+    """Who is there. `participants`: of the forming round, or the active ones of the complete."""
+
+    participants: tuple[_core.Node, ...]
+    lost: tuple[_core.Node, ...]
+    waiting: tuple[_core.Node, ...]
+    spares: tuple[_core.Node, ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """What was last heard of the group. Replaced as a whole, so it is read unlocked."""
+
+    round: int = 0
+    role: str = "absent"
+    closed: bool = False
+    # The last round in which this node was seen active (0: none yet), and what has changed since.
+    my_round: int = 0
+    changes: int = 0
+    has_lost: bool = False
+
+    def is_intact(self) -> bool:
+        """Whether this node is active in a round that has lost nobody."""
+        return self.role == "active" and self.round == self.my_round and not self.has_lost
+
+
+class Coordinator(ABC):
+    """One node's line to its group.
+
+    Deadlines are times of `time.monotonic`. Methods with a deadline wait for a backend that is out
+    of reach, raise RendezvousConnectionError when it stays so or the failure is one that time does
+    not heal, and RendezvousStateError when what is there is not this run.
+    """
+
+    # For so long after the end of a job the nodes that waited for its next round need the store
+    # still, to learn that there is none.
+    dismissal_s = 0.0
+
+    @property
+    @abstractmethod
+    def view(self) -> View:
+        """What was last heard. Costs nothing."""
+
+    @property
+    @abstractmethod
+    def is_running(self) -> bool:
+        """Whether the node's place is kept and the view is fresh, from this process."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Keep the node's place, and the view fresh, in the background. Nothing if it is so."""
+
+    @abstractmethod
+    def ask_to_stop(self) -> None:
+        """No further sign of life is begun; one that is under way ends by itself."""
+
+    @abstractmethod
+    def stop(self, timeout_s: float) -> None:
+        """End what runs in the background, and wait for that. For good: a last call."""
+
+    @abstractmethod
+    def join(self, after_round: int, deadline_s: float) -> Seat:
+        """Join a round later than `after_round`; return once it is complete with this node in it.
+
+        Raises RendezvousTimeoutError at the deadline, which says who is there, and
+        RendezvousClosedError when the run was closed, or finished while this node waited.
+        """
+
+    @abstractmethod
+    def leave(self, failed: bool, deadline_s: float) -> bool:
+        """Give up the node's place; nothing for a node without one.
+
+        Returns whether others waited for the next round. See DynamicRendezvousHandler.leave.
+        """
+
+    @abstractmethod
+    def close(self, deadline_s: float) -> None:
+        """No more nodes are taken, for ever."""
+
+    @abstractmethod
+    def look(self, deadline_s: float) -> None:
+        """Bring the view up to date, with one exchange."""
+
+    @abstractmethod
+    def census(self, deadline_s: float) -> Census:
+        """Who is there, now."""

@@ -1,0 +1,51 @@
+"""Trying again: pauses between attempts, and which failures time does not heal. Knows no backend.
+
+Runs on the thread that waits.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from rendezvous.errors import (
+    RendezvousConnectionError,
+    StoreClosedError,
+    StoreUnsupportedError,
+    StoreValueError,
+)
+
+__all__ = ["Backoff", "is_hopeless", "patiently"]
+
+_T = TypeVar("_T")
+
+
+class Backoff:
+    """Pauses that grow and scatter, so that those who collided once do not collide again."""
+
+    def __init__(self, first_s: float, longest_s: float) -> None:
+        self._next_s = first_s
+        self._longest_s = longest_s
+
+    def sleep(self, deadline_s: float) -> None:
+        """Sleep, not past the deadline."""
+        pause_s = self._next_s * random.uniform(0.5, 1.0)  # noqa: S311
+        self._next_s = min(self._next_s * 2, self._longest_s)
+        time.sleep(max(0.0, min(pause_s, deadline_s - time.monotonic())))
+
+
+def is_hopeless(error: Exception) -> bool:
+    """Whether asking the backend again would fail in the same way for ever."""
+    return isinstance(error.__cause__, StoreValueError | StoreUnsupportedError | StoreClosedError)
+
+
+def patiently(call: Callable[[], _T], deadline_s: float) -> _T:
+    """Call again as long as the backend is out of reach; raises its error at the deadline."""
+    backoff = Backoff(0.05, 2.0)
+    while True:
+        try:
+            return call()
+        except RendezvousConnectionError as error:
+            if is_hopeless(error) or time.monotonic() >= deadline_s:
+                raise
+        backoff.sleep(deadline_s)

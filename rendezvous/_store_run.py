@@ -1,0 +1,76 @@
+"""The rulebook run by each node, over a state that a backend replaces by compare-and-set.
+
+Puts together the node's copy of the state (_sync.py), joining (_join.py) and the heartbeat
+(_heartbeat.py), which has the thread. Knows no rule and no backend's format.
+"""
+
+from rendezvous import _core
+from rendezvous._coordinator import Census, Coordinator, NodeSetup, Seat, View
+from rendezvous._heartbeat import Heartbeat
+from rendezvous._join import Joiner
+from rendezvous._sync import StateSync
+from rendezvous._waiting import LOOK_S_MAX
+from rendezvous.backends.base import RendezvousBackend
+
+__all__ = ["StoreRun"]
+
+
+class StoreRun(Coordinator):
+    """One node's line to a group whose state is in a store."""
+
+    # Nodes that wait for a job's end are dismissed at once when it comes, but know it only when
+    # they look.
+    dismissal_s = 1.5 * LOOK_S_MAX
+
+    def __init__(self, backend: RendezvousBackend, setup: NodeSetup) -> None:
+        self._node = setup.node
+        self._sync = StateSync(backend, setup.node, setup.run_id, setup.exchange_s)
+        self._joiner = Joiner(setup, self._sync)
+        self._heartbeat = Heartbeat(self._sync, setup)
+
+    @property
+    def view(self) -> View:
+        return self._sync.view
+
+    @property
+    def is_running(self) -> bool:
+        return self._heartbeat.is_running
+
+    def start(self) -> None:
+        self._heartbeat.start()
+
+    def ask_to_stop(self) -> None:
+        self._heartbeat.ask_to_stop()
+
+    def stop(self, timeout_s: float) -> None:
+        self._heartbeat.stop(timeout_s)
+
+    def join(self, after_round: int, deadline_s: float) -> Seat:
+        return self._joiner.join(after_round, deadline_s)
+
+    def leave(self, failed: bool, deadline_s: float) -> bool:
+        def operation(group: _core.Group, now_s: float) -> bool:
+            others_wait = bool(group.waiting or group.spares)
+            group.leave(self._node, failed, now_s)
+            return others_wait
+
+        return self._sync.run_patiently(operation, deadline_s)
+
+    def close(self, deadline_s: float) -> None:
+        self._sync.run_patiently(lambda group, _: group.close(), deadline_s)
+
+    def look(self, deadline_s: float) -> None:
+        self._sync.run(lambda _, __: None, deadline_s)
+
+    def census(self, deadline_s: float) -> Census:
+        return self._sync.run_patiently(_count, deadline_s)
+
+
+def _count(group: _core.Group, now_s: float) -> Census:
+    del now_s
+    return Census(
+        participants=tuple(group.participants),
+        lost=tuple(group.lost),
+        waiting=tuple(group.waiting),
+        spares=tuple(group.spares),
+    )
