@@ -10,6 +10,8 @@ _Text: TypeAlias = str | bytes
 _Timeout: TypeAlias = timedelta | float
 
 __version__: str
+# What the server puts where compare-and-set clients have a run's state, while it keeps the run.
+RUN_MARKER: str
 
 def _next_log_record(timeout: _Timeout) -> tuple[int, str] | None: ...
 def _wake_log_reader() -> None: ...
@@ -77,6 +79,8 @@ class TCPStore(Store):
     def host(self) -> str: ...
     @property
     def port(self) -> int: ...
+    @property
+    def protocol(self) -> Literal["native", "c10d"]: ...
     # The IP address of this client as the server sees it: what other nodes can reach this machine
     # by.
     @property
@@ -206,3 +210,122 @@ class Group:
     @property
     def lost(self) -> list[Node]: ...
     def last_call_left(self, now: float) -> float | None: ...  # None: no last call is running
+
+@final
+class RunJoined:
+    """What came of a join. Without a place all but outcome and round is 0."""
+
+    # "finished": the job whose next round the node waited for is over, and `round` was its last;
+    # "dropped": it was taken for dead, or left
+    @property
+    def outcome(self) -> Literal["placed", "finished", "dropped"]: ...
+    @property
+    def round(self) -> int: ...
+    @property
+    def rank(self) -> int: ...
+    @property
+    def world_size(self) -> int: ...
+    @property
+    def first(self) -> Node: ...  # with rank 0; ValueError without a place
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def spares(self) -> int: ...
+    @property
+    def changes(self) -> int: ...  # as Group.membership_changes
+
+@final
+class RunKeptAlive:
+    @property
+    def known(self) -> bool: ...  # whether this connection's node is listed
+    @property
+    def changes(self) -> int: ...
+    @property
+    def closed(self) -> bool: ...
+
+@final
+class RunNews:
+    @property
+    def active(self) -> bool: ...  # whether the node takes part in the round it asked about
+    @property
+    def changes(self) -> int: ...
+    @property
+    def closed(self) -> bool: ...
+
+@final
+class RunResumed:
+    @property
+    def taken(self) -> bool: ...  # whether the node has its place; else it has to join
+    @property
+    def changes(self) -> int: ...
+    @property
+    def closed(self) -> bool: ...
+
+@final
+class RunStatus:
+    """A run at one moment. Counts of nodes, not the nodes."""
+
+    @property
+    def known(self) -> bool: ...  # whether the server keeps such a run
+    @property
+    def round(self) -> int: ...
+    @property
+    def complete(self) -> bool: ...
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def finished_round(self) -> int: ...
+    @property
+    def world_size(self) -> int: ...
+    @property
+    def participants(self) -> int: ...
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def spares(self) -> int: ...
+    @property
+    def lost(self) -> int: ...
+    @property
+    def last_call_left(self) -> float | None: ...
+    @property
+    def role(self) -> str: ...  # as Placement.role, of this client's node
+    @property
+    def rank(self) -> int: ...
+    @property
+    def changes(self) -> int: ...
+
+@final
+class RunClient:
+    """One node's line to a run that the store's server keeps, on a connection of its own.
+
+    Times in seconds. Calls raise within theirs: StoreTimeoutError, StoreConnectionError
+    (StoreRestartedError, once, when the server came back without what it had),
+    RendezvousClosedError, RendezvousStateError, StoreUnsupportedError.
+    """
+
+    # grace: for how long the node counts as alive after its connection broke.
+    def __init__(
+        self,
+        store: TCPStore,
+        run_id: str,
+        node: Node,
+        settings: GroupSettings,
+        grace: _Timeout,
+    ) -> None: ...
+    # Waits for a complete round later than `after_round` with this node. At the timeout it is
+    # listed no more. Keep-alives have to be sent meanwhile.
+    def join(self, after_round: int, timeout: _Timeout) -> RunJoined: ...
+    def leave(self, failed: bool, timeout: _Timeout) -> bool: ...  # whether it was listed
+    def keep_alive(self, timeout: _Timeout) -> RunKeptAlive: ...
+    def close_run(self, timeout: _Timeout) -> None: ...
+    def status(self, timeout: _Timeout) -> RunStatus: ...
+    # Waits until something differs from what is known; at the timeout, what is.
+    def subscribe(
+        self, round: int, known_changes: int, known_closed: bool, timeout: _Timeout
+    ) -> RunNews: ...
+    def members(
+        self, which: Literal["participants", "waiting", "spares", "lost"], timeout: _Timeout
+    ) -> list[Node]: ...
+    # Takes the node's place again, on this connection, or in a server that knows nothing.
+    def resume(self, round: int, rank: int, world_size: int, timeout: _Timeout) -> RunResumed: ...
+    def close(self) -> None: ...

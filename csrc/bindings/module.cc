@@ -13,4 +13,5 @@ PYBIND11_MODULE(_core, module) {
   rdzv::bind_file_store(module);
   rdzv::bind_server(module);
   rdzv::bind_group(module);
+  rdzv::bind_run_client(module);
 }

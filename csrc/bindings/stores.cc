@@ -262,6 +262,12 @@ Raises StoreConnectionError, StoreProtocolError, StoreAddressInUseError, StoreTi
            py::arg("protocol") = "native")
       .def_property_readonly("host", &TCPStore::host, "The host as it was given.")
       .def_property_readonly("port", &TCPStore::port, "The server's port.")
+      .def_property_readonly(
+          "protocol",
+          [](const TCPStore& self) {
+            return self.protocol() == TCPStore::Protocol::kNative ? "native" : "c10d";
+          },
+          "\"native\" or \"c10d\".")
       .def_property_readonly("observed_address", &TCPStore::observed_address,
                              "The numeric address of this machine as the server sees it.")
       .def(

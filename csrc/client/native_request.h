@@ -1,4 +1,5 @@
-// A request of NativeStore on its way, and what comes back. For the files of NativeStore alone.
+// A request of NativeStore on its way, and what comes back. For the files of NativeStore and
+// RunClient alone.
 #pragma once
 
 #include <string>
@@ -21,13 +22,14 @@ struct NativeStore::Request {
   const std::vector<Bytes>* keys = nullptr;
   bool server_may_wait = true;  // timed, but with no time for the server: now or never
   bool answered = false;        // an error came from the server itself
+  const char* key_is = "key";   // what messages call it
   std::string body{};
 
   // "get of key 'a' on TCPStore 127.0.0.1:29400"
   std::string describe(const NativeStore& store) const {
     std::string text = native::name_of(operation);
     if (keys != nullptr) text += " of keys " + quoted_list(*keys);
-    if (!key.empty()) text += " of key " + quoted(key);
+    if (!key.empty()) text += std::string(" of ") + key_is + " " + quoted(key);
     return text + " on " + store.describe();
   }
 };

@@ -41,6 +41,10 @@ std::shared_ptr<Store> NativeStore::clone() {
   return store;
 }
 
+std::shared_ptr<NativeStore> NativeStore::sibling() const {
+  return std::make_shared<NativeStore>(host(), port(), timeout());
+}
+
 void NativeStore::close() {
   std::shared_ptr<Channel> channel;
   std::lock_guard lock(mutex_);

@@ -45,12 +45,16 @@ class NativeStore final : public RemoteStore {
   void barrier(Bytes key, int64_t world_size, Duration timeout) override;
   std::shared_ptr<Store> clone() override;
 
- private:
+  // For what the same server offers beside keys (run_client.h). Of the same server, and not
+  // connected yet.
+  std::shared_ptr<NativeStore> sibling() const;
   // A request on its way: what it is for messages, and its body.
   struct Request;
   class Answer;
-
+  // Sends it, again where that is allowed, and returns the answer's body.
   std::string run(Request& request);
+
+ private:
   static uint32_t time_for_server(const Request& request, const Deadline& deadline);
   void throw_unless_repeatable(const Request& request, const Channel::Reply& reply,
                                Channel& channel) const;

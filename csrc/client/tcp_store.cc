@@ -58,7 +58,8 @@ std::shared_ptr<RemoteStore> make_remote(TCPStore::Protocol protocol, const std:
 
 }  // namespace
 
-TCPStore::TCPStore(const Options& options) : host_(options.host), port_(options.port) {
+TCPStore::TCPStore(const Options& options)
+    : host_(options.host), port_(options.port), protocol_(options.protocol) {
   if (options.is_master) {
     server_ = options.multi_tenant ? share_server(options) : make_server(options);
     port_ = server_->port();
@@ -80,14 +81,23 @@ TCPStore::TCPStore(const Options& options) : host_(options.host), port_(options.
   }
 }
 
-TCPStore::TCPStore(std::string host, uint16_t port, std::shared_ptr<RemoteStore> remote)
-    : host_(std::move(host)), port_(port), remote_(std::move(remote)) {}
+TCPStore::TCPStore(std::string host, uint16_t port, Protocol protocol,
+                   std::shared_ptr<RemoteStore> remote)
+    : host_(std::move(host)), port_(port), protocol_(protocol), remote_(std::move(remote)) {}
 
 TCPStore::~TCPStore() = default;
 
 std::shared_ptr<Store> TCPStore::clone() {
   auto remote = std::static_pointer_cast<RemoteStore>(remote_->clone());
-  return std::shared_ptr<TCPStore>(new TCPStore(host_, port_, std::move(remote)));
+  return std::shared_ptr<TCPStore>(new TCPStore(host_, port_, protocol_, std::move(remote)));
+}
+
+std::shared_ptr<NativeStore> TCPStore::native_sibling() const {
+  if (protocol_ != Protocol::kNative) {
+    throw Error(ErrorCode::kUnsupported,
+                describe() + " speaks the c10d protocol, which knows no runs");
+  }
+  return std::static_pointer_cast<NativeStore>(remote_)->sibling();
 }
 
 void TCPStore::wait_for_workers(int64_t world_size) {

@@ -15,6 +15,8 @@
 
 namespace rdzv {
 
+class NativeStore;
+
 class TCPStore final : public Store {
  public:
   enum class Protocol {
@@ -44,6 +46,10 @@ class TCPStore final : public Store {
   // Whether it hosts the server.
   bool is_server();
   std::string observed_address() { return remote_->observed_address(); }
+  Protocol protocol() const { return protocol_; }
+  // A native client of the same server that is not connected yet. Throws kUnsupported with the c10d
+  // protocol.
+  std::shared_ptr<NativeStore> native_sibling() const;
 
   // A round trip that does nothing.
   void ping() { remote_->ping(); }
@@ -83,12 +89,13 @@ class TCPStore final : public Store {
   void set_timeout(Duration timeout) override { remote_->set_timeout(timeout); }
 
  private:
-  TCPStore(std::string host, uint16_t port, std::shared_ptr<RemoteStore> remote);
+  TCPStore(std::string host, uint16_t port, Protocol protocol, std::shared_ptr<RemoteStore> remote);
 
   void wait_for_workers(int64_t world_size);
 
   std::string host_;
   uint16_t port_;
+  Protocol protocol_;
   std::mutex mutex_;  // protects server_
   std::shared_ptr<Server> server_;
   std::shared_ptr<RemoteStore> remote_;
