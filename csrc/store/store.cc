@@ -18,9 +18,8 @@ void check_total(const char* operation, size_t total) {
 
 }  // namespace
 
-void Store::throw_unsupported(const char* operation) const {
-  throw Error(ErrorCode::kUnsupported,
-              std::string(operation) + " on " + describe() + ": this kind of store cannot do that");
+void Store::throw_unsupported(const char* operation, const char* why) const {
+  throw Error(ErrorCode::kUnsupported, std::string(operation) + " on " + describe() + ": " + why);
 }
 
 Store::Versioned Store::try_get(Bytes) {
@@ -29,10 +28,6 @@ Store::Versioned Store::try_get(Bytes) {
 
 int64_t Store::delete_prefix(Bytes) {
   throw_unsupported("delete_prefix");
-}
-
-std::vector<std::string> Store::exchange(Bytes, int64_t, int64_t, Bytes, Duration) {
-  throw_unsupported("exchange");
 }
 
 Store::Versioned Store::watch(Bytes, uint64_t, Duration) {

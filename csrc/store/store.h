@@ -108,7 +108,8 @@ class Store {
 
  protected:
   // For what a store of this kind cannot do. Throws kUnsupported.
-  [[noreturn]] void throw_unsupported(const char* operation) const;
+  [[noreturn]] void throw_unsupported(const char* operation,
+                                      const char* why = "this kind of store cannot do that") const;
 
  private:
   std::atomic<Duration> timeout_{kDefaultTimeout};
