@@ -25,6 +25,7 @@ class C10dSession final : public Session {
       : Session(connection), context_(context) {}
 
   size_t consume(Bytes input) override {
+    context_.expire();
     size_t consumed = 0;
     while (!connection().closed() && !connection().congested() && consumed < input.size()) {
       size_t used = 0;

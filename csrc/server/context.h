@@ -1,10 +1,12 @@
 // What the connections of one server share. Belongs to the server's loop thread.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "net/event_loop.h"
+#include "server/exchange_view.h"
 #include "store/table.h"
 #include "wire/c10d.h"
 #include "wire/native.h"
@@ -28,9 +30,19 @@ struct ServerContext {
   c10d::Request c10d_request;
   std::vector<Bytes> strings;
 
+  ExchangeView exchange_view;
+  // The timer of the key that expires first, if one does.
+  std::optional<EventLoop::TimerId> expiry_timer;
+
   // Tells the sessions whose waits an operation satisfied. Called after every operation that
   // writes.
   void wake();
+  // Erases the keys whose time is over. Called before requests are handled, so that none of them
+  // sees such a key, however late its timer is.
+  void expire();
+
+ private:
+  void set_expiry_timer();
 };
 
 }  // namespace rdzv

@@ -1,5 +1,5 @@
-// What each operation of the native protocol does. The functions of single operations return false
-// for a body that is not as the protocol says; nothing has happened then.
+// What each operation of the native protocol does, or where that is. The functions of single
+// operations return false for a body that is not as the protocol says; nothing has happened then.
 #include <optional>
 
 #include "base/text.h"
@@ -43,6 +43,18 @@ bool NativeSession::handle_write(const native::Frame& frame) {
     case Operation::kBarrier:
       handled = barrier(frame.header, body);
       break;
+    case Operation::kSetIfVersion:
+      handled = set_if_version(frame.header, body);
+      break;
+    case Operation::kSetFor:
+      handled = set_for(frame.header, body);
+      break;
+    case Operation::kDeletePrefix:
+      handled = delete_prefix(frame.header, body);
+      break;
+    case Operation::kExchange:
+      handled = exchange(frame.header, body);
+      break;
     default:
       return false;
   }
@@ -71,6 +83,10 @@ bool NativeSession::handle_read(const native::Frame& frame) {
     case Operation::kWait:
     case Operation::kMultiGet:
       return wait(header, body);
+    case Operation::kTryGet:
+      return try_get(header, body);
+    case Operation::kWatch:
+      return watch(header, body);
     case Operation::kQueueLen:
       return queue_len(header, body);
     case Operation::kCancel:

@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "base/version.h"
+#include "store/exchange.h"
 #include "store/store.h"
 #include "wire/limits.h"
 
@@ -21,9 +22,14 @@ uint64_t tag_of(const Header& header) {
   return uint64_t{header.channel} << kIdBits | header.id;
 }
 
+bool is_exchange(const Header& header) {
+  return header.operation == static_cast<uint8_t>(Operation::kExchange);
+}
+
 }  // namespace
 
 size_t NativeSession::consume(Bytes input) {
+  context_.expire();
   size_t consumed = preamble_seen_ ? 0 : consume_preamble(input);
   if (!preamble_seen_) return 0;
   while (!connection().closed() && !connection().congested()) {
@@ -134,11 +140,13 @@ void NativeSession::block(const Header& header, const std::vector<Bytes>& keys, 
     return;
   }
   Table::Waiter* waiter = context_.table.wait(*this, tag, keys, need, target);
+  if (waiter == nullptr && is_exchange(header)) waiter = wait_for_slot(tag, keys.front(), target);
   if (waiter == nullptr) {
-    answer_present(header, keys);
+    answer(header, keys, target);
     return;
   }
   Blocked& blocked = blocked_[tag];
+  if (is_exchange(header)) blocked.key = keys.front();
   blocked.header = header;
   blocked.waiter = waiter;
   blocked.wanted = keys.size();
@@ -162,12 +170,21 @@ void NativeSession::on_deadline(uint64_t tag) {
 }
 
 std::string NativeSession::deadline_text(const Blocked& blocked) const {
-  std::vector<Bytes> missing = context_.table.missing_keys(*blocked.waiter);
   auto operation = static_cast<Operation>(blocked.header.operation);
+  if (operation == Operation::kExchange) {
+    context_.exchange_view.look(context_.table, blocked.key, blocked.target);
+    return exchange_timeout_text(as_user_knows(blocked.key), context_.exchange_view.missing(),
+                                 blocked.target, blocked.timeout);
+  }
+  std::vector<Bytes> missing = context_.table.missing_keys(*blocked.waiter);
   if (operation == Operation::kBarrier) {
     int64_t count = context_.table.sum(missing.front(), 0).value;
     return barrier_timeout_text(as_user_knows(missing.front()), count, blocked.target,
                                 blocked.timeout);
+  }
+  if (operation == Operation::kWatch) {
+    return watch_timeout_text(as_user_knows(missing.front()), static_cast<uint64_t>(blocked.target),
+                              blocked.timeout);
   }
   if (operation == Operation::kQueuePop)
     return queue_timeout_text(as_user_knows(missing.front()), blocked.timeout);
@@ -177,14 +194,32 @@ std::string NativeSession::deadline_text(const Blocked& blocked) const {
 
 void NativeSession::on_woken(const Table::Woken& woken) {
   auto found = blocked_.find(woken.tag);
-  Blocked& blocked = found->second;
-  if (blocked.timer) context_.loop.cancel(*blocked.timer);
-  Header header = blocked.header;
+  if (is_exchange(found->second.header)) {
+    Blocked& waiting = found->second;
+    waiting.waiter = wait_for_slot(woken.tag, waiting.key, waiting.target);
+    if (waiting.waiter != nullptr) return;
+  }
+  Blocked blocked = std::move(found->second);
   blocked_.erase(found);
+  if (blocked.timer) context_.loop.cancel(*blocked.timer);
   if (woken.item) {
-    answer_item(header, *woken.item);
+    answer_item(blocked.header, *woken.item);
+  } else if (is_exchange(blocked.header)) {
+    answer(blocked.header, {blocked.key}, blocked.target);
   } else {
-    answer_present(header, std::vector<Bytes>(woken.keys.begin(), woken.keys.end()));
+    answer(blocked.header, std::vector<Bytes>(woken.keys.begin(), woken.keys.end()));
+  }
+}
+
+// To a request whose need is met.
+void NativeSession::answer(const Header& header, const std::vector<Bytes>& keys, int64_t target) {
+  switch (static_cast<Operation>(header.operation)) {
+    case Operation::kExchange:
+      return answer_exchange(header, keys.front(), target);
+    case Operation::kWatch:
+      return answer_value(header, keys.front());
+    default:
+      return answer_present(header, keys);
   }
 }
 

@@ -1,7 +1,7 @@
 // The native protocol's side of a connection (docs/protocol.md). Errors are answers; only a peer
 // that breaks the framing is disconnected. Blocked requests are waits in the table with a timer in
-// the loop, found by request id. native_session.cc has framing and blocking, native_operations.cc
-// what each operation does.
+// the loop, found by request id. native_session.cc has framing and blocking; what each operation
+// does is in native_operations.cc, native_versions.cc and native_exchange.cc.
 #pragma once
 
 #include <cstdint>
@@ -44,6 +44,7 @@ class NativeSession final : public Session {
     Table::Waiter* waiter = nullptr;
     size_t wanted = 0;
     int64_t target = 0;
+    std::string key;  // kExchange: of the count
     Duration timeout{};
     std::optional<EventLoop::TimerId> timer;
   };
@@ -72,14 +73,25 @@ class NativeSession final : public Session {
   bool queue_pop(const native::Header& header, ByteReader& body);
   bool queue_len(const native::Header& header, ByteReader& body);
   bool barrier(const native::Header& header, ByteReader& body);
+  bool try_get(const native::Header& header, ByteReader& body);
+  bool watch(const native::Header& header, ByteReader& body);
+  bool set_if_version(const native::Header& header, ByteReader& body);
+  bool set_for(const native::Header& header, ByteReader& body);
+  bool delete_prefix(const native::Header& header, ByteReader& body);
+  bool exchange(const native::Header& header, ByteReader& body);
 
   // Parks the request until the need is met or its time is over.
   void block(const native::Header& header, const std::vector<Bytes>& keys, uint32_t timeout_ms,
              Table::Need need, int64_t target = 0);
   void on_deadline(uint64_t tag);
   std::string deadline_text(const Blocked& blocked) const;
+  void answer(const native::Header& header, const std::vector<Bytes>& keys, int64_t target = 0);
   void answer_present(const native::Header& header, const std::vector<Bytes>& keys);
   void answer_item(const native::Header& header, Bytes item);
+  // What is there now, if anything.
+  void answer_value(const native::Header& header, Bytes key);
+  Table::Waiter* wait_for_slot(uint64_t tag, Bytes key, int64_t world_size);
+  void answer_exchange(const native::Header& header, Bytes key, int64_t world_size);
 
   // A reply is what is appended to out() between these two.
   size_t begin_reply(const native::Header& header, ErrorCode status = ErrorCode::kOk);

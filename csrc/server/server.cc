@@ -22,6 +22,24 @@ namespace rdzv {
 void ServerContext::wake() {
   for (const Table::Woken& woken : table.take_woken())
     static_cast<Session*>(woken.owner)->on_woken(woken);
+  set_expiry_timer();
+}
+
+void ServerContext::expire() {
+  if (!expiry_timer || now() < expiry_timer->first) return;
+  loop.cancel(*expiry_timer);
+  expiry_timer.reset();
+  table.expire(now());
+  wake();
+}
+
+// A timer that is earlier than need be, because its key was set again, stays: it finds nothing to
+// do, and is set anew.
+void ServerContext::set_expiry_timer() {
+  std::optional<Instant> next = table.next_expiry();
+  if (!next || (expiry_timer && expiry_timer->first <= *next)) return;
+  if (expiry_timer) loop.cancel(*expiry_timer);
+  expiry_timer = loop.call_at(*next, [this] { expire(); });
 }
 
 class Server::Impl {
@@ -118,6 +136,7 @@ void Server::Impl::flush_all() {
   // By index: flushing can let a stalled connection go on, which may have more to send.
   for (size_t i = 0; i < context_.unsent.size(); ++i) context_.unsent[i]->flush();
   context_.unsent.clear();
+  context_.exchange_view.trim();
 }
 
 Server::Server(const std::string& host, uint16_t port) : Server(host, listen_on(host, port)) {}

@@ -63,6 +63,12 @@ std::string FuzzStreams::c10d_one() {
   }
 }
 
+Fields FuzzStreams::exchange_body(uint32_t timeout) {
+  uint64_t world_size = below(5);
+  uint64_t rank = below(world_size + 1);
+  return Fields().u32(timeout).string32("/n" + key()).u64(rank).u64(world_size).string32(value());
+}
+
 std::string FuzzStreams::native_one() {
   uint64_t id = below(20);
   auto timeout = static_cast<uint32_t>(below(3) == 0 ? native::kNoTimeout : below(30));
@@ -70,7 +76,7 @@ std::string FuzzStreams::native_one() {
     return native_frame(operation, id, body.bytes, static_cast<uint16_t>(below(2)));
   };
   std::string a = key(), b = key(), v = value(), w = value();
-  switch (below(19)) {
+  switch (below(25)) {
     case 0:
       return frame(Operation::kPing, {});
     case 1:
@@ -109,6 +115,18 @@ std::string FuzzStreams::native_one() {
       return frame(Operation::kQueueLen, Fields().string32(a));
     case 17:
       return frame(Operation::kBarrier, Fields().u32(timeout).string32("/n" + b).u64(below(4)));
+    case 18:
+      return frame(Operation::kTryGet, Fields().string32(a));
+    case 19:
+      return frame(Operation::kWatch, Fields().u32(timeout).string32(a).u64(below(30)));
+    case 20:
+      return frame(Operation::kSetIfVersion, Fields().string32(a).string32(v).u64(below(30)));
+    case 21:
+      return frame(Operation::kSetFor, Fields().u64(below(20)).string32(a).string32(v));
+    case 22:
+      return frame(Operation::kDeletePrefix, Fields().string32(below(4) == 0 ? "/late" : a));
+    case 23:
+      return frame(Operation::kExchange, exchange_body(timeout));
     default:
       return frame(Operation::kGet, Fields().u32(0).string32(a));
   }

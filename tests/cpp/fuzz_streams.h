@@ -7,6 +7,8 @@
 #include <random>
 #include <string>
 
+#include "support.h"
+
 namespace rdzv::test {
 
 class FuzzStreams {
@@ -25,6 +27,7 @@ class FuzzStreams {
   std::string value();
   std::string c10d_one();
   std::string native_one();
+  Fields exchange_body(uint32_t timeout);
   void damage(std::string& stream);
   void edit_number(std::string& stream);
 

@@ -37,8 +37,17 @@ TEST_CASE("native: a malformed body is answered, changes nothing, and the connec
       {Operation::kQueuePop, key},
       {Operation::kQueueLen, Fields(key).u8(0)},
       {Operation::kBarrier, Fields().u32(0).string32("/k")},
+      {Operation::kTryGet, Fields(key).u8(0)},
+      {Operation::kWatch, Fields().u32(0).string32("/k").u32(0)},
+      {Operation::kSetIfVersion, Fields(key).string32("")},
+      {Operation::kSetFor, Fields().u64(1000).string32("/k")},
+      {Operation::kDeletePrefix, Fields(key).u8(0)},
+      {Operation::kExchange, Fields().u32(0).string32("/k").u64(0).u64(1)},
   };
-  CHECK(kMalformed.size() == native::kOperationMax - 1);
+  for (auto number = static_cast<int>(Operation::kPing);
+       number <= static_cast<int>(Operation::kExchange); ++number) {
+    CHECK(kMalformed.count(static_cast<Operation>(number)) == 1);
+  }
   for (const auto& [operation, body] : kMalformed) {
     NativePeer::Answer answer = scene.error(operation, body);
     CHECK(answer.status == ErrorCode::kProtocol);
@@ -50,7 +59,7 @@ TEST_CASE("native: a malformed body is answered, changes nothing, and the connec
 
 TEST_CASE("native: an unknown operation is answered, and the connection goes on") {
   Scene scene;
-  for (uint8_t operation : {0, 1, 20, 127}) {
+  for (uint8_t operation : {0, 1, native::kOperationMax + 1, 127}) {
     NativePeer::Answer answer = scene.error(static_cast<Operation>(operation), {});
     CHECK(answer.status == ErrorCode::kUnsupported);
     CHECK(answer.message().ends_with("does not know operation " + std::to_string(operation)));

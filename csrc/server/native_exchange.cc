@@ -1,0 +1,55 @@
+// EXCHANGE of the native protocol: everybody gives a value and gets those of all. A request waits
+// for the count, which costs little however many ranks there are; only then are the slots looked
+// at. If one is still empty (a c10d client fills its slot after it was counted, and a rank that was
+// repeated may be counted twice), the request waits on for that.
+#include "server/native_session.h"
+#include "store/exchange.h"
+#include "wire/limits.h"
+
+namespace rdzv {
+
+using native::Header;
+
+bool NativeSession::exchange(const Header& header, ByteReader& body) {
+  uint32_t timeout_ms = body.u32();
+  Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
+  int64_t rank = body.i64();
+  int64_t world_size = body.i64();
+  Bytes value = native::take_string(body, limits::kValueBytesMax);
+  if (!whole(body)) return false;
+  if (std::optional<Error> refusal = exchange_refusal(as_user_knows(key), rank, world_size)) {
+    reply_error(header, refusal->code(), refusal->message());
+    return true;
+  }
+  std::string slot = exchange_slot(key, rank);
+  bool came_before = context_.table.find(slot) != nullptr;
+  if (!came_before && !add_or_refuse(header, key, 1)) return true;
+  context_.table.set(slot, value);
+  context_.strings.assign(1, key);
+  block(header, context_.strings, timeout_ms, Table::Need::kCount, world_size);
+  return true;
+}
+
+// Null if all slots are there.
+Table::Waiter* NativeSession::wait_for_slot(uint64_t tag, Bytes key, int64_t world_size) {
+  context_.exchange_view.look(context_.table, key, world_size);
+  const std::vector<int64_t>& missing = context_.exchange_view.missing();
+  if (missing.empty()) return nullptr;
+  std::string slot = exchange_slot(key, missing.front());
+  return context_.table.wait(*this, tag, {slot}, Table::Need::kValue);
+}
+
+void NativeSession::answer_exchange(const Header& header, Bytes key, int64_t world_size) {
+  context_.exchange_view.look(context_.table, key, world_size);
+  const std::string& values = context_.exchange_view.values();
+  if (values.size() > limits::kRequestBytesMax) {
+    reply_error(header, ErrorCode::kLimit,
+                "exchange: the values of all ranks are too large for an answer; give smaller ones");
+    return;
+  }
+  size_t begin = begin_reply(header);
+  out().append(values);
+  end_reply(begin);
+}
+
+}  // namespace rdzv

@@ -1,0 +1,83 @@
+// The native protocol's operations on versions, times to live and prefixes. They return false for a
+// body that is not as the protocol says; nothing has happened then.
+#include <algorithm>
+
+#include "base/text.h"
+#include "server/native_session.h"
+#include "wire/limits.h"
+
+namespace rdzv {
+
+using native::Header;
+
+bool NativeSession::try_get(const Header& header, ByteReader& body) {
+  Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
+  if (!whole(body)) return false;
+  answer_value(header, key);
+  return true;
+}
+
+void NativeSession::answer_value(const Header& header, Bytes key) {
+  const Table::Value* value = context_.table.find(key);
+  size_t begin = begin_reply(header);
+  native::put_u64(out(), value == nullptr ? 0 : value->version);
+  native::put_string(out(), value == nullptr ? Bytes() : Bytes(value->bytes));
+  end_reply(begin);
+}
+
+bool NativeSession::watch(const Header& header, ByteReader& body) {
+  uint32_t timeout_ms = body.u32();
+  Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
+  uint64_t known_version = body.u64();
+  if (!whole(body)) return false;
+  context_.strings.assign(1, key);
+  block(header, context_.strings, timeout_ms, Table::Need::kChange,
+        static_cast<int64_t>(known_version));
+  return true;
+}
+
+bool NativeSession::set_if_version(const Header& header, ByteReader& body) {
+  Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
+  Bytes value = native::take_string(body, limits::kValueBytesMax);
+  uint64_t version = body.u64();
+  if (!whole(body)) return false;
+  Table::VersionSet result = context_.table.set_if_version(key, value, version);
+  size_t begin = begin_reply(header);
+  native::put_u8(out(), result.swapped ? 1 : 0);
+  native::put_u64(out(), result.version);
+  end_reply(begin);
+  return true;
+}
+
+bool NativeSession::set_for(const Header& header, ByteReader& body) {
+  uint64_t ttl_ms = body.u64();
+  Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
+  Bytes value = native::take_string(body, limits::kValueBytesMax);
+  if (!whole(body)) return false;
+  if (ttl_ms == 0) {
+    reply_error(header, ErrorCode::kInvalidArgument,
+                "set of key " + quoted(as_user_knows(key)) +
+                    ": its time to live is 0 s; it must be more than 0");
+    return true;
+  }
+  constexpr uint64_t kForeverMs =
+      std::chrono::duration_cast<std::chrono::milliseconds>(kForever).count();
+  Duration ttl = std::chrono::milliseconds(std::min(ttl_ms, kForeverMs));
+  reply_u64(header, context_.table.set_for(key, value, now() + ttl));
+  return true;
+}
+
+bool NativeSession::delete_prefix(const Header& header, ByteReader& body) {
+  Bytes prefix = native::take_string(body, limits::kWireKeyBytesMax);
+  if (!whole(body)) return false;
+  if (!prefix.starts_with('/')) {
+    reply_error(header, ErrorCode::kInvalidArgument,
+                "delete_prefix: " + quoted(prefix) +
+                    " does not begin with the '/' of users' keys; others belong to the stores");
+    return true;
+  }
+  reply_u64(header, context_.table.erase_prefix(prefix));
+  return true;
+}
+
+}  // namespace rdzv
