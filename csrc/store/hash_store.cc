@@ -14,9 +14,23 @@ struct HashStore::Blocked : Table::WaiterOwner {
 
   const Table::Need need;
   bool done = false;
+  // kChange: when the key goes by itself. Whatever changes that ends the waiting.
+  std::optional<Instant> expires_at;
   std::vector<std::string> values;
+  Versioned changed;
   std::condition_variable woken;
 };
+
+std::unique_lock<std::mutex> HashStore::enter() {
+  std::unique_lock lock(mutex_);
+  expire();
+  return lock;
+}
+
+void HashStore::expire() {
+  if (!table_.next_expiry() || table_.expire(now()) == 0) return;
+  wake();
+}
 
 void HashStore::wake() {
   for (Table::Woken& woken : table_.take_woken()) {
@@ -26,6 +40,7 @@ void HashStore::wake() {
     if (blocked.need == Table::Need::kValue) {
       for (const std::string& key : woken.keys) blocked.values.push_back(table_.find(key)->bytes);
     }
+    if (blocked.need == Table::Need::kChange) blocked.changed = versioned(woken.keys.front());
     blocked.woken.notify_one();
   }
 }
@@ -34,7 +49,7 @@ void HashStore::wake() {
 std::vector<std::string> HashStore::wait_for(const char* operation, const std::vector<Bytes>& keys,
                                              Duration timeout, Table::Need need) {
   check_keys(operation, keys);
-  std::unique_lock lock(mutex_);
+  std::unique_lock lock = enter();
   Blocked blocked(need);
   Table::Waiter* waiter = table_.wait(blocked, 0, keys, need);
   if (waiter == nullptr) {
@@ -57,7 +72,10 @@ bool HashStore::sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& bl
                                  const Deadline& deadline) {
   try {
     while (!blocked.done && !deadline.passed()) {
-      blocked.woken.wait_for(lock, std::min(deadline.left(), kInterruptSlice));
+      Duration pause = std::min(deadline.left(), kInterruptSlice);
+      if (blocked.expires_at) pause = std::min(pause, *blocked.expires_at - now());
+      blocked.woken.wait_for(lock, pause);
+      if (blocked.expires_at) expire();
       if (blocked.done) break;
       lock.unlock();
       throw_if_interrupted();
@@ -74,7 +92,7 @@ bool HashStore::sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& bl
 void HashStore::set(Bytes key, Bytes value) {
   check_key("set", key);
   check_value("set", key, value);
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock = enter();
   table_.set(key, value);
   wake();
 }
@@ -82,7 +100,7 @@ void HashStore::set(Bytes key, Bytes value) {
 std::string HashStore::get(Bytes key, Duration timeout) {
   check_key("get", key);
   {
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock = enter();
     if (const Table::Value* value = table_.find(key)) return value->bytes;
   }
   return std::move(wait_for("get", {key}, timeout, Table::Need::kValue).front());
@@ -92,7 +110,7 @@ Store::Exchange HashStore::compare_exchange(Bytes key, Bytes expected, Bytes des
   check_key("compare_set", key);
   check_value("compare_set", key, expected);
   check_value("compare_set", key, desired);
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock = enter();
   Table::CompareSet result = table_.compare_set(key, expected, desired);
   wake();
   if (result.current == nullptr) return {};
@@ -101,7 +119,7 @@ Store::Exchange HashStore::compare_exchange(Bytes key, Bytes expected, Bytes des
 
 int64_t HashStore::add(Bytes key, int64_t amount) {
   check_key("add", key);
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock = enter();
   return add_locked(key, amount);
 }
 
@@ -118,7 +136,7 @@ int64_t HashStore::add_locked(Bytes key, int64_t amount) {
 
 bool HashStore::check(const std::vector<Bytes>& keys) {
   check_keys("check", keys);
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock = enter();
   return table_.has_all(keys);
 }
 
@@ -128,12 +146,14 @@ void HashStore::wait(const std::vector<Bytes>& keys, Duration timeout) {
 
 bool HashStore::delete_key(Bytes key) {
   check_key("delete_key", key);
-  std::lock_guard lock(mutex_);
-  return table_.erase(key);
+  std::unique_lock lock = enter();
+  bool existed = table_.erase(key);
+  wake();
+  return existed;
 }
 
 int64_t HashStore::num_keys() {
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock = enter();
   return static_cast<int64_t>(table_.size());
 }
 
@@ -141,7 +161,7 @@ std::vector<std::string> HashStore::list_keys(Bytes prefix) {
   check_key("list_keys", prefix);
   std::vector<std::string> keys;
   {
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock = enter();
     table_.for_each_key([&](Bytes key) {
       if (key.starts_with(prefix)) keys.emplace_back(key);
     });
@@ -152,7 +172,7 @@ std::vector<std::string> HashStore::list_keys(Bytes prefix) {
 
 void HashStore::append(Bytes key, Bytes value) {
   check_key("append", key);
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock = enter();
   const Table::Value* before = table_.find(key);
   size_t size_before = before == nullptr ? 0 : before->bytes.size();
   check_value_size("append", key, size_before + value.size());
@@ -166,7 +186,7 @@ std::vector<std::string> HashStore::multi_get(const std::vector<Bytes>& keys, Du
 
 void HashStore::multi_set(const std::vector<Bytes>& pairs) {
   check_pairs("multi_set", pairs);
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock = enter();
   table_.multi_set(pairs);
   wake();
 }
@@ -174,14 +194,14 @@ void HashStore::multi_set(const std::vector<Bytes>& pairs) {
 void HashStore::queue_push(Bytes key, Bytes item) {
   check_key("queue_push", key);
   check_value("queue_push", key, item);
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock = enter();
   table_.push(key, item);
   wake();
 }
 
 std::string HashStore::queue_pop(Bytes key, bool block, Duration timeout) {
   check_key("queue_pop", key);
-  std::unique_lock lock(mutex_);
+  std::unique_lock lock = enter();
   if (std::optional<std::string> item = table_.pop(key)) return std::move(*item);
   if (!block) throw_queue_empty(key, describe());
   Blocked blocked(Table::Need::kItem);
@@ -201,14 +221,14 @@ std::string HashStore::queue_pop(Bytes key, bool block, Duration timeout) {
 
 int64_t HashStore::queue_len(Bytes key) {
   check_key("queue_len", key);
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock = enter();
   return static_cast<int64_t>(table_.queue_size(key));
 }
 
 void HashStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
   check_key("barrier", key);
   check_world_size(key, world_size);
-  std::unique_lock lock(mutex_);
+  std::unique_lock lock = enter();
   add_locked(key, 1);
   Blocked blocked(Table::Need::kCount);
   if (table_.wait(blocked, 0, {key}, Table::Need::kCount, world_size) == nullptr) return;
@@ -218,6 +238,59 @@ void HashStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
   std::string text =
       barrier_timeout_text(key, table_.sum(key, 0).value, world_size, deadline.elapsed());
   throw Error(ErrorCode::kTimeout, text + " (HashStore)");
+}
+
+Store::Versioned HashStore::versioned(Bytes key) const {
+  const Table::Value* value = table_.find(key);
+  if (value == nullptr) return {};
+  return {value->bytes, value->version};
+}
+
+Store::Versioned HashStore::try_get(Bytes key) {
+  check_key("try_get", key);
+  std::unique_lock lock = enter();
+  return versioned(key);
+}
+
+Store::Versioned HashStore::watch(Bytes key, uint64_t known_version, Duration timeout) {
+  check_key("watch", key);
+  std::unique_lock lock = enter();
+  Blocked blocked(Table::Need::kChange);
+  auto target = static_cast<int64_t>(known_version);
+  if (table_.wait(blocked, 0, {key}, Table::Need::kChange, target) == nullptr)
+    return versioned(key);
+  blocked.expires_at = table_.expiry(key);
+  Deadline deadline = Deadline::after(timeout);
+  if (sleep_until_done(lock, blocked, deadline)) return std::move(blocked.changed);
+  table_.drop(blocked);
+  std::string text = watch_timeout_text(key, known_version, deadline.elapsed());
+  throw Error(ErrorCode::kTimeout, text + " (HashStore)");
+}
+
+Store::VersionSet HashStore::set_if_version(Bytes key, Bytes value, uint64_t version) {
+  check_key("set_if_version", key);
+  check_value("set_if_version", key, value);
+  std::unique_lock lock = enter();
+  Table::VersionSet result = table_.set_if_version(key, value, version);
+  wake();
+  return {result.swapped, result.version};
+}
+
+void HashStore::set_for(Bytes key, Bytes value, Duration ttl) {
+  check_key("set", key);
+  check_value("set", key, value);
+  check_time_to_live(key, ttl);
+  std::unique_lock lock = enter();
+  table_.set_for(key, value, now() + std::min(ttl, kForever));
+  wake();
+}
+
+int64_t HashStore::delete_prefix(Bytes prefix) {
+  check_key("delete_prefix", prefix);
+  std::unique_lock lock = enter();
+  auto count = static_cast<int64_t>(table_.erase_prefix(prefix));
+  wake();
+  return count;
 }
 
 }  // namespace rdzv

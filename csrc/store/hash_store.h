@@ -1,5 +1,6 @@
 // A store in the memory of this process, for threads of one process and for tests. One lock around
 // a Table; a blocked call sleeps on its own condition, so that a write wakes only whom it concerns.
+// Whoever takes the lock deletes what is due first, so nobody sees a key whose time has passed.
 #pragma once
 
 #include <condition_variable>
@@ -29,6 +30,11 @@ class HashStore final : public Store, public std::enable_shared_from_this<HashSt
   std::string queue_pop(Bytes key, bool block, Duration timeout) override;
   int64_t queue_len(Bytes key) override;
   void barrier(Bytes key, int64_t world_size, Duration timeout) override;
+  Versioned try_get(Bytes key) override;
+  Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override;
+  VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override;
+  void set_for(Bytes key, Bytes value, Duration ttl) override;
+  int64_t delete_prefix(Bytes prefix) override;
   std::shared_ptr<Store> clone() override { return shared_from_this(); }
   std::string describe() const override { return "HashStore"; }
 
@@ -36,12 +42,15 @@ class HashStore final : public Store, public std::enable_shared_from_this<HashSt
   // A blocked call: where the writer puts the values it was waiting for, while they are there.
   struct Blocked;
 
+  std::unique_lock<std::mutex> enter();
   std::vector<std::string> wait_for(const char* operation, const std::vector<Bytes>& keys,
                                     Duration timeout, Table::Need need);
   bool sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& blocked,
                         const Deadline& deadline);
   int64_t add_locked(Bytes key, int64_t amount);
-  void wake();  // mutex_ is held
+  void wake();    // mutex_ is held
+  void expire();  // mutex_ is held
+  Versioned versioned(Bytes key) const;
 
   std::mutex mutex_;  // protects all below
   Table table_;
