@@ -31,10 +31,4 @@ std::optional<Instant> Expiries::next() const {
   return order_.begin()->first;
 }
 
-size_t Expiries::due(Instant now) const {
-  size_t count = 0;
-  for (auto one = order_.begin(); one != order_.end() && one->first <= now; ++one) ++count;
-  return count;
-}
-
 }  // namespace rdzv

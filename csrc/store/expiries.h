@@ -24,8 +24,12 @@ class Expiries {
   // The earliest of all; keys of one moment in the order of their names.
   std::optional<Instant> next() const;
   const std::string* next_key() const { return empty() ? nullptr : order_.begin()->second; }
-  // How many are due at `now`.
-  size_t due(Instant now) const;
+  // In this order, too: visit(key, at).
+  template <typename Visit>
+  void for_each_due(Instant now, Visit&& visit) const {
+    for (auto one = order_.begin(); one != order_.end() && one->first <= now; ++one)
+      visit(*one->second, one->first);
+  }
 
  private:
   using Times = std::map<std::string, Instant, std::less<>>;

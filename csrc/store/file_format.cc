@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/crc32c.h"
+#include "store/file_clock.h"
 
 namespace rdzv::file_format {
 namespace {
@@ -11,6 +12,12 @@ Bytes read_string(ByteReader& reader, size_t bytes_max) {
   uint32_t size = reader.u32();
   // A size over the limit cannot be taken, so the reader fails.
   return reader.take(size <= bytes_max ? size : SIZE_MAX);
+}
+
+uint64_t read_time(ByteReader& reader) {
+  uint64_t ms = reader.u64();
+  if (ms > kFileTimeMaxMs) reader.take(SIZE_MAX);
+  return ms;
 }
 
 void read_pairs(ByteReader& reader, Record& record) {
@@ -29,6 +36,7 @@ void read_snapshot(ByteReader& reader, Record& record) {
   for (uint32_t i = 0; i < count && reader.ok(); ++i) {
     Record::Entry entry;
     entry.version = reader.u64();
+    entry.expires_ms = read_time(reader);
     entry.key = read_string(reader, limits::kKeyBytesMax);
     entry.value = read_string(reader, limits::kValueBytesMax);
     record.entries.push_back(entry);
@@ -93,7 +101,16 @@ BodyStatus decode_body(Bytes body, Record& record) {
       record.key = read_string(reader, limits::kKeyBytesMax);
       record.value = read_string(reader, limits::kValueBytesMax);
       break;
+    case RecordType::kSetFor:
+      record.time_ms = read_time(reader);
+      record.key = read_string(reader, limits::kKeyBytesMax);
+      record.value = read_string(reader, limits::kValueBytesMax);
+      break;
+    case RecordType::kExpire:
+      record.time_ms = read_time(reader);
+      break;
     case RecordType::kDelete:
+    case RecordType::kDeletePrefix:
     case RecordType::kPop:
       record.key = read_string(reader, limits::kKeyBytesMax);
       break;

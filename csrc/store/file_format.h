@@ -15,7 +15,7 @@ namespace rdzv::file_format {
 
 // As PNG's: not text, and a transfer that changes line ends breaks it.
 inline constexpr Bytes kMagic("\x89RDZFS\r\n", 8);
-inline constexpr uint16_t kVersion = 1;
+inline constexpr uint16_t kVersion = 2;
 // Magic, u16 version, u16 size of the whole header, u32 CRC of these.
 inline constexpr size_t kPreambleBytes = 16;
 inline constexpr size_t kJobIdBytesMax = 1024;
@@ -37,6 +37,9 @@ enum class RecordType : uint8_t {
   kSnapshot = 5,
   kPush = 6,
   kPop = 7,
+  kSetFor = 8,
+  kExpire = 9,
+  kDeletePrefix = 10,
 };
 
 using FileId = std::array<uint8_t, 16>;
@@ -76,14 +79,16 @@ struct Record {
     Bytes key;
     Bytes value;
     uint64_t version = 0;
+    uint64_t expires_ms = 0;  // 0: never
   };
 
   RecordType type = RecordType::kSet;
-  Bytes key;                   // kSet, kAppend, kDelete, kPush, kPop
-  Bytes value;                 // kSet, kAppend, kPush
-  std::vector<Bytes> pairs;    // kMultiSet: key, value, key, value...
+  Bytes key;                 // of all but kMultiSet, kSnapshot, kExpire; kDeletePrefix: the prefix
+  Bytes value;               // kSet, kSetFor, kAppend, kPush
+  std::vector<Bytes> pairs;  // kMultiSet: key, value, key, value...
   std::vector<Entry> entries;  // kSnapshot
   uint64_t version = 0;        // kSnapshot: the highest that was ever used
+  uint64_t time_ms = 0;        // kSetFor: when it expires; kExpire: up to when keys do
 };
 
 enum class BodyStatus { kOk, kUnknownType, kMalformed };

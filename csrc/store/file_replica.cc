@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -19,6 +20,15 @@ namespace {
 using file_format::Record;
 using file_format::RecordType;
 using file_format::RecordWriter;
+
+void restore(Table& table, const Record& snapshot) {
+  for (const Record::Entry& entry : snapshot.entries) {
+    std::optional<Instant> expires_at;
+    if (entry.expires_ms != 0) expires_at = from_file_ms(entry.expires_ms);
+    table.restore(entry.key, entry.value, entry.version, expires_at);
+  }
+  table.restore_version(snapshot.version);
+}
 
 void apply_record(Table& table, const Record& record) {
   switch (record.type) {
@@ -41,9 +51,16 @@ void apply_record(Table& table, const Record& record) {
       static_cast<void>(table.pop(record.key));
       break;
     case RecordType::kSnapshot:
-      for (const Record::Entry& entry : record.entries)
-        table.restore(entry.key, entry.value, entry.version);
-      table.restore_version(record.version);
+      restore(table, record);
+      break;
+    case RecordType::kSetFor:
+      table.set_for(record.key, record.value, from_file_ms(record.time_ms));
+      break;
+    case RecordType::kExpire:
+      table.expire(from_file_ms(record.time_ms));
+      break;
+    case RecordType::kDeletePrefix:
+      table.erase_prefix(record.key);
       break;
   }
 }
@@ -54,8 +71,9 @@ class SnapshotWriter {
   SnapshotWriter(FileLog& log, const Table& table) : log_(log), table_(table) {}
 
   void write() {
-    table_.for_each_value([this](Bytes key, const Table::Value& value, auto) {
-      batch_.push_back({key, value.bytes, value.version});
+    table_.for_each_value([this](Bytes key, const Table::Value& value, auto expires_at) {
+      uint64_t expires_ms = expires_at ? expiry_to_file_ms(*expires_at) : 0;
+      batch_.push_back({key, value.bytes, value.version, expires_ms});
       batch_bytes_ += key.size() + value.bytes.size();
       if (batch_bytes_ >= file_format::kSnapshotRecordBytes) flush();
     });
@@ -72,8 +90,10 @@ class SnapshotWriter {
     buffer_.clear();
     RecordWriter writer(buffer_, RecordType::kSnapshot);
     writer.u64(table_.version()).u32(static_cast<uint32_t>(batch_.size()));
-    for (const Record::Entry& entry : batch_)
-      writer.u64(entry.version).string(entry.key).string(entry.value);
+    for (const Record::Entry& entry : batch_) {
+      writer.u64(entry.version).u64(entry.expires_ms);
+      writer.string(entry.key).string(entry.value);
+    }
     writer.end();
     log_.append(buffer_);
     batch_.clear();
@@ -138,15 +158,16 @@ void FileReplica::TableSink::apply(Bytes body, uint64_t offset) {
                                             "the file's users and remove it");
   }
   apply_record(*table_, record_);
-  if (listener_ != nullptr) listener_->record_applied(*table_);
+  if (listener_ != nullptr) listener_->table_changed(*table_);
 }
 
 FileReplica::FileReplica(FileLog log, file_format::Header header, uint64_t compact_min_bytes,
-                         Listener& listener)
+                         WallClock clock, Listener& listener)
     : log_(std::move(log)),
       header_(std::move(header)),
       compact_min_bytes_(compact_min_bytes),
       compact_at_(compact_min_bytes),
+      clock_(clock),
       listener_(listener),
       table_(std::make_unique<Table>()),
       sink_(*table_, log_.path(), &listener) {}
@@ -156,21 +177,59 @@ bool FileReplica::catch_up() {
   constexpr int kLooks = 4;
   for (int i = 0; i < kLooks; ++i) {
     FileLog::Look look = log_.look();
-    if (look == FileLog::Look::kNothingNew) return true;
     if (look == FileLog::Look::kReplaced) return reload();
-    if (log_.read_new(sink_) != FileLog::Rest::kSuspect) return true;
+    if (look == FileLog::Look::kGrown) {
+      bring_back();
+      if (log_.read_new(sink_) == FileLog::Rest::kSuspect) continue;
+    }
+    set_aside(*table_);
+    return true;
   }
   return false;
+}
+
+bool FileReplica::is_due(const Table& table) const {
+  std::optional<Instant> next = table.next_expiry();
+  return next && *next <= clock_();
+}
+
+void FileReplica::set_aside(Table& table) {
+  if (!is_due(table)) return;
+  Instant now = clock_();
+  table.for_each_due(now, [this](Bytes key, const Table::Value& value, Instant at) {
+    aside_.push_back({std::string(key), value, at});
+  });
+  table.expire(now);
+  listener_.table_changed(table);
+}
+
+// Before a record is applied, which may speak of what was set aside: its writer's clock may be
+// behind ours.
+void FileReplica::bring_back() {
+  for (const Aside& one : aside_)
+    table_->restore(one.key, one.value.bytes, one.value.version, one.expires_at);
+  aside_.clear();
+}
+
+void FileReplica::expire_due() {
+  if (!is_due(*table_)) return;
+  std::string record;
+  file_format::RecordWriter writer(record, RecordType::kExpire);
+  writer.u64(now_to_file_ms(clock_())).end();
+  write(record);
 }
 
 bool FileReplica::catch_up_locked() {
   FileLog::Look look = log_.look();
   if (look == FileLog::Look::kReplaced) return false;
+  bring_back();
   if (look == FileLog::Look::kGrown) log_.settle(log_.read_new(sink_));
+  expire_due();
   return true;
 }
 
 bool FileReplica::reload() {
+  bring_back();
   static_cast<void>(log_.read_new(sink_));  // it has grown no more
   FileLog fresh;
   file_format::Header header;
@@ -197,6 +256,7 @@ bool FileReplica::reload() {
   auto table = std::make_unique<Table>();
   TableSink sink(*table, log_.path(), nullptr);
   FileLog::Rest rest = fresh.read_new(sink);
+  set_aside(*table);
   listener_.table_replaced(*table_, *table);
   sink_.set_table(*table);
   table_ = std::move(table);
@@ -212,7 +272,7 @@ void FileReplica::write(Bytes record) {
 }
 
 uint64_t FileReplica::live_bytes() const {
-  constexpr uint64_t kBytesAnEntry = 16;                                // version and two sizes
+  constexpr uint64_t kBytesAnEntry = 24;  // version, time and two sizes
   constexpr uint64_t kBytesAnItem = file_format::kRecordHeadBytes + 9;  // type and two sizes
   uint64_t bytes = header_.bytes;
   table_->for_each_value([&](Bytes key, const Table::Value& value, auto) {

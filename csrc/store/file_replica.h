@@ -1,13 +1,18 @@
 // What this process knows of a FileStore: a Table, and the file it comes from. Follows the file
 // when another takes its place (compaction), and compacts it. Serialised by its owner, who also
 // decides when the writer's lock is held.
+//
+// Keys whose time has passed are never in the table that others see. Only a record deletes them,
+// as only the file says what happened in which order, so without the lock they are set aside.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/bytes.h"
+#include "store/file_clock.h"
 #include "store/file_format.h"
 #include "store/file_log.h"
 #include "store/table.h"
@@ -28,22 +33,25 @@ class FileReplica {
   class Listener {
    public:
     virtual ~Listener() = default;
-    // After each record, so that who waits gets the values that it waited for.
-    virtual void record_applied(Table& table) = 0;
+    // After each record, so that who waits gets the values that it waited for, and after keys
+    // were set aside.
+    virtual void table_changed(Table& table) = 0;
     // Waiters must move.
     virtual void table_replaced(Table& before, Table& fresh) = 0;
   };
 
   // `log`: its header was read, and nothing else.
-  FileReplica(FileLog log, file_format::Header header, uint64_t compact_min_bytes,
+  FileReplica(FileLog log, file_format::Header header, uint64_t compact_min_bytes, WallClock clock,
               Listener& listener);
 
   Table& table() { return *table_; }
+  Instant now() const { return clock_(); }
   FileLog& log() { return log_; }
 
   // Without the lock. False: what follows looks wrong; catch_up_locked has the verdict.
   bool catch_up();
-  // Under the lock. False: another file has taken its place; release the lock, reload, try again.
+  // Under the lock, which it also uses to delete what is due. False: another file has taken its
+  // place; release the lock, reload, try again.
   bool catch_up_locked();
   // Reads the file that is there now. Throws kConnection if there is none, kRestarted if it holds
   // another store. Waiters see what was still written to the old one.
@@ -70,14 +78,26 @@ class FileReplica {
     file_format::Record record_;
   };
 
+  struct Aside {
+    std::string key;
+    Table::Value value;
+    Instant expires_at;
+  };
+
+  bool is_due(const Table& table) const;
+  void set_aside(Table& table);
+  void bring_back();
+  void expire_due();
   uint64_t live_bytes() const;
 
   FileLog log_;
   file_format::Header header_;
   uint64_t compact_min_bytes_;
   uint64_t compact_at_;  // the size of the file above which it is looked at again
+  const WallClock clock_;
   Listener& listener_;
   std::unique_ptr<Table> table_;
+  std::vector<Aside> aside_;
   TableSink sink_;
 };
 

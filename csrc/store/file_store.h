@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "store/file_clock.h"
 #include "store/file_open.h"
 #include "store/file_replica.h"
 #include "store/store.h"
@@ -30,6 +31,7 @@ class FileStore final : public Store, private FileReplica::Listener {
     uint64_t compact_min_bytes = kCompactMinBytes;
     // Treat the file as one that other hosts write, whatever its file system.
     bool shared = false;
+    WallClock clock = wall_now;  // what times to live are measured with
   };
 
   explicit FileStore(const Options& options);
@@ -53,6 +55,11 @@ class FileStore final : public Store, private FileReplica::Listener {
   std::string queue_pop(Bytes key, bool block, Duration timeout) override;
   int64_t queue_len(Bytes key) override;
   void barrier(Bytes key, int64_t world_size, Duration timeout) override;
+  Versioned try_get(Bytes key) override;
+  Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override;
+  VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override;
+  void set_for(Bytes key, Bytes value, Duration ttl) override;
+  int64_t delete_prefix(Bytes prefix) override;
   std::shared_ptr<Store> clone() override;
   std::string describe() const override { return "FileStore " + path_; }
 
@@ -60,20 +67,23 @@ class FileStore final : public Store, private FileReplica::Listener {
   struct Blocked;
   class WriterLock;
 
-  void record_applied(Table& table) override;
+  void table_changed(Table& table) override;
   void table_replaced(Table& before, Table& fresh) override;
 
   void throw_if_forked() const;
+  void check_locked(const char* operation, Duration timeout);
   // Runs `work` with mutex_ and the writer's lock held and all records applied.
   template <typename Work>
   auto with_lock(const char* operation, Duration timeout, Work&& work);
   // Makes the table current; mutex_ is held, but not throughout.
   void refresh(std::unique_lock<std::mutex>& lock, const char* operation, Duration timeout);
   [[noreturn]] void throw_locked_out(const char* operation, Duration elapsed) const;
-  void put(Bytes key, Bytes value);  // under the writer's lock
+  // These under the writer's lock.
+  void put(Bytes key, Bytes value);
+  void put_until(Bytes key, Bytes value, Instant expires_at);
   void write(Bytes record);
+  int64_t add_locked(Bytes key, int64_t amount);
 
-  int64_t add_locked(Bytes key, int64_t amount);  // under the writer's lock
   void count_in(Bytes key, Duration timeout);
   std::optional<std::string> try_pop(Bytes key, Duration timeout);
 

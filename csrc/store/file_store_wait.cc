@@ -42,6 +42,10 @@ struct FileStore::Blocked : Table::WaiterOwner {
     if (need == Table::Need::kValue) {
       for (Bytes key : keys) values.push_back(table.find(key)->bytes);
     }
+    if (need == Table::Need::kChange) {
+      const Table::Value* value = table.find(keys.front());
+      if (value != nullptr) changed = {value->bytes, value->version};
+    }
     woken.notify_one();
   }
 
@@ -52,10 +56,11 @@ struct FileStore::Blocked : Table::WaiterOwner {
   Table::Waiter* waiter = nullptr;
   bool done = false;
   std::vector<std::string> values;
+  Versioned changed;
   std::condition_variable woken;
 };
 
-void FileStore::record_applied(Table& table) {
+void FileStore::table_changed(Table& table) {
   for (const Table::Woken& woken : table.take_woken())
     static_cast<Blocked&>(*woken.owner).finish(table);
 }
@@ -99,6 +104,21 @@ void FileStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
   throw Error(ErrorCode::kTimeout, barrier_timeout_text(key, replica_->table().sum(key, 0).value,
                                                         world_size, deadline.elapsed()) +
                                        " (" + describe() + ")");
+}
+
+Store::Versioned FileStore::watch(Bytes key, uint64_t known_version, Duration timeout) {
+  check_key("watch", key);
+  throw_if_forked();
+  Deadline deadline = Deadline::after(timeout);
+  std::vector<Bytes> keys = {key};
+  std::unique_lock lock(mutex_);
+  refresh(lock, "watch", timeout);
+  auto target = static_cast<int64_t>(known_version);
+  Blocked blocked(*this, keys, Table::Need::kChange, target);
+  sleep_until_done(lock, blocked, deadline, "watch");
+  if (blocked.done) return std::move(blocked.changed);
+  throw Error(ErrorCode::kTimeout,
+              watch_timeout_text(key, known_version, deadline.elapsed()) + " (" + describe() + ")");
 }
 
 // An item is taken by a record in the file, under the lock. So a blocked call waits until there is

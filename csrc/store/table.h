@@ -151,8 +151,13 @@ class Table {
   std::optional<Instant> next_expiry() const { return expiries_.next(); }
   // When the key expires; nothing: never.
   std::optional<Instant> expiry(Bytes key) const;
-  // How many keys expire() would erase.
-  size_t due(Instant now) const { return expiries_.due(now); }
+  // What expire() would erase, in its order: visit(key, value, expires_at).
+  template <typename Visit>
+  void for_each_due(Instant now, Visit&& visit) const {
+    expiries_.for_each_due(now, [&](const std::string& key, Instant at) {
+      visit(Bytes(key), values_.find(key)->second, at);
+    });
+  }
 
   // Queues are a name space of their own, first in, first out; an empty one does not exist.
   void push(Bytes key, Bytes item);
@@ -164,7 +169,7 @@ class Table {
   // The item that pop would take; null: none.
   const std::string* front(Bytes key) const;
   size_t queue_size(Bytes key) const;
-  // Puts back a value with the version it had. Nobody waits in a table that is being restored.
+  // Puts back a value with the version it had. Wakes nobody.
   void restore(Bytes key, Bytes value, uint64_t version,
                std::optional<Instant> expires_at = std::nullopt);
   void restore_version(uint64_t version);

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/crc32c.h"
+#include "store/file_clock.h"
 
 using namespace rdzv;
 using namespace rdzv::file_format;
@@ -81,13 +82,49 @@ TEST_CASE("a record comes back") {
 TEST_CASE("a snapshot comes back with its versions") {
   std::string record;
   RecordWriter writer(record, RecordType::kSnapshot);
-  writer.u64(9).u32(2).u64(4).string("a").string("1").u64(9).string("").string("").end();
+  writer.u64(9).u32(2);
+  writer.u64(4).u64(0).string("a").string("1").u64(9).u64(1234).string("").string("").end();
   Record decoded;
   CHECK(decode_body(body_of(record), decoded) == BodyStatus::kOk);
   CHECK(decoded.version == 9);
   CHECK(decoded.entries.size() == 2);
   CHECK(decoded.entries[0].version == 4);
   CHECK(decoded.entries[0].value == "1");
+  CHECK(decoded.entries[0].expires_ms == 0);
+  CHECK(decoded.entries[1].expires_ms == 1234);
+}
+
+TEST_CASE("records with times come back, and times that no clock reads are refused") {
+  Record decoded;
+  std::string record;
+  RecordWriter(record, RecordType::kSetFor).u64(1234).string("key").string("value").end();
+  CHECK(decode_body(body_of(record), decoded) == BodyStatus::kOk);
+  CHECK(decoded.type == RecordType::kSetFor);
+  CHECK(decoded.time_ms == 1234);
+  CHECK(decoded.key == "key");
+  CHECK(decoded.value == "value");
+  for (uint64_t time : {uint64_t{0}, kFileTimeMaxMs, kFileTimeMaxMs + 1, UINT64_MAX}) {
+    record.clear();
+    RecordWriter(record, RecordType::kExpire).u64(time).end();
+    bool fits = time <= kFileTimeMaxMs;
+    CHECK(decode_body(body_of(record), decoded) ==
+          (fits ? BodyStatus::kOk : BodyStatus::kMalformed));
+    record.clear();
+    RecordWriter writer(record, RecordType::kSnapshot);
+    writer.u64(1).u32(1).u64(1).u64(time).string("a").string("1").end();
+    CHECK(decode_body(body_of(record), decoded) ==
+          (fits ? BodyStatus::kOk : BodyStatus::kMalformed));
+  }
+}
+
+TEST_CASE("file times are rounded so that a key lives no shorter, and stay within the limits") {
+  auto at = [](int64_t ns) { return Instant(Duration(ns)); };
+  CHECK(expiry_to_file_ms(at(5'000'000)) == 5);
+  CHECK(expiry_to_file_ms(at(5'000'001)) == 6);
+  CHECK(now_to_file_ms(at(5'999'999)) == 5);
+  CHECK(now_to_file_ms(at(-1)) == 1);
+  CHECK(expiry_to_file_ms(at(INT64_MAX)) == kFileTimeMaxMs);
+  CHECK(from_file_ms(5) == at(5'000'000));
 }
 
 TEST_CASE("a changed head is noticed, whatever its size says") {

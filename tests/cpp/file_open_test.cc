@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <string>
 
+#include "base/crc32c.h"
 #include "base/error.h"
 #include "file_support.h"
 
@@ -34,6 +35,19 @@ TEST_CASE("a file that is no store's is refused, and nothing is changed") {
     CHECK(read_file(folder.file()) == content);
     CHECK_FALSE(std::filesystem::exists(folder.file() + ".lock"));
   }
+}
+
+TEST_CASE("a file of another version of the format is refused, and not touched") {
+  Folder folder;
+  std::string header = file_format::encode_header({}, "job");
+  header[8] = 1;
+  std::string content = header.substr(0, 12);
+  append_little_endian(content, crc32c(content));
+  content += header.substr(content.size());
+  write_file(folder.file(), content);
+  CHECK(code_of_opening(folder.file()) == ErrorCode::kUnsupported);
+  CHECK(read_file(folder.file()) == content);
+  CHECK_FALSE(std::filesystem::exists(folder.file() + ".lock"));
 }
 
 TEST_CASE("what cannot be opened is an error at once") {

@@ -31,13 +31,26 @@ TEST_CASE("next_expiry is the earliest time, and nothing where no key has one") 
   play.table.set_for("a", "1", Play::at(5));
   play.table.set_for("c", "1", Play::at(6));
   CHECK(play.table.next_expiry() == Play::at(5));
-  CHECK(play.table.due(Play::at(4)) == 0);
-  CHECK(play.table.due(Play::at(6)) == 2);
   play.table.expire(Play::at(6));
   CHECK(play.table.next_expiry() == Play::at(7));
   play.table.erase("b");
   CHECK(play.table.next_expiry() == std::nullopt);
   CHECK(play.value("forever") == "1");
+}
+
+TEST_CASE("for_each_due shows what expire would erase") {
+  Play play;
+  play.table.set("forever", "1");
+  play.table.set_for("b", "2", Play::at(5));
+  play.table.set_for("a", "3", Play::at(5));
+  play.table.set_for("c", "4", Play::at(4));
+  play.table.set_for("later", "5", Play::at(6));
+  std::string seen;
+  play.table.for_each_due(Play::at(5), [&](Bytes key, const Table::Value& value, Instant at) {
+    seen += std::string(key) + "=" + value.bytes + (at == Play::at(4) ? "! " : " ");
+  });
+  CHECK(seen == "c=4! a=3 b=2 ");
+  CHECK(play.table.size() == 5);
 }
 
 TEST_CASE("set_for again gives the key its new time, later or earlier") {
