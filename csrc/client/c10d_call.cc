@@ -118,6 +118,24 @@ std::vector<Bytes> C10dStore::Conversation::missing_of(const std::vector<Bytes>&
   return missing;
 }
 
+// MULTI_GET answers a missing key with nothing, or not at all, so it is asked only for keys that
+// were there; what comes empty is looked at once more, and counts as missing unless it is empty.
+std::vector<Bytes> C10dStore::Conversation::wait_for_values(const std::vector<Bytes>& wire_keys,
+                                                            std::vector<std::string>& values) {
+  for (;; pause()) {
+    std::vector<Bytes> missing;
+    if (!wait(Code::kWait, wire_keys)) missing = missing_of(wire_keys);
+    if (missing.empty()) {
+      const c10d::Reply& reply = ask(Code::kMultiGet, wire_keys);
+      values.assign(reply.strings.begin(), reply.strings.end());
+      for (size_t i = 0; i < values.size(); ++i) {
+        if (values[i].empty() && value_of(wire_keys[i]) != "") missing.push_back(wire_keys[i]);
+      }
+    }
+    if (missing.empty() || deadline_.passed()) return missing;
+  }
+}
+
 void C10dStore::Conversation::pause() {
   constexpr Duration kLongest = std::chrono::milliseconds(20);
   std::this_thread::sleep_for(std::min(next_pause_, deadline_.left()));

@@ -12,6 +12,23 @@
 
 namespace rdzv {
 
+// Users' keys as they are on the wire.
+class C10dStore::WireKeys {
+ public:
+  explicit WireKeys(const std::vector<Bytes>& keys) {
+    owned_.reserve(keys.size());
+    for (Bytes key : keys) owned_.push_back("/" + std::string(key));
+    views_.assign(owned_.begin(), owned_.end());
+  }
+
+  const std::vector<Bytes>& all() const { return views_; }
+  Bytes one() const { return views_[0]; }
+
+ private:
+  std::vector<std::string> owned_;
+  std::vector<Bytes> views_;
+};
+
 struct C10dStore::Request {
   const char* name;
   Bytes key;  // for messages, like keys
@@ -59,6 +76,10 @@ class C10dStore::Conversation {
   std::optional<std::string> value_of(Bytes wire_key);
   // Which of these are not there now.
   std::vector<Bytes> missing_of(const std::vector<Bytes>& keys);
+  // The values, as of one moment, once all are there. Returns the keys that are missing at the
+  // deadline, in the order of `wire_keys`; none: `values` has them all.
+  std::vector<Bytes> wait_for_values(const std::vector<Bytes>& wire_keys,
+                                     std::vector<std::string>& values);
   // Before trying again what somebody else was faster at.
   void pause();
   [[noreturn]] void throw_timeout(const std::string& text) const;

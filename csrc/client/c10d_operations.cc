@@ -1,6 +1,6 @@
-// C10dStore's operations, composed of those that the c10d protocol has. A server may serve other
-// connections between two requests of one operation, so where an operation takes several, its
-// comment says what that means.
+// C10dStore's operations on values, composed of those that the c10d protocol has. A server may
+// serve other connections between two requests of one operation, so where an operation takes
+// several, its comment says what that means.
 #include <algorithm>
 
 #include "base/error.h"
@@ -14,27 +14,8 @@ using c10d::Code;
 
 namespace {
 
-// Users' keys as they are on the wire.
-class WireKeys {
- public:
-  explicit WireKeys(const std::vector<Bytes>& keys) {
-    owned_.reserve(keys.size());
-    for (Bytes key : keys) owned_.push_back("/" + std::string(key));
-    views_.assign(owned_.begin(), owned_.end());
-  }
-
-  const std::vector<Bytes>& all() const { return views_; }
-  Bytes one() const { return views_[0]; }
-
- private:
-  std::vector<std::string> owned_;
-  std::vector<Bytes> views_;
-};
-
-std::vector<Bytes> as_user_knows(std::vector<Bytes> wire_keys) {
-  for (Bytes& key : wire_keys) key.remove_prefix(1);
-  return wire_keys;
-}
+constexpr const char* kNoSuchOperation =
+    "the c10d protocol has no such operation; use protocol=\"native\", with a rendezvous server";
 
 }  // namespace
 
@@ -142,8 +123,9 @@ void C10dStore::wait(const std::vector<Bytes>& keys, Duration timeout) {
   Request request{"wait", {}, timeout, false, true, &keys};
   run(request, [&](Conversation& talk) {
     if (talk.wait(Code::kWait, wire.all())) return;
-    std::vector<Bytes> missing = as_user_knows(talk.missing_of(wire.all()));
+    std::vector<Bytes> missing = talk.missing_of(wire.all());
     if (missing.empty()) return;
+    for (Bytes& key : missing) key.remove_prefix(1);
     talk.throw_timeout(timeout_text("wait", missing, keys.size(), talk.deadline().elapsed()));
   });
 }
@@ -188,8 +170,6 @@ void C10dStore::append(Bytes key, Bytes value) {
   write(request, Code::kAppend, {wire.one(), value});
 }
 
-// MULTI_GET answers a missing key with nothing, or not at all, so it is asked only for keys that
-// were there; what comes empty is looked at once more. The values are as of one moment.
 std::vector<std::string> C10dStore::multi_get(const std::vector<Bytes>& keys, Duration timeout) {
   check_keys("multi_get", keys);
   WireKeys wire(keys);
@@ -197,25 +177,10 @@ std::vector<std::string> C10dStore::multi_get(const std::vector<Bytes>& keys, Du
   std::vector<std::string> values;
   if (keys.empty()) return values;
   run(request, [&](Conversation& talk) {
-    for (;; talk.pause()) {
-      std::vector<Bytes> missing;
-      if (!talk.wait(Code::kWait, wire.all())) missing = talk.missing_of(wire.all());
-      if (missing.empty()) {
-        const c10d::Reply& reply = talk.ask(Code::kMultiGet, wire.all());
-        values.assign(reply.strings.begin(), reply.strings.end());
-        bool changed = false;
-        for (size_t i = 0; i < values.size(); ++i) {
-          if (!values[i].empty()) continue;
-          std::optional<std::string> now = talk.value_of(wire.all()[i]);
-          if (!now) missing.push_back(wire.all()[i]);
-          changed = changed || !now || !now->empty();
-        }
-        if (!changed) return;
-      }
-      if (!talk.deadline().passed()) continue;
-      talk.throw_timeout(timeout_text("multi_get", as_user_knows(missing), keys.size(),
-                                      talk.deadline().elapsed()));
-    }
+    std::vector<Bytes> missing = talk.wait_for_values(wire.all(), values);
+    if (missing.empty()) return;
+    for (Bytes& key : missing) key.remove_prefix(1);
+    talk.throw_timeout(timeout_text("multi_get", missing, keys.size(), talk.deadline().elapsed()));
   });
   return values;
 }
@@ -231,71 +196,47 @@ void C10dStore::multi_set(const std::vector<Bytes>& pairs) {
   write(request, Code::kMultiSet, strings);
 }
 
-// A server without queues closes the connection at them, after which nobody knows whether a push or
-// a pop was applied. So the first of them is preceded by a read.
-void C10dStore::need_queues(const char* name, Bytes key, const Deadline& deadline) {
-  if (has_queues_) return;
+Store::Versioned C10dStore::try_get(Bytes key) {
+  check_key("try_get", key);
   WireKeys wire({key});
-  Request request{name, key, deadline.left(), false, true, nullptr, true};
-  run(request, [&](Conversation& talk) { talk.ask(Code::kQueueLen, wire.all()); });
-  has_queues_ = true;
-}
-
-void C10dStore::queue_push(Bytes key, Bytes item) {
-  check_key("queue_push", key);
-  check_value("queue_push", key, item);
-  need_queues("queue_push", key, Deadline::after(timeout()));
-  WireKeys wire({key});
-  Request request{"queue_push", key, timeout()};
-  write(request, Code::kQueuePush, {wire.one(), item});
-}
-
-// Somebody else may be faster between WAIT and QUEUE_POP, or WAIT was content with a key of that
-// name.
-std::string C10dStore::queue_pop(Bytes key, bool block, Duration timeout) {
-  check_key("queue_pop", key);
-  Deadline deadline = Deadline::after(block ? timeout : this->timeout());
-  need_queues("queue_pop", key, deadline);
-  WireKeys wire({key});
-  Request request{"queue_pop", key, deadline.left(), false, true};
-  std::string item;
+  Request request{"try_get", key, timeout()};
+  Versioned result;
   run(request, [&](Conversation& talk) {
-    for (;; talk.pause()) {
-      request.is_write = false;
-      bool in_time = block && talk.wait(Code::kWait, wire.all());
-      request.is_write = true;
-      const c10d::Reply& reply = talk.ask(Code::kQueuePop, wire.all());
-      if (reply.number > 0) {
-        item = reply.strings[0];
-        return;
-      }
-      if (!block) throw_queue_empty(key, describe());
-      if (!in_time) talk.throw_timeout(queue_timeout_text(key, deadline.elapsed()));
+    std::optional<std::string> now = talk.value_of(wire.one());
+    result = now ? Versioned{std::move(*now), 1} : Versioned{};
+  });
+  return result;
+}
+
+Store::Versioned C10dStore::watch(Bytes, uint64_t, Duration) {
+  throw_unsupported("watch", kNoSuchOperation);
+}
+
+Store::VersionSet C10dStore::set_if_version(Bytes, Bytes, uint64_t) {
+  throw_unsupported("set_if_version", kNoSuchOperation);
+}
+
+void C10dStore::set_for(Bytes, Bytes, Duration) {
+  throw_unsupported("set with a time to live", kNoSuchOperation);
+}
+
+int64_t C10dStore::delete_prefix(Bytes prefix) {
+  check_key("delete_prefix", prefix);
+  WireKeys wire({prefix});
+  Request request{"delete_prefix", prefix, timeout()};
+  int64_t count = 0;
+  run(request, [&](Conversation& talk) {
+    std::vector<std::string> keys;
+    for (Bytes key : talk.ask(Code::kListKeys, {}).strings) {
+      if (key.starts_with(wire.one())) keys.emplace_back(key);
+    }
+    request.is_write = true;
+    for (const std::string& key : keys) talk.put(Code::kDeleteKey, {key});
+    for (size_t left = keys.size(); left > 0; --left) {
+      count += talk.read(Code::kDeleteKey).number > 0 ? 1 : 0;
     }
   });
-  return item;
-}
-
-int64_t C10dStore::queue_len(Bytes key) {
-  check_key("queue_len", key);
-  WireKeys wire({key});
-  Request request{"queue_len", key, timeout(), false, false, nullptr, true};
-  int64_t size = 0;
-  run(request, [&](Conversation& talk) { size = talk.ask(Code::kQueueLen, wire.all()).number; });
-  has_queues_ = true;
-  return size;
-}
-
-void C10dStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
-  check_key("barrier", key);
-  check_world_size(key, world_size);
-  WireKeys wire({key});
-  Request request{"barrier", key, timeout, true, true};
-  run(request, [&](Conversation& talk) {
-    if (talk.wait(Code::kBarrier, wire.all(), world_size)) return;
-    int64_t count = talk.ask(Code::kAdd, wire.all(), 0).number;
-    talk.throw_timeout(barrier_timeout_text(key, count, world_size, talk.deadline().elapsed()));
-  });
+  return count;
 }
 
 }  // namespace rdzv

@@ -49,10 +49,21 @@ class C10dStore final : public RemoteStore {
   std::string queue_pop(Bytes key, bool block, Duration timeout) override;
   int64_t queue_len(Bytes key) override;
   void barrier(Bytes key, int64_t world_size, Duration timeout) override;
+  // The version says only whether there is a value: it is 0 or 1.
+  Versioned try_get(Bytes key) override;
+  // The protocol has no versions and no times to live: these throw kUnsupported.
+  Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override;
+  VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override;
+  void set_for(Bytes key, Bytes value, Duration ttl) override;
+  // Not atomic: the keys are listed, then deleted; one that comes meanwhile may stay.
+  int64_t delete_prefix(Bytes prefix) override;
+  std::vector<std::string> exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value,
+                                    Duration timeout) override;
   std::shared_ptr<Store> clone() override;
 
  private:
   struct Request;      // c10d_call.h
+  class WireKeys;      // c10d_call.h
   class Conversation;  // c10d_call.h
   friend class Conversation;
 

@@ -1,4 +1,4 @@
-// NativeStore's operations: bodies of requests made, answers read.
+// NativeStore's operations on values: bodies of requests made, answers read.
 #include <algorithm>
 
 #include "base/error.h"
@@ -10,12 +10,6 @@ namespace rdzv {
 using native::Operation;
 
 namespace {
-
-void put_wire_key(std::string& out, Bytes key) {
-  native::put_u32(out, static_cast<uint32_t>(key.size() + 1));
-  out.push_back('/');
-  out.append(key);
-}
 
 void put_wire_keys(std::string& out, const std::vector<Bytes>& keys) {
   native::put_u32(out, static_cast<uint32_t>(keys.size()));
@@ -43,11 +37,7 @@ std::string NativeStore::get(Bytes key, Duration timeout) {
   Request request{Operation::kGet, key, timeout, false, true};
   native::put_u32(request.body, 0);
   put_wire_key(request.body, key);
-  Answer answer(*this, request, run(request));
-  answer.reader().u64();  // the version
-  std::string value(answer.string());
-  answer.finish();
-  return value;
+  return Answer(*this, request, run(request)).versioned().value;
 }
 
 Store::Exchange NativeStore::compare_exchange(Bytes key, Bytes expected, Bytes desired) {
@@ -171,51 +161,49 @@ void NativeStore::multi_set(const std::vector<Bytes>& pairs) {
   run(request);
 }
 
-void NativeStore::queue_push(Bytes key, Bytes item) {
-  check_key("queue_push", key);
-  check_value("queue_push", key, item);
-  Request request{Operation::kQueuePush, key, timeout(), true};
+Store::Versioned NativeStore::try_get(Bytes key) {
+  check_key("try_get", key);
+  Request request{Operation::kTryGet, key, timeout()};
   put_wire_key(request.body, key);
-  native::put_string(request.body, item);
-  Answer(*this, request, run(request)).finish();
+  return Answer(*this, request, run(request)).versioned();
 }
 
-std::string NativeStore::queue_pop(Bytes key, bool block, Duration timeout) {
-  check_key("queue_pop", key);
-  // One that does not wait may still have to wait for the server.
-  Request request{Operation::kQueuePop, key, block ? timeout : this->timeout(), true, true};
-  request.server_may_wait = block;
-  native::put_u32(request.body, 0);
+Store::VersionSet NativeStore::set_if_version(Bytes key, Bytes value, uint64_t version) {
+  check_key("set_if_version", key);
+  check_value("set_if_version", key, value);
+  Request request{Operation::kSetIfVersion, key, timeout(), true};
   put_wire_key(request.body, key);
-  try {
-    Answer answer(*this, request, run(request));
-    std::string item(answer.string());
-    answer.finish();
-    return item;
-  } catch (const Error& error) {
-    if (block || error.code() != ErrorCode::kTimeout || !request.answered) throw;
-    throw_queue_empty(key, describe());
-  }
-}
-
-int64_t NativeStore::queue_len(Bytes key) {
-  check_key("queue_len", key);
-  Request request{Operation::kQueueLen, key, timeout()};
-  put_wire_key(request.body, key);
+  native::put_string(request.body, value);
+  native::put_u64(request.body, version);
   Answer answer(*this, request, run(request));
-  int64_t size = answer.reader().i64();
+  VersionSet result;
+  result.swapped = answer.reader().u8() != 0;
+  result.version = answer.reader().u64();
   answer.finish();
-  return size;
+  return result;
 }
 
-void NativeStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
-  check_key("barrier", key);
-  check_world_size(key, world_size);
-  Request request{Operation::kBarrier, key, timeout, true, true};
-  native::put_u32(request.body, 0);
+// Sent again, it could undo what another client has set meanwhile: a write like any other.
+void NativeStore::set_for(Bytes key, Bytes value, Duration ttl) {
+  check_key("set", key);
+  check_value("set", key, value);
+  check_time_to_live(key, ttl);
+  Request request{Operation::kSetFor, key, timeout(), true};
+  auto ttl_ms = std::chrono::ceil<std::chrono::milliseconds>(std::min(ttl, kForever)).count();
+  native::put_u64(request.body, static_cast<uint64_t>(ttl_ms));
   put_wire_key(request.body, key);
-  native::put_u64(request.body, static_cast<uint64_t>(world_size));
-  Answer(*this, request, run(request)).finish();
+  native::put_string(request.body, value);
+  run(request);
+}
+
+int64_t NativeStore::delete_prefix(Bytes prefix) {
+  check_key("delete_prefix", prefix);
+  Request request{Operation::kDeletePrefix, prefix, timeout(), true};
+  put_wire_key(request.body, prefix);
+  Answer answer(*this, request, run(request));
+  int64_t count = answer.reader().i64();
+  answer.finish();
+  return count;
 }
 
 }  // namespace rdzv

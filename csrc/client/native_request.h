@@ -46,9 +46,20 @@ class NativeStore::Answer {
   ByteReader& reader() { return reader_; }
   Bytes string() { return native::take_string(reader_, body_.size()); }
 
+  // An answer that is a value with its version, and no more.
+  Versioned versioned() {
+    Versioned result;
+    result.version = reader_.u64();
+    result.value = string();
+    finish();
+    return result;
+  }
+
   // Call when everything was taken.
-  void finish() {
-    if (reader_.ok() && reader_.left() == 0) return;
+  void finish() const {
+    if (!reader_.ok() || reader_.left() != 0) throw_unreadable();
+  }
+  [[noreturn]] void throw_unreadable() const {
     throw Error(ErrorCode::kProtocol,
                 request_.describe(store_) + ": the server's answer cannot be read");
   }
@@ -59,5 +70,12 @@ class NativeStore::Answer {
   std::string body_;
   ByteReader reader_;
 };
+
+// Users' keys carry a '/' on the wire.
+inline void put_wire_key(std::string& out, Bytes key) {
+  native::put_u32(out, static_cast<uint32_t>(key.size() + 1));
+  out.push_back('/');
+  out.append(key);
+}
 
 }  // namespace rdzv

@@ -43,6 +43,13 @@ class NativeStore final : public RemoteStore {
   std::string queue_pop(Bytes key, bool block, Duration timeout) override;
   int64_t queue_len(Bytes key) override;
   void barrier(Bytes key, int64_t world_size, Duration timeout) override;
+  Versioned try_get(Bytes key) override;
+  Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override;
+  VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override;
+  void set_for(Bytes key, Bytes value, Duration ttl) override;
+  int64_t delete_prefix(Bytes prefix) override;
+  std::vector<std::string> exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value,
+                                    Duration timeout) override;
   std::shared_ptr<Store> clone() override;
 
   // For what the same server offers beside keys (run_client.h). Of the same server, and not

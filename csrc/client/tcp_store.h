@@ -82,6 +82,19 @@ class TCPStore final : public Store {
   void barrier(Bytes key, int64_t world_size, Duration timeout) override {
     remote_->barrier(key, world_size, timeout);
   }
+  Versioned try_get(Bytes key) override { return remote_->try_get(key); }
+  Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override {
+    return remote_->watch(key, known_version, timeout);
+  }
+  VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override {
+    return remote_->set_if_version(key, value, version);
+  }
+  void set_for(Bytes key, Bytes value, Duration ttl) override { remote_->set_for(key, value, ttl); }
+  int64_t delete_prefix(Bytes prefix) override { return remote_->delete_prefix(prefix); }
+  std::vector<std::string> exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value,
+                                    Duration timeout) override {
+    return remote_->exchange(key, rank, world_size, value, timeout);
+  }
   // A client, also of a master's store.
   std::shared_ptr<Store> clone() override;
   std::string describe() const override { return remote_->describe(); }

@@ -105,6 +105,31 @@ void PrefixStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
   store_->barrier(full(key), world_size, timeout);
 }
 
+Store::Versioned PrefixStore::try_get(Bytes key) {
+  return store_->try_get(full(key));
+}
+
+Store::Versioned PrefixStore::watch(Bytes key, uint64_t known_version, Duration timeout) {
+  return store_->watch(full(key), known_version, timeout);
+}
+
+Store::VersionSet PrefixStore::set_if_version(Bytes key, Bytes value, uint64_t version) {
+  return store_->set_if_version(full(key), value, version);
+}
+
+void PrefixStore::set_for(Bytes key, Bytes value, Duration ttl) {
+  store_->set_for(full(key), value, ttl);
+}
+
+int64_t PrefixStore::delete_prefix(Bytes prefix) {
+  return store_->delete_prefix(full(prefix));
+}
+
+std::vector<std::string> PrefixStore::exchange(Bytes key, int64_t rank, int64_t world_size,
+                                               Bytes value, Duration timeout) {
+  return store_->exchange(full(key), rank, world_size, value, timeout);
+}
+
 std::shared_ptr<Store> PrefixStore::clone() {
   return std::make_shared<PrefixStore>(Bytes(prefix_).substr(0, prefix_.size() - 1),
                                        store_->clone());

@@ -3,77 +3,24 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
-#include <functional>
-#include <latch>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "client/tcp_store.h"
+#include "client_scene.h"
 #include "store/hash_store.h"
 #include "store/prefix_store.h"
 #include "support.h"
 
 using namespace rdzv;
-using rdzv::test::kHang;
+using namespace rdzv::test;
 
 namespace {
 
 constexpr int kThreads = 8;
-
-// Runs `work(i)` on that many threads at once; what the first of them threw, or "".
-std::string on_threads(int count, const std::function<void(int)>& work) {
-  std::latch begin(count);
-  std::mutex mutex;
-  std::string failure;
-  std::vector<std::thread> threads;
-  for (int i = 0; i < count; ++i) {
-    threads.emplace_back([&, i] {
-      begin.arrive_and_wait();
-      try {
-        work(i);
-      } catch (const std::exception& error) {
-        std::lock_guard lock(mutex);
-        if (failure.empty()) failure = "thread " + std::to_string(i) + ": " + error.what();
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  return failure;
-}
-
-void expect(bool condition, const std::string& what) {
-  if (!condition) throw std::runtime_error(what);
-}
-
-ErrorCode code_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.code();
-  }
-  return ErrorCode::kOk;
-}
-
-std::shared_ptr<TCPStore> hosting_store() {
-  TCPStore::Options options;
-  options.host = "127.0.0.1";
-  options.is_master = true;
-  options.timeout = kHang;
-  return std::make_shared<TCPStore>(options);
-}
-
-std::shared_ptr<TCPStore> client_of(const TCPStore& host) {
-  TCPStore::Options options;
-  options.host = "127.0.0.1";
-  options.port = host.port();
-  options.timeout = kHang;
-  return std::make_shared<TCPStore>(options);
-}
 
 std::vector<std::shared_ptr<Store>> every_store() {
   auto host = hosting_store();

@@ -1,0 +1,170 @@
+// exchange of the stores: over either protocol, composed or not, and all of them in one exchange.
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "client_scene.h"
+#include "fake_server.h"
+#include "store/exchange.h"
+#include "store/prefix_store.h"
+
+using namespace rdzv;
+using namespace rdzv::test;
+using Protocol = TCPStore::Protocol;
+
+namespace {
+
+using Values = std::vector<std::string>;
+
+// exchange as Store makes it of other operations.
+struct Composed {
+  std::shared_ptr<Store> store;
+
+  Values exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value, Duration timeout) {
+    return store->Store::exchange(key, rank, world_size, value, timeout);
+  }
+};
+
+Values values_of(int world_size) {
+  Values values;
+  for (int rank = 0; rank < world_size; ++rank) values.push_back("v" + std::to_string(rank));
+  return values;
+}
+
+struct Scene {
+  std::shared_ptr<TCPStore> host = hosting_store();
+  std::shared_ptr<TCPStore> native = client_of(*host);
+  std::shared_ptr<TCPStore> c10d = client_of(*host, Protocol::kC10d);
+  Composed composed{native};
+
+  // In the way of the three, in turn.
+  Values exchange(int way, Bytes key, int64_t rank, int64_t world_size, Bytes value,
+                  Duration timeout) {
+    if (way % 3 == 0) return native->exchange(key, rank, world_size, value, timeout);
+    if (way % 3 == 1) return c10d->exchange(key, rank, world_size, value, timeout);
+    return composed.exchange(key, rank, world_size, value, timeout);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("everybody gets the values of all, in whichever way they exchange") {
+  Scene scene;
+  constexpr int kWorld = 9;
+  for (int round = 0; round < 10; ++round) {
+    CHECK(on_threads(kWorld, [&](int rank) {
+            std::string key = "round/" + std::to_string(round);
+            std::string value = "v" + std::to_string(rank);
+            Values values =
+                scene.exchange(rank + round, key, rank, kWorld, value, std::chrono::hours(1));
+            expect(values == values_of(kWorld), "the values of all");
+          }) == "");
+  }
+  CHECK(scene.host->num_keys() == 10 * (kWorld + 1));
+  CHECK(scene.host->get("round/0", kHang) == std::to_string(kWorld));
+  CHECK(scene.host->get("round/0/8", kHang) == "v8");
+}
+
+TEST_CASE("an exchange through a prefix meets those of its prefix") {
+  Scene scene;
+  PrefixStore native("job", scene.native);
+  PrefixStore c10d("job", scene.c10d);
+  CHECK(on_threads(3, [&](int rank) {
+          Values values = rank == 0   ? native.exchange("x", 0, 3, "v0", kHang)
+                          : rank == 1 ? c10d.exchange("x", 1, 3, "v1", kHang)
+                                      : scene.native->exchange("job/x", 2, 3, "v2", kHang);
+          expect(values == values_of(3), "the values of all");
+        }) == "");
+}
+
+TEST_CASE("an exchange that times out names the ranks that are missing; coming again counts once") {
+  for (int way = 0; way < 3; ++way) {
+    CAPTURE(way);
+    Scene scene;
+    for (int64_t rank : {3, 0, 3}) {
+      Error error = error_of([&] { scene.exchange(way, "x", rank, 5, "", Duration::zero()); });
+      CHECK(error.code() == ErrorCode::kTimeout);
+      CHECK(error.message().starts_with("exchange timed out after 0"));
+    }
+    Error error = error_of([&] { scene.exchange(way, "x", 3, 5, "", kShort); });
+    CHECK(contains(error, " s: 3 of 5 ranks have not come to key 'x': 1, 2, 4 (TCPStore 127."));
+    CHECK(scene.host->get("x", kHang) == "2");
+    for (int64_t rank : {2, 4})
+      error_of([&] { scene.exchange(way, "x", rank, 5, "", Duration::zero()); });
+    CHECK(scene.exchange(way, "x", 1, 5, "last", Duration::zero()) ==
+          Values{"", "last", "", "", ""});
+  }
+}
+
+TEST_CASE("an exchange refuses what cannot be, before it changes anything") {
+  Scene scene;
+  for (int way = 0; way < 3; ++way) {
+    CAPTURE(way);
+    auto code = [&](int64_t rank, int64_t world_size) {
+      return code_of([&] { scene.exchange(way, "x", rank, world_size, "", kHang); });
+    };
+    CHECK(code(0, 0) == ErrorCode::kInvalidArgument);
+    CHECK(code(2, 2) == ErrorCode::kInvalidArgument);
+    CHECK(code(-1, 2) == ErrorCode::kInvalidArgument);
+    CHECK(code(0, 1'000'000) == ErrorCode::kLimit);
+    std::string key(16 * 1024, 'k');
+    CHECK(code_of([&] { scene.exchange(way, key, 0, 1, "", kHang); }) == ErrorCode::kLimit);
+  }
+  CHECK(scene.host->num_keys() == 0);
+}
+
+TEST_CASE("values may be anything: empty, large, with zeros") {
+  Scene scene;
+  const Values values = {"", std::string(3'000'000, 'l'), std::string("\0\xFF/\n", 4)};
+  CHECK(on_threads(3, [&](int rank) {
+          Bytes value = values[static_cast<size_t>(rank)];
+          expect(scene.exchange(rank, "x", rank, 3, value, kHang) == values, "the values");
+        }) == "");
+}
+
+TEST_CASE("an exchange with a server that keeps silent times out, over either protocol") {
+  for (Protocol protocol : {Protocol::kNative, Protocol::kC10d}) {
+    FakeServer server({[&](FakeServer::Link& link) {
+      protocol == Protocol::kNative ? link.greet() : link.greet_c10d();
+      link.keep_silent();
+    }});
+    TCPStore::Options options = options_for(server.port(), kHang);
+    options.protocol = protocol;
+    TCPStore store(options);
+    // The store's own timeout plays no part.
+    Error error = error_of([&] { store.exchange("x", 0, 2, "v", kShort); });
+    CHECK(error.code() == ErrorCode::kTimeout);
+    CHECK(contains(error, "exchange of key 'x' on TCPStore 127.0.0.1:"));
+    CHECK(contains(error, "no answer within 0.06 s"));
+  }
+}
+
+TEST_CASE("an exchange that was on its way when the connection broke is sent again") {
+  std::atomic<int> asked{0};
+  FakeServer server({[&](FakeServer::Link& link) {
+    link.greet();
+    link.read_some();
+    if (++asked < 3) return;
+    std::string answer =
+        native_frame(native::Operation::kExchange, 1, Fields().u32(1).string32("v").bytes);
+    answer[4] = static_cast<char>(answer[4] | static_cast<char>(native::kReplyBit));
+    link.write(answer);
+    link.keep_silent();
+  }});
+  TCPStore store(options_for(server.port(), kHang));
+  CHECK(store.exchange("x", 0, 1, "v", kHang) == Values{"v"});
+  CHECK(server.links() == 3);
+}
+
+TEST_CASE("the texts of an exchange's timeout") {
+  CHECK(exchange_timeout_text("k", {1, 4, 6}, 8, std::chrono::milliseconds(2500)) ==
+        "exchange timed out after 2.5 s: 3 of 8 ranks have not come to key 'k': 1, 4, 6");
+  std::vector<int64_t> many;
+  for (int64_t rank = 0; rank < 20; ++rank) many.push_back(rank);
+  CHECK(exchange_timeout_text("k", many, 30, kShort).ends_with(", 18, 19"));
+  many.push_back(20);
+  CHECK(exchange_timeout_text("k", many, 30, kShort).ends_with(", 18, 19 and 1 more"));
+}
