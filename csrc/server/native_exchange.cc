@@ -22,9 +22,11 @@ bool NativeSession::exchange(const Header& header, ByteReader& body) {
     return true;
   }
   std::string slot = exchange_slot(key, rank);
-  bool came_before = context_.table.find(slot) != nullptr;
-  if (!came_before && !add_or_refuse(header, key, 1)) return true;
-  context_.table.set(slot, value);
+  const Table::Value* before = context_.table.find(slot);
+  if (before == nullptr && !add_or_refuse(header, key, 1)) return true;
+  // When all come again because their connections were lost, nothing changes, and what they are
+  // told has been made already.
+  if (before == nullptr || before->bytes != value) context_.table.set(slot, value);
   context_.strings.assign(1, key);
   block(header, context_.strings, timeout_ms, Table::Need::kCount, world_size);
   return true;
