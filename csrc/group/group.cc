@@ -23,6 +23,7 @@ void Group::observe(std::optional<Bytes> bytes, Instant now) {
   }
   if (const auto error = decode_state(*bytes, state_)) throw *error;
   look(now);
+  completed_round_ = std::max(completed_round_, state_.round - (state_.complete ? 0 : 1));
   heartbeats_.observe(state_.roster);
   if (state_.last_call != last_call_seen_) {
     last_call_seen_ = state_.last_call;
@@ -85,9 +86,10 @@ void Group::close() {
   for (const Role role : {Role::kForming, Role::kWaiting, Role::kSpare}) remove_all(role);
 }
 
-void Group::expire(Instant now) {
+std::vector<NodeId> Group::expire(Instant now) {
+  std::vector<NodeId> dead;
   look(now);
-  if (!state_.settings) return;
+  if (!state_.settings) return dead;
   const Duration window = state_.settings->keep_alive_window();
   while (const NodeId* silent = heartbeats_.silent_for(window)) {
     const NodeId node = *silent;
@@ -96,13 +98,16 @@ void Group::expire(Instant now) {
     } else {
       remove(node);
     }
+    dead.push_back(node);
   }
   // The dead go first: without them there may be too few nodes for the last call to end with a
   // round.
   settle(now);
-  if (state_.last_call == 0 || now - last_call_since_ < state_.settings->last_call()) return;
-  complete_round();
-  settle(now);
+  if (state_.last_call != 0 && now - last_call_since_ >= state_.settings->last_call()) {
+    complete_round();
+    settle(now);
+  }
+  return dead;
 }
 
 std::optional<Instant> Group::next_deadline() const {
@@ -262,6 +267,7 @@ void Group::settle_forming(Instant now) {
 
 void Group::complete_round() {
   state_.complete = true;
+  completed_round_ = state_.round;
   state_.world_size = static_cast<uint32_t>(state_.roster.count(Role::kForming));
   state_.roster.rank_participants();
   state_.rejoined = false;

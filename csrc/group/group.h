@@ -47,8 +47,20 @@ class Group {
   // For good: nobody joins any more and no further round completes. Who has no rank is dismissed;
   // the participants of a complete round finish it.
   void close();
-  // Removes the dead and ends the last call.
-  void expire(Instant now);
+  // Removes the dead, whom it returns, and ends the last call.
+  std::vector<NodeId> expire(Instant now);
+  // The node is known to be dead, before its heartbeats were missed for long enough: its
+  // connection broke, and it did not come back.
+  void drop(const NodeId& node, Instant now);
+  // For the one keeper of a group that has lost its memory: the node has this rank in that complete
+  // round. If no such round was known, it is put back as complete, with stand-ins for the other
+  // ranks, and who has joined meanwhile waits for the next one. A stand-in gives its place to the
+  // node of its rank; without one it is lost, like a node that sends no heartbeats. False, and
+  // nothing changes: the round was left behind, its world size is another, or the rank is not this
+  // node's; it has to join again. Throws kInvalidArgument, kState when the group has other
+  // settings, kLimit.
+  bool resume(const NodeId& node, const GroupSettings& settings, uint64_t round, uint32_t rank,
+              uint32_t world_size, Instant now);
   // When to call expire() again if nothing else happens: it may change something then, or time
   // would pass uncounted (heartbeats.h).
   std::optional<Instant> next_deadline() const;
@@ -74,6 +86,10 @@ class Group {
   void lose(const NodeId& node, LossReason reason);
   void rejoin(const NodeId& node);
   bool has_place() const;
+  void check_resume(const NodeId& node, const GroupSettings& settings, uint64_t round,
+                    uint32_t rank, uint32_t world_size) const;
+  void put_back(uint64_t round, uint32_t world_size);
+  void enroll_active(const NodeId& node, uint32_t rank);
 
   void settle(Instant now);
   void settle_forming(Instant now);
@@ -85,6 +101,9 @@ class Group {
   Heartbeats heartbeats_;
   uint64_t last_call_seen_ = 0;  // the last call this observer knows of, and since when
   Instant last_call_since_{};
+  // The last round that was complete in this object's own life, so that resume() puts back no
+  // round that has ended here.
+  uint64_t completed_round_ = 0;
 };
 
 }  // namespace rdzv

@@ -1,0 +1,231 @@
+// What only the one keeper of a group does: dropping nodes whose connection broke, and putting back
+// a complete round that it has forgotten.
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "group/codec.h"
+#include "group/group.h"
+#include "group/limits.h"
+
+namespace {
+
+using rdzv::ErrorCode;
+using rdzv::Group;
+using rdzv::GroupSettings;
+using rdzv::GroupState;
+using rdzv::Instant;
+using rdzv::NodeId;
+using rdzv::Role;
+
+constexpr GroupSettings kSettings{2, 4, 30'000, 5'000, 3};
+
+// Nodes are letters; each operation leaves a state that the decoder takes for possible.
+struct Play {
+  Group group;
+
+  static NodeId node(char name) { return NodeId::make(std::string(1, name), 1, 0); }
+  static Instant at(int seconds) { return Instant(std::chrono::seconds(seconds)); }
+
+  void check_possible() const {
+    GroupState state;
+    const auto problem = rdzv::decode_state(group.encode(), state);
+    CHECK_MESSAGE(!problem, problem->message());
+  }
+  Play& join(const std::string& names, uint64_t after_round = 0) {
+    for (char name : names) group.join(node(name), kSettings, after_round, at(0));
+    check_possible();
+    return *this;
+  }
+  bool resume(char name, uint32_t rank, uint64_t round = 7, uint32_t world_size = 3,
+              const GroupSettings& settings = kSettings) {
+    const bool taken = group.resume(node(name), settings, round, rank, world_size, at(0));
+    check_possible();
+    return taken;
+  }
+  ErrorCode resume_error(char name, uint32_t rank, uint64_t round, uint32_t world_size,
+                         const GroupSettings& settings = kSettings) {
+    const std::string before = group.encode();
+    try {
+      resume(name, rank, round, world_size, settings);
+    } catch (const rdzv::Error& error) {
+      CHECK(group.encode() == before);
+      return error.code();
+    }
+    return ErrorCode::kOk;
+  }
+  std::string shown(const std::vector<NodeId>& nodes) const {
+    std::string text;
+    for (const NodeId& each : nodes) text += (text.empty() ? "" : ", ") + each.addr;
+    return text;
+  }
+  std::string in() const { return shown(group.participants()); }
+  std::string lost() const { return shown(group.lost()); }
+  uint64_t round() const { return group.state().round; }
+};
+
+}  // namespace
+
+TEST_CASE("resume: the first node puts the round back, the others take their places") {
+  Play play;
+  CHECK(play.resume('b', 1));
+  CHECK(play.in() == "rank 0, b, rank 2");
+  CHECK(play.group.state().complete);
+  CHECK(play.round() == 7);
+  CHECK(play.group.state().world_size == 3);
+  CHECK(play.resume('z', 0));
+  CHECK(play.resume('a', 2));
+  CHECK(play.in() == "z, b, a");
+  for (char name : {'a', 'b', 'z'}) CHECK(play.group.membership_changes(Play::node(name), 7) == 0);
+}
+
+TEST_CASE("resume: said again, it changes nothing but the heartbeat") {
+  Play play;
+  CHECK(play.resume('b', 1));
+  CHECK(play.resume('b', 1));
+  CHECK(play.in() == "rank 0, b, rank 2");
+  CHECK_FALSE(play.resume('b', 0));
+  CHECK_FALSE(play.resume('b', 1, 7, 4));
+  CHECK(play.in() == "rank 0, b, rank 2");
+}
+
+TEST_CASE("resume: a rank has one node, and a round one world size") {
+  Play play;
+  CHECK(play.resume('b', 1));
+  CHECK_FALSE(play.resume('c', 1));
+  CHECK_FALSE(play.resume('c', 2, 7, 4));
+  CHECK_FALSE(play.resume('c', 2, 8));
+  CHECK_FALSE(play.resume('c', 2, 6));
+  CHECK(play.in() == "rank 0, b, rank 2");
+  CHECK(play.group.membership_changes(Play::node('c'), 8) >= 1);
+}
+
+TEST_CASE("resume: ranks that nobody comes for are lost after the time of missed heartbeats") {
+  Play play;
+  CHECK(play.resume('b', 1));
+  for (int second = 5; second < 15; second += 5) {
+    play.group.keep_alive(Play::node('b'), Play::at(second));
+    CHECK(play.group.expire(Play::at(second)).empty());
+  }
+  play.group.keep_alive(Play::node('b'), Play::at(15));
+  CHECK(play.shown(play.group.expire(Play::at(15))) == "rank 0, rank 2");
+  play.check_possible();
+  CHECK(play.in() == "b");
+  CHECK(play.lost() == "rank 0, rank 2");
+  CHECK(play.group.membership_changes(Play::node('b'), 7) == 2);
+  CHECK_FALSE(play.resume('a', 0));
+}
+
+TEST_CASE("resume: who joined before the round was put back waits for the next one") {
+  Play play;
+  play.join("xy", 7);
+  CHECK(play.round() == 8);
+  CHECK(play.group.state().last_call != 0);
+  CHECK(play.resume('b', 1));
+  CHECK(play.round() == 7);
+  CHECK(play.shown(play.group.waiting()) == "x");  // 3 of 4 places are taken
+  CHECK(play.shown(play.group.spares()) == "y");
+  CHECK_FALSE(play.group.next_deadline() == std::nullopt);
+  for (char name : {'z', 'a'}) CHECK(play.resume(name, name == 'z' ? 0 : 2));
+  for (char name : {'z', 'b', 'a'}) play.group.leave(Play::node(name), true, Play::at(1));
+  play.check_possible();
+  CHECK(play.round() == 8);
+  CHECK(play.in() == "x, y");
+}
+
+TEST_CASE("resume: a node that has joined already can still take its old place") {
+  Play play;
+  play.join("b", 7);
+  CHECK(play.resume('b', 1));
+  CHECK(play.in() == "rank 0, b, rank 2");
+  CHECK(play.group.waiting().empty());
+}
+
+TEST_CASE("resume: a round that ended here, or an earlier one, is not put back") {
+  Play play;
+  play.join("abcd");
+  for (char name : {'a', 'b', 'c', 'd'}) play.group.leave(Play::node(name), true, Play::at(0));
+  CHECK(play.round() == 2);
+  CHECK_FALSE(play.resume('a', 0, 1, 4));
+  CHECK(play.resume('a', 0, 2, 4));
+  CHECK(play.round() == 2);
+}
+
+TEST_CASE("resume: a lost node does not come back into its round") {
+  Play play;
+  play.join("abcd");
+  play.group.drop(Play::node('b'), Play::at(0));
+  CHECK_FALSE(play.resume('b', 1, 1, 4));
+  CHECK(play.lost() == "b");
+}
+
+TEST_CASE("resume: a round that an observed state shows as ended is not put back") {
+  Play other;
+  other.join("abcd");
+  for (char name : {'a', 'b', 'c', 'd'}) other.group.leave(Play::node(name), false, Play::at(0));
+  Play play;
+  const std::string bytes = other.group.encode();
+  play.group.observe(bytes, Play::at(0));
+  CHECK_FALSE(play.resume('a', 0, 1, 4));
+}
+
+TEST_CASE("resume: in a closed group, participants finish their round") {
+  Play play;
+  play.group.close();
+  CHECK(play.resume('b', 0, 7, 2));
+  CHECK(play.resume('a', 1, 7, 2));
+  CHECK(play.group.state().closed);
+  for (char name : {'a', 'b'}) play.group.leave(Play::node(name), false, Play::at(0));
+  play.check_possible();
+  CHECK(play.group.state().finished_round == 7);
+}
+
+TEST_CASE("resume: what cannot be is refused") {
+  Play play;
+  CHECK(play.resume_error('a', 3, 7, 3) == ErrorCode::kInvalidArgument);
+  CHECK(play.resume_error('a', 0, 0, 3) == ErrorCode::kInvalidArgument);
+  CHECK(play.resume_error('a', 0, rdzv::kAfterRoundMax + 1, 3) == ErrorCode::kInvalidArgument);
+  CHECK(play.resume_error('a', 0, 7, 0) == ErrorCode::kInvalidArgument);
+  CHECK(play.resume_error('a', 0, 7, 1) == ErrorCode::kInvalidArgument);
+  CHECK(play.resume_error('a', 0, 7, 5) == ErrorCode::kInvalidArgument);
+  GroupSettings wrong = kSettings;
+  wrong.min_nodes = 0;
+  CHECK(play.resume_error('a', 0, 7, 3, wrong) == ErrorCode::kInvalidArgument);
+  CHECK(play.resume('a', 0));
+  GroupSettings other = kSettings;
+  other.max_nodes = 3;
+  CHECK(play.resume_error('b', 1, 7, 3, other) == ErrorCode::kState);
+}
+
+TEST_CASE("resume: a group has room for so many") {
+  constexpr auto kMax = static_cast<uint32_t>(rdzv::kGroupNodesMax);
+  const GroupSettings settings{1, kMax, 30'000, 5'000, 3};
+  Play play;
+  play.group.join(Play::node('x'), settings, 0, Play::at(0));
+  CHECK(play.resume_error('a', 0, 7, kMax, settings) == ErrorCode::kLimit);
+}
+
+TEST_CASE("drop: a participant is lost, others are gone, one that is done stays so") {
+  Play play;
+  play.join("ab");
+  play.group.drop(Play::node('b'), Play::at(0));
+  play.check_possible();
+  CHECK(play.in() == "a");
+  CHECK(play.group.state().last_call == 0);
+  play.join("bcd").join("wx");
+  CHECK(play.group.state().complete);
+  play.group.drop(Play::node('w'), Play::at(0));
+  CHECK(play.shown(play.group.spares()) == "x");
+  CHECK(play.lost() == "");
+  play.group.leave(Play::node('a'), false, Play::at(0));
+  play.group.drop(Play::node('a'), Play::at(0));
+  CHECK(play.lost() == "");
+  play.group.drop(Play::node('c'), Play::at(0));
+  play.check_possible();
+  CHECK(play.lost() == "c");
+  CHECK(play.shown(play.group.waiting()) == "x");
+  play.group.drop(Play::node('?'), Play::at(0));
+  CHECK(play.group.membership_changes(Play::node('b'), 1) == 2);
+}
