@@ -7,6 +7,7 @@
 
 #include "net/event_loop.h"
 #include "server/exchange_view.h"
+#include "server/runs.h"
 #include "store/table.h"
 #include "wire/c10d.h"
 #include "wire/native.h"
@@ -18,6 +19,7 @@ class Connection;
 struct ServerContext {
   EventLoop loop;
   Table table;
+  Runs runs{*this};
   native::Id128 instance{};
   std::string name;  // "server 127.0.0.1:29400", for log lines
 

@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "base/version.h"
+#include "server/native_run.h"
 #include "store/exchange.h"
 #include "store/store.h"
 #include "wire/limits.h"
@@ -15,18 +16,16 @@ using native::Operation;
 
 namespace {
 
-// Request ids stay below, so that channel and id make one tag.
-constexpr int kIdBits = 48;
-
-uint64_t tag_of(const Header& header) {
-  return uint64_t{header.channel} << kIdBits | header.id;
-}
-
 bool is_exchange(const Header& header) {
   return header.operation == static_cast<uint8_t>(Operation::kExchange);
 }
 
 }  // namespace
+
+NativeSession::NativeSession(Connection& connection, ServerContext& context)
+    : Session(connection), context_(context) {}
+
+NativeSession::~NativeSession() = default;
 
 size_t NativeSession::consume(Bytes input) {
   context_.expire();
@@ -75,6 +74,7 @@ void NativeSession::on_closed() {
     if (blocked.timer) context_.loop.cancel(*blocked.timer);
   }
   blocked_.clear();
+  if (runs_) runs_->on_closed();
 }
 
 void NativeSession::handle(const native::Frame& frame) {
@@ -94,7 +94,7 @@ void NativeSession::handle(const native::Frame& frame) {
                     std::to_string(header.operation));
     return;
   }
-  if (handle_write(frame) || handle_read(frame)) return;
+  if (handle_write(frame) || handle_read(frame) || handle_run(frame)) return;
   reply_error(header, ErrorCode::kProtocol,
               std::string("malformed ") +
                   native::name_of(static_cast<Operation>(header.operation)) +
@@ -254,7 +254,10 @@ bool NativeSession::cancel(ByteReader& body) {
   target.id = body.u64();
   if (!whole(body) || target.id >> kIdBits != 0) return false;
   auto found = blocked_.find(tag_of(target));
-  if (found == blocked_.end()) return true;
+  if (found == blocked_.end()) {
+    if (runs_) runs_->cancel(target);
+    return true;
+  }
   if (found->second.timer) context_.loop.cancel(*found->second.timer);
   context_.table.cancel(found->second.waiter);
   blocked_.erase(found);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -24,21 +25,32 @@ inline Bytes as_user_knows(Bytes wire_key) {
   return wire_key.starts_with('/') ? wire_key.substr(1) : wire_key;
 }
 
+// Request ids stay below 2^48, so that channel and id make one tag.
+inline constexpr int kIdBits = 48;
+
+inline uint64_t tag_of(const native::Header& header) {
+  return uint64_t{header.channel} << kIdBits | header.id;
+}
+
 // Whether a body was exactly as long as its fields.
 inline bool whole(const ByteReader& body) {
   return body.ok() && body.left() == 0;
 }
 
+class NativeRuns;
+
 class NativeSession final : public Session {
  public:
-  NativeSession(Connection& connection, ServerContext& context)
-      : Session(connection), context_(context) {}
+  NativeSession(Connection& connection, ServerContext& context);
+  ~NativeSession() override;
 
   size_t consume(Bytes input) override;
   void on_closed() override;
   void on_woken(const Table::Woken& woken) override;
 
  private:
+  friend class NativeRuns;  // the part of the session that speaks of runs
+
   struct Blocked {
     native::Header header;
     Table::Waiter* waiter = nullptr;
@@ -56,6 +68,7 @@ class NativeSession final : public Session {
   void hello(const native::Frame& frame);
   bool handle_write(const native::Frame& frame);
   bool handle_read(const native::Frame& frame);
+  bool handle_run(const native::Frame& frame);
 
   bool set(const native::Header& header, ByteReader& body);
   bool append(const native::Header& header, ByteReader& body);
@@ -102,6 +115,7 @@ class NativeSession final : public Session {
 
   ServerContext& context_;
   std::unordered_map<uint64_t, Blocked> blocked_;
+  std::unique_ptr<NativeRuns> runs_;  // none before the first operation on a run
   bool preamble_seen_ = false;
   bool hello_seen_ = false;
 };

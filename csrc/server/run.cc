@@ -1,0 +1,267 @@
+#include "server/run.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/text.h"
+#include "server/run_text.h"
+#include "server/runs.h"
+#include "wire/native.h"
+
+namespace rdzv {
+namespace {
+
+NodeId node_of(const native::RunNode& node) {
+  return NodeId{std::string(node.addr), static_cast<int64_t>(node.pid), node.local_id};
+}
+
+GroupSettings settings_of(const native::RunSettings& settings) {
+  return GroupSettings{settings.min_nodes, settings.max_nodes, settings.last_call_ms,
+                       settings.keep_alive_interval_ms, settings.keep_alive_max_attempt};
+}
+
+bool waits_for_next_round(std::optional<Role> role) {
+  return role == Role::kWaiting || role == Role::kSpare;
+}
+
+}  // namespace
+
+Run::Run(Runs& runs, EventLoop& loop, Bytes id)
+    : runs_(runs), loop_(loop), id_(id), key_(std::string(native::kRunKeyPrefix) + id_) {}
+
+// Only idle runs are forgotten, and the others end with the loop.
+Run::~Run() {
+  for (const auto& timer : {deadline_, publish_timer_}) {
+    if (timer) loop_.cancel(*timer);
+  }
+}
+
+void Run::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request, Instant now) {
+  const NodeId node = node_of(request.node);
+  if (was_dismissed(node)) {
+    native::JoinReply reply;
+    reply.outcome = native::JoinOutcome::kFinished;
+    reply.round = group_.state().finished_round;
+    remove_seat(seats_.at(node));
+    peer.on_joined(tag, reply);
+    return;
+  }
+  group_.join(node, settings_of(request.settings), request.after_round, now);
+  Seat& seat = seat_of(node, peer, request.handle, request.grace_ms);
+  const Placement placement = group_.placement(node);
+  seat.outlasts = waits_for_next_round(placement.role) ? group_.state().round : 0;
+  seat.join = PendingJoin{tag, request.after_round, std::chrono::milliseconds(request.timeout_ms),
+                          std::nullopt};
+  peer.joins_.emplace(tag, &seat);
+  settled(now);
+  if (seat.join && placement.role == Role::kActive && group_.state().round > request.after_round)
+    place(seat, static_cast<uint32_t>(placement.rank));
+  if (!seat.join || request.timeout_ms == native::kNoTimeout) return;
+  seat.join->timer =
+      loop_.call_at(now + seat.join->timeout, [this, &seat] { on_join_deadline(seat); });
+}
+
+// Whether the job whose next round the node waits for has finished while its connection was broken.
+bool Run::was_dismissed(const NodeId& node) const {
+  const auto found = seats_.find(node);
+  if (found == seats_.end()) return false;
+  const Seat& seat = found->second;
+  return seat.outlasts != 0 && group_.state().finished_round >= seat.outlasts &&
+         !group_.placement(node).role;
+}
+
+native::ResumeReply Run::resume(RunPeer& peer, const native::ResumeRequest& request, Instant now) {
+  const NodeId node = node_of(request.node);
+  native::ResumeReply reply;
+  reply.taken = group_.resume(node, settings_of(request.settings), request.round, request.rank,
+                              request.world_size, now);
+  if (reply.taken) {
+    Seat& seat = seat_of(node, peer, request.handle, request.grace_ms);
+    seat.round = request.round;
+    seat.outlasts = 0;
+  }
+  settled(now);
+  reply.changes = clamped(group_.membership_changes(node, request.round));
+  reply.closed = group_.state().closed;
+  return reply;
+}
+
+bool Run::leave(const NodeId& node, bool failed, Instant now) {
+  const std::optional<Role> role = group_.placement(node).role;
+  group_.leave(node, failed, now);
+  if (const auto found = seats_.find(node); found != seats_.end()) {
+    drop_join(found->second, native::JoinOutcome::kDropped);
+    remove_seat(found->second);
+  }
+  settled(now);
+  return role && *role != Role::kDone;
+}
+
+void Run::close(Instant now) {
+  group_.close();
+  settled(now);
+}
+
+native::KeepAliveReply Run::keep_alive(Seat& seat, Instant now) {
+  group_.keep_alive(*seat.node, now);
+  native::KeepAliveReply reply;
+  reply.known = true;
+  reply.changes = clamped(group_.membership_changes(*seat.node, seat.round));
+  reply.closed = group_.state().closed;
+  return reply;
+}
+
+void Run::give_up_join(Seat& seat, Instant now) {
+  const NodeId node = *seat.node;
+  end_join(seat);
+  remove_seat(seat);
+  group_.leave(node, false, now);
+  settled(now);
+}
+
+void Run::on_broken(Seat& seat, Instant now) {
+  if (seat.join) end_join(seat);
+  unbind(seat, "");
+  seat.had_more_grace = false;
+  seat.grace_timer = loop_.call_at(now + seat.grace, [this, &seat] { on_grace_over(seat); });
+}
+
+void Run::on_grace_over(Seat& seat) {
+  const Instant due = seat.grace_timer->first;
+  const Instant current = now();
+  seat.grace_timer.reset();
+  // The server itself was stopped: the node may long be there again, unread.
+  if (current - due > seat.grace && !std::exchange(seat.had_more_grace, true)) {
+    seat.grace_timer = loop_.call_at(current + seat.grace, [this, &seat] { on_grace_over(seat); });
+    return;
+  }
+  const NodeId node = *seat.node;
+  remove_seat(seat);
+  group_.drop(node, current);
+  settled(current);
+  runs_.release_if_idle(*this);
+}
+
+// The node's seat, on this connection from now on.
+Seat& Run::seat_of(const NodeId& node, RunPeer& peer, uint32_t handle, uint32_t grace_ms) {
+  const auto [entry, is_new] = seats_.try_emplace(node);
+  Seat& seat = entry->second;
+  seat.run = this;
+  seat.node = &entry->first;
+  if (!is_new) unbind(seat, "the node joined again");
+  seat.peer = &peer;
+  seat.handle = handle;
+  seat.grace = std::chrono::milliseconds(grace_ms);
+  if (seat.grace_timer) loop_.cancel(*std::exchange(seat.grace_timer, std::nullopt));
+  peer.seats_.emplace(handle, &seat);
+  return seat;
+}
+
+// From its connection, if it has one; a JOIN that waits there is answered.
+void Run::unbind(Seat& seat, const char* why) {
+  if (seat.join) {
+    RunPeer& peer = *seat.peer;
+    const uint64_t tag = seat.join->tag;
+    end_join(seat);
+    peer.on_join_failed(
+        tag, ErrorCode::kState,
+        "run " + quoted(id_) + ": join of node " + to_text(*seat.node) + ": " + why);
+  }
+  if (seat.peer != nullptr) seat.peer->seats_.erase(seat.handle);
+  seat.peer = nullptr;
+}
+
+void Run::remove_seat(Seat& seat) {
+  if (seat.peer != nullptr) seat.peer->seats_.erase(seat.handle);
+  if (seat.grace_timer) loop_.cancel(*seat.grace_timer);
+  seats_.erase(NodeId(*seat.node));
+}
+
+void Run::end_join(Seat& seat) {
+  if (seat.join->timer) loop_.cancel(*seat.join->timer);
+  seat.peer->joins_.erase(seat.join->tag);
+  seat.join.reset();
+}
+
+void Run::place(Seat& seat, uint32_t rank) {
+  const GroupState& state = group_.state();
+  native::JoinReply reply;
+  reply.round = state.round;
+  reply.rank = rank;
+  reply.world_size = state.world_size;
+  reply.first = {first_.addr, static_cast<uint64_t>(first_.pid), first_.local_id};
+  reply.waiting = static_cast<uint32_t>(state.roster.count(Role::kWaiting));
+  reply.spares = static_cast<uint32_t>(state.roster.count(Role::kSpare));
+  reply.changes = clamped(reply.waiting + state.lost.size());
+  seat.round = state.round;
+  seat.outlasts = 0;
+  const uint64_t tag = seat.join->tag;
+  end_join(seat);
+  seat.peer->on_joined(tag, reply);
+}
+
+// One pass over the nodes, not one search for each JOIN.
+void Run::place_all() {
+  const Roster::Map& all = group_.state().roster.all();
+  const auto is_first = [](const auto& entry) {
+    return entry.second.role == Role::kActive && entry.second.rank == 0;
+  };
+  const auto first = std::find_if(all.begin(), all.end(), is_first);
+  first_ = first == all.end() ? NodeId() : first->first;
+  for (const auto& [node, member] : all) {
+    if (member.role != Role::kActive) continue;
+    const auto found = seats_.find(node);
+    if (found == seats_.end() || !found->second.join) continue;
+    if (group_.state().round > found->second.join->after_round) place(found->second, member.rank);
+  }
+}
+
+// Nodes that waited and are not listed any more: the run was closed, or their job finished.
+void Run::dismiss_all() {
+  for (auto entry = seats_.begin(); entry != seats_.end();) {
+    Seat& seat = (entry++)->second;
+    if (!seat.join || group_.placement(*seat.node).role) continue;
+    RunPeer& peer = *seat.peer;
+    if (group_.state().closed) {
+      const uint64_t tag = seat.join->tag;
+      end_join(seat);
+      peer.on_join_failed(tag, ErrorCode::kRunClosed, closed_text(id_, *seat.node));
+    } else {
+      drop_join(seat, native::JoinOutcome::kFinished);
+    }
+    remove_seat(seat);
+  }
+}
+
+void Run::drop_join(Seat& seat, native::JoinOutcome outcome) {
+  if (!seat.join) return;
+  native::JoinReply reply;
+  reply.outcome = outcome;
+  reply.round = outcome == native::JoinOutcome::kFinished ? group_.state().finished_round : 0;
+  const uint64_t tag = seat.join->tag;
+  end_join(seat);
+  seat.peer->on_joined(tag, reply);
+}
+
+void Run::on_join_deadline(Seat& seat) {
+  const Instant current = now();
+  seat.join->timer.reset();
+  const std::string text = timeout_text(seat, current);
+  RunPeer& peer = *seat.peer;
+  const uint64_t tag = seat.join->tag;
+  give_up_join(seat, current);
+  peer.on_join_failed(tag, ErrorCode::kTimeout, text);
+  runs_.release_if_idle(*this);
+}
+
+std::string Run::timeout_text(const Seat& seat, Instant now) {
+  constexpr Duration kSnapshotKept = std::chrono::seconds(1);
+  const bool forming = group_.placement(*seat.node).role == Role::kForming;
+  if (snapshot_.who.empty() || snapshot_.forming != forming || now - snapshot_.at > kSnapshotKept) {
+    snapshot_ = {now, forming, who_is_there(group_.state(), forming),
+                 names_of_who_is_there(group_.state(), forming)};
+  }
+  return join_timeout_text(id_, snapshot_.who, snapshot_.names, forming, seat.join->timeout);
+}
+
+}  // namespace rdzv

@@ -1,0 +1,179 @@
+// The rendezvous of one run id, kept by the server: its Group, the nodes' connections, the JOINs
+// and SUBSCRIBEs that wait. It turns what happens to the group into answers. Owns no rule (group/)
+// and no byte of the protocol's frames (native_run.cc). Runs on the loop thread.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <list>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "group/group.h"
+#include "net/event_loop.h"
+#include "wire/native_run.h"
+
+namespace rdzv {
+
+class Run;
+class RunPeer;
+class Runs;
+
+// For the wire's counts, which no group reaches.
+inline uint32_t clamped(uint64_t count) {
+  return static_cast<uint32_t>(std::min<uint64_t>(count, UINT32_MAX));
+}
+
+// A JOIN that waits for its round.
+struct PendingJoin {
+  uint64_t tag = 0;
+  uint64_t after_round = 0;
+  Duration timeout{};
+  std::optional<EventLoop::TimerId> timer;
+};
+
+// A node's tie to the connection it was last heard on. Lives while the connection does, and for the
+// grace after it.
+struct Seat {
+  Run* run = nullptr;
+  const NodeId* node = nullptr;
+  RunPeer* peer = nullptr;  // null: the connection broke, and the grace runs
+  uint32_t handle = 0;
+  Duration grace{};
+  std::optional<EventLoop::TimerId> grace_timer;
+  bool had_more_grace = false;
+  uint64_t round = 0;     // the complete round it was placed in; 0: none yet
+  uint64_t outlasts = 0;  // the round whose end it waits for; 0: it does not
+  std::optional<PendingJoin> join;
+};
+
+struct Subscription {
+  Run* run = nullptr;
+  RunPeer* peer = nullptr;
+  uint64_t tag = 0;
+  NodeId node;
+  uint64_t round = 0;
+  uint32_t known_changes = 0;
+  bool known_closed = false;
+  std::optional<EventLoop::TimerId> timer;
+  std::list<Subscription>::iterator place;
+};
+
+// A connection as runs see it. Run keeps the maps; the answers' bytes are the connection's.
+class RunPeer {
+ public:
+  virtual ~RunPeer() = default;
+  virtual void on_joined(uint64_t tag, const native::JoinReply& reply) = 0;
+  virtual void on_join_failed(uint64_t tag, ErrorCode code, const std::string& message) = 0;
+  virtual void on_changes(uint64_t tag, const native::SubscribeReply& reply) = 0;
+
+  size_t waits() const { return joins_.size() + subscriptions_.size(); }
+  bool has_wait(uint64_t tag) const { return joins_.contains(tag) || subscriptions_.contains(tag); }
+
+ private:
+  friend class Run;
+  friend class Runs;
+  std::unordered_map<uint32_t, Seat*> seats_;  // by handle
+  std::unordered_map<uint64_t, Seat*> joins_;  // by tag
+  std::unordered_map<uint64_t, Subscription*> subscriptions_;
+};
+
+class Run {
+ public:
+  Run(Runs& runs, EventLoop& loop, Bytes id);
+  ~Run();
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
+
+  // These throw what Group does, and change nothing then. JOIN is answered through the peer.
+  void join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request, Instant now);
+  native::ResumeReply resume(RunPeer& peer, const native::ResumeRequest& request, Instant now);
+
+  bool leave(const NodeId& node, bool failed, Instant now);
+  void close(Instant now);
+  native::KeepAliveReply keep_alive(Seat& seat, Instant now);
+  native::StatusReply status(const NodeId& node, Instant now) const;
+  void subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest& request, Instant now);
+  void unsubscribe(Subscription& subscription);
+  // As if its time were over, without an answer.
+  void give_up_join(Seat& seat, Instant now);
+  // The seat's connection is gone.
+  void on_broken(Seat& seat, Instant now);
+
+  const std::string& id() const { return id_; }
+  const Group& group() const { return group_; }
+  // Nobody is in it and nobody looks at it.
+  bool is_idle() const {
+    return group_.state().roster.size() == 0 && seats_.empty() && subscriptions_.empty();
+  }
+
+ private:
+  friend class Runs;
+
+  // What JOINs and subscribers wait for, so that a change is noticed without looking at them.
+  struct Standing {
+    uint64_t round = 1;
+    bool complete = false;
+    bool closed = false;
+    size_t active = 0;
+    uint64_t changes = 0;
+
+    bool operator==(const Standing&) const = default;
+  };
+  // Who was there when a JOIN's time was over: all whose time ends at about that time are told the
+  // same, not each one that one more has left.
+  struct Snapshot {
+    Instant at{};
+    bool forming = false;
+    std::string who;
+    std::string names;
+  };
+
+  Seat& seat_of(const NodeId& node, RunPeer& peer, uint32_t handle, uint32_t grace_ms);
+  void unbind(Seat& seat, const char* why);
+  void remove_seat(Seat& seat);
+  void end_join(Seat& seat);
+  bool was_dismissed(const NodeId& node) const;
+  void place(Seat& seat, uint32_t rank);
+  void place_all();
+  void dismiss_all();
+  void drop_join(Seat& seat, native::JoinOutcome outcome);
+  void on_join_deadline(Seat& seat);
+  std::string timeout_text(const Seat& seat, Instant now);
+  void on_grace_over(Seat& seat);
+
+  // After every change of the group: tells whom it concerns, and looks when to look again.
+  void settled(Instant now);
+  void arm();
+  void on_deadline();
+  Standing standing() const;
+  void announce(Instant now);
+  void publish();
+  native::SubscribeReply present(const Subscription& subscription) const;
+  void answer(Subscription& subscription);
+  static bool differs(const Subscription& subscription, const native::SubscribeReply& reply);
+
+  Runs& runs_;
+  EventLoop& loop_;
+  std::string id_;
+  std::string key_;  // in the table: see native::kRunKeyPrefix
+  Group group_;
+  std::unordered_map<NodeId, Seat, NodeHash> seats_;
+  std::list<Subscription> subscriptions_;
+  std::optional<EventLoop::TimerId> deadline_;
+  Standing settled_;
+  Standing published_;
+  Instant published_at_{};
+  std::optional<EventLoop::TimerId> publish_timer_;
+  NodeId first_;  // who has rank 0 in the complete round
+  Snapshot snapshot_;
+  // Runs' own: whether the run's key in the table is ours, and its place among the idle ones.
+  bool is_taken_ = false;
+  std::optional<std::list<Run*>::iterator> idle_;
+  Instant idle_since_{};
+};
+
+}  // namespace rdzv

@@ -1,0 +1,197 @@
+// The part of a run that looks at time and tells changes: when the group has to be looked at again,
+// whom a change concerns, and how subscribers are told without a storm of answers.
+#include <algorithm>
+#include <utility>
+
+#include "server/run.h"
+#include "server/runs.h"
+#include "wire/native.h"
+
+namespace rdzv {
+namespace {
+
+// When many nodes come one after the other, subscribers hear of the first at once and of the others
+// together, at most this often: 10,000 subscribers and 5,000 late nodes are not 50 million answers.
+constexpr Duration kPublishInterval = std::chrono::milliseconds(100);
+
+native::RunRole wire_role(std::optional<Role> role) {
+  if (!role) return native::RunRole::kAbsent;
+  switch (*role) {
+    case Role::kForming:
+      return native::RunRole::kForming;
+    case Role::kActive:
+      return native::RunRole::kActive;
+    case Role::kDone:
+      return native::RunRole::kDone;
+    case Role::kWaiting:
+      return native::RunRole::kWaiting;
+    case Role::kSpare:
+      return native::RunRole::kSpare;
+  }
+  return native::RunRole::kAbsent;
+}
+
+}  // namespace
+
+void Run::settled(Instant now) {
+  const Standing current = standing();
+  const Standing before = std::exchange(settled_, current);
+  if (current.round != before.round || current.complete != before.complete ||
+      current.closed != before.closed) {
+    if (current.complete) place_all();
+    if (!current.complete || current.closed) dismiss_all();
+  }
+  announce(now);
+  arm();
+}
+
+Run::Standing Run::standing() const {
+  const GroupState& state = group_.state();
+  return {state.round, state.complete, state.closed, state.roster.count(Role::kActive),
+          state.roster.count(Role::kWaiting) + state.lost.size()};
+}
+
+// A deadline only ever moves away while heartbeats come. So the timer stays where it is, fires
+// early and is set anew then, not at each of them.
+void Run::arm() {
+  const std::optional<Instant> due = group_.next_deadline();
+  if (!due || (deadline_ && deadline_->first <= *due)) return;
+  if (deadline_) loop_.cancel(*deadline_);
+  deadline_ = loop_.call_at(*due, [this] { on_deadline(); });
+}
+
+void Run::on_deadline() {
+  deadline_.reset();
+  const Instant current = now();
+  for (const NodeId& node : group_.expire(current)) {
+    const auto found = seats_.find(node);
+    if (found == seats_.end()) continue;
+    drop_join(found->second, native::JoinOutcome::kDropped);
+    remove_seat(found->second);
+  }
+  settled(current);
+  runs_.release_if_idle(*this);
+}
+
+void Run::announce(Instant now) {
+  if (settled_ == published_) return;
+  if (subscriptions_.empty()) {
+    published_ = settled_;
+    return;
+  }
+  const bool is_first = published_.changes == 0 && settled_.changes > 0;
+  const Instant due = published_at_ + kPublishInterval;
+  if (is_first || settled_.closed != published_.closed || now >= due) {
+    published_at_ = now;
+    publish();
+  } else if (!publish_timer_) {
+    publish_timer_ = loop_.call_at(due, [this, due] {
+      publish_timer_.reset();
+      published_at_ = due;
+      publish();
+      runs_.release_if_idle(*this);
+    });
+  }
+}
+
+void Run::publish() {
+  if (publish_timer_) loop_.cancel(*std::exchange(publish_timer_, std::nullopt));
+  published_ = settled_;
+  for (auto at = subscriptions_.begin(); at != subscriptions_.end();) {
+    Subscription& subscription = *at++;
+    if (differs(subscription, present(subscription))) answer(subscription);
+  }
+}
+
+void Run::subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest& request,
+                    Instant now) {
+  Subscription& made = subscriptions_.emplace_back();
+  made.run = this;
+  made.peer = &peer;
+  made.tag = tag;
+  made.node = NodeId{std::string(request.node.addr), static_cast<int64_t>(request.node.pid),
+                     request.node.local_id};
+  made.round = request.round;
+  made.known_changes = request.known_changes;
+  made.known_closed = request.known_closed;
+  made.place = std::prev(subscriptions_.end());
+  peer.subscriptions_.emplace(tag, &made);
+  const native::SubscribeReply reply = present(made);
+  // What will be told soon is not told now: or whoever was told of one change would ask again and
+  // be told of the next at once.
+  const bool at_once =
+      made.known_changes == 0 || made.known_closed != reply.closed || !publish_timer_;
+  if (differs(made, reply) && at_once) {
+    answer(made);
+    return;
+  }
+  if (request.timeout_ms == native::kNoTimeout) return;
+  made.timer = loop_.call_at(now + std::chrono::milliseconds(request.timeout_ms), [this, &made] {
+    made.timer.reset();
+    answer(made);
+    runs_.release_if_idle(*this);
+  });
+}
+
+void Run::unsubscribe(Subscription& subscription) {
+  if (subscription.timer) loop_.cancel(*subscription.timer);
+  subscription.peer->subscriptions_.erase(subscription.tag);
+  subscriptions_.erase(std::list<Subscription>::iterator(subscription.place));
+}
+
+void Run::answer(Subscription& subscription) {
+  const native::SubscribeReply reply = present(subscription);
+  RunPeer& peer = *subscription.peer;
+  const uint64_t tag = subscription.tag;
+  unsubscribe(subscription);
+  peer.on_changes(tag, reply);
+}
+
+native::SubscribeReply Run::present(const Subscription& subscription) const {
+  const GroupState& state = group_.state();
+  native::SubscribeReply reply;
+  reply.active = state.complete && state.round == subscription.round &&
+                 group_.placement(subscription.node).role == Role::kActive;
+  reply.changes = clamped(group_.membership_changes(subscription.node, subscription.round));
+  reply.closed = state.closed;
+  return reply;
+}
+
+bool Run::differs(const Subscription& subscription, const native::SubscribeReply& reply) {
+  return subscription.known_changes != reply.changes || subscription.known_closed != reply.closed;
+}
+
+native::StatusReply Run::status(const NodeId& node, Instant now) const {
+  const GroupState& state = group_.state();
+  const Roster& roster = state.roster;
+  const Placement placement = group_.placement(node);
+  native::StatusReply reply;
+  reply.known = true;
+  reply.round = state.round;
+  reply.complete = state.complete;
+  reply.closed = state.closed;
+  reply.finished_round = state.finished_round;
+  reply.world_size = state.world_size;
+  if (state.settings) {
+    reply.has_settings = true;
+    reply.settings = {state.settings->min_nodes, state.settings->max_nodes,
+                      state.settings->last_call_ms, state.settings->keep_alive_interval_ms,
+                      state.settings->keep_alive_max_attempt};
+  }
+  reply.participants =
+      static_cast<uint32_t>(roster.count(Role::kForming) + roster.count(Role::kActive));
+  reply.waiting = static_cast<uint32_t>(roster.count(Role::kWaiting));
+  reply.spares = static_cast<uint32_t>(roster.count(Role::kSpare));
+  reply.lost = static_cast<uint32_t>(state.lost.size());
+  if (const auto left = group_.last_call_left(now)) {
+    const auto left_ms = std::chrono::ceil<std::chrono::milliseconds>(*left).count();
+    reply.last_call_left_ms =
+        static_cast<uint32_t>(std::min<int64_t>(left_ms, int64_t{native::kNoLastCall} - 1));
+  }
+  reply.role = wire_role(placement.role);
+  if (placement.rank >= 0) reply.rank = static_cast<uint32_t>(placement.rank);
+  reply.changes = clamped(group_.membership_changes(node, state.round));
+  return reply;
+}
+
+}  // namespace rdzv

@@ -1,0 +1,64 @@
+// All runs whose rendezvous the server keeps, by run id. Owns how many there are, how long one that
+// nobody is in is remembered, and that no run is kept both here and by compare-and-set clients in
+// the table. Runs on the loop thread.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "server/run.h"
+#include "store/table.h"
+
+namespace rdzv {
+
+struct ServerContext;
+
+class Runs {
+ public:
+  explicit Runs(ServerContext& context);
+  ~Runs();
+  Runs(const Runs&) = delete;
+  Runs& operator=(const Runs&) = delete;
+
+  // Those that change a run throw: what Group throws, kInvalidArgument, kLimit, kState for a run
+  // that is kept by compare-and-set clients. Then nothing has changed.
+  void join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request);
+  native::ResumeReply resume(RunPeer& peer, const native::ResumeRequest& request);
+  void close(const native::CloseRunRequest& request);
+  void subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest& request);
+
+  native::LeaveReply leave(const native::LeaveRequest& request);
+  native::KeepAliveReply keep_alive(RunPeer& peer, uint32_t handle);
+  native::StatusReply status(const native::StatusRequest& request);
+  // The answer's addresses are valid until `nodes` changes.
+  native::MembersReply members(const native::MembersRequest& request, std::vector<NodeId>& nodes);
+  // False if no JOIN or SUBSCRIBE with that tag waits.
+  bool cancel(RunPeer& peer, uint64_t tag);
+  void on_closed(RunPeer& peer);
+
+  size_t size() const { return runs_.size(); }
+
+ private:
+  friend class Run;
+
+  Run* find(Bytes id);
+  Run& find_or_create(Bytes id, const char* operation);
+  template <typename Action>
+  void change(Bytes run_id, const char* operation, Action&& action);
+  void check_handle(const RunPeer& peer, uint32_t handle, Bytes run_id, const native::RunNode& node,
+                    const char* operation) const;
+  // Called when something may have left the run, as the last thing: it may be gone after it.
+  void release_if_idle(Run& run);
+  void forget(Run& run);
+  void arm_idle_timer();
+
+  ServerContext& context_;
+  BytesMap<std::unique_ptr<Run>> runs_;
+  std::list<Run*> idle_;  // longest idle first
+  std::optional<EventLoop::TimerId> idle_timer_;
+};
+
+}  // namespace rdzv
