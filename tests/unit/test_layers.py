@@ -19,6 +19,7 @@ CPP_MAY_INCLUDE = {
     "group": {"base"},
     "server": {"base", "net", "wire", "store", "group"},
     "client": {"base", "net", "wire", "store", "server"},
+    "tools": {"base", "net", "wire"},
     "bindings": {"base", "net", "wire", "store", "group", "server", "client"},
 }
 

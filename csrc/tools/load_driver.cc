@@ -1,0 +1,64 @@
+// The load driver: plays many ranks of a store's clients from one process, over real TCP
+// connections, and prints what it found as one JSON object. See load_driver --help.
+#include <csignal>
+#include <cstdio>
+
+#include "base/error.h"
+#include "tools/options.h"
+#include "tools/report.h"
+#include "tools/scenario.h"
+
+namespace rdzv::tools {
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kWrongArguments = 2;
+
+struct Scenario {
+  const char* name;
+  void (*run)(const Options&, Report&);
+};
+constexpr Scenario kScenarios[] = {
+    {"ops", run_ops},
+    {"start", run_start},
+    {"idle", run_idle},
+    {"keys", run_keys},
+    {"barrier", run_barrier},
+    {"exchange", run_exchange},
+    {"multi_set", run_multi_set},
+};
+
+const Scenario& scenario_of(const std::string& name) {
+  std::string names;
+  for (const Scenario& scenario : kScenarios) {
+    if (name == scenario.name) return scenario;
+    names += (names.empty() ? "" : ", ") + std::string(scenario.name);
+  }
+  throw Error(ErrorCode::kInvalidArgument,
+              "no scenario is called '" + name + "'; there are " + names);
+}
+
+int run(int argc, char** argv) {
+  bool wants_help = false;
+  Report report;
+  try {
+    Options options = parse_options(argc, argv, wants_help);
+    if (wants_help) return 0;
+    report.add("scenario", options.scenario);
+    report.add("protocol", std::string(name_of(options.wire)));
+    scenario_of(options.scenario).run(options, report);
+  } catch (const Error& error) {
+    std::fprintf(stderr, "load_driver: %s\n", error.what());
+    return error.code() == ErrorCode::kInvalidArgument ? kWrongArguments : kFailed;
+  }
+  std::printf("%s\n", report.json().c_str());
+  return report.failed() ? kFailed : 0;
+}
+
+}  // namespace
+}  // namespace rdzv::tools
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);
+  return rdzv::tools::run(argc, argv);
+}

@@ -1,0 +1,166 @@
+// A closed loop of one operation: every connection keeps so many requests in flight. The requests
+// are made once and only stamped with their ids, so that the driver costs less than any server.
+#include <algorithm>
+
+#include "base/error.h"
+#include "tools/scenario.h"
+
+namespace rdzv::tools {
+namespace {
+
+constexpr size_t kPresetsInFlight = 64;
+constexpr double kWarmUpPart = 0.1;
+constexpr double kWarmUpMax_s = 0.3;
+
+struct Operation {
+  const char* name;
+  Ask ask;
+};
+constexpr Operation kOperations[] = {{"get", Ask::kGet},
+                                     {"set", Ask::kSet},
+                                     {"add", Ask::kAdd},
+                                     {"compare_set", Ask::kCompareSet},
+                                     {"check", Ask::kCheck}};
+
+class Ops final : public Player {
+ public:
+  explicit Ops(const Options& options)
+      : options_(options),
+        protocol_(Protocol::make(options.wire)),
+        swarm_(options, *protocol_, *this),
+        ask_(ask_of(options.operation)),
+        value_(options.value_bytes, 'x') {}
+
+  void run(Report& report) {
+    Deadline deadline = Deadline::after(from_seconds(options_.timeout_s));
+    swarm_.dial_all();
+    swarm_.run([&] { return swarm_.connected() == options_.connections; }, deadline);
+    preset(deadline);
+    make_requests();
+    bool counts = options_.count > 0;
+    is_running_ = true;
+    for (Connection& connection : swarm_.connections()) begin(connection);
+    if (!counts)
+      swarm_.run_for(from_seconds(std::min(options_.seconds * kWarmUpPart, kWarmUpMax_s)));
+
+    times_ = Times();
+    uint64_t before = done_;
+    Mark begin = mark(options_);
+    if (counts) {
+      swarm_.run([&] { return done_ - before >= options_.count; }, deadline);
+    } else {
+      swarm_.run_for(from_seconds(options_.seconds));
+    }
+    Mark end = mark(options_);
+    uint64_t count = done_ - before;
+    is_running_ = false;
+    swarm_.run([&] { return outstanding_ == 0 || swarm_.errors() > 0; }, deadline);
+
+    report.add("operation", options_.operation);
+    report.add("connections", uint64_t{options_.connections});
+    report.add("in_flight", uint64_t{options_.in_flight});
+    report.add("value_bytes", uint64_t{options_.value_bytes});
+    report_span(report, options_, begin, end, count, "operation");
+    report.add("latency_us", times_);
+    report_swarm(report, swarm_);
+  }
+
+  void connected(Connection&) override {}
+
+  void answered(Connection& connection, const Asked& asked, const Answer&) override {
+    --outstanding_;
+    if (!is_running_) return;
+    ++done_;
+    times_.add(swarm_.turn_began() - asked.sent);
+    issue(connection);
+  }
+
+ private:
+  static Ask ask_of(const std::string& name) {
+    for (const Operation& operation : kOperations) {
+      if (name == operation.name) return operation.ask;
+    }
+    throw Error(ErrorCode::kInvalidArgument,
+                "--operation takes get, set, add, compare_set or check, not '" + name + "'");
+  }
+
+  static std::string key(size_t i) { return "key/" + std::to_string(i); }
+
+  // Every key has its value and the counter is a number, so that nothing waits or fails.
+  void preset(const Deadline& deadline) {
+    Connection& first = swarm_.connections()[0];
+    for (size_t i = 0; i <= options_.keys;) {
+      swarm_.begin_turn();
+      for (size_t n = 0; n < kPresetsInFlight && i <= options_.keys; ++n, ++i) {
+        size_t begin = first.out.size();
+        bool is_counter = i == options_.keys;
+        protocol_->put_set(first.out, is_counter ? "counter" : key(i), is_counter ? "0" : value_,
+                           true);
+        swarm_.asked(first, Ask::kSet, begin);
+        ++outstanding_;
+      }
+      swarm_.flush(first);
+      swarm_.run([&] { return outstanding_ == 0 || swarm_.errors() > 0; }, deadline);
+    }
+  }
+
+  void make_requests() {
+    for (size_t i = 0; i < options_.keys; ++i) {
+      std::string request;
+      switch (ask_) {
+        case Ask::kGet:
+          protocol_->put_get(request, key(i));
+          break;
+        case Ask::kSet:
+          protocol_->put_set(request, key(i), value_, true);
+          break;
+        case Ask::kCompareSet:
+          protocol_->put_compare_set(request, key(i), value_);
+          break;
+        case Ask::kCheck:
+          protocol_->put_check(request, key(i));
+          break;
+        default:
+          protocol_->put_add(request, "counter");
+          break;
+      }
+      requests_.push_back(std::move(request));
+    }
+  }
+
+  void begin(Connection& connection) {
+    swarm_.begin_turn();
+    for (size_t i = 0; i < options_.in_flight; ++i) issue(connection);
+    swarm_.flush(connection);
+  }
+
+  void issue(Connection& connection) {
+    random_ ^= random_ << 13;
+    random_ ^= random_ >> 7;
+    random_ ^= random_ << 17;
+    size_t begin = connection.out.size();
+    connection.out.append(requests_[random_ % requests_.size()]);
+    swarm_.asked(connection, ask_, begin);
+    ++outstanding_;
+  }
+
+  const Options& options_;
+  std::unique_ptr<Protocol> protocol_;
+  Swarm swarm_;
+  Ask ask_;
+  std::string value_;
+  std::vector<std::string> requests_;
+  Times times_;
+  bool is_running_ = false;
+  uint64_t random_ = 88172645463325252ULL;  // any seed: the same keys in every run
+  uint64_t done_ = 0;
+  int64_t outstanding_ = 0;
+};
+
+}  // namespace
+
+void run_ops(const Options& options, Report& report) {
+  Ops(options).run(report);
+}
+
+}  // namespace rdzv::tools

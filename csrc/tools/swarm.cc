@@ -1,0 +1,284 @@
+#include "tools/swarm.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "net/poller.h"
+#include "net/socket.h"
+#include "tools/process.h"
+
+namespace rdzv::tools {
+namespace {
+
+constexpr size_t kBufferBytes = 256 * 1024;
+constexpr int kEventsMax = 1024;
+// From one source address the kernel's search for a free port becomes slow beyond a few thousand.
+constexpr size_t kPortsAnAddress = 5'000;
+constexpr size_t kFilesBesideConnections = 64;
+constexpr uint64_t kErrorsMax = 1'000;
+// What a connection keeps of a buffer that it needed once.
+constexpr size_t kKeptBytes = 64 * 1024;
+
+sockaddr_in address_of(const std::string& host, uint16_t port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  if (::inet_pton(AF_INET, host.c_str(), &address.sin_addr) != 1)
+    throw Error(ErrorCode::kInvalidArgument,
+                "--host takes a numeric IPv4 address, not '" + host + "'");
+  return address;
+}
+
+// Another block of 127.0.0.0/8 for every process, so that ports that an earlier run left behind in
+// TIME_WAIT are not in the way.
+void bind_source(int fd, size_t index) {
+  sockaddr_in source{};
+  source.sin_family = AF_INET;
+  auto process = static_cast<uint32_t>(::getpid());
+  source.sin_addr.s_addr =
+      htonl(0x7F000000U | (1 + process % 120) << 16 | (process / 120 % 250) << 8 |
+            static_cast<uint32_t>(1 + index / kPortsAnAddress));
+  int on = 1;
+  ::setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+  if (::bind(fd, reinterpret_cast<const sockaddr*>(&source), sizeof(source)) != 0)
+    throw Error(ErrorCode::kConnection, "cannot bind a source address: " + errno_text(errno));
+}
+
+}  // namespace
+
+void AskedRing::push(const Asked& asked) {
+  if (tail_ - head_ == ring_.size()) {
+    std::vector<Asked> larger(ring_.size() * 2);
+    for (size_t i = head_; i != tail_; ++i)
+      larger[i & (larger.size() - 1)] = ring_[i & (ring_.size() - 1)];
+    ring_.swap(larger);
+  }
+  ring_[tail_ & (ring_.size() - 1)] = asked;
+  ++tail_;
+}
+
+Swarm::Swarm(const Options& options, Protocol& protocol, Player& player)
+    : options_(options),
+      protocol_(protocol),
+      player_(player),
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+      buffer_(kBufferBytes) {
+  unsigned long files = raise_file_limit();
+  if (options.connections + kFilesBesideConnections > files) {
+    throw Error(ErrorCode::kLimit, "--connections " + std::to_string(options.connections) +
+                                       " needs more open files than the limit of this process, " +
+                                       std::to_string(files) + " (ulimit -n)");
+  }
+  address_of(options.host, options.port);
+  connections_.resize(options.connections);
+  for (size_t i = 0; i < connections_.size(); ++i) connections_[i].index = static_cast<uint32_t>(i);
+}
+
+void Swarm::run(const std::function<bool()>& done, const Deadline& deadline) {
+  while (!done()) {
+    std::string why = first_error_.empty() ? "" : "; the first failure: " + first_error_;
+    if (deadline.passed()) {
+      throw Error(ErrorCode::kTimeout,
+                  options_.scenario + " has not ended after " + seconds_text(deadline.elapsed()) +
+                      ": " + std::to_string(connected_) + " of " +
+                      std::to_string(connections_.size()) + " connected" + why);
+    }
+    bool nobody_came = connected_ == 0 && dialing_ == 0 && errors_ > 0;
+    if (errors_ >= kErrorsMax || nobody_came) {
+      throw Error(ErrorCode::kConnection,
+                  options_.scenario + " against " + options_.host + ":" +
+                      std::to_string(options_.port) + ": " + std::to_string(errors_) +
+                      " requests or connections failed" + why);
+    }
+    turn(std::min<Duration>(deadline.left(), std::chrono::milliseconds(100)));
+  }
+}
+
+void Swarm::run_for(Duration duration) {
+  Deadline deadline = Deadline::after(duration);
+  while (!deadline.passed()) turn(deadline.left());
+}
+
+void Swarm::turn(Duration timeout) {
+  dial_some();
+  std::array<epoll_event, kEventsMax> events;
+  int count = ::epoll_wait(epoll_.get(), events.data(), kEventsMax, poll_timeout_ms(timeout));
+  for (int i = 0; i < count; ++i) {
+    const epoll_event& event = events[static_cast<size_t>(i)];
+    Connection& connection = connections_[event.data.u32];
+    if (connection.fd) serve(connection, event.events);
+  }
+}
+
+void Swarm::dial_some() {
+  while (dials_begun_ < dials_wanted_ && dialing_ < options_.dials_at_once) {
+    Connection& connection = connections_[dials_begun_++];
+    connection.dialed = now();
+    if (!dial(connection)) fail("connect: " + errno_text(errno));
+  }
+}
+
+bool Swarm::dial(Connection& connection) {
+  sockaddr_in address = address_of(options_.host, options_.port);
+  connection.fd = open_socket(AF_INET);
+  int fd = connection.fd.get();
+  set_no_delay(fd);
+  bool is_loopback = (ntohl(address.sin_addr.s_addr) >> 24) == 127;
+  if (is_loopback) bind_source(fd, connection.index);
+  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 &&
+      errno != EINPROGRESS) {
+    connection.fd.reset();
+    return false;
+  }
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLOUT;
+  event.data.u32 = connection.index;
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
+  connection.wants_write = true;
+  connection.is_dialing = true;
+  ++dialing_;
+  return true;
+}
+
+void Swarm::serve(Connection& connection, uint32_t events) {
+  turn_began_ = now();
+  if (connection.is_dialing && connection.asked.empty()) {
+    finish_dial(connection);
+    return;
+  }
+  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) receive(connection);
+  if (connection.fd) flush(connection);
+}
+
+void Swarm::finish_dial(Connection& connection) {
+  int error = 0;
+  socklen_t size = sizeof(error);
+  ::getsockopt(connection.fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+  if (error != 0) {
+    --dialing_;
+    connection.fd.reset();
+    ++redials_;
+    // A full accept queue refuses nobody: this is a server that is not there.
+    bool is_hopeless = error == ECONNREFUSED || redials_ > kErrorsMax;
+    if (is_hopeless || !dial(connection)) fail("connect: " + errno_text(error));
+    return;
+  }
+  protocol_.put_hello(connection.out, connection.index);
+  connection.asked.push({Ask::kHello, turn_began_});
+  flush(connection);
+}
+
+void Swarm::receive(Connection& connection) {
+  for (;;) {
+    long got = receive_some(connection.fd.get(), buffer_.data(), buffer_.size());
+    if (got == kWouldBlock) return;
+    if (got == kBroken) {
+      lost(connection, errno == 0 ? "the server closed it" : errno_text(errno));
+      return;
+    }
+    take_answers(connection, Bytes(buffer_.data(), static_cast<size_t>(got)));
+    if (!connection.fd || static_cast<size_t>(got) < buffer_.size()) return;
+  }
+}
+
+void Swarm::take_answers(Connection& connection, Bytes arrived) {
+  size_t skipped = std::min(connection.skip, arrived.size());
+  connection.skip -= skipped;
+  arrived.remove_prefix(skipped);
+  if (arrived.empty()) return;
+  if (connection.in.empty()) {
+    size_t used = take_whole(connection, arrived);
+    if (connection.fd) connection.in.assign(arrived.substr(used));
+  } else {
+    connection.in.append(arrived);
+    size_t used = take_whole(connection, connection.in);
+    connection.in.erase(0, used);
+  }
+}
+
+size_t Swarm::take_whole(Connection& connection, Bytes input) {
+  size_t used = 0;
+  while (used < input.size() && connection.fd) {
+    if (connection.asked.empty()) {
+      lost(connection, "an answer that nobody asked for");
+      return input.size();
+    }
+    Asked asked = connection.asked.front();
+    Answer answer;
+    Bytes rest = input.substr(used);
+    if (!protocol_.read(asked.ask, rest, answer)) break;
+    connection.asked.pop();
+    size_t here = std::min(answer.bytes, rest.size());
+    connection.skip = answer.bytes - here;
+    used += here;
+    if (!answer.error.empty()) fail(answer.error);
+    if (asked.ask == Ask::kHello) {
+      connection.is_dialing = false;
+      --dialing_;
+      ++connected_;
+      player_.connected(connection);
+    } else {
+      player_.answered(connection, asked, answer);
+    }
+  }
+  return used;
+}
+
+void Swarm::asked(Connection& connection, Ask ask, size_t begin) {
+  protocol_.stamp(connection.out.data() + begin, connection.next_id++);
+  connection.asked.push({ask, turn_began_});
+}
+
+void Swarm::flush(Connection& connection) {
+  size_t sent = 0;
+  while (sent < connection.out.size()) {
+    long moved = send_some(connection.fd.get(), Bytes(connection.out).substr(sent));
+    if (moved == kWouldBlock) break;
+    if (moved == kBroken) {
+      lost(connection, errno_text(errno));
+      return;
+    }
+    sent += static_cast<size_t>(moved);
+  }
+  bool all = sent == connection.out.size();
+  connection.out.erase(0, sent);
+  if (all && connection.out.capacity() > kKeptBytes) connection.out.shrink_to_fit();
+  watch_writes(connection, !all);
+}
+
+void Swarm::watch_writes(Connection& connection, bool wanted) {
+  if (connection.wants_write == wanted) return;
+  epoll_event event{};
+  event.events = EPOLLIN | (wanted ? uint32_t{EPOLLOUT} : 0U);
+  event.data.u32 = connection.index;
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection.fd.get(), &event);
+  connection.wants_write = wanted;
+}
+
+void Swarm::drop(Connection& connection) {
+  connection.fd.reset();
+  connection.out.clear();
+  connection.asked.clear();
+}
+
+void Swarm::lost(Connection& connection, const std::string& why) {
+  if (connection.is_dialing) --dialing_;
+  connection.is_dialing = false;
+  drop(connection);
+  fail("rank " + std::to_string(connection.index) + " lost its connection: " + why);
+}
+
+void Swarm::fail(const std::string& error) {
+  if (errors_++ == 0) first_error_ = error;
+}
+
+}  // namespace rdzv::tools
