@@ -1,0 +1,219 @@
+"""A client of etcd's v3 API: ranges, transactions, leases and watches, and nothing more.
+
+Owns one deadline for each operation and the meaning of answers. Who carries the bytes is
+_gateway.py's, which member is asked _members.py's, who the user is _login.py's. Any thread may use
+it, also after a fork.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous.backends.etcd._endpoints import Endpoint, parse_endpoints
+from rendezvous.backends.etcd._errors import NOT_FOUND, EtcdRequestError
+from rendezvous.backends.etcd._gateway import GatewayTransport
+from rendezvous.backends.etcd._login import Credentials, Login
+from rendezvous.backends.etcd._members import Members
+from rendezvous.backends.etcd._transport import Message, TlsFiles, Transport
+from rendezvous.backends.etcd._watch import Watch
+from rendezvous.backends.etcd._wire import (
+    RangeResult,
+    TxnResult,
+    op_delete,
+    op_put,
+    op_range,
+    range_result,
+    revision_of,
+)
+
+__all__ = ["EtcdClient"]
+
+_TIMEOUT_S = 60.0
+
+
+class EtcdClient:
+    """A client of one cluster. Nothing is sent before the first operation.
+
+    Args:
+        endpoints: the members, `a:2379,b:2379`, `etcd://a,b`, `https://[fd00::5]:2379`, or a list;
+            the default port is 2379.
+        user, password: of etcd's own authentication; None: without.
+        tls: certificates; None: without TLS, unless the endpoints say https.
+        timeout: seconds for an operation that is given no deadline; default 60.
+        transport: who carries the requests; default: the JSON gateway.
+
+    Operations take a `Deadline` and return or raise by then, plus at most 0.1 s. They raise
+    EtcdTimeoutError, EtcdConnectionError (no member could be asked) and EtcdRequestError (the
+    cluster refuses), all of them StoreErrors. The constructor raises ValueError.
+    """
+
+    def __init__(
+        self,
+        endpoints: str | Iterable[str] = "",
+        *,
+        user: str | None = None,
+        password: str | None = None,
+        tls: TlsFiles | None = None,
+        timeout: float = _TIMEOUT_S,
+        transport: Transport | None = None,
+    ) -> None:
+        parsed, secure = parse_endpoints(endpoints)
+        if secure is False and tls is not None:
+            raise ValueError(f"the endpoints {endpoints!r} say http, but certificates are given")
+        if bool(user) != bool(password):
+            raise ValueError("a user needs a password, and a password a user; one of them is empty")
+        if secure and tls is None:
+            tls = TlsFiles()
+        self.timeout_s = timeout
+        self._members = Members(parsed)
+        self._transport = transport or GatewayTransport(tls.context() if tls else None)
+        credentials = Credentials(user, password) if user and password else None
+        self._login = Login(self._transport, credentials)
+
+    @property
+    def endpoints(self) -> str:
+        """All members, as errors name them."""
+        return str(self._members)
+
+    def range(
+        self,
+        key: bytes,
+        end: bytes = b"",
+        *,
+        deadline: Deadline | None = None,
+        limit: int = 0,
+        revision: int = 0,
+        keys_only: bool = False,
+        count_only: bool = False,
+        oldest_first: bool = False,
+    ) -> RangeResult:
+        """One key, or all from it up to `end`, as of one moment; never an outdated one."""
+        operation = op_range(
+            key,
+            end,
+            limit=limit,
+            revision=revision,
+            keys_only=keys_only,
+            count_only=count_only,
+            oldest_first=oldest_first,
+        )
+        message = operation["request_range"]
+        return range_result(self._ask("kv/range", message, f"reading {_shown(key)}", deadline))
+
+    def put(
+        self, key: bytes, value: bytes, *, lease: int = 0, deadline: Deadline | None = None
+    ) -> int:
+        """Set a key for good, or for as long as a lease; returns the revision.
+
+        Not sent again after its answer was lost: it might undo what others wrote since. A
+        transaction that compares can be.
+        """
+        message = op_put(key, value, lease=lease)["request_put"]
+        return revision_of(
+            self._ask("kv/put", message, f"writing {_shown(key)}", deadline, changes=True)
+        )
+
+    def delete(self, key: bytes, end: bytes = b"", *, deadline: Deadline | None = None) -> int:
+        """Delete one key, or all from it up to `end`; returns how many there were. As `put`."""
+        message = op_delete(key, end)["request_delete_range"]
+        answer = self._ask(
+            "kv/deleterange", message, f"deleting {_shown(key)}", deadline, changes=True
+        )
+        return int(answer.get("deleted", 0))
+
+    def txn(
+        self,
+        compare: Sequence[Message] = (),
+        success: Sequence[Message] = (),
+        failure: Sequence[Message] = (),
+        *,
+        what: str = "a transaction",
+        deadline: Deadline | None = None,
+        repeatable: bool = False,
+    ) -> TxnResult:
+        """Do `success` if all comparisons hold, else `failure`; in one moment.
+
+        what: names it in errors.
+        repeatable: doing it twice is doing it once, as its comparisons fail the second time. Only
+            then is it sent again after an answer was lost.
+        """
+        message: Message = {
+            "compare": list(compare),
+            "success": list(success),
+            "failure": list(failure),
+        }
+        changes = any("request_range" not in each for each in (*success, *failure))
+        answer = self._ask(
+            "kv/txn", message, what, deadline, changes=changes, repeatable=repeatable
+        )
+        return TxnResult(
+            bool(answer.get("succeeded", False)), revision_of(answer), answer.get("responses", [])
+        )
+
+    def grant_lease(self, ttl_s: int, *, deadline: Deadline | None = None) -> tuple[int, int]:
+        """A new lease, and the seconds it really has: at least `ttl_s`."""
+        answer = self._ask(
+            "lease/grant",
+            {"TTL": str(ttl_s)},
+            f"granting a lease of {ttl_s} s",
+            deadline,
+            changes=True,
+            repeatable=True,  # at worst, one that nobody uses runs out
+        )
+        return int(answer["ID"]), int(answer["TTL"])
+
+    def keep_lease(self, lease: int, *, deadline: Deadline | None = None) -> int:
+        """Start a lease's time anew; returns its seconds, 0 if there is no such lease any more."""
+        answer = self._ask("lease/keepalive", {"ID": str(lease)}, "keeping a lease", deadline)
+        # The gateway answers as streams do.
+        return int(answer.get("result", answer).get("TTL", 0))
+
+    def revoke_lease(self, lease: int, *, deadline: Deadline | None = None) -> None:
+        """End a lease, and delete the keys that have it. One that is gone is no error."""
+        try:
+            self._ask(
+                "lease/revoke",
+                {"ID": str(lease)},
+                "revoking a lease",
+                deadline,
+                changes=True,
+                repeatable=True,
+            )
+        except EtcdRequestError as error:
+            if error.code != NOT_FOUND:
+                raise
+
+    def watch(self, ranges: Sequence[tuple[bytes, bytes]], start_revision: int) -> Watch:
+        """Writes to keys, or to ranges of keys up to an end, from a revision on.
+
+        Start at one more than the revision of a read: nothing is missed between them.
+        """
+        return Watch(self._login, self._transport, self._members, ranges, start_revision)
+
+    def deadline(self, seconds: float | None = None) -> Deadline:
+        """So many seconds from now; None: the client's timeout."""
+        return Deadline(self.timeout_s if seconds is None else seconds)
+
+    def close(self) -> None:
+        """Close this thread's connections. They come back when they are needed."""
+        self._transport.close()
+
+    def _ask(
+        self,
+        method: str,
+        message: Message,
+        what: str,
+        deadline: Deadline | None,
+        *,
+        changes: bool = False,
+        repeatable: bool = False,
+    ) -> Message:
+        def request(endpoint: Endpoint, attempt: Deadline) -> Message:
+            return self._login.call(endpoint, method, message, attempt)
+
+        return self._members.ask(
+            request, what, deadline or self.deadline(), changes=changes, repeatable=repeatable
+        )
+
+
+def _shown(key: bytes) -> str:
+    return repr(key[:120].decode("utf-8", "backslashreplace"))
