@@ -1,0 +1,212 @@
+"""TLS, client certificates, users and roles, on a real etcd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.etcd import Certificates, Cluster
+
+from rendezvous.backends.etcd import EtcdClient
+from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous.backends.etcd._errors import EtcdConnectionError, EtcdRequestError, EtcdTimeoutError
+from rendezvous.backends.etcd._transport import TlsFiles
+from rendezvous.errors import StoreError
+
+USER, PASSWORD = "trainer", "a secret: ☃"
+
+
+@pytest.fixture(scope="module")
+def secure(binary: str, certificates: Certificates) -> Iterator[Cluster]:
+    """TLS, and nobody without a certificate."""
+    with Cluster(binary, certificates=certificates, client_certificates=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def guarded(binary: str) -> Iterator[Cluster]:
+    """Users and roles; tokens that are not used for a second are forgotten."""
+    with Cluster(binary, arguments=["--auth-token-ttl=1"]) as cluster:
+        enable_users(cluster)
+        yield cluster
+
+
+def text_of(data: bytes) -> str:
+    import base64
+
+    return base64.b64encode(data).decode()
+
+
+def enable_users(cluster: Cluster) -> None:
+    """root, and a user with a role for the prefix jobs/ alone."""
+    admin = cluster.admin
+    admin("auth/user/add", name="root", password="root")
+    admin("auth/role/add", name="root")
+    admin("auth/user/grant", user="root", role="root")
+    admin("auth/role/add", name="jobs")
+    permission = {
+        "permType": "READWRITE",
+        "key": text_of(b"jobs/"),
+        "range_end": text_of(b"jobs0"),
+    }
+    admin("auth/role/grant", name="jobs", perm=permission)
+    admin("auth/user/add", name=USER, password=PASSWORD)
+    admin("auth/user/grant", user=USER, role="jobs")
+    admin("auth/enable")
+
+
+def test_tls_and_client_certificates(secure: Cluster) -> None:
+    """With the authority's and the client's files all goes on as without; watches too."""
+    client = secure.client()
+    revision = client.put(b"k", b"v" * 200_000)
+    assert client.range(b"k").kvs[0].value == b"v" * 200_000
+    with client.watch([(b"k", b"")], revision) as watch:
+        assert [event.kv.value for event in watch.next(Deadline(60))] == [b"v" * 200_000]
+        assert watch.next(Deadline(0.05)) == []
+    client.close()
+
+
+def failure(cluster: Cluster, **options: Any) -> StoreError:
+    endpoints = options.pop("endpoints", cluster.endpoints)
+    client = EtcdClient(endpoints, **options)
+    with pytest.raises(StoreError) as caught:
+        client.put(b"k", b"v", deadline=Deadline(1.0))
+    client.close()
+    return caught.value
+
+
+def test_an_authority_that_is_not_known_is_refused(secure: Cluster) -> None:
+    """The error says which setting makes it known; the request never left."""
+    error = failure(secure, tls=TlsFiles())
+    assert isinstance(error, (EtcdTimeoutError, EtcdConnectionError))
+    assert "ca_cert" in str(error)
+    assert not error.ambiguous
+
+
+def test_a_host_that_the_certificate_does_not_name_is_refused(
+    secure: Cluster, certificates: Certificates
+) -> None:
+    """The authority alone is not enough."""
+    error = failure(
+        secure,
+        endpoints=f"https://127.0.0.2:{secure.members[0].port}",
+        tls=TlsFiles(certificates.ca, certificates.client),
+    )
+    # The member listens on 127.0.0.1 alone, or, where it answers, has no such name.
+    assert "refused" in str(error) or "certificate is not accepted" in str(error)
+
+
+def test_a_missing_client_certificate_is_told(secure: Cluster, certificates: Certificates) -> None:
+    """The error says which settings give one."""
+    error = failure(secure, tls=TlsFiles(certificates.ca))
+    assert "ssl_cert" in str(error)
+
+
+def test_no_tls_where_tls_is_spoken_is_told(secure: Cluster) -> None:
+    """The error says how to switch it on."""
+    error = failure(secure, endpoints=f"127.0.0.1:{secure.members[0].port}")
+    assert "protocol=https" in str(error)
+
+
+def test_tls_where_none_is_spoken_is_told(single: Cluster) -> None:
+    """The other way round."""
+    error = failure(single, endpoints=f"https://127.0.0.1:{single.members[0].port}")
+    assert "TLS failed" in str(error)
+
+
+def test_files_that_are_no_certificates_are_refused_by_name(certificates: Certificates) -> None:
+    """When the client is made, before anything is sent."""
+    with pytest.raises(ValueError, match=r"ca_cert '/nowhere/ca\.pem'"):
+        EtcdClient("https://h", tls=TlsFiles("/nowhere/ca.pem"))
+    with pytest.raises(ValueError, match=r"certificate .*ca\.pem"):
+        EtcdClient("https://h", tls=TlsFiles(certificates.ca, certificates.ca))
+    with pytest.raises(ValueError, match="ssl_cert_key is given without ssl_cert"):
+        EtcdClient("https://h", tls=TlsFiles(certificates.ca, key=certificates.client))
+
+
+def test_a_user_may_what_the_role_grants_and_no_more(guarded: Cluster) -> None:
+    """Reading, writing and watching inside the prefix; outside all are refused with code 7."""
+    client = guarded.client(user=USER, password=PASSWORD)
+    revision = client.put(b"jobs/k", b"v")
+    with client.watch([(b"jobs/", b"jobs0")], revision) as watch:
+        assert [event.kv.key for event in watch.next(Deadline(60))] == [b"jobs/k"]
+    for call in (
+        lambda: client.put(b"other", b"v"),
+        lambda: client.range(b"jobs", b"jobs0"),
+        lambda: client.watch([(b"other", b"")], revision).next(Deadline(60)),
+    ):
+        with pytest.raises(EtcdRequestError, match="permission") as caught:
+            call()
+        assert caught.value.code == 7
+    client.close()
+
+
+def test_a_token_that_was_forgotten_is_renewed(guarded: Cluster) -> None:
+    """By idleness, and by a restart of the member that gave it; calls and watches go on."""
+    client = guarded.client(user=USER, password=PASSWORD)
+    client.put(b"jobs/k", b"1")
+    first = client._login._token
+    client._login._token = "what.nobody.gave"
+    client.put(b"jobs/k", b"2")
+    assert client._login._token not in (None, first)
+    client._login._token = "what.nobody.gave"
+    with client.watch([(b"jobs/k", b"")], 1) as watch:
+        assert watch.next(Deadline(60))
+    member = guarded.members[0]
+    member.kill()
+    member.start()
+    assert client.range(b"jobs/k", deadline=Deadline(60)).kvs[0].value == b"2"
+    client.close()
+
+
+def test_a_wrong_password_is_an_error_at_once(guarded: Cluster) -> None:
+    """Nobody waits for it to become right; the error does not show it."""
+    client = guarded.client(user=USER, password="guess")
+    with pytest.raises(EtcdRequestError, match="check the user's name and password") as caught:
+        client.range(b"jobs/k", deadline=Deadline(60))
+    assert "guess" not in str(caught.value)
+    assert "guess" not in repr(client._login._credentials)
+
+
+def test_no_user_where_one_is_needed_is_told(guarded: Cluster) -> None:
+    """The error names the variables that give one."""
+    client = guarded.client()
+    with pytest.raises(EtcdRequestError, match="RENDEZVOUS_ETCD_USER"):
+        client.range(b"jobs/k", deadline=Deadline(60))
+    with pytest.raises(EtcdRequestError, match="refused"):
+        client.watch([(b"jobs/k", b"")], 1).next(Deadline(60))
+
+
+def test_a_user_where_none_is_asked_for_is_let_in(single: Cluster) -> None:
+    """So that a cluster's authentication can be switched on later."""
+    client = single.client(user=USER, password=PASSWORD)
+    client.put(b"k", b"v")
+    assert client.range(b"k").kvs[0].value == b"v"
+    client.close()
+
+
+def test_a_user_without_password_is_refused() -> None:
+    """Half of a login is a mistake."""
+    with pytest.raises(ValueError, match="a user needs a password"):
+        EtcdClient("h", user="u")
+
+
+def test_a_gateway_that_is_off_is_told(binary: str) -> None:
+    """The error names etcd's settings that switch it off or move it."""
+    with pytest.raises(AssertionError, match="enable-grpc-gateway"):
+        with_gateway_off(binary)
+
+
+def with_gateway_off(binary: str) -> None:
+    with Cluster(binary, arguments=["--enable-grpc-gateway=false"]):
+        pass
+
+
+def test_v2_beside_v3_changes_nothing(binary: str) -> None:
+    """Clusters that still serve etcd's old API serve the new one as well."""
+    with Cluster(binary, v2=True) as cluster:
+        client = cluster.client()
+        client.put(b"k", b"v")
+        assert client.range(b"k").kvs[0].value == b"v"
+        client.close()
