@@ -72,6 +72,7 @@ Fields FuzzStreams::exchange_body(uint32_t timeout) {
 std::string FuzzStreams::native_one() {
   uint64_t id = below(20);
   auto timeout = static_cast<uint32_t>(below(3) == 0 ? native::kNoTimeout : below(30));
+  if (below(3) == 0) return run_one(id, timeout);
   auto frame = [&](Operation operation, const Fields& body) {
     return native_frame(operation, id, body.bytes, static_cast<uint16_t>(below(2)));
   };

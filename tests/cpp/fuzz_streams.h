@@ -13,7 +13,7 @@ namespace rdzv::test {
 
 class FuzzStreams {
  public:
-  explicit FuzzStreams(uint64_t seed) : random_(seed) {}
+  explicit FuzzStreams(uint64_t seed) : seed_(seed), random_(seed) {}
 
   uint64_t below(uint64_t end) { return random_() % end; }
   std::string c10d();    // begins with VALIDATE
@@ -27,10 +27,12 @@ class FuzzStreams {
   std::string value();
   std::string c10d_one();
   std::string native_one();
+  std::string run_one(uint64_t id, uint32_t timeout_ms);
   Fields exchange_body(uint32_t timeout);
   void damage(std::string& stream);
   void edit_number(std::string& stream);
 
+  uint64_t seed_;
   std::mt19937_64 random_;
 };
 

@@ -13,6 +13,7 @@
 #include "support.h"
 #include "wire/c10d.h"
 #include "wire/native.h"
+#include "wire/native_run.h"
 
 using namespace rdzv;
 using namespace rdzv::test;
@@ -55,6 +56,28 @@ void decode_c10d(FuzzStreams& streams, const std::string& stream) {
   }
 }
 
+template <typename Message>
+void decode_as(Bytes body, bool (*take)(Bytes, Message&), Bytes (*text)(const Message&)) {
+  Message message;
+  if (take(body, message)) take_bytes(text(message));
+}
+
+void decode_run_body(Bytes body) {
+  using namespace native;
+  decode_as<JoinRequest>(body, take_join, [](const auto& m) { return m.node.addr; });
+  decode_as<JoinReply>(body, take_join_reply, [](const auto& m) { return m.first.addr; });
+  decode_as<LeaveRequest>(body, take_leave, [](const auto& m) { return m.run_id; });
+  decode_as<CloseRunRequest>(body, take_close_run, [](const auto& m) { return m.run_id; });
+  decode_as<StatusRequest>(body, take_status, [](const auto& m) { return m.node.addr; });
+  decode_as<SubscribeRequest>(body, take_subscribe, [](const auto& m) { return m.node.addr; });
+  decode_as<MembersRequest>(body, take_members, [](const auto& m) { return m.run_id; });
+  decode_as<ResumeRequest>(body, take_resume, [](const auto& m) { return m.node.addr; });
+  MembersReply members;
+  if (take_members_reply(body, members)) {
+    for (const auto& item : members.items) take_bytes(item.node.addr);
+  }
+}
+
 // Reads a body as every kind of body there is.
 void decode_body(Bytes body) {
   Exact exact(body);
@@ -62,6 +85,7 @@ void decode_body(Bytes body) {
   if (native::take_hello(exact.view(), hello)) take_bytes(hello.client);
   native::HelloReply reply;
   if (native::take_hello_reply(exact.view(), reply)) take_bytes(reply.server);
+  decode_run_body(exact.view());
   for (size_t strings_an_item : {size_t{1}, size_t{2}}) {
     ByteReader reader(exact.view());
     std::vector<Bytes> strings;

@@ -43,11 +43,16 @@ TEST_CASE("native: a malformed body is answered, changes nothing, and the connec
       {Operation::kSetFor, Fields().u64(1000).string32("/k")},
       {Operation::kDeletePrefix, Fields(key).u8(0)},
       {Operation::kExchange, Fields().u32(0).string32("/k").u64(0).u64(1)},
+      {Operation::kJoin, Fields().u32(0).string32("run")},
+      {Operation::kLeave, Fields().string32("run")},
+      {Operation::kKeepAlive, Fields().u64(1)},
+      {Operation::kCloseRun, Fields().string32(std::string(2'000, 'r'))},
+      {Operation::kStatus, Fields().string32("run")},
+      {Operation::kSubscribe, Fields().u32(0)},
+      {Operation::kMembers, Fields().string32("run").u8(9).u32(0).u32(0)},
+      {Operation::kResume, Fields().string32("run")},
   };
-  for (auto number = static_cast<int>(Operation::kPing);
-       number <= static_cast<int>(Operation::kExchange); ++number) {
-    CHECK(kMalformed.count(static_cast<Operation>(number)) == 1);
-  }
+  CHECK(kMalformed.size() == native::kOperationMax - 1);
   for (const auto& [operation, body] : kMalformed) {
     NativePeer::Answer answer = scene.error(operation, body);
     CHECK(answer.status == ErrorCode::kProtocol);

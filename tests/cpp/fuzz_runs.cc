@@ -1,0 +1,58 @@
+// Requests on runs, for the fuzz tests: few nodes in few runs, so that they meet.
+#include "fuzz_streams.h"
+#include "support.h"
+#include "wire/native_run.h"
+
+namespace rdzv::test {
+
+using native::Operation;
+
+std::string FuzzStreams::run_one(uint64_t id, uint32_t timeout_ms) {
+  // Some runs get closed, so there are always new ones.
+  const std::string run_id = "run" + std::to_string(below(4) + seed_ / 40);
+  const std::string addr(1, static_cast<char>('a' + below(4)));
+  const native::RunNode node{addr, 1, 0};
+  const native::RunSettings settings{1, static_cast<uint32_t>(2 + below(10) / 9), 5, 20, 2};
+  const auto grace_ms = static_cast<uint32_t>(below(20));
+  const auto handle = static_cast<uint32_t>(below(3));
+  const uint64_t round = below(4);
+  std::string body;
+  auto frame = [&](Operation operation) {
+    return native_frame(operation, id, body, static_cast<uint16_t>(below(2)));
+  };
+  switch (below(11)) {
+    case 0:
+      native::put_leave(body, {run_id, node, below(2) == 0});
+      return frame(Operation::kLeave);
+    case 1:
+    case 2:
+      native::put_keep_alive(body, {handle});
+      return frame(Operation::kKeepAlive);
+    case 3:
+      native::put_status(body, {run_id, node});
+      return frame(Operation::kStatus);
+    case 4:
+      native::put_subscribe(
+          body, {timeout_ms, run_id, node, round, static_cast<uint32_t>(below(3)), below(4) == 0});
+      return frame(Operation::kSubscribe);
+    case 5:
+      native::put_members(body, {run_id, static_cast<native::MemberList>(below(4)),
+                                 static_cast<uint32_t>(below(3)), static_cast<uint32_t>(below(5))});
+      return frame(Operation::kMembers);
+    case 6:
+      native::put_resume(body, {run_id, node, settings, round, static_cast<uint32_t>(below(3)),
+                                static_cast<uint32_t>(1 + below(3)), grace_ms, handle});
+      return frame(Operation::kResume);
+    case 7:
+      if (below(8) == 0) {
+        native::put_close_run(body, {run_id});
+        return frame(Operation::kCloseRun);
+      }
+      [[fallthrough]];
+    default:
+      native::put_join(body, {timeout_ms, run_id, node, settings, round, grace_ms, handle});
+      return frame(Operation::kJoin);
+  }
+}
+
+}  // namespace rdzv::test

@@ -1,0 +1,213 @@
+// Bodies of the operations on runs, against bytes built by hand: both ways, cut at every byte, with
+// bytes left over, with flags and counts that cannot be.
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "support.h"
+#include "wire/limits.h"
+#include "wire/native.h"
+#include "wire/native_run.h"
+
+using namespace rdzv;
+using namespace rdzv::test;
+using native::Operation;
+
+namespace {
+
+Fields node_fields(Bytes addr, uint64_t pid, uint64_t local_id) {
+  return Fields().string32(addr).u64(pid).u64(local_id);
+}
+
+Fields settings_fields() {
+  return Fields().u32(2).u32(9).u64(30'000).u64(5'000).u32(3);
+}
+
+const std::string kNode = node_fields("host7", 4211, uint64_t{1} << 40).bytes;
+const std::string kSettings = settings_fields().bytes;
+
+// One body: its bytes, and what it is after it was taken and put again; empty if it was refused.
+struct Case {
+  const char* name;
+  std::string bytes;
+  std::function<std::string(Bytes)> again;
+};
+
+template <typename Message>
+Case one(const char* name, const Fields& fields, bool (*take)(Bytes, Message&),
+         void (*put)(std::string&, const Message&)) {
+  return {name, fields.bytes, [take, put](Bytes body) {
+            Exact exact(body);
+            Message message;
+            if (!take(exact.view(), message)) return std::string();
+            std::string out = "put ";
+            put(out, message);
+            return out.substr(4);
+          }};
+}
+
+std::vector<Case> cases() {
+  using namespace native;
+  const Fields item = Fields().raw(kNode).u32(1);
+  return {
+      one("join",
+          Fields().u32(1000).string32("run").raw(kNode).raw(kSettings).u64(4).u32(250).u32(7),
+          take_join, put_join),
+      one("join reply", Fields().u8(0).u64(5).u32(1).u32(2).raw(kNode).u32(3).u32(4).u32(5),
+          take_join_reply, put_join_reply),
+      one("leave", Fields().string32("run").raw(kNode).u8(1), take_leave, put_leave),
+      one("leave reply", Fields().u8(1), take_leave_reply, put_leave_reply),
+      one("keep_alive", Fields().u32(7), take_keep_alive, put_keep_alive),
+      one("keep_alive reply", Fields().u8(1).u32(3).u8(1), take_keep_alive_reply,
+          put_keep_alive_reply),
+      one("close", Fields().string32("run"), take_close_run, put_close_run),
+      one("status", Fields().string32("run").raw(kNode), take_status, put_status),
+      one("status of no node", Fields().string32("run").raw(node_fields("", 0, 0).bytes),
+          take_status, put_status),
+      one("status reply",
+          Fields()
+              .u8(1)
+              .u64(5)
+              .u8(1)
+              .u8(0)
+              .u64(4)
+              .u32(2)
+              .u8(1)
+              .raw(kSettings)
+              .u32(1)
+              .u32(2)
+              .u32(3)
+              .u32(4)
+              .u32(UINT32_MAX)
+              .u8(5)
+              .u32(UINT32_MAX)
+              .u32(6),
+          take_status_reply, put_status_reply),
+      one("subscribe", Fields().u32(1000).string32("run").raw(kNode).u64(5).u32(1).u8(1),
+          take_subscribe, put_subscribe),
+      one("subscribe reply", Fields().u8(1).u32(3).u8(0), take_subscribe_reply,
+          put_subscribe_reply),
+      one("members", Fields().string32("run").u8(3).u32(10).u32(1000), take_members, put_members),
+      one("members reply", Fields().u32(9).u32(2).raw(item.bytes).raw(item.bytes),
+          take_members_reply, put_members_reply),
+      one("members reply without any", Fields().u32(0).u32(0), take_members_reply,
+          put_members_reply),
+      one("resume",
+          Fields().string32("run").raw(kNode).raw(kSettings).u64(5).u32(1).u32(2).u32(250).u32(7),
+          take_resume, put_resume),
+      one("resume reply", Fields().u8(1).u32(3).u8(0), take_resume_reply, put_resume_reply),
+  };
+}
+
+template <typename Message>
+bool takes(bool (*take)(Bytes, Message&), const Fields& fields) {
+  Exact exact(fields.bytes);
+  Message message;
+  return take(exact.view(), message);
+}
+
+}  // namespace
+
+TEST_CASE("run bodies are what the protocol says, both ways") {
+  for (const Case& each : cases()) {
+    CAPTURE(each.name);
+    CHECK(each.again(each.bytes) == each.bytes);
+  }
+}
+
+TEST_CASE("run bodies that are cut or have bytes left over are refused") {
+  for (const Case& each : cases()) {
+    CAPTURE(each.name);
+    for (size_t size = 0; size < each.bytes.size(); ++size)
+      CHECK(each.again(Bytes(each.bytes).substr(0, size)) == "");
+    CHECK(each.again(each.bytes + "x") == "");
+    CHECK(each.again(each.bytes + each.bytes) == "");
+  }
+}
+
+TEST_CASE("run requests decode the same however their frames are cut") {
+  const std::vector<Case> all = cases();
+  std::string stream;
+  for (size_t i = 0; i < all.size(); ++i) stream += native_frame(Operation::kJoin, i, all[i].bytes);
+  for (size_t piece : {size_t{1}, size_t{7}, stream.size()}) {
+    std::string waiting;
+    size_t taken = 0;
+    for (size_t at = 0; at < stream.size(); at += piece) {
+      waiting += stream.substr(at, piece);
+      Exact exact(waiting);
+      size_t used = 0;
+      native::Frame frame;
+      while (native::next_frame(exact.view().substr(used), frame) == native::Progress::kFrame) {
+        REQUIRE(frame.header.id == taken);
+        CHECK(all[taken].again(frame.body) == all[taken].bytes);
+        ++taken;
+        used += native::kHeaderBytes + frame.body.size();
+      }
+      waiting.erase(0, used);
+    }
+    CHECK(taken == all.size());
+    CHECK(waiting == "");
+  }
+}
+
+TEST_CASE("what was taken of a run body is what was sent") {
+  using namespace native;
+  JoinRequest join;
+  const std::string bytes = cases().front().bytes;
+  REQUIRE(take_join(bytes, join));
+  CHECK(join.timeout_ms == 1000);
+  CHECK(join.run_id == "run");
+  CHECK(join.node.addr == "host7");
+  CHECK(join.node.pid == 4211);
+  CHECK(join.node.local_id == uint64_t{1} << 40);
+  CHECK(join.settings.min_nodes == 2);
+  CHECK(join.settings.max_nodes == 9);
+  CHECK(join.settings.last_call_ms == 30'000);
+  CHECK(join.settings.keep_alive_interval_ms == 5'000);
+  CHECK(join.settings.keep_alive_max_attempt == 3);
+  CHECK(join.after_round == 4);
+  CHECK(join.grace_ms == 250);
+  CHECK(join.handle == 7);
+  StatusReply status;
+  REQUIRE(take_status_reply(cases()[9].bytes, status));
+  CHECK(status.complete);
+  CHECK_FALSE(status.closed);
+  CHECK(status.finished_round == 4);
+  CHECK(status.lost == 4);
+  CHECK(status.last_call_left_ms == kNoLastCall);
+  CHECK(status.role == RunRole::kAbsent);
+  CHECK(status.rank == kNoRank);
+  CHECK(status.changes == 6);
+}
+
+TEST_CASE("flags and kinds that do not exist are refused") {
+  using namespace native;
+  CHECK_FALSE(takes(take_leave, Fields().string32("run").raw(kNode).u8(2)));
+  CHECK_FALSE(takes(take_leave_reply, Fields().u8(2)));
+  CHECK_FALSE(takes(take_keep_alive_reply, Fields().u8(255).u32(0).u8(0)));
+  CHECK_FALSE(takes(take_keep_alive_reply, Fields().u8(0).u32(0).u8(2)));
+  CHECK_FALSE(takes(take_members, Fields().string32("run").u8(4).u32(0).u32(0)));
+  CHECK_FALSE(
+      takes(take_subscribe, Fields().u32(0).string32("run").raw(kNode).u64(5).u32(1).u8(2)));
+  CHECK_FALSE(takes(take_resume_reply, Fields().u8(2).u32(0).u8(0)));
+  CHECK_FALSE(
+      takes(take_join_reply, Fields().u8(3).u64(5).u32(1).u32(2).raw(kNode).u32(3).u32(4).u32(5)));
+}
+
+TEST_CASE("run ids and addresses above their limits are refused, and counts allocate nothing") {
+  using namespace native;
+  const std::string longest(limits::kRunIdBytesMax, 'r');
+  CHECK(takes(take_close_run, Fields().string32(longest)));
+  CHECK_FALSE(takes(take_close_run, Fields().string32(longest + "r")));
+  CHECK_FALSE(takes(take_close_run, Fields().u32(UINT32_MAX).raw("run")));
+  const std::string addr(limits::kTextBytesMax + 1, 'a');
+  CHECK_FALSE(takes(take_status, Fields().string32("run").raw(node_fields(addr, 0, 0).bytes)));
+  MembersReply members;
+  for (uint64_t count : {uint64_t{3}, uint64_t{1} << 31, uint64_t{UINT32_MAX}}) {
+    const Fields body = Fields().u32(0).u32(count).raw(kNode).u32(0);
+    CHECK_FALSE(take_members_reply(body.bytes, members));
+    CHECK(members.items.capacity() == 0);
+  }
+}
