@@ -105,7 +105,7 @@ void Run::close(Instant now) {
 native::KeepAliveReply Run::keep_alive(Seat& seat, Instant now) {
   group_.keep_alive(*seat.node, now);
   native::KeepAliveReply reply;
-  reply.known = true;
+  reply.known = group_.placement(*seat.node).role.has_value();
   reply.changes = clamped(group_.membership_changes(*seat.node, seat.round));
   reply.closed = group_.state().closed;
   return reply;
@@ -138,6 +138,7 @@ void Run::on_grace_over(Seat& seat) {
   const NodeId node = *seat.node;
   remove_seat(seat);
   group_.drop(node, current);
+  log_loss(node, "its connection broke", group_.state().lost.size());
   settled(current);
   runs_.release_if_idle(*this);
 }

@@ -150,7 +150,11 @@ class Run {
   void arm();
   void on_deadline();
   Standing standing() const;
+  void log_round(uint64_t before) const;
+  void log_loss(const NodeId& node, const char* why, size_t nth) const;
   void announce(Instant now);
+  bool is_due(Instant now) const;
+  void publish_later();
   void publish();
   native::SubscribeReply present(const Subscription& subscription) const;
   void answer(Subscription& subscription);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/log.h"
+#include "base/text.h"
 #include "server/run.h"
 #include "server/runs.h"
 #include "wire/native.h"
@@ -38,6 +40,8 @@ void Run::settled(Instant now) {
   const Standing before = std::exchange(settled_, current);
   if (current.round != before.round || current.complete != before.complete ||
       current.closed != before.closed) {
+    if (current.round != before.round || current.complete != before.complete)
+      log_round(before.round);
     if (current.complete) place_all();
     if (!current.complete || current.closed) dismiss_all();
   }
@@ -63,7 +67,9 @@ void Run::arm() {
 void Run::on_deadline() {
   deadline_.reset();
   const Instant current = now();
+  size_t dead = 0;
   for (const NodeId& node : group_.expire(current)) {
+    log_loss(node, "its keep-alives stopped", ++dead);
     const auto found = seats_.find(node);
     if (found == seats_.end()) continue;
     drop_join(found->second, native::JoinOutcome::kDropped);
@@ -73,6 +79,26 @@ void Run::on_deadline() {
   runs_.release_if_idle(*this);
 }
 
+void Run::log_round(uint64_t before) const {
+  const GroupState& state = group_.state();
+  if (state.complete) {
+    runs_.log(LogLevel::kInfo, "run " + quoted(id_) + ": round " + std::to_string(state.round) +
+                                   " is complete with " + std::to_string(state.world_size) +
+                                   " nodes");
+  } else if (state.finished_round == before) {
+    runs_.log(LogLevel::kInfo, "run " + quoted(id_) + ": the job finished with round " +
+                                   std::to_string(state.finished_round));
+  }
+}
+
+// Of a job that was killed as a whole, the first ones tell enough.
+void Run::log_loss(const NodeId& node, const char* why, size_t nth) const {
+  constexpr size_t kLoggedMax = 16;
+  if (nth > kLoggedMax || !group_.state().lost.contains(node)) return;
+  runs_.log(LogLevel::kWarning, "run " + quoted(id_) + ": lost node " + to_text(node) + ": " + why +
+                                    (nth == kLoggedMax ? "; further ones are not logged" : ""));
+}
+
 void Run::announce(Instant now) {
   if (settled_ == published_) return;
   if (subscriptions_.empty()) {
@@ -80,18 +106,26 @@ void Run::announce(Instant now) {
     return;
   }
   const bool is_first = published_.changes == 0 && settled_.changes > 0;
-  const Instant due = published_at_ + kPublishInterval;
-  if (is_first || settled_.closed != published_.closed || now >= due) {
+  if (is_first || settled_.closed != published_.closed || is_due(now)) {
     published_at_ = now;
     publish();
-  } else if (!publish_timer_) {
-    publish_timer_ = loop_.call_at(due, [this, due] {
-      publish_timer_.reset();
-      published_at_ = due;
-      publish();
-      runs_.release_if_idle(*this);
-    });
+  } else {
+    publish_later();
   }
+}
+
+bool Run::is_due(Instant now) const {
+  return now - published_at_ >= kPublishInterval;
+}
+
+void Run::publish_later() {
+  if (publish_timer_) return;
+  publish_timer_ = loop_.call_at(published_at_ + kPublishInterval, [this] {
+    publish_timer_.reset();
+    published_at_ = now();
+    publish();
+    runs_.release_if_idle(*this);
+  });
 }
 
 void Run::publish() {
@@ -117,13 +151,16 @@ void Run::subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest&
   made.place = std::prev(subscriptions_.end());
   peer.subscriptions_.emplace(tag, &made);
   const native::SubscribeReply reply = present(made);
-  // What will be told soon is not told now: or whoever was told of one change would ask again and
-  // be told of the next at once.
-  const bool at_once =
-      made.known_changes == 0 || made.known_closed != reply.closed || !publish_timer_;
-  if (differs(made, reply) && at_once) {
-    answer(made);
-    return;
+  if (differs(made, reply)) {
+    // Whoever was told of one change asks again, and the next one is there by then: that has to
+    // wait for its turn as if it had come while he was asking.
+    const bool is_first = made.known_changes == 0 || made.known_closed != reply.closed;
+    if (is_first || is_due(now)) {
+      if (!is_first) published_at_ = now;
+      answer(made);
+      return;
+    }
+    publish_later();
   }
   if (request.timeout_ms == native::kNoTimeout) return;
   made.timer = loop_.call_at(now + std::chrono::milliseconds(request.timeout_ms), [this, &made] {

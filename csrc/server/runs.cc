@@ -187,6 +187,10 @@ void Runs::check_handle(const RunPeer& peer, uint32_t handle, Bytes run_id,
   }
 }
 
+void Runs::log(LogLevel level, const std::string& text) const {
+  rdzv::log(level, context_.name + ": " + text);
+}
+
 void Runs::release_if_idle(Run& run) {
   if (!run.is_idle()) {
     if (run.idle_) idle_.erase(*std::exchange(run.idle_, std::nullopt));

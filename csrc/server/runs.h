@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "server/run.h"
 #include "store/table.h"
 
@@ -50,6 +51,7 @@ class Runs {
   void change(Bytes run_id, const char* operation, Action&& action);
   void check_handle(const RunPeer& peer, uint32_t handle, Bytes run_id, const native::RunNode& node,
                     const char* operation) const;
+  void log(LogLevel level, const std::string& text) const;
   // Called when something may have left the run, as the last thing: it may be gone after it.
   void release_if_idle(Run& run);
   void forget(Run& run);

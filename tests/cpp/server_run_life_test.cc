@@ -40,9 +40,11 @@ const RunSettings kShortLife{1, 2, 30'000, 10, 2};
 
 TEST_CASE("run life: a participant whose connection breaks is lost after its grace") {
   PairScene scene;
+  CHECK(logged("run 'r': round 1 is complete with 2 nodes") != "");
   scene.b->subscribe(1);
   scene.a.reset();
   const native::SubscribeReply told = scene.b->told();
+  CHECK(logged("run 'r': lost node a:1/0: its connection broke") != "");
   CHECK(told.changes == 1);
   CHECK(told.active);
   CHECK_FALSE(told.closed);
@@ -165,6 +167,7 @@ TEST_CASE("run life: who is done with a complete round is not lost when it goes"
   CHECK(scene.b->members(MemberList::kParticipants) == "1: b/1");
   scene.b->leave();
   CHECK(scene.b->status().finished_round == 1);
+  CHECK(logged("run 'r': the job finished with round 1") != "");
 }
 
 TEST_CASE("run life: a server that has forgotten a round takes it back from its nodes") {
