@@ -14,8 +14,12 @@ using c10d::Code;
 
 namespace {
 
-constexpr const char* kNoSuchOperation =
-    "the c10d protocol has no such operation; use protocol=\"native\", with a rendezvous server";
+[[noreturn]] void throw_unsupported(const char* operation, const C10dStore& store) {
+  throw Error(ErrorCode::kUnsupported,
+              std::string(operation) + " on " + store.describe() +
+                  ": the c10d protocol has no such operation; use protocol=\"native\", with a "
+                  "rendezvous server");
+}
 
 }  // namespace
 
@@ -209,15 +213,15 @@ Store::Versioned C10dStore::try_get(Bytes key) {
 }
 
 Store::Versioned C10dStore::watch(Bytes, uint64_t, Duration) {
-  throw_unsupported("watch", kNoSuchOperation);
+  throw_unsupported("watch", *this);
 }
 
 Store::VersionSet C10dStore::set_if_version(Bytes, Bytes, uint64_t) {
-  throw_unsupported("set_if_version", kNoSuchOperation);
+  throw_unsupported("set_if_version", *this);
 }
 
 void C10dStore::set_for(Bytes, Bytes, Duration) {
-  throw_unsupported("set with a time to live", kNoSuchOperation);
+  throw_unsupported("set with a time to live", *this);
 }
 
 int64_t C10dStore::delete_prefix(Bytes prefix) {

@@ -18,30 +18,6 @@ void check_total(const char* operation, size_t total) {
 
 }  // namespace
 
-void Store::throw_unsupported(const char* operation, const char* why) const {
-  throw Error(ErrorCode::kUnsupported, std::string(operation) + " on " + describe() + ": " + why);
-}
-
-Store::Versioned Store::try_get(Bytes) {
-  throw_unsupported("try_get");
-}
-
-int64_t Store::delete_prefix(Bytes) {
-  throw_unsupported("delete_prefix");
-}
-
-Store::Versioned Store::watch(Bytes, uint64_t, Duration) {
-  throw_unsupported("watch");
-}
-
-Store::VersionSet Store::set_if_version(Bytes, Bytes, uint64_t) {
-  throw_unsupported("set_if_version");
-}
-
-void Store::set_for(Bytes, Bytes, Duration) {
-  throw_unsupported("set with a time to live");
-}
-
 void check_key(const char* operation, Bytes key) {
   if (key.size() <= limits::kKeyBytesMax) return;
   throw Error(ErrorCode::kLimit, std::string(operation) + ": key " + quoted(key) + " has " +

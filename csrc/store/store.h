@@ -3,7 +3,7 @@
 //
 // Blocking calls return or throw within their timeout (plus at most 100 ms), whatever the other
 // side does; a timeout of zero means now or never. Errors: kTimeout, kLimit, kNotANumber,
-// kInvalidArgument, kConnection and its kin.
+// kInvalidArgument, kConnection and its kin; kUnsupported for what a store of a kind cannot do.
 #pragma once
 
 #include <atomic>
@@ -75,18 +75,18 @@ class Store {
   virtual void barrier(Bytes key, int64_t world_size, Duration timeout) = 0;
 
   // The value now, with its version; version 0: there is none.
-  virtual Versioned try_get(Bytes key);
+  virtual Versioned try_get(Bytes key) = 0;
   // Versions: every write gives the key a new one, never used before in this store; 0 is that of a
   // missing key. Waits until the key's version is another than `known_version` (deletion counts)
   // and returns what is there then. Changes that follow each other fast may be seen as one.
-  virtual Versioned watch(Bytes key, uint64_t known_version, Duration timeout);
+  virtual Versioned watch(Bytes key, uint64_t known_version, Duration timeout) = 0;
   // Sets the value if the key's version is `version` (0: if there is no value).
-  virtual VersionSet set_if_version(Bytes key, Bytes value, uint64_t version);
+  virtual VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) = 0;
   // As set, but the key is deleted after `ttl` (more than 0) unless it is set again before: by
   // set_for, or for good by any other write that replaces the value. add and append keep its time.
-  virtual void set_for(Bytes key, Bytes value, Duration ttl);
+  virtual void set_for(Bytes key, Bytes value, Duration ttl) = 0;
   // Deletes the keys that begin with `prefix`; returns how many there were.
-  virtual int64_t delete_prefix(Bytes prefix);
+  virtual int64_t delete_prefix(Bytes prefix) = 0;
 
   // All-gather: gives this rank's value and returns those of all ranks, by rank, once every rank
   // has come. The values stay at `key`/0 ... `key`/world_size - 1, and their count at `key`: an
@@ -105,11 +105,6 @@ class Store {
   // What blocking calls without a timeout of their own take, and what others allow the network.
   virtual Duration timeout() const { return timeout_.load(); }
   virtual void set_timeout(Duration timeout) { timeout_.store(timeout); }
-
- protected:
-  // For what a store of this kind cannot do. Throws kUnsupported.
-  [[noreturn]] void throw_unsupported(const char* operation,
-                                      const char* why = "this kind of store cannot do that") const;
 
  private:
   std::atomic<Duration> timeout_{kDefaultTimeout};

@@ -51,6 +51,17 @@ void use(Store& store, int thread, int rounds) {
     expect(store.check({own, other}), "check of own keys");
     expect(store.delete_key(other), "delete of an own key");
     expect(!store.check({own, other}), "check after delete");
+    Store::Versioned now = store.try_get(own);
+    expect(now.value == "1", "try_get of an own key");
+    Store::VersionSet set = store.set_if_version(own, "3", now.version);
+    expect(set.swapped, "set_if_version of an own key");
+    expect(store.watch(own, now.version, kHang).version == set.version, "watch of an own key");
+    store.set_for(other, "4", std::chrono::milliseconds(round % 3 + 1));
+    Store::Versioned timed = store.try_get(other);
+    if (timed.version != 0) store.watch(other, timed.version, kHang);
+    expect(store.try_get(other).version == 0, "a key whose time is over");
+    store.set(other, "5");
+    expect(store.delete_prefix(other) == 1, "delete_prefix of an own key");
     store.wait({own, "sum"}, kHang);
     expect(store.num_keys() >= 3, "num_keys counts all");
   }

@@ -8,7 +8,10 @@
 
 #include "client_scene.h"
 #include "fake_server.h"
+#include "file_support.h"
 #include "store/exchange.h"
+#include "store/file_store.h"
+#include "store/hash_store.h"
 #include "store/prefix_store.h"
 
 using namespace rdzv;
@@ -17,19 +20,19 @@ using Protocol = TCPStore::Protocol;
 
 namespace {
 
-using Values = std::vector<std::string>;
+using AllValues = std::vector<std::string>;
 
 // exchange as Store makes it of other operations.
 struct Composed {
   std::shared_ptr<Store> store;
 
-  Values exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value, Duration timeout) {
+  AllValues exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value, Duration timeout) {
     return store->Store::exchange(key, rank, world_size, value, timeout);
   }
 };
 
-Values values_of(int world_size) {
-  Values values;
+AllValues values_of(int world_size) {
+  AllValues values;
   for (int rank = 0; rank < world_size; ++rank) values.push_back("v" + std::to_string(rank));
   return values;
 }
@@ -41,8 +44,8 @@ struct Scene {
   Composed composed{native};
 
   // In the way of the three, in turn.
-  Values exchange(int way, Bytes key, int64_t rank, int64_t world_size, Bytes value,
-                  Duration timeout) {
+  AllValues exchange(int way, Bytes key, int64_t rank, int64_t world_size, Bytes value,
+                     Duration timeout) {
     if (way % 3 == 0) return native->exchange(key, rank, world_size, value, timeout);
     if (way % 3 == 1) return c10d->exchange(key, rank, world_size, value, timeout);
     return composed.exchange(key, rank, world_size, value, timeout);
@@ -58,7 +61,7 @@ TEST_CASE("everybody gets the values of all, in whichever way they exchange") {
     CHECK(on_threads(kWorld, [&](int rank) {
             std::string key = "round/" + std::to_string(round);
             std::string value = "v" + std::to_string(rank);
-            Values values =
+            AllValues values =
                 scene.exchange(rank + round, key, rank, kWorld, value, std::chrono::hours(1));
             expect(values == values_of(kWorld), "the values of all");
           }) == "");
@@ -68,14 +71,38 @@ TEST_CASE("everybody gets the values of all, in whichever way they exchange") {
   CHECK(scene.host->get("round/0/8", kHang) == "v8");
 }
 
+TEST_CASE("everybody gets the values of all in a process and through a file, too") {
+  constexpr int kWorld = 6;
+  Folder folder;
+  auto hash = std::make_shared<HashStore>();
+  for (bool file : {false, true}) {
+    CAPTURE(file);
+    CHECK(on_threads(kWorld, [&](int rank) {
+            std::shared_ptr<Store> store = hash;
+            if (file) store = std::make_shared<FileStore>(options(folder.file()));
+            PrefixStore job("job", store);
+            for (Bytes key : {"first", "second"}) {
+              AllValues values = job.exchange(key, rank, kWorld, "v" + std::to_string(rank), kHang);
+              expect(values == values_of(kWorld), "the values of all");
+            }
+          }) == "");
+  }
+  for (int again = 0; again < 2; ++again) {
+    Error error = error_of([&] { hash->exchange("late", 2, 4, "", kShort); });
+    CHECK(error.code() == ErrorCode::kTimeout);
+    CHECK(contains(error, "3 of 4 ranks have not come to key 'late': 0, 1, 3 (HashStore)"));
+  }
+  CHECK(hash->get("late", kHang) == "1");
+}
+
 TEST_CASE("an exchange through a prefix meets those of its prefix") {
   Scene scene;
   PrefixStore native("job", scene.native);
   PrefixStore c10d("job", scene.c10d);
   CHECK(on_threads(3, [&](int rank) {
-          Values values = rank == 0   ? native.exchange("x", 0, 3, "v0", kHang)
-                          : rank == 1 ? c10d.exchange("x", 1, 3, "v1", kHang)
-                                      : scene.native->exchange("job/x", 2, 3, "v2", kHang);
+          AllValues values = rank == 0   ? native.exchange("x", 0, 3, "v0", kHang)
+                             : rank == 1 ? c10d.exchange("x", 1, 3, "v1", kHang)
+                                         : scene.native->exchange("job/x", 2, 3, "v2", kHang);
           expect(values == values_of(3), "the values of all");
         }) == "");
 }
@@ -95,7 +122,7 @@ TEST_CASE("an exchange that times out names the ranks that are missing; coming a
     for (int64_t rank : {2, 4})
       error_of([&] { scene.exchange(way, "x", rank, 5, "", Duration::zero()); });
     CHECK(scene.exchange(way, "x", 1, 5, "last", Duration::zero()) ==
-          Values{"", "last", "", "", ""});
+          AllValues{"", "last", "", "", ""});
   }
 }
 
@@ -118,7 +145,7 @@ TEST_CASE("an exchange refuses what cannot be, before it changes anything") {
 
 TEST_CASE("values may be anything: empty, large, with zeros") {
   Scene scene;
-  const Values values = {"", std::string(3'000'000, 'l'), std::string("\0\xFF/\n", 4)};
+  const AllValues values = {"", std::string(3'000'000, 'l'), std::string("\0\xFF/\n", 4)};
   CHECK(on_threads(3, [&](int rank) {
           Bytes value = values[static_cast<size_t>(rank)];
           expect(scene.exchange(rank, "x", rank, 3, value, kHang) == values, "the values");
@@ -155,7 +182,7 @@ TEST_CASE("an exchange that was on its way when the connection broke is sent aga
     link.keep_silent();
   }});
   TCPStore store(options_for(server.port(), kHang));
-  CHECK(store.exchange("x", 0, 1, "v", kHang) == Values{"v"});
+  CHECK(store.exchange("x", 0, 1, "v", kHang) == AllValues{"v"});
   CHECK(server.links() == 3);
 }
 
