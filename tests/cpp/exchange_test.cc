@@ -111,18 +111,21 @@ TEST_CASE("an exchange that times out names the ranks that are missing; coming a
   for (int way = 0; way < 3; ++way) {
     CAPTURE(way);
     Scene scene;
+    auto error_at = [&](int64_t rank, Duration timeout) {
+      return answered_error_of([&] { scene.exchange(way, "x", rank, 5, "", timeout); });
+    };
     for (int64_t rank : {3, 0, 3}) {
-      Error error = error_of([&] { scene.exchange(way, "x", rank, 5, "", Duration::zero()); });
+      Error error = error_at(rank, Duration::zero());
       CHECK(error.code() == ErrorCode::kTimeout);
       CHECK(error.message().starts_with("exchange timed out after 0"));
     }
-    Error error = error_of([&] { scene.exchange(way, "x", 3, 5, "", kShort); });
-    CHECK(contains(error, " s: 3 of 5 ranks have not come to key 'x': 1, 2, 4 (TCPStore 127."));
-    CHECK(scene.host->get("x", kHang) == "2");
-    for (int64_t rank : {2, 4})
-      error_of([&] { scene.exchange(way, "x", rank, 5, "", Duration::zero()); });
-    CHECK(scene.exchange(way, "x", 1, 5, "last", Duration::zero()) ==
-          AllValues{"", "last", "", "", ""});
+    CHECK(contains(error_at(3, kShort),
+                   " s: 3 of 5 ranks have not come to key 'x': 1, 2, 4 (TCPStore 127."));
+    // A c10d client that a slow server keeps from its slot counts again.
+    int64_t count = scene.host->add("x", 0);
+    CHECK((count == 2 || (way == 1 && count > 2)));
+    for (int64_t rank : {2, 4}) error_at(rank, Duration::zero());
+    CHECK(scene.exchange(way, "x", 1, 5, "last", kHang) == AllValues{"", "last", "", "", ""});
   }
 }
 

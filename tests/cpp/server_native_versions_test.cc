@@ -141,8 +141,7 @@ TEST_CASE("native: SET_IF_VERSION sets what has that version, and says which is 
 TEST_CASE("native: a key with a time to live goes by itself, and its watchers see it go") {
   Scene scene;
   CHECK(scene.set_for(30) == Fields().u64(1).bytes);
-  scene.watch(1);
-  CHECK(scene.watched() == kGone);
+  CHECK(scene.ok(Operation::kWatch, watch_body(kNoTimeout, 1)) == kGone);
   CHECK(scene.ok(Operation::kNumKeys, {}) == Fields().u64(0).bytes);
 }
 
