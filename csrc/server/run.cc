@@ -245,21 +245,21 @@ void Run::drop_join(Seat& seat, native::JoinOutcome outcome) {
 }
 
 void Run::on_join_deadline(Seat& seat) {
-  const Instant current = now();
+  const std::string text = timeout_text(seat, seat.join->timer->first);
   seat.join->timer.reset();
-  const std::string text = timeout_text(seat, current);
   RunPeer& peer = *seat.peer;
   const uint64_t tag = seat.join->tag;
-  give_up_join(seat, current);
+  give_up_join(seat, now());
   peer.on_join_failed(tag, ErrorCode::kTimeout, text);
   runs_.release_if_idle(*this);
 }
 
-std::string Run::timeout_text(const Seat& seat, Instant now) {
+std::string Run::timeout_text(const Seat& seat, Instant due) {
   constexpr Duration kSnapshotKept = std::chrono::seconds(1);
   const bool forming = group_.placement(*seat.node).role == Role::kForming;
-  if (snapshot_.who.empty() || snapshot_.forming != forming || now - snapshot_.at > kSnapshotKept) {
-    snapshot_ = {now, forming, who_is_there(group_.state(), forming),
+  const bool was_there = due - seat.join->timeout <= snapshot_.at;
+  if (!was_there || snapshot_.forming != forming || due - snapshot_.at > kSnapshotKept) {
+    snapshot_ = {due, forming, who_is_there(group_.state(), forming),
                  names_of_who_is_there(group_.state(), forming)};
   }
   return join_timeout_text(id_, snapshot_.who, snapshot_.names, forming, seat.join->timeout);

@@ -142,7 +142,7 @@ class Run {
   void dismiss_all();
   void drop_join(Seat& seat, native::JoinOutcome outcome);
   void on_join_deadline(Seat& seat);
-  std::string timeout_text(const Seat& seat, Instant now);
+  std::string timeout_text(const Seat& seat, Instant due);
   void on_grace_over(Seat& seat);
 
   // After every change of the group: tells whom it concerns, and looks when to look again.

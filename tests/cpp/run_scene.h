@@ -13,7 +13,7 @@
 
 namespace rdzv::test {
 
-inline constexpr native::RunSettings kPair{2, 2, 30'000, 5'000, 3};
+inline constexpr native::RunSettings kPair{2, 2, 30'000, 3'600'000, 3};
 
 inline native::RunNode run_node(Bytes addr) {
   return {addr, 1, 0};

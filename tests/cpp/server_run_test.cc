@@ -82,14 +82,52 @@ TEST_CASE("runs: a node whose time is over has left, and is told who was there")
 
 TEST_CASE("runs: nodes whose time is over together are told of each other") {
   Server server("127.0.0.1", 0);
-  std::vector<std::unique_ptr<RunNodePeer>> peers;
-  for (const char* addr : {"a", "b", "c"}) {
-    peers.push_back(
-        std::make_unique<RunNodePeer>(server.port(), addr, RunSettings{4, 4, 30'000, 5'000, 3}));
-    peers.back()->join_and_wait(0, 200);
+  NativePeer peer(server.port());
+  std::string requests;
+  for (uint32_t i = 0; i < 3; ++i) {
+    const std::string addr(1, static_cast<char>('a' + i));
+    std::string body;
+    native::put_join(body, {20, "r", run_node(addr), RunSettings{4, 4, 30'000, 5'000, 3}, 0, 0, i});
+    requests += native_frame(Operation::kJoin, i, body);
   }
-  for (const auto& peer : peers)
-    CHECK(peer->failed().message().starts_with("run 'r': 3 of at least 4 (at most 4) nodes"));
+  peer.send(requests);
+  for (int i = 0; i < 3; ++i) {
+    CHECK(peer.receive_answer().message().starts_with(
+        "run 'r': 3 of at least 4 (at most 4) nodes joined within 0.02 s: a (pid 1), b (pid 1), "
+        "c"));
+  }
+}
+
+TEST_CASE("runs: a spare whose time is over is told which round it waited for") {
+  Server server("127.0.0.1", 0);
+  const RunSettings settings{1, 1, 30'000, 5'000, 3};
+  RunNodePeer a(server.port(), "a", settings);
+  RunNodePeer spare(server.port(), "spare", settings);
+  a.join();
+  a.joined();
+  spare.join(0, 20);
+  CHECK(spare.failed().message() ==
+        "run 'r': round 1 did not end within 0.02 s; it runs with a (pid 1); wait longer, or raise "
+        "max_nodes to have more nodes take part");
+  CHECK(a.keep_alive().changes == 0);
+}
+
+TEST_CASE("runs: of many nodes some are named, and the lost ones, too") {
+  Server server("127.0.0.1", 0);
+  const RunSettings settings{30, 30, 30'000, 3'600'000, 3};
+  std::vector<std::unique_ptr<RunNodePeer>> peers;
+  for (int i = 10; i < 29; ++i) {
+    peers.push_back(
+        std::make_unique<RunNodePeer>(server.port(), "n" + std::to_string(i), settings));
+    peers.back()->join_and_wait();
+  }
+  peers.back().reset();
+  while (peers.front()->status().lost == 0) continue;
+  RunNodePeer last(server.port(), "z", settings);
+  last.join(0, 20);
+  const std::string message = last.failed().message();
+  CHECK(message.find("n10 (pid 1), n11 (pid 1)") != std::string::npos);
+  CHECK(message.find("n25 (pid 1) and 3 more; lost: n28 (pid 1);") != std::string::npos);
 }
 
 TEST_CASE("runs: a join that may not wait is placed now or never") {

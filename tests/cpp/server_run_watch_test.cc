@@ -260,3 +260,32 @@ TEST_CASE("run limits: a request id is used once at a time") {
   CHECK(answer.message() == "a request with this id is still blocked");
   CHECK(a.status().participants == 1);
 }
+
+TEST_CASE("run limits: a connection speaks for so many nodes") {
+  constexpr auto kNodes = static_cast<uint32_t>(limits::kNodesPerConnectionMax);
+  const RunSettings settings{kNodes, kNodes, 30'000, 3'600'000, 3};
+  Server server("127.0.0.1", 0);
+  NativePeer crowd(server.port());
+  const auto join = [&](uint32_t i) {
+    const std::string addr = "n" + std::to_string(i);
+    std::string body;
+    native::put_join(body, {kNoTimeout, "r", run_node(addr), settings, 0, 0, i});
+    return native_frame(Operation::kJoin, i, body);
+  };
+  std::string requests;
+  for (uint32_t i = 0; i < kNodes; ++i) requests += join(i);
+  crowd.send(requests);
+  for (uint32_t rank = 0; rank < kNodes; ++rank) {
+    NativePeer::Answer answer = crowd.receive_answer();
+    native::JoinReply reply;
+    REQUIRE(native::take_join_reply(answer.body, reply));
+    REQUIRE(reply.rank == rank);
+    REQUIRE(answer.id == rank);
+  }
+  crowd.send(join(kNodes));
+  NativePeer::Answer answer = crowd.receive_answer();
+  CHECK(answer.status == ErrorCode::kLimit);
+  CHECK(answer.message() == "join: more than 65536 nodes on one connection");
+  crowd.send(join(kNodes - 1));
+  CHECK(crowd.receive_answer().status == ErrorCode::kOk);
+}
