@@ -4,6 +4,7 @@ Owns the form of the URLs. What a store is, and what opening one may raise, is _
 """
 
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from rendezvous import _core
@@ -22,6 +23,10 @@ def open_store(url: str) -> _core.Store:
       29400), as ``TCPStore(HOST, PORT, timeout=...)``.
     * ``file:///PATH[?timeout=SECONDS&job_id=ID]``: as ``FileStore(PATH, job_id=ID)``.
     * ``hash:``: a new ``HashStore()``.
+    * ``etcd://HOST[:PORT][,HOST[:PORT]...]/PREFIX[?timeout=SECONDS]``: an ``EtcdStore`` of that
+      prefix (default `/torch/elastic/store`); the default port is 2379. With ``etcds:`` over TLS;
+      ``ca_cert``, ``ssl_cert``, ``ssl_cert_key`` are options. User and password come from the
+      environment, RENDEZVOUS_ETCD_USER and RENDEZVOUS_ETCD_PASSWORD.
 
     ``prefix=PREFIX`` in any query, and the path of a tcp URL, put a ``PrefixStore`` around it;
     characters that mean something in URLs are escaped as ``%XX``. The timeout is that for
@@ -99,6 +104,17 @@ def _open_hash(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[_
     return store, ""
 
 
+def _open_etcd(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[_core.Store, str]:
+    from rendezvous.backends.etcd._open import open_url
+
+    timeout_s = _timeout_s(url, options)
+    files = {name: options.pop(name, None) for name in ("ca_cert", "ssl_cert", "ssl_cert_key")}
+    _refuse_unknown(url, options)
+    endpoints = f"{parts.scheme}://{parts.netloc}"
+    store: Any = open_url(endpoints, unquote(parts.path), timeout_s, **files)
+    return store, ""
+
+
 def _refuse_unknown(url: str, options: dict[str, str]) -> None:
     """Before anything is opened."""
     if options:
@@ -108,4 +124,10 @@ def _refuse_unknown(url: str, options: dict[str, str]) -> None:
 
 
 _Opener = Callable[[str, SplitResult, dict[str, str]], tuple[_core.Store, str]]
-_OPENERS: dict[str, _Opener] = {"tcp": _open_tcp, "file": _open_file, "hash": _open_hash}
+_OPENERS: dict[str, _Opener] = {
+    "tcp": _open_tcp,
+    "file": _open_file,
+    "hash": _open_hash,
+    "etcd": _open_etcd,
+    "etcds": _open_etcd,
+}

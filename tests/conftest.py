@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import socket
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from support.etcd import NO_ETCD, binaries
 from support.proxy import FaultProxy
 from support.stores import Stores
 
 from rendezvous import FileStore, HashStore, PrefixStore, Server, Store, TCPStore
+from rendezvous.backends.etcd import EtcdClient, EtcdServer, EtcdStore
 
 # The client's default timeout in tests: only a hang takes so long.
 TIMEOUT_S = 60.0
@@ -24,6 +27,7 @@ STORE_KINDS = [
     "prefix-tcp",
     "prefix-tcp-c10d",
     "prefix-file",
+    "etcd",
 ]
 
 
@@ -65,6 +69,15 @@ def proxy(server: Server) -> Iterator[FaultProxy]:
         yield proxy
 
 
+@pytest.fixture(scope="session")
+def etcd_endpoint() -> Iterator[str]:
+    """An etcd for all tests that need no more; each has a prefix of its own."""
+    if not binaries():
+        pytest.skip(NO_ETCD)
+    with EtcdServer() as server:
+        yield server.get_endpoint()
+
+
 @pytest.fixture(params=STORE_KINDS)
 def stores(request: pytest.FixtureRequest) -> Stores:
     """Every kind of store, empty."""
@@ -82,6 +95,13 @@ def stores(request: pytest.FixtureRequest) -> Stores:
         def base() -> Store:
             users.append(FileStore(path))
             return users[-1]
+    elif kind.endswith("etcd"):
+        prefix = f"/test/{uuid.uuid4()}"
+        endpoint: str = request.getfixturevalue("etcd_endpoint")
+
+        def base() -> Store:
+            store: Any = EtcdStore(EtcdClient(endpoint), prefix, TIMEOUT_S)
+            return cast("Store", store)
     else:
         connect = request.getfixturevalue("connect")
         protocol = "c10d" if kind.endswith("c10d") else "native"

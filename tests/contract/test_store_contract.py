@@ -266,6 +266,8 @@ def test_key_over_the_limit_is_refused(store: Store) -> None:
 
 def test_value_over_the_limit_is_refused(stores: Stores, store: Store) -> None:
     """One byte over the limit is refused wherever a value goes; the limit itself is accepted."""
+    if stores.kind.endswith("etcd"):
+        pytest.skip("what a value may have is the cluster's to say: see tests/etcd")
     value = b"v" * (VALUE_BYTES_MAX + 1)
     for call in (
         lambda: store.set("k", value),

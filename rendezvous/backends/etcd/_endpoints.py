@@ -1,14 +1,15 @@
-"""The members of a cluster as text: `a:2379,b:2379`, `etcd://a,b`, `https://[fd00::5]:2379`. Pure.
+"""The members of a cluster as text: `a:2379,b:2379`, `etcd://a,b`, `https://[fd00::5]:2379`.
 
-Opens no socket and looks no name up.
+Beside the text: from where this machine would reach them.
 """
 
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rendezvous._endpoint import format_endpoint, parse_endpoint
 
-__all__ = ["DEFAULT_PORT", "Endpoint", "parse_endpoints"]
+__all__ = ["DEFAULT_PORT", "Endpoint", "local_address", "parse_endpoints"]
 
 DEFAULT_PORT = 2379
 # Scheme to whether it means TLS; None: the configuration says so.
@@ -63,3 +64,18 @@ def _split_scheme(text: str) -> tuple[str, str]:
             f"the endpoint {text!r} has the scheme {scheme!r}; use one of {', '.join(_SCHEMES)}"
         )
     return scheme, rest.rstrip("/")
+
+
+def local_address(endpoints: Iterable[Endpoint]) -> str:
+    """The IP address from which this machine reaches the first of them; empty if it cannot."""
+    for endpoint in endpoints:
+        try:
+            [(family, _, _, _, address), *_] = socket.getaddrinfo(
+                endpoint.host, endpoint.port, type=socket.SOCK_DGRAM
+            )
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect(address)  # sends nothing
+                return str(probe.getsockname()[0])
+        except OSError:
+            continue
+    return ""

@@ -16,6 +16,7 @@ __all__ = [
     "RangeResult",
     "TxnResult",
     "compare_mod",
+    "compare_there",
     "compare_value",
     "event_of",
     "op_delete",
@@ -139,6 +140,11 @@ def compare_mod(key: bytes, revision: int) -> Message:
         "result": "EQUAL",
         "mod_revision": str(revision),
     }
+
+
+def compare_there(key: bytes) -> Message:
+    """True if there is such a key."""
+    return {"key": _text(key), "target": "CREATE", "result": "GREATER", "create_revision": "0"}
 
 
 def compare_value(key: bytes, value: bytes) -> Message:

@@ -1,0 +1,170 @@
+"""Opens what the configuration of an etcd rendezvous names: the client, the store, the backend.
+
+Owns the names of its keys. Nothing is sent before the first operation: a node may start before the
+cluster does.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rendezvous._settings import read_seconds
+from rendezvous.api import RendezvousParameters
+from rendezvous.backends.etcd._endpoints import parse_endpoints
+from rendezvous.backends.etcd._transport import TlsFiles
+from rendezvous.backends.etcd.backend import EtcdRendezvousBackend
+from rendezvous.backends.etcd.client import EtcdClient
+from rendezvous.backends.etcd.store import EtcdStore
+
+__all__ = [
+    "DEFAULT_STORE_PREFIX",
+    "EtcdConnection",
+    "create_backend",
+    "open_backend",
+    "open_client",
+    "open_url",
+]
+
+DEFAULT_STORE_PREFIX = "/torch/elastic/store"
+_READ_TIMEOUT_S = 60.0
+_USER, _PASSWORD = "RENDEZVOUS_ETCD_USER", "RENDEZVOUS_ETCD_PASSWORD"
+
+
+@dataclass(frozen=True)
+class EtcdConnection:
+    """What was opened for one handler, and ends with it. The cluster stays.
+
+    Attributes:
+        store: for the nodes' own keys.
+        control: for the rendezvous: its timeouts are no business of whoever uses `store`.
+        endpoint: all members, with commas.
+        host: of the first member.
+        server: None, as no process of the job serves etcd.
+    """
+
+    store: EtcdStore
+    control: EtcdStore
+    endpoint: str
+    host: str
+    server: None = None
+
+    def close(self) -> None:
+        """Close this thread's connections. May be called again."""
+        self.control.close()
+        self.store.close()
+
+
+def open_client(params: RendezvousParameters) -> EtcdClient:
+    """A client of the cluster that `params` name.
+
+    The endpoint is one member, or several with commas. Configuration:
+        endpoints: instead of the endpoint, for launchers whose endpoint holds one member only.
+        read_timeout: seconds that one operation may take; default 60.
+        protocol: `http` or `https`; default: as the endpoints' scheme says, else http, unless there
+            are certificates.
+        ca_cert: PEM file of who signs the members' certificates; default: what the machine trusts.
+        ssl_cert, ssl_cert_key: PEM files of this client's certificate and its key.
+        user, password_file: of etcd's own authentication; default: the environment variables
+            RENDEZVOUS_ETCD_USER and RENDEZVOUS_ETCD_PASSWORD. A password in the configuration
+            itself would be seen in every list of processes.
+
+    Raises ValueError for bad parameters.
+    """
+    endpoints = str(params.get("endpoints") or params.endpoint)
+    _, secure = parse_endpoints(endpoints)
+    user, password = _user(params)
+    return EtcdClient(
+        endpoints,
+        user=user,
+        password=password,
+        tls=_tls(params, secure),
+        timeout=read_seconds(params, "read_timeout", _READ_TIMEOUT_S),
+    )
+
+
+def open_backend(params: RendezvousParameters) -> tuple[EtcdRendezvousBackend, EtcdConnection]:
+    """The run's backend, and the store beside it. Raises as `open_client`.
+
+    Configuration, beside that of `open_client`:
+        key_prefix: of the states; default `/torch/elastic/rendezvous`.
+        store_prefix: of the store's keys, each run below it; default `/torch/elastic/store`.
+        ttl: seconds without a write after which a state is deleted; default 7,200.
+    """
+    if not params.run_id:
+        raise ValueError("the run id is empty; give every node of the job the same name")
+    client = open_client(params)
+    backend = EtcdRendezvousBackend(
+        client,
+        params.run_id,
+        _text(params, "key_prefix"),
+        read_seconds(params, "ttl", 7200.0),
+        name=params.backend,
+    )
+    # A store of each run: what one left behind is not taken for the next one's.
+    prefix = (_text(params, "store_prefix") or DEFAULT_STORE_PREFIX).rstrip("/")
+    store = EtcdStore(client, f"{prefix}/{params.run_id}", client.timeout_s)
+    members, _ = parse_endpoints(client.endpoints)
+    connection = EtcdConnection(store, store.clone(), client.endpoints, members[0].host)
+    return backend, connection
+
+
+def create_backend(params: RendezvousParameters) -> tuple[EtcdRendezvousBackend, EtcdStore]:
+    """As `open_backend`, for callers who want the store alone."""
+    backend, connection = open_backend(params)
+    return backend, connection.store
+
+
+def open_url(
+    endpoints: str,
+    prefix: str,
+    timeout_s: float | None,
+    *,
+    ca_cert: str | None = None,
+    ssl_cert: str | None = None,
+    ssl_cert_key: str | None = None,
+) -> EtcdStore:
+    """The store that a URL names; see `rendezvous.open_store`."""
+    files = TlsFiles(ca_cert, ssl_cert, ssl_cert_key)
+    client = EtcdClient(
+        endpoints,
+        user=os.environ.get(_USER),
+        password=os.environ.get(_PASSWORD),
+        tls=None if files == TlsFiles() else files,
+    )
+    return EtcdStore(client, prefix if prefix.strip("/") else DEFAULT_STORE_PREFIX, timeout_s)
+
+
+def _tls(params: RendezvousParameters, secure: bool | None) -> TlsFiles | None:
+    files = TlsFiles(
+        _text(params, "ca_cert"), _text(params, "ssl_cert"), _text(params, "ssl_cert_key")
+    )
+    protocol = params.get("protocol")
+    if protocol is not None:
+        said = {"http": False, "https": True}.get(str(protocol).strip().lower())
+        if said is None:
+            raise ValueError(f"protocol is {protocol!r}; use 'http' or 'https'")
+        if secure not in (None, said):
+            raise ValueError(f"protocol is {protocol!r}, but the endpoints say otherwise")
+        secure = said
+    if secure is None:
+        secure = files != TlsFiles()
+    if not secure and files != TlsFiles():
+        raise ValueError("certificates are given, but the protocol is http; use https")
+    return files if secure else None
+
+
+def _user(params: RendezvousParameters) -> tuple[str | None, str | None]:
+    path = _text(params, "password_file")
+    user = _text(params, "user") or os.environ.get(_USER)
+    if path is None:
+        return user, os.environ.get(_PASSWORD)
+    try:
+        return user, Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"password_file {path!r} cannot be read: {error}") from error
+
+
+def _text(params: RendezvousParameters, key: str) -> str | None:
+    value: Any = params.get(key)
+    return None if value is None or value == "" else str(value)

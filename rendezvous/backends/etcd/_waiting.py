@@ -1,0 +1,183 @@
+"""Waits until keys are there, all at one moment, and reads them as of that moment.
+
+A read says what is missing at some revision, a watch from the next one on says what comes, and when
+nothing seems to be missing any more a read of that very revision decides. So it does not matter how
+fast keys come and go, nor that a watch says nothing of what was there before.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rendezvous.backends.etcd._arguments import quoted_list
+from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous.backends.etcd._errors import COMPACTED, EtcdRequestError
+from rendezvous.backends.etcd._space import KeySpace
+from rendezvous.backends.etcd._watch import CompactedError
+from rendezvous.backends.etcd._wire import TXN_OPERATIONS_MAX, Event, KeyValue, op_range
+from rendezvous.backends.etcd.client import EtcdClient
+from rendezvous.errors import StoreTimeoutError
+
+__all__ = ["GRACE_S", "UnchangedError", "Waiter"]
+
+# So many keys are watched one by one; more of them as the range that holds them all.
+_WATCHED_MAX = 32
+# What a last read may take when the deadline has passed: the promise is 0.1 s in all.
+GRACE_S = 0.09
+
+
+class UnchangedError(Exception):
+    """The deadline passed, and the version is still the one that was known."""
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """What is there at a revision. queues: the keys of those that have items."""
+
+    revision: int
+    values: dict[bytes, bytes]
+    queues: frozenset[bytes]
+
+    def missing(self, keys: Iterable[bytes]) -> list[bytes]:
+        return [key for key in keys if key not in self.values and key not in self.queues]
+
+
+class Waiter:
+    """Waits in one store."""
+
+    def __init__(self, client: EtcdClient, space: KeySpace) -> None:
+        self._client = client
+        self._space = space
+
+    def missing(self, keys: Sequence[bytes], deadline: Deadline) -> list[bytes]:
+        """The keys that have neither a value nor a queue with items, now."""
+        unique = list(dict.fromkeys(keys))
+        return self._look(unique, 0, deadline, values=False).missing(unique)
+
+    def wait(self, operation: str, keys: Sequence[bytes], deadline: Deadline) -> None:
+        """Until all keys have a value, or a queue with items. Raises StoreTimeoutError."""
+        self._wait(operation, keys, deadline, values=False)
+
+    def read(self, operation: str, keys: Sequence[bytes], deadline: Deadline) -> list[bytes]:
+        """Until all keys have values; those of one moment. Raises StoreTimeoutError."""
+        found = self._wait(operation, keys, deadline, values=True).values
+        return [found[key] for key in keys]
+
+    def watch(self, key: bytes, known: int, deadline: Deadline) -> KeyValue | None:
+        """Until the version is another than `known`; what is there then, None for nothing.
+
+        Raises UnchangedError.
+        """
+        name = self._space.value(key)
+        while True:
+            found = self._client.range(name, deadline=deadline.plus(GRACE_S))
+            if (found.first.mod_revision if found.first else 0) != known:
+                return found.first
+            try:
+                with self._client.watch([(name, b"")], found.revision + 1) as watch:
+                    while events := watch.next(deadline):
+                        last = events[-1]
+                        if not last.is_delete:
+                            return last.kv
+                        if known:
+                            return None
+            except CompactedError:
+                continue
+            raise UnchangedError
+
+    def _wait(
+        self, operation: str, keys: Sequence[bytes], deadline: Deadline, *, values: bool
+    ) -> _Snapshot:
+        unique = list(dict.fromkeys(keys))
+        revision = 0
+        while True:
+            found = self._look(unique, revision, deadline.plus(GRACE_S), values=values)
+            missing = found.missing(unique)
+            if not missing:
+                return found
+            try:
+                revision, missing = self._watch_for(
+                    missing, found.revision, deadline, queues=not values
+                )
+            except CompactedError:
+                revision = 0
+                continue
+            if missing:
+                raise StoreTimeoutError(_timeout_text(operation, missing, len(keys), deadline))
+
+    def _watch_for(
+        self, missing: list[bytes], revision: int, deadline: Deadline, *, queues: bool
+    ) -> tuple[int, list[bytes]]:
+        """The revision at which the last of them has come, and those that have not in time."""
+        waited, absent = set(missing), set(missing)
+        with self._client.watch(self._ranges(missing, queues), revision + 1) as watch:
+            while events := watch.next(deadline):
+                for event in events:
+                    key = self._key_of(event)
+                    if key not in waited or event.kv.mod_revision <= revision:
+                        continue
+                    if not event.is_delete:
+                        absent.discard(key)
+                    elif event.kv.key == self._space.value(key):
+                        absent.add(key)
+                    if not absent:
+                        return event.kv.mod_revision, []
+        return revision, [key for key in missing if key in absent]
+
+    def _key_of(self, event: Event) -> bytes:
+        queue = self._space.queue_of(event.kv.key)
+        return self._space.key_of(event.kv.key) if queue is None else queue
+
+    def _ranges(self, keys: list[bytes], queues: bool) -> list[tuple[bytes, bytes]]:
+        if len(keys) <= _WATCHED_MAX:
+            ranges = [(self._space.value(key), b"") for key in keys]
+            return ranges + [self._space.queue(key) for key in keys] * queues
+        names = [self._space.value(key) for key in keys]
+        return [(min(names), max(names) + b"\0")] + [self._space.queues()] * queues
+
+    def _look(
+        self, keys: list[bytes], revision: int, deadline: Deadline, *, values: bool
+    ) -> _Snapshot:
+        """`values`: with the values, and without queues."""
+        try:
+            return self._read(keys, revision, deadline, values=values)
+        except EtcdRequestError as error:
+            if error.code != COMPACTED:
+                raise
+        return self._look(keys, 0, deadline, values=values)
+
+    def _read(
+        self, keys: list[bytes], revision: int, deadline: Deadline, *, values: bool
+    ) -> _Snapshot:
+        per_txn = TXN_OPERATIONS_MAX if values else TXN_OPERATIONS_MAX // 2
+        found: dict[bytes, bytes] = {}
+        queues: set[bytes] = set()
+        for begin in range(0, len(keys), per_txn):
+            part = keys[begin : begin + per_txn]
+            reads = [
+                op_range(self._space.value(key), revision=revision, keys_only=not values)
+                for key in part
+            ]
+            if not values:
+                reads += [
+                    op_range(*self._space.queue(key), revision=revision, limit=1, keys_only=True)
+                    for key in part
+                ]
+            result = self._client.txn(
+                (), reads, what=f"reading {quoted_list(part)}", deadline=deadline
+            )
+            # All parts are of the moment of the first.
+            revision = revision or result.revision
+            for position, key in enumerate(part):
+                value = result.range(position).first
+                if value is not None:
+                    found[key] = value.value
+                if not values and result.range(len(part) + position).first is not None:
+                    queues.add(key)
+        return _Snapshot(revision, found, frozenset(queues))
+
+
+def _timeout_text(operation: str, missing: list[bytes], wanted: int, deadline: Deadline) -> str:
+    text = f"{operation} timed out after {deadline.elapsed_text()}: "
+    if wanted == 1:
+        return f"{text}nobody has set key {quoted_list(missing)}"
+    return f"{text}{len(missing)} of {wanted} keys were never set: {quoted_list(missing)}"
