@@ -1,17 +1,22 @@
 """Backends by name, and the one call by which a launcher gets a handler.
 
-`c10d` is known from the start; what it needs is imported when it is asked for.
+`c10d`, `etcd` and `etcd-v3` (the same) are known from the start; what they need is imported when it
+is asked for.
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from rendezvous.api import RendezvousHandler, RendezvousParameters
+
+if TYPE_CHECKING:
+    from rendezvous.backends._open import StoreConnection
 
 __all__ = [
     "RendezvousHandlerCreator",
     "RendezvousHandlerRegistry",
     "create_c10d_handler",
+    "create_etcd_handler",
     "get_rendezvous_handler",
     "rendezvous_handler_registry",
 ]
@@ -78,8 +83,28 @@ def create_c10d_handler(params: RendezvousParameters) -> RendezvousHandler:
         raise
 
 
+def create_etcd_handler(params: RendezvousParameters) -> RendezvousHandler:
+    """Make a handler over the etcd cluster that the endpoint names.
+
+    Configuration: see `rendezvous.backends.etcd._open` and `rendezvous.handler.create_handler`.
+    """
+    from rendezvous.backends.etcd._open import open_backend
+    from rendezvous.handler import create_handler
+
+    backend, connection = open_backend(params)
+    try:
+        # It has all that a handler uses of one.
+        owned = cast("StoreConnection", connection)
+        return create_handler(connection.store, backend, params, owned)
+    except BaseException:
+        connection.close()
+        raise
+
+
 rendezvous_handler_registry = RendezvousHandlerRegistry()
 rendezvous_handler_registry.register("c10d", create_c10d_handler)
+for _name in ("etcd", "etcd-v3"):
+    rendezvous_handler_registry.register(_name, create_etcd_handler)
 
 
 def get_rendezvous_handler(params: RendezvousParameters) -> RendezvousHandler:

