@@ -138,7 +138,7 @@ def test_errors_are_the_rendezvous_own(free_port: int, client: EtcdClient) -> No
     client.put(KEY, b"what torch's etcd-v2 wrote")
     with pytest.raises(RendezvousStateError, match=RUN):
         EtcdRendezvousBackend(client, RUN).get_state()
-    with pytest.raises(RendezvousConnectionError, match="larger than max|too large"):
+    with pytest.raises(RendezvousConnectionError, match=r"larger than max|too large"):
         EtcdRendezvousBackend(client, "large").set_state(b"x" * 4_000_000)
 
 

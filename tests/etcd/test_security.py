@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.etcd import Certificates, Cluster
+from support.etcd import PASSWORD, USER, Certificates, Cluster
 
 from rendezvous.backends.etcd import EtcdClient
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._errors import EtcdConnectionError, EtcdRequestError, EtcdTimeoutError
 from rendezvous.backends.etcd._transport import TlsFiles
 from rendezvous.errors import StoreError
-
-USER, PASSWORD = "trainer", "a secret: ☃"
 
 
 @pytest.fixture(scope="module")
@@ -28,32 +26,8 @@ def secure(binary: str, certificates: Certificates) -> Iterator[Cluster]:
 def guarded(binary: str) -> Iterator[Cluster]:
     """Users and roles; tokens that are not used for a second are forgotten."""
     with Cluster(binary, arguments=["--auth-token-ttl=1"]) as cluster:
-        enable_users(cluster)
+        cluster.enable_users()
         yield cluster
-
-
-def text_of(data: bytes) -> str:
-    import base64
-
-    return base64.b64encode(data).decode()
-
-
-def enable_users(cluster: Cluster) -> None:
-    """root, and a user with a role for the prefix jobs/ alone."""
-    admin = cluster.admin
-    admin("auth/user/add", name="root", password="root")
-    admin("auth/role/add", name="root")
-    admin("auth/user/grant", user="root", role="root")
-    admin("auth/role/add", name="jobs")
-    permission = {
-        "permType": "READWRITE",
-        "key": text_of(b"jobs/"),
-        "range_end": text_of(b"jobs0"),
-    }
-    admin("auth/role/grant", name="jobs", perm=permission)
-    admin("auth/user/add", name=USER, password=PASSWORD)
-    admin("auth/user/grant", user=USER, role="jobs")
-    admin("auth/enable")
 
 
 def test_tls_and_client_certificates(secure: Cluster) -> None:

