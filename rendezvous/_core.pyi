@@ -216,9 +216,9 @@ class RunJoined:
     """What came of a join. Without a place all but outcome and round is 0."""
 
     # "finished": the job whose next round the node waited for is over, and `round` was its last;
-    # "dropped": it was taken for dead, or left
+    # "dropped": it was taken for dead, or left; "timeout": it is listed no more
     @property
-    def outcome(self) -> Literal["placed", "finished", "dropped"]: ...
+    def outcome(self) -> Literal["placed", "finished", "dropped", "timeout"]: ...
     @property
     def round(self) -> int: ...
     @property
@@ -312,8 +312,8 @@ class RunClient:
         settings: GroupSettings,
         grace: _Timeout,
     ) -> None: ...
-    # Waits for a complete round later than `after_round` with this node. At the timeout it is
-    # listed no more. Keep-alives have to be sent meanwhile.
+    # Waits for a complete round later than `after_round` with this node. Keep-alives have to be
+    # sent meanwhile.
     def join(self, after_round: int, timeout: _Timeout) -> RunJoined: ...
     def leave(self, failed: bool, timeout: _Timeout) -> bool: ...  # whether it was listed
     def keep_alive(self, timeout: _Timeout) -> RunKeptAlive: ...
@@ -324,7 +324,10 @@ class RunClient:
         self, round: int, known_changes: int, known_closed: bool, timeout: _Timeout
     ) -> RunNews: ...
     def members(
-        self, which: Literal["participants", "waiting", "spares", "lost"], timeout: _Timeout
+        self,
+        which: Literal["participants", "waiting", "spares", "lost"],
+        timeout: _Timeout,
+        limit: int | None = None,
     ) -> list[Node]: ...
     # Takes the node's place again, on this connection, or in a server that knows nothing.
     def resume(self, round: int, rank: int, world_size: int, timeout: _Timeout) -> RunResumed: ...

@@ -70,10 +70,11 @@ void bind_join_answer(py::module_& m) {
   using Joined = RunClient::Joined;
   py::class_<Joined>(m, "RunJoined", py::is_final(), "What came of a join.")
       .def_property_readonly(
-          "outcome", [](const Joined& j) { return outcome_name(j.outcome); },
+          "outcome",
+          [](const Joined& j) { return j.timed_out ? "timeout" : outcome_name(j.outcome); },
           "'placed' in a complete round; 'finished': the job whose next round the node waited for "
-          "is over; 'dropped': it was taken for dead, or left. Without a place all but the round "
-          "is 0.")
+          "is over; 'dropped': it was taken for dead, or left; 'timeout': it is listed no more. "
+          "Without a place all but the round is 0.")
       .def_readonly("round", &Joined::round, "In which it is placed; or which the job ended with.")
       .def_readonly("rank", &Joined::rank, "From 0.")
       .def_readonly("world_size", &Joined::world_size, "Of the round.")
@@ -156,8 +157,9 @@ server came back without what it had), RendezvousClosedError, RendezvousStateErr
             return without_gil([&] { return self.join(after_round, timeout.duration); });
           },
           py::arg("after_round"), py::arg("timeout"),
-          "Wait for a complete round later than `after_round` with this node. At the timeout it is "
-          "listed no more. Keep-alives have to be sent meanwhile.")
+          "Wait for a complete round later than `after_round` with this node. Keep-alives have to "
+          "be "
+          "sent meanwhile.")
       .def(
           "leave",
           [](RunClient& self, bool failed, TimeoutArg timeout) {
@@ -194,14 +196,17 @@ server came back without what it had), RendezvousClosedError, RendezvousStateErr
           "Wait until something differs from what is known; at the timeout, what is.")
       .def(
           "members",
-          [](RunClient& self, const std::string& which, TimeoutArg timeout) {
+          [](RunClient& self, const std::string& which, TimeoutArg timeout,
+             std::optional<size_t> limit) {
             const native::MemberList list = list_from(which);
-            const auto members = without_gil([&] { return self.members(list, timeout.duration); });
+            const auto members = without_gil(
+                [&] { return self.members(list, limit.value_or(SIZE_MAX), timeout.duration); });
             py::list nodes;
             for (const RunClient::Node& node : members) nodes.append(from_wire(node));
             return nodes;
           },
-          py::arg("which"), py::arg("timeout"), "'participants', 'waiting', 'spares' or 'lost'.")
+          py::arg("which"), py::arg("timeout"), py::arg("limit") = py::none(),
+          "'participants', 'waiting', 'spares' or 'lost'; at most `limit` of them.")
       .def(
           "resume",
           [](RunClient& self, uint64_t round, uint32_t rank, uint32_t world_size,

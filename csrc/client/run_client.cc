@@ -58,13 +58,23 @@ NativeStore::Request RunClient::request(Operation operation, Duration timeout,
 
 RunClient::Joined RunClient::join(uint64_t after_round, Duration timeout) {
   NativeStore::Request join = request(Operation::kJoin, timeout, true);
+  join.is_write = true;
   native::put_join(join.body,
                    {0, run_id_, wire_node(), settings_, after_round, grace_ms_, kHandle});
-  const std::string body = link_->run(join);
+  std::string body;
+  try {
+    body = link_->run(join);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kTimeout || !join.answered) throw;
+    Joined joined;
+    joined.timed_out = true;
+    return joined;
+  }
   native::JoinReply reply;
   check_taken(native::take_join_reply(body, reply), join, *link_);
-  return {reply.outcome,    reply.round,   reply.rank,   reply.world_size,
-          own(reply.first), reply.waiting, reply.spares, reply.changes};
+  return {false,         reply.outcome,    reply.round,
+          reply.rank,    reply.world_size, own(reply.first),
+          reply.waiting, reply.spares,     reply.changes};
 }
 
 bool RunClient::leave(bool failed, Duration timeout) {
@@ -100,6 +110,7 @@ native::StatusReply RunClient::status(Duration timeout) {
 native::SubscribeReply RunClient::subscribe(uint64_t round, uint32_t known_changes,
                                             bool known_closed, Duration timeout) {
   NativeStore::Request subscribe = request(Operation::kSubscribe, timeout, true);
+  subscribe.is_write = true;
   native::put_subscribe(subscribe.body,
                         {0, run_id_, wire_node(), round, known_changes, known_closed});
   native::SubscribeReply reply;
@@ -108,18 +119,21 @@ native::SubscribeReply RunClient::subscribe(uint64_t round, uint32_t known_chang
 }
 
 // Page by page: who joins or goes meanwhile may be seen twice, or not at all.
-std::vector<RunClient::Node> RunClient::members(native::MemberList which, Duration timeout) {
+std::vector<RunClient::Node> RunClient::members(native::MemberList which, size_t limit,
+                                                Duration timeout) {
   const Deadline deadline = Deadline::after(timeout);
   std::vector<Node> nodes;
   for (;;) {
     NativeStore::Request members = request(Operation::kMembers, deadline.left(), false);
-    native::put_members(members.body, {run_id_, which, static_cast<uint32_t>(nodes.size()),
-                                       static_cast<uint32_t>(limits::kMembersPerReplyMax)});
+    native::put_members(
+        members.body,
+        {run_id_, which, static_cast<uint32_t>(nodes.size()),
+         static_cast<uint32_t>(std::min(limit - nodes.size(), limits::kMembersPerReplyMax))});
     const std::string body = link_->run(members);
     native::MembersReply reply;
     check_taken(native::take_members_reply(body, reply), members, *link_);
     for (const native::MembersReply::Item& item : reply.items) nodes.push_back(own(item.node));
-    if (reply.items.empty() || nodes.size() >= reply.total) return nodes;
+    if (reply.items.empty() || nodes.size() >= std::min<size_t>(limit, reply.total)) return nodes;
   }
 }
 

@@ -3,7 +3,8 @@
 // the wire and no rule. Any thread may call any method; requests share the connection, and one that
 // waits holds up no other.
 //
-// Every request may be sent twice without harm, so all are sent again when the connection breaks.
+// Every request may be sent twice without harm. Those that wait for nobody are sent again when the
+// connection breaks; the others throw kConnection, because who waits wants to know.
 // A server that came back without what it had is said once, as kRestarted; and KEEP_ALIVE does not
 // know the node on a new connection: then it is time for resume().
 #pragma once
@@ -29,6 +30,7 @@ class RunClient {
     uint64_t local_id = 0;
   };
   struct Joined {
+    bool timed_out = false;  // the server said so; the node is not listed any more
     native::JoinOutcome outcome = native::JoinOutcome::kPlaced;
     uint64_t round = 0;
     uint32_t rank = 0;
@@ -50,8 +52,8 @@ class RunClient {
   RunClient(const TCPStore& store, std::string run_id, Node node, native::RunSettings settings,
             Duration grace);
 
-  // Waits for a complete round later than `after_round` with this node. At the timeout it is not
-  // listed any more, and the error says who was there.
+  // Waits for a complete round later than `after_round` with this node. Not sent again by itself: a
+  // node that had a place may have to resume it first.
   Joined join(uint64_t after_round, Duration timeout);
   // Whether it was listed.
   bool leave(bool failed, Duration timeout);
@@ -61,7 +63,8 @@ class RunClient {
   // Waits until something differs from what is known; at the timeout, what is.
   native::SubscribeReply subscribe(uint64_t round, uint32_t known_changes, bool known_closed,
                                    Duration timeout);
-  std::vector<Node> members(native::MemberList which, Duration timeout);
+  // At most `limit` of them.
+  std::vector<Node> members(native::MemberList which, size_t limit, Duration timeout);
   native::ResumeReply resume(const Place& place, Duration timeout);
 
   // Ends the connection, and what waits on it. Later calls throw kClosed.
