@@ -80,7 +80,7 @@ class Bootstrap:
                 # The end of a slice, or a store that is away for a while: stores that are not ours
                 # do not say which.
                 failure = error
-            if not coordinator.view.is_intact():
+            if not coordinator.is_intact():
                 return None
             if time.monotonic() >= deadline_s:
                 raise self._timeout(seat, coordinator, failure) from failure

@@ -62,11 +62,6 @@ class View:
     # The last round in which this node was seen active (0: none yet), and what has changed since.
     my_round: int = 0
     changes: int = 0
-    has_lost: bool = False
-
-    def is_intact(self) -> bool:
-        """Whether this node is active in a round that has lost nobody."""
-        return self.role == "active" and self.round == self.my_round and not self.has_lost
 
 
 class Coordinator(ABC):
@@ -90,6 +85,10 @@ class Coordinator(ABC):
     @abstractmethod
     def is_running(self) -> bool:
         """Whether the node's place is kept and the view is fresh, from this process."""
+
+    @abstractmethod
+    def is_intact(self) -> bool:
+        """Whether this node is active in a round that has lost nobody, as far as is known."""
 
     @abstractmethod
     def start(self) -> None:

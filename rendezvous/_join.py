@@ -94,18 +94,21 @@ class _Attempt:
         # Asked before joining: who waited for a job that finished is not listed any more, and must
         # not start it anew.
         if self._outlasts and is_gone and group.finished_round >= self._outlasts:
-            raise finished_error(self._run_id, group.finished_round, self._role == "spare")
+            raise finished_error(self._run_id, group.finished_round, self._role)
         try:
             group.join(self._node, self._settings, self._after_round, now_s)
         except (RendezvousClosedError, RendezvousStateError) as error:
             raise type(error)(f"run {self._run_id!r}: {error}") from error
         placement = group.placement(self._node)
+        participants = group.participants
         return Standing(
             role=placement.role,
             rank=placement.rank,
             round=group.round,
             world_size=group.world_size,
-            participants=tuple(group.participants),
+            participants=tuple(participants),
+            participants_count=len(participants),
+            is_complete=group.complete,
             waiting=len(group.waiting),
             spares=len(group.spares),
             lost=tuple(group.lost),

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from rendezvous.api import RendezvousParameters
 
 __all__ = [
+    "RULEBOOKS",
     "Duration",
     "HandlerOptions",
     "RendezvousTimeout",
@@ -20,6 +21,9 @@ __all__ = [
 ]
 
 Duration: TypeAlias = timedelta | float
+
+# Who runs the rulebook of a rendezvous: the store's server, if it can; the server; the nodes.
+RULEBOOKS = ("auto", "server", "store")
 
 
 def as_seconds(name: str, value: Duration) -> float:
@@ -106,6 +110,7 @@ class HandlerOptions:
     keep_alive_interval_s: float
     keep_alive_max_attempt: int
     bootstrap_store: bool
+    rulebook: str
 
     @staticmethod
     def of(params: RendezvousParameters) -> "HandlerOptions":
@@ -121,4 +126,5 @@ class HandlerOptions:
             keep_alive_interval_s=read_seconds(params, "keep_alive_interval", 5),
             keep_alive_max_attempt=3 if attempts is None else attempts,
             bootstrap_store=read_flag(params, "bootstrap_store", True),
+            rulebook=params.get("rulebook", "auto"),
         )

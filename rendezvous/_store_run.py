@@ -36,6 +36,9 @@ class StoreRun(Coordinator):
     def is_running(self) -> bool:
         return self._heartbeat.is_running
 
+    def is_intact(self) -> bool:
+        return self._sync.is_intact()
+
     def start(self) -> None:
         self._heartbeat.start()
 

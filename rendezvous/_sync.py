@@ -58,11 +58,17 @@ class StateSync:
         self._token: Token | None = None
         self._known: bytes | None = None
         self._view = View()
+        self._has_lost = False
 
     @property
     def view(self) -> View:
         """What the last exchange told. Costs nothing."""
         return self._view
+
+    def is_intact(self) -> bool:
+        """Whether the node is active in a round that had lost nobody at the last exchange."""
+        view = self._view
+        return view.role == "active" and view.round == view.my_round and not self._has_lost
 
     def run(self, operation: Operation[_T], deadline_s: float) -> _T:
         """Apply the operation to the newest state and write what it changed.
@@ -148,6 +154,7 @@ class StateSync:
     def _look(self) -> None:
         group = self._group
         role = group.placement(self._node).role
+        self._has_lost = bool(group.lost)
         my_round = group.round if role == "active" else self._view.my_round
         self._view = View(
             round=group.round,
@@ -155,5 +162,4 @@ class StateSync:
             closed=group.closed,
             my_round=my_round,
             changes=group.membership_changes(self._node, my_round) if my_round else 0,
-            has_lost=bool(group.lost),
         )

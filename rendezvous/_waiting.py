@@ -39,13 +39,15 @@ _PARTS = {"waiting": "is on the wait list", "spare": "is a spare"}
 
 @dataclass(frozen=True)
 class Standing:
-    """Where this node stands, and with whom."""
+    """Where this node stands, and with whom. Of very many participants, a part is named."""
 
     role: str
     rank: int
     round: int
     world_size: int
     participants: tuple[_core.Node, ...]
+    participants_count: int
+    is_complete: bool
     waiting: int
     spares: int
     lost: tuple[_core.Node, ...]
@@ -55,7 +57,7 @@ class Standing:
     @property
     def nodes(self) -> int:
         """All nodes that look at this state from time to time."""
-        return len(self.participants) + self.waiting + self.spares
+        return self.participants_count + self.waiting + self.spares
 
 
 class Pace:
@@ -70,7 +72,7 @@ class Pace:
         seen = (
             standing.role,
             standing.round,
-            len(standing.participants),
+            standing.participants_count,
             standing.waiting,
             standing.spares,
         )
@@ -100,13 +102,18 @@ class Progress:
         self._told: tuple[_core.Node, ...] = ()
         self._in_last_call = False
 
+    @staticmethod
+    def interval_s() -> float:
+        """Between two lines of the log."""
+        return _PROGRESS_S
+
     def tell(self, standing: Standing) -> None:
         """Every ten seconds, and when a last call begins."""
         if standing.last_call_left_s is not None and not self._in_last_call:
             _log.info(
                 "run %r: %d nodes are enough (at most %d); last call for %.1f s",
                 self._run_id,
-                len(standing.participants),
+                standing.participants_count,
                 self._settings.max_nodes,
                 standing.last_call_left_s,
             )
@@ -132,10 +139,13 @@ class Progress:
         if standing.role in ("waiting", "spare"):
             return (
                 f"this node {_PARTS[standing.role]} while round {standing.round} runs with "
-                f"{len(standing.participants)} nodes"
+                f"{standing.participants_count} nodes"
             )
         low, high = self._settings.min_nodes, self._settings.max_nodes
-        text = f"{len(standing.participants)} of at least {low} (at most {high}) nodes joined"
+        count = standing.participants_count
+        text = f"{count} of at least {low} (at most {high}) nodes joined"
+        if count > len(standing.participants):
+            return text
         before, now = set(self._told), set(standing.participants)
         for word, nodes in (
             ("new", now - before),
@@ -161,14 +171,14 @@ def timeout_error(
         advice = "check that it runs and can be reached"
     elif standing.role in ("waiting", "spare"):
         text = (
-            f"run {run_id!r}: round {standing.round} runs with {_names(standing.participants)}, "
+            f"run {run_id!r}: round {standing.round} runs with {_participants(standing)}, "
             f"and did not end within {join_s:g} s; this node {_PARTS[standing.role]}"
         )
         advice = "raise join_timeout to wait longer, or max_nodes to have more nodes take part"
     else:
         text = (
-            f"run {run_id!r}: {len(standing.participants)} of at least {low} (at most {high}) "
-            f"nodes joined within {join_s:g} s: {_names(standing.participants)}"
+            f"run {run_id!r}: {standing.participants_count} of at least {low} (at most {high}) "
+            f"nodes joined within {join_s:g} s: {_participants(standing)}"
         )
         advice = (
             "start the missing nodes with the same run id and endpoint and check that they can "
@@ -189,12 +199,11 @@ def timeout_error(
     )
 
 
-def finished_error(run_id: str, finished_round: int, was_spare: bool) -> RendezvousClosedError:
+def finished_error(run_id: str, finished_round: int, role: str | None) -> RendezvousClosedError:
     """What a node tells that waited for the next round of a job that is over."""
-    part = "spare" if was_spare else "late joiner"
+    part = {"spare": " as a spare", "waiting": " as a late joiner"}.get(role or "", "")
     return RendezvousClosedError(
-        f"run {run_id!r}: the job finished (round {finished_round}) while this node waited as a "
-        f"{part}"
+        f"run {run_id!r}: the job finished (round {finished_round}) while this node waited{part}"
     )
 
 
@@ -211,7 +220,11 @@ def node_text(node: _core.Node) -> str:
     return f"{node.addr} (pid {node.pid})"
 
 
-def _names(nodes: Sequence[_core.Node]) -> str:
+def _participants(standing: Standing) -> str:
+    return _names(standing.participants, standing.participants_count)
+
+
+def _names(nodes: Sequence[_core.Node], count: int | None = None) -> str:
     text = ", ".join(node_text(node) for node in nodes[:_NAMES_MAX]) or "no node"
-    more = len(nodes) - _NAMES_MAX
+    more = (len(nodes) if count is None else count) - _NAMES_MAX
     return f"{text} and {more} more" if more > 0 else text

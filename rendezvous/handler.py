@@ -16,8 +16,8 @@ from rendezvous._bootstrap import Bootstrap
 from rendezvous._coordinator import Coordinator, NodeSetup
 from rendezvous._hosts import advertised_address
 from rendezvous._membership import Membership
+from rendezvous._rulebook import make_coordinator
 from rendezvous._settings import Duration, HandlerOptions, RendezvousTimeout, as_seconds
-from rendezvous._store_run import StoreRun
 from rendezvous.api import KeyValueStore, RendezvousHandler, RendezvousInfo, RendezvousParameters
 from rendezvous.backends.base import RendezvousBackend
 from rendezvous.errors import RendezvousError, RendezvousStateError
@@ -76,6 +76,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         keep_alive_max_attempt: int = 3,
         *,
         bootstrap_store: bool = True,
+        rulebook: str = "auto",
         connection: "StoreConnection | None" = None,
     ) -> "DynamicRendezvousHandler":
         """A handler over an open backend.
@@ -94,6 +95,11 @@ class DynamicRendezvousHandler(RendezvousHandler):
             bootstrap_store: whether rank 0 of each round serves a store at MASTER_ADDR:MASTER_PORT.
                 Without, it only publishes a port that is free: for programs that bind MASTER_PORT
                 themselves.
+            rulebook: who runs the rules of the rendezvous, the same for all nodes of a run.
+                `server`: the store's server; a node sends one message and gets one answer. Only
+                with a C10dRendezvousBackend over a TCPStore of the native protocol. `store`: each
+                node, over a state that is replaced by compare-and-set; with any backend. `auto`:
+                the server where that can be.
             connection: what the handler shall close when it is shut down.
 
         Raises ValueError for bad arguments.
@@ -115,7 +121,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
             run_id=run_id,
             backend=backend,
             node=node,
-            coordinator=StoreRun(backend, setup),
+            coordinator=make_coordinator(rulebook, backend, setup),
             bootstrap=Bootstrap(
                 run_id=run_id,
                 store=store,
@@ -315,8 +321,9 @@ def create_handler(
     """A handler over an open backend, set up by the parameters' configuration.
 
     Keys, times in seconds: `join_timeout` 600, `last_call_timeout` 30, `close_timeout` 30,
-    `heartbeat_timeout` 5, `keep_alive_interval` 5, `keep_alive_max_attempt` 3, `bootstrap_store`
-    true. Raises ValueError for bad values.
+    `heartbeat_timeout` 5, `keep_alive_interval` 5, `keep_alive_max_attempt` 3. Others, as in
+    `DynamicRendezvousHandler.from_backend`: `bootstrap_store` true, `rulebook` auto. Raises
+    ValueError for bad values.
     """
     options = HandlerOptions.of(params)
     return DynamicRendezvousHandler.from_backend(
@@ -330,6 +337,7 @@ def create_handler(
         options.keep_alive_interval_s,
         options.keep_alive_max_attempt,
         bootstrap_store=options.bootstrap_store,
+        rulebook=options.rulebook,
         connection=connection,
     )
 

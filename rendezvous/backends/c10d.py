@@ -10,6 +10,7 @@ import binascii
 import logging
 from typing import Protocol
 
+from rendezvous import _core
 from rendezvous.api import KeyValueStore, RendezvousParameters
 from rendezvous.backends._open import StoreConnection, open_store
 from rendezvous.backends.base import RendezvousBackend, Token
@@ -56,6 +57,11 @@ class C10dRendezvousBackend(RendezvousBackend):
     @property
     def name(self) -> str:
         return "c10d"
+
+    @property
+    def store(self) -> CompareSetStore:
+        """What keeps the state."""
+        return self._store
 
     def set_timeout(self, timeout_s: float) -> None:
         if self._connection is not None:
@@ -123,6 +129,12 @@ class C10dRendezvousBackend(RendezvousBackend):
         return self._decode(current), current.encode(), current == desired
 
     def _decode(self, current: str) -> bytes:
+        if current == _core.RUN_MARKER:
+            raise RendezvousStateError(
+                f"the run at {self._key!r} is kept by the store's server itself, and this node "
+                "would keep its state by compare-and-set; all nodes of a run must do the same: "
+                "start them with the same version and the same rulebook, 'server' or 'store'"
+            )
         try:
             return base64.b64decode(current, validate=True)
         except (binascii.Error, ValueError) as error:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from support.background import Background, eventually
@@ -18,8 +19,11 @@ from rendezvous import (
     RendezvousInfo,
     RendezvousTimeout,
     Store,
+    TCPStore,
     _core,
 )
+from rendezvous._coordinator import Census, View
+from rendezvous._server_census import census_of
 
 RUN = "run-7"
 KEY = f"torch.rendezvous.{RUN}"
@@ -31,12 +35,43 @@ DYING: dict[str, Any] = {"keep_alive_max_attempt": 10}
 _NEVER = 1_000_000
 
 
+@dataclass(frozen=True)
+class Look:
+    """A run as its keeper has it."""
+
+    round: int
+    finished_round: int
+    census: Census
+    last_call_left: float | None
+
+    @property
+    def participants(self) -> list[_core.Node]:
+        return list(self.census.participants)
+
+    @property
+    def waiting(self) -> list[_core.Node]:
+        return list(self.census.waiting)
+
+    @property
+    def spares(self) -> list[_core.Node]:
+        return list(self.census.spares)
+
+    @property
+    def lost(self) -> list[_core.Node]:
+        return list(self.census.lost)
+
+
 @dataclass
 class Run:
-    """One run; `new_store` makes a node's client of the store."""
+    """One run; `new_store` makes a node's client of the store.
+
+    rulebook: who runs the rules, `server` or `store`.
+    """
 
     new_store: Callable[[], Store]
+    rulebook: str = "store"
     handlers: list[DynamicRendezvousHandler] = field(default_factory=list)
+    _eye: _core.RunClient | None = None
 
     def node(
         self,
@@ -61,6 +96,7 @@ class Run:
                 "local_addr": LOOPBACK,
                 "keep_alive_interval": INTERVAL_S,
                 "keep_alive_max_attempt": _NEVER,
+                "rulebook": self.rulebook if backend is None else "store",
                 **options,
             },
         )
@@ -71,7 +107,33 @@ class Run:
         """Several alike."""
         return [self.node(*args, **options) for _ in range(count)]
 
-    def look(self) -> _core.Group:
+    def look(self) -> Look:
+        """Who is there, from the run's keeper."""
+        if self.rulebook == "store":
+            group = self.stored()
+            census = Census(
+                participants=tuple(group.participants),
+                lost=tuple(group.lost),
+                waiting=tuple(group.waiting),
+                spares=tuple(group.spares),
+            )
+            return Look(group.round, group.finished_round, census, group.last_call_left(0.0))
+        if self._eye is None:
+            self._eye = self.client(_core.Node("eye", 0, 0), _core.GroupSettings(1, 1))
+        status = self._eye.status(60)
+        return Look(
+            status.round, status.finished_round, census_of(self._eye, 60), status.last_call_left
+        )
+
+    def client(
+        self, node: _core.Node, settings: _core.GroupSettings, grace_s: float = 3600.0
+    ) -> _core.RunClient:
+        """A node that is not one of ours, in a run that the server keeps."""
+        store = self.new_store()
+        assert isinstance(store, TCPStore)
+        return _core.RunClient(store, RUN, node, settings, grace_s)
+
+    def stored(self) -> _core.Group:
         """The group as it is stored."""
         group = _core.Group()
         answer = C10dRendezvousBackend(self.new_store(), RUN).get_state()
@@ -89,6 +151,15 @@ class Run:
             result = backend.set_state(group.encode(), answer[1] if answer else None)
             if result is not None and result[2]:
                 return
+
+    def evict(self, node: _core.Node) -> None:
+        """As if the others had taken the node for dead."""
+        if self.rulebook == "store":
+            self.change(lambda group, now: group.leave(node, False, now))
+        else:
+            client = self.client(node, _core.GroupSettings(1, 1))
+            assert client.leave(False, 60)
+            client.close()
 
     def shutdown(self) -> None:
         for handler in reversed(self.handlers):
@@ -113,6 +184,16 @@ def changes(handler: DynamicRendezvousHandler, count: int) -> None:
 def die(handler: DynamicRendezvousHandler) -> None:
     """From the others' point of view: its process is gone without a word."""
     handler._coordinator.stop(60.0)
+
+
+def further_heartbeats(handler: DynamicRendezvousHandler) -> None:
+    """Wait until the handler has sent two heartbeats that it has not begun yet."""
+    for _ in range(2):
+        eventually("a heartbeat", partial(_is_replaced, handler, handler._coordinator.view))
+
+
+def _is_replaced(handler: DynamicRendezvousHandler, view: View) -> bool:
+    return handler._coordinator.view is not view
 
 
 class LossyBackend(RendezvousBackend):

@@ -21,6 +21,7 @@ from handler_support import (
     Run,
     changes,
     die,
+    further_heartbeats,
     join_all,
     joining,
 )
@@ -41,21 +42,36 @@ from rendezvous import (
     _core,
     get_rendezvous_handler,
 )
-from rendezvous._store_run import StoreRun
 
 
 @pytest.fixture
-def run() -> Iterator[Run]:
+def stored() -> Iterator[Run]:
+    """A run whose state is kept by compare-and-set."""
     store = HashStore()
     run = Run(lambda: store)
     yield run
     run.shutdown()
 
 
-@pytest.fixture
-def shaky(proxy: FaultProxy, connect: Callable[..., TCPStore]) -> Iterator[Run]:
+@pytest.fixture(params=["store", "server"])
+def run(request: pytest.FixtureRequest) -> Iterator[Run]:
+    """A run kept in each way."""
+    if request.param == "store":
+        yield request.getfixturevalue("stored")
+        return
+    # Asked for now, so that the server outlives the handlers.
+    request.getfixturevalue("server")
+    run = Run(request.getfixturevalue("connect"), "server")
+    yield run
+    run.shutdown()
+
+
+@pytest.fixture(params=["store", "server"])
+def shaky(
+    request: pytest.FixtureRequest, proxy: FaultProxy, connect: Callable[..., TCPStore]
+) -> Iterator[Run]:
     """A run whose nodes reach their store through a faulty network."""
-    run = Run(lambda: connect(proxy.port))
+    run = Run(lambda: connect(proxy.port), request.param)
     yield run
     proxy.thaw()
     run.shutdown()
@@ -81,7 +97,7 @@ def test_a_node_that_was_taken_for_dead_learns_it_and_comes_back(run: Run) -> No
     """Its process had been stopped, say."""
     handlers = run.nodes(2, 1, 2, **DYING)
     join_all(handlers)
-    die(handlers[1])
+    handlers[1]._coordinator.ask_to_stop()
     changes(handlers[0], 1)
     assert handlers[1].num_nodes_waiting() == 0
     handlers[1]._coordinator.start()
@@ -96,7 +112,7 @@ def test_a_node_evicted_while_it_waits_joins_again(
     handler = run.node(2)
     first = joining(handler)
     eventually("the first", lambda: run.look().participants == [handler.node])
-    run.change(lambda group, now: group.leave(handler.node, False, now))
+    run.evict(handler.node)
     eventually("it again", lambda: run.look().participants == [handler.node])
     assert {info.world_size for info in [run.node(2).next_rendezvous(), first.result()]} == {2}
     assert "took this node for lost" in caplog.text
@@ -114,7 +130,7 @@ def test_a_timeout_says_who_joined_what_was_wanted_and_what_to_do(run: Run) -> N
     for part in (
         f"run '{RUN}': 2 of at least 3 (at most 5) nodes joined within 0.3 s",
         f"hostA (pid {pid}), hostB (pid {pid})",
-        "the store is at HashStore",
+        "the store is at ",
         "raise join_timeout, or lower min_nodes",
     ):
         assert part in text
@@ -144,53 +160,58 @@ def test_a_spare_that_gives_up_says_which_round_it_waited_for(run: Run) -> None:
     assert run.look().spares == []
 
 
-def test_a_lost_race_is_run_again(run: Run) -> None:
+def test_a_lost_race_is_run_again(stored: Run) -> None:
     """Many nodes write at once; whoever loses goes on from what won."""
-    backends = [lossy(run, lost_writes=count) for count in (0, 1, 2, 7)]
-    handlers = [run.node(4, backend=backend) for backend in backends]
+    backends = [lossy(stored, lost_writes=count) for count in (0, 1, 2, 7)]
+    handlers = [stored.node(4, backend=backend) for backend in backends]
     assert sorted(info.rank for info in join_all(handlers)) == [0, 1, 2, 3]
     assert all(backend.lost_writes == 0 for backend in backends)
 
 
-def test_a_lost_write_costs_no_further_read(run: Run) -> None:
+def test_a_lost_write_costs_no_further_read(stored: Run) -> None:
     """What won came with the refusal."""
-    backend = lossy(run, lost_writes=1)
-    handler = run.node(1, backend=backend)
+    backend = lossy(stored, lost_writes=1)
+    handler = stored.node(1, backend=backend)
     handler.set_closed()
     assert backend.calls == 3
 
 
-def test_a_backend_that_fails_while_joining_is_tried_again(run: Run) -> None:
+def test_a_backend_that_fails_while_joining_is_tried_again(stored: Run) -> None:
     """A store that starts late, or again, only costs time."""
-    backend = lossy(run)
+    backend = lossy(stored)
     backend.error = RendezvousConnectionError("no route")
-    joined = joining(run.node(1, backend=backend))
+    joined = joining(stored.node(1, backend=backend))
     eventually("some tries", lambda: backend.calls > 2)
     backend.error = None
     assert joined.result().rank == 0
 
 
-def test_a_backend_that_fails_to_the_end_is_a_timeout_with_its_last_error(run: Run) -> None:
+def test_a_backend_that_fails_to_the_end_is_a_timeout_with_its_last_error(stored: Run) -> None:
     """The reason is not lost with the time."""
-    backend = lossy(run)
+    backend = lossy(stored)
     backend.error = RendezvousConnectionError("no route to the store")
     with pytest.raises(RendezvousTimeoutError, match="no route to the store") as caught:
-        run.node(1, backend=backend, join_s=0.3).next_rendezvous()
+        stored.node(1, backend=backend, join_s=0.3).next_rendezvous()
     assert caught.value.__cause__ is backend.error
     assert caught.value.joined == []
     backend.error = None
 
 
-def test_an_error_that_time_does_not_heal_is_raised_at_once(run: Run) -> None:
-    """A closed store stays closed; nobody waits ten minutes to learn that."""
+@pytest.mark.parametrize("rulebook", ["store", "server"])
+def test_an_error_that_time_does_not_heal_is_raised_at_once(rulebook: str) -> None:
+    """A closed connection stays closed; nobody waits ten minutes to learn that."""
     server = Server()
     store = TCPStore("127.0.0.1", server.port, timeout=60)
     handler = DynamicRendezvousHandler.from_backend(
-        RUN, store, C10dRendezvousBackend(store, RUN), 2, 2, LOOPBACK
+        RUN, store, C10dRendezvousBackend(store, RUN), 2, 2, LOOPBACK, rulebook=rulebook
     )
     joined = joining(handler)
-    eventually("joined", lambda: store.num_keys() > 0)
-    store.close()
+    coordinator = handler._coordinator
+    eventually("joined", lambda: bool(coordinator.census(time.monotonic() + 60).participants))
+    if rulebook == "store":
+        store.close()
+    else:
+        coordinator.stop(60.0)
     with pytest.raises(RendezvousConnectionError, match="close"):
         joined.result()
     assert not handler.shutdown()
@@ -198,11 +219,11 @@ def test_an_error_that_time_does_not_heal_is_raised_at_once(run: Run) -> None:
 
 
 def test_an_outage_is_told_once_and_so_is_its_end(
-    run: Run, caplog: pytest.LogCaptureFixture
+    stored: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     """num_nodes_waiting answers throughout; the log is not flooded."""
-    backend = lossy(run)
-    handler = run.node(1, backend=backend)
+    backend = lossy(stored)
+    handler = stored.node(1, backend=backend)
     handler.next_rendezvous()
     backend.error = RendezvousConnectionError("unplugged")
     begin = backend.calls
@@ -214,19 +235,18 @@ def test_an_outage_is_told_once_and_so_is_its_end(
 
 
 def test_a_state_that_vanished_is_put_back_and_nobody_is_disturbed(
-    run: Run, caplog: pytest.LogCaptureFixture
+    stored: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The store lost its data, the job runs on."""
-    handlers = run.nodes(3, 3, **DYING)
+    handlers = stored.nodes(3, 3, **DYING)
     join_all(handlers)
-    before = run.look()
-    store = run.new_store()
+    before = stored.stored()
+    store = stored.new_store()
     assert store.delete_key(KEY)
-    eventually("the state", lambda: len(run.look().participants) == 3)
-    after = run.look()
+    eventually("the state", lambda: len(stored.look().participants) == 3)
+    after = stored.stored()
     assert (after.round, after.participants) == (before.round, before.participants)
-    beats = after.encode()
-    eventually("heartbeats go on", lambda: run.look().encode() != beats)
+    further_heartbeats(handlers[0])
     assert [handler.num_nodes_waiting() for handler in handlers] == [0, 0, 0]
     assert "put it back" in caplog.text
 
@@ -250,15 +270,17 @@ def test_joining_outlives_a_network_that_breaks_and_mends(shaky: Run, proxy: Fau
     """Cut connections are made anew, and nothing is joined twice."""
     first = joining(shaky.node(2))
     eventually("the first", lambda: len(shaky.look().participants) == 1)
+    second = shaky.node(2)
     for _ in range(5):
         proxy.cut()
     proxy.cut_before_next_reply()
-    infos = [shaky.node(2).next_rendezvous(), first.result()]
+    infos = [second.next_rendezvous(), first.result()]
     assert sorted(info.rank for info in infos) == [0, 1]
 
 
+@pytest.mark.parametrize("rulebook", ["store", "auto"])
 def test_a_frozen_store_does_not_hold_the_join_past_its_timeout(
-    server: Server, proxy: FaultProxy
+    server: Server, proxy: FaultProxy, rulebook: str
 ) -> None:
     """Although a single request may take ten minutes: deadlines are kept, shut down included."""
     params = RendezvousParameters(
@@ -273,11 +295,16 @@ def test_a_frozen_store_does_not_hold_the_join_past_its_timeout(
         close_timeout=0.3,
         heartbeat_timeout=600,
         keep_alive_interval=INTERVAL_S,
+        rulebook=rulebook,
     )
     handler = get_rendezvous_handler(params)
+    assert isinstance(handler, DynamicRendezvousHandler)
     joined = Background(handler.next_rendezvous)
     look = TCPStore(LOOPBACK, server.port, timeout=60)
     eventually("joined", lambda: look.check([KEY]) and len(look.get(KEY)) > 30)
+    if rulebook == "auto":
+        watch = vars(handler._coordinator)["_watch"]
+        eventually("a look at who is there", lambda: watch.standing is not None)
     proxy.freeze()
     with pytest.raises(RendezvousTimeoutError, match=r"1 of at least 2.*last failure"):
         joined.result()
@@ -297,23 +324,31 @@ def test_other_settings_are_refused_and_named(run: Run) -> None:
 
 
 @pytest.mark.parametrize("junk", [b"not base64", base64.b64encode(b"no state of a group")])
-def test_junk_in_the_states_place_is_an_error_and_stays(run: Run, junk: bytes) -> None:
+def test_junk_in_the_states_place_is_an_error_and_stays(stored: Run, junk: bytes) -> None:
     """It belongs to somebody else: nothing is overwritten, and nobody waits."""
-    run.new_store().set(KEY, junk)
-    handler = run.node(1)
+    stored.new_store().set(KEY, junk)
+    handler = stored.node(1)
     with pytest.raises(RendezvousStateError):
         handler.next_rendezvous()
     with pytest.raises(RendezvousStateError):
         handler.is_closed()
-    assert run.new_store().get(KEY) == junk
+    assert stored.new_store().get(KEY) == junk
 
 
 def test_a_rank_0_that_dies_before_it_publishes_its_address_is_left_behind(run: Run) -> None:
     """The others notice while they wait for it, and form the next round."""
     ghost = _core.Node("1.first", 1, 1)
     settings = _core.GroupSettings(1, 2, 0.1, INTERVAL_S, DYING["keep_alive_max_attempt"])
-    run.change(lambda group, now: group.join(ghost, settings, 0, now))
-    info = run.node(1, 2, **DYING).next_rendezvous()
+    if run.rulebook == "store":
+        run.change(lambda group, now: group.join(ghost, settings, 0, now))
+        info = run.node(1, 2, **DYING).next_rendezvous()
+    else:
+        client = run.client(ghost, settings, grace_s=0.3)
+        joined = Background(client.join, 0, 60)
+        info_of = joining(run.node(1, 2, **DYING))
+        assert joined.result().rank == 0
+        client.close()
+        info = info_of.result()
     assert (info.rank, info.world_size, info.round) == (0, 1, 2)
 
 
@@ -352,31 +387,29 @@ def test_an_interrupt_takes_the_node_out_and_is_passed_on(run: Run) -> None:
 
 def test_a_handler_that_is_dropped_stops_its_heartbeat(run: Run) -> None:
     """Without a shutdown there is nobody left to send it for."""
+    before = set(threading.enumerate())
     store: Store = run.new_store()
     handler = DynamicRendezvousHandler.from_backend(
         RUN, store, C10dRendezvousBackend(store, RUN), 1, 1, LOOPBACK
     )
     handler.next_rendezvous()
-    coordinator = handler._coordinator
-    assert isinstance(coordinator, StoreRun)
-    thread = coordinator._heartbeat._thread
-    assert thread is not None
+    (thread,) = [each for each in set(threading.enumerate()) - before if "heartbeat" in each.name]
     assert thread.is_alive()
     del handler
     eventually("the thread's end", lambda: not thread.is_alive())
 
 
-def test_leaving_a_store_that_is_gone_is_told_but_does_not_hang(run: Run) -> None:
+def test_leaving_a_store_that_is_gone_is_told_but_does_not_hang(stored: Run) -> None:
     """`leave` waits the close timeout and raises; `shutdown` waits no more and answers False."""
-    backend = lossy(run)
+    backend = lossy(stored)
     handler = DynamicRendezvousHandler.from_backend(
         RUN,
-        run.new_store(),
+        stored.new_store(),
         backend,
         1,
         1,
         LOOPBACK,
-        run.node(1)._timeout.__class__(close=0.2),
+        stored.node(1)._timeout.__class__(close=0.2),
     )
     handler.next_rendezvous()
     backend.error = RendezvousConnectionError("gone")

@@ -34,6 +34,8 @@ PYTHON_LAYERS = (
     ("backends",),
     ("_round_store", "_bootstrap", "_waiting", "_membership"),
     ("_sync", "_heartbeat", "_join", "_store_run"),
+    ("_server_census", "_server_watch", "_server_run"),
+    ("_rulebook",),
     ("handler",),
     ("registry",),
     ("__init__",),

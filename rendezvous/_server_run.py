@@ -1,0 +1,204 @@
+"""The rulebook run by the store's server: a node sends one JOIN and gets one answer.
+
+Translates between what a handler asks (_coordinator.py) and what _core.RunClient says. What goes on
+in the background is _server_watch.py's. Knows no rule. Called from the handler's caller's thread.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from rendezvous import _core
+from rendezvous._coordinator import Census, Coordinator, NodeSetup, Seat, View
+from rendezvous._patience import Backoff, is_hopeless, patiently
+from rendezvous._server_census import census_of, look_at
+from rendezvous._server_watch import Watch
+from rendezvous._waiting import Progress, Standing, evicted_text, finished_error, timeout_error
+from rendezvous.errors import (
+    RendezvousClosedError,
+    RendezvousConnectionError,
+    RendezvousError,
+    RendezvousStateError,
+    RendezvousTimeoutError,
+    StoreError,
+)
+
+__all__ = ["ServerRun"]
+
+_log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+# What a request gets even at its deadline: enough for a server that is well, within the promise of
+# 100 ms.
+_EXCHANGE_S_MIN = 0.05
+
+
+class ServerRun(Coordinator):
+    """One node's line to a group that the store's server keeps."""
+
+    def __init__(self, store: _core.TCPStore, setup: NodeSetup) -> None:
+        self._setup = setup
+        settings = setup.settings
+        # A connection that broke says more than silence: one that lives is back at once.
+        grace_s = settings.keep_alive_interval * settings.keep_alive_max_attempt / 3
+        self._client = _core.RunClient(store, setup.run_id, setup.node, settings, grace_s)
+        self._watch = Watch(self._client, setup)
+        # In the last complete round, until the node leaves.
+        self._seat: Seat | None = None
+
+    @property
+    def view(self) -> View:
+        return self._watch.view
+
+    @property
+    def is_running(self) -> bool:
+        return self._watch.is_running
+
+    def start(self) -> None:
+        self._watch.start()
+
+    def ask_to_stop(self) -> None:
+        self._watch.ask_to_stop()
+
+    def stop(self, timeout_s: float) -> None:
+        self._watch.stop(timeout_s)
+
+    def join(self, after_round: int, deadline_s: float) -> Seat:
+        progress = Progress(self._setup, deadline_s)
+        self._watch.begin_join(progress, deadline_s)
+        backoff = Backoff(0.05, 2.0)
+        failure: RendezvousConnectionError | None = None
+        is_told = False
+        while True:
+            try:
+                self._reclaim(after_round, deadline_s)
+                seat = self._join_once(after_round, deadline_s)
+            except RendezvousConnectionError as error:
+                if is_hopeless(error):
+                    raise
+                if time.monotonic() >= deadline_s:
+                    raise self._timeout(deadline_s, error) from error
+                # A connection that only broke is no outage.
+                if failure is not None:
+                    progress.tell_failure(error, again=is_told)
+                    is_told = True
+                failure = error
+                backoff.sleep(deadline_s)
+            else:
+                if seat is not None:
+                    return seat
+                if not self._watch.is_running:
+                    raise RendezvousStateError(
+                        f"run {self._setup.run_id!r}: this node left while it joined"
+                    )
+                _log.warning("%s", evicted_text(self._setup.run_id))
+
+    def _reclaim(self, after_round: int, deadline_s: float) -> None:
+        """A restarted server has to know that this node is who has its place in the old round."""
+        seat = self._seat
+        if seat is None or seat.round != after_round:
+            return
+        if not self._ask(self._watch.keep_alive, deadline_s).known:
+            self._ask(
+                lambda left_s: self._client.resume(seat.round, seat.rank, seat.world_size, left_s),
+                deadline_s,
+            )
+
+    def _join_once(self, after_round: int, deadline_s: float) -> Seat | None:
+        """None: the node was listed and is no more; it may join again."""
+        left_s = max(_EXCHANGE_S_MIN, deadline_s - time.monotonic())
+        joined = self._told(lambda: self._client.join(after_round, left_s))
+        if joined.outcome == "timeout":
+            raise self._timeout(deadline_s, None)
+        if joined.outcome == "dropped":
+            return None
+        if joined.outcome == "finished":
+            standing = self._watch.standing
+            role = None if standing is None else standing.role
+            raise finished_error(self._setup.run_id, joined.round, role)
+        seat = Seat(joined.round, joined.rank, joined.world_size, joined.first)
+        self._seat = seat
+        self._watch.take_seat(seat, joined.changes)
+        return seat
+
+    def leave(self, failed: bool, deadline_s: float) -> bool:
+        with self._watch.holding_place(deadline_s):
+            self._seat = None
+            self._watch.give_up()
+            self._patiently(lambda left_s: self._client.leave(failed, left_s), deadline_s)
+        # Who waits for a job's end is told by the server, in the same moment.
+        return False
+
+    def close(self, deadline_s: float) -> None:
+        self._patiently(self._client.close_run, deadline_s)
+        self._watch.note_closed()
+
+    def look(self, deadline_s: float) -> None:
+        status = self._ask(self._client.status, deadline_s)
+        self._watch.view = replace(self.view, closed=status.closed or self.view.closed)
+
+    def census(self, deadline_s: float) -> Census:
+        return self._patiently(lambda left_s: census_of(self._client, left_s), deadline_s)
+
+    def is_intact(self) -> bool:
+        view = self.view
+        if view.role != "active":
+            return False
+        if view.changes == 0:
+            return True
+        try:
+            status = self._ask(self._client.status, time.monotonic() + self._setup.exchange_s)
+        except RendezvousError:
+            return True  # who asks has a deadline of its own
+        return status.role == "active" and status.round == view.my_round and status.lost == 0
+
+    def _timeout(
+        self, deadline_s: float, failure: RendezvousConnectionError | None
+    ) -> RendezvousTimeoutError:
+        standing = self._watch.standing
+        if standing is None and failure is None:
+            standing = self._look_late(deadline_s)
+        return timeout_error(self._setup, standing, failure)
+
+    def _look_late(self, deadline_s: float) -> Standing | None:
+        """Who is there after this node's time was over, and itself."""
+        try:
+            standing = self._ask(lambda left_s: look_at(self._client, left_s), deadline_s)
+        except RendezvousError:
+            return None
+        if standing is None or standing.role != "absent":
+            return standing
+        if standing.is_complete:
+            is_full = standing.participants_count + standing.waiting >= self._nodes_max
+            return replace(standing, role="spare" if is_full else "waiting")
+        participants = tuple(sorted({*standing.participants, self._setup.node}))
+        return replace(
+            standing,
+            role="forming",
+            participants=participants,
+            participants_count=standing.participants_count + 1,
+        )
+
+    @property
+    def _nodes_max(self) -> int:
+        return self._setup.settings.max_nodes
+
+    def _patiently(self, call: Callable[[float], _T], deadline_s: float) -> _T:
+        return patiently(lambda: self._ask(call, deadline_s), deadline_s)
+
+    def _ask(self, call: Callable[[float], _T], deadline_s: float) -> _T:
+        left_s = max(_EXCHANGE_S_MIN, deadline_s - time.monotonic())
+        return self._told(lambda: call(min(self._setup.exchange_s, left_s)))
+
+    def _told(self, call: Callable[[], _T]) -> _T:
+        """Turns what the client raises into what a rendezvous raises."""
+        try:
+            return call()
+        except StoreError as error:
+            raise RendezvousConnectionError(f"run {self._setup.run_id!r}: {error}") from error
+        except (RendezvousClosedError, RendezvousStateError) as error:
+            run = f"run {self._setup.run_id!r}: "
+            text = str(error)
+            raise type(error)(text if text.startswith("run ") else run + text) from error
