@@ -201,7 +201,11 @@ class Table {
   uint64_t version_of(Bytes key) const;
   bool is_met(Bytes key, Need need, int64_t target) const;
   std::deque<std::string>& queue(Bytes key);
-  void wake(Bytes key);
+  // After a write of the key's value. Most writes find nobody waiting, whatever their key.
+  void wake(Bytes key) {
+    if (!wait_lists_.empty()) wake_written(key);
+  }
+  void wake_written(Bytes key);
   void wake_erased(Bytes key);
   void wake_queue(Bytes key);
   void wake_list(Bytes key, WaitLists& lists, Need need, size_t woken_max);

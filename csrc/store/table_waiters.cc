@@ -99,8 +99,7 @@ void Table::drop_if_empty(Bytes key) {
   if (std::all_of(found->second.begin(), found->second.end(), is_empty)) wait_lists_.erase(found);
 }
 
-// After a write of the key's value.
-void Table::wake(Bytes key) {
+void Table::wake_written(Bytes key) {
   auto found = wait_lists_.find(key);
   if (found == wait_lists_.end()) return;
   for (Need need : {Need::kPresent, Need::kTurn, Need::kValue, Need::kCount, Need::kChange}) {
