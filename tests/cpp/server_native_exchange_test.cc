@@ -65,6 +65,7 @@ TEST_CASE("native: an exchange gives everybody the values of all, by rank") {
 TEST_CASE("native: an exchange leaves its values and their count where others can read them") {
   Scene scene;
   scene.peer.send(exchange(1, 1, 2, "b"));
+  scene.peer.ping();
   scene.other.call(Operation::kExchange, exchange_body(0, 0, 2, "a").bytes);
   CHECK(scene.exchanged(1) == list_of({"a", "b"}));
   CHECK(scene.ok(Operation::kMultiGet,
