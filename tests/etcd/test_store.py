@@ -219,6 +219,23 @@ def test_many_keys_are_waited_for_as_few_are(store: EtcdStore) -> None:
     waiting.result()
 
 
+def test_keys_of_any_length_are_waited_for(single: Cluster) -> None:
+    """Also such as fit no request with several watches, below a prefix that does not either."""
+    for prefix in ("/long", "/long/" + "p" * 600):
+        store = EtcdStore(single.client(), prefix, 60)
+        store.delete_prefix("")
+        keys = ["a" * 10_000, "b" * 100, "c"]
+        waiting = Background(store.wait, keys)
+        reading = Background(store.multi_get, keys).let_block()
+        for key in keys:
+            assert waiting.running
+            assert reading.running
+            store.set(key, key[0])
+        assert reading.result() == [b"a", b"b", b"c"]
+        waiting.result()
+        store.close()
+
+
 def test_more_keys_than_one_transaction_holds_are_refused(store: EtcdStore) -> None:
     """multi_set is all or nothing; 127 keys are possible, and a key that is named twice is one."""
     keys = [f"k{number}" for number in range(127)]

@@ -78,20 +78,18 @@ class Meetings:
         slot, counter = self._space.value(key + b"/%d" % rank), self._space.value(key)
         what = f"exchange at key {quoted(key)}"
         reads = [op_range(slot, keys_only=True), op_range(counter)]
-        now = self._client.txn((), reads, what=what, deadline=deadline)
-        taken, count = now.range(0).first, now.range(1).first
         attempt = 0
         while True:
+            now = self._client.txn((), reads, what=what, deadline=deadline)
+            taken, count = now.range(0).first, now.range(1).first
             compare = [compare_mod(slot, taken.mod_revision if taken else 0)]
             puts = [op_put(slot, value)]
             if taken is None:
                 total = sum_of(key, count.value if count else None, 1)
                 compare.append(compare_mod(counter, count.mod_revision if count else 0))
                 puts.append(op_put(counter, b"%d" % total, keep_lease=count is not None))
-            commit = self._session.commit(compare, puts, reads, what=what, deadline=deadline)
-            if commit.done:
+            if self._session.commit(compare, puts, [], what=what, deadline=deadline).done:
                 return
-            taken, count = commit.found(0), commit.found(1)
             attempt += 1
             back_off(attempt, what, deadline)
 

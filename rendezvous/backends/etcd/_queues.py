@@ -14,7 +14,7 @@ from rendezvous.backends.etcd._space import KeySpace
 from rendezvous.backends.etcd._values import back_off
 from rendezvous.backends.etcd._waiting import GRACE_S
 from rendezvous.backends.etcd._watch import CompactedError
-from rendezvous.backends.etcd._wire import KeyValue, compare_mod, op_delete, op_put, op_range
+from rendezvous.backends.etcd._wire import compare_mod, op_delete, op_put
 from rendezvous.backends.etcd.client import EtcdClient
 from rendezvous.errors import StoreConnectionError, StoreTimeoutError
 
@@ -68,25 +68,23 @@ class Queues:
         """The first item, or none at that revision."""
         queue = self._space.queue(key)
         what = f"queue_pop of queue {quoted(key)}"
-        found = self._client.range(*queue, limit=1, oldest_first=True, deadline=deadline)
-        first, revision = found.first, found.revision
         attempt = 0
-        while first is not None:
+        while True:
+            found = self._client.range(*queue, limit=1, oldest_first=True, deadline=deadline)
+            first = found.first
+            if first is None:
+                return None, found.revision
             commit = self._session.commit(
                 [compare_mod(first.key, first.mod_revision)],
                 [op_delete(first.key)],
-                [op_range(*queue, limit=1, oldest_first=True)],
+                [],
                 what=what,
                 deadline=deadline,
             )
             if commit.done:
                 return first.value, commit.revision
-            taken: KeyValue = first
-            first, revision = commit.found(0), commit.revision
-            if first is not None and first.key != taken.key:
-                attempt += 1
-                back_off(attempt, what, deadline)
-        return None, revision
+            attempt += 1
+            back_off(attempt, what, deadline)
 
     def _wait(self, key: bytes, revision: int, deadline: Deadline) -> bool:
         """Until an item comes after that revision; False when the deadline passes first."""

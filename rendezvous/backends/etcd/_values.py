@@ -171,20 +171,20 @@ class Values:
     ) -> bytes:
         """Replace a value by what `change` makes of it; a lease that it has stays."""
         name = self._space.value(key)
-        found = self.read(key, deadline)
         attempt = 0
         while True:
+            # Read anew after each pause: what was there before it has been replaced since.
+            found = self.read(key, deadline)
             after = change(None if found is None else found.value)
             commit = self._session.commit(
                 [compare_mod(name, found.mod_revision if found else 0)],
                 [op_put(name, after, keep_lease=found is not None)],
-                [op_range(name)],
+                [],
                 what=what,
                 deadline=deadline,
             )
             if commit.done:
                 return after
-            found = commit.found(0)
             attempt += 1
             back_off(attempt, what, deadline)
 

@@ -12,15 +12,13 @@ from rendezvous.backends.etcd._arguments import quoted_list
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._errors import COMPACTED, EtcdRequestError
 from rendezvous.backends.etcd._space import KeySpace
-from rendezvous.backends.etcd._watch import CompactedError
+from rendezvous.backends.etcd._watch import CompactedError, fits_one_watch
 from rendezvous.backends.etcd._wire import TXN_OPERATIONS_MAX, Event, KeyValue, op_range
 from rendezvous.backends.etcd.client import EtcdClient
 from rendezvous.errors import StoreTimeoutError
 
 __all__ = ["GRACE_S", "UnchangedError", "Waiter"]
 
-# So many keys are watched one by one; more of them as the range that holds them all.
-_WATCHED_MAX = 32
 # What a last read may take when the deadline has passed: the promise is 0.1 s in all.
 GRACE_S = 0.09
 
@@ -128,11 +126,18 @@ class Waiter:
         return self._space.key_of(event.kv.key) if queue is None else queue
 
     def _ranges(self, keys: list[bytes], queues: bool) -> list[tuple[bytes, bytes]]:
-        if len(keys) <= _WATCHED_MAX:
-            ranges = [(self._space.value(key), b"") for key in keys]
-            return ranges + [self._space.queue(key) for key in keys] * queues
+        """The narrowest ranges that hold all of these and fit one watch."""
         names = [self._space.value(key) for key in keys]
-        return [(min(names), max(names) + b"\0")] + [self._space.queues()] * queues
+        own = [self._space.queue(key) for key in keys] * queues
+        everything = self._space.values()[0], self._space.queues()[1]
+        for ranges in (
+            [(name, b"") for name in names] + own,
+            [(min(names), max(names) + b"\0"), *([self._space.queues()] * queues)],
+            [self._space.values(), *([self._space.queues()] * queues)],
+        ):
+            if fits_one_watch(ranges):
+                return ranges
+        return [everything if queues else self._space.values()]
 
     def _look(
         self, keys: list[bytes], revision: int, deadline: Deadline, *, values: bool

@@ -27,7 +27,7 @@ from rendezvous.backends.etcd._members import Members
 from rendezvous.backends.etcd._transport import Message, Stream, Transport
 from rendezvous.backends.etcd._wire import Event, event_of, op_range
 
-__all__ = ["CompactedError", "Watch"]
+__all__ = ["CompactedError", "Watch", "fits_one_watch"]
 
 _ATTEMPT_S = 1.5
 _SILENCE_S = 3.0
@@ -36,8 +36,19 @@ _PAUSE_S_MAX = 0.5
 # same of both.
 _DENIALS = ("permission denied", "invalid auth token", "user name is empty")
 _DENIALS_MAX = 3
+# The gateway's HTTP server throws away what it has not read of a request when the answer begins,
+# which the first of several watches makes it do. It reads so many bytes at once.
+_SEVERAL_BYTES_MAX = 512
 
 _Self = TypeVar("_Self", bound="Watch")
+
+
+def fits_one_watch(ranges: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether one Watch can take them: a single range, or few and short ones."""
+    if len(ranges) == 1:
+        return True
+    # Base64, and around each pair of keys some hundred bytes of JSON.
+    return sum(100 + (len(key) + len(end)) * 4 // 3 for key, end in ranges) <= _SEVERAL_BYTES_MAX
 
 
 class CompactedError(Exception):
@@ -49,7 +60,7 @@ class CompactedError(Exception):
 
 
 class Watch:
-    """Made by EtcdClient.watch; close it, or use it in a `with`."""
+    """Made by EtcdClient.watch; close it, or use it in a `with`. See `fits_one_watch`."""
 
     def __init__(
         self,
@@ -62,6 +73,10 @@ class Watch:
         self._login = login
         self._transport = transport
         self._members = members
+        if not fits_one_watch(ranges):
+            raise ValueError(
+                f"{len(ranges)} ranges are too long for one watch; watch one around them"
+            )
         self._ranges = list(ranges)
         self._revision = start_revision
         self._stream: Stream | None = None
