@@ -63,11 +63,11 @@ BytesListArg bytes_list_from(py::handle object) {
   return list;
 }
 
-Duration duration_from(py::handle object) {
+Duration duration_from(py::handle object, const char* what) {
   if (is_timedelta(object)) {
     PyObject* delta = object.ptr();
     auto days = static_cast<int64_t>(PyDateTime_DELTA_GET_DAYS(delta));
-    if (days < 0) throw py::value_error("a timeout must not be negative");
+    if (days < 0) throw py::value_error(std::string(what) + " must not be negative");
     constexpr int64_t kDaysMax =
         std::chrono::duration_cast<std::chrono::hours>(kForever) / std::chrono::hours(24);
     if (days >= kDaysMax) return kForever;  // nanoseconds would overflow
@@ -76,28 +76,44 @@ Duration duration_from(py::handle object) {
            std::chrono::microseconds(PyDateTime_DELTA_GET_MICROSECONDS(delta));
   }
   if (PyBool_Check(object.ptr()) || !(PyFloat_Check(object.ptr()) || PyLong_Check(object.ptr()))) {
-    throw py::type_error("a timeout must be a datetime.timedelta or a number of seconds, not " +
+    throw py::type_error(std::string(what) +
+                         " must be a datetime.timedelta or a number of seconds, not " +
                          type_name(object));
   }
   double seconds = PyFloat_AsDouble(object.ptr());
   if (seconds == -1.0 && PyErr_Occurred() != nullptr) throw py::error_already_set();
   if (std::isnan(seconds) || seconds < 0)
-    throw py::value_error("a timeout must not be negative or NaN");
+    throw py::value_error(std::string(what) + " must not be negative or NaN");
   return from_seconds(seconds);
 }
 
-int64_t amount_from(py::handle object) {
+int64_t IntArg::as(const char* what) const {
   if (!PyIndex_Check(object.ptr()))
-    throw py::type_error("the amount of add must be an int, not " + type_name(object));
+    throw py::type_error(std::string(what) + " must be an int, not " + type_name(object));
   py::object number = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
   if (!number) throw py::error_already_set();
   int overflow = 0;
-  int64_t amount = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
+  int64_t value = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
   if (overflow != 0) {
     throw Error(ErrorCode::kInvalidArgument,
-                "add: the amount " + std::string(py::str(object)) + " does not fit 64 bits");
+                std::string(what) + ": " + std::string(py::str(object)) + " does not fit 64 bits");
   }
-  return amount;
+  return value;
+}
+
+uint64_t IntArg::as_version() const {
+  if (!PyIndex_Check(object.ptr()))
+    throw py::type_error("a version must be an int, not " + type_name(object));
+  py::object number = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
+  if (!number) throw py::error_already_set();
+  uint64_t version = PyLong_AsUnsignedLongLong(number.ptr());
+  if (version == UINT64_MAX && PyErr_Occurred() != nullptr) {
+    PyErr_Clear();
+    throw Error(ErrorCode::kInvalidArgument,
+                "version " + std::string(py::str(object)) +
+                    " is none: versions are what watch and set_if_version return, from 0 on");
+  }
+  return version;
 }
 
 uint16_t port_from(int port) {
@@ -119,6 +135,12 @@ py::list to_python(const std::vector<std::string>& values) {
 
 py::str key_to_python(const std::string& key) {
   return decode(key, "surrogateescape");
+}
+
+std::string key_from_python(py::handle key) {
+  if (PyBytes_Check(key.ptr())) return key.cast<std::string>();
+  py::bytes bytes = py::reinterpret_borrow<py::str>(key).attr("encode")("utf-8", "surrogateescape");
+  return bytes;
 }
 
 py::str message_to_python(const std::string& message) {

@@ -30,15 +30,22 @@ struct TimeoutArg {
   Duration duration{};
 };
 
-// An int that fits 64 bits.
-struct AmountArg {
-  int64_t value = 0;
+// As a timeout, for how long a key is to live.
+struct TtlArg {
+  Duration duration{};
+};
+
+// An int, converted once the caller says what it is of ("the amount of add").
+struct IntArg {
+  pybind11::handle object;
+  int64_t as(const char* what) const;
+  uint64_t as_version() const;
 };
 
 Bytes bytes_from(pybind11::handle object, const char* what);
 BytesListArg bytes_list_from(pybind11::handle object);
-Duration duration_from(pybind11::handle object);
-int64_t amount_from(pybind11::handle object);
+// `what`: "a timeout".
+Duration duration_from(pybind11::handle object, const char* what = "a timeout");
 // Raises ValueError for what is no port.
 uint16_t port_from(int port);
 
@@ -46,6 +53,7 @@ pybind11::bytes to_python(const std::string& bytes);
 pybind11::list to_python(const std::vector<std::string>& values);
 // Keys that are no UTF-8 keep their bytes as surrogate escapes.
 pybind11::str key_to_python(const std::string& key);
+std::string key_from_python(pybind11::handle key);
 // Messages quote what peers and users sent: bytes that are no UTF-8 are shown as \\xff, because not
 // every handler of a log can write surrogates.
 pybind11::str message_to_python(const std::string& message);
@@ -83,10 +91,19 @@ struct type_caster<rdzv::TimeoutArg> {
 };
 
 template <>
-struct type_caster<rdzv::AmountArg> {
-  PYBIND11_TYPE_CASTER(rdzv::AmountArg, const_name("int"));
+struct type_caster<rdzv::TtlArg> {
+  PYBIND11_TYPE_CASTER(rdzv::TtlArg, const_name("datetime.timedelta | float"));
   bool load(handle source, bool) {
-    value.value = rdzv::amount_from(source);
+    value.duration = rdzv::duration_from(source, "a time to live");
+    return true;
+  }
+};
+
+template <>
+struct type_caster<rdzv::IntArg> {
+  PYBIND11_TYPE_CASTER(rdzv::IntArg, const_name("int"));
+  bool load(handle source, bool) {
+    value.object = source;
     return true;
   }
 };

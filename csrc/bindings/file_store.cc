@@ -10,6 +10,7 @@
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 #include "bindings/gil.h"
+#include "bindings/pickling.h"
 
 namespace py = pybind11;
 
@@ -25,7 +26,7 @@ uint64_t compact_min_bytes() {
 }  // namespace
 
 void bind_file_store(py::module_& module) {
-  py::class_<FileStore, Store, std::shared_ptr<FileStore>>(
+  py::class_<FileStore, Store, std::shared_ptr<FileStore>> type(
       module, "FileStore", py::is_final(),
       R"(A store in a file, for the processes of one host or of a shared file system.
 
@@ -35,8 +36,8 @@ job_id: what a file that nobody uses is continued for: the same non-empty job_id
 job starts it afresh. All who use a file at the same time give the same one.
 A forked child opens the file again; the inherited object raises StoreClosedError there.
 Raises StoreConnectionError (no such directory, no permission), StoreProtocolError (no store file, or a damaged one),
-StoreAddressInUseError (in use with another job_id).)")
-      .def(py::init([](const py::object& file_name, int64_t, BytesArg job_id) {
+StoreAddressInUseError (in use with another job_id).)");
+  type.def(py::init([](const py::object& file_name, int64_t, BytesArg job_id) {
              py::bytes path = py::module_::import("os").attr("fsencode")(file_name);
              FileStore::Options options;
              options.path = std::string(path);
@@ -52,6 +53,9 @@ StoreAddressInUseError (in use with another job_id).)")
             return py::module_::import("os").attr("fsdecode")(py::bytes(self.path()));
           },
           "The file name as it was given, as str.");
+  refuse_pickling(type,
+                  "it holds an open file; give the other process the path, and the job_id, and let "
+                  "it make its own");
 }
 
 }  // namespace rdzv

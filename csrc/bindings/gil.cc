@@ -17,7 +17,7 @@ bool on_main_thread() {
   return PyThread_get_thread_ident() == g_main_thread.load();
 }
 
-void take_gil_back(PyThreadState* state) {
+void wait_while_finalizing() {
 #if PY_VERSION_HEX >= 0x030D0000
   bool finalizing = Py_IsFinalizing() != 0;
 #else
@@ -25,6 +25,10 @@ void take_gil_back(PyThreadState* state) {
 #endif
   // The finalizing thread itself may still call stores, from an object's __del__.
   while (finalizing && !on_main_thread()) ::pause();
+}
+
+void take_gil_back(PyThreadState* state) {
+  wait_while_finalizing();
   PyEval_RestoreThread(state);
 }
 

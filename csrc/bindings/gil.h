@@ -18,6 +18,9 @@ bool on_main_thread();
 // CPython before 3.14 would end the thread by unwinding it, which a destructor turns into an abort.
 void take_gil_back(PyThreadState* state);
 
+// Does not return in a daemon thread whose interpreter is going down.
+void wait_while_finalizing();
+
 // Not pybind11::gil_scoped_release, which takes the GIL back in its destructor.
 template <typename Function>
 auto without_gil(Function&& function) -> decltype(function()) {

@@ -9,6 +9,7 @@
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 #include "bindings/gil.h"
+#include "bindings/pickling.h"
 #include "net/address.h"
 
 namespace py = pybind11;
@@ -41,14 +42,14 @@ class ServerHandle {
 }  // namespace
 
 void bind_server(py::module_& module) {
-  py::class_<ServerHandle>(module, "Server", py::is_final(),
-                           R"(A store server in this process, on a thread of its own.
+  py::class_<ServerHandle> type(module, "Server", py::is_final(),
+                                R"(A store server in this process, on a thread of its own.
 
 It speaks the native protocol and that of torch's TCPStore on one port. It binds the given host and nothing else
 ("0.0.0.0" or "::" for every interface); port 0 picks a free port, see `port`. Use it as a context manager, or close() it.
 listen_fd: serve on this TCP socket in their place, which is bound and from now on the server's (socket.detach()).
-Raises StoreAddressInUseError when the port is taken, StoreConnectionError when the host is none of this machine's.)")
-      .def(py::init([](std::string host, int port, std::optional<int> listen_fd) {
+Raises StoreAddressInUseError when the port is taken, StoreConnectionError when the host is none of this machine's.)");
+  type.def(py::init([](std::string host, int port, std::optional<int> listen_fd) {
              uint16_t checked_port = port_from(port);
              start_logging();
              return without_gil([&] {
@@ -67,6 +68,9 @@ Raises StoreAddressInUseError when the port is taken, StoreConnectionError when 
       .def("__repr__", [](const ServerHandle& self) {
         return "<rendezvous.Server " + format_endpoint(self.host(), self.port()) + ">";
       });
+  refuse_pickling(type,
+                  "it holds a port and a thread of this process; give the other process host and "
+                  "port for a TCPStore of its own");
 }
 
 }  // namespace rdzv

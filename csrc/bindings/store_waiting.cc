@@ -1,0 +1,130 @@
+// The operations of every store on versions, queues, barriers and exchanges, for Python.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "bindings/convert.h"
+#include "bindings/gil.h"
+#include "bindings/stores.h"
+
+namespace py = pybind11;
+
+namespace rdzv {
+namespace {
+
+py::object value_or_none(const Store::Versioned& versioned) {
+  if (versioned.version == 0) return py::none();
+  return to_python(versioned.value);
+}
+
+}  // namespace
+
+void bind_versions(StoreClass& store) {
+  store
+      .def(
+          "try_get",
+          [](Store& self, BytesArg key) {
+            return value_or_none(without_gil([&] { return self.try_get(key.view); }));
+          },
+          py::arg("key"), "The value of a key now, or None. Never waits for somebody to set it.")
+      .def(
+          "watch",
+          [](Store& self, BytesArg key, IntArg known_version,
+             const std::optional<TimeoutArg>& timeout) {
+            uint64_t version = known_version.as_version();
+            Store::Versioned now = without_gil(
+                [&] { return self.watch(key.view, version, timeout_of(self, timeout)); });
+            return py::make_tuple(value_or_none(now), now.version);
+          },
+          py::arg("key"), py::arg("known_version"), py::arg("timeout") = py::none(),
+          R"(Wait until the key's version is not `known_version`, up to `timeout` (default: the store's; 0: now or never).
+
+Every write gives the key a version that it never had before; 0 is the version of a key that is not there. Returns (value,
+version), or (None, 0) when the key was deleted or its time to live ended. So watch(key, 0) waits until the key is there.
+Changes that follow each other fast may be seen as one; the last one is always seen.
+Raises StoreTimeoutError; StoreUnsupportedError over the c10d protocol.)")
+      .def(
+          "set_if_version",
+          [](Store& self, BytesArg key, BytesArg value, IntArg version) {
+            uint64_t expected = version.as_version();
+            Store::VersionSet result =
+                without_gil([&] { return self.set_if_version(key.view, value.view, expected); });
+            return py::make_tuple(result.version, result.swapped);
+          },
+          py::arg("key"), py::arg("value"), py::arg("version"),
+          R"(Set the value if the key's version is `version` (0: if the key is not there).
+
+Returns (version now there, whether it was set). Versions come from watch and from here.
+Raises StoreUnsupportedError over the c10d protocol.)")
+      .def(
+          "delete_prefix",
+          [](Store& self, BytesArg prefix) {
+            return without_gil([&] { return self.delete_prefix(prefix.view); });
+          },
+          py::arg("prefix"),
+          R"(Delete the keys that begin with `prefix`, at once; returns how many there were. Queues stay.
+
+Over the c10d protocol, and over stores that are not ours, the keys go one after the other.)");
+}
+
+void bind_queues_and_barrier(StoreClass& store) {
+  store
+      .def(
+          "queue_push",
+          [](Store& self, BytesArg key, BytesArg value) {
+            without_gil([&] { self.queue_push(key.view, value.view); });
+          },
+          py::arg("key"), py::arg("value"),
+          R"(Add an item to the end of a queue.
+
+Queues are a name space of their own: num_keys, list_keys and get do not see them; check and wait do while they have
+items.)")
+      .def(
+          "queue_pop",
+          [](Store& self, BytesArg key, bool block, const std::optional<TimeoutArg>& timeout) {
+            return to_python(without_gil(
+                [&] { return self.queue_pop(key.view, block, timeout_of(self, timeout)); }));
+          },
+          py::arg("key"), py::arg("block") = true, py::arg("timeout") = py::none(),
+          R"(Take the first item of a queue; waits for one, up to `timeout` (default: the store's).
+
+Without `block`, raises QueueEmptyError when there is none; with it, StoreTimeoutError.)")
+      .def(
+          "queue_len",
+          [](Store& self, BytesArg key) {
+            return without_gil([&] { return self.queue_len(key.view); });
+          },
+          py::arg("key"), "The number of items in a queue.")
+      .def(
+          "barrier",
+          [](Store& self, BytesArg key, IntArg world_size,
+             const std::optional<TimeoutArg>& timeout) {
+            int64_t callers = world_size.as("the world_size of barrier");
+            without_gil([&] { self.barrier(key.view, callers, timeout_of(self, timeout)); });
+          },
+          py::arg("key"), py::arg("world_size"), py::arg("timeout") = py::none(),
+          R"(Wait until `world_size` callers have come to this key, up to `timeout` (default: the store's).
+
+The key serves once: the number there counts the callers. Raises StoreTimeoutError, which says how many had come.)");
+}
+
+void bind_exchange(StoreClass& store) {
+  store.def(
+      "exchange",
+      [](Store& self, BytesArg key, IntArg rank, IntArg world_size, BytesArg value,
+         const std::optional<TimeoutArg>& timeout) {
+        int64_t own = rank.as("the rank of exchange");
+        int64_t all = world_size.as("the world_size of exchange");
+        return to_python(without_gil([&] {
+          return self.exchange(key.view, own, all, value.view, timeout_of(self, timeout));
+        }));
+      },
+      py::arg("key"), py::arg("rank"), py::arg("world_size"), py::arg("value"),
+      py::arg("timeout") = py::none(),
+      R"(All-gather: give this rank's value, wait for all ranks, and return the values of all, by rank.
+
+The values stay at `key`/0 ... `key`/(world_size - 1) and their count at `key`: a key serves once. A rank that comes again, as
+after a timeout, gives its value anew and counts once. `timeout`: default the store's.
+Raises StoreTimeoutError, which names the ranks that have not come; StoreValueError for a rank outside of 0 ... world_size - 1.)");
+}
+
+}  // namespace rdzv

@@ -1,0 +1,100 @@
+// TCPStore for Python. Knows the names and the order of the arguments of torch's; what the store
+// does is elsewhere.
+#include "client/tcp_store.h"
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "bindings/bindings.h"
+#include "bindings/convert.h"
+#include "bindings/gil.h"
+#include "bindings/pickling.h"
+#include "bindings/stores.h"
+
+namespace py = pybind11;
+
+namespace rdzv {
+namespace {
+
+TCPStore::Protocol protocol_from(const std::string& name) {
+  if (name == "native") return TCPStore::Protocol::kNative;
+  if (name == "c10d") return TCPStore::Protocol::kC10d;
+  throw Error(ErrorCode::kInvalidArgument,
+              "TCPStore: protocol is " + quoted(name) + "; it must be 'native' or 'c10d'");
+}
+
+}  // namespace
+
+void bind_tcp_store(py::module_& module) {
+  py::class_<TCPStore, Store, std::shared_ptr<TCPStore>> type(
+      module, "TCPStore", py::is_final(),
+      R"(A store on a server, shared by all its clients.
+
+host_name, port: of the server; the master binds them (port 0 picks a free port, see `port`).
+world_size: if known, each client counts itself in, and the master waits until all have come (wait_for_workers).
+is_master: host the server in this process.
+timeout: for connecting (the server may start later than its clients), and the default of blocking calls.
+multi_tenant: masters of this process that name the same port share one server.
+master_listen_fd: the master serves on this TCP socket, which is bound to `port` and from now on its own (socket.detach()).
+use_libuv: accepted for torch's sake and ignored: there is one server, and it does all that torch's with libuv does.
+protocol: "native", or "c10d" to use a server of torch's TCPStore. With "c10d" each call has a connection to itself; it
+can say less: an add to what is no number raises StoreConnectionError, as servers just hang up; a torch server with
+use_libuv=False has no queues (StoreUnsupportedError); compare_exchange may err on whether it swapped when another
+client writes the same value at the same time; a server that lost its data is not noticed; observed_address is this
+end's own.
+Raises StoreConnectionError, StoreProtocolError, StoreAddressInUseError, StoreTimeoutError.)");
+  type.def(py::init([](std::string host_name, int port, std::optional<int64_t> world_size,
+                       bool is_master, const std::optional<TimeoutArg>& timeout,
+                       bool wait_for_workers, bool multi_tenant,
+                       std::optional<int> master_listen_fd, bool, const std::string& protocol) {
+             TCPStore::Options options;
+             options.protocol = protocol_from(protocol);
+             options.host = std::move(host_name);
+             options.port = port_from(port);
+             options.world_size = world_size;
+             options.is_master = is_master;
+             if (timeout) options.timeout = timeout->duration;
+             options.wait_for_workers = wait_for_workers;
+             options.multi_tenant = multi_tenant;
+             options.listen_fd = master_listen_fd;
+             if (is_master) start_logging();
+             return without_gil([&] { return std::make_shared<TCPStore>(options); });
+           }),
+           py::arg("host_name"), py::arg("port"), py::arg("world_size") = py::none(),
+           py::arg("is_master") = false, py::arg("timeout") = py::none(),
+           py::arg("wait_for_workers") = true, py::arg("multi_tenant") = false,
+           py::arg("master_listen_fd") = py::none(), py::arg("use_libuv") = true, py::kw_only(),
+           py::arg("protocol") = "native")
+      .def_property_readonly("host", &TCPStore::host, "The host as it was given.")
+      .def_property_readonly("port", &TCPStore::port, "The server's port.")
+      .def_property_readonly(
+          "protocol",
+          [](const TCPStore& self) {
+            return self.protocol() == TCPStore::Protocol::kNative ? "native" : "c10d";
+          },
+          "\"native\" or \"c10d\".")
+      .def_property_readonly("observed_address", &TCPStore::observed_address,
+                             "The numeric address of this machine as the server sees it.")
+      .def_property_readonly(
+          "libuvBackend", [](const TCPStore&) { return true; },
+          "True, as torch's stores say it of the server that can do all.")
+      .def(
+          "ping", [](TCPStore& self) { without_gil([&] { self.ping(); }); },
+          "One round trip. Raises StoreTimeoutError or StoreConnectionError when the server does "
+          "not answer.")
+      .def(
+          "close", [](TCPStore& self) { without_gil([&] { self.close(); }); },
+          "End the connection, and the server if this store hosts it. Later calls raise "
+          "StoreClosedError.");
+  refuse_pickling(type,
+                  "it holds a connection; give the other process host and port and let it make its "
+                  "own (for another thread, clone() does)");
+}
+
+}  // namespace rdzv
