@@ -4,7 +4,7 @@ Owns the form of the URLs. What a store is, and what opening one may raise, is _
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from rendezvous import _core
@@ -19,8 +19,9 @@ _EXAMPLES = "tcp://host:29400/prefix?timeout=30, file:///path/of/file?job_id=my-
 def open_store(url: str) -> _core.Store:
     """The store that a URL names.
 
-    * ``tcp://HOST[:PORT][/PREFIX][?timeout=SECONDS]``: a client of the server there (default port
-      29400), as ``TCPStore(HOST, PORT, timeout=...)``.
+    * ``tcp://HOST[:PORT][/PREFIX][?timeout=SECONDS&protocol=native|c10d]``: a client of the server
+      there (default port 29400), as ``TCPStore(HOST, PORT, timeout=..., protocol=...)``; ``c10d``
+      is for servers of torch's own.
     * ``file:///PATH[?timeout=SECONDS&job_id=ID]``: as ``FileStore(PATH, job_id=ID)``.
     * ``hash:``: a new ``HashStore()``.
     * ``etcd://HOST[:PORT][,HOST[:PORT]...]/PREFIX[?timeout=SECONDS]``: an ``EtcdStore`` of that
@@ -76,9 +77,19 @@ def _open_tcp(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[_c
         raise ValueError(f"{url!r} names no host; use {_EXAMPLES}")
     host, port = parse_endpoint(parts.netloc, _DEFAULT_PORT)
     timeout_s = _timeout_s(url, options)
+    protocol = _protocol(url, options)
     _refuse_unknown(url, options)
-    store = _core.TCPStore(host, port, timeout=timeout_s, wait_for_workers=False)
+    store = _core.TCPStore(host, port, timeout=timeout_s, wait_for_workers=False, protocol=protocol)
     return store, unquote(parts.path).strip("/")
+
+
+def _protocol(url: str, options: dict[str, str]) -> Literal["native", "c10d"]:
+    name = options.pop("protocol", "native")
+    if name == "native":
+        return "native"
+    if name == "c10d":
+        return "c10d"
+    raise ValueError(f"{url!r}: protocol is {name!r}; it must be native or c10d")
 
 
 def _open_file(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[_core.Store, str]:

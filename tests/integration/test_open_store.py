@@ -21,6 +21,16 @@ def test_a_tcp_url_is_a_client_of_that_server(server: Server, connect: Connect) 
     assert connect().get("k") == b"v"
 
 
+@pytest.mark.parametrize("protocol", ["native", "c10d"])
+def test_a_tcp_url_may_name_the_protocol(server: Server, protocol: str) -> None:
+    """For servers of torch's own; native is the default."""
+    store = open_store(f"tcp://127.0.0.1:{server.port}/p?protocol={protocol}")
+    assert isinstance(store, PrefixStore)
+    assert store.underlying_store.protocol == protocol
+    store.set("k", "v")
+    assert store.get("k") == b"v"
+
+
 def test_the_path_of_a_tcp_url_is_a_prefix(server: Server, connect: Connect) -> None:
     """Each part of a name space is shared by those who name the same path."""
     store = open_store(f"tcp://127.0.0.1:{server.port}/job%201/round?prefix=mine")
@@ -62,6 +72,8 @@ def test_a_hash_url_is_a_new_store() -> None:
         ("tcp://host?timeout=soon", "timeout is 'soon'"),
         ("tcp://host?timeout=-1", "timeout is '-1'"),
         ("tcp://host?tiemout=1", "unknown option 'tiemout'"),
+        ("tcp://host?protocol=http", "protocol is 'http'; it must be native or c10d"),
+        ("file:///path?protocol=c10d", "unknown option 'protocol'"),
         ("tcp://host?timeout=1&timeout=2", "given twice"),
         ("tcp://host?timeout", "cannot be read"),
         ("file://path", "three slashes"),
