@@ -69,10 +69,11 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """Run torch's own TCPStore client against our server. Installs torch (CPU is enough)."""
+    """Run torch's stores and ours against each other. Installs torch (CPU is enough)."""
     install_wheel(session, "test")
     session.install("torch==2.13.0", "numpy")
     run_pytest(session, str(ROOT / "tests" / "interop"), *session.posargs)
+    run_pytest(session, str(ROOT / "tests" / "contract"), "-k", "torch", *session.posargs)
 
 
 @nox.session(python=["3.10", "3.11", "3.12", "3.13", "3.14"])

@@ -10,8 +10,10 @@ from typing import Any, cast
 
 import pytest
 from support.etcd import NO_ETCD, binaries
+from support.foreign import DerivedStore, DuckStore
 from support.proxy import FaultProxy
 from support.stores import Stores
+from support.torch_server import TorchServers, has_torch
 
 from rendezvous import FileStore, HashStore, PrefixStore, Server, Store, TCPStore
 from rendezvous.backends.etcd import EtcdClient, EtcdServer, EtcdStore
@@ -28,6 +30,12 @@ STORE_KINDS = [
     "prefix-tcp-c10d",
     "prefix-file",
     "etcd",
+    # Stores that are Python objects: derived from ours, and with what torch's have.
+    "prefix-derived",
+    "prefix-duck",
+    # Our client with servers of torch's own, with libuv and without.
+    "torch-libuv",
+    "torch-old",
 ]
 
 
@@ -78,6 +86,13 @@ def etcd_endpoint() -> Iterator[str]:
         yield server.get_endpoint()
 
 
+@pytest.fixture(scope="session")
+def torch_servers() -> Iterator[TorchServers]:
+    """Starts servers of torch's, where torch is installed."""
+    with TorchServers() as servers:
+        yield servers
+
+
 @pytest.fixture(params=STORE_KINDS)
 def stores(request: pytest.FixtureRequest) -> Stores:
     """Every kind of store, empty."""
@@ -102,12 +117,26 @@ def stores(request: pytest.FixtureRequest) -> Stores:
         def base() -> Store:
             store: Any = EtcdStore(EtcdClient(endpoint), prefix, TIMEOUT_S)
             return cast("Store", store)
-    else:
-        connect = request.getfixturevalue("connect")
-        protocol = "c10d" if kind.endswith("c10d") else "native"
+    elif kind.endswith(("derived", "duck")):
+        # A DuckStore is no Store; PrefixStore takes it for one.
+        foreign: Any = DuckStore(HashStore())
+        if kind.endswith("derived"):
+            foreign = DerivedStore(HashStore())
 
         def base() -> Store:
-            store: TCPStore = connect(protocol=protocol)
+            store: Store = foreign
+            return store
+    else:
+        connect = request.getfixturevalue("connect")
+        protocol = "native" if kind.endswith("tcp") else "c10d"
+        port: int | None = None
+        if kind.startswith("torch"):
+            if not has_torch():
+                pytest.skip("torch is not installed")
+            port = request.getfixturevalue("torch_servers").start(kind == "torch-libuv")
+
+        def base() -> Store:
+            store: TCPStore = connect(port, protocol=protocol)
             return store
 
     if kind.startswith("prefix"):

@@ -60,6 +60,7 @@ def test_every_write_that_creates_wakes_all_who_wait(stores: Stores, write: str)
 
 def test_failed_compare_set_wakes_nobody(stores: Stores) -> None:
     """A compare_set that sets nothing leaves those who wait for the key waiting."""
+    stores.skip_on_torch("with libuv wakes them")
     getting = Background(stores.client().get, "k")
     waiting = Background(stores.client().wait, ["k"]).let_block()
     writer = stores.client()
@@ -87,6 +88,7 @@ def test_writes_of_other_keys_wake_nobody(stores: Stores) -> None:
 
 def test_wait_needs_all_keys_at_once(stores: Stores) -> None:
     """A key that is deleted again before the others come counts as missing."""
+    stores.skip_on_torch("counts keys down as they come, and not up when they go")
     waiting = Background(stores.client().wait, ["a", "b"]).let_block()
     writer = stores.client()
     writer.set("a", "1")
@@ -160,14 +162,15 @@ def test_a_deleted_key_is_waited_for_again(stores: Stores) -> None:
 def test_timeout_names_what_is_missing(store: Store) -> None:
     """The error says what was waited for, and only what was not there."""
     store.set("here", "")
-    with pytest.raises(StoreTimeoutError, match=r"get timed out .*gone'"):
+    # Over a store whose get takes no timeout, it is its wait that times out.
+    with pytest.raises(StoreTimeoutError, match=r"(get|wait) timed out .*gone'"):
         store.get("gone", 0.01)
     with pytest.raises(StoreTimeoutError, match="2 of 3 keys were never set: ") as caught:
         store.wait(["gone", "here", "lost"], 0.01)
     assert "gone'" in str(caught.value)
     assert "lost'" in str(caught.value)
     assert "here'" not in str(caught.value)
-    with pytest.raises(StoreTimeoutError, match=r"multi_get timed out .*gone'"):
+    with pytest.raises(StoreTimeoutError, match=r"(multi_get|wait) timed out .*gone'"):
         store.multi_get(["gone"], 0.01)
 
 
@@ -300,6 +303,8 @@ def test_concurrent_adds_lose_nothing(stores: Stores) -> None:
 
 def test_concurrent_exchanges_lose_nothing(stores: Stores) -> None:
     """Counting by compare_exchange counts every success exactly once."""
+    if not stores.swaps_surely:
+        pytest.skip("made of compare_set, which cannot tell who wrote the same value")
     threads, counts = 4, 50
     stores.client().set("n", "0")
     barrier = Barrier(threads)

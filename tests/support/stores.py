@@ -22,7 +22,31 @@ class Stores:
     @property
     def speaks_c10d(self) -> bool:
         """Whether the clients speak torch's protocol, which says less than a store can mean."""
-        return self.kind.endswith("c10d")
+        return self.kind.endswith("c10d") or self.speaks_to_torch
+
+    @property
+    def speaks_to_torch(self) -> bool:
+        """Whether the server is torch's own."""
+        return self.kind.startswith("torch")
+
+    @property
+    def has_queues(self) -> bool:
+        return self.kind != "torch-old"
+
+    @property
+    def has_versions(self) -> bool:
+        """Whether it has watch, set_if_version and times to live, which torch's stores have not."""
+        return not self.speaks_c10d and not self.kind.endswith("duck")
+
+    @property
+    def swaps_surely(self) -> bool:
+        """Whether compare_exchange is right about `swapped` whatever others write meanwhile."""
+        return not self.speaks_to_torch and not self.kind.endswith("duck")
+
+    def skip_on_torch(self, what_it_does: str) -> None:
+        """For what a server of torch's decides alone, and no client can make better."""
+        if self.speaks_to_torch:
+            pytest.skip(f"torch's server {what_it_does}")
 
 
 def refused(stores: Stores, error: type[StoreError], match: str) -> AbstractContextManager[Any]:
