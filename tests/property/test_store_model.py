@@ -85,6 +85,9 @@ class StoreModel(RuleBasedStateMachine):
         super().__init__()
         self.values: dict[bytes, bytes] = {}
         self.queues: defaultdict[bytes, deque[bytes]] = defaultdict(deque)
+        # What a client was told of a key: its version, and the value that it had then.
+        self.told: dict[bytes, tuple[int, bytes]] = {}
+        self.used: dict[int, tuple[bytes, bytes]] = {}
         self.clients: list[Store] = []
         self.neighbours = NEIGHBOURS if self.is_prefixed else {}
         self.bases: list[Store] = []
@@ -162,6 +165,7 @@ class StoreModel(RuleBasedStateMachine):
     @rule()
     def everybody_leaves_and_comes_back(self) -> None:
         self.clients, self.bases = [], []
+        self.told, self.used = {}, {}  # versions are of a store that is in use
         self.open_all()
 
     @rule(client=CLIENTS, key=KEYS, value=VALUES)
@@ -240,6 +244,52 @@ class StoreModel(RuleBasedStateMachine):
     def multi_set(self, client: int, pairs: list[tuple[bytes, bytes]]) -> None:
         self.clients[client].multi_set([key for key, _ in pairs], [value for _, value in pairs])
         self.values.update(pairs)
+
+    @rule(client=CLIENTS, key=KEYS)
+    def try_get(self, client: int, key: bytes) -> None:
+        assert self.clients[client].try_get(key) == self.values.get(key)
+
+    @rule(client=CLIENTS, key=KEYS)
+    def watch(self, client: int, key: bytes) -> None:
+        """Of a version that is not there: of nothing, or of a deleted key's last."""
+        last = self.told.get(key, (1, b""))[0]
+        if key not in self.values:
+            assert self.clients[client].watch(key, last, 0) == (None, 0)
+            with pytest.raises(StoreTimeoutError):
+                self.clients[client].watch(key, 0, 0)
+            return
+        value, version = self.clients[client].watch(key, 0, 0)
+        assert value == self.values[key]
+        assert version > 0
+        with pytest.raises(StoreTimeoutError):
+            self.clients[client].watch(key, version, 0)
+        # One version never stands for two values.
+        assert self.used.setdefault(version, (key, value)) == (key, value)
+        self.told[key] = (version, value)
+
+    @rule(client=CLIENTS, key=KEYS, value=VALUES, current=st.booleans())
+    def set_if_version(self, client: int, key: bytes, value: bytes, current: bool) -> None:
+        there = self.clients[0].watch(key, 0, 0)[1] if key in self.values else 0
+        version = there if current else self.told.get(key, (2**63, b""))[0]
+        now, swapped = self.clients[client].set_if_version(key, value, version)
+        assert swapped is (version == there)
+        if swapped:
+            assert now not in (0, there)
+            self.values[key] = value
+        else:
+            assert now == there
+
+    @rule(client=CLIENTS, key=KEYS, value=VALUES)
+    def set_for_long(self, client: int, key: bytes, value: bytes) -> None:
+        self.clients[client].set(key, value, ttl=3600)
+        self.values[key] = value
+
+    @rule(client=CLIENTS, prefix=PREFIXES)
+    def delete_prefix(self, client: int, prefix: bytes) -> None:
+        doomed = [key for key in self.values if key.startswith(prefix)]
+        assert self.clients[client].delete_prefix(prefix) == len(doomed)
+        for key in doomed:
+            del self.values[key]
 
     @rule(client=CLIENTS, key=KEYS, value=VALUES)
     def queue_push(self, client: int, key: bytes, value: bytes) -> None:
