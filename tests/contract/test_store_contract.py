@@ -282,7 +282,14 @@ def test_value_over_the_limit_is_refused(stores: Stores, store: Store) -> None:
         with pytest.raises(StoreLimitError, match=f"the limit is {VALUE_BYTES_MAX}"):
             call()
     assert store.num_keys() == 0
+    if stores.kind == "torch-libuv":  # takes 8 MiB a message
+        with refused(stores, StoreLimitError, ""):
+            store.set("k", value[:-1])
+        assert not store.check(["k"])
+        return
     store.set("k", value[:-1])
+    if stores.kind == "torch-old":  # has no limit
+        return
     with refused(stores, StoreLimitError, f"the limit is {VALUE_BYTES_MAX}"):
         store.append("k", "x")
     assert len(store.get("k")) == VALUE_BYTES_MAX

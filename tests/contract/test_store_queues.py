@@ -154,6 +154,7 @@ def test_queues_are_no_keys(store: Store) -> None:
 
 def test_check_and_wait_see_a_queue_with_items(stores: Stores) -> None:
     """Beside values; an empty queue is not there."""
+    stores.skip_on_torch("never ends a wait for a queue with items and a missing key")
     store = stores.client()
     assert not store.check(["q"])
     # In the c10d protocol a wait for one key may be the first half of a pop, so that an item wakes

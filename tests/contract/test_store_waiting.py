@@ -48,6 +48,8 @@ WRITES: dict[str, tuple[Callable[[Store], object], bytes]] = {
 def test_every_write_that_creates_wakes_all_who_wait(stores: Stores, write: str) -> None:
     """get, wait and multi_get of several clients return after any operation that makes the key."""
     call, value = WRITES[write]
+    if write.startswith("compare") and stores.kind == "torch-old":
+        stores.skip_on_torch("without libuv wakes nobody at a compare_set")
     reader, writer = stores.client(), stores.client()
     getting = [Background(stores.client().get, "k"), Background(reader.get, "k")]
     waiting = Background(reader.wait, ["k"])
