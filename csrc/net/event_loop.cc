@@ -63,6 +63,11 @@ void EventLoop::watch(int fd, Interest interest, EventHandler& handler) {
   poller_->add(fd, interest, &handler);
 }
 
+void EventLoop::watch_urgent(int fd, Interest interest, EventHandler& handler) {
+  handler.urgent_ = true;
+  watch(fd, interest, handler);
+}
+
 void EventLoop::set_interest(EventHandler& handler, Interest interest) {
   if (handler.fd_ < 0 || handler.interest_ == interest) return;
   handler.interest_ = interest;
@@ -95,6 +100,7 @@ void EventLoop::post(Task task) {
   {
     std::lock_guard lock(mutex_);
     posted_.push_back(std::move(task));
+    any_posted_ = true;
   }
   wake_up_->signal();
 }
@@ -104,9 +110,11 @@ void EventLoop::stop() {
 }
 
 void EventLoop::run_posted() {
+  if (!any_posted_) return;
   std::vector<Task> tasks;
   {
     std::lock_guard lock(mutex_);
+    any_posted_ = false;
     tasks.swap(posted_);
   }
   for (Task& task : tasks) task();
@@ -123,22 +131,29 @@ void EventLoop::run_timers() {
 }
 
 Duration EventLoop::time_to_sleep() const {
+  if (more_to_do_) return Duration::zero();
   if (timers_.empty()) return std::chrono::hours(24);
   return std::max(Duration::zero(), timers_.begin()->first.first - now());
+}
+
+void EventLoop::call_ready(bool urgent) {
+  for (const Poller::Event& event : events_) {
+    auto* handler = static_cast<EventHandler*>(event.tag);
+    if (handler->urgent_ != urgent) continue;
+    bool readable = event.readable && wants(handler->interest_, Interest::kRead);
+    bool writable = event.writable && wants(handler->interest_, Interest::kWrite);
+    if (readable || writable) handler->on_ready(readable, writable);
+  }
 }
 
 void EventLoop::run() {
   while (running_) {
     poller_->wait(time_to_sleep(), events_);
-    for (const Poller::Event& event : events_) {
-      auto* handler = static_cast<EventHandler*>(event.tag);
-      bool readable = event.readable && wants(handler->interest_, Interest::kRead);
-      bool writable = event.writable && wants(handler->interest_, Interest::kWrite);
-      if (readable || writable) handler->on_ready(readable, writable);
-    }
+    call_ready(true);
+    call_ready(false);
     run_posted();
     run_timers();
-    if (end_of_turn_) end_of_turn_();
+    more_to_do_ = end_of_turn_ && end_of_turn_();
     // Going, a handler may retire another: that one's turn is the next.
     std::vector<std::unique_ptr<EventHandler>> going = std::move(retired_);
     retired_.clear();

@@ -7,6 +7,7 @@
 // own callback.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -35,6 +36,7 @@ class EventHandler {
   friend class EventLoop;
   int fd_ = -1;
   Interest interest_ = Interest::kNone;
+  bool urgent_ = false;
 };
 
 class EventLoop {
@@ -48,6 +50,8 @@ class EventLoop {
   EventLoop& operator=(const EventLoop&) = delete;
 
   void watch(int fd, Interest interest, EventHandler& handler);
+  // As watch(), and in each turn it is called before those that are not urgent.
+  void watch_urgent(int fd, Interest interest, EventHandler& handler);
   void set_interest(EventHandler& handler, Interest interest);
   void unwatch(EventHandler& handler);
   // Destroys the handler at the end of this turn.
@@ -56,8 +60,9 @@ class EventLoop {
   TimerId call_at(Instant at, Task task);
   void cancel(const TimerId& timer);
 
-  // Runs once before the loop sleeps again: where replies are written, gathered.
-  void set_end_of_turn(Task task) { end_of_turn_ = std::move(task); }
+  // Runs once before the loop sleeps again: where replies are written, gathered. True: it has more
+  // to do, so the next turn begins at once.
+  void set_end_of_turn(std::function<bool()> task) { end_of_turn_ = std::move(task); }
 
   // Any thread: run the task on the loop's thread, soon.
   void post(Task task);
@@ -69,6 +74,7 @@ class EventLoop {
  private:
   class WakeUp;
 
+  void call_ready(bool urgent);
   void run_posted();
   void run_timers();
   Duration time_to_sleep() const;
@@ -79,10 +85,12 @@ class EventLoop {
   std::vector<std::unique_ptr<EventHandler>> retired_;
   std::map<TimerId, Task> timers_;
   uint64_t timer_count_ = 0;
-  Task end_of_turn_;
+  std::function<bool()> end_of_turn_;
+  bool more_to_do_ = false;
   bool running_ = true;
 
-  std::mutex mutex_;  // protects posted_
+  std::atomic<bool> any_posted_ = false;  // spares the turns without posted work the lock
+  std::mutex mutex_;                      // protects posted_
   std::vector<Task> posted_;
 };
 

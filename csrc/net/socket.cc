@@ -59,19 +59,32 @@ UniqueFd open_socket(int family) {
   return fd;
 }
 
-UniqueFd accept_from(int listener) {
+// Linux passes these options on to what is accepted, which saves five system calls a connection.
+void prepare_listener([[maybe_unused]] int listener) {
+#if defined(__linux__)
+  set_no_delay(listener);
+  set_keep_alive(listener);
+#endif
+}
+
+UniqueFd accept_from(int listener, SocketAddress& peer) {
   for (;;) {
 #if defined(__linux__)
-    UniqueFd fd(::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    UniqueFd fd(::accept4(listener, address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
 #else
-    UniqueFd fd(::accept(listener, nullptr, nullptr));
-    if (fd) prepare(fd.get());
+    UniqueFd fd(::accept(listener, address, &size));
+    if (fd) {
+      prepare(fd.get());
+      set_no_delay(fd.get());
+      set_keep_alive(fd.get());
+    }
 #endif
     if (fd || errno != EINTR) return fd;
   }
 }
 
 void set_no_delay(int fd) {
+    if (fd) peer = SocketAddress(address, size);
   int on = 1;
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }

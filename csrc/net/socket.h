@@ -15,8 +15,11 @@ namespace rdzv {
 // Throws kConnection when no socket can be had (too many open files).
 UniqueFd open_socket(int family);
 
-// Returns an empty descriptor and sets errno when there is nothing to accept.
-UniqueFd accept_from(int listener);
+// Sets on a listener what set_no_delay and set_keep_alive set, for all connections that it accepts.
+void prepare_listener(int listener);
+// The next connection of a prepared listener and whose it is. Returns an empty descriptor and sets
+// errno when there is nothing to accept.
+UniqueFd accept_from(int listener, SocketAddress& peer);
 
 void set_no_delay(int fd);
 // The kernel notices a peer whose host died without a word after about two minutes.

@@ -21,11 +21,9 @@ void release_if_large(std::string& buffer) {
 
 }  // namespace
 
-Connection::Connection(UniqueFd fd, ServerContext& context, const OnClosed& on_closed)
-    : fd_(std::move(fd)),
-      peer_(SocketAddress::peer_of(fd_.get())),
-      context_(context),
-      on_closed_(on_closed) {
+Connection::Connection(UniqueFd fd, const SocketAddress& peer, ServerContext& context,
+                       const OnClosed& on_closed)
+    : fd_(std::move(fd)), peer_(peer), context_(context), on_closed_(on_closed) {
   context_.loop.watch(fd_.get(), Interest::kRead, *this);
 }
 

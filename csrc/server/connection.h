@@ -19,7 +19,8 @@ class Connection final : public EventHandler {
  public:
   using OnClosed = std::function<void(Connection&)>;
 
-  Connection(UniqueFd fd, ServerContext& context, const OnClosed& on_closed);
+  Connection(UniqueFd fd, const SocketAddress& peer, ServerContext& context,
+             const OnClosed& on_closed);
   ~Connection() override;
 
   void on_ready(bool readable, bool writable) override;

@@ -62,7 +62,7 @@ class Server::Impl {
   void accept_all(Acceptor& acceptor);
   void pause_accepting(int error);
   void on_closed(Connection& connection);
-  void flush_all();
+  bool flush_some();
 
   ServerContext context_;
   std::vector<Listener> listeners_;
@@ -70,6 +70,7 @@ class Server::Impl {
   std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_;
   Connection::OnClosed on_closed_ = [this](Connection& connection) { on_closed(connection); };
   bool accepting_paused_ = false;
+  bool any_closed_ = false;  // in this turn
   std::thread thread_;
 };
 
@@ -77,10 +78,13 @@ Server::Impl::Impl(std::vector<Listener> listeners, std::string name)
     : listeners_(std::move(listeners)) {
   context_.name = std::move(name);
   fill_random(context_.instance.data(), context_.instance.size());
-  context_.loop.set_end_of_turn([this] { flush_all(); });
+  context_.loop.set_end_of_turn([this] { return flush_some(); });
   for (Listener& listener : listeners_) {
     acceptors_.push_back(std::make_unique<Acceptor>(*this, std::move(listener.fd)));
-    context_.loop.watch(acceptors_.back()->fd(), Interest::kRead, *acceptors_.back());
+    prepare_listener(acceptors_.back()->fd());
+    // Urgent, because the kernel drops who finds the accept queue full, and a client that is
+    // dropped tries again after a second.
+    context_.loop.watch_urgent(acceptors_.back()->fd(), Interest::kRead, *acceptors_.back());
   }
   thread_ = start_thread([this] { context_.loop.run(); });
 }
@@ -95,17 +99,16 @@ Server::Impl::~Impl() {
 void Server::Impl::accept_all(Acceptor& acceptor) {
   // In batches, so that connected clients are served meanwhile; the listener stays readable for the
   // next turn.
-  constexpr int kBatch = 256;
+  constexpr int kBatch = 1024;
   for (int i = 0; i < kBatch; ++i) {
-    UniqueFd fd = accept_from(acceptor.fd());
+    SocketAddress peer;
+    UniqueFd fd = accept_from(acceptor.fd(), peer);
     if (!fd) {
       if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
         pause_accepting(errno);
       return;
     }
-    set_no_delay(fd.get());
-    set_keep_alive(fd.get());
-    auto connection = std::make_unique<Connection>(std::move(fd), context_, on_closed_);
+    auto connection = std::make_unique<Connection>(std::move(fd), peer, context_, on_closed_);
     connections_.emplace(connection.get(), std::move(connection));
   }
 }
@@ -128,15 +131,25 @@ void Server::Impl::pause_accepting(int error) {
 void Server::Impl::on_closed(Connection& connection) {
   auto found = connections_.find(&connection);
   if (found == connections_.end()) return;  // the server is going, and its connections with it
+  any_closed_ = true;
   context_.loop.retire(std::move(found->second));
   connections_.erase(found);
 }
 
-void Server::Impl::flush_all() {
+// In batches too, for the accept queue's sake: one set may have answered thousands. True: there are
+// more.
+bool Server::Impl::flush_some() {
+  constexpr size_t kBatch = 1024;
+  std::vector<Connection*>& unsent = context_.unsent;
   // By index: flushing can let a stalled connection go on, which may have more to send.
-  for (size_t i = 0; i < context_.unsent.size(); ++i) context_.unsent[i]->flush();
-  context_.unsent.clear();
+  size_t flushed = 0;
+  for (; flushed < unsent.size() && flushed < kBatch; ++flushed) unsent[flushed]->flush();
+  unsent.erase(unsent.begin(), unsent.begin() + static_cast<std::ptrdiff_t>(flushed));
+  // What is closed does not live into the next turn.
+  if (std::exchange(any_closed_, false))
+    std::erase_if(unsent, [](const Connection* connection) { return connection->closed(); });
   context_.exchange_view.trim();
+  return !unsent.empty();
 }
 
 Server::Server(const std::string& host, uint16_t port) : Server(host, listen_on(host, port)) {}

@@ -109,6 +109,7 @@ void Table::wake_written(Bytes key) {
 }
 
 void Table::wake_erased(Bytes key) {
+  if (wait_lists_.empty()) return;
   auto found = wait_lists_.find(key);
   if (found == wait_lists_.end()) return;
   wake_list(key, found->second, Need::kChange, SIZE_MAX);
@@ -179,6 +180,7 @@ void Table::pass_turn(Bytes key) {
 }
 
 void Table::wake_queue(Bytes key) {
+  if (wait_lists_.empty()) return;
   auto lists = wait_lists_.find(key);
   if (lists == wait_lists_.end()) return;
   wake_list(key, lists->second, Need::kItem, SIZE_MAX);

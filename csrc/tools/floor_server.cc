@@ -79,7 +79,8 @@ class Floor {
   }
 
   void accept_all() {
-    while (UniqueFd fd = accept_from(listener_.get())) {
+    SocketAddress from;
+    while (UniqueFd fd = accept_from(listener_.get(), from)) {
       set_no_delay(fd.get());
       watch(fd.get());
       auto index = static_cast<size_t>(fd.get());

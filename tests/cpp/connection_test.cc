@@ -26,7 +26,8 @@ class Scene {
     int ends[2];
     REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
     far_.reset(ends[1]);
-    connection = std::make_unique<Connection>(UniqueFd(ends[0]), context, on_closed_);
+    connection =
+        std::make_unique<Connection>(UniqueFd(ends[0]), SocketAddress(), context, on_closed_);
     context.table.set("/k", std::string(kValue, 'v'));
     send(c10d_validate());
     turn();

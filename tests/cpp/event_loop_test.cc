@@ -151,7 +151,10 @@ TEST_CASE("what is retired in a callback lives to the end of the turn and is not
   int calls = 0;
   bool gone = false;
   bool gone_at_end_of_turn = false;
-  loop.set_end_of_turn([&] { gone_at_end_of_turn = gone; });
+  loop.set_end_of_turn([&] {
+    gone_at_end_of_turn = gone;
+    return false;
+  });
   for (Pair& pair : pairs) {
     handlers.push_back(std::make_unique<Handler>([&](bool, bool) {
       ++calls;
@@ -267,12 +270,49 @@ TEST_CASE("the end of the turn comes after its events, tasks and timers, and bef
     loop.call_at(now(), [&] { order += "timer "; });
     loop.stop();
   });
-  loop.set_end_of_turn([&] { order += "end "; });
+  loop.set_end_of_turn([&] {
+    order += "end ";
+    return false;
+  });
   loop.watch(pair.near.get(), Interest::kRead, handler);
   pair.make_readable();
   loop.run();
   // stop() is a posted task, which this turn or the next one runs.
   CHECK(order.starts_with("event timer end"));
+}
+
+TEST_CASE("the loop does not sleep while the end of the turn has more to do") {
+  EventLoop loop;
+  int turns = 0;
+  loop.set_end_of_turn([&] {
+    if (++turns == 5) loop.stop();
+    return turns < 5;
+  });
+  loop.post([] {});  // ends its first sleep
+  loop.run();
+  CHECK(turns >= 5);
+}
+
+TEST_CASE("an urgent handler is called before all others of the turn") {
+  EventLoop loop;
+  std::vector<Pair> pairs(3);
+  std::string order;
+  std::vector<std::unique_ptr<Handler>> handlers;
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    handlers.push_back(std::make_unique<Handler>([&, i](bool, bool) {
+      order += static_cast<char>('0' + i);
+      loop.unwatch(*handlers[i]);
+      if (order.size() == pairs.size()) loop.stop();
+    }));
+    if (i == 2) {
+      loop.watch_urgent(pairs[i].near.get(), Interest::kRead, *handlers[i]);
+    } else {
+      loop.watch(pairs[i].near.get(), Interest::kRead, *handlers[i]);
+    }
+    pairs[i].make_readable();
+  }
+  loop.run();
+  CHECK(order.starts_with('2'));
 }
 
 TEST_CASE("stop from another thread ends a loop that sleeps, or has not begun") {

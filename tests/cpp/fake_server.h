@@ -81,7 +81,8 @@ class FakeServer {
   void run() {
     while (!ending_) {
       wait_ready(listener_.fd.get(), true, false, std::chrono::milliseconds(20));
-      UniqueFd fd = accept_from(listener_.fd.get());
+      SocketAddress peer;
+      UniqueFd fd = accept_from(listener_.fd.get(), peer);
       if (!fd) continue;
       size_t index = std::min(static_cast<size_t>(links_++), scripts_.size() - 1);
       Link link{*this, std::move(fd)};

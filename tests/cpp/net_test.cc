@@ -1,5 +1,8 @@
 // Addresses and connecting.
 #include <doctest/doctest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 #include <string>
 #include <vector>
@@ -35,6 +38,33 @@ TEST_CASE("an endpoint is shown as it would be typed") {
   CHECK(format_endpoint("host", 1) == "host:1");
   CHECK(format_endpoint("::1", 1) == "[::1]:1");
   CHECK(format_endpoint("[::1]", 1) == "[::1]:1");
+}
+
+TEST_CASE("an accepted connection has its peer's address and the options of all connections") {
+  Listener listener = std::move(listen_on("127.0.0.1", 0).front());
+  prepare_listener(listener.fd.get());
+  int error = 0;
+  UniqueFd client = connect_to(listener.address, kHang, error);
+  REQUIRE(client);
+  REQUIRE(wait_ready(listener.fd.get(), true, false, kHang).readable);
+  SocketAddress peer;
+  UniqueFd accepted = accept_from(listener.fd.get(), peer);
+  REQUIRE(accepted);
+  CHECK(peer.to_string() == SocketAddress::local_of(client.get()).to_string());
+  auto option = [&](int level, int name) {
+    int value = 0;
+    socklen_t size = sizeof(value);
+    REQUIRE(::getsockopt(accepted.get(), level, name, &value, &size) == 0);
+    return value;
+  };
+  CHECK(option(IPPROTO_TCP, TCP_NODELAY) != 0);
+  CHECK(option(SOL_SOCKET, SO_KEEPALIVE) != 0);
+#if defined(__linux__)
+  CHECK(option(IPPROTO_TCP, TCP_KEEPIDLE) == 60);
+  CHECK(option(IPPROTO_TCP, TCP_KEEPINTVL) == 10);
+  CHECK(option(IPPROTO_TCP, TCP_KEEPCNT) == 6);
+#endif
+  CHECK_FALSE(accept_from(listener.fd.get(), peer));
 }
 
 TEST_CASE("what cannot be a host is refused at once") {
