@@ -7,7 +7,9 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -69,6 +71,9 @@ void prepare_listener([[maybe_unused]] int listener) {
 
 UniqueFd accept_from(int listener, SocketAddress& peer) {
   for (;;) {
+    sockaddr_storage storage;
+    socklen_t size = sizeof(storage);
+    auto* address = reinterpret_cast<sockaddr*>(&storage);
 #if defined(__linux__)
     UniqueFd fd(::accept4(listener, address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
 #else
@@ -79,12 +84,12 @@ UniqueFd accept_from(int listener, SocketAddress& peer) {
       set_keep_alive(fd.get());
     }
 #endif
+    if (fd) peer = SocketAddress(address, size);
     if (fd || errno != EINTR) return fd;
   }
 }
 
 void set_no_delay(int fd) {
-    if (fd) peer = SocketAddress(address, size);
   int on = 1;
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
@@ -116,6 +121,11 @@ long receive_some(int fd, char* buffer, size_t size) {
     long count = receive(fd, buffer, size, MSG_DONTWAIT);
     if (count != kBroken || errno != EINTR) return count;
   }
+}
+
+void set_receive_low_water(int fd, size_t bytes) {
+  int value = static_cast<int>(std::min<size_t>(bytes, INT_MAX));
+  ::setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof(value));
 }
 
 void allow_slices(int fd, Duration slice) {

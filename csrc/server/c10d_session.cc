@@ -42,6 +42,8 @@ class C10dSession final : public Session {
     return consumed;
   }
 
+  size_t missing() const override { return decoder_.missing(); }
+
   void on_closed() override {
     context_.table.drop(*this);
     waits_.clear();

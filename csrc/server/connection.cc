@@ -1,5 +1,6 @@
 #include "server/connection.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -59,11 +60,24 @@ void Connection::receive() {
 void Connection::consume(Bytes received) {
   if (in_.empty()) {
     size_t used = consume_some(received);
-    if (!closed()) in_.append(received.substr(used));
-    return;
+    if (!closed() && used < received.size()) in_.append(received.substr(used));
+  } else {
+    in_.append(received);
+    consume_buffered();
   }
-  in_.append(received);
-  consume_buffered();
+  if (!closed()) update_low_water();
+}
+
+// A large request often comes in small pieces. Nothing can be done with it before it is whole, so
+// the kernel may gather some of what is missing before it wakes us.
+void Connection::update_low_water() {
+  constexpr size_t kWorthIt = 16 * 1024;
+  constexpr size_t kMost = 64 * 1024;  // half of what the kernel keeps for a connection at first
+  bool waits = !in_.empty() && !stalled_ && session_ != nullptr && session_->missing() >= kWorthIt;
+  auto wanted = static_cast<uint32_t>(waits ? std::min(session_->missing(), kMost) : 1);
+  if (wanted == low_water_) return;
+  low_water_ = wanted;
+  set_receive_low_water(fd_.get(), wanted);
 }
 
 void Connection::consume_buffered() {

@@ -3,6 +3,7 @@
 // loop thread.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -50,6 +51,7 @@ class Connection final : public EventHandler {
   bool choose_session(Bytes input);
   bool send_out();
   void update_interest();
+  void update_low_water();
 
   ProcessFd fd_;
   SocketAddress peer_;  // kept, because a broken socket no longer knows it
@@ -59,6 +61,7 @@ class Connection final : public EventHandler {
   std::string in_;   // the beginning of a request that is not whole yet
   std::string out_;  // replies; those before sent_ are gone
   size_t sent_ = 0;
+  uint32_t low_water_ = 1;
   bool in_unsent_list_ = false;
   bool stalled_ = false;       // whole requests may lie in in_, left there because of congestion
   bool sending_last_ = false;  // the peer has ended its stream; it may still read the replies

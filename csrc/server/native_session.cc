@@ -34,7 +34,12 @@ size_t NativeSession::consume(Bytes input) {
   while (!connection().closed() && !connection().congested()) {
     native::Frame frame;
     native::Progress progress = native::next_frame(input.substr(consumed), frame);
-    if (progress == native::Progress::kNeedMore) break;
+    if (progress == native::Progress::kNeedMore) {
+      size_t there = input.size() - consumed;
+      missing_ =
+          there < native::kHeaderBytes ? 0 : native::kHeaderBytes + frame.header.body_bytes - there;
+      break;
+    }
     if (progress == native::Progress::kInvalid) {
       connection().close("a frame of " + std::to_string(frame.header.body_bytes) +
                          " bytes; the limit is " + std::to_string(limits::kRequestBytesMax));

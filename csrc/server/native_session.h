@@ -45,6 +45,7 @@ class NativeSession final : public Session {
   ~NativeSession() override;
 
   size_t consume(Bytes input) override;
+  size_t missing() const override { return missing_; }
   void on_closed() override;
   void on_woken(const Table::Woken& woken) override;
 
@@ -116,6 +117,7 @@ class NativeSession final : public Session {
   ServerContext& context_;
   std::unordered_map<uint64_t, Blocked> blocked_;
   std::unique_ptr<NativeRuns> runs_;  // none before the first operation on a run
+  size_t missing_ = 0;
   bool preamble_seen_ = false;
   bool hello_seen_ = false;
 };

@@ -23,6 +23,9 @@ class Session : public Table::WaiterOwner {
   // that breaks the protocol: connection().close(why).
   virtual size_t consume(Bytes input) = 0;
 
+  // Of the request that is not whole yet: how many bytes are missing at least.
+  virtual size_t missing() const = 0;
+
   // The connection is gone: let go of everything that could call back.
   virtual void on_closed() = 0;
 

@@ -50,7 +50,7 @@ Progress Decoder::next(Bytes input, Request& request, size_t& used) {
   if (scanned != Progress::kRequest) return scanned;
 
   size_t number_bytes = shape_of(code_).number_bytes;
-  if (input.size() - position_ < number_bytes) return Progress::kNeedMore;
+  if (input.size() - position_ < number_bytes) return need_more(input, number_bytes);
   request.number = 0;
   if (number_bytes == 4) request.number = load_little_endian<uint32_t>(input.data() + position_);
   if (number_bytes == 8) {
@@ -65,7 +65,7 @@ Progress Decoder::next(Bytes input, Request& request, size_t& used) {
 }
 
 Progress Decoder::begin_request(Bytes input) {
-  if (input.empty()) return Progress::kNeedMore;
+  if (input.empty()) return need_more(input, 1);
   auto code = static_cast<uint8_t>(input[0]);
   if (code >= kShapes.size()) return invalid("unknown operation code " + std::to_string(code));
   code_ = static_cast<Code>(code);
@@ -76,7 +76,7 @@ Progress Decoder::begin_request(Bytes input) {
 }
 
 Progress Decoder::scan_count(Bytes input) {
-  if (input.size() - position_ < kLengthBytes) return Progress::kNeedMore;
+  if (input.size() - position_ < kLengthBytes) return need_more(input, kLengthBytes);
   auto count = load_little_endian<uint64_t>(input.data() + position_);
   if (count > limits::kKeysPerRequestMax) {
     return invalid(std::string(name_of(code_)) + " of " + std::to_string(count) +
@@ -90,7 +90,8 @@ Progress Decoder::scan_count(Bytes input) {
 
 Progress Decoder::scan_strings(Bytes input) {
   while (strings_left_ > 0) {
-    if (input.size() - position_ < kLengthBytes) return Progress::kNeedMore;
+    size_t lengths = strings_left_ * kLengthBytes;
+    if (input.size() - position_ < kLengthBytes) return need_more(input, lengths);
     auto size = load_little_endian<uint64_t>(input.data() + position_);
     size_t strings_an_item = shape_of(code_).strings;
     bool is_key = shape_of(code_).counted ? spans_.size() % strings_an_item == 0 : spans_.empty();
@@ -101,12 +102,19 @@ Progress Decoder::scan_strings(Bytes input) {
                      std::to_string(size_max) + ", and " +
                      std::to_string(limits::kRequestBytesMax) + " for the whole request");
     }
-    if (input.size() - position_ - kLengthBytes < size) return Progress::kNeedMore;
+    if (input.size() - position_ - kLengthBytes < size)
+      return need_more(input, lengths + static_cast<size_t>(size));
     spans_.push_back({position_ + kLengthBytes, static_cast<size_t>(size)});
     position_ += kLengthBytes + static_cast<size_t>(size);
     --strings_left_;
   }
   return Progress::kRequest;
+}
+
+// `bytes` have to follow what was scanned.
+Progress Decoder::need_more(Bytes input, size_t bytes) {
+  missing_ = bytes - (input.size() - position_);
+  return Progress::kNeedMore;
 }
 
 Progress Decoder::invalid(std::string error) {

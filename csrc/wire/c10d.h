@@ -63,6 +63,9 @@ class Decoder {
   // error() says why.
   Progress next(Bytes input, Request& request, size_t& used);
 
+  // After kNeedMore: at least so many bytes are missing.
+  size_t missing() const { return missing_; }
+
   const std::string& error() const { return error_; }
 
  private:
@@ -74,12 +77,14 @@ class Decoder {
   Progress begin_request(Bytes input);
   Progress scan_count(Bytes input);
   Progress scan_strings(Bytes input);
+  Progress need_more(Bytes input, size_t bytes);
   Progress invalid(std::string error);
   void reset();
 
   Code code_ = Code::kValidate;
   size_t position_ = 0;      // scanned so far; 0: between requests
   size_t strings_left_ = 0;  // still to be scanned
+  size_t missing_ = 0;
   bool count_known_ = false;
   std::vector<Span> spans_;
   std::string error_;

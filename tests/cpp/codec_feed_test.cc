@@ -194,6 +194,28 @@ TEST_CASE("native frames leave the bytes of the next one alone") {
   for (const Case& one : native_cases()) check_with_rest<NativeReader>(one, native_cases().back());
 }
 
+TEST_CASE("a c10d decoder never asks for more than is missing, and for most of a large request") {
+  // Who waits for more than ever comes waits for ever.
+  for (const Case& one : c10d_cases()) {
+    CAPTURE(one.requests.front());
+    c10d::Decoder decoder;
+    c10d::Request request;
+    size_t used = 0;
+    for (size_t end = 0; end < one.stream.size(); ++end) {
+      REQUIRE(decoder.next(Bytes(one.stream).substr(0, end), request, used) ==
+              c10d::Progress::kNeedMore);
+      REQUIRE(decoder.missing() >= 1);
+      REQUIRE(decoder.missing() <= one.stream.size() - end);
+    }
+  }
+  const std::string set = c10d_request(Code::kSet, {"k", std::string(100'000, 'v')});
+  c10d::Decoder decoder;
+  c10d::Request request;
+  size_t used = 0;
+  REQUIRE(decoder.next(Bytes(set).substr(0, 1000), request, used) == c10d::Progress::kNeedMore);
+  CHECK(decoder.missing() == set.size() - 1000);
+}
+
 TEST_CASE("what is refused is refused however it is cut, and what came before it is not lost") {
   const std::string good = c10d_request(Code::kSet, {"k", "v"});
   for (const std::string& bad :
