@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -13,6 +14,9 @@ namespace rdzv {
 
 // Bytes owned by somebody else; valid as long as the owner says.
 using Bytes = std::string_view;
+
+// Bytes with several owners, which nobody changes.
+using SharedBytes = std::shared_ptr<const std::string>;
 
 template <typename T>
 T load_little_endian(const char* from) {

@@ -6,8 +6,10 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <climits>
 
@@ -110,6 +112,22 @@ void set_keep_alive(int fd) {
 long send_some(int fd, Bytes bytes) {
   for (;;) {
     ssize_t sent = ::send(fd, bytes.data(), bytes.size(), kSendFlags);
+    if (sent >= 0) return static_cast<long>(sent);
+    if (would_block(errno)) return kWouldBlock;
+    if (errno != EINTR) return kBroken;
+  }
+}
+
+long send_gathered(int fd, std::span<const Bytes> pieces) {
+  std::array<iovec, 64> parts;
+  size_t count = std::min(pieces.size(), parts.size());
+  for (size_t i = 0; i < count; ++i)
+    parts[i] = {const_cast<char*>(pieces[i].data()), pieces[i].size()};
+  msghdr message{};
+  message.msg_iov = parts.data();
+  message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(count);
+  for (;;) {
+    ssize_t sent = ::sendmsg(fd, &message, kSendFlags);
     if (sent >= 0) return static_cast<long>(sent);
     if (would_block(errno)) return kWouldBlock;
     if (errno != EINTR) return kBroken;

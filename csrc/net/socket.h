@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
 
 #include "base/bytes.h"
@@ -29,6 +30,8 @@ void set_keep_alive(int fd);
 // (0: end of stream).
 enum : long { kWouldBlock = -1, kBroken = -2 };
 long send_some(int fd, Bytes bytes);
+// The pieces one after the other, at most 64 of them.
+long send_gathered(int fd, std::span<const Bytes> pieces);
 long receive_some(int fd, char* buffer, size_t size);
 
 // The socket counts as readable when so many bytes are there, or the end of the stream. The kernel

@@ -64,6 +64,7 @@ class C10dSession final : public Session {
   void handle_write(const c10d::Request& request);
   void handle_read(const c10d::Request& request);
   void get(const c10d::Request& request);
+  void put_value(const ValueBytes& value);
   std::optional<int64_t> add(Bytes key, int64_t amount);
   void list_keys();
   void append(const c10d::Request& request);
@@ -135,7 +136,11 @@ void C10dSession::handle_write(const c10d::Request& request) {
       Table::CompareSet result = table.compare_set(strings[0], strings[1], strings[2]);
       // A missing key answers with what the caller expected: that is how this protocol says
       // "nothing there".
-      c10d::put_bytes(out(), result.current == nullptr ? strings[1] : Bytes(result.current->bytes));
+      if (result.current == nullptr) {
+        c10d::put_bytes(out(), strings[1]);
+      } else {
+        put_value(result.current->bytes);
+      }
       connection().reply_ready();
       break;
     }
@@ -202,9 +207,23 @@ void C10dSession::get(const c10d::Request& request) {
   }
   for (Bytes key : request.strings) {
     const Table::Value* value = context_.table.find(key);
-    c10d::put_bytes(out(), value == nullptr ? Bytes() : Bytes(value->bytes));
+    if (value == nullptr) {
+      c10d::put_bytes(out(), Bytes());
+    } else {
+      put_value(value->bytes);
+    }
   }
   connection().reply_ready();
+}
+
+void C10dSession::put_value(const ValueBytes& value) {
+  SharedBytes shared = value.shared();
+  if (shared == nullptr) {
+    c10d::put_bytes(out(), value);
+  } else {
+    c10d::put_i64(out(), static_cast<int64_t>(shared->size()));
+    connection().send_shared(std::move(shared));
+  }
 }
 
 // The sum; none when the connection was closed because there is none.

@@ -43,7 +43,7 @@ void Connection::receive() {
   if (received == kWouldBlock) return;
   if (received == kBroken) {
     int error = errno;
-    if (error == 0 && sent_ < out_.size()) {
+    if (error == 0 && unsent() > 0) {
       sending_last_ = true;
       update_interest();
       return;
@@ -95,7 +95,7 @@ size_t Connection::consume_some(Bytes input) {
 }
 
 bool Connection::congested() const {
-  return out_.size() - sent_ > limits::kUnsentBytesMax;
+  return unsent() > limits::kUnsentBytesMax;
 }
 
 bool Connection::choose_session(Bytes input) {
@@ -120,7 +120,7 @@ void Connection::reply_ready() {
 void Connection::flush() {
   in_unsent_list_ = false;
   if (closed()) return;
-  if (!send_out() || (sending_last_ && out_.empty())) {
+  if (!out_.send_to(fd_.get()) || (sending_last_ && unsent() == 0)) {
     close("");
     return;
   }
@@ -128,30 +128,11 @@ void Connection::flush() {
   if (!closed()) update_interest();
 }
 
-// False when the peer is gone.
-bool Connection::send_out() {
-  while (sent_ < out_.size()) {
-    long sent = send_some(fd_.get(), Bytes(out_).substr(sent_));
-    if (sent == kBroken) return false;
-    if (sent == kWouldBlock) break;
-    sent_ += static_cast<size_t>(sent);
-  }
-  if (sent_ == out_.size()) {
-    out_.clear();
-    sent_ = 0;
-    release_if_large(out_);
-  } else if (sent_ > out_.size() / 2) {
-    // A peer that is always a little behind must not make the buffer grow for ever.
-    out_.erase(0, std::exchange(sent_, 0));
-  }
-  return true;
-}
-
 void Connection::update_interest() {
   if (congested() || sending_last_) {
     context_.loop.set_interest(*this, Interest::kWrite);
   } else {
-    bool sent_all = sent_ == out_.size() || in_unsent_list_;
+    bool sent_all = unsent() == 0 || in_unsent_list_;
     context_.loop.set_interest(*this, sent_all ? Interest::kRead : Interest::kBoth);
   }
 }
@@ -161,7 +142,7 @@ void Connection::close(const std::string& why) {
   if (!why.empty()) {
     log(LogLevel::kWarning,
         context_.name + ": closed the connection from " + peer_.to_string() + ": " + why);
-    send_out();  // the answers to what came before
+    out_.send_to(fd_.get());  // the answers to what came before
   }
   context_.loop.unwatch(*this);
   fd_.reset();

@@ -12,6 +12,7 @@
 #include "net/event_loop.h"
 #include "net/process_fd.h"
 #include "server/context.h"
+#include "server/output.h"
 #include "server/session.h"
 
 namespace rdzv {
@@ -27,11 +28,17 @@ class Connection final : public EventHandler {
   void on_ready(bool readable, bool writable) override;
 
   // Where replies are appended; call reply_ready() after it.
-  std::string& out() { return out_; }
+  std::string& out() { return out_.text(); }
+  // Continues the reply with bytes that are sent from where they are: they come behind what is in
+  // out() now, and before what is appended to it later. For a large value, or an answer that was
+  // encoded once for many connections; small bytes cost less when they are copied to out().
+  void send_shared(SharedBytes bytes) { out_.append_shared(std::move(bytes)); }
   void reply_ready();
 
   // The peer does not read its replies: its requests have to wait until it has.
   bool congested() const;
+  // Of the replies, in bytes.
+  size_t unsent() const { return out_.unsent(); }
 
   // Sends what it can; called at the end of the turn.
   void flush();
@@ -49,7 +56,6 @@ class Connection final : public EventHandler {
   void consume_buffered();
   size_t consume_some(Bytes input);
   bool choose_session(Bytes input);
-  bool send_out();
   void update_interest();
   void update_low_water();
 
@@ -58,9 +64,8 @@ class Connection final : public EventHandler {
   ServerContext& context_;
   const OnClosed& on_closed_;
   std::unique_ptr<Session> session_;
-  std::string in_;   // the beginning of a request that is not whole yet
-  std::string out_;  // replies; those before sent_ are gone
-  size_t sent_ = 0;
+  std::string in_;  // the beginning of a request that is not whole yet
+  Output out_;
   uint32_t low_water_ = 1;
   bool in_unsent_list_ = false;
   bool stalled_ = false;       // whole requests may lie in in_, left there because of congestion

@@ -21,7 +21,7 @@ class ExchangeView {
   const std::vector<int64_t>& missing() const { return missing_; }
   // The list of values as an answer carries it, if nobody is missing. Cut when it is larger than
   // an answer may be.
-  const std::string& values() const { return values_; }
+  SharedBytes values() const { return values_; }
 
   // Gives back what is too large to keep.
   void trim();
@@ -32,7 +32,7 @@ class ExchangeView {
   uint64_t table_version_ = 0;
   size_t table_size_ = 0;
   std::vector<int64_t> missing_;
-  std::string values_;
+  std::shared_ptr<std::string> values_ = std::make_shared<std::string>();
 };
 
 }  // namespace rdzv

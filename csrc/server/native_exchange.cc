@@ -43,15 +43,19 @@ Table::Waiter* NativeSession::wait_for_slot(uint64_t tag, Bytes key, int64_t wor
 
 void NativeSession::answer_exchange(const Header& header, Bytes key, int64_t world_size) {
   context_.exchange_view.look(context_.table, key, world_size);
-  const std::string& values = context_.exchange_view.values();
-  if (values.size() > limits::kRequestBytesMax) {
+  SharedBytes values = context_.exchange_view.values();
+  if (values->size() > limits::kRequestBytesMax) {
     reply_error(header, ErrorCode::kLimit,
                 "exchange: the values of all ranks are too large for an answer; give smaller ones");
     return;
   }
-  size_t begin = begin_reply(header);
-  out().append(values);
-  end_reply(begin);
+  begin_sized_reply(header, values->size());
+  if (values->size() < ValueBytes::kSharedMin) {
+    out().append(*values);
+  } else {
+    connection().send_shared(std::move(values));
+  }
+  connection().reply_ready();
 }
 
 }  // namespace rdzv

@@ -236,20 +236,33 @@ void NativeSession::answer_item(const Header& header, Bytes item) {
 
 void NativeSession::answer_present(const Header& header, const std::vector<Bytes>& keys) {
   auto operation = static_cast<Operation>(header.operation);
-  size_t begin = begin_reply(header);
-  if (operation == Operation::kMultiGet) native::put_u32(out(), static_cast<uint32_t>(keys.size()));
-  for (Bytes key : keys) {
-    if (operation == Operation::kWait || operation == Operation::kBarrier) break;
-    const Table::Value* value = context_.table.find(key);
-    native::put_u64(out(), value->version);
-    native::put_string(out(), value->bytes);
-    if (out().size() - begin <= limits::kRequestBytesMax) continue;
-    out().resize(begin);
+  if (operation == Operation::kWait || operation == Operation::kBarrier) {
+    end_reply(begin_reply(header));
+    return;
+  }
+  bool is_list = operation == Operation::kMultiGet;
+  size_t body_bytes = is_list ? sizeof(uint32_t) : 0;
+  for (Bytes key : keys) body_bytes += kValueOverheadBytes + context_.table.find(key)->bytes.size();
+  if (body_bytes > limits::kRequestBytesMax) {
     reply_error(header, ErrorCode::kLimit,
                 "multi_get: the answer is too large; ask for fewer keys at once");
     return;
   }
-  end_reply(begin);
+  begin_sized_reply(header, body_bytes);
+  if (is_list) native::put_u32(out(), static_cast<uint32_t>(keys.size()));
+  for (Bytes key : keys) put_value(*context_.table.find(key));
+  connection().reply_ready();
+}
+
+void NativeSession::put_value(const Table::Value& value) {
+  native::put_u64(out(), value.version);
+  SharedBytes shared = value.bytes.shared();
+  if (shared == nullptr) {
+    native::put_string(out(), value.bytes);
+  } else {
+    native::put_u32(out(), static_cast<uint32_t>(shared->size()));
+    connection().send_shared(std::move(shared));
+  }
 }
 
 // The cancelled request is not answered: whoever cancels has stopped listening.
@@ -274,6 +287,14 @@ size_t NativeSession::begin_reply(const Header& header, ErrorCode status) {
   reply.operation = static_cast<uint8_t>(header.operation | native::kReplyBit);
   reply.status = static_cast<uint8_t>(status);
   return native::begin_frame(out(), reply);
+}
+
+void NativeSession::begin_sized_reply(const Header& header, size_t body_bytes) {
+  Header reply = header;
+  reply.operation = static_cast<uint8_t>(header.operation | native::kReplyBit);
+  reply.status = static_cast<uint8_t>(ErrorCode::kOk);
+  reply.body_bytes = static_cast<uint32_t>(body_bytes);
+  native::begin_frame(out(), reply);
 }
 
 void NativeSession::end_reply(size_t begin) {

@@ -37,6 +37,9 @@ inline bool whole(const ByteReader& body) {
   return body.ok() && body.left() == 0;
 }
 
+// What comes with each value of an answer: version and size.
+inline constexpr size_t kValueOverheadBytes = sizeof(uint64_t) + sizeof(uint32_t);
+
 class NativeRuns;
 
 class NativeSession final : public Session {
@@ -101,6 +104,8 @@ class NativeSession final : public Session {
   std::string deadline_text(const Blocked& blocked) const;
   void answer(const native::Header& header, const std::vector<Bytes>& keys, int64_t target = 0);
   void answer_present(const native::Header& header, const std::vector<Bytes>& keys);
+  // Version and bytes.
+  void put_value(const Table::Value& value);
   void answer_item(const native::Header& header, Bytes item);
   // What is there now, if anything.
   void answer_value(const native::Header& header, Bytes key);
@@ -110,6 +115,9 @@ class NativeSession final : public Session {
   // A reply is what is appended to out() between these two.
   size_t begin_reply(const native::Header& header, ErrorCode status = ErrorCode::kOk);
   void end_reply(size_t begin);
+  // The same for a reply whose size is known, which may have shared bytes in it: what is appended
+  // after this, and then connection().reply_ready().
+  void begin_sized_reply(const native::Header& header, size_t body_bytes);
   // For bodies of one u64.
   void reply_u64(const native::Header& header, uint64_t value);
   void reply_error(const native::Header& header, ErrorCode code, const std::string& message);

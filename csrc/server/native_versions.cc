@@ -19,10 +19,10 @@ bool NativeSession::try_get(const Header& header, ByteReader& body) {
 
 void NativeSession::answer_value(const Header& header, Bytes key) {
   const Table::Value* value = context_.table.find(key);
-  size_t begin = begin_reply(header);
-  native::put_u64(out(), value == nullptr ? 0 : value->version);
-  native::put_string(out(), value == nullptr ? Bytes() : Bytes(value->bytes));
-  end_reply(begin);
+  begin_sized_reply(header, kValueOverheadBytes + (value == nullptr ? 0 : value->bytes.size()));
+  static const Table::Value kNothing;
+  put_value(value == nullptr ? kNothing : *value);
+  connection().reply_ready();
 }
 
 bool NativeSession::watch(const Header& header, ByteReader& body) {

@@ -190,7 +190,7 @@ size_t Table::queue_size(Bytes key) const {
 }
 
 void Table::restore(Bytes key, Bytes value, uint64_t version, std::optional<Instant> expires_at) {
-  values_.insert_or_assign(std::string(key), Value{std::string(value), version});
+  values_.insert_or_assign(std::string(key), Value{ValueBytes(value), version});
   if (expires_at) {
     expiries_.set(key, *expires_at);
   } else {

@@ -23,6 +23,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "store/expiries.h"
+#include "store/value_bytes.h"
 
 namespace rdzv {
 
@@ -37,7 +38,7 @@ using BytesMap = std::unordered_map<std::string, Value, BytesHash, std::equal_to
 class Table {
  public:
   struct Value {
-    std::string bytes;
+    ValueBytes bytes;
     uint64_t version = 0;  // grows with every write in the table; never used twice, also not by a
                            // key that comes back
   };

@@ -26,7 +26,7 @@ struct Play {
 
   std::string value(Bytes key) const {
     const Table::Value* value = table.find(key);
-    return value == nullptr ? "(none)" : value->bytes;
+    return std::string(value == nullptr ? Bytes("(none)") : Bytes(value->bytes));
   }
   uint64_t version(Bytes key) const { return table.find(key)->version; }
   // Times of the tests' clock, which begins at 0.

@@ -47,7 +47,7 @@ TEST_CASE("for_each_due shows what expire would erase") {
   play.table.set_for("later", "5", Play::at(6));
   std::string seen;
   play.table.for_each_due(Play::at(5), [&](Bytes key, const Table::Value& value, Instant at) {
-    seen += std::string(key) + "=" + value.bytes + (at == Play::at(4) ? "! " : " ");
+    seen += std::string(key) + "=" + std::string(value.bytes) + (at == Play::at(4) ? "! " : " ");
   });
   CHECK(seen == "c=4! a=3 b=2 ");
   CHECK(play.table.size() == 5);

@@ -1,0 +1,95 @@
+#include "server/output.h"
+
+#include <algorithm>
+#include <span>
+#include <utility>
+
+#include "net/socket.h"
+
+namespace rdzv {
+namespace {
+
+// Buffers above this are given back when they are empty, so that an idle connection is small.
+constexpr size_t kBufferKept = 4096;
+
+}  // namespace
+
+void Output::append_shared(SharedBytes bytes) {
+  if (bytes->empty()) return;
+  shared_unsent_ += bytes->size();
+  shared_.push_back({text_.size(), std::move(bytes)});
+}
+
+bool Output::send_to(int fd) {
+  while (unsent() > 0) {
+    long sent = 0;
+    if (shared_unsent_ == 0) {
+      sent = send_some(fd, Bytes(text_).substr(text_sent_));
+    } else {
+      std::array<Bytes, kPieces> pieces;
+      sent = send_gathered(fd, std::span(pieces).first(gather(pieces)));
+    }
+    if (sent == kBroken) return false;
+    if (sent == kWouldBlock) break;
+    forget(static_cast<size_t>(sent));
+  }
+  tidy();
+  return true;
+}
+
+size_t Output::gather(std::array<Bytes, kPieces>& pieces) const {
+  size_t count = 0;
+  size_t text_from = text_sent_;
+  size_t shared_from = shared_sent_;
+  for (size_t i = first_shared_; i < shared_.size() && count + 2 <= kPieces; ++i) {
+    const Shared& shared = shared_[i];
+    if (shared.at > text_from)
+      pieces[count++] = Bytes(text_).substr(text_from, shared.at - text_from);
+    pieces[count++] = Bytes(*shared.bytes).substr(std::exchange(shared_from, 0));
+    text_from = shared.at;
+    if (i + 1 == shared_.size() && text_from < text_.size() && count < kPieces)
+      pieces[count++] = Bytes(text_).substr(text_from);
+  }
+  return count;
+}
+
+void Output::forget(size_t sent) {
+  for (;;) {
+    bool shared_follows = first_shared_ < shared_.size();
+    size_t text_end = shared_follows ? shared_[first_shared_].at : text_.size();
+    size_t of_text = std::min(sent, text_end - text_sent_);
+    text_sent_ += of_text;
+    sent -= of_text;
+    if (sent == 0) return;
+    Shared& shared = shared_[first_shared_];
+    size_t of_shared = std::min(sent, shared.bytes->size() - shared_sent_);
+    shared_sent_ += of_shared;
+    shared_unsent_ -= of_shared;
+    sent -= of_shared;
+    if (shared_sent_ < shared.bytes->size()) return;
+    shared.bytes.reset();
+    ++first_shared_;
+    shared_sent_ = 0;
+  }
+}
+
+void Output::tidy() {
+  if (first_shared_ == shared_.size()) {
+    first_shared_ = 0;
+    shared_.clear();
+    if (shared_.capacity() > 1) shared_.shrink_to_fit();
+  }
+  if (text_sent_ == text_.size() && shared_.empty()) {
+    text_sent_ = 0;
+    text_.clear();
+    if (text_.capacity() > kBufferKept) std::string().swap(text_);
+  } else if (text_sent_ > text_.size() / 2) {
+    // A peer that is always a little behind must not make the buffer grow for ever.
+    shared_.erase(shared_.begin(), shared_.begin() + static_cast<std::ptrdiff_t>(first_shared_));
+    first_shared_ = 0;
+    for (Shared& shared : shared_) shared.at -= text_sent_;
+    text_.erase(0, std::exchange(text_sent_, 0));
+  }
+}
+
+}  // namespace rdzv

@@ -1,0 +1,46 @@
+// The replies of one connection that are not sent yet, in order. Small bytes lie together in one
+// string; large ones are shared with whoever else has them, so that a value of 1 MiB that 10,000
+// clients wait for is in memory once. Knows nothing of protocols. Runs on the loop thread.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+
+namespace rdzv {
+
+class Output {
+ public:
+  // Replies are appended to it. What is in it may be gone after send_to().
+  std::string& text() { return text_; }
+  // Comes behind what is in text() now, and before what is appended to it later.
+  void append_shared(SharedBytes bytes);
+
+  size_t unsent() const { return text_.size() - text_sent_ + shared_unsent_; }
+
+  // Sends what the socket takes; false when the peer is gone.
+  bool send_to(int fd);
+
+ private:
+  struct Shared {
+    size_t at;  // how much of text_ comes before it
+    SharedBytes bytes;
+  };
+  static constexpr size_t kPieces = 16;  // that leave with one system call
+
+  size_t gather(std::array<Bytes, kPieces>& pieces) const;
+  void forget(size_t sent);
+  void tidy();
+
+  std::string text_;
+  size_t text_sent_ = 0;
+  std::vector<Shared> shared_;
+  size_t first_shared_ = 0;  // those before are sent
+  size_t shared_sent_ = 0;   // of the first
+  size_t shared_unsent_ = 0;
+};
+
+}  // namespace rdzv

@@ -1,0 +1,73 @@
+// The bytes of a value. Large ones can be shared with answers that are on their way: a write then
+// leaves those as they are and puts new bytes in their place. Belongs to whoever owns the table.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "base/bytes.h"
+
+namespace rdzv {
+
+class ValueBytes {
+ public:
+  // Below this a copy costs less than sharing.
+  static constexpr size_t kSharedMin = 4096;
+
+  ValueBytes() = default;
+  explicit ValueBytes(Bytes bytes) { assign(bytes); }
+
+  operator Bytes() const { return large_ != nullptr ? Bytes(*large_) : Bytes(small_); }
+  operator std::string() const { return std::string(Bytes(*this)); }
+  size_t size() const { return Bytes(*this).size(); }
+  bool empty() const { return size() == 0; }
+  // The bytes as they are now, whatever is written later. Null for small ones.
+  SharedBytes shared() const { return large_; }
+
+  void assign(Bytes bytes) {
+    if (bytes.size() >= kSharedMin) {
+      set_large(bytes);
+    } else {
+      // `bytes` may be a view of what goes.
+      std::shared_ptr<std::string> before = std::move(large_);
+      large_ = nullptr;
+      small_.assign(bytes);
+    }
+  }
+
+  void append(Bytes bytes) {
+    if (size() + bytes.size() < kSharedMin) {
+      small_.append(bytes);
+    } else if (is_ours()) {
+      large_->append(bytes);
+    } else {
+      std::string whole;
+      whole.reserve(size() + bytes.size());
+      whole.append(Bytes(*this)).append(bytes);
+      become_large(std::make_shared<std::string>(std::move(whole)));
+    }
+  }
+
+  friend bool operator==(const ValueBytes& a, const ValueBytes& b) { return Bytes(a) == Bytes(b); }
+  friend bool operator==(const ValueBytes& a, Bytes b) { return Bytes(a) == b; }
+
+ private:
+  bool is_ours() const { return large_ != nullptr && large_.use_count() == 1; }
+  void set_large(Bytes bytes) {
+    if (is_ours()) {
+      large_->assign(bytes);
+    } else {
+      become_large(std::make_shared<std::string>(bytes));
+    }
+  }
+  void become_large(std::shared_ptr<std::string> bytes) {
+    large_ = std::move(bytes);
+    std::string().swap(small_);
+  }
+
+  std::string small_;
+  std::shared_ptr<std::string> large_;  // if not null, it is the value
+};
+
+}  // namespace rdzv
