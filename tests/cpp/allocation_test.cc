@@ -1,0 +1,118 @@
+// What the server allocates while it serves: nothing, once the keys are there. Replaces the global
+// allocation functions of the whole test program, to count those of threads other than the test's.
+// Not with sanitizers, which bring their own.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+#include <string>
+
+#include "server/server.h"
+#include "support.h"
+
+namespace {
+
+std::atomic<size_t> allocations_of_others{0};
+thread_local bool is_test_thread = false;
+
+void* counted(void* memory) {
+  if (!is_test_thread) allocations_of_others.fetch_add(1, std::memory_order_relaxed);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+}  // namespace
+
+void* operator new(size_t size) {
+  return counted(std::malloc(size));
+}
+void* operator new(size_t size, std::align_val_t alignment) {
+  auto align = static_cast<size_t>(alignment);
+  return counted(std::aligned_alloc(align, (size + align - 1) / align * align));
+}
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, size_t) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::align_val_t) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, size_t, std::align_val_t) noexcept {
+  std::free(memory);
+}
+
+using namespace rdzv;
+using namespace rdzv::test;
+using c10d::Code;
+using native::Operation;
+
+namespace {
+
+// How often the server allocates in 100 calls, after a few that fill its buffers.
+template <typename Call>
+size_t allocations_of(Call&& call) {
+  is_test_thread = true;
+  for (int i = 0; i < 20; ++i) call();
+  size_t before = allocations_of_others;
+  for (int i = 0; i < 100; ++i) call();
+  return allocations_of_others - before;
+}
+
+const std::string kValue(200, 'v');
+
+}  // namespace
+
+TEST_CASE("the counter sees what the server allocates") {
+  Server server("127.0.0.1", 0);
+  C10dPeer peer(server.port());
+  int keys = 0;
+  CHECK(allocations_of([&] {
+          peer.send(
+              c10d_request(Code::kSet, {"/a key that is new " + std::to_string(++keys), kValue}));
+          peer.ping();
+        }) >= 100);
+}
+
+TEST_CASE("get, set, add and compare_set of small values allocate nothing over c10d") {
+  Server server("127.0.0.1", 0);
+  C10dPeer peer(server.port());
+  CHECK(allocations_of([&] {
+          peer.send(c10d_request(Code::kSet, {"/a key longer than a short string", kValue}));
+          peer.send(c10d_request(Code::kGet, {"/a key longer than a short string"}));
+          CHECK(peer.receive_bytes() == kValue);
+        }) == 0);
+  CHECK(allocations_of([&] {
+          peer.send(c10d_add("/a counter with a long name, too", 1));
+          peer.receive_i64();
+        }) == 0);
+  CHECK(allocations_of([&] {
+          peer.send(c10d_request(Code::kCompareSet,
+                                 {"/a key longer than a short string", kValue, kValue}));
+          CHECK(peer.receive_bytes() == kValue);
+        }) == 0);
+}
+
+TEST_CASE(
+    "get, set, add and compare_set of small values allocate nothing over the native protocol") {
+  Server server("127.0.0.1", 0);
+  NativePeer peer(server.port());
+  const std::string key = Fields().string32("/a key longer than a short string").bytes;
+  const std::string value = Fields().string32(kValue).bytes;
+  auto ok = [&](Operation operation, const std::string& body) {
+    CHECK(peer.call(operation, body).status == ErrorCode::kOk);
+  };
+  CHECK(allocations_of([&] { ok(Operation::kSet, key + value); }) == 0);
+  CHECK(allocations_of([&] { ok(Operation::kGet, Fields().u32(1000).bytes + key); }) == 0);
+  CHECK(allocations_of([&] { ok(Operation::kTryGet, key); }) == 0);
+  CHECK(allocations_of([&] { ok(Operation::kCompareSet, key + value + value); }) == 0);
+  CHECK(allocations_of([&] {
+          ok(Operation::kAdd, Fields().string32("/a counter with a long name, too").u64(1).bytes);
+        }) == 0);
+}
+
+#endif
