@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -17,6 +18,7 @@
 #include "tools/process.h"
 #include "wire/c10d.h"
 #include "wire/native.h"
+#include "wire/native_run.h"
 
 namespace rdzv::tools {
 namespace {
@@ -212,12 +214,24 @@ class Floor {
         out.append(1, '\1');
         break;
       case native::Operation::kJoin:
-        out.append(kJoinAnswerBytes, '\0');
+        put_join_answer(out);
+        break;
+      case native::Operation::kKeepAlive:
+        native::put_keep_alive_reply(out, {true, 0, false});
         break;
       default:
         break;
     }
     native::end_frame(out, begin);
+  }
+
+  void put_join_answer(std::string& out) {
+    native::JoinReply reply;
+    reply.round = 1;
+    reply.world_size = static_cast<uint32_t>(hold_);
+    reply.rank = next_rank_++ % std::max(reply.world_size, 1U);
+    reply.first.addr = "node0";
+    native::put_join_reply(out, reply);
   }
 
   // A round: all are answered when the last one has come.
@@ -233,10 +247,9 @@ class Floor {
     held_.clear();
   }
 
-  static constexpr size_t kJoinAnswerBytes = 64;
-
   std::string value_;
   size_t hold_;
+  uint32_t next_rank_ = 0;
   UniqueFd epoll_;
   UniqueFd listener_;
   std::vector<Peer> peers_;  // by descriptor

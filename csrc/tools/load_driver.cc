@@ -26,6 +26,8 @@ constexpr Scenario kScenarios[] = {
     {"barrier", run_barrier},
     {"exchange", run_exchange},
     {"multi_set", run_multi_set},
+    {"rendezvous", run_rendezvous},
+    {"keepalive", run_keepalive},
 };
 
 const Scenario& scenario_of(const std::string& name) {

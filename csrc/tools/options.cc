@@ -29,7 +29,8 @@ constexpr const char* kUsage =
     "  multi_set   one multi_set of many keys, sent in small pieces\n"
     "  rendezvous  every node connects, joins, and gets its answer when the round is complete; "
     "with\n"
-    "              --lose 1 then one connection breaks, and the others meet again\n"
+    "              --lose 1 then one connection breaks, another node takes its place, and all meet "
+    "again\n"
     "  keepalive   as rendezvous, then keep-alives for --seconds\n\n"
     "options:\n";
 
@@ -115,8 +116,6 @@ std::vector<Option> all_options() {
        }},
       number<size_t>("--lose", "N", "of rendezvous: break so many connections afterwards",
                      &Options::lose, 0, kMany),
-      number<size_t>("--nodes-min", "N", "of rendezvous: least nodes of a round (default: all)",
-                     &Options::nodes_min, 1, kMany),
   };
 }
 

@@ -31,7 +31,6 @@ struct Options {
   double interval_s = 5;
   bool connections_first = false;
   size_t lose = 0;
-  size_t nodes_min = 0;  // 0: as many as there are connections
 };
 
 const char* name_of(Wire wire);

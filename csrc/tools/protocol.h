@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/bytes.h"
@@ -32,10 +33,12 @@ enum class Ask : uint8_t {
 };
 
 struct Answer {
+  // What it answers, where answers say so and may overtake each other.
+  std::optional<Ask> ask;
   // Of the whole answer. May be more than what has arrived: then the rest is nothing but value
   // bytes, which the caller throws away as they come.
   size_t bytes = 0;
-  int64_t number = 0;  // a sum (kAdd), a rank (kJoin)
+  int64_t number = 0;  // a sum (kAdd)
   Bytes body;          // native: of answers that are read further; a view into the input
   std::string error;   // not empty: the server said no
 };

@@ -100,20 +100,36 @@ class NativeProtocol final : public Protocol {
     auto body_bytes = load_little_endian<uint32_t>(input.data());
     auto status = static_cast<uint8_t>(input[5]);
     answer.bytes = native::kHeaderBytes + body_bytes;
-    bool body_is_read = status != 0 || ask == Ask::kAdd;
+    answer.ask = ask_of(input[4]);
+    bool body_is_read = status != 0 || ask == Ask::kAdd || answer.ask;
     if (!body_is_read) return true;
     if (input.size() < answer.bytes) return false;
-    ByteReader reader(input.substr(native::kHeaderBytes, body_bytes));
+    answer.body = input.substr(native::kHeaderBytes, body_bytes);
+    ByteReader reader(answer.body);
     if (status != 0) {
       uint32_t size = reader.u32();
       answer.error = "status " + std::to_string(status) + ": " + std::string(reader.take(size));
-    } else {
+    } else if (ask == Ask::kAdd) {
       answer.number = reader.i64();
     }
     return true;
   }
 
  private:
+  // Operations on runs wait, and those behind them do not.
+  static std::optional<Ask> ask_of(char operation) {
+    switch (static_cast<Operation>(operation & ~native::kReplyBit)) {
+      case Operation::kJoin:
+        return Ask::kJoin;
+      case Operation::kKeepAlive:
+        return Ask::kKeepAlive;
+      case Operation::kSubscribe:
+        return Ask::kSubscribe;
+      default:
+        return std::nullopt;
+    }
+  }
+
   static size_t begin(std::string& out, Operation operation) {
     native::Header header;
     header.operation = static_cast<uint8_t>(operation);

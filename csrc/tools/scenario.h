@@ -18,6 +18,8 @@ void run_keys(const Options& options, Report& report);
 void run_barrier(const Options& options, Report& report);
 void run_exchange(const Options& options, Report& report);
 void run_multi_set(const Options& options, Report& report);
+void run_rendezvous(const Options& options, Report& report);
+void run_keepalive(const Options& options, Report& report);
 
 // A moment of a run, to take differences of.
 struct Mark {

@@ -1,14 +1,13 @@
 #include "tools/swarm.h"
 
 #include <arpa/inet.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <random>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -21,8 +20,8 @@ namespace {
 
 constexpr size_t kBufferBytes = 256 * 1024;
 constexpr int kEventsMax = 1024;
-// From one source address the kernel's search for a free port becomes slow beyond a few thousand.
-constexpr size_t kPortsAnAddress = 5'000;
+constexpr uint16_t kSourcePortMin = 10'000;
+constexpr size_t kSourcePorts = 55'000;
 constexpr size_t kFilesBesideConnections = 64;
 constexpr uint64_t kErrorsMax = 1'000;
 // What a connection keeps of a buffer that it needed once.
@@ -38,19 +37,17 @@ sockaddr_in address_of(const std::string& host, uint16_t port) {
   return address;
 }
 
-// Another block of 127.0.0.0/8 for every process, so that ports that an earlier run left behind in
-// TIME_WAIT are not in the way.
-void bind_source(int fd, size_t index) {
+// Ports are chosen here, one after the other from a random one: the kernel's own search becomes
+// slow beyond a few thousand, and other addresses of 127.0.0.0/8 would make a server that looks up
+// its clients' names ask the name server. False when the port is taken.
+bool bind_source(int fd, uint16_t port) {
+  int on = 1;
+  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   sockaddr_in source{};
   source.sin_family = AF_INET;
-  auto process = static_cast<uint32_t>(::getpid());
-  source.sin_addr.s_addr =
-      htonl(0x7F000000U | (1 + process % 120) << 16 | (process / 120 % 250) << 8 |
-            static_cast<uint32_t>(1 + index / kPortsAnAddress));
-  int on = 1;
-  ::setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
-  if (::bind(fd, reinterpret_cast<const sockaddr*>(&source), sizeof(source)) != 0)
-    throw Error(ErrorCode::kConnection, "cannot bind a source address: " + errno_text(errno));
+  source.sin_port = htons(port);
+  source.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return ::bind(fd, reinterpret_cast<const sockaddr*>(&source), sizeof(source)) == 0;
 }
 
 }  // namespace
@@ -66,10 +63,23 @@ void AskedRing::push(const Asked& asked) {
   ++tail_;
 }
 
+bool AskedRing::take(Ask ask, Asked& taken) {
+  size_t mask = ring_.size() - 1;
+  for (size_t i = head_; i != tail_; ++i) {
+    if (ring_[i & mask].ask != ask) continue;
+    taken = ring_[i & mask];
+    for (; i != head_; --i) ring_[i & mask] = ring_[(i - 1) & mask];
+    ++head_;
+    return true;
+  }
+  return false;
+}
+
 Swarm::Swarm(const Options& options, Protocol& protocol, Player& player)
     : options_(options),
       protocol_(protocol),
       player_(player),
+      address_(address_of(options.host, options.port)),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       buffer_(kBufferBytes) {
   unsigned long files = raise_file_limit();
@@ -78,7 +88,7 @@ Swarm::Swarm(const Options& options, Protocol& protocol, Player& player)
                                        " needs more open files than the limit of this process, " +
                                        std::to_string(files) + " (ulimit -n)");
   }
-  address_of(options.host, options.port);
+  source_port_ = static_cast<uint16_t>(std::random_device{}() % kSourcePorts);
   connections_.resize(options.connections);
   for (size_t i = 0; i < connections_.size(); ++i) connections_[i].index = static_cast<uint32_t>(i);
 }
@@ -94,10 +104,10 @@ void Swarm::run(const std::function<bool()>& done, const Deadline& deadline) {
     }
     bool nobody_came = connected_ == 0 && dialing_ == 0 && errors_ > 0;
     if (errors_ >= kErrorsMax || nobody_came) {
-      throw Error(ErrorCode::kConnection,
-                  options_.scenario + " against " + options_.host + ":" +
-                      std::to_string(options_.port) + ": " + std::to_string(errors_) +
-                      " requests or connections failed" + why);
+      throw Error(ErrorCode::kConnection, options_.scenario + " against " + options_.host + ":" +
+                                              std::to_string(options_.port) + ": " +
+                                              std::to_string(errors_) +
+                                              " requests or connections failed" + why);
     }
     turn(std::min<Duration>(deadline.left(), std::chrono::milliseconds(100)));
   }
@@ -127,22 +137,31 @@ void Swarm::dial_some() {
   }
 }
 
-bool Swarm::dial(Connection& connection) {
-  sockaddr_in address = address_of(options_.host, options_.port);
-  connection.fd = open_socket(AF_INET);
-  int fd = connection.fd.get();
-  set_no_delay(fd);
-  bool is_loopback = (ntohl(address.sin_addr.s_addr) >> 24) == 127;
-  if (is_loopback) bind_source(fd, connection.index);
-  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 &&
-      errno != EINPROGRESS) {
-    connection.fd.reset();
-    return false;
+UniqueFd Swarm::begin_connect() {
+  bool is_loopback = (ntohl(address_.sin_addr.s_addr) >> 24) == 127;
+  size_t tries = is_loopback ? kSourcePorts : 1;
+  for (size_t i = 0; i < tries; ++i) {
+    UniqueFd fd = open_socket(AF_INET);
+    set_no_delay(fd.get());
+    if (is_loopback) {
+      source_port_ = static_cast<uint16_t>((source_port_ + 1) % kSourcePorts);
+      if (!bind_source(fd.get(), static_cast<uint16_t>(kSourcePortMin + source_port_))) continue;
+    }
+    const auto* address = reinterpret_cast<const sockaddr*>(&address_);
+    if (::connect(fd.get(), address, sizeof(address_)) == 0 || errno == EINPROGRESS) return fd;
+    // That port has been used a moment ago.
+    if (errno != EADDRNOTAVAIL && errno != EADDRINUSE) return UniqueFd();
   }
+  return UniqueFd();
+}
+
+bool Swarm::dial(Connection& connection) {
+  connection.fd = begin_connect();
+  if (!connection.fd) return false;
   epoll_event event{};
   event.events = EPOLLIN | EPOLLOUT;
   event.data.u32 = connection.index;
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, connection.fd.get(), &event);
   connection.wants_write = true;
   connection.is_dialing = true;
   ++dialing_;
@@ -216,7 +235,12 @@ size_t Swarm::take_whole(Connection& connection, Bytes input) {
     Answer answer;
     Bytes rest = input.substr(used);
     if (!protocol_.read(asked.ask, rest, answer)) break;
-    connection.asked.pop();
+    if (!answer.ask) {
+      connection.asked.pop();
+    } else if (!connection.asked.take(*answer.ask, asked)) {
+      lost(connection, "an answer that nobody asked for");
+      return input.size();
+    }
     size_t here = std::min(answer.bytes, rest.size());
     connection.skip = answer.bytes - here;
     used += here;
@@ -268,6 +292,15 @@ void Swarm::drop(Connection& connection) {
   connection.fd.reset();
   connection.out.clear();
   connection.asked.clear();
+  connection.skip = 0;
+}
+
+void Swarm::redial(Connection& connection) {
+  drop(connection);
+  connection.in.clear();
+  --connected_;
+  connection.dialed = now();
+  if (!dial(connection)) fail("connect: " + errno_text(errno));
 }
 
 void Swarm::lost(Connection& connection, const std::string& why) {

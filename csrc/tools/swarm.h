@@ -1,7 +1,9 @@
-// Many connections driven by one epoll thread: dials them (a bounded number at once, from several
-// source addresses), says hello, sends what a scenario asks and hands it the answers. Knows the
-// protocols only through Protocol, and scenarios only through Player. One thread.
+// Many connections driven by one epoll thread: dials them (a bounded number at once), says hello,
+// sends what a scenario asks and hands it the answers. Knows the protocols only through Protocol,
+// and scenarios only through Player. One thread.
 #pragma once
+
+#include <netinet/in.h>
 
 #include <cstdint>
 #include <functional>
@@ -26,6 +28,8 @@ class AskedRing {
   bool empty() const { return head_ == tail_; }
   const Asked& front() const { return ring_[head_ & (ring_.size() - 1)]; }
   void pop() { ++head_; }
+  // Removes the oldest one of that kind; false if there is none.
+  bool take(Ask ask, Asked& taken);
   void push(const Asked& asked);
   void clear() { head_ = tail_; }
 
@@ -79,8 +83,8 @@ class Swarm {
   // call flush.
   void asked(Connection& connection, Ask ask, size_t begin);
   void flush(Connection& connection);
-  // Breaks a connection as a dying process does.
-  void drop(Connection& connection);
+  // Breaks a connection as a dying process does, and dials it anew.
+  void redial(Connection& connection);
 
   std::vector<Connection>& connections() { return connections_; }
   size_t connected() const { return connected_; }
@@ -92,6 +96,7 @@ class Swarm {
  private:
   void turn(Duration timeout);
   void dial_some();
+  UniqueFd begin_connect();
   bool dial(Connection& connection);
   void serve(Connection& connection, uint32_t events);
   void finish_dial(Connection& connection);
@@ -99,11 +104,14 @@ class Swarm {
   void take_answers(Connection& connection, Bytes arrived);
   size_t take_whole(Connection& connection, Bytes input);
   void lost(Connection& connection, const std::string& why);
+  void drop(Connection& connection);
   void watch_writes(Connection& connection, bool wanted);
 
   const Options& options_;
   Protocol& protocol_;
   Player& player_;
+  sockaddr_in address_;
+  uint16_t source_port_ = 0;
   UniqueFd epoll_;
   std::vector<Connection> connections_;
   std::vector<char> buffer_;

@@ -1,0 +1,250 @@
+// The rendezvous of a run, kept by the server: every node sends one JOIN and gets one answer. Then
+// keep-alives, or the loss of nodes that others replace at once. Native protocol only.
+#include <vector>
+
+#include "base/error.h"
+#include "tools/process.h"
+#include "tools/scenario.h"
+#include "wire/native.h"
+#include "wire/native_run.h"
+
+namespace rdzv::tools {
+namespace {
+
+using native::JoinReply;
+using native::Operation;
+
+// Only keepalive sends any; on a machine that is so busy that thousands of connects take long,
+// nobody is to be taken for dead meanwhile.
+constexpr uint64_t kKeepAliveInterval_ms = 60'000;
+constexpr uint32_t kKeepAliveAttempts = 3;
+constexpr uint64_t kLastCall_ms = 30'000;
+
+class Run final : public Player {
+ public:
+  explicit Run(const Options& options)
+      : options_(options),
+        protocol_(Protocol::make(options.wire)),
+        swarm_(options, *protocol_, *this),
+        deadline_(Deadline::after(from_seconds(options.timeout_s))),
+        run_id_(unique_prefix("run")),
+        nodes_(options.connections) {
+    if (options.wire != Wire::kNative) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  options.scenario + " needs --protocol native: other servers keep no runs");
+    }
+    for (size_t i = 0; i < nodes_.size(); ++i) nodes_[i].pid = i + 1;
+  }
+
+  void form(Report& report) {
+    double bytes_before = anonymous_bytes_of(options_.server_pid);
+    Mark begin = mark(options_);
+    swarm_.dial_all();
+    if (options_.connections_first) {
+      swarm_.run([&] { return swarm_.connected() == nodes_.size(); }, deadline_);
+      begin = mark(options_);
+      may_join_ = true;
+      for (Connection& connection : swarm_.connections()) {
+        swarm_.begin_turn();
+        join(connection);
+        swarm_.flush(connection);
+      }
+    }
+    swarm_.run([&] { return is_formed(); }, deadline_);
+    Mark end = mark(options_);
+    report.add("nodes", uint64_t{nodes_.size()});
+    report.add("connections_first", uint64_t{options_.connections_first});
+    report_span(report, options_, begin, end, nodes_.size(), "node");
+    if (placed_ > 0)
+      report.add("first_join_to_last_answer_s", to_seconds(last_placed_at_ - first_join_at_));
+    report.add("join_us", joins_);
+    if (options_.server_pid != 0) {
+      double bytes = anonymous_bytes_of(options_.server_pid) - bytes_before;
+      report.add("server_bytes_per_node", bytes / static_cast<double>(nodes_.size()));
+    }
+  }
+
+  // Every node watches the run, as its agent does; then some die, and as many come in their place.
+  void lose(Report& report) {
+    for (Connection& connection : swarm_.connections()) {
+      swarm_.begin_turn();
+      subscribe(connection);
+      keep_alive(connection);
+      swarm_.flush(connection);
+    }
+    swarm_.run([&] { return kept_alive_ == nodes_.size() || failed(); }, deadline_);
+
+    placed_ = 0;
+    world_.assign(nodes_.size(), false);
+    Mark begin = mark(options_);
+    for (size_t i = 0; i < options_.lose; ++i) {
+      Connection& connection = swarm_.connections()[i];
+      nodes_[i].pid += nodes_.size();  // another process
+      nodes_[i].round = 0;
+      swarm_.redial(connection);
+    }
+    swarm_.run([&] { return is_formed(); }, deadline_);
+    Mark end = mark(options_);
+    report.add("lost", uint64_t{options_.lose});
+    report.add("noticed_by_all_s", to_seconds(last_noticed_at_ - begin.at));
+    report.add("reformed_s", to_seconds(last_placed_at_ - begin.at));
+    if (options_.server_pid != 0)
+      report.add("reform_server_cpu_s", end.server_cpu_s - begin.server_cpu_s);
+  }
+
+  // Each node once in every interval; spread evenly, as nodes that started at different times are.
+  void keep_all_alive(Report& report) {
+    Mark begin = mark(options_);
+    Duration step = from_seconds(options_.interval_s / static_cast<double>(nodes_.size()));
+    Duration length = from_seconds(options_.seconds);
+    for (Duration due{0}; due < length; due += step) {
+      Duration ahead = begin.at + due - now();
+      if (ahead > Duration::zero()) swarm_.run_for(ahead);
+      Connection& connection = swarm_.connections()[sent_++ % nodes_.size()];
+      if (!connection.fd) continue;
+      swarm_.begin_turn();
+      keep_alive(connection);
+      swarm_.flush(connection);
+    }
+    swarm_.run([&] { return kept_alive_ >= sent_ || failed(); }, deadline_);
+    Mark end = mark(options_);
+    double seconds = to_seconds(end.at - begin.at);
+    double cpu_s = end.server_cpu_s - begin.server_cpu_s;
+    report.add("keep_alives", sent_);
+    report.add("keep_alive_seconds", seconds);
+    report.add("keep_alive_us", keep_alives_);
+    if (options_.server_pid != 0) {
+      report.add("server_cpu_us_per_keep_alive", cpu_s / static_cast<double>(sent_) * 1e6);
+      report.add("server_cpu_percent", cpu_s / seconds * 100);
+    }
+  }
+
+  void finish(Report& report) { report_swarm(report, swarm_); }
+
+  void connected(Connection& connection) override {
+    if (may_join_ || !options_.connections_first) join(connection);
+  }
+
+  void answered(Connection& connection, const Asked& asked, const Answer& answer) override {
+    if (!answer.error.empty()) return;  // counted
+    if (asked.ask == Ask::kJoin) {
+      placed(connection, asked, answer.body);
+    } else if (asked.ask == Ask::kSubscribe) {
+      last_noticed_at_ = swarm_.turn_began();
+      join(connection);
+    } else if (asked.ask == Ask::kKeepAlive) {
+      native::KeepAliveReply reply;
+      if (!native::take_keep_alive_reply(answer.body, reply) || !reply.known)
+        swarm_.fail("a keep-alive of a node that the server does not know");
+      keep_alives_.add(swarm_.turn_began() - asked.sent);
+      ++kept_alive_;
+    }
+  }
+
+ private:
+  struct Node {
+    uint64_t pid = 0;
+    uint64_t round = 0;  // the last one it had a place in
+  };
+
+  bool failed() const { return swarm_.errors() > 0; }
+  bool is_formed() const { return placed_ == nodes_.size() || failed(); }
+
+  native::RunNode node_of(const Connection& connection) {
+    addr_ = "node" + std::to_string(connection.index);
+    return {addr_, nodes_[connection.index].pid, 0};
+  }
+
+  void join(Connection& connection) {
+    auto world = static_cast<uint32_t>(nodes_.size());
+    native::JoinRequest request;
+    request.timeout_ms = native::kNoTimeout;
+    request.run_id = run_id_;
+    request.node = node_of(connection);
+    request.settings = {world, world, kLastCall_ms, kKeepAliveInterval_ms, kKeepAliveAttempts};
+    request.after_round = nodes_[connection.index].round;
+    request.handle = connection.index;
+    if (!has_joined_) first_join_at_ = now();
+    has_joined_ = true;
+    ask(connection, Ask::kJoin, Operation::kJoin,
+        [&](std::string& out) { native::put_join(out, request); });
+  }
+
+  void subscribe(Connection& connection) {
+    native::SubscribeRequest request;
+    request.timeout_ms = native::kNoTimeout;
+    request.run_id = run_id_;
+    request.node = node_of(connection);
+    request.round = nodes_[connection.index].round;
+    ask(connection, Ask::kSubscribe, Operation::kSubscribe,
+        [&](std::string& out) { native::put_subscribe(out, request); });
+  }
+
+  void keep_alive(Connection& connection) {
+    ask(connection, Ask::kKeepAlive, Operation::kKeepAlive,
+        [&](std::string& out) { native::put_keep_alive(out, {connection.index}); });
+  }
+
+  template <typename PutBody>
+  void ask(Connection& connection, Ask ask, Operation operation, PutBody put_body) {
+    native::Header header;
+    header.operation = static_cast<uint8_t>(operation);
+    size_t begin = native::begin_frame(connection.out, header);
+    put_body(connection.out);
+    native::end_frame(connection.out, begin);
+    swarm_.asked(connection, ask, begin);
+  }
+
+  void placed(Connection& connection, const Asked& asked, Bytes body) {
+    JoinReply reply;
+    bool is_placed = native::take_join_reply(body, reply) &&
+                     reply.outcome == native::JoinOutcome::kPlaced &&
+                     reply.world_size == nodes_.size() && reply.rank < nodes_.size();
+    if (!is_placed || world_[reply.rank]) {
+      swarm_.fail("a join's answer that is no place in a round of all");
+      return;
+    }
+    world_[reply.rank] = true;
+    nodes_[connection.index].round = reply.round;
+    last_placed_at_ = swarm_.turn_began();
+    joins_.add(last_placed_at_ - asked.sent);
+    ++placed_;
+  }
+
+  const Options& options_;
+  std::unique_ptr<Protocol> protocol_;
+  Swarm swarm_;
+  Deadline deadline_;
+  std::string run_id_;
+  std::string addr_;
+  std::vector<Node> nodes_;
+  std::vector<bool> world_ = std::vector<bool>(options_.connections);
+  bool may_join_ = false;
+  bool has_joined_ = false;
+  Instant first_join_at_{};
+  Instant last_placed_at_{};
+  Instant last_noticed_at_{};
+  Times joins_;
+  Times keep_alives_;
+  size_t placed_ = 0;
+  uint64_t sent_ = 0;
+  uint64_t kept_alive_ = 0;
+};
+
+}  // namespace
+
+void run_rendezvous(const Options& options, Report& report) {
+  Run run(options);
+  run.form(report);
+  if (options.lose > 0 && !report.failed()) run.lose(report);
+  run.finish(report);
+}
+
+void run_keepalive(const Options& options, Report& report) {
+  Run run(options);
+  run.form(report);
+  run.keep_all_alive(report);
+  run.finish(report);
+}
+
+}  // namespace rdzv::tools
