@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from rendezvous import __version__
-from rendezvous.cli import _exit, demo, exec_, serve, store_ops
+from rendezvous.cli import _exit, bench, demo, exec_, serve, store_ops
 from rendezvous.cli._logging import complain, logger, set_up_logging
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     exec_.add_parser(subparsers)
     serve.add_parser(subparsers)
     demo.add_parser(subparsers)
+    bench.add_parser(subparsers)
     store_ops.add_parsers(subparsers)
     return parser
 
