@@ -1,15 +1,14 @@
-"""What the benchmarks share: alternating runs, medians, ratios, and what they ran on."""
+"""What the benchmarks of Python's calls share: calls in a row, and a table beside torch's."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import platform
-import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
-import rendezvous
+from _support.report import Cell, Report, alternating, arguments, parse
 
 
 def per_operation_us(operation: Callable[[], object], count: int) -> float:
@@ -36,37 +35,44 @@ def process_cpu_s(pid: int) -> float:
 
 
 class Table:
-    """Prints one line a question: each peer's median, and the peers' over ours."""
+    """One line a question: each peer's median, and ours over the peers'."""
 
-    def __init__(self, peers: Sequence[str], runs: int, unit: str = "us") -> None:
+    def __init__(self, doc: str | None, peers: Sequence[str], options: argparse.Namespace) -> None:
+        self._report = Report(doc, options)
         self._peers = peers
-        self._runs = runs
-        print(
-            f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Linux "
-            f"{platform.release()}, Python {platform.python_version()}, rendezvous "
-            f"{rendezvous.__version__}"
-        )
-        names = "".join(f"{peer:>12}" for peer in peers)
-        ratios = "".join(f"{peers[0] + '/' + peer:>14}" for peer in peers[1:])
-        print(f"{'median ' + unit + ' of ' + str(runs) + ' runs':28}{names}{ratios}")
+        self._runs: int = options.runs
+        self._rows: list[list[Cell]] = []
 
     def row(self, what: str, measure: Callable[[str], float]) -> None:
         """Measure each peer in turn, so that a busy moment meets them all."""
-        results: dict[str, list[float]] = {peer: [] for peer in self._peers}
-        for _ in range(self._runs):
-            for peer in self._peers:
-                results[peer].append(measure(peer))
-        medians = [statistics.median(results[peer]) for peer in self._peers]
-        values = "".join(f"{value:12.2f}" for value in medians)
-        ratios = "".join(f"{medians[0] / value:14.2f}" for value in medians[1:])
-        print(f"{what:28}{values}{ratios}", flush=True)
+        measures = {peer: partial(_as_figure, measure, peer) for peer in self._peers}
+        found = alternating(self._runs, measures)
+        medians = [found[peer]["value"] for peer in self._peers]
+        self._rows.append([what, *medians, *(medians[0] / value for value in medians[1:])])
+
+    def finish(self, without: Mapping[str, str]) -> None:
+        """Print, and write what --json asked for."""
+        ratios = [f"{self._peers[0]}/{peer}" for peer in self._peers[1:]]
+        caption = f"Microseconds a call where not named, medians of {self._runs} runs"
+        self._report.table(caption, ["", *self._peers, *ratios], self._rows)
+        self._report.left_out(without)
+        self._report.finish()
 
 
-def arguments(description: str, operations: int) -> argparse.Namespace:
-    """--runs and --operations."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--runs", type=int, default=7, help="alternating runs (default: 7)")
+def _as_figure(measure: Callable[[str], float], peer: str) -> dict[str, float]:
+    return {"value": measure(peer)}
+
+
+def parse_arguments(doc: str | None, operations: int) -> argparse.Namespace:
+    """--runs, --short, --json, and --operations."""
+    parser = arguments(doc, runs=7)
     parser.add_argument(
-        "--operations", type=int, default=operations, help=f"in each run (default: {operations})"
+        "--operations", type=int, default=None, help=f"in each run (default: {operations})"
     )
-    return parser.parse_args()
+    options = parse(parser)
+    if options.operations is None:
+        options.operations = max(operations // 20, 100) if options.short else operations
+    return options
+
+
+NO_TORCH = "this Python has no torch"

@@ -1,6 +1,6 @@
 """How fast is FileStore beside torch's FileStore? Information, not a gate.
 
-    python bench/filestore.py [--runs N] [--operations N]
+    python bench/filestore.py [--short] [--runs N] [--operations N] [--json FILE]
 
 One process does each operation many times, and four processes add to one counter, alternating
 between the two stores. The file is in the temporary directory (TMPDIR). Without torch, ours is
@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from compare import Table, arguments, per_operation_us
+from compare import NO_TORCH, Table, parse_arguments, per_operation_us
 
 import rendezvous
 
@@ -84,12 +84,13 @@ def many_processes(kind: str, count: int) -> float:
 
 
 def main() -> None:
-    options = arguments(str(__doc__).splitlines()[0], 20_000)
-    table = Table(["ours"] if TorchFileStore is None else ["ours", "torch"], options.runs)
+    options = parse_arguments(__doc__, 20_000)
+    table = Table(__doc__, ["ours"] if TorchFileStore is None else ["ours", "torch"], options)
     for name in ("get", "set", "check", "add", "compare_set"):
         table.row(name, partial(one_process, name=name, count=options.operations))
     each = options.operations // PROCESSES
     table.row(f"add, {PROCESSES} processes", partial(many_processes, count=each))
+    table.finish({} if TorchFileStore is not None else {"torch": NO_TORCH})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How fast is HashStore beside torch's HashStore? Information, not a gate.
 
-    python bench/hashstore.py [--runs N] [--operations N]
+    python bench/hashstore.py [--short] [--runs N] [--operations N] [--json FILE]
 
 Without torch, ours is measured alone.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from compare import Operations, Table, arguments, measure
+from compare import NO_TORCH, Operations, Table, measure, parse_arguments
 
 import rendezvous
 
@@ -35,14 +35,15 @@ def operations(store: Any) -> Operations:
 
 
 def main() -> None:
-    options = arguments(str(__doc__).splitlines()[0], 100_000)
+    options = parse_arguments(__doc__, 100_000)
     stores: dict[str, Any] = {"ours": rendezvous.HashStore()}
     if TorchHashStore is not None:
         stores["torch"] = TorchHashStore()
-    table = Table(list(stores), options.runs)
+    table = Table(__doc__, list(stores), options)
     made = {peer: operations(store) for peer, store in stores.items()}
     for name in made["ours"]:
         table.row(name, partial(measure, made, name, options.operations))
+    table.finish({} if TorchHashStore is not None else {"torch": NO_TORCH})
 
 
 if __name__ == "__main__":

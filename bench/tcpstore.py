@@ -1,6 +1,6 @@
 """How fast is TCPStore, each client on its own server, beside torch's? Information, not a gate.
 
-    python bench/tcpstore.py [--runs N] [--operations N]
+    python bench/tcpstore.py [--short] [--runs N] [--operations N] [--json FILE]
 
 Each server is a process of its own; this process is the client, one request in flight. Torch's
 `set` is not acknowledged, so it is only listed beside ours: the fair peer of ours is torch's `add`.
@@ -18,7 +18,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from compare import Operations, Table, arguments, measure, process_cpu_s
+from compare import NO_TORCH, Operations, Table, measure, parse_arguments, process_cpu_s
 
 import rendezvous
 
@@ -91,7 +91,7 @@ def multi_set_cpu_ms(servers: dict[str, ServerProcess], peer: str) -> float:
 
 
 def main() -> None:
-    options = arguments(str(__doc__).splitlines()[0], 5_000)
+    options = parse_arguments(__doc__, 5_000)
     with ExitStack() as stack:
         servers = {"ours": stack.enter_context(ServerProcess(OURS))}
         clients: dict[str, Any] = {"ours": rendezvous.TCPStore("127.0.0.1", servers["ours"].port)}
@@ -99,11 +99,12 @@ def main() -> None:
             servers["torch"] = stack.enter_context(ServerProcess(TORCHS))
             clients["torch"] = torch_client(servers["torch"].port)
         made = {peer: operations(client) for peer, client in clients.items()}
-        table = Table(list(clients), options.runs)
+        table = Table(__doc__, list(clients), options)
         for name in made["ours"]:
             table.row(name, partial(measure, made, name, options.operations))
         if TorchTCPStore is not None:
             table.row("multi_set, ms of server CPU", partial(multi_set_cpu_ms, servers))
+        table.finish({} if TorchTCPStore is not None else {"torch": NO_TORCH})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What the benchmarks share: servers as processes, the load driver, runs in turn, reports."""

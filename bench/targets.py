@@ -1,0 +1,124 @@
+"""The figures that the project promises, and whether a run of the benchmarks holds them.
+
+Times depend on the machine; the limits in seconds and microseconds are for one like the one that
+RESULTS.md names. A ratio to a peer or a floor of the same run is the better measure. They are
+information: nothing fails here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Target:
+    """`figure` is to be at most `limit`, or at least, with `at_least`."""
+
+    what: str
+    figure: str
+    limit: float
+    unit: str = ""
+    at_least: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether the promise is kept."""
+        return value >= self.limit if self.at_least else value <= self.limit
+
+    def wanted(self) -> str:
+        """The limit, for people."""
+        sign = "≥" if self.at_least else "≤"
+        return f"{sign} {self.limit:g}{' ' + self.unit if self.unit else ''}"
+
+
+def _operations() -> list[Target]:
+    targets = []
+    for operation in ("get", "add"):
+        for connections in ("50", "1,000"):
+            case = f"{operation}, {connections} x 1, 64 B"
+            name = f"{operation}, {connections} connections, 1 in flight"
+            targets += [
+                Target(f"{name}: server CPU over the floor's", f"ops/{case}/cpu_to_floor", 1.10),
+                Target(
+                    f"{name}: throughput over torch's", f"ops/{case}/to_torch", 1.15, at_least=True
+                ),
+            ]
+            case = f"{operation}, {connections} x 16, 64 B"
+            name = f"{operation}, {connections} connections, 16 in flight"
+            targets += [
+                Target(
+                    f"{name}: throughput over torch's", f"ops/{case}/to_torch", 8, at_least=True
+                ),
+                Target(
+                    f"{name}: throughput over Redis'", f"ops/{case}/to_redis", 1.1, at_least=True
+                ),
+            ]
+    return targets
+
+
+TARGETS = [
+    *_operations(),
+    Target(
+        "start of 10,000 ranks: server CPU over torch's",
+        "start/10000/ours, c10d/cpu_to_torch",
+        0.75,
+    ),
+    Target(
+        "start of 19,000 ranks: server CPU over torch's",
+        "start/19000/ours, c10d/cpu_to_torch",
+        0.75,
+    ),
+    Target(
+        "connect, JOIN and answer of 10,000 nodes: server CPU a node",
+        "rendezvous/10000/ours, with connections/cpu_us",
+        30,
+        "us",
+    ),
+    Target(
+        "10,000 nodes on open connections: first JOIN to last answer",
+        "rendezvous/10000/ours, joins/seconds",
+        0.15,
+        "s",
+    ),
+    Target(
+        "10,000 nodes, connections included",
+        "rendezvous/10000/ours, with connections/seconds",
+        0.45,
+        "s",
+    ),
+    Target("rendezvous: growth exponent on open connections", "rendezvous/exponent", 1.1),
+    Target(
+        "rendezvous: growth exponent, connections included",
+        "rendezvous/exponent with connections",
+        1.1,
+    ),
+    Target(
+        "keep-alives of 10,000 nodes every 5 s: share of a core",
+        "keepalive/10000/core_percent",
+        2,
+        "%",
+    ),
+    Target("one of 10,000 nodes lost: new round with all", "loss/10000/reformed_s", 0.5, "s"),
+    Target("multi_set of 16,000 x 1 KiB: server CPU", "multi_set/ours, c10d/cpu_s", 0.02, "s"),
+    Target("an idle connection, c10d", "memory/ours, c10d/connection", 1.2 * 1024, "B"),
+    Target("an idle connection, native", "memory/ours, native/connection", 1.2 * 1024, "B"),
+]
+
+
+def table(figures: Mapping[str, float]) -> str:
+    """The targets that were measured, as a table; and how many hold."""
+    lines = ["| promise | wanted | measured | holds |", "|---|---:|---:|---|"]
+    held = measured = 0
+    for target in TARGETS:
+        value = figures.get(target.figure)
+        if value is None:
+            lines.append(f"| {target.what} | {target.wanted()} | - | not measured |")
+            continue
+        measured += 1
+        held += target.holds(value)
+        unit = f" {target.unit}" if target.unit else ""
+        said = "yes" if target.holds(value) else "**no**"
+        shown = f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+        lines.append(f"| {target.what} | {target.wanted()} | {shown}{unit} | {said} |")
+    lines += ["", f"{held} of {measured} measured promises hold ({len(TARGETS)} in all)."]
+    return "\n".join(lines)
