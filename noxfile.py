@@ -122,6 +122,25 @@ def typing(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure everything and write bench/RESULTS.md; `-- --short` only looks whether it runs.
+
+    Peers that are installed are put beside ours: Redis, memcached, and torch where
+    RDZV_BENCH_TORCH_PYTHON names a Python that has it.
+    """
+    install_wheel(session)
+    session.install("cmake>=3.21", "ninja")
+    if "--short" not in session.posargs:
+        session.install("matplotlib")
+    options = ("-DRDZV_TOOLS=ON", "-DRDZV_PYTHON=OFF", "-DCMAKE_BUILD_TYPE=Release")
+    session.run("cmake", "-S", ".", "-B", "build/tools", "-G", "Ninja", *options)
+    session.run("cmake", "--build", "build/tools", "--target", "load_driver", "floor_server")
+    # Away from the sources, which would be imported in the wheel's place.
+    with session.chdir(session.create_tmp()):
+        session.run("python", str(ROOT / "bench" / "run_all.py"), *session.posargs)
+
+
+@nox.session
 def clean(session: nox.Session) -> None:
     """Remove what builds left behind."""
     for folder in ("build", "dist"):
