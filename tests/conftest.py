@@ -33,10 +33,10 @@ STORE_KINDS = [
     # Stores that are Python objects: derived from ours, and with what torch's have.
     "prefix-derived",
     "prefix-duck",
-    # Our client with servers of torch's own, with libuv and without.
-    "torch-libuv",
-    "torch-old",
 ]
+if has_torch():
+    # Our client with servers of torch's own, with libuv and without. `nox -s interop` runs them.
+    STORE_KINDS += ["torch-libuv", "torch-old"]
 
 
 @pytest.fixture
@@ -131,8 +131,6 @@ def stores(request: pytest.FixtureRequest) -> Stores:
         protocol = "native" if kind.endswith("tcp") else "c10d"
         port: int | None = None
         if kind.startswith("torch"):
-            if not has_torch():
-                pytest.skip("torch is not installed")
             port = request.getfixturevalue("torch_servers").start(kind == "torch-libuv")
 
         def base() -> Store:
