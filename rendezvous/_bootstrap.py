@@ -106,6 +106,10 @@ class Bootstrap:
         if rank != 0:
             slice_s = max(0.01, min(_SLICE_S, deadline_s - time.monotonic()))
             keys = [RendezvousStoreInfo.MASTER_ADDR_KEY, RendezvousStoreInfo.MASTER_PORT_KEY]
+            if isinstance(store, _core.Store):
+                # One request, which waits. Torch's stores take no timeout here.
+                address, port_text = store.multi_get(keys, slice_s)
+                return RendezvousStoreInfo(address.decode(), int(port_text))
             store.wait(keys, timedelta(seconds=slice_s))
         port = None if self._server is None else self._server.port
         return RendezvousStoreInfo.build(rank, store, self._node.addr, port)

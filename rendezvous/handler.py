@@ -177,10 +177,13 @@ class DynamicRendezvousHandler(RendezvousHandler):
         self._check_usable()
         deadline_s = time.monotonic() + self._timeout.join_s
         self._bootstrap.close()
+        is_seated = False
         try:
             while True:
                 self._membership.enter()
+                is_seated = False
                 seat = self._coordinator.join(self._round, deadline_s)
+                is_seated = True
                 self._round = seat.round
                 info = self._bootstrap.open(seat, self._coordinator, deadline_s)
                 if info is not None:
@@ -192,7 +195,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 )
                 self._bootstrap.close()
         except BaseException as error:
-            self._give_up(error, deadline_s)
+            self._give_up(error, deadline_s, is_seated)
             raise
 
     def num_nodes_waiting(self) -> int:
@@ -286,13 +289,18 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 self._shutdown_result = told
         return self._shutdown_result
 
-    def _give_up(self, error: BaseException, deadline_s: float) -> None:
-        """Best effort: the error is what matters, and the caller has waited long enough."""
+    def _give_up(self, error: BaseException, deadline_s: float, is_seated: bool) -> None:
+        """Best effort: the error is what matters, and the caller has waited long enough.
+
+        Args:
+            is_seated: the others count on this node in a round that is complete, and must not wait
+                for its address, or for its workers.
+        """
         self._bootstrap.close()
         in_time = time.monotonic() < deadline_s or error.__cause__ is None
         timeout_s = min(self._timeout.heartbeat_s, self._timeout.close_s) if in_time else 0.0
         try:
-            self._membership.leave(failed=False, timeout_s=timeout_s)
+            self._membership.leave(failed=is_seated, timeout_s=timeout_s)
         except RendezvousError as failure:
             _log.info(
                 "run %r: the other nodes could not be told that this one left: %s",

@@ -38,10 +38,12 @@ from rendezvous import (
     RendezvousTimeoutError,
     Server,
     Store,
+    StoreAddressInUseError,
     TCPStore,
     _core,
     get_rendezvous_handler,
 )
+from rendezvous._hosts import serve_on
 
 
 @pytest.fixture
@@ -350,6 +352,33 @@ def test_a_rank_0_that_dies_before_it_publishes_its_address_is_left_behind(run: 
         client.close()
         info = info_of.result()
     assert (info.rank, info.world_size, info.round) == (0, 1, 2)
+
+
+def test_a_rank_0_that_cannot_serve_tells_the_others(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would wait for its address to the end; now they form the next round."""
+    handlers = [run.node(1, 2, last_call_s=3600, local_addr=each) for each in ("1.first", LOOPBACK)]
+    with monkeypatch.context() as patch:
+        patch.setattr("rendezvous._bootstrap.serve_on", refuse_once())
+        joins = [joining(handler) for handler in handlers]
+        with pytest.raises(RendezvousConnectionError, match="cannot serve the bootstrap store"):
+            joins[0].result()
+    eventually("the next round", lambda: run.look().round == 2)
+    late = joining(run.node(1, 2, last_call_s=3600, local_addr="127.0.0.9"))
+    assert {each.result().world_size for each in (joins[1], late)} == {2}
+
+
+def refuse_once() -> Callable[..., Server]:
+    """`serve_on`, which fails the first time."""
+    refusals = [StoreAddressInUseError("no port is free")]
+
+    def serve(hosts: tuple[str, ...], port: int) -> Server:
+        if refusals:
+            raise refusals.pop()
+        return serve_on(hosts, port)
+
+    return serve
 
 
 def test_the_log_says_who_is_missing_while_a_node_waits(
