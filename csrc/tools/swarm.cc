@@ -1,13 +1,10 @@
 #include "tools/swarm.h"
 
-#include <arpa/inet.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include <array>
 #include <cerrno>
-#include <random>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -20,35 +17,10 @@ namespace {
 
 constexpr size_t kBufferBytes = 256 * 1024;
 constexpr int kEventsMax = 1024;
-constexpr uint16_t kSourcePortMin = 10'000;
-constexpr size_t kSourcePorts = 55'000;
 constexpr size_t kFilesBesideConnections = 64;
 constexpr uint64_t kErrorsMax = 1'000;
 // What a connection keeps of a buffer that it needed once.
 constexpr size_t kKeptBytes = 64 * 1024;
-
-sockaddr_in address_of(const std::string& host, uint16_t port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  if (::inet_pton(AF_INET, host.c_str(), &address.sin_addr) != 1)
-    throw Error(ErrorCode::kInvalidArgument,
-                "--host takes a numeric IPv4 address, not '" + host + "'");
-  return address;
-}
-
-// Ports are chosen here, one after the other from a random one: the kernel's own search becomes
-// slow beyond a few thousand, and other addresses of 127.0.0.0/8 would make a server that looks up
-// its clients' names ask the name server. False when the port is taken.
-bool bind_source(int fd, uint16_t port) {
-  int on = 1;
-  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  sockaddr_in source{};
-  source.sin_family = AF_INET;
-  source.sin_port = htons(port);
-  source.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  return ::bind(fd, reinterpret_cast<const sockaddr*>(&source), sizeof(source)) == 0;
-}
 
 }  // namespace
 
@@ -79,7 +51,6 @@ Swarm::Swarm(const Options& options, Protocol& protocol, Player& player)
     : options_(options),
       protocol_(protocol),
       player_(player),
-      address_(address_of(options.host, options.port)),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       buffer_(kBufferBytes) {
   unsigned long files = raise_file_limit();
@@ -88,7 +59,7 @@ Swarm::Swarm(const Options& options, Protocol& protocol, Player& player)
                                        " needs more open files than the limit of this process, " +
                                        std::to_string(files) + " (ulimit -n)");
   }
-  source_port_ = static_cast<uint16_t>(std::random_device{}() % kSourcePorts);
+  prepare_dials();
   connections_.resize(options.connections);
   for (size_t i = 0; i < connections_.size(); ++i) connections_[i].index = static_cast<uint32_t>(i);
 }
@@ -129,45 +100,6 @@ void Swarm::turn(Duration timeout) {
   }
 }
 
-void Swarm::dial_some() {
-  while (dials_begun_ < dials_wanted_ && dialing_ < options_.dials_at_once) {
-    Connection& connection = connections_[dials_begun_++];
-    connection.dialed = now();
-    if (!dial(connection)) fail("connect: " + errno_text(errno));
-  }
-}
-
-UniqueFd Swarm::begin_connect() {
-  bool is_loopback = (ntohl(address_.sin_addr.s_addr) >> 24) == 127;
-  size_t tries = is_loopback ? kSourcePorts : 1;
-  for (size_t i = 0; i < tries; ++i) {
-    UniqueFd fd = open_socket(AF_INET);
-    set_no_delay(fd.get());
-    if (is_loopback) {
-      source_port_ = static_cast<uint16_t>((source_port_ + 1) % kSourcePorts);
-      if (!bind_source(fd.get(), static_cast<uint16_t>(kSourcePortMin + source_port_))) continue;
-    }
-    const auto* address = reinterpret_cast<const sockaddr*>(&address_);
-    if (::connect(fd.get(), address, sizeof(address_)) == 0 || errno == EINPROGRESS) return fd;
-    // That port has been used a moment ago.
-    if (errno != EADDRNOTAVAIL && errno != EADDRINUSE) return UniqueFd();
-  }
-  return UniqueFd();
-}
-
-bool Swarm::dial(Connection& connection) {
-  connection.fd = begin_connect();
-  if (!connection.fd) return false;
-  epoll_event event{};
-  event.events = EPOLLIN | EPOLLOUT;
-  event.data.u32 = connection.index;
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, connection.fd.get(), &event);
-  connection.wants_write = true;
-  connection.is_dialing = true;
-  ++dialing_;
-  return true;
-}
-
 void Swarm::serve(Connection& connection, uint32_t events) {
   turn_began_ = now();
   if (connection.is_dialing && connection.asked.empty()) {
@@ -176,24 +108,6 @@ void Swarm::serve(Connection& connection, uint32_t events) {
   }
   if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) receive(connection);
   if (connection.fd) flush(connection);
-}
-
-void Swarm::finish_dial(Connection& connection) {
-  int error = 0;
-  socklen_t size = sizeof(error);
-  ::getsockopt(connection.fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
-  if (error != 0) {
-    --dialing_;
-    connection.fd.reset();
-    ++redials_;
-    // A full accept queue refuses nobody: this is a server that is not there.
-    bool is_hopeless = error == ECONNREFUSED || redials_ > kErrorsMax;
-    if (is_hopeless || !dial(connection)) fail("connect: " + errno_text(error));
-    return;
-  }
-  protocol_.put_hello(connection.out, connection.index);
-  connection.asked.push({Ask::kHello, turn_began_});
-  flush(connection);
 }
 
 void Swarm::receive(Connection& connection) {

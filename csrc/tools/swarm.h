@@ -95,6 +95,8 @@ class Swarm {
 
  private:
   void turn(Duration timeout);
+  // Throws kInvalidArgument for a host that is none.
+  void prepare_dials();
   void dial_some();
   UniqueFd begin_connect();
   bool dial(Connection& connection);
@@ -110,7 +112,7 @@ class Swarm {
   const Options& options_;
   Protocol& protocol_;
   Player& player_;
-  sockaddr_in address_;
+  sockaddr_in address_{};
   uint16_t source_port_ = 0;
   UniqueFd epoll_;
   std::vector<Connection> connections_;
