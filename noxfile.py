@@ -23,12 +23,16 @@ NO_DOCTEST = (
 )
 
 
-def install_wheel(session: nox.Session, *extras: str) -> None:
-    """Build the wheel and install that, so that what is tested is what users get."""
+def install_wheel(session: nox.Session, *extras: str, settings: tuple[str, ...] = ()) -> None:
+    """Build the wheel and install that, so that what is tested is what users get.
+
+    `settings` are scikit-build-core's, as NAME=VALUE.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        session.run(
-            "python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, "."
-        )
+        words = ["python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, "."]
+        for setting in settings:
+            words += ["--config-settings", setting]
+        session.run(*words)
         (wheel,) = Path(folder).glob("*.whl")
         wanted = f"[{','.join(extras)}]" if extras else ""
         session.install(f"{wheel}{wanted}")
@@ -128,13 +132,10 @@ def bench(session: nox.Session) -> None:
     Peers that are installed are put beside ours: Redis, memcached, and torch where
     RDZV_BENCH_TORCH_PYTHON names a Python that has it.
     """
-    install_wheel(session)
-    session.install("cmake>=3.21", "ninja")
+    # One build for both. The tools stay in its folder: they are no part of the wheel.
+    install_wheel(session, settings=("build-dir=build/bench", "cmake.define.RDZV_TOOLS=ON"))
     if "--short" not in session.posargs:
         session.install("matplotlib")
-    options = ("-DRDZV_TOOLS=ON", "-DRDZV_PYTHON=OFF", "-DCMAKE_BUILD_TYPE=Release")
-    session.run("cmake", "-S", ".", "-B", "build/tools", "-G", "Ninja", *options)
-    session.run("cmake", "--build", "build/tools", "--target", "load_driver", "floor_server")
     # Away from the sources, which would be imported in the wheel's place.
     with session.chdir(session.create_tmp()):
         session.run("python", str(ROOT / "bench" / "run_all.py"), *session.posargs)

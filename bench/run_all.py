@@ -1,6 +1,6 @@
 """Runs every benchmark and writes RESULTS.md, with plots in plots/.
 
-    python bench/run_all.py [--short] [--only NAME...] [--results FILE]
+    python bench/run_all.py [--short] [--runs N] [--only NAME...] [--results FILE]
 
 `nox -s bench` builds what it needs and calls it. --short runs each for a moment, so that a change
 that breaks one is found out, and writes no file.
@@ -39,12 +39,14 @@ BENCHMARKS = (
 )
 
 
-def run_one(name: str, short: bool, folder: Path) -> dict[str, Any] | None:
+def run_one(name: str, options: argparse.Namespace, folder: Path) -> dict[str, Any] | None:
     """What one benchmark found; None when it failed, which it said."""
     found = folder / f"{name}.json"
     words = [sys.executable, str(HERE / f"{name}.py"), "--json", str(found)]
+    words += ["--short"] if options.short else []
+    words += ["--runs", str(options.runs)] if options.runs else []
     begin = time.monotonic()
-    done = subprocess.run(words + (["--short"] if short else []), check=False)
+    done = subprocess.run(words, check=False)
     print(f"[{name}: {time.monotonic() - begin:.0f} s]\n", flush=True)
     if done.returncode != 0 or not found.exists():
         return None
@@ -52,16 +54,20 @@ def run_one(name: str, short: bool, folder: Path) -> dict[str, Any] | None:
     return result
 
 
+def figures_of(results: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """The figures of all benchmarks, by name."""
+    return {key: value for each in results.values() for key, value in each["figures"].items()}
+
+
 def write(path: Path, results: dict[str, dict[str, Any]], failed: list[str]) -> None:
     """RESULTS.md and its plots."""
-    figures = {key: value for each in results.values() for key, value in each["figures"].items()}
     parts = [
         "# Results",
         "Written by `nox -s bench`; medians of runs in turn, loopback. Compare ratios, not times: "
         "a busy machine slows all. Tables say what each figure is.",
         "\n".join(f"* {line}" for line in versions()),
         "## What the project promises",
-        targets.table(figures),
+        targets.table(figures_of(results)),
     ]
     for name, each in results.items():
         parts += [f"## {each['title']}", f"`{name}.py`"]
@@ -72,8 +78,6 @@ def write(path: Path, results: dict[str, dict[str, Any]], failed: list[str]) -> 
     if failed:
         parts.append("Failed: " + ", ".join(failed) + ".")
     path.write_text("\n\n".join(parts) + "\n")
-    print(targets.table(figures))
-    print(f"\nwritten to {path}")
 
 
 def main() -> int:
@@ -82,16 +86,27 @@ def main() -> int:
     known = [name for name in BENCHMARKS if (HERE / f"{name}.py").exists()]
     parser.add_argument("--only", nargs="+", choices=known, default=known, help="which")
     parser.add_argument("--results", type=Path, default=None, help="where to (RESULTS.md here)")
+    parser.add_argument("--runs", type=int, default=None, help="of each (default: its own)")
     options = parser.parse_args()
     tool("load_driver")
+    path = options.results or (None if options.short else HERE / "RESULTS.md")
+    results: dict[str, dict[str, Any]] = {}
+    failed: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        found = {name: run_one(name, options.short, Path(folder)) for name in options.only}
-    results = {name: each for name, each in found.items() if each is not None}
-    failed = [name for name, each in found.items() if each is None]
+        for name in options.only:
+            found = run_one(name, options, Path(folder))
+            if found is None:
+                failed.append(name)
+            else:
+                results[name] = found
+            # After each, so that a run that is stopped leaves what it has found.
+            if path is not None:
+                write(path, results, failed)
+    print(targets.table(figures_of(results)))
+    if path is not None:
+        print(f"\nwritten to {path}")
     if failed:
         print("failed: " + ", ".join(failed), file=sys.stderr)
-    if options.results or not options.short:
-        write(options.results or HERE / "RESULTS.md", results, failed)
     return 1 if failed else 0
 
 
