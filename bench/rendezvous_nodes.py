@@ -79,13 +79,20 @@ def main() -> None:
     }
     if len(sizes) > 1:
         exponents = {name: growth_exponent(points) for name, points in series.items()}
+        of_cpu = {
+            name: growth_exponent(
+                [(nodes, nodes * found[nodes][kind]["cpu_us"]) for nodes in sizes]
+            )
+            for kind, name in KINDS.items()
+        }
         report.table(
-            f"Growth exponent of the time from {sizes[0]:,} to {sizes[-1]:,} (1: linear)",
-            ["", *exponents],
-            [["exponent", *exponents.values()]],
+            f"Growth exponents from {sizes[0]:,} to {sizes[-1]:,} nodes (1: linear)",
+            ["", *KINDS.values()],
+            [["time", *exponents.values()], ["CPU time of the server", *of_cpu.values()]],
         )
         report.figure("rendezvous/exponent", exponents["ours, joins"])
         report.figure("rendezvous/exponent with connections", exponents["ours, with connections"])
+        report.figure("rendezvous/exponent of CPU", of_cpu["ours, with connections"])
         report.plot("rendezvous", "Rendezvous of N nodes", "seconds", series)
     report.finish()
 

@@ -68,13 +68,18 @@ def main() -> None:
             )
     series = {peer: [(n, found[n][peer]["seconds"]) for n in sizes] for peer in here}
     if len(sizes) > 1:
-        exponents: list[Cell] = [growth_exponent(points) for points in series.values()]
+        exponents = {peer: growth_exponent(points) for peer, points in series.items()}
+        of_cpu = {
+            peer: growth_exponent([(n, n * found[n][peer]["cpu_us"]) for n in sizes])
+            for peer in here
+        }
         report.table(
-            f"Growth exponent of the time from {sizes[0]:,} to {sizes[-1]:,} (1: linear)",
+            f"Growth exponents from {sizes[0]:,} to {sizes[-1]:,} ranks (1: linear)",
             ["", *here],
-            [["exponent", *exponents]],
+            [["time", *exponents.values()], ["CPU time of the server", *of_cpu.values()]],
         )
-        report.figure("start/exponent", growth_exponent(series["ours, c10d"]))
+        report.figure("start/exponent", exponents["ours, c10d"])
+        report.figure("start/exponent of CPU", of_cpu["ours, c10d"])
         report.plot("start", "Start of a job", "seconds", series)
     report.left_out(missing(PEERS))
     report.finish()

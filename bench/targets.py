@@ -92,6 +92,9 @@ TARGETS = [
         "rendezvous/exponent with connections",
         1.1,
     ),
+    Target("rendezvous: growth exponent of the server's CPU", "rendezvous/exponent of CPU", 1.1),
+    Target("start: growth exponent", "start/exponent", 1.1),
+    Target("start: growth exponent of the server's CPU", "start/exponent of CPU", 1.1),
     Target(
         "keep-alives of 10,000 nodes every 5 s: share of a core",
         "keepalive/10000/core_percent",
