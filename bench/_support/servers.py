@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,11 @@ TORCHS = (
     "print(s.port, flush=True); sys.stdin.read()"
 )
 _START_BACKSTOP_S = 60.0
+_PORTS_TRIED = 5
+
+
+class NotListeningError(RuntimeError):
+    """A server did not start, or somebody else has its port."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +63,23 @@ def _free_port() -> int:
         return port
 
 
+def _listens(pid: int, port: int) -> bool:
+    """Whether that process listens on that port: another one may have been faster to take it."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    listening = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}")}
+    try:
+        return any(str(fd.readlink()) in listening for fd in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:  # it ends, or a descriptor went away while we looked
+        return False
+
+
 def _wait_until_it_listens(port: int, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + _START_BACKSTOP_S
     while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+        if _listens(process.pid, port):
+            return
         time.sleep(0.02)
-    raise RuntimeError(f"{process.args!r} does not listen on port {port}")
+    raise NotListeningError(f"{process.args!r} does not listen on port {port}")
 
 
 @contextmanager
@@ -79,7 +93,7 @@ def running(words: Sequence[str], port: int | None = None) -> Iterator[tuple[int
             assert process.stdout is not None
             line = process.stdout.readline()
             if not line.strip().isdigit():
-                raise RuntimeError(f"{words!r} did not start")
+                raise NotListeningError(f"{words!r} did not start")
             port = int(line)
         else:
             _wait_until_it_listens(port, process)
@@ -181,6 +195,15 @@ def missing(peers: Sequence[str]) -> dict[str, str]:
     }
 
 
+def _start_peer(stack: ExitStack, peer: str) -> Server:
+    """Some take no port 0; a port that was free may be taken a moment later."""
+    starters = {"torch": _torch, "Redis": _redis, "memcached": _memcached}
+    for _ in range(_PORTS_TRIED - 1):
+        with suppress(NotListeningError):
+            return stack.enter_context(starters[peer]())
+    return stack.enter_context(starters[peer]())
+
+
 def start(
     stack: ExitStack, peers: Sequence[str], *, value_bytes: int = 64, hold: int = 0
 ) -> dict[str, Server]:
@@ -202,7 +225,6 @@ def start(
         elif kind == "floor":
             server = stack.enter_context(_floor(protocol, value_bytes, hold))
         else:
-            starters = {"torch": _torch, "Redis": _redis, "memcached": _memcached}
-            server = stack.enter_context(starters[peer]())
+            server = _start_peer(stack, peer)
         servers[peer] = server
     return servers
