@@ -222,3 +222,25 @@ def test_a_wait_outlives_a_restart_of_a_single_member(binary: str) -> None:
         setting.result()
         assert getting.result() == b"v"
         assert store.get("a") == b"1"
+
+
+def test_waits_go_on_when_a_cluster_has_lost_its_data(binary: str) -> None:
+    """Its revisions begin anew: a watch from a later one would hear nothing for long."""
+    with Cluster(binary) as cluster:
+        [member] = cluster.members
+        store = store_of(cluster)
+        for number in range(20):
+            store.set("a", str(number))
+        getting = Background(store_of(cluster).get, "k").let_block()
+        backend = EtcdRendezvousBackend(store._client, "run")
+        answer = backend.set_state(b"state")
+        assert answer is not None
+        member.kill()
+        cluster.lose_data()
+        member.start()
+        cluster.wait_ready()
+        assert store.try_get("a") is None
+        assert backend.set_state(b"more", answer[1]) is None
+        assert store.add("n", 1) == 1
+        store.set("k", "v")
+        assert getting.result() == b"v"

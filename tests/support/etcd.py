@@ -214,6 +214,11 @@ class Cluster:
             time.sleep(0.02)
         raise AssertionError(f"no leader within {BACKSTOP_S} s")
 
+    def lose_data(self) -> None:
+        """Of members that do not run."""
+        for folder in self._folder.glob("data*"):
+            shutil.rmtree(folder)
+
     def wait_ready(self) -> None:
         """Until each member answers for itself, with a majority."""
         for member in self.members:

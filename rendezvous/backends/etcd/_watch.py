@@ -25,7 +25,7 @@ from rendezvous.backends.etcd._errors import (
 from rendezvous.backends.etcd._login import Login
 from rendezvous.backends.etcd._members import Members
 from rendezvous.backends.etcd._transport import Message, Stream, Transport
-from rendezvous.backends.etcd._wire import Event, event_of, op_range
+from rendezvous.backends.etcd._wire import Event, event_of, op_range, revision_of
 
 __all__ = ["CompactedError", "Watch", "fits_one_watch"]
 
@@ -52,10 +52,13 @@ def fits_one_watch(ranges: Sequence[tuple[bytes, bytes]]) -> bool:
 
 
 class CompactedError(Exception):
-    """The revision to start from is gone; read what is there now, and watch from then on."""
+    """The revision to start from is gone; read what is there now, and watch from then on.
+
+    revision: the first that is there; or the last, of a cluster that has lost later ones.
+    """
 
     def __init__(self, revision: int) -> None:
-        super().__init__(f"revisions below {revision} are compacted")
+        super().__init__(f"the history of etcd was cut at revision {revision}")
         self.revision = revision
 
 
@@ -181,7 +184,13 @@ class Watch:
         self, watched: tuple[bytes, bytes], endpoint: Endpoint, deadline: Deadline
     ) -> None:
         message = op_range(*watched, count_only=True)["request_range"]
-        self._login.call(endpoint, "kv/range", message, deadline.within(_ATTEMPT_S))
+        answer = self._login.call(endpoint, "kv/range", message, deadline.within(_ATTEMPT_S))
+        now = revision_of(answer)
+        if now + 1 < self._revision:
+            # A cluster that lost its data, or got old ones back, counts from a lower number: a
+            # watch would be silent until it has come as far again.
+            self.close()
+            raise CompactedError(now)
 
     def _refused(self, error: ReplyError, deadline: Deadline) -> None:
         denied = not error.is_transient
