@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -131,6 +132,17 @@ def test_a_token_that_was_forgotten_is_renewed(guarded: Cluster) -> None:
     member.kill()
     member.start()
     assert client.range(b"jobs/k", deadline=Deadline(60)).kvs[0].value == b"2"
+    client.close()
+
+
+def test_a_token_that_was_not_used_for_long_is_renewed(guarded: Cluster) -> None:
+    """The cluster forgets it after its time, here a second; nobody notices."""
+    client = guarded.client(user=USER, password=PASSWORD)
+    client.put(b"jobs/k", b"1")
+    first = client._login._token
+    time.sleep(3)  # of its end there is no sign that would not make it live on
+    client.put(b"jobs/k", b"2")
+    assert client._login._token != first
     client.close()
 
 

@@ -142,6 +142,15 @@ sys.stdin.read()
             os.kill(worker, signal.SIGKILL)
 
 
+def test_settings_of_another_etcd_are_not_taken(
+    server: EtcdServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that is configured for a cluster has them in its environment."""
+    monkeypatch.setenv("ETCD_CLIENT_CERT_AUTH", "true")
+    monkeypatch.setenv("ETCD_LISTEN_METRICS_URLS", "no url")
+    server.start()
+
+
 def test_it_outlives_the_thread_that_started_it(server: EtcdServer) -> None:
     """Which the kernel would take for the parent's death."""
     thread = threading.Thread(target=server.start)

@@ -156,6 +156,7 @@ class EtcdServer:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log_file if stderr is None else stderr,
+                env=_environment(),
                 start_new_session=True,  # Ctrl-C at a terminal is for us to deal with
             )
         self._finalizer = weakref.finalize(self, _clean_up, os.getpid(), self._guard, base_dir)
@@ -207,6 +208,15 @@ def _arguments(data_dir: Path, port: int, peer_port: int) -> list[str]:
     return [f"--{name}={value}" for name, value in options.items()] + ["--force-new-cluster"] * (
         (data_dir / "member").exists()
     )
+
+
+def _environment() -> dict[str, str]:
+    """Without the settings of another etcd, which ours would take for its own."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("ETCD_") or name == "ETCD_UNSUPPORTED_ARCH"
+    }
 
 
 def _free_ports(count: int) -> list[int]:
