@@ -24,6 +24,10 @@ def make_coordinator(rulebook: str, backend: RendezvousBackend, setup: NodeSetup
     """
     if rulebook not in RULEBOOKS:
         raise ValueError(f"rulebook is {rulebook!r}; use {', '.join(map(repr, RULEBOOKS))}")
+    own = getattr(backend, "coordinator", None)
+    if rulebook == "auto" and own is not None:
+        made: Coordinator = own(setup)
+        return made
     store = _native_store(backend)
     if rulebook == "store" or (rulebook == "auto" and store is None):
         return StoreRun(backend, setup)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -24,6 +25,11 @@ from rendezvous import (
 )
 from rendezvous._coordinator import Census, View
 from rendezvous._server_census import census_of
+from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend, EtcdStore
+from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous.backends.etcd._run_census import census_of as census_in
+from rendezvous.backends.etcd._run_keys import RunKeys, node_name
+from rendezvous.backends.etcd._run_leader import read_run
 
 RUN = "run-7"
 KEY = f"torch.rendezvous.{RUN}"
@@ -164,6 +170,45 @@ class Run:
     def shutdown(self) -> None:
         for handler in reversed(self.handlers):
             handler.shutdown()
+
+
+class EtcdRun(Run):
+    """A run in etcd that a node leads; below a prefix of its own."""
+
+    def __init__(self, endpoints: str) -> None:
+        self.endpoints = endpoints
+        self.prefix = f"tests/{uuid.uuid4().hex}"
+        super().__init__(self.new_etcd_store, "etcd")  # type: ignore[arg-type]
+
+    def new_etcd_store(self) -> EtcdStore:
+        return EtcdStore(self.etcd(), self.prefix + "/store", 60)
+
+    def etcd(self) -> EtcdClient:
+        return EtcdClient(self.endpoints)
+
+    def backend(self) -> EtcdRendezvousBackend:
+        return EtcdRendezvousBackend(self.etcd(), RUN, self.prefix)
+
+    def node(
+        self,
+        min_nodes: int,
+        max_nodes: int | None = None,
+        *,
+        backend: RendezvousBackend | None = None,
+        **options: Any,
+    ) -> DynamicRendezvousHandler:
+        options.setdefault("rulebook", "auto")
+        return super().node(min_nodes, max_nodes, backend=backend or self.backend(), **options)
+
+    def look(self) -> Look:
+        keys = RunKeys(self.prefix, RUN)
+        reading = read_run(self.etcd(), keys, Deadline(60))
+        group = reading.book(keys, time.monotonic()).group
+        census = census_in(self.etcd(), keys, Deadline(60))
+        return Look(group.round, group.finished_round, census, group.last_call_left(0.0))
+
+    def evict(self, node: _core.Node) -> None:
+        self.etcd().delete(RunKeys(self.prefix, RUN).node(node_name(node)))
 
 
 def joining(handler: DynamicRendezvousHandler) -> Background[RendezvousInfo]:

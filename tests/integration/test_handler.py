@@ -13,6 +13,7 @@ from handler_support import (
     KEY,
     LOOPBACK,
     RUN,
+    EtcdRun,
     ForeignStore,
     Run,
     changes,
@@ -36,13 +37,15 @@ from rendezvous import (
 )
 
 
-@pytest.fixture(params=["hash", "file", "tcp", "server"])
+@pytest.fixture(params=["hash", "file", "tcp", "server", "etcd"])
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Run]:
     if request.param == "hash":
         store = HashStore()
         run = Run(lambda: store)
     elif request.param == "file":
         run = Run(lambda: FileStore(tmp_path / "store"))
+    elif request.param == "etcd":
+        run = EtcdRun(request.getfixturevalue("etcd_endpoint"))
     else:
         # Asked for now, so that the server outlives the handlers.
         request.getfixturevalue("server")

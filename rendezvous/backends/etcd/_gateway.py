@@ -120,6 +120,10 @@ class GatewayStream:
                 return None
             *self._lines, self._rest = (self._rest + data).split(b"\n")
 
+    def interrupt(self) -> None:
+        """See Stream."""
+        self._body.interrupt()
+
     def close(self) -> None:
         """See Stream."""
         self._body.close()

@@ -9,6 +9,7 @@ import io
 import select
 import socket
 import ssl
+from contextlib import suppress
 from typing import Any, cast
 
 from rendezvous.backends.etcd._deadline import Deadline
@@ -81,6 +82,12 @@ class Connection:
         poller.register(self._sock, select.POLLIN)
         return bool(poller.poll(min(seconds, 86_400.0) * 1000))
 
+    def shut_down(self) -> None:
+        """Only the connection: the descriptor stays its owner's."""
+        with suppress(OSError):
+            # Not SSLSocket's, which would take the session from under a reader.
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
     def close(self) -> None:
         self._sock.close()
 
@@ -130,6 +137,10 @@ class BodyReader:
                 return None
             self._buffered = False
             self._encoded += self._receive()
+
+    def interrupt(self) -> None:
+        """From any thread: reads end at once."""
+        self._connection.shut_down()
 
     def close(self) -> None:
         self._response.close()

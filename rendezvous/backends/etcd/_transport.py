@@ -59,6 +59,9 @@ class Stream(Protocol):
         Raises TransportError when it ended, ReplyError when the member ended it with an error.
         """
 
+    def interrupt(self) -> None:
+        """From any thread: `next` raises soon, also one that has begun."""
+
     def close(self) -> None:
         """End it. May be called again."""
 

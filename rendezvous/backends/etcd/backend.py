@@ -9,10 +9,12 @@ thread may call it, one call at a time.
 import os
 from datetime import timedelta
 
+from rendezvous._coordinator import Coordinator, NodeSetup
 from rendezvous.backends.base import RendezvousBackend, Token
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._errors import NOT_FOUND, EtcdRequestError
 from rendezvous.backends.etcd._lease import KeptLease
+from rendezvous.backends.etcd._run_keys import MARKER, RunKeys
 from rendezvous.backends.etcd._wire import KeyValue, TxnResult, compare_mod, op_put, op_range
 from rendezvous.backends.etcd.client import EtcdClient
 from rendezvous.errors import RendezvousConnectionError, RendezvousStateError, StoreError
@@ -58,6 +60,8 @@ class EtcdRendezvousBackend(RendezvousBackend):
         prefix = DEFAULT_KEY_PREFIX if key_prefix is None else key_prefix
         self._client = client
         self._name = name
+        self._run_id = run_id
+        self._key_prefix = prefix
         self._key_text = f"{prefix.rstrip('/')}/{run_id}"
         self._key = self._key_text.encode()
         self._lease = KeptLease(client, _whole_seconds(ttl))
@@ -66,6 +70,17 @@ class EtcdRendezvousBackend(RendezvousBackend):
     @property
     def name(self) -> str:
         return self._name
+
+    def coordinator(self, setup: NodeSetup) -> Coordinator:
+        """A line to the same run that scales: a key for each node instead of one for all.
+
+        Nodes that use it and nodes that replace the state do not meet; each are told so.
+        """
+        # It needs what is above a backend's contract only when it is asked for.
+        from rendezvous.backends.etcd._run import EtcdRun
+
+        keys = RunKeys(self._key_prefix, self._run_id)
+        return EtcdRun(self._client, keys, setup, self._lease)
 
     def set_timeout(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
@@ -119,6 +134,11 @@ class EtcdRendezvousBackend(RendezvousBackend):
         raise AssertionError("unreachable")
 
     def _decode(self, found: KeyValue) -> bytes:
+        if found.value == MARKER:
+            raise RendezvousStateError(
+                f"the run at {self._key_text!r} is kept with a key for each node (rulebook=auto); "
+                "start all nodes with the same rulebook, or use another run id"
+            )
         if len(found.value) < _HEAD_BYTES or not found.value.startswith(_MAGIC):
             raise RendezvousStateError(
                 f"the value at {self._key_text!r} is no rendezvous state; use another run id or "

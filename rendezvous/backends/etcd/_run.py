@@ -1,0 +1,272 @@
+"""The rulebook run by one node that all elect: each node writes one small key, and reads one seat.
+
+Translates between what a handler asks (_coordinator.py) and what is written (_run_keys.py). What
+goes on in the background is _run_follower.py's. Knows no rule. Called from the handler's caller's
+thread.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from rendezvous import _core
+from rendezvous._coordinator import Census, Coordinator, NodeSetup, Seat, View
+from rendezvous._patience import Backoff
+from rendezvous._waiting import Progress, Standing, evicted_text, finished_error, timeout_error
+from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous.backends.etcd._errors import EtcdRequestError
+from rendezvous.backends.etcd._lease import KeptLease
+from rendezvous.backends.etcd._run_census import census_of, look_at
+from rendezvous.backends.etcd._run_follower import Follower
+from rendezvous.backends.etcd._run_keys import RunKeys, Summary, page_of, rank_on
+from rendezvous.backends.etcd._run_place import Place
+from rendezvous.backends.etcd._wire import compare_mod, op_put, op_range
+from rendezvous.backends.etcd.client import EtcdClient
+from rendezvous.errors import (
+    RendezvousClosedError,
+    RendezvousConnectionError,
+    RendezvousError,
+    RendezvousStateError,
+    RendezvousTimeoutError,
+    StoreError,
+)
+
+__all__ = ["EtcdRun"]
+
+_log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+# What a request gets even at its deadline: enough for a cluster that is well, within the promise of
+# 100 ms.
+_EXCHANGE_S_MIN = 0.05
+# How long before a join's deadline the node looks once more who is there: at the deadline, all who
+# gave up are gone.
+_LAST_LOOK_S = 0.15
+
+
+class EtcdRun(Coordinator):
+    """One node's line to a group whose leader is elected over etcd."""
+
+    def __init__(
+        self, client: EtcdClient, keys: RunKeys, setup: NodeSetup, kept: KeptLease
+    ) -> None:
+        self._client = client
+        self._keys = keys
+        self._setup = setup
+        self._kept = kept
+        self._place = Place(client, keys, setup, kept)
+        self._follower = Follower(client, keys, setup, self._place, kept)
+
+    @property
+    def view(self) -> View:
+        return self._follower.view
+
+    @property
+    def is_running(self) -> bool:
+        return self._follower.is_running
+
+    def is_intact(self) -> bool:
+        summary = self._follower.summary
+        return self.view.role == "active" and summary is not None and summary.lost == 0
+
+    def start(self) -> None:
+        self._follower.start()
+
+    def ask_to_stop(self) -> None:
+        self._follower.ask_to_stop()
+
+    def stop(self, timeout_s: float) -> None:
+        self._follower.stop(timeout_s)
+
+    def join(self, after_round: int, deadline_s: float) -> Seat:
+        progress = Progress(self._setup, deadline_s)
+        self._follower.take_seat(None)
+        last_look_s = deadline_s - min(_LAST_LOOK_S, (deadline_s - time.monotonic()) / 4)
+        try:
+            attempt = _Attempt(after_round, self._ask_to_join(after_round, deadline_s))
+            while True:
+                losses, seen = self._follower.losses, self._follower.summary
+                seat = self._look_for_seat(attempt, deadline_s)
+                if seat is not None:
+                    self._follower.take_seat(seat)
+                    return seat
+                now_s = time.monotonic()
+                if now_s >= last_look_s:
+                    raise self._timeout(deadline_s, None)
+                next_s = min(last_look_s, now_s + Progress.interval_s())
+                if not self._wait(seen, losses, next_s):
+                    if next_s < last_look_s:
+                        self._tell(progress)
+                elif self._follower.losses != losses:
+                    _log.warning("%s", evicted_text(self._setup.run_id))
+                    attempt.revision = self._ask_to_join(after_round, deadline_s)
+        except RendezvousConnectionError as error:
+            if isinstance(error.__cause__, EtcdRequestError) or time.monotonic() < deadline_s:
+                raise
+            raise self._timeout(deadline_s, error) from error
+
+    def leave(self, failed: bool, deadline_s: float) -> bool:
+        self._follower.take_seat(None)
+        leader = self._follower.leader
+        self._patiently(lambda deadline: self._place.give_up(failed, deadline), deadline_s)
+        if leader is not None:
+            # It tells the others that this node went, and lets another one lead.
+            leader.join(deadline_s - time.monotonic())
+        self._client.close()
+        # Who waits for a job's end is told by the leader.
+        return False
+
+    def close(self, deadline_s: float) -> None:
+        def write(deadline: Deadline) -> None:
+            self._client.txn(
+                [compare_mod(self._keys.closed, 0)],
+                [op_put(self._keys.closed, b"closed", lease=self._kept.get(deadline))],
+                what=f"run {self._setup.run_id!r}: closing it",
+                deadline=deadline,
+                repeatable=True,
+            )
+
+        self._patiently(write, deadline_s)
+        self._follower.note_closed()
+
+    def look(self, deadline_s: float) -> None:
+        def read(deadline: Deadline) -> bool:
+            result = self._client.txn(
+                [],
+                [op_range(self._keys.closed, keys_only=True), op_range(self._keys.round)],
+                what=f"run {self._setup.run_id!r}: looking whether it is closed",
+                deadline=deadline,
+            )
+            found = result.range(1).first
+            return bool(result.range(0).kvs) or (
+                found is not None and Summary.decode(found.value).closed
+            )
+
+        if self._ask(read, deadline_s):
+            self._follower.note_closed()
+
+    def census(self, deadline_s: float) -> Census:
+        return self._patiently(
+            lambda deadline: census_of(self._client, self._keys, deadline), deadline_s
+        )
+
+    def _ask_to_join(self, after_round: int, deadline_s: float) -> int:
+        def write(deadline: Deadline) -> int:
+            written = self._place.ask_to_join(after_round, deadline)
+            if not written.has_leader:
+                self._follower.stand(deadline)
+            return written.revision
+
+        return self._patiently(write, deadline_s)
+
+    def _look_for_seat(self, attempt: "_Attempt", deadline_s: float) -> Seat | None:
+        """From what was published last. Raises when it says that there will be none."""
+        summary, broken = self._follower.summary, self._follower.broken
+        if broken is not None:
+            raise RendezvousStateError(f"run {self._setup.run_id!r}: {broken}") from broken
+        if summary is None:
+            return None
+        run = f"run {self._setup.run_id!r}"
+        if summary.placed_round > attempt.looked_at:
+            seat = self._patiently(lambda deadline: self._seat_in(summary, deadline), deadline_s)
+            attempt.looked_at = summary.placed_round
+            if seat is not None:
+                return seat
+        if summary.refused_at >= attempt.revision and summary.refused_at != attempt.refused_at:
+            attempt.refused_at = summary.refused_at
+            self._patiently(
+                lambda deadline: self._check_refusal(attempt.revision, deadline), deadline_s
+            )
+        if summary.closed:
+            raise RendezvousClosedError(
+                f"{run}: the rendezvous was closed; a new job needs another run id"
+            )
+        if summary.finished_at > attempt.revision:
+            raise finished_error(self._setup.run_id, summary.finished_round, None)
+        return None
+
+    def _seat_in(self, summary: Summary, deadline: Deadline) -> Seat | None:
+        name = self._place.name
+        page = self._keys.seats(summary.placed_round, page_of(name, summary.pages))
+        found = self._client.range(page, deadline=deadline).first
+        rank = None if found is None else rank_on(found.value, name)
+        if rank is None or summary.placed_first is None:
+            return None
+        first = _core.Node(*summary.placed_first)
+        return Seat(summary.placed_round, rank, summary.placed_world, first)
+
+    def _check_refusal(self, revision: int, deadline: Deadline) -> None:
+        found = self._client.range(self._keys.refused(self._place.name), deadline=deadline).first
+        if found is None:
+            return
+        refusal = json.loads(found.value)
+        if refusal["revision"] == revision:
+            kind = RendezvousClosedError if refusal["closed"] else RendezvousStateError
+            raise kind(f"run {self._setup.run_id!r}: {refusal['text']}")
+
+    def _wait(self, seen: Summary | None, losses: int, until_s: float) -> bool:
+        """Until something else is published, or the place is lost. False: the time came first."""
+        follower = self._follower
+        with follower.changed:
+            return follower.changed.wait_for(
+                lambda: (
+                    follower.summary is not seen
+                    or follower.losses != losses
+                    or follower.broken is not None
+                ),
+                max(0.0, until_s - time.monotonic()),
+            )
+
+    def _tell(self, progress: Progress) -> None:
+        try:
+            standing = self._look_who_is_there(Deadline(self._setup.exchange_s))
+        except (StoreError, RendezvousStateError) as error:
+            failure = RendezvousConnectionError(str(error))
+            progress.tell_failure(failure, again=True)
+        else:
+            progress.tell(standing)
+
+    def _timeout(
+        self, deadline_s: float, failure: RendezvousConnectionError | None
+    ) -> RendezvousTimeoutError:
+        standing = None
+        try:
+            left_s = max(_EXCHANGE_S_MIN, deadline_s - time.monotonic())
+            standing = self._look_who_is_there(Deadline(left_s))
+        except (StoreError, RendezvousError):
+            pass
+        time.sleep(max(0.0, deadline_s - time.monotonic()))
+        return timeout_error(self._setup, standing, failure)
+
+    def _look_who_is_there(self, deadline: Deadline) -> Standing:
+        return look_at(self._client, self._keys, self._setup, self._follower.summary, deadline)
+
+    def _patiently(self, call: Callable[[Deadline], _T], deadline_s: float) -> _T:
+        """Again and again while etcd is out of reach; what it refuses, it refuses at once."""
+        backoff = Backoff(0.05, 2.0)
+        while True:
+            try:
+                return self._ask(call, deadline_s)
+            except RendezvousConnectionError as error:
+                refused = isinstance(error.__cause__, EtcdRequestError)
+                if refused or time.monotonic() >= deadline_s:
+                    raise
+            backoff.sleep(deadline_s)
+
+    def _ask(self, call: Callable[[Deadline], _T], deadline_s: float) -> _T:
+        left_s = max(_EXCHANGE_S_MIN, deadline_s - time.monotonic())
+        try:
+            return call(Deadline(min(self._setup.exchange_s, left_s)))
+        except StoreError as error:
+            raise RendezvousConnectionError(f"run {self._setup.run_id!r}: {error}") from error
+
+
+class _Attempt:
+    """What a join has seen. looked_at: the last complete round in which it looked for its seat."""
+
+    def __init__(self, after_round: int, revision: int) -> None:
+        self.looked_at = after_round
+        self.revision = revision
+        self.refused_at = 0

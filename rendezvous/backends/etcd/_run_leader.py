@@ -1,0 +1,224 @@
+"""The leader of a run on etcd: the one node that runs the rulebook, on a thread of its own.
+
+It begins with what its predecessor published, takes what nodes wrote since, and publishes what
+others must know. Every write compares the leader's key and the last publication: a leader that was
+taken for dead fails at its first one, and stops. Knows no rule of a rendezvous (_run_book.py).
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from rendezvous._patience import Backoff
+from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous.backends.etcd._lease import KeptLease
+from rendezvous.backends.etcd._run_book import Book
+from rendezvous.backends.etcd._run_keys import (
+    RunKeys,
+    Summary,
+    node_of,
+    state_of,
+    state_pieces,
+)
+from rendezvous.backends.etcd._run_press import FencedError, Press
+from rendezvous.backends.etcd._transport import Message
+from rendezvous.backends.etcd._watch import CompactedError, Watch
+from rendezvous.backends.etcd._wire import KeyValue, op_range
+from rendezvous.backends.etcd.client import EtcdClient
+from rendezvous.errors import RendezvousStateError, StoreError
+
+__all__ = ["Leader", "Reading", "read_run"]
+
+_log = logging.getLogger(__name__)
+
+# How long what nobody waits for may wait for more of its kind: numbers that agents look at, and
+# those that are only for the log.
+_COALESCE_S = 0.1
+_IDLE_S = 1.0
+# Without news: what is kept needs its lease renewed from time to time.
+_LOOK_S = 600.0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """All of a run at one revision."""
+
+    summary: Summary | None
+    summary_revision: int
+    state: bytes | None
+    inbox: list[KeyValue]
+    revision: int
+
+    def book(self, keys: RunKeys, now_s: float) -> Book:
+        return Book.of(keys, self.summary, self.state, self.inbox, self.revision, now_s)
+
+
+def read_run(client: EtcdClient, keys: RunKeys, deadline: Deadline) -> Reading:
+    """Raises RendezvousStateError, StoreErrors."""
+    operations: list[Message] = [
+        op_range(keys.round),
+        op_range(*keys.states),
+        op_range(*keys.inbox),
+    ]
+    what = f"run {keys.run_id!r}: reading its nodes"
+    result = client.txn([], operations, what=what, deadline=deadline)
+    found = result.range(0).first
+    summary = None if found is None else Summary.decode(found.value)
+    state = None
+    if summary is not None:
+        names = {keys.state(summary.sequence, piece) for piece in range(summary.pieces)}
+        pieces = [kv.value for kv in result.range(1).kvs if kv.key in names]
+        if len(pieces) == summary.pieces:
+            state = state_of(pieces)
+        else:
+            _log.warning("run %r: etcd lost a part of its state; it begins anew", keys.run_id)
+            summary = replace(Summary(), sequence=summary.sequence)
+    revision = 0 if found is None else found.mod_revision
+    return Reading(summary, revision, state, result.range(2).kvs, result.revision)
+
+
+class Leader:
+    """One term of one node.
+
+    Args:
+        fence: the revision of the leader's key in this term.
+        name: of this node.
+        on_end: called, on the thread, when the term is over.
+    """
+
+    def __init__(  # noqa: PLR0917
+        self,
+        client: EtcdClient,
+        keys: RunKeys,
+        name: str,
+        fence: int,
+        kept: KeptLease,
+        exchange_s: float,
+        on_end: Callable[[], None],
+    ) -> None:
+        self._client = client
+        self._keys = keys
+        self._name = name
+        self._press = Press(client, keys, fence, kept, exchange_s)
+        self._on_end = on_end
+        self._exchange_s = exchange_s
+        self._stop = threading.Event()
+        self._watch: Watch | None = None
+        self._thread = threading.Thread(
+            target=self._run, name=f"rendezvous-leader-{keys.run_id}", daemon=True
+        )
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Without a word to anybody: the key goes with the lease."""
+        self._stop.set()
+        watch = self._watch
+        if watch is not None:
+            watch.interrupt()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end of the term; whether it is over."""
+        if self._thread is not threading.current_thread():
+            self._thread.join(max(0.0, timeout_s))
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        _log.info("run %r: this node, %s, leads", self._keys.run_id, node_of(self._name).addr)
+        backoff = Backoff(0.05, 2.0)
+        try:
+            while not self._stop.is_set():
+                try:
+                    self._reign()
+                except FencedError:
+                    _log.warning(
+                        "run %r: this node does not lead any more: its lease ran out, or its key "
+                        "was deleted",
+                        self._keys.run_id,
+                    )
+                    return
+                except CompactedError:
+                    continue
+                except Exception as error:  # noqa: BLE001
+                    if self._stop.is_set():
+                        return
+                    expected = isinstance(error, StoreError | RendezvousStateError)
+                    _log.warning(
+                        "run %r: leading failed, and is tried again: %s",
+                        self._keys.run_id,
+                        error,
+                        exc_info=not expected,
+                    )
+                    backoff.sleep(time.monotonic() + 60.0)
+                else:
+                    return
+        finally:
+            self._on_end()
+            self._client.close()
+
+    def _reign(self) -> None:
+        """Until this node goes. Reads everything first, so that it may be begun again."""
+        reading = read_run(self._client, self._keys, Deadline(self._exchange_s))
+        book = reading.book(self._keys, time.monotonic())
+        self._press.begin(reading.summary_revision)
+        self._publish(book)
+        with self._client.watch([self._keys.inbox], reading.revision + 1) as watch:
+            self._watch = watch
+            try:
+                self._follow(book, watch)
+            finally:
+                self._watch = None
+
+    def _follow(self, book: Book, watch: Watch) -> None:
+        gone = self._is_gone(book)
+        due_s: float | None = None
+        while not self._stop.is_set() and not gone:
+            now_s = time.monotonic()
+            wait_s = _LOOK_S if due_s is None else max(0.001, due_s - now_s)
+            call_s = book.group.last_call_left(now_s)
+            if call_s is not None:
+                wait_s = min(wait_s, max(0.001, call_s))
+            events = watch.next(Deadline(wait_s))
+            if self._stop.is_set():
+                return
+            now_s = time.monotonic()
+            before = _told(book)
+            for event in events:
+                book.apply(event.kv, event.is_delete, now_s)
+                if book.is_urgent:
+                    self._publish(book)
+                    due_s = None
+                gone = gone or self._is_gone(book)
+            book.expire(now_s)
+            if events:
+                pause_s = _COALESCE_S if _told(book) != before and book.group.complete else _IDLE_S
+                due_s = now_s + pause_s if due_s is None else min(due_s, now_s + pause_s)
+            if book.is_urgent or (not events if due_s is None else now_s >= due_s):
+                self._publish(book)
+                due_s = None
+        if gone and not self._stop.is_set():
+            self._publish(book)
+            self._press.resign()
+
+    def _is_gone(self, book: Book) -> bool:
+        """Whether this node has no place any more: then another one shall lead."""
+        return book.group.placement(node_of(self._name)).role in ("absent", "done")
+
+    def _publish(self, book: Book) -> None:
+        summary = book.summary(time.monotonic())
+        if summary != book.published or not self._press.keeps():
+            summary = replace(summary, sequence=summary.sequence + 1)
+            pieces = state_pieces(book.group.encode())
+            summary = replace(summary, pieces=len(pieces))
+            self._press.publish(summary, pieces, book.seats, book.refusals)
+            book.note_published(summary)
+        if book.left:
+            self._press.clear(book.left)
+            book.left = {}
+
+
+def _told(book: Book) -> tuple[int, int]:
+    return len(book.group.waiting), len(book.group.lost)
