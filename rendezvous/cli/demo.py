@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from rendezvous.errors import StoreError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rendezvous.cli._options import Subparsers
 
@@ -39,6 +39,7 @@ _EXAMPLES = """\
 examples:
   rendezvous demo
   rendezvous demo --nodes 32
+  rendezvous demo --backend etcd    (starts an etcd of its own, if there is one)
 
 columns:
   start        from the parent's decision to the first line of the process: creating
@@ -83,6 +84,12 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="N",
         help="how many processes (default: 8)",
     )
+    parser.add_argument(
+        "--backend",
+        choices=tuple(_SERVERS),
+        default="c10d",
+        help="what they meet at: our server, or an etcd (default: c10d)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -91,19 +98,18 @@ def run(args: argparse.Namespace) -> int:
     try:
         scope = SignalScope(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         with scope as signals, signals.interrupting():
-            return _demo(args.nodes)
+            return _demo(args.nodes, args.backend)
     except SignalledError as stop:
         return _exit.of_signal(stop.signum)
 
 
-def _demo(count: int) -> int:
-    begin = time.monotonic()
+def _demo(count: int, backend: str) -> int:
     with ExitStack() as stack:
         try:
-            server = stack.enter_context(Server("127.0.0.1", 0))
-        except StoreError as error:
+            endpoint = stack.enter_context(_SERVERS[backend]())
+        except (StoreError, FileNotFoundError) as error:
             raise _exit.CommandError(str(error)) from error
-        endpoint = format_endpoint(server.host, server.port)
+        begin = time.monotonic()
         print(f"server at {endpoint}, starting {count} processes", flush=True)
         nodes: list[_Node] = []
         stack.callback(_end, nodes)
@@ -111,7 +117,7 @@ def _demo(count: int) -> int:
         stack.callback(os.close, stdin)
         stack.callback(os.close, parents_end)
         for _ in range(count):
-            nodes.append(_start(endpoint, count, stdin))
+            nodes.append(_start(backend, endpoint, count, stdin))
         results = _collect(nodes)
         total_s = time.monotonic() - begin
     results.sort(key=lambda result: int(result["rank"]))
@@ -119,8 +125,28 @@ def _demo(count: int) -> int:
     return _check(results, count, total_s)
 
 
-def _start(endpoint: str, count: int, stdin: int) -> _Node:
-    arguments = [json.dumps(sys.path), endpoint, str(count), str(time.monotonic())]
+@contextmanager
+def _serve() -> Iterator[str]:
+    with Server("127.0.0.1", 0) as server:
+        yield format_endpoint(server.host, server.port)
+
+
+@contextmanager
+def _serve_etcd() -> Iterator[str]:
+    from rendezvous.backends.etcd import EtcdServer
+
+    with EtcdServer() as server:
+        yield server.get_endpoint()
+
+
+_SERVERS: dict[str, Callable[[], AbstractContextManager[str]]] = {
+    "c10d": _serve,
+    "etcd": _serve_etcd,
+}
+
+
+def _start(backend: str, endpoint: str, count: int, stdin: int) -> _Node:
+    arguments = [json.dumps(sys.path), backend, endpoint, str(count), str(time.monotonic())]
     return _Node(
         subprocess.Popen(
             [sys.executable, "-c", _CHILD, *arguments],

@@ -16,15 +16,15 @@ from rendezvous import RendezvousError, RendezvousParameters, get_rendezvous_han
 
 
 def main() -> int:
-    """Take part in the demo; the arguments are endpoint, number of nodes, and time of the start.
+    """Take part in the demo; the arguments are backend, endpoint, nodes, and time of the start.
 
     The time is the monotonic clock's, which all processes of a machine share.
     """
     entered = time.monotonic()
-    endpoint, nodes_text, started_text = sys.argv[-3:]
+    backend, endpoint, nodes_text, started_text = sys.argv[-4:]
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
-        result = _meet(endpoint, int(nodes_text))
+        result = _meet(backend, endpoint, int(nodes_text))
     except RendezvousError as error:
         return _fail(str(error))
     except Exception:  # noqa: BLE001  (a bug: told once by the parent, not once by each process)
@@ -36,11 +36,12 @@ def main() -> int:
     return 0
 
 
-def _meet(endpoint: str, nodes: int) -> dict[str, object]:
+def _meet(backend: str, endpoint: str, nodes: int) -> dict[str, object]:
     times = [time.monotonic()]
+    config = {"is_host": False} if backend == "c10d" else {}
     handler = get_rendezvous_handler(
         RendezvousParameters(
-            "c10d", endpoint, "demo", nodes, nodes, "127.0.0.1", is_host=False, join_timeout=60
+            backend, endpoint, "demo", nodes, nodes, "127.0.0.1", join_timeout=60, **config
         )
     )
     try:

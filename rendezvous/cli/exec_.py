@@ -35,7 +35,22 @@ _C10D_SETTINGS = (
     "is_host",
     "store_type",
     "bootstrap_store",
+    "rulebook",
 )
+
+# Of the etcd backend and the handler.
+_ETCD_SETTINGS = (
+    *(name for name in _C10D_SETTINGS if name not in {"is_host", "store_type"}),
+    "key_prefix",
+    "store_prefix",
+    "ttl",
+    "protocol",
+    "ca_cert",
+    "ssl_cert",
+    "ssl_cert_key",
+    "password_file",
+)
+_ETCD_BACKENDS = ("etcd", "etcd-v3")
 
 _USAGE = """rendezvous exec --endpoint HOST[:PORT] --nodes MIN[:MAX] [options]
                        -- COMMAND [ARGUMENT ...]"""
@@ -69,6 +84,10 @@ examples:
   2 to 8 nodes that may come and go, started again up to 3 times if it fails:
     rendezvous exec --endpoint node0:29400 --nodes 2:8 --max-restarts 3 \\
         --rdzv-conf last_call_timeout=10 -- bash train.sh
+
+  over an etcd cluster: no node hosts anything, and any may be lost:
+    rendezvous exec --backend etcd --endpoint etcd0:2379,etcd1:2379,etcd2:2379 \\
+        --nodes 2:8 -- python train.py
 
   see what a command gets, with one node on this machine:
     rendezvous exec --endpoint localhost --nodes 1 -- env
@@ -115,7 +134,17 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         help="name of the job: nodes with the same one meet (default: default)",
     )
     parser.add_argument(
-        "--backend", default="c10d", metavar="NAME", help="rendezvous backend (default: c10d)"
+        "--backend",
+        default="c10d",
+        metavar="NAME",
+        help="what keeps the rendezvous: c10d, a store that one of the nodes or a server serves, or"
+        " etcd, whose members --endpoint names, with commas (default: c10d)",
+    )
+    parser.add_argument(
+        "--etcd-user",
+        metavar="NAME",
+        help="user of --backend etcd; the password is $RENDEZVOUS_ETCD_PASSWORD, or in the file"
+        " that --rdzv-conf password_file=PATH names",
     )
     parser.add_argument(
         "--rdzv-conf",
@@ -156,15 +185,21 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     parser.set_defaults(run=run)
 
 
-def _check(endpoint: str, config: Mapping[str, str]) -> None:
-    """Find mistakes that would come to light late, or never. Only for the backend known here."""
+def _check(backend: str, endpoint: str, config: Mapping[str, str]) -> None:
+    """Find mistakes that would come to light late, or never. Only for backends known here."""
     try:
-        parse_endpoint(endpoint, _options.DEFAULT_PORT)
+        if backend == "c10d":
+            parse_endpoint(endpoint, _options.DEFAULT_PORT)
+        else:
+            from rendezvous.backends.etcd._endpoints import parse_endpoints
+
+            parse_endpoints(endpoint)
     except ValueError as error:
         raise _exit.CommandError(str(error), _exit.USAGE) from None
+    settings = _C10D_SETTINGS if backend == "c10d" else _ETCD_SETTINGS
     for key in config:
-        if key not in _C10D_SETTINGS:
-            likely = difflib.get_close_matches(key, _C10D_SETTINGS, 1)
+        if key not in settings:
+            likely = difflib.get_close_matches(key, settings, 1)
             hint = f"; is it {likely[0]}?" if likely else ""
             logger.warning("--rdzv-conf: the setting %r has no effect%s", key, hint)
 
@@ -180,8 +215,14 @@ def run(args: argparse.Namespace) -> int:
         linger_s = _options.seconds(config.pop("linger_timeout", "300"))
     except _options.OptionError as error:
         raise _exit.CommandError(f"--rdzv-conf linger_timeout: {error}", _exit.USAGE) from None
-    if args.backend == "c10d":
-        _check(args.endpoint, config)
+    if args.backend == "c10d" or args.backend in _ETCD_BACKENDS:
+        _check(args.backend, args.endpoint, config)
+    if args.etcd_user is not None:
+        if args.backend not in _ETCD_BACKENDS:
+            raise _exit.CommandError(
+                f"--etcd-user goes with --backend etcd, not {args.backend}", _exit.USAGE
+            )
+        config["user"] = args.etcd_user
     if args.no_bootstrap_store:
         config["bootstrap_store"] = "0"
     min_nodes, max_nodes = args.nodes
