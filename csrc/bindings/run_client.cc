@@ -31,6 +31,15 @@ native::RunSettings to_wire(const GroupSettings& settings) {
           settings.keep_alive_interval_ms, settings.keep_alive_max_attempt};
 }
 
+GroupSettings from_wire(const native::RunSettings& settings) {
+  return {settings.min_nodes, settings.max_nodes, settings.last_call_ms,
+          settings.keep_alive_interval_ms, settings.keep_alive_max_attempt};
+}
+
+int64_t rank_from_wire(uint32_t rank) {
+  return rank == native::kNoRank ? int64_t{-1} : int64_t{rank};
+}
+
 NodeId from_wire(const RunClient::Node& node) {
   return NodeId::make(node.addr, static_cast<int64_t>(node.pid), node.local_id);
 }
@@ -114,6 +123,13 @@ void bind_status(py::module_& m) {
       .def_readonly("finished_round", &StatusReply::finished_round,
                     "The last round that every participant left as done; 0: none.")
       .def_readonly("world_size", &StatusReply::world_size, "Of the complete round.")
+      .def_property_readonly(
+          "settings",
+          [](const StatusReply& s) -> std::optional<GroupSettings> {
+            if (!s.has_settings) return std::nullopt;
+            return from_wire(s.settings);
+          },
+          "What its nodes agree on; None before the first has joined.")
       .def_readonly("participants", &StatusReply::participants, "How many.")
       .def_readonly("waiting", &StatusReply::waiting, "How many.")
       .def_readonly("spares", &StatusReply::spares, "How many.")
@@ -128,10 +144,7 @@ void bind_status(py::module_& m) {
       .def_property_readonly(
           "role", [](const StatusReply& s) { return role_name(s.role); }, "As Placement.role.")
       .def_property_readonly(
-          "rank",
-          [](const StatusReply& s) {
-            return s.rank == native::kNoRank ? int64_t{-1} : int64_t{s.rank};
-          },
+          "rank", [](const StatusReply& s) { return rank_from_wire(s.rank); },
           "-1 unless active or done.")
       .def_readonly("changes", &StatusReply::changes, "Changes of membership.");
 }
@@ -202,11 +215,25 @@ server came back without what it had), RendezvousClosedError, RendezvousStateErr
             const auto members = without_gil(
                 [&] { return self.members(list, limit.value_or(SIZE_MAX), timeout.duration); });
             py::list nodes;
-            for (const RunClient::Node& node : members) nodes.append(from_wire(node));
+            for (const RunClient::Member& member : members) nodes.append(from_wire(member.node));
             return nodes;
           },
           py::arg("which"), py::arg("timeout"), py::arg("limit") = py::none(),
           "'participants', 'waiting', 'spares' or 'lost'; at most `limit` of them.")
+      .def(
+          "ranks",
+          [](RunClient& self, TimeoutArg timeout, std::optional<size_t> limit) {
+            const auto members = without_gil([&] {
+              return self.members(native::MemberList::kParticipants, limit.value_or(SIZE_MAX),
+                                  timeout.duration);
+            });
+            py::list ranked;
+            for (const RunClient::Member& member : members)
+              ranked.append(py::make_tuple(rank_from_wire(member.rank), from_wire(member.node)));
+            return ranked;
+          },
+          py::arg("timeout"), py::arg("limit") = py::none(),
+          "Rank and node of each participant, -1 while the round forms; at most `limit` of them.")
       .def(
           "resume",
           [](RunClient& self, uint64_t round, uint32_t rank, uint32_t world_size,

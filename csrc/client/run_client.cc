@@ -119,21 +119,22 @@ native::SubscribeReply RunClient::subscribe(uint64_t round, uint32_t known_chang
 }
 
 // Page by page: who joins or goes meanwhile may be seen twice, or not at all.
-std::vector<RunClient::Node> RunClient::members(native::MemberList which, size_t limit,
-                                                Duration timeout) {
+std::vector<RunClient::Member> RunClient::members(native::MemberList which, size_t limit,
+                                                  Duration timeout) {
   const Deadline deadline = Deadline::after(timeout);
-  std::vector<Node> nodes;
+  std::vector<Member> found;
   for (;;) {
     NativeStore::Request members = request(Operation::kMembers, deadline.left(), false);
     native::put_members(
         members.body,
-        {run_id_, which, static_cast<uint32_t>(nodes.size()),
-         static_cast<uint32_t>(std::min(limit - nodes.size(), limits::kMembersPerReplyMax))});
+        {run_id_, which, static_cast<uint32_t>(found.size()),
+         static_cast<uint32_t>(std::min(limit - found.size(), limits::kMembersPerReplyMax))});
     const std::string body = link_->run(members);
     native::MembersReply reply;
     check_taken(native::take_members_reply(body, reply), members, *link_);
-    for (const native::MembersReply::Item& item : reply.items) nodes.push_back(own(item.node));
-    if (reply.items.empty() || nodes.size() >= std::min<size_t>(limit, reply.total)) return nodes;
+    for (const native::MembersReply::Item& item : reply.items)
+      found.push_back({own(item.node), item.rank});
+    if (reply.items.empty() || found.size() >= std::min<size_t>(limit, reply.total)) return found;
   }
 }
 

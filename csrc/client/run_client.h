@@ -29,6 +29,10 @@ class RunClient {
     uint64_t pid = 0;
     uint64_t local_id = 0;
   };
+  struct Member {
+    Node node;
+    uint32_t rank = native::kNoRank;
+  };
   struct Joined {
     bool timed_out = false;  // the server said so; the node is not listed any more
     native::JoinOutcome outcome = native::JoinOutcome::kPlaced;
@@ -64,7 +68,7 @@ class RunClient {
   native::SubscribeReply subscribe(uint64_t round, uint32_t known_changes, bool known_closed,
                                    Duration timeout);
   // At most `limit` of them.
-  std::vector<Node> members(native::MemberList which, size_t limit, Duration timeout);
+  std::vector<Member> members(native::MemberList which, size_t limit, Duration timeout);
   native::ResumeReply resume(const Place& place, Duration timeout);
 
   // Ends the connection, and what waits on it. Later calls throw kClosed.
