@@ -16,7 +16,14 @@ from rendezvous.backends._open import StoreConnection, open_store
 from rendezvous.backends.base import RendezvousBackend, Token
 from rendezvous.errors import RendezvousConnectionError, RendezvousStateError
 
-__all__ = ["C10dRendezvousBackend", "create_backend", "open_backend"]
+__all__ = [
+    "C10dRendezvousBackend",
+    "create_backend",
+    "decode_state",
+    "open_backend",
+    "state_key",
+    "stored_text",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +58,7 @@ class C10dRendezvousBackend(RendezvousBackend):
             raise ValueError("the run id is empty; give every node of the job the same name")
         self._store = store
         self._connection = connection
-        self._key = f"torch.rendezvous.{run_id}"
+        self._key = state_key(run_id)
         self._read()
 
     @property
@@ -135,13 +142,34 @@ class C10dRendezvousBackend(RendezvousBackend):
                 "would keep its state by compare-and-set; all nodes of a run must do the same: "
                 "start them with the same version and the same rulebook, 'server' or 'store'"
             )
-        try:
-            return base64.b64decode(current, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise RendezvousStateError(
-                f"the value at {self._key!r} is no rendezvous state ({error}); use another run id, "
-                "or delete that key"
-            ) from error
+        return decode_state(self._key, current)
+
+
+def state_key(run_id: str) -> str:
+    """Where a run's state is stored."""
+    return f"torch.rendezvous.{run_id}"
+
+
+def stored_text(store: _core.Store, run_id: str) -> str | None:
+    """What is stored of a run, as text; None for no such run, or one that nobody has joined yet.
+
+    For onlookers: unlike a backend, it leaves no trace of having looked. _core.RUN_MARKER for a run
+    that the server keeps.
+    """
+    value = store.try_get(state_key(run_id))
+    text = "" if value is None else value.decode("latin-1")
+    return None if text in ("", _SENTINEL) else text
+
+
+def decode_state(key: str, text: str) -> bytes:
+    """The state that is stored at `key` as `text`. Raises RendezvousStateError."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise RendezvousStateError(
+            f"the value at {key!r} is no rendezvous state ({error}); use another run id, "
+            "or delete that key"
+        ) from error
 
 
 def open_backend(params: RendezvousParameters) -> tuple[C10dRendezvousBackend, StoreConnection]:

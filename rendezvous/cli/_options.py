@@ -48,6 +48,18 @@ def endpoint_from_environment() -> str | None:
     return os.environ.get(ENDPOINT_VARIABLE) or None
 
 
+def add_endpoint(parser: argparse.ArgumentParser) -> None:
+    """Add `--endpoint` of a server that is there, for commands that ask it something."""
+    parser.add_argument(
+        "--endpoint",
+        type=endpoint,
+        # A string default goes through `type` too, so a wrong variable is told like a wrong option.
+        default=endpoint_from_environment() or f"127.0.0.1:{DEFAULT_PORT}",
+        metavar="HOST[:PORT]",
+        help=f"the server (default: ${ENDPOINT_VARIABLE}, else 127.0.0.1:{DEFAULT_PORT})",
+    )
+
+
 def nodes(text: str) -> tuple[int, int]:
     """`4` as (4, 4), `2:8` as (2, 8)."""
     low, colon, high = text.partition(":")

@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from rendezvous import __version__
-from rendezvous.cli import _exit, bench, demo, exec_, serve, store_ops
+from rendezvous.cli import _exit, bench, demo, exec_, serve, status, store_ops
 from rendezvous.cli._logging import complain, logger, set_up_logging
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ start here:
   rendezvous demo                                      see 8 processes meet
   rendezvous exec --endpoint node0 --nodes 4 -- CMD    run CMD on 4 nodes, with ranks
   rendezvous serve & rendezvous set greeting hello     a store, and a key in it
+  rendezvous status my-job --endpoint node0            who is in a run
 
 `rendezvous COMMAND --help` tells more, with examples."""
 
@@ -49,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_parser(subparsers)
     demo.add_parser(subparsers)
     bench.add_parser(subparsers)
+    status.add_parser(subparsers)
     store_ops.add_parsers(subparsers)
     return parser
 

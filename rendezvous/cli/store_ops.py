@@ -15,15 +15,7 @@ from typing import TYPE_CHECKING
 from rendezvous._core import TCPStore
 from rendezvous.cli import _exit
 from rendezvous.cli._logging import complain
-from rendezvous.cli._options import (
-    DEFAULT_PORT,
-    ENDPOINT_VARIABLE,
-    add_command,
-    endpoint,
-    endpoint_from_environment,
-    seconds,
-    whole_number,
-)
+from rendezvous.cli._options import add_command, add_endpoint, seconds, whole_number
 from rendezvous.errors import StoreConnectionError, StoreError, StoreTimeoutError
 
 if TYPE_CHECKING:
@@ -72,14 +64,7 @@ def _add(
         subparsers, name, summary=summary, description=description, examples=epilog
     )
     longer = f"; {_WAIT_TIMEOUT_S:g} for the keys where it waits for some" if waits else ""
-    parser.add_argument(
-        "--endpoint",
-        type=endpoint,
-        # A string default goes through `type` too, so a wrong variable is told like a wrong option.
-        default=endpoint_from_environment() or f"127.0.0.1:{DEFAULT_PORT}",
-        metavar="HOST[:PORT]",
-        help=f"the server (default: ${ENDPOINT_VARIABLE}, else 127.0.0.1:{DEFAULT_PORT})",
-    )
+    add_endpoint(parser)
     parser.add_argument(
         "--timeout",
         type=seconds,
