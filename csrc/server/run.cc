@@ -11,10 +11,6 @@
 namespace rdzv {
 namespace {
 
-NodeId node_of(const native::RunNode& node) {
-  return NodeId{std::string(node.addr), static_cast<int64_t>(node.pid), node.local_id};
-}
-
 GroupSettings settings_of(const native::RunSettings& settings) {
   return GroupSettings{settings.min_nodes, settings.max_nodes, settings.last_call_ms,
                        settings.keep_alive_interval_ms, settings.keep_alive_max_attempt};

@@ -27,6 +27,10 @@ inline uint32_t clamped(uint64_t count) {
   return static_cast<uint32_t>(std::min<uint64_t>(count, UINT32_MAX));
 }
 
+inline NodeId node_of(const native::RunNode& node) {
+  return NodeId{std::string(node.addr), static_cast<int64_t>(node.pid), node.local_id};
+}
+
 // A JOIN that waits for its round.
 struct PendingJoin {
   uint64_t tag = 0;

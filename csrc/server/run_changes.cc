@@ -143,8 +143,7 @@ void Run::subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest&
   made.run = this;
   made.peer = &peer;
   made.tag = tag;
-  made.node = NodeId{std::string(request.node.addr), static_cast<int64_t>(request.node.pid),
-                     request.node.local_id};
+  made.node = node_of(request.node);
   made.round = request.round;
   made.known_changes = request.known_changes;
   made.known_closed = request.known_closed;

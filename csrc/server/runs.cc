@@ -14,10 +14,6 @@ namespace {
 // A job that is started again after that begins with round 1.
 constexpr Duration kIdleRunKept = std::chrono::hours(24);
 
-NodeId node_of(const native::RunNode& node) {
-  return NodeId{std::string(node.addr), static_cast<int64_t>(node.pid), node.local_id};
-}
-
 }  // namespace
 
 Runs::Runs(ServerContext& context) : context_(context) {}
