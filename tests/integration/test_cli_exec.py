@@ -273,6 +273,17 @@ def test_misspelt_setting(cli: Cli) -> None:
     assert "'join_timout' has no effect; is it join_timeout?" in running.stderr
 
 
+def test_rulebook(cli: Cli) -> None:
+    """Who keeps the run can be chosen, and a word that chooses nothing is a mistake."""
+    running = _alone(cli, "--rdzv-conf", "rulebook=store", "--", "true")
+    assert running.end() == 0
+    assert "has no effect" not in running.stderr
+    running = _alone(cli, "--rdzv-conf", "rulebook=nobody", "--", "true")
+    assert running.end() == 2
+    assert "rulebook is 'nobody'; use " in running.stderr
+    assert "Traceback" not in running.stderr
+
+
 def test_other_settings_than_the_group(cli: Cli, tmp_path: Path) -> None:
     """A node started with other numbers of nodes is told so, and disturbs nobody."""
     endpoint = f"127.0.0.1:{free_port()}"
