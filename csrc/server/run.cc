@@ -75,6 +75,7 @@ native::ResumeReply Run::resume(RunPeer& peer, const native::ResumeRequest& requ
     Seat& seat = seat_of(node, peer, request.handle, request.grace_ms);
     seat.round = request.round;
     seat.outlasts = 0;
+    if (request.rank == 0) first_ = node;  // until now a stand-in
   }
   settled(now);
   reply.changes = clamped(group_.membership_changes(node, request.round));

@@ -199,6 +199,19 @@ TEST_CASE("run life: a server that has forgotten a round takes it back from its 
   CHECK(b.joined().reply.round == 6);
 }
 
+TEST_CASE("run life: who has rank 0 is told by its name, also in a round that was put back") {
+  Server server("127.0.0.1", 0);
+  RunNodePeer b(server.port(), "b");
+  CHECK(b.resume(5, 1, 2).taken);
+  RunNodePeer a(server.port(), "a");
+  CHECK(a.resume(5, 0, 2).taken);
+  b.join();
+  RunNodePeer::Joined joined = b.joined();
+  CHECK(joined.reply.round == 5);
+  CHECK(joined.reply.rank == 1);
+  CHECK(joined.first == "a");
+}
+
 TEST_CASE("run life: ranks that nobody comes for are lost, by their number") {
   Server server("127.0.0.1", 0);
   RunNodePeer b(server.port(), "b", RunSettings{2, 2, 30'000, 100, 3});
