@@ -4,7 +4,6 @@ Made once at an operation's begin and handed down, so that no attempt, look-up o
 time-out of its own that could add up.
 """
 
-import math
 import time
 
 __all__ = ["Deadline"]
@@ -37,10 +36,10 @@ class Deadline:
         """One that passes after `seconds`, or with this one if that is sooner."""
         return Deadline(min(seconds, self.left_s))
 
-    def plus(self, seconds: float) -> "Deadline":
-        """One that passes `seconds` later, and has begun when this one did."""
-        later = Deadline(math.inf)
-        later._begin, later._at = self._begin, self._at + seconds
+    def at_least(self, seconds: float) -> "Deadline":
+        """One that leaves so much time from now, and has begun when this one did."""
+        later = Deadline(max(self.left_s, seconds))
+        later._begin = self._begin
         return later
 
     def elapsed_text(self) -> str:

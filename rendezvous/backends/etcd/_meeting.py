@@ -64,7 +64,7 @@ class Meetings:
             return self._waiter.read("exchange", slots, deadline)
         except StoreTimeoutError as error:
             # That error names keys; whoever exchanges thinks in ranks.
-            there = set(self._values.keys(key + b"/", deadline.plus(GRACE_S)))
+            there = set(self._values.keys(key + b"/", deadline.at_least(GRACE_S)))
             missing = [each for each, slot in enumerate(slots) if slot not in there]
             if not missing:
                 return self._waiter.read("exchange", slots, deadline)

@@ -62,7 +62,7 @@ class Queues:
                     f"queue_pop timed out after {deadline.elapsed_text()}: nobody has pushed to "
                     f"queue {quoted(key)}"
                 )
-            round_trip = deadline.plus(GRACE_S)
+            round_trip = deadline.at_least(GRACE_S)
 
     def _pop(self, key: bytes, deadline: Deadline) -> tuple[bytes | None, int]:
         """The first item, or none at that revision."""

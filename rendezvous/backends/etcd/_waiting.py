@@ -19,7 +19,8 @@ from rendezvous.errors import StoreTimeoutError
 
 __all__ = ["GRACE_S", "UnchangedError", "Waiter"]
 
-# What a last read may take when the deadline has passed: the promise is 0.1 s in all.
+# What a read has however little time is left: now or never is a read, too, and the promise is that
+# nobody waits more than 0.1 s beyond a deadline.
 GRACE_S = 0.09
 
 
@@ -67,7 +68,7 @@ class Waiter:
         """
         name = self._space.value(key)
         while True:
-            found = self._client.range(name, deadline=deadline.plus(GRACE_S))
+            found = self._client.range(name, deadline=deadline.at_least(GRACE_S))
             if (found.first.mod_revision if found.first else 0) != known:
                 return found.first
             try:
@@ -88,7 +89,7 @@ class Waiter:
         unique = list(dict.fromkeys(keys))
         revision = 0
         while True:
-            found = self._look(unique, revision, deadline.plus(GRACE_S), values=values)
+            found = self._look(unique, revision, deadline.at_least(GRACE_S), values=values)
             missing = found.missing(unique)
             if not missing:
                 return found

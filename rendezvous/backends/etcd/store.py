@@ -27,7 +27,7 @@ from rendezvous.backends.etcd._queues import Queues
 from rendezvous.backends.etcd._session import Session
 from rendezvous.backends.etcd._space import KeySpace
 from rendezvous.backends.etcd._values import Values
-from rendezvous.backends.etcd._waiting import GRACE_S, UnchangedError, Waiter
+from rendezvous.backends.etcd._waiting import UnchangedError, Waiter
 from rendezvous.backends.etcd.client import EtcdClient
 from rendezvous.errors import (
     QueueEmptyError,
@@ -295,4 +295,4 @@ class EtcdStore:
         return Deadline(self._timeout_s if timeout is None else seconds(timeout))
 
     def _round_trip(self, timeout: Timeout | None = None) -> Deadline:
-        return Deadline(max(self._deadline(timeout).left_s + GRACE_S, _ROUND_TRIP_S_MIN))
+        return self._deadline(timeout).at_least(_ROUND_TRIP_S_MIN)
