@@ -4,7 +4,7 @@ Owns the form of the URLs. What a store is, and what opening one may raise, is _
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from rendezvous import _core
@@ -122,8 +122,7 @@ def _open_etcd(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[_
     files = {name: options.pop(name, None) for name in ("ca_cert", "ssl_cert", "ssl_cert_key")}
     _refuse_unknown(url, options)
     endpoints = f"{parts.scheme}://{parts.netloc}"
-    store: Any = open_url(endpoints, unquote(parts.path), timeout_s, **files)
-    return store, ""
+    return open_url(endpoints, unquote(parts.path), timeout_s, **files), ""
 
 
 def _refuse_unknown(url: str, options: dict[str, str]) -> None:

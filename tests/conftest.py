@@ -6,7 +6,7 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from support.etcd import NO_ETCD, binaries
@@ -30,6 +30,7 @@ STORE_KINDS = [
     "prefix-tcp-c10d",
     "prefix-file",
     "etcd",
+    "prefix-etcd",
     # Stores that are Python objects: derived from ours, and with what torch's have.
     "prefix-derived",
     "prefix-duck",
@@ -115,8 +116,7 @@ def stores(request: pytest.FixtureRequest) -> Stores:
         endpoint: str = request.getfixturevalue("etcd_endpoint")
 
         def base() -> Store:
-            store: Any = EtcdStore(EtcdClient(endpoint), prefix, TIMEOUT_S)
-            return cast("Store", store)
+            return EtcdStore(EtcdClient(endpoint), prefix, TIMEOUT_S)
     elif kind.endswith(("derived", "duck")):
         # A DuckStore is no Store; PrefixStore takes it for one.
         foreign: Any = DuckStore(HashStore())

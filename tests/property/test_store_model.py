@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-import uuid
 from collections import defaultdict, deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import pytest
 from hypothesis import settings
@@ -40,7 +39,6 @@ from rendezvous import (
     StoreValueError,
     TCPStore,
 )
-from rendezvous.backends.etcd import EtcdClient, EtcdStore
 
 EXAMPLES = int(os.environ.get("RDZV_MODEL_EXAMPLES", "60"))
 INT_MAX, INT_MIN = 2**63 - 1, -(2**63)
@@ -82,7 +80,6 @@ class StoreModel(RuleBasedStateMachine):
     """Clients of one store, and what the store must hold."""
 
     kind: ClassVar[str]
-    etcd: ClassVar[str] = ""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,8 +106,6 @@ class StoreModel(RuleBasedStateMachine):
             folder = self.stack.enter_context(tempfile.TemporaryDirectory())
             path = Path(folder) / "store"
             return lambda: FileStore(path, job_id="model")
-        if self.kind.endswith("etcd"):
-            return self.etcd_maker()
         port = self.stack.enter_context(Server()).port
 
         def connect() -> Store:
@@ -119,11 +114,6 @@ class StoreModel(RuleBasedStateMachine):
             return store
 
         return connect
-
-    def etcd_maker(self) -> Callable[[], Store]:
-        client, prefix = EtcdClient(self.etcd), f"/model/{uuid.uuid4()}"
-        self.stack.callback(client.close)
-        return lambda: cast("Store", EtcdStore(client, prefix, TIMEOUT_S))
 
     def view(self, base: Store, client: int) -> Store:
         """A client's view of the store; the same name space can be reached in two ways."""
@@ -340,14 +330,13 @@ class StoreModel(RuleBasedStateMachine):
         assert self.clients[client].num_keys() == len(self.values) + len(self.neighbours)
 
 
-KINDS = ["hash", "tcp", "file", "prefix-hash", "prefix-tcp", "prefix-file", "etcd"]
+KINDS = ["hash", "tcp", "file", "prefix-hash", "prefix-tcp", "prefix-file"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_store_holds_what_a_dict_would(kind: str, request: pytest.FixtureRequest) -> None:
+def test_store_holds_what_a_dict_would(kind: str) -> None:
     """Any sequence of operations by several clients gives the model's answers and errors."""
-    etcd = request.getfixturevalue("etcd_endpoint") if kind.endswith("etcd") else ""
-    machine = type("StoreModel", (StoreModel,), {"kind": kind, "etcd": etcd})
+    machine = type("StoreModel", (StoreModel,), {"kind": kind})
     run_state_machine_as_test(
         machine,
         settings=settings(max_examples=EXAMPLES, stateful_step_count=50, deadline=None),

@@ -8,6 +8,7 @@ also after a fork; no call holds up another.
 from collections.abc import Sequence
 from datetime import timedelta
 
+from rendezvous import _core
 from rendezvous.backends.etcd._arguments import (
     Text,
     Timeout,
@@ -42,7 +43,7 @@ _TIMEOUT_S = 300.0
 _ROUND_TRIP_S_MIN = 1.0
 
 
-class EtcdStore:
+class EtcdStore(_core.Store):
     """A store whose keys are in etcd, below one prefix.
 
     Args:
@@ -59,6 +60,7 @@ class EtcdStore:
     """
 
     def __init__(self, client: EtcdClient, prefix: str, timeout: Timeout | None = None) -> None:
+        super().__init__()
         space = KeySpace(prefix)
         self._client = client
         self._space = space
