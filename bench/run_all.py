@@ -102,7 +102,9 @@ def main() -> int:
             # After each, so that a run that is stopped leaves what it has found.
             if path is not None:
                 write(path, results, failed)
-    print(targets.table(figures_of(results)))
+    # A moment of each says nothing about promises.
+    if not options.short:
+        print(targets.table(figures_of(results)))
     if path is not None:
         print(f"\nwritten to {path}")
     if failed:
