@@ -1,6 +1,6 @@
 """How many operations a second does the server answer, and what does one cost it?
 
-    python bench/operations.py [--short] [--runs N] [--seconds S] [--json FILE]
+    python bench/operations.py [--short] [--runs N] [--seconds S] [--only REGEX] [--json FILE]
 
 A closed loop of one operation on 1, 50 and 1,000 connections, 1 and 16 in flight on each, by a load
 driver that is one process. The floor is a bare epoll loop that answers constants; peers are torch's
@@ -10,6 +10,7 @@ compare_set is a script on Redis and does not exist on memcached.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -142,10 +143,14 @@ def tell(report: Report, found: dict[Case, dict[str, dict[str, float]]]) -> None
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--seconds", type=float, default=None, help="of each run (default 0.5)")
+    parser.add_argument("--only", default="", metavar="REGEX", help="cases, by their name's part")
     options = parse(parser)
-    report = Report(__doc__, options)
     seconds = options.seconds or (0.1 if options.short else 0.5)
     cases = SHORT if options.short else CASES
+    cases = [case for case in cases if re.search(options.only, name_of(case))]
+    if not cases:
+        parser.error(f"--only {options.only!r} matches no case")
+    report = Report(__doc__, options)
     tell(report, run_cases(cases, options.runs, seconds))
     report.left_out(missing(PEERS))
     report.finish()
