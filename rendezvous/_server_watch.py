@@ -51,8 +51,8 @@ class Watch:
         self._look_s = 0.0
         self._last_look_s = 0.0
         self._thread: threading.Thread | None = None
-        # The server took this node for no part of its round.
-        self._is_in_doubt = False
+        # A seat that the server no longer knows.
+        self._doubted: Seat | None = None
         self._stop = threading.Event()
         # Wakes the thread while it has no seat to listen for.
         self._changed = threading.Event()
@@ -192,8 +192,9 @@ class Watch:
             stop.wait(self._interval_s * random.uniform(0.0, 0.05))  # noqa: S311
             return True
         if not news.active and view.role == "active":
-            self._is_in_doubt = True
-            return True
+            # Of the seat that was asked about: the caller may have got another one meanwhile.
+            self._doubted = seat
+            return self._seat is seat
         with self._place:
             if self._seat is seat and not stop.is_set():
                 self._note(seat, news.changes, news.closed, view.role)
@@ -212,7 +213,7 @@ class Watch:
 
     def _beat(self, stop: threading.Event) -> None:
         seat, progress = self._seat, self._progress
-        in_doubt, self._is_in_doubt = self._is_in_doubt, False
+        in_doubt, self._doubted = seat is not None and self._doubted is seat, None
         kept = self.keep_alive(self._setup.exchange_s)
         if seat is None:
             # While it joins, the JOIN itself finds out that the node is not known.

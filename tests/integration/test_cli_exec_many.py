@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import signal
 import socket
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from cli_support import (
     wait_for,
 )
 
-from rendezvous._core import Group
+from rendezvous._core import GroupSettings, Node, RunClient, TCPStore
 
 # A lost node is noticed after 1.5 s.
 _CONF = "keep_alive_interval=0.5,keep_alive_max_attempt=3,last_call_timeout=1"
@@ -204,13 +203,11 @@ def test_a_spare_has_done_its_part_when_the_job_is_done(
     reports_of_round(tmp_path, 1)
     spare = cli.start_exec(endpoint, "1", *_CLIENT, "--", "false")
 
-    def listed() -> bool:
-        state = cli.run("get", "torch.rendezvous.default", "--endpoint", endpoint).stdout
-        group = Group()
-        group.observe(base64.b64decode(state), 0)
-        return bool(group.spares)
-
-    wait_for("the spare in the state", listed)
+    store = TCPStore("127.0.0.1", int(endpoint.rpartition(":")[2]), timeout=60)
+    eye = RunClient(store, "default", Node("eye", 0, 0), GroupSettings(1, 1), grace=60)
+    wait_for("the spare", lambda: eye.status(60).spares == 1)
+    store.close()
+    eye.close()
     stop(tmp_path)
     assert member.end() == 0
     assert spare.end() == 0, spare.stderr

@@ -28,6 +28,7 @@ from rendezvous import (
     DynamicRendezvousHandler,
     FileStore,
     HashStore,
+    PrefixStore,
     RendezvousClosedError,
     RendezvousParameters,
     RendezvousStateError,
@@ -287,6 +288,34 @@ def test_a_store_that_is_not_ours_will_do() -> None:
 
 
 @pytest.mark.parametrize(
+    ("protocol", "prefix", "rulebook", "kept_by"),
+    [
+        ("native", None, "auto", "ServerRun"),
+        ("native", None, "server", "ServerRun"),
+        ("native", None, "store", "StoreRun"),
+        ("native", "job", "auto", "StoreRun"),
+        ("c10d", None, "auto", "StoreRun"),
+    ],
+)
+def test_who_runs_the_rulebook(
+    connect: Callable[..., TCPStore],
+    protocol: str,
+    prefix: str | None,
+    rulebook: str,
+    kept_by: str,
+) -> None:
+    """The server where the store is its client, and nothing stands between them."""
+    client = connect(protocol=protocol)
+    store = client if prefix is None else PrefixStore(prefix, client)
+    handler = DynamicRendezvousHandler.from_backend(
+        RUN, store, C10dRendezvousBackend(store, RUN), 1, 1, LOOPBACK, rulebook=rulebook
+    )
+    assert type(handler._coordinator).__name__ == kept_by
+    assert handler.next_rendezvous().world_size == 1
+    assert handler.shutdown()
+
+
+@pytest.mark.parametrize(
     ("change", "what"),
     [
         ({"run_id": ""}, "run id is empty"),
@@ -295,6 +324,8 @@ def test_a_store_that_is_not_ours_will_do() -> None:
         ({"keep_alive_interval": 0}, "keep_alive_interval"),
         ({"keep_alive_max_attempt": 0}, "keep_alive_max_attempt"),
         ({"local_addr": "a\nb"}, "addr"),
+        ({"rulebook": "host"}, "use 'auto', 'server', 'store'"),
+        ({"rulebook": "server"}, "no server of this package's native protocol"),
     ],
 )
 def test_bad_arguments_are_refused(change: dict[str, object], what: str) -> None:

@@ -337,6 +337,21 @@ def test_junk_in_the_states_place_is_an_error_and_stays(stored: Run, junk: bytes
     assert stored.new_store().get(KEY) == junk
 
 
+@pytest.mark.parametrize(("first", "second"), [("store", "server"), ("server", "store")])
+def test_members_that_keep_the_run_in_different_ways_are_told_so(
+    connect: Callable[..., TCPStore], first: str, second: str
+) -> None:
+    """They would never meet: each way sees only its own members."""
+    run = Run(connect, first)
+    try:
+        run.node(1).next_rendezvous()
+        with pytest.raises(RendezvousStateError, match=r"must (all )?(do|use) the same"):
+            run.node(1, rulebook=second).next_rendezvous()
+        assert len(run.look().participants) == 1
+    finally:
+        run.shutdown()
+
+
 def test_a_rank_0_that_dies_before_it_publishes_its_address_is_left_behind(run: Run) -> None:
     """The others notice while they wait for it, and form the next round."""
     ghost = _core.Node("1.first", 1, 1)
