@@ -7,6 +7,7 @@ those processes, however it ends: by signal, and by the end of their stdin if it
 from __future__ import annotations
 
 import json
+import logging
 import os
 import selectors
 import signal
@@ -106,6 +107,8 @@ def run(args: argparse.Namespace) -> int:
 def _demo(count: int, backend: str) -> int:
     with ExitStack() as stack:
         try:
+            # What it would say of the round is what the table shows.
+            logging.getLogger("rendezvous.server").setLevel(logging.WARNING)
             endpoint = stack.enter_context(_SERVERS[backend]())
         except (StoreError, FileNotFoundError) as error:
             raise _exit.CommandError(str(error)) from error
