@@ -47,6 +47,8 @@ class ServerRun(Coordinator):
         self._watch = Watch(self._client, setup)
         # In the last complete round, until the node leaves.
         self._seat: Seat | None = None
+        # The server has dismissed the node, and may be gone by now: there is nothing to leave.
+        self._is_dismissed = False
 
     @property
     def view(self) -> View:
@@ -66,6 +68,7 @@ class ServerRun(Coordinator):
         self._watch.stop(timeout_s)
 
     def join(self, after_round: int, deadline_s: float) -> Seat:
+        self._is_dismissed = False
         progress = Progress(self._setup, deadline_s)
         self._watch.begin_join(progress, deadline_s)
         backoff = Backoff(0.05, 2.0)
@@ -115,6 +118,7 @@ class ServerRun(Coordinator):
         if joined.outcome == "dropped":
             return None
         if joined.outcome == "finished":
+            self._is_dismissed = True
             standing = self._watch.standing
             role = None if standing is None else standing.role
             raise finished_error(self._setup.run_id, joined.round, role)
@@ -124,6 +128,9 @@ class ServerRun(Coordinator):
         return seat
 
     def leave(self, failed: bool, deadline_s: float) -> bool:
+        if self._is_dismissed:
+            self._watch.give_up()
+            return False
         with self._watch.holding_place(deadline_s):
             self._seat = None
             self._watch.give_up()

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from handler_support import (
@@ -32,6 +33,7 @@ from rendezvous import (
     C10dRendezvousBackend,
     DynamicRendezvousHandler,
     HashStore,
+    RendezvousClosedError,
     RendezvousConnectionError,
     RendezvousParameters,
     RendezvousStateError,
@@ -367,6 +369,34 @@ def test_a_rank_0_that_dies_before_it_publishes_its_address_is_left_behind(run: 
         client.close()
         info = info_of.result()
     assert (info.rank, info.world_size, info.round) == (0, 1, 2)
+
+
+class Silent:
+    """A RunClient that must not be asked to leave."""
+
+    def __init__(self, client: _core.RunClient) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> object:
+        assert name != "leave", "there is nothing to leave"
+        return getattr(self._client, name)
+
+
+def test_who_is_dismissed_has_nothing_to_tell_a_server_that_may_be_gone(
+    server: Server, connect: Callable[..., TCPStore]
+) -> None:
+    """The job is over, and its host need not stay for those who waited in vain."""
+    run = Run(lambda: connect(server.port), "server")
+    member, spare = run.nodes(2, 1)
+    member.next_rendezvous()
+    coordinator: Any = spare._coordinator
+    coordinator._client = Silent(coordinator._client)
+    waiting = joining(spare)
+    eventually("a spare", lambda: len(run.look().spares) == 1)
+    member.leave()
+    with pytest.raises(RendezvousClosedError, match="finished"):
+        waiting.result()
+    run.shutdown()
 
 
 def test_a_rank_0_that_cannot_serve_tells_the_others(
