@@ -27,18 +27,18 @@ class KeptLease:
 
     def __init__(self, client: EtcdClient, ttl_s: int) -> None:
         self._client = client
-        self._ttl_s = max(ttl_s, _TTL_S_MIN)
+        self.ttl_s = max(ttl_s, _TTL_S_MIN)
         self._lease = 0
         self._renewed_s = 0.0
 
     def get(self, deadline: Deadline) -> int:
         """The lease to write with, of which at least half the time is left."""
         lease = self._lease
-        if lease and time.monotonic() - self._renewed_s < self._ttl_s / 2:
+        if lease and time.monotonic() - self._renewed_s < self.ttl_s / 2:
             return lease
         begin_s = time.monotonic()
         if not lease or self._client.keep_lease(lease, deadline=deadline) == 0:
-            lease, _ = self._client.grant_lease(self._ttl_s, deadline=deadline)
+            lease, _ = self._client.grant_lease(self.ttl_s, deadline=deadline)
         self._lease, self._renewed_s = lease, begin_s
         return lease
 

@@ -84,6 +84,8 @@ class EtcdRun(Coordinator):
         progress = Progress(self._setup, deadline_s)
         self._follower.take_seat(None)
         last_look_s = deadline_s - min(_LAST_LOOK_S, (deadline_s - time.monotonic()) / 4)
+        error: RendezvousTimeoutError | None = None
+        tell_s = time.monotonic() + Progress.interval_s()
         try:
             attempt = _Attempt(after_round, self._ask_to_join(after_round, deadline_s))
             while True:
@@ -93,19 +95,22 @@ class EtcdRun(Coordinator):
                     self._follower.take_seat(seat)
                     return seat
                 now_s = time.monotonic()
+                if now_s >= deadline_s and error is not None:
+                    raise error
                 if now_s >= last_look_s:
-                    raise self._timeout(deadline_s, None)
-                next_s = min(last_look_s, now_s + Progress.interval_s())
-                if not self._wait(seen, losses, next_s):
-                    if next_s < last_look_s:
-                        self._tell(progress)
-                elif self._follower.losses != losses:
+                    error = error or self._timeout(deadline_s, None)
+                elif now_s >= tell_s:
+                    tell_s = now_s + Progress.interval_s()
+                    self._tell(progress)
+                until_s = deadline_s if error else min(last_look_s, tell_s)
+                self._wait(seen, losses, until_s)
+                if self._follower.losses != losses:
                     _log.warning("%s", evicted_text(self._setup.run_id))
                     attempt.revision = self._ask_to_join(after_round, deadline_s)
-        except RendezvousConnectionError as error:
-            if isinstance(error.__cause__, EtcdRequestError) or time.monotonic() < deadline_s:
+        except RendezvousConnectionError as failure:
+            if isinstance(failure.__cause__, EtcdRequestError) or time.monotonic() < deadline_s:
                 raise
-            raise self._timeout(deadline_s, error) from error
+            raise self._timeout(deadline_s, failure) from failure
 
     def leave(self, failed: bool, deadline_s: float) -> bool:
         self._follower.take_seat(None)
@@ -206,11 +211,11 @@ class EtcdRun(Coordinator):
             kind = RendezvousClosedError if refusal["closed"] else RendezvousStateError
             raise kind(f"run {self._setup.run_id!r}: {refusal['text']}")
 
-    def _wait(self, seen: Summary | None, losses: int, until_s: float) -> bool:
-        """Until something else is published, or the place is lost. False: the time came first."""
+    def _wait(self, seen: Summary | None, losses: int, until_s: float) -> None:
+        """Until something else is published, or the place is lost, or the time has come."""
         follower = self._follower
         with follower.changed:
-            return follower.changed.wait_for(
+            follower.changed.wait_for(
                 lambda: (
                     follower.summary is not seen
                     or follower.losses != losses
@@ -237,7 +242,6 @@ class EtcdRun(Coordinator):
             standing = self._look_who_is_there(Deadline(left_s))
         except (StoreError, RendezvousError):
             pass
-        time.sleep(max(0.0, deadline_s - time.monotonic()))
         return timeout_error(self._setup, standing, failure)
 
     def _look_who_is_there(self, deadline: Deadline) -> Standing:

@@ -5,6 +5,7 @@ was made of, `Book.of`, is all that a successor, or somebody who wants a census,
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from rendezvous import _core
@@ -94,7 +95,8 @@ class Book:
             name = self._keys.name_of(entry.key)
             if name is not None:
                 # Who had said that it goes is not listed any more: this is for those who had not.
-                self.group.leave(node_of(name), True, now_s)
+                with suppress(RendezvousStateError):  # of a key that is none of ours
+                    self.group.leave(node_of(name), True, now_s)
         self._note(entry.mod_revision)
         self.applied = max(self.applied, entry.mod_revision)
 
@@ -164,7 +166,8 @@ class Book:
             else:
                 self.group.leave(node, wish.kind == "failed", now_s)
                 self.left[entry.key] = entry.mod_revision
-        except (RendezvousError, ValueError) as error:
+        except (RendezvousError, ValueError, TypeError) as error:
+            # Also of a node of another version: it must not hold up the others.
             closed = isinstance(error, RendezvousClosedError)
             self.refusals.append(Refusal(name, entry.mod_revision, closed, str(error)))
             self._refused_at = entry.mod_revision

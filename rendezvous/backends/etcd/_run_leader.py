@@ -6,12 +6,12 @@ taken for dead fails at its first one, and stops. Knows no rule of a rendezvous 
 """
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from rendezvous._patience import Backoff
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._lease import KeptLease
 from rendezvous.backends.etcd._run_book import Book
@@ -34,11 +34,10 @@ __all__ = ["Leader", "Reading", "read_run"]
 _log = logging.getLogger(__name__)
 
 # How long what nobody waits for may wait for more of its kind: numbers that agents look at, and
-# those that are only for the log.
+# those that are only for the log. Every node gets each publication: of very many, fewer.
 _COALESCE_S = 0.1
 _IDLE_S = 1.0
-# Without news: what is kept needs its lease renewed from time to time.
-_LOOK_S = 600.0
+_NODES_A_SECOND = 10_000
 
 
 @dataclass(frozen=True)
@@ -100,10 +99,12 @@ class Leader:
     ) -> None:
         self._client = client
         self._keys = keys
-        self._name = name
+        self._node = node_of(name)
         self._press = Press(client, keys, fence, kept, exchange_s)
         self._on_end = on_end
         self._exchange_s = exchange_s
+        # Without news: what is kept needs its lease renewed from time to time.
+        self._look_s = kept.ttl_s / 4
         self._stop = threading.Event()
         self._watch: Watch | None = None
         self._thread = threading.Thread(
@@ -127,8 +128,7 @@ class Leader:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        _log.info("run %r: this node, %s, leads", self._keys.run_id, node_of(self._name).addr)
-        backoff = Backoff(0.05, 2.0)
+        _log.info("run %r: this node, %s, leads", self._keys.run_id, self._node.addr)
         try:
             while not self._stop.is_set():
                 try:
@@ -152,7 +152,7 @@ class Leader:
                         error,
                         exc_info=not expected,
                     )
-                    backoff.sleep(time.monotonic() + 60.0)
+                    self._stop.wait(random.uniform(0.2, 1.0))  # noqa: S311
                 else:
                     return
         finally:
@@ -177,7 +177,7 @@ class Leader:
         due_s: float | None = None
         while not self._stop.is_set() and not gone:
             now_s = time.monotonic()
-            wait_s = _LOOK_S if due_s is None else max(0.001, due_s - now_s)
+            wait_s = self._look_s if due_s is None else max(0.001, due_s - now_s)
             call_s = book.group.last_call_left(now_s)
             if call_s is not None:
                 wait_s = min(wait_s, max(0.001, call_s))
@@ -185,7 +185,6 @@ class Leader:
             if self._stop.is_set():
                 return
             now_s = time.monotonic()
-            before = _told(book)
             for event in events:
                 book.apply(event.kv, event.is_delete, now_s)
                 if book.is_urgent:
@@ -194,7 +193,8 @@ class Leader:
                 gone = gone or self._is_gone(book)
             book.expire(now_s)
             if events:
-                pause_s = _COALESCE_S if _told(book) != before and book.group.complete else _IDLE_S
+                pause_s = _COALESCE_S if book.group.complete else _IDLE_S
+                pause_s = max(pause_s, book.published.nodes / _NODES_A_SECOND)
                 due_s = now_s + pause_s if due_s is None else min(due_s, now_s + pause_s)
             if book.is_urgent or (not events if due_s is None else now_s >= due_s):
                 self._publish(book)
@@ -205,7 +205,7 @@ class Leader:
 
     def _is_gone(self, book: Book) -> bool:
         """Whether this node has no place any more: then another one shall lead."""
-        return book.group.placement(node_of(self._name)).role in ("absent", "done")
+        return book.group.placement(self._node).role in ("absent", "done")
 
     def _publish(self, book: Book) -> None:
         summary = book.summary(time.monotonic())
@@ -218,7 +218,3 @@ class Leader:
         if book.left:
             self._press.clear(book.left)
             book.left = {}
-
-
-def _told(book: Book) -> tuple[int, int]:
-    return len(book.group.waiting), len(book.group.lost)
