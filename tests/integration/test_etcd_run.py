@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from handler_support import (
@@ -19,8 +19,10 @@ from support.background import BACKSTOP_S, Background, eventually
 
 from rendezvous import DynamicRendezvousHandler, RendezvousStateError, RendezvousTimeoutError
 from rendezvous.backends.etcd._run import EtcdRun as Coordinator
-from rendezvous.backends.etcd._run_keys import RunKeys, node_name
+from rendezvous.backends.etcd._run_keys import RunKeys, Summary, node_name
 from rendezvous.backends.etcd._run_leader import Leader
+from rendezvous.backends.etcd._run_press import FencedError
+from rendezvous.backends.etcd._transport import Message
 
 
 @pytest.fixture
@@ -94,6 +96,35 @@ def test_a_leader_that_dies_before_the_round_is_complete(run: EtcdRun) -> None:
     calls.append(joining(first[2]))
     last = joining(run.node(3, **DYING))
     infos = [calls[first.index(other)].result(), calls[2].result(), last.result()]
+    assert {(info.round, info.world_size) for info in infos} == {(1, 3)}
+
+
+def test_a_leader_that_dies_between_the_seats_and_the_publication(
+    run: EtcdRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seats that were written and never published are nobody's: the successor completes the round,
+    with the same nodes."""
+    first = run.nodes(2, 3, 3, bootstrap_store=False)
+    calls = [joining(handler) for handler in first]
+    eventually("two nodes", lambda: len(run.look().participants) == 2)
+    leader = leader_of(first)
+    term = term_of(leader)
+    assert term is not None
+    # So that seats and summary are no longer one request.
+    monkeypatch.setattr("rendezvous.backends.etcd._run_press._REQUEST_KEYS_MAX", 1)
+    write = term._press._write
+
+    def write_and_die(operations: Callable[[int], list[Message]], value: bytes | None) -> None:
+        if value is not None and Summary.decode(value).complete:
+            run.etcd().revoke_lease(coordinator_of(leader)._place.lease)
+            raise FencedError
+        write(operations, value)
+
+    monkeypatch.setattr(term._press, "_write", write_and_die)
+    calls.append(joining(run.node(3, bootstrap_store=False)))
+    assert term.join(BACKSTOP_S)
+    infos = [call.result() for call in calls]
+    assert sorted(info.rank for info in infos) == [0, 1, 2]
     assert {(info.round, info.world_size) for info in infos} == {(1, 3)}
 
 

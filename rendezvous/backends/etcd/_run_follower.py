@@ -74,8 +74,9 @@ class Follower:
 
     @property
     def leader(self) -> Leader | None:
-        """This node's term, if it leads or has led."""
-        return self._leader
+        """This node's term, if it leads."""
+        leader = self._leader
+        return None if leader is None or leader.is_over else leader
 
     def start(self) -> None:
         """Start, unless it runs."""
@@ -130,25 +131,21 @@ class Follower:
     def stand(self, deadline: Deadline) -> None:
         """Try to become the leader. Any thread may."""
         with self._election:
-            if self._leader is not None or self._stop.is_set():
+            if self.leader is not None or self._stop.is_set():
                 return
             fence = self._place.stand(deadline)
             if not fence:
                 return
-            self._leader = Leader(
+            leader = Leader(
                 self._client,
                 self._keys,
                 self._place.name,
                 fence,
                 self._kept,
                 self._setup.exchange_s,
-                self._end_term,
             )
-            self._leader.start()
-
-    def _end_term(self) -> None:
-        # Whether somebody else leads is what the watch says, which wakes this node's own, too.
-        self._leader = None
+            leader.start()
+            self._leader = leader
 
     def _run(self, stop: threading.Event) -> None:
         failing = False

@@ -9,7 +9,6 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from rendezvous.backends.etcd._deadline import Deadline
@@ -84,7 +83,6 @@ class Leader:
     Args:
         fence: the revision of the leader's key in this term.
         name: of this node.
-        on_end: called, on the thread, when the term is over.
     """
 
     def __init__(  # noqa: PLR0917
@@ -95,13 +93,13 @@ class Leader:
         fence: int,
         kept: KeptLease,
         exchange_s: float,
-        on_end: Callable[[], None],
     ) -> None:
         self._client = client
         self._keys = keys
         self._node = node_of(name)
         self._press = Press(client, keys, fence, kept, exchange_s)
-        self._on_end = on_end
+        # Whether somebody else leads then is what the watch of each node says.
+        self.is_over = False
         self._exchange_s = exchange_s
         # Without news: what is kept needs its lease renewed from time to time.
         self._look_s = kept.ttl_s / 4
@@ -156,7 +154,7 @@ class Leader:
                 else:
                     return
         finally:
-            self._on_end()
+            self.is_over = True
             self._client.close()
 
     def _reign(self) -> None:
