@@ -23,8 +23,10 @@ from rendezvous.errors import (
 
 __all__ = ["Bootstrap"]
 
-# How long to wait for rank 0 before looking whether it is still there.
+# How long to wait for rank 0 before looking whether it is still there; with very many nodes, whose
+# waits all begin anew then, longer.
 _SLICE_S = 0.5
+_NODES_A_SECOND = 500
 
 
 class Bootstrap:
@@ -73,7 +75,7 @@ class Bootstrap:
                     store=store,
                     rank=seat.rank,
                     world_size=seat.world_size,
-                    bootstrap_store_info=self._exchange(seat.rank, control, deadline_s),
+                    bootstrap_store_info=self._exchange(seat, control, deadline_s),
                     round=seat.round,
                 )
             except (RuntimeError, OSError) as error:
@@ -102,9 +104,10 @@ class Bootstrap:
                 f"serve the bootstrap store at {self._node.addr}: {error}"
             ) from error
 
-    def _exchange(self, rank: int, store: KeyValueStore, deadline_s: float) -> RendezvousStoreInfo:
-        if rank != 0:
-            slice_s = max(0.01, min(_SLICE_S, deadline_s - time.monotonic()))
+    def _exchange(self, seat: Seat, store: KeyValueStore, deadline_s: float) -> RendezvousStoreInfo:
+        if seat.rank != 0:
+            slice_s = max(_SLICE_S, seat.world_size / _NODES_A_SECOND)
+            slice_s = max(0.01, min(slice_s, deadline_s - time.monotonic()))
             keys = [RendezvousStoreInfo.MASTER_ADDR_KEY, RendezvousStoreInfo.MASTER_PORT_KEY]
             if isinstance(store, _core.Store):
                 # One request, which waits. Torch's stores take no timeout here.
@@ -112,7 +115,7 @@ class Bootstrap:
                 return RendezvousStoreInfo(address.decode(), int(port_text))
             store.wait(keys, timedelta(seconds=slice_s))
         port = None if self._server is None else self._server.port
-        return RendezvousStoreInfo.build(rank, store, self._node.addr, port)
+        return RendezvousStoreInfo.build(seat.rank, store, self._node.addr, port)
 
     def _timeout(
         self, seat: Seat, coordinator: Coordinator, failure: Exception
