@@ -27,6 +27,7 @@ HERE = Path(__file__).parent
 BENCHMARKS = (
     "rendezvous_nodes",
     "handlers",
+    "etcd_nodes",
     "reform",
     "start",
     "barrier",
