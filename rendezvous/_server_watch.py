@@ -195,6 +195,9 @@ class Watch:
             # Of the seat that was asked about: the caller may have got another one meanwhile.
             self._doubted = seat
             return self._seat is seat
+        if view.closed and not news.closed:
+            # The server has forgotten it, in a restart. A closed run never opens again.
+            self._client.close_run(self._setup.exchange_s)
         with self._place:
             if self._seat is seat and not stop.is_set():
                 self._note(seat, news.changes, news.closed, view.role)

@@ -270,6 +270,26 @@ def test_a_store_that_comes_back_empty_does_not_end_a_round(
         shaky.shutdown()
 
 
+def test_a_store_that_comes_back_empty_does_not_open_a_closed_run(
+    shaky: Run, proxy: FaultProxy, free_port: int
+) -> None:
+    """Those who take part know that it was closed, and see to it that it stays so."""
+    handlers = shaky.nodes(2, 2)
+    join_all(handlers)
+    handlers[0].set_closed()
+    eventually("all know", lambda: all(handler.is_closed() for handler in handlers))
+    with Server(LOOPBACK, free_port) as server:
+        proxy.target_port = server.port
+        proxy.cut()
+        late = shaky.node(2)
+        eventually("the state", lambda: len(shaky.look().participants) == 2)
+        eventually("it is closed", late.is_closed)
+        with pytest.raises(RendezvousClosedError):
+            late.next_rendezvous()
+        assert [handler.num_nodes_waiting() for handler in handlers] == [0, 0]
+        shaky.shutdown()
+
+
 def test_joining_outlives_a_network_that_breaks_and_mends(shaky: Run, proxy: FaultProxy) -> None:
     """Cut connections are made anew, and nothing is joined twice."""
     first = joining(shaky.node(2))
