@@ -178,7 +178,7 @@ class EtcdRun(Run):
     def __init__(self, endpoints: str) -> None:
         self.endpoints = endpoints
         self.prefix = f"tests/{uuid.uuid4().hex}"
-        super().__init__(self.new_etcd_store, "etcd")  # type: ignore[arg-type]
+        super().__init__(self.new_etcd_store, "etcd")
 
     def new_etcd_store(self) -> EtcdStore:
         return EtcdStore(self.etcd(), self.prefix + "/store", 60)
