@@ -47,6 +47,25 @@ def test_two_nodes_join_and_see_each_other(connect: Connect) -> None:
     assert first.status(60).lost == 1
 
 
+def test_an_onlooker_sees_settings_and_ranks(connect: Connect) -> None:
+    """Without being listed; ranks are those that were given, also when rank 0 is gone."""
+    store = connect()
+    first, second, onlooker = (member(store, number) for number in range(1, 4))
+    assert (onlooker.status(60).known, onlooker.status(60).settings) == (False, None)
+    assert onlooker.ranks(60) == []
+    waiting = Background(second.join, 0, 60)
+    eventually("it has joined", lambda: onlooker.status(60).participants == 1)
+    assert onlooker.status(60).settings == RULES
+    assert onlooker.ranks(60) == [(-1, Node("host2", 2, 0))]
+    first.join(0, 60)
+    waiting.result()
+    assert onlooker.ranks(60) == [(0, Node("host1", 1, 0)), (1, Node("host2", 2, 0))]
+    assert onlooker.ranks(60, 1) == [(0, Node("host1", 1, 0))]
+    assert first.leave(True, 60)
+    assert onlooker.ranks(60) == [(1, Node("host2", 2, 0))]
+    assert onlooker.status(60).role == "absent"
+
+
 def test_a_join_that_is_alone_ends_with_the_servers_word(connect: Connect) -> None:
     """It was answered, in time, and the node is listed no more."""
     client = member(connect(), 1)
