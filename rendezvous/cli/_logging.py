@@ -26,6 +26,11 @@ def set_up_logging(verbose: bool) -> None:
     logger.propagate = False
 
 
+def hush_server() -> None:
+    """Keep what a server of the command's own says of each round out of the log; errors stay."""
+    logging.getLogger("rendezvous.server").setLevel(logging.WARNING)
+
+
 def complain(command: str, message: str) -> None:
     """Write the line that says why `rendezvous <command>` ends."""
     print(f"rendezvous {command}: {message}", file=sys.stderr, flush=True)

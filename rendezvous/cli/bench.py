@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from rendezvous._core import Server, TCPStore
 from rendezvous._endpoint import format_endpoint
 from rendezvous.cli import _exit
+from rendezvous.cli._logging import hush_server
 from rendezvous.cli._options import add_command, endpoint, seconds, whole_number
 from rendezvous.errors import RendezvousError, StoreConnectionError, StoreError, StoreTimeoutError
 
@@ -97,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         with ExitStack() as stack:
             if args.endpoint is None:
+                hush_server()
                 server = stack.enter_context(Server("127.0.0.1", 0))
                 host, port = server.host, server.port
             else:

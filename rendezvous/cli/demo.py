@@ -7,7 +7,6 @@ those processes, however it ends: by signal, and by the end of their stdin if it
 from __future__ import annotations
 
 import json
-import logging
 import os
 import selectors
 import signal
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from rendezvous._core import Server
 from rendezvous._endpoint import format_endpoint
 from rendezvous.cli import _exit
+from rendezvous.cli._logging import hush_server
 from rendezvous.cli._options import add_command, whole_number
 from rendezvous.cli._signals import SignalledError, SignalScope
 from rendezvous.errors import StoreError
@@ -107,8 +107,7 @@ def run(args: argparse.Namespace) -> int:
 def _demo(count: int, backend: str) -> int:
     with ExitStack() as stack:
         try:
-            # What it would say of the round is what the table shows.
-            logging.getLogger("rendezvous.server").setLevel(logging.WARNING)
+            hush_server()  # what it would say of the round is what the table shows
             endpoint = stack.enter_context(_SERVERS[backend]())
         except (StoreError, FileNotFoundError) as error:
             raise _exit.CommandError(str(error)) from error
