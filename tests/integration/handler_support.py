@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
+import pytest
 from support.background import Background, eventually
 
 from rendezvous import (
@@ -311,3 +313,26 @@ class ForeignStore:
 
     def multi_set(self, keys: list[str], values: list[str], /) -> None:
         self._store.multi_set(keys, values)
+
+
+@contextmanager
+def stored_run() -> Iterator[Run]:
+    """A run whose state is kept by compare-and-set."""
+    store = HashStore()
+    run = Run(lambda: store)
+    yield run
+    run.shutdown()
+
+
+@contextmanager
+def run_kept_by(rulebook: str, request: pytest.FixtureRequest) -> Iterator[Run]:
+    """A run kept by its nodes ("store"), or by a server."""
+    if rulebook == "store":
+        with stored_run() as run:
+            yield run
+        return
+    # Asked for now, so that the server outlives the handlers.
+    request.getfixturevalue("server")
+    run = Run(request.getfixturevalue("connect"), "server")
+    yield run
+    run.shutdown()

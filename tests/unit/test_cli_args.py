@@ -10,7 +10,8 @@ from rendezvous.cli import _exit, _options
 from rendezvous.cli.main import build_parser, main, parse
 
 COMMANDS = (
-    "exec", "serve", "demo", "status", "bench", "get", "set", "add", "cas", "wait", "delete", "keys",
+    "exec", "serve", "demo", "status", "bench",
+    "get", "set", "add", "cas", "wait", "delete", "keys",
 )  # fmt: skip
 
 
