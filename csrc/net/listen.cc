@@ -91,6 +91,7 @@ std::vector<Listener> listen_on(const std::string& host, uint16_t port) {
   for (int attempt = 0; attempt < kPortAttempts; ++attempt) {
     std::vector<Listener> listeners;
     bool in_use = false;
+    error = 0;
     for (SocketAddress address : addresses) {
       if (!listeners.empty()) address.set_port(listeners.front().address.port());
       Listener listener;
@@ -106,7 +107,6 @@ std::vector<Listener> listen_on(const std::string& host, uint16_t port) {
     if (!listeners.empty() && (error == 0 || is_not_ours(error))) return listeners;
     if (in_use && port != 0) throw_in_use(host, port);
     if (!in_use) break;
-    error = 0;
   }
   throw Error(ErrorCode::kConnection,
               "cannot listen on " + format_endpoint(host, port) + ": " + errno_text(error) +
