@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 
@@ -16,8 +17,14 @@ from handler_support import (
     joining,
 )
 from support.background import BACKSTOP_S, Background, eventually
+from support.etcd import NO_ETCD, PASSWORD, USER, Cluster, binaries
 
-from rendezvous import DynamicRendezvousHandler, RendezvousStateError, RendezvousTimeoutError
+from rendezvous import (
+    DynamicRendezvousHandler,
+    RendezvousConnectionError,
+    RendezvousStateError,
+    RendezvousTimeoutError,
+)
 from rendezvous.backends.etcd._run import EtcdRun as Coordinator
 from rendezvous.backends.etcd._run_keys import RunKeys, Summary, node_name
 from rendezvous.backends.etcd._run_leader import Leader
@@ -30,6 +37,14 @@ def run(etcd_endpoint: str) -> Iterator[EtcdRun]:
     run = EtcdRun(etcd_endpoint)
     yield run
     run.shutdown()
+
+
+@pytest.fixture
+def binary() -> str:
+    """Of an etcd that the test itself starts."""
+    if not binaries():
+        pytest.skip(NO_ETCD)
+    return binaries()[0]
 
 
 def coordinator_of(handler: DynamicRendezvousHandler) -> Coordinator:
@@ -250,3 +265,49 @@ def test_many_nodes_meet_over_several_pages_of_seats(run: EtcdRun) -> None:
     handlers = run.nodes(250, 250, keep_alive_interval=5)
     calls = [Background(join, handler) for handler in handlers]
     assert sorted(call.result() for call in calls) == list(range(250))
+
+
+def test_a_cluster_that_lost_its_data(binary: str) -> None:
+    """All are told, as of any loss, and form a later round together."""
+    with Cluster(binary) as cluster:
+        run = EtcdRun(cluster.endpoints)
+        try:
+            handlers = run.nodes(3, 3)
+            assert {info.round for info in join_all(handlers)} == {1}
+            [member] = cluster.members
+            member.kill()
+            shutil.rmtree(cluster._folder / "data0")
+            member.start()
+            cluster.wait_ready()
+            for handler in handlers:
+                changes(handler, 1)
+            assert {(info.round, info.world_size) for info in join_all(handlers)} == {(2, 3)}
+        finally:
+            run.shutdown()
+
+
+def test_a_user_with_a_role_for_the_prefix_can_do_all_of_it(binary: str) -> None:
+    """Nothing outside the prefixes is read, written or watched."""
+    with Cluster(binary) as cluster:
+        cluster.enable_users()
+        run = EtcdRun(cluster.endpoints, "jobs/", user=USER, password=PASSWORD)
+        try:
+            handlers = run.nodes(2, 2)
+            join_all(handlers)
+            handlers[0].leave(failed=True)
+            changes(handlers[1], 1)
+            assert {info.round for info in join_all(handlers)} == {2}
+        finally:
+            run.shutdown()
+
+
+def test_a_user_without_permission_is_told_at_once(binary: str) -> None:
+    """Not at the join timeout, which may be hours."""
+    with Cluster(binary) as cluster:
+        cluster.enable_users()
+        run = EtcdRun(cluster.endpoints, "elsewhere/", user=USER, password=PASSWORD)
+        try:
+            with pytest.raises(RendezvousConnectionError, match="permission"):
+                run.node(1, join_s=3600).next_rendezvous()
+        finally:
+            run.shutdown()

@@ -175,6 +175,10 @@ class Follower:
         start, end = self._keys.watched
         found = self._client.range(start, end, deadline=Deadline(self._setup.exchange_s))
         self._has_leader = False
+        if all(entry.key != self._keys.round for entry in found.kvs):
+            with self.changed:
+                self.summary = None
+                self._update()
         for entry in found.kvs:
             self._take(entry, is_delete=False)
         if not self._has_leader:
@@ -192,7 +196,10 @@ class Follower:
         while not stop.is_set():
             now_s = time.monotonic()
             if now_s >= beat_s:
+                losses = self.losses
                 failing = self._beat(stop, failing)
+                if self.losses != losses:
+                    return  # to read everything again
                 beat_s = time.monotonic() + self._pause_s(failing)
             stand_s = self._stand_at_s
             if stand_s is not None and time.monotonic() >= stand_s:
@@ -213,6 +220,7 @@ class Follower:
     def _beat(self, stop: threading.Event, failing: bool) -> bool:
         """A sign of life; whether it failed."""
         look, self._look = self._look, False
+        run_id, addr = self._setup.run_id, self._setup.node.addr
         try:
             kept = self._place.keep(look, Deadline(self._setup.exchange_s))
         except Exception as error:  # noqa: BLE001
@@ -220,26 +228,27 @@ class Follower:
             if not failing and not stop.is_set():
                 _log.warning(
                     "run %r: the heartbeat of %s does not get through; it is tried again: %s",
-                    self._setup.run_id,
-                    self._setup.node.addr,
+                    run_id,
+                    addr,
                     error,
                 )
             return True
         if failing:
-            _log.warning(
-                "run %r: heartbeats of %s get through again",
-                self._setup.run_id,
-                self._setup.node.addr,
-            )
+            _log.warning("run %r: heartbeats of %s get through again", run_id, addr)
+        leader = self.leader
+        if kept == "lease lost" and leader is not None:
+            leader.stop()  # its key had the same lease
         with self.changed:
-            if not kept and not stop.is_set():
+            if kept != "kept" and not stop.is_set():
                 self.losses += 1
+                # Etcd may have lost all of it, and count its revisions anew.
+                self.summary = None
                 if self._seat is not None:
                     _log.warning(
                         "run %r: %s has lost its place in round %d: its heartbeats did not get "
                         "through, or its key was deleted",
-                        self._setup.run_id,
-                        self._setup.node.addr,
+                        run_id,
+                        addr,
                         self._seat.round,
                     )
             self._update()

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from rendezvous._coordinator import NodeSetup
 from rendezvous.backends.etcd._deadline import Deadline
@@ -83,20 +84,24 @@ class Place:
         self.lease = 0
         self._may_be_there = False
 
-    def keep(self, look: bool, deadline: Deadline) -> bool:
-        """Start the lease's time anew. False: the place is lost.
+    def keep(self, look: bool, deadline: Deadline) -> Literal["kept", "key lost", "lease lost"]:
+        """Start the lease's time anew. Whatever is lost, the place is.
 
         look: also look whether the key is there.
         """
         lease = self.lease
         if not lease:
-            return True
-        alive = self._client.keep_lease(lease, deadline=deadline) > 0
-        if alive and look:
-            alive = bool(self._client.range(self._key, keys_only=True, deadline=deadline).kvs)
-        if not alive and self.lease == lease:
-            self.lease = 0
-        return alive
+            return "kept"
+        if self._client.keep_lease(lease, deadline=deadline) == 0:
+            found: Literal["key lost", "lease lost"] = "lease lost"
+        elif look and not self._client.range(self._key, keys_only=True, deadline=deadline).kvs:
+            found = "key lost"
+        else:
+            return "kept"
+        if self.lease != lease:
+            return "kept"  # it was given up meanwhile, or has a new one
+        self.lease = 0
+        return found
 
     def stand(self, deadline: Deadline) -> int:
         """Try to become the leader, who is there for as long as this node is.
