@@ -48,6 +48,11 @@ class Members:
         return ",".join(sorted(map(str, self._endpoints)))
 
     @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._endpoints)
+
+    @property
     def current(self) -> Endpoint:
         """The one that is asked next."""
         return self._endpoints[self._position % len(self._endpoints)]

@@ -29,7 +29,8 @@ from rendezvous.backends.etcd._wire import Event, event_of, op_range, revision_o
 
 __all__ = ["CompactedError", "Watch", "fits_one_watch"]
 
-_ATTEMPT_S = 1.5
+# How long a member is given to open it: the first time, and at most.
+_ATTEMPT_S, _ATTEMPT_S_MAX = 1.5, 12.0
 _SILENCE_S = 3.0
 _PAUSE_S_MAX = 0.5
 # How cancellations say that the user, or the token, is not good for this watch. etcd 3.5 says the
@@ -100,7 +101,7 @@ class Watch:
         while not deadline.passed and not self._interrupted:
             try:
                 stream = self._opened(deadline)
-                silence = deadline.within(_SILENCE_S if self._is_open else _ATTEMPT_S)
+                silence = deadline.within(_SILENCE_S if self._is_open else self._attempt_s)
                 message = stream.next(silence)
                 if message is not None:
                     events = self._take(message)
@@ -148,10 +149,16 @@ class Watch:
     def _is_open(self) -> bool:
         return self._created == len(self._ranges)
 
+    @property
+    def _attempt_s(self) -> float:
+        # Members that are all slow, as thousands come at once, need more than one attempt grants.
+        rounds = self._failures // self._members.count
+        return min(_ATTEMPT_S * 2.0 ** min(rounds, 10), _ATTEMPT_S_MAX)
+
     def _opened(self, deadline: Deadline) -> Stream:
         if self._stream is None:
             self._endpoint = self._members.current
-            attempt = deadline.within(_ATTEMPT_S)
+            attempt = deadline.within(self._attempt_s)
             self._token = self._login.token(self._endpoint, attempt)
             self._stream = self._transport.stream(
                 self._endpoint, "watch", self._requests(), self._token, attempt
@@ -192,7 +199,7 @@ class Watch:
         self, watched: tuple[bytes, bytes], endpoint: Endpoint, deadline: Deadline
     ) -> None:
         message = op_range(*watched, count_only=True)["request_range"]
-        answer = self._login.call(endpoint, "kv/range", message, deadline.within(_ATTEMPT_S))
+        answer = self._login.call(endpoint, "kv/range", message, deadline.within(self._attempt_s))
         now = revision_of(answer)
         if now + 1 < self._revision:
             # A cluster that lost its data, or got old ones back, counts from a lower number: a
