@@ -99,7 +99,8 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 `server`: the store's server; a node sends one message and gets one answer. Only
                 with a C10dRendezvousBackend over a TCPStore of the native protocol. `store`: each
                 node, over a state that is replaced by compare-and-set; with any backend. `auto`:
-                the server where that can be.
+                the server where that can be; over etcd, a node that the others elect; else each
+                node.
             connection: what the handler shall close when it is shut down.
 
         Raises ValueError for bad arguments.
