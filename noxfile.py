@@ -13,7 +13,7 @@ nox.options.sessions = ["tests", "lint", "typing"]
 nox.options.reuse_existing_virtualenvs = False
 
 ROOT = Path(__file__).parent
-BOTH_CORES = ("-n", "2")
+IN_PARALLEL = ("-n", "4")  # on two cores, too: most tests wait for something
 ALL_BUT_INTEROP = (str(ROOT / "tests"), "--ignore", str(ROOT / "tests" / "interop"))
 CLANG_FORMAT = "clang-format==23.1.5"
 DOCTEST_HEADERS = (Path("/usr/include"), Path("/usr/local/include"))
@@ -64,7 +64,7 @@ def run_pytest(session: nox.Session, *arguments: str) -> None:
 def tests(session: nox.Session) -> None:
     """Build the wheel, install it into a fresh environment, run pytest and the C++ tests."""
     install_wheel(session, "test")
-    run_pytest(session, *BOTH_CORES, *(session.posargs or ALL_BUT_INTEROP))
+    run_pytest(session, *IN_PARALLEL, *(session.posargs or ALL_BUT_INTEROP))
     if has_doctest():
         run_cpp_tests(session, "release")
     else:
@@ -77,14 +77,15 @@ def interop(session: nox.Session) -> None:
     install_wheel(session, "test")
     session.install("torch==2.13.0", "numpy")
     run_pytest(session, str(ROOT / "tests" / "interop"), *session.posargs)
-    run_pytest(session, str(ROOT / "tests" / "contract"), "-k", "torch", *session.posargs)
+    contract = (str(ROOT / "tests" / "contract"), "-k", "torch", *session.posargs)
+    run_pytest(session, *IN_PARALLEL, *contract)
 
 
 @nox.session(python=["3.10", "3.11", "3.12", "3.13", "3.14"])
 def versions(session: nox.Session) -> None:
     """Run pytest on every supported Python that is installed."""
     install_wheel(session, "test")
-    run_pytest(session, *BOTH_CORES, *(session.posargs or ALL_BUT_INTEROP))
+    run_pytest(session, *IN_PARALLEL, *(session.posargs or ALL_BUT_INTEROP))
 
 
 @nox.session
