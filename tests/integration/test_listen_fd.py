@@ -48,3 +48,39 @@ def test_what_is_no_bound_tcp_socket_is_refused() -> None:
     refused(reader, "Socket operation on non-socket")
     os.close(reader)
     refused(-1, "Bad file descriptor")
+
+
+def bound_socket() -> tuple[int, int]:
+    """A descriptor nobody else closes, and its port."""
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    port: int = bound.getsockname()[1]
+    return bound.detach(), port
+
+
+@pytest.mark.parametrize("multi_tenant", [False, True])
+@pytest.mark.parametrize("named", [False, True])
+def test_master_store_takes_a_bound_socket(named: bool, multi_tenant: bool) -> None:
+    """As torch's: with the socket's port, or 0."""
+    descriptor, port = bound_socket()
+    master = TCPStore(
+        "127.0.0.1",
+        port if named else 0,
+        is_master=True,
+        multi_tenant=multi_tenant,
+        master_listen_fd=descriptor,
+    )
+    assert master.port == port
+    TCPStore("127.0.0.1", port, timeout=60).set("k", "v")
+    assert master.get("k") == b"v"
+    master.close()
+
+
+def test_a_descriptor_that_does_not_fit_the_other_arguments_is_refused() -> None:
+    """Another port, or no master: the error says so, and the descriptor stays the caller's."""
+    descriptor, port = bound_socket()
+    with pytest.raises(ValueError, match=f"is bound to port {port}, but port is {port - 1}"):
+        TCPStore("127.0.0.1", port - 1, is_master=True, master_listen_fd=descriptor)
+    with pytest.raises(ValueError, match="master_listen_fd is for the master"):
+        TCPStore("127.0.0.1", port, master_listen_fd=descriptor)
+    os.close(descriptor)
