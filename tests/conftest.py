@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,6 +18,10 @@ from support.torch_server import TorchServers, has_torch
 
 from rendezvous import FileStore, HashStore, PrefixStore, Server, Store, TCPStore
 from rendezvous.backends.etcd import EtcdClient, EtcdServer, EtcdStore
+
+# Started in the background by a shell, all that follows would ignore Ctrl-C, which tests send.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The client's default timeout in tests: only a hang takes so long.
 TIMEOUT_S = 60.0
