@@ -40,6 +40,17 @@ BENCHMARKS = (
 )
 
 
+def wait_for_ports(few: int = 5_000, patience_s: float = 90) -> None:
+    """Until the kernel has forgotten most closed connections, which hold this machine's ports."""
+    table = Path("/proc/net/sockstat")
+    end = time.monotonic() + patience_s
+    while table.exists() and time.monotonic() < end:
+        words = table.read_text().split()
+        if int(words[words.index("tw") + 1]) <= few:
+            return
+        time.sleep(1)
+
+
 def run_one(name: str, options: argparse.Namespace, folder: Path) -> dict[str, Any] | None:
     """What one benchmark found; None when it failed, which it said."""
     found = folder / f"{name}.json"
@@ -95,6 +106,7 @@ def main() -> int:
     failed: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         for name in options.only:
+            wait_for_ports()
             found = run_one(name, options, Path(folder))
             if found is None:
                 failed.append(name)
