@@ -26,8 +26,9 @@ def open_store(url: str) -> _core.Store:
     * ``hash:``: a new ``HashStore()``.
     * ``etcd://HOST[:PORT][,HOST[:PORT]...]/PREFIX[?timeout=SECONDS]``: an ``EtcdStore`` of that
       prefix (default `/torch/elastic/store`); the default port is 2379. With ``etcds:`` over TLS;
-      ``ca_cert``, ``ssl_cert``, ``ssl_cert_key`` are options. User and password come from the
-      environment, RENDEZVOUS_ETCD_USER and RENDEZVOUS_ETCD_PASSWORD.
+      ``ca_cert``, ``ssl_cert``, ``ssl_cert_key`` and ``transport`` (``grpc``, or ``gateway`` where
+      only HTTP/1.1 gets through) are options. User and password come from the environment,
+      RENDEZVOUS_ETCD_USER and RENDEZVOUS_ETCD_PASSWORD.
 
     ``prefix=PREFIX`` in any query, and the path of a tcp URL, put a ``PrefixStore`` around it;
     characters that mean something in URLs are escaped as ``%XX``. The timeout is that for
@@ -119,10 +120,11 @@ def _open_etcd(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[_
     from rendezvous.backends.etcd._open import open_url
 
     timeout_s = _timeout_s(url, options)
-    files = {name: options.pop(name, None) for name in ("ca_cert", "ssl_cert", "ssl_cert_key")}
+    names = ("ca_cert", "ssl_cert", "ssl_cert_key", "transport")
+    given = {name: options.pop(name, None) for name in names}
     _refuse_unknown(url, options)
     endpoints = f"{parts.scheme}://{parts.netloc}"
-    return open_url(endpoints, unquote(parts.path), timeout_s, **files), ""
+    return open_url(endpoints, unquote(parts.path), timeout_s, **given), ""
 
 
 def _refuse_unknown(url: str, options: dict[str, str]) -> None:

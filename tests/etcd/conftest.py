@@ -36,10 +36,16 @@ def trio(binary: str) -> Iterator[Cluster]:
         yield cluster
 
 
+@pytest.fixture(params=["grpc", "gateway"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """Each way to a member."""
+    return str(request.param)
+
+
 @pytest.fixture
-def client(single: Cluster) -> Iterator[EtcdClient]:
+def client(single: Cluster, transport: str) -> Iterator[EtcdClient]:
     """A client of a cluster that has no keys."""
-    client = single.client()
+    client = single.client(transport=transport)
     client.delete(b"\0", b"\0")
     yield client
     client.close()

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 from support.background import Background
-from support.etcd import Cluster
-from support.proxy import FaultProxy
+from support.etcd import Cluster, etcd_proxy
 
 from rendezvous import (
     RendezvousConnectionError,
@@ -63,7 +62,7 @@ def test_the_token_changes_with_every_write(client: EtcdClient) -> None:
 @pytest.mark.parametrize("first", [True, False], ids=["create", "replace"])
 def test_a_write_whose_answer_is_lost_is_done_once(single: Cluster, first: bool) -> None:
     """The caller never learns of the loss: its write has won, with the token of the write."""
-    with FaultProxy(single.members[0].port) as proxy:
+    with etcd_proxy(single.members[0].port) as proxy:
         direct = single.client()
         direct.delete(KEY)
         client = EtcdClient(f"127.0.0.1:{proxy.port}")

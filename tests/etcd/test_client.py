@@ -9,8 +9,7 @@ import time
 
 import pytest
 from support.background import Background
-from support.etcd import Cluster
-from support.proxy import FaultProxy
+from support.etcd import Cluster, etcd_proxy
 
 from rendezvous.backends.etcd import EtcdClient
 from rendezvous.backends.etcd._deadline import Deadline
@@ -31,6 +30,11 @@ from rendezvous.backends.etcd._wire import (
 )
 from rendezvous.errors import StoreLimitError
 
+# Of an answer that is long: settings and a frame's head, and a head.
+BEGINS = {
+    "grpc": b"\0\0\0\4\0\0\0\0\0" + b"\0\x40\0\0\0\0\0\0\1",
+    "gateway": b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n",
+}
 # The promise is 0.1 s; the rest is for machines that have other things to do.
 LATE_S = 1.0
 
@@ -165,9 +169,11 @@ def test_a_watch_from_before_a_compaction_says_where_history_begins(
     assert refused.value.code == 11
 
 
-def test_nobody_there_is_a_clean_failure_within_the_deadline(free_port: int) -> None:
+def test_nobody_there_is_a_clean_failure_within_the_deadline(
+    free_port: int, transport: str
+) -> None:
     """It names operation, key, endpoint and reason, and says that nothing was done."""
-    client = EtcdClient(f"127.0.0.1:{free_port}")
+    client = EtcdClient(f"127.0.0.1:{free_port}", transport=transport)
     begin = time.monotonic()
     with pytest.raises(EtcdTimeoutError) as caught:
         client.put(b"the key", b"v", deadline=Deadline(0.5))
@@ -179,10 +185,12 @@ def test_nobody_there_is_a_clean_failure_within_the_deadline(free_port: int) -> 
 
 
 @pytest.mark.parametrize("timeout_s", [0.0, 0.2, 1.7])
-def test_a_member_that_hangs_holds_nobody_beyond_the_deadline(timeout_s: float) -> None:
+def test_a_member_that_hangs_holds_nobody_beyond_the_deadline(
+    timeout_s: float, transport: str
+) -> None:
     """It accepts and never answers; a write may have been done."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        client = EtcdClient(f"127.0.0.1:{listener.getsockname()[1]}")
+        client = EtcdClient(f"127.0.0.1:{listener.getsockname()[1]}", transport=transport)
         begin = time.monotonic()
         with pytest.raises((EtcdTimeoutError, EtcdConnectionError)) as caught:
             client.put(b"k", b"v", deadline=Deadline(timeout_s))
@@ -190,7 +198,7 @@ def test_a_member_that_hangs_holds_nobody_beyond_the_deadline(timeout_s: float) 
         assert getattr(caught.value, "ambiguous")  # noqa: B009  (both kinds have it)
 
 
-def test_a_member_that_answers_by_the_byte_holds_nobody_beyond_the_deadline() -> None:
+def test_a_member_that_answers_by_the_byte_holds_nobody_beyond_the_deadline(transport: str) -> None:
     """The deadline is that of the whole answer, not of each piece."""
     stop = threading.Event()
 
@@ -198,16 +206,16 @@ def test_a_member_that_answers_by_the_byte_holds_nobody_beyond_the_deadline() ->
         connection, _ = listener.accept()
         with connection:
             connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+            connection.sendall(BEGINS[transport])
             while not stop.wait(0.02):
                 try:
-                    connection.sendall(b" ")
+                    connection.sendall(b"\0")
                 except OSError:
                     return
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         dripping = Background(drip, listener)
-        client = EtcdClient(f"127.0.0.1:{listener.getsockname()[1]}")
+        client = EtcdClient(f"127.0.0.1:{listener.getsockname()[1]}", transport=transport)
         begin = time.monotonic()
         with pytest.raises(EtcdTimeoutError):
             client.range(b"k", deadline=Deadline(0.3))
@@ -216,21 +224,21 @@ def test_a_member_that_answers_by_the_byte_holds_nobody_beyond_the_deadline() ->
         dripping.result()
 
 
-def test_an_answer_in_single_bytes_is_read(single: Cluster) -> None:
+def test_an_answer_in_single_bytes_is_read(single: Cluster, transport: str) -> None:
     """Of calls and of watches."""
-    with FaultProxy(single.members[0].port) as proxy:
+    with etcd_proxy(single.members[0].port) as proxy:
         proxy.split_bytes = 1
-        client = EtcdClient(f"127.0.0.1:{proxy.port}")
+        client = EtcdClient(f"127.0.0.1:{proxy.port}", transport=transport)
         revision = client.put(b"k", b"v")
         with client.watch([(b"k", b"")], revision) as watch:
             assert [event.kv.value for event in watch.next(Deadline(60))] == [b"v"]
         client.close()
 
 
-def test_a_lost_answer_is_told_from_a_clean_failure(single: Cluster) -> None:
+def test_a_lost_answer_is_told_from_a_clean_failure(single: Cluster, transport: str) -> None:
     """The write was done: it is neither repeated nor called a failure."""
-    with FaultProxy(single.members[0].port) as proxy:
-        client = EtcdClient(f"127.0.0.1:{proxy.port}")
+    with etcd_proxy(single.members[0].port) as proxy:
+        client = EtcdClient(f"127.0.0.1:{proxy.port}", transport=transport)
         client.put(b"k", b"before")
         proxy.cut_before_next_reply()
         with pytest.raises(EtcdConnectionError, match="not known") as caught:
@@ -242,10 +250,10 @@ def test_a_lost_answer_is_told_from_a_clean_failure(single: Cluster) -> None:
         client.close()
 
 
-def test_what_can_be_repeated_is(single: Cluster) -> None:
+def test_what_can_be_repeated_is(single: Cluster, transport: str) -> None:
     """A read at once; a transaction whose comparison fails the second time, when it is said."""
-    with FaultProxy(single.members[0].port) as proxy:
-        client = EtcdClient(f"127.0.0.1:{proxy.port}")
+    with etcd_proxy(single.members[0].port) as proxy:
+        client = EtcdClient(f"127.0.0.1:{proxy.port}", transport=transport)
         client.delete(b"k")
         proxy.cut_before_next_reply()
         assert client.range(b"k").first is None
@@ -258,10 +266,12 @@ def test_what_can_be_repeated_is(single: Cluster) -> None:
         client.close()
 
 
-def test_a_connection_that_the_member_closed_while_idle_costs_nothing(single: Cluster) -> None:
+def test_a_connection_that_the_member_closed_while_idle_costs_nothing(
+    single: Cluster, transport: str
+) -> None:
     """A write on it would have an unknown end."""
-    with FaultProxy(single.members[0].port) as proxy:
-        client = EtcdClient(f"127.0.0.1:{proxy.port}")
+    with etcd_proxy(single.members[0].port) as proxy:
+        client = EtcdClient(f"127.0.0.1:{proxy.port}", transport=transport)
         for _ in range(3):
             client.put(b"k", b"v")
             proxy.cut()

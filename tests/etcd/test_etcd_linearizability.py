@@ -11,8 +11,7 @@ import pytest
 from property.linearizability import violations
 from property.recording import CALLS_A_CLIENT, play
 from support.background import BACKSTOP_S, Background
-from support.etcd import Cluster
-from support.proxy import FaultProxy
+from support.etcd import Cluster, etcd_proxy
 
 from rendezvous.backends.etcd import EtcdClient, EtcdStore
 from rendezvous.errors import StoreTimeoutError
@@ -61,7 +60,7 @@ def check(stores: list[EtcdStore], number: int, disturb: Callable[[], None]) -> 
 def test_threads_see_one_order(single: Cluster, lossy: bool) -> None:
     """Also while every few answers are lost, after what they answer was done."""
     pause = threading.Event()
-    with FaultProxy(single.members[0].port) as proxy:
+    with etcd_proxy(single.members[0].port) as proxy:
         address = f"127.0.0.1:{proxy.port}"
         stores: list[EtcdStore] = [
             Patient(EtcdClient(address), "/order", BACKSTOP_S) for _ in range(CLIENTS)

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 from support.background import BACKSTOP_S, Background
-from support.etcd import Cluster, Member
-from support.proxy import FaultProxy
+from support.etcd import Cluster, Member, etcd_proxy
 
 from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend, EtcdStore
 from rendezvous.backends.etcd._deadline import Deadline
@@ -185,7 +184,7 @@ def test_history_that_is_gone_when_a_watch_comes_back_is_read_anew(single: Clust
     direct.set("seen", "1")
     _, version = direct.watch("seen", 0)
     # A port that is held, on which nobody listens, cannot become another test's meanwhile.
-    with socket.socket() as nobody, FaultProxy(single.members[0].port) as proxy:
+    with socket.socket() as nobody, etcd_proxy(single.members[0].port) as proxy:
         nobody.bind(("127.0.0.1", 0))
         away = EtcdStore(EtcdClient(f"127.0.0.1:{proxy.port}"), "/compacted", BACKSTOP_S)
         calls: list[Background[Any]] = [

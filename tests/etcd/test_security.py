@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,15 @@ def secure(binary: str, certificates: Certificates) -> Iterator[Cluster]:
 
 
 @pytest.fixture
+def named(binary: str, tmp_path: Path) -> Iterator[Cluster]:
+    """Users whose certificates name them."""
+    certificates = Certificates.make(tmp_path, common_name=USER)
+    with Cluster(binary, certificates=certificates, client_certificates=True) as cluster:
+        cluster.enable_users()
+        yield cluster
+
+
+@pytest.fixture
 def guarded(binary: str) -> Iterator[Cluster]:
     """Users and roles; tokens that are not used for a second are forgotten."""
     with Cluster(binary, arguments=["--auth-token-ttl=1"]) as cluster:
@@ -31,9 +41,9 @@ def guarded(binary: str) -> Iterator[Cluster]:
         yield cluster
 
 
-def test_tls_and_client_certificates(secure: Cluster) -> None:
+def test_tls_and_client_certificates(secure: Cluster, transport: str) -> None:
     """With the authority's and the client's files all goes on as without; watches too."""
-    client = secure.client()
+    client = secure.client(transport=transport)
     revision = client.put(b"k", b"v" * 200_000)
     assert client.range(b"k").kvs[0].value == b"v" * 200_000
     with client.watch([(b"k", b"")], revision) as watch:
@@ -51,16 +61,16 @@ def failure(cluster: Cluster, **options: Any) -> StoreError:
     return caught.value
 
 
-def test_an_authority_that_is_not_known_is_refused(secure: Cluster) -> None:
+def test_an_authority_that_is_not_known_is_refused(secure: Cluster, transport: str) -> None:
     """The error says which setting makes it known; the request never left."""
-    error = failure(secure, tls=TlsFiles())
+    error = failure(secure, transport=transport, tls=TlsFiles())
     assert isinstance(error, (EtcdTimeoutError, EtcdConnectionError))
     assert "ca_cert" in str(error)
     assert not error.ambiguous
 
 
 def test_a_host_that_the_certificate_does_not_name_is_refused(
-    secure: Cluster, certificates: Certificates
+    secure: Cluster, certificates: Certificates, transport: str
 ) -> None:
     """The authority alone is not enough."""
     error = failure(
@@ -72,21 +82,25 @@ def test_a_host_that_the_certificate_does_not_name_is_refused(
     assert "refused" in str(error) or "certificate is not accepted" in str(error)
 
 
-def test_a_missing_client_certificate_is_told(secure: Cluster, certificates: Certificates) -> None:
+def test_a_missing_client_certificate_is_told(
+    secure: Cluster, certificates: Certificates, transport: str
+) -> None:
     """The error says which settings give one."""
-    error = failure(secure, tls=TlsFiles(certificates.ca))
+    error = failure(secure, transport=transport, tls=TlsFiles(certificates.ca))
     assert "ssl_cert" in str(error)
 
 
-def test_no_tls_where_tls_is_spoken_is_told(secure: Cluster) -> None:
+def test_no_tls_where_tls_is_spoken_is_told(secure: Cluster, transport: str) -> None:
     """The error says how to switch it on."""
-    error = failure(secure, endpoints=f"127.0.0.1:{secure.members[0].port}")
+    error = failure(secure, transport=transport, endpoints=f"127.0.0.1:{secure.members[0].port}")
     assert "protocol=https" in str(error)
 
 
-def test_tls_where_none_is_spoken_is_told(single: Cluster) -> None:
+def test_tls_where_none_is_spoken_is_told(single: Cluster, transport: str) -> None:
     """The other way round."""
-    error = failure(single, endpoints=f"https://127.0.0.1:{single.members[0].port}")
+    error = failure(
+        single, transport=transport, endpoints=f"https://127.0.0.1:{single.members[0].port}"
+    )
     assert "TLS failed" in str(error)
 
 
@@ -100,9 +114,9 @@ def test_files_that_are_no_certificates_are_refused_by_name(certificates: Certif
         EtcdClient("https://h", tls=TlsFiles(certificates.ca, key=certificates.client))
 
 
-def test_a_user_may_what_the_role_grants_and_no_more(guarded: Cluster) -> None:
+def test_a_user_may_what_the_role_grants_and_no_more(guarded: Cluster, transport: str) -> None:
     """Reading, writing and watching inside the prefix; outside all are refused with code 7."""
-    client = guarded.client(user=USER, password=PASSWORD)
+    client = guarded.client(user=USER, password=PASSWORD, transport=transport)
     revision = client.put(b"jobs/k", b"v")
     with client.watch([(b"jobs/", b"jobs0")], revision) as watch:
         assert [event.kv.key for event in watch.next(Deadline(60))] == [b"jobs/k"]
@@ -117,9 +131,22 @@ def test_a_user_may_what_the_role_grants_and_no_more(guarded: Cluster) -> None:
     client.close()
 
 
-def test_a_token_that_was_forgotten_is_renewed(guarded: Cluster) -> None:
+def test_a_certificate_may_name_the_user(named: Cluster) -> None:
+    """Its common name is the user's, who needs no password then. The gateway cannot hand it on."""
+    client = named.client()
+    revision = client.put(b"jobs/k", b"v")
+    with client.watch([(b"jobs/", b"jobs0")], revision) as watch:
+        assert [event.kv.key for event in watch.next(Deadline(60))] == [b"jobs/k"]
+    with pytest.raises(EtcdRequestError, match="permission denied"):
+        client.put(b"other", b"v")
+    client.close()
+    error = failure(named, tls=named.tls, transport="gateway")
+    assert "use transport=grpc" in str(error)
+
+
+def test_a_token_that_was_forgotten_is_renewed(guarded: Cluster, transport: str) -> None:
     """By idleness, and by a restart of the member that gave it; calls and watches go on."""
-    client = guarded.client(user=USER, password=PASSWORD)
+    client = guarded.client(user=USER, password=PASSWORD, transport=transport)
     client.put(b"jobs/k", b"1")
     first = client._login._token
     client._login._token = "what.nobody.gave"
@@ -135,9 +162,9 @@ def test_a_token_that_was_forgotten_is_renewed(guarded: Cluster) -> None:
     client.close()
 
 
-def test_a_token_that_was_not_used_for_long_is_renewed(guarded: Cluster) -> None:
+def test_a_token_that_was_not_used_for_long_is_renewed(guarded: Cluster, transport: str) -> None:
     """The cluster forgets it after its time, here a second; nobody notices."""
-    client = guarded.client(user=USER, password=PASSWORD)
+    client = guarded.client(user=USER, password=PASSWORD, transport=transport)
     client.put(b"jobs/k", b"1")
     first = client._login._token
     time.sleep(3)  # of its end there is no sign that would not make it live on
@@ -146,27 +173,27 @@ def test_a_token_that_was_not_used_for_long_is_renewed(guarded: Cluster) -> None
     client.close()
 
 
-def test_a_wrong_password_is_an_error_at_once(guarded: Cluster) -> None:
+def test_a_wrong_password_is_an_error_at_once(guarded: Cluster, transport: str) -> None:
     """Nobody waits for it to become right; the error does not show it."""
-    client = guarded.client(user=USER, password="guess")
+    client = guarded.client(user=USER, password="guess", transport=transport)
     with pytest.raises(EtcdRequestError, match="check the user's name and password") as caught:
         client.range(b"jobs/k", deadline=Deadline(60))
     assert "guess" not in str(caught.value)
     assert "guess" not in repr(client._login._credentials)
 
 
-def test_no_user_where_one_is_needed_is_told(guarded: Cluster) -> None:
+def test_no_user_where_one_is_needed_is_told(guarded: Cluster, transport: str) -> None:
     """The error names the variables that give one."""
-    client = guarded.client()
+    client = guarded.client(transport=transport)
     with pytest.raises(EtcdRequestError, match="RENDEZVOUS_ETCD_USER"):
         client.range(b"jobs/k", deadline=Deadline(60))
     with pytest.raises(EtcdRequestError, match="refused"):
         client.watch([(b"jobs/k", b"")], 1).next(Deadline(60))
 
 
-def test_a_user_where_none_is_asked_for_is_let_in(single: Cluster) -> None:
+def test_a_user_where_none_is_asked_for_is_let_in(single: Cluster, transport: str) -> None:
     """So that a cluster's authentication can be switched on later."""
-    client = single.client(user=USER, password=PASSWORD)
+    client = single.client(user=USER, password=PASSWORD, transport=transport)
     client.put(b"k", b"v")
     assert client.range(b"k").kvs[0].value == b"v"
     client.close()
@@ -179,20 +206,26 @@ def test_a_user_without_password_is_refused() -> None:
 
 
 def test_a_gateway_that_is_off_is_told(binary: str) -> None:
-    """The error names etcd's settings that switch it off or move it."""
-    with pytest.raises(AssertionError, match="enable-grpc-gateway"):
-        with_gateway_off(binary)
+    """The error names etcd's settings that switch it off or move it. gRPC does without it."""
+    with Cluster(binary, arguments=["--enable-grpc-gateway=false"]) as cluster:
+        client = cluster.client()
+        client.put(b"k", b"v")
+        client.close()
+        error = failure(cluster, transport="gateway")
+        assert "--enable-grpc-gateway is off" in str(error)
+        assert not getattr(error, "ambiguous")  # noqa: B009  (both kinds have it)
 
 
-def with_gateway_off(binary: str) -> None:
-    with Cluster(binary, arguments=["--enable-grpc-gateway=false"]):
-        pass
+def test_a_transport_that_does_not_exist_is_refused() -> None:
+    """With the names of those that do."""
+    with pytest.raises(ValueError, match="transport is 'http'; use 'grpc', or 'gateway'"):
+        EtcdClient("h", transport="http")
 
 
-def test_v2_beside_v3_changes_nothing(binary: str) -> None:
+def test_v2_beside_v3_changes_nothing(binary: str, transport: str) -> None:
     """Clusters that still serve etcd's old API serve the new one as well."""
     with Cluster(binary, v2=True) as cluster:
-        client = cluster.client()
+        client = cluster.client(transport=transport)
         client.put(b"k", b"v")
         assert client.range(b"k").kvs[0].value == b"v"
         client.close()

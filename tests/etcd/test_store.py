@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support.background import Background
-from support.etcd import PASSWORD, USER, Cluster
+from support.etcd import PASSWORD, USER, Cluster, etcd_proxy
 from support.proxy import FaultProxy
 
 from rendezvous import StoreLimitError, StoreTimeoutError, open_store
@@ -114,7 +114,7 @@ def test_a_write_whose_answer_is_lost_is_done_once(
     """It ends as one whose answer came: same result, same values, nothing twice."""
     outcomes = []
     for lose in (False, True):
-        with FaultProxy(single.members[0].port) as proxy:
+        with etcd_proxy(single.members[0].port) as proxy:
             client = EtcdClient(f"127.0.0.1:{proxy.port}")
             store = EtcdStore(client, f"{prefix}/{lose}", 60)
             store.multi_set(["old", "old2", "n"], ["1", "2", "10"])
@@ -123,7 +123,7 @@ def test_a_write_whose_answer_is_lost_is_done_once(
             if lose:
                 lose_the_next_answer(store, proxy)
             result = WRITES[write](store)
-            assert proxy.connections == (2 if lose else 1)
+            assert proxy.connections > lose  # or the answer was not lost
             keys = store.list_keys()
             values = store.multi_get(keys)
             queues = (store.queue_len("q"), store.queue_len("full"))

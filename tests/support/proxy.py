@@ -54,10 +54,15 @@ class FaultProxy:
 
     split_bytes: pass on at most so many bytes at once (0: all there is).
     delay_s: before anything is passed on.
+    is_answer: whether these bytes of the server's are an answer, or begin with one; default: all
+        are.
     """
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(
+        self, target_port: int, is_answer: Callable[[bytes], bool] = lambda data: True
+    ) -> None:
         self.target_port = target_port
+        self._is_answer = is_answer
         self.split_bytes = 0
         self.delay_s = 0.0
         self.connections = 0
@@ -144,7 +149,7 @@ class FaultProxy:
     ) -> None:
         with suppress(OSError):
             while data := source.recv(_CHUNK_BYTES):
-                if is_reply and self._cut_before_reply:
+                if is_reply and self._cut_before_reply and self._is_answer(data):
                     self._cut_before_reply = False
                     self.cut()
                     return

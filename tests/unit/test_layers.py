@@ -106,6 +106,23 @@ def imported_modules(path: Path) -> set[str]:
     return {name if name in known else "__init__" for name in modules}
 
 
+def test_only_its_package_knows_the_parts_of_the_etcd_transport() -> None:
+    """Who uses etcd's transport sees its interface; the transport knows nothing above it."""
+    etcd = "rendezvous.backends.etcd."
+    below = {f"{etcd}_deadline", f"{etcd}_endpoints", f"{etcd}_errors"}
+    for path in python_files():
+        names = {
+            str(node.module)
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(etcd)
+        }
+        inside = {name for name in names if name.startswith(f"{etcd}_transport.")}
+        if path.parent.name == "_transport":
+            assert names - inside <= below, path.name
+        else:
+            assert inside == set(), path.name
+
+
 @pytest.mark.parametrize(
     "path", python_files(), ids=lambda path: str(path.relative_to(ROOT / "rendezvous"))
 )

@@ -109,7 +109,7 @@ class TransportError(Exception):
 
     Attributes:
         sent: whether the member may have got the whole request.
-        fatal: whether every further attempt would end the same way, as what is there is no gateway.
+        fatal: whether every further attempt would end the same way, as what is there is no etcd.
     """
 
     def __init__(self, text: str, *, sent: bool, fatal: bool = False) -> None:

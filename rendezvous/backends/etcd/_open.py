@@ -12,7 +12,7 @@ from typing import Any
 from rendezvous._settings import read_seconds
 from rendezvous.api import RendezvousParameters
 from rendezvous.backends.etcd._endpoints import parse_endpoints
-from rendezvous.backends.etcd._transport import TlsFiles
+from rendezvous.backends.etcd._transport import DEFAULT_TRANSPORT, TlsFiles
 from rendezvous.backends.etcd.backend import EtcdRendezvousBackend
 from rendezvous.backends.etcd.client import EtcdClient
 from rendezvous.backends.etcd.store import EtcdStore
@@ -61,6 +61,7 @@ def open_client(params: RendezvousParameters) -> EtcdClient:
     The endpoint is one member, or several with commas. Configuration:
         endpoints: instead of the endpoint, for launchers whose endpoint holds one member only.
         read_timeout: seconds that one operation may take; default 60.
+        transport: `grpc`, the default, or `gateway` where only HTTP/1.1 gets through.
         protocol: `http` or `https`; default: as the endpoints' scheme says, else http, unless there
             are certificates.
         ca_cert: PEM file of who signs the members' certificates; default: what the machine trusts.
@@ -80,6 +81,7 @@ def open_client(params: RendezvousParameters) -> EtcdClient:
         password=password,
         tls=_tls(params, secure),
         timeout=read_seconds(params, "read_timeout", _READ_TIMEOUT_S),
+        transport=_text(params, "transport") or DEFAULT_TRANSPORT,
     )
 
 
@@ -123,6 +125,7 @@ def open_url(
     ca_cert: str | None = None,
     ssl_cert: str | None = None,
     ssl_cert_key: str | None = None,
+    transport: str | None = None,
 ) -> EtcdStore:
     """The store that a URL names; see `rendezvous.open_store`."""
     files = TlsFiles(ca_cert, ssl_cert, ssl_cert_key)
@@ -131,6 +134,7 @@ def open_url(
         user=os.environ.get(_USER),
         password=os.environ.get(_PASSWORD),
         tls=None if files == TlsFiles() else files,
+        transport=transport or DEFAULT_TRANSPORT,
     )
     return EtcdStore(client, prefix if prefix.strip("/") else DEFAULT_STORE_PREFIX, timeout_s)
 

@@ -12,7 +12,7 @@ from rendezvous.backends.etcd._arguments import quoted_list
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._errors import COMPACTED, EtcdRequestError
 from rendezvous.backends.etcd._space import KeySpace
-from rendezvous.backends.etcd._watch import CompactedError, fits_one_watch
+from rendezvous.backends.etcd._watch import CompactedError
 from rendezvous.backends.etcd._wire import TXN_OPERATIONS_MAX, Event, KeyValue, op_range
 from rendezvous.backends.etcd.client import EtcdClient
 from rendezvous.errors import StoreTimeoutError
@@ -136,7 +136,7 @@ class Waiter:
             [(min(names), max(names) + b"\0"), *([self._space.queues()] * queues)],
             [self._space.values(), *([self._space.queues()] * queues)],
         ):
-            if fits_one_watch(ranges):
+            if self._client.fits_one_watch(ranges):
                 return ranges
         return [everything if queues else self._space.values()]
 

@@ -27,7 +27,7 @@ from rendezvous.backends.etcd._members import Members
 from rendezvous.backends.etcd._transport import Message, Stream, Transport
 from rendezvous.backends.etcd._wire import Event, event_of, op_range, revision_of
 
-__all__ = ["CompactedError", "Watch", "fits_one_watch"]
+__all__ = ["CompactedError", "Watch", "watch_bytes"]
 
 # How long a member is given to open it: the first time, and at most.
 _ATTEMPT_S, _ATTEMPT_S_MAX = 1.5, 12.0
@@ -37,19 +37,13 @@ _PAUSE_S_MAX = 0.5
 # same of both.
 _DENIALS = ("permission denied", "invalid auth token", "user name is empty")
 _DENIALS_MAX = 3
-# The gateway's HTTP server throws away what it has not read of a request when the answer begins,
-# which the first of several watches makes it do. It reads so many bytes at once.
-_SEVERAL_BYTES_MAX = 512
 
 _Self = TypeVar("_Self", bound="Watch")
 
 
-def fits_one_watch(ranges: Sequence[tuple[bytes, bytes]]) -> bool:
-    """Whether one Watch can take them: a single range, or few and short ones."""
-    if len(ranges) == 1:
-        return True
-    # Base64, and around each pair of keys some hundred bytes of JSON.
-    return sum(100 + (len(key) + len(end)) * 4 // 3 for key, end in ranges) <= _SEVERAL_BYTES_MAX
+def watch_bytes(ranges: Sequence[tuple[bytes, bytes]]) -> int:
+    """How long the request to watch them is at most: in JSON, with the keys in base64."""
+    return sum(100 + (len(key) + len(end)) * 4 // 3 for key, end in ranges)
 
 
 class CompactedError(Exception):
@@ -64,7 +58,7 @@ class CompactedError(Exception):
 
 
 class Watch:
-    """Made by EtcdClient.watch; close it, or use it in a `with`. See `fits_one_watch`."""
+    """Made by EtcdClient.watch; close it, or use it in a `with`."""
 
     def __init__(
         self,
@@ -77,10 +71,6 @@ class Watch:
         self._login = login
         self._transport = transport
         self._members = members
-        if not fits_one_watch(ranges):
-            raise ValueError(
-                f"{len(ranges)} ranges are too long for one watch; watch one around them"
-            )
         self._ranges = list(ranges)
         self._revision = start_revision
         self._stream: Stream | None = None
@@ -96,7 +86,7 @@ class Watch:
 
         After a stream broke off, events of its last revision may come twice. Raises CompactedError,
         EtcdRequestError when the user may not watch, EtcdConnectionError when what answers is no
-        gateway.
+        etcd.
         """
         while not deadline.passed and not self._interrupted:
             try:
@@ -169,16 +159,16 @@ class Watch:
         requests = []
         for key, end in self._ranges:
             message = op_range(key, end)["request_range"]
-            requests.append({"create_request": message | {"start_revision": str(self._revision)}})
+            requests.append({"create_request": message | {"start_revision": self._revision}})
         return requests
 
     def _take(self, message: Message) -> list[Event]:
         if message.get("canceled"):
-            compacted = int(message.get("compact_revision", 0))
+            compacted = message.get("compact_revision", 0)
             if compacted:
                 self.close()
                 raise CompactedError(compacted)
-            reason = str(message.get("cancel_reason", "without a reason"))
+            reason = message.get("cancel_reason", "without a reason")
             denied = any(text in reason for text in _DENIALS)
             raise ReplyError(PERMISSION_DENIED if denied else UNAVAILABLE, reason)
         if message.get("created"):

@@ -1,11 +1,6 @@
-"""etcd's messages in JSON's mapping: built from bytes and ints, and read back. Pure.
+"""etcd's messages, built from bytes and ints, and read back. Pure."""
 
-Bytes are base64, 64-bit numbers are strings, and what is empty or 0 is left out.
-"""
-
-import base64
 from dataclasses import dataclass
-from typing import Any
 
 from rendezvous.backends.etcd._transport import Message
 
@@ -69,7 +64,9 @@ class TxnResult:
 
     def deleted(self, position: int) -> int:
         """How many keys an `op_delete` at that place deleted."""
-        return int(self.responses[position].get("response_delete_range", {}).get("deleted", 0))
+        answer = self.responses[position].get("response_delete_range", {})
+        count: int = answer.get("deleted", 0)
+        return count
 
 
 @dataclass(frozen=True)
@@ -99,13 +96,13 @@ def op_range(
     oldest_first: bool = False,
 ) -> Message:
     """One key, or all from it up to `end`. revision: as it was then; 0: now."""
-    message: Message = {"key": _text(key)}
+    message: Message = {"key": key}
     if end:
-        message["range_end"] = _text(end)
+        message["range_end"] = end
     if limit:
-        message["limit"] = str(limit)
+        message["limit"] = limit
     if revision:
-        message["revision"] = str(revision)
+        message["revision"] = revision
     if keys_only:
         message["keys_only"] = True
     if count_only:
@@ -117,46 +114,46 @@ def op_range(
 
 def op_put(key: bytes, value: bytes, *, lease: int = 0, keep_lease: bool = False) -> Message:
     """keep_lease: the key, which must be there, keeps the lease it has."""
-    message: Message = {"key": _text(key), "value": _text(value)}
+    message: Message = {"key": key, "value": value}
     if lease:
-        message["lease"] = str(lease)
+        message["lease"] = lease
     if keep_lease:
         message["ignore_lease"] = True
     return {"request_put": message}
 
 
 def op_delete(key: bytes, end: bytes = b"") -> Message:
-    message: Message = {"key": _text(key)}
+    message: Message = {"key": key}
     if end:
-        message["range_end"] = _text(end)
+        message["range_end"] = end
     return {"request_delete_range": message}
 
 
 def compare_mod(key: bytes, revision: int) -> Message:
     """True if that was the key's last write; 0: if there is no such key."""
     return {
-        "key": _text(key),
+        "key": key,
         "target": "MOD",
         "result": "EQUAL",
-        "mod_revision": str(revision),
+        "mod_revision": revision,
     }
 
 
 def compare_there(key: bytes) -> Message:
     """True if there is such a key."""
-    return {"key": _text(key), "target": "CREATE", "result": "GREATER", "create_revision": "0"}
+    return {"key": key, "target": "CREATE", "result": "GREATER", "create_revision": 0}
 
 
 def compare_value(key: bytes, value: bytes) -> Message:
     """True if the key is there and has that value."""
-    return {"key": _text(key), "target": "VALUE", "result": "EQUAL", "value": _text(value)}
+    return {"key": key, "target": "VALUE", "result": "EQUAL", "value": value}
 
 
 def range_result(message: Message, revision: int = 0) -> RangeResult:
     """`revision`: for an answer without a header's own."""
     return RangeResult(
         [_key_value(kv) for kv in message.get("kvs", ())],
-        int(message.get("count", 0)),
+        message.get("count", 0),
         revision_of(message) or revision,
     )
 
@@ -167,21 +164,14 @@ def event_of(message: Message) -> Event:
 
 def revision_of(message: Message) -> int:
     """The store's revision when it answered."""
-    return int(message.get("header", {}).get("revision", 0))
+    revision: int = message.get("header", {}).get("revision", 0)
+    return revision
 
 
 def _key_value(message: Message) -> KeyValue:
     return KeyValue(
-        _bytes(message.get("key")),
-        _bytes(message.get("value")),
-        int(message.get("mod_revision", 0)),
-        int(message.get("lease", 0)),
+        message.get("key", b""),
+        message.get("value", b""),
+        message.get("mod_revision", 0),
+        message.get("lease", 0),
     )
-
-
-def _text(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
-
-
-def _bytes(text: Any) -> bytes:
-    return base64.b64decode(text) if text else b""

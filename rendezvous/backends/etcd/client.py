@@ -1,7 +1,7 @@
 """A client of etcd's v3 API: ranges, transactions, leases and watches, and nothing more.
 
 Owns one deadline for each operation and the meaning of answers. Who carries the bytes is
-_gateway.py's, which member is asked _members.py's, who the user is _login.py's. Any thread may use
+_transport's, which member is asked _members.py's, who the user is _login.py's. Any thread may use
 it, also after a fork.
 """
 
@@ -10,11 +10,15 @@ from collections.abc import Iterable, Sequence
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._endpoints import Endpoint, parse_endpoints
 from rendezvous.backends.etcd._errors import NOT_FOUND, EtcdRequestError
-from rendezvous.backends.etcd._gateway import GatewayTransport
 from rendezvous.backends.etcd._login import Credentials, Login
 from rendezvous.backends.etcd._members import Members
-from rendezvous.backends.etcd._transport import Message, TlsFiles, Transport
-from rendezvous.backends.etcd._watch import Watch
+from rendezvous.backends.etcd._transport import (
+    DEFAULT_TRANSPORT,
+    Message,
+    TlsFiles,
+    open_transport,
+)
+from rendezvous.backends.etcd._watch import Watch, watch_bytes
 from rendezvous.backends.etcd._wire import (
     RangeResult,
     TxnResult,
@@ -39,7 +43,8 @@ class EtcdClient:
         user, password: of etcd's own authentication; None: without.
         tls: certificates; None: without TLS, unless the endpoints say https.
         timeout: seconds for an operation that is given no deadline; default 60.
-        transport: who carries the requests; default: the JSON gateway.
+        transport: `grpc`, etcd's own API, which is the default; or `gateway`, its JSON gateway, for
+            where only HTTP/1.1 gets through.
 
     Operations take a `Deadline` and return or raise by then, plus at most 0.1 s. They raise
     EtcdTimeoutError, EtcdConnectionError (no member could be asked) and EtcdRequestError (the
@@ -54,7 +59,7 @@ class EtcdClient:
         password: str | None = None,
         tls: TlsFiles | None = None,
         timeout: float = _TIMEOUT_S,
-        transport: Transport | None = None,
+        transport: str = DEFAULT_TRANSPORT,
     ) -> None:
         parsed, secure = parse_endpoints(endpoints)
         if secure is False and tls is not None:
@@ -65,7 +70,7 @@ class EtcdClient:
             tls = TlsFiles()
         self.timeout_s = timeout
         self._members = Members(parsed)
-        self._transport = transport or GatewayTransport(tls.context() if tls else None)
+        self._transport = open_transport(transport, tls)
         credentials = Credentials(user, password) if user and password else None
         self._login = Login(self._transport, credentials)
 
@@ -118,7 +123,8 @@ class EtcdClient:
         answer = self._ask(
             "kv/deleterange", message, f"deleting {_shown(key)}", deadline, changes=True
         )
-        return int(answer.get("deleted", 0))
+        deleted: int = answer.get("deleted", 0)
+        return deleted
 
     def txn(
         self,
@@ -146,33 +152,33 @@ class EtcdClient:
             "kv/txn", message, what, deadline, changes=changes, repeatable=repeatable
         )
         return TxnResult(
-            bool(answer.get("succeeded", False)), revision_of(answer), answer.get("responses", [])
+            answer.get("succeeded", False), revision_of(answer), answer.get("responses", [])
         )
 
     def grant_lease(self, ttl_s: int, *, deadline: Deadline | None = None) -> tuple[int, int]:
         """A new lease, and the seconds it really has: at least `ttl_s`."""
         answer = self._ask(
             "lease/grant",
-            {"TTL": str(ttl_s)},
+            {"TTL": ttl_s},
             f"granting a lease of {ttl_s} s",
             deadline,
             changes=True,
             repeatable=True,  # at worst, one that nobody uses runs out
         )
-        return int(answer["ID"]), int(answer["TTL"])
+        return answer["ID"], answer["TTL"]
 
     def keep_lease(self, lease: int, *, deadline: Deadline | None = None) -> int:
         """Start a lease's time anew; returns its seconds, 0 if there is no such lease any more."""
-        answer = self._ask("lease/keepalive", {"ID": str(lease)}, "keeping a lease", deadline)
-        # The gateway answers as streams do.
-        return int(answer.get("result", answer).get("TTL", 0))
+        answer = self._ask("lease/keepalive", {"ID": lease}, "keeping a lease", deadline)
+        ttl_s: int = answer.get("TTL", 0)
+        return ttl_s
 
     def revoke_lease(self, lease: int, *, deadline: Deadline | None = None) -> None:
         """End a lease, and delete the keys that have it. One that is gone is no error."""
         try:
             self._ask(
                 "lease/revoke",
-                {"ID": str(lease)},
+                {"ID": lease},
                 "revoking a lease",
                 deadline,
                 changes=True,
@@ -185,9 +191,18 @@ class EtcdClient:
     def watch(self, ranges: Sequence[tuple[bytes, bytes]], start_revision: int) -> Watch:
         """Writes to keys, or to ranges of keys up to an end, from a revision on.
 
-        Start at one more than the revision of a read: nothing is missed between them.
+        Start at one more than the revision of a read: nothing is missed between them. Raises
+        ValueError for ranges that do not fit; see `fits_one_watch`.
         """
+        if not self.fits_one_watch(ranges):
+            raise ValueError(
+                f"{len(ranges)} ranges are too long for one watch; watch one around them"
+            )
         return Watch(self._login, self._transport, self._members, ranges, start_revision)
+
+    def fits_one_watch(self, ranges: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Whether one watch can take them: a single range, or few and short ones."""
+        return len(ranges) == 1 or watch_bytes(ranges) <= self._transport.stream_bytes_max
 
     def deadline(self, seconds: float | None = None) -> Deadline:
         """So many seconds from now; None: the client's timeout."""

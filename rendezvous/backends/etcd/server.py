@@ -6,6 +6,7 @@ a time.
 
 import logging
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -30,6 +31,9 @@ __all__ = ["EtcdServer"]
 _log = logging.getLogger(__name__)
 
 _HOST = "127.0.0.1"
+# Below the range from which Linux chooses by default.
+_PORTS = range(12_000, 32_000)
+_PORT_ATTEMPTS = 100
 _LOG_BYTES_SHOWN = 2000
 _LOOK_S = 0.01
 # A member alone needs no patience with others: it leads after this, instead of after a second.
@@ -167,12 +171,12 @@ class EtcdServer:
         assert guard.stdout is not None
         line = guard.stdout.readline()  # the guard writes at once, or ends
         self._etcd_pid = int(line or 0)
-        client = self.get_client()
+        # As /health does, an answer needs a leader; that the gateway gives it says in addition that
+        # this is there, too, which comes up last.
+        client = EtcdClient(self.get_endpoint(), transport="gateway")
         try:
             while guard.poll() is None:
                 try:
-                    # As /health does, this needs a leader; it says in addition that the gateway,
-                    # which comes up later, is there.
                     client.range(b"\0", count_only=True, deadline=deadline.within(1.0))
                 except StoreError:
                     if deadline.passed:
@@ -220,15 +224,23 @@ def _environment() -> dict[str, str]:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that are free now. etcd cannot choose by itself: its gateway would not learn of it."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for sock in sockets:
-            sock.bind((_HOST, 0))
-        return [int(sock.getsockname()[1]) for sock in sockets]
-    finally:
-        for sock in sockets:
-            sock.close()
+    """Ports that are free now. etcd cannot choose by itself: its gateway would not learn of it.
+
+    Those that the kernel would choose it chooses for others as well, and where few are left, for
+    the next process that asks.
+    """
+    found: list[int] = []
+    for _ in range(_PORT_ATTEMPTS):
+        port = random.choice(_PORTS)  # noqa: S311  (spreads processes)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((_HOST, port))
+            if port not in found:
+                found.append(port)
+        if len(found) == count:
+            return found
+    raise StoreConnectionError(
+        f"no free port for etcd: {_PORT_ATTEMPTS} of {_PORTS.start} to {_PORTS.stop - 1} were tried"
+    )
 
 
 def _clean_up(owner_pid: int, guard: "subprocess.Popen[bytes] | None", base_dir: Path) -> None:

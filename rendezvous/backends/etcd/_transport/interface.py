@@ -1,8 +1,7 @@
-"""What carries a request to one member and its answer back: the interface, and who speaks it.
+"""What carries a request to one member and its answer back: the interface.
 
-A method is named as in etcd's API ("kv/range"), a message is its protobuf message in the JSON
-mapping of proto3 (bytes as base64, 64-bit numbers as strings), which a gRPC transport could parse
-as well. A transport knows one member at a time; retries, members and tokens are the client's.
+A method is named as in etcd's API ("kv/range"), a message is a dictionary (schema.py). A transport
+knows one member at a time; retries, members and tokens are the client's.
 """
 
 import ssl
@@ -67,7 +66,15 @@ class Stream(Protocol):
 
 
 class Transport(Protocol):
-    """Any thread may call it, also after a fork."""
+    """Any thread may call it, also after a fork.
+
+    Attributes:
+        stream_bytes_max: of several messages of one stream together, as etcd's API encodes them.
+            A single one may have more.
+    """
+
+    @property
+    def stream_bytes_max(self) -> int: ...
 
     def call(
         self, endpoint: Endpoint, method: str, message: Message, token: str, deadline: Deadline

@@ -6,16 +6,15 @@ the one thread that made it. Knows nothing of what the bodies mean.
 
 import http.client
 import io
-import select
 import socket
 import ssl
 from contextlib import suppress
 from typing import Any, cast
 
 from rendezvous.backends.etcd._deadline import Deadline
-from rendezvous.backends.etcd._dial import dial, tls_reason
 from rendezvous.backends.etcd._endpoints import Endpoint
 from rendezvous.backends.etcd._errors import TransportError
+from rendezvous.backends.etcd._transport.line import Line, ended, lost
 
 __all__ = ["BodyReader", "Connection"]
 
@@ -31,29 +30,19 @@ class Connection:
         self, endpoint: Endpoint, context: ssl.SSLContext | None, deadline: Deadline
     ) -> None:
         self._endpoint = endpoint
-        self._sock = dial(endpoint, context, deadline)
-        self._reader = _Reader(self._sock)
-
-    def __del__(self) -> None:
-        # Of a thread that has ended, or of the parent of a forked process: only our descriptor.
-        if hasattr(self, "_sock"):
-            self._sock.close()
+        self._line = Line(endpoint, context, deadline)
+        self._reader = _Reader(self._line)
 
     @property
     def is_usable(self) -> bool:
         """Whether the member has neither closed it nor sent what nobody asked for."""
-        poller = select.poll()
-        try:
-            poller.register(self._sock, select.POLLIN | select.POLLHUP | select.POLLERR)
-        except ValueError:  # closed
-            return False
-        return not poller.poll(0)
+        return self._line.is_quiet
 
     def request(
         self, path: str, body: bytes, token: str, deadline: Deadline
     ) -> http.client.HTTPResponse:
         """Send a POST and read the answer's head."""
-        self._send(self._head(path, len(body), token) + body, deadline)
+        self._line.send(self._head(path, len(body), token) + body, deadline)
         self._reader.deadline = deadline
         response = http.client.HTTPResponse(cast(socket.socket, self._reader), method="POST")
         try:
@@ -72,24 +61,10 @@ class Connection:
 
     def body_reader(self, response: http.client.HTTPResponse) -> "BodyReader":
         """The body as it comes."""
-        return BodyReader(self, self._reader, response)
-
-    def has_bytes_within(self, seconds: float) -> bool:
-        """Wait for bytes that a read would not have to wait for."""
-        if isinstance(self._sock, ssl.SSLSocket) and self._sock.pending():
-            return True
-        poller = select.poll()
-        poller.register(self._sock, select.POLLIN)
-        return bool(poller.poll(min(seconds, 86_400.0) * 1000))
-
-    def shut_down(self) -> None:
-        """Only the connection: the descriptor stays its owner's."""
-        with suppress(OSError):
-            # Not SSLSocket's, which would take the session from under a reader.
-            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+        return BodyReader(self._line, self._reader, response)
 
     def close(self) -> None:
-        self._sock.close()
+        self._line.close()
 
     def _head(self, path: str, length: int, token: str) -> bytes:
         lines = [
@@ -105,22 +80,12 @@ class Connection:
             lines.append(f"Authorization: {token}")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
-    def _send(self, data: bytes, deadline: Deadline) -> None:
-        try:
-            self._sock.settimeout(max(deadline.left_s, 0.001))
-            self._sock.sendall(data)
-        except OSError as error:
-            # The member has not got the end of the request, so that it cannot do it.
-            raise TransportError(_text(error, "sending"), sent=False) from error
-
 
 class BodyReader:
     """A chunked body that never ends by itself, as bytes that came so far."""
 
-    def __init__(
-        self, connection: Connection, reader: "_Reader", response: http.client.HTTPResponse
-    ) -> None:
-        self._connection = connection
+    def __init__(self, line: Line, reader: "_Reader", response: http.client.HTTPResponse) -> None:
+        self._line = line
         self._reader = reader
         self._response = response
         self._encoded = b""
@@ -133,31 +98,36 @@ class BodyReader:
             data = self._decode()
             if data:
                 return data
-            if not self._buffered and not self._connection.has_bytes_within(deadline.left_s):
+            received = self._receive(deadline)
+            if received is None:
                 return None
-            self._buffered = False
-            self._encoded += self._receive()
+            self._encoded += received
 
     def interrupt(self) -> None:
         """From any thread: reads end at once."""
-        self._connection.shut_down()
+        self._line.shut_down()
 
     def close(self) -> None:
         self._response.close()
-        self._connection.close()
+        self._line.close()
 
-    def _receive(self) -> bytes:
-        # There are bytes: what is waited for is the rest of a TLS record, at most.
-        self._reader.deadline = Deadline(1.0)
+    def _receive(self, deadline: Deadline) -> bytes | None:
         try:
-            data = self._response.fp.read1(_CHUNK_BYTES)
-        except TimeoutError:
-            return b""
+            data = self._buffered_bytes() or self._line.receive_by(_CHUNK_BYTES, deadline)
         except OSError as error:
-            raise _lost(error) from error
-        if not data:
+            raise lost(error) from error
+        if data == b"":
             raise TransportError("the member ended the connection", sent=True)
         return data
+
+    def _buffered_bytes(self) -> bytes | None:
+        if not self._buffered:
+            return None
+        self._buffered = False
+        self._reader.deadline = Deadline(0)
+        with suppress(TimeoutError):
+            return self._response.fp.read1(_CHUNK_BYTES)
+        return None
 
     def _decode(self) -> bytes:
         if not self._response.chunked:
@@ -193,10 +163,10 @@ class BodyReader:
 
 
 class _Reader(io.RawIOBase):
-    """Reads a socket, each time for what is left until the deadline."""
+    """Reads a line, each time for what is left until the deadline."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+    def __init__(self, line: Line) -> None:
+        self._line = line
         self.deadline = Deadline(0)
 
     def makefile(self, mode: str) -> io.BufferedReader:
@@ -208,8 +178,9 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        self._sock.settimeout(max(self.deadline.left_s, 0.001))
-        return self._sock.recv_into(buffer)
+        data = self._line.receive(len(buffer), self.deadline)
+        buffer[: len(data)] = data
+        return len(data)
 
 
 class _KeptOpen(io.RawIOBase):
@@ -225,28 +196,13 @@ class _KeptOpen(io.RawIOBase):
         return self._reader.readinto(buffer)
 
 
-def _text(error: Exception, doing: str) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no answer to {doing} in time"
-    if isinstance(error, OSError):
-        return (error.strerror or str(error)).lower()
-    return str(error) or type(error).__name__
-
-
 def _lost(error: Exception) -> TransportError:
-    if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
-        # With TLS 1.3 the refusal of our certificate comes after the handshake, before the request
-        # is looked at.
-        return TransportError(tls_reason(error), sent=False, fatal=True)
     if isinstance(error, http.client.RemoteDisconnected):
-        return TransportError(
-            "it closed the connection instead of an answer; if it speaks TLS, say protocol=https",
-            sent=True,
-        )
+        return ended()
     if isinstance(error, http.client.HTTPException):
         return TransportError(
             f"it answered with no HTTP ({type(error).__name__}); does it serve the JSON gateway on "
             "this port, and without TLS?",
             sent=True,
         )
-    return TransportError(_text(error, "the request"), sent=True)
+    return lost(error)

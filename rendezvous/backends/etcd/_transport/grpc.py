@@ -1,0 +1,198 @@
+"""The transport over etcd's own API: gRPC, with nothing but the standard library.
+
+Source: gRPC over HTTP/2 (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md). Written
+here because what there is does not do: grpcio hangs in a forked child and needs seconds to come
+back after an outage, and h2 takes longer for its part than etcd for the whole answer. Owns the
+framing of messages and the meaning of statuses. Retries, members and tokens are the client's.
+"""
+
+import struct
+from urllib.parse import unquote
+
+from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous.backends.etcd._endpoints import Endpoint
+from rendezvous.backends.etcd._errors import ReplyError, TransportError
+from rendezvous.backends.etcd._transport.hpack import encode_header
+from rendezvous.backends.etcd._transport.http2 import Connection
+from rendezvous.backends.etcd._transport.interface import Message, TlsFiles
+from rendezvous.backends.etcd._transport.per_thread import ConnectionsPerThread
+from rendezvous.backends.etcd._transport.protobuf import MalformedError, decode, encode
+from rendezvous.backends.etcd._transport.schema import METHODS, Method, Shape
+
+__all__ = ["GrpcTransport"]
+
+_PREFIX = struct.Struct(">BI")  # whether it is compressed, and its length
+_BLOCKS_MAX = 64
+# Statuses of HTTP that a proxy gives for a member that is away.
+_GONE_FOR_NOW = {b"429", b"502", b"503", b"504"}
+
+
+class GrpcTransport:
+    """Any thread may use it, also after a fork: no connection is shared.
+
+    Args:
+        tls: certificates; None: without TLS. Raises ValueError for files of no use.
+    """
+
+    # Of several watches on one stream; each is a watcher in the member.
+    stream_bytes_max = 16_384
+
+    def __init__(self, tls: TlsFiles | None = None) -> None:
+        self._scheme = b"http"
+        self._context = None
+        if tls is not None:
+            self._scheme = b"https"
+            self._context = tls.context()
+            self._context.set_alpn_protocols(["h2"])
+        self._connections = ConnectionsPerThread(self._connect)
+        self._blocks: dict[tuple[Endpoint, str, str], bytes] = {}
+
+    def call(
+        self, endpoint: Endpoint, method: str, message: Message, token: str, deadline: Deadline
+    ) -> Message:
+        """See Transport. The connection stays for the next call of this thread."""
+        called = METHODS[method]
+        connection = self._connections.take(endpoint, deadline)
+        kept = False
+        try:
+            block = self._block(endpoint, called, token)
+            connection.request(block, _framed(called.request, message), deadline, ends=True)
+            while not connection.is_answered:
+                if not connection.receive(deadline):
+                    raise TransportError("no answer to the request in time", sent=True)
+            kept = True
+            _check_status(connection)
+            answer = _take_message(called.response, connection)
+            if answer is None:
+                raise TransportError("it answered without a message", sent=True)
+            return answer
+        finally:
+            # Interrupted, or with half an answer unread, it must not serve another request.
+            if kept:
+                self._connections.give_back(endpoint, connection)
+            else:
+                connection.close()
+
+    def stream(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        messages: list[Message],
+        token: str,
+        deadline: Deadline,
+    ) -> "GrpcStream":
+        """See Transport."""
+        called = METHODS[method]
+        connection = self._connect(endpoint, deadline)
+        try:
+            body = b"".join(_framed(called.request, message) for message in messages)
+            connection.request(self._block(endpoint, called, token), body, deadline, ends=False)
+        except BaseException:
+            connection.close()
+            raise
+        return GrpcStream(connection, called.response)
+
+    def close(self) -> None:
+        """See Transport."""
+        self._connections.close()
+
+    def _connect(self, endpoint: Endpoint, deadline: Deadline) -> Connection:
+        return Connection(endpoint, self._context, deadline)
+
+    def _block(self, endpoint: Endpoint, method: Method, token: str) -> bytes:
+        key = (endpoint, method.path, token)
+        block = self._blocks.get(key)
+        if block is None:
+            headers = [
+                (b":method", b"POST"),
+                (b":scheme", self._scheme),
+                (b":path", method.path.encode()),
+                (b":authority", str(endpoint).encode()),
+                (b"te", b"trailers"),
+                (b"content-type", b"application/grpc"),
+                # A member without a leader says so at once instead of letting a watch wait for what
+                # it cannot hear of.
+                (b"hasleader", b"true"),
+            ]
+            if token:
+                headers.append((b"token", token.encode()))
+            block = b"".join(encode_header(name, value) for name, value in headers)
+            if len(self._blocks) >= _BLOCKS_MAX:
+                self._blocks.clear()  # tokens come and go
+            self._blocks[key] = block
+        return block
+
+
+class GrpcStream:
+    """Answers of a stream, as they come."""
+
+    def __init__(self, connection: Connection, shape: Shape) -> None:
+        self._connection = connection
+        self._shape = shape
+
+    def next(self, deadline: Deadline) -> Message | None:
+        """See Stream."""
+        connection = self._connection
+        while True:
+            message = _take_message(self._shape, connection)
+            if message is not None:
+                return message
+            if connection.is_answered:
+                _check_status(connection)
+                raise TransportError("the member ended the stream", sent=True)
+            if not connection.receive(deadline):
+                return None
+
+    def interrupt(self) -> None:
+        """See Stream."""
+        self._connection.interrupt()
+
+    def close(self) -> None:
+        """See Stream."""
+        self._connection.close()
+
+
+def _framed(shape: Shape, message: Message) -> bytes:
+    data = encode(shape, message)
+    return _PREFIX.pack(0, len(data)) + data
+
+
+def _take_message(shape: Shape, connection: Connection) -> Message | None:
+    """The first message that is whole; None if there is none yet."""
+    data = connection.data
+    if len(data) < _PREFIX.size:
+        return None
+    compressed, size = _PREFIX.unpack_from(data)
+    if compressed:
+        raise TransportError("it sent a compressed message, which nobody allowed", sent=True)
+    end = _PREFIX.size + size
+    if len(data) < end:
+        return None
+    message = bytes(memoryview(data)[_PREFIX.size : end])
+    del data[:end]
+    try:
+        return decode(shape, message)
+    except MalformedError as error:
+        raise TransportError(f"its message cannot be read: {error}", sent=True) from error
+
+
+def _check_status(connection: Connection) -> None:
+    """Raises unless the answer, which is whole, is a success."""
+    first = dict(connection.headers[0]) if connection.headers else {}
+    status = first.get(b":status", b"")
+    kind = first.get(b"content-type", b"")
+    if status != b"200" or not kind.startswith(b"application/grpc"):
+        shown = f"it answered {status.decode('ascii', 'replace') or 'without a status'}"
+        if status in _GONE_FOR_NOW:
+            raise TransportError(shown, sent=True)
+        raise TransportError(
+            f"{shown} and no gRPC; is it etcd's port for clients?", sent=False, fatal=True
+        )
+    last = dict(connection.headers[-1])
+    try:
+        code = int(last[b"grpc-status"])
+    except (KeyError, ValueError):
+        raise TransportError("it answered without a status of gRPC", sent=True) from None
+    if code:
+        text = unquote(last.get(b"grpc-message", b"").decode("utf-8", "replace"))
+        raise ReplyError(code, text)

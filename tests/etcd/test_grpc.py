@@ -1,0 +1,360 @@
+"""The gRPC transport and a server that is strict, and does what etcd does only when it ails."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Callable
+
+import pytest
+from support.background import Background
+from support.http2 import OK, ErrorCodes, Request, StrictServer
+
+from rendezvous.backends.etcd import EtcdClient
+from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous.backends.etcd._endpoints import Endpoint
+from rendezvous.backends.etcd._errors import (
+    EtcdConnectionError,
+    EtcdLimitError,
+    EtcdRequestError,
+    ReplyError,
+    TransportError,
+)
+from rendezvous.backends.etcd._transport import http2
+from rendezvous.backends.etcd._transport.grpc import GrpcTransport
+from rendezvous.errors import StoreError
+
+# A header whose revision is 7: the answer to a put.
+WRITTEN = b"\x0a\x02\x18\x07"
+# (header, created): the answer to a watch; and an event of the key k with the value v.
+CREATED = b"\x0a\x02\x18\x07\x18\x01"
+EVENT = b"\x0a\x02\x18\x08\x5a\x0a\x12\x08\x0a\x01k\x18\x08\x2a\x01v"
+FUZZ_RUNS = 3_000
+
+
+def succeed(request: Request) -> None:
+    request.answer(WRITTEN)
+
+
+def put(server: StrictServer, value: bytes = b"v") -> int:
+    client = EtcdClient(server.endpoint)
+    try:
+        return client.put(b"k", value, deadline=Deadline(60))
+    finally:
+        client.close()
+
+
+def failure(server: StrictServer) -> StoreError:
+    with pytest.raises(StoreError) as caught:
+        put(server)
+    return caught.value
+
+
+def is_ambiguous(error: StoreError) -> bool:
+    return bool(getattr(error, "ambiguous"))  # noqa: B009  (both kinds have it)
+
+
+def test_requests_are_those_of_grpc() -> None:
+    """Each on the next stream of one connection, with what etcd looks for."""
+    seen: list[Request] = []
+
+    def serve(request: Request) -> None:
+        seen.append(request)
+        request.answer(WRITTEN)
+
+    with StrictServer(serve) as server:
+        client = EtcdClient(server.endpoint)
+        assert [client.put(b"k", b"v") for _ in range(3)] == [7, 7, 7]
+        client.close()
+    assert [request.stream for request in seen] == [1, 3, 5]
+    assert seen[0].body == b"\0\0\0\0\x06\x0a\x01k\x12\x01v"
+    assert seen[0].headers == {
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": "/etcdserverpb.KV/Put",
+        ":authority": server.endpoint,
+        "te": "trailers",
+        "content-type": "application/grpc",
+        "hasleader": "true",
+    }
+
+
+@pytest.mark.parametrize("window_bytes", [0, 1, 999, 65_535])
+def test_no_more_is_sent_than_the_member_allows(window_bytes: int) -> None:
+    """And all of it once it allows more: h2 would end the connection otherwise."""
+    value = bytes(range(256)) * 1_000
+    bodies: list[bytes] = []
+
+    def serve(request: Request) -> None:
+        bodies.append(request.body)
+        request.answer(WRITTEN)
+
+    def begun(request: Request) -> None:
+        if window_bytes == 0:
+            request.h2.increment_flow_control_window(100_000, request.stream)
+
+    with StrictServer(serve, window_bytes=window_bytes, begun=begun) as server:
+        if window_bytes == 1:
+            value = value[:300]
+        assert put(server, value) == 7
+    assert bodies[0].endswith(value)
+
+
+def test_a_request_that_is_refused_half_way_is_not_sent_on() -> None:
+    """The answer is the refusal, and the connection is not used again."""
+
+    def begun(request: Request) -> None:
+        if request.connection == 1:
+            request.answer(status=8, text="grpc: received message larger than max")
+
+    with StrictServer(succeed, window_bytes=10, begun=begun) as server:
+        client = EtcdClient(server.endpoint)
+        with pytest.raises(EtcdLimitError, match="smaller"):
+            client.put(b"k", b"x" * 100_000)
+        assert client.put(b"k", b"v") == 7
+        assert server.connections == 2
+        client.close()
+
+
+def test_statuses_are_errors_with_their_text() -> None:
+    """However long it is, and whatever characters it has."""
+    text = "%E2%98%83 " + "x" * 40_000
+
+    with StrictServer(lambda request: request.answer(status=9, text=text)) as server:
+        error = failure(server)
+    assert isinstance(error, EtcdRequestError)
+    assert error.code == 9
+    assert "☃ xxx" in str(error)
+
+
+def test_pings_are_answered() -> None:
+    """At the latest with the next request: who does not answer is taken for dead."""
+
+    def serve(request: Request) -> None:
+        request.h2.ping(b"12345678")
+        request.answer(WRITTEN)
+
+    with StrictServer(serve) as server:
+        client = EtcdClient(server.endpoint)
+        for _ in range(3):
+            client.put(b"k", b"v")
+        client.close()
+        assert server.pongs >= 2
+
+
+def test_what_a_member_has_not_looked_at_is_sent_again() -> None:
+    """It says so as it goes, or refuses the request: nothing was done, and it may be repeated."""
+
+    def serve(request: Request) -> None:
+        if request.connection == 1:
+            request.h2.close_connection(last_stream_id=0)
+        elif request.connection == 2:
+            request.h2.reset_stream(request.stream, ErrorCodes.REFUSED_STREAM)
+        else:
+            request.answer(WRITTEN)
+
+    with StrictServer(serve) as server:
+        assert put(server) == 7
+        assert server.connections == 3
+
+
+def test_a_member_that_goes_after_its_answer_is_asked_on_another_connection() -> None:
+    """A write on the old one would have an unknown end."""
+
+    def serve(request: Request) -> None:
+        request.answer(WRITTEN)
+        request.h2.close_connection(last_stream_id=request.stream)
+
+    with StrictServer(serve) as server:
+        client = EtcdClient(server.endpoint)
+        assert [client.put(b"k", b"v") for _ in range(3)] == [7, 7, 7]
+        client.close()
+        assert server.connections == 3
+
+
+def _reset(request: Request) -> None:
+    request.h2.reset_stream(request.stream, ErrorCodes.INTERNAL_ERROR)
+
+
+def _no_status(request: Request) -> None:
+    request.h2.send_headers(request.stream, OK, end_stream=True)
+
+
+def _compressed(request: Request) -> None:
+    request.h2.send_headers(request.stream, OK)
+    request.h2.send_data(request.stream, b"\1\0\0\0\1x")
+    request.h2.send_headers(request.stream, [("grpc-status", "0")], end_stream=True)
+
+
+def _not_a_message(request: Request) -> None:
+    request.answer(b"\x0a\x7f")
+
+
+def _no_message(request: Request) -> None:
+    request.answer()
+
+
+def _unavailable(request: Request) -> None:
+    request.h2.send_headers(request.stream, [(":status", "503")], end_stream=True)
+
+
+@pytest.mark.parametrize(
+    ("serve", "text"),
+    [
+        (_reset, "HTTP/2 error 2"),
+        (_no_status, "without a status of gRPC"),
+        (_compressed, "compressed"),
+        (_not_a_message, "cannot be read"),
+        (_no_message, "without a message"),
+        (_unavailable, "answered 503"),
+    ],
+)
+def test_an_answer_that_is_none_leaves_the_end_open(
+    serve: Callable[[Request], None], text: str
+) -> None:
+    """The write may have been done: the error says so, and it is not repeated."""
+    with StrictServer(serve) as server:
+        error = failure(server)
+        assert server.connections == 1
+    assert isinstance(error, EtcdConnectionError)
+    assert text in str(error)
+    assert is_ambiguous(error)
+
+
+def test_another_kind_of_server_is_told_at_once() -> None:
+    """One of HTTP/2 that has no gRPC: nobody waits for it to become etcd."""
+
+    def serve(request: Request) -> None:
+        request.h2.send_headers(request.stream, [(":status", "404"), ("content-type", "text/html")])
+        request.h2.send_data(request.stream, b"<html>", end_stream=True)
+
+    with StrictServer(serve) as server:
+        error = failure(server)
+    assert "answered 404 and no gRPC" in str(error)
+    assert not is_ambiguous(error)
+
+
+@pytest.mark.parametrize(
+    ("greeting", "text"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "say transport=gateway"),
+        (b"\x15\x03\x01\x00\x02\x02\x46\x00\x00", "protocol=https"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "no HTTP/2: b'SSH-2.0"),
+        (b"", "closed the connection"),
+    ],
+)
+def test_what_speaks_no_http2_is_told(greeting: bytes, text: str) -> None:
+    """With what to do where that is known."""
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(greeting)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = Background(serve, listener)
+        client = EtcdClient(f"127.0.0.1:{listener.getsockname()[1]}")
+        with pytest.raises(EtcdConnectionError, match=text):
+            client.put(b"k", b"v", deadline=Deadline(60))
+        serving.result()
+
+
+def test_a_watch_reads_messages_as_they_come() -> None:
+    """Several in one frame, one in several; its end is an error, and it goes on elsewhere."""
+
+    def begun(request: Request) -> None:
+        request.h2.send_headers(request.stream, OK)
+        framed = b"".join(
+            b"\0" + len(message).to_bytes(4, "big") + message for message in (CREATED, EVENT, EVENT)
+        )
+        for piece in (framed[:3], framed[3:20], framed[20:]):
+            request.h2.send_data(request.stream, piece)
+        request.h2.send_headers(
+            request.stream,
+            [("grpc-status", "14"), ("grpc-message", "etcdserver: no leader")],
+            end_stream=True,
+        )
+
+    with StrictServer(succeed, begun=begun) as server:
+        client = EtcdClient(server.endpoint)
+        with client.watch([(b"k", b"")], 5) as watch:
+            seen = [watch.next(Deadline(60))[0].kv.value for _ in range(4)]
+        client.close()
+        assert seen == [b"v"] * 4
+        assert server.connections == 2
+
+
+class _Played:
+    """In the place of a socket: what a member sent, in pieces."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces
+        self.is_quiet = True
+
+    def send(self, data: bytes, deadline: Deadline) -> None:
+        pass
+
+    def receive_by(self, bytes_max: int, deadline: Deadline) -> bytes:
+        return self._pieces.pop(0) if self._pieces else b""
+
+    def close(self) -> None:
+        pass
+
+
+def recorded() -> bytes:
+    """A whole answer as h2 sends it."""
+    import h2.connection
+    from h2.config import H2Configuration
+
+    client = h2.connection.H2Connection(H2Configuration(client_side=True))
+    server = h2.connection.H2Connection(H2Configuration(client_side=False))
+    client.initiate_connection()
+    client.send_headers(
+        1, [(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "x")]
+    )
+    server.initiate_connection()
+    server.receive_data(client.data_to_send())
+    server.ping(b"12345678")
+    Request(1, 1, {}, b"", server).answer(WRITTEN)
+    return server.data_to_send()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_bytes_make_it_fail_otherwise_than_it_says(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Answers with bytes changed, lost and doubled: a message, or an error of a transport."""
+    whole = recorded()
+    chance = random.Random(seed)
+    transport = GrpcTransport()
+    endpoint = Endpoint("127.0.0.1", 1)
+    played: list[bytes] = []
+    monkeypatch.setattr(http2, "Line", lambda *_: _Played(played))
+    outcomes = {"answer": 0, "error": 0}
+    for number in range(FUZZ_RUNS):
+        data = bytearray(whole)
+        for _ in range(chance.randrange(1, 4) if number else 0):
+            position = chance.randrange(len(data))
+            how = chance.randrange(4)
+            if how == 0:
+                data[position] = chance.randrange(256)
+            elif how == 1:
+                data[position] ^= 1 << chance.randrange(8)
+            elif how == 2:
+                del data[position : position + chance.randrange(1, 12)]
+            else:
+                data[position:position] = data[position : position + chance.randrange(1, 40)]
+            data = data or bytearray(b"\0")
+        cut = chance.randrange(len(data) + 1)
+        played[:] = [piece for piece in (bytes(data[:cut]), bytes(data[cut:])) if piece]
+        try:
+            answer = transport.call(endpoint, "kv/put", {"key": b"k"}, "", Deadline(60))
+        except (TransportError, ReplyError):
+            outcomes["error"] += 1
+        else:
+            outcomes["answer"] += 1
+            assert number or answer == {"header": {"revision": 7}}
+        transport.close()
+    assert outcomes["answer"] > 0
+    assert outcomes["error"] > FUZZ_RUNS / 4
