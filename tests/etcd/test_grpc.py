@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+import ssl
 from collections.abc import Callable
 
 import pytest
@@ -21,6 +22,7 @@ from rendezvous.backends.etcd._errors import (
     TransportError,
 )
 from rendezvous.backends.etcd._transport import http2
+from rendezvous.backends.etcd._transport.dial import tls_reason
 from rendezvous.backends.etcd._transport.grpc import GrpcTransport
 from rendezvous.errors import StoreError
 
@@ -258,6 +260,26 @@ def test_what_speaks_no_http2_is_told(greeting: bytes, text: str) -> None:
         with pytest.raises(EtcdConnectionError, match=text):
             client.put(b"k", b"v", deadline=Deadline(60))
         serving.result()
+
+
+def test_headers_without_end_are_no_answer() -> None:
+    """They would fill the memory."""
+
+    def serve(request: Request) -> None:
+        for _ in range(20):
+            request.h2.send_headers(request.stream, [(":status", "103")])
+        request.answer(WRITTEN)
+
+    with StrictServer(serve) as server:
+        error = failure(server)
+    assert "headers again and again" in str(error)
+
+
+def test_a_server_without_http2_in_tls_is_told() -> None:
+    """It ends the handshake by an alert that says so."""
+    error = ssl.SSLError(1, "")
+    error.reason = "TLSV1_ALERT_NO_APPLICATION_PROTOCOL"
+    assert "say transport=gateway" in tls_reason(error)
 
 
 def test_a_watch_reads_messages_as_they_come() -> None:

@@ -9,17 +9,14 @@ from __future__ import annotations
 import base64
 import json
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +27,7 @@ import pytest
 from rendezvous.backends.etcd import EtcdClient, _guard
 from rendezvous.backends.etcd._binary import find_binary
 from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous.backends.etcd._ports import free_ports
 from rendezvous.backends.etcd._transport import TlsFiles
 from rendezvous.errors import StoreError
 from support.background import BACKSTOP_S
@@ -160,7 +158,7 @@ class Cluster:
         self._certificates = certificates
         self._client_certificates = client_certificates
         self._folder = Path(tempfile.mkdtemp(prefix="rendezvous-etcd-test-"))
-        ports = _free_ports(2 * members)
+        ports = free_ports(2 * members)
         self.members = [
             Member(
                 [binary, *self._arguments(number, ports, v2), *arguments],
@@ -312,15 +310,3 @@ def _has_answer(data: bytes) -> bool:
             return True
         position += 9 + int.from_bytes(data[position : position + 3], "big")
     return False
-
-
-def _free_ports(count: int) -> list[int]:
-    """Below the ports that the kernel gives to connections, which come and go meanwhile."""
-    found: list[int] = []
-    while len(found) < count:
-        port = random.randrange(12_000, 32_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            if port not in found:
-                found.append(port)
-    return found

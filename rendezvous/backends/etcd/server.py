@@ -6,9 +6,7 @@ a time.
 
 import logging
 import os
-import random
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +21,7 @@ from typing import IO, TypeVar
 from rendezvous.backends.etcd import _guard
 from rendezvous.backends.etcd._binary import find_binary
 from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous.backends.etcd._ports import free_ports
 from rendezvous.backends.etcd.client import EtcdClient
 from rendezvous.errors import StoreConnectionError, StoreError, StoreTimeoutError
 
@@ -31,9 +30,6 @@ __all__ = ["EtcdServer"]
 _log = logging.getLogger(__name__)
 
 _HOST = "127.0.0.1"
-# Below the range from which Linux chooses by default.
-_PORTS = range(12_000, 32_000)
-_PORT_ATTEMPTS = 100
 _LOG_BYTES_SHOWN = 2000
 _LOOK_S = 0.01
 # A member alone needs no patience with others: it leads after this, instead of after a second.
@@ -150,7 +146,7 @@ class EtcdServer:
         data_dir = self._given_dir or base_dir / "data"
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         log = base_dir / "log"
-        port, peer_port = _free_ports(2)
+        port, peer_port = free_ports(2, _HOST)
         with log.open("wb") as log_file:
             self._guard = subprocess.Popen(  # noqa: S603  (the program is the caller's choice)
                 [
@@ -221,26 +217,6 @@ def _environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith("ETCD_") or name == "ETCD_UNSUPPORTED_ARCH"
     }
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that are free now. etcd cannot choose by itself: its gateway would not learn of it.
-
-    Those that the kernel would choose it chooses for others as well, and where few are left, for
-    the next process that asks.
-    """
-    found: list[int] = []
-    for _ in range(_PORT_ATTEMPTS):
-        port = random.choice(_PORTS)  # noqa: S311  (spreads processes)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind((_HOST, port))
-            if port not in found:
-                found.append(port)
-        if len(found) == count:
-            return found
-    raise StoreConnectionError(
-        f"no free port for etcd: {_PORT_ATTEMPTS} of {_PORTS.start} to {_PORTS.stop - 1} were tried"
-    )
 
 
 def _clean_up(owner_pid: int, guard: "subprocess.Popen[bytes] | None", base_dir: Path) -> None:

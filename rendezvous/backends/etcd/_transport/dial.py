@@ -111,6 +111,11 @@ def tls_reason(error: OSError | ValueError) -> str:
             f"its certificate is not accepted ({error.verify_message}); ca_cert names who signs "
             "the members' certificates, and they must name the host of the endpoint"
         )
+    if isinstance(error, ssl.SSLError) and "NO_APPLICATION_PROTOCOL" in (error.reason or ""):
+        return (
+            "it speaks no HTTP/2 with TLS, and so no gRPC; say transport=gateway if that is etcd's "
+            "JSON gateway"
+        )
     if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
         return (
             f"it ended TLS ({error.reason}); ssl_cert and ssl_cert_key give it a client "

@@ -46,6 +46,7 @@ _SETTING = struct.Struct(">HI")
 _RECEIVE_BYTES = 262_144
 _FRAME_BYTES_MAX = 16_384  # as we do not allow more
 _HEADER_BYTES_MAX = 65_536
+_BLOCKS_MAX = 8  # two, and some that say that the answer takes time
 _WINDOW_BYTES = 65_535  # of a connection that has said nothing yet
 _WINDOW_BYTES_MAX = 2**31 - 1
 _STREAM_MAX = 2**31 - 1
@@ -252,6 +253,8 @@ class Connection:
         headers = decode_block(bytes(self._block))
         self._block = None
         if self._is_awaited(stream):
+            if len(self.headers) >= _BLOCKS_MAX:
+                raise self._broken("it sends headers again and again")
             self.headers.append(headers)
             self.is_answered = self._block_ends_stream
 
