@@ -4,6 +4,7 @@ Owns the form of the URLs. What a store is, and what opening one may raise, is _
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Literal
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -13,10 +14,13 @@ from rendezvous._endpoint import parse_endpoint
 __all__ = ["open_store"]
 
 _DEFAULT_PORT = 29400
-_EXAMPLES = "tcp://host:29400/prefix?timeout=30, file:///path/of/file?job_id=my-job, or hash:"
+_EXAMPLES = (
+    "tcp://host:29400/prefix?timeout=30, file:///path/of/file?job_id=my-job, etcd://a,b,c/prefix "
+    "or hash:"
+)
 
 
-def open_store(url: str) -> _core.Store:
+def open_store(url: str, timeout: float | timedelta | None = None) -> _core.Store:
     """The store that a URL names.
 
     * ``tcp://HOST[:PORT][/PREFIX][?timeout=SECONDS&protocol=native|c10d]``: a client of the server
@@ -26,13 +30,14 @@ def open_store(url: str) -> _core.Store:
     * ``hash:``: a new ``HashStore()``.
     * ``etcd://HOST[:PORT][,HOST[:PORT]...]/PREFIX[?timeout=SECONDS]``: an ``EtcdStore`` of that
       prefix (default `/torch/elastic/store`); the default port is 2379. With ``etcds:`` over TLS;
-      ``ca_cert``, ``ssl_cert``, ``ssl_cert_key`` and ``transport`` (``grpc``, or ``gateway`` where
-      only HTTP/1.1 gets through) are options. User and password come from the environment,
-      RENDEZVOUS_ETCD_USER and RENDEZVOUS_ETCD_PASSWORD.
+      ``ca_cert``, ``ssl_cert``, ``ssl_cert_key``, ``transport`` (``grpc``, or ``gateway`` where
+      only HTTP/1.1 gets through), ``user`` and ``password_file`` are options. Without these, user
+      and password come from the environment, RENDEZVOUS_ETCD_USER and RENDEZVOUS_ETCD_PASSWORD.
 
     ``prefix=PREFIX`` in any query, and the path of a tcp URL, put a ``PrefixStore`` around it;
     characters that mean something in URLs are escaped as ``%XX``. The timeout is that for
-    connecting, and the store's default.
+    connecting, and the store's default; the argument (seconds or a timedelta; default 300 s) is for
+    URLs that say none.
 
     Raises ValueError for what is no such URL, and what opening the store raises.
     """
@@ -41,6 +46,9 @@ def open_store(url: str) -> _core.Store:
     if opener is None:
         raise ValueError(f"{url!r} names no store: its scheme is {parts.scheme!r}; use {_EXAMPLES}")
     options = _options(url, parts)
+    if timeout is not None:
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        options.setdefault("timeout", str(seconds))
     prefix = options.pop("prefix", "")
     store, path_prefix = opener(url, parts, options)
     for each in (path_prefix, prefix):
@@ -117,14 +125,13 @@ def _open_hash(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[_
 
 
 def _open_etcd(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[_core.Store, str]:
-    from rendezvous.backends.etcd._open import open_url
+    from rendezvous.backends.etcd._open import URL_OPTIONS, open_url
 
     timeout_s = _timeout_s(url, options)
-    names = ("ca_cert", "ssl_cert", "ssl_cert_key", "transport")
-    given = {name: options.pop(name, None) for name in names}
+    config = {name: options.pop(name) for name in URL_OPTIONS if name in options}
     _refuse_unknown(url, options)
     endpoints = f"{parts.scheme}://{parts.netloc}"
-    return open_url(endpoints, unquote(parts.path), timeout_s, **given), ""
+    return open_url(endpoints, unquote(parts.path), timeout_s, config), ""
 
 
 def _refuse_unknown(url: str, options: dict[str, str]) -> None:

@@ -152,6 +152,14 @@ class DynamicRendezvousHandler(RendezvousHandler):
         return self._where
 
     @property
+    def store_address(self) -> str:
+        """The same for the commands of `rendezvous`: `host:port`, or a URL as for `open_store`.
+
+        Empty for a store that the handler was given.
+        """
+        return "" if self._connection is None else self._connection.address
+
+    @property
     def use_agent_store(self) -> bool:
         """Whether rank 0 serves a store at MASTER_ADDR:MASTER_PORT, for workers as clients."""
         return self._bootstrap.serves

@@ -36,6 +36,7 @@ class StoreConnection:
         control: for the rendezvous, on a connection of its own: its timeouts follow the
             rendezvous' deadlines, which is no business of whoever uses `store`.
         endpoint: where the store is, `host:port` or a path.
+        address: the same for programs: `host:port`, or a URL as `rendezvous.open_store` takes it.
         host: of the endpoint; None for a file.
         server: the store's server, if this process is its host.
         temporary: a file that nobody else can know of, to be removed in the end.
@@ -47,6 +48,12 @@ class StoreConnection:
     host: str | None = None
     server: _core.Server | None = None
     temporary: Path | None = None
+
+    @property
+    def address(self) -> str:
+        if isinstance(self.store, _core.TCPStore):
+            return self.endpoint
+        return Path(self.endpoint).absolute().as_uri()
 
     def close(self) -> None:
         """Close the connections, and the server if it is ours. May be called again."""

@@ -11,7 +11,7 @@ import math
 import os
 from typing import TYPE_CHECKING, TypeAlias
 
-from rendezvous._endpoint import parse_endpoint
+from rendezvous._endpoint import format_endpoint, parse_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,20 +43,28 @@ def endpoint(text: str) -> tuple[str, int]:
         raise OptionError(str(error)) from None
 
 
+def store_url(text: str) -> str:
+    """`HOST[:PORT]` of a server, or the URL of any store, as a URL."""
+    if "://" in text:
+        return text
+    return f"tcp://{format_endpoint(*endpoint(text))}"
+
+
 def endpoint_from_environment() -> str | None:
     """The endpoint that RENDEZVOUS_ENDPOINT names, as text; None when unset or empty."""
     return os.environ.get(ENDPOINT_VARIABLE) or None
 
 
-def add_endpoint(parser: argparse.ArgumentParser) -> None:
-    """Add `--endpoint` of a server that is there, for commands that ask it something."""
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """Add `--endpoint` of a store that is there, as a URL, for commands that ask it something."""
     parser.add_argument(
         "--endpoint",
-        type=endpoint,
+        type=store_url,
         # A string default goes through `type` too, so a wrong variable is told like a wrong option.
         default=endpoint_from_environment() or f"127.0.0.1:{DEFAULT_PORT}",
-        metavar="HOST[:PORT]",
-        help=f"the server (default: ${ENDPOINT_VARIABLE}, else 127.0.0.1:{DEFAULT_PORT})",
+        metavar="HOST[:PORT]|URL",
+        help="a server, or a store's URL: tcp://, file://, etcd://"
+        f" (default: ${ENDPOINT_VARIABLE}, else 127.0.0.1:{DEFAULT_PORT})",
     )
 
 

@@ -1,7 +1,8 @@
 """Who is in a run, asked as an onlooker: nothing is joined, created or changed.
 
-Knows both ways in which a run may be kept, by the server or by its nodes through compare-and-set,
-and gives one report for both. Knows no command line and prints nothing.
+Knows the ways in which a run may be kept, by the server, by a node that the others elect over etcd,
+or by all nodes through compare-and-set, and gives one report for all. Knows no command line and
+prints nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from rendezvous.errors import RendezvousStateError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["RunReport", "look_at_run"]
+    from rendezvous.backends.etcd import EtcdClient
+
+__all__ = ["RunReport", "look_at_etcd_run", "look_at_run"]
 
 # A run that changes each time between two requests is reported as it was seen last.
 _LOOKS_MAX = 5
@@ -28,7 +31,9 @@ class RunReport:
     """A run at one moment.
 
     Attributes:
-        kept_by: `server`, or `store` for nodes that keep it by compare-and-set.
+        kept_by: `server`; `leader` for a node that the others elected; `store` for nodes that keep
+            it by compare-and-set.
+        leader: the node that was elected; None: nobody is just now, or nobody ever is.
         finished_round: the last round that every participant left as done; 0: none.
         world_size: of the complete round, nodes that are gone included; 0 while it forms.
         settings: None before the first node has joined.
@@ -40,7 +45,7 @@ class RunReport:
     """
 
     run_id: str
-    kept_by: Literal["server", "store"]
+    kept_by: Literal["server", "leader", "store"]
     round: int
     complete: bool
     closed: bool
@@ -53,6 +58,7 @@ class RunReport:
     lost: tuple[_core.Node, ...]
     counts: dict[str, int]
     last_call_left_s: float | None
+    leader: _core.Node | None = None
 
 
 def look_at_run(
@@ -134,17 +140,53 @@ def _outline(status: _core.RunStatus) -> tuple[object, ...]:
     return status.known, status.round, status.complete, counts
 
 
+def look_at_etcd_run(
+    client: EtcdClient, key_prefix: str | None, run_id: str, deadline_s: float, limit: int | None
+) -> RunReport | None:
+    """As `look_at_run`, over etcd. key_prefix: None for the default."""
+    # Only who looks at etcd pays for importing its client.
+    from rendezvous.backends.etcd import EtcdRendezvousBackend
+    from rendezvous.backends.etcd._deadline import Deadline
+    from rendezvous.backends.etcd._run_census import look_on
+    from rendezvous.backends.etcd._run_keys import RunKeys
+    from rendezvous.backends.etcd.backend import DEFAULT_KEY_PREFIX
+
+    deadline = Deadline(max(0.0, deadline_s - time.monotonic()))
+    keys = RunKeys(DEFAULT_KEY_PREFIX if key_prefix is None else key_prefix, run_id)
+    seen = look_on(client, keys, deadline)
+    if seen is not None:
+        return _from_group(run_id, seen.group, "leader", limit, leader=seen.leader)
+    backend = EtcdRendezvousBackend(client, run_id, key_prefix)
+    backend.set_timeout(deadline.left_s)
+    found = backend.get_state()
+    if found is None:
+        return None
+    group = _core.Group()
+    group.observe(found[0], time.monotonic())
+    return _from_group(run_id, group, "store", limit)
+
+
 def _from_state(run_id: str, text: str, limit: int | None) -> RunReport:
     group = _core.Group()
-    now_s = time.monotonic()
     try:
-        group.observe(decode_state(state_key(run_id), text), now_s)
+        group.observe(decode_state(state_key(run_id), text), time.monotonic())
     except RendezvousStateError as error:
         raise RendezvousStateError(f"run {run_id!r}: {error}") from error
+    return _from_group(run_id, group, "store", limit)
+
+
+def _from_group(
+    run_id: str,
+    group: _core.Group,
+    kept_by: Literal["leader", "store"],
+    limit: int | None,
+    *,
+    leader: _core.Node | None = None,
+) -> RunReport:
     participants = [(group.placement(node).rank, node) for node in group.participants[:limit]]
     return RunReport(
         run_id=run_id,
-        kept_by="store",
+        kept_by=kept_by,
         round=group.round,
         complete=group.complete,
         closed=group.closed,
@@ -161,5 +203,6 @@ def _from_state(run_id: str, text: str, limit: int | None) -> RunReport:
             "spares": len(group.spares),
             "lost": len(group.lost),
         },
-        last_call_left_s=group.last_call_left(now_s),
+        last_call_left_s=group.last_call_left(time.monotonic()),
+        leader=leader,
     )

@@ -174,10 +174,10 @@ class Supervisor:
 
     def _environment(self, handler: RendezvousHandler, info: RendezvousInfo) -> dict[str, str]:
         parameters = self._plan.parameters
-        # Of other backends, the endpoint is none that `rendezvous get` could use.
+        # Of other handlers nobody knows what `rendezvous get` could use.
         endpoint = ""
-        if parameters.backend == "c10d" and isinstance(handler, DynamicRendezvousHandler):
-            endpoint = handler.store_endpoint
+        if isinstance(handler, DynamicRendezvousHandler):
+            endpoint = handler.store_address
         return command_environment(
             self._plan.environment,
             info,

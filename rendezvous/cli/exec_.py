@@ -44,6 +44,8 @@ _ETCD_SETTINGS = (
     "key_prefix",
     "store_prefix",
     "ttl",
+    "transport",
+    "endpoints",
     "protocol",
     "ca_cert",
     "ssl_cert",

@@ -1,6 +1,6 @@
-"""`rendezvous get | set | add | cas | wait | delete | keys`: one operation against a server.
+"""`rendezvous get | set | add | cas | wait | delete | keys`: one operation on a store.
 
-Keys and values are bytes: arguments go to the server as the shell gave them, and `get` writes
+Keys and values are bytes: arguments go to the store as the shell gave them, and `get` writes
 what is stored, unchanged.
 """
 
@@ -12,10 +12,11 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from rendezvous._core import TCPStore
+from rendezvous._core import Store
+from rendezvous._open import open_store
 from rendezvous.cli import _exit
 from rendezvous.cli._logging import complain
-from rendezvous.cli._options import add_command, add_endpoint, seconds, whole_number
+from rendezvous.cli._options import add_command, add_store, seconds, whole_number
 from rendezvous.errors import StoreConnectionError, StoreError, StoreTimeoutError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from rendezvous.cli._options import Subparsers
 
     # One operation: the store, the arguments, seconds left for it; the exit code.
-    Operation = Callable[[TCPStore, argparse.Namespace, float], int]
+    Operation = Callable[[Store, argparse.Namespace, float], int]
 
 _ANSWER_TIMEOUT_S = 5.0
 # For those that wait for somebody else to do something.
@@ -64,7 +65,7 @@ def _add(
         subparsers, name, summary=summary, description=description, examples=epilog
     )
     longer = f"; {_WAIT_TIMEOUT_S:g} for the keys where it waits for some" if waits else ""
-    add_endpoint(parser)
+    add_store(parser)
     parser.add_argument(
         "--timeout",
         type=seconds,
@@ -79,9 +80,8 @@ def _run(operation: Operation, args: argparse.Namespace) -> int:
     start = time.monotonic()
     waits = operation is _wait or (operation is _get and args.wait)
     timeout_s: float = _ANSWER_TIMEOUT_S if args.timeout is None else args.timeout
-    host, port = args.endpoint
     try:
-        store = TCPStore(host, port, wait_for_workers=False, timeout=timeout_s)
+        store = _open(args, timeout_s)
         if waits and args.timeout is None:
             left_s = _WAIT_TIMEOUT_S
         else:
@@ -92,6 +92,14 @@ def _run(operation: Operation, args: argparse.Namespace) -> int:
         raise _exit.CommandError(str(error), _exit.UNREACHABLE) from error
     except StoreError as error:
         raise _exit.CommandError(str(error), _exit.NO) from error
+
+
+def _open(args: argparse.Namespace, timeout_s: float) -> Store:
+    try:
+        return open_store(args.endpoint, timeout_s)
+    except ValueError as error:
+        args.fail(f"argument --endpoint: {error}")
+        raise  # it has exited
 
 
 def _add_get(subparsers: Subparsers) -> None:
@@ -115,7 +123,7 @@ def _add_get(subparsers: Subparsers) -> None:
     parser.add_argument("--wait", action="store_true", help="wait until the key is there")
 
 
-def _get(store: TCPStore, args: argparse.Namespace, left_s: float) -> int:
+def _get(store: Store, args: argparse.Namespace, left_s: float) -> int:
     key = os.fsencode(args.key)
     if not args.wait and not store.check([key]):
         raise _exit.CommandError(f"no such key: {args.key!r}", _exit.NO)
@@ -137,7 +145,7 @@ def _add_set(subparsers: Subparsers) -> None:
     parser.add_argument("value", metavar="VALUE", help="the value; - reads it from stdin")
 
 
-def _set(store: TCPStore, args: argparse.Namespace, left_s: float) -> int:
+def _set(store: Store, args: argparse.Namespace, left_s: float) -> int:
     value = sys.stdin.buffer.read() if args.value == "-" else os.fsencode(args.value)
     store.set(os.fsencode(args.key), value)
     return _exit.OK
@@ -167,7 +175,7 @@ def _add_add(subparsers: Subparsers) -> None:
     )
 
 
-def _add_to(store: TCPStore, args: argparse.Namespace, left_s: float) -> int:
+def _add_to(store: Store, args: argparse.Namespace, left_s: float) -> int:
     print(store.add(os.fsencode(args.key), args.amount))
     return _exit.OK
 
@@ -193,7 +201,7 @@ def _add_cas(subparsers: Subparsers) -> None:
     parser.add_argument("desired", metavar="DESIRED")
 
 
-def _cas(store: TCPStore, args: argparse.Namespace, left_s: float) -> int:
+def _cas(store: Store, args: argparse.Namespace, left_s: float) -> int:
     value, swapped = store.compare_exchange(
         os.fsencode(args.key), os.fsencode(args.expected), os.fsencode(args.desired)
     )
@@ -217,7 +225,7 @@ def _add_wait(subparsers: Subparsers) -> None:
     parser.add_argument("keys", metavar="KEY", nargs="+")
 
 
-def _wait(store: TCPStore, args: argparse.Namespace, left_s: float) -> int:
+def _wait(store: Store, args: argparse.Namespace, left_s: float) -> int:
     store.wait([os.fsencode(key) for key in args.keys], left_s)
     return _exit.OK
 
@@ -235,7 +243,7 @@ def _add_delete(subparsers: Subparsers) -> None:
     parser.add_argument("keys", metavar="KEY", nargs="+")
 
 
-def _delete(store: TCPStore, args: argparse.Namespace, left_s: float) -> int:
+def _delete(store: Store, args: argparse.Namespace, left_s: float) -> int:
     missing = [key for key in args.keys if not store.delete_key(os.fsencode(key))]
     told = f"no such key: {', '.join(map(repr, missing))}"
     if len(missing) == len(args.keys):
@@ -258,7 +266,7 @@ def _add_keys(subparsers: Subparsers) -> None:
     parser.add_argument("prefix", metavar="PREFIX", nargs="?", default="")
 
 
-def _keys(store: TCPStore, args: argparse.Namespace, left_s: float) -> int:
+def _keys(store: Store, args: argparse.Namespace, left_s: float) -> int:
     names = sorted(store.list_keys(os.fsencode(args.prefix)))
     out = sys.stdout.buffer
     out.write(b"".join(name.encode("utf-8", "surrogateescape") + b"\n" for name in names))

@@ -5,20 +5,23 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from support.background import Background
-from support.etcd import Cluster, etcd_proxy
+from support.etcd import Certificates, Cluster, etcd_proxy
 
 from rendezvous import (
     RendezvousConnectionError,
     RendezvousParameters,
     RendezvousStateError,
     get_rendezvous_handler,
+    open_store,
     rendezvous_handler_registry,
 )
-from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend, create_backend
+from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend, EtcdStore, create_backend
 from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous.backends.etcd._open import open_backend
 
 RUN = "run-1"
 KEY = b"/torch/elastic/rendezvous/run-1"
@@ -165,6 +168,27 @@ def test_create_backend_reads_torchs_keys_and_ours(single: Cluster, client: Etcd
     written(placed.set_state(b"2"))
     assert client.range(b"/mine/states/run-1").first is not None
     assert placed_store.prefix == "/mine/store/run-1"
+
+
+def test_the_runs_store_has_a_url(certificates: Certificates) -> None:
+    """With which any program opens the same store; nothing is sent for it."""
+    _, connection = open_backend(parameters("a,b:4", store_prefix="/my jobs"))
+    assert connection.address in (
+        "etcd://a:2379,b:4/my%20jobs/run-1",
+        "etcd://b:4,a:2379/my%20jobs/run-1",
+    )
+    store = open_store(connection.address)
+    assert isinstance(store, EtcdStore)
+    assert store.prefix == connection.store.prefix == "/my jobs/run-1"
+    _, connection = open_backend(
+        parameters("a", ca_cert=certificates.ca, transport="gateway", ttl="9")
+    )
+    assert connection.address == (
+        "etcds://a:2379/torch/elastic/store/run-1?"
+        + urlencode({"ca_cert": certificates.ca, "transport": "gateway"})
+    )
+    _, connection = open_backend(parameters("a", store_prefix="no/slash"))
+    assert connection.address == ""
 
 
 def test_a_user_comes_from_the_environment_or_a_file(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,15 @@ def test_a_tcp_url_is_a_client_of_that_server(server: Server, connect: Connect) 
     assert store.timeout.total_seconds() == 2.5
     store.set("k", "v")
     assert connect().get("k") == b"v"
+
+
+def test_the_timeout_argument_is_for_urls_that_say_none() -> None:
+    """In seconds, or as a timedelta."""
+    assert open_store("hash:", 7).timeout.total_seconds() == 7
+    assert open_store("hash:", timedelta(milliseconds=1500)).timeout.total_seconds() == 1.5
+    assert open_store("hash:?timeout=3", 7).timeout.total_seconds() == 3
+    with pytest.raises(ValueError, match="timeout is '-1'"):
+        open_store("hash:", -1)
 
 
 @pytest.mark.parametrize("protocol", ["native", "c10d"])

@@ -105,10 +105,11 @@ def test_store_commands_take_the_endpoint_from_the_environment(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """--endpoint, else RENDEZVOUS_ENDPOINT, else this machine."""
-    assert parse(["get", "k"]).endpoint == ("127.0.0.1", 29400)
+    assert parse(["get", "k"]).endpoint == "tcp://127.0.0.1:29400"
     monkeypatch.setenv("RENDEZVOUS_ENDPOINT", "node0")
-    assert parse(["get", "k"]).endpoint == ("node0", 29400)
-    assert parse(["get", "k", "--endpoint", "[::1]:5"]).endpoint == ("::1", 5)
+    assert parse(["get", "k"]).endpoint == "tcp://node0:29400"
+    assert parse(["get", "k", "--endpoint", "[::1]:5"]).endpoint == "tcp://[::1]:5"
+    assert parse(["get", "k", "--endpoint", "etcd://a,b/c"]).endpoint == "etcd://a,b/c"
     monkeypatch.setenv("RENDEZVOUS_ENDPOINT", "node0:99999")
     assert "99999" in _refused(capsys, "get", "k")
 

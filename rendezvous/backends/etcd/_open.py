@@ -5,9 +5,11 @@ cluster does.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from rendezvous._settings import read_seconds
 from rendezvous.api import RendezvousParameters
@@ -19,6 +21,7 @@ from rendezvous.backends.etcd.store import EtcdStore
 
 __all__ = [
     "DEFAULT_STORE_PREFIX",
+    "URL_OPTIONS",
     "EtcdConnection",
     "create_backend",
     "open_backend",
@@ -27,6 +30,8 @@ __all__ = [
 ]
 
 DEFAULT_STORE_PREFIX = "/torch/elastic/store"
+# What a URL's query may say, with the names and meanings of the configuration.
+URL_OPTIONS = ("ca_cert", "ssl_cert", "ssl_cert_key", "transport", "user", "password_file")
 _READ_TIMEOUT_S = 60.0
 _USER, _PASSWORD = "RENDEZVOUS_ETCD_USER", "RENDEZVOUS_ETCD_PASSWORD"
 
@@ -39,6 +44,7 @@ class EtcdConnection:
         store: for the nodes' own keys.
         control: for the rendezvous: its timeouts are no business of whoever uses `store`.
         endpoint: all members, with commas.
+        address: the URL of `store`; empty if its prefix is one that URLs cannot say.
         host: of the first member.
         server: None, as no process of the job serves etcd.
     """
@@ -46,6 +52,7 @@ class EtcdConnection:
     store: EtcdStore
     control: EtcdStore
     endpoint: str
+    address: str
     host: str
     server: None = None
 
@@ -72,17 +79,8 @@ def open_client(params: RendezvousParameters) -> EtcdClient:
 
     Raises ValueError for bad parameters.
     """
-    endpoints = str(params.get("endpoints") or params.endpoint)
-    _, secure = parse_endpoints(endpoints)
-    user, password = _user(params)
-    return EtcdClient(
-        endpoints,
-        user=user,
-        password=password,
-        tls=_tls(params, secure),
-        timeout=read_seconds(params, "read_timeout", _READ_TIMEOUT_S),
-        transport=_text(params, "transport") or DEFAULT_TRANSPORT,
-    )
+    timeout_s = read_seconds(params, "read_timeout", _READ_TIMEOUT_S)
+    return _open(_endpoints(params), params.config, timeout_s)
 
 
 def open_backend(params: RendezvousParameters) -> tuple[EtcdRendezvousBackend, EtcdConnection]:
@@ -99,16 +97,17 @@ def open_backend(params: RendezvousParameters) -> tuple[EtcdRendezvousBackend, E
     backend = EtcdRendezvousBackend(
         client,
         params.run_id,
-        _text(params, "key_prefix"),
+        _text(params.config, "key_prefix"),
         read_seconds(params, "ttl", 7200.0),
         name=params.backend,
     )
     # A store of each run: what one left behind is not taken for the next one's.
-    prefix = (_text(params, "store_prefix") or DEFAULT_STORE_PREFIX).rstrip("/")
+    prefix = (_text(params.config, "store_prefix") or DEFAULT_STORE_PREFIX).rstrip("/")
     store = EtcdStore(client, f"{prefix}/{params.run_id}", client.timeout_s)
-    members, _ = parse_endpoints(client.endpoints)
-    connection = EtcdConnection(store, store.clone(), client.endpoints, members[0].host)
-    return backend, connection
+    members, secure = parse_endpoints(_endpoints(params))
+    scheme = "etcds" if _tls(params.config, secure) else "etcd"
+    address = _url(f"{scheme}://{client.endpoints}", store.prefix, params.config)
+    return backend, EtcdConnection(store, store.clone(), client.endpoints, address, members[0].host)
 
 
 def create_backend(params: RendezvousParameters) -> tuple[EtcdRendezvousBackend, EtcdStore]:
@@ -121,29 +120,43 @@ def open_url(
     endpoints: str,
     prefix: str,
     timeout_s: float | None,
-    *,
-    ca_cert: str | None = None,
-    ssl_cert: str | None = None,
-    ssl_cert_key: str | None = None,
-    transport: str | None = None,
+    config: Mapping[str, str],
 ) -> EtcdStore:
     """The store that a URL names; see `rendezvous.open_store`."""
-    files = TlsFiles(ca_cert, ssl_cert, ssl_cert_key)
-    client = EtcdClient(
-        endpoints,
-        user=os.environ.get(_USER),
-        password=os.environ.get(_PASSWORD),
-        tls=None if files == TlsFiles() else files,
-        transport=transport or DEFAULT_TRANSPORT,
-    )
+    client = _open(endpoints, config, _READ_TIMEOUT_S)
     return EtcdStore(client, prefix if prefix.strip("/") else DEFAULT_STORE_PREFIX, timeout_s)
 
 
-def _tls(params: RendezvousParameters, secure: bool | None) -> TlsFiles | None:
-    files = TlsFiles(
-        _text(params, "ca_cert"), _text(params, "ssl_cert"), _text(params, "ssl_cert_key")
+def _open(endpoints: str, config: Mapping[str, Any], timeout_s: float) -> EtcdClient:
+    _, secure = parse_endpoints(endpoints)
+    user, password = _user(config)
+    return EtcdClient(
+        endpoints,
+        user=user,
+        password=password,
+        tls=_tls(config, secure),
+        timeout=timeout_s,
+        transport=_text(config, "transport") or DEFAULT_TRANSPORT,
     )
-    protocol = params.get("protocol")
+
+
+def _endpoints(params: RendezvousParameters) -> str:
+    return str(params.get("endpoints") or params.endpoint)
+
+
+def _url(endpoints: str, prefix: str, config: Mapping[str, Any]) -> str:
+    """What `open_url` makes the same store of."""
+    if not prefix.startswith("/"):
+        return ""
+    said = {name: text for name in URL_OPTIONS if (text := _text(config, name))}
+    return endpoints + quote(prefix) + ("?" + urlencode(said) if said else "")
+
+
+def _tls(config: Mapping[str, Any], secure: bool | None) -> TlsFiles | None:
+    files = TlsFiles(
+        _text(config, "ca_cert"), _text(config, "ssl_cert"), _text(config, "ssl_cert_key")
+    )
+    protocol = config.get("protocol")
     if protocol is not None:
         said = {"http": False, "https": True}.get(str(protocol).strip().lower())
         if said is None:
@@ -158,9 +171,9 @@ def _tls(params: RendezvousParameters, secure: bool | None) -> TlsFiles | None:
     return files if secure else None
 
 
-def _user(params: RendezvousParameters) -> tuple[str | None, str | None]:
-    path = _text(params, "password_file")
-    user = _text(params, "user") or os.environ.get(_USER)
+def _user(config: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    path = _text(config, "password_file")
+    user = _text(config, "user") or os.environ.get(_USER)
     if path is None:
         return user, os.environ.get(_PASSWORD)
     try:
@@ -169,6 +182,6 @@ def _user(params: RendezvousParameters) -> tuple[str | None, str | None]:
         raise ValueError(f"password_file {path!r} cannot be read: {error}") from error
 
 
-def _text(params: RendezvousParameters, key: str) -> str | None:
-    value: Any = params.get(key)
+def _text(config: Mapping[str, Any], key: str) -> str | None:
+    value = config.get(key)
     return None if value is None or value == "" else str(value)

@@ -4,15 +4,17 @@ Reads what is written, so that it needs no leader. Runs on whichever thread asks
 """
 
 import time
+from dataclasses import dataclass
 
+from rendezvous import _core
 from rendezvous._coordinator import Census, NodeSetup
 from rendezvous._waiting import Standing
 from rendezvous.backends.etcd._deadline import Deadline
-from rendezvous.backends.etcd._run_keys import RunKeys, Summary, node_of
+from rendezvous.backends.etcd._run_keys import RunKeys, Summary, leader_name, node_of
 from rendezvous.backends.etcd._run_leader import read_run
 from rendezvous.backends.etcd.client import EtcdClient
 
-__all__ = ["census_of", "look_at"]
+__all__ = ["Onlooking", "census_of", "look_at", "look_on"]
 
 # All nodes of a round that does not come together ask who is there, at the same time: of very many,
 # so many are named.
@@ -28,6 +30,24 @@ def census_of(client: EtcdClient, keys: RunKeys, deadline: Deadline) -> Census:
         waiting=tuple(group.waiting),
         spares=tuple(group.spares),
     )
+
+
+@dataclass(frozen=True)
+class Onlooking:
+    """A run as somebody sees it who takes no part. leader: None: nobody leads just now."""
+
+    group: _core.Group
+    leader: _core.Node | None
+
+
+def look_on(client: EtcdClient, keys: RunKeys, deadline: Deadline) -> Onlooking | None:
+    """What is written of the run, None if nothing is. Raises as `census_of`."""
+    reading = read_run(client, keys, deadline)
+    if reading.summary is None and not reading.inbox:
+        return None
+    found = client.range(keys.leader, deadline=deadline).first
+    leader = None if found is None else node_of(leader_name(found.value))
+    return Onlooking(reading.book(keys, time.monotonic()).group, leader)
 
 
 def look_at(

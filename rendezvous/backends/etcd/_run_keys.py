@@ -24,7 +24,21 @@ from rendezvous import _core
 from rendezvous.backends.etcd._wire import prefix_end
 from rendezvous.errors import RendezvousStateError
 
-__all__ = ["MARKER", "RunKeys", "Summary", "Wish", "node_name", "node_of", "page_of", "seat_pages"]
+__all__ = [
+    "MARKER",
+    "RunKeys",
+    "Summary",
+    "Wish",
+    "leader_name",
+    "leader_value",
+    "node_name",
+    "node_of",
+    "page_of",
+    "rank_on",
+    "seat_pages",
+    "state_of",
+    "state_pieces",
+]
 
 # At the key where compare-and-set has the state, so that the two ways never mix unnoticed.
 MARKER = _core.RUN_MARKER.encode()
@@ -181,6 +195,16 @@ def node_of(name: str) -> _core.Node:
         return _core.Node(unquote(addr), int(pid), int(local_id))
     except ValueError as error:
         raise _broken(f"the node {name!r}", error) from error
+
+
+def leader_value(name: str, nonce: str) -> bytes:
+    """What the node that leads has written at the leader's key."""
+    return f"{name} {nonce}".encode()
+
+
+def leader_name(value: bytes) -> str:
+    """Which node wrote that."""
+    return value.decode("utf-8", "replace").partition(" ")[0]
 
 
 def page_of(name: str, pages: int) -> int:

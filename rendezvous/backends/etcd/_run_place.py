@@ -16,7 +16,7 @@ from rendezvous._coordinator import NodeSetup
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._errors import NOT_FOUND, EtcdConnectionError, EtcdRequestError
 from rendezvous.backends.etcd._lease import KeptLease
-from rendezvous.backends.etcd._run_keys import MARKER, RunKeys, Wish, node_name
+from rendezvous.backends.etcd._run_keys import MARKER, RunKeys, Wish, leader_value, node_name
 from rendezvous.backends.etcd._wire import (
     TxnResult,
     compare_mod,
@@ -111,7 +111,7 @@ class Place:
         lease = self.lease
         if not lease:
             return 0
-        value = f"{self.name} {os.urandom(8).hex()}".encode()
+        value = leader_value(self.name, os.urandom(8).hex())
         leader = self._keys.leader
         try:
             result = self._client.txn(

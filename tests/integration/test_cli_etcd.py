@@ -1,0 +1,201 @@
+"""`rendezvous status` of runs on etcd, and the store commands on stores that URLs name."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_support import Cli, cli_in, free_port, report_command, reports_of_round, stop, wait_for
+
+from rendezvous import FileStore, Server, _core
+from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend
+
+# In every test, nobody is taken for dead, however slow the machine.
+CONF = "keep_alive_interval=1200"
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    with cli_in(tmp_path) as cli:
+        yield cli
+
+
+@pytest.fixture
+def run_id(tmp_path: Path) -> str:
+    """Of this test alone, as all share one etcd."""
+    return f"job {tmp_path}"
+
+
+def exec_words(endpoint: str, run_id: str, nodes: str, *words: str) -> list[str]:
+    return [
+        *("exec", "--backend", "etcd", "--endpoint", endpoint, "--nodes", nodes),
+        *("--run-id", run_id, "--rdzv-conf", CONF, "--local-addr", "127.0.0.1", *words),
+    ]
+
+
+def status_of(cli: Cli, run_id: str, *words: str) -> dict[str, Any]:
+    done = cli.run("status", run_id, "--json", *words)
+    assert (done.returncode, done.stderr) == (0, b"")
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def test_a_run_that_an_elected_node_keeps(
+    cli: Cli, tmp_path: Path, etcd_endpoint: str, run_id: str
+) -> None:
+    """While it forms, and once it is complete, with who leads; named as for exec, or by URL."""
+    words = exec_words(etcd_endpoint, run_id, "2", *report_command(tmp_path))
+    first = cli.start(*words)
+    asked = ("--backend", "etcd", "--endpoint", etcd_endpoint)
+
+    def forming() -> dict[str, Any] | None:
+        done = cli.run("status", run_id, "--json", *asked)
+        report: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
+        return report if report.get("participants") else None
+
+    report = wait_for("the first node", forming)
+    assert (report["kept_by"], report["complete"], report["round"]) == ("leader", False, 1)
+    assert [node["rank"] for node in report["participants"]] == [None]
+    second = cli.start(*words)
+    reports_of_round(tmp_path, 2)
+    report = status_of(cli, run_id, "--endpoint", f"etcd://{etcd_endpoint}")
+    assert (report["complete"], report["world_size"]) == (True, 2)
+    pids = {node["pid"] for node in report["participants"]}
+    assert pids == {first.process.pid, second.process.pid}
+    assert sorted(node["rank"] for node in report["participants"]) == [0, 1]
+    assert report["leader"]["pid"] in pids
+    text = cli.run("status", run_id, *asked).stdout.decode().splitlines()
+    assert re.fullmatch(
+        rf"run '{re.escape(run_id)}' at {etcd_endpoint}, kept by 127\.0\.0\.1 \(pid \d+\), which "
+        "the others elected",
+        text[0],
+    )
+    assert text[1] == "round 1: complete, with 2 ranks"
+    stop(tmp_path)
+    assert [each.end() for each in (first, second)] == [0, 0]
+
+
+def test_a_run_that_its_nodes_keep(cli: Cli, etcd_endpoint: str, run_id: str) -> None:
+    """The state under one key, at the prefix that the run has."""
+    group = _core.Group()
+    group.join(_core.Node("a", 1, 0), _core.GroupSettings(2, 2), 0, 0.0)
+    EtcdRendezvousBackend(EtcdClient(etcd_endpoint), run_id, "/mine").set_state(group.encode())
+    asked = ("--endpoint", f"etcd://{etcd_endpoint}", "--rdzv-conf", "key_prefix=/mine")
+    report = status_of(cli, run_id, *asked)
+    assert (report["kept_by"], report["leader"]) == ("store", None)
+    assert [node["addr"] for node in report["participants"]] == ["a"]
+    done = cli.run("status", run_id, "--endpoint", f"etcd://{etcd_endpoint}")
+    assert done.returncode == 1
+    assert b"no such run" in done.stderr
+
+
+def test_a_value_that_is_no_run(cli: Cli, etcd_endpoint: str, run_id: str) -> None:
+    """Exit code 1, and a line that says so."""
+    key = f"/torch/elastic/rendezvous/{run_id}".encode()
+    EtcdClient(etcd_endpoint).put(key, b"what torch's etcd-v2 wrote")
+    done = cli.run("status", run_id, "--endpoint", f"etcd://{etcd_endpoint}")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"is no rendezvous state" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_members_alone(cli: Cli, etcd_endpoint: str) -> None:
+    """Without a run id: who of them answers, and who does not."""
+    dead = f"127.0.0.1:{free_port()}"
+    asked = ("--backend", "etcd", "--endpoint", f"{etcd_endpoint},{dead}", "--timeout", "1")
+    done = cli.run("status", *asked)
+    text = sorted(done.stdout.decode().splitlines(), key=lambda line: line.startswith(" "))
+    assert done.returncode == 0
+    assert text[0].endswith("1 of 2 members answer")
+    assert any(re.fullmatch(rf"  {etcd_endpoint}: [\d.]+ ms a read", line) for line in text)
+    assert any(line.startswith(f"  {dead}: does not answer: ") for line in text)
+    members = json.loads(cli.run("status", "--json", *asked).stdout)["members"]
+    assert {each["endpoint"]: each["reachable"] for each in members} == {
+        etcd_endpoint: True,
+        dead: False,
+    }
+
+
+@pytest.mark.parametrize("words", [(), ("job",)])
+def test_no_etcd(cli: Cli, words: tuple[str, ...]) -> None:
+    """Exit code 3, and one line."""
+    dead = f"127.0.0.1:{free_port()}"
+    done = cli.run("status", *words, "--endpoint", f"etcd://{dead}", "--timeout", "0.3")
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert dead in done.stderr.decode()
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--endpoint", "file:///tmp/x"), "names no server"),
+        (("--endpoint", "etcd://h", "--rdzv-conf", "ca_cert=/none"), "ca_cert '/none'"),
+        (("--endpoint", "etcd://h", "--rdzv-conf", "transport=x"), "transport is 'x'"),
+        (("--endpoint", "etcd://h:0"), "port 0"),
+        (("--rdzv-conf", "key_prefix=/x"), "--backend etcd"),
+        (("--backend", "etcd-v2"), "invalid choice"),
+    ],
+)
+def test_wrong_arguments_of_status(cli: Cli, words: tuple[str, ...], told: str) -> None:
+    """Exit code 2, the usage, and what is wrong."""
+    done = cli.run("status", *words)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"usage: rendezvous status" in done.stderr
+    assert told in done.stderr.decode()
+
+
+def test_the_command_of_exec_finds_the_runs_store(
+    cli: Cli, tmp_path: Path, etcd_endpoint: str, run_id: str
+) -> None:
+    """RENDEZVOUS_ENDPOINT is a URL that the store commands, `status` and `open_store` take."""
+    words = exec_words(etcd_endpoint, run_id, "1", *report_command(tmp_path))
+    running = cli.start(*words)
+    (report,) = reports_of_round(tmp_path, 1)
+    url = report["env"]["RENDEZVOUS_ENDPOINT"]
+    assert url.startswith(f"etcd://{etcd_endpoint}/torch/elastic/store/")
+    assert cli.run("add", "counter", RENDEZVOUS_ENDPOINT=url).stdout == b"1\n"
+    assert cli.run("add", "counter", RENDEZVOUS_ENDPOINT=url).stdout == b"2\n"
+    done = cli.run("status", run_id, RENDEZVOUS_ENDPOINT=url)
+    assert b"round 1: complete, with 1 ranks" in done.stdout
+    stop(tmp_path)
+    assert running.end() == 0
+
+
+def test_store_commands_take_urls(cli: Cli, tmp_path: Path, etcd_endpoint: str) -> None:
+    """Of etcd, a file, and a server with a prefix or torch's protocol."""
+    held = FileStore(tmp_path / "held")
+    with Server() as server:
+        urls = [
+            f"etcd://{etcd_endpoint}{tmp_path}?timeout=60",
+            f"file://{tmp_path}/store?job_id=a",
+            f"file://{tmp_path}/held",
+            f"tcp://127.0.0.1:{server.port}/prefix",
+            f"tcp://127.0.0.1:{server.port}?protocol=c10d",
+        ]
+        for url in urls:
+            assert cli.run("cas", "k", "", "v", "--endpoint", url).returncode == 0
+            done = cli.run("get", "k", "--endpoint", url)
+            assert (done.returncode, done.stdout, done.stderr) == (0, b"v", b"")
+            assert b"k" in cli.run("keys", "--endpoint", url).stdout.splitlines()
+    assert held.get("k") == b"v"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("redis://h", "scheme is 'redis'"),
+        ("tcp://h?tiemout=1", "unknown option 'tiemout'"),
+        ("etcd://h?ca_cert=/none", "ca_cert '/none'"),
+    ],
+)
+def test_a_url_that_is_wrong_is_a_wrong_argument(cli: Cli, url: str, told: str) -> None:
+    """Exit code 2, the usage, and what is wrong."""
+    done = cli.run("get", "k", "--endpoint", url)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"usage: rendezvous get" in done.stderr
+    assert told in done.stderr.decode()
