@@ -42,19 +42,11 @@ class GatewayTransport:
     ) -> Message:
         """See Transport. The connection stays for the next call of this thread."""
         called = METHODS[method]
-        connection = self._connections.take(endpoint, deadline)
-        kept = False
-        try:
+        with self._connections.borrow(endpoint, deadline) as loan:
             body = _encode(called.request, message)
-            response = connection.request(f"/v3/{method}", body, token, deadline)
-            body = connection.read(response)
-            kept = not response.will_close
-        finally:
-            # Interrupted, or with half an answer unread, it must not serve another request.
-            if kept:
-                self._connections.give_back(endpoint, connection)
-            else:
-                connection.close()
+            response = loan.connection.request(f"/v3/{method}", body, token, deadline)
+            body = loan.connection.read(response)
+            loan.is_whole = not response.will_close
         return _answer(called, response.status, body)
 
     def stream(

@@ -52,26 +52,19 @@ class GrpcTransport:
     ) -> Message:
         """See Transport. The connection stays for the next call of this thread."""
         called = METHODS[method]
-        connection = self._connections.take(endpoint, deadline)
-        kept = False
-        try:
+        with self._connections.borrow(endpoint, deadline) as loan:
+            connection = loan.connection
             block = self._block(endpoint, called, token)
             connection.request(block, _framed(called.request, message), deadline, ends=True)
             while not connection.is_answered:
                 if not connection.receive(deadline):
                     raise TransportError("no answer to the request in time", sent=True)
-            kept = True
-            _check_status(connection)
-            answer = _take_message(called.response, connection)
-            if answer is None:
-                raise TransportError("it answered without a message", sent=True)
-            return answer
-        finally:
-            # Interrupted, or with half an answer unread, it must not serve another request.
-            if kept:
-                self._connections.give_back(endpoint, connection)
-            else:
-                connection.close()
+            loan.is_whole = True
+        _check_status(connection)
+        answer = _take_message(called.response, connection)
+        if answer is None:
+            raise TransportError("it answered without a message", sent=True)
+        return answer
 
     def stream(
         self,

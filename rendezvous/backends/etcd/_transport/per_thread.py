@@ -6,13 +6,15 @@ parent's, whose answers it would take away.
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._endpoints import Endpoint
 
-__all__ = ["ConnectionsPerThread"]
+__all__ = ["ConnectionsPerThread", "Loan"]
 
 
 class _Connection(Protocol):
@@ -23,6 +25,15 @@ class _Connection(Protocol):
 
 
 _ConnectionT = TypeVar("_ConnectionT", bound=_Connection)
+
+
+@dataclass
+class Loan(Generic[_ConnectionT]):
+    """is_whole: whether the answer was read whole. Otherwise, as when the call was interrupted, the
+    connection must not serve another one, and is closed."""
+
+    connection: _ConnectionT
+    is_whole: bool = False
 
 
 class ConnectionsPerThread(Generic[_ConnectionT]):
@@ -36,8 +47,19 @@ class ConnectionsPerThread(Generic[_ConnectionT]):
         self._connect = connect
         self._local = threading.local()
 
-    def take(self, endpoint: Endpoint, deadline: Deadline) -> _ConnectionT:
-        """The calling thread's connection, for one call; `give_back` it after a whole answer."""
+    @contextmanager
+    def borrow(self, endpoint: Endpoint, deadline: Deadline) -> Iterator["Loan[_ConnectionT]"]:
+        """The calling thread's connection, for one call. Raises what `connect` raises."""
+        loan = Loan(self._take(endpoint, deadline))
+        try:
+            yield loan
+        finally:
+            if loan.is_whole:
+                self._of_this_thread()[endpoint] = loan.connection
+            else:
+                loan.connection.close()
+
+    def _take(self, endpoint: Endpoint, deadline: Deadline) -> _ConnectionT:
         connection = self._of_this_thread().pop(endpoint, None)
         if connection is not None:
             if connection.is_usable:
@@ -46,10 +68,6 @@ class ConnectionsPerThread(Generic[_ConnectionT]):
             # whether before or after it was done.
             connection.close()
         return self._connect(endpoint, deadline)
-
-    def give_back(self, endpoint: Endpoint, connection: _ConnectionT) -> None:
-        """For the next call. One on which half an answer is unread is closed instead."""
-        self._of_this_thread()[endpoint] = connection
 
     def close(self) -> None:
         """Close the calling thread's; those of others go with their threads."""
