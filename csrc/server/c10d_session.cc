@@ -3,7 +3,6 @@
 // and reason.
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -46,13 +45,13 @@ class C10dSession final : public Session {
 
   void on_closed() override {
     context_.table.drop(*this);
-    waits_.clear();
     pass_turns(nullptr);
   }
 
   void on_woken(const Table::Woken& woken) override {
-    waits_.erase(woken.tag);
-    if (woken.keys.size() == 1) turns_.push_back(woken.keys.front());
+    // At a value nobody has a turn.
+    if (woken.keys.size() == 1 && context_.table.queue_size(woken.keys.front()) > 0)
+      turns_.push_back(woken.keys.front());
     c10d::put_u8(out(), c10d::kStopWaiting);
     connection().reply_ready();
   }
@@ -63,7 +62,8 @@ class C10dSession final : public Session {
   void handle(const c10d::Request& request);
   void handle_write(const c10d::Request& request);
   void handle_read(const c10d::Request& request);
-  void get(const c10d::Request& request);
+  void multi_get(const std::vector<Bytes>& keys);
+  void put_value_of(Bytes key);
   void put_value(const ValueBytes& value);
   std::optional<int64_t> add(Bytes key, int64_t amount);
   void list_keys();
@@ -74,10 +74,8 @@ class C10dSession final : public Session {
 
   ServerContext& context_;
   c10d::Decoder decoder_;
-  std::unordered_map<uint64_t, Table::Waiter*> waits_;
   // Keys at which this client was woken and has not popped yet.
   std::vector<std::string> turns_;
-  uint64_t wait_count_ = 0;
   bool validated_ = false;
 };
 
@@ -155,8 +153,10 @@ void C10dSession::handle_read(const c10d::Request& request) {
   Table& table = context_.table;
   switch (request.code) {
     case Code::kGet:
+      put_value_of(request.strings[0]);
+      break;
     case Code::kMultiGet:
-      get(request);
+      multi_get(request.strings);
       return;
     case Code::kCheck:
       c10d::put_u8(out(), table.has_all(request.strings) ? 0 : 1);
@@ -193,27 +193,29 @@ void C10dSession::handle_read(const c10d::Request& request) {
   connection().reply_ready();
 }
 
-void C10dSession::get(const c10d::Request& request) {
+void C10dSession::multi_get(const std::vector<Bytes>& keys) {
   size_t total = 0;
-  for (Bytes key : request.strings) {
+  for (Bytes key : keys) {
     const Table::Value* value = context_.table.find(key);
     total += value == nullptr ? 0 : value->bytes.size();
     if (total > limits::kRequestBytesMax) {
-      connection().close("the answer to " + std::string(c10d::name_of(request.code)) +
-                         " would be larger than " + std::to_string(limits::kRequestBytesMax) +
-                         " bytes");
+      connection().close("the answer to MULTI_GET would be larger than " +
+                         std::to_string(limits::kRequestBytesMax) + " bytes");
       return;
     }
   }
-  for (Bytes key : request.strings) {
-    const Table::Value* value = context_.table.find(key);
-    if (value == nullptr) {
-      c10d::put_bytes(out(), Bytes());
-    } else {
-      put_value(value->bytes);
-    }
-  }
+  for (Bytes key : keys) put_value_of(key);
   connection().reply_ready();
+}
+
+// Nothing there reads as an empty value.
+void C10dSession::put_value_of(Bytes key) {
+  const Table::Value* value = context_.table.find(key);
+  if (value == nullptr) {
+    c10d::put_bytes(out(), Bytes());
+  } else {
+    put_value(value->bytes);
+  }
 }
 
 void C10dSession::put_value(const ValueBytes& value) {
@@ -254,17 +256,13 @@ void C10dSession::append(const c10d::Request& request) {
 }
 
 void C10dSession::wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target) {
-  if (waits_.size() >= limits::kWaitsPerConnectionMax) {
+  if (waiters() >= limits::kWaitsPerConnectionMax) {
     connection().close("more than " + std::to_string(limits::kWaitsPerConnectionMax) +
                        " WAITs at once");
     return;
   }
-  uint64_t tag = ++wait_count_;
-  Table::Waiter* waiter = context_.table.wait(*this, tag, keys, need, target);
-  if (waiter != nullptr) {
-    waits_.emplace(tag, waiter);
-    return;
-  }
+  constexpr uint64_t kNoTag = 0;  // this protocol's answers do not say what they answer
+  if (context_.table.wait(*this, kNoTag, keys, need, target) != nullptr) return;
   c10d::put_u8(out(), c10d::kStopWaiting);
   connection().reply_ready();
 }
@@ -272,8 +270,7 @@ void C10dSession::wait(const std::vector<Bytes>& keys, Table::Need need, int64_t
 // Answered always: the client reads until it finds this answer, so it knows whether the wait was
 // satisfied meanwhile.
 void C10dSession::cancel_waits() {
-  for (const auto& [tag, waiter] : waits_) context_.table.cancel(waiter);
-  waits_.clear();
+  context_.table.drop(*this);
   c10d::put_u8(out(), c10d::kWaitCanceled);
 }
 

@@ -52,8 +52,12 @@ bool Table::has_all(const std::vector<Bytes>& keys, Need need) const {
 uint64_t Table::write(Bytes key, Bytes value) {
   auto found = values_.find(key);
   if (found == values_.end()) found = values_.emplace(std::string(key), Value{}).first;
-  found->second.bytes.assign(value);
-  found->second.version = ++version_;
+  return write(found->second, value);
+}
+
+uint64_t Table::write(Value& value, Bytes bytes) {
+  value.bytes.assign(bytes);
+  value.version = ++version_;
   return version_;
 }
 
@@ -102,7 +106,10 @@ Table::VersionSet Table::set_if_version(Bytes key, Bytes value, uint64_t version
 }
 
 Table::Add Table::sum(Bytes key, int64_t amount) const {
-  const Value* current = find(key);
+  return sum(find(key), amount);
+}
+
+Table::Add Table::sum(const Value* current, int64_t amount) {
   int64_t value = 0;
   if (current != nullptr && !parse_number(current->bytes, value))
     return {AddStatus::kNotANumber, 0, 0};
@@ -111,11 +118,14 @@ Table::Add Table::sum(Bytes key, int64_t amount) const {
 }
 
 Table::Add Table::add(Bytes key, int64_t amount) {
-  Add result = sum(key, amount);
+  auto found = values_.find(key);
+  bool is_new = found == values_.end();
+  Add result = sum(is_new ? nullptr : &found->second, amount);
   if (result.status != AddStatus::kOk) return result;
   char text[24];
   char* end = std::to_chars(text, text + sizeof(text), result.value).ptr;
-  result.version = write(key, Bytes(text, static_cast<size_t>(end - text)));
+  Bytes decimal(text, static_cast<size_t>(end - text));
+  result.version = is_new ? write(key, decimal) : write(found->second, decimal);
   wake(key);
   return result;
 }

@@ -196,6 +196,8 @@ class Table {
   using WaitLists = std::array<WaitList, kNeeds>;  // of one key, by need
 
   uint64_t write(Bytes key, Bytes value);
+  uint64_t write(Value& value, Bytes bytes);
+  static Add sum(const Value* current, int64_t amount);
   void make_permanent(Bytes key) {
     if (!expiries_.empty()) expiries_.clear(key);
   }

@@ -38,19 +38,21 @@ Table::~Table() {
 Table::Waiter* Table::wait(WaiterOwner& owner, uint64_t tag, const std::vector<Bytes>& keys,
                            Need need, int64_t target) {
   auto met = [&](Bytes key) { return is_met(key, need, target); };
-  if (std::all_of(keys.begin(), keys.end(), met)) return nullptr;
+  auto missing = std::find_if_not(keys.begin(), keys.end(), met);
+  if (missing == keys.end()) return nullptr;
   auto created = std::make_unique<Waiter>();
   Waiter& waiter = *created;
   waiter.owner = &owner;
   waiter.tag = tag;
   waiter.keys.assign(keys.begin(), keys.end());
+  waiter.parked_at = static_cast<size_t>(missing - keys.begin());
   waiter.need = need;
   waiter.target = target;
   if (owner.first_ != nullptr) owner.first_->previous_of_owner = &waiter;
   waiter.next_of_owner = std::exchange(owner.first_, std::move(created));
   ++owner.count_;
   ++waiter_count_;
-  park(waiter, *missing_key(waiter));
+  park(waiter, *missing);
   return &waiter;
 }
 

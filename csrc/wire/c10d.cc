@@ -72,6 +72,7 @@ Progress Decoder::begin_request(Bytes input) {
   position_ = 1;
   count_known_ = !shape_of(code_).counted;
   strings_left_ = count_known_ ? shape_of(code_).strings : 0;
+  spans_.reserve(strings_left_);
   return Progress::kRequest;
 }
 
