@@ -60,7 +60,7 @@ void EventLoop::watch(int fd, Interest interest, EventHandler& handler) {
   RDZV_CHECK(handler.fd_ < 0, "a handler watches one descriptor");
   handler.fd_ = fd;
   handler.interest_ = interest;
-  poller_->add(fd, interest, &handler);
+  poller_->add(fd, interest, handler.trigger_, &handler);
 }
 
 void EventLoop::watch_urgent(int fd, Interest interest, EventHandler& handler) {
@@ -68,10 +68,20 @@ void EventLoop::watch_urgent(int fd, Interest interest, EventHandler& handler) {
   watch(fd, interest, handler);
 }
 
+void EventLoop::watch_events(int fd, Interest interest, EventHandler& handler) {
+  handler.trigger_ = Trigger::kEvent;
+  watch(fd, interest, handler);
+}
+
+void EventLoop::call_again(EventHandler& handler) {
+  if (handler.fd_ < 0) return;
+  poller_->modify(handler.fd_, handler.interest_, handler.trigger_, &handler);
+}
+
 void EventLoop::set_interest(EventHandler& handler, Interest interest) {
   if (handler.fd_ < 0 || handler.interest_ == interest) return;
   handler.interest_ = interest;
-  poller_->modify(handler.fd_, interest, &handler);
+  poller_->modify(handler.fd_, interest, handler.trigger_, &handler);
 }
 
 void EventLoop::unwatch(EventHandler& handler) {
@@ -142,7 +152,10 @@ void EventLoop::call_ready(bool urgent) {
     if (handler->urgent_ != urgent) continue;
     bool readable = event.readable && wants(handler->interest_, Interest::kRead);
     bool writable = event.writable && wants(handler->interest_, Interest::kWrite);
-    if (readable || writable) handler->on_ready(readable, writable);
+    if (!readable && !writable) continue;
+    handler->on_ready(readable, writable);
+    // Its handler may have read what came before the end, and no further.
+    if (event.ended) call_again(*handler);
   }
 }
 

@@ -36,6 +36,7 @@ class EventHandler {
   friend class EventLoop;
   int fd_ = -1;
   Interest interest_ = Interest::kNone;
+  Trigger trigger_ = Trigger::kReady;
   bool urgent_ = false;
 };
 
@@ -52,6 +53,12 @@ class EventLoop {
   void watch(int fd, Interest interest, EventHandler& handler);
   // As watch(), and in each turn it is called before those that are not urgent.
   void watch_urgent(int fd, Interest interest, EventHandler& handler);
+  // As watch(), for less of the kernel's time: the handler is perhaps called only once for what has
+  // come, so it reads until a read finds less than it asked for, and writes until the descriptor
+  // takes no more. Whoever stops before says so with call_again().
+  void watch_events(int fd, Interest interest, EventHandler& handler);
+  // The handler is called in a later turn if its descriptor is ready, as if that were news.
+  void call_again(EventHandler& handler);
   void set_interest(EventHandler& handler, Interest interest);
   void unwatch(EventHandler& handler);
   // Destroys the handler at the end of this turn.

@@ -32,11 +32,11 @@ class EpollPoller final : public Poller {
     RDZV_CHECK(epoll_, "epoll_create1 works");
   }
 
-  void add(int fd, Interest interest, void* tag) override {
-    control(EPOLL_CTL_ADD, fd, interest, tag);
+  void add(int fd, Interest interest, Trigger trigger, void* tag) override {
+    control(EPOLL_CTL_ADD, fd, interest, trigger, tag);
   }
-  void modify(int fd, Interest interest, void* tag) override {
-    control(EPOLL_CTL_MOD, fd, interest, tag);
+  void modify(int fd, Interest interest, Trigger trigger, void* tag) override {
+    control(EPOLL_CTL_MOD, fd, interest, trigger, tag);
   }
   void remove(int fd) override { ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
 
@@ -47,17 +47,24 @@ class EpollPoller final : public Poller {
       const epoll_event& event = ready_[static_cast<size_t>(i)];
       bool broken = (event.events & (EPOLLERR | EPOLLHUP)) != 0;
       events.push_back({event.data.ptr, broken || (event.events & EPOLLIN) != 0,
-                        broken || (event.events & EPOLLOUT) != 0});
+                        broken || (event.events & EPOLLOUT) != 0,
+                        (event.events & EPOLLRDHUP) != 0});
     }
   }
 
  private:
   static constexpr int kEventsMax = 1024;
 
-  void control(int operation, int fd, Interest interest, void* tag) {
+  static uint32_t mask(Interest interest, Trigger trigger) {
+    uint32_t events = (wants(interest, Interest::kRead) ? uint32_t{EPOLLIN} : 0U) |
+                      (wants(interest, Interest::kWrite) ? uint32_t{EPOLLOUT} : 0U);
+    if (trigger == Trigger::kReady) return events;
+    return events | EPOLLET | (wants(interest, Interest::kRead) ? uint32_t{EPOLLRDHUP} : 0U);
+  }
+
+  void control(int operation, int fd, Interest interest, Trigger trigger, void* tag) {
     epoll_event event{};
-    event.events = (wants(interest, Interest::kRead) ? uint32_t{EPOLLIN} : 0U) |
-                   (wants(interest, Interest::kWrite) ? uint32_t{EPOLLOUT} : 0U);
+    event.events = mask(interest, trigger);
     event.data.ptr = tag;
     RDZV_CHECK(::epoll_ctl(epoll_.get(), operation, fd, &event) == 0, "epoll takes the descriptor");
   }
@@ -70,13 +77,13 @@ class EpollPoller final : public Poller {
 
 class PollPoller final : public Poller {
  public:
-  void add(int fd, Interest interest, void* tag) override {
+  void add(int fd, Interest interest, Trigger, void* tag) override {
     index_[fd] = entries_.size();
     entries_.push_back({fd, mask(interest), 0});
     tags_.push_back(tag);
   }
 
-  void modify(int fd, Interest interest, void* tag) override {
+  void modify(int fd, Interest interest, Trigger, void* tag) override {
     size_t at = index_.at(fd);
     entries_[at].events = mask(interest);
     tags_[at] = tag;
@@ -104,7 +111,7 @@ class PollPoller final : public Poller {
       --count;
       bool broken = (result & (POLLERR | POLLHUP | POLLNVAL)) != 0;
       events.push_back(
-          {tags_[i], broken || (result & POLLIN) != 0, broken || (result & POLLOUT) != 0});
+          {tags_[i], broken || (result & POLLIN) != 0, broken || (result & POLLOUT) != 0, false});
     }
   }
 

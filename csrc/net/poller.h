@@ -19,19 +19,27 @@ constexpr bool wants(Interest interest, Interest part) {
   return (static_cast<uint8_t>(interest) & static_cast<uint8_t>(part)) != 0;
 }
 
+// When a descriptor is reported.
+enum class Trigger : uint8_t {
+  kReady,  // in every wait() while it is ready
+  kEvent,  // perhaps only in the wait() after it became ready, or after modify(): that spares the
+           // kernel a second look at what its reader has emptied
+};
+
 class Poller {
  public:
   struct Event {
     void* tag;
     bool readable;  // also set when the descriptor is broken, so that the reader finds out why
     bool writable;
+    bool ended;  // behind what can be read comes its end, which is not reported again
   };
 
   static std::unique_ptr<Poller> make();
   virtual ~Poller() = default;
 
-  virtual void add(int fd, Interest interest, void* tag) = 0;
-  virtual void modify(int fd, Interest interest, void* tag) = 0;
+  virtual void add(int fd, Interest interest, Trigger trigger, void* tag) = 0;
+  virtual void modify(int fd, Interest interest, Trigger trigger, void* tag) = 0;
   virtual void remove(int fd) = 0;
   // Replaces `events` by what is ready; waits up to `timeout` if nothing is.
   virtual void wait(Duration timeout, std::vector<Event>& events) = 0;

@@ -11,21 +11,11 @@
 #include "wire/limits.h"
 
 namespace rdzv {
-namespace {
-
-// Buffers above this are given back when they are empty, so that an idle connection is small.
-constexpr size_t kBufferKept = 4096;
-
-void release_if_large(std::string& buffer) {
-  if (buffer.capacity() > kBufferKept) std::string().swap(buffer);
-}
-
-}  // namespace
 
 Connection::Connection(UniqueFd fd, const SocketAddress& peer, ServerContext& context,
                        const OnClosed& on_closed)
     : fd_(std::move(fd)), peer_(peer), context_(context), on_closed_(on_closed) {
-  context_.loop.watch(fd_.get(), Interest::kRead, *this);
+  context_.loop.watch_events(fd_.get(), Interest::kRead, *this);
 }
 
 Connection::~Connection() {
@@ -54,7 +44,9 @@ void Connection::receive() {
     return;
   }
   consume(Bytes(buffer.data(), static_cast<size_t>(received)));
-  if (!closed()) update_interest();
+  if (closed()) return;
+  update_interest();
+  if (static_cast<size_t>(received) == buffer.size()) context_.loop.call_again(*this);
 }
 
 void Connection::consume(Bytes received) {
@@ -145,9 +137,10 @@ void Connection::close(const std::string& why) {
     out_.send_to(fd_.get());  // the answers to what came before
   }
   context_.loop.unwatch(*this);
+  int fd = fd_.get();
   fd_.reset();
   if (session_ != nullptr) session_->on_closed();
-  on_closed_(*this);
+  on_closed_(fd);
 }
 
 }  // namespace rdzv

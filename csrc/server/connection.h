@@ -19,7 +19,7 @@ namespace rdzv {
 
 class Connection final : public EventHandler {
  public:
-  using OnClosed = std::function<void(Connection&)>;
+  using OnClosed = std::function<void(int fd)>;  // the number it had
 
   Connection(UniqueFd fd, const SocketAddress& peer, ServerContext& context,
              const OnClosed& on_closed);

@@ -7,13 +7,6 @@
 #include "net/socket.h"
 
 namespace rdzv {
-namespace {
-
-// Buffers above this are given back when they are empty, so that an idle connection is small.
-constexpr size_t kBufferKept = 4096;
-
-}  // namespace
-
 void Output::append_shared(SharedBytes bytes) {
   if (bytes->empty()) return;
   shared_unsent_ += bytes->size();
@@ -82,7 +75,7 @@ void Output::tidy() {
   if (text_sent_ == text_.size() && shared_.empty()) {
     text_sent_ = 0;
     text_.clear();
-    if (text_.capacity() > kBufferKept) std::string().swap(text_);
+    release_if_large(text_);
   } else if (text_sent_ > text_.size() / 2) {
     // A peer that is always a little behind must not make the buffer grow for ever.
     shared_.erase(shared_.begin(), shared_.begin() + static_cast<std::ptrdiff_t>(first_shared_));

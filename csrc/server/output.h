@@ -12,6 +12,12 @@
 
 namespace rdzv {
 
+// Gives a large buffer back that is empty, so that an idle connection is small.
+inline void release_if_large(std::string& buffer) {
+  constexpr size_t kBufferKept = 4096;
+  if (buffer.capacity() > kBufferKept) std::string().swap(buffer);
+}
+
 class Output {
  public:
   // Replies are appended to it. What is in it may be gone after send_to().

@@ -4,7 +4,6 @@
 
 #include <cerrno>
 #include <thread>
-#include <unordered_map>
 #include <utility>
 
 #include "base/error.h"
@@ -61,14 +60,15 @@ class Server::Impl {
 
   void accept_all(Acceptor& acceptor);
   void pause_accepting(int error);
-  void on_closed(Connection& connection);
+  void on_closed(int fd);
   bool flush_some();
 
   ServerContext context_;
   std::vector<Listener> listeners_;
   std::vector<std::unique_ptr<Acceptor>> acceptors_;
-  std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_;
-  Connection::OnClosed on_closed_ = [this](Connection& connection) { on_closed(connection); };
+  std::vector<std::unique_ptr<Connection>> connections_;  // by descriptor
+  size_t connection_count_ = 0;
+  Connection::OnClosed on_closed_ = [this](int fd) { on_closed(fd); };
   bool accepting_paused_ = false;
   bool any_closed_ = false;  // in this turn
   std::thread thread_;
@@ -108,8 +108,11 @@ void Server::Impl::accept_all(Acceptor& acceptor) {
         pause_accepting(errno);
       return;
     }
+    auto index = static_cast<size_t>(fd.get());
     auto connection = std::make_unique<Connection>(std::move(fd), peer, context_, on_closed_);
-    connections_.emplace(connection.get(), std::move(connection));
+    if (index >= connections_.size()) connections_.resize(index + 1);
+    connections_[index] = std::move(connection);
+    ++connection_count_;
   }
 }
 
@@ -118,8 +121,7 @@ void Server::Impl::pause_accepting(int error) {
   if (std::exchange(accepting_paused_, true)) return;
   constexpr Duration kPause = std::chrono::milliseconds(200);
   log(LogLevel::kError, context_.name + ": cannot accept more connections for now (" +
-                            std::to_string(connections_.size()) +
-                            " are open): " + errno_text(error));
+                            std::to_string(connection_count_) + " are open): " + errno_text(error));
   for (auto& acceptor : acceptors_) context_.loop.unwatch(*acceptor);
   context_.loop.call_at(now() + kPause, [this] {
     accepting_paused_ = false;
@@ -128,12 +130,11 @@ void Server::Impl::pause_accepting(int error) {
   });
 }
 
-void Server::Impl::on_closed(Connection& connection) {
-  auto found = connections_.find(&connection);
-  if (found == connections_.end()) return;  // the server is going, and its connections with it
+void Server::Impl::on_closed(int fd) {
+  if (connections_.empty()) return;  // the server is going, and its connections with it
   any_closed_ = true;
-  context_.loop.retire(std::move(found->second));
-  connections_.erase(found);
+  --connection_count_;
+  context_.loop.retire(std::move(connections_[static_cast<size_t>(fd)]));
 }
 
 // In batches too, for the accept queue's sake: one set may have answered thousands. True: there are

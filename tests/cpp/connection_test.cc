@@ -68,7 +68,7 @@ class Scene {
   std::unique_ptr<Connection> connection;
 
  private:
-  Connection::OnClosed on_closed_ = [](Connection&) {};
+  Connection::OnClosed on_closed_ = [](int) {};
   UniqueFd far_;
 };
 

@@ -98,6 +98,61 @@ TEST_CASE("a peer that is gone makes its handler readable, or writable if only t
   }
 }
 
+TEST_CASE("a handler of events that leaves bytes unread is called for them when it says so") {
+  EventLoop loop;
+  Pair pair;
+  std::string received;
+  Handler handler([&](bool, bool) {
+    char byte = 0;
+    REQUIRE(receive_some(pair.near.get(), &byte, 1) == 1);
+    received += byte;
+    if (received.size() == 3) return loop.stop();
+    loop.call_again(handler);
+  });
+  loop.watch_events(pair.near.get(), Interest::kRead, handler);
+  REQUIRE(send_some(pair.far.get(), "abc") == 3);
+  loop.run();
+  CHECK(received == "abc");
+}
+
+TEST_CASE("a handler of events is called for the end of the stream, also if bytes came with it") {
+  for (bool is_interested : {true, false}) {
+    EventLoop loop;
+    Pair pair;
+    std::string seen;
+    char buffer[16];
+    Handler handler([&](bool, bool) {
+      long received = receive_some(pair.near.get(), buffer, sizeof(buffer));
+      seen += received == kBroken ? "end" : "bytes ";
+      if (received == kBroken) return loop.stop();
+      if (is_interested) return;
+      // As a server does whose peer does not read its answers, for a while.
+      loop.set_interest(handler, Interest::kNone);
+      loop.post([&] { loop.set_interest(handler, Interest::kRead); });
+    });
+    loop.watch_events(pair.near.get(), Interest::kRead, handler);
+    pair.make_readable();
+    pair.far.reset();
+    loop.run();
+    CHECK(seen == "bytes end");
+  }
+}
+
+TEST_CASE("a handler of events is called for what came while it had no interest") {
+  EventLoop loop;
+  Pair pair;
+  std::string seen;
+  Handler handler([&](bool readable, bool writable) {
+    seen += std::string(readable ? "r" : "-") + (writable ? "w" : "-") + " ";
+    if (seen.size() == 6) return loop.stop();
+    pair.make_readable();
+    loop.set_interest(handler, Interest::kRead);
+  });
+  loop.watch_events(pair.near.get(), Interest::kWrite, handler);
+  loop.run();
+  CHECK(seen == "-w r- ");
+}
+
 TEST_CASE("a handler may unwatch itself in its callback") {
   EventLoop loop;
   Pair pair;
