@@ -52,6 +52,7 @@ class Floor {
       std::perror("floor_server: cannot listen");
       std::exit(1);
     }
+    prepare_listener(listener_.get());
     watch(listener_.get());
     std::printf("%u\n", SocketAddress::local_of(listener_.get()).port());
     std::fflush(stdout);
@@ -62,20 +63,21 @@ class Floor {
     for (;;) {
       int count = ::epoll_wait(epoll_.get(), events.data(), kEventsMax, -1);
       for (int i = 0; i < count; ++i) {
-        int fd = events[static_cast<size_t>(i)].data.fd;
-        if (fd == listener_.get()) {
+        const epoll_event& event = events[static_cast<size_t>(i)];
+        if (event.data.fd == listener_.get()) {
           accept_all();
         } else {
-          serve(peers_[static_cast<size_t>(fd)]);
+          bool ended = (event.events & EPOLLRDHUP) != 0;
+          serve(peers_[static_cast<size_t>(event.data.fd)], ended);
         }
       }
     }
   }
 
  private:
-  void watch(int fd) {
+  void watch(int fd, uint32_t how = 0) {
     epoll_event event{};
-    event.events = EPOLLIN;
+    event.events = EPOLLIN | how;
     event.data.fd = fd;
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
   }
@@ -83,22 +85,28 @@ class Floor {
   void accept_all() {
     SocketAddress from;
     while (UniqueFd fd = accept_from(listener_.get(), from)) {
-      set_no_delay(fd.get());
-      watch(fd.get());
+      watch(fd.get(), EPOLLET | EPOLLRDHUP);
       auto index = static_cast<size_t>(fd.get());
       if (index >= peers_.size()) peers_.resize(index + 1);
       peers_[index] = Peer{std::move(fd), {}, false, false};
     }
   }
 
-  void serve(Peer& peer) {
-    long got = receive_some(peer.fd.get(), buffer_.data(), buffer_.size());
-    if (got == kWouldBlock) return;
-    if (got == kBroken) {
-      peer = Peer();
-      return;
-    }
-    Bytes arrived(buffer_.data(), static_cast<size_t>(got));
+  // Each arrival is told once.
+  void serve(Peer& peer, bool ended) {
+    long got = 0;
+    do {
+      got = receive_some(peer.fd.get(), buffer_.data(), buffer_.size());
+      if (got == kWouldBlock) return;
+      if (got == kBroken) {
+        peer = Peer();
+        return;
+      }
+      answer(peer, Bytes(buffer_.data(), static_cast<size_t>(got)));
+    } while (ended || static_cast<size_t>(got) == buffer_.size());
+  }
+
+  void answer(Peer& peer, Bytes arrived) {
     out_.clear();
     if (peer.in.empty()) {
       size_t used = answer_all(peer, arrived);
