@@ -40,11 +40,8 @@ std::string C10dStore::observed_address() {
   return observed_address_;
 }
 
-std::shared_ptr<Store> C10dStore::clone() {
-  check_process();
-  auto store = std::make_shared<C10dStore>(host(), port(), timeout());
-  store->connect(Deadline::after(timeout()));
-  return store;
+std::shared_ptr<RemoteStore> C10dStore::sibling() const {
+  return std::make_shared<C10dStore>(host(), port(), timeout());
 }
 
 void C10dStore::close() {

@@ -59,7 +59,7 @@ class C10dStore final : public RemoteStore {
   int64_t delete_prefix(Bytes prefix) override;
   std::vector<std::string> exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value,
                                     Duration timeout) override;
-  std::shared_ptr<Store> clone() override;
+  std::shared_ptr<RemoteStore> sibling() const override;
 
  private:
   struct Request;      // c10d_call.h

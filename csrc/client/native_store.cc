@@ -34,14 +34,7 @@ std::string NativeStore::observed_address() {
   return observed_address_;
 }
 
-std::shared_ptr<Store> NativeStore::clone() {
-  check_process();
-  auto store = std::make_shared<NativeStore>(host(), port(), timeout());
-  store->connect(Deadline::after(timeout()));
-  return store;
-}
-
-std::shared_ptr<NativeStore> NativeStore::sibling() const {
+std::shared_ptr<RemoteStore> NativeStore::sibling() const {
   return std::make_shared<NativeStore>(host(), port(), timeout());
 }
 

@@ -50,12 +50,10 @@ class NativeStore final : public RemoteStore {
   int64_t delete_prefix(Bytes prefix) override;
   std::vector<std::string> exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value,
                                     Duration timeout) override;
-  std::shared_ptr<Store> clone() override;
+  std::shared_ptr<RemoteStore> sibling() const override;
 
-  // For what the same server offers beside keys (run_client.h). Of the same server, and not
-  // connected yet.
-  std::shared_ptr<NativeStore> sibling() const;
-  // A request on its way: what it is for messages, and its body.
+  // For what the same server offers beside keys (run_client.h): a request on its way, which is what
+  // it is for messages, and its body.
   struct Request;
   class Answer;
   // Sends it, again where that is allowed, and returns the answer's body.

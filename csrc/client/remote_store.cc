@@ -18,6 +18,13 @@ std::string RemoteStore::describe() const {
   return "TCPStore " + format_endpoint(host_, port_);
 }
 
+std::shared_ptr<Store> RemoteStore::clone() {
+  check_process();
+  std::shared_ptr<RemoteStore> store = sibling();
+  store->connect(Deadline::after(timeout()));
+  return store;
+}
+
 bool RemoteStore::is_own_process() const {
   return ::getpid() == owner_pid_;
 }

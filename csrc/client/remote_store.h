@@ -38,6 +38,10 @@ class RemoteStore : public Store {
   virtual int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount) = 0;
 
   std::string describe() const override;
+  // A store of the same kind, for the same server, and not connected yet.
+  virtual std::shared_ptr<RemoteStore> sibling() const = 0;
+  // A sibling that is connected.
+  std::shared_ptr<Store> clone() final;
 
  protected:
   const std::string& host() const { return host_; }

@@ -97,7 +97,7 @@ std::shared_ptr<NativeStore> TCPStore::native_sibling() const {
     throw Error(ErrorCode::kUnsupported,
                 describe() + " speaks the c10d protocol, which knows no runs");
   }
-  return std::static_pointer_cast<NativeStore>(remote_)->sibling();
+  return std::static_pointer_cast<NativeStore>(remote_->sibling());
 }
 
 void TCPStore::wait_for_workers(int64_t world_size) {

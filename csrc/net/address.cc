@@ -51,16 +51,6 @@ void SocketAddress::set_port(uint16_t port) {
   }
 }
 
-bool SocketAddress::is_loopback() const {
-  if (family() == AF_INET6) {
-    const in6_addr& address = reinterpret_cast<const sockaddr_in6*>(&storage_)->sin6_addr;
-    if (IN6_IS_ADDR_V4MAPPED(&address)) return address.s6_addr[12] == 127;
-    return IN6_IS_ADDR_LOOPBACK(&address);
-  }
-  const in_addr& address = reinterpret_cast<const sockaddr_in*>(&storage_)->sin_addr;
-  return (ntohl(address.s_addr) >> 24) == 127;
-}
-
 std::string SocketAddress::host() const {
   char text[NI_MAXHOST];
   if (::getnameinfo(get(), length_, text, sizeof(text), nullptr, 0, NI_NUMERICHOST) != 0)

@@ -26,7 +26,6 @@ class SocketAddress {
   socklen_t length() const { return length_; }
   uint16_t port() const;
   void set_port(uint16_t port);
-  bool is_loopback() const;
 
   // Numeric, without brackets; an IPv4 peer of a dual-stack socket reads as IPv4.
   std::string host() const;

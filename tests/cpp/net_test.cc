@@ -29,9 +29,6 @@ TEST_CASE("numeric hosts are addresses, with or without brackets") {
   CHECK(resolved("::1").front().to_string() == "[::1]:29400");
   CHECK(resolved("[::1]").front().to_string() == "[::1]:29400");
   CHECK(resolved("::ffff:10.0.0.1").front().host() == "10.0.0.1");
-  CHECK(resolved("127.1.2.3").front().is_loopback());
-  CHECK(resolved("::ffff:127.0.0.1").front().is_loopback());
-  CHECK_FALSE(resolved("10.0.0.1").front().is_loopback());
 }
 
 TEST_CASE("an endpoint is shown as it would be typed") {
@@ -82,7 +79,8 @@ TEST_CASE("a listener takes the addresses of its host and one port") {
   std::vector<Listener> listeners = listen_on("localhost", 0);
   REQUIRE_FALSE(listeners.empty());
   for (const Listener& listener : listeners) {
-    CHECK(listener.address.is_loopback());
+    std::string host = listener.address.host();
+    CHECK((host.starts_with("127.") || host == "::1"));
     CHECK(listener.address.port() == listeners.front().address.port());
   }
 }
