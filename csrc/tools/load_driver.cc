@@ -1,10 +1,11 @@
-// The load driver: plays many ranks of a store's clients from one process, over real TCP
-// connections, and prints what it found as one JSON object. See load_driver --help.
+// The load driver: plays many ranks of a store's clients, from one process or several, over real
+// TCP connections, and prints what it found as one JSON object. See load_driver --help.
 #include <csignal>
 #include <cstdio>
 
 #include "base/error.h"
 #include "tools/options.h"
+#include "tools/processes.h"
 #include "tools/report.h"
 #include "tools/scenario.h"
 
@@ -16,16 +17,17 @@ constexpr int kWrongArguments = 2;
 
 struct Scenario {
   const char* name;
-  void (*run)(const Options&, Report&);
+  void (*run)(const Options&, Part&, Report&);
+  bool can_share = true;  // its connections, among processes
 };
 constexpr Scenario kScenarios[] = {
     {"ops", run_ops},
     {"start", run_start},
     {"idle", run_idle},
-    {"keys", run_keys},
+    {"keys", run_keys, false},
     {"barrier", run_barrier},
     {"exchange", run_exchange},
-    {"multi_set", run_multi_set},
+    {"multi_set", run_multi_set, false},
     {"rendezvous", run_rendezvous},
     {"keepalive", run_keepalive},
 };
@@ -48,7 +50,8 @@ int run(int argc, char** argv) {
     if (wants_help) return 0;
     report.add("scenario", options.scenario);
     report.add("protocol", std::string(name_of(options.wire)));
-    scenario_of(options.scenario).run(options, report);
+    const Scenario& scenario = scenario_of(options.scenario);
+    play(options, scenario.can_share, scenario.run, report);
   } catch (const Error& error) {
     std::fprintf(stderr, "load_driver: %s\n", error.what());
     return error.code() == ErrorCode::kInvalidArgument ? kWrongArguments : kFailed;

@@ -13,10 +13,11 @@ namespace {
 
 constexpr const char* kUsage =
     "load_driver SCENARIO --port PORT [OPTION VALUE]...\n"
-    "Plays many ranks of a store's clients from one process, over real TCP connections, and "
-    "prints\n"
-    "one JSON object: times, percentiles, counts, errors. Exit code: 0 all answered, 1 something\n"
-    "failed or took too long, 2 wrong arguments.\n\n"
+    "Plays many ranks of a store's clients over real TCP connections, by one process or, where "
+    "its\n"
+    "open files are not enough, by several, and prints one JSON object: times, percentiles, "
+    "counts,\n"
+    "errors. Exit code: 0 all answered, 1 something failed or took too long, 2 wrong arguments.\n\n"
     "scenarios:\n"
     "  ops         a closed loop of one operation on every connection\n"
     "  start       the start of a job: every rank connects, says hello, sets its own key, adds to "
@@ -90,6 +91,10 @@ std::vector<Option> all_options() {
        [](Options& options, const std::string& text) { options.operation = text; }},
       number<size_t>("--connections", "N", "ranks, each with its connection (default 50)",
                      &Options::connections, 1, kMany),
+      number<size_t>("--processes", "N",
+                     "that play them, each its share (default: as few as the limit of open files "
+                     "allows)",
+                     &Options::processes, 1, 255),
       number<size_t>("--in-flight", "N", "of ops: requests a connection at once (default 1)",
                      &Options::in_flight, 1, 65'536),
       number<size_t>("--value", "BYTES", "size of values (default 64)", &Options::value_bytes, 0,

@@ -19,6 +19,7 @@ struct Options {
   Wire wire = Wire::kC10d;
   std::string operation = "get";
   size_t connections = 50;
+  size_t processes = 0;  // 0: as many as the limit of open files makes necessary
   size_t in_flight = 1;
   size_t value_bytes = 64;
   size_t keys = 1000;

@@ -63,6 +63,18 @@ double anonymous_bytes_of(pid_t pid) {
   return 0;
 }
 
+OpenFiles open_files_of(pid_t pid) {
+  OpenFiles files;
+  rlimit limit{};
+  if (pid == 0 || ::prlimit(pid, RLIMIT_NOFILE, nullptr, &limit) != 0) return files;
+  files.limit = static_cast<unsigned long>(limit.rlim_cur);
+  std::error_code error;
+  for (std::filesystem::directory_iterator file("/proc/" + std::to_string(pid) + "/fd", error), end;
+       !error && file != end; file.increment(error))
+    ++files.open;
+  return files;
+}
+
 unsigned long raise_file_limit() {
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);

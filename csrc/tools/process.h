@@ -13,6 +13,13 @@ double own_cpu_seconds();
 // Memory that is its own (not files, not shared), in bytes; 0 as above.
 double anonymous_bytes_of(pid_t pid);
 
+// Of a process: 0 where it cannot be known. A limit of 0: unknown, too.
+struct OpenFiles {
+  unsigned long open = 0;
+  unsigned long limit = 0;
+};
+OpenFiles open_files_of(pid_t pid);
+
 // As many open files as this process may have; the limit it got.
 unsigned long raise_file_limit();
 

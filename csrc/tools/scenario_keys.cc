@@ -14,12 +14,12 @@ constexpr size_t kSetsInFlight = 64;
 
 class Keys final : public Player {
  public:
-  explicit Keys(const Options& options)
+  Keys(const Options& options, const Part& part)
       : options_(options),
         protocol_(Protocol::make(options.wire)),
-        swarm_(options_, *protocol_, *this),
+        swarm_(options_, part, *protocol_, *this),
         deadline_(Deadline::after(from_seconds(options.timeout_s))),
-        prefix_(unique_prefix("keys")),
+        prefix_(part.prefix("keys")),
         value_(options.value_bytes, 'x') {
     swarm_.dial_all();
     swarm_.run([&] { return swarm_.connected() == 1; }, deadline_);
@@ -41,8 +41,9 @@ class Keys final : public Player {
     }
     finish(report, begin);
     if (options_.server_pid != 0) {
-      double bytes = anonymous_bytes_of(options_.server_pid) - before;
-      report.add("server_bytes_per_key", bytes / static_cast<double>(options_.keys));
+      Quantity bytes = Quantity::span(before, anonymous_bytes_of(options_.server_pid));
+      Quantity keys = Quantity::same(static_cast<double>(options_.keys));
+      report.add_ratio("server_bytes_per_key", bytes, keys);
     }
   }
 
@@ -92,7 +93,7 @@ class Keys final : public Player {
     report_swarm(report, swarm_);
   }
 
-  Options options_;
+  const Options& options_;
   std::unique_ptr<Protocol> protocol_;
   Swarm swarm_;
   Deadline deadline_;
@@ -101,19 +102,14 @@ class Keys final : public Player {
   int64_t outstanding_ = 0;
 };
 
-Options with_one_connection(Options options) {
-  options.connections = 1;
-  return options;
-}
-
 }  // namespace
 
-void run_keys(const Options& options, Report& report) {
-  Keys(with_one_connection(options)).set_one_by_one(report);
+void run_keys(const Options& options, Part& part, Report& report) {
+  Keys(options, part).set_one_by_one(report);
 }
 
-void run_multi_set(const Options& options, Report& report) {
-  Keys(with_one_connection(options)).set_at_once(report);
+void run_multi_set(const Options& options, Part& part, Report& report) {
+  Keys(options, part).set_at_once(report);
 }
 
 }  // namespace rdzv::tools

@@ -24,10 +24,11 @@ constexpr Operation kOperations[] = {{"get", Ask::kGet},
 
 class Ops final : public Player {
  public:
-  explicit Ops(const Options& options)
+  Ops(const Options& options, Part& part)
       : options_(options),
+        part_(part),
         protocol_(Protocol::make(options.wire)),
-        swarm_(options, *protocol_, *this),
+        swarm_(options, part, *protocol_, *this),
         ask_(ask_of(options.operation)),
         value_(options.value_bytes, 'x') {}
 
@@ -35,8 +36,10 @@ class Ops final : public Player {
     Deadline deadline = Deadline::after(from_seconds(options_.timeout_s));
     swarm_.dial_all();
     swarm_.run([&] { return swarm_.connected() == options_.connections; }, deadline);
-    preset(deadline);
+    // The keys are the same for all processes.
+    if (part_.index() == 0) preset(deadline);
     make_requests();
+    part_.meet();
     bool counts = options_.count > 0;
     is_running_ = true;
     for (Connection& connection : swarm_.connections()) begin(connection);
@@ -55,9 +58,10 @@ class Ops final : public Player {
     uint64_t count = done_ - before;
     is_running_ = false;
     swarm_.run([&] { return outstanding_ == 0 || swarm_.errors() > 0; }, deadline);
+    part_.meet();
 
     report.add("operation", options_.operation);
-    report.add("connections", uint64_t{options_.connections});
+    report.add("connections", uint64_t{part_.world_size()});
     report.add("in_flight", uint64_t{options_.in_flight});
     report.add("value_bytes", uint64_t{options_.value_bytes});
     report_span(report, options_, begin, end, count, "operation");
@@ -145,6 +149,7 @@ class Ops final : public Player {
   }
 
   const Options& options_;
+  Part& part_;
   std::unique_ptr<Protocol> protocol_;
   Swarm swarm_;
   Ask ask_;
@@ -159,8 +164,8 @@ class Ops final : public Player {
 
 }  // namespace
 
-void run_ops(const Options& options, Report& report) {
-  Ops(options).run(report);
+void run_ops(const Options& options, Part& part, Report& report) {
+  Ops(options, part).run(report);
 }
 
 }  // namespace rdzv::tools

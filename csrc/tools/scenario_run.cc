@@ -22,26 +22,30 @@ constexpr uint64_t kLastCall_ms = 30'000;
 
 class Run final : public Player {
  public:
-  explicit Run(const Options& options)
+  Run(const Options& options, Part& part)
       : options_(options),
+        part_(part),
         protocol_(Protocol::make(options.wire)),
-        swarm_(options, *protocol_, *this),
+        swarm_(options, part, *protocol_, *this),
         deadline_(Deadline::after(from_seconds(options.timeout_s))),
-        run_id_(unique_prefix("run")),
+        run_id_(part.prefix("run")),
         nodes_(options.connections) {
     if (options.wire != Wire::kNative) {
       throw Error(ErrorCode::kInvalidArgument,
                   options.scenario + " needs --protocol native: other servers keep no runs");
     }
-    for (size_t i = 0; i < nodes_.size(); ++i) nodes_[i].pid = i + 1;
+    for (size_t i = 0; i < nodes_.size(); ++i) nodes_[i].pid = rank_of(i) + 1;
   }
 
-  void form(Report& report) {
+  // Whether it came together, in all processes.
+  bool form(Report& report) {
+    part_.meet();
     double bytes_before = anonymous_bytes_of(options_.server_pid);
     Mark begin = mark(options_);
     swarm_.dial_all();
     if (options_.connections_first) {
       swarm_.run([&] { return swarm_.connected() == nodes_.size(); }, deadline_);
+      part_.meet();
       begin = mark(options_);
       may_join_ = true;
       for (Connection& connection : swarm_.connections()) {
@@ -52,16 +56,19 @@ class Run final : public Player {
     }
     swarm_.run([&] { return is_formed(); }, deadline_);
     Mark end = mark(options_);
-    report.add("nodes", uint64_t{nodes_.size()});
+    bool is_well = part_.meet(!failed());
+    report.add("nodes", uint64_t{part_.world_size()});
     report.add("connections_first", uint64_t{options_.connections_first});
     report_span(report, options_, begin, end, nodes_.size(), "node");
     if (placed_ > 0)
-      report.add("first_join_to_last_answer_s", to_seconds(last_placed_at_ - first_join_at_));
+      report.add("first_join_to_last_answer_s", Quantity::span(first_join_at_, last_placed_at_));
     report.add("join_us", joins_);
     if (options_.server_pid != 0) {
-      double bytes = anonymous_bytes_of(options_.server_pid) - bytes_before;
-      report.add("server_bytes_per_node", bytes / static_cast<double>(nodes_.size()));
+      Quantity bytes = Quantity::span(bytes_before, anonymous_bytes_of(options_.server_pid));
+      Quantity all = Quantity::same(static_cast<double>(part_.world_size()));
+      report.add_ratio("server_bytes_per_node", bytes, all);
     }
+    return is_well;
   }
 
   // Every node watches the run, as its agent does; then some die, and as many come in their place.
@@ -73,23 +80,25 @@ class Run final : public Player {
       swarm_.flush(connection);
     }
     swarm_.run([&] { return kept_alive_ == nodes_.size() || failed(); }, deadline_);
-
     placed_ = 0;
-    world_.assign(nodes_.size(), false);
+    ++formed_;
+    if (!part_.meet(!failed())) return;
+
     Mark begin = mark(options_);
-    for (size_t i = 0; i < options_.lose; ++i) {
+    for (size_t i = 0; i < nodes_.size() && rank_of(i) < options_.lose; ++i) {
       Connection& connection = swarm_.connections()[i];
-      nodes_[i].pid += nodes_.size();  // another process
+      nodes_[i].pid += part_.world_size();  // another process
       nodes_[i].round = 0;
       swarm_.redial(connection);
     }
     swarm_.run([&] { return is_formed(); }, deadline_);
     Mark end = mark(options_);
     report.add("lost", uint64_t{options_.lose});
-    report.add("noticed_by_all_s", to_seconds(last_noticed_at_ - begin.at));
-    report.add("reformed_s", to_seconds(last_placed_at_ - begin.at));
-    if (options_.server_pid != 0)
-      report.add("reform_server_cpu_s", end.server_cpu_s - begin.server_cpu_s);
+    report.add("noticed_by_all_s", Quantity::span(begin.at, last_noticed_at_));
+    report.add("reformed_s", Quantity::span(begin.at, last_placed_at_));
+    if (options_.server_pid != 0) {
+      report.add("reform_server_cpu_s", Quantity::span(begin.server_cpu_s, end.server_cpu_s));
+    }
   }
 
   // Each node once in every interval; spread evenly, as nodes that started at different times are.
@@ -108,18 +117,23 @@ class Run final : public Player {
     }
     swarm_.run([&] { return kept_alive_ >= sent_ || failed(); }, deadline_);
     Mark end = mark(options_);
-    double seconds = to_seconds(end.at - begin.at);
-    double cpu_s = end.server_cpu_s - begin.server_cpu_s;
-    report.add("keep_alives", sent_);
-    report.add("keep_alive_seconds", seconds);
+    Quantity time = Quantity::span(begin.at, end.at);
+    Quantity cpu = Quantity::span(begin.server_cpu_s, end.server_cpu_s);
+    report.add_count("keep_alives", sent_);
+    report.add("keep_alive_seconds", time);
     report.add("keep_alive_us", keep_alives_);
     if (options_.server_pid != 0) {
-      report.add("server_cpu_us_per_keep_alive", cpu_s / static_cast<double>(sent_) * 1e6);
-      report.add("server_cpu_percent", cpu_s / seconds * 100);
+      Quantity sent = Quantity::sum(static_cast<double>(sent_));
+      report.add_ratio("server_cpu_us_per_keep_alive", cpu, sent, 1e6);
+      report.add_ratio("server_cpu_percent", cpu, time, 100);
     }
   }
 
-  void finish(Report& report) { report_swarm(report, swarm_); }
+  void finish(Report& report) {
+    // Whoever hangs up is lost to the others' round.
+    part_.meet();
+    report_swarm(report, swarm_);
+  }
 
   void connected(Connection& connection) override {
     if (may_join_ || !options_.connections_first) join(connection);
@@ -147,16 +161,17 @@ class Run final : public Player {
     uint64_t round = 0;  // the last one it had a place in
   };
 
+  size_t rank_of(size_t connection) const { return part_.first() + connection; }
   bool failed() const { return swarm_.errors() > 0; }
   bool is_formed() const { return placed_ == nodes_.size() || failed(); }
 
   native::RunNode node_of(const Connection& connection) {
-    addr_ = "node" + std::to_string(connection.index);
+    addr_ = "node" + std::to_string(rank_of(connection.index));
     return {addr_, nodes_[connection.index].pid, 0};
   }
 
   void join(Connection& connection) {
-    auto world = static_cast<uint32_t>(nodes_.size());
+    auto world = static_cast<uint32_t>(part_.world_size());
     native::JoinRequest request;
     request.timeout_ms = native::kNoTimeout;
     request.run_id = run_id_;
@@ -199,12 +214,11 @@ class Run final : public Player {
     JoinReply reply;
     bool is_placed = native::take_join_reply(body, reply) &&
                      reply.outcome == native::JoinOutcome::kPlaced &&
-                     reply.world_size == nodes_.size() && reply.rank < nodes_.size();
-    if (!is_placed || world_[reply.rank]) {
+                     reply.world_size == part_.world_size() && reply.rank < part_.world_size();
+    if (!is_placed || !part_.claim(reply.rank, formed_)) {
       swarm_.fail("a join's answer that is no place in a round of all");
       return;
     }
-    world_[reply.rank] = true;
     nodes_[connection.index].round = reply.round;
     last_placed_at_ = swarm_.turn_began();
     joins_.add(last_placed_at_ - asked.sent);
@@ -212,13 +226,14 @@ class Run final : public Player {
   }
 
   const Options& options_;
+  Part& part_;
   std::unique_ptr<Protocol> protocol_;
   Swarm swarm_;
   Deadline deadline_;
   std::string run_id_;
   std::string addr_;
   std::vector<Node> nodes_;
-  std::vector<bool> world_ = std::vector<bool>(options_.connections);
+  uint32_t formed_ = 1;  // which round of ours
   bool may_join_ = false;
   bool has_joined_ = false;
   Instant first_join_at_{};
@@ -233,17 +248,15 @@ class Run final : public Player {
 
 }  // namespace
 
-void run_rendezvous(const Options& options, Report& report) {
-  Run run(options);
-  run.form(report);
-  if (options.lose > 0 && !report.failed()) run.lose(report);
+void run_rendezvous(const Options& options, Part& part, Report& report) {
+  Run run(options, part);
+  if (run.form(report) && options.lose > 0) run.lose(report);
   run.finish(report);
 }
 
-void run_keepalive(const Options& options, Report& report) {
-  Run run(options);
-  run.form(report);
-  run.keep_all_alive(report);
+void run_keepalive(const Options& options, Part& part, Report& report) {
+  Run run(options, part);
+  if (run.form(report)) run.keep_all_alive(report);
   run.finish(report);
 }
 

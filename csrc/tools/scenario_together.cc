@@ -7,11 +7,12 @@ namespace {
 
 class Together final : public Player {
  public:
-  Together(const Options& options, bool exchanges)
+  Together(const Options& options, Part& part, bool exchanges)
       : options_(options),
+        part_(part),
         protocol_(Protocol::make(options.wire)),
-        swarm_(options, *protocol_, *this),
-        key_(unique_prefix("together") + "key"),
+        swarm_(options, part, *protocol_, *this),
+        key_(part.prefix("together") + "key"),
         value_(options.value_bytes, 'x'),
         exchanges_(exchanges) {}
 
@@ -19,13 +20,15 @@ class Together final : public Player {
     Deadline deadline = Deadline::after(from_seconds(options_.timeout_s));
     swarm_.dial_all();
     swarm_.run([&] { return swarm_.connected() == options_.connections; }, deadline);
+    part_.meet();
     Mark begin = mark(options_);
     for (Connection& connection : swarm_.connections()) come(connection);
     swarm_.run(
         [&] { return finished_ + swarm_.errors() >= options_.connections && nothing_to_skip(); },
         deadline);
     Mark end = mark(options_);
-    report.add("ranks", uint64_t{options_.connections});
+    part_.meet();
+    report.add("ranks", uint64_t{part_.world_size()});
     report.add("value_bytes", uint64_t{exchanges_ ? options_.value_bytes : 0});
     report_span(report, options_, begin, end, options_.connections, "rank");
     report_swarm(report, swarm_);
@@ -36,7 +39,7 @@ class Together final : public Player {
   void answered(Connection& connection, const Asked& asked, const Answer&) override {
     if (asked.ask == Ask::kBarrier && exchanges_) {
       size_t begin = connection.out.size();
-      protocol_->put_gather(connection.out, key_, options_.connections, value_.size());
+      protocol_->put_gather(connection.out, key_, part_.world_size(), value_.size());
       swarm_.asked(connection, Ask::kGather, begin);
     } else {
       ++finished_;
@@ -49,9 +52,9 @@ class Together final : public Player {
     Ask ask = Ask::kBarrier;
     size_t begin = connection.out.size();
     if (!exchanges_) {
-      protocol_->put_barrier(connection.out, key_, options_.connections);
-    } else if (protocol_->put_exchange(connection.out, key_, connection.index, options_.connections,
-                                       value_)) {
+      protocol_->put_barrier(connection.out, key_, part_.world_size());
+    } else if (protocol_->put_exchange(connection.out, key_, part_.first() + connection.index,
+                                       part_.world_size(), value_)) {
       ask = Ask::kExchange;
     }
     swarm_.asked(connection, ask, begin);
@@ -68,6 +71,7 @@ class Together final : public Player {
   }
 
   const Options& options_;
+  Part& part_;
   std::unique_ptr<Protocol> protocol_;
   Swarm swarm_;
   std::string key_;
@@ -78,12 +82,12 @@ class Together final : public Player {
 
 }  // namespace
 
-void run_barrier(const Options& options, Report& report) {
-  Together(options, false).run(report);
+void run_barrier(const Options& options, Part& part, Report& report) {
+  Together(options, part, false).run(report);
 }
 
-void run_exchange(const Options& options, Report& report) {
-  Together(options, true).run(report);
+void run_exchange(const Options& options, Part& part, Report& report) {
+  Together(options, part, true).run(report);
 }
 
 }  // namespace rdzv::tools

@@ -10,14 +10,12 @@
 #include "base/text.h"
 #include "net/poller.h"
 #include "net/socket.h"
-#include "tools/process.h"
 
 namespace rdzv::tools {
 namespace {
 
 constexpr size_t kBufferBytes = 256 * 1024;
 constexpr int kEventsMax = 1024;
-constexpr size_t kFilesBesideConnections = 64;
 constexpr uint64_t kErrorsMax = 1'000;
 // What a connection keeps of a buffer that it needed once.
 constexpr size_t kKeptBytes = 64 * 1024;
@@ -47,26 +45,34 @@ bool AskedRing::take(Ask ask, Asked& taken) {
   return false;
 }
 
-Swarm::Swarm(const Options& options, Protocol& protocol, Player& player)
+Swarm::Swarm(const Options& options, const Part& part, Protocol& protocol, Player& player)
     : options_(options),
+      part_(part),
       protocol_(protocol),
       player_(player),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       buffer_(kBufferBytes) {
-  unsigned long files = raise_file_limit();
-  if (options.connections + kFilesBesideConnections > files) {
-    throw Error(ErrorCode::kLimit, "--connections " + std::to_string(options.connections) +
-                                       " needs more open files than the limit of this process, " +
-                                       std::to_string(files) + " (ulimit -n)");
-  }
   prepare_dials();
   connections_.resize(options.connections);
   for (size_t i = 0; i < connections_.size(); ++i) connections_[i].index = static_cast<uint32_t>(i);
 }
 
+Swarm::~Swarm() {
+  // Closed in the common way, tens of thousands of ports would wait in TIME_WAIT, and whoever asks
+  // for a free one next (a server of the benchmark after this one) might get none.
+  linger at_once{};
+  at_once.l_onoff = 1;
+  for (const Connection& connection : connections_) {
+    if (connection.fd)
+      ::setsockopt(connection.fd.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+  }
+}
+
 void Swarm::run(const std::function<bool()>& done, const Deadline& deadline) {
   while (!done()) {
     std::string why = first_error_.empty() ? "" : "; the first failure: " + first_error_;
+    if (connected_ < connections_.size() && options_.server_pid == 0)
+      why += "; a server at its limit of open files keeps connections waiting (--server-pid tells)";
     if (deadline.passed()) {
       throw Error(ErrorCode::kTimeout,
                   options_.scenario + " has not ended after " + seconds_text(deadline.elapsed()) +
@@ -221,7 +227,7 @@ void Swarm::lost(Connection& connection, const std::string& why) {
   if (connection.is_dialing) --dialing_;
   connection.is_dialing = false;
   drop(connection);
-  fail("rank " + std::to_string(connection.index) + " lost its connection: " + why);
+  fail("rank " + std::to_string(part_.first() + connection.index) + " lost its connection: " + why);
 }
 
 void Swarm::fail(const std::string& error) {

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "tools/options.h"
+#include "tools/part.h"
 #include "tools/protocol.h"
 
 namespace rdzv::tools {
@@ -64,7 +65,11 @@ class Player {
 
 class Swarm {
  public:
-  Swarm(const Options& options, Protocol& protocol, Player& player);
+  Swarm(const Options& options, const Part& part, Protocol& protocol, Player& player);
+  Swarm(const Swarm&) = delete;
+  Swarm& operator=(const Swarm&) = delete;
+  // Breaks its connections, so that none of them holds a port of this machine for a minute more.
+  ~Swarm();
 
   // Dials all connections while run() runs.
   void dial_all() { dials_wanted_ = connections_.size(); }
@@ -98,7 +103,7 @@ class Swarm {
   // Throws kInvalidArgument for a host that is none.
   void prepare_dials();
   void dial_some();
-  UniqueFd begin_connect();
+  UniqueFd begin_connect(const Connection& connection);
   bool dial(Connection& connection);
   void serve(Connection& connection, uint32_t events);
   void finish_dial(Connection& connection);
@@ -110,6 +115,7 @@ class Swarm {
   void watch_writes(Connection& connection, bool wanted);
 
   const Options& options_;
+  const Part& part_;
   Protocol& protocol_;
   Player& player_;
   sockaddr_in address_{};

@@ -15,6 +15,8 @@ namespace {
 
 constexpr uint16_t kSourcePortMin = 10'000;
 constexpr size_t kSourcePorts = 55'000;
+// Some of an address's ports are taken by others.
+constexpr size_t kConnectionsAnAddress = 50'000;
 // More failed dials than this are no bad luck.
 constexpr uint64_t kRedialsMax = 1'000;
 
@@ -28,16 +30,24 @@ sockaddr_in address_of(const std::string& host, uint16_t port) {
   return address;
 }
 
+// Whose connection it is to be, in host order: 127.0.PROCESS.1 and, beyond the ports of one
+// address, those after it. So no two processes of the driver want the same port. One process with
+// less stays at 127.0.0.1: other addresses would make a server that looks up its clients' names ask
+// the name server.
+in_addr_t source_of(size_t process, size_t connection) {
+  return static_cast<in_addr_t>(INADDR_LOOPBACK + (process << 8) +
+                                connection / kConnectionsAnAddress);
+}
+
 // Ports are chosen here, one after the other from a random one: the kernel's own search becomes
-// slow beyond a few thousand, and other addresses of 127.0.0.0/8 would make a server that looks up
-// its clients' names ask the name server. False when the port is taken.
-bool bind_source(int fd, uint16_t port) {
+// slow beyond a few thousand. False when the port is taken.
+bool bind_source(int fd, in_addr_t address, uint16_t port) {
   int on = 1;
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   sockaddr_in source{};
   source.sin_family = AF_INET;
   source.sin_port = htons(port);
-  source.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  source.sin_addr.s_addr = htonl(address);
   return ::bind(fd, reinterpret_cast<const sockaddr*>(&source), sizeof(source)) == 0;
 }
 
@@ -56,7 +66,7 @@ void Swarm::dial_some() {
   }
 }
 
-UniqueFd Swarm::begin_connect() {
+UniqueFd Swarm::begin_connect(const Connection& connection) {
   bool is_loopback = (ntohl(address_.sin_addr.s_addr) >> 24) == 127;
   size_t tries = is_loopback ? kSourcePorts : 1;
   for (size_t i = 0; i < tries; ++i) {
@@ -64,7 +74,8 @@ UniqueFd Swarm::begin_connect() {
     set_no_delay(fd.get());
     if (is_loopback) {
       source_port_ = static_cast<uint16_t>((source_port_ + 1) % kSourcePorts);
-      if (!bind_source(fd.get(), static_cast<uint16_t>(kSourcePortMin + source_port_))) continue;
+      auto port = static_cast<uint16_t>(kSourcePortMin + source_port_);
+      if (!bind_source(fd.get(), source_of(part_.index(), connection.index), port)) continue;
     }
     const auto* address = reinterpret_cast<const sockaddr*>(&address_);
     if (::connect(fd.get(), address, sizeof(address_)) == 0 || errno == EINPROGRESS) return fd;
@@ -75,7 +86,7 @@ UniqueFd Swarm::begin_connect() {
 }
 
 bool Swarm::dial(Connection& connection) {
-  connection.fd = begin_connect();
+  connection.fd = begin_connect(connection);
   if (!connection.fd) return false;
   epoll_event event{};
   event.events = EPOLLIN | EPOLLOUT;
@@ -100,7 +111,7 @@ void Swarm::finish_dial(Connection& connection) {
     if (is_hopeless || !dial(connection)) fail("connect: " + errno_text(error));
     return;
   }
-  protocol_.put_hello(connection.out, connection.index);
+  protocol_.put_hello(connection.out, static_cast<uint32_t>(part_.first() + connection.index));
   connection.asked.push({Ask::kHello, turn_began_});
   flush(connection);
 }

@@ -63,9 +63,70 @@ TEST_CASE("load driver: a time below zero counts as zero, and no time has a plac
 TEST_CASE("load driver: the report is JSON whatever an error says") {
   Report report;
   report.add("text", std::string("a \"quoted\"\nline\\"));
-  report.add("number", 1.5);
+  report.add("number", Quantity::same(1.5));
   report.add("count", uint64_t{3});
-  CHECK(report.json() == R"({"text": "a ?quoted??line?", "number": 1.5, "count": 3})");
+  report.add_ratio("nothing", Quantity::sum(1), Quantity::sum(0));
+  report.add("never", Times());
+  CHECK(report.json() ==
+        R"({"text": "a ?quoted??line?", "number": 1.5, "count": 3, "nothing": 0})");
+}
+
+// One process's report: it ran from `from` to `to` by the clock of all, and did so many.
+Report part_of_run(double from, double to, uint64_t count, int time_us) {
+  Report report;
+  report.add("ranks", uint64_t{30});
+  report.add("scenario", std::string("start"));
+  report.add("seconds", Quantity::span(from, to));
+  report.add_count("count", count);
+  report.add_ratio("per_second", Quantity::sum(static_cast<double>(count)),
+                   Quantity::span(from, to));
+  Times times;
+  for (uint64_t i = 0; i < count; ++i) times.add(std::chrono::microseconds(time_us));
+  report.add("time_us", times);
+  return report;
+}
+
+TEST_CASE("load driver: reports of several processes become one, also by way of bytes") {
+  Report all;
+  // The second one began first, the first one ended last.
+  all.merge(Report::decode(part_of_run(11, 15, 10, 100).encode()));
+  all.merge(Report::decode(part_of_run(10, 14, 20, 200).encode()));
+  std::string json = all.json();
+  CAPTURE(json);
+  CHECK(json.starts_with(
+      R"({"ranks": 30, "scenario": "start", "seconds": 5, "count": 30, "per_second": 6, )"));
+  // A third took 100 us, two thirds 200 us: the percentiles are those of all.
+  CHECK(json.find(R"("time_us": {"count": 30, "p50": 200)") != std::string::npos);
+  CHECK(json.ends_with(R"("max": 200}})"));
+  CHECK_FALSE(all.failed());
+
+  Report failed = part_of_run(10, 11, 1, 1);
+  failed.add("first_error", std::string("refused"));
+  failed.set_failed();
+  all.merge(Report::decode(failed.encode()));
+  CHECK(all.failed());
+  CHECK(all.json().find(R"("first_error": "refused")") != std::string::npos);
+}
+
+TEST_CASE("load driver: a report cut short is refused") {
+  std::string bytes = part_of_run(0, 1, 3, 1).encode();
+  for (size_t size = 0; size < bytes.size(); ++size)
+    CHECK_THROWS_AS(Report::decode(Bytes(bytes).substr(0, size)), Error);
+}
+
+TEST_CASE("load driver: merged times are as if one had counted all") {
+  Times all;
+  Times even;
+  Times odd;
+  for (int i = 1; i <= 10'000; ++i) {
+    Duration time(i * i);
+    all.add(time);
+    (i % 2 == 0 ? even : odd).add(time);
+  }
+  even.merge(odd);
+  CHECK(even.count() == all.count());
+  CHECK(even.max() == all.max());
+  for (double part : {0.01, 0.5, 0.99, 1.0}) CHECK(even.percentile(part) == all.percentile(part));
 }
 
 TEST_CASE("load driver: options are read, and what is wrong is named") {
@@ -74,6 +135,8 @@ TEST_CASE("load driver: options are read, and what is wrong is named") {
   CHECK(options.port == 1234);
   CHECK(options.wire == Wire::kNative);
   CHECK(options.in_flight == 16);
+  CHECK(options.processes == 0);
+  CHECK(parsed({"idle", "--port", "1", "--processes", "3"}).processes == 3);
 
   CHECK(refusal_of({"--port", "1"}).find("scenario") != std::string::npos);
   CHECK(refusal_of({"ops"}).find("--port") != std::string::npos);
