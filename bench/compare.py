@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from _support.report import Cell, Report, alternating, arguments, parse
+from _support.report import Cell, Report, alternating, arguments, parse, ratio
 
 
 def per_operation_us(operation: Callable[[], object], count: int) -> float:
@@ -48,7 +48,7 @@ class Table:
         measures = {peer: partial(_as_figure, measure, peer) for peer in self._peers}
         found = alternating(self._runs, measures)
         medians = [found[peer]["value"] for peer in self._peers]
-        self._rows.append([what, *medians, *(medians[0] / value for value in medians[1:])])
+        self._rows.append([what, *medians, *(ratio(medians[0], value) for value in medians[1:])])
 
     def finish(self, without: Mapping[str, str]) -> None:
         """Print, and write what --json asked for."""

@@ -20,6 +20,7 @@ from typing import Any
 import targets
 from _support.driver import tool
 from _support.plots import draw
+from _support.report import WIDE_MEANS
 from _support.versions import versions
 
 HERE = Path(__file__).parent
@@ -77,6 +78,7 @@ def write(path: Path, results: dict[str, dict[str, Any]], failed: list[str]) -> 
         "# Results",
         "Written by `nox -s bench`; medians of runs in turn, loopback. Compare ratios, not times: "
         "a busy machine slows all. Tables say what each figure is.",
+        WIDE_MEANS,
         "\n".join(f"* {line}" for line in versions()),
         "## What the project promises",
         targets.table(figures_of(results)),

@@ -3,7 +3,7 @@
     python bench/start.py [--short] [--runs N] [--ranks N...] [--json FILE]
 
 Every rank connects, says hello, sets its own key, adds to a counter, waits until the last one has
-come, and gets one value. One process plays all ranks. On Redis the waiting is a blocking move
+come, and gets one value. The load driver plays all ranks. On Redis the waiting is a blocking move
 within a list, which wakes one after the other. The floor is what cannot be left out: accept,
 hello, one answer.
 """
@@ -15,12 +15,22 @@ from contextlib import ExitStack
 from functools import partial
 
 from _support.driver import connections_max, drive
-from _support.report import Cell, Report, alternating, arguments, growth_exponent, parse, ratio
+from _support.report import (
+    Cell,
+    Median,
+    Report,
+    alternating,
+    arguments,
+    growth_exponent,
+    parse,
+    ratio,
+)
 from _support.servers import Server, missing, start
 
 PEERS = ("ours, c10d", "ours, native", "torch", "Redis")
 FLOOR = "floor, c10d"
-RANKS = [100, 300, 1000, 3000, 10_000, 19_000]
+# Those that a server of this machine may have open files for.
+RANKS = [100, 300, 1000, 3000, 10_000, 19_000, 50_000]
 SHORT = [100, 1000]
 
 
@@ -40,7 +50,7 @@ def main() -> None:
     options = parse(parser)
     report = Report(__doc__, options)
     sizes = connections_max(options.ranks or (SHORT if options.short else RANKS))
-    found: dict[int, dict[str, dict[str, float]]] = {}
+    found: dict[int, dict[str, dict[str, Median]]] = {}
     with ExitStack() as stack:
         servers = start(stack, (FLOOR, *PEERS))
         for ranks in sizes:

@@ -43,9 +43,17 @@ def raise_file_limit() -> int:
     return hard
 
 
+def connections_limit() -> int:
+    """How many connections a server of this machine can have open, beside a few files.
+
+    The driver is not what limits them: it starts another process for more.
+    """
+    return raise_file_limit() - 100
+
+
 def connections_max(wanted: list[int]) -> list[int]:
-    """Those of `wanted` that a process of this machine can have open, beside a few files."""
-    limit = raise_file_limit() - 100
+    """Those of `wanted` that a server of this machine can have open."""
+    limit = connections_limit()
     return [count for count in wanted if count <= limit] or [limit]
 
 

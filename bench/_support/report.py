@@ -33,8 +33,40 @@ def machine() -> str:
     )
 
 
+class Median(float):
+    """The median of runs in turn, which remembers them.
+
+    What is measured in turn is compared run by run (`ratio`), and one whose runs were far apart
+    is shown with how far: a machine may become twice as fast while it is measured.
+    """
+
+    runs: tuple[float, ...]
+
+    def __new__(cls, runs: Sequence[float]) -> Median:
+        """Of at least one run."""
+        self = super().__new__(cls, statistics.median(runs))
+        self.runs = tuple(runs)
+        return self
+
+    def is_wide(self) -> bool:
+        """Whether the reader is to be warned."""
+        return max(self.runs) > _WIDE * min(self.runs)
+
+
+# Beyond that, the slowest run over the fastest, a median does not speak for all.
+_WIDE = 1.5
+WIDE_MEANS = (
+    "A figure with (lowest..highest) beside it is the median of runs that were more than "
+    f"{_WIDE:g} x apart: the machine was busy, or changed its speed. Ratios are medians of each "
+    "run's ratio."
+)
+
+
 def shown(cell: Cell) -> str:
-    """A figure with three digits that count."""
+    """A figure with three digits that count; the range of its runs, where that is wide."""
+    if isinstance(cell, Median) and cell.is_wide():
+        low, high = min(cell.runs), max(cell.runs)
+        return f"{shown(float(cell))} ({shown(low)}..{shown(high)})"
     if cell is None:
         return "-"
     if isinstance(cell, str):
@@ -49,14 +81,14 @@ def shown(cell: Cell) -> str:
 
 def alternating(
     runs: int, measures: Mapping[_Key, Callable[[], Mapping[str, float]]]
-) -> dict[_Key, dict[str, float]]:
+) -> dict[_Key, dict[str, Median]]:
     """Measure each in turn, `runs` times; for each the median of every figure."""
     found: dict[_Key, list[Mapping[str, float]]] = {key: [] for key in measures}
     for _ in range(runs):
         for key, measure in measures.items():
             found[key].append(measure())
     return {
-        key: {name: statistics.median(run[name] for run in each) for name in each[0]}
+        key: {name: Median([run[name] for run in each]) for name in each[0]}
         for key, each in found.items()
     }
 
@@ -115,6 +147,8 @@ class Report:
 
     def finish(self) -> None:
         """Write what --json asked for."""
+        if any(".." in block for block in self._blocks):
+            print(WIDE_MEANS + "\n", flush=True)
         if self._json is None:
             return
         found = {
@@ -163,5 +197,12 @@ def growth_exponent(points: Sequence[tuple[float, float]]) -> float:
 
 
 def ratio(ours: float | None, peer: float | None) -> float | None:
-    """None where one is missing."""
-    return None if ours is None or not peer else ours / peer
+    """None where one is missing. Of medians of the same turns: the median of each turn's ratio.
+
+    So a machine that becomes faster between two turns is in no ratio but that of one turn.
+    """
+    if ours is None or not peer:
+        return None
+    if isinstance(ours, Median) and isinstance(peer, Median) and len(ours.runs) == len(peer.runs):
+        return Median([mine / theirs for mine, theirs in zip(ours.runs, peer.runs, strict=True)])
+    return ours / peer

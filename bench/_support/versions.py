@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import shutil
@@ -11,6 +12,12 @@ from pathlib import Path
 
 import rendezvous
 from _support.servers import torch_python
+
+
+@functools.cache
+def _program(*words: str) -> str:
+    """What a command prints, each asked once: torch takes seconds to say its version."""
+    return _output(words)
 
 
 def _output(words: Sequence[str]) -> str:
@@ -40,8 +47,8 @@ def _commit() -> str:
 def versions() -> list[str]:
     """One line a fact."""
     python = torch_python()
-    torch = _output([python, "-c", "import torch; print(torch.__version__)"]) if python else ""
-    redis = _output(["redis-server", "--version"]) or _output(["valkey-server", "--version"])
+    torch = _program(python, "-c", "import torch; print(torch.__version__)") if python else ""
+    redis = _program("redis-server", "--version") or _program("valkey-server", "--version")
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     return [
         f"commit {_commit() or 'unknown'}, rendezvous {rendezvous.__version__}",
@@ -49,5 +56,5 @@ def versions() -> list[str]:
         f"load at the end {load}",
         f"Python {platform.python_version()}; torch {torch or 'not installed'}; "
         f"{' '.join(redis.split()[:3]) or 'Redis not installed'}; "
-        f"{_output(['memcached', '--version']) or 'memcached not installed'}",
+        f"{_program('memcached', '--version') or 'memcached not installed'}",
     ]

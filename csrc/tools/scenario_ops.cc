@@ -53,6 +53,8 @@ class Ops final : public Player {
       swarm_.run([&] { return done_ - before >= options_.count; }, deadline);
     } else {
       swarm_.run_for(from_seconds(options_.seconds));
+      // A slow server's time for one, if that is longer.
+      swarm_.run([&] { return done_ > before || swarm_.errors() > 0; }, deadline);
     }
     Mark end = mark(options_);
     uint64_t count = done_ - before;
