@@ -5,97 +5,56 @@
 The nodes are handlers in threads of four processes; etcd is a private one, of one member, on this
 machine. Measured is the time from the start of the first `next_rendezvous` to the end of the last
 one, bootstrap store included: with a key a node, and with one state that all nodes replace by
-compare-and-set. The calls are a get and a compare-and-set of 1 KiB; the peer is python-etcd, which
-torch's etcd-v2 backend uses, on an etcd that still has v2 (3.4 or 3.5).
+compare-and-set. The calls are a get and a compare-and-set of 1 KiB by the backends, each client in
+a process of its own. The peer is torch's etcd-v2 backend where RDZV_BENCH_TORCH_PYTHON (or this
+Python) has torch and python-etcd, otherwise python-etcd, on which that is built; on an etcd that
+still has v2 (3.4 or 3.5).
 """
 
 from __future__ import annotations
 
-import importlib
-import math
-import socket
-import statistics
+import os
 import subprocess
 import sys
 import tempfile
-import time
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from _support.driver import raise_file_limit
-from _support.report import Cell, Report, alternating, arguments, growth_exponent, parse
+from _support.etcd_calls import Calls, backend_calls, median_ms
+from _support.report import (
+    Cell,
+    Report,
+    alternating,
+    arguments,
+    growth_exponent,
+    parse,
+    ratio,
+)
+from _support.rounds import Found, medians, play
+from _support.servers import free_port
 
 from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend, EtcdServer
 from rendezvous.backends.etcd._binary import find_binary
 from rendezvous.backends.etcd._deadline import Deadline
 
-try:
-    python_etcd: Any = importlib.import_module("etcd")
-except ImportError:
-    python_etcd = None
-
-PROCESSES = 4
-PLAYER = Path(__file__).parent / "_support" / "etcd_player.py"
-NAMES = {"auto": "a key a node", "store": "one state"}
+CALLS = Path(__file__).parent / "_support" / "etcd_calls.py"
+NAMES = {"etcd": "a key a node", "etcd state": "one state"}
 NODES = [64, 256, 1000]
 SHORT = [16]
 # One state of very many nodes is not waited for: the time grows with their square.
-STATE_NODES_MAX = 256
-VALUE = b"x" * 1024
-
-
-def meet(endpoint: str, rulebook: str, nodes: int, timeout_s: float) -> float:
-    """Seconds of one round; infinity if it did not come together in time."""
-    shares = [nodes // PROCESSES + (i < nodes % PROCESSES) for i in range(PROCESSES)]
-    run_id = uuid.uuid4().hex
-    players = [
-        subprocess.Popen(
-            [sys.executable, str(PLAYER), rulebook, endpoint, run_id]
-            + [str(each) for each in (share, nodes, timeout_s)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        for share in shares
-        if share
-    ]
-    try:
-        lines = [_line(player) for player in players]
-        if any(line != "ready" for line in lines):
-            return math.inf
-        for player in players:
-            assert player.stdin is not None
-            player.stdin.write("\n")
-            player.stdin.flush()
-        times = [[float(each) for each in _line(player).split()] for player in players]
-        if any(len(each) != 2 or each[1] < 0 for each in times):
-            return math.inf
-        return max(end for _, end in times) - min(begin for begin, _ in times)
-    finally:
-        for player in players:
-            player.kill()
-            player.communicate()
-
-
-def _line(player: subprocess.Popen[str]) -> str:
-    assert player.stdout is not None
-    return player.stdout.readline().strip()
+NODES_MAX = {"etcd state": 256}
+OURS = "ours"
+NO_V2 = "no Python with python-etcd: neither this one nor RDZV_BENCH_TORCH_PYTHON's"
 
 
 @contextmanager
 def server_with_v2() -> Iterator[tuple[str, int]]:
     """An etcd that speaks v2 as well."""
     with tempfile.TemporaryDirectory() as folder:
-        ports = []
-        for _ in range(2):
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                ports.append(probe.getsockname()[1])
+        ports = [free_port(), free_port()]
         clients, peers = (f"http://127.0.0.1:{port}" for port in ports)
         process = subprocess.Popen(
             [
@@ -118,30 +77,108 @@ def server_with_v2() -> Iterator[tuple[str, int]]:
             process.wait()
 
 
-def our_calls(host: str, port: int) -> dict[str, Callable[[], object]]:
-    backend = EtcdRendezvousBackend(EtcdClient(f"{host}:{port}"), "bench")
-    answer = backend.set_state(VALUE)
-    assert answer is not None
-    token: list[Any] = [answer[1]]
+def v2_python() -> str | None:
+    """The interpreter that has torch's v2 client; one with torch as well goes first."""
+    for python in (os.environ.get("RDZV_BENCH_TORCH_PYTHON"), sys.executable):
+        if python is None:
+            continue
+        looked = subprocess.run(
+            [python, "-c", "import importlib.util as u, sys; sys.exit(not u.find_spec('etcd'))"],
+            check=False,
+        )
+        if looked.returncode == 0:
+            return python
+    return None
 
-    def replace() -> None:
-        answer = backend.set_state(VALUE, token[0])
-        assert answer is not None
-        assert answer[2]
-        token[0] = answer[1]
 
-    return {"get": backend.get_state, "compare-and-set": replace}
+class V2Client:
+    """A process that makes the calls by torch's v2 client, and times them itself."""
+
+    def __init__(self, stack: ExitStack, python: str, host: str, port: int) -> None:
+        self._process = stack.enter_context(
+            subprocess.Popen(
+                [python, str(CALLS), host, str(port)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        )
+        stack.callback(self._process.kill)
+        self.name = self._line()
+
+    def median_ms(self, call: str, count: int) -> float:
+        """As etcd_calls.median_ms."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{call} {count}\n")
+        self._process.stdin.flush()
+        return float(self._line())
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().strip()
+        if not line:
+            raise SystemExit("etcd_nodes: torch's v2 client ended; its error is above")
+        return line
 
 
-def v2_calls(host: str, port: int) -> dict[str, Callable[[], object]]:
-    client = python_etcd.Client(host=host, port=port)
-    text = VALUE.decode()
-    token = [client.write("/bench", text).modifiedIndex]
+def measure_calls(report: Report, runs: int, count: int) -> None:
+    """The table of calls, ours beside torch's."""
+    python = v2_python()
+    with ExitStack() as stack:
+        host, port = stack.enter_context(server_with_v2())
+        our_backend = EtcdRendezvousBackend(EtcdClient(f"{host}:{port}"), "bench")
+        ours: Calls = backend_calls(our_backend)
+        peer = None if python is None else V2Client(stack, python, host, port)
+        rows: list[list[Cell]] = []
+        for name, call in ours.items():
+            measures: dict[str, Callable[[], dict[str, float]]] = {
+                OURS: partial(lambda call: {"ms": median_ms(call, count)}, call)
+            }
+            if peer is not None:
+                measures[peer.name] = partial(
+                    lambda peer, name: {"ms": peer.median_ms(name, count)}, peer, name
+                )
+            found = {who: each["ms"] for who, each in alternating(runs, measures).items()}
+            to_peer = None if peer is None else ratio(found[OURS], found[peer.name])
+            rows.append([name, *found.values(), *([] if peer is None else [to_peer])])
+            report.figure(f"etcd/{name}/to_v2", to_peer)
+        columns = [OURS] if peer is None else [OURS, peer.name, "ours/v2"]
+    report.table("Milliseconds a call, medians", ["", *columns], rows)
+    if peer is None:
+        report.left_out({"torch's client of v2": NO_V2})
 
-    def replace() -> None:
-        token[0] = client.write("/bench", text, prevIndex=token[0]).modifiedIndex
 
-    return {"get": lambda: client.read("/bench"), "compare-and-set": replace}
+def measure_nodes(sizes: list[int], runs: int, timeout_s: float) -> Found:
+    """Rounds of every size, each run's of its own."""
+    with EtcdServer() as server:
+        endpoint = server.get_endpoint()
+        return medians(
+            list(NAMES),
+            sizes,
+            runs,
+            lambda peer, nodes: play(peer, endpoint, nodes, timeout_s),
+            limits=NODES_MAX,
+        )
+
+
+def tell_nodes(report: Report, sizes: list[int], found: Found) -> None:
+    """The table, growth and plot of rounds."""
+    rows: list[list[Cell]] = [
+        [f"{nodes:,} nodes", *(found.seconds[nodes].get(peer) for peer in NAMES)] for nodes in sizes
+    ]
+    caption = "Seconds until the last node has its rank (-: why is said below)"
+    report.table(caption, ["", *NAMES.values()], rows)
+    found.tell_missing(report, NAMES)
+    series = {
+        name: [(n, found.seconds[n][peer]) for n in sizes if peer in found.seconds[n]]
+        for peer, name in NAMES.items()
+    }
+    for name, points in series.items():
+        for nodes, seconds in points:
+            report.figure(f"etcd_nodes/{nodes}/{name}/seconds", seconds)
+        if len(points) > 1:
+            report.note(f"{name}: time grows with N to the {growth_exponent(points):.2f}")
+    report.plot("etcd_nodes", "N nodes meet over etcd", "seconds", series)
 
 
 def main() -> None:
@@ -157,67 +194,10 @@ def main() -> None:
         report.finish()
         return
     raise_file_limit()
-    _measure_calls(report, options.runs, 100 if options.short else 1000)
+    measure_calls(report, options.runs, 100 if options.short else 1000)
     sizes = options.nodes or (SHORT if options.short else NODES)
-    found: dict[str, list[tuple[float, float]]] = {rulebook: [] for rulebook in NAMES}
-    with EtcdServer() as server:
-        for nodes in sizes:
-            for rulebook, points in found.items():
-                if rulebook == "store" and nodes > STATE_NODES_MAX:
-                    continue
-                seconds = statistics.median(
-                    meet(server.get_endpoint(), rulebook, nodes, options.timeout)
-                    for _ in range(options.runs)
-                )
-                if seconds < math.inf:
-                    points.append((nodes, seconds))
-                    report.figure(f"etcd_nodes/{nodes}/{NAMES[rulebook]}/seconds", seconds)
-    rows: list[list[Cell]] = [
-        [f"{nodes:,} nodes", *(dict(points).get(nodes) for points in found.values())]
-        for nodes in sizes
-    ]
-    caption = "Seconds until the last node has its rank"
-    report.table(
-        f"{caption} (-: not asked, or not within {options.timeout:g} s)",
-        ["", *NAMES.values()],
-        rows,
-    )
-    for rulebook, points in found.items():
-        if len(points) > 1:
-            report.note(
-                f"{NAMES[rulebook]}: time grows with N to the {growth_exponent(points):.2f}"
-            )
-    report.plot(
-        "etcd_nodes",
-        "N nodes meet over etcd",
-        "seconds",
-        {NAMES[rulebook]: points for rulebook, points in found.items()},
-    )
+    tell_nodes(report, sizes, measure_nodes(sizes, options.runs, options.timeout))
     report.finish()
-
-
-def _measure_calls(report: Report, runs: int, count: int) -> None:
-    if python_etcd is None:
-        report.left_out({"torch's client of v2": "this Python has no python-etcd"})
-    with server_with_v2() as (host, port):
-        made = {"ours": our_calls(host, port)}
-        if python_etcd is not None:
-            made["python-etcd, v2"] = v2_calls(host, port)
-
-        def measure(operation: Callable[[], object]) -> dict[str, float]:
-            times = []
-            for _ in range(count):
-                begin = time.perf_counter()
-                operation()
-                times.append(time.perf_counter() - begin)
-            return {"ms": statistics.median(times) * 1000}
-
-        rows: list[list[Cell]] = []
-        for name in made["ours"]:
-            each = {peer: partial(measure, calls[name]) for peer, calls in made.items()}
-            figures = alternating(runs, each)
-            rows.append([name, *(figures[peer]["ms"] for peer in made)])
-    report.table("Milliseconds a call, medians", ["", *made], rows)
 
 
 if __name__ == "__main__":

@@ -4,96 +4,45 @@
 
 The handlers are threads of four processes, the store's server is a process of its own; measured is
 the time from the start of the first `next_rendezvous` to the end of the last one, bootstrap store
-included, with connections open and threads started before. Peers: the rulebook in the server, the
-rulebook in each handler over a compare-and-set, and torch's handlers on torch's server. A round
-that takes longer than --timeout is not counted, and its peer not asked again.
+included, with connections open and threads started before. Peers: the rulebook in the server; the
+rulebook in each handler, over a compare-and-set of a file that all have open, and of a key on our
+server; and torch's handlers on torch's server. A peer that fails or takes longer than --timeout is
+not asked again.
 """
 
 from __future__ import annotations
 
-import statistics
-import subprocess
-import sys
+import tempfile
 from contextlib import ExitStack
-from pathlib import Path
 
 from _support.report import Cell, Report, arguments, parse, ratio
-from _support.servers import missing, start, torch_python
+from _support.rounds import Round, medians, play
+from _support.servers import NotListeningError, missing, start, torch_python
 
-PROCESSES = 4
-PLAYER = Path(__file__).parent / "_support" / "handler_player.py"
 # How a table calls them, and the server that each uses.
-NAMES = {"server": "ours, server", "store": "ours, store", "torch": "torch"}
+NAMES = {
+    "server": "ours, server",
+    "file": "ours, file",
+    "store": "ours, key on a server",
+    "torch": "torch",
+}
 SERVERS = {"server": "ours, native", "store": "ours, native", "torch": "torch"}
-NODES = [64, 256, 1024]
+NODES = [64, 128, 256, 512, 1024]
 SHORT = [16]
 
 
-def measure(peer: str, nodes: int, timeout_s: float) -> float | None:
-    """Seconds of one round; None if it did not come together in time."""
-    python = torch_python() if peer == "torch" else None
+def measure(peer: str, nodes: int, timeout_s: float) -> Round:
+    """One round, on a store that nobody has used."""
     with ExitStack() as stack:
-        server = start(stack, (SERVERS[peer],))[SERVERS[peer]]
-        shares = [nodes // PROCESSES + (i < nodes % PROCESSES) for i in range(PROCESSES)]
-        players = [
-            subprocess.Popen(
-                [python or sys.executable, str(PLAYER), peer]
-                + [str(each) for each in (server.port, share, nodes, timeout_s)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            )
-            for share in shares
-            if share
-        ]
+        if peer == "file":
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            return play(peer, f"{folder}/store", nodes, timeout_s)
         try:
-            return _seconds(players)
-        finally:
-            for player in players:
-                player.kill()
-                player.communicate()
-
-
-def _seconds(players: list[subprocess.Popen[str]]) -> float | None:
-    def line(player: subprocess.Popen[str]) -> str:
-        assert player.stdout is not None
-        return player.stdout.readline()
-
-    def tell(player: subprocess.Popen[str]) -> None:
-        assert player.stdin is not None
-        player.stdin.write("\n")
-        player.stdin.flush()
-
-    if any(line(player) != "ready\n" for player in players):
-        return None
-    for player in players:
-        tell(player)
-    times = [[float(each) for each in line(player).split()] for player in players]
-    if any(len(each) != 2 or each[1] < 0 for each in times):
-        return None
-    return max(end for _, end in times) - min(begin for begin, _ in times)
-
-
-def medians(
-    peers: list[str], sizes: list[int], runs: int, timeout_s: float
-) -> dict[int, dict[str, float]]:
-    """For each size the median seconds of each peer that was in time in every run."""
-    found: dict[int, dict[str, float]] = {}
-    gone: set[str] = set()
-    for nodes in sizes:
-        seconds: dict[str, list[float]] = {peer: [] for peer in peers}
-        for _ in range(runs):
-            for peer in peers:
-                one = None if peer in gone else measure(peer, nodes, timeout_s)
-                if one is None:
-                    gone.add(peer)
-                else:
-                    seconds[peer].append(one)
-        found[nodes] = {
-            peer: statistics.median(each) for peer, each in seconds.items() if peer not in gone
-        }
-    return found
+            server = start(stack, (SERVERS[peer],))[SERVERS[peer]]
+        except NotListeningError as error:
+            return Round(None, str(error))
+        python = torch_python() if peer == "torch" else None
+        return play(peer, f"127.0.0.1:{server.port}", nodes, timeout_s, python)
 
 
 def main() -> None:
@@ -106,24 +55,28 @@ def main() -> None:
     left_out = missing(options.peers)
     peers = [peer for peer in options.peers if peer not in left_out]
     sizes = options.nodes or (SHORT if options.short else NODES)
-    found = medians(peers, sizes, options.runs, options.timeout)
+    found = medians(
+        peers, sizes, options.runs, lambda peer, nodes: measure(peer, nodes, options.timeout)
+    )
     rows: list[list[Cell]] = [
-        [f"{nodes:,} handlers", *(found[nodes].get(peer) for peer in peers)] for nodes in sizes
+        [f"{nodes:,} handlers", *(found.seconds[nodes].get(peer) for peer in peers)]
+        for nodes in sizes
     ]
     report.table(
-        f"Seconds until the last handler has its rank (-: not within {options.timeout:g} s)",
+        "Seconds until the last handler has its rank (-: why is said below)",
         ["", *(NAMES[peer] for peer in peers)],
         rows,
     )
+    found.tell_missing(report, NAMES)
     for nodes in sizes:
-        for peer, seconds in found[nodes].items():
+        for peer, seconds in found.seconds[nodes].items():
             report.figure(f"handlers/{nodes}/{NAMES[peer]}/seconds", seconds)
         report.figure(
             f"handlers/{nodes}/to_torch",
-            ratio(found[nodes].get("server"), found[nodes].get("torch")),
+            ratio(found.seconds[nodes].get("server"), found.seconds[nodes].get("torch")),
         )
     series = {
-        NAMES[peer]: [(nodes, found[nodes][peer]) for nodes in sizes if peer in found[nodes]]
+        NAMES[peer]: [(n, found.seconds[n][peer]) for n in sizes if peer in found.seconds[n]]
         for peer in peers
     }
     report.plot("handlers", "A round of N handlers", "seconds", series)

@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from _support.driver import raise_file_limit, tool
+from _support.driver import connections_limit, raise_file_limit, tool
 
 OURS = (
     "import rendezvous, sys; s = rendezvous.Server('127.0.0.1', 0); "
@@ -56,8 +57,11 @@ def torch_python() -> str | None:
     return python if looked.returncode == 0 else None
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody has. Somebody may take it before the server that is to."""
     with socket.socket() as probe:
+        # Ports of closed connections that wait for their last minute are as good.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
@@ -73,34 +77,43 @@ def _listens(pid: int, port: int) -> bool:
         return False
 
 
-def _wait_until_it_listens(port: int, process: subprocess.Popen[str]) -> None:
+def _wait_until_it_listens(port: int, process: subprocess.Popen[str], errors: IO[str]) -> None:
     deadline = time.monotonic() + _START_BACKSTOP_S
     while time.monotonic() < deadline and process.poll() is None:
         if _listens(process.pid, port):
             return
         time.sleep(0.02)
-    raise NotListeningError(f"{process.args!r} does not listen on port {port}")
+    raise NotListeningError(
+        f"{process.args!r} does not listen on port {port}: {_last_line(errors)}"
+    )
 
 
 @contextmanager
 def running(words: Sequence[str], port: int | None = None) -> Iterator[tuple[int, int]]:
     """(port, pid) of a server process. Without `port` it prints its own as its first line."""
-    process = subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    try:
-        if port is None:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            if not line.strip().isdigit():
-                raise NotListeningError(f"{words!r} did not start")
-            port = int(line)
-        else:
-            _wait_until_it_listens(port, process)
-        yield port, process.pid
-    finally:
-        process.kill()
-        process.communicate()
+    with tempfile.TemporaryFile("w+", errors="replace") as errors:
+        process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
+        try:
+            if port is None:
+                assert process.stdout is not None
+                line = process.stdout.readline()
+                if not line.strip().isdigit():
+                    raise NotListeningError(f"{words!r} did not start: {_last_line(errors)}")
+                port = int(line)
+            else:
+                _wait_until_it_listens(port, process, errors)
+            yield port, process.pid
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def _last_line(errors: IO[str]) -> str:
+    errors.seek(0)
+    lines = [line.strip() for line in errors if line.strip()]
+    return lines[-1] if lines else "it said nothing"
 
 
 @contextmanager
@@ -156,9 +169,16 @@ def _torch() -> Iterator[Server]:
 
 @contextmanager
 def _redis() -> Iterator[Server]:
-    port = _free_port()
+    port = free_port()
     words = [_redis_program() or "", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    words += ["--appendonly", "no", "--maxclients", "19900", "--tcp-backlog", "65535"]
+    words += [
+        "--appendonly",
+        "no",
+        "--maxclients",
+        str(connections_limit()),
+        "--tcp-backlog",
+        "65535",
+    ]
     # It takes no loopback address but 127.0.0.1 for one, and the driver uses several.
     words += ["--client-query-buffer-limit", "1gb", "--protected-mode", "no"]
     with running(words, port) as (_, pid):
@@ -167,9 +187,9 @@ def _redis() -> Iterator[Server]:
 
 @contextmanager
 def _memcached() -> Iterator[Server]:
-    port = _free_port()
+    port = free_port()
     words = [shutil.which("memcached") or "", "-l", "127.0.0.1", "-p", str(port), "-t", "1"]
-    words += ["-U", "0", "-c", "19900", "-b", "65535", "-R", "1000"]
+    words += ["-U", "0", "-c", str(connections_limit()), "-b", "65535", "-R", "1000"]
     words += ["-u", "root"] if os.geteuid() == 0 else []
     with running(words, port) as (_, pid):
         yield Server("memcached", "memcached", port, pid)
