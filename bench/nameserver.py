@@ -3,8 +3,9 @@
     python bench/nameserver.py [--short] [--runs N] [--ranks N] [--json FILE]
 
 Every server runs in a name space of mounts in which /etc/resolv.conf names a resolver of ours that
-takes 50 ms for each answer (and knows nobody), and /etc/hosts is empty. Ranks connect and say
-hello. Needs root, for the mounts; skipped with a line otherwise.
+takes 50 ms for each answer (and knows nobody), and /etc/hosts is empty; and once more with no name
+server at all. Ranks connect and say hello. Needs root, for the mounts, and port 53 of one address
+of loopback; skipped with a line otherwise.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from _support.driver import drive
-from _support.report import Report, alternating, arguments, parse
+from _support.report import Report, alternating, arguments, parse, ratio
 from _support.servers import (
     OURS,
     TORCHS,
     can_put_files_in_place,
+    missing,
     running,
     torch_python,
     with_file_in_place,
@@ -35,6 +37,9 @@ DELAY_S = 0.05
 RANKS = 100
 SHORT = 10
 NO_SUCH_NAME = 0x8183
+# Where /etc/nsswitch.conf sends a look-up: to the resolver, or not.
+SLOW = "files dns"
+NONE = "files"
 
 
 @contextmanager
@@ -68,19 +73,24 @@ def _answer_late(server: socket.socket, ended: threading.Event) -> None:
                 server.sendto(answer, client)
 
 
-def measure(python: str, program: str, protocol: str, ranks: int) -> dict[str, float]:
+def measure(
+    python: str, program: str, protocol: str, ranks: int, sources: str = SLOW
+) -> dict[str, float]:
+    """Of ranks that connect to a server which looks names up in `sources`."""
     with ExitStack() as stack:
         resolv = f"nameserver {RESOLVER}\noptions timeout:5 attempts:1\n"
         words = stack.enter_context(with_file_in_place("/etc/resolv.conf", resolv))
         words += stack.enter_context(with_file_in_place("/etc/hosts", ""))
-        words += stack.enter_context(with_file_in_place("/etc/nsswitch.conf", "hosts: files dns\n"))
+        words += stack.enter_context(
+            with_file_in_place("/etc/nsswitch.conf", f"hosts: {sources}\n")
+        )
         port, pid = stack.enter_context(running([*words, python, "-c", program]))
         found = drive("idle", port, pid, protocol=protocol, connections=ranks, timeout=300)
-    return {"seconds": found["seconds"], "p99_us": found["handshake_us"]["p99"]}
+    return {"seconds": found["seconds"], "p99_ms": found["handshake_us"]["p99"] / 1e3}
 
 
 def main() -> None:
-    parser = arguments(__doc__, runs=3)
+    parser = arguments(__doc__)
     parser.add_argument("--ranks", type=int, default=None, help=f"how many (default {RANKS})")
     options = parse(parser)
     report = Report(__doc__, options)
@@ -91,20 +101,43 @@ def main() -> None:
         report.finish()
         return
     measures = {
-        "ours, c10d": partial(measure, sys.executable, OURS, "c10d", ranks),
-        "ours, native": partial(measure, sys.executable, OURS, "native", ranks),
+        f"{peer}, {kind}": partial(measure, python, program, protocol, ranks, sources)
+        for peer, python, program, protocol in (
+            ("ours, c10d", sys.executable, OURS, "c10d"),
+            ("ours, native", sys.executable, OURS, "native"),
+            ("torch", torch, TORCHS, "c10d"),
+        )
+        if python is not None
+        for kind, sources in (("none", NONE), ("slow", SLOW))
     }
-    if torch is not None:
-        measures["torch"] = partial(measure, torch, TORCHS, "c10d", ranks)
-    with slow_resolver():
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(slow_resolver())
+        except OSError as error:
+            report.note(f"Skipped: no name server can be had at {RESOLVER}, port 53: {error}.")
+            report.finish()
+            return
         found = alternating(options.runs, measures)
+    peers = [name.removesuffix(", slow") for name in found if name.endswith(", slow")]
     report.table(
-        f"{ranks} ranks connect to a server whose name server takes {DELAY_S * 1e3:g} ms",
-        ["", "all connected, s", "99th percentile of a hello, ms"],
-        [[peer, each["seconds"], each["p99_us"] / 1e3] for peer, each in found.items()],
+        f"{ranks} ranks connect to a server that has no name server, and one that takes "
+        f"{DELAY_S * 1e3:g} ms for an answer",
+        ["", "none: all connected, s", "slow: all connected, s", "slow: 99th percentile, ms"],
+        [
+            [
+                peer,
+                found[f"{peer}, none"]["seconds"],
+                found[f"{peer}, slow"]["seconds"],
+                found[f"{peer}, slow"]["p99_ms"],
+            ]
+            for peer in peers
+        ],
     )
-    for peer, each in found.items():
-        report.figure(f"nameserver/{peer}/seconds", each["seconds"])
+    for peer in peers:
+        slow, none = (found[f"{peer}, {kind}"]["seconds"] for kind in ("slow", "none"))
+        report.figure(f"nameserver/{peer}/seconds", slow)
+        report.figure(f"nameserver/{peer}/slow_to_none", ratio(slow, none))
+    report.left_out(missing(["torch"]))
     report.finish()
 
 

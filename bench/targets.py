@@ -103,6 +103,19 @@ TARGETS = [
     ),
     Target("one of 10,000 nodes lost: new round with all", "loss/10000/reformed_s", 0.5, "s"),
     Target("multi_set of 16,000 x 1 KiB: server CPU", "multi_set/ours, c10d/cpu_s", 0.02, "s"),
+    Target("1,024 real handlers form a round", "handlers/1024/ours, server/seconds", 1, "s"),
+    Target("get over etcd: time over torch's v2 client", "etcd/get/to_v2", 1),
+    Target(
+        "compare-and-set over etcd: time over torch's v2 client", "etcd/compare-and-set/to_v2", 1
+    ),
+    Target("256 nodes meet over etcd", "etcd_nodes/256/a key a node/seconds", 3, "s"),
+    Target("1,000 nodes meet over etcd", "etcd_nodes/1000/a key a node/seconds", 15, "s"),
+    # One look-up in the accept path would be a factor of ten.
+    Target(
+        "ranks connect with a slow name server: time over that with none",
+        "nameserver/ours, c10d/slow_to_none",
+        1.5,
+    ),
     Target("an idle connection, c10d", "memory/ours, c10d/connection", 1.2 * 1024, "B"),
     Target("an idle connection, native", "memory/ours, native/connection", 1.2 * 1024, "B"),
 ]
