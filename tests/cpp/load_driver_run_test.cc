@@ -26,12 +26,17 @@ using namespace rdzv::test;
 
 namespace {
 
-// Its output, errors included, comes by a pipe.
+// Its output, errors included, comes by a pipe. `files` is the limit of open files that it gets; 0:
+// that of this process.
 class Driver {
  public:
-  Driver(std::vector<std::string> words, uint16_t port) {
+  Driver(std::vector<std::string> words, uint16_t port, int files = 0) {
     words.insert(words.begin(), RDZV_LOAD_DRIVER);
     words.insert(words.end(), {"--port", std::to_string(port)});
+    if (files > 0) {
+      std::string limited = "ulimit -n " + std::to_string(files) + " && exec \"$0\" \"$@\"";
+      words.insert(words.begin(), {"/bin/sh", "-c", limited});
+    }
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
@@ -111,11 +116,11 @@ struct Ended {
   }
 };
 
-Ended drive(const std::string& line, uint16_t port) {
+Ended drive(const std::string& line, uint16_t port, int files = 0) {
   std::istringstream words(line);
   std::vector<std::string> list;
   for (std::string word; words >> word;) list.push_back(word);
-  Driver driver(list, port);
+  Driver driver(list, port, files);
   std::string output = driver.output();
   return {driver.exit_code(), output};
 }
@@ -298,23 +303,34 @@ TEST_CASE("load driver: a failure of one process is the run's, with its reason")
   CHECK(counted.says("refused"));
 }
 
-TEST_CASE("load driver: whose limit of open files is too low is told, before anybody connects") {
-  Listener silent;
-  rlimit limit{};
-  REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
-  std::string many = std::to_string(limit.rlim_cur + 1);
-  Ended of_server = drive(
-      "idle --server-pid " + std::to_string(::getpid()) + " --connections " + many, silent.port());
-  CAPTURE(of_server.output);
-  CHECK(of_server.code == 1);
-  CHECK(of_server.says("may have " + std::to_string(limit.rlim_cur) + " open files"));
-  CHECK(of_server.says("the server's ulimit -n"));
+TEST_CASE("load driver: it takes as many processes as the limit of open files makes necessary") {
+  Server server("127.0.0.1", 0);
+  Ended ended = drive("start --protocol native --connections 100", server.port(), 100);
+  CAPTURE(ended.output);
+  CHECK(ended.code == 0);
+  CHECK(ended.number("processes") == 3);
+  CHECK(ended.number("connected") == 100);
+  CHECK(ended.count_of_times("release_us") == 100);
 
-  std::string more = std::to_string(limit.rlim_max + 1);
-  Ended of_one = drive("idle --processes 1 --connections " + more, silent.port());
-  CAPTURE(of_one.output);
-  CHECK(of_one.code == 1);
-  CHECK(of_one.says("need 2 processes"));
+  Ended one = drive("start --protocol native --connections 100 --processes 1", server.port(), 100);
+  CAPTURE(one.output);
+  CHECK(one.code == 1);
+  CHECK(one.says("need 3 processes"));
+}
+
+TEST_CASE("load driver: a server whose limit of open files is too low is told before all else") {
+  Listener silent;
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  rlimit low{200, before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &low) == 0);
+  Ended ended =
+      drive("idle --connections 201 --server-pid " + std::to_string(::getpid()), silent.port());
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  CAPTURE(ended.output);
+  CHECK(ended.code == 1);
+  CHECK(ended.says("may have 200 open files"));
+  CHECK(ended.says("the server's ulimit -n"));
 }
 
 TEST_CASE("load driver: a number of processes that cannot be is refused") {
