@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import uuid
@@ -11,13 +12,14 @@ from typing import Any
 
 import pytest
 from support.etcd import NO_ETCD, binaries
+from support.etcd_kinds import CLUSTER_KINDS, Access, SharedClusters, be_patient
 from support.foreign import DerivedStore, DuckStore
 from support.proxy import FaultProxy
 from support.stores import Stores
 from support.torch_server import TorchServers, has_torch
 
 from rendezvous import FileStore, HashStore, PrefixStore, Server, Store, TCPStore
-from rendezvous.backends.etcd import EtcdClient, EtcdServer, EtcdStore
+from rendezvous.backends.etcd import EtcdServer, EtcdStore
 
 # Started in the background by a shell, all that follows would ignore Ctrl-C, which tests send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -36,6 +38,7 @@ STORE_KINDS = [
     "prefix-file",
     "etcd",
     "prefix-etcd",
+    *CLUSTER_KINDS,
     # Stores that are Python objects: derived from ours, and with what torch's have.
     "prefix-derived",
     "prefix-duck",
@@ -93,6 +96,29 @@ def etcd_endpoint() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def shared_clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedClusters]:
+    """Clusters that all workers of this test run use."""
+    base = tmp_path_factory.getbasetemp()
+    # Below it, each worker has a folder of its own.
+    clusters = SharedClusters(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+    yield clusters
+    clusters.close()
+
+
+@pytest.fixture(scope="session")
+def etcd_access(request: pytest.FixtureRequest) -> Callable[[str], Access]:
+    """etcd_access(kind): how to get into a cluster, of "etcd", which is plain, or CLUSTER_KINDS."""
+
+    def access(kind: str) -> Access:
+        if kind == "etcd":
+            return Access(request.getfixturevalue("etcd_endpoint"))
+        clusters: SharedClusters = request.getfixturevalue("shared_clusters")
+        return clusters.access(kind)
+
+    return access
+
+
+@pytest.fixture(scope="session")
 def torch_servers() -> Iterator[TorchServers]:
     """Starts servers of torch's, where torch is installed."""
     with TorchServers() as servers:
@@ -116,12 +142,13 @@ def stores(request: pytest.FixtureRequest) -> Stores:
         def base() -> Store:
             users.append(FileStore(path))
             return users[-1]
-    elif kind.endswith("etcd"):
-        prefix = f"/test/{uuid.uuid4()}"
-        endpoint: str = request.getfixturevalue("etcd_endpoint")
+    elif kind.removeprefix("prefix-") in ("etcd", *CLUSTER_KINDS):
+        access = request.getfixturevalue("etcd_access")(kind.removeprefix("prefix-"))
+        prefix = f"{access.prefix}{uuid.uuid4()}"
+        be_patient(request.getfixturevalue("monkeypatch"))
 
         def base() -> Store:
-            return EtcdStore(EtcdClient(endpoint), prefix, TIMEOUT_S)
+            return EtcdStore(access.client(), prefix, TIMEOUT_S)
     elif kind.endswith(("derived", "duck")):
         # A DuckStore is no Store; PrefixStore takes it for one.
         foreign: Any = DuckStore(HashStore())

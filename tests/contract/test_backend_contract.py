@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.etcd_kinds import CLUSTER_KINDS, Access
 
 from rendezvous import (
     C10dRendezvousBackend,
@@ -28,7 +29,7 @@ from rendezvous import (
     TCPStore,
 )
 from rendezvous.backends.c10d import create_backend, open_backend
-from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend
+from rendezvous.backends.etcd import EtcdRendezvousBackend
 
 RUN = "run/with strange:name"
 KEY = f"torch.rendezvous.{RUN}"
@@ -62,14 +63,14 @@ class Place:
 
 
 class EtcdPlace(Place):
-    """One etcd for all tests: a key prefix for each."""
+    """A cluster for all tests: a key prefix for each."""
 
     name = "etcd"
 
-    def __init__(self, endpoint: str) -> None:
-        self.prefix = f"/test/{uuid.uuid4()}"
+    def __init__(self, access: Access) -> None:
+        self.prefix = f"{access.prefix}{uuid.uuid4()}"
         self.key = f"{self.prefix}/{RUN}"
-        self.client = EtcdClient(endpoint)
+        self.client = access.client()
 
     def backend(self, run_id: str = RUN) -> RendezvousBackend:
         return EtcdRendezvousBackend(self.client, run_id, self.prefix)
@@ -87,14 +88,14 @@ class EtcdPlace(Place):
         return self.client.range(self.key.encode()).kvs[0].value
 
 
-@pytest.fixture(params=["hash", "file", "tcp", "etcd"])
+@pytest.fixture(params=["hash", "file", "tcp", "etcd", *CLUSTER_KINDS])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "hash":
         return Place(HashStore())
     if request.param == "file":
         return Place(FileStore(tmp_path / "store"))
-    if request.param == "etcd":
-        return EtcdPlace(request.getfixturevalue("etcd_endpoint"))
+    if request.param.startswith("etcd"):
+        return EtcdPlace(request.getfixturevalue("etcd_access")(request.param))
     connect: Callable[..., TCPStore] = request.getfixturevalue("connect")
     return Place(connect())
 

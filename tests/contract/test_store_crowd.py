@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.background import Background
+from support.etcd_kinds import CLUSTER_KINDS, Access
 from support.process import PythonProcess, ServerProcess
 from support.stores import Stores
 
@@ -96,22 +99,36 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.parametrize("kind", ["tcp", "file"])
-def test_processes_exchange_watch_and_count(kind: str, tmp_path: Path) -> None:
+@pytest.fixture(params=["tcp", "file", "etcd", *CLUSTER_KINDS])
+def address(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """The URL of a store for processes, who have this one's environment."""
+    if request.param == "tcp":
+        with ServerProcess() as server:
+            yield f"tcp://127.0.0.1:{server.port}"
+    elif request.param == "file":
+        yield f"file://{tmp_path}/store"
+    else:
+        access: Access = request.getfixturevalue("etcd_access")(request.param)
+        for name, value in access.environment.items():
+            monkeypatch.setenv(name, value)
+        yield access.url(str(uuid.uuid4()))
+
+
+def test_processes_exchange_watch_and_count(address: str) -> None:
     """What threads do, processes do."""
-    with ServerProcess() as server:
-        url = f"tcp://127.0.0.1:{server.port}" if kind == "tcp" else f"file://{tmp_path}/store"
-        store = open_store(url)
-        store.set("n", "0")
-        store.set("ends", "", ttl=3600)
-        players = [
-            PythonProcess(PLAYER, url, str(rank), str(PROCESSES)) for rank in range(PROCESSES)
-        ]
-        try:
-            for player in players:
-                assert player.line() == "done"
-            assert store.get("n") == b"%d" % (20 * PROCESSES)
-            assert store.delete_prefix("x") == 3 * (PROCESSES + 1)
-        finally:
-            for player in players:
-                player.close()
+    store = open_store(address)
+    store.set("n", "0")
+    store.set("ends", "", ttl=3600)
+    players = [
+        PythonProcess(PLAYER, address, str(rank), str(PROCESSES)) for rank in range(PROCESSES)
+    ]
+    try:
+        for player in players:
+            assert player.line() == "done"
+        assert store.get("n") == b"%d" % (20 * PROCESSES)
+        assert store.delete_prefix("x") == 3 * (PROCESSES + 1)
+    finally:
+        for player in players:
+            player.close()

@@ -29,6 +29,7 @@ from rendezvous.backends.etcd._binary import find_binary
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._ports import free_ports
 from rendezvous.backends.etcd._transport import TlsFiles
+from rendezvous.backends.etcd._wire import prefix_end
 from rendezvous.errors import StoreError
 from support.background import BACKSTOP_S
 from support.proxy import FaultProxy
@@ -197,13 +198,14 @@ class Cluster:
         with urllib.request.urlopen(request, timeout=BACKSTOP_S, context=context) as answer:
             return json.load(answer)
 
-    def enable_users(self) -> None:
-        """root, and USER with a role for the prefix `jobs/` alone."""
+    def enable_users(self, prefix: str = "jobs/") -> None:
+        """root, and USER with a role for that prefix alone."""
         self.admin("auth/user/add", name="root", password="root")
         self.admin("auth/role/add", name="root")
         self.admin("auth/user/grant", user="root", role="root")
         self.admin("auth/role/add", name="jobs")
-        start, end = (base64.b64encode(key).decode() for key in (b"jobs/", b"jobs0"))
+        keys = prefix.encode(), prefix_end(prefix.encode())
+        start, end = (base64.b64encode(key).decode() for key in keys)
         permission = {"permType": "READWRITE", "key": start, "range_end": end}
         self.admin("auth/role/grant", name="jobs", perm=permission)
         self.admin("auth/user/add", name=USER, password=PASSWORD)

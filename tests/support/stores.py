@@ -30,6 +30,11 @@ class Stores:
         return self.kind.startswith("torch")
 
     @property
+    def is_in_etcd(self) -> bool:
+        """Whether a cluster has limits of its own for values."""
+        return self.kind.removeprefix("prefix-").startswith("etcd")
+
+    @property
     def has_queues(self) -> bool:
         return self.kind != "torch-old"
 
