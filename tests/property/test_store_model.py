@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import uuid
 from collections import defaultdict, deque
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -27,6 +28,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from support.etcd_kinds import Access, be_patient
 
 from rendezvous import (
     FileStore,
@@ -39,8 +41,10 @@ from rendezvous import (
     StoreValueError,
     TCPStore,
 )
+from rendezvous.backends.etcd import EtcdStore
 
 EXAMPLES = int(os.environ.get("RDZV_MODEL_EXAMPLES", "60"))
+ETCD_IS_SLOWER = 4  # each step is some round trips and a write to disk
 INT_MAX, INT_MIN = 2**63 - 1, -(2**63)
 TIMEOUT_S = 60.0  # of connections; only a hang takes so long
 COMPACT_BYTES = [1, 2_000, 1_000_000]
@@ -80,6 +84,7 @@ class StoreModel(RuleBasedStateMachine):
     """Clients of one store, and what the store must hold."""
 
     kind: ClassVar[str]
+    access: ClassVar[Access]
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,6 +107,9 @@ class StoreModel(RuleBasedStateMachine):
         if self.kind.endswith("hash"):
             shared = HashStore()
             return lambda: shared
+        if self.kind.endswith("etcd"):
+            prefix = f"{self.access.prefix}{uuid.uuid4()}"
+            return lambda: EtcdStore(self.access.client(), prefix, TIMEOUT_S)
         if self.kind.endswith("file"):
             folder = self.stack.enter_context(tempfile.TemporaryDirectory())
             path = Path(folder) / "store"
@@ -330,14 +338,23 @@ class StoreModel(RuleBasedStateMachine):
         assert self.clients[client].num_keys() == len(self.values) + len(self.neighbours)
 
 
-KINDS = ["hash", "tcp", "file", "prefix-hash", "prefix-tcp", "prefix-file"]
+BASES = ["hash", "tcp", "file", "etcd"]
+KINDS = [*BASES, *(f"prefix-{base}" for base in BASES)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_store_holds_what_a_dict_would(kind: str) -> None:
+def test_store_holds_what_a_dict_would(
+    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Any sequence of operations by several clients gives the model's answers and errors."""
     machine = type("StoreModel", (StoreModel,), {"kind": kind})
+    examples = EXAMPLES
+    if kind.endswith("etcd"):
+        machine.access = request.getfixturevalue("etcd_access")("etcd")
+        examples = max(1, EXAMPLES // ETCD_IS_SLOWER)
+        # A look that a busy machine made too slow is an answer that depends on the time, which
+        # Hypothesis takes for a strategy that does: its replay draws more, or less, than before.
+        be_patient(monkeypatch)
     run_state_machine_as_test(
-        machine,
-        settings=settings(max_examples=EXAMPLES, stateful_step_count=50, deadline=None),
+        machine, settings=settings(max_examples=examples, stateful_step_count=50, deadline=None)
     )
