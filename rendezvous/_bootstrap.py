@@ -10,7 +10,7 @@ from datetime import timedelta
 from rendezvous import _core
 from rendezvous._coordinator import Coordinator, Seat
 from rendezvous._hosts import bootstrap_hosts, serve_on
-from rendezvous._patience import Backoff
+from rendezvous._patience import Backoff, is_refusal
 from rendezvous._round_store import round_store
 from rendezvous._waiting import node_text
 from rendezvous.api import KeyValueStore, RendezvousInfo, RendezvousStoreInfo
@@ -82,6 +82,11 @@ class Bootstrap:
                 # The end of a slice, or a store that is away for a while: stores that are not ours
                 # do not say which.
                 failure = error
+            if is_refusal(failure):
+                raise RendezvousConnectionError(
+                    f"run {self._run_id!r}: round {seat.round} is complete, but the store refuses "
+                    f"what its nodes tell each other: {failure}"
+                ) from failure
             if not coordinator.is_intact():
                 return None
             if time.monotonic() >= deadline_s:

@@ -10,12 +10,12 @@ from typing import TypeVar
 
 from rendezvous.errors import (
     RendezvousConnectionError,
-    StoreClosedError,
-    StoreUnsupportedError,
-    StoreValueError,
+    StoreConnectionError,
+    StoreError,
+    StoreTimeoutError,
 )
 
-__all__ = ["Backoff", "is_hopeless", "patiently"]
+__all__ = ["Backoff", "is_hopeless", "is_refusal", "patiently"]
 
 _T = TypeVar("_T")
 
@@ -34,9 +34,16 @@ class Backoff:
         time.sleep(max(0.0, min(pause_s, deadline_s - time.monotonic())))
 
 
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether a store said no, as to a user without permission, and would say so again."""
+    return isinstance(error, StoreError) and not isinstance(
+        error, StoreConnectionError | StoreTimeoutError
+    )
+
+
 def is_hopeless(error: Exception) -> bool:
     """Whether asking the backend again would fail in the same way for ever."""
-    return isinstance(error.__cause__, StoreValueError | StoreUnsupportedError | StoreClosedError)
+    return is_refusal(error.__cause__)
 
 
 def patiently(call: Callable[[], _T], deadline_s: float) -> _T:

@@ -101,9 +101,22 @@ class Access:
         members = self.endpoints.replace("https://", "")
         if self.tls is None:
             return f"etcd://{members}{self.prefix}{name}"
-        files = {"ca_cert": self.tls.ca_cert, "ssl_cert": self.tls.cert}
-        query = urlencode({option: path for option, path in files.items() if path})
+        query = urlencode(self._files)
         return f"etcds://{members}{self.prefix}{name}?{query}"
+
+    def settings(self, name: str) -> dict[str, str]:
+        """Of a rendezvous whose keys are below the prefix; the user is in `environment`."""
+        return {
+            "key_prefix": f"{self.prefix}{name}/rendezvous",
+            "store_prefix": f"{self.prefix}{name}/store",
+            **self._files,
+        }
+
+    @property
+    def _files(self) -> dict[str, str]:
+        tls = self.tls or TlsFiles()
+        files = {"ca_cert": tls.ca_cert, "ssl_cert": tls.cert, "ssl_cert_key": tls.key}
+        return {setting: path for setting, path in files.items() if path}
 
     @property
     def environment(self) -> dict[str, str]:
