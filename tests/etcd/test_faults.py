@@ -142,6 +142,26 @@ def test_a_write_that_a_member_held_back_undoes_nothing(trio: Cluster) -> None:
         assert quick.get("k") == b"newer"
 
 
+def test_short_calls_of_a_watch_notice_a_member_that_hangs(trio: Cluster) -> None:
+    """Its silence counts over all of them: who looks often waits no longer than who looks once."""
+    leader = trio.leader()
+    frozen = another(trio, leader)
+    slow, quick = store_of(trio, frozen), store_of(trio, leader)
+    quick.set("k", "before")
+    revision = quick.watch("k", 0)[1]
+    with slow._client.watch([(b"/faults/keys/k", b"")], revision) as watch:
+        assert watch.next(Deadline(BACKSTOP_S))
+        frozen.pause()
+        try:
+            quick.set("k", "after")
+            backstop = Deadline(BACKSTOP_S)
+            while not (events := watch.next(Deadline(0.1))):
+                assert not backstop.passed
+        finally:
+            frozen.resume()
+    assert [event.kv.value for event in events] == [b"after"]
+
+
 def test_without_a_majority_calls_end_with_their_deadline(trio: Cluster) -> None:
     """And go on by themselves when it is back; who waited then gets what comes."""
     leader = trio.leader()

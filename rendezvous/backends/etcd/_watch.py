@@ -77,6 +77,7 @@ class Watch:
         self._endpoint: Endpoint | None = None
         self._token = ""
         self._created = 0
+        self._heard_s = 0.0
         self._failures = 0
         self._denials = 0
         self._interrupted = False
@@ -91,13 +92,13 @@ class Watch:
         while not deadline.passed and not self._interrupted:
             try:
                 stream = self._opened(deadline)
-                silence = deadline.within(_SILENCE_S if self._is_open else self._attempt_s)
-                message = stream.next(silence)
+                message = stream.next(deadline.within(self._patience_left_s))
                 if message is not None:
+                    self._heard_s = time.monotonic()
                     events = self._take(message)
                     if events:
                         return events
-                elif not deadline.passed:
+                elif not deadline.passed and self._patience_left_s <= 0:
                     self._check_alive(deadline)
             except TransportError as error:
                 if error.fatal:
@@ -145,6 +146,12 @@ class Watch:
         rounds = self._failures // self._members.count
         return min(_ATTEMPT_S * 2.0 ** min(rounds, 10), _ATTEMPT_S_MAX)
 
+    @property
+    def _patience_left_s(self) -> float:
+        """Until its member is asked for a sign of life: counted over calls, which may be short."""
+        patience_s = _SILENCE_S if self._is_open else self._attempt_s
+        return max(0.0, self._heard_s + patience_s - time.monotonic())
+
     def _opened(self, deadline: Deadline) -> Stream:
         if self._stream is None:
             self._endpoint = self._members.current
@@ -153,6 +160,7 @@ class Watch:
             self._stream = self._transport.stream(
                 self._endpoint, "watch", self._requests(), self._token, attempt
             )
+            self._heard_s = time.monotonic()
         return self._stream
 
     def _requests(self) -> list[Message]:
@@ -183,7 +191,15 @@ class Watch:
     def _check_alive(self, deadline: Deadline) -> None:
         if not self._is_open or self._endpoint is None:
             raise TransportError("no answer to a watch in time", sent=False)
-        self._read_once(self._ranges[0], self._endpoint, deadline)
+        try:
+            self._read_once(self._ranges[0], self._endpoint, deadline)
+        except TransportError:
+            # A call with little time left has not given it enough: the next ones go on asking.
+            fair_s = self._heard_s + _SILENCE_S + self._attempt_s
+            if not deadline.passed or time.monotonic() >= fair_s:
+                raise
+        else:
+            self._heard_s = time.monotonic()
 
     def _read_once(
         self, watched: tuple[bytes, bytes], endpoint: Endpoint, deadline: Deadline
