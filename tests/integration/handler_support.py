@@ -177,19 +177,17 @@ class Run:
 class EtcdRun(Run):
     """A run in etcd that a node leads; below a prefix of its own."""
 
-    def __init__(self, endpoints: str, prefix: str = "tests/", **user: str) -> None:
+    def __init__(self, endpoints: str, prefix: str = "tests/", **login: Any) -> None:
         self.endpoints = endpoints
         self.prefix = prefix + uuid.uuid4().hex
-        self._user = user
+        self._login = login
         super().__init__(self.new_etcd_store, "etcd")
 
     def new_etcd_store(self) -> EtcdStore:
         return EtcdStore(self.etcd(), self.prefix + "/store", 60)
 
     def etcd(self) -> EtcdClient:
-        return EtcdClient(
-            self.endpoints, user=self._user.get("user"), password=self._user.get("password")
-        )
+        return EtcdClient(self.endpoints, **self._login)
 
     def backend(self) -> EtcdRendezvousBackend:
         return EtcdRendezvousBackend(self.etcd(), RUN, self.prefix)
