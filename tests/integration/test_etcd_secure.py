@@ -154,7 +154,8 @@ def test_exec_without_a_client_certificate_is_told(
         *("exec", "--endpoint", access.endpoints, "--nodes", "1", "--backend", "etcd"),
         *("--rdzv-conf", ",".join(f"{key}={value}" for key, value in settings.items())),
         *("--", "true"),
-        **access.environment,
+        RENDEZVOUS_ETCD_USER=USER,
+        RENDEZVOUS_ETCD_PASSWORD=PASSWORD,
     )
     assert done.returncode not in (0, 2)
     assert "ssl_cert" in done.stderr.decode()

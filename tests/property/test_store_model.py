@@ -347,14 +347,15 @@ def test_store_holds_what_a_dict_would(
     kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Any sequence of operations by several clients gives the model's answers and errors."""
-    machine = type("StoreModel", (StoreModel,), {"kind": kind})
+    members: dict[str, object] = {"kind": kind}
     examples = EXAMPLES
     if kind.endswith("etcd"):
-        machine.access = request.getfixturevalue("etcd_access")("etcd")
+        members["access"] = request.getfixturevalue("etcd_access")("etcd")
         examples = max(1, EXAMPLES // ETCD_IS_SLOWER)
         # A look that a busy machine made too slow is an answer that depends on the time, which
         # Hypothesis takes for a strategy that does: its replay draws more, or less, than before.
         be_patient(monkeypatch)
+    machine = type("StoreModel", (StoreModel,), members)
     run_state_machine_as_test(
         machine, settings=settings(max_examples=examples, stateful_step_count=50, deadline=None)
     )
