@@ -117,11 +117,6 @@ void TCPStore::wait_for_workers(int64_t world_size) {
   }
 }
 
-bool TCPStore::is_server() {
-  std::lock_guard lock(mutex_);
-  return server_ != nullptr;
-}
-
 void TCPStore::close() {
   remote_->close();
   std::shared_ptr<Server> server;

@@ -43,8 +43,6 @@ class TCPStore final : public Store {
 
   const std::string& host() const { return host_; }
   uint16_t port() const { return port_; }
-  // Whether it hosts the server.
-  bool is_server();
   std::string observed_address() { return remote_->observed_address(); }
   Protocol protocol() const { return protocol_; }
   // A native client of the same server that is not connected yet. Throws kUnsupported with the c10d
