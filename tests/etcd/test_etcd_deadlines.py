@@ -102,13 +102,13 @@ def fails(call: Background[Any], timeout_s: float) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_operation_ends_with_its_deadline(binary: str, fault: str) -> None:
+def test_every_operation_ends_with_its_deadline(binary: str, fault: str, transport: str) -> None:
     """All at once; afterwards each store works on, and no write was done more than once."""
     break_it, members = FAULTS[fault]
     with Cluster(binary, members) as cluster, FaultProxy(cluster.members[0].port) as proxy:
 
         def client() -> EtcdClient:
-            return EtcdClient(f"127.0.0.1:{proxy.port}")
+            return EtcdClient(f"127.0.0.1:{proxy.port}", transport=transport)
 
         stores = {name: EtcdStore(client(), "/deadlines", TIMEOUT_S) for name in WAITS | OTHERS}
         backend = EtcdRendezvousBackend(client(), "run")

@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 from handler_support import DYING, RUN, EtcdRun, changes, die, join_all, joining
 from support.background import BACKSTOP_S, eventually
-from support.etcd import NO_ETCD, PASSWORD, USER, Cluster, binaries
-from support.proxy import FaultProxy
+from support.etcd import NO_ETCD, PASSWORD, USER, Cluster, binaries, etcd_proxy
 
 from rendezvous import (
     DynamicRendezvousHandler,
@@ -110,7 +109,7 @@ def test_answers_are_lost_after_what_they_answer_was_done(
     """Every few of them: each node is in the round once, with a rank of its own."""
     done = threading.Event()
     with (
-        FaultProxy(int(etcd_endpoint.rpartition(":")[2])) as proxy,
+        etcd_proxy(int(etcd_endpoint.rpartition(":")[2])) as proxy,
         run_at(f"127.0.0.1:{proxy.port}") as run,
     ):
 
@@ -136,7 +135,7 @@ def test_history_is_compacted_under_the_watches(binary: str) -> None:
     """While they were cut off: what happened meanwhile is read anew, and nothing is missed."""
     with (
         Cluster(binary) as cluster,
-        FaultProxy(cluster.members[0].port) as proxy,
+        etcd_proxy(cluster.members[0].port) as proxy,
         socket.socket() as nobody,
         run_at(f"127.0.0.1:{proxy.port}") as run,
     ):
@@ -224,26 +223,6 @@ def test_a_forked_child_uses_the_store_and_disturbs_nobody(
         assert {info.round for info in met(handlers, 2)} == {2}
 
 
-@contextmanager
-def without_gateway(binary: str) -> Iterator[Cluster]:
-    """Not `with` it: such a cluster is never ready."""
-    cluster = Cluster(binary, arguments=["--enable-grpc-gateway=false"])
-    try:
-        cluster.members[0].start()
-        eventually("it answers", lambda: "404" in _refusal(cluster))
-        yield cluster
-    finally:
-        cluster.close()
-
-
-def _refusal(cluster: Cluster) -> str:
-    try:
-        cluster.admin("maintenance/status")
-    except Exception as error:
-        return str(error)
-    return ""
-
-
 CALLS: dict[str, Callable[[EtcdRun], object]] = {
     "store": lambda run: run.new_etcd_store().set("k", "v"),
     "wait": lambda run: run.new_etcd_store().get("k"),
@@ -255,7 +234,10 @@ CALLS: dict[str, Callable[[EtcdRun], object]] = {
 
 def test_a_gateway_that_is_off_is_told(binary: str) -> None:
     """By store, backend and run: the error names the settings that switch it off or move it."""
-    with without_gateway(binary) as cluster, run_at(cluster.endpoints) as run:
+    with (
+        Cluster(binary, arguments=["--enable-grpc-gateway=false"]) as cluster,
+        run_at(cluster.endpoints, transport="gateway") as run,
+    ):
         for name, call in CALLS.items():
             with pytest.raises(Exception, match="enable-grpc-gateway") as caught:
                 call(run)

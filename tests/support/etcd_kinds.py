@@ -31,13 +31,17 @@ PREFIX = "/jobs/"
 
 @dataclass(frozen=True)
 class ClusterKind:
-    """What a cluster is made of. client_certificates: with TLS, nobody gets in without one."""
+    """What a cluster is made of, and how clients speak to it.
+
+    client_certificates: with TLS, nobody gets in without one.
+    """
 
     version: str
     members: int = 1
     tls: bool = False
     client_certificates: bool = False
     users: bool = False
+    transport: str = "grpc"
 
     def cluster(self, folder: Path) -> Cluster:
         """Not started yet; its certificates are in the folder. Skips without such an etcd."""
@@ -51,10 +55,11 @@ class ClusterKind:
         )
 
 
-# Few that together have one and three members of both versions, each way to use TLS, and users.
+# Few that together have one and three members of both versions, each way to use TLS, and users, and
+# both transports.
 CLUSTER_KINDS = {
     "etcd-3.5-three-secure": ClusterKind("3.5", 3, tls=True, client_certificates=True, users=True),
-    "etcd-3.4-three": ClusterKind("3.4", 3),
+    "etcd-3.4-three": ClusterKind("3.4", 3, transport="gateway"),
     "etcd-3.4-secure": ClusterKind("3.4", tls=True, users=True),
 }
 
@@ -85,38 +90,38 @@ class Access:
     user: str | None = None
     password: str | None = None
     prefix: str = PREFIX
+    transport: str = "grpc"
 
     @staticmethod
-    def to(cluster: Cluster, users: bool) -> Access:
-        user, password = (USER, PASSWORD) if users else (None, None)
-        return Access(cluster.endpoints, cluster.tls, user, password)
+    def to(cluster: Cluster, kind: ClusterKind) -> Access:
+        user, password = (USER, PASSWORD) if kind.users else (None, None)
+        return Access(cluster.endpoints, cluster.tls, user, password, transport=kind.transport)
 
     def client(self, **options: Any) -> EtcdClient:
         """The only place where the contracts' clients are made."""
         login = {"user": self.user, "password": self.password, "tls": self.tls}
-        return EtcdClient(self.endpoints, **{**login, **options})
+        return EtcdClient(self.endpoints, **{**login, "transport": self.transport, **options})
 
     def url(self, name: str) -> str:
         """For `open_store`; with the variables of `environment` where there are users."""
         members = self.endpoints.replace("https://", "")
-        if self.tls is None:
-            return f"etcd://{members}{self.prefix}{name}"
-        query = urlencode(self._files)
-        return f"etcds://{members}{self.prefix}{name}?{query}"
+        scheme = "etcd" if self.tls is None else "etcds"
+        return f"{scheme}://{members}{self.prefix}{name}?{urlencode(self._options)}"
 
     def settings(self, name: str) -> dict[str, str]:
         """Of a rendezvous whose keys are below the prefix; the user is in `environment`."""
         return {
             "key_prefix": f"{self.prefix}{name}/rendezvous",
             "store_prefix": f"{self.prefix}{name}/store",
-            **self._files,
+            **self._options,
         }
 
     @property
-    def _files(self) -> dict[str, str]:
+    def _options(self) -> dict[str, str]:
         tls = self.tls or TlsFiles()
         files = {"ca_cert": tls.ca_cert, "ssl_cert": tls.cert, "ssl_cert_key": tls.key}
-        return {setting: path for setting, path in files.items() if path}
+        given = {setting: path for setting, path in files.items() if path}
+        return given | {"transport": self.transport}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -182,7 +187,7 @@ class SharedClusters:
             cluster = stack.enter_context(kind.cluster(folder))
             if kind.users:
                 cluster.enable_users(PREFIX)
-            access = Access.to(cluster, kind.users)
+            access = Access.to(cluster, kind)
             described.write_text(json.dumps(asdict(access)))
             started = stack.pop_all()
 
