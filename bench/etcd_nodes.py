@@ -5,10 +5,10 @@
 The nodes are handlers in threads of four processes; etcd is a private one, of one member, on this
 machine. Measured is the time from the start of the first `next_rendezvous` to the end of the last
 one, bootstrap store included: with a key a node, and with one state that all nodes replace by
-compare-and-set. The calls are a get and a compare-and-set of 1 KiB by the backends, each client in
-a process of its own. The peer is torch's etcd-v2 backend where RDZV_BENCH_TORCH_PYTHON (or this
-Python) has torch and python-etcd, otherwise python-etcd, on which that is built; on an etcd that
-still has v2 (3.4 or 3.5).
+compare-and-set. The calls are a get and a compare-and-set of 1 KiB by the backends, ours over both
+transports. The peer, in a process of its own, is torch's etcd-v2 backend where
+RDZV_BENCH_TORCH_PYTHON (or this Python) has torch and python-etcd, otherwise python-etcd, on which
+that is built; on an etcd that still has v2 (3.4 or 3.5).
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ NODES = [64, 256, 1000]
 SHORT = [16]
 # One state of very many nodes is not waited for: the time grows with their square.
 NODES_MAX = {"etcd state": 256}
-OURS = "ours"
+# Ours, by transport; the first is the default, and the one that is promised.
+OURS = {"ours, gRPC": "grpc", "ours, gateway": "gateway"}
+PROMISED = "ours, gRPC"
 NO_V2 = "no Python with python-etcd: neither this one nor RDZV_BENCH_TORCH_PYTHON's"
 
 
@@ -126,23 +128,28 @@ def measure_calls(report: Report, runs: int, count: int) -> None:
     python = v2_python()
     with ExitStack() as stack:
         host, port = stack.enter_context(server_with_v2())
-        our_backend = EtcdRendezvousBackend(EtcdClient(f"{host}:{port}"), "bench")
-        ours: Calls = backend_calls(our_backend)
+        ours: dict[str, Calls] = {
+            name: backend_calls(
+                EtcdRendezvousBackend(EtcdClient(f"{host}:{port}", transport=transport), transport)
+            )
+            for name, transport in OURS.items()
+        }
         peer = None if python is None else V2Client(stack, python, host, port)
         rows: list[list[Cell]] = []
-        for name, call in ours.items():
+        for name in ours[PROMISED]:
             measures: dict[str, Callable[[], dict[str, float]]] = {
-                OURS: partial(lambda call: {"ms": median_ms(call, count)}, call)
+                who: partial(lambda call: {"ms": median_ms(call, count)}, calls[name])
+                for who, calls in ours.items()
             }
             if peer is not None:
                 measures[peer.name] = partial(
                     lambda peer, name: {"ms": peer.median_ms(name, count)}, peer, name
                 )
             found = {who: each["ms"] for who, each in alternating(runs, measures).items()}
-            to_peer = None if peer is None else ratio(found[OURS], found[peer.name])
+            to_peer = None if peer is None else ratio(found[PROMISED], found[peer.name])
             rows.append([name, *found.values(), *([] if peer is None else [to_peer])])
             report.figure(f"etcd/{name}/to_v2", to_peer)
-        columns = [OURS] if peer is None else [OURS, peer.name, "ours/v2"]
+        columns = [*OURS, *([] if peer is None else [peer.name, "gRPC/v2"])]
     report.table("Milliseconds a call, medians", ["", *columns], rows)
     if peer is None:
         report.left_out({"torch's client of v2": NO_V2})
