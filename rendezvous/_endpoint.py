@@ -6,7 +6,7 @@ What a host name means on this machine is _hosts.py's question.
 import ipaddress
 import re
 
-__all__ = ["format_endpoint", "parse_endpoint"]
+__all__ = ["format_endpoint", "parse_endpoint", "refuse_secrets"]
 
 _PORT_MAX = 65_535
 _EXAMPLE = "write host:port, for example node0.cluster:29400, 10.0.0.5:29400 or [fd00::5]:29400"
@@ -16,6 +16,21 @@ _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_-]+)
 _HOST_CHARACTERS_MAX = 253
 
 
+def refuse_secrets(text: str) -> None:
+    """Raises ValueError for an endpoint or a URL with a user or a password in it.
+
+    The message does not show it: endpoints are in command lines, logs and errors.
+    """
+    address, _, query = text.partition("?")
+    has_login = "@" in address and not address.startswith("file:")
+    if has_login or re.search(r"(^|&)passw\w*=", query, re.IGNORECASE):
+        raise ValueError(
+            "an endpoint, or a store's URL, has no place for a password, nor for a user before an "
+            "'@', as everybody would see them; for etcd, name a password_file, or set "
+            "RENDEZVOUS_ETCD_USER and RENDEZVOUS_ETCD_PASSWORD"
+        )
+
+
 def parse_endpoint(endpoint: str, default_port: int) -> tuple[str, int]:
     """Split an endpoint into host (without brackets) and port.
 
@@ -23,6 +38,7 @@ def parse_endpoint(endpoint: str, default_port: int) -> tuple[str, int]:
     one" to a server. Raises ValueError that says what is wrong and shows an example.
     """
     text = endpoint.strip()
+    refuse_secrets(text)
     if not text:
         return "localhost", default_port
     if "://" in text:

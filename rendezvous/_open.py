@@ -9,7 +9,7 @@ from typing import Literal
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from rendezvous import _core
-from rendezvous._endpoint import parse_endpoint
+from rendezvous._endpoint import parse_endpoint, refuse_secrets
 
 __all__ = ["open_store"]
 
@@ -36,11 +36,12 @@ def open_store(url: str, timeout: float | timedelta | None = None) -> _core.Stor
 
     ``prefix=PREFIX`` in any query, and the path of a tcp URL, put a ``PrefixStore`` around it;
     characters that mean something in URLs are escaped as ``%XX``. The timeout is that for
-    connecting, and the store's default; the argument (seconds or a timedelta; default 300 s) is for
-    URLs that say none.
+    connecting, and the store's default: the argument (seconds or a timedelta), else what the URL
+    says, else 300 s.
 
     Raises ValueError for what is no such URL, and what opening the store raises.
     """
+    refuse_secrets(url)
     parts = urlsplit(url)
     opener = _OPENERS.get(parts.scheme)
     if opener is None:
@@ -48,7 +49,7 @@ def open_store(url: str, timeout: float | timedelta | None = None) -> _core.Stor
     options = _options(url, parts)
     if timeout is not None:
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        options.setdefault("timeout", str(seconds))
+        options["timeout"] = str(seconds)
     prefix = options.pop("prefix", "")
     store, path_prefix = opener(url, parts, options)
     for each in (path_prefix, prefix):
@@ -130,6 +131,8 @@ def _open_etcd(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[_
     timeout_s = _timeout_s(url, options)
     config = {name: options.pop(name) for name in URL_OPTIONS if name in options}
     _refuse_unknown(url, options)
+    if "://" in parts.netloc + parts.path:
+        raise ValueError(f"{url!r}: write the scheme once, before the first member")
     endpoints = f"{parts.scheme}://{parts.netloc}"
     return open_url(endpoints, unquote(parts.path), timeout_s, config), ""
 

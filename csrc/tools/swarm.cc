@@ -70,24 +70,28 @@ Swarm::~Swarm() {
 
 void Swarm::run(const std::function<bool()>& done, const Deadline& deadline) {
   while (!done()) {
-    std::string why = first_error_.empty() ? "" : "; the first failure: " + first_error_;
-    if (connected_ < connections_.size() && options_.server_pid == 0)
-      why += "; a server at its limit of open files keeps connections waiting (--server-pid tells)";
     if (deadline.passed()) {
       throw Error(ErrorCode::kTimeout,
                   options_.scenario + " has not ended after " + seconds_text(deadline.elapsed()) +
                       ": " + std::to_string(connected_) + " of " +
-                      std::to_string(connections_.size()) + " connected" + why);
+                      std::to_string(connections_.size()) + " connected" + why());
     }
     bool nobody_came = connected_ == 0 && dialing_ == 0 && errors_ > 0;
     if (errors_ >= kErrorsMax || nobody_came) {
       throw Error(ErrorCode::kConnection, options_.scenario + " against " + options_.host + ":" +
                                               std::to_string(options_.port) + ": " +
                                               std::to_string(errors_) +
-                                              " requests or connections failed" + why);
+                                              " requests or connections failed" + why());
     }
     turn(std::min<Duration>(deadline.left(), std::chrono::milliseconds(100)));
   }
+}
+
+std::string Swarm::why() const {
+  std::string text = first_error_.empty() ? "" : "; the first failure: " + first_error_;
+  if (connected_ < connections_.size() && options_.server_pid == 0)
+    text += "; a server at its limit of open files keeps connections waiting (--server-pid tells)";
+  return text;
 }
 
 void Swarm::run_for(Duration duration) {

@@ -99,6 +99,8 @@ class Swarm {
   void fail(const std::string& error);
 
  private:
+  // For errors: what went wrong first, and what else it may be.
+  std::string why() const;
   void turn(Duration timeout);
   // Throws kInvalidArgument for a host that is none.
   void prepare_dials();

@@ -8,7 +8,7 @@ prints nothing.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from rendezvous import _core
@@ -40,6 +40,7 @@ class RunReport:
         participants: rank and node, by rank; the rank is -1 while the round forms. Like the lists
             below, cut where the caller set a limit.
         counts: how many there are of each list, cut or not.
+        asking: over etcd, nodes that want something and have no answer of the leader yet.
         last_call_left_s: None where no last call runs. Where nodes keep the run it is the most it
             can be: nobody but they knows when it began.
     """
@@ -59,6 +60,7 @@ class RunReport:
     counts: dict[str, int]
     last_call_left_s: float | None
     leader: _core.Node | None = None
+    asking: tuple[_core.Node, ...] = ()
 
 
 def look_at_run(
@@ -143,7 +145,7 @@ def _outline(status: _core.RunStatus) -> tuple[object, ...]:
 def look_at_etcd_run(
     client: EtcdClient, key_prefix: str | None, run_id: str, deadline_s: float, limit: int | None
 ) -> RunReport | None:
-    """As `look_at_run`, over etcd. key_prefix: None for the default."""
+    """As `look_at_run`, over etcd. key_prefix: None, or empty, for the default."""
     # Only who looks at etcd pays for importing its client.
     from rendezvous.backends.etcd import EtcdRendezvousBackend
     from rendezvous.backends.etcd._deadline import Deadline
@@ -152,10 +154,18 @@ def look_at_etcd_run(
     from rendezvous.backends.etcd.backend import DEFAULT_KEY_PREFIX
 
     deadline = Deadline(max(0.0, deadline_s - time.monotonic()))
-    keys = RunKeys(DEFAULT_KEY_PREFIX if key_prefix is None else key_prefix, run_id)
+    key_prefix = key_prefix or DEFAULT_KEY_PREFIX
+    keys = RunKeys(key_prefix, run_id)
     seen = look_on(client, keys, deadline)
     if seen is not None:
-        return _from_group(run_id, seen.group, "leader", limit, leader=seen.leader)
+        report = _from_group(run_id, seen.group, "leader", limit)
+        return replace(
+            report,
+            leader=seen.leader,
+            asking=seen.asking[:limit],
+            counts=report.counts | {"asking": len(seen.asking)},
+            last_call_left_s=seen.last_call_left_s,
+        )
     backend = EtcdRendezvousBackend(client, run_id, key_prefix)
     backend.set_timeout(deadline.left_s)
     found = backend.get_state()
@@ -180,8 +190,6 @@ def _from_group(
     group: _core.Group,
     kept_by: Literal["leader", "store"],
     limit: int | None,
-    *,
-    leader: _core.Node | None = None,
 ) -> RunReport:
     participants = [(group.placement(node).rank, node) for node in group.participants[:limit]]
     return RunReport(
@@ -204,5 +212,4 @@ def _from_group(
             "lost": len(group.lost),
         },
         last_call_left_s=group.last_call_left(time.monotonic()),
-        leader=leader,
     )

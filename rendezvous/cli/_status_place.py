@@ -6,14 +6,15 @@ import statistics
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from rendezvous._core import TCPStore
-from rendezvous._endpoint import format_endpoint, parse_endpoint
+from rendezvous._endpoint import format_endpoint, parse_endpoint, refuse_secrets
+from rendezvous._patience import is_refusal
 from rendezvous.api import RendezvousParameters
 from rendezvous.cli._options import DEFAULT_PORT
 from rendezvous.cli._run_report import RunReport, look_at_etcd_run, look_at_run
-from rendezvous.errors import StoreConnectionError, StoreError
+from rendezvous.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,6 +23,8 @@ __all__ = ["Place", "Probe", "open_place"]
 
 _PINGS = 5
 _ETCD_SCHEMES = ("etcd", "etcds", "http", "https")
+# Of a store's URL, and no matter here.
+_STORE_OPTIONS = ("timeout", "prefix")
 
 
 @dataclass(frozen=True)
@@ -54,20 +57,37 @@ def open_place(endpoint: str, backend: str | None, config: Mapping[str, str]) ->
 
     backend: None: as the scheme says. config: as of an etcd rendezvous. Raises ValueError.
     """
-    parts = urlsplit(endpoint) if "://" in endpoint else SplitResult("", endpoint, "", "", "")
+    refuse_secrets(endpoint)
+    scheme, separator, _ = endpoint.partition("://")
     if backend is None:
-        backend = "etcd" if parts.scheme in _ETCD_SCHEMES else "c10d"
+        backend = "etcd" if separator and scheme in _ETCD_SCHEMES else "c10d"
     if backend != "c10d":
-        members = f"{parts.scheme}://{parts.netloc}" if parts.scheme else parts.netloc
-        return _EtcdPlace(members, dict(parse_qsl(parts.query)) | dict(config))
-    if parts.scheme not in ("", "tcp"):
+        members, options = _split_url(endpoint)
+        return _EtcdPlace(members, options | dict(config))
+    if separator and scheme != "tcp":
         raise ValueError(
             f"the endpoint {endpoint!r} names no server; runs are kept by one (HOST[:PORT]), or "
             "over etcd (--backend etcd)"
         )
     if config:
         raise ValueError("--rdzv-conf is for --backend etcd")
-    return _ServerPlace(*parse_endpoint(parts.netloc or "127.0.0.1", DEFAULT_PORT))
+    address = urlsplit(endpoint).netloc if separator else endpoint
+    return _ServerPlace(*parse_endpoint(address or "127.0.0.1", DEFAULT_PORT))
+
+
+def _split_url(endpoint: str) -> tuple[str, dict[str, str]]:
+    """The members, each with its scheme if it has one, and the options of a store's URL."""
+    from rendezvous.backends.etcd._open import URL_OPTIONS
+
+    address, _, query = endpoint.partition("?")
+    first, comma, last = address.rpartition(",")
+    scheme, separator, rest = last.rpartition("://")
+    members = f"{first}{comma}{scheme}{separator}{rest.partition('/')[0]}"
+    options = dict(parse_qsl(query))
+    for name in options:
+        if name not in (*URL_OPTIONS, *_STORE_OPTIONS):
+            raise ValueError(f"the endpoint {address!r}: unknown option {name!r}")
+    return members, {name: options[name] for name in URL_OPTIONS if name in options}
 
 
 class _ServerPlace:
@@ -106,34 +126,30 @@ class _ServerPlace:
 class _EtcdPlace:
     def __init__(self, members: str, config: dict[str, str]) -> None:
         # Only who looks at etcd pays for importing its client.
+        from rendezvous.backends.etcd._endpoints import parse_endpoints
         from rendezvous.backends.etcd._open import open_client
 
+        members = config.pop("endpoints", "") or members
         self._config = config
         self._client = open_client(self._parameters(members))
+        self._scheme = "https://" if parse_endpoints(members)[1] else ""
         self.endpoint = self._client.endpoints
-        self._scheme = "https://" if members.startswith(("https:", "etcds:")) else ""
 
     def probe(self, deadline_s: float) -> Probe:
         names = self.endpoint.split(",")
-        lines: list[str] = []
-        fields: list[dict[str, Any]] = []
-        failure: StoreError | None = None
-        for position, name in enumerate(names):
-            left_s = max(0.0, deadline_s - time.monotonic())
-            try:
-                round_trip_s = self._ask_member(name, left_s / (len(names) - position))
-            except StoreError as error:
-                failure = error
-                lines.append(f"  {name}: does not answer: {error}")
-                fields.append({"endpoint": name, "reachable": False, "round_trip_s": None})
-            else:
-                lines.append(f"  {name}: {round_trip_s * 1000:.3f} ms a read")
-                fields.append({"endpoint": name, "reachable": True, "round_trip_s": round_trip_s})
-        count = sum(field["reachable"] for field in fields)
-        if failure is not None and count == 0:
-            raise StoreConnectionError(str(failure)) from failure
-        first = f"etcd at {self.endpoint}: {count} of {len(names)} members answer"
-        return Probe([first, *lines], {"reachable": True, "members": fields})
+        found = [self._probe_member(name, deadline_s) for name in names]
+        answered = [each for each in found if each.answered]
+        failures = [each.failure for each in found if each.failure is not None]
+        if len(failures) == len(found):
+            # What one of them said is the error: a refusal rather than silence.
+            raise next(filter(is_refusal, failures), failures[0])
+        return Probe(
+            [
+                f"etcd at {self.endpoint}: {len(answered)} of {len(names)} members answer",
+                *(each.line() for each in found),
+            ],
+            {"reachable": True, "members": [each.fields() for each in found]},
+        )
 
     def look_at_run(self, run_id: str, deadline_s: float, limit: int | None) -> RunReport | None:
         prefix = self._config.get("key_prefix")
@@ -142,19 +158,50 @@ class _EtcdPlace:
     def close(self) -> None:
         self._client.close()
 
-    def _ask_member(self, name: str, timeout_s: float) -> float:
+    def _probe_member(self, name: str, deadline_s: float) -> _Member:
         from rendezvous.backends.etcd._deadline import Deadline
         from rendezvous.backends.etcd._open import open_client
+        from rendezvous.backends.etcd.backend import DEFAULT_KEY_PREFIX
 
-        deadline = Deadline(timeout_s)
+        # Where a role for the runs' prefix suffices to read.
+        key = f"{self._config.get('key_prefix') or DEFAULT_KEY_PREFIX}/".encode()
+        deadline = Deadline(max(0.0, deadline_s - time.monotonic()))
         client = open_client(self._parameters(self._scheme + name))
         try:
-            return _median_s(lambda: client.range(b"status", count_only=True, deadline=deadline))
+            return _Member(name, _median_s(lambda: client.ping(key, deadline=deadline)), None)
+        except StoreError as error:
+            return _Member(name, None, error)
         finally:
             client.close()
 
     def _parameters(self, members: str) -> RendezvousParameters:
         return RendezvousParameters("etcd", members, "status", 1, 1, **self._config)
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One member of etcd, and what came of asking it."""
+
+    name: str
+    round_trip_s: float | None
+    failure: StoreError | None
+
+    @property
+    def answered(self) -> bool:
+        """A refusal is an answer, too."""
+        return self.failure is None or is_refusal(self.failure)
+
+    def line(self) -> str:
+        if self.round_trip_s is None:
+            return f"  {self.name}: {self.failure}"
+        return f"  {self.name}: {self.round_trip_s * 1000:.3f} ms a read"
+
+    def fields(self) -> dict[str, Any]:
+        return {
+            "endpoint": self.name,
+            "reachable": self.answered,
+            "round_trip_s": self.round_trip_s,
+        }
 
 
 def _median_s(ask: Callable[[], object]) -> float:

@@ -18,7 +18,7 @@ def as_text(report: RunReport, endpoint: str) -> list[str]:
         _round_text(report),
     ]
     if report.last_call_left_s is not None:
-        at_most = "at most " if report.kept_by == "store" else ""
+        at_most = "" if report.kept_by == "server" else "at most "
         lines.append(f"last call: {at_most}{report.last_call_left_s:.1f} s left")
     if report.closed:
         lines.append("closed: it takes no more nodes")
@@ -41,8 +41,9 @@ def as_text(report: RunReport, endpoint: str) -> list[str]:
         ("waiting", report.waiting),
         ("spares", report.spares),
         ("lost", report.lost),
+        ("asking", report.asking),
     ):
-        if report.counts[name]:
+        if report.counts.get(name):
             lines += _list_text(name, [_node_text(node) for node in nodes], report.counts[name])
     return lines
 
@@ -107,6 +108,7 @@ def as_json(report: RunReport) -> dict[str, Any]:
         "waiting": [_node_json(node) for node in report.waiting],
         "spares": [_node_json(node) for node in report.spares],
         "lost": [_node_json(node) for node in report.lost],
+        "asking": [_node_json(node) for node in report.asking],
     }
 
 

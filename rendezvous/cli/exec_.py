@@ -114,6 +114,8 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         usage=_USAGE,
     )
     default_endpoint = _options.endpoint_from_environment()
+    if default_endpoint is not None and "://" in default_endpoint:
+        default_endpoint = None  # the URL of a store, as the command of a run on etcd gets it
     parser.add_argument(
         "--endpoint",
         default=default_endpoint,

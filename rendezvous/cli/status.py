@@ -100,8 +100,8 @@ def add_parser(subparsers: Subparsers) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE,...",
-        help="the run's settings of etcd (exec's --rdzv-conf): ca_cert, ssl_cert, ssl_cert_key,"
-        " user, password_file, key_prefix, transport",
+        help="the run's settings of etcd (exec's --rdzv-conf): protocol, ca_cert, ssl_cert,"
+        " ssl_cert_key, user, password_file, key_prefix, endpoints, transport",
     )
     parser.add_argument(
         "--timeout",

@@ -35,7 +35,7 @@ _INT64 = 2**63
 
 _CODES = """
 exit codes: 0 yes or done, 1 {no}, 2 wrong arguments,
-3 the server cannot be reached or time is over, 130 Ctrl-C."""
+3 the store cannot be reached or time is over, 130 Ctrl-C."""
 
 
 def add_parsers(subparsers: Subparsers) -> None:

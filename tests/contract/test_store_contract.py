@@ -109,9 +109,11 @@ def test_add_counts(store: Store) -> None:
 
 
 def test_add_continues_from_a_number_that_was_set(store: Store) -> None:
-    """A value that is a decimal number is one, whoever wrote it."""
+    """A value that is a decimal number is one, whoever wrote it, and with how many zeros."""
     store.set("n", "41")
     assert store.add("n", 1) == 42
+    store.set("zeros", "-" + "0" * 30 + "43")
+    assert store.add("zeros", 1) == -42
 
 
 @pytest.mark.parametrize(("limit", "beyond"), [(INT_MAX, 1), (INT_MIN, -1)])

@@ -18,6 +18,7 @@
 
 #include "base/fd.h"
 #include "net/address.h"
+#include "net/socket.h"
 #include "server/server.h"
 #include "support.h"
 
@@ -137,6 +138,7 @@ class Listener {
   }
   uint16_t port() const { return SocketAddress::local_of(fd_.get()).port(); }
   UniqueFd accept(sockaddr_in& peer) const {
+    REQUIRE(wait_ready(fd_.get(), true, false, kHang).readable);
     socklen_t size = sizeof(peer);
     return UniqueFd(::accept(fd_.get(), reinterpret_cast<sockaddr*>(&peer), &size));
   }

@@ -81,6 +81,46 @@ def test_requests_are_those_of_grpc() -> None:
     }
 
 
+def test_windows_are_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the connection and that of a stream, each by what it spent: h2 takes no byte more."""
+    monkeypatch.setattr(http2, "_SPENT_BYTES_MAX", 100_000)
+    value = b"x" * 70_000
+    widened: list[int] = []
+
+    def serve(request: Request) -> None:
+        # As many keys as were asked for, with values of 70,000 bytes.
+        count = request.body.count(b"k")
+        kv = b"\x12" + _varint(len(value) + 4) + b"\x2a" + _varint(len(value)) + value
+        if count == 1:
+            request.answer(kv)
+            return
+
+        def end() -> None:
+            widened.append(request.stream)
+            request.h2.send_headers(request.stream, [("grpc-status", "0")], end_stream=True)
+
+        server.when_widened[request.stream] = end
+        server.when_widened[0] = lambda: widened.append(0)
+        request.begin(kv * count)
+
+    with StrictServer(serve) as server:
+        client = EtcdClient(server.endpoint)
+        for count in (1, 5, 1, 1, 3, 1):
+            found = client.range(b"k" * count, deadline=Deadline(60))
+            assert [kv.value for kv in found.kvs] == [value] * count
+        client.close()
+        assert server.connections == 1
+    assert widened == [0, 3, 0, 9]
+
+
+def _varint(number: int) -> bytes:
+    out = b""
+    while number >= 0x80:
+        out += bytes([number & 0x7F | 0x80])
+        number >>= 7
+    return out + bytes([number])
+
+
 @pytest.mark.parametrize("window_bytes", [0, 1, 999, 65_535])
 def test_no_more_is_sent_than_the_member_allows(window_bytes: int) -> None:
     """And all of it once it allows more: h2 would end the connection otherwise."""
@@ -200,6 +240,11 @@ def _unavailable(request: Request) -> None:
     request.h2.send_headers(request.stream, [(":status", "503")], end_stream=True)
 
 
+def _broken(request: Request) -> None:
+    request.h2.send_headers(request.stream, [(":status", "500"), ("content-type", "text/html")])
+    request.h2.send_data(request.stream, b"<html>", end_stream=True)
+
+
 @pytest.mark.parametrize(
     ("serve", "text"),
     [
@@ -209,6 +254,7 @@ def _unavailable(request: Request) -> None:
         (_not_a_message, "cannot be read"),
         (_no_message, "without a message"),
         (_unavailable, "answered 503"),
+        (_broken, "answered 500 and no gRPC"),
     ],
 )
 def test_an_answer_that_is_none_leaves_the_end_open(
@@ -240,7 +286,8 @@ def test_another_kind_of_server_is_told_at_once() -> None:
     ("greeting", "text"),
     [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "say transport=gateway"),
-        (b"\x15\x03\x01\x00\x02\x02\x46\x00\x00", "protocol=https"),
+        (b"\x15\x03\x01\x00\x02\x02\x46", "protocol=https"),
+        (b"\0\0\0", "no HTTP/2"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "no HTTP/2: b'SSH-2.0"),
         (b"", "closed the connection"),
     ],

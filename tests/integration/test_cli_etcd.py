@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_support import Cli, cli_in, free_port, report_command, reports_of_round, stop, wait_for
+from support.etcd_kinds import Access
 
 from rendezvous import FileStore, Server, _core
 from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend
+from rendezvous.backends.etcd._run_keys import RunKeys, Wish, node_name
 
 # In every test, nobody is taken for dead, however slow the machine.
 CONF = "keep_alive_interval=1200"
@@ -106,18 +110,52 @@ def test_a_value_that_is_no_run(cli: Cli, etcd_endpoint: str, run_id: str) -> No
 def test_the_members_alone(cli: Cli, etcd_endpoint: str) -> None:
     """Without a run id: who of them answers, and who does not."""
     dead = f"127.0.0.1:{free_port()}"
-    asked = ("--backend", "etcd", "--endpoint", f"{etcd_endpoint},{dead}", "--timeout", "1")
+    asked = ("--backend", "etcd", "--endpoint", f"{etcd_endpoint},{dead}", "--timeout", "60")
     done = cli.run("status", *asked)
     text = sorted(done.stdout.decode().splitlines(), key=lambda line: line.startswith(" "))
     assert done.returncode == 0
     assert text[0].endswith("1 of 2 members answer")
     assert any(re.fullmatch(rf"  {etcd_endpoint}: [\d.]+ ms a read", line) for line in text)
-    assert any(line.startswith(f"  {dead}: does not answer: ") for line in text)
+    assert any(line.startswith(f"  {dead}: ") and "refused" in line for line in text)
     members = json.loads(cli.run("status", "--json", *asked).stdout)["members"]
     assert {each["endpoint"]: each["reachable"] for each in members} == {
         etcd_endpoint: True,
         dead: False,
     }
+
+
+def test_members_may_be_named_in_every_way(cli: Cli, etcd_endpoint: str) -> None:
+    """A scheme before each, a store's URL, in the configuration: as exec takes them."""
+    dead = f"127.0.0.1:{free_port()}"
+    for words in (
+        ("--endpoint", f"http://{etcd_endpoint},http://{dead}"),
+        ("--endpoint", f"{etcd_endpoint},{dead}/", "--backend", "etcd"),
+        ("--endpoint", f"etcd://{etcd_endpoint},{dead}/prefix?timeout=3&transport=gateway"),
+        ("--backend", "etcd", "--rdzv-conf", f"endpoints={etcd_endpoint}"),
+    ):
+        done = cli.run("status", *words, "--timeout", "60")
+        assert done.returncode == 0, done.stderr
+        count = 1 if "--rdzv-conf" in words else 2
+        assert f"1 of {count} members answer" in done.stdout.decode()
+
+
+def test_a_user_who_may_only_see_runs_sees_whether_etcd_is_there(
+    cli: Cli, etcd_access: Callable[[str], Access]
+) -> None:
+    """What is asked for is below the run's prefix; a refusal is an answer, and not a silence."""
+    access = etcd_access("etcd-3.4-secure")
+    run: Callable[..., subprocess.CompletedProcess[bytes]] = cli.run
+    settings = access.settings("status")
+    conf = ",".join(f"{key}={value}" for key, value in settings.items())
+    asked = ("--backend", "etcd", "--endpoint", access.endpoints, "--rdzv-conf", conf)
+    done = run("status", *asked, "--timeout", "60", **access.environment)
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 members answer" in done.stdout.decode()
+    elsewhere = ("--rdzv-conf", "key_prefix=/elsewhere")
+    for words, environment in ((elsewhere, access.environment), ((), {})):
+        done = run("status", *asked, *words, "--timeout", "60", **environment)
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert b"refuses" in done.stderr
 
 
 @pytest.mark.parametrize("words", [(), ("job",)])
@@ -137,6 +175,9 @@ def test_no_etcd(cli: Cli, words: tuple[str, ...]) -> None:
         (("--endpoint", "etcd://h", "--rdzv-conf", "ca_cert=/none"), "ca_cert '/none'"),
         (("--endpoint", "etcd://h", "--rdzv-conf", "transport=x"), "transport is 'x'"),
         (("--endpoint", "etcd://h:0"), "port 0"),
+        (("--endpoint", "etcd://h?run_id=x"), "unknown option 'run_id'"),
+        (("--endpoint", "etcd://me:s3cret@h"), "RENDEZVOUS_ETCD_PASSWORD"),
+        (("--endpoint", "etcd://h?password=s3cret"), "RENDEZVOUS_ETCD_PASSWORD"),
         (("--rdzv-conf", "key_prefix=/x"), "--backend etcd"),
         (("--backend", "etcd-v2"), "invalid choice"),
     ],
@@ -147,6 +188,7 @@ def test_wrong_arguments_of_status(cli: Cli, words: tuple[str, ...], told: str) 
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"usage: rendezvous status" in done.stderr
     assert told in done.stderr.decode()
+    assert b"s3cret" not in done.stderr
 
 
 def test_the_command_of_exec_finds_the_runs_store(
@@ -191,6 +233,7 @@ def test_store_commands_take_urls(cli: Cli, tmp_path: Path, etcd_endpoint: str) 
         ("redis://h", "scheme is 'redis'"),
         ("tcp://h?tiemout=1", "unknown option 'tiemout'"),
         ("etcd://h?ca_cert=/none", "ca_cert '/none'"),
+        ("etcds://h/x?user=me&password=s3cret", "RENDEZVOUS_ETCD_PASSWORD"),
     ],
 )
 def test_a_url_that_is_wrong_is_a_wrong_argument(cli: Cli, url: str, told: str) -> None:
@@ -199,3 +242,30 @@ def test_a_url_that_is_wrong_is_a_wrong_argument(cli: Cli, url: str, told: str) 
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"usage: rendezvous get" in done.stderr
     assert told in done.stderr.decode()
+    assert b"s3cret" not in done.stderr
+
+
+def test_the_timeout_of_a_command_comes_before_the_urls(cli: Cli) -> None:
+    """It bounds everything, connecting included, which would end after an hour otherwise."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"tcp://127.0.0.1:{silent.getsockname()[1]}?timeout=3600"
+        done = cli.run("get", "k", "--timeout", "0.3", "--endpoint", url)
+    assert done.returncode == 3
+
+
+def test_what_nobody_has_answered_yet_is_said_to_be_so(
+    cli: Cli, etcd_endpoint: str, run_id: str
+) -> None:
+    """Nodes that have asked to join a run without a leader are in no round."""
+    keys = RunKeys("/torch/elastic/rendezvous", run_id)
+    client = EtcdClient(etcd_endpoint)
+    for pid in (1, 2):
+        wish = Wish.to_join(0, _core.GroupSettings(2, 2), "nonce")
+        client.put(keys.node(node_name(_core.Node("a", pid, 0))), wish.encode())
+    asked = ("--endpoint", f"etcd://{etcd_endpoint}")
+    report = status_of(cli, run_id, *asked)
+    assert (report["complete"], report["participants"], report["leader"]) == (False, [], None)
+    assert [node["pid"] for node in report["asking"]] == [1, 2]
+    text = cli.run("status", run_id, *asked).stdout.decode().splitlines()
+    assert text[0].endswith("kept by a node that the others elect; just now, none leads")
+    assert text[-3:] == ["asking: 2", "  a (pid 1)", "  a (pid 2)"]

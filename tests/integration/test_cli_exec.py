@@ -113,6 +113,8 @@ def test_the_command_gets_no_descriptor_of_ours(cli: Cli) -> None:
 @pytest.mark.parametrize("signum", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGINT])
 def test_signals_reach_the_command_which_decides(cli: Cli, signum: int) -> None:
     """A signal to exec is the command's to handle; exec goes on as long as it does."""
+    if signal.getsignal(signum) is signal.SIG_IGN:
+        pytest.skip("whoever started the tests has it ignored, as nohup does; exec leaves it so")
     source = (
         "import signal, sys\n"
         "n = int(sys.argv[1])\n"

@@ -227,8 +227,8 @@ CALLS: dict[str, Callable[[EtcdRun], object]] = {
     "store": lambda run: run.new_etcd_store().set("k", "v"),
     "wait": lambda run: run.new_etcd_store().get("k"),
     "backend": lambda run: run.backend().get_state(),
-    "run": lambda run: run.node(1, join_s=1.0).next_rendezvous(),
-    "run of one state": lambda run: run.node(1, join_s=1.0, rulebook="store").next_rendezvous(),
+    "run": lambda run: run.node(1, join_s=10.0).next_rendezvous(),
+    "run of one state": lambda run: run.node(1, join_s=10.0, rulebook="store").next_rendezvous(),
 }
 
 

@@ -148,7 +148,7 @@ def test_exec_without_a_client_certificate_is_told(
 ) -> None:
     """By the settings that give one."""
     access = etcd_access(SECURE[0])
-    settings = access.settings("nobody") | {"join_timeout": "2", "heartbeat_timeout": "1"}
+    settings = access.settings("nobody") | {"join_timeout": "20", "heartbeat_timeout": "10"}
     del settings["ssl_cert"]
     done = cli.run(
         *("exec", "--endpoint", access.endpoints, "--nodes", "1", "--backend", "etcd"),

@@ -22,11 +22,12 @@ def test_a_tcp_url_is_a_client_of_that_server(server: Server, connect: Connect) 
     assert connect().get("k") == b"v"
 
 
-def test_the_timeout_argument_is_for_urls_that_say_none() -> None:
+def test_the_timeout_argument_comes_before_the_urls() -> None:
     """In seconds, or as a timedelta."""
     assert open_store("hash:", 7).timeout.total_seconds() == 7
     assert open_store("hash:", timedelta(milliseconds=1500)).timeout.total_seconds() == 1.5
-    assert open_store("hash:?timeout=3", 7).timeout.total_seconds() == 3
+    assert open_store("hash:?timeout=3", 7).timeout.total_seconds() == 7
+    assert open_store("hash:?timeout=3").timeout.total_seconds() == 3
     with pytest.raises(ValueError, match="timeout is '-1'"):
         open_store("hash:", -1)
 
@@ -88,9 +89,27 @@ def test_a_hash_url_is_a_new_store() -> None:
         ("tcp://host?timeout", "cannot be read"),
         ("file://path", "three slashes"),
         ("hash://host", "in memory"),
+        ("etcd://a,etcd://b/p", "scheme once"),
     ],
 )
 def test_what_is_no_store_is_refused(url: str, message: str) -> None:
     """Nothing is opened, and the error shows what a URL looks like."""
     with pytest.raises(ValueError, match=message):
         open_store(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "etcd://me:s3cret@h/x",
+        "etcd://me:s3/cret@h/x",
+        "etcds://h/x?user=me&password=s3cret",
+        "tcp://me:s3cret@h:1/x",
+        "tcp://h/x?Passwd=s3cret",
+    ],
+)
+def test_a_password_in_a_url_is_refused_and_not_shown(url: str) -> None:
+    """Errors end up in logs; the message says where a password belongs."""
+    with pytest.raises(ValueError, match="RENDEZVOUS_ETCD_PASSWORD") as caught:
+        open_store(url)
+    assert "s3" not in str(caught.value)

@@ -39,14 +39,18 @@ class Request:
     body: bytes
     h2: h2.connection.H2Connection
 
+    def begin(self, *messages: bytes) -> None:
+        """The beginning of an answer."""
+        self.h2.send_headers(self.stream, OK)
+        for message in messages:
+            framed = b"\0" + len(message).to_bytes(4, "big") + message
+            for begin in range(0, len(framed), 16_000):
+                self.h2.send_data(self.stream, framed[begin : begin + 16_000], pad_length=7)
+
     def answer(self, *messages: bytes, status: int = 0, text: str = "") -> None:
         """A gRPC answer, of messages and a status."""
         if messages:
-            self.h2.send_headers(self.stream, OK)
-        for message in messages:
-            self.h2.send_data(
-                self.stream, b"\0" + len(message).to_bytes(4, "big") + message, pad_length=7
-            )
+            self.begin(*messages)
         last = [("grpc-status", str(status)), ("grpc-message", text)]
         self.h2.send_headers(self.stream, last if messages else OK + last, end_stream=True)
 
@@ -74,6 +78,8 @@ class StrictServer:
         self._current: socket.socket | None = None
         self.connections = 0
         self.pongs = 0
+        # What to do once when a stream's window is opened again; 0 is the connection.
+        self.when_widened: dict[int, Callable[[], None]] = {}
         self.violations: list[Exception] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -147,6 +153,8 @@ class StrictServer:
     ) -> None:
         if isinstance(event, h2.events.PingAckReceived):
             self.pongs += 1
+        elif isinstance(event, h2.events.WindowUpdated):
+            self.when_widened.pop(event.stream_id or 0, lambda: None)()
         elif isinstance(event, h2.events.RequestReceived):
             assert event.stream_id is not None
             headers = {str(name): str(value) for name, value in event.headers or ()}

@@ -99,6 +99,9 @@ def test_exec_needs_an_endpoint_from_somewhere(
     assert "--endpoint" in _refused(capsys, "exec", "--nodes", "1", "--", "x")
     monkeypatch.setenv("RENDEZVOUS_ENDPOINT", "node0:1234")
     assert parse(["exec", "--nodes", "1", "--", "x"]).endpoint == "node0:1234"
+    # As the command of a run on etcd has it: a store, and not where runs meet.
+    monkeypatch.setenv("RENDEZVOUS_ENDPOINT", "etcd://a,b/store/run")
+    assert "--endpoint" in _refused(capsys, "exec", "--nodes", "1", "--", "x")
 
 
 def test_store_commands_take_the_endpoint_from_the_environment(

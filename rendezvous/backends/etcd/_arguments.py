@@ -29,7 +29,7 @@ Timeout: TypeAlias = timedelta | float
 
 # As of the other stores (csrc/wire/limits.h), so that code that fits one fits all; but for values
 # etcd's makers advise against more than 10 MiB, its default is 1.5 MiB, and its gateway needs most
-# of a minute to refuse 64 MiB.
+# of a minute to refuse 64 MiB (over gRPC it refuses at once).
 _KEY_BYTES_MAX = 16 * 1024
 _VALUE_BYTES_MAX = 10 * 1024 * 1024
 _KEYS_MAX = 131_072

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rendezvous._endpoint import format_endpoint, parse_endpoint
+from rendezvous._endpoint import format_endpoint, parse_endpoint, refuse_secrets
 
 __all__ = ["DEFAULT_PORT", "Endpoint", "local_address", "parse_endpoints"]
 
@@ -40,6 +40,7 @@ def parse_endpoints(
     found: list[Endpoint] = []
     said: set[bool | None] = set()
     for part in parts:
+        refuse_secrets(part)
         scheme, address = _split_scheme(part.strip())
         if scheme:
             said.add(_SCHEMES[scheme])

@@ -70,12 +70,14 @@ class Members:
         *,
         changes: bool,
         repeatable: bool,
+        once: bool = False,
     ) -> Message:
         """The first answer.
 
         what: the operation and its key, for errors.
         changes: whether the request writes. One that does is sent again after its answer was lost
             only if it is `repeatable`: if doing it twice is doing it once.
+        once: only one member is asked, and once.
 
         Raises EtcdRequestError when the cluster refuses, EtcdTimeoutError and EtcdConnectionError
         when no member answers, with `ambiguous` saying whether a write may have been done.
@@ -93,7 +95,7 @@ class Members:
                 if not error.is_transient:
                     raise attempt.refusal(endpoint, error) from error
                 attempt.failed(endpoint, error.text, changes and error.is_ambiguous)
-            if attempt.ambiguous and not repeatable:
+            if once or (attempt.ambiguous and not repeatable):
                 attempt.give_up()
             self.leave(endpoint)
             attempt.pause(len(self._endpoints))

@@ -34,20 +34,36 @@ def census_of(client: EtcdClient, keys: RunKeys, deadline: Deadline) -> Census:
 
 @dataclass(frozen=True)
 class Onlooking:
-    """A run as somebody sees it who takes no part. leader: None: nobody leads just now."""
+    """A run as it was published last, for somebody who takes no part.
+
+    Attributes:
+        leader: None: nobody leads just now.
+        asking: nodes that have written what they want since, and have no answer yet.
+        last_call_left_s: at the time of the publication; None: no last call runs.
+    """
 
     group: _core.Group
     leader: _core.Node | None
+    asking: tuple[_core.Node, ...]
+    last_call_left_s: float | None
 
 
 def look_on(client: EtcdClient, keys: RunKeys, deadline: Deadline) -> Onlooking | None:
-    """What is written of the run, None if nothing is. Raises as `census_of`."""
+    """None if nothing is written of the run. Raises as `census_of`."""
     reading = read_run(client, keys, deadline)
+    summary = reading.summary or Summary()
     if reading.summary is None and not reading.inbox:
         return None
-    found = client.range(keys.leader, deadline=deadline).first
-    leader = None if found is None else node_of(leader_name(found.value))
-    return Onlooking(reading.book(keys, time.monotonic()).group, leader)
+    group = _core.Group()
+    if reading.state is not None:
+        group.observe(reading.state, time.monotonic())
+    names = (keys.name_of(kv.key) for kv in reading.inbox if kv.mod_revision > summary.applied)
+    return Onlooking(
+        group,
+        None if reading.leader is None else node_of(leader_name(reading.leader)),
+        tuple(sorted(node_of(name) for name in names if name is not None)),
+        summary.last_call,
+    )
 
 
 def look_at(

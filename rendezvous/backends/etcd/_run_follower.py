@@ -106,15 +106,17 @@ class Follower:
             return
         deadline_s = time.monotonic() + timeout_s
         self.ask_to_stop()
-        leader = self._leader
-        if leader is not None:
-            leader.stop()
+        if self._leader is not None:
+            self._leader.stop()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout_s)
             if not thread.is_alive():
                 self._thread = None
+        # The thread may have been elected while it was asked to stop.
+        leader = self._leader
         if leader is not None:
+            leader.stop()
             leader.join(deadline_s - time.monotonic())
 
     def take_seat(self, seat: Seat | None) -> None:

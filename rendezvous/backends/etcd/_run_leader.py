@@ -41,12 +41,13 @@ _NODES_A_SECOND = 10_000
 
 @dataclass(frozen=True)
 class Reading:
-    """All of a run at one revision."""
+    """All of a run at one revision. leader: what the leader's key holds."""
 
     summary: Summary | None
     summary_revision: int
     state: bytes | None
     inbox: list[KeyValue]
+    leader: bytes | None
     revision: int
 
     def book(self, keys: RunKeys, now_s: float) -> Book:
@@ -59,6 +60,7 @@ def read_run(client: EtcdClient, keys: RunKeys, deadline: Deadline) -> Reading:
         op_range(keys.round),
         op_range(*keys.states),
         op_range(*keys.inbox),
+        op_range(keys.leader),
     ]
     what = f"run {keys.run_id!r}: reading its nodes"
     result = client.txn([], operations, what=what, deadline=deadline)
@@ -74,7 +76,15 @@ def read_run(client: EtcdClient, keys: RunKeys, deadline: Deadline) -> Reading:
             _log.warning("run %r: etcd lost a part of its state; it begins anew", keys.run_id)
             summary = replace(Summary(), sequence=summary.sequence)
     revision = 0 if found is None else found.mod_revision
-    return Reading(summary, revision, state, result.range(2).kvs, result.revision)
+    leads = result.range(3).first
+    return Reading(
+        summary,
+        revision,
+        state,
+        result.range(2).kvs,
+        None if leads is None else leads.value,
+        result.revision,
+    )
 
 
 class Leader:

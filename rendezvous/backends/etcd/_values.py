@@ -203,9 +203,10 @@ def back_off(attempt: int, what: str, deadline: Deadline) -> None:
 def number_of(value: bytes) -> int | None:
     """A decimal number of 64 bits; None for what is none."""
     digits = value[1:] if value[:1] == b"-" else value
-    if not digits.isdigit() or len(digits) > _NUMBER_DIGITS_MAX:
+    # Zeros before it are no reason to refuse a number; the limit is that of a conversion's cost.
+    if not digits.isdigit() or len(digits.lstrip(b"0")) > _NUMBER_DIGITS_MAX:
         return None
-    number = int(value)
+    number = int(digits.lstrip(b"0") or b"0") * (-1 if value[:1] == b"-" else 1)
     return number if -_INT64_MAX - 1 <= number <= _INT64_MAX else None
 
 

@@ -42,7 +42,7 @@ _Self = TypeVar("_Self", bound="Watch")
 
 
 def watch_bytes(ranges: Sequence[tuple[bytes, bytes]]) -> int:
-    """How long the request to watch them is at most: in JSON, with the keys in base64."""
+    """How long the requests to watch them are at most, as Transport.stream_bytes_max counts."""
     return sum(100 + (len(key) + len(end)) * 4 // 3 for key, end in ranges)
 
 

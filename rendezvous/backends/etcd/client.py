@@ -188,6 +188,14 @@ class EtcdClient:
             if error.code != NOT_FOUND:
                 raise
 
+    def ping(self, key: bytes, *, deadline: Deadline | None = None) -> None:
+        """One read at the member whose turn it is, which is not tried again, nor elsewhere.
+
+        Raises EtcdConnectionError when that does not answer, EtcdRequestError when it refuses.
+        """
+        message = op_range(key, count_only=True)["request_range"]
+        self._ask("kv/range", message, f"reading {_shown(key)}", deadline, once=True)
+
     def watch(self, ranges: Sequence[tuple[bytes, bytes]], start_revision: int) -> Watch:
         """Writes to keys, or to ranges of keys up to an end, from a revision on.
 
@@ -221,12 +229,18 @@ class EtcdClient:
         *,
         changes: bool = False,
         repeatable: bool = False,
+        once: bool = False,
     ) -> Message:
         def request(endpoint: Endpoint, attempt: Deadline) -> Message:
             return self._login.call(endpoint, method, message, attempt)
 
         return self._members.ask(
-            request, what, deadline or self.deadline(), changes=changes, repeatable=repeatable
+            request,
+            what,
+            deadline or self.deadline(),
+            changes=changes,
+            repeatable=repeatable,
+            once=once,
         )
 
 

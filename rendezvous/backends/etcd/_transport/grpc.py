@@ -23,8 +23,8 @@ __all__ = ["GrpcTransport"]
 
 _PREFIX = struct.Struct(">BI")  # whether it is compressed, and its length
 _BLOCKS_MAX = 64
-# Statuses of HTTP that a proxy gives for a member that is away.
-_GONE_FOR_NOW = {b"429", b"502", b"503", b"504"}
+# Statuses of HTTP by which a server says that it does not do such requests.
+_WRONG_SERVER = {b"404", b"405", b"415"}
 
 
 class GrpcTransport:
@@ -59,9 +59,11 @@ class GrpcTransport:
             while not connection.is_answered:
                 if not connection.receive(deadline):
                     raise TransportError("no answer to the request in time", sent=True)
-            loan.is_whole = True
-        _check_status(connection)
-        answer = _take_message(called.response, connection)
+            try:
+                _check_status(connection)
+            finally:
+                loan.is_whole = True
+            answer = _take_message(called.response, connection)
         if answer is None:
             raise TransportError("it answered without a message", sent=True)
         return answer
@@ -175,12 +177,14 @@ def _check_status(connection: Connection) -> None:
     status = first.get(b":status", b"")
     kind = first.get(b"content-type", b"")
     if status != b"200" or not kind.startswith(b"application/grpc"):
-        shown = f"it answered {status.decode('ascii', 'replace') or 'without a status'}"
-        if status in _GONE_FOR_NOW:
-            raise TransportError(shown, sent=True)
-        raise TransportError(
-            f"{shown} and no gRPC; is it etcd's port for clients?", sent=False, fatal=True
-        )
+        shown = f"it answered {status.decode('ascii', 'replace') or 'without a status'} and no gRPC"
+        is_wrong = status in _WRONG_SERVER or status.startswith(b"3")
+        if is_wrong or status == b"200":
+            raise TransportError(
+                f"{shown}; is it etcd's port for clients?", sent=not is_wrong, fatal=True
+            )
+        # Of a proxy, which may have lost the member's answer.
+        raise TransportError(shown, sent=True)
     last = dict(connection.headers[-1])
     try:
         code = int(last[b"grpc-status"])

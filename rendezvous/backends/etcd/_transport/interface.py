@@ -69,8 +69,8 @@ class Transport(Protocol):
     """Any thread may call it, also after a fork.
 
     Attributes:
-        stream_bytes_max: of several messages of one stream together, as etcd's API encodes them.
-            A single one may have more.
+        stream_bytes_max: what several messages of one stream may have together, as JSON with bytes
+            in base64, which is the longer of their forms. A single one may have more.
     """
 
     @property
