@@ -259,6 +259,10 @@ class Cluster:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if kind is not None:
+            for member in self.members:
+                # Shown with the test's failure.
+                print(f"the end of {member.log}: {member.log.read_bytes()[-2000:]!r}")
         self.close()
 
     def close(self) -> None:
