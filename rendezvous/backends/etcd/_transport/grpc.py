@@ -59,10 +59,9 @@ class GrpcTransport:
             while not connection.is_answered:
                 if not connection.receive(deadline):
                     raise TransportError("no answer to the request in time", sent=True)
-            try:
-                _check_status(connection)
-            finally:
-                loan.is_whole = True
+            loan.is_whole = True
+            # Read while it is borrowed: a signal handler may call etcd, and would take it.
+            _check_status(connection)
             answer = _take_message(called.response, connection)
         if answer is None:
             raise TransportError("it answered without a message", sent=True)
