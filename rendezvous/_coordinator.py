@@ -107,7 +107,8 @@ class Coordinator(ABC):
         """Join a round later than `after_round`; return once it is complete with this node in it.
 
         Raises RendezvousTimeoutError at the deadline, which says who is there, and
-        RendezvousClosedError when the run was closed, or finished while this node waited.
+        RendezvousClosedError when the run was closed; RendezvousFinishedError when the others
+        finished the job while this node waited.
         """
 
     @abstractmethod

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from rendezvous import _core
 from rendezvous._coordinator import NodeSetup
 from rendezvous.errors import (
-    RendezvousClosedError,
     RendezvousConnectionError,
+    RendezvousFinishedError,
     RendezvousTimeoutError,
 )
 
@@ -199,10 +199,10 @@ def timeout_error(
     )
 
 
-def finished_error(run_id: str, finished_round: int, role: str | None) -> RendezvousClosedError:
+def finished_error(run_id: str, finished_round: int, role: str | None) -> RendezvousFinishedError:
     """What a node tells that waited for the next round of a job that is over."""
     part = {"spare": " as a spare", "waiting": " as a late joiner"}.get(role or "", "")
-    return RendezvousClosedError(
+    return RendezvousFinishedError(
         f"run {run_id!r}: the job finished (round {finished_round}) while this node waited{part}"
     )
 

@@ -1,7 +1,8 @@
 """Every error this package raises, as one tree. Imports nothing of ours; the core raises these too.
 
 RendezvousError
-├── RendezvousClosedError            the run is closed, or ended while this node waited
+├── RendezvousClosedError            the run takes no more nodes
+│   └── RendezvousFinishedError      the others finished the job while this node waited
 ├── RendezvousTimeoutError           (TimeoutError) too few nodes joined in time; says who did
 ├── RendezvousConnectionError        (ConnectionError) the backend cannot be reached
 ├── RendezvousStateError             what is stored is no state, or has other settings
@@ -29,6 +30,7 @@ __all__ = [
     "RendezvousClosedError",
     "RendezvousConnectionError",
     "RendezvousError",
+    "RendezvousFinishedError",
     "RendezvousGracefulExitError",
     "RendezvousStateError",
     "RendezvousTimeoutError",
@@ -50,7 +52,13 @@ class RendezvousError(Exception):
 
 
 class RendezvousClosedError(RendezvousError):
-    """No more nodes are taken: somebody closed the run, or it finished while this node waited."""
+    """No more nodes are taken: somebody closed the run, or its job is over."""
+
+
+class RendezvousFinishedError(RendezvousClosedError):
+    """The others finished the job while this node waited for a place, as a spare or a late joiner.
+
+    Nothing is wrong and nothing is left to do: what a launcher would report as success."""
 
 
 class RendezvousTimeoutError(RendezvousError, TimeoutError):

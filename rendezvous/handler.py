@@ -179,9 +179,10 @@ class DynamicRendezvousHandler(RendezvousHandler):
         `num_nodes_waiting` tells them. Whatever ends it early, Ctrl-C included, takes this node out
         of the rendezvous again.
 
-        Raises RendezvousClosedError (the run was closed, or the job finished while this node waited
-        as a spare), RendezvousTimeoutError (says who joined), RendezvousConnectionError,
-        RendezvousStateError (what is stored is no state, or the group has other settings).
+        Raises RendezvousClosedError (the run was closed; a RendezvousFinishedError when the others
+        finished the job while this node waited), RendezvousTimeoutError (says who joined),
+        RendezvousConnectionError, RendezvousStateError (what is stored is no state, or the group
+        has other settings).
         """
         self._check_usable()
         deadline_s = time.monotonic() + self._timeout.join_s

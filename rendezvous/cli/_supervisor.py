@@ -18,7 +18,7 @@ from rendezvous.cli._environment import command_environment
 from rendezvous.cli._logging import complain, logger
 from rendezvous.cli._process import Command, Guard
 from rendezvous.cli._signals import ENDING, SignalledError, SignalScope
-from rendezvous.errors import RendezvousClosedError, RendezvousConnectionError, RendezvousError
+from rendezvous.errors import RendezvousConnectionError, RendezvousError, RendezvousFinishedError
 from rendezvous.handler import DynamicRendezvousHandler
 from rendezvous.registry import get_rendezvous_handler
 
@@ -71,8 +71,10 @@ class Supervisor:
         except SignalledError as stop:
             logger.info("%s: leaving", _exit.signal_name(stop.signum))
             code = _exit.of_signal(stop.signum)
-        except RendezvousClosedError as error:
-            code = self._code_when_over(handler, error)
+        except RendezvousFinishedError as error:
+            # To wait as a spare was our part, and we have done it.
+            logger.info("%s", error)
+            code = _exit.OK
         except (RendezvousError, _exit.CommandError) as error:
             # Told now and not by main(): lingering may follow, for minutes.
             complain("exec", str(error))
@@ -83,18 +85,6 @@ class Supervisor:
             raise
         self._part(handler, code)
         return code
-
-    def _code_when_over(self, handler: RendezvousHandler, error: RendezvousClosedError) -> int:
-        try:
-            # Not closed, so it is over because the others finished it while we waited as a spare:
-            # that was our part, and we have done it.
-            if not handler.is_closed():
-                logger.info("%s", error)
-                return _exit.OK
-        except RendezvousError as failure:
-            logger.debug("cannot find out why the run is over: %s", failure)
-        complain("exec", str(error))
-        return _exit.FAILED
 
     def _open(self) -> RendezvousHandler:
         parameters = self._plan.parameters

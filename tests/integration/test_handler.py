@@ -30,6 +30,7 @@ from rendezvous import (
     HashStore,
     PrefixStore,
     RendezvousClosedError,
+    RendezvousFinishedError,
     RendezvousParameters,
     RendezvousStateError,
     TCPStore,
@@ -142,7 +143,7 @@ def test_who_waits_for_a_job_that_finishes_is_told(run: Run, part: str) -> None:
         handler.leave()
     as_what = f" as a {part}" if run.rulebook == "store" else ""
     with pytest.raises(
-        RendezvousClosedError, match=rf"finished \(round 1\) while this node waited{as_what}"
+        RendezvousFinishedError, match=rf"finished \(round 1\) while this node waited{as_what}"
     ):
         waiting.result()
 

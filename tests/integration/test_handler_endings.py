@@ -16,8 +16,8 @@ from support.background import Background, eventually
 from rendezvous import (
     C10dRendezvousBackend,
     DynamicRendezvousHandler,
-    RendezvousClosedError,
     RendezvousConnectionError,
+    RendezvousFinishedError,
     Server,
     Store,
     StoreAddressInUseError,
@@ -74,7 +74,7 @@ def test_who_is_dismissed_has_nothing_to_tell_a_server_that_may_be_gone(
     waiting = joining(spare)
     eventually("a spare", lambda: len(run.look().spares) == 1)
     member.leave()
-    with pytest.raises(RendezvousClosedError, match="finished"):
+    with pytest.raises(RendezvousFinishedError, match="finished"):
         waiting.result()
     run.shutdown()
 
