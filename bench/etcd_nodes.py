@@ -34,11 +34,11 @@ from _support.report import (
     ratio,
 )
 from _support.rounds import Found, medians, play
-from _support.servers import free_port
 
 from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend, EtcdServer
 from rendezvous.backends.etcd._binary import find_binary
 from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous.backends.etcd._ports import free_ports
 
 CALLS = Path(__file__).parent / "_support" / "etcd_calls.py"
 NAMES = {"etcd": "a key a node", "etcd state": "one state"}
@@ -56,7 +56,7 @@ NO_V2 = "no Python with python-etcd: neither this one nor RDZV_BENCH_TORCH_PYTHO
 def server_with_v2() -> Iterator[tuple[str, int]]:
     """An etcd that speaks v2 as well."""
     with tempfile.TemporaryDirectory() as folder:
-        ports = [free_port(), free_port()]
+        ports = free_ports(2, "127.0.0.1")
         clients, peers = (f"http://127.0.0.1:{port}" for port in ports)
         process = subprocess.Popen(
             [

@@ -98,6 +98,10 @@ def main() -> None:
     peer, endpoint, run_id, count, nodes, timeout_s = sys.argv[1:]
     # The kernel's default for threads that do little, not 8 MiB.
     threading.stack_size(512 * 1024)
+    # Each thread that waits for its turn interrupts the one that runs, every 5 ms unless told
+    # otherwise. With hundreds that wait, nobody gets anything done; a node alone in its process,
+    # which these play, is not interrupted at all.
+    sys.setswitchinterval(0.1)
 
     def make() -> Any:
         if peer == "torch":

@@ -90,6 +90,30 @@ def test_a_read_may_be_of_an_earlier_revision(client: EtcdClient) -> None:
     assert found.value == b"1"
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_several_ranges_are_read_as_of_one_moment(client: EtcdClient, count: int) -> None:
+    """Two, which are asked for one after the other, and more, which are one request."""
+    then = 0
+    for number in range(count):
+        then = client.put(b"/k%d" % number, b"before")
+    reads = [op_range(b"/k%d" % number) for number in range(count)]
+    for number in range(count):
+        client.put(b"/k%d" % number, b"after")
+    now = client.read(reads)
+    assert now.revision == then + count
+    assert [each.first.value for each in now.ranges if each.first] == [b"after"] * count
+    before = client.read(reads, revision=then)
+    assert before.revision == then
+    assert [each.first.value for each in before.ranges if each.first] == [b"before"] * count
+    assert client.range(b"/k0").revision == now.revision  # to read is to write nothing
+
+
+def test_a_transaction_that_only_reads_is_not_sent(client: EtcdClient) -> None:
+    """It would stop members of some versions; see EtcdClient.read."""
+    with pytest.raises(ValueError, match="only reads"):
+        client.txn([], [op_range(b"/k")])
+
+
 def test_a_value_too_large_is_refused_and_says_the_limit(client: EtcdClient) -> None:
     """Nothing is changed, and the client goes on."""
     for size in (1_572_864, 8_000_000):

@@ -5,9 +5,11 @@ Real processes, ended and stopped by their pids.
 
 from __future__ import annotations
 
+import random
 import socket
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -17,7 +19,8 @@ from support.etcd import Cluster, Member, etcd_proxy
 from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend, EtcdStore
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._errors import EtcdTimeoutError
-from rendezvous.errors import StoreTimeoutError
+from rendezvous.backends.etcd._wire import op_range
+from rendezvous.errors import StoreError, StoreTimeoutError
 
 PREFIX = "/faults"
 # The promise is 0.1 s; the rest is for machines that have other things to do.
@@ -266,3 +269,26 @@ def test_waits_go_on_when_a_cluster_has_lost_its_data(binary: str) -> None:
         assert store.add("n", 1) == 1
         store.set("k", "v")
         assert getting.result() == b"v"
+
+
+def test_a_reader_that_goes_away_halfway_stops_no_member(binary: str) -> None:
+    """Some versions of etcd panic when the client of a transaction that only reads is gone before
+    its end; a client is gone when its deadline has passed."""
+    with Cluster(binary) as cluster:
+        client = cluster.client()
+        for number in range(128):
+            client.put(b"k/%03d" % number, b"x" * 500)
+
+        def give_up_again_and_again() -> None:
+            reader = cluster.client()
+            for _ in range(50):
+                with suppress(StoreError):
+                    # 8 MB, so that the member is at it for a while.
+                    everything = [op_range(b"k/", b"k0")] * 128
+                    reader.read(everything, deadline=Deadline(random.uniform(0.0, 0.02)))
+            reader.close()
+
+        readers = [Background(give_up_again_and_again) for _ in range(4)]
+        for each in readers:
+            each.result()
+        assert client.range(b"k/000").first is not None

@@ -6,7 +6,7 @@ from rendezvous.backends.etcd._session import Session
 from rendezvous.backends.etcd._space import KeySpace
 from rendezvous.backends.etcd._values import Values, back_off, number_of, sum_of
 from rendezvous.backends.etcd._waiting import GRACE_S, UnchangedError, Waiter
-from rendezvous.backends.etcd._wire import compare_mod, op_put, op_range
+from rendezvous.backends.etcd._wire import compare_mod, op_put
 from rendezvous.backends.etcd.client import EtcdClient
 from rendezvous.errors import StoreTimeoutError
 
@@ -77,11 +77,10 @@ class Meetings:
         """Set the slot, and count if it was empty, in one transaction."""
         slot, counter = self._space.value(key + b"/%d" % rank), self._space.value(key)
         what = f"exchange at key {quoted(key)}"
-        reads = [op_range(slot, keys_only=True), op_range(counter)]
         attempt = 0
         while True:
-            now = self._client.txn((), reads, what=what, deadline=deadline)
-            taken, count = now.range(0).first, now.range(1).first
+            taken = self._client.range(slot, keys_only=True, deadline=deadline).first
+            count = self._client.range(counter, deadline=deadline).first
             compare = [compare_mod(slot, taken.mod_revision if taken else 0)]
             puts = [op_put(slot, value)]
             if taken is None:

@@ -28,8 +28,10 @@ from rendezvous.backends.etcd._transport import Message
 
 __all__ = ["Members"]
 
-# How long one member is waited for before the next is asked: the first time, and at most.
-_ATTEMPT_S = 1.5
+# How long one member is waited for before the next is asked: the first time, and at most. To leave
+# the only one takes it twice the work when it is merely slow, as thousands come at once, and helps
+# where a connection was dropped without a word.
+_ATTEMPT_S, _ATTEMPT_ALONE_S = 1.5, 5.0
 _ATTEMPT_S_MAX = 12.0
 _PAUSE_S = 0.02
 _PAUSE_S_MAX = 0.5
@@ -56,6 +58,12 @@ class Members:
     def current(self) -> Endpoint:
         """The one that is asked next."""
         return self._endpoints[self._position % len(self._endpoints)]
+
+    def attempt_s(self, failures: int) -> float:
+        """How long to wait for a member after so many failures. When all of them are slow, as when
+        a disk stalls, they need more than one attempt grants."""
+        first_s = _ATTEMPT_S if self.count > 1 else _ATTEMPT_ALONE_S
+        return min(first_s * 2.0 ** min(failures // self.count, 10), _ATTEMPT_S_MAX)
 
     def leave(self, failed: Endpoint) -> None:
         """Ask another one next, unless somebody has seen to that."""
@@ -86,7 +94,7 @@ class Members:
         while True:
             endpoint = self.current
             try:
-                return request(endpoint, deadline.within(attempt.seconds))
+                return request(endpoint, deadline.within(self.attempt_s(attempt.failures)))
             except TransportError as error:
                 attempt.failed(endpoint, error.text, changes and error.sent)
                 if error.fatal:
@@ -98,7 +106,7 @@ class Members:
             if once or (attempt.ambiguous and not repeatable):
                 attempt.give_up()
             self.leave(endpoint)
-            attempt.pause(len(self._endpoints))
+            attempt.pause()
 
 
 class _Attempts:
@@ -106,27 +114,23 @@ class _Attempts:
 
     def __init__(self, members: Members, what: str, deadline: Deadline) -> None:
         self.ambiguous = False
-        self.seconds = _ATTEMPT_S
+        self.failures = 0
         self._members = members
         self._what = what
         self._deadline = deadline
-        self._failures: dict[Endpoint, str] = {}
-        self._count = 0
+        self._reasons: dict[Endpoint, str] = {}
         self._pause_s = _PAUSE_S
 
     def failed(self, endpoint: Endpoint, text: str, ambiguous: bool) -> None:
         self.ambiguous = self.ambiguous or ambiguous
-        self._count += 1
-        self._failures[endpoint] = text
+        self.failures += 1
+        self._reasons[endpoint] = text
 
-    def pause(self, members: int) -> None:
+    def pause(self) -> None:
         """Between two rounds over all members. Raises when no time is left for another."""
         if self._deadline.passed:
             self.give_up()
-        if self._count % members == 0:
-            # None of them answers, or all are slow: a disk that stalls needs more than one attempt
-            # grants.
-            self.seconds = min(2 * self.seconds, _ATTEMPT_S_MAX)
+        if self.failures % self._members.count == 0:
             pause_s = self._pause_s * random.uniform(0.5, 1.0)  # noqa: S311  (spreads clients)
             time.sleep(min(pause_s, self._deadline.left_s))
             self._pause_s = min(2 * self._pause_s, _PAUSE_S_MAX)
@@ -134,7 +138,7 @@ class _Attempts:
                 self.give_up()
 
     def give_up(self) -> NoReturn:
-        shown = [f"{endpoint}: {text}" for endpoint, text in self._failures.items()]
+        shown = [f"{endpoint}: {text}" for endpoint, text in self._reasons.items()]
         more = len(shown) - _FAILURES_SHOWN_MAX
         failures = "; ".join(shown[:_FAILURES_SHOWN_MAX]) + (f"; {more} more" if more > 0 else "")
         outcome = (

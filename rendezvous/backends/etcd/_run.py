@@ -22,7 +22,7 @@ from rendezvous.backends.etcd._run_census import census_of, look_at
 from rendezvous.backends.etcd._run_follower import Follower
 from rendezvous.backends.etcd._run_keys import RunKeys, Summary, page_of, rank_on
 from rendezvous.backends.etcd._run_place import Place
-from rendezvous.backends.etcd._wire import compare_mod, op_put, op_range
+from rendezvous.backends.etcd._wire import compare_mod, op_put
 from rendezvous.backends.etcd.client import EtcdClient
 from rendezvous.errors import (
     RendezvousClosedError,
@@ -138,16 +138,10 @@ class EtcdRun(Coordinator):
 
     def look(self, deadline_s: float) -> None:
         def read(deadline: Deadline) -> bool:
-            result = self._client.txn(
-                [],
-                [op_range(self._keys.closed, keys_only=True), op_range(self._keys.round)],
-                what=f"run {self._setup.run_id!r}: looking whether it is closed",
-                deadline=deadline,
-            )
-            found = result.range(1).first
-            return bool(result.range(0).kvs) or (
-                found is not None and Summary.decode(found.value).closed
-            )
+            if self._client.range(self._keys.closed, keys_only=True, deadline=deadline).kvs:
+                return True
+            found = self._client.range(self._keys.round, deadline=deadline).first
+            return found is not None and Summary.decode(found.value).closed
 
         if self._ask(read, deadline_s):
             self._follower.note_closed()

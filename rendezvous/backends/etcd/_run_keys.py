@@ -64,6 +64,7 @@ class RunKeys:
         self.closed = base + b"in/closed"
         self.leader = base + b"watched/leader"
         self.round = base + b"watched/round"
+        self.everything = _whole(base)
         self.inbox = _whole(base + b"in/")
         self.watched = _whole(base + b"watched/")
         self.nodes = _whole(self._nodes)

@@ -22,9 +22,8 @@ from rendezvous.backends.etcd._run_keys import (
     state_pieces,
 )
 from rendezvous.backends.etcd._run_press import FencedError, Press
-from rendezvous.backends.etcd._transport import Message
 from rendezvous.backends.etcd._watch import CompactedError, Watch
-from rendezvous.backends.etcd._wire import KeyValue, op_range
+from rendezvous.backends.etcd._wire import KeyValue
 from rendezvous.backends.etcd.client import EtcdClient
 from rendezvous.errors import RendezvousStateError, StoreError
 
@@ -56,32 +55,25 @@ class Reading:
 
 def read_run(client: EtcdClient, keys: RunKeys, deadline: Deadline) -> Reading:
     """Raises RendezvousStateError, StoreErrors."""
-    operations: list[Message] = [
-        op_range(keys.round),
-        op_range(*keys.states),
-        op_range(*keys.inbox),
-        op_range(keys.leader),
-    ]
-    what = f"run {keys.run_id!r}: reading its nodes"
-    result = client.txn([], operations, what=what, deadline=deadline)
-    found = result.range(0).first
+    result = client.range(*keys.everything, deadline=deadline)
+    entries = {kv.key: kv for kv in result.kvs}
+    found, leads = entries.get(keys.round), entries.get(keys.leader)
     summary = None if found is None else Summary.decode(found.value)
     state = None
     if summary is not None:
-        names = {keys.state(summary.sequence, piece) for piece in range(summary.pieces)}
-        pieces = [kv.value for kv in result.range(1).kvs if kv.key in names]
+        names = [keys.state(summary.sequence, piece) for piece in range(summary.pieces)]
+        pieces = [entries[name].value for name in names if name in entries]
         if len(pieces) == summary.pieces:
             state = state_of(pieces)
         else:
             _log.warning("run %r: etcd lost a part of its state; it begins anew", keys.run_id)
             summary = replace(Summary(), sequence=summary.sequence)
-    revision = 0 if found is None else found.mod_revision
-    leads = result.range(3).first
+    start, end = keys.inbox
     return Reading(
         summary,
-        revision,
+        0 if found is None else found.mod_revision,
         state,
-        result.range(2).kvs,
+        [kv for kv in result.kvs if start <= kv.key < end],
         None if leads is None else leads.value,
         result.revision,
     )

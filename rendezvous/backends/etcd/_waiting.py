@@ -12,6 +12,7 @@ from rendezvous.backends.etcd._arguments import quoted_list
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._errors import COMPACTED, EtcdRequestError
 from rendezvous.backends.etcd._space import KeySpace
+from rendezvous.backends.etcd._transport import Message
 from rendezvous.backends.etcd._watch import CompactedError
 from rendezvous.backends.etcd._wire import TXN_OPERATIONS_MAX, Event, KeyValue, op_range
 from rendezvous.backends.etcd.client import EtcdClient
@@ -154,32 +155,35 @@ class Waiter:
     def _read(
         self, keys: list[bytes], revision: int, deadline: Deadline, *, values: bool
     ) -> _Snapshot:
-        per_txn = TXN_OPERATIONS_MAX if values else TXN_OPERATIONS_MAX // 2
-        found: dict[bytes, bytes] = {}
-        queues: set[bytes] = set()
-        for begin in range(0, len(keys), per_txn):
-            part = keys[begin : begin + per_txn]
-            reads = [
-                op_range(self._space.value(key), revision=revision, keys_only=not values)
-                for key in part
-            ]
-            if not values:
-                reads += [
-                    op_range(*self._space.queue(key), revision=revision, limit=1, keys_only=True)
-                    for key in part
-                ]
-            result = self._client.txn(
-                (), reads, what=f"reading {quoted_list(part)}", deadline=deadline
+        reads = [op_range(self._space.value(key), keys_only=not values) for key in keys]
+        revision, found = self._ranges_at(revision, keys, reads, deadline)
+        there = {key: kv.value for key, kv in found.items()}
+        absent = [key for key in keys if key not in there]
+        if values or not absent:
+            return _Snapshot(revision, there, frozenset())
+        looks = [op_range(*self._space.queue(key), limit=1, keys_only=True) for key in absent]
+        revision, items = self._ranges_at(revision, absent, looks, deadline)
+        return _Snapshot(revision, there, frozenset(items))
+
+    def _ranges_at(
+        self, revision: int, keys: list[bytes], reads: list[Message], deadline: Deadline
+    ) -> tuple[int, dict[bytes, KeyValue]]:
+        """The revision, and the first that each key's range found."""
+        found: dict[bytes, KeyValue] = {}
+        for begin in range(0, len(keys), TXN_OPERATIONS_MAX):
+            part = keys[begin : begin + TXN_OPERATIONS_MAX]
+            result = self._client.read(
+                reads[begin : begin + TXN_OPERATIONS_MAX],
+                revision=revision,
+                what=f"reading {quoted_list(part)}",
+                deadline=deadline,
             )
             # All parts are of the moment of the first.
-            revision = revision or result.revision
-            for position, key in enumerate(part):
-                value = result.range(position).first
-                if value is not None:
-                    found[key] = value.value
-                if not values and result.range(len(part) + position).first is not None:
-                    queues.add(key)
-        return _Snapshot(revision, found, frozenset(queues))
+            revision = result.revision
+            for key, each in zip(part, result.ranges, strict=True):
+                if each.first is not None:
+                    found[key] = each.first
+        return revision, found
 
 
 def _timeout_text(operation: str, missing: list[bytes], wanted: int, deadline: Deadline) -> str:

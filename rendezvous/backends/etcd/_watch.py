@@ -29,8 +29,6 @@ from rendezvous.backends.etcd._wire import Event, event_of, op_range, revision_o
 
 __all__ = ["CompactedError", "Watch", "watch_bytes"]
 
-# How long a member is given to open it: the first time, and at most.
-_ATTEMPT_S, _ATTEMPT_S_MAX = 1.5, 12.0
 _SILENCE_S = 3.0
 _PAUSE_S_MAX = 0.5
 # How cancellations say that the user, or the token, is not good for this watch. etcd 3.5 says the
@@ -142,9 +140,7 @@ class Watch:
 
     @property
     def _attempt_s(self) -> float:
-        # Members that are all slow, as thousands come at once, need more than one attempt grants.
-        rounds = self._failures // self._members.count
-        return min(_ATTEMPT_S * 2.0 ** min(rounds, 10), _ATTEMPT_S_MAX)
+        return self._members.attempt_s(self._failures)
 
     @property
     def _patience_left_s(self) -> float:

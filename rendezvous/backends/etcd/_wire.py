@@ -9,6 +9,7 @@ __all__ = [
     "Event",
     "KeyValue",
     "RangeResult",
+    "ReadResult",
     "TxnResult",
     "compare_mod",
     "compare_there",
@@ -48,6 +49,14 @@ class RangeResult:
     def first(self) -> KeyValue | None:
         """The only one, where one key was asked for."""
         return self.kvs[0] if self.kvs else None
+
+
+@dataclass(frozen=True)
+class ReadResult:
+    """What several ranges found at one revision, in their order."""
+
+    revision: int
+    ranges: list[RangeResult]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._endpoints import Endpoint, parse_endpoints
-from rendezvous.backends.etcd._errors import NOT_FOUND, EtcdRequestError
+from rendezvous.backends.etcd._errors import COMPACTED, NOT_FOUND, EtcdRequestError
 from rendezvous.backends.etcd._login import Credentials, Login
 from rendezvous.backends.etcd._members import Members
 from rendezvous.backends.etcd._transport import (
@@ -21,6 +21,7 @@ from rendezvous.backends.etcd._transport import (
 from rendezvous.backends.etcd._watch import Watch, watch_bytes
 from rendezvous.backends.etcd._wire import (
     RangeResult,
+    ReadResult,
     TxnResult,
     op_delete,
     op_put,
@@ -32,6 +33,8 @@ from rendezvous.backends.etcd._wire import (
 __all__ = ["EtcdClient"]
 
 _TIMEOUT_S = 60.0
+# So many single ranges take about as long as one write, and no member has to store anything.
+_PLAIN_RANGES_MAX = 2
 
 
 class EtcdClient:
@@ -141,19 +144,62 @@ class EtcdClient:
         what: names it in errors.
         repeatable: doing it twice is doing it once, as its comparisons fail the second time. Only
             then is it sent again after an answer was lost.
+
+        Raises ValueError for one that only reads; see `read`.
         """
-        message: Message = {
-            "compare": list(compare),
-            "success": list(success),
-            "failure": list(failure),
-        }
-        changes = any("request_range" not in each for each in (*success, *failure))
-        answer = self._ask(
-            "kv/txn", message, what, deadline, changes=changes, repeatable=repeatable
+        if not any(_writes(each) for each in (*success, *failure)):
+            raise ValueError(f"{what}: a transaction that only reads; see EtcdClient.read")
+        return self._txn(
+            compare, success, failure, what, deadline, changes=True, repeatable=repeatable
         )
-        return TxnResult(
-            answer.get("succeeded", False), revision_of(answer), answer.get("responses", [])
-        )
+
+    def read(
+        self,
+        ranges: Sequence[Message],
+        *,
+        revision: int = 0,
+        what: str = "reading",
+        deadline: Deadline | None = None,
+    ) -> ReadResult:
+        """Several `op_range`s as of one moment: that of the revision; 0: now.
+
+        Three or more are as dear as a write, and the user must be allowed to write beside the first
+        one's key. Raises EtcdRequestError (COMPACTED) for a revision that is gone.
+        """
+        if len(ranges) > _PLAIN_RANGES_MAX:
+            return self._read_logged(ranges, revision, what, deadline)
+        while True:
+            at, found = revision, []
+            try:
+                for each in ranges:
+                    message = each["request_range"] | ({"revision": at} if at else {})
+                    found.append(range_result(self._ask("kv/range", message, what, deadline)))
+                    at = at or found[0].revision
+            except EtcdRequestError as error:
+                # Between two ranges, history may be cut.
+                if error.code != COMPACTED or revision:
+                    raise
+            else:
+                return ReadResult(at, found)
+
+    def _read_logged(
+        self, ranges: Sequence[Message], revision: int, what: str, deadline: Deadline | None
+    ) -> ReadResult:
+        """In a transaction that might write, but does not.
+
+        One that only reads stops a member of etcd 3.4 before 3.4.23, or of 3.5 before 3.5.7, with a
+        panic when its client goes away halfway (etcd-io/etcd#14110, #14891). One that might write
+        goes through the log, and is done whether its client is there or not.
+        """
+        first: bytes = ranges[0]["request_range"]["key"]
+        if revision:
+            ranges = [
+                {"request_range": each["request_range"] | {"revision": revision}} for each in ranges
+            ]
+        never = [op_delete(first + b"\0")]
+        result = self._txn([], ranges, never, what, deadline, changes=False, repeatable=True)
+        found = [result.range(position) for position in range(len(ranges))]
+        return ReadResult(revision or result.revision, found)
 
     def grant_lease(self, ttl_s: int, *, deadline: Deadline | None = None) -> tuple[int, int]:
         """A new lease, and the seconds it really has: at least `ttl_s`."""
@@ -220,6 +266,29 @@ class EtcdClient:
         """Close this thread's connections. They come back when they are needed."""
         self._transport.close()
 
+    def _txn(
+        self,
+        compare: Sequence[Message],
+        success: Sequence[Message],
+        failure: Sequence[Message],
+        what: str,
+        deadline: Deadline | None,
+        *,
+        changes: bool,
+        repeatable: bool,
+    ) -> TxnResult:
+        message: Message = {
+            "compare": list(compare),
+            "success": list(success),
+            "failure": list(failure),
+        }
+        answer = self._ask(
+            "kv/txn", message, what, deadline, changes=changes, repeatable=repeatable
+        )
+        return TxnResult(
+            answer.get("succeeded", False), revision_of(answer), answer.get("responses", [])
+        )
+
     def _ask(
         self,
         method: str,
@@ -242,6 +311,10 @@ class EtcdClient:
             repeatable=repeatable,
             once=once,
         )
+
+
+def _writes(operation: Message) -> bool:
+    return "request_range" not in operation
 
 
 def _shown(key: bytes) -> str:
