@@ -27,9 +27,9 @@ class Backoff:
         self._next_s = first_s
         self._longest_s = longest_s
 
-    def sleep(self, deadline_s: float) -> None:
-        """Sleep, not past the deadline."""
-        pause_s = self._next_s * random.uniform(0.5, 1.0)  # noqa: S311
+    def sleep(self, deadline_s: float, at_least_s: float = 0.0) -> None:
+        """Sleep, not past the deadline. at_least_s: of this pause, before the scatter."""
+        pause_s = max(self._next_s, at_least_s) * random.uniform(0.5, 1.0)  # noqa: S311
         self._next_s = min(self._next_s * 2, self._longest_s)
         time.sleep(max(0.0, min(pause_s, deadline_s - time.monotonic())))
 

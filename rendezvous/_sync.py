@@ -30,7 +30,11 @@ Operation: TypeAlias = Callable[[_core.Group, float], _T]
 _EMPTY_GROUP = _core.Group().encode()
 # A write that lost brings back what won, so the next one needs no read; after a sleep it does, or
 # it would be sure to lose again.
-_WRITES_A_READ = 3
+_WRITES_A_READ = 2
+# Who lost again waits for so many times as long as it took: the more nodes are at it, the longer
+# that is, and the rarer each of them must try if any is to win.
+_PAUSES_AN_EXCHANGE = 4
+_PAUSE_S_MAX = 2.0
 # What an exchange gets even at its deadline: enough for a server that is well, within the promise
 # of 100 ms.
 _EXCHANGE_S_MIN = 0.05
@@ -81,17 +85,19 @@ class StateSync:
         backoff = Backoff(0.002, 0.25)
         while True:
             with self._hold(deadline_s):
+                begun_s = time.monotonic()
                 self._accept(self._backend.get_state())
                 for _ in range(_WRITES_A_READ):
                     written, result = self._attempt(operation)
                     if written:
                         return result
-            if time.monotonic() >= deadline_s:
+            ended_s = time.monotonic()
+            if ended_s >= deadline_s:
                 raise RendezvousConnectionError(
                     f"run {self._run_id!r}: the state changed each time between reading and "
                     "writing it, up to the deadline"
                 )
-            backoff.sleep(deadline_s)
+            backoff.sleep(deadline_s, min(_PAUSE_S_MAX, _PAUSES_AN_EXCHANGE * (ended_s - begun_s)))
 
     def run_patiently(self, operation: Operation[_T], deadline_s: float) -> _T:
         """As `run`, but waits for a backend out of reach; raises its error at the deadline."""
