@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstring>
 
 namespace rdzv {
 namespace {
@@ -29,7 +30,7 @@ constexpr auto kTables = make_tables();
 
 }  // namespace
 
-uint32_t crc32c(Bytes bytes) {
+uint32_t crc32c_by_table(Bytes bytes) {
   uint32_t crc = 0xFFFFFFFF;
   const char* at = bytes.data();
   size_t left = bytes.size();
@@ -44,6 +45,44 @@ uint32_t crc32c(Bytes bytes) {
     crc = (crc >> 8) ^ kTables[0][(crc ^ static_cast<unsigned char>(*at)) & 0xFF];
   }
   return ~crc;
+}
+
+namespace {
+
+#if defined(__x86_64__) && defined(__GNUC__)
+__attribute__((target("sse4.2"))) uint32_t crc32c_by_instruction(Bytes bytes) {
+  uint64_t crc = 0xFFFFFFFF;
+  const char* at = bytes.data();
+  size_t left = bytes.size();
+  for (; left >= 8; at += 8, left -= 8) {
+    uint64_t group = 0;
+    std::memcpy(&group, at, sizeof group);
+    crc = __builtin_ia32_crc32di(crc, group);
+  }
+  uint32_t rest = static_cast<uint32_t>(crc);
+  for (; left > 0; ++at, --left) {
+    rest = __builtin_ia32_crc32qi(rest, static_cast<unsigned char>(*at));
+  }
+  return ~rest;
+}
+
+using Crc = uint32_t (*)(Bytes);
+
+Crc fastest() {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("sse4.2") != 0 ? crc32c_by_instruction : crc32c_by_table;
+}
+#endif
+
+}  // namespace
+
+uint32_t crc32c(Bytes bytes) {
+#if defined(__x86_64__) && defined(__GNUC__)
+  static const Crc kCrc = fastest();
+  return kCrc(bytes);
+#else
+  return crc32c_by_table(bytes);
+#endif
 }
 
 }  // namespace rdzv

@@ -1,4 +1,5 @@
-// CRC32C (Castagnoli): finds records that were cut short or damaged. Portable, about 1 ns a byte.
+// CRC32C (Castagnoli): finds records that were cut short or damaged. By the processor's instruction
+// where there is one (x86-64), 8 bytes a nanosecond; otherwise by tables, 1.
 #pragma once
 
 #include <cstdint>
@@ -8,5 +9,8 @@
 namespace rdzv {
 
 uint32_t crc32c(Bytes bytes);
+
+// The same, by tables.
+uint32_t crc32c_by_table(Bytes bytes);
 
 }  // namespace rdzv
