@@ -29,10 +29,18 @@ def single(binary: str) -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.fixture
-def trio(binary: str) -> Iterator[Cluster]:
-    """Three members, to be harmed."""
-    with Cluster(binary, 3) as cluster:
+@pytest.fixture(params=["plain", "tls"])
+def trio(
+    request: pytest.FixtureRequest, binary: str, certificates: Certificates
+) -> Iterator[Cluster]:
+    """Three members, to be harmed; without TLS, and with it and certificates of clients."""
+    secure = request.param == "tls"
+    with Cluster(
+        binary,
+        3,
+        certificates=certificates if secure else None,
+        client_certificates=secure,
+    ) as cluster:
         yield cluster
 
 

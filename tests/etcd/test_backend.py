@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,38 @@ def test_writers_of_one_state_never_lose_a_change(client: EtcdClient, single: Cl
     answer = EtcdRendezvousBackend(client, RUN).get_state()
     assert answer is not None
     assert sorted(answer[0]) == sorted(b"abcdefgh" * 10)
+
+
+def test_a_forked_process_writes_beside_its_parent(client: EtcdClient) -> None:
+    """Over connections of its own; neither loses what the other wrote."""
+    backend = EtcdRendezvousBackend(client, RUN)
+    written(backend.set_state(b""))
+
+    def write(sign: bytes) -> None:
+        for _ in range(20):
+            answer = backend.get_state()
+            assert answer is not None
+            state, token = answer
+            while True:
+                outcome = backend.set_state(state + sign, token)
+                assert outcome is not None
+                state, token, won = outcome
+                if won:
+                    break
+
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            write(b"c")
+            status = 0
+        finally:
+            os._exit(status)
+    write(b"p")
+    assert os.waitpid(pid, 0)[1] == 0
+    answer = backend.get_state()
+    assert answer is not None
+    assert sorted(answer[0]) == sorted(b"c" * 20 + b"p" * 20)
 
 
 def test_errors_are_the_rendezvous_own(free_port: int, client: EtcdClient) -> None:

@@ -43,7 +43,7 @@ def another(cluster: Cluster, *but: Member) -> Member:
 
 def wait_for(cluster: Cluster, member: Member) -> None:
     """Until that member knows all that the majority has agreed on."""
-    client = EtcdClient(f"127.0.0.1:{member.port}")
+    client = EtcdClient(f"127.0.0.1:{member.port}", tls=cluster.tls)
     client.range(b"ready?", deadline=Deadline(BACKSTOP_S))
     client.close()
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from support.etcd import PASSWORD, USER, Certificates, Cluster
 
-from rendezvous.backends.etcd import EtcdClient
+from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._errors import EtcdConnectionError, EtcdRequestError, EtcdTimeoutError
 from rendezvous.backends.etcd._transport import TlsFiles
-from rendezvous.errors import StoreError
+from rendezvous.errors import RendezvousConnectionError, StoreError
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +180,36 @@ def test_a_wrong_password_is_an_error_at_once(guarded: Cluster, transport: str) 
         client.range(b"jobs/k", deadline=Deadline(60))
     assert "guess" not in str(caught.value)
     assert "guess" not in repr(client._login._credentials)
+
+
+def test_the_backend_outlives_its_token(guarded: Cluster, transport: str) -> None:
+    """Its writers see each other's states across tokens that are forgotten."""
+    client = guarded.client(user=USER, password=PASSWORD, transport=transport)
+    backend = EtcdRendezvousBackend(client, "run", "jobs", 60)
+    answer = backend.set_state(b"before")
+    assert answer is not None
+    first = client._login._token
+    time.sleep(3)  # of its end there is no sign that would not make it live on
+    after = backend.set_state(b"after", answer[1])
+    assert after is not None
+    assert after[2]
+    assert client._login._token != first
+    found = backend.get_state()
+    assert found is not None
+    assert found[0] == b"after"
+    client.close()
+
+
+def test_a_wrong_password_ends_the_backend_at_once(guarded: Cluster, transport: str) -> None:
+    """As the rendezvous' own error, with what the cluster said."""
+    client = guarded.client(user=USER, password="guess", transport=transport)
+    backend = EtcdRendezvousBackend(client, "run", "jobs", 60)
+    for act in (backend.get_state, lambda: backend.set_state(b"state")):
+        with pytest.raises(RendezvousConnectionError, match="user's name and password") as caught:
+            act()
+        assert "guess" not in str(caught.value)
+        assert isinstance(caught.value.__cause__, EtcdRequestError)
+    client.close()
 
 
 def test_no_user_where_one_is_needed_is_told(guarded: Cluster, transport: str) -> None:
