@@ -58,7 +58,8 @@ class RendezvousClosedError(RendezvousError):
 class RendezvousFinishedError(RendezvousClosedError):
     """The others finished the job while this node waited for a place, as a spare or a late joiner.
 
-    Nothing is wrong and nothing is left to do: what a launcher would report as success."""
+    Nothing is wrong and nothing is left to do: what a launcher would report as success.
+    """
 
 
 class RendezvousTimeoutError(RendezvousError, TimeoutError):

@@ -14,6 +14,7 @@ from support.etcd import Cluster, etcd_proxy
 from rendezvous.backends.etcd import EtcdClient
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._errors import (
+    COMPACTED,
     EtcdConnectionError,
     EtcdLimitError,
     EtcdRequestError,
@@ -108,6 +109,20 @@ def test_several_ranges_are_read_as_of_one_moment(client: EtcdClient, count: int
     assert client.range(b"/k0").revision == now.revision  # to read is to write nothing
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_ranges_of_a_moment_that_is_gone_are_refused(
+    client: EtcdClient, single: Cluster, count: int
+) -> None:
+    """With the code that says so, and the member lives on."""
+    first = client.put(b"/k", b"1")
+    last = client.put(b"/k", b"2")
+    single.admin("kv/compaction", revision=str(last))
+    with pytest.raises(EtcdRequestError, match="compacted") as refused:
+        client.read([op_range(b"/k")] * count, revision=first)
+    assert refused.value.code == COMPACTED
+    assert client.read([op_range(b"/k")] * count).revision == last
+
+
 def test_a_transaction_that_only_reads_is_not_sent(client: EtcdClient) -> None:
     """It would stop members of some versions; see EtcdClient.read."""
     with pytest.raises(ValueError, match="only reads"):
@@ -190,7 +205,7 @@ def test_a_watch_from_before_a_compaction_says_where_history_begins(
         assert caught.value.revision == last
     with pytest.raises(EtcdRequestError, match="compacted") as refused:
         client.range(b"k", revision=first)
-    assert refused.value.code == 11
+    assert refused.value.code == COMPACTED
 
 
 def test_nobody_there_is_a_clean_failure_within_the_deadline(
