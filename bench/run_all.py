@@ -104,6 +104,9 @@ def main() -> int:
     options = parser.parse_args()
     tool("load_driver")
     path = options.results or (None if options.short else HERE / "RESULTS.md")
+    if path is not None:
+        # Before anything is measured: nothing shall be lost in the end.
+        path.parent.mkdir(parents=True, exist_ok=True)
     results: dict[str, dict[str, Any]] = {}
     failed: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
