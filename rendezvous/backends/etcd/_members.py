@@ -59,11 +59,11 @@ class Members:
         """The one that is asked next."""
         return self._endpoints[self._position % len(self._endpoints)]
 
-    def attempt_s(self, failures: int) -> float:
-        """How long to wait for a member after so many failures. When all of them are slow, as when
-        a disk stalls, they need more than one attempt grants."""
+    def attempt_s(self, timeouts: int) -> float:
+        """How long to wait for a member after so many have not answered in time. When all of them
+        are slow, as when a disk stalls, they need more than one attempt grants."""
         first_s = _ATTEMPT_S if self.count > 1 else _ATTEMPT_ALONE_S
-        return min(first_s * 2.0 ** min(failures // self.count, 10), _ATTEMPT_S_MAX)
+        return min(first_s * 2.0 ** min(timeouts // self.count, 10), _ATTEMPT_S_MAX)
 
     def leave(self, failed: Endpoint) -> None:
         """Ask another one next, unless somebody has seen to that."""
@@ -93,9 +93,13 @@ class Members:
         attempt = _Attempts(self, what, deadline)
         while True:
             endpoint = self.current
+            granted = deadline.within(self.attempt_s(attempt.timeouts))
             try:
-                return request(endpoint, deadline.within(self.attempt_s(attempt.failures)))
+                return request(endpoint, granted)
             except TransportError as error:
+                # One that refuses, as all do in an outage, says nothing of how slow they are: after
+                # it a lease may depend on how soon another one is asked.
+                attempt.timeouts += granted.passed
                 attempt.failed(endpoint, error.text, changes and error.sent)
                 if error.fatal:
                     attempt.give_up()
@@ -114,23 +118,24 @@ class _Attempts:
 
     def __init__(self, members: Members, what: str, deadline: Deadline) -> None:
         self.ambiguous = False
-        self.failures = 0
+        self.timeouts = 0
         self._members = members
         self._what = what
         self._deadline = deadline
         self._reasons: dict[Endpoint, str] = {}
+        self._count = 0
         self._pause_s = _PAUSE_S
 
     def failed(self, endpoint: Endpoint, text: str, ambiguous: bool) -> None:
         self.ambiguous = self.ambiguous or ambiguous
-        self.failures += 1
+        self._count += 1
         self._reasons[endpoint] = text
 
     def pause(self) -> None:
         """Between two rounds over all members. Raises when no time is left for another."""
         if self._deadline.passed:
             self.give_up()
-        if self.failures % self._members.count == 0:
+        if self._count % self._members.count == 0:
             pause_s = self._pause_s * random.uniform(0.5, 1.0)  # noqa: S311  (spreads clients)
             time.sleep(min(pause_s, self._deadline.left_s))
             self._pause_s = min(2 * self._pause_s, _PAUSE_S_MAX)
