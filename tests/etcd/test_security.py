@@ -41,6 +41,11 @@ def guarded(binary: str) -> Iterator[Cluster]:
         yield cluster
 
 
+def let_tokens_end() -> None:
+    """Those of `guarded`. A look whether one has ended would make it live on."""
+    time.sleep(3)
+
+
 def test_tls_and_client_certificates(secure: Cluster, transport: str) -> None:
     """With the authority's and the client's files all goes on as without; watches too."""
     client = secure.client(transport=transport)
@@ -167,7 +172,7 @@ def test_a_token_that_was_not_used_for_long_is_renewed(guarded: Cluster, transpo
     client = guarded.client(user=USER, password=PASSWORD, transport=transport)
     client.put(b"jobs/k", b"1")
     first = client._login._token
-    time.sleep(3)  # of its end there is no sign that would not make it live on
+    let_tokens_end()
     client.put(b"jobs/k", b"2")
     assert client._login._token != first
     client.close()
@@ -189,7 +194,7 @@ def test_the_backend_outlives_its_token(guarded: Cluster, transport: str) -> Non
     answer = backend.set_state(b"before")
     assert answer is not None
     first = client._login._token
-    time.sleep(3)  # of its end there is no sign that would not make it live on
+    let_tokens_end()
     after = backend.set_state(b"after", answer[1])
     assert after is not None
     assert after[2]

@@ -147,11 +147,9 @@ class EtcdClient:
 
         Raises ValueError for one that only reads; see `read`.
         """
-        if not any(_writes(each) for each in (*success, *failure)):
+        if all("request_range" in each for each in (*success, *failure)):
             raise ValueError(f"{what}: a transaction that only reads; see EtcdClient.read")
-        return self._txn(
-            compare, success, failure, what, deadline, changes=True, repeatable=repeatable
-        )
+        return self._txn(compare, success, failure, what, deadline, repeatable=repeatable)
 
     def read(
         self,
@@ -172,7 +170,7 @@ class EtcdClient:
             at, found = revision, []
             try:
                 for each in ranges:
-                    message = each["request_range"] | ({"revision": at} if at else {})
+                    message = _at(at, each)["request_range"]
                     found.append(range_result(self._ask("kv/range", message, what, deadline)))
                     at = at or found[0].revision
             except EtcdRequestError as error:
@@ -192,12 +190,9 @@ class EtcdClient:
         goes through the log, and is done whether its client is there or not.
         """
         first: bytes = ranges[0]["request_range"]["key"]
-        if revision:
-            ranges = [
-                {"request_range": each["request_range"] | {"revision": revision}} for each in ranges
-            ]
         never = [op_delete(first + b"\0")]
-        result = self._txn([], ranges, never, what, deadline, changes=False, repeatable=True)
+        pinned = [_at(revision, each) for each in ranges]
+        result = self._txn([], pinned, never, what, deadline, repeatable=True, changes=False)
         found = [result.range(position) for position in range(len(ranges))]
         return ReadResult(revision or result.revision, found)
 
@@ -274,8 +269,8 @@ class EtcdClient:
         what: str,
         deadline: Deadline | None,
         *,
-        changes: bool,
         repeatable: bool,
+        changes: bool = True,
     ) -> TxnResult:
         message: Message = {
             "compare": list(compare),
@@ -313,8 +308,11 @@ class EtcdClient:
         )
 
 
-def _writes(operation: Message) -> bool:
-    return "request_range" not in operation
+def _at(revision: int, operation: Message) -> Message:
+    """An `op_range` as of that revision; 0: as it is."""
+    if not revision:
+        return operation
+    return {"request_range": operation["request_range"] | {"revision": revision}}
 
 
 def _shown(key: bytes) -> str:
