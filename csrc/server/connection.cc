@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "net/socket.h"
+#include "store/value_bytes.h"
 #include "wire/limits.h"
 
 namespace rdzv {
@@ -28,6 +29,7 @@ void Connection::on_ready(bool readable, bool writable) {
 }
 
 void Connection::receive() {
+  if (is_put_off_) return;  // go_on() reads what has come meanwhile
   std::vector<char>& buffer = context_.receive_buffer;
   long received = receive_some(fd_.get(), buffer.data(), buffer.size());
   if (received == kWouldBlock) return;
@@ -46,16 +48,17 @@ void Connection::receive() {
   consume(Bytes(buffer.data(), static_cast<size_t>(received)));
   if (closed()) return;
   update_interest();
-  if (static_cast<size_t>(received) == buffer.size()) context_.loop.call_again(*this);
+  if (static_cast<size_t>(received) == buffer.size() && !is_put_off_)
+    context_.loop.call_again(*this);
 }
 
 void Connection::consume(Bytes received) {
   if (in_.empty()) {
-    size_t used = consume_some(received);
+    size_t used = consume_some(received, Budget::kFirstSlice);
     if (!closed() && used < received.size()) in_.append(received.substr(used));
   } else {
     in_.append(received);
-    consume_buffered();
+    consume_buffered(Budget::kFirstSlice);
   }
   if (!closed()) update_low_water();
 }
@@ -65,25 +68,45 @@ void Connection::consume(Bytes received) {
 void Connection::update_low_water() {
   constexpr size_t kWorthIt = 16 * 1024;
   constexpr size_t kMost = 64 * 1024;  // half of what the kernel keeps for a connection at first
-  bool waits = !in_.empty() && !stalled_ && session_ != nullptr && session_->missing() >= kWorthIt;
+  bool waits = !in_.empty() && !stalled_ && !is_put_off_ && session_ != nullptr && session_->missing() >= kWorthIt;
   auto wanted = static_cast<uint32_t>(waits ? std::min(session_->missing(), kMost) : 1);
   if (wanted == low_water_) return;
   low_water_ = wanted;
   set_receive_low_water(fd_.get(), wanted);
 }
 
-void Connection::consume_buffered() {
-  size_t used = consume_some(in_);
+void Connection::consume_buffered(size_t slice) {
+  size_t used = consume_some(in_, slice);
   if (closed()) return;
   in_.erase(0, used);
   if (in_.empty()) release_if_large(in_);
 }
 
-size_t Connection::consume_some(Bytes input) {
+size_t Connection::consume_some(Bytes input, size_t slice) {
   if (session_ == nullptr && !choose_session(input)) return 0;
+  context_.budget.give(slice);
   size_t used = session_->consume(input);
-  stalled_ = !closed() && congested();
+  if (closed()) return used;
+  stalled_ = congested();
+  bool may_go_on = session_->is_in_request() || (used < input.size() && !stalled_);
+  if (may_go_on && context_.budget.is_spent()) put_off();
   return used;
+}
+
+void Connection::put_off() {
+  if (std::exchange(is_put_off_, true)) return;
+  context_.put_off.push_back(this);
+}
+
+void Connection::go_on() {
+  is_put_off_ = false;
+  context_.budget.give(0);
+  if (closed()) return;
+  consume_buffered(Budget::kSlice);
+  if (closed() || is_put_off_) return;
+  update_low_water();
+  update_interest();
+  context_.loop.call_again(*this);
 }
 
 bool Connection::congested() const {
@@ -103,6 +126,14 @@ bool Connection::choose_session(Bytes input) {
   return false;
 }
 
+void Connection::append(std::string bytes) {
+  if (bytes.size() < ValueBytes::kSharedMin) {
+    out().append(bytes);
+  } else {
+    send_shared(std::make_shared<const std::string>(std::move(bytes)));
+  }
+}
+
 void Connection::reply_ready() {
   if (in_unsent_list_ || closed()) return;
   in_unsent_list_ = true;
@@ -116,7 +147,7 @@ void Connection::flush() {
     close("");
     return;
   }
-  if (stalled_ && !congested()) consume_buffered();
+  if (stalled_ && !is_put_off_ && !congested()) consume_buffered(Budget::kFirstSlice);
   if (!closed()) update_interest();
 }
 

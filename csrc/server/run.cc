@@ -22,8 +22,13 @@ bool waits_for_next_round(std::optional<Role> role) {
 
 }  // namespace
 
-Run::Run(Runs& runs, EventLoop& loop, Bytes id)
-    : runs_(runs), loop_(loop), id_(id), key_(std::string(native::kRunKeyPrefix) + id_) {}
+Run::Run(Runs& runs, EventLoop& loop, HashSeed seed, Bytes id)
+    : runs_(runs),
+      loop_(loop),
+      id_(id),
+      key_(std::string(native::kRunKeyPrefix) + id_),
+      group_(seed),
+      seats_(0, NodeHash{seed}) {}
 
 // Only idle runs are forgotten, and the others end with the loop.
 Run::~Run() {

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "group/group.h"
 #include "net/event_loop.h"
 #include "wire/native_run.h"
@@ -69,6 +70,8 @@ struct Subscription {
 // A connection as runs see it. Run keeps the maps; the answers' bytes are the connection's.
 class RunPeer {
  public:
+  explicit RunPeer(HashSeed seed)
+      : seats_(0, NumberHash{seed}), joins_(0, NumberHash{seed}), subscriptions_(0, NumberHash{seed}) {}
   virtual ~RunPeer() = default;
   virtual void on_joined(uint64_t tag, const native::JoinReply& reply) = 0;
   virtual void on_join_failed(uint64_t tag, ErrorCode code, const std::string& message) = 0;
@@ -80,14 +83,14 @@ class RunPeer {
  private:
   friend class Run;
   friend class Runs;
-  std::unordered_map<uint32_t, Seat*> seats_;  // by handle
-  std::unordered_map<uint64_t, Seat*> joins_;  // by tag
-  std::unordered_map<uint64_t, Subscription*> subscriptions_;
+  NumberMap<uint32_t, Seat*> seats_;  // by handle
+  NumberMap<uint64_t, Seat*> joins_;  // by tag
+  NumberMap<uint64_t, Subscription*> subscriptions_;
 };
 
 class Run {
  public:
-  Run(Runs& runs, EventLoop& loop, Bytes id);
+  Run(Runs& runs, EventLoop& loop, HashSeed seed, Bytes id);
   ~Run();
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;

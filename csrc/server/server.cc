@@ -18,29 +18,6 @@
 
 namespace rdzv {
 
-void ServerContext::wake() {
-  for (const Table::Woken& woken : table.take_woken())
-    static_cast<Session*>(woken.owner)->on_woken(woken);
-  set_expiry_timer();
-}
-
-void ServerContext::expire() {
-  if (!expiry_timer || now() < expiry_timer->first) return;
-  loop.cancel(*expiry_timer);
-  expiry_timer.reset();
-  table.expire(now());
-  wake();
-}
-
-// A timer that is earlier than need be, because its key was set again, stays: it finds nothing to
-// do, and is set anew.
-void ServerContext::set_expiry_timer() {
-  std::optional<Instant> next = table.next_expiry();
-  if (!next || (expiry_timer && expiry_timer->first <= *next)) return;
-  if (expiry_timer) loop.cancel(*expiry_timer);
-  expiry_timer = loop.call_at(*next, [this] { expire(); });
-}
-
 class Server::Impl {
  public:
   Impl(std::vector<Listener> listeners, std::string name);
@@ -61,6 +38,7 @@ class Server::Impl {
   void accept_all(Acceptor& acceptor);
   void pause_accepting(int error);
   void on_closed(int fd);
+  bool end_turn();
   bool flush_some();
 
   ServerContext context_;
@@ -78,7 +56,7 @@ Server::Impl::Impl(std::vector<Listener> listeners, std::string name)
     : listeners_(std::move(listeners)) {
   context_.name = std::move(name);
   fill_random(context_.instance.data(), context_.instance.size());
-  context_.loop.set_end_of_turn([this] { return flush_some(); });
+  context_.loop.set_end_of_turn([this] { return end_turn(); });
   for (Listener& listener : listeners_) {
     acceptors_.push_back(std::make_unique<Acceptor>(*this, std::move(listener.fd)));
     prepare_listener(acceptors_.back()->fd());
@@ -137,8 +115,21 @@ void Server::Impl::on_closed(int fd) {
   context_.loop.retire(std::move(connections_[static_cast<size_t>(fd)]));
 }
 
-// In batches too, for the accept queue's sake: one set may have answered thousands. True: there are
-// more.
+// True: there is more to do.
+bool Server::Impl::end_turn() {
+  bool more = context_.end_turn();
+  more = flush_some() || more;
+  // What is closed does not live into the next turn.
+  if (std::exchange(any_closed_, false)) {
+    auto is_closed = [](const Connection* connection) { return connection->closed(); };
+    std::erase_if(context_.unsent, is_closed);
+    std::erase_if(context_.put_off, is_closed);
+  }
+  context_.exchange_view.trim();
+  return more;
+}
+
+// In batches too, for the accept queue's sake: one set may have answered thousands.
 bool Server::Impl::flush_some() {
   constexpr size_t kBatch = 1024;
   std::vector<Connection*>& unsent = context_.unsent;
@@ -146,10 +137,6 @@ bool Server::Impl::flush_some() {
   size_t flushed = 0;
   for (; flushed < unsent.size() && flushed < kBatch; ++flushed) unsent[flushed]->flush();
   unsent.erase(unsent.begin(), unsent.begin() + static_cast<std::ptrdiff_t>(flushed));
-  // What is closed does not live into the next turn.
-  if (std::exchange(any_closed_, false))
-    std::erase_if(unsent, [](const Connection* connection) { return connection->closed(); });
-  context_.exchange_view.trim();
   return !unsent.empty();
 }
 
