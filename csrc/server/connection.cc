@@ -27,6 +27,10 @@ void Connection::on_ready(bool readable, bool writable) {
   if (writable && !closed()) flush();
 }
 
+void Connection::on_refused(int error) {
+  close("the system refuses what it needs: " + refusal_text(error));
+}
+
 void Connection::receive() {
   std::vector<char>& buffer = context_.receive_buffer;
   long received = receive_some(fd_.get(), buffer.data(), buffer.size());

@@ -26,6 +26,7 @@ class Connection final : public EventHandler {
   ~Connection() override;
 
   void on_ready(bool readable, bool writable) override;
+  void on_refused(int error) override;
 
   // Where replies are appended; call reply_ready() after it.
   std::string& out() { return out_.text(); }

@@ -40,7 +40,8 @@ struct ServerContext {
   // writes.
   void wake();
   // Erases the keys whose time is over. Called before requests are handled, so that none of them
-  // sees such a key, however late its timer is.
+  // sees such a key, however late its timer is; but time in which the server was stalled does not
+  // count: what renews a key may lie unread.
   void expire();
 
  private:
