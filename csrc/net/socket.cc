@@ -159,9 +159,9 @@ long receive_some(int fd, char* buffer, size_t size) {
   }
 }
 
-void set_receive_low_water(int fd, size_t bytes) {
+bool set_receive_low_water(int fd, size_t bytes) {
   int value = static_cast<int>(std::min<size_t>(bytes, INT_MAX));
-  ::setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof(value));
+  return ::setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof(value)) == 0;
 }
 
 void allow_slices(int fd, Duration slice) {

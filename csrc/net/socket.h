@@ -49,8 +49,8 @@ long send_gathered(int fd, std::span<const Bytes> pieces);
 long receive_some(int fd, char* buffer, size_t size);
 
 // The socket counts as readable when so many bytes are there, or the end of the stream. The kernel
-// may hold it to be less, never to be more.
-void set_receive_low_water(int fd, size_t bytes);
+// may hold it to be less, never to be more. False: it stays as it is.
+bool set_receive_low_water(int fd, size_t bytes);
 
 // For a socket that one thread reads most of the time: makes receive_slice() sleep in the kernel
 // for up to `slice`, which saves it the look whether there is something. send_some and receive_some

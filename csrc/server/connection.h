@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "net/address.h"
@@ -53,6 +54,7 @@ class Connection final : public EventHandler {
 
  private:
   void receive();
+  void send_last();
   void consume(Bytes received);
   void consume_buffered();
   size_t consume_some(Bytes input);
@@ -69,6 +71,7 @@ class Connection final : public EventHandler {
   Output out_;
   uint32_t low_water_ = 1;
   bool in_unsent_list_ = false;
+  std::optional<EventLoop::TimerId> last_timer_;  // while sending_last_
   bool stalled_ = false;       // whole requests may lie in in_, left there because of congestion
   bool sending_last_ = false;  // the peer has ended its stream; it may still read the replies
 };

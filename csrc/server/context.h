@@ -23,6 +23,9 @@ struct ServerContext {
   native::Id128 instance{};
   std::string name;  // "server 127.0.0.1:29400", for log lines
 
+  // How long a peer that has ended its stream may take none of the answers that are left for it.
+  Duration last_answers_kept = std::chrono::seconds(30);
+
   // Connections with replies to send; flushed at the end of the turn, so that replies to one
   // connection leave together.
   std::vector<Connection*> unsent;
