@@ -10,10 +10,8 @@
 
 namespace rdzv {
 
-inline void fill_random(uint8_t* bytes, size_t size) {
-  std::random_device device;
-  for (size_t i = 0; i < size; ++i) bytes[i] = static_cast<uint8_t>(device());
-}
+// Throws kConnection when the system has none to give.
+void fill_random(uint8_t* bytes, size_t size);
 
 inline HashSeed random_seed() {
   uint8_t bytes[2 * sizeof(uint64_t)];
@@ -24,9 +22,6 @@ inline HashSeed random_seed() {
 }
 
 // A factor between 0.5 and 1.5.
-inline double jitter() {
-  thread_local std::minstd_rand engine{std::random_device{}()};
-  return std::uniform_real_distribution<double>(0.5, 1.5)(engine);
-}
+double jitter();
 
 }  // namespace rdzv

@@ -28,6 +28,10 @@ void Connection::on_ready(bool readable, bool writable) {
   if (writable && !closed()) flush();
 }
 
+void Connection::on_refused(int error) {
+  close("the system refuses what it needs: " + refusal_text(error));
+}
+
 void Connection::receive() {
   if (is_put_off_) return;  // go_on() reads what has come meanwhile
   std::vector<char>& buffer = context_.receive_buffer;
@@ -38,6 +42,7 @@ void Connection::receive() {
     if (error == 0 && unsent() > 0) {
       sending_last_ = true;
       update_interest();
+      send_last();
       return;
     }
     // A reset is how a killed process looks; only other errors are worth a line.
@@ -50,6 +55,18 @@ void Connection::receive() {
   update_interest();
   if (static_cast<size_t>(received) == buffer.size() && !is_put_off_)
     context_.loop.call_again(*this);
+}
+
+// A peer that ended its stream may be slow to read what is left for it. One that reads nothing
+// would stay for ever: its host acknowledges, and so neither keep-alive nor the kernel gives it up.
+void Connection::send_last() {
+  last_timer_ = context_.loop.call_awake_at(
+      context_.loop.awake_now() + context_.last_answers_kept, [this, before = unsent()] {
+        last_timer_.reset();
+        if (unsent() < before) return send_last();
+        close("it has ended its stream and does not read the " + std::to_string(unsent()) +
+              " bytes that are left for it");
+      });
 }
 
 void Connection::consume(Bytes received) {
@@ -71,8 +88,11 @@ void Connection::update_low_water() {
   bool waits = !in_.empty() && !stalled_ && !is_put_off_ && session_ != nullptr && session_->missing() >= kWorthIt;
   auto wanted = static_cast<uint32_t>(waits ? std::min(session_->missing(), kMost) : 1);
   if (wanted == low_water_) return;
-  low_water_ = wanted;
-  set_receive_low_water(fd_.get(), wanted);
+  if (set_receive_low_water(fd_.get(), wanted)) {
+    low_water_ = wanted;
+  } else if (wanted < low_water_) {
+    close("the system would not report what it sends: " + errno_text(errno));
+  }
 }
 
 void Connection::consume_buffered(size_t slice) {
@@ -96,6 +116,7 @@ size_t Connection::consume_some(Bytes input, size_t slice) {
 void Connection::put_off() {
   if (std::exchange(is_put_off_, true)) return;
   context_.put_off.push_back(this);
+  context_.loop.leave_unhandled();
 }
 
 void Connection::go_on() {
@@ -168,6 +189,7 @@ void Connection::close(const std::string& why) {
     out_.send_to(fd_.get());  // the answers to what came before
   }
   context_.loop.unwatch(*this);
+  if (last_timer_) context_.loop.cancel(*last_timer_);
   int fd = fd_.get();
   fd_.reset();
   if (session_ != nullptr) session_->on_closed();

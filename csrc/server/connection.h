@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "net/address.h"
@@ -26,6 +27,7 @@ class Connection final : public EventHandler {
   ~Connection() override;
 
   void on_ready(bool readable, bool writable) override;
+  void on_refused(int error) override;
 
   // Where replies are appended; call reply_ready() after it.
   std::string& out() { return out_.text(); }
@@ -57,6 +59,7 @@ class Connection final : public EventHandler {
 
  private:
   void receive();
+  void send_last();
   void consume(Bytes received);
   void consume_buffered(size_t slice);
   size_t consume_some(Bytes input, size_t slice);
@@ -74,6 +77,7 @@ class Connection final : public EventHandler {
   Output out_;
   uint32_t low_water_ = 1;
   bool in_unsent_list_ = false;
+  std::optional<EventLoop::TimerId> last_timer_;  // while sending_last_
   bool stalled_ = false;       // whole requests may lie in in_, left there because of congestion
   bool is_put_off_ = false;    // the same, because it has had its turn
   bool sending_last_ = false;  // the peer has ended its stream; it may still read the replies

@@ -16,7 +16,7 @@ void ServerContext::expire() {
   if (has_expired_) return;
   is_overdue_ = false;
   if (!table.next_expiry()) return;
-  const Instant current = now();
+  const Instant current = loop.awake_now();
   if (current < *table.next_expiry()) return;
   has_expired_ = true;
   table.expire(current, kAtOnce);
@@ -37,7 +37,7 @@ void ServerContext::set_expiry_timer() {
   std::optional<Instant> next = table.next_expiry();
   if (!next || is_overdue_ || (expiry_timer_ && expiry_timer_->first <= *next)) return;
   if (expiry_timer_) loop.cancel(*expiry_timer_);
-  expiry_timer_ = loop.call_at(*next, [this] { expiry_timer_.reset(); });
+  expiry_timer_ = loop.call_awake_at(*next, [this] { expiry_timer_.reset(); });
 }
 
 bool ServerContext::go_on() {

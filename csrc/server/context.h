@@ -29,6 +29,9 @@ struct ServerContext {
   native::Id128 instance{};
   std::string name;  // "server 127.0.0.1:29400", for log lines
 
+  // How long a peer that has ended its stream may take none of the answers that are left for it.
+  Duration last_answers_kept = std::chrono::seconds(30);
+
   // Connections with replies to send; flushed at the end of the turn, so that replies to one
   // connection leave together.
   std::vector<Connection*> unsent;
@@ -50,6 +53,7 @@ struct ServerContext {
   void wake();
   // Erases keys whose time is over, once in a turn. Called before requests are handled, so that none
   // of them sees such a key, however late its timer is; of very many, some are seen a little longer.
+  // Time in which the server was stalled does not count: what renews a key may lie unread.
   void expire();
   // What is done at the end of a turn: keys that are due, connections that were put off. True: there
   // is more of it.

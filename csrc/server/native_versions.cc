@@ -63,7 +63,7 @@ bool NativeSession::set_for(const Header& header, ByteReader& body) {
   constexpr uint64_t kForeverMs =
       std::chrono::duration_cast<std::chrono::milliseconds>(kForever).count();
   Duration ttl = std::chrono::milliseconds(std::min(ttl_ms, kForeverMs));
-  reply_u64(header, context_.table.set_for(key, value, now() + ttl));
+  reply_u64(header, context_.table.set_for(key, value, context_.loop.awake_now() + ttl));
   return true;
 }
 

@@ -49,7 +49,6 @@ struct Seat {
   uint32_t handle = 0;
   Duration grace{};
   std::optional<EventLoop::TimerId> grace_timer;
-  bool had_more_grace = false;
   uint64_t round = 0;     // the complete round it was placed in; 0: none yet
   uint64_t outlasts = 0;  // the round whose end it waits for; 0: it does not
   std::optional<PendingJoin> join;
@@ -108,7 +107,7 @@ class Run {
   // As if its time were over, without an answer.
   void give_up_join(Seat& seat, Instant now);
   // The seat's connection is gone.
-  void on_broken(Seat& seat, Instant now);
+  void on_broken(Seat& seat);
 
   const std::string& id() const { return id_; }
   const Group& group() const { return group_; }

@@ -78,7 +78,6 @@ bool Runs::cancel(RunPeer& peer, uint64_t tag) {
 }
 
 void Runs::on_closed(RunPeer& peer) {
-  const Instant current = now();
   while (!peer.subscriptions_.empty()) {
     Subscription& subscription = *peer.subscriptions_.begin()->second;
     Run& run = *subscription.run;
@@ -87,7 +86,7 @@ void Runs::on_closed(RunPeer& peer) {
   }
   while (!peer.seats_.empty()) {
     Seat& seat = *peer.seats_.begin()->second;
-    seat.run->on_broken(seat, current);
+    seat.run->on_broken(seat);
   }
 }
 
