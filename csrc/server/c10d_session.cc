@@ -18,6 +18,9 @@ namespace {
 
 using c10d::Code;
 
+constexpr auto kForm = AnswerCache::Form::kC10d;
+constexpr uint64_t kNoTag = 0;  // this protocol's answers do not say what they answer
+
 class C10dSession final : public Session {
  public:
   C10dSession(Connection& connection, ServerContext& context)
@@ -50,10 +53,9 @@ class C10dSession final : public Session {
 
   void on_woken(const Table::Woken& woken) override {
     // At a value nobody has a turn.
-    if (woken.keys.size() == 1 && context_.table.queue_size(woken.keys.front()) > 0)
-      turns_.push_back(woken.keys.front());
-    c10d::put_u8(out(), c10d::kStopWaiting);
-    connection().reply_ready();
+    if (woken.keys->size() == 1 && context_.table.queue_size(woken.keys->front()) > 0)
+      turns_.emplace_back(woken.keys->front());
+    stop_waiting();
   }
 
  private:
@@ -62,13 +64,19 @@ class C10dSession final : public Session {
   void handle(const c10d::Request& request);
   void handle_write(const c10d::Request& request);
   void handle_read(const c10d::Request& request);
-  void multi_get(const std::vector<Bytes>& keys);
+  SharedKeys shared_keys(const c10d::Request& request);
+  bool has_all(const c10d::Request& request);
+  void multi_get(const c10d::Request& request);
+  void refuse_large_answer();
   void put_value_of(Bytes key);
   void put_value(const ValueBytes& value);
   std::optional<int64_t> add(Bytes key, int64_t amount);
   void list_keys();
   void append(const c10d::Request& request);
   void wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target);
+  void wait(const SharedKeys& keys);
+  bool may_wait();
+  void stop_waiting();
   void cancel_waits();
   void pass_turns(const c10d::Request* next);
 
@@ -156,12 +164,16 @@ void C10dSession::handle_read(const c10d::Request& request) {
       put_value_of(request.strings[0]);
       break;
     case Code::kMultiGet:
-      multi_get(request.strings);
+      multi_get(request);
       return;
     case Code::kCheck:
-      c10d::put_u8(out(), table.has_all(request.strings) ? 0 : 1);
+      c10d::put_u8(out(), has_all(request) ? 0 : 1);
       break;
     case Code::kWait:
+      if (SharedKeys shared = shared_keys(request)) {
+        wait(shared);
+        return;
+      }
       // One key: it may be about to pop what it finds there.
       wait(request.strings,
            request.strings.size() == 1 ? Table::Need::kTurn : Table::Need::kPresent, 0);
@@ -193,19 +205,47 @@ void C10dSession::handle_read(const c10d::Request& request) {
   connection().reply_ready();
 }
 
-void C10dSession::multi_get(const std::vector<Bytes>& keys) {
+// The keys of a request for so many that others may ask for the same; null if they are few.
+SharedKeys C10dSession::shared_keys(const c10d::Request& request) {
+  if (request.strings.size() < AnswerCache::kKeysMin) return nullptr;
+  Bytes list = request.raw.substr(1);  // WAIT, CHECK and MULTI_GET differ in their code alone
+  SharedKeys known = context_.answers.find(kForm, list);
+  return known != nullptr ? known : context_.answers.remember(kForm, list, request.strings);
+}
+
+bool C10dSession::has_all(const c10d::Request& request) {
+  SharedKeys shared = shared_keys(request);
+  if (shared == nullptr) return context_.table.has_all(request.strings);
+  return context_.answers.missing(kForm, shared, Table::Need::kPresent).at.empty();
+}
+
+void C10dSession::multi_get(const c10d::Request& request) {
+  if (SharedKeys shared = shared_keys(request)) {
+    const AnswerCache::Body& body = context_.answers.body(kForm, shared);
+    if (body.is_too_large) {
+      refuse_large_answer();
+    } else {
+      send_body(body);
+    }
+    return;
+  }
+  const std::vector<Bytes>& keys = request.strings;
   size_t total = 0;
   for (Bytes key : keys) {
     const Table::Value* value = context_.table.find(key);
     total += value == nullptr ? 0 : value->bytes.size();
     if (total > limits::kRequestBytesMax) {
-      connection().close("the answer to MULTI_GET would be larger than " +
-                         std::to_string(limits::kRequestBytesMax) + " bytes");
+      refuse_large_answer();
       return;
     }
   }
   for (Bytes key : keys) put_value_of(key);
   connection().reply_ready();
+}
+
+void C10dSession::refuse_large_answer() {
+  connection().close("the answer to MULTI_GET would be larger than " +
+                     std::to_string(limits::kRequestBytesMax) + " bytes");
 }
 
 // Nothing there reads as an empty value.
@@ -256,13 +296,30 @@ void C10dSession::append(const c10d::Request& request) {
 }
 
 void C10dSession::wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target) {
-  if (waiters() >= limits::kWaitsPerConnectionMax) {
-    connection().close("more than " + std::to_string(limits::kWaitsPerConnectionMax) +
-                       " WAITs at once");
-    return;
+  if (!may_wait()) return;
+  if (context_.table.wait(*this, kNoTag, keys, need, target) == nullptr) stop_waiting();
+}
+
+void C10dSession::wait(const SharedKeys& keys) {
+  if (!may_wait()) return;
+  constexpr Table::Need kNeed = Table::Need::kPresent;
+  // Whoever finds others waiting need not look.
+  if (context_.table.is_awaited(keys, kNeed) ||
+      !context_.answers.missing(kForm, keys, kNeed).at.empty()) {
+    context_.table.wait(*this, kNoTag, keys, kNeed);
+  } else {
+    stop_waiting();
   }
-  constexpr uint64_t kNoTag = 0;  // this protocol's answers do not say what they answer
-  if (context_.table.wait(*this, kNoTag, keys, need, target) != nullptr) return;
+}
+
+bool C10dSession::may_wait() {
+  if (waiters() < limits::kWaitsPerConnectionMax) return true;
+  connection().close("more than " + std::to_string(limits::kWaitsPerConnectionMax) +
+                     " WAITs at once");
+  return false;
+}
+
+void C10dSession::stop_waiting() {
   c10d::put_u8(out(), c10d::kStopWaiting);
   connection().reply_ready();
 }

@@ -129,6 +129,17 @@ void Connection::update_interest() {
   }
 }
 
+void Session::send_body(const AnswerCache::Body& body) {
+  for (const SharedBytes& piece : body.pieces) {
+    if (piece->size() < ValueBytes::kSharedMin) {
+      connection_.out().append(*piece);
+    } else {
+      connection_.send_shared(piece);
+    }
+  }
+  connection_.reply_ready();
+}
+
 void Connection::close(const std::string& why) {
   if (closed()) return;
   if (!why.empty()) {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "net/event_loop.h"
-#include "server/exchange_view.h"
+#include "server/answer_cache.h"
 #include "server/runs.h"
 #include "store/table.h"
 #include "wire/c10d.h"
@@ -32,7 +32,7 @@ struct ServerContext {
   c10d::Request c10d_request;
   std::vector<Bytes> strings;
 
-  ExchangeView exchange_view;
+  AnswerCache answers{table};
   // The timer of the key that expires first, if one does.
   std::optional<EventLoop::TimerId> expiry_timer;
 

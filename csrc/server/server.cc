@@ -149,7 +149,7 @@ bool Server::Impl::flush_some() {
   // What is closed does not live into the next turn.
   if (std::exchange(any_closed_, false))
     std::erase_if(unsent, [](const Connection* connection) { return connection->closed(); });
-  context_.exchange_view.trim();
+  context_.answers.trim();
   return !unsent.empty();
 }
 

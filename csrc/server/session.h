@@ -34,6 +34,8 @@ class Session : public Table::WaiterOwner {
 
  protected:
   Connection& connection() const { return connection_; }
+  // The rest of a reply, or all of it.
+  void send_body(const AnswerCache::Body& body);
 
  private:
   Connection& connection_;

@@ -38,9 +38,9 @@ void HashStore::wake() {
     blocked.done = true;
     if (blocked.need == Table::Need::kItem) blocked.values.push_back(std::move(*woken.item));
     if (blocked.need == Table::Need::kValue) {
-      for (const std::string& key : woken.keys) blocked.values.push_back(table_.find(key)->bytes);
+      for (Bytes key : *woken.keys) blocked.values.push_back(table_.find(key)->bytes);
     }
-    if (blocked.need == Table::Need::kChange) blocked.changed = versioned(woken.keys.front());
+    if (blocked.need == Table::Need::kChange) blocked.changed = versioned(woken.keys->front());
     blocked.woken.notify_one();
   }
 }

@@ -1,5 +1,7 @@
 #include "store/store.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/text.h"
 #include "wire/limits.h"
@@ -66,13 +68,14 @@ void check_pairs(const char* operation, const std::vector<Bytes>& pairs) {
 }
 
 std::string timeout_text(const char* operation, const std::vector<Bytes>& missing, size_t wanted,
-                         Duration elapsed) {
+                         Duration elapsed, size_t count) {
+  count = std::max(count, missing.size());
   std::string text = std::string(operation) + " timed out after " + seconds_text(elapsed) + ": ";
   if (wanted == 1) {
     text += "nobody has set key " + quoted_list(missing);
   } else {
-    text += std::to_string(missing.size()) + " of " + std::to_string(wanted) +
-            " keys were never set: " + quoted_list(missing);
+    text += std::to_string(count) + " of " + std::to_string(wanted) +
+            " keys were never set: " + quoted_list(missing, count);
   }
   return text;
 }

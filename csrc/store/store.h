@@ -118,9 +118,10 @@ void check_value_size(const char* operation, Bytes key,
 void check_keys(const char* operation, const std::vector<Bytes>& keys);
 void check_pairs(const char* operation, const std::vector<Bytes>& pairs);
 
-// The text of a timeout: operation, missing keys, time, store, what to do.
+// The text of a timeout: operation, missing keys, time, store, what to do. `missing` may be the
+// first of `count` keys.
 std::string timeout_text(const char* operation, const std::vector<Bytes>& missing, size_t wanted,
-                         Duration elapsed);
+                         Duration elapsed, size_t count = 0);
 std::string queue_timeout_text(Bytes key, Duration elapsed);
 std::string watch_timeout_text(Bytes key, uint64_t known_version, Duration elapsed);
 std::string barrier_timeout_text(Bytes key, int64_t count, int64_t world_size, Duration elapsed);

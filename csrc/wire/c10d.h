@@ -49,6 +49,7 @@ struct Request {
   // The request's byte strings in the order of the wire (MULTI_SET: key, value, key, value...).
   // Views into the decoder's input.
   std::vector<Bytes> strings;
+  Bytes raw;  // the whole request, as it was sent
   // ADD's amount, BARRIER's world size, VALIDATE's magic, PING's nonce.
   int64_t number = 0;
 };
