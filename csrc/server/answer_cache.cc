@@ -75,6 +75,15 @@ SharedKeys AnswerCache::find(Form form, Bytes request) {
   return find_named(form, request);
 }
 
+SharedKeys AnswerCache::find_like(Form form, Bytes beginning) {
+  Entry* entry = find_entry([&](const Entry& each) {
+    Bytes name = each.named();
+    return each.form == form &&
+           name.substr(0, beginning.size()) == beginning.substr(0, name.size());
+  });
+  return entry == nullptr ? nullptr : entry->keys;
+}
+
 SharedKeys AnswerCache::remember(Form form, Bytes request, const std::vector<Bytes>& keys) {
   return add(form, std::make_shared<KeyList>(request, keys), {}).keys;
 }

@@ -50,6 +50,8 @@ class AnswerCache {
 
   // The list that was asked for with these bytes; null if it is not remembered.
   SharedKeys find(Form form, Bytes request);
+  // One whose request begins with these bytes, or the other way round.
+  SharedKeys find_like(Form form, Bytes beginning);
   // `keys` are views of parts of `request`.
   SharedKeys remember(Form form, Bytes request, const std::vector<Bytes>& keys);
   // The slots of an exchange, by rank.

@@ -1,6 +1,7 @@
 // The c10d protocol's side of a connection (wire/c10d.h says what it is). It has no error answers:
 // a request that cannot be served ends the connection with a log line that names peer, operation
 // and reason.
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
@@ -18,6 +19,11 @@ namespace {
 
 using c10d::Code;
 
+// WAIT, CHECK and MULTI_GET of the same keys differ in their code alone.
+bool is_of_keys(Code code) {
+  return code == Code::kWait || code == Code::kCheck || code == Code::kMultiGet;
+}
+
 constexpr auto kForm = AnswerCache::Form::kC10d;
 constexpr uint64_t kNoTag = 0;  // this protocol's answers do not say what they answer
 
@@ -30,7 +36,10 @@ class C10dSession final : public Session {
     context_.expire();
     size_t consumed = 0;
     while (!connection().closed() && !connection().congested() && consumed < input.size()) {
-      size_t used = 0;
+      size_t used = consume_known(input.substr(consumed));
+      consumed += used;
+      if (used > 0) continue;
+      if (guess_ != nullptr) break;
       c10d::Request& request = context_.c10d_request;
       c10d::Progress progress = decoder_.next(input.substr(consumed), request, used);
       if (progress == c10d::Progress::kNeedMore) break;
@@ -44,7 +53,10 @@ class C10dSession final : public Session {
     return consumed;
   }
 
-  size_t missing() const override { return decoder_.missing(); }
+  size_t missing() const override { return guess_ != nullptr ? 1 : decoder_.missing(); }
+  size_t expected() const override {
+    return guess_ != nullptr ? guess_->text().size() - compared_ : 0;
+  }
 
   void on_closed() override {
     context_.table.drop(*this);
@@ -61,12 +73,13 @@ class C10dSession final : public Session {
  private:
   std::string& out() { return connection().out(); }
 
+  size_t consume_known(Bytes input);
+  void handle_known(Code code, const SharedKeys& keys);
   void handle(const c10d::Request& request);
   void handle_write(const c10d::Request& request);
   void handle_read(const c10d::Request& request);
   SharedKeys shared_keys(const c10d::Request& request);
-  bool has_all(const c10d::Request& request);
-  void multi_get(const c10d::Request& request);
+  void multi_get(const std::vector<Bytes>& keys);
   void refuse_large_answer();
   void put_value_of(Bytes key);
   void put_value(const ValueBytes& value);
@@ -82,6 +95,9 @@ class C10dSession final : public Session {
 
   ServerContext& context_;
   c10d::Decoder decoder_;
+  // The list of keys that the request at hand seems to have, and how much of it that was so far.
+  SharedKeys guess_;
+  size_t compared_ = 0;
   // Keys at which this client was woken and has not popped yet.
   std::vector<std::string> turns_;
   bool validated_ = false;
@@ -159,21 +175,21 @@ void C10dSession::handle_write(const c10d::Request& request) {
 
 void C10dSession::handle_read(const c10d::Request& request) {
   Table& table = context_.table;
+  if (SharedKeys shared = shared_keys(request)) {
+    handle_known(request.code, shared);
+    return;
+  }
   switch (request.code) {
     case Code::kGet:
       put_value_of(request.strings[0]);
       break;
     case Code::kMultiGet:
-      multi_get(request);
+      multi_get(request.strings);
       return;
     case Code::kCheck:
-      c10d::put_u8(out(), has_all(request) ? 0 : 1);
+      c10d::put_u8(out(), table.has_all(request.strings) ? 0 : 1);
       break;
     case Code::kWait:
-      if (SharedKeys shared = shared_keys(request)) {
-        wait(shared);
-        return;
-      }
       // One key: it may be about to pop what it finds there.
       wait(request.strings,
            request.strings.size() == 1 ? Table::Need::kTurn : Table::Need::kPresent, 0);
@@ -205,31 +221,54 @@ void C10dSession::handle_read(const c10d::Request& request) {
   connection().reply_ready();
 }
 
-// The keys of a request for so many that others may ask for the same; null if they are few.
+// The keys of a request for so many that others may ask for the same; null if it is none.
 SharedKeys C10dSession::shared_keys(const c10d::Request& request) {
-  if (request.strings.size() < AnswerCache::kKeysMin) return nullptr;
-  Bytes list = request.raw.substr(1);  // WAIT, CHECK and MULTI_GET differ in their code alone
+  if (!is_of_keys(request.code) || request.strings.size() < AnswerCache::kKeysMin) return nullptr;
+  Bytes list = request.raw.substr(1);
   SharedKeys known = context_.answers.find(kForm, list);
   return known != nullptr ? known : context_.answers.remember(kForm, list, request.strings);
 }
 
-bool C10dSession::has_all(const c10d::Request& request) {
-  SharedKeys shared = shared_keys(request);
-  if (shared == nullptr) return context_.table.has_all(request.strings);
-  return context_.answers.missing(kForm, shared, Table::Need::kPresent).at.empty();
+// Handles a request for keys that were asked for before, and returns how many bytes it has. While
+// guess_ is set, it seems to be such a request, and more of it has to come.
+size_t C10dSession::consume_known(Bytes input) {
+  constexpr size_t kBeginning = 1 + 2 * sizeof(uint64_t);  // code, count, size of the first key
+  if (guess_ == nullptr) {
+    if (!is_of_keys(static_cast<Code>(input[0])) || input.size() < kBeginning) return 0;
+    if (!validated_ || !decoder_.is_between()) return 0;
+    guess_ = context_.answers.find_like(kForm, input.substr(1));
+    if (guess_ == nullptr) return 0;
+    compared_ = 0;
+  }
+  Bytes list = guess_->text();
+  size_t there = std::min(input.size() - 1, list.size());
+  bool is_same =
+      input.substr(1 + compared_, there - compared_) == list.substr(compared_, there - compared_);
+  compared_ = there;
+  if (is_same && there < list.size()) return 0;
+  SharedKeys keys = std::exchange(guess_, nullptr);
+  if (!is_same) return 0;
+  if (!turns_.empty()) pass_turns(nullptr);
+  handle_known(static_cast<Code>(input[0]), keys);
+  return 1 + list.size();
 }
 
-void C10dSession::multi_get(const c10d::Request& request) {
-  if (SharedKeys shared = shared_keys(request)) {
-    const AnswerCache::Body& body = context_.answers.body(kForm, shared);
-    if (body.is_too_large) {
-      refuse_large_answer();
-    } else {
-      send_body(body);
-    }
-    return;
+void C10dSession::handle_known(Code code, const SharedKeys& keys) {
+  if (code == Code::kWait) {
+    wait(keys);
+  } else if (code == Code::kCheck) {
+    bool all = context_.answers.missing(kForm, keys, Table::Need::kPresent).at.empty();
+    c10d::put_u8(out(), all ? 0 : 1);
+    connection().reply_ready();
+  } else if (const AnswerCache::Body& body = context_.answers.body(kForm, keys);
+             body.is_too_large) {
+    refuse_large_answer();
+  } else {
+    send_body(body);
   }
-  const std::vector<Bytes>& keys = request.strings;
+}
+
+void C10dSession::multi_get(const std::vector<Bytes>& keys) {
   size_t total = 0;
   for (Bytes key : keys) {
     const Table::Value* value = context_.table.find(key);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "net/address.h"
@@ -58,6 +59,8 @@ class Connection final : public EventHandler {
   bool choose_session(Bytes input);
   void update_interest();
   void update_low_water();
+  void set_low_water(size_t bytes);
+  void end_patience();
 
   ProcessFd fd_;
   SocketAddress peer_;  // kept, because a broken socket no longer knows it
@@ -67,6 +70,8 @@ class Connection final : public EventHandler {
   std::string in_;  // the beginning of a request that is not whole yet
   Output out_;
   uint32_t low_water_ = 1;
+  // While what is waited for is a guess: when it is given up.
+  std::optional<EventLoop::TimerId> patience_;
   bool in_unsent_list_ = false;
   bool stalled_ = false;       // whole requests may lie in in_, left there because of congestion
   bool sending_last_ = false;  // the peer has ended its stream; it may still read the replies

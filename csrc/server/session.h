@@ -25,6 +25,9 @@ class Session : public Table::WaiterOwner {
 
   // Of the request that is not whole yet: how many bytes are missing at least.
   virtual size_t missing() const = 0;
+  // Of a request that looks like one that was seen before: how many bytes are missing if it is the
+  // same. 0: nothing is known.
+  virtual size_t expected() const { return 0; }
 
   // The connection is gone: let go of everything that could call back.
   virtual void on_closed() = 0;

@@ -64,6 +64,8 @@ class Decoder {
   // error() says why.
   Progress next(Bytes input, Request& request, size_t& used);
 
+  // Whether the next byte is the first of a request.
+  bool is_between() const { return position_ == 0; }
   // After kNeedMore: at least so many bytes are missing.
   size_t missing() const { return missing_; }
 
