@@ -1,6 +1,7 @@
 #include "store/store.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -65,6 +66,13 @@ void check_pairs(const char* operation, const std::vector<Bytes>& pairs) {
   }
   check_keys(operation, keys);
   check_total(operation, total);
+}
+
+std::vector<TakenBytes> Store::multi_read(const std::vector<Bytes>& keys, Duration timeout) {
+  std::vector<TakenBytes> values;
+  values.reserve(keys.size());
+  for (std::string& value : multi_get(keys, timeout)) values.emplace_back(std::move(value));
+  return values;
 }
 
 std::string timeout_text(const char* operation, const std::vector<Bytes>& missing, size_t wanted,
