@@ -81,18 +81,48 @@ void Connection::consume(Bytes received) {
 }
 
 // A large request often comes in small pieces. Nothing can be done with it before it is whole, so
-// the kernel may gather some of what is missing before it wakes us.
+// the kernel may gather some of what is missing before it wakes us. How much that is may be a
+// guess: then not for long, for the peer may wait for an answer already.
 void Connection::update_low_water() {
   constexpr size_t kWorthIt = 16 * 1024;
+  constexpr size_t kGuessWorthIt = 1024;
+  constexpr Duration kPatience = std::chrono::milliseconds(1);
+  size_t wanted = 1;
+  bool is_guess = false;
+  if (!in_.empty() && !stalled_ && !is_put_off_ && session_ != nullptr) {
+    size_t missing = session_->missing();
+    size_t expected = session_->expected();
+    is_guess = missing < kWorthIt && expected >= kGuessWorthIt;
+    if (is_guess) {
+      wanted = expected;
+    } else if (missing >= kWorthIt) {
+      wanted = missing;
+    }
+  }
+  set_low_water(wanted);
+  if (!is_guess) {
+    end_patience();
+  } else if (!patience_) {
+    patience_ = context_.loop.call_at(now() + kPatience, [this] {
+      patience_.reset();
+      set_low_water(1);
+    });
+  }
+}
+
+void Connection::set_low_water(size_t bytes) {
   constexpr size_t kMost = 64 * 1024;  // half of what the kernel keeps for a connection at first
-  bool waits = !in_.empty() && !stalled_ && !is_put_off_ && session_ != nullptr && session_->missing() >= kWorthIt;
-  auto wanted = static_cast<uint32_t>(waits ? std::min(session_->missing(), kMost) : 1);
+  auto wanted = static_cast<uint32_t>(std::min(bytes, kMost));
   if (wanted == low_water_) return;
   if (set_receive_low_water(fd_.get(), wanted)) {
     low_water_ = wanted;
   } else if (wanted < low_water_) {
     close("the system would not report what it sends: " + errno_text(errno));
   }
+}
+
+void Connection::end_patience() {
+  if (patience_) context_.loop.cancel(*std::exchange(patience_, std::nullopt));
 }
 
 void Connection::consume_buffered(size_t slice) {
@@ -181,6 +211,17 @@ void Connection::update_interest() {
   }
 }
 
+void Session::send_body(const AnswerCache::Body& body) {
+  for (const SharedBytes& piece : body.pieces) {
+    if (piece->size() < ValueBytes::kSharedMin) {
+      connection_.out().append(*piece);
+    } else {
+      connection_.send_shared(piece);
+    }
+  }
+  connection_.reply_ready();
+}
+
 void Connection::close(const std::string& why) {
   if (closed()) return;
   if (!why.empty()) {
@@ -188,6 +229,7 @@ void Connection::close(const std::string& why) {
         context_.name + ": closed the connection from " + peer_.to_string() + ": " + why);
     out_.send_to(fd_.get());  // the answers to what came before
   }
+  end_patience();
   context_.loop.unwatch(*this);
   if (last_timer_) context_.loop.cancel(*last_timer_);
   int fd = fd_.get();

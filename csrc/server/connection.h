@@ -67,6 +67,8 @@ class Connection final : public EventHandler {
   bool choose_session(Bytes input);
   void update_interest();
   void update_low_water();
+  void set_low_water(size_t bytes);
+  void end_patience();
 
   ProcessFd fd_;
   SocketAddress peer_;  // kept, because a broken socket no longer knows it
@@ -76,6 +78,8 @@ class Connection final : public EventHandler {
   std::string in_;  // the beginning of a request that is not whole yet
   Output out_;
   uint32_t low_water_ = 1;
+  // While what is waited for is a guess: when it is given up.
+  std::optional<EventLoop::TimerId> patience_;
   bool in_unsent_list_ = false;
   std::optional<EventLoop::TimerId> last_timer_;  // while sending_last_
   bool stalled_ = false;       // whole requests may lie in in_, left there because of congestion

@@ -8,8 +8,8 @@
 
 #include "base/random.h"
 #include "net/event_loop.h"
+#include "server/answer_cache.h"
 #include "server/budget.h"
-#include "server/exchange_view.h"
 #include "server/runs.h"
 #include "store/table.h"
 #include "wire/c10d.h"
@@ -46,7 +46,7 @@ struct ServerContext {
   c10d::Request c10d_request;
   std::vector<Bytes> strings;
 
-  ExchangeView exchange_view;
+  AnswerCache answers{table};
 
   // Tells the sessions whose waits an operation satisfied. Called after every operation that
   // writes.

@@ -20,9 +20,9 @@ class LongRequest {
 };
 
 // Lists the keys of a prefix: `put` appends one to the answer.
-class KeyList {
+class PrefixListing {
  public:
-  explicit KeyList(Bytes prefix) : walk_(prefix) {}
+  explicit PrefixListing(Bytes prefix) : walk_(prefix) {}
 
   // False: the budget is spent.
   template <typename Put>

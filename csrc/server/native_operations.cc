@@ -226,9 +226,15 @@ bool NativeSession::multi_set(const Header& header, ByteReader& body) {
 }
 
 bool NativeSession::check(const Header& header, ByteReader& body) {
-  if (!take_strings(body, 1) || !whole(body)) return false;
+  SharedKeys shared;
+  if (!take_keys(body, shared)) return false;
+  bool all =
+      shared == nullptr
+          ? context_.table.has_all(context_.strings)
+          : context_.answers.missing(AnswerCache::Form::kNative, shared, Table::Need::kPresent)
+                .at.empty();
   size_t begin = begin_reply(header);
-  native::put_u8(out(), context_.table.has_all(context_.strings) ? 1 : 0);
+  native::put_u8(out(), all ? 1 : 0);
   end_reply(begin);
   return true;
 }
@@ -244,10 +250,26 @@ bool NativeSession::get(const Header& header, ByteReader& body) {
 
 bool NativeSession::wait(const Header& header, ByteReader& body) {
   uint32_t timeout_ms = body.u32();
-  if (!take_strings(body, 1) || !whole(body)) return false;
-  bool is_wait = header.operation == static_cast<uint8_t>(Operation::kWait);
-  block(header, context_.strings, timeout_ms,
-        is_wait ? Table::Need::kPresent : Table::Need::kValue);
+  SharedKeys shared;
+  if (!take_keys(body, shared)) return false;
+  if (shared != nullptr) {
+    block(header, shared, timeout_ms, need_of(header));
+  } else {
+    block(header, context_.strings, timeout_ms, need_of(header));
+  }
+  return true;
+}
+
+bool NativeSession::take_keys(ByteReader& body, SharedKeys& shared) {
+  Bytes list = body.take(body.left());
+  constexpr auto kForm = AnswerCache::Form::kNative;
+  bool are_many = list.size() >= sizeof(uint32_t) &&
+                  load_little_endian<uint32_t>(list.data()) >= AnswerCache::kKeysMin;
+  if (are_many) shared = context_.answers.find(kForm, list);
+  if (shared != nullptr) return true;
+  ByteReader reader(list);
+  if (!body.ok() || !take_strings(reader, 1) || !whole(reader)) return false;
+  if (are_many) shared = context_.answers.remember(kForm, list, context_.strings);
   return true;
 }
 

@@ -31,7 +31,7 @@ class NativeSession::ListKeys final : public LongRequest {
  private:
   NativeSession& session_;
   const Header header_;
-  KeyList list_;
+  PrefixListing list_;
 };
 
 bool NativeSession::list_keys(const Header& header, ByteReader& body) {

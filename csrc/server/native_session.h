@@ -33,6 +33,12 @@ inline uint64_t tag_of(const native::Header& header) {
   return uint64_t{header.channel} << kIdBits | header.id;
 }
 
+// What a WAIT or a MULTI_GET waits for.
+inline Table::Need need_of(const native::Header& header) {
+  bool is_wait = header.operation == static_cast<uint8_t>(native::Operation::kWait);
+  return is_wait ? Table::Need::kPresent : Table::Need::kValue;
+}
+
 // Whether a body was exactly as long as its fields.
 inline bool whole(const ByteReader& body) {
   return body.ok() && body.left() == 0;
@@ -60,7 +66,6 @@ class NativeSession final : public Session {
   struct Blocked {
     native::Header header;
     Table::Waiter* waiter = nullptr;
-    size_t wanted = 0;
     int64_t target = 0;
     std::string key;  // kExchange: of the count
     Duration timeout{};
@@ -106,13 +111,26 @@ class NativeSession final : public Session {
   bool delete_prefix(const native::Header& header, ByteReader& body);
   bool exchange(const native::Header& header, ByteReader& body);
 
-  // Parks the request until the need is met or its time is over.
+  // Answers the request, or parks it until the need is met or its time is over.
   void block(const native::Header& header, const std::vector<Bytes>& keys, uint32_t timeout_ms,
              Table::Need need, int64_t target = 0);
+  // The same for a list of keys that others may ask for as well.
+  void block(const native::Header& header, const SharedKeys& keys, uint32_t timeout_ms,
+             Table::Need need);
+  // False when it was refused.
+  bool may_block(const native::Header& header);
+  void park(const native::Header& header, Table::Waiter* waiter, uint32_t timeout_ms,
+            int64_t target);
+  // The rest of a body, a list of keys: into `shared` if they are many, and otherwise into
+  // context_.strings. False: it is no such list.
+  bool take_keys(ByteReader& body, SharedKeys& shared);
   void on_deadline(uint64_t tag);
   std::string deadline_text(const Blocked& blocked) const;
+  std::string list_deadline_text(const Blocked& blocked) const;
   void answer(const native::Header& header, const std::vector<Bytes>& keys, int64_t target = 0);
   void answer_present(const native::Header& header, const std::vector<Bytes>& keys);
+  void answer_list(const native::Header& header, const SharedKeys& keys);
+  void refuse_large_answer(const native::Header& header);
   // Version and bytes.
   void put_value(const Table::Value& value);
   void answer_item(const native::Header& header, Bytes item);
@@ -127,6 +145,7 @@ class NativeSession final : public Session {
   // The same for a reply whose size is known, which may have shared bytes in it: what is appended
   // after this, and then connection().reply_ready().
   void begin_sized_reply(const native::Header& header, size_t body_bytes);
+  void reply_body(const native::Header& header, const AnswerCache::Body& body);
   // For bodies of one u64.
   void reply_u64(const native::Header& header, uint64_t value);
   void reply_error(const native::Header& header, ErrorCode code, const std::string& message);

@@ -73,7 +73,7 @@ bool Server::Impl::end_turn() {
     std::erase_if(context_.unsent, is_closed);
     std::erase_if(context_.put_off, is_closed);
   }
-  context_.exchange_view.trim();
+  context_.answers.trim();
   return more;
 }
 

@@ -28,6 +28,9 @@ class Session : public Table::WaiterOwner {
 
   // Of the request that is not whole yet: how many bytes are missing at least.
   virtual size_t missing() const = 0;
+  // Of a request that looks like one that was seen before: how many bytes are missing if it is the
+  // same. 0: nothing is known.
+  virtual size_t expected() const { return 0; }
 
   // The connection is gone: let go of everything that could call back.
   virtual void on_closed() = 0;
@@ -37,6 +40,8 @@ class Session : public Table::WaiterOwner {
 
  protected:
   Connection& connection() const { return connection_; }
+  // The rest of a reply, or all of it.
+  void send_body(const AnswerCache::Body& body);
 
  private:
   Connection& connection_;

@@ -56,7 +56,10 @@ bool Table::has_all(const std::vector<Bytes>& keys, Need need) const {
 
 uint64_t Table::write(Bytes key, Bytes value) {
   auto found = values_.find(key);
-  if (found == values_.end()) found = insert(key);
+  if (found == values_.end()) {
+    found = insert(key);
+    hit_absent(key);
+  }
   return write(found->second, value);
 }
 
@@ -69,6 +72,7 @@ Table::Values::iterator Table::insert(Bytes key) {
 uint64_t Table::write(Value& value, Bytes bytes) {
   value.bytes.assign(bytes);
   value.version = ++version_;
+  hit(value);
   return version_;
 }
 
@@ -90,6 +94,7 @@ uint64_t Table::append(Bytes key, Bytes value) {
   auto found = values_.find(key);
   if (found == values_.end()) return set(key, value);
   found->second.bytes.append(value);
+  hit(found->second);
   uint64_t version = found->second.version = ++version_;
   wake(key);  // a number may be large enough now
   return version;
@@ -151,6 +156,7 @@ bool Table::erase(Bytes key) {
 void Table::erase(Values::iterator found) {
   names_.remove(found->first);
   auto erased = values_.extract(found);
+  hit(erased.mapped());
   make_permanent(erased.key());
   wake_erased(erased.key());
 }
@@ -199,7 +205,10 @@ void Table::unpop(Bytes key, Bytes item) {
 
 std::deque<std::string>& Table::queue(Bytes key) {
   auto found = queues_.find(key);
-  if (found == queues_.end()) found = queues_.emplace(std::string(key), 0).first;
+  if (found == queues_.end()) {
+    found = queues_.emplace(std::string(key), 0).first;
+    hit_absent(key);
+  }
   return found->second;
 }
 
@@ -208,7 +217,10 @@ std::optional<std::string> Table::pop(Bytes key) {
   if (found == queues_.end()) return std::nullopt;
   std::string item = std::move(found->second.front());
   found->second.pop_front();
-  if (found->second.empty()) queues_.erase(found);
+  if (found->second.empty()) {
+    queues_.erase(found);
+    hit_absent(key);
+  }
   return item;
 }
 

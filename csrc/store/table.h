@@ -17,12 +17,14 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "store/expiries.h"
+#include "store/key_list.h"
 #include "store/name_index.h"
 #include "store/value_bytes.h"
 
@@ -30,10 +32,14 @@ namespace rdzv {
 
 class Table {
  public:
+  // A set of readers, one a bit: see mark().
+  using Marks = uint64_t;
+
   struct Value {
     ValueBytes bytes;
     uint64_t version = 0;  // grows with every write in the table; never used twice, also not by a
                            // key that comes back
+    Marks marks = 0;
   };
 
   struct CompareSet {
@@ -86,7 +92,7 @@ class Table {
   struct Woken {
     WaiterOwner* owner;
     uint64_t tag;
-    std::vector<std::string> keys;    // all there; kChange: may be gone
+    SharedKeys keys;                  // all there; kChange: may be gone
     std::optional<std::string> item;  // kItem: what it took
   };
 
@@ -196,13 +202,29 @@ class Table {
   // exists until then or until cancel or drop.
   Waiter* wait(WaiterOwner& owner, uint64_t tag, const std::vector<Bytes>& keys,
                Need need = Need::kPresent, int64_t target = 0);
+  // The same for a list of which many may wait (kPresent, kValue): they stand in line as one, so
+  // that what moves or wakes them is done once.
+  Waiter* wait(WaiterOwner& owner, uint64_t tag, const SharedKeys& keys, Need need);
+  // Whether somebody waits for the list already: so does who comes now.
+  bool is_awaited(const SharedKeys& keys, Need need) const;
   void cancel(Waiter* waiter);
+  const SharedKeys& keys_of(const Waiter& waiter) const;
   // Those of its keys that are missing now.
   std::vector<Bytes> missing_keys(const Waiter& waiter) const;
   void drop(WaiterOwner& owner);
   size_t waiters() const { return waiter_count_; }
 
   std::vector<Woken> take_woken();
+
+  // Marks: a reader that keeps what it has made of some keys marks them, there or not. Its bit is
+  // in hits() once one of them was written or erased, or a value or the first item of a queue came
+  // where nothing was, or the last item went. Looking costs nothing then, however many keys it are.
+  // Returns what is there, as find() does.
+  const Value* mark(Bytes key, Marks reader);
+  // Of a key that had no value when it was marked. The others forget their marks by themselves.
+  void unmark(Bytes key, Marks reader);
+  Marks hits() const { return hits_; }
+  void forget_hits(Marks readers) { hits_ &= ~readers; }
 
  private:
   struct WaitList {
@@ -238,12 +260,22 @@ class Table {
   void wake_queue(Bytes key);
   void wake_need(Bytes key, WaitLists& lists, Need need, size_t woken_max = SIZE_MAX);
   void wake_counts(Bytes key, WaitLists& lists);
-  bool wake_list(Bytes key, WaitList& list, Need need, size_t woken_max);
+  bool wake_list(Bytes key, WaitList& list, size_t woken_max = SIZE_MAX);
   void drop_if_empty(Bytes key);
   void park(Waiter& waiter, Bytes key);
   void unlink(Waiter& waiter);
   void destroy(Waiter& waiter);
-  const std::string* missing_key(Waiter& waiter) const;
+  const Bytes* missing_key(Waiter& waiter) const;
+  Waiter* add_waiter(WaiterOwner& owner, uint64_t tag, SharedKeys keys, Need need, int64_t target);
+  void join_group(Waiter& waiter, Waiter& leader);
+  void leave_group(Waiter& waiter);
+  void wake_group(Waiter& leader, Bytes key);
+  void hit(Value& value) { hits_ |= std::exchange(value.marks, 0); }
+  // What is at the key came or went as a whole.
+  void hit_absent(Bytes key) {
+    if (!absent_marks_.empty()) take_absent_marks(key);
+  }
+  void take_absent_marks(Bytes key);
 
   using Values = BytesMap<Value>;
 
@@ -255,7 +287,11 @@ class Table {
   BytesMap<std::deque<std::string>> queues_;
   Expiries expiries_;
   BytesMap<WaitLists> wait_lists_;
+  // The first of those who wait for one shared list; the others follow it.
+  std::map<std::pair<const KeyList*, Need>, Waiter*> leaders_;
   std::vector<Woken> woken_;
+  BytesMap<Marks> absent_marks_;  // of keys without a value
+  Marks hits_ = 0;
   uint64_t version_ = 0;
   size_t waiter_count_ = 0;
 };

@@ -20,6 +20,9 @@ inline constexpr size_t kReplyBytesMax = 1024 * 1024 * 1024;
 // Replies that a peer does not read: above this its requests are left unread until it has caught
 // up.
 inline constexpr size_t kUnsentBytesMax = 4 * 1024 * 1024;
+// What the server keeps of lists of keys that many ask for and of the answers that it made of them
+// (one answer may be larger until it is sent).
+inline constexpr size_t kComposedBytesMax = 16 * 1024 * 1024;
 // Blocked requests of one connection.
 inline constexpr size_t kWaitsPerConnectionMax = 65'536;
 // Free text in a HELLO (credentials, client name) and in error answers.
