@@ -21,7 +21,7 @@ using c10d::Code;
 class C10dSession final : public Session {
  public:
   C10dSession(Connection& connection, ServerContext& context)
-      : Session(connection), context_(context) {}
+      : Session(connection, connection.memory().parked), context_(context) {}
 
   size_t consume(Bytes input) override {
     context_.expire();
@@ -42,6 +42,8 @@ class C10dSession final : public Session {
   }
 
   size_t missing() const override { return decoder_.missing(); }
+  bool greeted() const override { return validated_; }
+  size_t scanned_bytes() const override { return decoder_.scanned_bytes(); }
 
   void on_closed() override {
     context_.table.drop(*this);
@@ -49,6 +51,7 @@ class C10dSession final : public Session {
   }
 
   void on_woken(const Table::Woken& woken) override {
+    if (connection().closed()) return;
     // At a value nobody has a turn.
     if (woken.keys.size() == 1 && context_.table.queue_size(woken.keys.front()) > 0)
       turns_.push_back(woken.keys.front());
@@ -195,6 +198,7 @@ void C10dSession::handle_read(const c10d::Request& request) {
 
 void C10dSession::multi_get(const std::vector<Bytes>& keys) {
   size_t total = 0;
+  size_t copied = 0;
   for (Bytes key : keys) {
     const Table::Value* value = context_.table.find(key);
     total += value == nullptr ? 0 : value->bytes.size();
@@ -203,7 +207,10 @@ void C10dSession::multi_get(const std::vector<Bytes>& keys) {
                          std::to_string(limits::kRequestBytesMax) + " bytes");
       return;
     }
+    if (value == nullptr || value->bytes.size() < ValueBytes::kSharedMin)
+      copied += sizeof(uint64_t) + (value == nullptr ? 0 : value->bytes.size());
   }
+  if (!connection().has_room(copied)) return;
   for (Bytes key : keys) put_value_of(key);
   connection().reply_ready();
 }
@@ -256,13 +263,17 @@ void C10dSession::append(const c10d::Request& request) {
 }
 
 void C10dSession::wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target) {
-  if (waiters() >= limits::kWaitsPerConnectionMax) {
-    connection().close("more than " + std::to_string(limits::kWaitsPerConnectionMax) +
-                       " WAITs at once");
+  if (waiters() >= context_.limits.waits_per_connection) {
+    connection().close("more than " + std::to_string(context_.limits.waits_per_connection) +
+                       " WAITs at once; the server's limit is waits_per_connection");
     return;
   }
   constexpr uint64_t kNoTag = 0;  // this protocol's answers do not say what they answer
-  if (context_.table.wait(*this, kNoTag, keys, need, target) != nullptr) return;
+  if (context_.table.wait(*this, kNoTag, keys, need, target) != nullptr) {
+    if (std::optional<std::string> refusal = refuse_parked(context_, connection()))
+      connection().close("WAIT: " + *refusal);
+    return;
+  }
   c10d::put_u8(out(), c10d::kStopWaiting);
   connection().reply_ready();
 }

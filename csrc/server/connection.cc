@@ -14,7 +14,14 @@ namespace rdzv {
 
 Connection::Connection(UniqueFd fd, const SocketAddress& peer, ServerContext& context,
                        const OnClosed& on_closed)
-    : fd_(std::move(fd)), peer_(peer), context_(context), on_closed_(on_closed) {
+    : fd_(std::move(fd)),
+      peer_(peer),
+      context_(context),
+      on_closed_(on_closed),
+      memory_(context.memory),
+      place_(context.open.size()) {
+  context_.open.push_back(this);
+  greeting_ = context_.greetings.await(*this);
   context_.loop.watch_events(fd_.get(), Interest::kRead, *this);
 }
 
@@ -23,6 +30,7 @@ Connection::~Connection() {
 }
 
 void Connection::on_ready(bool readable, bool writable) {
+  if (is_ending()) return;
   if (readable) receive();
   if (writable && !closed()) flush();
 }
@@ -50,12 +58,17 @@ void Connection::receive() {
 }
 
 void Connection::consume(Bytes received) {
-  if (in_.empty()) {
-    size_t used = consume_some(received);
-    if (!closed() && used < received.size()) in_.append(received.substr(used));
-  } else {
-    in_.append(received);
-    consume_buffered();
+  while (!received.empty() && !closed()) {
+    if (in_.empty()) {
+      size_t used = consume_some(received);
+      if (!closed() && used < received.size()) keep(received.substr(used));
+      break;
+    }
+    // What comes right behind a greeting does not count as part of it.
+    size_t taken = greeting_ ? std::min(received.size(), greeting_room()) : received.size();
+    keep(taken > 0 ? received.substr(0, taken) : received);
+    if (!closed()) consume_buffered();
+    received.remove_prefix(taken);
   }
   if (!closed()) update_low_water();
 }
@@ -77,17 +90,57 @@ void Connection::consume_buffered() {
   if (closed()) return;
   in_.erase(0, used);
   if (in_.empty()) release_if_large(in_);
+  release_if_mostly_empty(in_);
+  charge_input();
+}
+
+size_t Connection::greeting_room() const {
+  return context_.limits.greeting_bytes - std::min(in_.size(), context_.limits.greeting_bytes);
+}
+
+void Connection::keep(Bytes input) {
+  if (greeting_ && input.size() > greeting_room()) {
+    close("it sent more than " + std::to_string(context_.limits.greeting_bytes) +
+          " bytes before it had said who it is; the first request is HELLO or VALIDATE");
+    return;
+  }
+  in_.append(input);
+  charge_input();
+  if (context_.memory.input.used() > context_.limits.input_bytes)
+    end_the_largest(context_, kInputAccount);
+}
+
+void Connection::charge_input() {
+  input_charge_.resize(heap_bytes(in_.capacity()) +
+                       (session_ == nullptr ? 0 : session_->scanned_bytes()));
 }
 
 size_t Connection::consume_some(Bytes input) {
   if (session_ == nullptr && !choose_session(input)) return 0;
   size_t used = session_->consume(input);
+  if (greeting_ && session_->greeted())
+    context_.greetings.forget(*std::exchange(greeting_, std::nullopt));
   stalled_ = !closed() && congested();
   return used;
 }
 
 bool Connection::congested() const {
-  return unsent() > limits::kUnsentBytesMax;
+  return unsent() > context_.limits.unread_bytes || is_ending();
+}
+
+bool Connection::has_room(size_t bytes) {
+  if (is_ending() || closed()) return false;
+  const uint64_t limit = context_.limits.unsent_bytes_per_connection;
+  // Who reads may have an answer of any size that the protocol allows.
+  if (!congested() || out_.held() + bytes <= limit) return true;
+  end_unread(bytes);
+  return false;
+}
+
+void Connection::end_unread(size_t more) {
+  end("it has not read " + std::to_string(out_.held() + more) +
+      " bytes of answers that are there or due; the server's limit unsent_bytes_per_connection is " +
+      std::to_string(context_.limits.unsent_bytes_per_connection));
 }
 
 bool Connection::choose_session(Bytes input) {
@@ -104,15 +157,43 @@ bool Connection::choose_session(Bytes input) {
 }
 
 void Connection::reply_ready() {
-  if (in_unsent_list_ || closed()) return;
-  in_unsent_list_ = true;
+  if (closed()) return;
+  const uint64_t limit = context_.limits.unsent_bytes_per_connection;
+  const bool had_room = unsent_charge_.bytes() <= context_.limits.unread_bytes;
+  if (out_.held() > limit && !had_room) end_unread(0);
+  if (is_ending()) {
+    out_.clear();
+    return;
+  }
+  unsent_charge_.resize(out_.held());
+  if (context_.memory.unsent.used() > context_.limits.unsent_bytes)
+    end_the_largest(context_, kUnsentAccount);
+  flush_later();
+}
+
+void Connection::flush_later() {
+  if (std::exchange(in_unsent_list_, true)) return;
   context_.unsent.push_back(this);
+}
+
+void Connection::end(const std::string& why) {
+  if (closed() || is_ending()) return;
+  end_reason_ = why;
+  out_.clear();
+  unsent_charge_.resize(0);
+  flush_later();
 }
 
 void Connection::flush() {
   in_unsent_list_ = false;
   if (closed()) return;
-  if (!out_.send_to(fd_.get()) || (sending_last_ && unsent() == 0)) {
+  if (is_ending()) {
+    close(end_reason_);
+    return;
+  }
+  const bool is_open = out_.send_to(fd_.get());
+  unsent_charge_.resize(out_.held());
+  if (!is_open || (sending_last_ && unsent() == 0)) {
     close("");
     return;
   }
@@ -139,6 +220,10 @@ void Connection::close(const std::string& why) {
   context_.loop.unwatch(*this);
   int fd = fd_.get();
   fd_.reset();
+  context_.open.back()->place_ = place_;
+  std::swap(context_.open[place_], context_.open.back());
+  context_.open.pop_back();
+  if (greeting_) context_.greetings.forget(*std::exchange(greeting_, std::nullopt));
   if (session_ != nullptr) session_->on_closed();
   on_closed_(fd);
 }

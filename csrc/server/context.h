@@ -7,6 +7,9 @@
 
 #include "net/event_loop.h"
 #include "server/exchange_view.h"
+#include "server/greetings.h"
+#include "server/limits.h"
+#include "server/memory.h"
 #include "server/runs.h"
 #include "store/table.h"
 #include "wire/c10d.h"
@@ -17,12 +20,19 @@ namespace rdzv {
 class Connection;
 
 struct ServerContext {
+  explicit ServerContext(const ServerLimits& server_limits = {}) : limits(server_limits) {}
+
+  const ServerLimits limits;
+  ServerMemory memory;
   EventLoop loop;
   Table table;
   Runs runs{*this};
   native::Id128 instance{};
   std::string name;  // "server 127.0.0.1:29400", for log lines
 
+  // All that are not closed, in no order.
+  std::vector<Connection*> open;
+  Greetings greetings{*this};
   // Connections with replies to send; flushed at the end of the turn, so that replies to one
   // connection leave together.
   std::vector<Connection*> unsent;

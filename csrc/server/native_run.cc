@@ -143,10 +143,8 @@ bool NativeRuns::may_wait(const Header& header) {
     session_.reply_error(header, ErrorCode::kProtocol, "a request with this id is still blocked");
     return false;
   }
-  if (waits() >= limits::kWaitsPerConnectionMax) {
-    session_.reply_error(header, ErrorCode::kLimit,
-                         "more than " + std::to_string(limits::kWaitsPerConnectionMax) +
-                             " blocked requests on one connection");
+  if (session_.waits() >= context_.limits.waits_per_connection) {
+    session_.reply_error(header, ErrorCode::kLimit, session_.waits_text());
     return false;
   }
   return true;

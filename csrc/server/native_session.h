@@ -49,6 +49,7 @@ class NativeSession final : public Session {
 
   size_t consume(Bytes input) override;
   size_t missing() const override { return missing_; }
+  bool greeted() const override { return hello_seen_; }
   void on_closed() override;
   void on_woken(const Table::Woken& woken) override;
 
@@ -63,6 +64,7 @@ class NativeSession final : public Session {
     std::string key;  // kExchange: of the count
     Duration timeout{};
     std::optional<EventLoop::TimerId> timer;
+    Charge charge;
   };
 
   std::string& out() { return connection().out(); }
@@ -100,6 +102,8 @@ class NativeSession final : public Session {
   // Parks the request until the need is met or its time is over.
   void block(const native::Header& header, const std::vector<Bytes>& keys, uint32_t timeout_ms,
              Table::Need need, int64_t target = 0);
+  size_t waits() const;
+  std::string waits_text() const;
   void on_deadline(uint64_t tag);
   std::string deadline_text(const Blocked& blocked) const;
   void answer(const native::Header& header, const std::vector<Bytes>& keys, int64_t target = 0);

@@ -69,8 +69,11 @@ bool Run::was_dismissed(const NodeId& node) const {
 native::ResumeReply Run::resume(RunPeer& peer, const native::ResumeRequest& request, Instant now) {
   const NodeId node = node_of(request.node);
   native::ResumeReply reply;
-  reply.taken = group_.resume(node, settings_of(request.settings), request.round, request.rank,
-                              request.world_size, now);
+  const uint64_t before = group_.state().round;
+  const Resumed resumed = group_.resume(node, settings_of(request.settings), request.round,
+                                        request.rank, request.world_size, now);
+  reply.taken = resumed != Resumed::kRefused;
+  if (resumed == Resumed::kReplaced) drop_unlisted(before);
   if (reply.taken) {
     Seat& seat = seat_of(node, peer, request.handle, request.grace_ms);
     seat.round = request.round;
@@ -205,7 +208,11 @@ void Run::place_all() {
     return entry.second.role == Role::kActive && entry.second.rank == 0;
   };
   const auto first = std::find_if(all.begin(), all.end(), is_first);
-  first_ = first == all.end() ? NodeId() : first->first;
+  if (first != all.end()) {
+    first_ = first->first;
+  } else {
+    first_ = group_.state().roster.expected().contains(0) ? stand_in(0) : NodeId();
+  }
   for (const auto& [node, member] : all) {
     if (member.role != Role::kActive) continue;
     const auto found = seats_.find(node);
@@ -227,6 +234,20 @@ void Run::dismiss_all() {
     } else {
       drop_join(seat, native::JoinOutcome::kFinished);
     }
+    remove_seat(seat);
+  }
+}
+
+// Nodes of a round that a later one has taken the place of, and who waited with other settings.
+void Run::drop_unlisted(uint64_t round_before) {
+  runs_.log(LogLevel::kWarning,
+            "run " + quoted(id_) + ": round " + std::to_string(group_.state().round) +
+                " takes the place of round " + std::to_string(round_before) +
+                ", which nobody knew of but nodes that had been cut off");
+  for (auto entry = seats_.begin(); entry != seats_.end();) {
+    Seat& seat = (entry++)->second;
+    if (!seat.join || group_.placement(*seat.node).role) continue;
+    drop_join(seat, native::JoinOutcome::kDropped);
     remove_seat(seat);
   }
 }

@@ -144,6 +144,7 @@ class Run {
   void place(Seat& seat, uint32_t rank);
   void place_all();
   void dismiss_all();
+  void drop_unlisted(uint64_t round_before);
   void drop_join(Seat& seat, native::JoinOutcome outcome);
   void on_join_deadline(Seat& seat);
   std::string timeout_text(const Seat& seat, Instant due);

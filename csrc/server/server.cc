@@ -19,8 +19,10 @@
 namespace rdzv {
 
 void ServerContext::wake() {
-  for (const Table::Woken& woken : table.take_woken())
-    static_cast<Session*>(woken.owner)->on_woken(woken);
+  // What is given back, because who was woken is going, wakes others.
+  for (auto all = table.take_woken(); !all.empty(); all = table.take_woken()) {
+    for (const Table::Woken& woken : all) static_cast<Session*>(woken.owner)->on_woken(woken);
+  }
   set_expiry_timer();
 }
 
@@ -43,7 +45,7 @@ void ServerContext::set_expiry_timer() {
 
 class Server::Impl {
  public:
-  Impl(std::vector<Listener> listeners, std::string name);
+  Impl(std::vector<Listener> listeners, std::string name, const ServerLimits& limits);
   ~Impl();
 
  private:
@@ -59,6 +61,7 @@ class Server::Impl {
   };
 
   void accept_all(Acceptor& acceptor);
+  void refuse(const SocketAddress& peer);
   void pause_accepting(int error);
   void on_closed(int fd);
   bool flush_some();
@@ -70,12 +73,13 @@ class Server::Impl {
   size_t connection_count_ = 0;
   Connection::OnClosed on_closed_ = [this](int fd) { on_closed(fd); };
   bool accepting_paused_ = false;
+  bool refusing_ = false;  // there are as many as the limit says
   bool any_closed_ = false;  // in this turn
   std::thread thread_;
 };
 
-Server::Impl::Impl(std::vector<Listener> listeners, std::string name)
-    : listeners_(std::move(listeners)) {
+Server::Impl::Impl(std::vector<Listener> listeners, std::string name, const ServerLimits& limits)
+    : context_(limits), listeners_(std::move(listeners)) {
   context_.name = std::move(name);
   fill_random(context_.instance.data(), context_.instance.size());
   context_.loop.set_end_of_turn([this] { return flush_some(); });
@@ -108,12 +112,25 @@ void Server::Impl::accept_all(Acceptor& acceptor) {
         pause_accepting(errno);
       return;
     }
+    if (connection_count_ >= context_.limits.connections) {
+      refuse(peer);
+      continue;
+    }
     auto index = static_cast<size_t>(fd.get());
     auto connection = std::make_unique<Connection>(std::move(fd), peer, context_, on_closed_);
     if (index >= connections_.size()) connections_.resize(index + 1);
     connections_[index] = std::move(connection);
     ++connection_count_;
   }
+}
+
+// One line an episode, which ends when a connection is closed.
+void Server::Impl::refuse(const SocketAddress& peer) {
+  if (std::exchange(refusing_, true)) return;
+  log(LogLevel::kError, context_.name + ": refuses connections, the first from " +
+                            peer.to_string() + ": " + std::to_string(connection_count_) +
+                            " are open, and the limit connections is " +
+                            std::to_string(context_.limits.connections));
 }
 
 // Without a free descriptor the listener would stay readable and the loop would spin.
@@ -133,6 +150,7 @@ void Server::Impl::pause_accepting(int error) {
 void Server::Impl::on_closed(int fd) {
   if (connections_.empty()) return;  // the server is going, and its connections with it
   any_closed_ = true;
+  refusing_ = false;
   --connection_count_;
   context_.loop.retire(std::move(connections_[static_cast<size_t>(fd)]));
 }
@@ -153,15 +171,17 @@ bool Server::Impl::flush_some() {
   return !unsent.empty();
 }
 
-Server::Server(const std::string& host, uint16_t port) : Server(host, listen_on(host, port)) {}
+Server::Server(const std::string& host, uint16_t port, const ServerLimits& limits)
+    : Server(host, listen_on(host, port), limits) {}
 
-Server::Server(const std::string& host, UniqueFd listening)
-    : Server(host, adopt_listener(std::move(listening))) {}
+Server::Server(const std::string& host, UniqueFd listening, const ServerLimits& limits)
+    : Server(host, adopt_listener(std::move(listening)), limits) {}
 
-Server::Server(const std::string& host, std::vector<Listener> listeners)
+Server::Server(const std::string& host, std::vector<Listener> listeners, const ServerLimits& limits)
     : host_(host), owner_pid_(::getpid()) {
   port_ = listeners.front().address.port();
-  impl_ = std::make_unique<Impl>(std::move(listeners), "server " + format_endpoint(host, port_));
+  impl_ = std::make_unique<Impl>(std::move(listeners), "server " + format_endpoint(host, port_),
+                                 limits);
 }
 
 Server::~Server() {

@@ -22,6 +22,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/memory_account.h"
 #include "store/expiries.h"
 #include "store/value_bytes.h"
 
@@ -78,7 +79,8 @@ class Table {
   struct Waiter;
   class WaiterOwner {
    public:
-    WaiterOwner();
+    // `account`: what the waiters take is charged to it; null: nobody counts.
+    explicit WaiterOwner(MemoryAccount* account = nullptr);
     WaiterOwner(const WaiterOwner&) = delete;
     WaiterOwner& operator=(const WaiterOwner&) = delete;
     ~WaiterOwner();
@@ -89,6 +91,7 @@ class Table {
     friend class Table;
     std::unique_ptr<Waiter> first_;
     size_t count_ = 0;
+    MemoryAccount* account_;
   };
   struct Woken {
     WaiterOwner* owner;

@@ -23,9 +23,26 @@ struct Table::Waiter {
   WaitList* list = nullptr;
   std::unique_ptr<Waiter> next_of_owner;
   Waiter* previous_of_owner = nullptr;
+  Charge charge;
 };
 
-Table::WaiterOwner::WaiterOwner() = default;
+namespace {
+
+// With what the list costs that it is parked in.
+size_t waiter_bytes(const std::vector<Bytes>& keys) {
+  constexpr size_t kFixed = 512;
+  size_t bytes = kFixed + keys.size() * sizeof(std::string);
+  size_t longest = 0;
+  for (Bytes key : keys) {
+    bytes += heap_bytes(key.size());
+    longest = std::max(longest, key.size());
+  }
+  return bytes + heap_bytes(longest);
+}
+
+}  // namespace
+
+Table::WaiterOwner::WaiterOwner(MemoryAccount* account) : account_(account) {}
 
 Table::WaiterOwner::~WaiterOwner() {
   RDZV_CHECK(first_ == nullptr, "an owner is dropped before it goes");
@@ -48,6 +65,7 @@ Table::Waiter* Table::wait(WaiterOwner& owner, uint64_t tag, const std::vector<B
   waiter.parked_at = static_cast<size_t>(missing - keys.begin());
   waiter.need = need;
   waiter.target = target;
+  if (owner.account_ != nullptr) waiter.charge = Charge(owner.account_, waiter_bytes(keys));
   if (owner.first_ != nullptr) owner.first_->previous_of_owner = &waiter;
   waiter.next_of_owner = std::exchange(owner.first_, std::move(created));
   ++owner.count_;

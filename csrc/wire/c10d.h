@@ -65,6 +65,8 @@ class Decoder {
 
   // After kNeedMore: at least so many bytes are missing.
   size_t missing() const { return missing_; }
+  // What it remembers of a request that is not whole.
+  size_t scanned_bytes() const { return spans_.capacity() * sizeof(Span); }
 
   const std::string& error() const { return error_; }
 
