@@ -111,6 +111,12 @@ void C10dSession::handle(const c10d::Request& request) {
 void C10dSession::handle_write(const c10d::Request& request) {
   Table& table = context_.table;
   const std::vector<Bytes>& strings = request.strings;
+  size_t bytes = 0;
+  for (Bytes string : strings) bytes += string.size();
+  if (request.code != Code::kDeleteKey && context_.is_full(bytes)) {
+    connection().close(std::string(c10d::name_of(request.code)) + ": " + context_.full_text());
+    return;
+  }
   switch (request.code) {
     case Code::kSet:
       table.set(strings[0], strings[1]);

@@ -46,6 +46,10 @@ struct ServerContext {
   // The timer of the key that expires first, if one does.
   std::optional<EventLoop::TimerId> expiry_timer;
 
+  // Whether the store has no room for so many bytes more.
+  bool is_full(size_t more) const { return table.bytes() + more > limits.stored_bytes; }
+  std::string full_text() const;
+
   // Tells the sessions whose waits an operation satisfied. Called after every operation that
   // writes.
   void wake();

@@ -37,6 +37,12 @@ void ServerLimits::set(Bytes name, uint64_t value) {
   std::string names;
   for (const Field& field : fields()) {
     if (name == field.name) {
+      // A time that is longer could not be added to another.
+      if (name.ends_with("_ms") && value > limits::kTtlMsMax) {
+        throw Error(ErrorCode::kInvalidArgument, "the limit " + std::string(name) + " of " +
+                                                     std::to_string(value) +
+                                                     " is longer than 30 years");
+      }
       this->*field.value = value;
       return;
     }

@@ -58,6 +58,12 @@ void end_the_largest(ServerContext& context, const SharedAccount& account) {
   }
 }
 
+std::string ServerContext::full_text() const {
+  return "the server stores " + std::to_string(table.bytes()) +
+         " bytes and takes no more: its limit stored_bytes is " +
+         std::to_string(limits.stored_bytes) + "; delete keys that nobody needs";
+}
+
 std::optional<std::string> refuse_parked(ServerContext& context, Connection& connection) {
   const size_t used = connection.memory().parked.used();
   const uint64_t limit = context.limits.parked_bytes_per_connection;

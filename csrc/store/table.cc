@@ -51,11 +51,15 @@ bool Table::has_all(const std::vector<Bytes>& keys, Need need) const {
 
 uint64_t Table::write(Bytes key, Bytes value) {
   auto found = values_.find(key);
-  if (found == values_.end()) found = values_.emplace(std::string(key), Value{}).first;
+  if (found == values_.end()) {
+    found = values_.emplace(std::string(key), Value{}).first;
+    bytes_ += kKeyBytes + key.size();
+  }
   return write(found->second, value);
 }
 
 uint64_t Table::write(Value& value, Bytes bytes) {
+  bytes_ += bytes.size() - value.bytes.size();
   value.bytes.assign(bytes);
   value.version = ++version_;
   return version_;
@@ -78,6 +82,7 @@ uint64_t Table::set_for(Bytes key, Bytes value, Instant expires_at) {
 uint64_t Table::append(Bytes key, Bytes value) {
   auto found = values_.find(key);
   if (found == values_.end()) return set(key, value);
+  bytes_ += value.size();
   found->second.bytes.append(value);
   uint64_t version = found->second.version = ++version_;
   wake(key);  // a number may be large enough now
@@ -136,6 +141,7 @@ bool Table::erase(Bytes key) {
   make_permanent(key);
   // `key` may be a view of the name that goes.
   auto erased = values_.extract(found);
+  bytes_ -= kKeyBytes + erased.key().size() + erased.mapped().bytes.size();
   wake_erased(erased.key());
   return true;
 }
@@ -166,17 +172,22 @@ std::optional<Instant> Table::expiry(Bytes key) const {
 
 void Table::push(Bytes key, Bytes item) {
   queue(key).emplace_back(item);
+  bytes_ += kItemBytes + item.size();
   wake_queue(key);
 }
 
 void Table::unpop(Bytes key, Bytes item) {
   queue(key).emplace_front(item);
+  bytes_ += kItemBytes + item.size();
   wake_queue(key);
 }
 
 std::deque<std::string>& Table::queue(Bytes key) {
   auto found = queues_.find(key);
-  if (found == queues_.end()) found = queues_.emplace(std::string(key), 0).first;
+  if (found == queues_.end()) {
+    found = queues_.emplace(std::string(key), 0).first;
+    bytes_ += kQueueBytes + key.size();
+  }
   return found->second;
 }
 
@@ -185,7 +196,11 @@ std::optional<std::string> Table::pop(Bytes key) {
   if (found == queues_.end()) return std::nullopt;
   std::string item = std::move(found->second.front());
   found->second.pop_front();
-  if (found->second.empty()) queues_.erase(found);
+  bytes_ -= kItemBytes + item.size();
+  if (found->second.empty()) {
+    bytes_ -= kQueueBytes + found->first.size();
+    queues_.erase(found);
+  }
   return item;
 }
 
@@ -200,7 +215,10 @@ size_t Table::queue_size(Bytes key) const {
 }
 
 void Table::restore(Bytes key, Bytes value, uint64_t version, std::optional<Instant> expires_at) {
-  values_.insert_or_assign(std::string(key), Value{ValueBytes(value), version});
+  const auto [found, is_new] = values_.try_emplace(std::string(key));
+  if (is_new) bytes_ += kKeyBytes + key.size();
+  bytes_ += value.size() - found->second.bytes.size();
+  found->second = Value{ValueBytes(value), version};
   if (expires_at) {
     expiries_.set(key, *expires_at);
   } else {

@@ -108,6 +108,8 @@ class Table {
   const Value* find(Bytes key) const;
   bool has_all(const std::vector<Bytes>& keys, Need need = Need::kPresent) const;
   size_t size() const { return values_.size(); }
+  // The memory that keys, values and queues take, roughly.
+  size_t bytes() const { return bytes_; }
   template <typename Visit>
   void for_each_key(Visit&& visit) const {
     for (const auto& [key, value] : values_) visit(Bytes(key));
@@ -221,12 +223,17 @@ class Table {
   void destroy(Waiter& waiter);
   const std::string* missing_key(Waiter& waiter) const;
 
+  static constexpr size_t kKeyBytes = 160;  // beside its name and its value
+  static constexpr size_t kQueueBytes = 640;
+  static constexpr size_t kItemBytes = 48;
+
   BytesMap<Value> values_;
   BytesMap<std::deque<std::string>> queues_;
   Expiries expiries_;
   BytesMap<WaitLists> wait_lists_;
   std::vector<Woken> woken_;
   uint64_t version_ = 0;
+  size_t bytes_ = 0;
   size_t waiter_count_ = 0;
 };
 
