@@ -56,8 +56,8 @@ inline constexpr uint64_t kIdleRunMsMax = uint64_t{24} * 3600 * 1000;
 inline constexpr size_t kRunBytesMax = size_t{1} << 30;
 inline constexpr size_t kNodesPerConnectionMax = 65'536;
 // Times for which a run is kept after its clients have gone, or silent.
-inline constexpr uint64_t kGraceMsMax = uint64_t{8} * 3600 * 1000;
-inline constexpr uint64_t kKeepAliveWindowMsMax = uint64_t{24} * 3600 * 1000;
-inline constexpr uint64_t kLastCallMsMax = uint64_t{24} * 3600 * 1000;
+inline constexpr uint64_t kGraceMsMax = uint64_t{7} * 24 * 3600 * 1000;
+inline constexpr uint64_t kKeepAliveWindowMsMax = uint64_t{7} * 24 * 3600 * 1000;
+inline constexpr uint64_t kLastCallMsMax = uint64_t{7} * 24 * 3600 * 1000;
 
 }  // namespace rdzv::limits

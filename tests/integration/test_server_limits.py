@@ -81,7 +81,7 @@ def test_parked_bytes_per_connection(kind: str) -> None:
         assert b"parked_bytes_per_connection is 20000" in message
         peer.synchronise_native()
         other.ask(operation, body)
-        other.ping()
+        other.synchronise_native()
 
 
 @pytest.mark.parametrize("kind", ["join", "subscribe"])
@@ -148,11 +148,11 @@ def test_parked_bytes(caplog: pytest.LogCaptureFixture) -> None:
         RunPeer(server.port) as modest,
         RunPeer(server.port) as another,
     ):
-        for _ in range(15):
+        for _ in range(9):
             greedy.ask(*PARKED["get"](4000))
         greedy.ping()
         for peer in (modest, another):
-            for _ in range(8):
+            for _ in range(4):
                 peer.ask(*PARKED["get"](4000))
             peer.ping()
         assert greedy.wait_closed() == b""

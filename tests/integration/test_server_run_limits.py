@@ -13,7 +13,12 @@ from support.background import eventually
 from support.run_wire import JOIN, RESUME, SUBSCRIBE, RunPeer, Settings, join, resume, subscribe
 from support.wire import native_frame, native_string
 
-from rendezvous import Server
+from rendezvous import (
+    RendezvousParameters,
+    RendezvousStateError,
+    Server,
+    get_rendezvous_handler,
+)
 
 LIMIT = 4
 STATE = 11
@@ -29,7 +34,7 @@ def log(caplog: pytest.LogCaptureFixture) -> None:
 def refused(peer: RunPeer, operation: int, body: bytes, text: str) -> None:
     status, message = peer.call(operation, body)
     assert status == LIMIT, message
-    assert text in message.decode()
+    assert text in message[4:].decode()
 
 
 def taken(peer: RunPeer, body: bytes) -> bool:
@@ -83,10 +88,30 @@ def test_times_for_which_a_run_is_kept(
 
 
 def test_no_default_lets_a_client_keep_a_run_for_weeks() -> None:
-    """Whatever a client asks for, a run that it has left is gone after a day."""
+    """Whatever a client asks for, a run that it has left is gone after a week."""
     with Server() as server:
         for name in ("grace_ms", "keep_alive_window_ms", "last_call_ms", "idle_run_ms"):
-            assert server.limits[name] <= 24 * HOUR_MS
+            assert server.limits[name] <= 7 * 24 * HOUR_MS
+
+
+def test_a_handler_is_told_at_once_that_its_settings_are_beyond_a_limit() -> None:
+    """It does not try again until its time is over."""
+    with Server(limits={"keep_alive_window_ms": 60_000}) as server:
+        handler = get_rendezvous_handler(
+            RendezvousParameters(
+                "c10d",
+                f"127.0.0.1:{server.port}",
+                "r",
+                1,
+                1,
+                keep_alive_interval=100,
+                join_timeout=3600,
+                is_host=False,
+            )
+        )
+        with pytest.raises(RendezvousStateError, match="keep_alive_window_ms"):
+            handler.next_rendezvous()
+        handler.shutdown()
 
 
 def test_runs_per_connection() -> None:
