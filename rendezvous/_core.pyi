@@ -1,6 +1,6 @@
 """The compiled core: stores, the store server and the rulebook of a rendezvous."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from os import PathLike
 from types import TracebackType
@@ -121,12 +121,18 @@ class Server:
     # Raises StoreAddressInUseError (names the port and, where it can be found out, the process that
     # holds it).
     def __init__(
-        self, host: str = "127.0.0.1", port: int = 0, listen_fd: int | None = None
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        listen_fd: int | None = None,
+        limits: Mapping[str, int] | None = None,
     ) -> None: ...
     @property
     def host(self) -> str: ...
     @property
     def port(self) -> int: ...
+    @property
+    def limits(self) -> dict[str, int]: ...
     def close(self) -> None: ...
     def __enter__(self) -> Server: ...
     def __exit__(
@@ -135,6 +141,8 @@ class Server:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None: ...
+
+def server_limits() -> dict[str, int]: ...
 
 @final
 class Node:

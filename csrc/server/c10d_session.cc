@@ -31,7 +31,7 @@ constexpr uint64_t kNoTag = 0;  // this protocol's answers do not say what they 
 class C10dSession final : public Session {
  public:
   C10dSession(Connection& connection, ServerContext& context)
-      : Session(connection), context_(context) {}
+      : Session(connection, connection.memory().parked), context_(context) {}
 
   size_t consume(Bytes input) override {
     context_.expire();
@@ -66,6 +66,8 @@ class C10dSession final : public Session {
   size_t expected() const override {
     return guess_ != nullptr ? guess_->text().size() - compared_ : 0;
   }
+  bool greeted() const override { return validated_; }
+  size_t scanned_bytes() const override { return decoder_.scanned_bytes(); }
 
   void on_closed() override {
     context_.table.drop(*this);
@@ -73,6 +75,7 @@ class C10dSession final : public Session {
   }
 
   void on_woken(const Table::Woken& woken) override {
+    if (connection().closed()) return;
     // At a value nobody has a turn.
     if (woken.keys->size() == 1 && context_.table.queue_size(woken.keys->front()) > 0)
       turns_.emplace_back(woken.keys->front());
@@ -103,6 +106,7 @@ class C10dSession final : public Session {
   void wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target);
   void wait(const SharedKeys& keys);
   bool may_wait();
+  void park_or_stop(const Table::Waiter* waiter);
   void stop_waiting();
   void cancel_waits();
   void pass_turns(const c10d::Request* next);
@@ -147,6 +151,12 @@ void C10dSession::handle(const c10d::Request& request) {
 void C10dSession::handle_write(const c10d::Request& request) {
   Table& table = context_.table;
   const std::vector<Bytes>& strings = request.strings;
+  size_t bytes = 0;
+  for (Bytes string : strings) bytes += string.size();
+  if (request.code != Code::kDeleteKey && context_.is_full(bytes)) {
+    connection().close(std::string(c10d::name_of(request.code)) + ": " + context_.full_text());
+    return;
+  }
   switch (request.code) {
     case Code::kSet:
       table.set(strings[0], strings[1]);
@@ -285,6 +295,7 @@ void C10dSession::handle_known(Code code, const SharedKeys& keys) {
 
 void C10dSession::multi_get(const std::vector<Bytes>& keys) {
   size_t total = 0;
+  size_t copied = 0;
   for (Bytes key : keys) {
     const Table::Value* value = context_.table.find(key);
     total += value == nullptr ? 0 : value->bytes.size();
@@ -292,7 +303,10 @@ void C10dSession::multi_get(const std::vector<Bytes>& keys) {
       refuse_large_answer();
       return;
     }
+    if (value == nullptr || value->bytes.size() < ValueBytes::kSharedMin)
+      copied += sizeof(uint64_t) + (value == nullptr ? 0 : value->bytes.size());
   }
+  if (!connection().has_room(copied)) return;
   for (Bytes key : keys) put_value_of(key);
   connection().reply_ready();
 }
@@ -361,27 +375,29 @@ void C10dSession::append(const c10d::Request& request) {
 }
 
 void C10dSession::wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target) {
-  if (!may_wait()) return;
-  if (context_.table.wait(*this, kNoTag, keys, need, target) == nullptr) stop_waiting();
+  if (may_wait()) park_or_stop(context_.table.wait(*this, kNoTag, keys, need, target));
 }
 
 void C10dSession::wait(const SharedKeys& keys) {
   if (!may_wait()) return;
   constexpr Table::Need kNeed = Table::Need::kPresent;
   // Whoever finds others waiting need not look.
-  if (context_.table.is_awaited(keys, kNeed) ||
-      !context_.answers.missing(kForm, keys, kNeed).at.empty()) {
-    context_.table.wait(*this, kNoTag, keys, kNeed);
-  } else {
-    stop_waiting();
-  }
+  bool is_missing = context_.table.is_awaited(keys, kNeed) ||
+                    !context_.answers.missing(kForm, keys, kNeed).at.empty();
+  park_or_stop(is_missing ? context_.table.wait(*this, kNoTag, keys, kNeed) : nullptr);
 }
 
 bool C10dSession::may_wait() {
-  if (waiters() < limits::kWaitsPerConnectionMax) return true;
-  connection().close("more than " + std::to_string(limits::kWaitsPerConnectionMax) +
-                     " WAITs at once");
+  if (waiters() < context_.limits.waits_per_connection) return true;
+  connection().close("more than " + std::to_string(context_.limits.waits_per_connection) +
+                     " WAITs at once; the server's limit is waits_per_connection");
   return false;
+}
+
+void C10dSession::park_or_stop(const Table::Waiter* waiter) {
+  if (waiter == nullptr) return stop_waiting();
+  if (std::optional<std::string> refusal = refuse_parked(context_, connection()))
+    connection().close("WAIT: " + *refusal);
 }
 
 void C10dSession::stop_waiting() {

@@ -12,7 +12,33 @@ namespace rdzv {
 using native::Header;
 using native::Operation;
 
+namespace {
+
+bool stores(const Header& header) {
+  switch (static_cast<Operation>(header.operation)) {
+    case Operation::kSet:
+    case Operation::kAppend:
+    case Operation::kCompareSet:
+    case Operation::kAdd:
+    case Operation::kMultiSet:
+    case Operation::kQueuePush:
+    case Operation::kBarrier:
+    case Operation::kSetIfVersion:
+    case Operation::kSetFor:
+    case Operation::kExchange:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
 bool NativeSession::handle_write(const native::Frame& frame) {
+  if (stores(frame.header) && context_.is_full(frame.body.size())) {
+    reply_error(frame.header, ErrorCode::kLimit, context_.full_text());
+    return true;
+  }
   ByteReader body(frame.body);
   bool handled = false;
   switch (static_cast<Operation>(frame.header.operation)) {

@@ -16,6 +16,9 @@ using native::Operation;
 
 namespace {
 
+// Of a blocked request, beside what the table has of it: with its timer.
+constexpr size_t kBlockedBytes = 384;
+
 bool is_exchange(const Header& header) {
   return header.operation == static_cast<uint8_t>(Operation::kExchange);
 }
@@ -28,7 +31,9 @@ bool is_of_keys(const Header& header) {
 }  // namespace
 
 NativeSession::NativeSession(Connection& connection, ServerContext& context)
-    : Session(connection), context_(context), blocked_(0, NumberHash{context.seed}) {}
+    : Session(connection, connection.memory().parked),
+      context_(context),
+      blocked_(0, NumberHash{context.seed}) {}
 
 NativeSession::~NativeSession() = default;
 
@@ -158,8 +163,7 @@ void NativeSession::block(const Header& header, const std::vector<Bytes>& keys, 
     answer(header, keys, target);
     return;
   }
-  if (is_exchange(header)) blocked_[tag].key = keys.front();
-  park(header, waiter, timeout_ms, target);
+  park(header, waiter, timeout_ms, target, is_exchange(header) ? keys.front() : Bytes());
 }
 
 void NativeSession::block(const Header& header, const SharedKeys& keys, uint32_t timeout_ms,
@@ -171,7 +175,7 @@ void NativeSession::block(const Header& header, const SharedKeys& keys, uint32_t
     answer_list(header, keys);
     return;
   }
-  park(header, context_.table.wait(*this, tag_of(header), keys, need), timeout_ms, 0);
+  park(header, context_.table.wait(*this, tag_of(header), keys, need), timeout_ms, 0, {});
 }
 
 bool NativeSession::may_block(const Header& header) {
@@ -179,19 +183,25 @@ bool NativeSession::may_block(const Header& header) {
     reply_error(header, ErrorCode::kProtocol, "a request with this id is still blocked");
     return false;
   }
-  if (blocked_.size() >= limits::kWaitsPerConnectionMax) {
-    reply_error(header, ErrorCode::kLimit,
-                "more than " + std::to_string(limits::kWaitsPerConnectionMax) +
-                    " blocked requests on one connection");
+  if (waits() >= context_.limits.waits_per_connection) {
+    reply_error(header, ErrorCode::kLimit, waits_text());
     return false;
   }
   return true;
 }
 
 void NativeSession::park(const Header& header, Table::Waiter* waiter, uint32_t timeout_ms,
-                         int64_t target) {
+                         int64_t target, Bytes exchange_key) {
+  if (std::optional<std::string> refusal = refuse_parked(context_, connection())) {
+    context_.table.cancel(waiter);
+    reply_error(header, ErrorCode::kLimit,
+                native::name_of(static_cast<Operation>(header.operation)) + (": " + *refusal));
+    return;
+  }
   uint64_t tag = tag_of(header);
   Blocked& blocked = blocked_[tag];
+  blocked.key = exchange_key;
+  blocked.charge = Charge(&connection().memory().parked, kBlockedBytes);
   blocked.header = header;
   blocked.waiter = waiter;
   blocked.target = target;
@@ -202,6 +212,15 @@ void NativeSession::park(const Header& header, Table::Waiter* waiter, uint32_t t
     blocked.timer =
         context_.loop.call_at(now() + blocked.timeout, [this, tag] { on_deadline(tag); });
   }
+}
+
+size_t NativeSession::waits() const {
+  return blocked_.size() + (runs_ == nullptr ? 0 : runs_->waits());
+}
+
+std::string NativeSession::waits_text() const {
+  return "more than " + std::to_string(context_.limits.waits_per_connection) +
+         " blocked requests on one connection; the server's limit is waits_per_connection";
 }
 
 void NativeSession::on_deadline(uint64_t tag) {
@@ -260,6 +279,8 @@ std::string NativeSession::list_deadline_text(const Blocked& blocked) const {
 
 void NativeSession::on_woken(const Table::Woken& woken) {
   auto found = blocked_.find(woken.tag);
+  if (connection().is_ending() && woken.item) context_.table.unpop(woken.keys->front(), *woken.item);
+  if (found == blocked_.end() || connection().is_ending()) return;
   if (is_exchange(found->second.header)) {
     Blocked& waiting = found->second;
     waiting.waiter = wait_for_slot(woken.tag, waiting.key, waiting.target);
@@ -305,11 +326,17 @@ void NativeSession::answer_present(const Header& header, const std::vector<Bytes
   }
   bool is_list = operation == Operation::kMultiGet;
   size_t body_bytes = is_list ? sizeof(uint32_t) : 0;
-  for (Bytes key : keys) body_bytes += kValueOverheadBytes + context_.table.find(key)->bytes.size();
+  size_t shared_bytes = 0;
+  for (Bytes key : keys) {
+    const size_t value_bytes = context_.table.find(key)->bytes.size();
+    body_bytes += kValueOverheadBytes + value_bytes;
+    if (value_bytes >= ValueBytes::kSharedMin) shared_bytes += value_bytes;
+  }
   if (body_bytes > limits::kRequestBytesMax) {
     refuse_large_answer(header);
     return;
   }
+  if (!connection().has_room(body_bytes - shared_bytes)) return;
   begin_sized_reply(header, body_bytes);
   if (is_list) native::put_u32(out(), static_cast<uint32_t>(keys.size()));
   for (Bytes key : keys) put_value(*context_.table.find(key));

@@ -57,6 +57,7 @@ class NativeSession final : public Session {
   size_t consume(Bytes input) override;
   bool is_in_request() const override { return long_request_ != nullptr; }
   size_t missing() const override { return missing_; }
+  bool greeted() const override { return hello_seen_; }
   void on_closed() override;
   void on_woken(const Table::Woken& woken) override;
 
@@ -70,6 +71,7 @@ class NativeSession final : public Session {
     std::string key;  // kExchange: of the count
     Duration timeout{};
     std::optional<EventLoop::TimerId> timer;
+    Charge charge;
   };
 
   class ListKeys;
@@ -117,10 +119,12 @@ class NativeSession final : public Session {
   // The same for a list of keys that others may ask for as well.
   void block(const native::Header& header, const SharedKeys& keys, uint32_t timeout_ms,
              Table::Need need);
+  size_t waits() const;
+  std::string waits_text() const;
   // False when it was refused.
   bool may_block(const native::Header& header);
   void park(const native::Header& header, Table::Waiter* waiter, uint32_t timeout_ms,
-            int64_t target);
+            int64_t target, Bytes exchange_key);
   // The rest of a body, a list of keys: into `shared` if they are many, and otherwise into
   // context_.strings. False: it is no such list.
   bool take_keys(ByteReader& body, SharedKeys& shared);

@@ -23,6 +23,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/memory_account.h"
 #include "store/expiries.h"
 #include "store/key_list.h"
 #include "store/name_index.h"
@@ -77,7 +78,8 @@ class Table {
   struct Waiter;
   class WaiterOwner {
    public:
-    WaiterOwner();
+    // `account`: what the waiters take is charged to it; null: nobody counts.
+    explicit WaiterOwner(MemoryAccount* account = nullptr);
     WaiterOwner(const WaiterOwner&) = delete;
     WaiterOwner& operator=(const WaiterOwner&) = delete;
     ~WaiterOwner();
@@ -88,6 +90,7 @@ class Table {
     friend class Table;
     std::unique_ptr<Waiter> first_;
     size_t count_ = 0;
+    MemoryAccount* account_;
   };
   struct Woken {
     WaiterOwner* owner;
@@ -105,6 +108,8 @@ class Table {
   const Value* find(Bytes key) const;
   bool has_all(const std::vector<Bytes>& keys, Need need = Need::kPresent) const;
   size_t size() const { return values_.size(); }
+  // The memory that keys, values and queues take, roughly.
+  size_t bytes() const { return bytes_; }
   template <typename Visit>
   void for_each_key(Visit&& visit) const {
     for (const auto& [key, value] : values_) visit(Bytes(key));
@@ -277,6 +282,10 @@ class Table {
   }
   void take_absent_marks(Bytes key);
 
+  static constexpr size_t kKeyBytes = 224;  // beside its name and its value
+  static constexpr size_t kQueueBytes = 640;
+  static constexpr size_t kItemBytes = 48;
+
   using Values = BytesMap<Value>;
 
   Values::iterator insert(Bytes key);
@@ -293,6 +302,7 @@ class Table {
   BytesMap<Marks> absent_marks_;  // of keys without a value
   Marks hits_ = 0;
   uint64_t version_ = 0;
+  size_t bytes_ = 0;
   size_t waiter_count_ = 0;
 };
 

@@ -6,6 +6,11 @@
 #include "store/table.h"
 
 namespace rdzv {
+namespace {
+
+constexpr size_t kWaiterBytes = 512;  // beside its keys
+
+}  // namespace
 
 // A waiter is parked on one key that is missing; when that comes, it moves to the next missing one,
 // if any. So it costs one list entry however many keys it waits for, and it wakes only when all are
@@ -32,9 +37,13 @@ struct Table::Waiter {
 
   std::unique_ptr<Waiter> next_of_owner;
   Waiter* previous_of_owner = nullptr;
+  Charge charge;
+
+  // The leader's part: the list, and what the line costs that it is parked in.
+  void charge_keys() { charge.resize(kWaiterBytes + keys->bytes()); }
 };
 
-Table::WaiterOwner::WaiterOwner() = default;
+Table::WaiterOwner::WaiterOwner(MemoryAccount* account) : account_(account) {}
 
 Table::WaiterOwner::~WaiterOwner() {
   RDZV_CHECK(first_ == nullptr, "an owner is dropped before it goes");
@@ -50,6 +59,7 @@ Table::Waiter* Table::wait(WaiterOwner& owner, uint64_t tag, const std::vector<B
   auto missing = std::find_if_not(keys.begin(), keys.end(), met);
   if (missing == keys.end()) return nullptr;
   Waiter* waiter = add_waiter(owner, tag, std::make_shared<KeyList>(keys), need, target);
+  waiter->charge_keys();
   waiter->parked_at = static_cast<size_t>(missing - keys.begin());
   park(*waiter, *missing);
   return waiter;
@@ -68,6 +78,7 @@ Table::Waiter* Table::wait(WaiterOwner& owner, uint64_t tag, const SharedKeys& k
   if (missing == keys->end()) return nullptr;
   Waiter* waiter = add_waiter(owner, tag, keys, need, kNoTarget);
   waiter->leads = true;
+  waiter->charge_keys();
   waiter->last_of_group = waiter;
   waiter->parked_at = static_cast<size_t>(missing - keys->begin());
   leaders_.emplace(std::pair(keys.get(), need), waiter);
@@ -88,6 +99,7 @@ Table::Waiter* Table::add_waiter(WaiterOwner& owner, uint64_t tag, SharedKeys ke
   waiter.keys = std::move(keys);
   waiter.need = need;
   waiter.target = target;
+  waiter.charge = Charge(owner.account_, kWaiterBytes);
   if (owner.first_ != nullptr) owner.first_->previous_of_owner = &waiter;
   waiter.next_of_owner = std::exchange(owner.first_, std::move(created));
   ++owner.count_;
@@ -121,6 +133,7 @@ void Table::leave_group(Waiter& waiter) {
   }
   next->previous_of_group = nullptr;
   next->leads = true;
+  next->charge_keys();
   next->parked_at = waiter.parked_at;
   next->list = waiter.list;
   next->last_of_group = waiter.last_of_group;
