@@ -48,7 +48,8 @@ void bind_server(py::module_& module) {
 It speaks the native protocol and that of torch's TCPStore on one port. It binds the given host and nothing else
 ("0.0.0.0" or "::" for every interface); port 0 picks a free port, see `port`. Use it as a context manager, or close() it.
 listen_fd: serve on this TCP socket in their place, which is bound and from now on the server's (socket.detach()).
-Raises StoreAddressInUseError when the port is taken, StoreConnectionError when the host is none of this machine's.)");
+Raises StoreAddressInUseError when the port is taken, StoreConnectionError when the host is none of this machine's or the
+system refuses what a server needs (a descriptor, a thread).)");
   type.def(py::init([](std::string host, int port, std::optional<int> listen_fd) {
              uint16_t checked_port = port_from(port);
              start_logging();

@@ -36,7 +36,8 @@ examples:
   rendezvous serve --host 0.0.0.0        for other machines as well
   rendezvous serve --port 0              any free port; the log says which
 
-The line "listening on HOST:PORT" on stderr says that the server is ready.
+The line "listening on HOST:PORT" on stderr says that the server is ready;
+another says how many connections it has room for.
 
 exit codes: 0 after SIGTERM, 130 after Ctrl-C, 1 when the port cannot be used."""
 
