@@ -65,7 +65,7 @@ def test_a_node_that_is_back_within_its_grace_is_not_lost(
         with RawPeer(server.port, native_hello()) as back:
             if at_once:
                 back.send(join(b"a", grace_ms))
-            time.sleep(2 * grace_ms / 1000)
+            time.sleep(1.5 * grace_ms / 1000)
             server.resume()
             assert back.receive_frame()[0] == 1
             if not at_once:
