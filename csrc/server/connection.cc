@@ -14,8 +14,13 @@ namespace rdzv {
 
 Connection::Connection(UniqueFd fd, const SocketAddress& peer, ServerContext& context,
                        const OnClosed& on_closed)
-    : fd_(std::move(fd)), peer_(peer), context_(context), on_closed_(on_closed) {
+    : fd_(std::move(fd)), peer_(peer), context_(context), on_closed_(on_closed) {}
+
+void Connection::begin() {
+  receive();
+  if (closed()) return;
   context_.loop.watch_events(fd_.get(), Interest::kRead, *this);
+  update_interest();
 }
 
 Connection::~Connection() {

@@ -30,6 +30,7 @@ class Scene {
     far_.reset(ends[1]);
     connection =
         std::make_unique<Connection>(UniqueFd(ends[0]), SocketAddress(), context, on_closed_);
+    connection->begin();
     context.table.set("/k", std::string(kValue, 'v'));
     send(c10d_validate());
     turn();
