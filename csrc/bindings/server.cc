@@ -77,10 +77,16 @@ void bind_server(py::module_& module) {
 It speaks the native protocol and that of torch's TCPStore on one port. It binds the given host and nothing else
 ("0.0.0.0" or "::" for every interface); port 0 picks a free port, see `port`. Use it as a context manager, or close() it.
 listen_fd: serve on this TCP socket in their place, which is bound and from now on the server's (socket.detach()).
+<<<<<<< HEAD
 limits: what clients may use, by name, where it is not the default: see docs/limits.md. ValueError for an unknown name.
 Raises StoreAddressInUseError when the port is taken, StoreConnectionError when the host is none of this machine's.)");
   type.def(py::init([](std::string host, int port, std::optional<int> listen_fd,
                        const py::object& limits) {
+=======
+Raises StoreAddressInUseError when the port is taken, StoreConnectionError when the host is none of this machine's or the
+system refuses what a server needs (a descriptor, a thread).)");
+  type.def(py::init([](std::string host, int port, std::optional<int> listen_fd) {
+>>>>>>> net
              uint16_t checked_port = port_from(port);
              const ServerLimits checked = limits_from(limits);
              start_logging();

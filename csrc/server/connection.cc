@@ -15,6 +15,7 @@ namespace rdzv {
 
 Connection::Connection(UniqueFd fd, const SocketAddress& peer, ServerContext& context,
                        const OnClosed& on_closed)
+<<<<<<< HEAD
     : fd_(std::move(fd)),
       peer_(peer),
       context_(context),
@@ -23,7 +24,15 @@ Connection::Connection(UniqueFd fd, const SocketAddress& peer, ServerContext& co
       place_(context.open.size()) {
   context_.open.push_back(this);
   greeting_ = context_.greetings.await(*this);
+=======
+    : fd_(std::move(fd)), peer_(peer), context_(context), on_closed_(on_closed) {}
+
+void Connection::begin() {
+  receive();
+  if (closed()) return;
+>>>>>>> net
   context_.loop.watch_events(fd_.get(), Interest::kRead, *this);
+  update_interest();
 }
 
 Connection::~Connection() {

@@ -26,6 +26,10 @@ class Connection final : public EventHandler {
              const OnClosed& on_closed);
   ~Connection() override;
 
+  // Once, when the owner knows it: reads what the peer has sent already, and watches for the rest.
+  // That spares the loop an event for each newcomer.
+  void begin();
+
   void on_ready(bool readable, bool writable) override;
   void on_refused(int error) override;
 

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <cerrno>
+#include <new>
 #include <thread>
 #include <utility>
 
@@ -58,6 +60,11 @@ void Server::Impl::on_accepted(UniqueFd fd, const SocketAddress& peer) {
   auto index = static_cast<size_t>(fd.get());
   if (index >= connections_.size()) connections_.resize(index + 1);
   connections_[index] = std::make_unique<Connection>(std::move(fd), peer, context_, on_closed_);
+  try {
+    connections_[index]->begin();
+  } catch (const std::bad_alloc&) {
+    connections_[index]->on_refused(ENOMEM);
+  }
 }
 
 std::string Server::Impl::why_full() const {
