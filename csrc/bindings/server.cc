@@ -57,10 +57,8 @@ ServerLimits limits_from(const py::object& mapping) {
   if (mapping.is_none()) return limits;
   for (const auto& [name, value] : py::dict(mapping)) {
     const auto text = py::cast<std::string>(py::str(name));
-    if (!py::isinstance<py::int_>(value) || value < py::int_(0) ||
-        value > py::int_(INT64_MAX)) {
-      throw py::value_error("the limit " + text + " is " +
-                            py::cast<std::string>(py::repr(value)) +
+    if (!py::isinstance<py::int_>(value) || value < py::int_(0) || value > py::int_(INT64_MAX)) {
+      throw py::value_error("the limit " + text + " is " + py::cast<std::string>(py::repr(value)) +
                             "; it must be a whole number, 0 or more");
     }
     limits.set(text, py::cast<uint64_t>(value));

@@ -54,7 +54,7 @@ class C10dSession final : public Session {
     if (connection().closed()) return;
     // At a value nobody has a turn.
     if (woken.keys.size() == 1 && context_.table.queue_size(woken.keys.front()) > 0)
-      turns_.push_back(woken.keys.front());
+      take_turn(woken.keys.front());
     c10d::put_u8(out(), c10d::kStopWaiting);
     connection().reply_ready();
   }
@@ -73,12 +73,14 @@ class C10dSession final : public Session {
   void append(const c10d::Request& request);
   void wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target);
   void cancel_waits();
+  void take_turn(const std::string& key);
   void pass_turns(const c10d::Request* next);
 
   ServerContext& context_;
   c10d::Decoder decoder_;
   // Keys at which this client was woken and has not popped yet.
   std::vector<std::string> turns_;
+  Charge turns_charge_{&connection().memory().parked};
   bool validated_ = false;
 };
 
@@ -251,6 +253,14 @@ std::optional<int64_t> C10dSession::add(Bytes key, int64_t amount) {
 }
 
 void C10dSession::list_keys() {
+  size_t total = 0;
+  context_.table.for_each_key([&](Bytes key) { total += sizeof(uint64_t) + key.size(); });
+  if (total > limits::kReplyBytesMax) {
+    connection().close("the answer to LIST_KEYS would be larger than " +
+                       std::to_string(limits::kReplyBytesMax) + " bytes");
+    return;
+  }
+  if (!connection().has_room(total)) return;
   c10d::put_i64(out(), static_cast<int64_t>(context_.table.size()));
   context_.table.for_each_key([this](Bytes key) { c10d::put_bytes(out(), key); });
 }
@@ -291,10 +301,16 @@ void C10dSession::cancel_waits() {
   c10d::put_u8(out(), c10d::kWaitCanceled);
 }
 
+void C10dSession::take_turn(const std::string& key) {
+  turns_.push_back(key);
+  turns_charge_.resize(turns_charge_.bytes() + 2 * sizeof(std::string) + heap_bytes(key.size()));
+}
+
 // Whoever is woken at a queue and wants its item pops it with its next request. If that is another
 // one, or if the client is gone, then somebody else who waits has to be woken for the item.
 void C10dSession::pass_turns(const c10d::Request* next) {
   std::vector<std::string> turns = std::exchange(turns_, {});
+  turns_charge_.resize(0);
   for (const std::string& key : turns) {
     bool pops = next != nullptr && next->code == Code::kQueuePop && next->strings[0] == key;
     if (!pops) context_.table.pass_turn(key);

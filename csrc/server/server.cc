@@ -73,7 +73,7 @@ class Server::Impl {
   size_t connection_count_ = 0;
   Connection::OnClosed on_closed_ = [this](int fd) { on_closed(fd); };
   bool accepting_paused_ = false;
-  bool refusing_ = false;  // there are as many as the limit says
+  bool refusing_ = false;    // there are as many as the limit says
   bool any_closed_ = false;  // in this turn
   std::thread thread_;
 };
