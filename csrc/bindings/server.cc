@@ -57,10 +57,8 @@ ServerLimits limits_from(const py::object& mapping) {
   if (mapping.is_none()) return limits;
   for (const auto& [name, value] : py::dict(mapping)) {
     const auto text = py::cast<std::string>(py::str(name));
-    if (!py::isinstance<py::int_>(value) || value < py::int_(0) ||
-        value > py::int_(INT64_MAX)) {
-      throw py::value_error("the limit " + text + " is " +
-                            py::cast<std::string>(py::repr(value)) +
+    if (!py::isinstance<py::int_>(value) || value < py::int_(0) || value > py::int_(INT64_MAX)) {
+      throw py::value_error("the limit " + text + " is " + py::cast<std::string>(py::repr(value)) +
                             "; it must be a whole number, 0 or more");
     }
     limits.set(text, py::cast<uint64_t>(value));
@@ -77,16 +75,11 @@ void bind_server(py::module_& module) {
 It speaks the native protocol and that of torch's TCPStore on one port. It binds the given host and nothing else
 ("0.0.0.0" or "::" for every interface); port 0 picks a free port, see `port`. Use it as a context manager, or close() it.
 listen_fd: serve on this TCP socket in their place, which is bound and from now on the server's (socket.detach()).
-<<<<<<< HEAD
 limits: what clients may use, by name, where it is not the default: see docs/limits.md. ValueError for an unknown name.
-Raises StoreAddressInUseError when the port is taken, StoreConnectionError when the host is none of this machine's.)");
-  type.def(py::init([](std::string host, int port, std::optional<int> listen_fd,
-                       const py::object& limits) {
-=======
 Raises StoreAddressInUseError when the port is taken, StoreConnectionError when the host is none of this machine's or the
 system refuses what a server needs (a descriptor, a thread).)");
-  type.def(py::init([](std::string host, int port, std::optional<int> listen_fd) {
->>>>>>> net
+  type.def(py::init([](std::string host, int port, std::optional<int> listen_fd,
+                       const py::object& limits) {
              uint16_t checked_port = port_from(port);
              const ServerLimits checked = limits_from(limits);
              start_logging();

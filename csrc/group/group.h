@@ -77,7 +77,7 @@ class Group {
   // takes its place, with its settings; and a round before one that a join has told of is not put
   // back. Throws kInvalidArgument, kState when the group has other settings, kLimit.
   Resumed resume(const NodeId& node, const GroupSettings& settings, uint64_t round, uint32_t rank,
-              uint32_t world_size, Instant now);
+                 uint32_t world_size, Instant now);
   // When to call expire() again if nothing else happens: it may change something then, or time
   // would pass uncounted (heartbeats.h).
   std::optional<Instant> next_deadline() const;

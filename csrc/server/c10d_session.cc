@@ -78,7 +78,7 @@ class C10dSession final : public Session {
     if (connection().closed()) return;
     // At a value nobody has a turn.
     if (woken.keys->size() == 1 && context_.table.queue_size(woken.keys->front()) > 0)
-      turns_.emplace_back(woken.keys->front());
+      take_turn(woken.keys->front());
     stop_waiting();
   }
 
@@ -109,6 +109,7 @@ class C10dSession final : public Session {
   void park_or_stop(const Table::Waiter* waiter);
   void stop_waiting();
   void cancel_waits();
+  void take_turn(Bytes key);
   void pass_turns(const c10d::Request* next);
 
   ServerContext& context_;
@@ -119,6 +120,7 @@ class C10dSession final : public Session {
   // Keys at which this client was woken and has not popped yet.
   std::vector<std::string> turns_;
   std::optional<PrefixListing> list_;  // that is being made
+  Charge turns_charge_{&connection().memory().parked};
   bool validated_ = false;
 };
 
@@ -229,7 +231,7 @@ void C10dSession::handle_read(const c10d::Request& request) {
       c10d::put_i64(out(), static_cast<int64_t>(table.queue_size(request.strings[0])));
       break;
     case Code::kListKeys:
-      list_.emplace("");
+      list_.emplace("", connection().memory().unsent);
       return;
     case Code::kNumKeys:
       c10d::put_i64(out(), static_cast<int64_t>(table.size()));
@@ -354,6 +356,7 @@ bool C10dSession::finish_list() {
                        std::to_string(limits::kRequestBytesMax) + " bytes");
     return false;
   }
+  if (!connection().has_room(list_->bytes().size())) return false;
   c10d::put_i64(out(), static_cast<int64_t>(list_->count()));
   connection().append(std::move(list_->bytes()));
   connection().reply_ready();
@@ -412,10 +415,16 @@ void C10dSession::cancel_waits() {
   c10d::put_u8(out(), c10d::kWaitCanceled);
 }
 
+void C10dSession::take_turn(Bytes key) {
+  turns_.emplace_back(key);
+  turns_charge_.resize(turns_charge_.bytes() + 2 * sizeof(std::string) + heap_bytes(key.size()));
+}
+
 // Whoever is woken at a queue and wants its item pops it with its next request. If that is another
 // one, or if the client is gone, then somebody else who waits has to be woken for the item.
 void C10dSession::pass_turns(const c10d::Request* next) {
   std::vector<std::string> turns = std::exchange(turns_, {});
+  turns_charge_.resize(0);
   for (const std::string& key : turns) {
     bool pops = next != nullptr && next->code == Code::kQueuePop && next->strings[0] == key;
     if (!pops) context_.table.pass_turn(key);

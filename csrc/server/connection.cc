@@ -15,7 +15,6 @@ namespace rdzv {
 
 Connection::Connection(UniqueFd fd, const SocketAddress& peer, ServerContext& context,
                        const OnClosed& on_closed)
-<<<<<<< HEAD
     : fd_(std::move(fd)),
       peer_(peer),
       context_(context),
@@ -24,13 +23,11 @@ Connection::Connection(UniqueFd fd, const SocketAddress& peer, ServerContext& co
       place_(context.open.size()) {
   context_.open.push_back(this);
   greeting_ = context_.greetings.await(*this);
-=======
-    : fd_(std::move(fd)), peer_(peer), context_(context), on_closed_(on_closed) {}
+}
 
 void Connection::begin() {
   receive();
   if (closed()) return;
->>>>>>> net
   context_.loop.watch_events(fd_.get(), Interest::kRead, *this);
   update_interest();
 }
@@ -215,14 +212,19 @@ bool Connection::has_room(size_t bytes) {
   if (is_ending() || closed()) return false;
   const uint64_t limit = context_.limits.unsent_bytes_per_connection;
   // Who reads may have an answer of any size that the protocol allows.
-  if (!congested() || out_.held() + bytes <= limit) return true;
-  end_unread(bytes);
-  return false;
+  if (congested() && out_.held() + bytes > limit) {
+    end_unread(bytes);
+  } else if (!end_the_largest(context_, kUnsentAccount, bytes)) {
+    end("its answer has " + std::to_string(bytes) + " bytes; the server's limit unsent_bytes is " +
+        std::to_string(context_.limits.unsent_bytes));
+  }
+  return !is_ending();
 }
 
 void Connection::end_unread(size_t more) {
   end("it has not read " + std::to_string(out_.held() + more) +
-      " bytes of answers that are there or due; the server's limit unsent_bytes_per_connection is " +
+      " bytes of answers that are there or due; the server's limit unsent_bytes_per_connection "
+      "is " +
       std::to_string(context_.limits.unsent_bytes_per_connection));
 }
 

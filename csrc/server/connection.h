@@ -43,8 +43,9 @@ class Connection final : public EventHandler {
   void append(std::string bytes);
   void reply_ready();
 
-  // Whether an answer of so many bytes may be made. If not, because the peer has not read what it
-  // has been sent for too long, the connection ends, and nothing that it is sent is kept.
+  // Whether an answer of so many bytes may be made, for one that may be large. If not, because the
+  // peer has too much that it has not read, or all have, then the connection ends, and nothing that
+  // it is sent is kept.
   bool has_room(size_t bytes);
 
   // The peer does not read its replies: its requests have to wait until it has.

@@ -1,5 +1,5 @@
-// Connections that have not said yet who they are: no HELLO, no VALIDATE. All have the same time for
-// it, so one timer and the order of their coming are enough. Runs on the loop thread.
+// Connections that have not said yet who they are: no HELLO, no VALIDATE. All have the same time
+// for it, so one timer and the order of their coming are enough. Runs on the loop thread.
 #pragma once
 
 #include <list>

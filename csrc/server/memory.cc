@@ -36,8 +36,11 @@ Connection* largest(const ServerContext& context, const SharedAccount& account, 
   return found;
 }
 
-bool is_exceeded(const ServerContext& context, const SharedAccount& account, size_t going) {
-  return (context.memory.*account.of_all).used() - going > context.limits.*account.limit;
+// Without what is going, and with what is to come.
+bool is_exceeded(const ServerContext& context, const SharedAccount& account, size_t going,
+                 size_t more = 0) {
+  const size_t used = (context.memory.*account.of_all).used() - going + more;
+  return used > context.limits.*account.limit;
 }
 
 std::string excess_text(const ServerContext& context, const SharedAccount& account, size_t used) {
@@ -49,13 +52,15 @@ std::string excess_text(const ServerContext& context, const SharedAccount& accou
 
 }  // namespace
 
-void end_the_largest(ServerContext& context, const SharedAccount& account) {
+bool end_the_largest(ServerContext& context, const SharedAccount& account, size_t more) {
   size_t going = 0;
-  while (is_exceeded(context, account, 0)) {
+  while (is_exceeded(context, account, 0, more)) {
     Connection* connection = largest(context, account, going);
-    if (connection == nullptr || !is_exceeded(context, account, going)) return;
+    if (!is_exceeded(context, account, going, more)) return true;
+    if (connection == nullptr) return false;
     connection->end("it has " + excess_text(context, account, used_by(*connection, account)));
   }
+  return true;
 }
 
 std::string ServerContext::full_text() const {

@@ -44,8 +44,9 @@ extern const SharedAccount kInputAccount;
 extern const SharedAccount kParkedAccount;
 extern const SharedAccount kUnsentAccount;
 
-// Ends the connections that have most until all together have no more than they may.
-void end_the_largest(ServerContext& context, const SharedAccount& account);
+// Ends the connections that have most until there is room for so many bytes more. False: there
+// would not be if all had gone.
+bool end_the_largest(ServerContext& context, const SharedAccount& account, size_t more = 0);
 
 // After a request was parked for this connection: why it cannot stay so, if it cannot.
 std::optional<std::string> refuse_parked(ServerContext& context, Connection& connection);

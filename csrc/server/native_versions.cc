@@ -63,7 +63,8 @@ bool NativeSession::set_for(const Header& header, ByteReader& body) {
   if (ttl_ms > context_.limits.ttl_ms) {
     reply_error(header, ErrorCode::kLimit,
                 "set of key " + quoted(as_user_knows(key)) + ": a time to live of " +
-                    std::to_string(ttl_ms / 1000) + " s is longer than this server's limit ttl_ms, " +
+                    std::to_string(ttl_ms / 1000) +
+                    " s is longer than this server's limit ttl_ms, " +
                     seconds_text(std::chrono::milliseconds(context_.limits.ttl_ms)));
     return true;
   }

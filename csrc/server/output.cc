@@ -10,8 +10,7 @@ namespace rdzv {
 void Output::append_shared(SharedBytes bytes) {
   if (bytes->empty()) return;
   shared_unsent_ += bytes->size();
-  const bool is_again =
-      first_shared_ < shared_.size() && shared_.back().bytes.get() == bytes.get();
+  const bool is_again = first_shared_ < shared_.size() && shared_.back().bytes.get() == bytes.get();
   if (!is_again) shared_held_ += bytes->size();
   shared_.push_back({text_.size(), std::move(bytes), !is_again});
 }

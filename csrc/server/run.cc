@@ -196,9 +196,9 @@ void Run::end_join_as_moved(Seat& seat) {
   RunPeer& peer = *seat.peer;
   const uint64_t tag = seat.join->tag;
   end_join(seat);
-  peer.on_join_failed(tag, ErrorCode::kState,
-                      "run " + quoted(id_) + ": join of node " + to_text(*seat.node) +
-                          ": the node joined again");
+  peer.on_join_failed(
+      tag, ErrorCode::kState,
+      "run " + quoted(id_) + ": join of node " + to_text(*seat.node) + ": the node joined again");
 }
 
 void Run::remove_seat(Seat& seat) {
@@ -269,10 +269,10 @@ void Run::dismiss_all() {
 
 // Nodes of a round that a later one has taken the place of, and who waited with other settings.
 void Run::drop_unlisted(uint64_t round_before) {
-  runs_.log(LogLevel::kWarning,
-            "run " + quoted(id_) + ": round " + std::to_string(group_.state().round) +
-                " takes the place of round " + std::to_string(round_before) +
-                ", which nobody knew of but nodes that had been cut off");
+  runs_.log(LogLevel::kWarning, "run " + quoted(id_) + ": round " +
+                                    std::to_string(group_.state().round) +
+                                    " takes the place of round " + std::to_string(round_before) +
+                                    ", which nobody knew of but nodes that had been cut off");
   for (auto entry = seats_.begin(); entry != seats_.end();) {
     Seat& seat = (entry++)->second;
     if (!seat.join || group_.placement(*seat.node).role) continue;

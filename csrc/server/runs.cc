@@ -108,8 +108,7 @@ Run* Runs::find(Bytes id) {
 
 Run& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* operation) {
   const auto refuse = [&](const std::string& why) {
-    throw Error(ErrorCode::kLimit,
-                std::string(operation) + ": run " + quoted(id) + ": " + why);
+    throw Error(ErrorCode::kLimit, std::string(operation) + ": run " + quoted(id) + ": " + why);
   };
   const ServerLimits& limits = context_.limits;
   Run* run = find(id);
@@ -126,9 +125,9 @@ Run& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* operation) 
   }
   if (run != nullptr) return *run;
   if (id.empty()) {
-    throw Error(ErrorCode::kInvalidArgument,
-                std::string(operation) +
-                    ": the run id is empty; give every node of the job the same name");
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        std::string(operation) + ": the run id is empty; give every node of the job the same name");
   }
   auto made =
       std::make_unique<Run>(*this, context_.loop, context_.seed, id, context_.memory.runs);
@@ -184,9 +183,8 @@ void Runs::check_times(uint32_t grace_ms, const native::RunSettings& settings,
     if (times == 0 || ms <= limit / times) return;
     throw Error(ErrorCode::kLimit, std::string(operation) + ": a " + what + " of " +
                                        (times > 1 ? std::to_string(times) + " x " : "") +
-                                       seconds_of(ms) + " is longer than the " +
-                                       seconds_of(limit) + " that this server allows; its limit is " +
-                                       name);
+                                       seconds_of(ms) + " is longer than the " + seconds_of(limit) +
+                                       " that this server allows; its limit is " + name);
   };
   const ServerLimits& limits = context_.limits;
   check("grace", grace_ms, 1, limits.grace_ms, "grace_ms");

@@ -1,6 +1,6 @@
-// Which runs are kept when nobody is connected to them: idle ones, which nobody is in, so that their
-// rounds go on counting; and abandoned ones, whose nodes may come back. The longest unused go first,
-// when their time is over or others need the place.
+// Which runs are kept when nobody is connected to them: idle ones, which nobody is in, so that
+// their rounds go on counting; and abandoned ones, whose nodes may come back. The longest unused go
+// first, when their time is over or others need the place.
 #include <utility>
 
 #include "base/text.h"

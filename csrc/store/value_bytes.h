@@ -73,7 +73,8 @@ class ValueBytes {
   };
 
   bool is_ours() const { return large_ != nullptr && !large_->is_lent && large_.use_count() == 1; }
-  // Whether so little would lie in it that the buffer of what was there before is better given back.
+  // Whether so little would lie in it that the buffer of what was there before is better given
+  // back.
   static bool is_wasteful(const std::string& buffer, size_t size) {
     constexpr size_t kKept = 64;
     return buffer.capacity() > kKept && size < buffer.capacity() / 2;

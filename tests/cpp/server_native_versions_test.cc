@@ -182,7 +182,9 @@ TEST_CASE("native: keys expire in the order of their times, and one that is set 
         "\x01");
 }
 
-TEST_CASE("native: SET_FOR without a time is refused, beyond the limit too, and the longest is no overflow") {
+TEST_CASE(
+    "native: SET_FOR without a time is refused, beyond the limit too, and the longest is no "
+    "overflow") {
   Scene scene;
   NativePeer::Answer answer =
       scene.error(Operation::kSetFor, Fields().u64(0).string32("/k").string32("v"));
