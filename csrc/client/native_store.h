@@ -28,6 +28,7 @@ class NativeStore final : public RemoteStore {
 
   void set(Bytes key, Bytes value) override;
   std::string get(Bytes key, Duration timeout) override;
+  TakenBytes read(Bytes key, Duration timeout) override;
   Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) override;
   int64_t add(Bytes key, int64_t amount) override;
   bool check(const std::vector<Bytes>& keys) override;
@@ -57,7 +58,8 @@ class NativeStore final : public RemoteStore {
   struct Request;
   class Answer;
   // Sends it, again where that is allowed, and returns the answer's body.
-  std::string run(Request& request);
+  TakenBytes run_taking(Request& request);
+  std::string run(Request& request) { return run_taking(request).own(); }
 
  private:
   static uint32_t time_for_server(const Request& request, const Deadline& deadline);

@@ -56,6 +56,7 @@ class TCPStore final : public Store {
 
   void set(Bytes key, Bytes value) override { remote_->set(key, value); }
   std::string get(Bytes key, Duration timeout) override { return remote_->get(key, timeout); }
+  TakenBytes read(Bytes key, Duration timeout) override { return remote_->read(key, timeout); }
   Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) override {
     return remote_->compare_exchange(key, expected, desired);
   }

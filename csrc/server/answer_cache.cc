@@ -116,6 +116,7 @@ AnswerCache::Entry& AnswerCache::look(Form form, const SharedKeys& keys) {
   Entry* known = find_entry([&](const Entry& each) { return each.keys == keys; });
   Entry& entry = known != nullptr ? *known : add(form, keys, {});
   if (entry.is_fresh && (table_.hits() & entry.mark) == 0) return entry;
+  ++looks_;
   table_.forget_hits(entry.mark);
   let_go_of_body(entry);
   entry.without_value = {};

@@ -68,6 +68,8 @@ class AnswerCache {
   // What it keeps, for tests.
   size_t bytes() const;
   size_t lists() const { return entries_.size(); }
+  // How often it went through the keys of a list.
+  uint64_t looks() const { return looks_; }
 
  private:
   struct Entry {
@@ -101,6 +103,7 @@ class AnswerCache {
   std::vector<std::unique_ptr<Entry>> entries_;  // the last used one first
   Table::Marks free_marks_ = ~Table::Marks{0};
   bool has_grown_ = false;  // since trim()
+  uint64_t looks_ = 0;
 };
 
 }  // namespace rdzv

@@ -209,6 +209,8 @@ class Table {
   // Of a key that had no value when it was marked. The others forget their marks by themselves.
   void unmark(Bytes key, Marks reader);
   Marks hits() const { return hits_; }
+  // How many keys without a value are marked.
+  size_t absent_marked() const { return absent_marks_.size(); }
   void forget_hits(Marks readers) { hits_ &= ~readers; }
 
  private:

@@ -18,7 +18,18 @@ class TakenBytes {
   // Never null.
   TakenBytes(SharedBytes shared) : shared_(std::move(shared)) {}
 
-  Bytes view() const { return shared_ != nullptr ? Bytes(*shared_) : Bytes(own_).substr(begin_); }
+  // Without so many of its first bytes, which are not moved for it.
+  TakenBytes from(size_t begin) && {
+    begin_ += begin;
+    return std::move(*this);
+  }
+  // As a string of its own.
+  std::string own() && {
+    if (shared_ != nullptr || begin_ > 0) return std::string(view());
+    return std::move(own_);
+  }
+
+  Bytes view() const { return (shared_ != nullptr ? Bytes(*shared_) : Bytes(own_)).substr(begin_); }
 
  private:
   std::string own_;
