@@ -74,9 +74,7 @@ def stores(stack: ExitStack) -> dict[str, dict[str, Any]]:
     return made
 
 
-def tell(
-    report: Report, what: str, peers: dict[str, Any], runs: int, *, short: bool
-) -> None:
+def tell(report: Report, what: str, peers: dict[str, Any], runs: int, *, short: bool) -> None:
     found: dict[str, dict[str, dict[str, Median]]] = {}
     for name, size in SIZES.items():
         measures: dict[str, Callable[[], dict[str, float]]] = {

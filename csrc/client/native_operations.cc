@@ -140,18 +140,23 @@ void NativeStore::append(Bytes key, Bytes value) {
 }
 
 std::vector<std::string> NativeStore::multi_get(const std::vector<Bytes>& keys, Duration timeout) {
+  std::vector<std::string> values;
+  for (const TakenBytes& value : multi_read(keys, timeout)) values.emplace_back(value.view());
+  return values;
+}
+
+std::vector<TakenBytes> NativeStore::multi_read(const std::vector<Bytes>& keys, Duration timeout) {
   check_keys("multi_get", keys);
   Request request{Operation::kMultiGet, {}, timeout, false, true, &keys};
   native::put_u32(request.body, 0);
   put_wire_keys(request.body, keys);
   Answer answer(*this, request, run_taking(request));
-  std::vector<std::string> values;
+  std::vector<Bytes> values;
   for (uint32_t left = answer.reader().u32(); left > 0 && answer.reader().ok(); --left) {
     answer.reader().u64();  // the version
-    values.emplace_back(answer.string());
+    values.push_back(answer.string());
   }
-  answer.finish();
-  return values;
+  return answer.split(values);
 }
 
 void NativeStore::multi_set(const std::vector<Bytes>& pairs) {

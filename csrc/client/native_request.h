@@ -63,6 +63,12 @@ class NativeStore::Answer {
     return std::move(body_).from(body_.view().size() - value.size());
   }
 
+  // Values that were taken out of it, when everything was.
+  std::vector<TakenBytes> split(const std::vector<Bytes>& values) {
+    finish();
+    return std::move(body_).split(values);
+  }
+
   // Call when everything was taken.
   void finish() const {
     if (!reader_.ok() || reader_.left() != 0) throw_unreadable();

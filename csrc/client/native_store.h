@@ -38,6 +38,7 @@ class NativeStore final : public RemoteStore {
   std::vector<std::string> list_keys(Bytes prefix) override;
   void append(Bytes key, Bytes value) override;
   std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) override;
+  std::vector<TakenBytes> multi_read(const std::vector<Bytes>& keys, Duration timeout) override;
   void multi_set(const std::vector<Bytes>& pairs) override;
   void queue_push(Bytes key, Bytes item) override;
   // An item whose answer is lost with the connection is lost: the error says that it may be.

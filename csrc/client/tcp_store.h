@@ -72,6 +72,9 @@ class TCPStore final : public Store {
   std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) override {
     return remote_->multi_get(keys, timeout);
   }
+  std::vector<TakenBytes> multi_read(const std::vector<Bytes>& keys, Duration timeout) override {
+    return remote_->multi_read(keys, timeout);
+  }
   void multi_set(const std::vector<Bytes>& pairs) override { remote_->multi_set(pairs); }
   void queue_push(Bytes key, Bytes item) override { remote_->queue_push(key, item); }
   std::string queue_pop(Bytes key, bool block, Duration timeout) override {
