@@ -15,8 +15,9 @@
 #include <vector>
 
 #include "base/bytes.h"
-#include "store/key_list.h"
+#include "server/budget.h"
 #include "store/table.h"
+#include "store/wanted_keys.h"
 
 namespace rdzv {
 
@@ -46,7 +47,8 @@ class AnswerCache {
     std::vector<Bytes> names;
   };
 
-  explicit AnswerCache(Table& table) : table_(table) {}
+  // What is looked up and made is spent from the budget.
+  AnswerCache(Table& table, Budget& budget) : table_(table), budget_(budget) {}
 
   // The list that was asked for with these bytes; null if it is not remembered.
   SharedKeys find(Form form, Bytes request);
@@ -100,6 +102,7 @@ class AnswerCache {
   void keep_within(size_t bytes_max, size_t entries_min);
 
   Table& table_;
+  Budget& budget_;
   std::vector<std::unique_ptr<Entry>> entries_;  // the last used one first
   Table::Marks free_marks_ = ~Table::Marks{0};
   bool has_grown_ = false;  // since trim()

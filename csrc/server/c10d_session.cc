@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "server/connection.h"
+#include "server/long_request.h"
 #include "server/session.h"
 #include "store/store.h"
 #include "wire/c10d.h"
@@ -35,10 +36,15 @@ class C10dSession final : public Session {
   size_t consume(Bytes input) override {
     context_.expire();
     size_t consumed = 0;
-    while (!connection().closed() && !connection().congested() && consumed < input.size()) {
+    while (!connection().closed() && finish_list() && !connection().congested() &&
+           !context_.budget.is_spent() && consumed < input.size()) {
+      size_t unsent = connection().unsent();
       size_t used = consume_known(input.substr(consumed));
       consumed += used;
-      if (used > 0) continue;
+      if (used > 0) {
+        spend(used + connection().unsent() - unsent);
+        continue;
+      }
       if (guess_ != nullptr) break;
       c10d::Request& request = context_.c10d_request;
       c10d::Progress progress = decoder_.next(input.substr(consumed), request, used);
@@ -49,10 +55,13 @@ class C10dSession final : public Session {
       }
       consumed += used;
       handle(request);
+      spend(used + connection().unsent() - unsent);
+      context_.budget.spend(request.strings.size() * Budget::kKey);
     }
     return consumed;
   }
 
+  bool is_in_request() const override { return list_.has_value(); }
   size_t missing() const override { return guess_ != nullptr ? 1 : decoder_.missing(); }
   size_t expected() const override {
     return guess_ != nullptr ? guess_->text().size() - compared_ : 0;
@@ -72,6 +81,10 @@ class C10dSession final : public Session {
 
  private:
   std::string& out() { return connection().out(); }
+  // For a request, of so many bytes with its answer.
+  void spend(size_t bytes) {
+    context_.budget.spend(Budget::kRequest + bytes / Budget::kBytesAUnit);
+  }
 
   size_t consume_known(Bytes input);
   void handle_known(Code code, const SharedKeys& keys);
@@ -84,7 +97,7 @@ class C10dSession final : public Session {
   void put_value_of(Bytes key);
   void put_value(const ValueBytes& value);
   std::optional<int64_t> add(Bytes key, int64_t amount);
-  void list_keys();
+  bool finish_list();
   void append(const c10d::Request& request);
   void wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target);
   void wait(const SharedKeys& keys);
@@ -100,6 +113,7 @@ class C10dSession final : public Session {
   size_t compared_ = 0;
   // Keys at which this client was woken and has not popped yet.
   std::vector<std::string> turns_;
+  std::optional<KeyList> list_;  // that is being made
   bool validated_ = false;
 };
 
@@ -204,8 +218,8 @@ void C10dSession::handle_read(const c10d::Request& request) {
       c10d::put_i64(out(), static_cast<int64_t>(table.queue_size(request.strings[0])));
       break;
     case Code::kListKeys:
-      list_keys();
-      break;
+      list_.emplace("");
+      return;
     case Code::kNumKeys:
       c10d::put_i64(out(), static_cast<int64_t>(table.size()));
       break;
@@ -316,9 +330,20 @@ std::optional<int64_t> C10dSession::add(Bytes key, int64_t amount) {
   return std::nullopt;
 }
 
-void C10dSession::list_keys() {
-  c10d::put_i64(out(), static_cast<int64_t>(context_.table.size()));
-  context_.table.for_each_key([this](Bytes key) { c10d::put_bytes(out(), key); });
+// Answers LIST_KEYS, in slices. True: nothing is left of it.
+bool C10dSession::finish_list() {
+  if (!list_) return true;
+  if (!list_->go_on(context_.table, context_.budget, c10d::put_bytes)) return false;
+  if (list_->is_too_large()) {
+    connection().close("the answer to LIST_KEYS would be larger than " +
+                       std::to_string(limits::kRequestBytesMax) + " bytes");
+    return false;
+  }
+  c10d::put_i64(out(), static_cast<int64_t>(list_->count()));
+  connection().append(std::move(list_->bytes()));
+  connection().reply_ready();
+  list_.reset();
+  return true;
 }
 
 void C10dSession::append(const c10d::Request& request) {

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "net/socket.h"
+#include "store/value_bytes.h"
 #include "wire/limits.h"
 
 namespace rdzv {
@@ -27,7 +28,12 @@ void Connection::on_ready(bool readable, bool writable) {
   if (writable && !closed()) flush();
 }
 
+void Connection::on_refused(int error) {
+  close("the system refuses what it needs: " + refusal_text(error));
+}
+
 void Connection::receive() {
+  if (is_put_off_) return;  // go_on() reads what has come meanwhile
   std::vector<char>& buffer = context_.receive_buffer;
   long received = receive_some(fd_.get(), buffer.data(), buffer.size());
   if (received == kWouldBlock) return;
@@ -36,6 +42,7 @@ void Connection::receive() {
     if (error == 0 && unsent() > 0) {
       sending_last_ = true;
       update_interest();
+      send_last();
       return;
     }
     // A reset is how a killed process looks; only other errors are worth a line.
@@ -46,16 +53,29 @@ void Connection::receive() {
   consume(Bytes(buffer.data(), static_cast<size_t>(received)));
   if (closed()) return;
   update_interest();
-  if (static_cast<size_t>(received) == buffer.size()) context_.loop.call_again(*this);
+  if (static_cast<size_t>(received) == buffer.size() && !is_put_off_)
+    context_.loop.call_again(*this);
+}
+
+// A peer that ended its stream may be slow to read what is left for it. One that reads nothing
+// would stay for ever: its host acknowledges, and so neither keep-alive nor the kernel gives it up.
+void Connection::send_last() {
+  last_timer_ = context_.loop.call_awake_at(
+      context_.loop.awake_now() + context_.last_answers_kept, [this, before = unsent()] {
+        last_timer_.reset();
+        if (unsent() < before) return send_last();
+        close("it has ended its stream and does not read the " + std::to_string(unsent()) +
+              " bytes that are left for it");
+      });
 }
 
 void Connection::consume(Bytes received) {
   if (in_.empty()) {
-    size_t used = consume_some(received);
+    size_t used = consume_some(received, Budget::kFirstSlice);
     if (!closed() && used < received.size()) in_.append(received.substr(used));
   } else {
     in_.append(received);
-    consume_buffered();
+    consume_buffered(Budget::kFirstSlice);
   }
   if (!closed()) update_low_water();
 }
@@ -69,7 +89,7 @@ void Connection::update_low_water() {
   constexpr Duration kPatience = std::chrono::milliseconds(1);
   size_t wanted = 1;
   bool is_guess = false;
-  if (!in_.empty() && !stalled_ && session_ != nullptr) {
+  if (!in_.empty() && !stalled_ && !is_put_off_ && session_ != nullptr) {
     size_t missing = session_->missing();
     size_t expected = session_->expected();
     is_guess = missing < kWorthIt && expected >= kGuessWorthIt;
@@ -94,26 +114,50 @@ void Connection::set_low_water(size_t bytes) {
   constexpr size_t kMost = 64 * 1024;  // half of what the kernel keeps for a connection at first
   auto wanted = static_cast<uint32_t>(std::min(bytes, kMost));
   if (wanted == low_water_) return;
-  low_water_ = wanted;
-  set_receive_low_water(fd_.get(), wanted);
+  if (set_receive_low_water(fd_.get(), wanted)) {
+    low_water_ = wanted;
+  } else if (wanted < low_water_) {
+    close("the system would not report what it sends: " + errno_text(errno));
+  }
 }
 
 void Connection::end_patience() {
   if (patience_) context_.loop.cancel(*std::exchange(patience_, std::nullopt));
 }
 
-void Connection::consume_buffered() {
-  size_t used = consume_some(in_);
+void Connection::consume_buffered(size_t slice) {
+  size_t used = consume_some(in_, slice);
   if (closed()) return;
   in_.erase(0, used);
   if (in_.empty()) release_if_large(in_);
 }
 
-size_t Connection::consume_some(Bytes input) {
+size_t Connection::consume_some(Bytes input, size_t slice) {
   if (session_ == nullptr && !choose_session(input)) return 0;
+  context_.budget.give(slice);
   size_t used = session_->consume(input);
-  stalled_ = !closed() && congested();
+  if (closed()) return used;
+  stalled_ = congested();
+  bool may_go_on = session_->is_in_request() || (used < input.size() && !stalled_);
+  if (may_go_on && context_.budget.is_spent()) put_off();
   return used;
+}
+
+void Connection::put_off() {
+  if (std::exchange(is_put_off_, true)) return;
+  context_.put_off.push_back(this);
+  context_.loop.leave_unhandled();
+}
+
+void Connection::go_on() {
+  is_put_off_ = false;
+  context_.budget.give(0);
+  if (closed()) return;
+  consume_buffered(Budget::kSlice);
+  if (closed() || is_put_off_) return;
+  update_low_water();
+  update_interest();
+  context_.loop.call_again(*this);
 }
 
 bool Connection::congested() const {
@@ -133,6 +177,14 @@ bool Connection::choose_session(Bytes input) {
   return false;
 }
 
+void Connection::append(std::string bytes) {
+  if (bytes.size() < ValueBytes::kSharedMin) {
+    out().append(bytes);
+  } else {
+    send_shared(std::make_shared<const std::string>(std::move(bytes)));
+  }
+}
+
 void Connection::reply_ready() {
   if (in_unsent_list_ || closed()) return;
   in_unsent_list_ = true;
@@ -146,7 +198,7 @@ void Connection::flush() {
     close("");
     return;
   }
-  if (stalled_ && !congested()) consume_buffered();
+  if (stalled_ && !is_put_off_ && !congested()) consume_buffered(Budget::kFirstSlice);
   if (!closed()) update_interest();
 }
 
@@ -179,6 +231,7 @@ void Connection::close(const std::string& why) {
   }
   end_patience();
   context_.loop.unwatch(*this);
+  if (last_timer_) context_.loop.cancel(*last_timer_);
   int fd = fd_.get();
   fd_.reset();
   if (session_ != nullptr) session_->on_closed();

@@ -27,6 +27,7 @@ class Connection final : public EventHandler {
   ~Connection() override;
 
   void on_ready(bool readable, bool writable) override;
+  void on_refused(int error) override;
 
   // Where replies are appended; call reply_ready() after it.
   std::string& out() { return out_.text(); }
@@ -34,6 +35,8 @@ class Connection final : public EventHandler {
   // out() now, and before what is appended to it later. For a large value, or an answer that was
   // encoded once for many connections; small bytes cost less when they are copied to out().
   void send_shared(SharedBytes bytes) { out_.append_shared(std::move(bytes)); }
+  // Bytes that were made for this connection alone.
+  void append(std::string bytes);
   void reply_ready();
 
   // The peer does not read its replies: its requests have to wait until it has.
@@ -44,6 +47,9 @@ class Connection final : public EventHandler {
   // Sends what it can; called at the end of the turn.
   void flush();
 
+  // Handles more of the requests that came in an earlier turn.
+  void go_on();
+
   // `why` is empty when the peer just left; otherwise it is logged with the peer's address, and
   // replies leave as far as the socket takes them.
   void close(const std::string& why);
@@ -53,9 +59,11 @@ class Connection final : public EventHandler {
 
  private:
   void receive();
+  void send_last();
   void consume(Bytes received);
-  void consume_buffered();
-  size_t consume_some(Bytes input);
+  void consume_buffered(size_t slice);
+  size_t consume_some(Bytes input, size_t slice);
+  void put_off();
   bool choose_session(Bytes input);
   void update_interest();
   void update_low_water();
@@ -73,7 +81,9 @@ class Connection final : public EventHandler {
   // While what is waited for is a guess: when it is given up.
   std::optional<EventLoop::TimerId> patience_;
   bool in_unsent_list_ = false;
+  std::optional<EventLoop::TimerId> last_timer_;  // while sending_last_
   bool stalled_ = false;       // whole requests may lie in in_, left there because of congestion
+  bool is_put_off_ = false;    // the same, because it has had its turn
   bool sending_last_ = false;  // the peer has ended its stream; it may still read the replies
 };
 

@@ -28,7 +28,7 @@ bool is_of_keys(const Header& header) {
 }  // namespace
 
 NativeSession::NativeSession(Connection& connection, ServerContext& context)
-    : Session(connection), context_(context) {}
+    : Session(connection), context_(context), blocked_(0, NumberHash{context.seed}) {}
 
 NativeSession::~NativeSession() = default;
 
@@ -36,7 +36,8 @@ size_t NativeSession::consume(Bytes input) {
   context_.expire();
   size_t consumed = preamble_seen_ ? 0 : consume_preamble(input);
   if (!preamble_seen_) return 0;
-  while (!connection().closed() && !connection().congested()) {
+  while (!connection().closed() && finish_long_request() && !connection().congested() &&
+         !context_.budget.is_spent()) {
     native::Frame frame;
     native::Progress progress = native::next_frame(input.substr(consumed), frame);
     if (progress == native::Progress::kNeedMore) {
@@ -51,9 +52,20 @@ size_t NativeSession::consume(Bytes input) {
       break;
     }
     consumed += native::kHeaderBytes + frame.body.size();
+    size_t unsent = connection().unsent();
     handle(frame);
+    size_t bytes = frame.body.size() + connection().unsent() - unsent;
+    context_.budget.spend(Budget::kRequest + bytes / Budget::kBytesAUnit);
   }
   return consumed;
+}
+
+// True: there is none any more.
+bool NativeSession::finish_long_request() {
+  if (long_request_ == nullptr) return true;
+  if (!long_request_->go_on(context_.budget)) return false;
+  long_request_.reset();
+  return true;
 }
 
 size_t NativeSession::consume_preamble(Bytes input) {

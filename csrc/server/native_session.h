@@ -8,13 +8,14 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "server/connection.h"
+#include "server/long_request.h"
 #include "server/session.h"
 #include "wire/native.h"
 
@@ -54,6 +55,7 @@ class NativeSession final : public Session {
   ~NativeSession() override;
 
   size_t consume(Bytes input) override;
+  bool is_in_request() const override { return long_request_ != nullptr; }
   size_t missing() const override { return missing_; }
   void on_closed() override;
   void on_woken(const Table::Woken& woken) override;
@@ -70,14 +72,21 @@ class NativeSession final : public Session {
     std::optional<EventLoop::TimerId> timer;
   };
 
+  class ListKeys;
+  class DeletePrefix;
+
   std::string& out() { return connection().out(); }
 
   size_t consume_preamble(Bytes input);
+  bool finish_long_request();
   void handle(const native::Frame& frame);
   void hello(const native::Frame& frame);
   bool handle_write(const native::Frame& frame);
   bool handle_read(const native::Frame& frame);
   bool handle_run(const native::Frame& frame);
+
+  // A request's keys, or its keys and values, into the context's strings.
+  bool take_strings(ByteReader& body, size_t strings_each);
 
   bool set(const native::Header& header, ByteReader& body);
   bool append(const native::Header& header, ByteReader& body);
@@ -142,7 +151,8 @@ class NativeSession final : public Session {
   void reply_error(const native::Header& header, ErrorCode code, const std::string& message);
 
   ServerContext& context_;
-  std::unordered_map<uint64_t, Blocked> blocked_;
+  NumberMap<uint64_t, Blocked> blocked_;
+  std::unique_ptr<LongRequest> long_request_;
   std::unique_ptr<NativeRuns> runs_;  // none before the first operation on a run
   size_t missing_ = 0;
   bool preamble_seen_ = false;

@@ -16,7 +16,7 @@ constexpr Duration kIdleRunKept = std::chrono::hours(24);
 
 }  // namespace
 
-Runs::Runs(ServerContext& context) : context_(context) {}
+Runs::Runs(ServerContext& context) : context_(context), runs_(0, BytesHash{context.seed}) {}
 
 Runs::~Runs() = default;
 
@@ -62,38 +62,6 @@ native::StatusReply Runs::status(const native::StatusRequest& request) {
   return run == nullptr ? native::StatusReply{} : run->status(node_of(request.node), now());
 }
 
-native::MembersReply Runs::members(const native::MembersRequest& request,
-                                   std::vector<NodeId>& nodes) {
-  native::MembersReply reply;
-  const Run* run = find(request.run_id);
-  if (run == nullptr) return reply;
-  const Group& group = run->group();
-  switch (request.which) {
-    case native::MemberList::kParticipants:
-      nodes = group.participants();
-      break;
-    case native::MemberList::kWaiting:
-      nodes = group.waiting();
-      break;
-    case native::MemberList::kSpares:
-      nodes = group.spares();
-      break;
-    case native::MemberList::kLost:
-      nodes = group.lost();
-  }
-  reply.total = static_cast<uint32_t>(nodes.size());
-  const size_t first = std::min<size_t>(request.offset, nodes.size());
-  const size_t limit = std::min<size_t>(request.limit, limits::kMembersPerReplyMax);
-  const size_t end = first + std::min(limit, nodes.size() - first);
-  for (size_t i = first; i < end; ++i) {
-    const NodeId& node = nodes[i];
-    const int64_t rank = group.placement(node).rank;
-    reply.items.push_back({{node.addr, static_cast<uint64_t>(node.pid), node.local_id},
-                           rank < 0 ? native::kNoRank : static_cast<uint32_t>(rank)});
-  }
-  return reply;
-}
-
 bool Runs::cancel(RunPeer& peer, uint64_t tag) {
   if (const auto found = peer.subscriptions_.find(tag); found != peer.subscriptions_.end()) {
     Run& run = *found->second->run;
@@ -110,7 +78,6 @@ bool Runs::cancel(RunPeer& peer, uint64_t tag) {
 }
 
 void Runs::on_closed(RunPeer& peer) {
-  const Instant current = now();
   while (!peer.subscriptions_.empty()) {
     Subscription& subscription = *peer.subscriptions_.begin()->second;
     Run& run = *subscription.run;
@@ -119,8 +86,13 @@ void Runs::on_closed(RunPeer& peer) {
   }
   while (!peer.seats_.empty()) {
     Seat& seat = *peer.seats_.begin()->second;
-    seat.run->on_broken(seat, current);
+    seat.run->on_broken(seat);
   }
+}
+
+const Run* Runs::find(Bytes id) const {
+  const auto found = runs_.find(id);
+  return found == runs_.end() ? nullptr : found->second.get();
 }
 
 Run* Runs::find(Bytes id) {
@@ -139,7 +111,7 @@ Run& Runs::find_or_create(Bytes id, const char* operation) {
     throw Error(ErrorCode::kLimit, what + ": run " + quoted(id) + ": this server keeps " +
                                        std::to_string(runs_.size()) + " runs, and takes no more");
   }
-  auto made = std::make_unique<Run>(*this, context_.loop, id);
+  auto made = std::make_unique<Run>(*this, context_.loop, context_.seed, id);
   return *runs_.emplace(std::string(id), std::move(made)).first->second;
 }
 

@@ -18,10 +18,13 @@ class Session : public Table::WaiterOwner {
   explicit Session(Connection& connection) : connection_(connection) {}
   virtual ~Session() = default;
 
-  // Handles the whole requests at the beginning of `input` until the connection is congested, and
-  // returns how many bytes they took. Called again with the rest and what came behind it. A peer
-  // that breaks the protocol: connection().close(why).
+  // Handles the whole requests at the beginning of `input` until the connection is congested or
+  // the context's budget is spent, and returns how many bytes they took. Called again with the rest
+  // and what came behind it. A peer that breaks the protocol: connection().close(why).
   virtual size_t consume(Bytes input) = 0;
+
+  // A request was begun and is not answered, because the budget was spent first.
+  virtual bool is_in_request() const = 0;
 
   // Of the request that is not whole yet: how many bytes are missing at least.
   virtual size_t missing() const = 0;

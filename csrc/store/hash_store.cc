@@ -1,6 +1,7 @@
 #include "store/hash_store.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <utility>
 
@@ -175,13 +176,9 @@ int64_t HashStore::num_keys() {
 std::vector<std::string> HashStore::list_keys(Bytes prefix) {
   check_key("list_keys", prefix);
   std::vector<std::string> keys;
-  {
-    std::unique_lock lock = enter();
-    table_.for_each_key([&](Bytes key) {
-      if (key.starts_with(prefix)) keys.emplace_back(key);
-    });
-  }
-  std::sort(keys.begin(), keys.end());
+  std::unique_lock lock = enter();
+  Table::PrefixWalk walk(prefix);
+  table_.walk(walk, SIZE_MAX, [&](Bytes key) { keys.emplace_back(key); });
   return keys;
 }
 

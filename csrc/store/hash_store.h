@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 
+#include "base/random.h"
 #include "store/store.h"
 #include "store/table.h"
 
@@ -55,7 +56,7 @@ class HashStore final : public Store, public std::enable_shared_from_this<HashSt
   Versioned versioned(Bytes key) const;
 
   std::mutex mutex_;  // protects all below
-  Table table_;
+  Table table_{random_seed()};
 };
 
 }  // namespace rdzv

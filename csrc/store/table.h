@@ -13,30 +13,22 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "store/expiries.h"
-#include "store/key_list.h"
+#include "store/name_index.h"
 #include "store/value_bytes.h"
+#include "store/wanted_keys.h"
 
 namespace rdzv {
-
-// Lets maps keyed by std::string be searched by a view.
-struct BytesHash {
-  using is_transparent = void;
-  size_t operator()(Bytes bytes) const { return std::hash<Bytes>{}(bytes); }
-};
-template <typename Value>
-using BytesMap = std::unordered_map<std::string, Value, BytesHash, std::equal_to<>>;
 
 class Table {
  public:
@@ -104,7 +96,8 @@ class Table {
     std::optional<std::string> item;  // kItem: what it took
   };
 
-  Table() = default;
+  // `seed`: nobody who chooses keys may know it (base/hash.h).
+  explicit Table(HashSeed seed = {});
   ~Table();
   Table(const Table&) = delete;
   Table& operator=(const Table&) = delete;
@@ -150,11 +143,33 @@ class Table {
   // What add would return, without its version. Changes nothing.
   Add sum(Bytes key, int64_t amount) const;
   bool erase(Bytes key);
-  // Erases the keys that begin with `prefix`; queues stay. Returns how many there were.
-  size_t erase_prefix(Bytes prefix);
 
-  // Erases what is due at `now`, and says how much that was.
-  size_t expire(Instant now);
+  // Where a walk over the keys of one prefix, in the order of their names, has come to. What is
+  // written or erased between two steps may be seen or not; all else is seen once.
+  struct PrefixWalk {
+    explicit PrefixWalk(Bytes of) : prefix(of) {}
+    std::string prefix;
+    std::optional<std::string> last;  // the key that was seen last
+    bool done = false;
+  };
+  // Takes up to `max` keys further: visit(key). Costs what it visits, once names are indexed.
+  template <typename Visit>
+  void walk(PrefixWalk& walk, size_t max, Visit&& visit) {
+    index_names();
+    names_.walk(walk.prefix, walk.last, max, walk.done, visit);
+  }
+  // Erases, of up to `max` keys further, those that were not written after `version`; queues stay.
+  // Returns how many it erased.
+  size_t erase_walked(PrefixWalk& walk, size_t max, uint64_t version);
+  // The same for all keys of the prefix at once.
+  size_t erase_prefix(Bytes prefix);
+  // Keeps the names of all keys in order from now on. The first walk does it, too, and pays for all
+  // keys that are there: whoever must not pay that in one piece calls this while there are few.
+  void index_names();
+
+  // Erases what is due at `now`, the earliest first and `max` keys at most, and says how much that
+  // was.
+  size_t expire(Instant now, size_t max = SIZE_MAX);
   // When there is something to expire; nothing: never.
   std::optional<Instant> next_expiry() const { return expiries_.next(); }
   // When the key expires; nothing: never.
@@ -218,7 +233,16 @@ class Table {
     Waiter* first = nullptr;
     Waiter* last = nullptr;
   };
-  using WaitLists = std::array<WaitList, kNeeds>;  // of one key, by need
+  // Of one key.
+  struct WaitLists {
+    std::array<WaitList, kNeeds> by_need;
+    std::map<int64_t, WaitList> counts;  // kCount: by target, so that a count that is not enough
+                                         // for the first is enough for nobody
+
+    WaitList& of(Need need, int64_t target) {
+      return need == Need::kCount ? counts[target] : by_need[static_cast<size_t>(need)];
+    }
+  };
 
   uint64_t write(Bytes key, Bytes value);
   uint64_t write(Value& value, Bytes bytes);
@@ -236,7 +260,9 @@ class Table {
   void wake_written(Bytes key);
   void wake_erased(Bytes key);
   void wake_queue(Bytes key);
-  void wake_list(Bytes key, WaitLists& lists, Need need, size_t woken_max);
+  void wake_need(Bytes key, WaitLists& lists, Need need, size_t woken_max = SIZE_MAX);
+  void wake_counts(Bytes key, WaitLists& lists);
+  bool wake_list(Bytes key, WaitList& list, size_t woken_max);
   void drop_if_empty(Bytes key);
   void park(Waiter& waiter, Bytes key);
   void unlink(Waiter& waiter);
@@ -253,12 +279,18 @@ class Table {
   }
   void take_absent_marks(Bytes key);
 
-  BytesMap<Value> values_;
+  using Values = BytesMap<Value>;
+
+  Values::iterator insert(Bytes key);
+  void erase(Values::iterator found);
+
+  Values values_;
+  NameIndex names_;  // of values_, which owns them
   BytesMap<std::deque<std::string>> queues_;
   Expiries expiries_;
   BytesMap<WaitLists> wait_lists_;
   // The first of those who wait for one shared list; the others follow it.
-  std::map<std::pair<const KeyList*, Need>, Waiter*> leaders_;
+  std::map<std::pair<const WantedKeys*, Need>, Waiter*> leaders_;
   std::vector<Woken> woken_;
   BytesMap<Marks> absent_marks_;  // of keys without a value
   Marks hits_ = 0;

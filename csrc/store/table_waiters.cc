@@ -49,7 +49,7 @@ Table::Waiter* Table::wait(WaiterOwner& owner, uint64_t tag, const std::vector<B
   auto met = [&](Bytes key) { return is_met(key, need, target); };
   auto missing = std::find_if_not(keys.begin(), keys.end(), met);
   if (missing == keys.end()) return nullptr;
-  Waiter* waiter = add_waiter(owner, tag, std::make_shared<KeyList>(keys), need, target);
+  Waiter* waiter = add_waiter(owner, tag, std::make_shared<WantedKeys>(keys), need, target);
   waiter->parked_at = static_cast<size_t>(missing - keys.begin());
   park(*waiter, *missing);
   return waiter;
@@ -147,18 +147,12 @@ const Bytes* Table::missing_key(Waiter& waiter) const {
 void Table::park(Waiter& waiter, Bytes key) {
   auto found = wait_lists_.find(key);
   if (found == wait_lists_.end()) found = wait_lists_.emplace(std::string(key), WaitLists{}).first;
-  WaitList& list = found->second[static_cast<size_t>(waiter.need)];
-  // By target, so that a count that is not enough for the first is enough for nobody. All others
-  // have one target (those who wait for a change: the version that the key has), and stand in order
-  // of arrival.
-  Waiter* before = list.last;
-  while (before != nullptr && before->target > waiter.target) before = before->previous_of_key;
-  Waiter* behind = before != nullptr ? before->next_of_key : list.first;
+  WaitList& list = found->second.of(waiter.need, waiter.target);
   waiter.list = &list;
-  waiter.previous_of_key = before;
-  waiter.next_of_key = behind;
-  (before != nullptr ? before->next_of_key : list.first) = &waiter;
-  (behind != nullptr ? behind->previous_of_key : list.last) = &waiter;
+  waiter.previous_of_key = list.last;
+  waiter.next_of_key = nullptr;
+  (list.last != nullptr ? list.last->next_of_key : list.first) = &waiter;
+  list.last = &waiter;
 }
 
 // Takes the waiter out of its key's list. drop_if_empty() is the caller's to call.
@@ -172,17 +166,19 @@ void Table::unlink(Waiter& waiter) {
 
 void Table::drop_if_empty(Bytes key) {
   auto found = wait_lists_.find(key);
-  if (found == wait_lists_.end()) return;
+  if (found == wait_lists_.end() || !found->second.counts.empty()) return;
   auto is_empty = [](const WaitList& list) { return list.first == nullptr; };
-  if (std::all_of(found->second.begin(), found->second.end(), is_empty)) wait_lists_.erase(found);
+  const auto& lists = found->second.by_need;
+  if (std::all_of(lists.begin(), lists.end(), is_empty)) wait_lists_.erase(found);
 }
 
 void Table::wake_written(Bytes key) {
   auto found = wait_lists_.find(key);
   if (found == wait_lists_.end()) return;
-  for (Need need : {Need::kPresent, Need::kTurn, Need::kValue, Need::kCount, Need::kChange}) {
-    wake_list(key, found->second, need, SIZE_MAX);
-  }
+  WaitLists& lists = found->second;
+  for (Need need : {Need::kPresent, Need::kTurn, Need::kValue}) wake_need(key, lists, need);
+  wake_counts(key, lists);
+  wake_need(key, lists, Need::kChange);
   drop_if_empty(key);
 }
 
@@ -190,18 +186,30 @@ void Table::wake_erased(Bytes key) {
   if (wait_lists_.empty()) return;
   auto found = wait_lists_.find(key);
   if (found == wait_lists_.end()) return;
-  wake_list(key, found->second, Need::kChange, SIZE_MAX);
+  wake_need(key, found->second, Need::kChange);
   drop_if_empty(key);
 }
 
+void Table::wake_need(Bytes key, WaitLists& lists, Need need, size_t woken_max) {
+  wake_list(key, lists.by_need[static_cast<size_t>(need)], woken_max);
+}
+
+void Table::wake_counts(Bytes key, WaitLists& lists) {
+  while (!lists.counts.empty()) {
+    auto lowest = lists.counts.begin();
+    if (!wake_list(key, lowest->second, SIZE_MAX)) return;
+    lists.counts.erase(lowest);
+  }
+}
+
 // Wakes those whose need is met at all their keys, moves on those who miss another key, and stops
-// at the first who still misses this one: those behind do, too.
-void Table::wake_list(Bytes key, WaitLists& lists, Need need, size_t woken_max) {
-  Waiter* waiter = lists[static_cast<size_t>(need)].first;
+// at the first who still misses this one: those behind do, too. False then.
+bool Table::wake_list(Bytes key, WaitList& list, size_t woken_max) {
+  Waiter* waiter = list.first;
   for (size_t woken = 0; waiter != nullptr && woken < woken_max;) {
     Waiter* next = waiter->next_of_key;
     const Bytes* missing = missing_key(*waiter);
-    if (missing != nullptr && *missing == key) return;
+    if (missing != nullptr && *missing == key) return false;
     unlink(*waiter);
     if (missing != nullptr) {
       park(*waiter, *missing);
@@ -211,6 +219,7 @@ void Table::wake_list(Bytes key, WaitLists& lists, Need need, size_t woken_max) 
     }
     waiter = next;
   }
+  return true;
 }
 
 // All who wait for what the leader waits for. It stands in no line any more.
@@ -241,10 +250,12 @@ void Table::cancel(Waiter* waiter) {
   // Nobody stands in the key's line for a follower.
   bool parked = waiter->previous_of_group == nullptr;
   SharedKeys keys = waiter->keys;
-  size_t parked_at = waiter->parked_at;
+  Bytes key = (*keys)[waiter->parked_at];
   leave_group(*waiter);
+  if (waiter->need == Need::kCount && waiter->list->first == nullptr)
+    wait_lists_.find(key)->second.counts.erase(waiter->target);
   destroy(*waiter);
-  if (parked) drop_if_empty((*keys)[parked_at]);
+  if (parked) drop_if_empty(key);
 }
 
 const SharedKeys& Table::keys_of(const Waiter& waiter) const {
@@ -270,18 +281,17 @@ std::vector<Table::Woken> Table::take_woken() {
 void Table::pass_turn(Bytes key) {
   auto lists = wait_lists_.find(key);
   if (lists == wait_lists_.end()) return;
-  wake_list(key, lists->second, Need::kTurn, 1);
+  wake_need(key, lists->second, Need::kTurn, 1);
   drop_if_empty(key);
 }
 
 void Table::wake_queue(Bytes key) {
   if (wait_lists_.empty()) return;
-  auto lists = wait_lists_.find(key);
-  if (lists == wait_lists_.end()) return;
-  wake_list(key, lists->second, Need::kItem, SIZE_MAX);
-  wake_list(key, lists->second, Need::kQueue, SIZE_MAX);
-  wake_list(key, lists->second, Need::kPresent, SIZE_MAX);
-  wake_list(key, lists->second, Need::kTurn, 1);
+  auto found = wait_lists_.find(key);
+  if (found == wait_lists_.end()) return;
+  WaitLists& lists = found->second;
+  for (Need need : {Need::kItem, Need::kQueue, Need::kPresent}) wake_need(key, lists, need);
+  wake_need(key, lists, Need::kTurn, 1);
   drop_if_empty(key);
 }
 

@@ -35,5 +35,7 @@ inline constexpr size_t kIdleRunsMax = 1024;
 // Nodes that one connection speaks for.
 inline constexpr size_t kNodesPerConnectionMax = 65'536;
 inline constexpr size_t kMembersPerReplyMax = 1000;
+// Where a page of them ended: a node.
+inline constexpr size_t kMembersCursorBytesMax = 512;
 
 }  // namespace rdzv::limits

@@ -21,7 +21,8 @@ namespace {
 
 struct Scene {
   Table table;
-  AnswerCache answers{table};
+  Budget budget;
+  AnswerCache answers{table, budget};
 
   static std::string key(size_t i) { return "key" + std::to_string(i); }
   static std::string request(size_t first, size_t keys) {
@@ -43,7 +44,7 @@ struct Scene {
     CHECK(all.size() == body.bytes);
     return all;
   }
-  std::string expected(Form form, const KeyList& keys) const {
+  std::string expected(Form form, const WantedKeys& keys) const {
     Fields body;
     if (form != Form::kC10d) body.u32(keys.size());
     for (Bytes name : keys) {

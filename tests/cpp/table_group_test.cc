@@ -9,7 +9,7 @@ using namespace rdzv::test;
 namespace {
 
 struct Group : Play {
-  SharedKeys list = std::make_shared<KeyList>(std::vector<Bytes>{"a", "b", "c"});
+  SharedKeys list = std::make_shared<WantedKeys>(std::vector<Bytes>{"a", "b", "c"});
 
   bool wait_for_list(char owner, Table::Need need = Table::Need::kPresent) {
     Table::Waiter* waiter = table.wait(owners[owner], ++last_tag, list, need);

@@ -278,7 +278,7 @@ class Comparison {
     std::vector<Bytes> keys(wait.keys.begin(), wait.keys.end());
     if (wait.need != Table::Need::kChange && random_() % 2 == 0) {
       SharedKeys& list = lists_[wait.keys];
-      if (list == nullptr) list = std::make_shared<KeyList>(keys);
+      if (list == nullptr) list = std::make_shared<WantedKeys>(keys);
       waiter = table_.wait(owners_[wait.owner], tag, list, wait.need);
     } else {
       waiter =
