@@ -164,7 +164,7 @@ TEST_CASE("c10d: a request like one before is told from it wherever it differs a
       CAPTURE(cut);
       scene.torchs.send(Bytes(request).substr(0, cut));
       scene.ok(Operation::kPing, Fields());
-      scene.torchs.send(Bytes(request).substr(cut) + c10d_ping(7));
+      scene.torchs.send(request.substr(cut) + c10d_ping(7));
       std::string last;
       for (size_t i = 0; i < asked->size(); ++i) last = scene.torchs.receive_bytes();
       CHECK(last == (asked == &longer ? "other" : "v"));
