@@ -103,7 +103,7 @@ uint32_t NativeStore::time_for_server(const Request& request, const Deadline& de
   return request.timeout >= kForever ? native::kNoTimeout : milliseconds_up(deadline.left());
 }
 
-std::string NativeStore::run(Request& request) {
+TakenBytes NativeStore::run_taking(Request& request) {
   check_process();
   Deadline deadline = Deadline::after(request.timeout);
   Deadline patient = Deadline::after(request.timeout + kAnswerGrace);
@@ -119,7 +119,7 @@ std::string NativeStore::run(Request& request) {
     }
     Channel::Reply reply = channel->call(request.operation, request.body, patient);
     if (reply.failure == Channel::Failure::kNone) {
-      if (reply.status == ErrorCode::kOk) return std::move(reply.body);
+      if (reply.status == ErrorCode::kOk) return {std::move(reply.body), reply.body_begin};
       request.answered = true;
       ByteReader reader(reply.body);
       std::string message(native::take_string(reader, reply.body.size()));

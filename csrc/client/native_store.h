@@ -28,6 +28,7 @@ class NativeStore final : public RemoteStore {
 
   void set(Bytes key, Bytes value) override;
   std::string get(Bytes key, Duration timeout) override;
+  TakenBytes read(Bytes key, Duration timeout) override;
   Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) override;
   int64_t add(Bytes key, int64_t amount) override;
   bool check(const std::vector<Bytes>& keys) override;
@@ -37,6 +38,7 @@ class NativeStore final : public RemoteStore {
   std::vector<std::string> list_keys(Bytes prefix) override;
   void append(Bytes key, Bytes value) override;
   std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) override;
+  std::vector<TakenBytes> multi_read(const std::vector<Bytes>& keys, Duration timeout) override;
   void multi_set(const std::vector<Bytes>& pairs) override;
   void queue_push(Bytes key, Bytes item) override;
   // An item whose answer is lost with the connection is lost: the error says that it may be.
@@ -57,7 +59,8 @@ class NativeStore final : public RemoteStore {
   struct Request;
   class Answer;
   // Sends it, again where that is allowed, and returns the answer's body.
-  std::string run(Request& request);
+  TakenBytes run_taking(Request& request);
+  std::string run(Request& request) { return run_taking(request).own(); }
 
  private:
   static uint32_t time_for_server(const Request& request, const Deadline& deadline);

@@ -56,6 +56,7 @@ class TCPStore final : public Store {
 
   void set(Bytes key, Bytes value) override { remote_->set(key, value); }
   std::string get(Bytes key, Duration timeout) override { return remote_->get(key, timeout); }
+  TakenBytes read(Bytes key, Duration timeout) override { return remote_->read(key, timeout); }
   Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) override {
     return remote_->compare_exchange(key, expected, desired);
   }
@@ -70,6 +71,9 @@ class TCPStore final : public Store {
   void append(Bytes key, Bytes value) override { remote_->append(key, value); }
   std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) override {
     return remote_->multi_get(keys, timeout);
+  }
+  std::vector<TakenBytes> multi_read(const std::vector<Bytes>& keys, Duration timeout) override {
+    return remote_->multi_read(keys, timeout);
   }
   void multi_set(const std::vector<Bytes>& pairs) override { remote_->multi_set(pairs); }
   void queue_push(Bytes key, Bytes item) override { remote_->queue_push(key, item); }

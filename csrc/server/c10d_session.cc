@@ -42,7 +42,7 @@ class C10dSession final : public Session {
       size_t used = consume_known(input.substr(consumed));
       consumed += used;
       if (used > 0) {
-        spend(used, unsent);
+        spend(used + connection().unsent() - unsent);
         continue;
       }
       if (guess_ != nullptr) break;
@@ -55,8 +55,8 @@ class C10dSession final : public Session {
       }
       consumed += used;
       handle(request);
+      spend(used + connection().unsent() - unsent);
       context_.budget.spend(request.strings.size() * Budget::kKey);
-      spend(used, unsent);
     }
     return consumed;
   }
@@ -84,12 +84,11 @@ class C10dSession final : public Session {
 
  private:
   std::string& out() { return connection().out(); }
-
-  // For a request of so many bytes, and what was answered since so much was unsent.
-  void spend(size_t bytes, size_t unsent_before) {
-    bytes += connection().unsent() - unsent_before;
+  // For a request, of so many bytes with its answer.
+  void spend(size_t bytes) {
     context_.budget.spend(Budget::kRequest + bytes / Budget::kBytesAUnit);
   }
+
   size_t consume_known(Bytes input);
   void handle_known(Code code, const SharedKeys& keys);
   void handle(const c10d::Request& request);

@@ -56,7 +56,7 @@ struct ServerContext {
   c10d::Request c10d_request;
   std::vector<Bytes> strings;
 
-  AnswerCache answers{table};
+  AnswerCache answers{table, budget};
 
   // Whether the store has no room for so many bytes more.
   bool is_full(size_t more) const { return table.bytes() + more > limits.stored_bytes; }
@@ -65,12 +65,12 @@ struct ServerContext {
   // Tells the sessions whose waits an operation satisfied. Called after every operation that
   // writes.
   void wake();
-  // Erases keys whose time is over, once in a turn. Called before requests are handled, so that none
-  // of them sees such a key, however late its timer is; of very many, some are seen a little longer.
-  // Time in which the server was stalled does not count: what renews a key may lie unread.
+  // Erases keys whose time is over, once in a turn. Called before requests are handled, so that
+  // none of them sees such a key, however late its timer is; of very many, some are seen a little
+  // longer. Time in which the server was stalled does not count: what renews a key may lie unread.
   void expire();
-  // What is done at the end of a turn: keys that are due, connections that were put off. True: there
-  // is more of it.
+  // What is done at the end of a turn: keys that are due, connections that were put off. True:
+  // there is more of it.
   bool end_turn();
 
  private:

@@ -291,6 +291,7 @@ bool NativeSession::take_keys(ByteReader& body, SharedKeys& shared) {
   constexpr auto kForm = AnswerCache::Form::kNative;
   bool are_many = list.size() >= sizeof(uint32_t) &&
                   load_little_endian<uint32_t>(list.data()) >= AnswerCache::kKeysMin;
+  context_.budget.spend(context_.strings.size() * Budget::kKey);
   if (are_many) shared = context_.answers.find(kForm, list);
   if (shared != nullptr) return true;
   ByteReader reader(list);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <list>
 #include <optional>
@@ -76,7 +77,9 @@ struct Subscription {
 class RunPeer {
  public:
   explicit RunPeer(HashSeed seed)
-      : seats_(0, NumberHash{seed}), joins_(0, NumberHash{seed}), subscriptions_(0, NumberHash{seed}) {}
+      : seats_(0, NumberHash{seed}),
+        joins_(0, NumberHash{seed}),
+        subscriptions_(0, NumberHash{seed}) {}
   virtual ~RunPeer() = default;
   virtual void on_joined(uint64_t tag, const native::JoinReply& reply) = 0;
   virtual void on_join_failed(uint64_t tag, ErrorCode code, const std::string& message) = 0;
@@ -152,7 +155,6 @@ class Run {
   // same, not each one that one more has left.
   struct Snapshot {
     Instant at{};
-    bool forming = false;
     std::string who;
     std::string names;
   };
@@ -205,7 +207,9 @@ class Run {
   Instant published_at_{};
   std::optional<EventLoop::TimerId> publish_timer_;
   NodeId first_;  // who has rank 0 in the complete round
-  Snapshot snapshot_;
+  // For those who take part in what forms, and for those who wait behind a complete round: their
+  // times may end in turn.
+  std::array<std::optional<Snapshot>, 2> snapshots_;
   // Runs' own: whether the run's key in the table is ours, and its place among those that nobody is
   // connected to.
   bool is_taken_ = false;

@@ -61,12 +61,16 @@ void FileStore::refresh(std::unique_lock<std::mutex>& lock, const char* operatio
 }
 
 std::string FileStore::get(Bytes key, Duration timeout) {
+  return read(key, timeout).own();
+}
+
+TakenBytes FileStore::read(Bytes key, Duration timeout) {
   check_key("get", key);
   throw_if_forked();
   {
     std::unique_lock lock(mutex_);
     refresh(lock, "get", timeout);
-    if (const Table::Value* value = replica_->table().find(key)) return value->bytes;
+    if (const Table::Value* value = replica_->table().find(key)) return value->bytes.taken();
   }
   return std::move(wait_for("get", {key}, timeout, Table::Need::kValue).front());
 }

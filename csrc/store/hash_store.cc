@@ -10,16 +10,6 @@
 
 namespace rdzv {
 
-namespace {
-
-// Copied once the lock is gone, if it is large.
-TakenBytes taken(const Table::Value& value) {
-  SharedBytes shared = value.bytes.lent();
-  return shared != nullptr ? TakenBytes(std::move(shared)) : TakenBytes(std::string(value.bytes));
-}
-
-}  // namespace
-
 struct HashStore::Blocked : Table::WaiterOwner {
   explicit Blocked(Table::Need what) : need(what) {}
 
@@ -50,7 +40,7 @@ void HashStore::wake() {
     blocked.done = true;
     if (blocked.need == Table::Need::kItem) blocked.item = std::move(*woken.item);
     if (blocked.need == Table::Need::kValue) {
-      for (Bytes key : *woken.keys) blocked.values.push_back(taken(*table_.find(key)));
+      for (Bytes key : *woken.keys) blocked.values.push_back(table_.find(key)->bytes.taken());
     }
     if (blocked.need == Table::Need::kChange) blocked.changed = versioned(woken.keys->front());
     blocked.woken.notify_one();
@@ -68,7 +58,7 @@ std::vector<TakenBytes> HashStore::wait_for(const char* operation, const std::ve
     if (need != Table::Need::kValue) return {};
     std::vector<TakenBytes> values;
     values.reserve(keys.size());
-    for (Bytes key : keys) values.push_back(taken(*table_.find(key)));
+    for (Bytes key : keys) values.push_back(table_.find(key)->bytes.taken());
     return values;
   }
   Deadline deadline = Deadline::after(timeout);
@@ -110,14 +100,14 @@ void HashStore::set(Bytes key, Bytes value) {
 }
 
 std::string HashStore::get(Bytes key, Duration timeout) {
-  return std::string(read(key, timeout).view());
+  return read(key, timeout).own();
 }
 
 TakenBytes HashStore::read(Bytes key, Duration timeout) {
   check_key("get", key);
   {
     std::unique_lock lock = enter();
-    if (const Table::Value* value = table_.find(key)) return taken(*value);
+    if (const Table::Value* value = table_.find(key)) return value->bytes.taken();
   }
   return std::move(wait_for("get", {key}, timeout, Table::Need::kValue).front());
 }

@@ -18,7 +18,8 @@ bool parse_number(Bytes text, int64_t& number) {
 Table::Table(HashSeed seed)
     : values_(0, BytesHash{seed}),
       queues_(0, BytesHash{seed}),
-      wait_lists_(0, BytesHash{seed}) {}
+      wait_lists_(0, BytesHash{seed}),
+      absent_marks_(0, BytesHash{seed}) {}
 
 const Table::Value* Table::find(Bytes key) const {
   auto found = values_.find(key);
@@ -56,10 +57,7 @@ bool Table::has_all(const std::vector<Bytes>& keys, Need need) const {
 
 uint64_t Table::write(Bytes key, Bytes value) {
   auto found = values_.find(key);
-  if (found == values_.end()) {
-    found = insert(key);
-    hit_absent(key);
-  }
+  if (found == values_.end()) found = insert(key);
   return write(found->second, value);
 }
 
@@ -67,6 +65,7 @@ Table::Values::iterator Table::insert(Bytes key) {
   auto inserted = values_.emplace(std::string(key), Value{}).first;
   names_.add(inserted->first);
   bytes_ += kKeyBytes + key.size();
+  hit_absent(key);
   return inserted;
 }
 

@@ -25,9 +25,9 @@
 #include "base/hash.h"
 #include "base/memory_account.h"
 #include "store/expiries.h"
-#include "store/key_list.h"
 #include "store/name_index.h"
 #include "store/value_bytes.h"
+#include "store/wanted_keys.h"
 
 namespace rdzv {
 
@@ -229,6 +229,8 @@ class Table {
   // Of a key that had no value when it was marked. The others forget their marks by themselves.
   void unmark(Bytes key, Marks reader);
   Marks hits() const { return hits_; }
+  // How many keys without a value are marked.
+  size_t absent_marked() const { return absent_marks_.size(); }
   void forget_hits(Marks readers) { hits_ &= ~readers; }
 
  private:
@@ -297,7 +299,7 @@ class Table {
   Expiries expiries_;
   BytesMap<WaitLists> wait_lists_;
   // The first of those who wait for one shared list; the others follow it.
-  std::map<std::pair<const KeyList*, Need>, Waiter*> leaders_;
+  std::map<std::pair<const WantedKeys*, Need>, Waiter*> leaders_;
   std::vector<Woken> woken_;
   BytesMap<Marks> absent_marks_;  // of keys without a value
   Marks hits_ = 0;

@@ -58,7 +58,7 @@ Table::Waiter* Table::wait(WaiterOwner& owner, uint64_t tag, const std::vector<B
   auto met = [&](Bytes key) { return is_met(key, need, target); };
   auto missing = std::find_if_not(keys.begin(), keys.end(), met);
   if (missing == keys.end()) return nullptr;
-  Waiter* waiter = add_waiter(owner, tag, std::make_shared<KeyList>(keys), need, target);
+  Waiter* waiter = add_waiter(owner, tag, std::make_shared<WantedKeys>(keys), need, target);
   waiter->charge_keys();
   waiter->parked_at = static_cast<size_t>(missing - keys.begin());
   park(*waiter, *missing);
@@ -263,12 +263,12 @@ void Table::cancel(Waiter* waiter) {
   // Nobody stands in the key's line for a follower.
   bool parked = waiter->previous_of_group == nullptr;
   SharedKeys keys = waiter->keys;
-  size_t parked_at = waiter->parked_at;
+  Bytes key = (*keys)[waiter->parked_at];
   leave_group(*waiter);
   if (waiter->need == Need::kCount && waiter->list->first == nullptr)
-    wait_lists_.find(keys->front())->second.counts.erase(waiter->target);
+    wait_lists_.find(key)->second.counts.erase(waiter->target);
   destroy(*waiter);
-  if (parked) drop_if_empty((*keys)[parked_at]);
+  if (parked) drop_if_empty(key);
 }
 
 const SharedKeys& Table::keys_of(const Waiter& waiter) const {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "store/taken_bytes.h"
 
 namespace rdzv {
 
@@ -33,6 +34,11 @@ class ValueBytes {
   SharedBytes lent() const {
     if (large_ != nullptr) large_->is_lent = true;
     return shared();
+  }
+
+  // To take along, out of the owner's lock: copied behind it, if it is large.
+  TakenBytes taken() const {
+    return large_ != nullptr ? TakenBytes(lent()) : TakenBytes(std::string(small_));
   }
 
   void assign(Bytes bytes) {

@@ -107,8 +107,7 @@ def _set_keys(count: int, value: bytes = b"v") -> list[bytes]:
     return [
         native_frame(
             MULTI_SET,
-            _u32(len(part))
-            + b"".join(native_string(_key(i)) + native_string(value) for i in part),
+            _u32(len(part)) + b"".join(native_string(_key(i)) + native_string(value) for i in part),
         )
         for part in (range(i, min(i + at_once, count)) for i in range(0, count, at_once))
     ]
