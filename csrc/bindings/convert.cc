@@ -3,6 +3,7 @@
 #include <datetime.h>
 
 #include <cmath>
+#include <utility>
 
 #include "base/error.h"
 
@@ -33,18 +34,30 @@ py::str decode(const std::string& bytes, const char* errors) {
 
 }  // namespace
 
-Bytes bytes_from(py::handle object, const char* what) {
+// Keys that are no UTF-8 come from list_keys with surrogate escapes, and go back as they were.
+Bytes bytes_from(py::handle object, const char* what, py::object& kept) {
   if (PyUnicode_Check(object.ptr())) {
     Py_ssize_t size = 0;
     const char* data = PyUnicode_AsUTF8AndSize(object.ptr(), &size);
-    if (data == nullptr) throw py::error_already_set();
-    return Bytes(data, static_cast<size_t>(size));
+    if (data != nullptr) return Bytes(data, static_cast<size_t>(size));
+    PyErr_Clear();
+    kept = py::reinterpret_steal<py::object>(
+        PyUnicode_AsEncodedString(object.ptr(), "utf-8", "surrogateescape"));
+    if (!kept) throw py::error_already_set();
+    object = kept;
   }
   if (PyBytes_Check(object.ptr())) {
     return Bytes(PyBytes_AS_STRING(object.ptr()),
                  static_cast<size_t>(PyBytes_GET_SIZE(object.ptr())));
   }
   throw py::type_error(std::string(what) + " must be str or bytes, not " + type_name(object));
+}
+
+Bytes bytes_from(py::handle object, const char* what) {
+  py::object kept;
+  Bytes bytes = bytes_from(object, what, kept);
+  if (kept) throw py::value_error(std::string(what) + " must be UTF-8, or bytes");
+  return bytes;
 }
 
 BytesListArg bytes_list_from(py::handle object) {
@@ -59,7 +72,11 @@ BytesListArg bytes_list_from(py::handle object) {
   list.items = py::reinterpret_steal<py::tuple>(PySequence_Tuple(object.ptr()));
   if (!list.items) throw py::error_already_set();
   list.views.reserve(list.items.size());
-  for (py::handle item : list.items) list.views.push_back(bytes_from(item, "each item"));
+  for (py::handle item : list.items) {
+    py::object kept;
+    list.views.push_back(bytes_from(item, "each item", kept));
+    if (kept) list.kept.push_back(std::move(kept));
+  }
   return list;
 }
 

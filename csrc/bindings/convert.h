@@ -13,15 +13,18 @@
 
 namespace rdzv {
 
-// A str (as UTF-8) or bytes argument; a view that lives as long as the argument.
+// A str (as UTF-8, with the surrogate escapes of list_keys) or bytes argument; a view that lives as
+// long as the argument and this.
 struct BytesArg {
   Bytes view;
+  pybind11::object kept;
 };
 
 // A list of keys or values. It keeps the items alive, because the list may change while the GIL is
 // released.
 struct BytesListArg {
   pybind11::tuple items;
+  std::vector<pybind11::object> kept;
   std::vector<Bytes> views;
 };
 
@@ -42,6 +45,8 @@ struct IntArg {
   uint64_t as_version() const;
 };
 
+// A view of the object, or of what is put into `kept`.
+Bytes bytes_from(pybind11::handle object, const char* what, pybind11::object& kept);
 Bytes bytes_from(pybind11::handle object, const char* what);
 BytesListArg bytes_list_from(pybind11::handle object);
 // `what`: "a timeout".
@@ -67,7 +72,7 @@ template <>
 struct type_caster<rdzv::BytesArg> {
   PYBIND11_TYPE_CASTER(rdzv::BytesArg, const_name("str | bytes"));
   bool load(handle source, bool) {
-    value.view = rdzv::bytes_from(source, "a key or value");
+    value.view = rdzv::bytes_from(source, "a key or value", value.kept);
     return true;
   }
 };

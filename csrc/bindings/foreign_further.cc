@@ -4,7 +4,7 @@
 #include "bindings/foreign_convert.h"
 #include "bindings/foreign_store.h"
 #include "bindings/python_store.h"
-#include "store/exchange.h"
+#include "store/meeting.h"
 
 namespace py = pybind11;
 
@@ -98,9 +98,10 @@ std::vector<std::string> ForeignStore::composed_exchange(Bytes key, int64_t rank
     }
     if (missing.empty()) throw;
   }
-  throw Error(ErrorCode::kTimeout,
-              exchange_timeout_text(key, missing, world_size, deadline.elapsed()) + " (" +
-                  describe() + ")");
+  throw Error(
+      ErrorCode::kTimeout,
+      exchange_timeout_text(key, missing, world_size, deadline.elapsed()) + " (" + describe() + ")",
+      missing_at(key, missing));
 }
 
 std::shared_ptr<Store> ForeignStore::clone() {

@@ -125,7 +125,8 @@ std::string ForeignStore::get_within(Bytes key, Duration timeout) {
   while (true) {
     if (std::optional<std::string> value = read_now(key)) return *value;
     if (deadline.passed())
-      throw Error(ErrorCode::kTimeout, timeout_text("get", {key}, 1, deadline.elapsed()));
+      throw Error(ErrorCode::kTimeout, timeout_text("get", {key}, 1, deadline.elapsed()),
+                  missing_of({key}));
     if (!check({key})) {
       wait({key}, deadline.left());
     } else {
@@ -204,7 +205,8 @@ void ForeignStore::wait(const std::vector<Bytes>& keys, Duration timeout) {
     for (Bytes key : keys) {
       if (!check({key})) missing.push_back(key);
     }
-    throw Error(ErrorCode::kTimeout, timeout_text("wait", missing, keys.size(), timeout));
+    throw Error(ErrorCode::kTimeout, timeout_text("wait", missing, keys.size(), timeout),
+                missing_of(missing));
   }
   with_gil([&] { method("wait")(foreign_keys(keys), foreign_timeout(timeout)); });
 }
@@ -298,7 +300,8 @@ std::string ForeignStore::queue_pop(Bytes key, bool block, Duration timeout) {
   Pauses pauses(deadline);
   while (!pop_now(key, item)) {
     if (deadline.passed())
-      throw Error(ErrorCode::kTimeout, queue_timeout_text(key, deadline.elapsed()));
+      throw Error(ErrorCode::kTimeout, queue_timeout_text(key, deadline.elapsed()),
+                  missing_of({key}));
     pauses.pause();
   }
   return item;
@@ -306,6 +309,16 @@ std::string ForeignStore::queue_pop(Bytes key, bool block, Duration timeout) {
 
 int64_t ForeignStore::queue_len(Bytes key) {
   return with_gil([&] { return method("queue_len")(foreign_key(key)).cast<int64_t>(); });
+}
+
+void ForeignStore::barrier_as(Bytes key, const Seat& seat, Duration timeout) {
+  bool asked = with_gil([&] {
+    if (!has("barrier") || !takes("barrier", "rank") || !takes("barrier", "round")) return false;
+    method("barrier")(foreign_key(key), seat.world_size, foreign_timeout(timeout),
+                      py::arg("rank") = seat.rank, py::arg("round") = seat.round);
+    return true;
+  });
+  if (!asked) Store::barrier_as(key, seat, timeout);
 }
 
 void ForeignStore::barrier(Bytes key, int64_t world_size, Duration timeout) {

@@ -48,6 +48,8 @@ class ForeignStore final : public Store {
   std::string queue_pop(Bytes key, bool block, Duration timeout) override;
   int64_t queue_len(Bytes key) override;
   void barrier(Bytes key, int64_t world_size, Duration timeout) override;
+  // Asked of an object whose barrier takes ranks.
+  void barrier_as(Bytes key, const Seat& seat, Duration timeout) override;
 
   // The version says only whether there is a value.
   Versioned try_get(Bytes key) override;

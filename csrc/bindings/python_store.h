@@ -34,6 +34,9 @@ class PythonStore final : public Store {
   std::string queue_pop(Bytes, bool, Duration) override { throw_missing("queue_pop"); }
   int64_t queue_len(Bytes) override { throw_missing("queue_len"); }
   void barrier(Bytes, int64_t, Duration) override { throw_missing("barrier"); }
+  void barrier_as(Bytes key, const Seat& seat, Duration timeout) override {
+    overridden()->Store::barrier_as(key, seat, timeout);
+  }
   Versioned try_get(Bytes key) override { return overridden()->composed_try_get(key); }
   Versioned watch(Bytes, uint64_t, Duration) override { throw_missing("watch"); }
   VersionSet set_if_version(Bytes, Bytes, uint64_t) override { throw_missing("set_if_version"); }

@@ -5,6 +5,7 @@ _values.py, _waiting.py, _queues.py and _meeting.py. Any thread may call any met
 also after a fork; no call holds up another.
 """
 
+import secrets
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -17,6 +18,7 @@ from rendezvous.backends.etcd._arguments import (
     keys_bytes,
     quoted,
     seconds,
+    shown_keys,
     value_bytes,
     version_number,
     whole_number,
@@ -24,6 +26,7 @@ from rendezvous.backends.etcd._arguments import (
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._endpoints import local_address, parse_endpoints
 from rendezvous.backends.etcd._meeting import Meetings
+from rendezvous.backends.etcd._meeting_rules import BarrierCall
 from rendezvous.backends.etcd._queues import Queues
 from rendezvous.backends.etcd._session import Session
 from rendezvous.backends.etcd._space import KeySpace
@@ -32,7 +35,7 @@ from rendezvous.backends.etcd._waiting import UnchangedError, Waiter
 from rendezvous.backends.etcd.client import EtcdClient
 from rendezvous.errors import (
     QueueEmptyError,
-    StoreTimeoutError,
+    StoreKeysMissingError,
     StoreValueError,
 )
 
@@ -41,6 +44,7 @@ __all__ = ["EtcdStore"]
 _TIMEOUT_S = 300.0
 # What waits for nobody has the time of a round trip, however short the store's timeout is.
 _ROUND_TRIP_S_MIN = 1.0
+_ROUND_MAX = 2**40
 
 
 class EtcdStore(_core.Store):
@@ -135,9 +139,10 @@ class EtcdStore(_core.Store):
             found = self._waiter.watch(name, known, deadline)
         except UnchangedError:
             still = f"version {known}" if known else "no value"
-            raise StoreTimeoutError(
-                f"watch timed out after {deadline.elapsed_text()}: key {quoted(name)} still has "
-                f"{still}"
+            raise StoreKeysMissingError(
+                f"watch timeout after {deadline.elapsed_text()}: key {quoted(name)} still has "
+                f"{still}",
+                keys=shown_keys([name]),
             ) from None
         return (None, 0) if found is None else (found.value, found.mod_revision)
 
@@ -237,8 +242,15 @@ class EtcdStore(_core.Store):
         """How many items a queue has."""
         return self._queues.length(key_bytes("queue_len", key), self._round_trip())
 
-    def barrier(self, key: Text, world_size: int, timeout: Timeout | None = None) -> None:
-        """Wait until so many have come; the number at the key counts them."""
+    def barrier(
+        self,
+        key: Text,
+        world_size: int,
+        timeout: Timeout | None = None,
+        rank: int | None = None,
+        round: int | None = None,
+    ) -> None:
+        """Wait until so many have come; with ranks, each counts once, and round after round."""
         name, callers = (
             key_bytes("barrier", key),
             whole_number(world_size, "the world_size of barrier"),
@@ -248,7 +260,19 @@ class EtcdStore(_core.Store):
             raise StoreValueError(
                 f"barrier at key {quoted(name)}: world_size is {callers}; it must be at least 1"
             )
-        self._meetings.barrier(name, callers, deadline, self._round_trip(timeout))
+        call = BarrierCall(name, callers)
+        if rank is not None:
+            own = whole_number(rank, "the rank of barrier")
+            number = 1 if round is None else whole_number(round, "the round of barrier")
+            if not 1 <= number <= _ROUND_MAX:
+                raise StoreValueError(
+                    f"barrier at key {quoted(name)}: round is {number}; rounds are counted from 1"
+                )
+            check_ranks(name, own, callers, "barrier")
+            call = BarrierCall(name, callers, own, number, secrets.randbits(64))
+        elif round is not None:
+            raise StoreValueError("barrier: rounds are counted for each rank; give rank, too")
+        self._meetings.barrier(call, deadline, self._round_trip(timeout))
 
     def exchange(
         self,
