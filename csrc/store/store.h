@@ -99,6 +99,9 @@ class Store {
   // one. A HashStore is its own clone.
   virtual std::shared_ptr<Store> clone() = 0;
 
+  // Ends this object's use of the store, where it holds something: later calls throw kClosed.
+  virtual void close() {}
+
   // "HashStore", "TCPStore 10.0.0.1:29400": for messages.
   virtual std::string describe() const = 0;
 

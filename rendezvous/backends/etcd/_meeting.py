@@ -1,6 +1,6 @@
 """Barriers and exchanges in etcd: callers that count each other. Any thread may call them."""
 
-from rendezvous.backends.etcd._arguments import quoted
+from rendezvous._arguments import quoted
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._session import Session
 from rendezvous.backends.etcd._space import KeySpace
