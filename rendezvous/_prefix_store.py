@@ -239,6 +239,7 @@ def owning_view(prefix: Text, store: _StoreLike) -> PrefixStore:
     return view
 
 
+PrefixStore.__init__.__doc__ = _core.PrefixStore.__init__.__doc__
 for _name, _own in vars(PrefixStore).items():
     if not _name.startswith("_") and not _own.__doc__:
         _own.__doc__ = getattr(Store, _name).__doc__

@@ -188,8 +188,8 @@ py::str message_to_python(const std::string& message) {
 py::object timedelta_from(Duration duration) {
   auto microseconds = std::chrono::duration_cast<std::chrono::microseconds>(duration).count();
   return calling_python([&]() -> py::object {
-    return py::module_::import("datetime").attr("timedelta")(py::arg("microseconds") =
-                                                                 microseconds);
+    return py::module_::import("datetime")
+        .attr("timedelta")(py::arg("microseconds") = microseconds);
   });
 }
 

@@ -56,8 +56,9 @@ A forked child opens the file again; the inherited object raises StoreClosedErro
 Raises StoreConnectionError (no such directory, no permission), StoreProtocolError (no store file, or a damaged one),
 StoreAddressInUseError (in use with another job_id).)");
   type.def(py::init([](const py::object& file_name, int64_t, BytesArg job_id) {
-             py::bytes path = calling_python(
-                 [&]() -> py::object { return py::module_::import("os").attr("fsencode")(file_name); });
+             py::bytes path = calling_python([&]() -> py::object {
+               return py::module_::import("os").attr("fsencode")(file_name);
+             });
              FileStore::Options options;
              options.path = std::string(path);
              options.job_id = std::string(job_id.view);

@@ -1,5 +1,5 @@
-// The class Store with what all compiled stores have, and HashStore. The operations are in store_values.cc
-// and store_waiting.cc.
+// The class Store with what all compiled stores have, and HashStore. The operations are in
+// store_values.cc and store_waiting.cc.
 #include "bindings/stores.h"
 
 #include <pybind11/pybind11.h>
@@ -49,7 +49,8 @@ void bind_store(py::module_& module) {
           "The timeout of calls that name none of their own; 300 s at first.")
       .def(
           "clone", [](Store& self) { return without_gil([&] { return self.clone(); }); },
-          "For another user of the same store: with a connection and a timeout of its own, where it "
+          "For another user of the same store: with a connection and a timeout of its own, where "
+          "it "
           "has them, and closed by itself. The clone of a HashStore has the same values.")
       .def(
           "has_extended_api", [](const Store&) { return true; },

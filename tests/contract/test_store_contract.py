@@ -412,7 +412,7 @@ def test_an_enormous_timeout_is_none(stores: Stores, timeout: float | timedelta)
     store = stores.client()
     store.set_timeout(timeout)
     assert store.timeout >= timedelta(days=365 * 30)
-    waiting = [
+    waiting: list[Background[Any]] = [
         Background(store.get, "k", timeout),
         Background(store.wait, ["k"], timeout),
         Background(store.multi_get, ["k"]),
