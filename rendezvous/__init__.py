@@ -40,13 +40,13 @@ from rendezvous._core import (
     FileStore,
     HashStore,
     Node,
-    PrefixStore,
     Server,
-    Store,
     TCPStore,
     __version__,
 )
 from rendezvous._open import open_store
+from rendezvous._prefix_store import PrefixStore
+from rendezvous._store import Store
 from rendezvous.api import (
     RendezvousHandler,
     RendezvousInfo,

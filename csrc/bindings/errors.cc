@@ -87,7 +87,7 @@ void bind_errors(py::module_&) {
     try {
       if (pointer) std::rethrow_exception(pointer);
     } catch (const Error& error) {
-      raise(error);
+      calling_python([&] { raise(error); });
     }
   });
 }

@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <memory>
+#include <mutex>
 #include <optional>
 
 #include "bindings/bindings.h"
@@ -31,10 +32,15 @@ class ServerHandle {
 
   const std::string& host() const { return host_; }
   uint16_t port() const { return port_; }
-  void close() { server_.reset(); }
+  // Whoever comes while another thread closes it waits until that is done.
+  void close() {
+    std::lock_guard lock(mutex_);
+    server_.reset();
+  }
 
  private:
   std::string host_;
+  std::mutex mutex_;  // protects server_
   std::unique_ptr<Server> server_;
   uint16_t port_;
 };

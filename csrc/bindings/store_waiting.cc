@@ -45,7 +45,7 @@ Changes that follow each other fast may be seen as one; the last one is always s
 Raises StoreKeysMissingError when it still is `known_version`; StoreUnsupportedError over the c10d protocol.)")
       .def(
           "set_if_version",
-          [](Store& self, BytesArg key, BytesArg value, IntArg version) {
+          [](Store& self, BytesArg key, const ValueArg& value, IntArg version) {
             uint64_t expected = version.as_version();
             Store::VersionSet result =
                 without_gil([&] { return self.set_if_version(key.view, value.view, expected); });
@@ -71,7 +71,7 @@ void bind_queues_and_barrier(StoreClass& store) {
   store
       .def(
           "queue_push",
-          [](Store& self, BytesArg key, BytesArg value) {
+          [](Store& self, BytesArg key, const ValueArg& value) {
             without_gil([&] { self.queue_push(key.view, value.view); });
           },
           py::arg("key"), py::arg("value"),
@@ -130,7 +130,7 @@ than `world_size`, another world_size, or a rank that has passed the round.)");
 void bind_exchange(StoreClass& store) {
   store.def(
       "exchange",
-      [](Store& self, BytesArg key, IntArg rank, IntArg world_size, BytesArg value,
+      [](Store& self, BytesArg key, IntArg rank, IntArg world_size, const ValueArg& value,
          const std::optional<TimeoutArg>& timeout) {
         int64_t own = rank.as("the rank of exchange");
         int64_t all = world_size.as("the world_size of exchange");

@@ -79,14 +79,13 @@ class Store {
   // The same for ranks: one that comes again (after a timeout) counts once, and a timeout names
   // those that are missing. One key serves for many rounds, which each rank counts from 1. What
   // each has come to is at `key`/0 ... `key`/world_size - 1. A rank that has passed a round and
-  // comes to it again throws kInvalidArgument. Made of other operations, unless a store knows
-  // better.
+  // comes to it again throws kInvalidArgument.
   struct Seat {
     int64_t rank = 0;
     int64_t world_size = 0;
     int64_t round = 1;
   };
-  virtual void barrier_as(Bytes key, const Seat& seat, Duration timeout);
+  virtual void barrier_as(Bytes key, const Seat& seat, Duration timeout) = 0;
 
   // The value now, with its version; version 0: there is none.
   virtual Versioned try_get(Bytes key) = 0;
@@ -106,13 +105,16 @@ class Store {
   // has come. The values stay at `key`/0 ... `key`/world_size - 1, and their count at `key`: an
   // exchange's key serves once. A rank that comes again (after a timeout) counts once; another
   // value when all have come, or another world size, throws kInvalidArgument. A timeout names the
-  // ranks that are missing. Made of the operations above, unless a store knows better.
+  // ranks that are missing.
   virtual std::vector<std::string> exchange(Bytes key, int64_t rank, int64_t world_size,
-                                            Bytes value, Duration timeout);
+                                            Bytes value, Duration timeout) = 0;
 
   // For another user of the same store: with a connection and a timeout of its own, where there is
   // one. A HashStore is its own clone.
   virtual std::shared_ptr<Store> clone() = 0;
+
+  // Ends this object's use of the store, where it holds something: later calls throw kClosed.
+  virtual void close() {}
 
   // "HashStore", "TCPStore 10.0.0.1:29400": for messages.
   virtual std::string describe() const = 0;

@@ -12,8 +12,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from rendezvous._core import Store
 from rendezvous._open import open_store
+from rendezvous._store import Store
 from rendezvous.cli import _exit
 from rendezvous.cli._logging import complain
 from rendezvous.cli._options import add_command, add_store, seconds, whole_number

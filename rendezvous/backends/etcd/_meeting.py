@@ -3,9 +3,8 @@
 import contextlib
 from collections.abc import Callable
 
-from rendezvous.backends.etcd._arguments import quoted, shown_keys
-from rendezvous.backends.etcd._deadline import Deadline
-from rendezvous.backends.etcd._meeting_rules import (
+from rendezvous._arguments import quoted, shown_keys
+from rendezvous._meeting_rules import (
     Arrival,
     BarrierCall,
     barrier_timeout_text,
@@ -16,6 +15,7 @@ from rendezvous.backends.etcd._meeting_rules import (
     slot_key,
     used_error,
 )
+from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._session import Session
 from rendezvous.backends.etcd._space import KeySpace
 from rendezvous.backends.etcd._values import Values, back_off, number_of, sum_of

@@ -7,7 +7,7 @@ hundreds of items, not for millions. Any thread may call it.
 
 import os
 
-from rendezvous.backends.etcd._arguments import quoted, shown_keys
+from rendezvous._arguments import quoted, shown_keys
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._session import Session
 from rendezvous.backends.etcd._space import KeySpace

@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Callable
 
-from rendezvous.backends.etcd._arguments import quoted
+from rendezvous._arguments import quoted
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._session import OPERATIONS_MAX, Session
 from rendezvous.backends.etcd._space import KeySpace

@@ -8,7 +8,7 @@ fast keys come and go, nor that a watch says nothing of what was there before.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rendezvous.backends.etcd._arguments import quoted_list, shown_keys
+from rendezvous._arguments import quoted_list, shown_keys
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._errors import COMPACTED, EtcdRequestError
 from rendezvous.backends.etcd._space import KeySpace

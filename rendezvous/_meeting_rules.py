@@ -5,15 +5,17 @@ At the key is the number of those who have come, at key/rank what each rank gave
 which round it has come to (a barrier with ranks), at key/world_size how many there are.
 """
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rendezvous.backends.etcd._arguments import quoted
+from rendezvous._arguments import check_ranks, quoted, whole_number
 from rendezvous.errors import StoreValueError
 
 __all__ = [
     "Arrival",
     "BarrierCall",
+    "barrier_call",
     "barrier_timeout_text",
     "check_world_size",
     "exchange_timeout_text",
@@ -24,6 +26,7 @@ __all__ = [
 ]
 
 _SHOWN_RANKS_MAX = 20
+_ROUND_MAX = 2**40
 _NEW_KEY = "the key was used already: take a new one for each"
 
 
@@ -92,6 +95,24 @@ class BarrierCall:
                 "barrier, or the next round"
             )
         return Arrival(counts=last < self.round, writes=True)
+
+
+def barrier_call(key: bytes, world_size: int, rank: int | None, round: int | None) -> BarrierCall:
+    """What the arguments of `barrier` mean. Raises TypeError, StoreValueError, StoreLimitError."""
+    callers = whole_number(world_size, "the world_size of barrier")
+    text = f"barrier at key {quoted(key)}: "
+    if callers < 1:
+        raise StoreValueError(f"{text}world_size is {callers}; it must be at least 1")
+    if rank is None:
+        if round is not None:
+            raise StoreValueError("barrier: rounds are counted for each rank; give rank, too")
+        return BarrierCall(key, callers)
+    own = whole_number(rank, "the rank of barrier")
+    number = 1 if round is None else whole_number(round, "the round of barrier")
+    if not 1 <= number <= _ROUND_MAX:
+        raise StoreValueError(f"{text}round is {number}; rounds are counted from 1")
+    check_ranks(key, own, callers, "barrier")
+    return BarrierCall(key, callers, own, number, secrets.randbits(64))
 
 
 def check_world_size(operation: str, key: bytes, world_size: int, found: bytes | None) -> None:
