@@ -148,7 +148,7 @@ def check_ranks(key: bytes, rank: int, world_size: int, operation: str = "exchan
         raise StoreValueError(f"{text}rank {rank} is not in 0 to {world_size - 1}")
     if world_size > _KEYS_MAX:
         raise StoreLimitError(f"{text}world_size is {world_size}; the limit is {_KEYS_MAX}")
-    key_bytes(operation, key + b"/%d" % (world_size - 1))
+    key_bytes(operation, key + b"/world_size")  # the longest that it has
 
 
 def shown_keys(keys: Iterable[bytes]) -> list[str]:

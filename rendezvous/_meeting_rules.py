@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rendezvous._arguments import check_ranks, quoted, whole_number
+from rendezvous._arguments import check_ranks, key_bytes, quoted, whole_number
 from rendezvous.errors import StoreValueError
 
 __all__ = [
@@ -103,6 +103,7 @@ def barrier_call(key: bytes, world_size: int, rank: int | None, round: int | Non
     text = f"barrier at key {quoted(key)}: "
     if callers < 1:
         raise StoreValueError(f"{text}world_size is {callers}; it must be at least 1")
+    key_bytes("barrier", size_key(key))  # the longest that it has
     if rank is None:
         if round is not None:
             raise StoreValueError("barrier: rounds are counted for each rank; give rank, too")

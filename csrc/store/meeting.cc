@@ -25,27 +25,27 @@ std::optional<Error> refuse_size(const char* what, Bytes shown_key, int64_t worl
                                                   std::to_string(world_size) +
                                                   "; it must be at least 1");
   }
+  size_t longest = meeting_size_key(shown_key).size();
+  if (longest > limits::kKeyBytesMax) {
+    return Error(ErrorCode::kLimit, at_key(what, shown_key) +
+                                        "the longest of its keys would have " +
+                                        std::to_string(longest) + " bytes; the limit is " +
+                                        std::to_string(limits::kKeyBytesMax));
+  }
   return std::nullopt;
 }
 
-std::optional<Error> refuse_rank(const char* what, Bytes key, Bytes shown_key, int64_t rank,
+std::optional<Error> refuse_rank(const char* what, Bytes shown_key, int64_t rank,
                                  int64_t world_size) {
-  std::string text = at_key(what, shown_key);
   if (rank < 0 || rank >= world_size) {
-    return Error(ErrorCode::kInvalidArgument, text + "rank " + std::to_string(rank) +
-                                                  " is not in 0 to " +
+    return Error(ErrorCode::kInvalidArgument, at_key(what, shown_key) + "rank " +
+                                                  std::to_string(rank) + " is not in 0 to " +
                                                   std::to_string(world_size - 1));
   }
   if (static_cast<uint64_t>(world_size) > limits::kKeysPerRequestMax) {
-    return Error(ErrorCode::kLimit, text + "world_size is " + std::to_string(world_size) +
-                                        "; the limit is " +
+    return Error(ErrorCode::kLimit, at_key(what, shown_key) + "world_size is " +
+                                        std::to_string(world_size) + "; the limit is " +
                                         std::to_string(limits::kKeysPerRequestMax));
-  }
-  size_t slot_bytes = exchange_slot(key, world_size - 1).size();
-  if (slot_bytes > limits::kKeyBytesMax) {
-    return Error(ErrorCode::kLimit, text + "the keys of its values would have " +
-                                        std::to_string(slot_bytes) + " bytes; the limit is " +
-                                        std::to_string(limits::kKeyBytesMax));
   }
   return std::nullopt;
 }
@@ -100,12 +100,12 @@ std::optional<Error> refusal_of(const BarrierCall& call) {
                                                   std::to_string(call.round) +
                                                   "; rounds are counted from 1");
   }
-  return refuse_rank("barrier", call.shown_key, call.shown_key, call.rank, call.world_size);
+  return refuse_rank("barrier", call.shown_key, call.rank, call.world_size);
 }
 
 std::optional<Error> refusal_of(const ExchangeCall& call) {
   if (auto refusal = refuse_size("exchange", call.shown_key, call.world_size)) return refusal;
-  return refuse_rank("exchange", call.shown_key, call.shown_key, call.rank, call.world_size);
+  return refuse_rank("exchange", call.shown_key, call.rank, call.world_size);
 }
 
 void check_barrier(const BarrierCall& call) {
@@ -140,40 +140,35 @@ Arrival arrive(const BarrierCall& call, const MeetingFound& found,
   arrival.refusal = refuse_other_size("barrier", call.shown_key, call.world_size, found.world_size);
   if (arrival.refusal) return arrival;
   bool complete = found.count >= call.target();
-  std::string text = at_key("barrier", call.shown_key);
+  auto refuse = [&](const std::string& why, const char* instead) {
+    arrival.refusal =
+        Error(ErrorCode::kInvalidArgument, at_key("barrier", call.shown_key) + why + "; " +
+                                               std::string(kNewKeyText) + "barrier, or " + instead);
+    return arrival;
+  };
   if (!call.has_rank()) {
     arrival.counts = !complete;
     if (!complete) return arrival;
-    arrival.refusal = Error(ErrorCode::kInvalidArgument,
-                            text + std::to_string(found.count) + " of " +
-                                std::to_string(call.world_size) + " have come already; " +
-                                std::string(kNewKeyText) + "barrier, or rank= and round=");
-    return arrival;
+    return refuse(std::to_string(found.count) + " of " + std::to_string(call.world_size) +
+                      " have come already",
+                  "rank= and round=");
   }
   int64_t last = slot ? round_in(*slot) : 0;
-  std::string who = text + "rank " + std::to_string(call.rank);
   if (last > call.round || last + 1 < call.round) {
-    arrival.refusal = Error(
-        ErrorCode::kInvalidArgument,
-        who + " comes to round " + std::to_string(call.round) + ", but the last it came to was " +
-            (last == 0 ? "none" : std::to_string(last)) + "; " + std::string(kNewKeyText) +
-            "barrier, or count the rounds of each rank from 1");
-    return arrival;
+    return refuse("rank " + std::to_string(call.rank) + " comes to round " +
+                      std::to_string(call.round) + ", but the last it came to was " +
+                      (last == 0 ? "none" : std::to_string(last)),
+                  "count the rounds of each rank from 1");
   }
-  if (last < call.round) {
-    arrival.counts = arrival.writes = true;
-    return arrival;
-  }
+  arrival.counts = last < call.round;
+  arrival.writes = true;
   // It is sent again, or comes again: who left without that all had come may, whoever was let
   // through may not.
-  bool same = *slot == slot_of(call);
-  if (complete && !same && *slot != left_slot_of(call)) {
-    arrival.refusal = Error(ErrorCode::kInvalidArgument,
-                            who + " has passed round " + std::to_string(call.round) + " already; " +
-                                std::string(kNewKeyText) + "barrier, or the next round");
-    return arrival;
+  if (!arrival.counts && complete && *slot != slot_of(call) && *slot != left_slot_of(call)) {
+    return refuse("rank " + std::to_string(call.rank) + " has passed round " +
+                      std::to_string(call.round) + " already",
+                  "the next round");
   }
-  arrival.writes = true;
   return arrival;
 }
 

@@ -12,6 +12,7 @@ from rendezvous import (
     Barrier,
     Store,
     StoreKeysMissingError,
+    StoreLimitError,
     StoreTimeoutError,
     StoreValueError,
 )
@@ -209,6 +210,16 @@ def test_rounds_and_ranks_that_cannot_be_are_refused(
     with pytest.raises(StoreValueError, match=message):
         store.barrier("b", 2, 0, rank=rank, round=round)
     assert store.get("b") == b"1"
+
+
+@pytest.mark.parametrize("rank", [None, 0])
+def test_a_key_that_leaves_no_room_for_those_of_a_barrier_is_refused(
+    store: Store, rank: int | None
+) -> None:
+    """What is kept below it has longer keys, which must not be too long for anybody."""
+    with pytest.raises(StoreLimitError):
+        store.barrier("k" * (16 * 1024 - 5), 1, 0, rank=rank)
+    assert store.num_keys() == 0
 
 
 def test_a_barrier_object_of_another_job_is_told(stores: Stores) -> None:
