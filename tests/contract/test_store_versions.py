@@ -332,8 +332,8 @@ def test_values_over_the_limit_are_refused(versioned: Stores) -> None:
     assert store.num_keys() == 0
 
 
-@pytest.mark.parametrize("wrong", [None, 1, ["k"], bytearray(b"k")])
-def test_keys_of_another_type_are_refused(store: Store, wrong: Any) -> None:
+@pytest.mark.parametrize("wrong", [None, 1, ["k"]])
+def test_keys_and_values_of_another_type_are_refused(store: Store, wrong: Any) -> None:
     """As by every other operation."""
     for call in (
         lambda: store.try_get(wrong),

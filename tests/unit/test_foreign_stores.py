@@ -383,7 +383,7 @@ def test_what_a_derived_store_lacks_is_made_of_what_it_has() -> None:
         assert each.exchange("p/x", 0, 1, "only") == [b"only"]
         with pytest.raises(StoreTimeoutError, match=r"1 of 2 ranks .*: 1\b"):
             each.exchange("p/y", 0, 2, "one", 0.01)
-        assert each.delete_prefix("p/") == 4
+        assert each.delete_prefix("p/") == 6
         assert each.delete_prefix("k") == 1
 
 

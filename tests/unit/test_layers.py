@@ -27,6 +27,8 @@ CPP_MAY_INCLUDE = {
 PYTHON_LAYERS = (
     ("errors",),
     ("_core", "_logging", "_arguments"),
+    ("_meeting_rules",),
+    ("_store_meetings", "_barrier"),
     ("_store_object",),
     ("_store",),
     ("_prefix_store",),
