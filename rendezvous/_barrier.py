@@ -9,7 +9,7 @@ from rendezvous.errors import StoreValueError
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from rendezvous._core import Store
+    from rendezvous._store import Store
 
 __all__ = ["Barrier"]
 

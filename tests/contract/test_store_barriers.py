@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -80,11 +81,12 @@ def test_another_world_size_is_refused(stores: Stores) -> None:
     waiting = Background(stores.client().barrier, "c", 2)
     store.wait(["c/world_size"])
     stores.client().barrier("r", 1, rank=0)
-    for call in (
+    calls: list[Callable[[], None]] = [
         lambda: store.barrier("b", 2, 0),
         lambda: store.barrier("c", 3, 0),
         lambda: store.barrier("r", 2, 0, rank=1),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(
             StoreValueError, match=r"others came with world_size \d, not \d; .*used"
         ):

@@ -76,8 +76,15 @@ class DerivedStore(Store):
     def queue_len(self, key: Text) -> int:
         return self.inner.queue_len(key)
 
-    def barrier(self, key: Text, world_size: int, timeout: Any = None) -> None:
-        self.inner.barrier(key, world_size, timeout)
+    def barrier(
+        self,
+        key: Text,
+        world_size: int,
+        timeout: Any = None,
+        rank: int | None = None,
+        round: int | None = None,
+    ) -> None:
+        self.inner.barrier(key, world_size, timeout, rank, round)
 
     def exchange(
         self, key: Text, rank: int, world_size: int, value: Value, timeout: Any = None
