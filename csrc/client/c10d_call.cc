@@ -1,6 +1,7 @@
 #include "client/c10d_call.h"
 
 #include <algorithm>
+#include <charconv>
 #include <thread>
 #include <utility>
 
@@ -169,16 +170,23 @@ void C10dStore::Conversation::throw_timeout(const std::string& text, Missing mis
   throw Error(ErrorCode::kTimeout, text + " (" + store_.describe() + ")", std::move(missing));
 }
 
-// COMPARE_SET answers what is there afterwards, ADD of 0 the number.
+// COMPARE_SET answers what is there afterwards.
 MeetingFound C10dStore::Conversation::look_at_meeting(const std::string& wire_key,
                                                       int64_t world_size) {
   std::string size_key = meeting_size_key(wire_key);
   put(Code::kCompareSet, {size_key, "", std::to_string(world_size)});
-  put(Code::kAdd, {wire_key}, 0);
   MeetingFound found;
   found.world_size = std::string(read(Code::kCompareSet).strings[0]);
-  found.count = read(Code::kAdd).number;
+  found.count = number_at(wire_key);
   return found;
+}
+
+// Not by ADD of 0, after which torch's servers let all through who wait at the key.
+int64_t C10dStore::Conversation::number_at(Bytes wire_key) {
+  int64_t number = 0;
+  std::optional<std::string> value = value_of(wire_key);
+  if (value) std::from_chars(value->data(), value->data() + value->size(), number);
+  return number;
 }
 
 }  // namespace rdzv

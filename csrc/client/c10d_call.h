@@ -89,6 +89,8 @@ class C10dStore::Conversation {
 
   // What a caller finds where others meet. Says how many they are, unless somebody has.
   MeetingFound look_at_meeting(const std::string& wire_key, int64_t world_size);
+  // The decimal number at a key; 0 for what is none.
+  int64_t number_at(Bytes wire_key);
 
  private:
   C10dStore& store_;

@@ -66,28 +66,50 @@ int64_t C10dStore::queue_len(Bytes key) {
   return size;
 }
 
-// BARRIER adds 1 and waits. Whoever gives up takes it back; if all had come by then, that shows in
-// what is left, and it was let through.
+// BARRIER adds 1 and waits. Whoever gives up stays counted, as it is with torch's servers: to take
+// it back would let all through who wait there. So this store remembers it, and the next caller at
+// the key, who is taken for the same, is not counted again.
 void C10dStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
   WireKeys wire({key});
   BarrierCall call{wire.one(), key, world_size};
   check_key("barrier", key);
   check_barrier(call);
   Request request{"barrier", key, timeout, false, true};
+  bool is_counted = take_stayed(key);
   run(request, [&](Conversation& talk) {
     request.is_write = false;
-    Arrival arrival = arrive(call, talk.look_at_meeting(std::string(wire.one()), world_size), {});
-    if (arrival.refusal) throw_refused(*arrival.refusal);
-    request.is_write = true;
-    if (talk.wait(Code::kBarrier, wire.all(), world_size)) return;
-    int64_t count = talk.ask(Code::kAdd, wire.all(), -1).number + 1;
-    if (count >= world_size) {
-      talk.ask(Code::kAdd, wire.all(), 1);
-      return;
+    int64_t count = 0;
+    if (!is_counted) {
+      Arrival arrival = arrive(call, talk.look_at_meeting(std::string(wire.one()), world_size), {});
+      if (arrival.refusal) throw_refused(*arrival.refusal);
+      request.is_write = true;
+      if (talk.wait(Code::kBarrier, wire.all(), world_size)) return;
+      request.is_write = false;
+      is_counted = true;
     }
+    for (;; talk.pause()) {
+      count = talk.number_at(wire.one());
+      if (count >= world_size) return;
+      if (talk.deadline().passed()) break;
+    }
+    note_stayed(key);
     talk.throw_timeout(barrier_timeout_text(call, count, {}, talk.deadline().elapsed()),
                        missing_at(key, {}));
   });
+}
+
+bool C10dStore::take_stayed(Bytes key) {
+  std::lock_guard lock(mutex_);
+  auto found = stayed_.find(std::string(key));
+  if (found == stayed_.end()) return false;
+  if (--found->second == 0) stayed_.erase(found);
+  return true;
+}
+
+void C10dStore::note_stayed(Bytes key) {
+  constexpr size_t kKeysMax = 1024;
+  std::lock_guard lock(mutex_);
+  if (stayed_.size() < kKeysMax) ++stayed_[std::string(key)];
 }
 
 // The slots and the count of the native BARRIER, so that clients of both protocols may meet in one.

@@ -110,7 +110,6 @@ TEST_CASE("a read that was on its way when the connection broke is sent again") 
     link.greet();
     link.read_some();
     if (++asked < 3) return;
-    native::Frame frame;
     std::string answer = native_frame(native::Operation::kNumKeys, 1, Fields().u64(42).bytes);
     answer[4] = static_cast<char>(answer[4] | static_cast<char>(native::kReplyBit));
     link.write(answer);
