@@ -1,4 +1,4 @@
-// exchange of the stores: over either protocol, composed or not, and all of them in one exchange.
+// exchange of the stores: over either protocol, and both of them in one exchange.
 #include <doctest/doctest.h>
 
 #include <atomic>
@@ -22,15 +22,6 @@ namespace {
 
 using AllValues = std::vector<std::string>;
 
-// exchange as Store makes it of other operations.
-struct Composed {
-  std::shared_ptr<Store> store;
-
-  AllValues exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value, Duration timeout) {
-    return store->Store::exchange(key, rank, world_size, value, timeout);
-  }
-};
-
 AllValues values_of(int world_size) {
   AllValues values;
   for (int rank = 0; rank < world_size; ++rank) values.push_back("v" + std::to_string(rank));
@@ -41,14 +32,11 @@ struct Scene {
   std::shared_ptr<TCPStore> host = hosting_store();
   std::shared_ptr<TCPStore> native = client_of(*host);
   std::shared_ptr<TCPStore> c10d = client_of(*host, Protocol::kC10d);
-  Composed composed{native};
 
-  // In the way of the three, in turn.
+  // In the way of the two, in turn.
   AllValues exchange(int way, Bytes key, int64_t rank, int64_t world_size, Bytes value,
                      Duration timeout) {
-    if (way % 3 == 0) return native->exchange(key, rank, world_size, value, timeout);
-    if (way % 3 == 1) return c10d->exchange(key, rank, world_size, value, timeout);
-    return composed.exchange(key, rank, world_size, value, timeout);
+    return (way % 2 == 0 ? native : c10d)->exchange(key, rank, world_size, value, timeout);
   }
 };
 
@@ -108,7 +96,7 @@ TEST_CASE("an exchange through a prefix meets those of its prefix") {
 }
 
 TEST_CASE("an exchange that times out names the ranks that are missing; coming again counts once") {
-  for (int way = 0; way < 3; ++way) {
+  for (int way = 0; way < 2; ++way) {
     CAPTURE(way);
     Scene scene;
     auto error_at = [&](int64_t rank, Duration timeout) {
@@ -131,7 +119,7 @@ TEST_CASE("an exchange that times out names the ranks that are missing; coming a
 
 TEST_CASE("an exchange refuses what cannot be, before it changes anything") {
   Scene scene;
-  for (int way = 0; way < 3; ++way) {
+  for (int way = 0; way < 2; ++way) {
     CAPTURE(way);
     auto code = [&](int64_t rank, int64_t world_size) {
       return code_of([&] { scene.exchange(way, "x", rank, world_size, "", kHang); });
