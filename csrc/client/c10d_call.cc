@@ -181,11 +181,13 @@ MeetingFound C10dStore::Conversation::look_at_meeting(const std::string& wire_ke
   return found;
 }
 
-// Not by ADD of 0, after which torch's servers let all through who wait at the key.
+// Not by ADD of 0, nor by an exchange that changes nothing: after these, torch's servers let all
+// through who wait at the key.
 int64_t C10dStore::Conversation::number_at(Bytes wire_key) {
+  if (ask(Code::kCheck, {wire_key}).number != 0) return 0;
+  Bytes value = ask(Code::kGet, {wire_key}).strings[0];
   int64_t number = 0;
-  std::optional<std::string> value = value_of(wire_key);
-  if (value) std::from_chars(value->data(), value->data() + value->size(), number);
+  std::from_chars(value.data(), value.data() + value.size(), number);
   return number;
 }
 
