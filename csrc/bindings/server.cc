@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -35,11 +36,16 @@ class ServerHandle {
   const std::string& host() const { return host_; }
   uint16_t port() const { return port_; }
   const ServerLimits& limits() const { return limits_; }
-  void close() { server_.reset(); }
+  // Whoever comes while another thread closes it waits until that is done.
+  void close() {
+    std::lock_guard lock(mutex_);
+    server_.reset();
+  }
 
  private:
   std::string host_;
   ServerLimits limits_;
+  std::mutex mutex_;  // protects server_
   std::unique_ptr<Server> server_;
   uint16_t port_;
 };
