@@ -55,6 +55,10 @@ struct IntArg {
   uint64_t as_version() const;
 };
 
+// Once, when the module is made: when the interpreter goes down, stores can still be called, but
+// nothing can be imported.
+void import_datetime();
+
 Bytes bytes_from(pybind11::handle object, const char* what);
 ValueArg value_from(pybind11::handle object, const char* what);
 BytesListArg bytes_list_from(pybind11::handle object);
