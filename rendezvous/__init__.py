@@ -24,7 +24,9 @@ from rendezvous.errors import (
     StoreClosedError,
     StoreConnectionError,
     StoreError,
+    StoreKeysMissingError,
     StoreLimitError,
+    StoreNoAnswerError,
     StoreProtocolError,
     StoreRestartedError,
     StoreTimeoutError,
@@ -33,6 +35,7 @@ from rendezvous.errors import (
 )
 
 # isort: split
+from rendezvous._barrier import Barrier
 from rendezvous._core import (
     FileStore,
     HashStore,
@@ -60,6 +63,7 @@ from rendezvous.registry import (
 )
 
 __all__ = [
+    "Barrier",
     "C10dRendezvousBackend",
     "DynamicRendezvousHandler",
     "FileStore",
@@ -87,7 +91,9 @@ __all__ = [
     "StoreClosedError",
     "StoreConnectionError",
     "StoreError",
+    "StoreKeysMissingError",
     "StoreLimitError",
+    "StoreNoAnswerError",
     "StoreProtocolError",
     "StoreRestartedError",
     "StoreTimeoutError",

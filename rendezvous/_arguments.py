@@ -6,6 +6,7 @@ import math
 import operator
 from collections.abc import Iterable
 from datetime import timedelta
+from itertools import islice
 from typing import TypeAlias
 
 from rendezvous.errors import StoreLimitError, StoreValueError
@@ -26,6 +27,7 @@ __all__ = [
     "quoted_list",
     "seconds",
     "seconds_text",
+    "shown_keys",
     "type_name",
     "value_bytes",
     "version_number",
@@ -45,6 +47,7 @@ _KEYS_MAX = 131_072
 _CALL_BYTES_MAX = 256 * 1024 * 1024
 _SHOWN_BYTES_MAX = 120
 _SHOWN_ITEMS_MAX = 10
+_NAMED_KEYS_MAX = 1024
 _INT64_MAX = 2**63 - 1
 
 
@@ -136,16 +139,21 @@ def version_number(version: int) -> int:
     return number
 
 
-def check_ranks(key: bytes, rank: int, world_size: int) -> None:
-    """Of an exchange. Raises StoreValueError, StoreLimitError."""
-    text = f"exchange at key {quoted(key)}: "
+def check_ranks(key: bytes, rank: int, world_size: int, operation: str = "exchange") -> None:
+    """Of an exchange, or a barrier. Raises StoreValueError, StoreLimitError."""
+    text = f"{operation} at key {quoted(key)}: "
     if world_size < 1:
         raise StoreValueError(f"{text}world_size is {world_size}; it must be at least 1")
     if not 0 <= rank < world_size:
         raise StoreValueError(f"{text}rank {rank} is not in 0 to {world_size - 1}")
     if world_size > _KEYS_MAX:
         raise StoreLimitError(f"{text}world_size is {world_size}; the limit is {_KEYS_MAX}")
-    key_bytes("exchange", key + b"/%d" % (world_size - 1))
+    key_bytes(operation, key + b"/%d" % (world_size - 1))
+
+
+def shown_keys(keys: Iterable[bytes]) -> list[str]:
+    """As `list_keys` has them: what an error names, which is not more than the first 1,024."""
+    return [key.decode("utf-8", "surrogateescape") for key in islice(keys, _NAMED_KEYS_MAX)]
 
 
 def quoted(data: bytes) -> str:

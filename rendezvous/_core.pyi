@@ -47,7 +47,14 @@ class Store(_Store):
         self, key: _Text, block: bool = True, timeout: _Timeout | None = None
     ) -> bytes: ...
     def queue_len(self, key: _Text) -> int: ...
-    def barrier(self, key: _Text, world_size: int, timeout: _Timeout | None = None) -> None: ...
+    def barrier(
+        self,
+        key: _Text,
+        world_size: int,
+        timeout: _Timeout | None = None,
+        rank: int | None = None,
+        round: int | None = None,
+    ) -> None: ...
     def exchange(
         self,
         key: _Text,

@@ -5,7 +5,8 @@ that no compiled code lies beneath a call into Python: a daemon thread in such a
 ended when the interpreter is. Any thread may call any method at any time.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Protocol, cast
 
@@ -24,9 +25,10 @@ from rendezvous._arguments import (
     version_number,
     whole_number,
 )
+from rendezvous._meeting_rules import barrier_call
 from rendezvous._store import Store, store_object
 from rendezvous._store_object import timedelta_of
-from rendezvous.errors import StoreClosedError, StoreValueError
+from rendezvous.errors import StoreClosedError, StoreKeysMissingError, StoreValueError
 
 __all__ = ["PrefixStore", "owning_view"]
 
@@ -96,7 +98,8 @@ class PrefixStore(Store):
             self._below.set(full, data)
 
     def get(self, key: Text, timeout: Timeout | None = None) -> bytes:
-        return self._below.get(self._full(key), self._seconds(timeout))
+        with self._naming_keys():
+            return self._below.get(self._full(key), self._seconds(timeout))
 
     def try_get(self, key: Text) -> bytes | None:
         return self._below.try_get(self._full(key))
@@ -105,7 +108,8 @@ class PrefixStore(Store):
         self, key: Text, known_version: int, timeout: Timeout | None = None
     ) -> tuple[bytes | None, int]:
         known = version_number(known_version)
-        return self._below.watch(self._full(key), known, self._seconds(timeout))
+        with self._naming_keys():
+            return self._below.watch(self._full(key), known, self._seconds(timeout))
 
     def set_if_version(self, key: Text, value: Value, version: int) -> tuple[int, bool]:
         wanted = version_number(version)
@@ -126,7 +130,8 @@ class PrefixStore(Store):
         return self._below.check(self._all_full(keys))
 
     def wait(self, keys: Iterable[Text], timeout: Timeout | None = None) -> None:
-        self._below.wait(self._all_full(keys), self._seconds(timeout))
+        with self._naming_keys():
+            self._below.wait(self._all_full(keys), self._seconds(timeout))
 
     def delete_key(self, key: Text) -> bool:
         return self._below.delete_key(self._full(key))
@@ -146,7 +151,8 @@ class PrefixStore(Store):
         self._below.append(self._full(key), bytes_of_value(value))
 
     def multi_get(self, keys: Iterable[Text], timeout: Timeout | None = None) -> list[bytes]:
-        return self._below.multi_get(self._all_full(keys), self._seconds(timeout))
+        with self._naming_keys():
+            return self._below.multi_get(self._all_full(keys), self._seconds(timeout))
 
     def multi_set(self, keys: Iterable[Text], values: Iterable[Value]) -> None:
         pairs = pairs_of(keys, values)
@@ -157,14 +163,23 @@ class PrefixStore(Store):
         self._below.queue_push(self._full(key), bytes_of_value(value))
 
     def queue_pop(self, key: Text, block: bool = True, timeout: Timeout | None = None) -> bytes:
-        return self._below.queue_pop(self._full(key), bool(block), self._seconds(timeout))
+        with self._naming_keys():
+            return self._below.queue_pop(self._full(key), bool(block), self._seconds(timeout))
 
     def queue_len(self, key: Text) -> int:
         return self._below.queue_len(self._full(key))
 
-    def barrier(self, key: Text, world_size: int, timeout: Timeout | None = None) -> None:
-        callers = whole_number(world_size, "the world_size of barrier")
-        self._below.barrier(self._full(key), callers, self._seconds(timeout))
+    def barrier(
+        self,
+        key: Text,
+        world_size: int,
+        timeout: Timeout | None = None,
+        rank: int | None = None,
+        round: int | None = None,
+    ) -> None:
+        call = barrier_call(self._full(key), world_size, rank, round)
+        with self._naming_keys():
+            self._below.barrier(call, self._seconds(timeout))
 
     def exchange(
         self,
@@ -177,7 +192,9 @@ class PrefixStore(Store):
         own = whole_number(rank, "the rank of exchange")
         ranks = whole_number(world_size, "the world_size of exchange")
         data = bytes_of_value(value)
-        return self._below.exchange(self._full(key), own, ranks, data, self._seconds(timeout))
+        full, left_s = self._full(key), self._seconds(timeout)
+        with self._naming_keys():
+            return self._below.exchange(full, own, ranks, data, left_s)
 
     def clone(self) -> "PrefixStore":
         self._check_open()
@@ -213,6 +230,16 @@ class PrefixStore(Store):
             "a PrefixStore cannot be pickled or copied: it is a view of a store of this process; "
             "give the other process the prefix and what it can make the underlying store of"
         )
+
+    @contextmanager
+    def _naming_keys(self) -> Iterator[None]:
+        """Keys that an error names are named as the user of this view knows them."""
+        try:
+            yield
+        except StoreKeysMissingError as error:
+            prefix = self._prefix.decode("utf-8", "surrogateescape")
+            error.keys = [key.removeprefix(prefix) for key in error.keys]
+            raise
 
     def _check_open(self) -> None:
         if self._is_closed:

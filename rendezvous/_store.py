@@ -20,11 +20,13 @@ from rendezvous._arguments import (
     Value,
     bytes_of,
     bytes_of_value,
+    key_bytes,
     list_of,
     pairs_of,
     seconds,
     whole_number,
 )
+from rendezvous._meeting_rules import barrier_call
 from rendezvous._store_object import StoreObject
 
 __all__ = ["Store", "store_object"]
@@ -122,9 +124,16 @@ class Store(metaclass=ABCMeta):  # noqa: B024  (its subclasses are registered)
     def queue_len(self, key: Text) -> int:
         raise _made(self).missing("queue_len")
 
-    def barrier(self, key: Text, world_size: int, timeout: Timeout | None = None) -> None:
-        callers = whole_number(world_size, "the world_size of barrier")
-        _made(self).made_barrier(bytes_of(key), callers, _seconds(self, timeout))
+    def barrier(
+        self,
+        key: Text,
+        world_size: int,
+        timeout: Timeout | None = None,
+        rank: int | None = None,
+        round: int | None = None,
+    ) -> None:
+        call = barrier_call(key_bytes("barrier", key), world_size, rank, round)
+        _made(self).made_barrier(call, _seconds(self, timeout))
 
     def exchange(
         self,

@@ -9,7 +9,6 @@ the caller's thread and holds no lock.
 import inspect
 import math
 import secrets
-import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -17,15 +16,21 @@ from typing import Any
 from rendezvous._arguments import (
     FOREVER_S,
     bytes_of_value,
-    check_ranks,
     key_bytes,
     quoted,
     quoted_list,
     seconds,
-    seconds_text,
+    shown_keys,
     type_name,
 )
-from rendezvous.errors import StoreTimeoutError, StoreUnsupportedError, StoreValueError
+from rendezvous._meeting_rules import BarrierCall
+from rendezvous._store_meetings import Looks, Meeting
+from rendezvous.errors import (
+    StoreKeysMissingError,
+    StoreTimeoutError,
+    StoreUnsupportedError,
+    StoreValueError,
+)
 
 __all__ = ["StoreObject", "timedelta_of"]
 
@@ -83,11 +88,12 @@ class StoreObject:
             return _value(get(_text(key), timeout=timedelta_of(timeout_s)))
         if self._is_own(timeout_s):
             return _value(get(_text(key)))
-        looks = _Looks(timeout_s)
+        looks = Looks(timeout_s)
         while (value := self._read_now(key)) is None:
             if looks.are_over:
-                raise StoreTimeoutError(
-                    f"get {looks.text}: nobody has set key {quoted(key)} ({self!r})"
+                raise StoreKeysMissingError(
+                    f"get {looks.text}: nobody has set key {quoted(key)} ({self!r})",
+                    keys=shown_keys([key]),
                 )
             if self.check([key]):
                 looks.pause()  # a queue of that name
@@ -166,7 +172,7 @@ class StoreObject:
     def made_append(self, key: bytes, value: bytes) -> None:
         if not (self.has("compare_set") or self.has("compare_exchange")):
             raise self.missing("append")
-        looks = _Looks(self.timeout_s)
+        looks = Looks(self.timeout_s)
         while True:
             before = self.try_get(key)
             if before is not None and not value:
@@ -190,9 +196,10 @@ class StoreObject:
             wait([_text(key) for key in keys], timedelta_of(timeout_s))
         elif not self.check(keys):  # some of torch's stores take 0 for "no limit"
             missing = [key for key in keys if not self.check([key])]
-            raise StoreTimeoutError(
-                f"wait timed out after 0 s (timeout): nobody has set {quoted_list(missing)} "
-                f"({self!r})"
+            raise StoreKeysMissingError(
+                f"wait timeout after 0 s: {len(missing)} of {len(keys)} keys were never set: "
+                f"{quoted_list(missing)} ({self!r})",
+                keys=shown_keys(missing),
             )
 
     def delete_key(self, key: bytes) -> bool:
@@ -236,7 +243,7 @@ class StoreObject:
     def made_multi_get(self, keys: Sequence[bytes], timeout_s: float) -> list[bytes]:
         if not self.has("wait"):
             raise self.missing("multi_get")
-        looks = _Looks(timeout_s)
+        looks = Looks(timeout_s)
         self.wait(keys, timeout_s)
         return [self.get(key, looks.left_s) for key in keys]
 
@@ -266,7 +273,7 @@ class StoreObject:
             return _value(pop(_text(key), block=block, timeout=timedelta_of(timeout_s)))
         if not block or self._is_own(timeout_s):
             return _value(pop(_text(key), block=block))
-        looks = _Looks(timeout_s)
+        looks = Looks(timeout_s)
         while True:
             try:
                 return _value(pop(_text(key), block=False))
@@ -275,37 +282,27 @@ class StoreObject:
                 if type(error).__name__ != "QueueEmptyError":
                     raise
             if looks.are_over:
-                raise StoreTimeoutError(
-                    f"queue_pop {looks.text}: nobody has pushed to queue {quoted(key)} ({self!r})"
+                raise StoreKeysMissingError(
+                    f"queue_pop {looks.text}: nobody has pushed to queue {quoted(key)} ({self!r})",
+                    keys=shown_keys([key]),
                 )
             looks.pause()
 
     def queue_len(self, key: bytes) -> int:
         return _number("queue_len", self._method("queue_len")(_text(key)))
 
-    def barrier(self, key: bytes, world_size: int, timeout_s: float) -> None:
-        if self.has("barrier"):
-            self.target.barrier(_text(key), world_size, timedelta_of(timeout_s))
-        else:
-            self.made_barrier(key, world_size, timeout_s)
+    def barrier(self, call: BarrierCall, timeout_s: float) -> None:
+        """For a rank, made of other operations where the barrier takes none, as torch's do not."""
+        if not self.has("barrier") or not (call.rank is None or self._knows("barrier", "rank")):
+            self.made_barrier(call, timeout_s)
+            return
+        ranks = {} if call.rank is None else {"rank": call.rank, "round": call.round}
+        self.target.barrier(_text(call.key), call.world_size, timedelta_of(timeout_s), **ranks)
 
-    def made_barrier(self, key: bytes, world_size: int, timeout_s: float) -> None:
+    def made_barrier(self, call: BarrierCall, timeout_s: float) -> None:
         if not self.has("add"):
             raise self.missing("barrier")
-        if world_size < 1:
-            raise StoreValueError(
-                f"barrier at key {quoted(key)}: world_size is {world_size}; it must be at least 1"
-            )
-        looks = _Looks(timeout_s)
-        count = self.add(key, 1)
-        while count < world_size:
-            if looks.are_over:
-                raise StoreTimeoutError(
-                    f"barrier {looks.text}: {count} of {world_size} have come to key "
-                    f"{quoted(key)} ({self!r})"
-                )
-            looks.pause()
-            count = self.add(key, 0)
+        Meeting(self, Looks(timeout_s)).barrier(call)
 
     def exchange(
         self, key: bytes, rank: int, world_size: int, value: bytes, timeout_s: float
@@ -318,28 +315,7 @@ class StoreObject:
     def made_exchange(
         self, key: bytes, rank: int, world_size: int, value: bytes, timeout_s: float
     ) -> list[bytes]:
-        """As csrc/store/exchange.h has it, whose callers may meet those of this one."""
-        key_bytes("exchange", key)
-        check_ranks(key, rank, world_size)
-        looks = _Looks(timeout_s)
-        slots = [key + b"/%d" % each for each in range(world_size)]
-        if self.try_get(slots[rank]) is None:
-            self.add(key, 1)
-        self.set(slots[rank], value)
-        try:
-            return self.multi_get(slots, looks.left_s)
-        except Exception:
-            # The store's own timeout error names keys, if anything; whoever exchanges thinks in
-            # ranks.
-            if not looks.are_over:
-                raise
-            missing = [each for each, slot in enumerate(slots) if not self.check([slot])]
-            if not missing:
-                return self.multi_get(slots, 0)
-        raise StoreTimeoutError(
-            f"exchange {looks.text}: {len(missing)} of {world_size} ranks have not come to key "
-            f"{quoted(key)}: {_ranks_text(missing)} ({self!r})"
-        )
+        return Meeting(self, Looks(timeout_s)).exchange(key, rank, world_size, value)
 
     def watch(self, key: bytes, known_version: int, timeout_s: float) -> tuple[bytes | None, int]:
         watch = self._method("watch")
@@ -380,31 +356,6 @@ class StoreObject:
     def _is_own(self, timeout_s: float) -> bool:
         # A timeout of 0 never is: some of torch's stores take it for "no limit".
         return timeout_s > 0 and timeout_s == self.timeout_s
-
-
-class _Looks:
-    """Between looks at what gives no event: 1 to 20 ms, and not beyond the deadline."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self._begin_s = time.monotonic()
-        self._end_s = self._begin_s + timeout_s
-        self._pause_s = 0.001
-
-    @property
-    def left_s(self) -> float:
-        return max(0.0, self._end_s - time.monotonic())
-
-    @property
-    def are_over(self) -> bool:
-        return self.left_s <= 0
-
-    @property
-    def text(self) -> str:
-        return f"timed out after {seconds_text(time.monotonic() - self._begin_s)} (timeout)"
-
-    def pause(self) -> None:
-        time.sleep(min(self._pause_s, self.left_s))
-        self._pause_s = min(2 * self._pause_s, 0.02)
 
 
 def timedelta_of(timeout_s: float) -> timedelta:
@@ -449,8 +400,3 @@ def _number(operation: str, found: object) -> int:
     if isinstance(found, int):
         return int(found)
     raise StoreValueError(f"{operation} of a store returned {type_name(found)}, not int")
-
-
-def _ranks_text(ranks: Sequence[int]) -> str:
-    shown = ", ".join(map(str, ranks[:20]))
-    return f"{shown} and {len(ranks) - 20} more" if len(ranks) > 20 else shown

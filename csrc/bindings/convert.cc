@@ -3,6 +3,7 @@
 #include <datetime.h>
 
 #include <cmath>
+#include <utility>
 
 #include "base/error.h"
 #include "bindings/gil.h"
@@ -52,12 +53,17 @@ void import_datetime() {
   if (PyDateTimeAPI == nullptr) throw py::error_already_set();
 }
 
-Bytes bytes_from(py::handle object, const char* what) {
+// Keys that are no UTF-8 come from list_keys with surrogate escapes, and go back as they were.
+Bytes bytes_from(py::handle object, const char* what, py::object& kept) {
   if (PyUnicode_Check(object.ptr())) {
     Py_ssize_t size = 0;
     const char* data = PyUnicode_AsUTF8AndSize(object.ptr(), &size);
-    if (data == nullptr) throw py::error_already_set();
-    return Bytes(data, static_cast<size_t>(size));
+    if (data != nullptr) return Bytes(data, static_cast<size_t>(size));
+    PyErr_Clear();
+    kept = py::reinterpret_steal<py::object>(
+        PyUnicode_AsEncodedString(object.ptr(), "utf-8", "surrogateescape"));
+    if (!kept) throw py::error_already_set();
+    object = kept;
   }
   if (PyBytes_Check(object.ptr())) {
     return Bytes(PyBytes_AS_STRING(object.ptr()),
@@ -73,7 +79,9 @@ ValueArg value_from(py::handle object, const char* what) {
     if (!value.kept) throw py::error_already_set();
     object = value.kept;
   }
-  value.view = bytes_from(object, what);
+  py::object encoded;
+  value.view = bytes_from(object, what, encoded);
+  if (encoded) value.kept = std::move(encoded);
   return value;
 }
 
@@ -81,7 +89,11 @@ BytesListArg bytes_list_from(py::handle object) {
   BytesListArg list;
   list.items = items_of(object);
   list.views.reserve(list.items.size());
-  for (py::handle item : list.items) list.views.push_back(bytes_from(item, "each item"));
+  for (py::handle item : list.items) {
+    py::object kept;
+    list.views.push_back(bytes_from(item, "each item", kept));
+    if (kept) list.kept.push_back(std::move(kept));
+  }
   return list;
 }
 

@@ -13,9 +13,11 @@
 
 namespace rdzv {
 
-// A str (as UTF-8) or bytes argument; a view that lives as long as the argument.
+// A str (as UTF-8, with the surrogate escapes of list_keys) or bytes argument; a view that lives as
+// long as the argument and this.
 struct BytesArg {
   Bytes view;
+  pybind11::object kept;
 };
 
 // A value: str (as UTF-8), bytes, bytearray or memoryview. What its owner may change while the GIL
@@ -29,6 +31,7 @@ struct ValueArg {
 // released.
 struct BytesListArg {
   pybind11::tuple items;
+  std::vector<pybind11::object> kept;
   std::vector<Bytes> views;
 };
 
@@ -59,7 +62,8 @@ struct IntArg {
 // nothing can be imported.
 void import_datetime();
 
-Bytes bytes_from(pybind11::handle object, const char* what);
+// A view of the object, or of what is put into `kept`.
+Bytes bytes_from(pybind11::handle object, const char* what, pybind11::object& kept);
 ValueArg value_from(pybind11::handle object, const char* what);
 BytesListArg bytes_list_from(pybind11::handle object);
 ValueListArg value_list_from(pybind11::handle object);
@@ -86,7 +90,7 @@ template <>
 struct type_caster<rdzv::BytesArg> {
   PYBIND11_TYPE_CASTER(rdzv::BytesArg, const_name("str | bytes"));
   bool load(handle source, bool) {
-    value.view = rdzv::bytes_from(source, "a key or value");
+    value.view = rdzv::bytes_from(source, "a key or value", value.kept);
     return true;
   }
 };

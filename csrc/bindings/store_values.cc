@@ -57,7 +57,7 @@ Raises StoreUnsupportedError for a ttl over the c10d protocol.)")
           py::arg("key"), py::arg("timeout") = py::none(),
           R"(The value of a key; waits until there is one, up to `timeout` (default: the store's; 0: now or never).
 
-Raises StoreTimeoutError.)")
+Raises StoreKeysMissingError when the store says that it is not there, StoreNoAnswerError when it says nothing.)")
       .def(
           "compare_set",
           [](Store& self, BytesArg key, const ValueArg& expected, const ValueArg& desired) {
@@ -118,7 +118,7 @@ void bind_many_key_operations(StoreClass& store) {
           py::arg("keys"), py::arg("timeout") = py::none(),
           R"(Wait until all of the keys are there, up to `timeout` (default: the store's; 0: now or never).
 
-Raises StoreTimeoutError, which names the missing keys.)")
+Raises StoreKeysMissingError, which names the missing keys.)")
       .def(
           "multi_get",
           [](Store& self, const BytesListArg& keys, const std::optional<TimeoutArg>& timeout) {

@@ -48,7 +48,10 @@ class C10dStore final : public RemoteStore {
   void queue_push(Bytes key, Bytes item) override;
   std::string queue_pop(Bytes key, bool block, Duration timeout) override;
   int64_t queue_len(Bytes key) override;
+  // A caller more, or another world size, is noticed when it comes after the others, and not when
+  // both come at once: the protocol has no request that does both.
   void barrier(Bytes key, int64_t world_size, Duration timeout) override;
+  void barrier_as(Bytes key, const Seat& seat, Duration timeout) override;
   // The version says only whether there is a value: it is 0 or 1.
   Versioned try_get(Bytes key) override;
   // The protocol has no versions and no times to live: these throw kUnsupported.
@@ -71,6 +74,7 @@ class C10dStore final : public RemoteStore {
   void run(Request& request, const Talk& talk);
   [[noreturn]] void throw_lost(const Request& request, const std::string& why, bool is_risky) const;
   void write(Request& request, c10d::Code code, const std::vector<Bytes>& strings);
+  [[noreturn]] void throw_refused(const Error& refusal) const;
   void need_queues(const char* name, Bytes key, const Deadline& deadline);
 
   std::unique_ptr<C10dConnection> take(const Deadline& deadline);

@@ -82,6 +82,9 @@ class TCPStore final : public Store {
   void barrier(Bytes key, int64_t world_size, Duration timeout) override {
     remote_->barrier(key, world_size, timeout);
   }
+  void barrier_as(Bytes key, const Seat& seat, Duration timeout) override {
+    remote_->barrier_as(key, seat, timeout);
+  }
   Versioned try_get(Bytes key) override { return remote_->try_get(key); }
   Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override {
     return remote_->watch(key, known_version, timeout);

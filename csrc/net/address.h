@@ -42,7 +42,7 @@ std::string format_endpoint(const std::string& host, uint16_t port);
 // Every stream address of `host`, in the resolver's order. Numeric hosts cost nothing; names are
 // looked up on a thread of their own, because a name server that hangs must not hold the caller
 // past its deadline. Throws kInvalidArgument for a host that cannot be one, kConnection for a name
-// without address, kTimeout.
+// without address, kNoAnswer.
 std::vector<SocketAddress> resolve(const std::string& host, uint16_t port,
                                    const Deadline& deadline);
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "net/event_loop.h"
+#include "server/barrier_view.h"
 #include "server/exchange_view.h"
 #include "server/runs.h"
 #include "store/table.h"
@@ -33,6 +34,7 @@ struct ServerContext {
   std::vector<Bytes> strings;
 
   ExchangeView exchange_view;
+  BarrierView barrier_view;
   // The timer of the key that expires first, if one does.
   std::optional<EventLoop::TimerId> expiry_timer;
 

@@ -1,5 +1,6 @@
 #include "server/native_session.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/text.h"
@@ -78,7 +79,8 @@ void NativeSession::on_closed() {
   for (auto& [tag, blocked] : blocked_) {
     if (blocked.timer) context_.loop.cancel(*blocked.timer);
   }
-  blocked_.clear();
+  std::unordered_map<uint64_t, Blocked> gone = std::exchange(blocked_, {});
+  for (const auto& [tag, blocked] : gone) leave_barrier(blocked);
   if (runs_) runs_->on_closed();
 }
 
@@ -131,24 +133,29 @@ void NativeSession::hello(const native::Frame& frame) {
   end_reply(begin);
 }
 
-void NativeSession::block(const Header& header, const std::vector<Bytes>& keys, uint32_t timeout_ms,
-                          Table::Need need, int64_t target) {
-  uint64_t tag = tag_of(header);
-  if (blocked_.count(tag) > 0) {
+bool NativeSession::refuse_to_block(const Header& header) {
+  if (blocked_.count(tag_of(header)) > 0) {
     reply_error(header, ErrorCode::kProtocol, "a request with this id is still blocked");
-    return;
+    return true;
   }
   if (blocked_.size() >= limits::kWaitsPerConnectionMax) {
     reply_error(header, ErrorCode::kLimit,
                 "more than " + std::to_string(limits::kWaitsPerConnectionMax) +
                     " blocked requests on one connection");
-    return;
+    return true;
   }
+  return false;
+}
+
+NativeSession::Blocked* NativeSession::park(const Header& header, const std::vector<Bytes>& keys,
+                                            Table::Need need, int64_t target) {
+  if (refuse_to_block(header)) return nullptr;
+  uint64_t tag = tag_of(header);
   Table::Waiter* waiter = context_.table.wait(*this, tag, keys, need, target);
   if (waiter == nullptr && is_exchange(header)) waiter = wait_for_slot(tag, keys.front(), target);
   if (waiter == nullptr) {
     answer(header, keys, target);
-    return;
+    return nullptr;
   }
   Blocked& blocked = blocked_[tag];
   if (is_exchange(header)) blocked.key = keys.front();
@@ -156,7 +163,12 @@ void NativeSession::block(const Header& header, const std::vector<Bytes>& keys, 
   blocked.waiter = waiter;
   blocked.wanted = keys.size();
   blocked.target = target;
+  return &blocked;
+}
+
+void NativeSession::set_deadline(Blocked& blocked, uint32_t timeout_ms) {
   blocked.timeout = std::chrono::milliseconds(timeout_ms);
+  uint64_t tag = tag_of(blocked.header);
   if (timeout_ms == 0) {
     on_deadline(tag);
   } else if (timeout_ms != native::kNoTimeout) {
@@ -165,36 +177,53 @@ void NativeSession::block(const Header& header, const std::vector<Bytes>& keys, 
   }
 }
 
-void NativeSession::on_deadline(uint64_t tag) {
-  auto found = blocked_.find(tag);
-  Blocked& blocked = found->second;
-  std::string text = deadline_text(blocked);
-  context_.table.cancel(blocked.waiter);
-  reply_error(blocked.header, ErrorCode::kTimeout, text);
-  blocked_.erase(found);
+void NativeSession::block(const Header& header, const std::vector<Bytes>& keys, uint32_t timeout_ms,
+                          Table::Need need, int64_t target) {
+  if (Blocked* blocked = park(header, keys, need, target)) set_deadline(*blocked, timeout_ms);
 }
 
-std::string NativeSession::deadline_text(const Blocked& blocked) const {
+void NativeSession::on_deadline(uint64_t tag) {
+  auto found = blocked_.find(tag);
+  std::vector<uint32_t> missing;
+  std::string text = deadline_text(found->second, missing);
+  context_.table.cancel(found->second.waiter);
+  Blocked blocked = std::move(found->second);
+  blocked_.erase(found);
+  reply_timeout(blocked.header, text, missing);
+  leave_barrier(blocked);
+}
+
+std::string NativeSession::deadline_text(const Blocked& blocked,
+                                         std::vector<uint32_t>& missing) const {
+  auto name = [&missing](const auto& numbers) {
+    size_t count = std::min(numbers.size(), kMissingMax);
+    missing.assign(numbers.begin(), numbers.begin() + static_cast<ptrdiff_t>(count));
+  };
   auto operation = static_cast<Operation>(blocked.header.operation);
   if (operation == Operation::kExchange) {
     context_.exchange_view.look(context_.table, blocked.key, blocked.target);
+    name(context_.exchange_view.missing());
     return exchange_timeout_text(as_user_knows(blocked.key), context_.exchange_view.missing(),
                                  blocked.target, blocked.timeout);
   }
-  std::vector<Bytes> missing = context_.table.missing_keys(*blocked.waiter);
   if (operation == Operation::kBarrier) {
-    int64_t count = context_.table.sum(missing.front(), 0).value;
-    return barrier_timeout_text(as_user_knows(missing.front()), count, blocked.target,
-                                blocked.timeout);
+    BarrierCall call = barrier_call(blocked);
+    const std::vector<int64_t>& ranks = context_.barrier_view.missing(call, context_.table);
+    name(ranks);
+    int64_t count = context_.table.sum(blocked.key, 0).value;
+    return barrier_timeout_text(call, count, ranks, blocked.timeout);
   }
+  std::vector<uint32_t> positions = context_.table.missing_positions(*blocked.waiter);
+  name(positions);
+  std::vector<Bytes> keys = context_.table.missing_keys(*blocked.waiter);
   if (operation == Operation::kWatch) {
-    return watch_timeout_text(as_user_knows(missing.front()), static_cast<uint64_t>(blocked.target),
+    return watch_timeout_text(as_user_knows(keys.front()), static_cast<uint64_t>(blocked.target),
                               blocked.timeout);
   }
   if (operation == Operation::kQueuePop)
-    return queue_timeout_text(as_user_knows(missing.front()), blocked.timeout);
-  for (Bytes& key : missing) key = as_user_knows(key);
-  return timeout_text(native::name_of(operation), missing, blocked.wanted, blocked.timeout);
+    return queue_timeout_text(as_user_knows(keys.front()), blocked.timeout);
+  for (Bytes& key : keys) key = as_user_knows(key);
+  return timeout_text(native::name_of(operation), keys, blocked.wanted, blocked.timeout);
 }
 
 void NativeSession::on_woken(const Table::Woken& woken) {
@@ -278,7 +307,9 @@ bool NativeSession::cancel(ByteReader& body) {
   }
   if (found->second.timer) context_.loop.cancel(*found->second.timer);
   context_.table.cancel(found->second.waiter);
+  Blocked blocked = std::move(found->second);
   blocked_.erase(found);
+  leave_barrier(blocked);
   return true;
 }
 
@@ -311,6 +342,15 @@ void NativeSession::reply_u64(const Header& header, uint64_t value) {
 void NativeSession::reply_error(const Header& header, ErrorCode code, const std::string& message) {
   size_t begin = begin_reply(header, code);
   native::put_string(out(), Bytes(message).substr(0, limits::kTextBytesMax));
+  end_reply(begin);
+}
+
+void NativeSession::reply_timeout(const Header& header, const std::string& message,
+                                  const std::vector<uint32_t>& missing) {
+  size_t begin = begin_reply(header, ErrorCode::kTimeout);
+  native::put_string(out(), Bytes(message).substr(0, limits::kTextBytesMax));
+  native::put_u32(out(), static_cast<uint32_t>(missing.size()));
+  for (uint32_t number : missing) native::put_u32(out(), number);
   end_reply(begin);
 }
 

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "server/connection.h"
 #include "server/session.h"
+#include "store/meeting.h"
 #include "wire/native.h"
 
 namespace rdzv {
@@ -60,8 +61,14 @@ class NativeSession final : public Session {
     Table::Waiter* waiter = nullptr;
     size_t wanted = 0;
     int64_t target = 0;
-    std::string key;  // kExchange: of the count
+    std::string key;  // kExchange, kBarrier: of the count
     Duration timeout{};
+    // kBarrier, with a rank: who has come, and with which version of its slot. A slot that has
+    // another one is that of the same rank on a newer connection.
+    int64_t rank = BarrierCall::kNoRank;
+    int64_t round = 1;
+    uint64_t token = 0;
+    uint64_t slot_version = 0;
     std::optional<EventLoop::TimerId> timer;
   };
 
@@ -90,6 +97,7 @@ class NativeSession final : public Session {
   bool queue_pop(const native::Header& header, ByteReader& body);
   bool queue_len(const native::Header& header, ByteReader& body);
   bool barrier(const native::Header& header, ByteReader& body);
+  bool come(const native::Header& header, const TableStep& step);
   bool try_get(const native::Header& header, ByteReader& body);
   bool watch(const native::Header& header, ByteReader& body);
   bool set_if_version(const native::Header& header, ByteReader& body);
@@ -97,11 +105,18 @@ class NativeSession final : public Session {
   bool delete_prefix(const native::Header& header, ByteReader& body);
   bool exchange(const native::Header& header, ByteReader& body);
 
-  // Parks the request until the need is met or its time is over.
+  // Parks the request until the need is met or its time is over; null: it was answered.
+  Blocked* park(const native::Header& header, const std::vector<Bytes>& keys, Table::Need need,
+                int64_t target = 0);
+  void set_deadline(Blocked& blocked, uint32_t timeout_ms);
   void block(const native::Header& header, const std::vector<Bytes>& keys, uint32_t timeout_ms,
              Table::Need need, int64_t target = 0);
+  bool refuse_to_block(const native::Header& header);
   void on_deadline(uint64_t tag);
-  std::string deadline_text(const Blocked& blocked) const;
+  // The text, and the numbers that the answer names: ranks, or positions in the request's keys.
+  std::string deadline_text(const Blocked& blocked, std::vector<uint32_t>& missing) const;
+  static BarrierCall barrier_call(const Blocked& blocked);
+  void leave_barrier(const Blocked& blocked);
   void answer(const native::Header& header, const std::vector<Bytes>& keys, int64_t target = 0);
   void answer_present(const native::Header& header, const std::vector<Bytes>& keys);
   // Version and bytes.
@@ -121,6 +136,8 @@ class NativeSession final : public Session {
   // For bodies of one u64.
   void reply_u64(const native::Header& header, uint64_t value);
   void reply_error(const native::Header& header, ErrorCode code, const std::string& message);
+  void reply_timeout(const native::Header& header, const std::string& message,
+                     const std::vector<uint32_t>& missing);
 
   ServerContext& context_;
   std::unordered_map<uint64_t, Blocked> blocked_;

@@ -103,6 +103,10 @@ void ClosableStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
   Visit(*this)->barrier(key, world_size, timeout);
 }
 
+void ClosableStore::barrier_as(Bytes key, const Seat& seat, Duration timeout) {
+  Visit(*this)->barrier_as(key, seat, timeout);
+}
+
 Store::Versioned ClosableStore::try_get(Bytes key) {
   return Visit(*this)->try_get(key);
 }

@@ -31,6 +31,7 @@ class ClosableStore : public Store {
   std::string queue_pop(Bytes key, bool block, Duration timeout) override;
   int64_t queue_len(Bytes key) override;
   void barrier(Bytes key, int64_t world_size, Duration timeout) override;
+  void barrier_as(Bytes key, const Seat& seat, Duration timeout) override;
   Versioned try_get(Bytes key) override;
   Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override;
   VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override;

@@ -151,9 +151,9 @@ class Opening {
   void pause(const std::string& path, const char* what) {
     if (backoff_.pause()) return;
     std::string holder = find_lock_holder(path, kHolderSearch);
-    throw Error(ErrorCode::kTimeout, "opening FileStore " + path_ + " timed out after " +
-                                         seconds_text(backoff_.elapsed()) + ": " + what + path +
-                                         (holder.empty() ? "" : ": " + holder));
+    throw Error(ErrorCode::kNoAnswer, "opening FileStore " + path_ + " timeout after " +
+                                          seconds_text(backoff_.elapsed()) + ": " + what + path +
+                                          (holder.empty() ? "" : ": " + holder));
   }
 
   // Whether what is in the file is nobody's any more. Throws if it is another job's.

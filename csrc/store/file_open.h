@@ -21,7 +21,7 @@ struct OpenedFile {
   FileFd users;  // the shared lock
 };
 
-// Throws kConnection, kProtocol, kAddressInUse, kUnsupported, kTimeout.
+// Throws kConnection, kProtocol, kAddressInUse, kUnsupported, kNoAnswer.
 OpenedFile open_store_file(const std::string& path, const std::string& job_id, Duration timeout);
 
 // Before a user goes: the last one removes the lock file. `path`: absolute, without links.

@@ -46,8 +46,8 @@ void FileStore::throw_if_forked() const {
 
 void FileStore::throw_locked_out(const char* operation, Duration elapsed) const {
   std::string holder = find_lock_holder(real_path_, kHolderSearch);
-  throw Error(ErrorCode::kTimeout,
-              std::string(operation) + " timed out after " + seconds_text(elapsed) + ": " +
+  throw Error(ErrorCode::kNoAnswer,
+              std::string(operation) + " timeout after " + seconds_text(elapsed) + ": " +
                   (holder.empty() ? "another process" : holder) +
                   " holds the writer's lock and does not release it; end it if it is stopped (" +
                   describe() + ")");

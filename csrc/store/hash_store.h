@@ -6,7 +6,11 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
 
+#include "store/meeting.h"
 #include "store/store.h"
 #include "store/table.h"
 
@@ -30,27 +34,41 @@ class HashStore final : public Store, public std::enable_shared_from_this<HashSt
   std::string queue_pop(Bytes key, bool block, Duration timeout) override;
   int64_t queue_len(Bytes key) override;
   void barrier(Bytes key, int64_t world_size, Duration timeout) override;
+  void barrier_as(Bytes key, const Seat& seat, Duration timeout) override;
   Versioned try_get(Bytes key) override;
   Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override;
   VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override;
   void set_for(Bytes key, Bytes value, Duration ttl) override;
   int64_t delete_prefix(Bytes prefix) override;
+  std::vector<std::string> exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value,
+                                    Duration timeout) override;
   std::shared_ptr<Store> clone() override { return shared_from_this(); }
   std::string describe() const override { return "HashStore"; }
 
  private:
   // A blocked call: where the writer puts the values it was waiting for, while they are there.
-  struct Blocked;
+  struct Blocked : Table::WaiterOwner {
+    explicit Blocked(Table::Need what) : need(what) {}
+
+    const Table::Need need;
+    bool done = false;
+    // kChange: when the key goes by itself. Whatever changes that ends the waiting.
+    std::optional<Instant> expires_at;
+    std::vector<std::string> values;
+    Versioned changed;
+    std::condition_variable woken;
+  };
 
   std::unique_lock<std::mutex> enter();
   std::vector<std::string> wait_for(const char* operation, const std::vector<Bytes>& keys,
                                     Duration timeout, Table::Need need);
   bool sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& blocked,
                         const Deadline& deadline);
-  int64_t add_locked(Bytes key, int64_t amount);
+  void meet(const BarrierCall& call, Duration timeout);
   void wake();    // mutex_ is held
   void expire();  // mutex_ is held
   Versioned versioned(Bytes key) const;
+  std::vector<std::string> values_of(const std::vector<Bytes>& keys) const;
 
   std::mutex mutex_;  // protects all below
   Table table_;

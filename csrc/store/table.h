@@ -183,6 +183,8 @@ class Table {
   void cancel(Waiter* waiter);
   // Those of its keys that are missing now.
   std::vector<Bytes> missing_keys(const Waiter& waiter) const;
+  // The same as positions in the keys that it was given.
+  std::vector<uint32_t> missing_positions(const Waiter& waiter) const;
   void drop(WaiterOwner& owner);
   size_t waiters() const { return waiter_count_; }
 

@@ -166,6 +166,15 @@ std::vector<Bytes> Table::missing_keys(const Waiter& waiter) const {
   return missing;
 }
 
+std::vector<uint32_t> Table::missing_positions(const Waiter& waiter) const {
+  std::vector<uint32_t> missing;
+  for (size_t at = 0; at < waiter.keys.size(); ++at) {
+    if (!is_met(waiter.keys[at], waiter.need, waiter.target))
+      missing.push_back(static_cast<uint32_t>(at));
+  }
+  return missing;
+}
+
 void Table::drop(WaiterOwner& owner) {
   while (owner.first_ != nullptr) cancel(owner.first_.get());
 }

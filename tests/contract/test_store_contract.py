@@ -237,6 +237,40 @@ def test_list_keys_shows_keys_that_are_no_text(store: Store) -> None:
     assert key.encode("utf-8", "surrogateescape") == b"\xff\x00"
 
 
+def test_a_key_that_list_keys_returned_can_be_given_back(stores: Stores) -> None:
+    """To every operation that takes keys, whatever bytes it has; and so can values be given."""
+    store = stores.client()
+    for name in (b"\xff", b"\xc3(\x80", b"a\xed\xa0\x80"):
+        store.set(name, "v")
+        [key] = store.list_keys()
+        assert store.get(key) == b"v"
+        assert store.try_get(key) == b"v"
+        assert store.check([key, name])
+        store.wait([key])
+        assert store.multi_get([key, name]) == [b"v", b"v"]
+        assert store.list_keys(key) == [key]
+        store.append(key, "w")
+        assert store.compare_set(key, "vw", "x") == b"x"
+        store.multi_set([key], ["1"])
+        assert store.add(key, 1) == 2
+        assert store.get(name) == b"2"
+        assert PrefixStore(key, store).num_keys() == 1
+        if stores.has_versions:
+            value, version = store.watch(key, 0)
+            assert store.set_if_version(key, value or b"", version)[1]
+        if stores.has_queues:
+            store.queue_push(key, "item")
+            assert store.queue_len(name) == 1
+            assert store.queue_pop(key) == b"item"
+        if not stores.speaks_to_torch:
+            assert store.delete_prefix(key) == 1
+        else:
+            assert store.delete_key(key)
+        assert not store.check([name])
+    with pytest.raises(UnicodeEncodeError):
+        store.set("\ud800", "")  # stands for no byte
+
+
 def test_prefix_store_is_a_name_space_of_its_own(stores: Stores) -> None:
     """Prefixes end at the separator: 'a' does not see what belongs to 'ab'."""
     base = stores.client()

@@ -146,7 +146,7 @@ def test_failed_writes_and_reads_leave_the_version(versioned: Stores) -> None:
     store.queue_push("k", "item")
     with pytest.raises(StoreTimeoutError, match=rf"k' still has version {version}"):
         store.watch("k", version, 0)
-    with pytest.raises(StoreTimeoutError, match=r"watch timed out after .*gone' still has no"):
+    with pytest.raises(StoreTimeoutError, match=r"watch timeout after .*gone' still has no"):
         store.watch("gone", 0, timedelta(milliseconds=20))
 
 

@@ -73,9 +73,13 @@ class Last(rendezvous.Store):
         self.inner.set(key, value)
     def get(self, key, timeout=None):
         return self.inner.get(key, timeout)
-    def __del__(self):
+    def __del__(self, missing=rendezvous.StoreTimeoutError):
         self.view.set("k", "v")
         assert self.view.get("k", 0) == b"v"
+        try:
+            self.inner.get("gone", 0)
+        except missing as error:
+            assert "gone" in str(error)
         print("taken apart", flush=True)
 import builtins
 builtins.kept = Last()

@@ -17,9 +17,11 @@ from rendezvous._arguments import (
     keys_bytes,
     quoted,
     seconds,
+    shown_keys,
     version_number,
     whole_number,
 )
+from rendezvous._meeting_rules import barrier_call
 from rendezvous._store import Store
 from rendezvous.backends.etcd._arguments import value_bytes
 from rendezvous.backends.etcd._deadline import Deadline
@@ -34,7 +36,7 @@ from rendezvous.backends.etcd.client import EtcdClient
 from rendezvous.errors import (
     QueueEmptyError,
     StoreClosedError,
-    StoreTimeoutError,
+    StoreKeysMissingError,
     StoreValueError,
 )
 
@@ -138,9 +140,10 @@ class EtcdStore(Store):
             found = self._waiter.watch(name, known, deadline)
         except UnchangedError:
             still = f"version {known}" if known else "no value"
-            raise StoreTimeoutError(
-                f"watch timed out after {deadline.elapsed_text()}: key {quoted(name)} still has "
-                f"{still}"
+            raise StoreKeysMissingError(
+                f"watch timeout after {deadline.elapsed_text()}: key {quoted(name)} still has "
+                f"{still}",
+                keys=shown_keys([name]),
             ) from None
         return (None, 0) if found is None else (found.value, found.mod_revision)
 
@@ -240,18 +243,17 @@ class EtcdStore(Store):
         """How many items a queue has."""
         return self._queues.length(key_bytes("queue_len", key), self._round_trip())
 
-    def barrier(self, key: Text, world_size: int, timeout: Timeout | None = None) -> None:
-        """Wait until so many have come; the number at the key counts them."""
-        name, callers = (
-            key_bytes("barrier", key),
-            whole_number(world_size, "the world_size of barrier"),
-        )
-        deadline = self._deadline(timeout)
-        if callers < 1:
-            raise StoreValueError(
-                f"barrier at key {quoted(name)}: world_size is {callers}; it must be at least 1"
-            )
-        self._meetings.barrier(name, callers, deadline, self._round_trip(timeout))
+    def barrier(
+        self,
+        key: Text,
+        world_size: int,
+        timeout: Timeout | None = None,
+        rank: int | None = None,
+        round: int | None = None,
+    ) -> None:
+        """Wait until so many have come; with ranks, each counts once, and round after round."""
+        call = barrier_call(key_bytes("barrier", key), world_size, rank, round)
+        self._meetings.barrier(call, self._deadline(timeout), self._round_trip(timeout))
 
     def exchange(
         self,
