@@ -11,10 +11,12 @@ import atexit
 import logging
 import os
 import threading
+import time
 
 from rendezvous import _core
 
 _WAIT_S = 3600.0
+_DRAIN_S = 1.0
 _LOGGER = logging.getLogger("rendezvous.server")
 
 _lock = threading.Lock()
@@ -49,7 +51,10 @@ def _stop() -> None:
     if _thread is not None:
         _core._wake_log_reader()
         _thread.join()
-        while (record := _core._next_log_record(0)) is not None:
+        # What still comes, for as long as a user may be kept waiting: a peer that disturbs the
+        # server can make records as fast as they are written.
+        end_s = time.monotonic() + _DRAIN_S
+        while time.monotonic() < end_s and (record := _core._next_log_record(0)) is not None:
             _LOGGER.log(*record)
 
 

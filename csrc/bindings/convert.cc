@@ -18,15 +18,6 @@ std::string type_name(py::handle object) {
   return Py_TYPE(object.ptr())->tp_name;
 }
 
-// PyDateTime_IMPORT fills in a pointer that is this file's own.
-bool is_timedelta(py::handle object) {
-  if (PyDateTimeAPI == nullptr) {
-    PyDateTime_IMPORT;
-    if (PyDateTimeAPI == nullptr) throw py::error_already_set();
-  }
-  return PyDelta_Check(object.ptr());
-}
-
 // What a loop goes over, once. One string is not taken for a list of its letters.
 py::tuple items_of(py::handle object) {
   if (PyUnicode_Check(object.ptr()) || PyBytes_Check(object.ptr()) ||
@@ -57,6 +48,11 @@ py::object index_of(py::handle object) {
 }
 
 }  // namespace
+
+void import_datetime() {
+  PyDateTime_IMPORT;
+  if (PyDateTimeAPI == nullptr) throw py::error_already_set();
+}
 
 // Keys that are no UTF-8 come from list_keys with surrogate escapes, and go back as they were.
 Bytes bytes_from(py::handle object, const char* what, py::object& kept) {
@@ -111,7 +107,7 @@ ValueListArg value_list_from(py::handle object) {
 }
 
 Duration duration_from(py::handle object, const char* what) {
-  if (is_timedelta(object)) {
+  if (PyDelta_Check(object.ptr())) {
     PyObject* delta = object.ptr();
     auto days = static_cast<int64_t>(PyDateTime_DELTA_GET_DAYS(delta));
     if (days < 0) throw py::value_error(std::string(what) + " must not be negative");
@@ -234,11 +230,14 @@ py::str message_to_python(const std::string& message) {
 }
 
 py::object timedelta_from(Duration duration) {
-  auto microseconds = std::chrono::duration_cast<std::chrono::microseconds>(duration).count();
-  return calling_python([&]() -> py::object {
-    return py::module_::import("datetime")
-        .attr("timedelta")(py::arg("microseconds") = microseconds);
-  });
+  auto seconds = std::chrono::floor<std::chrono::seconds>(duration);
+  auto microseconds = std::chrono::duration_cast<std::chrono::microseconds>(duration - seconds);
+  constexpr int64_t kDay = 24 * 3600;
+  PyObject* delta = PyDelta_FromDSU(static_cast<int>(seconds.count() / kDay),
+                                    static_cast<int>(seconds.count() % kDay),
+                                    static_cast<int>(microseconds.count()));
+  if (delta == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(delta);
 }
 
 }  // namespace rdzv

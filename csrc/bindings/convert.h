@@ -59,6 +59,10 @@ struct IntArg {
   uint64_t as_version() const;
 };
 
+// Once, when the module is made: when the interpreter goes down, stores can still be called, but
+// nothing can be imported.
+void import_datetime();
+
 // A view of the object, or of what is put into `kept`.
 Bytes bytes_from(pybind11::handle object, const char* what, pybind11::object& kept);
 ValueArg value_from(pybind11::handle object, const char* what);

@@ -15,6 +15,10 @@ namespace py = pybind11;
 namespace rdzv {
 namespace {
 
+// The names in rendezvous.errors. Kept, because stores can be called while the interpreter goes down,
+// which empties its modules.
+py::handle g_classes;
+
 const char* class_of(const Error& error) {
   const Missing& missing = error.missing();
   switch (error.code()) {
@@ -60,7 +64,7 @@ void raise(const Error& error) {
     if (PyErr_Occurred() == nullptr) PyErr_SetNone(PyExc_KeyboardInterrupt);
     return;
   }
-  py::object type = py::module_::import("rendezvous.errors").attr(class_of(error));
+  py::object type = g_classes[class_of(error)];
   py::object made = type(message_to_python(error.message()));
   const Missing& missing = error.missing();
   if (!missing.keys.empty() || !missing.ranks.empty()) {
@@ -84,6 +88,8 @@ bool python_signals_pending() {
 }  // namespace
 
 void bind_errors(py::module_&) {
+  py::object errors = py::module_::import("rendezvous.errors");
+  g_classes = py::dict(errors.attr("__dict__").attr("copy")()).release();
   set_interrupt_check(&python_signals_pending);
   py::register_local_exception_translator([](std::exception_ptr pointer) {
     try {

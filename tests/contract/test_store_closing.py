@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.background import Background
+from support.foreign import DerivedStore
 from support.stores import Stores
 
-from rendezvous import PrefixStore, Store, StoreClosedError, StoreConnectionError
+from rendezvous import (
+    FileStore,
+    HashStore,
+    PrefixStore,
+    Store,
+    StoreAddressInUseError,
+    StoreClosedError,
+    StoreConnectionError,
+    open_store,
+)
 
 # What every store has.
 CALLS: dict[str, Callable[[Store], Any]] = {
@@ -126,3 +138,84 @@ def test_a_closed_store_can_be_asked_what_it_was(stores: Stores) -> None:
     store.close()
     assert type(store).__name__ in repr(store)
     assert store.timeout > timedelta(0)
+
+
+def open_files() -> int:
+    """How many descriptors this process has."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="nothing here counts descriptors")
+def test_a_closed_file_store_lets_go_of_its_file(tmp_path: Path) -> None:
+    """With the last call that is in it: another job may have the file then."""
+    FileStore(tmp_path / "warm-up").close()
+    before = open_files()
+    store = FileStore(tmp_path / "store", job_id="one")
+    view = PrefixStore("view", store)
+    waiting = Background(view.wait, ["k"], timedelta.max).let_block()
+    assert open_files() > before
+    with pytest.raises(StoreAddressInUseError):
+        FileStore(tmp_path / "store", job_id="two")
+    store.close()
+    with pytest.raises(StoreClosedError, match=r"FileStore .* closed"):
+        waiting.result()
+    assert open_files() == before
+    with FileStore(tmp_path / "store", job_id="two") as other:
+        assert other.num_keys() == 0
+    assert open_files() == before
+
+
+def test_what_open_store_has_made_is_closed_with_its_view(tmp_path: Path) -> None:
+    """Nobody else could close it."""
+    for url in ("hash:?prefix=p", f"file://{tmp_path}/store?prefix=p"):
+        with open_store(url) as view:
+            view.set("k", "v")
+            below = view.underlying_store  # type: ignore[attr-defined]
+            clone = view.clone()
+        with pytest.raises(StoreClosedError):
+            below.get("p/k", 0)
+        assert clone.get("k") == b"v"
+        clone.close()
+
+
+def test_a_clone_of_a_view_of_a_store_in_python_closes_what_it_has_made() -> None:
+    """And not what its origin has."""
+    closed = []
+
+    class Closing(DerivedStore):
+        def clone(self) -> DerivedStore:
+            return Closing(self.inner)
+
+        def close(self) -> None:
+            closed.append(self)
+
+    base = Closing(HashStore())
+    view = PrefixStore("p", base)
+    twin = view.clone()
+    view.close()
+    assert closed == []
+    twin.close()
+    assert closed == [twin.underlying_store]
+    assert twin.underlying_store is not base
+
+
+def test_many_threads_use_a_store_that_is_closed(tmp_path: Path) -> None:
+    """Each call is done, or says that the store is closed; several may close it."""
+    for store in (HashStore(), FileStore(tmp_path / "store")):
+
+        def use(store: Store = store) -> int:
+            for count in itertools.count():
+                try:
+                    store.add("n", 1)
+                except StoreClosedError:
+                    return count
+            raise AssertionError
+
+        clone = store.clone()
+        using = [Background(use) for _ in range(4)]
+        clone.wait(["n"], 60)
+        closing = [Background(store.close) for _ in range(3)]
+        for each in closing:
+            each.result()
+        assert sum(each.result() for each in using) == int(clone.get("n"))
+        clone.close()
