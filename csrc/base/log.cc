@@ -1,5 +1,7 @@
 #include "base/log.h"
 
+#include <new>
+
 namespace rdzv {
 
 LogQueue& LogQueue::instance() {
@@ -9,18 +11,19 @@ LogQueue& LogQueue::instance() {
 
 void LogQueue::write(LogLevel level, std::string message) {
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(mutex_.get());
     if (records_.size() >= kRecordsMax) {
       ++dropped_;
       return;
     }
     records_.push_back({level, std::move(message)});
+    count_.store(records_.size(), std::memory_order_relaxed);
   }
   filled_.notify_one();
 }
 
 std::optional<LogRecord> LogQueue::read(Duration timeout) {
-  std::unique_lock lock(mutex_);
+  std::unique_lock lock(mutex_.get());
   filled_.wait_for(lock, timeout, [this] { return woken_ || !records_.empty(); });
   woken_ = false;
   if (records_.empty()) return std::nullopt;
@@ -30,15 +33,26 @@ std::optional<LogRecord> LogQueue::read(Duration timeout) {
   }
   LogRecord record = std::move(records_.front());
   records_.pop_front();
+  count_.store(records_.size(), std::memory_order_relaxed);
   return record;
 }
 
 void LogQueue::wake_reader() {
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(mutex_.get());
     woken_ = true;
   }
   filled_.notify_one();
+}
+
+void LogQueue::begin_in_child() {
+  // The old one still counts a thread that is not there; destroying it would wait for that.
+  new (&filled_) std::condition_variable;
+  records_.clear();
+  dropped_ = 0;
+  woken_ = false;
+  count_.store(0, std::memory_order_relaxed);
+  has_thread_.store(false, std::memory_order_relaxed);
 }
 
 }  // namespace rdzv

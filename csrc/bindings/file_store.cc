@@ -43,7 +43,6 @@ StoreAddressInUseError (in use with another job_id).)");
              options.path = std::string(path);
              options.job_id = std::string(job_id.view);
              options.compact_min_bytes = compact_min_bytes();
-             start_logging();
              return without_gil([&] { return std::make_shared<FileStore>(options); });
            }),
            py::arg("file_name"), py::arg("world_size") = -1, py::arg("job_id") = "")

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include "base/error.h"
@@ -13,6 +14,7 @@ struct HashStore::Blocked : Table::WaiterOwner {
   explicit Blocked(Table::Need what) : need(what) {}
 
   const Table::Need need;
+  const std::thread::id thread = std::this_thread::get_id();
   bool done = false;
   // kChange: when the key goes by itself. Whatever changes that ends the waiting.
   std::optional<Instant> expires_at;
@@ -22,9 +24,16 @@ struct HashStore::Blocked : Table::WaiterOwner {
 };
 
 std::unique_lock<std::mutex> HashStore::enter() {
-  std::unique_lock lock(mutex_);
+  std::unique_lock lock(mutex_.get());
   expire();
   return lock;
+}
+
+// In a forked child, where the stacks on which other threads' calls stood are used again.
+void HashStore::forget_other_threads() {
+  table_.drop_if([here = std::this_thread::get_id()](Table::WaiterOwner& owner) {
+    return static_cast<Blocked&>(owner).thread != here;
+  });
 }
 
 void HashStore::expire() {

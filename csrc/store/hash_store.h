@@ -1,12 +1,14 @@
 // A store in the memory of this process, for threads of one process and for tests. One lock around
 // a Table; a blocked call sleeps on its own condition, so that a write wakes only whom it concerns.
 // Whoever takes the lock deletes what is due first, so nobody sees a key whose time has passed.
+// A forked child has a copy of its own, as of the fork.
 #pragma once
 
 #include <condition_variable>
 #include <memory>
 #include <mutex>
 
+#include "base/fork_mutex.h"
 #include "store/store.h"
 #include "store/table.h"
 
@@ -52,8 +54,10 @@ class HashStore final : public Store, public std::enable_shared_from_this<HashSt
   void expire();  // mutex_ is held
   Versioned versioned(Bytes key) const;
 
-  std::mutex mutex_;  // protects all below
+  void forget_other_threads();
+
   Table table_;
+  ForkMutex mutex_{[this] { forget_other_threads(); }};  // protects all above
 };
 
 }  // namespace rdzv

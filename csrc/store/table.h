@@ -184,6 +184,8 @@ class Table {
   // Those of its keys that are missing now.
   std::vector<Bytes> missing_keys(const Waiter& waiter) const;
   void drop(WaiterOwner& owner);
+  // Of all owners, those for which `is_gone` says so.
+  void drop_if(const std::function<bool(WaiterOwner&)>& is_gone);
   size_t waiters() const { return waiter_count_; }
 
   std::vector<Woken> take_woken();
