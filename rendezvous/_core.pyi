@@ -81,7 +81,12 @@ class PrefixStore(Store):
 @final
 class FileStore(Store):
     def __init__(
-        self, file_name: str | bytes | PathLike[str], world_size: int = -1, job_id: _Text = ""
+        self,
+        file_name: str | bytes | PathLike[str],
+        world_size: int = -1,
+        job_id: _Text = "",
+        *,
+        timeout: _Timeout | None = None,
     ) -> None: ...
     @property
     def path(self) -> str: ...

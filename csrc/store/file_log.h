@@ -5,6 +5,8 @@
 // are being cut off. What looks wrong then is left for later; the verdict is spoken under the lock.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -52,7 +54,8 @@ class FileLog {
   bool try_lock();
   void unlock();
 
-  // Whether the file has grown since it was read, or has another in its place, or none.
+  // Whether the file has grown since it was read, or has another in its place, or none: also if it
+  // was moved.
   Look look();
   file_format::HeaderStatus read_header(file_format::Header& header);
   // Reads up to the size that look() saw.
@@ -60,8 +63,17 @@ class FileLog {
   // Under the lock, after read_new: cuts off what a dead writer left, or throws kProtocol, because
   // the file is damaged. Afterwards the file ends at offset().
   void settle(Rest rest);
+  // Under the lock, nothing read yet but the header, and the host may have crashed since: cuts off
+  // whatever follows the last whole record, unless it was on the disk before.
+  void settle_after_crash(uint64_t synced_bytes);
   // Under the lock, settled: adds a record at the end. On an error the file is as before.
   void append(Bytes record);
+  // Over the one that is there.
+  void write_header(Bytes header);
+  void cut_to(uint64_t offset);
+  // Wait until the disk has the content, and that its name leads to it.
+  void sync();
+  void sync_name() const;
 
   // Whether its path still leads to it.
   bool is_named() const;
@@ -71,12 +83,16 @@ class FileLog {
   Bytes read_at(uint64_t offset, size_t bytes_max);
   // Applies the whole records at the start of `chunk`. `wanted`: of the record that is not whole.
   Rest apply_whole(Bytes chunk, Sink& sink, uint64_t& wanted);
-  bool only_zeros_left();
-  Look look_by_name();
+  // Behind the last byte that is not 0, at least offset().
+  uint64_t end_of_content();
+  bool ends_in_zeros();
+  Look look_by_opening();
 
   FileFd fd_;
   std::string path_;
   bool shared_ = false;
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
   uint64_t offset_ = 0;  // what is before it was applied, or is the header
   uint64_t size_ = 0;
   std::unique_ptr<char[]> buffer_;

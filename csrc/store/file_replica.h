@@ -23,11 +23,6 @@ namespace rdzv {
 inline constexpr uint64_t kCompactMinBytes = 1024 * 1024;
 inline constexpr uint64_t kCompactRatio = 4;
 
-// Makes `path` a file with this content in one step, so that nobody ever sees a part of it. Mode
-// and owner are those of `before`, which it replaces. Under the writer's lock of that.
-FileLog write_store_file(const FileLog& before, const file_format::FileId& id, Bytes job_id,
-                         const Table& table);
-
 class FileReplica {
  public:
   class Listener {

@@ -31,6 +31,7 @@ class FileStore final : public Store, private FileReplica::Listener {
     uint64_t compact_min_bytes = kCompactMinBytes;
     // Treat the file as one that other hosts write, whatever its file system.
     bool shared = false;
+    BootId boot = this_boot();   // of this host
     WallClock clock = wall_now;  // what times to live are measured with
   };
 
