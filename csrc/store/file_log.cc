@@ -8,6 +8,7 @@
 #endif
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <utility>
 
@@ -49,6 +50,8 @@ void throw_file_error(const std::string& path, const char* doing, int error) {
 
 FileLog::FileLog(FileFd fd, std::string path)
     : fd_(std::move(fd)), path_(std::move(path)), shared_(on_shared_file_system(fd_.get())) {
+  static std::atomic<uint64_t> count{0};
+  serial_ = ++count;
   struct stat ours = status();
   device_ = ours.st_dev;
   inode_ = ours.st_ino;

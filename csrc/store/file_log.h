@@ -46,6 +46,8 @@ class FileLog {
   int fd() const { return fd_.get(); }
   const std::string& path() const { return path_; }
   uint64_t offset() const { return offset_; }
+  // Of this open file among all of the process.
+  uint64_t serial() const { return serial_; }
   void skip_to(uint64_t offset) { offset_ = size_ = offset; }
   // Whether other hosts may write the file, so that what the system remembers of it can be old.
   bool is_shared() const { return shared_; }
@@ -91,6 +93,7 @@ class FileLog {
   FileFd fd_;
   std::string path_;
   bool shared_ = false;
+  uint64_t serial_ = 0;
   dev_t device_ = 0;
   ino_t inode_ = 0;
   uint64_t offset_ = 0;  // what is before it was applied, or is the header

@@ -174,7 +174,8 @@ TEST_CASE("a power failure while a file is started afresh where it is leaves a f
   Folder after;
   for_each_crash(disk, after.file("crashed/store"),
                  [&](size_t step, PowerDisk::Fault fault, const auto&) {
-                   if (step < begin) return;
+                   // A header is smaller than what a disk writes at once, so it has no holes.
+                   if (step < begin || fault == PowerDisk::Fault::kHole) return;
                    try {
                      // Either it is still the file of the job, or it was started afresh and the
                      // job's values went.

@@ -2,10 +2,12 @@
 #include "store/file_store.h"
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
+#include <iterator>
 #include <string>
 #include <thread>
 #include <vector>
@@ -262,4 +264,70 @@ TEST_CASE("limits hold before anything is written") {
   pair.one->append("k", half);
   CHECK(code_of([&] { pair.one->append("k", half); }) == ErrorCode::kLimit);
   CHECK(pair.two->get("k", kNow).size() == half.size());
+}
+
+TEST_CASE("many threads of two objects wait for different keys, and each is woken by its own") {
+  for (bool shared : {false, true}) {
+    Pair pair(shared);
+    constexpr int kWaiters = 12;
+    std::vector<std::string> got(kWaiters);
+    std::vector<std::thread> waiters;
+    for (size_t i = 0; i < kWaiters; ++i) {
+      FileStore& store = i % 2 == 0 ? *pair.one : *pair.two;
+      waiters.emplace_back([&, i] { got[i] = store.get("key " + std::to_string(i), kHang); });
+    }
+    FileStore writer(options(pair.folder.file()));
+    // Whoever watches for the others goes first, last, and in between.
+    for (size_t i : {3, 0, 1, 2, 7, 11, 10, 9, 8, 4, 5, 6}) {
+      writer.set("key " + std::to_string(i), std::to_string(i));
+      waiters[i].join();
+      CHECK(got[i] == std::to_string(i));
+    }
+  }
+}
+
+TEST_CASE("waiting works where the system has no more watches, and leaves no descriptor") {
+  const auto descriptors = [] {
+    std::filesystem::directory_iterator entries("/proc/self/fd");
+    return std::distance(begin(entries), end(entries));
+  };
+  if (!std::filesystem::exists("/proc/self/fd")) return;
+  auto before = descriptors();
+  for (bool is_full : {false, true}) {
+    Pair pair(false);
+    rlimit limit{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    if (is_full) {
+      int free = ::dup(0);
+      ::close(free);
+      rlimit full{static_cast<rlim_t>(free), limit.rlim_max};
+      REQUIRE(::setrlimit(RLIMIT_NOFILE, &full) == 0);
+    }
+    std::thread setter([&] { pair.two->set("k", "1"); });
+    CHECK(pair.one->get("k", kHang) == "1");
+    setter.join();
+    for (int i = 0; i < 20; ++i)
+      CHECK(code_of([&] { pair.one->get("never", std::chrono::milliseconds(1)); }) ==
+            ErrorCode::kTimeout);
+    CHECK(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+  }
+  CHECK(descriptors() == before);
+}
+
+TEST_CASE("a child that is forked while others wait leaves them their watch") {
+  Pair pair(false);
+  std::thread waiter([&] { pair.one->get("k", kHang); });
+  for (int i = 0; i < 20; ++i) {
+    pid_t child = ::fork();
+    if (child == 0) {
+      FileStore own(options(pair.folder.file()));
+      own.set("child", "1");
+      ::_exit(own.get("child", kHang) == "1" ? 0 : 1);
+    }
+    int status = 0;
+    CHECK(::waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+  }
+  pair.two->set("k", "1");
+  waiter.join();
 }
