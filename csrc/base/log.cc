@@ -11,7 +11,7 @@ LogQueue& LogQueue::instance() {
 
 void LogQueue::write(LogLevel level, std::string message) {
   {
-    std::lock_guard lock(mutex_.get());
+    std::lock_guard lock(mutex_);
     if (records_.size() >= kRecordsMax) {
       ++dropped_;
       return;
@@ -23,7 +23,7 @@ void LogQueue::write(LogLevel level, std::string message) {
 }
 
 std::optional<LogRecord> LogQueue::read(Duration timeout) {
-  std::unique_lock lock(mutex_.get());
+  std::unique_lock lock(mutex_);
   filled_.wait_for(lock, timeout, [this] { return woken_ || !records_.empty(); });
   woken_ = false;
   if (records_.empty()) return std::nullopt;
@@ -39,7 +39,7 @@ std::optional<LogRecord> LogQueue::read(Duration timeout) {
 
 void LogQueue::wake_reader() {
   {
-    std::lock_guard lock(mutex_.get());
+    std::lock_guard lock(mutex_);
     woken_ = true;
   }
   filled_.notify_one();

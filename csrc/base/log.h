@@ -7,12 +7,13 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "base/clock.h"
-#include "base/fork_mutex.h"
+#include "base/fork_hold.h"
 
 namespace rdzv {
 
@@ -59,8 +60,9 @@ class LogQueue {
   std::deque<LogRecord> records_;
   size_t dropped_ = 0;
   bool woken_ = false;
-  ForkMutex mutex_{[this] { begin_in_child(); }};  // protects all above
-  std::atomic<size_t> count_{0};                   // of the records
+  std::mutex mutex_;  // protects all above
+  ForkHold over_forks_{mutex_, [this] { begin_in_child(); }};
+  std::atomic<size_t> count_{0};  // of the records
   std::atomic<bool> has_thread_{false};
 };
 

@@ -8,7 +8,7 @@
 #include <mutex>
 #include <utility>
 
-#include "base/fork_mutex.h"
+#include "base/fork_hold.h"
 #include "store/file_lock.h"
 
 namespace rdzv {
@@ -17,7 +17,8 @@ namespace rdzv {
 struct FileFdList {
   FileFd* first = nullptr;
   std::atomic<uint64_t> forks{0};
-  ForkMutex mutex{[this] { close_in_child(); }};
+  std::mutex mutex;
+  ForkHold over_forks{mutex, [this] { close_in_child(); }};
 
   static FileFdList& instance() {
     static auto* list = new FileFdList;  // outlives every store that goes at exit
@@ -44,7 +45,7 @@ struct FileFdList {
 };
 
 std::mutex& FileFd::list_mutex() {
-  return FileFdList::instance().mutex.get();
+  return FileFdList::instance().mutex;
 }
 
 void FileFd::enter() {

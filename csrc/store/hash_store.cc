@@ -24,7 +24,7 @@ struct HashStore::Blocked : Table::WaiterOwner {
 };
 
 std::unique_lock<std::mutex> HashStore::enter() {
-  std::unique_lock lock(mutex_.get());
+  std::unique_lock lock(mutex_);
   expire();
   return lock;
 }

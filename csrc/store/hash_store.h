@@ -8,7 +8,7 @@
 #include <memory>
 #include <mutex>
 
-#include "base/fork_mutex.h"
+#include "base/fork_hold.h"
 #include "store/store.h"
 #include "store/table.h"
 
@@ -56,8 +56,9 @@ class HashStore final : public Store, public std::enable_shared_from_this<HashSt
 
   void forget_other_threads();
 
+  std::mutex mutex_;  // protects all below
   Table table_;
-  ForkMutex mutex_{[this] { forget_other_threads(); }};  // protects all above
+  ForkHold over_forks_{mutex_, [this] { forget_other_threads(); }};
 };
 
 }  // namespace rdzv
