@@ -46,6 +46,7 @@ class FileLog {
   int fd() const { return fd_.get(); }
   const std::string& path() const { return path_; }
   uint64_t offset() const { return offset_; }
+  uint64_t size() const { return size_; }  // that look() saw
   // Of this open file among all of the process.
   uint64_t serial() const { return serial_; }
   void skip_to(uint64_t offset) { offset_ = size_ = offset; }

@@ -64,6 +64,8 @@ class FileReplica {
     TableSink(Table& table, const std::string& path, Listener* listener)
         : table_(&table), path_(path), listener_(listener) {}
     void set_table(Table& table) { table_ = &table; }
+    // The table, which is empty, will get what the file has between these.
+    void expect(uint64_t begin, uint64_t end);
     void apply(Bytes body, uint64_t offset) override;
 
    private:
@@ -71,6 +73,7 @@ class FileReplica {
     const std::string path_;
     Listener* listener_;
     file_format::Record record_;
+    uint64_t reserve_at_ = UINT64_MAX;  // the offset of the file from which the rest is estimated
   };
 
   struct Aside {

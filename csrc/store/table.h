@@ -121,6 +121,8 @@ class Table {
       for (const std::string& item : items) visit(Bytes(key), Bytes(item));
     }
   }
+  // Room for so many keys, so that none of them makes the table grow.
+  void reserve(size_t keys) { values_.reserve(keys); }
   // Whether nothing was ever written, or only queues that are empty again.
   bool is_new() const { return version_ == 0 && queues_.empty(); }
   // The highest version that was ever used.
