@@ -2,6 +2,7 @@
 #include "store/file_store.h"
 
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <cstdlib>
 #include <memory>

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "file_support.h"
 #include "store/file_lock.h"
+#include "store/file_watch.h"
 
 using namespace rdzv;
 using namespace rdzv::test;
@@ -330,4 +331,24 @@ TEST_CASE("a child that is forked while others wait leaves them their watch") {
   }
   pair.two->set("k", "1");
   waiter.join();
+}
+
+TEST_CASE("a blocked call sleeps until the file changes, and does not look again and again") {
+  Pair pair(false);
+  FileWatch watch;
+  FileLog log(FileFd::open(pair.folder.file().c_str(), 2 /* O_RDWR */), pair.folder.file());
+  // Elsewhere it has to look.
+  if (watch.watch(log) == FileWatch::Start::kCannot) return;
+  long slept = 0;
+  std::thread waiter([&] {
+    rusage before{};
+    rusage after{};
+    ::getrusage(RUSAGE_THREAD, &before);
+    code_of([&] { pair.one->get("never", std::chrono::seconds(1)); });
+    ::getrusage(RUSAGE_THREAD, &after);
+    slept = after.ru_nvcsw - before.ru_nvcsw;
+  });
+  waiter.join();
+  // 20 times for signals. Looking every 10 ms would be 100 times.
+  CHECK(slept < 60);
 }
