@@ -1,11 +1,7 @@
 #include "store/file_image.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
-#ifdef __linux__
-#include <sys/xattr.h>
-#endif
 
 #include <cerrno>
 #include <cstdio>
@@ -14,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "store/file_access.h"
 #include "store/file_clock.h"
 
 namespace rdzv {
@@ -75,37 +72,6 @@ struct Unfinished {
   }
 };
 
-// The access list, where there is one beyond owner, group and others.
-bool copy_access_list(int from, int to) {
-#ifdef __linux__
-  constexpr const char* kName = "system.posix_acl_access";
-  char list[1024];
-  ssize_t size = ::fgetxattr(from, kName, list, sizeof(list));
-  if (size < 0) return errno != ERANGE;  // there is none, nor can be, on most files
-  return ::fsetxattr(to, kName, list, static_cast<size_t>(size), 0) == 0;
-#else
-  static_cast<void>(from), static_cast<void>(to);
-  return true;
-#endif
-}
-
-// Gives the new file to those who have the old one. False: somebody might lose it.
-bool hand_over(const FileLog& before, int fd) {
-  struct stat old = before.status();
-  struct stat fresh{};
-  // Only root may give files away.
-  if (::fchown(fd, old.st_uid, old.st_gid) != 0)
-    static_cast<void>(::fchown(fd, static_cast<uid_t>(-1), old.st_gid) == 0);
-  if (::fchmod(fd, old.st_mode & 07777) != 0 || !copy_access_list(before.fd(), fd)) return false;
-  if (::fstat(fd, &fresh) != 0) return false;
-  constexpr mode_t kGroup = S_IRGRP | S_IWGRP;
-  constexpr mode_t kOthers = S_IROTH | S_IWOTH;
-  bool for_group = (old.st_mode & kGroup) == kGroup;
-  bool for_others = (old.st_mode & kOthers) == kOthers;
-  if (old.st_gid != fresh.st_gid && !(for_group && for_others)) return false;
-  return old.st_uid == fresh.st_uid || for_group || for_others;
-}
-
 bool is_refusal(int error) {
   return error == EPERM || error == EACCES || error == EROFS || error == EEXIST;
 }
@@ -127,7 +93,7 @@ std::optional<FileLog> replace_store_file(const FileLog& before, const Header& h
   }
   if (!fd) throw_file_error(path, "make", errno);
   Unfinished unfinished{path};
-  if (!hand_over(before, fd.get())) {
+  if (!share_as(before, fd.get())) {
     refusal = "a new file in place of " + before.path() + " would not be its owner's";
     return std::nullopt;
   }

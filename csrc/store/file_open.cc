@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "store/file_access.h"
 #include "store/file_image.h"
 #include "store/file_lock.h"
 #include "store/table.h"
@@ -108,9 +109,10 @@ class Opening {
     Header header;
     // Looked at before the lock file is made, so that nothing appears beside a foreign file.
     refuse_strange(log.read_header(header), header, log.path());
-    FileFd users = open_users(log);
     lock_writer(log);
     if (!log.is_named()) return std::nullopt;
+    // Under the lock, so that nobody meets it before it may be used by all who may use the file.
+    FileFd users = open_users(log);
     bool alone = lock_users(log, users);
     if (!is_named(users, lock_path(log.path()))) return std::nullopt;
     HeaderStatus status = log.read_header(header);
@@ -160,7 +162,7 @@ class Opening {
     }
     if (!users) throw_file_error(path, "make", errno);
     // Whoever may use the file may use the lock, whatever our umask; fails if it is another's.
-    static_cast<void>(::fchmod(users.get(), mode) == 0);
+    static_cast<void>(share_as(log, users.get()));
     return users;
   }
 
