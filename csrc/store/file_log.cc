@@ -41,6 +41,14 @@ bool on_shared_file_system(int fd) {
 #endif
 }
 
+timespec change_time(const struct stat& found) {
+#ifdef __APPLE__
+  return found.st_ctimespec;
+#else
+  return found.st_ctim;
+#endif
+}
+
 }  // namespace
 
 void throw_file_error(const std::string& path, const char* doing, int error) {
@@ -80,7 +88,29 @@ FileLog::Look FileLog::look() {
     throw_file_error(path_, "look at", errno);
   }
   if (named.st_ino != inode_ || named.st_dev != device_) return Look::kReplaced;
-  size_ = static_cast<uint64_t>(named.st_size);
+  changed_ = change_time(named);
+  looked_ = now();
+  return take_size(named);
+}
+
+// Renaming and removing a file change the time of its last change, which some systems count in
+// steps of 10 ms: so it is trusted once it is older.
+FileLog::Look FileLog::glance() {
+  constexpr int64_t kStepNs = 20'000'000;
+  if (shared_ || now() - looked_ > kNameKept) return look();
+  struct stat ours = status();
+  timespec change = change_time(ours);
+  timespec current{};
+  ::clock_gettime(CLOCK_REALTIME, &current);
+  if (change.tv_sec != changed_.tv_sec || change.tv_nsec != changed_.tv_nsec) return look();
+  int64_t age_ns =
+      (current.tv_sec - change.tv_sec) * 1'000'000'000 + current.tv_nsec - change.tv_nsec;
+  if (age_ns < kStepNs) return look();
+  return take_size(ours);
+}
+
+FileLog::Look FileLog::take_size(const struct stat& found) {
+  size_ = static_cast<uint64_t>(found.st_size);
   if (size_ == offset_) return Look::kNothingNew;
   if (size_ > offset_) return Look::kGrown;
   throw Error(ErrorCode::kProtocol,

@@ -8,16 +8,21 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <ctime>
 #include <memory>
 #include <string>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "store/file_fd.h"
 #include "store/file_format.h"
 
 struct stat;
 
 namespace rdzv {
+
+// How long a name is taken to lead to the file that it led to, if nothing happened to that file.
+inline constexpr Duration kNameKept = std::chrono::milliseconds(50);
 
 [[noreturn]] void throw_file_error(const std::string& path, const char* doing, int error);
 
@@ -60,6 +65,9 @@ class FileLog {
   // Whether the file has grown since it was read, or has another in its place, or none: also if it
   // was moved.
   Look look();
+  // The same for who only reads, at half the cost where nothing happens to the file for a while. A
+  // directory above it that was moved is noticed within kNameKept.
+  Look glance();
   file_format::HeaderStatus read_header(file_format::Header& header);
   // Reads up to the size that look() saw.
   Rest read_new(Sink& sink);
@@ -90,10 +98,14 @@ class FileLog {
   uint64_t end_of_content();
   bool ends_in_zeros();
   Look look_by_opening();
+  Look take_size(const struct stat& found);
 
   FileFd fd_;
   std::string path_;
   bool shared_ = false;
+  // When the file itself was changed last, as look() saw it, and when that was.
+  timespec changed_{};
+  Instant looked_{};
   uint64_t serial_ = 0;
   dev_t device_ = 0;
   ino_t inode_ = 0;

@@ -115,7 +115,7 @@ bool FileReplica::catch_up() {
   // What looks wrong is nearly always a writer at work, and gone when it is looked at again.
   constexpr int kLooks = 4;
   for (int i = 0; i < kLooks; ++i) {
-    FileLog::Look look = log_.look();
+    FileLog::Look look = i == 0 ? log_.glance() : log_.look();
     if (look == FileLog::Look::kReplaced) return reload();
     if (look == FileLog::Look::kGrown) {
       bring_back();
