@@ -177,7 +177,8 @@ TEST_CASE("a file that gets another name while in use is noticed by all who use 
     CHECK(code_of([&] { reader.get("k", kHang); }) == expected);
     CHECK(code_of([&] { reader.check({"k"}); }) == expected);
     waiter.join();
-    CHECK(of_waiter == expected);
+    // It may have looked before there was another.
+    CHECK((of_waiter == expected || of_waiter == ErrorCode::kConnection));
     if (another) continue;
     std::filesystem::rename(folder.file("moved"), folder.file());
     CHECK(reader.get("k", kHang) == "1");

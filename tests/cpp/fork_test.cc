@@ -25,6 +25,12 @@ namespace {
 
 constexpr Duration kHang = std::chrono::seconds(120);
 constexpr int kForks = 200;
+// The thread sanitizer does not follow a child of a process with threads that starts its own.
+#ifdef __SANITIZE_THREAD__
+constexpr bool kChildHasThreads = false;
+#else
+constexpr bool kChildHasThreads = true;
+#endif
 
 // Runs `work` in a child, which is ended by a signal if it takes longer than a minute.
 template <typename Work>
@@ -113,9 +119,11 @@ TEST_CASE(
         // Nobody of the parent's is woken, or takes what is the child's.
         store.set("later", "1");
         store.queue_push("q", "own");
-        std::thread own([&] { store.wait({"own"}, kHang); });
-        store.set("own", "1");
-        own.join();
+        if (kChildHasThreads) {
+          std::thread own([&] { store.wait({"own"}, kHang); });
+          store.set("own", "1");
+          own.join();
+        }
         return store.queue_pop("q", true, kHang) == "own" ? 0 : 2;
       });
       REQUIRE(code == 0);

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -177,12 +177,13 @@ def test_opening_keeps_its_timeout_behind_a_stopped_writer(started: ExitStack, p
     holder = started.enter_context(PythonProcess(HOLDER, path))
     assert holder.line() == "locked"
     holder.pause()
-    for open_it in (
+    openings: list[Callable[[], object]] = [
         lambda: FileStore(path, job_id="job", timeout=timedelta(seconds=0.2)),
         lambda: open_store(f"file://{path}?job_id=job", timeout=0.2),
         lambda: open_store(f"file://{path}?job_id=job&timeout=0.2"),
         store.clone,
-    ):
+    ]
+    for open_it in openings:
         begin = time.monotonic()
         with pytest.raises(StoreTimeoutError, match=rf"pid {holder.pid} "):
             open_it()
