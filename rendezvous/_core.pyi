@@ -18,6 +18,7 @@ RUN_MARKER: str
 
 def _next_log_record(timeout: _Timeout) -> tuple[int, str] | None: ...
 def _wake_log_reader() -> None: ...
+def _set_log_thread(runs: bool) -> None: ...
 
 # What the compiled stores are. At runtime it is registered with rendezvous.Store, the contract.
 class Store(_Store):
@@ -89,7 +90,12 @@ def _owning_view(prefix: _Text, store: Store) -> PrefixStore: ...
 @final
 class FileStore(Store):
     def __init__(
-        self, file_name: str | bytes | PathLike[str], world_size: int = -1, job_id: _Text = ""
+        self,
+        file_name: str | bytes | PathLike[str],
+        world_size: int = -1,
+        job_id: _Text = "",
+        *,
+        timeout: _Timeout | None = None,
     ) -> None: ...
     @property
     def path(self) -> str: ...

@@ -28,7 +28,8 @@ def open_store(url: str, timeout: float | timedelta | None = None) -> Store:
     * ``tcp://HOST[:PORT][/PREFIX][?timeout=SECONDS&protocol=native|c10d]``: a client of the server
       there (default port 29400), as ``TCPStore(HOST, PORT, timeout=..., protocol=...)``; ``c10d``
       is for servers of torch's own.
-    * ``file:///PATH[?timeout=SECONDS&job_id=ID]``: as ``FileStore(PATH, job_id=ID)``.
+    * ``file:///PATH[?timeout=SECONDS&job_id=ID]``: as ``FileStore(PATH, job_id=ID,
+      timeout=...)``.
     * ``hash:``: a new ``HashStore()``.
     * ``etcd://HOST[:PORT][,HOST[:PORT]...]/PREFIX[?timeout=SECONDS]``: an ``EtcdStore`` of that
       prefix (default `/torch/elastic/store`); the default port is 2379. With ``etcds:`` over TLS;
@@ -110,10 +111,7 @@ def _open_file(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[S
     timeout_s = _timeout_s(url, options)
     job_id = options.pop("job_id", "")
     _refuse_unknown(url, options)
-    store = _core.FileStore(unquote(parts.path), job_id=job_id)
-    if timeout_s is not None:
-        store.set_timeout(timeout_s)
-    return store, ""
+    return _core.FileStore(unquote(parts.path), job_id=job_id, timeout=timeout_s), ""
 
 
 def _open_hash(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[Store, str]:

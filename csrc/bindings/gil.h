@@ -12,6 +12,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "base/log.h"
+
 namespace rdzv {
 
 // Whether this is Python's main thread, the only one that runs signal handlers. Needs no GIL.
@@ -44,6 +46,10 @@ void take_gil_back(PyThreadState* state);
 // Does not return in a daemon thread whose interpreter is going down.
 void wait_while_finalizing();
 
+// Hands what was logged to Python's `logging`. `failing`: another error is on its way, so that one
+// of this is only reported.
+void deliver_log_records(bool failing);
+
 // Not pybind11::gil_scoped_release, which takes the GIL back in its destructor.
 template <typename Function>
 auto without_gil(Function&& function) -> decltype(function()) {
@@ -61,6 +67,7 @@ auto without_gil(Function&& function) -> decltype(function()) {
     failure = std::current_exception();
   }
   take_gil_back(state);
+  if (LogQueue::instance().is_left_alone()) deliver_log_records(failure != nullptr);
   if (failure) std::rethrow_exception(failure);
   if constexpr (!std::is_void_v<Result>) return std::move(*result);
 }

@@ -2,7 +2,8 @@
 // format and its rules are in docs/filestore.md.
 //
 // Every process keeps all values in memory and follows the file: reading is one look at its size,
-// writing is lock, look, add one record, unlock. Waiting looks at the size every few milliseconds.
+// writing is lock, look, add one record, unlock. Waiting sleeps until the file changes where the
+// system tells, else it looks at the size every few milliseconds.
 // Any thread may use one object; a forked child may not, and gets kClosed.
 #pragma once
 
@@ -16,6 +17,7 @@
 #include "store/file_clock.h"
 #include "store/file_open.h"
 #include "store/file_replica.h"
+#include "store/file_watch.h"
 #include "store/meeting.h"
 #include "store/store.h"
 #include "store/table.h"
@@ -32,6 +34,7 @@ class FileStore final : public Store, private FileReplica::Listener {
     uint64_t compact_min_bytes = kCompactMinBytes;
     // Treat the file as one that other hosts write, whatever its file system.
     bool shared = false;
+    BootId boot = this_boot();   // of this host
     WallClock clock = wall_now;  // what times to live are measured with
   };
 
@@ -98,6 +101,10 @@ class FileStore final : public Store, private FileReplica::Listener {
 
   std::vector<std::string> wait_for(const char* operation, const std::vector<Bytes>& keys,
                                     Duration timeout, Table::Need need);
+  struct Pace;
+  bool sleep(std::unique_lock<std::mutex>& lock, Blocked& blocked, const Deadline& deadline,
+             Pace& pace);
+  void pass_on_the_watch();
   void sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& blocked,
                         const Deadline& deadline, const char* operation);
 
@@ -110,6 +117,9 @@ class FileStore final : public Store, private FileReplica::Listener {
   FileFd users_;
   std::unique_ptr<FileReplica> replica_;
   std::vector<Blocked*> blocked_;
+  // One of the blocked calls watches the file for all.
+  FileWatch watch_;
+  bool watching_ = false;
   std::string record_;  // being written
 };
 

@@ -1,5 +1,5 @@
-// The part of FileStore that waits: blocked calls look at the file again and again, and whichever
-// thread applies a record serves all whom it completes.
+// The part of FileStore that waits: one blocked call is woken by changes of the file, or all look
+// at it again and again, and whichever thread applies a record serves all whom it completes.
 #include <algorithm>
 #include <utility>
 
@@ -12,12 +12,17 @@
 namespace rdzv {
 namespace {
 
-// How long a blocked call sleeps between two looks at the file: first, and at most. The latter
-// keeps it below 1 % of a core.
+// How long a blocked call sleeps between two looks at the file that brought it nothing: first, and
+// at most. The latter keeps it below 1 % of a core, also when others write all the time.
 constexpr Duration kPauseMin = std::chrono::microseconds(500);
 constexpr Duration kPauseMax = std::chrono::milliseconds(10);
 
 }  // namespace
+
+struct FileStore::Pace {
+  Duration pause = kPauseMin;        // between two looks, where changes are not told
+  Duration rest = Duration::zero();  // before the next change is waited for, while there are many
+};
 
 // A blocked call: whichever thread applies the record that it waits for puts the values here, while
 // they are there.
@@ -31,6 +36,7 @@ struct FileStore::Blocked : Table::WaiterOwner {
   ~Blocked() {
     store.replica_->table().drop(*this);
     std::erase(store.blocked_, this);
+    store.pass_on_the_watch();
   }
 
   void park(Table& table) {
@@ -171,21 +177,61 @@ std::string FileStore::queue_pop(Bytes key, bool block, Duration timeout) {
   }
 }
 
+// Another blocked call may have to watch now.
+void FileStore::pass_on_the_watch() {
+  if (!watching_ && !blocked_.empty()) blocked_.front()->woken.notify_one();
+}
+
+// Until this call is done or should look at the file, which it says; without looking, it is time to
+// ask for signals.
+bool FileStore::sleep(std::unique_lock<std::mutex>& lock, Blocked& blocked,
+                      const Deadline& deadline, Pace& pace) {
+  Duration slice = std::min(deadline.left(), kInterruptSlice);
+  if (watching_) {
+    blocked.woken.wait_for(lock, slice);
+    return false;
+  }
+  FileWatch::Start start = watch_.watch(replica_->log());
+  if (start == FileWatch::Start::kBegan) return true;
+  if (start == FileWatch::Start::kCannot) {
+    blocked.woken.wait_for(lock, std::min(deadline.left(), pace.pause));
+    pace.pause = std::min(kPauseMax, pace.pause * 3 / 2);
+    return true;
+  }
+  if (pace.rest > Duration::zero()) {
+    blocked.woken.wait_for(lock, std::min(slice, pace.rest));
+    if (blocked.done || watching_) return false;
+    slice = std::max(Duration::zero(), slice - pace.rest);
+  }
+  if (std::optional<Instant> expiry = replica_->table().next_expiry())
+    slice = std::clamp(*expiry - replica_->now(), Duration::zero(), slice);
+  Instant began = now();
+  watching_ = true;
+  lock.unlock();
+  bool woken = watch_.sleep(slice);
+  lock.lock();
+  watching_ = false;
+  bool is_busy = woken && now() - began < kPauseMax;
+  pace.rest = is_busy ? std::clamp(pace.rest * 3 / 2, kPauseMin, kPauseMax) : Duration::zero();
+  return true;
+}
+
 // Returns or throws with the lock held, which the end of `blocked` needs.
 void FileStore::sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& blocked,
                                  const Deadline& deadline, const char* operation) try {
-  Duration pause = kPauseMin;
+  Pace pace;
   Instant asked = now();  // for signals
   while (!blocked.done && !deadline.passed()) {
-    blocked.woken.wait_for(lock, std::min(deadline.left(), pause));
+    bool look = sleep(lock, blocked, deadline, pace);
     if (blocked.done) return;
-    pause = std::min(kPauseMax, pause * 3 / 2);
     if (now() - asked >= kInterruptSlice - kPauseMax) {
+      pass_on_the_watch();
       lock.unlock();
       throw_if_interrupted();
       lock.lock();
       asked = now();
     }
+    if (!look) continue;
     refresh(lock, operation, deadline.left());
   }
 } catch (...) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include "base/error.h"
@@ -14,6 +15,13 @@ std::unique_lock<std::mutex> HashStore::enter() {
   std::unique_lock lock(mutex_);
   expire();
   return lock;
+}
+
+// In a forked child, where the stacks on which other threads' calls stood are used again.
+void HashStore::forget_other_threads() {
+  table_.drop_if([here = std::this_thread::get_id()](Table::WaiterOwner& owner) {
+    return static_cast<Blocked&>(owner).thread != here;
+  });
 }
 
 void HashStore::expire() {

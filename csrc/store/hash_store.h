@@ -1,6 +1,7 @@
 // A store in the memory of this process, for threads of one process and for tests. One lock around
 // a Table; a blocked call sleeps on its own condition, so that a write wakes only whom it concerns.
 // Whoever takes the lock deletes what is due first, so nobody sees a key whose time has passed.
+// A forked child has a copy of its own, as of the fork.
 #pragma once
 
 #include <condition_variable>
@@ -8,8 +9,10 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "base/fork_hold.h"
 #include "base/random.h"
 #include "store/meeting.h"
 #include "store/store.h"
@@ -54,6 +57,7 @@ class HashStore final : public Store, public std::enable_shared_from_this<HashSt
     explicit Blocked(Table::Need what) : need(what) {}
 
     const Table::Need need;
+    const std::thread::id thread = std::this_thread::get_id();
     bool done = false;
     // kChange: when the key goes by itself. Whatever changes that ends the waiting.
     std::optional<Instant> expires_at;
@@ -74,8 +78,11 @@ class HashStore final : public Store, public std::enable_shared_from_this<HashSt
   Versioned versioned(Bytes key) const;
   std::vector<TakenBytes> values_of(const std::vector<Bytes>& keys) const;
 
+  void forget_other_threads();
+
   std::mutex mutex_;  // protects all below
   Table table_{random_seed()};
+  ForkHold over_forks_{mutex_, [this] { forget_other_threads(); }};
 };
 
 }  // namespace rdzv

@@ -126,6 +126,8 @@ class Table {
       for (const std::string& item : items) visit(Bytes(key), Bytes(item));
     }
   }
+  // Room for so many keys, so that none of them makes the table grow.
+  void reserve(size_t keys) { values_.reserve(keys); }
   // Whether nothing was ever written, or only queues that are empty again.
   bool is_new() const { return version_ == 0 && queues_.empty(); }
   // The highest version that was ever used.
@@ -219,6 +221,8 @@ class Table {
   // The same as positions in the keys that it was given.
   std::vector<uint32_t> missing_positions(const Waiter& waiter) const;
   void drop(WaiterOwner& owner);
+  // Of all owners, those for which `is_gone` says so.
+  void drop_if(const std::function<bool(WaiterOwner&)>& is_gone);
   size_t waiters() const { return waiter_count_; }
 
   std::vector<Woken> take_woken();

@@ -1,5 +1,6 @@
 // Who waits for what in a Table: parking, waking, dropping. The keys and values are table.cc's.
 #include <algorithm>
+#include <unordered_set>
 #include <utility>
 
 #include "base/check.h"
@@ -294,6 +295,18 @@ std::vector<uint32_t> Table::missing_positions(const Waiter& waiter) const {
 
 void Table::drop(WaiterOwner& owner) {
   while (owner.first_ != nullptr) cancel(owner.first_.get());
+}
+
+void Table::drop_if(const std::function<bool(WaiterOwner&)>& is_gone) {
+  std::unordered_set<WaiterOwner*> gone;
+  for (const auto& [key, lists] : wait_lists_) {
+    for (const WaitList& list : lists) {
+      for (Waiter* waiter = list.first; waiter != nullptr; waiter = waiter->next_of_key) {
+        if (is_gone(*waiter->owner)) gone.insert(waiter->owner);
+      }
+    }
+  }
+  for (WaiterOwner* owner : gone) drop(*owner);
 }
 
 std::vector<Table::Woken> Table::take_woken() {
