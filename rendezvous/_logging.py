@@ -12,10 +12,12 @@ import atexit
 import logging
 import os
 import threading
+import time
 
 from rendezvous import _core
 
 _WAIT_S = 3600.0
+_DRAIN_S = 1.0
 _LOGGER = logging.getLogger("rendezvous.server")
 
 _lock = threading.Lock()
@@ -37,7 +39,11 @@ def start() -> None:
         if _thread is None and not _stopping.is_set():
             thread = threading.Thread(target=_carry, name="rendezvous-log", daemon=True)
             # Ctrl-C may come between these two: a thread that never started cannot be joined.
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:
+                # No room for another thread: the records stay in the queue until there is one.
+                return
             _thread = thread
             _core._set_log_thread(True)
 
@@ -54,7 +60,11 @@ def _stop() -> None:
         _core._wake_log_reader()
         _thread.join()
         _core._set_log_thread(False)
-        deliver()
+        # What still comes, for as long as a user may be kept waiting: a peer that disturbs the
+        # server can make records as fast as they are written.
+        end_s = time.monotonic() + _DRAIN_S
+        while time.monotonic() < end_s and (record := _core._next_log_record(0)) is not None:
+            _LOGGER.log(*record)
 
 
 def _forget_after_fork() -> None:

@@ -12,7 +12,7 @@ namespace py = pybind11;
 namespace rdzv {
 
 void start_logging() {
-  py::module_::import("rendezvous._logging").attr("start")();
+  calling_python([] { py::module_::import("rendezvous._logging").attr("start")(); });
 }
 
 void deliver_log_records(bool failing) try {

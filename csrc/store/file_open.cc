@@ -133,7 +133,7 @@ class Opening {
   void pause(const std::string& path, const char* what) {
     if (backoff_.pause()) return;
     std::string holder = find_lock_holder(path, kHolderSearch);
-    throw Error(ErrorCode::kTimeout, "opening FileStore " + path_ + " timed out after " +
+    throw Error(ErrorCode::kNoAnswer, "opening FileStore " + path_ + " timeout after " +
                                          seconds_text(backoff_.elapsed()) + ": " + what + path +
                                          (holder.empty() ? "" : ": " + holder));
   }

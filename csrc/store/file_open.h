@@ -21,7 +21,7 @@ struct OpenedFile {
   FileFd users;  // the shared lock
 };
 
-// `boot`: of this host. Throws kConnection, kProtocol, kAddressInUse, kUnsupported, kTimeout.
+// `boot`: of this host. Throws kConnection, kProtocol, kAddressInUse, kUnsupported, kNoAnswer.
 OpenedFile open_store_file(const std::string& path, const std::string& job_id, const BootId& boot,
                            Duration timeout);
 

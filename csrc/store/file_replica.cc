@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "store/file_image.h"
 
 namespace rdzv {
@@ -108,7 +109,7 @@ FileReplica::FileReplica(FileLog log, file_format::Header header, uint64_t compa
       compact_at_(compact_min_bytes),
       clock_(clock),
       listener_(listener),
-      table_(std::make_unique<Table>()),
+      table_(std::make_unique<Table>(random_seed())),
       sink_(*table_, log_.path(), &listener) {}
 
 bool FileReplica::catch_up() {
@@ -193,7 +194,7 @@ bool FileReplica::reload() {
     }
   } while (fresh.look() == FileLog::Look::kReplaced);
 
-  auto table = std::make_unique<Table>();
+  auto table = std::make_unique<Table>(random_seed());
   TableSink sink(*table, log_.path(), nullptr);
   sink.expect(fresh.offset(), fresh.size());
   FileLog::Rest rest = fresh.read_new(sink);

@@ -18,6 +18,7 @@
 #include "store/file_open.h"
 #include "store/file_replica.h"
 #include "store/file_watch.h"
+#include "store/meeting.h"
 #include "store/store.h"
 #include "store/table.h"
 
@@ -44,6 +45,7 @@ class FileStore final : public Store, private FileReplica::Listener {
 
   void set(Bytes key, Bytes value) override;
   std::string get(Bytes key, Duration timeout) override;
+  TakenBytes read(Bytes key, Duration timeout) override;
   Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) override;
   int64_t add(Bytes key, int64_t amount) override;
   bool check(const std::vector<Bytes>& keys) override;
@@ -58,6 +60,10 @@ class FileStore final : public Store, private FileReplica::Listener {
   std::string queue_pop(Bytes key, bool block, Duration timeout) override;
   int64_t queue_len(Bytes key) override;
   void barrier(Bytes key, int64_t world_size, Duration timeout) override;
+  void barrier_as(Bytes key, const Seat& seat, Duration timeout) override;
+  // Who comes and finds a complete exchange is told so under the lock; the rest is as of any store.
+  std::vector<std::string> exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value,
+                                    Duration timeout) override;
   Versioned try_get(Bytes key) override;
   Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override;
   VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override;
@@ -85,9 +91,12 @@ class FileStore final : public Store, private FileReplica::Listener {
   void put(Bytes key, Bytes value);
   void put_until(Bytes key, Bytes value, Instant expires_at);
   void write(Bytes record);
-  int64_t add_locked(Bytes key, int64_t amount);
 
-  void count_in(Bytes key, Duration timeout);
+  void write_pairs(const std::vector<Bytes>& pairs);
+  void meet(const BarrierCall& call, Duration timeout);
+  void arrive_at(const BarrierCall& call, Duration timeout);
+  void arrive_at(const ExchangeCall& call, Duration timeout);
+  std::optional<Error> leave_from(const BarrierCall& call, Duration elapsed);
   std::optional<std::string> try_pop(Bytes key, Duration timeout);
 
   std::vector<std::string> wait_for(const char* operation, const std::vector<Bytes>& keys,

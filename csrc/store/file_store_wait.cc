@@ -5,7 +5,9 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/random.h"
 #include "store/file_store.h"
+#include "store/meeting.h"
 
 namespace rdzv {
 namespace {
@@ -90,26 +92,60 @@ std::vector<std::string> FileStore::wait_for(const char* operation, const std::v
   Blocked blocked(*this, keys, need);
   sleep_until_done(lock, blocked, deadline, operation);
   if (blocked.done) return std::move(blocked.values);
+  std::vector<Bytes> missing = replica_->table().missing_keys(*blocked.waiter);
   std::string text = need == Table::Need::kQueue
                          ? queue_timeout_text(keys.front(), deadline.elapsed())
-                         : timeout_text(operation, replica_->table().missing_keys(*blocked.waiter),
-                                        keys.size(), deadline.elapsed());
-  throw Error(ErrorCode::kTimeout, text + " (" + describe() + ")");
+                         : timeout_text(operation, missing, keys.size(), deadline.elapsed());
+  throw Error(ErrorCode::kTimeout, text + " (" + describe() + ")", missing_of(missing));
 }
 
 void FileStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
-  check_key("barrier", key);
-  check_world_size(key, world_size);
+  meet({key, key, world_size}, timeout);
+}
+
+void FileStore::barrier_as(Bytes key, const Seat& seat, Duration timeout) {
+  meet({key, key, seat.world_size, seat.rank, seat.round, random_token()}, timeout);
+}
+
+void FileStore::meet(const BarrierCall& call, Duration timeout) {
+  check_barrier(call);
   Deadline deadline = Deadline::after(timeout);
-  count_in(key, timeout);
-  std::vector<Bytes> keys = {key};
+  arrive_at(call, timeout);
+  std::vector<Bytes> keys = {call.key};
+  try {
+    std::unique_lock lock(mutex_);
+    Blocked blocked(*this, keys, Table::Need::kCount, call.target());
+    sleep_until_done(lock, blocked, deadline, "barrier");
+    if (blocked.done) return;
+  } catch (...) {
+    try {
+      leave_from(call, deadline.elapsed());
+    } catch (const Error&) {
+      // It stays counted, like one whose process died.
+    }
+    throw;
+  }
+  if (std::optional<Error> error = leave_from(call, deadline.elapsed())) throw *error;
+}
+
+std::vector<std::string> FileStore::exchange(Bytes key, int64_t rank, int64_t world_size,
+                                             Bytes value, Duration timeout) {
+  ExchangeCall call{key, key, rank, world_size, value};
+  check_exchange(call);
+  Deadline deadline = Deadline::after(timeout);
+  arrive_at(call, timeout);
+  ExchangeSlots slots(key, world_size);
   std::unique_lock lock(mutex_);
-  Blocked blocked(*this, keys, Table::Need::kCount, world_size);
-  sleep_until_done(lock, blocked, deadline, "barrier");
-  if (blocked.done) return;
-  throw Error(ErrorCode::kTimeout, barrier_timeout_text(key, replica_->table().sum(key, 0).value,
-                                                        world_size, deadline.elapsed()) +
-                                       " (" + describe() + ")");
+  Blocked blocked(*this, slots.all(), Table::Need::kValue);
+  sleep_until_done(lock, blocked, deadline, "exchange");
+  if (blocked.done) return std::move(blocked.values);
+  std::vector<int64_t> missing;
+  for (int64_t other = 0; other < world_size; ++other) {
+    if (replica_->table().find(slots.of(other)) == nullptr) missing.push_back(other);
+  }
+  std::string text = exchange_timeout_text(key, missing, world_size, deadline.elapsed());
+  throw Error(ErrorCode::kTimeout, text + " (" + describe() + ")",
+              missing_at(key, std::move(missing)));
 }
 
 Store::Versioned FileStore::watch(Bytes key, uint64_t known_version, Duration timeout) {
@@ -124,7 +160,8 @@ Store::Versioned FileStore::watch(Bytes key, uint64_t known_version, Duration ti
   sleep_until_done(lock, blocked, deadline, "watch");
   if (blocked.done) return std::move(blocked.changed);
   throw Error(ErrorCode::kTimeout,
-              watch_timeout_text(key, known_version, deadline.elapsed()) + " (" + describe() + ")");
+              watch_timeout_text(key, known_version, deadline.elapsed()) + " (" + describe() + ")",
+              missing_of(keys));
 }
 
 // An item is taken by a record in the file, under the lock. So a blocked call waits until there is

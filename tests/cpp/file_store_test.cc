@@ -225,7 +225,7 @@ TEST_CASE("while somebody else keeps the writer's lock, reads go on and writes k
     pair.one->set("k", "2");
     FAIL("no error");
   } catch (const Error& error) {
-    CHECK(error.code() == ErrorCode::kTimeout);
+    CHECK(error.code() == ErrorCode::kNoAnswer);
     CHECK(error.message().find("pid " + std::to_string(::getpid())) != std::string::npos);
   }
   holder.close();
