@@ -101,7 +101,7 @@ void NativeSession::on_closed() {
   for (auto& [tag, blocked] : blocked_) {
     if (blocked.timer) context_.loop.cancel(*blocked.timer);
   }
-  std::unordered_map<uint64_t, Blocked> gone = std::exchange(blocked_, {});
+  auto gone = std::exchange(blocked_, decltype(blocked_)(0, NumberHash{context_.seed}));
   for (const auto& [tag, blocked] : gone) leave_barrier(blocked);
   if (runs_) runs_->on_closed();
 }

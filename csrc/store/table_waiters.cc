@@ -286,8 +286,9 @@ std::vector<Bytes> Table::missing_keys(const Waiter& waiter) const {
 
 std::vector<uint32_t> Table::missing_positions(const Waiter& waiter) const {
   std::vector<uint32_t> missing;
-  for (size_t at = 0; at < waiter.keys.size(); ++at) {
-    if (!is_met(waiter.keys[at], waiter.need, waiter.target))
+  const WantedKeys& keys = *waiter.keys;
+  for (size_t at = 0; at < keys.size(); ++at) {
+    if (!is_met(keys[at], waiter.need, waiter.target))
       missing.push_back(static_cast<uint32_t>(at));
   }
   return missing;
@@ -299,12 +300,16 @@ void Table::drop(WaiterOwner& owner) {
 
 void Table::drop_if(const std::function<bool(WaiterOwner&)>& is_gone) {
   std::unordered_set<WaiterOwner*> gone;
-  for (const auto& [key, lists] : wait_lists_) {
-    for (const WaitList& list : lists) {
-      for (Waiter* waiter = list.first; waiter != nullptr; waiter = waiter->next_of_key) {
+  const auto look_at = [&](const WaitList& list) {
+    for (Waiter* parked = list.first; parked != nullptr; parked = parked->next_of_key) {
+      for (Waiter* waiter = parked; waiter != nullptr; waiter = waiter->next_of_group) {
         if (is_gone(*waiter->owner)) gone.insert(waiter->owner);
       }
     }
+  };
+  for (const auto& [key, lists] : wait_lists_) {
+    for (const WaitList& list : lists.by_need) look_at(list);
+    for (const auto& [target, list] : lists.counts) look_at(list);
   }
   for (WaiterOwner* owner : gone) drop(*owner);
 }
