@@ -100,10 +100,10 @@ void Greeting::wait(bool read) {
   wait_ready(fd_, read, !read, std::min(deadline_.left(), kInterruptSlice));
   throw_if_interrupted();
   if (deadline_.passed() || cancelled_) {
-    throw Error(ErrorCode::kTimeout, "the peer at " + endpoint_ +
-                                         " accepted the connection but did not answer within " +
-                                         seconds_text(deadline_.timeout()) +
-                                         "; it is stopped, overloaded, or no rendezvous store");
+    throw Error(ErrorCode::kNoAnswer, "timeout: the peer at " + endpoint_ +
+                                          " accepted the connection but did not answer within " +
+                                          seconds_text(deadline_.timeout()) +
+                                          "; it is stopped, overloaded, or no rendezvous store");
   }
 }
 

@@ -78,6 +78,8 @@ class EventLoop {
   void watch_events(int fd, Interest interest, EventHandler& handler);
   // The handler is called in a later turn if its descriptor is ready, as if that were news.
   void call_again(EventHandler& handler);
+  // What was read is not handled yet: timers wait for it as for what is unread.
+  void leave_unhandled() { unread_ = true; }
   void set_interest(EventHandler& handler, Interest interest);
   void unwatch(EventHandler& handler);
   // Destroys the handler at the end of this turn.

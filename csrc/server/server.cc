@@ -17,39 +17,16 @@
 
 namespace rdzv {
 
-void ServerContext::wake() {
-  for (const Table::Woken& woken : table.take_woken())
-    static_cast<Session*>(woken.owner)->on_woken(woken);
-  set_expiry_timer();
-}
-
-void ServerContext::expire() {
-  if (!expiry_timer) return;
-  const Instant current = loop.awake_now();
-  if (current < expiry_timer->first) return;
-  loop.cancel(*expiry_timer);
-  expiry_timer.reset();
-  table.expire(current);
-  wake();
-}
-
-// A timer that is earlier than need be, because its key was set again, stays: it finds nothing to
-// do, and is set anew.
-void ServerContext::set_expiry_timer() {
-  std::optional<Instant> next = table.next_expiry();
-  if (!next || (expiry_timer && expiry_timer->first <= *next)) return;
-  if (expiry_timer) loop.cancel(*expiry_timer);
-  expiry_timer = loop.call_awake_at(*next, [this] { expire(); });
-}
-
 class Server::Impl {
  public:
-  Impl(std::vector<Listener> listeners, std::string name);
+  Impl(std::vector<Listener> listeners, std::string name, const ServerLimits& limits);
   ~Impl();
 
  private:
   void on_accepted(UniqueFd fd, const SocketAddress& peer);
+  std::string why_full() const;
   void on_closed(int fd);
+  bool end_turn();
   bool flush_some();
 
   ServerContext context_;
@@ -60,13 +37,15 @@ class Server::Impl {
   std::thread thread_;
 };
 
-Server::Impl::Impl(std::vector<Listener> listeners, std::string name) {
+Server::Impl::Impl(std::vector<Listener> listeners, std::string name, const ServerLimits& limits)
+    : context_(limits) {
   context_.name = std::move(name);
   fill_random(context_.instance.data(), context_.instance.size());
-  context_.loop.set_end_of_turn([this] { return flush_some(); });
+  context_.loop.set_end_of_turn([this] { return end_turn(); });
   entrance_ = std::make_unique<Entrance>(
       context_.loop, context_.name, std::move(listeners),
-      [this](UniqueFd fd, const SocketAddress& peer) { on_accepted(std::move(fd), peer); });
+      [this](UniqueFd fd, const SocketAddress& peer) { on_accepted(std::move(fd), peer); },
+      [this] { return why_full(); });
   thread_ = start_thread([this] { context_.loop.run(); });
 }
 
@@ -88,14 +67,33 @@ void Server::Impl::on_accepted(UniqueFd fd, const SocketAddress& peer) {
   }
 }
 
+std::string Server::Impl::why_full() const {
+  if (context_.open.size() < context_.limits.connections) return {};
+  return std::to_string(context_.open.size()) + " connections are open, and the limit connections is " +
+         std::to_string(context_.limits.connections);
+}
+
 void Server::Impl::on_closed(int fd) {
   if (connections_.empty()) return;  // the server is going, and its connections with it
   any_closed_ = true;
   context_.loop.retire(std::move(connections_[static_cast<size_t>(fd)]));
 }
 
-// In batches too, for the accept queue's sake: one set may have answered thousands. True: there are
-// more.
+// True: there is more to do.
+bool Server::Impl::end_turn() {
+  bool more = context_.end_turn();
+  more = flush_some() || more;
+  // What is closed does not live into the next turn.
+  if (std::exchange(any_closed_, false)) {
+    auto is_closed = [](const Connection* connection) { return connection->closed(); };
+    std::erase_if(context_.unsent, is_closed);
+    std::erase_if(context_.put_off, is_closed);
+  }
+  context_.answers.trim();
+  return more;
+}
+
+// In batches too, for the accept queue's sake: one set may have answered thousands.
 bool Server::Impl::flush_some() {
   constexpr size_t kBatch = 1024;
   std::vector<Connection*>& unsent = context_.unsent;
@@ -103,22 +101,20 @@ bool Server::Impl::flush_some() {
   size_t flushed = 0;
   for (; flushed < unsent.size() && flushed < kBatch; ++flushed) unsent[flushed]->flush();
   unsent.erase(unsent.begin(), unsent.begin() + static_cast<std::ptrdiff_t>(flushed));
-  // What is closed does not live into the next turn.
-  if (std::exchange(any_closed_, false))
-    std::erase_if(unsent, [](const Connection* connection) { return connection->closed(); });
-  context_.exchange_view.trim();
   return !unsent.empty();
 }
 
-Server::Server(const std::string& host, uint16_t port) : Server(host, listen_on(host, port)) {}
+Server::Server(const std::string& host, uint16_t port, const ServerLimits& limits)
+    : Server(host, listen_on(host, port), limits) {}
 
-Server::Server(const std::string& host, UniqueFd listening)
-    : Server(host, adopt_listener(std::move(listening))) {}
+Server::Server(const std::string& host, UniqueFd listening, const ServerLimits& limits)
+    : Server(host, adopt_listener(std::move(listening)), limits) {}
 
-Server::Server(const std::string& host, std::vector<Listener> listeners)
+Server::Server(const std::string& host, std::vector<Listener> listeners, const ServerLimits& limits)
     : host_(host), owner_pid_(::getpid()) {
   port_ = listeners.front().address.port();
-  impl_ = std::make_unique<Impl>(std::move(listeners), "server " + format_endpoint(host, port_));
+  impl_ = std::make_unique<Impl>(std::move(listeners), "server " + format_endpoint(host, port_),
+                                 limits);
 }
 
 Server::~Server() {
