@@ -129,6 +129,14 @@ TARGETS = [
     ),
     Target("256 nodes meet over etcd", "etcd_nodes/256/a key a node/seconds", 3, "s"),
     Target("1,000 nodes meet over etcd", "etcd_nodes/1000/a key a node/seconds", 15, "s"),
+    Target("opening a FileStore of 1,000,000 keys", "filestore/open_s/1000000/ours", 1, "s"),
+    Target(
+        "FileStore: from a set in one process to the end of a get in another",
+        "filestore/wait_us/ours",
+        1000,
+        "us",
+    ),
+    Target("FileStore: waiting for nothing", "filestore/idle_percent/ours", 0.5, "%"),
     # One look-up in the accept path would be a factor of ten.
     Target(
         "ranks connect with a slow name server: time over that with none",

@@ -23,7 +23,11 @@ struct NativeStore::Request {
   bool server_may_wait = true;  // timed, but with no time for the server: now or never
   bool answered = false;        // an error came from the server itself
   const char* key_is = "key";   // what messages call it
+  bool names_ranks = false;     // a timeout's answer names ranks, and not positions in `keys`
   std::string body{};
+
+  // What the answer to a timed request names, behind its message.
+  Missing missing(ByteReader& answer) const;
 
   // "get of key 'a' on TCPStore 127.0.0.1:29400"
   std::string describe(const NativeStore& store) const {

@@ -20,6 +20,18 @@ uint32_t milliseconds_up(Duration duration) {
 
 }  // namespace
 
+Missing NativeStore::Request::missing(ByteReader& answer) const {
+  Missing missing;
+  if (keys == nullptr && !key.empty()) missing.keys.emplace_back(key);
+  for (uint32_t left = answer.u32(); left > 0 && answer.ok(); --left) {
+    uint32_t number = answer.u32();
+    if (!answer.ok()) break;
+    if (names_ranks) missing.ranks.push_back(number);
+    if (keys != nullptr && number < keys->size()) missing.keys.emplace_back((*keys)[number]);
+  }
+  return missing;
+}
+
 NativeStore::NativeStore(std::string host, uint16_t port, Duration timeout)
     : RemoteStore(std::move(host), port, timeout) {
   fill_random(session_.data(), session_.size());
@@ -123,7 +135,9 @@ TakenBytes NativeStore::run_taking(Request& request) {
       request.answered = true;
       ByteReader reader(reply.body);
       std::string message(native::take_string(reader, reply.body.size()));
-      throw Error(reply.status, message + " (" + describe() + ")");
+      Missing missing;
+      if (reply.status == ErrorCode::kTimeout) missing = request.missing(reader);
+      throw Error(reply.status, message + " (" + describe() + ")", std::move(missing));
     }
     throw_unless_repeatable(request, reply, *channel);
   }
@@ -136,9 +150,10 @@ void NativeStore::throw_unless_repeatable(const Request& request, const Channel:
                         : reply.sent      ? "; it may or may not have been applied"
                                           : "; it was not sent";
   if (reply.failure == Channel::Failure::kTimedOut) {
-    throw Error(ErrorCode::kTimeout,
-                request.describe(*this) + ": no answer within " + seconds_text(request.timeout) +
-                    "; the server is stopped, overloaded or unreachable" + outcome);
+    throw Error(ErrorCode::kNoAnswer, request.describe(*this) + ": timeout: no answer within " +
+                                          seconds_text(request.timeout) +
+                                          "; the server is stopped, overloaded or unreachable" +
+                                          outcome);
   }
   if (request.is_write && reply.sent) {
     throw Error(ErrorCode::kConnection, request.describe(*this) + ": the connection was lost (" +

@@ -12,6 +12,7 @@
 
 #include "client/channel.h"
 #include "client/remote_store.h"
+#include "store/meeting.h"
 #include "wire/native.h"
 
 namespace rdzv {
@@ -45,6 +46,7 @@ class NativeStore final : public RemoteStore {
   std::string queue_pop(Bytes key, bool block, Duration timeout) override;
   int64_t queue_len(Bytes key) override;
   void barrier(Bytes key, int64_t world_size, Duration timeout) override;
+  void barrier_as(Bytes key, const Seat& seat, Duration timeout) override;
   Versioned try_get(Bytes key) override;
   Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override;
   VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override;
@@ -63,6 +65,7 @@ class NativeStore final : public RemoteStore {
   std::string run(Request& request) { return run_taking(request).own(); }
 
  private:
+  void meet(const BarrierCall& call, Duration timeout);
   static uint32_t time_for_server(const Request& request, const Deadline& deadline);
   void throw_unless_repeatable(const Request& request, const Channel::Reply& reply,
                                Channel& channel) const;

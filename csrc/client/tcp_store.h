@@ -30,6 +30,8 @@ class TCPStore final : public Store {
     std::optional<int64_t>
         world_size;          // known: each client counts itself in, and the master waits for all
     bool is_master = false;  // hosts the server
+    // Somebody else may host it already: a master that cannot listen is a client then.
+    bool may_be_served = false;
     Duration timeout = kDefaultTimeout;  // for connecting, and later for each call
     bool wait_for_workers = true;
     bool multi_tenant = false;  // several masters of this process may share the server of one port
@@ -52,7 +54,7 @@ class TCPStore final : public Store {
   // A round trip that does nothing.
   void ping() { remote_->ping(); }
   // Ends the connection, and the server if this store is its last host. Later calls throw kClosed.
-  void close();
+  void close() override;
 
   void set(Bytes key, Bytes value) override { remote_->set(key, value); }
   std::string get(Bytes key, Duration timeout) override { return remote_->get(key, timeout); }
@@ -84,6 +86,9 @@ class TCPStore final : public Store {
   void barrier(Bytes key, int64_t world_size, Duration timeout) override {
     remote_->barrier(key, world_size, timeout);
   }
+  void barrier_as(Bytes key, const Seat& seat, Duration timeout) override {
+    remote_->barrier_as(key, seat, timeout);
+  }
   Versioned try_get(Bytes key) override { return remote_->try_get(key); }
   Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override {
     return remote_->watch(key, known_version, timeout);
@@ -106,6 +111,7 @@ class TCPStore final : public Store {
  private:
   TCPStore(std::string host, uint16_t port, Protocol protocol, std::shared_ptr<RemoteStore> remote);
 
+  void serve(const Options& options);
   void wait_for_workers(int64_t world_size);
 
   std::string host_;

@@ -119,6 +119,10 @@ NodeId NodeId::make(std::string addr, int64_t pid, uint64_t local_id) {
   return node;
 }
 
+NodeId stand_in(uint32_t rank) {
+  return NodeId{"rank " + std::to_string(rank), 0, rank};
+}
+
 std::string to_text(const NodeId& node) {
   return node.addr + ":" + std::to_string(node.pid) + "/" + std::to_string(node.local_id);
 }

@@ -39,6 +39,9 @@ std::strong_ordering compare_natural(std::string_view a, std::string_view b);
 // What is wrong with a node, if anything.
 std::optional<std::string> node_problem(const NodeId& node);
 
+// Who a rank of which only the number is known is taken for, in lists and messages.
+NodeId stand_in(uint32_t rank);
+
 // For messages: "host7:4211/0".
 std::string to_text(const NodeId& node);
 

@@ -31,7 +31,7 @@ constexpr uint64_t kNoTag = 0;  // this protocol's answers do not say what they 
 class C10dSession final : public Session {
  public:
   C10dSession(Connection& connection, ServerContext& context)
-      : Session(connection), context_(context) {}
+      : Session(connection, connection.memory().parked), context_(context) {}
 
   size_t consume(Bytes input) override {
     context_.expire();
@@ -68,6 +68,8 @@ class C10dSession final : public Session {
   size_t expected() const override {
     return guess_ != nullptr ? guess_->text().size() - compared_ : 0;
   }
+  bool greeted() const override { return validated_; }
+  size_t scanned_bytes() const override { return decoder_.scanned_bytes(); }
 
   void on_closed() override {
     context_.table.drop(*this);
@@ -75,9 +77,10 @@ class C10dSession final : public Session {
   }
 
   void on_woken(const Table::Woken& woken) override {
+    if (connection().closed()) return;
     // At a value nobody has a turn.
     if (woken.keys->size() == 1 && context_.table.queue_size(woken.keys->front()) > 0)
-      turns_.emplace_back(woken.keys->front());
+      take_turn(woken.keys->front());
     stop_waiting();
   }
 
@@ -104,8 +107,10 @@ class C10dSession final : public Session {
   void wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target);
   void wait(const SharedKeys& keys);
   bool may_wait();
+  void park_or_stop(const Table::Waiter* waiter);
   void stop_waiting();
   void cancel_waits();
+  void take_turn(Bytes key);
   void pass_turns(const c10d::Request* next);
 
   ServerContext& context_;
@@ -115,7 +120,8 @@ class C10dSession final : public Session {
   size_t compared_ = 0;
   // Keys at which this client was woken and has not popped yet.
   std::vector<std::string> turns_;
-  std::optional<KeyList> list_;  // that is being made
+  std::optional<PrefixListing> list_;  // that is being made
+  Charge turns_charge_{&connection().memory().parked};
   bool validated_ = false;
 };
 
@@ -148,6 +154,12 @@ void C10dSession::handle(const c10d::Request& request) {
 void C10dSession::handle_write(const c10d::Request& request) {
   Table& table = context_.table;
   const std::vector<Bytes>& strings = request.strings;
+  size_t bytes = 0;
+  for (Bytes string : strings) bytes += string.size();
+  if (request.code != Code::kDeleteKey && context_.is_full(bytes)) {
+    connection().close(std::string(c10d::name_of(request.code)) + ": " + context_.full_text());
+    return;
+  }
   switch (request.code) {
     case Code::kSet:
       table.set(strings[0], strings[1]);
@@ -220,7 +232,7 @@ void C10dSession::handle_read(const c10d::Request& request) {
       c10d::put_i64(out(), static_cast<int64_t>(table.queue_size(request.strings[0])));
       break;
     case Code::kListKeys:
-      list_.emplace("");
+      list_.emplace("", connection().memory().unsent);
       return;
     case Code::kNumKeys:
       c10d::put_i64(out(), static_cast<int64_t>(table.size()));
@@ -285,6 +297,7 @@ void C10dSession::handle_known(Code code, const SharedKeys& keys) {
 
 void C10dSession::multi_get(const std::vector<Bytes>& keys) {
   size_t total = 0;
+  size_t copied = 0;
   for (Bytes key : keys) {
     const Table::Value* value = context_.table.find(key);
     total += value == nullptr ? 0 : value->bytes.size();
@@ -292,7 +305,10 @@ void C10dSession::multi_get(const std::vector<Bytes>& keys) {
       refuse_large_answer();
       return;
     }
+    if (value == nullptr || value->bytes.size() < ValueBytes::kSharedMin)
+      copied += sizeof(uint64_t) + (value == nullptr ? 0 : value->bytes.size());
   }
+  if (!connection().has_room(copied)) return;
   for (Bytes key : keys) put_value_of(key);
   connection().reply_ready();
 }
@@ -340,6 +356,7 @@ bool C10dSession::finish_list() {
                        std::to_string(limits::kRequestBytesMax) + " bytes");
     return false;
   }
+  if (!connection().has_room(list_->bytes().size())) return false;
   c10d::put_i64(out(), static_cast<int64_t>(list_->count()));
   connection().append(std::move(list_->bytes()));
   connection().reply_ready();
@@ -361,27 +378,29 @@ void C10dSession::append(const c10d::Request& request) {
 }
 
 void C10dSession::wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target) {
-  if (!may_wait()) return;
-  if (context_.table.wait(*this, kNoTag, keys, need, target) == nullptr) stop_waiting();
+  if (may_wait()) park_or_stop(context_.table.wait(*this, kNoTag, keys, need, target));
 }
 
 void C10dSession::wait(const SharedKeys& keys) {
   if (!may_wait()) return;
   constexpr Table::Need kNeed = Table::Need::kPresent;
   // Whoever finds others waiting need not look.
-  if (context_.table.is_awaited(keys, kNeed) ||
-      !context_.answers.missing(kForm, keys, kNeed).at.empty()) {
-    context_.table.wait(*this, kNoTag, keys, kNeed);
-  } else {
-    stop_waiting();
-  }
+  bool is_missing = context_.table.is_awaited(keys, kNeed) ||
+                    !context_.answers.missing(kForm, keys, kNeed).at.empty();
+  park_or_stop(is_missing ? context_.table.wait(*this, kNoTag, keys, kNeed) : nullptr);
 }
 
 bool C10dSession::may_wait() {
-  if (waiters() < limits::kWaitsPerConnectionMax) return true;
-  connection().close("more than " + std::to_string(limits::kWaitsPerConnectionMax) +
-                     " WAITs at once");
+  if (waiters() < context_.limits.waits_per_connection) return true;
+  connection().close("more than " + std::to_string(context_.limits.waits_per_connection) +
+                     " WAITs at once; the server's limit is waits_per_connection");
   return false;
+}
+
+void C10dSession::park_or_stop(const Table::Waiter* waiter) {
+  if (waiter == nullptr) return stop_waiting();
+  if (std::optional<std::string> refusal = refuse_parked(context_, connection()))
+    connection().close("WAIT: " + *refusal);
 }
 
 void C10dSession::stop_waiting() {
@@ -396,10 +415,16 @@ void C10dSession::cancel_waits() {
   c10d::put_u8(out(), c10d::kWaitCanceled);
 }
 
+void C10dSession::take_turn(Bytes key) {
+  turns_.emplace_back(key);
+  turns_charge_.resize(turns_charge_.bytes() + 2 * sizeof(std::string) + heap_bytes(key.size()));
+}
+
 // Whoever is woken at a queue and wants its item pops it with its next request. If that is another
 // one, or if the client is gone, then somebody else who waits has to be woken for the item.
 void C10dSession::pass_turns(const c10d::Request* next) {
   std::vector<std::string> turns = std::exchange(turns_, {});
+  turns_charge_.resize(0);
   for (const std::string& key : turns) {
     bool pops = next != nullptr && next->code == Code::kQueuePop && next->strings[0] == key;
     if (!pops) context_.table.pass_turn(key);

@@ -15,8 +15,21 @@ namespace rdzv {
 
 Connection::Connection(UniqueFd fd, const SocketAddress& peer, ServerContext& context,
                        const OnClosed& on_closed)
-    : fd_(std::move(fd)), peer_(peer), context_(context), on_closed_(on_closed) {
+    : fd_(std::move(fd)),
+      peer_(peer),
+      context_(context),
+      on_closed_(on_closed),
+      memory_(context.memory),
+      place_(context.open.size()) {
+  context_.open.push_back(this);
+  greeting_ = context_.greetings.await(*this);
+}
+
+void Connection::begin() {
+  receive();
+  if (closed()) return;
   context_.loop.watch_events(fd_.get(), Interest::kRead, *this);
+  update_interest();
 }
 
 Connection::~Connection() {
@@ -24,6 +37,7 @@ Connection::~Connection() {
 }
 
 void Connection::on_ready(bool readable, bool writable) {
+  if (is_ending()) return;
   if (readable) receive();
   if (writable && !closed()) flush();
 }
@@ -70,12 +84,17 @@ void Connection::send_last() {
 }
 
 void Connection::consume(Bytes received) {
-  if (in_.empty()) {
-    size_t used = consume_some(received, Budget::kFirstSlice);
-    if (!closed() && used < received.size()) in_.append(received.substr(used));
-  } else {
-    in_.append(received);
-    consume_buffered(Budget::kFirstSlice);
+  while (!received.empty() && !closed()) {
+    if (in_.empty()) {
+      size_t used = consume_some(received, Budget::kFirstSlice);
+      if (!closed() && used < received.size()) keep(received.substr(used));
+      break;
+    }
+    // What comes right behind a greeting does not count as part of it.
+    size_t taken = greeting_ ? std::min(received.size(), greeting_room()) : received.size();
+    keep(taken > 0 ? received.substr(0, taken) : received);
+    if (!closed()) consume_buffered(Budget::kFirstSlice);
+    received.remove_prefix(taken);
   }
   if (!closed()) update_low_water();
 }
@@ -130,6 +149,29 @@ void Connection::consume_buffered(size_t slice) {
   if (closed()) return;
   in_.erase(0, used);
   if (in_.empty()) release_if_large(in_);
+  release_if_mostly_empty(in_);
+  charge_input();
+}
+
+size_t Connection::greeting_room() const {
+  return context_.limits.greeting_bytes - std::min(in_.size(), context_.limits.greeting_bytes);
+}
+
+void Connection::keep(Bytes input) {
+  if (greeting_ && input.size() > greeting_room()) {
+    close("it sent more than " + std::to_string(context_.limits.greeting_bytes) +
+          " bytes before it had said who it is; the first request is HELLO or VALIDATE");
+    return;
+  }
+  in_.append(input);
+  charge_input();
+  if (context_.memory.input.used() > context_.limits.input_bytes)
+    end_the_largest(context_, kInputAccount);
+}
+
+void Connection::charge_input() {
+  input_charge_.resize(heap_bytes(in_.capacity()) +
+                       (session_ == nullptr ? 0 : session_->scanned_bytes()));
 }
 
 size_t Connection::consume_some(Bytes input, size_t slice) {
@@ -137,6 +179,8 @@ size_t Connection::consume_some(Bytes input, size_t slice) {
   context_.budget.give(slice);
   size_t used = session_->consume(input);
   if (closed()) return used;
+  if (greeting_ && session_->greeted())
+    context_.greetings.forget(*std::exchange(greeting_, std::nullopt));
   stalled_ = congested();
   bool may_go_on = session_->is_in_request() || (used < input.size() && !stalled_);
   if (may_go_on && context_.budget.is_spent()) put_off();
@@ -161,7 +205,27 @@ void Connection::go_on() {
 }
 
 bool Connection::congested() const {
-  return unsent() > limits::kUnsentBytesMax;
+  return unsent() > context_.limits.unread_bytes || is_ending();
+}
+
+bool Connection::has_room(size_t bytes) {
+  if (is_ending() || closed()) return false;
+  const uint64_t limit = context_.limits.unsent_bytes_per_connection;
+  // Who reads may have an answer of any size that the protocol allows.
+  if (congested() && out_.held() + bytes > limit) {
+    end_unread(bytes);
+  } else if (!end_the_largest(context_, kUnsentAccount, bytes)) {
+    end("its answer has " + std::to_string(bytes) + " bytes; the server's limit unsent_bytes is " +
+        std::to_string(context_.limits.unsent_bytes));
+  }
+  return !is_ending();
+}
+
+void Connection::end_unread(size_t more) {
+  end("it has not read " + std::to_string(out_.held() + more) +
+      " bytes of answers that are there or due; the server's limit unsent_bytes_per_connection "
+      "is " +
+      std::to_string(context_.limits.unsent_bytes_per_connection));
 }
 
 bool Connection::choose_session(Bytes input) {
@@ -186,15 +250,43 @@ void Connection::append(std::string bytes) {
 }
 
 void Connection::reply_ready() {
-  if (in_unsent_list_ || closed()) return;
-  in_unsent_list_ = true;
+  if (closed()) return;
+  const uint64_t limit = context_.limits.unsent_bytes_per_connection;
+  const bool had_room = unsent_charge_.bytes() <= context_.limits.unread_bytes;
+  if (out_.held() > limit && !had_room) end_unread(0);
+  if (is_ending()) {
+    out_.clear();
+    return;
+  }
+  unsent_charge_.resize(out_.held());
+  if (context_.memory.unsent.used() > context_.limits.unsent_bytes)
+    end_the_largest(context_, kUnsentAccount);
+  flush_later();
+}
+
+void Connection::flush_later() {
+  if (std::exchange(in_unsent_list_, true)) return;
   context_.unsent.push_back(this);
+}
+
+void Connection::end(const std::string& why) {
+  if (closed() || is_ending()) return;
+  end_reason_ = why;
+  out_.clear();
+  unsent_charge_.resize(0);
+  flush_later();
 }
 
 void Connection::flush() {
   in_unsent_list_ = false;
   if (closed()) return;
-  if (!out_.send_to(fd_.get()) || (sending_last_ && unsent() == 0)) {
+  if (is_ending()) {
+    close(end_reason_);
+    return;
+  }
+  const bool is_open = out_.send_to(fd_.get());
+  unsent_charge_.resize(out_.held());
+  if (!is_open || (sending_last_ && unsent() == 0)) {
     close("");
     return;
   }
@@ -234,6 +326,10 @@ void Connection::close(const std::string& why) {
   if (last_timer_) context_.loop.cancel(*last_timer_);
   int fd = fd_.get();
   fd_.reset();
+  context_.open.back()->place_ = place_;
+  std::swap(context_.open[place_], context_.open.back());
+  context_.open.pop_back();
+  if (greeting_) context_.greetings.forget(*std::exchange(greeting_, std::nullopt));
   if (session_ != nullptr) session_->on_closed();
   on_closed_(fd);
 }

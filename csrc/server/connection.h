@@ -26,6 +26,10 @@ class Connection final : public EventHandler {
              const OnClosed& on_closed);
   ~Connection() override;
 
+  // Once, when the owner knows it: reads what the peer has sent already, and watches for the rest.
+  // That spares the loop an event for each newcomer.
+  void begin();
+
   void on_ready(bool readable, bool writable) override;
   void on_refused(int error) override;
 
@@ -38,6 +42,11 @@ class Connection final : public EventHandler {
   // Bytes that were made for this connection alone.
   void append(std::string bytes);
   void reply_ready();
+
+  // Whether an answer of so many bytes may be made, for one that may be large. If not, because the
+  // peer has too much that it has not read, or all have, then the connection ends, and nothing that
+  // it is sent is kept.
+  bool has_room(size_t bytes);
 
   // The peer does not read its replies: its requests have to wait until it has.
   bool congested() const;
@@ -54,6 +63,13 @@ class Connection final : public EventHandler {
   // replies leave as far as the socket takes them.
   void close(const std::string& why);
   bool closed() const { return !fd_; }
+  // As close(), at the end of the turn; nothing is sent or handled any more. For whoever is amidst
+  // something that a closed connection would change.
+  void end(const std::string& why);
+  bool is_ending() const { return !end_reason_.empty(); }
+
+  ConnectionMemory& memory() { return memory_; }
+  const ConnectionMemory& memory() const { return memory_; }
 
   const SocketAddress& peer() const { return peer_; }
 
@@ -65,6 +81,11 @@ class Connection final : public EventHandler {
   size_t consume_some(Bytes input, size_t slice);
   void put_off();
   bool choose_session(Bytes input);
+  size_t greeting_room() const;
+  void keep(Bytes input);
+  void end_unread(size_t more);
+  void charge_input();
+  void flush_later();
   void update_interest();
   void update_low_water();
   void set_low_water(size_t bytes);
@@ -74,6 +95,12 @@ class Connection final : public EventHandler {
   SocketAddress peer_;  // kept, because a broken socket no longer knows it
   ServerContext& context_;
   const OnClosed& on_closed_;
+  ConnectionMemory memory_;
+  Charge input_charge_{&memory_.input};
+  Charge unsent_charge_{&memory_.unsent};
+  size_t place_;  // in ServerContext::open
+  std::optional<Greetings::Place> greeting_;
+  std::string end_reason_;
   std::unique_ptr<Session> session_;
   std::string in_;  // the beginning of a request that is not whole yet
   Output out_;

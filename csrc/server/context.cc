@@ -6,8 +6,10 @@
 namespace rdzv {
 
 void ServerContext::wake() {
-  for (const Table::Woken& woken : table.take_woken())
-    static_cast<Session*>(woken.owner)->on_woken(woken);
+  // What is given back, because who was woken is going, wakes others.
+  for (auto all = table.take_woken(); !all.empty(); all = table.take_woken()) {
+    for (const Table::Woken& woken : all) static_cast<Session*>(woken.owner)->on_woken(woken);
+  }
   set_expiry_timer();
 }
 

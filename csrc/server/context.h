@@ -9,7 +9,11 @@
 #include "base/random.h"
 #include "net/event_loop.h"
 #include "server/answer_cache.h"
+#include "server/barrier_view.h"
 #include "server/budget.h"
+#include "server/greetings.h"
+#include "server/limits.h"
+#include "server/memory.h"
 #include "server/runs.h"
 #include "store/table.h"
 #include "wire/c10d.h"
@@ -20,8 +24,12 @@ namespace rdzv {
 class Connection;
 
 struct ServerContext {
-  ServerContext() { table.index_names(); }
+  explicit ServerContext(const ServerLimits& server_limits = {}) : limits(server_limits) {
+    table.index_names();
+  }
 
+  const ServerLimits limits;
+  ServerMemory memory;
   EventLoop loop;
   const HashSeed seed = random_seed();
   Table table{seed};
@@ -32,6 +40,9 @@ struct ServerContext {
   // How long a peer that has ended its stream may take none of the answers that are left for it.
   Duration last_answers_kept = std::chrono::seconds(30);
 
+  // All that are not closed, in no order.
+  std::vector<Connection*> open;
+  Greetings greetings{*this};
   // Connections with replies to send; flushed at the end of the turn, so that replies to one
   // connection leave together.
   std::vector<Connection*> unsent;
@@ -47,6 +58,11 @@ struct ServerContext {
   std::vector<Bytes> strings;
 
   AnswerCache answers{table, budget};
+  BarrierView barrier_view{seed};
+
+  // Whether the store has no room for so many bytes more.
+  bool is_full(size_t more) const { return table.bytes() + more > limits.stored_bytes; }
+  std::string full_text() const;
 
   // Tells the sessions whose waits an operation satisfied. Called after every operation that
   // writes.

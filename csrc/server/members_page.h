@@ -34,6 +34,7 @@ class MembersPage {
 
   bool set_cursor(Bytes cursor);
   bool go_on(const GroupState& state, Budget& budget);
+  bool walk_expected(const RankSet& ranks, Budget& budget);
   template <typename Map, typename Visit>
   bool walk(const Map& map, Budget& budget, Visit&& visit);
   bool wants(const Member& member) const;
@@ -43,9 +44,11 @@ class MembersPage {
   std::string run_id_;
   native::MemberList which_;
   size_t limit_;
-  // The node that was passed last; of spares, its serial.
+  // The node that was passed last; of spares, its serial; of ranks whose nodes are not known, which
+  // come behind the nodes, the next one.
   std::optional<NodeId> node_;
   std::optional<uint64_t> serial_;
+  std::optional<uint32_t> rank_;
   uint32_t total_ = 0;
   bool is_last_ = false;
   std::vector<Item> items_;

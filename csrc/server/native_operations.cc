@@ -12,7 +12,33 @@ namespace rdzv {
 using native::Header;
 using native::Operation;
 
+namespace {
+
+bool stores(const Header& header) {
+  switch (static_cast<Operation>(header.operation)) {
+    case Operation::kSet:
+    case Operation::kAppend:
+    case Operation::kCompareSet:
+    case Operation::kAdd:
+    case Operation::kMultiSet:
+    case Operation::kQueuePush:
+    case Operation::kBarrier:
+    case Operation::kSetIfVersion:
+    case Operation::kSetFor:
+    case Operation::kExchange:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
 bool NativeSession::handle_write(const native::Frame& frame) {
+  if (stores(frame.header) && context_.is_full(frame.body.size())) {
+    reply_error(frame.header, ErrorCode::kLimit, context_.full_text());
+    return true;
+  }
   ByteReader body(frame.body);
   bool handled = false;
   switch (static_cast<Operation>(frame.header.operation)) {
@@ -169,17 +195,6 @@ std::optional<Table::Add> NativeSession::add_or_refuse(const Header& header, Byt
   return std::nullopt;
 }
 
-bool NativeSession::barrier(const Header& header, ByteReader& body) {
-  uint32_t timeout_ms = body.u32();
-  Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
-  int64_t world_size = body.i64();
-  if (!whole(body)) return false;
-  if (!add_or_refuse(header, key, 1)) return true;
-  context_.strings.assign(1, key);
-  block(header, context_.strings, timeout_ms, Table::Need::kCount, world_size);
-  return true;
-}
-
 bool NativeSession::queue_push(const Header& header, ByteReader& body) {
   Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
   Bytes item = native::take_string(body, limits::kValueBytesMax);
@@ -265,13 +280,10 @@ bool NativeSession::take_keys(ByteReader& body, SharedKeys& shared) {
   constexpr auto kForm = AnswerCache::Form::kNative;
   bool are_many = list.size() >= sizeof(uint32_t) &&
                   load_little_endian<uint32_t>(list.data()) >= AnswerCache::kKeysMin;
-  context_.budget.spend(context_.strings.size() * Budget::kKey);
   if (are_many) shared = context_.answers.find(kForm, list);
   if (shared != nullptr) return true;
   ByteReader reader(list);
-  if (!body.ok() || !native::take_strings(reader, 1, context_.strings) || !whole(reader))
-    return false;
-  context_.budget.spend(context_.strings.size() * Budget::kKey);
+  if (!body.ok() || !take_strings(reader, 1) || !whole(reader)) return false;
   if (are_many) shared = context_.answers.remember(kForm, list, context_.strings);
   return true;
 }

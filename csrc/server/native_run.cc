@@ -81,6 +81,10 @@ void NativeRuns::on_closed() {
   context_.runs.on_closed(*this);
 }
 
+MemoryAccount& NativeRuns::parked() {
+  return session_.connection().memory().parked;
+}
+
 void NativeRuns::on_joined(uint64_t tag, const native::JoinReply& body) {
   reply(header_of(tag, Operation::kJoin), native::put_join_reply, body);
 }
@@ -170,10 +174,13 @@ bool NativeRuns::may_wait(const Header& header) {
     session_.reply_error(header, ErrorCode::kProtocol, "a request with this id is still blocked");
     return false;
   }
-  if (waits() >= limits::kWaitsPerConnectionMax) {
-    session_.reply_error(header, ErrorCode::kLimit,
-                         "more than " + std::to_string(limits::kWaitsPerConnectionMax) +
-                             " blocked requests on one connection");
+  if (session_.waits() >= context_.limits.waits_per_connection) {
+    session_.reply_error(header, ErrorCode::kLimit, session_.waits_text());
+    return false;
+  }
+  // It has what it takes when it is made; how little that is, is bounded.
+  if (std::optional<std::string> refusal = refuse_parked(context_, session_.connection())) {
+    session_.reply_error(header, ErrorCode::kLimit, *refusal);
     return false;
   }
   return true;

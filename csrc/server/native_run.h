@@ -21,6 +21,7 @@ class NativeRuns final : public RunPeer {
   void cancel(const native::Header& target);
   void on_closed();
 
+  MemoryAccount& parked() override;
   void on_joined(uint64_t tag, const native::JoinReply& reply) override;
   void on_join_failed(uint64_t tag, ErrorCode code, const std::string& message) override;
   void on_changes(uint64_t tag, const native::SubscribeReply& reply) override;

@@ -60,9 +60,15 @@ bool NativeSession::set_for(const Header& header, ByteReader& body) {
                     ": its time to live is 0 s; it must be more than 0");
     return true;
   }
-  constexpr uint64_t kForeverMs =
-      std::chrono::duration_cast<std::chrono::milliseconds>(kForever).count();
-  Duration ttl = std::chrono::milliseconds(std::min(ttl_ms, kForeverMs));
+  if (ttl_ms > context_.limits.ttl_ms) {
+    reply_error(header, ErrorCode::kLimit,
+                "set of key " + quoted(as_user_knows(key)) + ": a time to live of " +
+                    std::to_string(ttl_ms / 1000) +
+                    " s is longer than this server's limit ttl_ms, " +
+                    seconds_text(std::chrono::milliseconds(context_.limits.ttl_ms)));
+    return true;
+  }
+  Duration ttl = std::chrono::milliseconds(ttl_ms);
   reply_u64(header, context_.table.set_for(key, value, context_.loop.awake_now() + ttl));
   return true;
 }

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/memory_account.h"
 #include "group/group.h"
 #include "net/event_loop.h"
 #include "wire/native_run.h"
@@ -33,12 +34,16 @@ inline NodeId node_of(const native::RunNode& node) {
   return NodeId{std::string(node.addr), static_cast<int64_t>(node.pid), node.local_id};
 }
 
+// What a node takes in a run, with its seat and its heartbeats.
+inline constexpr size_t kRunNodeBytes = 1024;
+
 // A JOIN that waits for its round.
 struct PendingJoin {
   uint64_t tag = 0;
   uint64_t after_round = 0;
   Duration timeout{};
   std::optional<EventLoop::TimerId> timer;
+  Charge charge;
 };
 
 // A node's tie to the connection it was last heard on. Lives while the connection does, and for the
@@ -64,6 +69,7 @@ struct Subscription {
   uint32_t known_changes = 0;
   bool known_closed = false;
   std::optional<EventLoop::TimerId> timer;
+  Charge charge;
   std::list<Subscription>::iterator place;
 };
 
@@ -79,12 +85,23 @@ class RunPeer {
   virtual void on_join_failed(uint64_t tag, ErrorCode code, const std::string& message) = 0;
   virtual void on_changes(uint64_t tag, const native::SubscribeReply& reply) = 0;
 
+  // What its JOINs and SUBSCRIBEs take while they wait.
+  virtual MemoryAccount& parked() = 0;
+
   size_t waits() const { return joins_.size() + subscriptions_.size(); }
   bool has_wait(uint64_t tag) const { return joins_.contains(tag) || subscriptions_.contains(tag); }
 
  private:
   friend class Run;
   friend class Runs;
+
+  void enter(Run& run) { ++runs_[&run]; }
+  void leave(Run& run) {
+    const auto found = runs_.find(&run);
+    if (--found->second == 0) runs_.erase(found);
+  }
+
+  std::unordered_map<Run*, size_t> runs_;  // where it has seats and subscriptions, and how many
   NumberMap<uint32_t, Seat*> seats_;  // by handle
   NumberMap<uint64_t, Seat*> joins_;  // by tag
   NumberMap<uint64_t, Subscription*> subscriptions_;
@@ -92,7 +109,7 @@ class RunPeer {
 
 class Run {
  public:
-  Run(Runs& runs, EventLoop& loop, HashSeed seed, Bytes id);
+  Run(Runs& runs, EventLoop& loop, HashSeed seed, Bytes id, MemoryAccount& memory);
   ~Run();
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
@@ -118,6 +135,8 @@ class Run {
   bool is_idle() const {
     return group_.state().roster.size() == 0 && seats_.empty() && subscriptions_.empty();
   }
+  // Nobody is connected who is in it or looks at it: it is there for those who may come back.
+  bool is_abandoned() const { return connected_ == 0; }
 
  private:
   friend class Runs;
@@ -141,13 +160,16 @@ class Run {
   };
 
   Seat& seat_of(const NodeId& node, RunPeer& peer, uint32_t handle, uint32_t grace_ms);
-  void unbind(Seat& seat, const char* why);
+  void bind(Seat& seat, RunPeer& peer, uint32_t handle);
+  void unbind(Seat& seat);
+  void end_join_as_moved(Seat& seat);
   void remove_seat(Seat& seat);
   void end_join(Seat& seat);
   bool was_dismissed(const NodeId& node) const;
   void place(Seat& seat, uint32_t rank);
   void place_all();
   void dismiss_all();
+  void drop_unlisted(uint64_t round_before);
   void drop_join(Seat& seat, native::JoinOutcome outcome);
   void on_join_deadline(Seat& seat);
   std::string timeout_text(const Seat& seat, Instant due);
@@ -168,13 +190,17 @@ class Run {
   void answer(Subscription& subscription);
   static bool differs(const Subscription& subscription, const native::SubscribeReply& reply);
 
+  void charge();
+
   Runs& runs_;
   EventLoop& loop_;
+  Charge memory_;
   std::string id_;
   std::string key_;  // in the table: see native::kRunKeyPrefix
   Group group_;
   std::unordered_map<NodeId, Seat, NodeHash> seats_;
   std::list<Subscription> subscriptions_;
+  size_t connected_ = 0;  // seats with a connection, and subscriptions
   std::optional<EventLoop::TimerId> deadline_;
   Standing settled_;
   Standing published_;
@@ -184,10 +210,12 @@ class Run {
   // For those who take part in what forms, and for those who wait behind a complete round: their
   // times may end in turn.
   std::array<std::optional<Snapshot>, 2> snapshots_;
-  // Runs' own: whether the run's key in the table is ours, and its place among the idle ones.
+  // Runs' own: whether the run's key in the table is ours, and its place among those that nobody is
+  // connected to.
   bool is_taken_ = false;
-  std::optional<std::list<Run*>::iterator> idle_;
-  Instant idle_since_{};
+  std::list<Run*>* kept_among_ = nullptr;
+  std::list<Run*>::iterator kept_at_;
+  Instant kept_since_{};
 };
 
 }  // namespace rdzv

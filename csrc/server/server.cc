@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <cerrno>
+#include <new>
 #include <thread>
 #include <utility>
 
@@ -17,11 +19,12 @@ namespace rdzv {
 
 class Server::Impl {
  public:
-  Impl(std::vector<Listener> listeners, std::string name);
+  Impl(std::vector<Listener> listeners, std::string name, const ServerLimits& limits);
   ~Impl();
 
  private:
   void on_accepted(UniqueFd fd, const SocketAddress& peer);
+  std::string why_full() const;
   void on_closed(int fd);
   bool end_turn();
   bool flush_some();
@@ -34,13 +37,15 @@ class Server::Impl {
   std::thread thread_;
 };
 
-Server::Impl::Impl(std::vector<Listener> listeners, std::string name) {
+Server::Impl::Impl(std::vector<Listener> listeners, std::string name, const ServerLimits& limits)
+    : context_(limits) {
   context_.name = std::move(name);
   fill_random(context_.instance.data(), context_.instance.size());
   context_.loop.set_end_of_turn([this] { return end_turn(); });
   entrance_ = std::make_unique<Entrance>(
       context_.loop, context_.name, std::move(listeners),
-      [this](UniqueFd fd, const SocketAddress& peer) { on_accepted(std::move(fd), peer); });
+      [this](UniqueFd fd, const SocketAddress& peer) { on_accepted(std::move(fd), peer); },
+      [this] { return why_full(); });
   thread_ = start_thread([this] { context_.loop.run(); });
 }
 
@@ -55,6 +60,17 @@ void Server::Impl::on_accepted(UniqueFd fd, const SocketAddress& peer) {
   auto index = static_cast<size_t>(fd.get());
   if (index >= connections_.size()) connections_.resize(index + 1);
   connections_[index] = std::make_unique<Connection>(std::move(fd), peer, context_, on_closed_);
+  try {
+    connections_[index]->begin();
+  } catch (const std::bad_alloc&) {
+    connections_[index]->on_refused(ENOMEM);
+  }
+}
+
+std::string Server::Impl::why_full() const {
+  if (context_.open.size() < context_.limits.connections) return {};
+  return std::to_string(context_.open.size()) + " connections are open, and the limit connections is " +
+         std::to_string(context_.limits.connections);
 }
 
 void Server::Impl::on_closed(int fd) {
@@ -88,15 +104,17 @@ bool Server::Impl::flush_some() {
   return !unsent.empty();
 }
 
-Server::Server(const std::string& host, uint16_t port) : Server(host, listen_on(host, port)) {}
+Server::Server(const std::string& host, uint16_t port, const ServerLimits& limits)
+    : Server(host, listen_on(host, port), limits) {}
 
-Server::Server(const std::string& host, UniqueFd listening)
-    : Server(host, adopt_listener(std::move(listening))) {}
+Server::Server(const std::string& host, UniqueFd listening, const ServerLimits& limits)
+    : Server(host, adopt_listener(std::move(listening)), limits) {}
 
-Server::Server(const std::string& host, std::vector<Listener> listeners)
+Server::Server(const std::string& host, std::vector<Listener> listeners, const ServerLimits& limits)
     : host_(host), owner_pid_(::getpid()) {
   port_ = listeners.front().address.port();
-  impl_ = std::make_unique<Impl>(std::move(listeners), "server " + format_endpoint(host, port_));
+  impl_ = std::make_unique<Impl>(std::move(listeners), "server " + format_endpoint(host, port_),
+                                 limits);
 }
 
 Server::~Server() {

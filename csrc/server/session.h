@@ -15,7 +15,9 @@ namespace rdzv {
 
 class Session : public Table::WaiterOwner {
  public:
-  explicit Session(Connection& connection) : connection_(connection) {}
+  // What its requests take while they wait is charged to `parked`.
+  Session(Connection& connection, MemoryAccount& parked)
+      : WaiterOwner(&parked), connection_(connection) {}
   virtual ~Session() = default;
 
   // Handles the whole requests at the beginning of `input` until the connection is congested or
@@ -31,6 +33,12 @@ class Session : public Table::WaiterOwner {
   // Of a request that looks like one that was seen before: how many bytes are missing if it is the
   // same. 0: nothing is known.
   virtual size_t expected() const { return 0; }
+
+  // The peer has said who it is: before that it may send little, and has little time.
+  virtual bool greeted() const = 0;
+
+  // What it keeps of a request that is not whole, beside the bytes themselves.
+  virtual size_t scanned_bytes() const { return 0; }
 
   // The connection is gone: let go of everything that could call back.
   virtual void on_closed() = 0;

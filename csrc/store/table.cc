@@ -64,11 +64,13 @@ uint64_t Table::write(Bytes key, Bytes value) {
 Table::Values::iterator Table::insert(Bytes key) {
   auto inserted = values_.emplace(std::string(key), Value{}).first;
   names_.add(inserted->first);
+  bytes_ += kKeyBytes + key.size();
   hit_absent(key);
   return inserted;
 }
 
 uint64_t Table::write(Value& value, Bytes bytes) {
+  bytes_ += bytes.size() - value.bytes.size();
   value.bytes.assign(bytes);
   value.version = ++version_;
   hit(value);
@@ -92,6 +94,7 @@ uint64_t Table::set_for(Bytes key, Bytes value, Instant expires_at) {
 uint64_t Table::append(Bytes key, Bytes value) {
   auto found = values_.find(key);
   if (found == values_.end()) return set(key, value);
+  bytes_ += value.size();
   found->second.bytes.append(value);
   hit(found->second);
   uint64_t version = found->second.version = ++version_;
@@ -156,6 +159,7 @@ void Table::erase(Values::iterator found) {
   names_.remove(found->first);
   auto erased = values_.extract(found);
   hit(erased.mapped());
+  bytes_ -= kKeyBytes + erased.key().size() + erased.mapped().bytes.size();
   make_permanent(erased.key());
   wake_erased(erased.key());
 }
@@ -194,11 +198,13 @@ std::optional<Instant> Table::expiry(Bytes key) const {
 
 void Table::push(Bytes key, Bytes item) {
   queue(key).emplace_back(item);
+  bytes_ += kItemBytes + item.size();
   wake_queue(key);
 }
 
 void Table::unpop(Bytes key, Bytes item) {
   queue(key).emplace_front(item);
+  bytes_ += kItemBytes + item.size();
   wake_queue(key);
 }
 
@@ -207,6 +213,7 @@ std::deque<std::string>& Table::queue(Bytes key) {
   if (found == queues_.end()) {
     found = queues_.emplace(std::string(key), 0).first;
     hit_absent(key);
+    bytes_ += kQueueBytes + key.size();
   }
   return found->second;
 }
@@ -216,7 +223,9 @@ std::optional<std::string> Table::pop(Bytes key) {
   if (found == queues_.end()) return std::nullopt;
   std::string item = std::move(found->second.front());
   found->second.pop_front();
+  bytes_ -= kItemBytes + item.size();
   if (found->second.empty()) {
+    bytes_ -= kQueueBytes + found->first.size();
     queues_.erase(found);
     hit_absent(key);
   }
@@ -236,6 +245,7 @@ size_t Table::queue_size(Bytes key) const {
 void Table::restore(Bytes key, Bytes value, uint64_t version, std::optional<Instant> expires_at) {
   auto found = values_.find(key);
   if (found == values_.end()) found = insert(key);
+  bytes_ += value.size() - found->second.bytes.size();
   found->second = Value{ValueBytes(value), version};
   if (expires_at) {
     expiries_.set(key, *expires_at);

@@ -23,6 +23,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/memory_account.h"
 #include "store/expiries.h"
 #include "store/name_index.h"
 #include "store/value_bytes.h"
@@ -77,7 +78,8 @@ class Table {
   struct Waiter;
   class WaiterOwner {
    public:
-    WaiterOwner();
+    // `account`: what the waiters take is charged to it; null: nobody counts.
+    explicit WaiterOwner(MemoryAccount* account = nullptr);
     WaiterOwner(const WaiterOwner&) = delete;
     WaiterOwner& operator=(const WaiterOwner&) = delete;
     ~WaiterOwner();
@@ -88,6 +90,7 @@ class Table {
     friend class Table;
     std::unique_ptr<Waiter> first_;
     size_t count_ = 0;
+    MemoryAccount* account_;
   };
   struct Woken {
     WaiterOwner* owner;
@@ -105,6 +108,8 @@ class Table {
   const Value* find(Bytes key) const;
   bool has_all(const std::vector<Bytes>& keys, Need need = Need::kPresent) const;
   size_t size() const { return values_.size(); }
+  // The memory that keys, values and queues take, roughly.
+  size_t bytes() const { return bytes_; }
   template <typename Visit>
   void for_each_key(Visit&& visit) const {
     for (const auto& [key, value] : values_) visit(Bytes(key));
@@ -121,6 +126,8 @@ class Table {
       for (const std::string& item : items) visit(Bytes(key), Bytes(item));
     }
   }
+  // Room for so many keys, so that none of them makes the table grow.
+  void reserve(size_t keys) { values_.reserve(keys); }
   // Whether nothing was ever written, or only queues that are empty again.
   bool is_new() const { return version_ == 0 && queues_.empty(); }
   // The highest version that was ever used.
@@ -211,7 +218,11 @@ class Table {
   const SharedKeys& keys_of(const Waiter& waiter) const;
   // Those of its keys that are missing now.
   std::vector<Bytes> missing_keys(const Waiter& waiter) const;
+  // The same as positions in the keys that it was given.
+  std::vector<uint32_t> missing_positions(const Waiter& waiter) const;
   void drop(WaiterOwner& owner);
+  // Of all owners, those for which `is_gone` says so.
+  void drop_if(const std::function<bool(WaiterOwner&)>& is_gone);
   size_t waiters() const { return waiter_count_; }
 
   std::vector<Woken> take_woken();
@@ -262,7 +273,7 @@ class Table {
   void wake_queue(Bytes key);
   void wake_need(Bytes key, WaitLists& lists, Need need, size_t woken_max = SIZE_MAX);
   void wake_counts(Bytes key, WaitLists& lists);
-  bool wake_list(Bytes key, WaitList& list, size_t woken_max);
+  bool wake_list(Bytes key, WaitList& list, size_t woken_max = SIZE_MAX);
   void drop_if_empty(Bytes key);
   void park(Waiter& waiter, Bytes key);
   void unlink(Waiter& waiter);
@@ -278,6 +289,10 @@ class Table {
     if (!absent_marks_.empty()) take_absent_marks(key);
   }
   void take_absent_marks(Bytes key);
+
+  static constexpr size_t kKeyBytes = 224;  // beside its name and its value
+  static constexpr size_t kQueueBytes = 640;
+  static constexpr size_t kItemBytes = 48;
 
   using Values = BytesMap<Value>;
 
@@ -295,6 +310,7 @@ class Table {
   BytesMap<Marks> absent_marks_;  // of keys without a value
   Marks hits_ = 0;
   uint64_t version_ = 0;
+  size_t bytes_ = 0;
   size_t waiter_count_ = 0;
 };
 

@@ -1,11 +1,17 @@
 // Who waits for what in a Table: parking, waking, dropping. The keys and values are table.cc's.
 #include <algorithm>
+#include <unordered_set>
 #include <utility>
 
 #include "base/check.h"
 #include "store/table.h"
 
 namespace rdzv {
+namespace {
+
+constexpr size_t kWaiterBytes = 512;  // beside its keys
+
+}  // namespace
 
 // A waiter is parked on one key that is missing; when that comes, it moves to the next missing one,
 // if any. So it costs one list entry however many keys it waits for, and it wakes only when all are
@@ -32,9 +38,13 @@ struct Table::Waiter {
 
   std::unique_ptr<Waiter> next_of_owner;
   Waiter* previous_of_owner = nullptr;
+  Charge charge;
+
+  // The leader's part: the list, and what the line costs that it is parked in.
+  void charge_keys() { charge.resize(kWaiterBytes + keys->bytes()); }
 };
 
-Table::WaiterOwner::WaiterOwner() = default;
+Table::WaiterOwner::WaiterOwner(MemoryAccount* account) : account_(account) {}
 
 Table::WaiterOwner::~WaiterOwner() {
   RDZV_CHECK(first_ == nullptr, "an owner is dropped before it goes");
@@ -50,6 +60,7 @@ Table::Waiter* Table::wait(WaiterOwner& owner, uint64_t tag, const std::vector<B
   auto missing = std::find_if_not(keys.begin(), keys.end(), met);
   if (missing == keys.end()) return nullptr;
   Waiter* waiter = add_waiter(owner, tag, std::make_shared<WantedKeys>(keys), need, target);
+  waiter->charge_keys();
   waiter->parked_at = static_cast<size_t>(missing - keys.begin());
   park(*waiter, *missing);
   return waiter;
@@ -68,6 +79,7 @@ Table::Waiter* Table::wait(WaiterOwner& owner, uint64_t tag, const SharedKeys& k
   if (missing == keys->end()) return nullptr;
   Waiter* waiter = add_waiter(owner, tag, keys, need, kNoTarget);
   waiter->leads = true;
+  waiter->charge_keys();
   waiter->last_of_group = waiter;
   waiter->parked_at = static_cast<size_t>(missing - keys->begin());
   leaders_.emplace(std::pair(keys.get(), need), waiter);
@@ -88,6 +100,7 @@ Table::Waiter* Table::add_waiter(WaiterOwner& owner, uint64_t tag, SharedKeys ke
   waiter.keys = std::move(keys);
   waiter.need = need;
   waiter.target = target;
+  waiter.charge = Charge(owner.account_, kWaiterBytes);
   if (owner.first_ != nullptr) owner.first_->previous_of_owner = &waiter;
   waiter.next_of_owner = std::exchange(owner.first_, std::move(created));
   ++owner.count_;
@@ -121,6 +134,7 @@ void Table::leave_group(Waiter& waiter) {
   }
   next->previous_of_group = nullptr;
   next->leads = true;
+  next->charge_keys();
   next->parked_at = waiter.parked_at;
   next->list = waiter.list;
   next->last_of_group = waiter.last_of_group;
@@ -197,7 +211,7 @@ void Table::wake_need(Bytes key, WaitLists& lists, Need need, size_t woken_max) 
 void Table::wake_counts(Bytes key, WaitLists& lists) {
   while (!lists.counts.empty()) {
     auto lowest = lists.counts.begin();
-    if (!wake_list(key, lowest->second, SIZE_MAX)) return;
+    if (!wake_list(key, lowest->second)) return;
     lists.counts.erase(lowest);
   }
 }
@@ -270,8 +284,34 @@ std::vector<Bytes> Table::missing_keys(const Waiter& waiter) const {
   return missing;
 }
 
+std::vector<uint32_t> Table::missing_positions(const Waiter& waiter) const {
+  std::vector<uint32_t> missing;
+  const WantedKeys& keys = *waiter.keys;
+  for (size_t at = 0; at < keys.size(); ++at) {
+    if (!is_met(keys[at], waiter.need, waiter.target))
+      missing.push_back(static_cast<uint32_t>(at));
+  }
+  return missing;
+}
+
 void Table::drop(WaiterOwner& owner) {
   while (owner.first_ != nullptr) cancel(owner.first_.get());
+}
+
+void Table::drop_if(const std::function<bool(WaiterOwner&)>& is_gone) {
+  std::unordered_set<WaiterOwner*> gone;
+  const auto look_at = [&](const WaitList& list) {
+    for (Waiter* parked = list.first; parked != nullptr; parked = parked->next_of_key) {
+      for (Waiter* waiter = parked; waiter != nullptr; waiter = waiter->next_of_group) {
+        if (is_gone(*waiter->owner)) gone.insert(waiter->owner);
+      }
+    }
+  };
+  for (const auto& [key, lists] : wait_lists_) {
+    for (const WaitList& list : lists.by_need) look_at(list);
+    for (const auto& [target, list] : lists.counts) look_at(list);
+  }
+  for (WaiterOwner* owner : gone) drop(*owner);
 }
 
 std::vector<Table::Woken> Table::take_woken() {

@@ -48,7 +48,11 @@ class ValueBytes {
       // `bytes` may be a view of what goes.
       std::shared_ptr<Large> before = std::move(large_);
       large_ = nullptr;
-      small_.assign(bytes);
+      if (is_wasteful(small_, bytes.size())) {
+        small_ = std::string(bytes);
+      } else {
+        small_.assign(bytes);
+      }
     }
   }
 
@@ -75,8 +79,14 @@ class ValueBytes {
   };
 
   bool is_ours() const { return large_ != nullptr && !large_->is_lent && large_.use_count() == 1; }
+  // Whether so little would lie in it that the buffer of what was there before is better given
+  // back.
+  static bool is_wasteful(const std::string& buffer, size_t size) {
+    constexpr size_t kKept = 64;
+    return buffer.capacity() > kKept && size < buffer.capacity() / 2;
+  }
   void set_large(Bytes bytes) {
-    if (is_ours()) {
+    if (is_ours() && !is_wasteful(large_->bytes, bytes.size())) {
       large_->bytes.assign(bytes);
     } else {
       become_large(std::string(bytes));

@@ -68,6 +68,8 @@ class Decoder {
   bool is_between() const { return position_ == 0; }
   // After kNeedMore: at least so many bytes are missing.
   size_t missing() const { return missing_; }
+  // What it remembers of a request that is not whole.
+  size_t scanned_bytes() const { return spans_.capacity() * sizeof(Span); }
 
   const std::string& error() const { return error_; }
 

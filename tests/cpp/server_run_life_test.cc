@@ -33,7 +33,7 @@ struct PairScene {
   }
 };
 
-constexpr uint32_t kLongGraceMs = 100'000'000;
+constexpr uint32_t kLongGraceMs = 10'000'000;
 
 }  // namespace
 
