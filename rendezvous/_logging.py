@@ -36,7 +36,11 @@ def start() -> None:
         if _thread is None and not _stopping.is_set():
             thread = threading.Thread(target=_carry, name="rendezvous-log", daemon=True)
             # Ctrl-C may come between these two: a thread that never started cannot be joined.
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:
+                # No room for another thread: the records stay in the queue until there is one.
+                return
             _thread = thread
 
 

@@ -44,5 +44,7 @@ class Error : public std::exception {
 // What an errno of a socket or file call means, as text ("connection refused: nothing listens
 // there").
 std::string errno_text(int error);
+// The same where the system refused something that we need, and what to do about it.
+std::string refusal_text(int error);
 
 }  // namespace rdzv

@@ -3,8 +3,10 @@
 #include <datetime.h>
 
 #include <cmath>
+#include <cstring>
 
 #include "base/error.h"
+#include "bindings/gil.h"
 
 namespace py = pybind11;
 
@@ -123,14 +125,49 @@ uint16_t port_from(int port) {
   return static_cast<uint16_t>(port);
 }
 
-py::bytes to_python(const std::string& bytes) {
-  return py::bytes(bytes);
+namespace {
+
+// The copy of so much takes longer than the GIL's way to another thread and back.
+constexpr size_t kLargeBytes = 256 * 1024;
+
+// Of large bytes only the room for them, which fill_large() fills.
+py::bytes begun(Bytes bytes) {
+  PyObject* made = PyBytes_FromStringAndSize(bytes.size() < kLargeBytes ? bytes.data() : nullptr,
+                                             static_cast<Py_ssize_t>(bytes.size()));
+  if (made == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::bytes>(made);
+}
+
+// Without the GIL: nobody else knows the new object.
+void fill_large(const py::bytes& made, Bytes bytes) {
+  if (bytes.size() < kLargeBytes) return;
+  without_gil([&] { std::memcpy(PyBytes_AS_STRING(made.ptr()), bytes.data(), bytes.size()); });
+}
+
+template <typename Values, typename View>
+py::list list_of(const Values& values, View&& view) {
+  py::list list(values.size());
+  for (size_t i = 0; i < values.size(); ++i) list[i] = begun(view(values[i]));
+  // The list is whole before another thread can run.
+  for (size_t i = 0; i < values.size(); ++i)
+    fill_large(py::reinterpret_borrow<py::bytes>(list[i]), view(values[i]));
+  return list;
+}
+
+}  // namespace
+
+py::bytes to_python(Bytes bytes) {
+  py::bytes made = begun(bytes);
+  fill_large(made, bytes);
+  return made;
 }
 
 py::list to_python(const std::vector<std::string>& values) {
-  py::list list(values.size());
-  for (size_t i = 0; i < values.size(); ++i) list[i] = to_python(values[i]);
-  return list;
+  return list_of(values, [](const std::string& value) { return Bytes(value); });
+}
+
+py::list to_python(const std::vector<TakenBytes>& values) {
+  return list_of(values, [](const TakenBytes& value) { return value.view(); });
 }
 
 py::str key_to_python(const std::string& key) {

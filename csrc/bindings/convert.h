@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "store/taken_bytes.h"
 
 namespace rdzv {
 
@@ -49,8 +50,11 @@ Duration duration_from(pybind11::handle object, const char* what = "a timeout");
 // Raises ValueError for what is no port.
 uint16_t port_from(int port);
 
-pybind11::bytes to_python(const std::string& bytes);
+// Large bytes are copied without the GIL, so they belong to somebody whom no other thread of
+// Python can reach: a result that is on its way out.
+pybind11::bytes to_python(Bytes bytes);
 pybind11::list to_python(const std::vector<std::string>& values);
+pybind11::list to_python(const std::vector<TakenBytes>& values);
 // Keys that are no UTF-8 keep their bytes as surrogate escapes.
 pybind11::str key_to_python(const std::string& key);
 std::string key_from_python(pybind11::handle key);

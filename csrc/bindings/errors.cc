@@ -2,6 +2,8 @@
 // Python for signals.
 #include <pybind11/pybind11.h>
 
+#include <system_error>
+
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "bindings/bindings.h"
@@ -74,6 +76,10 @@ void bind_errors(py::module_&) {
       if (pointer) std::rethrow_exception(pointer);
     } catch (const Error& error) {
       raise(error);
+    } catch (const std::system_error& error) {
+      // What the system refused without our asking: pybind11 would make it a plain RuntimeError.
+      raise(Error(ErrorCode::kConnection,
+                  "the system refuses what is needed: " + refusal_text(error.code().value())));
     }
   });
 }

@@ -52,7 +52,7 @@ Raises StoreUnsupportedError for a ttl over the c10d protocol.)")
           "get",
           [](Store& self, BytesArg key, const std::optional<TimeoutArg>& timeout) {
             return to_python(
-                without_gil([&] { return self.get(key.view, timeout_of(self, timeout)); }));
+                without_gil([&] { return self.read(key.view, timeout_of(self, timeout)); }).view());
           },
           py::arg("key"), py::arg("timeout") = py::none(),
           R"(The value of a key; waits until there is one, up to `timeout` (default: the store's; 0: now or never).
@@ -122,8 +122,8 @@ Raises StoreTimeoutError, which names the missing keys.)")
       .def(
           "multi_get",
           [](Store& self, const BytesListArg& keys, const std::optional<TimeoutArg>& timeout) {
-            return to_python(
-                without_gil([&] { return self.multi_get(keys.views, timeout_of(self, timeout)); }));
+            return to_python(without_gil(
+                [&] { return self.multi_read(keys.views, timeout_of(self, timeout)); }));
           },
           py::arg("keys"), py::arg("timeout") = py::none(),
           "The values of several keys as of one moment; waits like wait() until all are there.")

@@ -41,6 +41,9 @@ struct Placement {
 
 class Group {
  public:
+  // `seed`: nobody who names nodes may know it (base/hash.h). It changes nothing that is seen.
+  explicit Group(HashSeed seed = {}) : heartbeats_(seed) {}
+
   // Replaces the state by what a store holds, nullopt for nothing yet. What was seen of heartbeats
   // and of the last call is kept for what did not change. Throws kState for bytes that are no
   // state.

@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/hash.h"
+
 namespace rdzv {
 
 struct NodeId {
@@ -26,6 +28,7 @@ struct NodeId {
 };
 
 struct NodeHash {
+  HashSeed seed;
   size_t operator()(const NodeId& node) const;
 };
 

@@ -2,6 +2,7 @@
 // nodes. Plain value: any thread.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -22,11 +23,13 @@ class RankSet {
   bool contains(uint32_t rank) const;
   // False if it is not there.
   bool erase(uint32_t rank);
-  // In ascending order, until `visit` returns false.
+  // In ascending order, from `first`, until `visit` returns false.
   template <typename Visit>
-  void for_each(Visit&& visit) const {
-    for (const auto& [begin, end] : ranges_) {
-      for (uint32_t rank = begin; rank < end; ++rank) {
+  void for_each(Visit&& visit, uint32_t first = 0) const {
+    auto range = ranges_.upper_bound(first);
+    if (range != ranges_.begin()) --range;
+    for (; range != ranges_.end(); ++range) {
+      for (uint32_t rank = std::max(range->first, first); rank < range->second; ++rank) {
         if (!visit(rank)) return;
       }
     }

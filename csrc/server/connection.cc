@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "net/socket.h"
+#include "store/value_bytes.h"
 #include "wire/limits.h"
 
 namespace rdzv {
@@ -35,7 +36,12 @@ void Connection::on_ready(bool readable, bool writable) {
   if (writable && !closed()) flush();
 }
 
+void Connection::on_refused(int error) {
+  close("the system refuses what it needs: " + refusal_text(error));
+}
+
 void Connection::receive() {
+  if (is_put_off_) return;  // go_on() reads what has come meanwhile
   std::vector<char>& buffer = context_.receive_buffer;
   long received = receive_some(fd_.get(), buffer.data(), buffer.size());
   if (received == kWouldBlock) return;
@@ -44,6 +50,7 @@ void Connection::receive() {
     if (error == 0 && unsent() > 0) {
       sending_last_ = true;
       update_interest();
+      send_last();
       return;
     }
     // A reset is how a killed process looks; only other errors are worth a line.
@@ -54,39 +61,85 @@ void Connection::receive() {
   consume(Bytes(buffer.data(), static_cast<size_t>(received)));
   if (closed()) return;
   update_interest();
-  if (static_cast<size_t>(received) == buffer.size()) context_.loop.call_again(*this);
+  if (static_cast<size_t>(received) == buffer.size() && !is_put_off_)
+    context_.loop.call_again(*this);
+}
+
+// A peer that ended its stream may be slow to read what is left for it. One that reads nothing
+// would stay for ever: its host acknowledges, and so neither keep-alive nor the kernel gives it up.
+void Connection::send_last() {
+  last_timer_ = context_.loop.call_awake_at(
+      context_.loop.awake_now() + context_.last_answers_kept, [this, before = unsent()] {
+        last_timer_.reset();
+        if (unsent() < before) return send_last();
+        close("it has ended its stream and does not read the " + std::to_string(unsent()) +
+              " bytes that are left for it");
+      });
 }
 
 void Connection::consume(Bytes received) {
   while (!received.empty() && !closed()) {
     if (in_.empty()) {
-      size_t used = consume_some(received);
+      size_t used = consume_some(received, Budget::kFirstSlice);
       if (!closed() && used < received.size()) keep(received.substr(used));
       break;
     }
     // What comes right behind a greeting does not count as part of it.
     size_t taken = greeting_ ? std::min(received.size(), greeting_room()) : received.size();
     keep(taken > 0 ? received.substr(0, taken) : received);
-    if (!closed()) consume_buffered();
+    if (!closed()) consume_buffered(Budget::kFirstSlice);
     received.remove_prefix(taken);
   }
   if (!closed()) update_low_water();
 }
 
 // A large request often comes in small pieces. Nothing can be done with it before it is whole, so
-// the kernel may gather some of what is missing before it wakes us.
+// the kernel may gather some of what is missing before it wakes us. How much that is may be a
+// guess: then not for long, for the peer may wait for an answer already.
 void Connection::update_low_water() {
   constexpr size_t kWorthIt = 16 * 1024;
-  constexpr size_t kMost = 64 * 1024;  // half of what the kernel keeps for a connection at first
-  bool waits = !in_.empty() && !stalled_ && session_ != nullptr && session_->missing() >= kWorthIt;
-  auto wanted = static_cast<uint32_t>(waits ? std::min(session_->missing(), kMost) : 1);
-  if (wanted == low_water_) return;
-  low_water_ = wanted;
-  set_receive_low_water(fd_.get(), wanted);
+  constexpr size_t kGuessWorthIt = 1024;
+  constexpr Duration kPatience = std::chrono::milliseconds(1);
+  size_t wanted = 1;
+  bool is_guess = false;
+  if (!in_.empty() && !stalled_ && !is_put_off_ && session_ != nullptr) {
+    size_t missing = session_->missing();
+    size_t expected = session_->expected();
+    is_guess = missing < kWorthIt && expected >= kGuessWorthIt;
+    if (is_guess) {
+      wanted = expected;
+    } else if (missing >= kWorthIt) {
+      wanted = missing;
+    }
+  }
+  set_low_water(wanted);
+  if (!is_guess) {
+    end_patience();
+  } else if (!patience_) {
+    patience_ = context_.loop.call_at(now() + kPatience, [this] {
+      patience_.reset();
+      set_low_water(1);
+    });
+  }
 }
 
-void Connection::consume_buffered() {
-  size_t used = consume_some(in_);
+void Connection::set_low_water(size_t bytes) {
+  constexpr size_t kMost = 64 * 1024;  // half of what the kernel keeps for a connection at first
+  auto wanted = static_cast<uint32_t>(std::min(bytes, kMost));
+  if (wanted == low_water_) return;
+  if (set_receive_low_water(fd_.get(), wanted)) {
+    low_water_ = wanted;
+  } else if (wanted < low_water_) {
+    close("the system would not report what it sends: " + errno_text(errno));
+  }
+}
+
+void Connection::end_patience() {
+  if (patience_) context_.loop.cancel(*std::exchange(patience_, std::nullopt));
+}
+
+void Connection::consume_buffered(size_t slice) {
+  size_t used = consume_some(in_, slice);
   if (closed()) return;
   in_.erase(0, used);
   if (in_.empty()) release_if_large(in_);
@@ -115,13 +168,34 @@ void Connection::charge_input() {
                        (session_ == nullptr ? 0 : session_->scanned_bytes()));
 }
 
-size_t Connection::consume_some(Bytes input) {
+size_t Connection::consume_some(Bytes input, size_t slice) {
   if (session_ == nullptr && !choose_session(input)) return 0;
+  context_.budget.give(slice);
   size_t used = session_->consume(input);
+  if (closed()) return used;
   if (greeting_ && session_->greeted())
     context_.greetings.forget(*std::exchange(greeting_, std::nullopt));
-  stalled_ = !closed() && congested();
+  stalled_ = congested();
+  bool may_go_on = session_->is_in_request() || (used < input.size() && !stalled_);
+  if (may_go_on && context_.budget.is_spent()) put_off();
   return used;
+}
+
+void Connection::put_off() {
+  if (std::exchange(is_put_off_, true)) return;
+  context_.put_off.push_back(this);
+  context_.loop.leave_unhandled();
+}
+
+void Connection::go_on() {
+  is_put_off_ = false;
+  context_.budget.give(0);
+  if (closed()) return;
+  consume_buffered(Budget::kSlice);
+  if (closed() || is_put_off_) return;
+  update_low_water();
+  update_interest();
+  context_.loop.call_again(*this);
 }
 
 bool Connection::congested() const {
@@ -161,6 +235,14 @@ bool Connection::choose_session(Bytes input) {
   return false;
 }
 
+void Connection::append(std::string bytes) {
+  if (bytes.size() < ValueBytes::kSharedMin) {
+    out().append(bytes);
+  } else {
+    send_shared(std::make_shared<const std::string>(std::move(bytes)));
+  }
+}
+
 void Connection::reply_ready() {
   if (closed()) return;
   const uint64_t limit = context_.limits.unsent_bytes_per_connection;
@@ -170,10 +252,15 @@ void Connection::reply_ready() {
     out_.clear();
     return;
   }
-  unsent_charge_.resize(out_.held());
+  charge_unsent();
   if (context_.memory.unsent.used() > context_.limits.unsent_bytes)
     end_the_largest(context_, kUnsentAccount);
   flush_later();
+}
+
+void Connection::charge_unsent() {
+  unsent_charge_.resize(out_.held());
+  own_unsent_charge_.resize(out_.own());
 }
 
 void Connection::flush_later() {
@@ -185,7 +272,7 @@ void Connection::end(const std::string& why) {
   if (closed() || is_ending()) return;
   end_reason_ = why;
   out_.clear();
-  unsent_charge_.resize(0);
+  charge_unsent();
   flush_later();
 }
 
@@ -197,12 +284,12 @@ void Connection::flush() {
     return;
   }
   const bool is_open = out_.send_to(fd_.get());
-  unsent_charge_.resize(out_.held());
+  charge_unsent();
   if (!is_open || (sending_last_ && unsent() == 0)) {
     close("");
     return;
   }
-  if (stalled_ && !congested()) consume_buffered();
+  if (stalled_ && !is_put_off_ && !congested()) consume_buffered(Budget::kFirstSlice);
   if (!closed()) update_interest();
 }
 
@@ -215,6 +302,17 @@ void Connection::update_interest() {
   }
 }
 
+void Session::send_body(const AnswerCache::Body& body) {
+  for (const SharedBytes& piece : body.pieces) {
+    if (piece->size() < ValueBytes::kSharedMin) {
+      connection_.out().append(*piece);
+    } else {
+      connection_.send_shared(piece);
+    }
+  }
+  connection_.reply_ready();
+}
+
 void Connection::close(const std::string& why) {
   if (closed()) return;
   if (!why.empty()) {
@@ -222,7 +320,9 @@ void Connection::close(const std::string& why) {
         context_.name + ": closed the connection from " + peer_.to_string() + ": " + why);
     out_.send_to(fd_.get());  // the answers to what came before
   }
+  end_patience();
   context_.loop.unwatch(*this);
+  if (last_timer_) context_.loop.cancel(*last_timer_);
   int fd = fd_.get();
   fd_.reset();
   context_.open.back()->place_ = place_;

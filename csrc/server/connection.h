@@ -27,6 +27,7 @@ class Connection final : public EventHandler {
   ~Connection() override;
 
   void on_ready(bool readable, bool writable) override;
+  void on_refused(int error) override;
 
   // Where replies are appended; call reply_ready() after it.
   std::string& out() { return out_.text(); }
@@ -34,6 +35,8 @@ class Connection final : public EventHandler {
   // out() now, and before what is appended to it later. For a large value, or an answer that was
   // encoded once for many connections; small bytes cost less when they are copied to out().
   void send_shared(SharedBytes bytes) { out_.append_shared(std::move(bytes)); }
+  // Bytes that were made for this connection alone.
+  void append(std::string bytes);
   void reply_ready();
 
   // Whether an answer of so many bytes may be made, for one that may be large. If not, because the
@@ -48,6 +51,9 @@ class Connection final : public EventHandler {
 
   // Sends what it can; called at the end of the turn.
   void flush();
+
+  // Handles more of the requests that came in an earlier turn.
+  void go_on();
 
   // `why` is empty when the peer just left; otherwise it is logged with the peer's address, and
   // replies leave as far as the socket takes them.
@@ -65,17 +71,22 @@ class Connection final : public EventHandler {
 
  private:
   void receive();
+  void send_last();
   void consume(Bytes received);
-  void consume_buffered();
-  size_t consume_some(Bytes input);
+  void consume_buffered(size_t slice);
+  size_t consume_some(Bytes input, size_t slice);
+  void put_off();
   bool choose_session(Bytes input);
   size_t greeting_room() const;
   void keep(Bytes input);
   void end_unread(size_t more);
   void charge_input();
+  void charge_unsent();
   void flush_later();
   void update_interest();
   void update_low_water();
+  void set_low_water(size_t bytes);
+  void end_patience();
 
   ProcessFd fd_;
   SocketAddress peer_;  // kept, because a broken socket no longer knows it
@@ -84,15 +95,20 @@ class Connection final : public EventHandler {
   ConnectionMemory memory_;
   Charge input_charge_{&memory_.input};
   Charge unsent_charge_{&memory_.unsent};
+  Charge own_unsent_charge_{&context_.memory.unsent};
   size_t place_;  // in ServerContext::open
   std::optional<Greetings::Place> greeting_;
   std::string end_reason_;
   std::unique_ptr<Session> session_;
   std::string in_;  // the beginning of a request that is not whole yet
-  Output out_;
+  Output out_{&context_.memory.shared};
   uint32_t low_water_ = 1;
+  // While what is waited for is a guess: when it is given up.
+  std::optional<EventLoop::TimerId> patience_;
   bool in_unsent_list_ = false;
+  std::optional<EventLoop::TimerId> last_timer_;  // while sending_last_
   bool stalled_ = false;       // whole requests may lie in in_, left there because of congestion
+  bool is_put_off_ = false;    // the same, because it has had its turn
   bool sending_last_ = false;  // the peer has ended its stream; it may still read the replies
 };
 

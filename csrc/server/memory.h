@@ -10,6 +10,7 @@
 
 #include "base/memory_account.h"
 #include "server/limits.h"
+#include "server/output.h"
 
 namespace rdzv {
 
@@ -19,13 +20,13 @@ struct ServerContext;
 struct ServerMemory {
   MemoryAccount input;   // of requests that are not whole yet
   MemoryAccount parked;  // blocked requests
-  MemoryAccount unsent;  // replies
+  MemoryAccount unsent;  // replies; what many are sent is counted once
   MemoryAccount runs;
+  SharedLedger shared{&unsent};
 };
 
 struct ConnectionMemory {
-  explicit ConnectionMemory(ServerMemory& all)
-      : input(&all.input), parked(&all.parked), unsent(&all.unsent) {}
+  explicit ConnectionMemory(ServerMemory& all) : input(&all.input), parked(&all.parked) {}
   MemoryAccount input;
   MemoryAccount parked;
   MemoryAccount unsent;

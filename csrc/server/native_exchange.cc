@@ -34,28 +34,23 @@ bool NativeSession::exchange(const Header& header, ByteReader& body) {
 
 // Null if all slots are there.
 Table::Waiter* NativeSession::wait_for_slot(uint64_t tag, Bytes key, int64_t world_size) {
-  context_.exchange_view.look(context_.table, key, world_size);
-  const std::vector<int64_t>& missing = context_.exchange_view.missing();
+  SharedKeys slots = context_.answers.slots(key, world_size);
+  const std::vector<int64_t>& missing =
+      context_.answers.missing(AnswerCache::Form::kExchange, slots, Table::Need::kValue).at;
   if (missing.empty()) return nullptr;
-  std::string slot = exchange_slot(key, missing.front());
-  return context_.table.wait(*this, tag, {slot}, Table::Need::kValue);
+  return context_.table.wait(*this, tag, {(*slots)[static_cast<size_t>(missing.front())]},
+                             Table::Need::kValue);
 }
 
 void NativeSession::answer_exchange(const Header& header, Bytes key, int64_t world_size) {
-  context_.exchange_view.look(context_.table, key, world_size);
-  SharedBytes values = context_.exchange_view.values();
-  if (values->size() > limits::kRequestBytesMax) {
+  const AnswerCache::Body& body =
+      context_.answers.body(AnswerCache::Form::kExchange, context_.answers.slots(key, world_size));
+  if (body.is_too_large) {
     reply_error(header, ErrorCode::kLimit,
                 "exchange: the values of all ranks are too large for an answer; give smaller ones");
     return;
   }
-  begin_sized_reply(header, values->size());
-  if (values->size() < ValueBytes::kSharedMin) {
-    out().append(*values);
-  } else {
-    connection().send_shared(std::move(values));
-  }
-  connection().reply_ready();
+  reply_body(header, body);
 }
 
 }  // namespace rdzv

@@ -14,7 +14,7 @@ namespace rdzv {
 class NativeRuns final : public RunPeer {
  public:
   NativeRuns(NativeSession& session, ServerContext& context)
-      : session_(session), context_(context) {}
+      : RunPeer(context.seed), session_(session), context_(context) {}
 
   // False for another operation, or a body that is not as the protocol says.
   bool handle(const native::Frame& frame);
@@ -27,6 +27,8 @@ class NativeRuns final : public RunPeer {
   void on_changes(uint64_t tag, const native::SubscribeReply& reply) override;
 
  private:
+  class ListMembers;
+
   bool join(const native::Frame& frame);
   bool leave(const native::Frame& frame);
   bool keep_alive(const native::Frame& frame);

@@ -23,10 +23,17 @@ bool is_exchange(const Header& header) {
   return header.operation == static_cast<uint8_t>(Operation::kExchange);
 }
 
+bool is_of_keys(const Header& header) {
+  return header.operation == static_cast<uint8_t>(Operation::kWait) ||
+         header.operation == static_cast<uint8_t>(Operation::kMultiGet);
+}
+
 }  // namespace
 
 NativeSession::NativeSession(Connection& connection, ServerContext& context)
-    : Session(connection, connection.memory().parked), context_(context) {}
+    : Session(connection, connection.memory().parked),
+      context_(context),
+      blocked_(0, NumberHash{context.seed}) {}
 
 NativeSession::~NativeSession() = default;
 
@@ -34,7 +41,8 @@ size_t NativeSession::consume(Bytes input) {
   context_.expire();
   size_t consumed = preamble_seen_ ? 0 : consume_preamble(input);
   if (!preamble_seen_) return 0;
-  while (!connection().closed() && !connection().congested()) {
+  while (!connection().closed() && finish_long_request() && !connection().congested() &&
+         !context_.budget.is_spent()) {
     native::Frame frame;
     native::Progress progress = native::next_frame(input.substr(consumed), frame);
     if (progress == native::Progress::kNeedMore) {
@@ -49,9 +57,20 @@ size_t NativeSession::consume(Bytes input) {
       break;
     }
     consumed += native::kHeaderBytes + frame.body.size();
+    size_t unsent = connection().unsent();
     handle(frame);
+    size_t bytes = frame.body.size() + connection().unsent() - unsent;
+    context_.budget.spend(Budget::kRequest + bytes / Budget::kBytesAUnit);
   }
   return consumed;
+}
+
+// True: there is none any more.
+bool NativeSession::finish_long_request() {
+  if (long_request_ == nullptr) return true;
+  if (!long_request_->go_on(context_.budget)) return false;
+  long_request_.reset();
+  return true;
 }
 
 size_t NativeSession::consume_preamble(Bytes input) {
@@ -136,33 +155,56 @@ void NativeSession::hello(const native::Frame& frame) {
 
 void NativeSession::block(const Header& header, const std::vector<Bytes>& keys, uint32_t timeout_ms,
                           Table::Need need, int64_t target) {
+  if (!may_block(header)) return;
   uint64_t tag = tag_of(header);
-  if (blocked_.count(tag) > 0) {
-    reply_error(header, ErrorCode::kProtocol, "a request with this id is still blocked");
-    return;
-  }
-  if (waits() >= context_.limits.waits_per_connection) {
-    reply_error(header, ErrorCode::kLimit, waits_text());
-    return;
-  }
   Table::Waiter* waiter = context_.table.wait(*this, tag, keys, need, target);
   if (waiter == nullptr && is_exchange(header)) waiter = wait_for_slot(tag, keys.front(), target);
   if (waiter == nullptr) {
     answer(header, keys, target);
     return;
   }
+  if (is_exchange(header)) blocked_[tag].key = keys.front();
+  park(header, waiter, timeout_ms, target);
+}
+
+void NativeSession::block(const Header& header, const SharedKeys& keys, uint32_t timeout_ms,
+                          Table::Need need) {
+  if (!may_block(header)) return;
+  // Whoever finds others waiting need not look.
+  if (!context_.table.is_awaited(keys, need) &&
+      context_.answers.missing(AnswerCache::Form::kNative, keys, need).at.empty()) {
+    answer_list(header, keys);
+    return;
+  }
+  park(header, context_.table.wait(*this, tag_of(header), keys, need), timeout_ms, 0);
+}
+
+bool NativeSession::may_block(const Header& header) {
+  if (blocked_.count(tag_of(header)) > 0) {
+    reply_error(header, ErrorCode::kProtocol, "a request with this id is still blocked");
+    return false;
+  }
+  if (waits() >= context_.limits.waits_per_connection) {
+    reply_error(header, ErrorCode::kLimit, waits_text());
+    return false;
+  }
+  return true;
+}
+
+void NativeSession::park(const Header& header, Table::Waiter* waiter, uint32_t timeout_ms,
+                         int64_t target) {
+  uint64_t tag = tag_of(header);
   if (std::optional<std::string> refusal = refuse_parked(context_, connection())) {
     context_.table.cancel(waiter);
+    blocked_.erase(tag);
     reply_error(header, ErrorCode::kLimit,
                 native::name_of(static_cast<Operation>(header.operation)) + (": " + *refusal));
     return;
   }
   Blocked& blocked = blocked_[tag];
   blocked.charge = Charge(&connection().memory().parked, kBlockedBytes);
-  if (is_exchange(header)) blocked.key = keys.front();
   blocked.header = header;
   blocked.waiter = waiter;
-  blocked.wanted = keys.size();
   blocked.target = target;
   blocked.timeout = std::chrono::milliseconds(timeout_ms);
   if (timeout_ms == 0) {
@@ -194,10 +236,13 @@ void NativeSession::on_deadline(uint64_t tag) {
 std::string NativeSession::deadline_text(const Blocked& blocked) const {
   auto operation = static_cast<Operation>(blocked.header.operation);
   if (operation == Operation::kExchange) {
-    context_.exchange_view.look(context_.table, blocked.key, blocked.target);
-    return exchange_timeout_text(as_user_knows(blocked.key), context_.exchange_view.missing(),
-                                 blocked.target, blocked.timeout);
+    SharedKeys slots = context_.answers.slots(blocked.key, blocked.target);
+    return exchange_timeout_text(
+        as_user_knows(blocked.key),
+        context_.answers.missing(AnswerCache::Form::kExchange, slots, Table::Need::kValue).at,
+        blocked.target, blocked.timeout);
   }
+  if (is_of_keys(blocked.header)) return list_deadline_text(blocked);
   std::vector<Bytes> missing = context_.table.missing_keys(*blocked.waiter);
   if (operation == Operation::kBarrier) {
     int64_t count = context_.table.sum(missing.front(), 0).value;
@@ -210,13 +255,33 @@ std::string NativeSession::deadline_text(const Blocked& blocked) const {
   }
   if (operation == Operation::kQueuePop)
     return queue_timeout_text(as_user_knows(missing.front()), blocked.timeout);
-  for (Bytes& key : missing) key = as_user_knows(key);
-  return timeout_text(native::name_of(operation), missing, blocked.wanted, blocked.timeout);
+  return timeout_text(native::name_of(operation), {as_user_knows(missing.front())}, 1,
+                      blocked.timeout);
+}
+
+// Many may be told at once that the same keys are missing.
+std::string NativeSession::list_deadline_text(const Blocked& blocked) const {
+  auto operation = static_cast<Operation>(blocked.header.operation);
+  const SharedKeys& keys = context_.table.keys_of(*blocked.waiter);
+  std::vector<Bytes> names;
+  size_t count = 0;
+  if (keys->size() < AnswerCache::kKeysMin) {
+    names = context_.table.missing_keys(*blocked.waiter);
+    count = names.size();
+  } else {
+    const AnswerCache::Missing& missing =
+        context_.answers.missing(AnswerCache::Form::kNative, keys, need_of(blocked.header));
+    names = missing.names;
+    count = missing.at.size();
+  }
+  for (Bytes& key : names) key = as_user_knows(key);
+  return timeout_text(native::name_of(operation), names, keys->size(), blocked.timeout, count);
 }
 
 void NativeSession::on_woken(const Table::Woken& woken) {
   auto found = blocked_.find(woken.tag);
-  if (connection().is_ending() && woken.item) context_.table.unpop(woken.keys.front(), *woken.item);
+  if (connection().is_ending() && woken.item)
+    context_.table.unpop(woken.keys->front(), *woken.item);
   if (found == blocked_.end() || connection().is_ending()) return;
   if (is_exchange(found->second.header)) {
     Blocked& waiting = found->second;
@@ -230,8 +295,10 @@ void NativeSession::on_woken(const Table::Woken& woken) {
     answer_item(blocked.header, *woken.item);
   } else if (is_exchange(blocked.header)) {
     answer(blocked.header, {blocked.key}, blocked.target);
+  } else if (woken.keys->size() >= AnswerCache::kKeysMin) {
+    answer_list(blocked.header, woken.keys);
   } else {
-    answer(blocked.header, std::vector<Bytes>(woken.keys.begin(), woken.keys.end()));
+    answer(blocked.header, woken.keys->all());
   }
 }
 
@@ -268,8 +335,7 @@ void NativeSession::answer_present(const Header& header, const std::vector<Bytes
     if (value_bytes >= ValueBytes::kSharedMin) shared_bytes += value_bytes;
   }
   if (body_bytes > limits::kRequestBytesMax) {
-    reply_error(header, ErrorCode::kLimit,
-                "multi_get: the answer is too large; ask for fewer keys at once");
+    refuse_large_answer(header);
     return;
   }
   if (!connection().has_room(body_bytes - shared_bytes)) return;
@@ -277,6 +343,24 @@ void NativeSession::answer_present(const Header& header, const std::vector<Bytes
   if (is_list) native::put_u32(out(), static_cast<uint32_t>(keys.size()));
   for (Bytes key : keys) put_value(*context_.table.find(key));
   connection().reply_ready();
+}
+
+void NativeSession::answer_list(const Header& header, const SharedKeys& keys) {
+  if (header.operation == static_cast<uint8_t>(Operation::kWait)) {
+    end_reply(begin_reply(header));
+    return;
+  }
+  const AnswerCache::Body& body = context_.answers.body(AnswerCache::Form::kNative, keys);
+  if (body.is_too_large) {
+    refuse_large_answer(header);
+  } else {
+    reply_body(header, body);
+  }
+}
+
+void NativeSession::refuse_large_answer(const Header& header) {
+  reply_error(header, ErrorCode::kLimit,
+              "multi_get: the answer is too large; ask for fewer keys at once");
 }
 
 void NativeSession::put_value(const Table::Value& value) {
@@ -320,6 +404,11 @@ void NativeSession::begin_sized_reply(const Header& header, size_t body_bytes) {
   reply.status = static_cast<uint8_t>(ErrorCode::kOk);
   reply.body_bytes = static_cast<uint32_t>(body_bytes);
   native::begin_frame(out(), reply);
+}
+
+void NativeSession::reply_body(const Header& header, const AnswerCache::Body& body) {
+  begin_sized_reply(header, body.bytes);
+  send_body(body);
 }
 
 void NativeSession::end_reply(size_t begin) {

@@ -1,4 +1,4 @@
-// The native protocol's operations on versions, times to live and prefixes. They return false for a
+// The native protocol's operations on versions and times to live. They return false for a
 // body that is not as the protocol says; nothing has happened then.
 #include <algorithm>
 
@@ -69,20 +69,7 @@ bool NativeSession::set_for(const Header& header, ByteReader& body) {
     return true;
   }
   Duration ttl = std::chrono::milliseconds(ttl_ms);
-  reply_u64(header, context_.table.set_for(key, value, now() + ttl));
-  return true;
-}
-
-bool NativeSession::delete_prefix(const Header& header, ByteReader& body) {
-  Bytes prefix = native::take_string(body, limits::kWireKeyBytesMax);
-  if (!whole(body)) return false;
-  if (!prefix.starts_with('/')) {
-    reply_error(header, ErrorCode::kInvalidArgument,
-                "delete_prefix: " + quoted(prefix) +
-                    " does not begin with the '/' of users' keys; others belong to the stores");
-    return true;
-  }
-  reply_u64(header, context_.table.erase_prefix(prefix));
+  reply_u64(header, context_.table.set_for(key, value, context_.loop.awake_now() + ttl));
   return true;
 }
 

@@ -24,12 +24,14 @@ bool waits_for_next_round(std::optional<Role> role) {
 
 }  // namespace
 
-Run::Run(Runs& runs, EventLoop& loop, Bytes id, MemoryAccount& memory)
+Run::Run(Runs& runs, EventLoop& loop, HashSeed seed, Bytes id, MemoryAccount& memory)
     : runs_(runs),
       loop_(loop),
       memory_(&memory),
       id_(id),
-      key_(std::string(native::kRunKeyPrefix) + id_) {
+      key_(std::string(native::kRunKeyPrefix) + id_),
+      group_(seed),
+      seats_(0, NodeHash{seed}) {
   charge();
 }
 
@@ -138,22 +140,17 @@ void Run::give_up_join(Seat& seat, Instant now) {
   settled(now);
 }
 
-void Run::on_broken(Seat& seat, Instant now) {
+void Run::on_broken(Seat& seat) {
   if (seat.join) end_join(seat);
   unbind(seat);
-  seat.had_more_grace = false;
-  seat.grace_timer = loop_.call_at(now + seat.grace, [this, &seat] { on_grace_over(seat); });
+  // Counted while the loop is awake: a node that is back may lie unread.
+  seat.grace_timer =
+      loop_.call_awake_at(loop_.awake_now() + seat.grace, [this, &seat] { on_grace_over(seat); });
 }
 
 void Run::on_grace_over(Seat& seat) {
-  const Instant due = seat.grace_timer->first;
   const Instant current = now();
   seat.grace_timer.reset();
-  // The server itself was stopped: the node may long be there again, unread.
-  if (current - due > seat.grace && !std::exchange(seat.had_more_grace, true)) {
-    seat.grace_timer = loop_.call_at(current + seat.grace, [this, &seat] { on_grace_over(seat); });
-    return;
-  }
   const NodeId node = *seat.node;
   remove_seat(seat);
   group_.drop(node, current);

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/memory_account.h"
 #include "group/group.h"
 #include "net/event_loop.h"
@@ -53,7 +54,6 @@ struct Seat {
   uint32_t handle = 0;
   Duration grace{};
   std::optional<EventLoop::TimerId> grace_timer;
-  bool had_more_grace = false;
   uint64_t round = 0;     // the complete round it was placed in; 0: none yet
   uint64_t outlasts = 0;  // the round whose end it waits for; 0: it does not
   std::optional<PendingJoin> join;
@@ -75,6 +75,10 @@ struct Subscription {
 // A connection as runs see it. Run keeps the maps; the answers' bytes are the connection's.
 class RunPeer {
  public:
+  explicit RunPeer(HashSeed seed)
+      : seats_(0, NumberHash{seed}),
+        joins_(0, NumberHash{seed}),
+        subscriptions_(0, NumberHash{seed}) {}
   virtual ~RunPeer() = default;
   virtual void on_joined(uint64_t tag, const native::JoinReply& reply) = 0;
   virtual void on_join_failed(uint64_t tag, ErrorCode code, const std::string& message) = 0;
@@ -96,15 +100,15 @@ class RunPeer {
     if (--found->second == 0) runs_.erase(found);
   }
 
-  std::unordered_map<Run*, size_t> runs_;      // where it has seats and subscriptions, and how many
-  std::unordered_map<uint32_t, Seat*> seats_;  // by handle
-  std::unordered_map<uint64_t, Seat*> joins_;  // by tag
-  std::unordered_map<uint64_t, Subscription*> subscriptions_;
+  std::unordered_map<Run*, size_t> runs_;  // where it has seats and subscriptions, and how many
+  NumberMap<uint32_t, Seat*> seats_;       // by handle
+  NumberMap<uint64_t, Seat*> joins_;       // by tag
+  NumberMap<uint64_t, Subscription*> subscriptions_;
 };
 
 class Run {
  public:
-  Run(Runs& runs, EventLoop& loop, Bytes id, MemoryAccount& memory);
+  Run(Runs& runs, EventLoop& loop, HashSeed seed, Bytes id, MemoryAccount& memory);
   ~Run();
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
@@ -122,7 +126,7 @@ class Run {
   // As if its time were over, without an answer.
   void give_up_join(Seat& seat, Instant now);
   // The seat's connection is gone.
-  void on_broken(Seat& seat, Instant now);
+  void on_broken(Seat& seat);
 
   const std::string& id() const { return id_; }
   const Group& group() const { return group_; }

@@ -61,10 +61,12 @@ Run::Standing Run::standing() const {
 // A deadline only ever moves away while heartbeats come. So the timer stays where it is, fires
 // early and is set anew then, not at each of them.
 void Run::arm() {
-  const std::optional<Instant> due = group_.next_deadline();
-  if (!due || (deadline_ && deadline_->first <= *due)) return;
+  const std::optional<Instant> next = group_.next_deadline();
+  if (!next) return;
+  const Instant due = loop_.awake(*next);
+  if (deadline_ && deadline_->first <= due) return;
   if (deadline_) loop_.cancel(*deadline_);
-  deadline_ = loop_.call_at(*due, [this] { on_deadline(); });
+  deadline_ = loop_.call_awake_at(due, [this] { on_deadline(); });
 }
 
 void Run::on_deadline() {

@@ -17,7 +17,7 @@ std::string seconds_of(uint64_t ms) {
 
 }  // namespace
 
-Runs::Runs(ServerContext& context) : context_(context) {}
+Runs::Runs(ServerContext& context) : context_(context), runs_(0, BytesHash{context.seed}) {}
 
 Runs::~Runs() = default;
 
@@ -66,38 +66,6 @@ native::StatusReply Runs::status(const native::StatusRequest& request) {
   return run == nullptr ? native::StatusReply{} : run->status(node_of(request.node), now());
 }
 
-native::MembersReply Runs::members(const native::MembersRequest& request,
-                                   std::vector<NodeId>& nodes) {
-  native::MembersReply reply;
-  const Run* run = find(request.run_id);
-  if (run == nullptr) return reply;
-  const Group& group = run->group();
-  switch (request.which) {
-    case native::MemberList::kParticipants:
-      nodes = group.participants();
-      break;
-    case native::MemberList::kWaiting:
-      nodes = group.waiting();
-      break;
-    case native::MemberList::kSpares:
-      nodes = group.spares();
-      break;
-    case native::MemberList::kLost:
-      nodes = group.lost();
-  }
-  reply.total = static_cast<uint32_t>(nodes.size());
-  const size_t first = std::min<size_t>(request.offset, nodes.size());
-  const size_t limit = std::min<size_t>(request.limit, limits::kMembersPerReplyMax);
-  const size_t end = first + std::min(limit, nodes.size() - first);
-  for (size_t i = first; i < end; ++i) {
-    const NodeId& node = nodes[i];
-    const int64_t rank = group.placement(node).rank;
-    reply.items.push_back({{node.addr, static_cast<uint64_t>(node.pid), node.local_id},
-                           rank < 0 ? native::kNoRank : static_cast<uint32_t>(rank)});
-  }
-  return reply;
-}
-
 bool Runs::cancel(RunPeer& peer, uint64_t tag) {
   if (const auto found = peer.subscriptions_.find(tag); found != peer.subscriptions_.end()) {
     Run& run = *found->second->run;
@@ -114,7 +82,6 @@ bool Runs::cancel(RunPeer& peer, uint64_t tag) {
 }
 
 void Runs::on_closed(RunPeer& peer) {
-  const Instant current = now();
   while (!peer.subscriptions_.empty()) {
     Subscription& subscription = *peer.subscriptions_.begin()->second;
     Run& run = *subscription.run;
@@ -124,9 +91,14 @@ void Runs::on_closed(RunPeer& peer) {
   while (!peer.seats_.empty()) {
     Seat& seat = *peer.seats_.begin()->second;
     Run& run = *seat.run;
-    run.on_broken(seat, current);
+    run.on_broken(seat);
     release_if_idle(run);
   }
+}
+
+const Run* Runs::find(Bytes id) const {
+  const auto found = runs_.find(id);
+  return found == runs_.end() ? nullptr : found->second.get();
 }
 
 Run* Runs::find(Bytes id) {
@@ -157,7 +129,7 @@ Run& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* operation) 
         ErrorCode::kInvalidArgument,
         std::string(operation) + ": the run id is empty; give every node of the job the same name");
   }
-  auto made = std::make_unique<Run>(*this, context_.loop, id, context_.memory.runs);
+  auto made = std::make_unique<Run>(*this, context_.loop, context_.seed, id, context_.memory.runs);
   return *runs_.emplace(std::string(id), std::move(made)).first->second;
 }
 

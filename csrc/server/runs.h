@@ -34,8 +34,8 @@ class Runs {
   native::LeaveReply leave(const native::LeaveRequest& request);
   native::KeepAliveReply keep_alive(RunPeer& peer, uint32_t handle);
   native::StatusReply status(const native::StatusRequest& request);
-  // The answer's addresses are valid until `nodes` changes.
-  native::MembersReply members(const native::MembersRequest& request, std::vector<NodeId>& nodes);
+  // Null: there is no such run.
+  const Run* find(Bytes id) const;
   // False if no JOIN or SUBSCRIBE with that tag waits.
   bool cancel(RunPeer& peer, uint64_t tag);
   void on_closed(RunPeer& peer);

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/random.h"
 
 namespace rdzv {
 namespace {
@@ -169,7 +170,7 @@ FileReplica::FileReplica(FileLog log, file_format::Header header, uint64_t compa
       compact_at_(compact_min_bytes),
       clock_(clock),
       listener_(listener),
-      table_(std::make_unique<Table>()),
+      table_(std::make_unique<Table>(random_seed())),
       sink_(*table_, log_.path(), &listener) {}
 
 bool FileReplica::catch_up() {
@@ -253,7 +254,7 @@ bool FileReplica::reload() {
     }
   } while (fresh.look() == FileLog::Look::kReplaced);
 
-  auto table = std::make_unique<Table>();
+  auto table = std::make_unique<Table>(random_seed());
   TableSink sink(*table, log_.path(), nullptr);
   FileLog::Rest rest = fresh.read_new(sink);
   set_aside(*table);

@@ -1,6 +1,5 @@
 #include "store/file_store.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
@@ -94,11 +93,9 @@ std::vector<std::string> FileStore::list_keys(Bytes prefix) {
   {
     std::unique_lock lock(mutex_);
     refresh(lock, "list_keys", timeout());
-    replica_->table().for_each_key([&](Bytes key) {
-      if (key.starts_with(prefix)) keys.emplace_back(key);
-    });
+    Table::PrefixWalk walk(prefix);
+    replica_->table().walk(walk, SIZE_MAX, [&](Bytes key) { keys.emplace_back(key); });
   }
-  std::sort(keys.begin(), keys.end());
   return keys;
 }
 

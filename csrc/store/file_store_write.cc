@@ -206,7 +206,8 @@ int64_t FileStore::delete_prefix(Bytes prefix) {
   check_key("delete_prefix", prefix);
   return with_lock("delete_prefix", timeout(), [&] {
     int64_t count = 0;
-    replica_->table().for_each_key([&](Bytes key) { count += key.starts_with(prefix) ? 1 : 0; });
+    Table::PrefixWalk walk(prefix);
+    replica_->table().walk(walk, SIZE_MAX, [&](Bytes) { ++count; });
     if (count == 0) return count;
     record_.clear();
     RecordWriter(record_, RecordType::kDeletePrefix).string(prefix).end();

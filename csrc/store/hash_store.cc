@@ -1,6 +1,7 @@
 #include "store/hash_store.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <utility>
 
@@ -9,6 +10,16 @@
 
 namespace rdzv {
 
+namespace {
+
+// Copied once the lock is gone, if it is large.
+TakenBytes taken(const Table::Value& value) {
+  SharedBytes shared = value.bytes.lent();
+  return shared != nullptr ? TakenBytes(std::move(shared)) : TakenBytes(std::string(value.bytes));
+}
+
+}  // namespace
+
 struct HashStore::Blocked : Table::WaiterOwner {
   explicit Blocked(Table::Need what) : need(what) {}
 
@@ -16,7 +27,8 @@ struct HashStore::Blocked : Table::WaiterOwner {
   bool done = false;
   // kChange: when the key goes by itself. Whatever changes that ends the waiting.
   std::optional<Instant> expires_at;
-  std::vector<std::string> values;
+  std::vector<TakenBytes> values;
+  std::string item;  // kItem
   Versioned changed;
   std::condition_variable woken;
 };
@@ -36,27 +48,27 @@ void HashStore::wake() {
   for (Table::Woken& woken : table_.take_woken()) {
     auto& blocked = static_cast<Blocked&>(*woken.owner);
     blocked.done = true;
-    if (blocked.need == Table::Need::kItem) blocked.values.push_back(std::move(*woken.item));
+    if (blocked.need == Table::Need::kItem) blocked.item = std::move(*woken.item);
     if (blocked.need == Table::Need::kValue) {
-      for (const std::string& key : woken.keys) blocked.values.push_back(table_.find(key)->bytes);
+      for (Bytes key : *woken.keys) blocked.values.push_back(taken(*table_.find(key)));
     }
-    if (blocked.need == Table::Need::kChange) blocked.changed = versioned(woken.keys.front());
+    if (blocked.need == Table::Need::kChange) blocked.changed = versioned(woken.keys->front());
     blocked.woken.notify_one();
   }
 }
 
 // The values of `keys`, if they are what is needed.
-std::vector<std::string> HashStore::wait_for(const char* operation, const std::vector<Bytes>& keys,
-                                             Duration timeout, Table::Need need) {
+std::vector<TakenBytes> HashStore::wait_for(const char* operation, const std::vector<Bytes>& keys,
+                                            Duration timeout, Table::Need need) {
   check_keys(operation, keys);
   std::unique_lock lock = enter();
   Blocked blocked(need);
   Table::Waiter* waiter = table_.wait(blocked, 0, keys, need);
   if (waiter == nullptr) {
     if (need != Table::Need::kValue) return {};
-    std::vector<std::string> values;
+    std::vector<TakenBytes> values;
     values.reserve(keys.size());
-    for (Bytes key : keys) values.push_back(table_.find(key)->bytes);
+    for (Bytes key : keys) values.push_back(taken(*table_.find(key)));
     return values;
   }
   Deadline deadline = Deadline::after(timeout);
@@ -98,10 +110,14 @@ void HashStore::set(Bytes key, Bytes value) {
 }
 
 std::string HashStore::get(Bytes key, Duration timeout) {
+  return std::string(read(key, timeout).view());
+}
+
+TakenBytes HashStore::read(Bytes key, Duration timeout) {
   check_key("get", key);
   {
     std::unique_lock lock = enter();
-    if (const Table::Value* value = table_.find(key)) return value->bytes;
+    if (const Table::Value* value = table_.find(key)) return taken(*value);
   }
   return std::move(wait_for("get", {key}, timeout, Table::Need::kValue).front());
 }
@@ -160,13 +176,9 @@ int64_t HashStore::num_keys() {
 std::vector<std::string> HashStore::list_keys(Bytes prefix) {
   check_key("list_keys", prefix);
   std::vector<std::string> keys;
-  {
-    std::unique_lock lock = enter();
-    table_.for_each_key([&](Bytes key) {
-      if (key.starts_with(prefix)) keys.emplace_back(key);
-    });
-  }
-  std::sort(keys.begin(), keys.end());
+  std::unique_lock lock = enter();
+  Table::PrefixWalk walk(prefix);
+  table_.walk(walk, SIZE_MAX, [&](Bytes key) { keys.emplace_back(key); });
   return keys;
 }
 
@@ -181,6 +193,12 @@ void HashStore::append(Bytes key, Bytes value) {
 }
 
 std::vector<std::string> HashStore::multi_get(const std::vector<Bytes>& keys, Duration timeout) {
+  std::vector<std::string> values;
+  for (const TakenBytes& value : multi_read(keys, timeout)) values.emplace_back(value.view());
+  return values;
+}
+
+std::vector<TakenBytes> HashStore::multi_read(const std::vector<Bytes>& keys, Duration timeout) {
   return wait_for("multi_get", keys, timeout, Table::Need::kValue);
 }
 
@@ -208,10 +226,10 @@ std::string HashStore::queue_pop(Bytes key, bool block, Duration timeout) {
   table_.wait(blocked, 0, {key}, Table::Need::kItem);
   Deadline deadline = Deadline::after(timeout);
   try {
-    if (sleep_until_done(lock, blocked, deadline)) return std::move(blocked.values.front());
+    if (sleep_until_done(lock, blocked, deadline)) return std::move(blocked.item);
   } catch (...) {
     // The interrupted call may have been given an item already.
-    if (blocked.done) table_.unpop(key, blocked.values.front());
+    if (blocked.done) table_.unpop(key, blocked.item);
     wake();
     throw;
   }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 
+#include "base/random.h"
 #include "store/store.h"
 #include "store/table.h"
 
@@ -16,6 +17,7 @@ class HashStore final : public Store, public std::enable_shared_from_this<HashSt
  public:
   void set(Bytes key, Bytes value) override;
   std::string get(Bytes key, Duration timeout) override;
+  TakenBytes read(Bytes key, Duration timeout) override;
   Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) override;
   int64_t add(Bytes key, int64_t amount) override;
   bool check(const std::vector<Bytes>& keys) override;
@@ -25,6 +27,7 @@ class HashStore final : public Store, public std::enable_shared_from_this<HashSt
   std::vector<std::string> list_keys(Bytes prefix) override;
   void append(Bytes key, Bytes value) override;
   std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) override;
+  std::vector<TakenBytes> multi_read(const std::vector<Bytes>& keys, Duration timeout) override;
   void multi_set(const std::vector<Bytes>& pairs) override;
   void queue_push(Bytes key, Bytes item) override;
   std::string queue_pop(Bytes key, bool block, Duration timeout) override;
@@ -43,8 +46,8 @@ class HashStore final : public Store, public std::enable_shared_from_this<HashSt
   struct Blocked;
 
   std::unique_lock<std::mutex> enter();
-  std::vector<std::string> wait_for(const char* operation, const std::vector<Bytes>& keys,
-                                    Duration timeout, Table::Need need);
+  std::vector<TakenBytes> wait_for(const char* operation, const std::vector<Bytes>& keys,
+                                   Duration timeout, Table::Need need);
   bool sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& blocked,
                         const Deadline& deadline);
   int64_t add_locked(Bytes key, int64_t amount);
@@ -53,7 +56,7 @@ class HashStore final : public Store, public std::enable_shared_from_this<HashSt
   Versioned versioned(Bytes key) const;
 
   std::mutex mutex_;  // protects all below
-  Table table_;
+  Table table_{random_seed()};
 };
 
 }  // namespace rdzv

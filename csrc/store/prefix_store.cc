@@ -47,6 +47,10 @@ std::string PrefixStore::get(Bytes key, Duration timeout) {
   return store_->get(full(key), timeout);
 }
 
+TakenBytes PrefixStore::read(Bytes key, Duration timeout) {
+  return store_->read(full(key), timeout);
+}
+
 Store::Exchange PrefixStore::compare_exchange(Bytes key, Bytes expected, Bytes desired) {
   return store_->compare_exchange(full(key), expected, desired);
 }
@@ -83,6 +87,10 @@ void PrefixStore::append(Bytes key, Bytes value) {
 
 std::vector<std::string> PrefixStore::multi_get(const std::vector<Bytes>& keys, Duration timeout) {
   return store_->multi_get(FullKeys(prefix_, keys, 1).views(), timeout);
+}
+
+std::vector<TakenBytes> PrefixStore::multi_read(const std::vector<Bytes>& keys, Duration timeout) {
+  return store_->multi_read(FullKeys(prefix_, keys, 1).views(), timeout);
 }
 
 void PrefixStore::multi_set(const std::vector<Bytes>& pairs) {

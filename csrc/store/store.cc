@@ -1,5 +1,8 @@
 #include "store/store.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "base/error.h"
 #include "base/text.h"
 #include "wire/limits.h"
@@ -65,14 +68,22 @@ void check_pairs(const char* operation, const std::vector<Bytes>& pairs) {
   check_total(operation, total);
 }
 
+std::vector<TakenBytes> Store::multi_read(const std::vector<Bytes>& keys, Duration timeout) {
+  std::vector<TakenBytes> values;
+  values.reserve(keys.size());
+  for (std::string& value : multi_get(keys, timeout)) values.emplace_back(std::move(value));
+  return values;
+}
+
 std::string timeout_text(const char* operation, const std::vector<Bytes>& missing, size_t wanted,
-                         Duration elapsed) {
+                         Duration elapsed, size_t count) {
+  count = std::max(count, missing.size());
   std::string text = std::string(operation) + " timed out after " + seconds_text(elapsed) + ": ";
   if (wanted == 1) {
     text += "nobody has set key " + quoted_list(missing);
   } else {
-    text += std::to_string(missing.size()) + " of " + std::to_string(wanted) +
-            " keys were never set: " + quoted_list(missing);
+    text += std::to_string(count) + " of " + std::to_string(wanted) +
+            " keys were never set: " + quoted_list(missing, count);
   }
   return text;
 }

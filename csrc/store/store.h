@@ -15,6 +15,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "store/taken_bytes.h"
 
 namespace rdzv {
 
@@ -43,6 +44,8 @@ class Store {
   virtual void set(Bytes key, Bytes value) = 0;
   // Waits until the key is there.
   virtual std::string get(Bytes key, Duration timeout) = 0;
+  // The same, without a copy of a large value where the store can spare it.
+  virtual TakenBytes read(Bytes key, Duration timeout) { return get(key, timeout); }
   // Sets `desired` if the value equals `expected`, or if there is none and `expected` is empty.
   virtual Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) = 0;
   // The value is a decimal 64-bit number; a missing key counts as 0. Returns the sum.
@@ -60,6 +63,8 @@ class Store {
   virtual void append(Bytes key, Bytes value) = 0;
   // Waits until all keys are there, then returns their values as of one moment.
   virtual std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) = 0;
+  // The same, as read() is to get().
+  virtual std::vector<TakenBytes> multi_read(const std::vector<Bytes>& keys, Duration timeout);
   // `pairs`: key, value, key, value... All become visible at once.
   virtual void multi_set(const std::vector<Bytes>& pairs) = 0;
 
@@ -118,9 +123,10 @@ void check_value_size(const char* operation, Bytes key,
 void check_keys(const char* operation, const std::vector<Bytes>& keys);
 void check_pairs(const char* operation, const std::vector<Bytes>& pairs);
 
-// The text of a timeout: operation, missing keys, time, store, what to do.
+// The text of a timeout: operation, missing keys, time, store, what to do. `missing` may be the
+// first of `count` keys.
 std::string timeout_text(const char* operation, const std::vector<Bytes>& missing, size_t wanted,
-                         Duration elapsed);
+                         Duration elapsed, size_t count = 0);
 std::string queue_timeout_text(Bytes key, Duration elapsed);
 std::string watch_timeout_text(Bytes key, uint64_t known_version, Duration elapsed);
 std::string barrier_timeout_text(Bytes key, int64_t count, int64_t world_size, Duration elapsed);

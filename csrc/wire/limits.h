@@ -23,6 +23,8 @@ inline constexpr size_t kReplyBytesMax = 1024 * 1024 * 1024;
 inline constexpr size_t kTextBytesMax = 4 * 1024;
 inline constexpr size_t kRunIdBytesMax = 1024;
 inline constexpr size_t kMembersPerReplyMax = 1000;
+// Where a page of them ended: a node.
+inline constexpr size_t kMembersCursorBytesMax = 512;
 
 // From here on: defaults. What a machine has descriptors for is less, as a rule.
 inline constexpr size_t kConnectionsMax = 1'000'000;
@@ -41,7 +43,10 @@ inline constexpr size_t kUnsentBytesMax = 4 * 1024 * 1024;
 // Replies that come nevertheless, because something that it waited for has happened: above this the
 // connection is closed. Those of all connections.
 inline constexpr size_t kUnsentBytesPerConnectionMax = 64 * 1024 * 1024;
-inline constexpr size_t kUnsentBytesOfAllMax = size_t{1} << 30;
+inline constexpr size_t kUnsentBytesOfAllMax = size_t{2} << 30;
+// What the server keeps of lists of keys that many ask for and of the answers that it made of them
+// (one answer may be larger until it is sent).
+inline constexpr size_t kComposedBytesMax = 16 * 1024 * 1024;
 // Keys, values and queues.
 inline constexpr size_t kStoredBytesMax = size_t{16} << 30;
 inline constexpr uint64_t kTtlMsMax = uint64_t{30} * 365 * 24 * 3600 * 1000;

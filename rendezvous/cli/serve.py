@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 from typing import TYPE_CHECKING
 
@@ -98,7 +99,22 @@ def run(args: argparse.Namespace) -> int:
     return _exit.OK if signum == signal.SIGTERM else _exit.of_signal(signum)
 
 
+def _raise_open_files() -> None:
+    """Raise the soft limit of open files to the hard one: this process is nothing but a server.
+
+    A server in somebody else's process does so only when its descriptors have run out.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:  # macOS takes no "unlimited"
+        logger.debug("the limit of open files stays at %d: %s", soft, error)
+
+
 def _serve(host: str, port_wanted: int, limits: dict[str, int], signals: SignalScope) -> int:
+    _raise_open_files()
     # A name is looked up here, which can take long.
     with signals.interrupting():
         try:

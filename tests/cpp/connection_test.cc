@@ -42,6 +42,8 @@ class Scene {
   // As the loop does: what is readable is read, and replies are written at the end.
   void turn() {
     connection->on_ready(!connection->congested(), true);
+    while (context.end_turn()) {
+    }
     for (size_t i = 0; i < context.unsent.size(); ++i) context.unsent[i]->flush();
     context.unsent.clear();
   }

@@ -185,7 +185,7 @@ TEST_CASE("run life: a server that has forgotten a round takes it back from its 
   const native::ResumeReply resumed = b.resume(5, 1, 2);
   CHECK(resumed.taken);
   CHECK(resumed.changes == 0);
-  CHECK(b.members(MemberList::kParticipants) == "2: rank 0/0 b/1");
+  CHECK(b.members(MemberList::kParticipants) == "2: b/1 rank 0/0");
   RunNodePeer a(server.port(), "a");
   CHECK(a.resume(5, 0, 2).taken);
   CHECK(b.members(MemberList::kParticipants) == "2: a/0 b/1");
@@ -197,6 +197,20 @@ TEST_CASE("run life: a server that has forgotten a round takes it back from its 
   b.join(5);
   CHECK(a.joined().reply.round == 6);
   CHECK(b.joined().reply.round == 6);
+}
+
+TEST_CASE("run life: pages of members go on behind the known nodes with ranks that are expected") {
+  Server server("127.0.0.1", 0);
+  RunNodePeer b(server.port(), "b", RunSettings{1, 6, 30'000, 3'600'000, 3});
+  RunNodePeer c(server.port(), "c", RunSettings{1, 6, 30'000, 3'600'000, 3});
+  CHECK(b.resume(5, 1, 6).taken);
+  CHECK(c.resume(5, 4, 6).taken);
+  CHECK(b.members(MemberList::kParticipants, 2) == "6: b/1 c/4 ...");
+  CHECK(b.more(MemberList::kParticipants, 2) == "6: rank 0/0 rank 2/2 ...");
+  CHECK(b.more(MemberList::kParticipants, 2) == "6: rank 3/3 rank 5/5");
+  CHECK(b.members(MemberList::kParticipants, 3) == "6: b/1 c/4 rank 0/0 ...");
+  CHECK(b.more(MemberList::kParticipants, 3) == "6: rank 2/2 rank 3/3 rank 5/5");
+  CHECK(b.members(MemberList::kWaiting) == "0:");
 }
 
 TEST_CASE("run life: who has rank 0 is told by its name, also in a round that was put back") {

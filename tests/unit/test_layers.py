@@ -26,7 +26,7 @@ CPP_MAY_INCLUDE = {
 # Lowest first: a module imports from lower rows only, or from its own.
 PYTHON_LAYERS = (
     ("errors",),
-    ("_core", "_logging"),
+    ("_core", "_logging", "_threads"),
     ("_endpoint", "_hosts", "_patience", "_coordinator"),
     ("_waiting",),
     ("_open",),
