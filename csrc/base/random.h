@@ -21,6 +21,12 @@ inline HashSeed random_seed() {
           load_little_endian<uint64_t>(drawn.data() + sizeof(uint64_t))};
 }
 
+// Tells one call from all others.
+inline uint64_t random_token() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device();
+}
+
 // A factor between 0.5 and 1.5.
 double jitter();
 

@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -35,11 +36,16 @@ class ServerHandle {
   const std::string& host() const { return host_; }
   uint16_t port() const { return port_; }
   const ServerLimits& limits() const { return limits_; }
-  void close() { server_.reset(); }
+  // Whoever comes while another thread closes it waits until that is done.
+  void close() {
+    std::lock_guard lock(mutex_);
+    server_.reset();
+  }
 
  private:
   std::string host_;
   ServerLimits limits_;
+  std::mutex mutex_;  // protects server_
   std::unique_ptr<Server> server_;
   uint16_t port_;
 };
@@ -76,7 +82,8 @@ It speaks the native protocol and that of torch's TCPStore on one port. It binds
 ("0.0.0.0" or "::" for every interface); port 0 picks a free port, see `port`. Use it as a context manager, or close() it.
 listen_fd: serve on this TCP socket in their place, which is bound and from now on the server's (socket.detach()).
 limits: what clients may use, by name, where it is not the default: see docs/limits.md. ValueError for an unknown name.
-Raises StoreAddressInUseError when the port is taken, StoreConnectionError when the host is none of this machine's.)");
+Raises StoreAddressInUseError when the port is taken, StoreConnectionError when the host is none of this machine's or the
+system refuses what a server needs (a descriptor, a thread).)");
   type.def(py::init([](std::string host, int port, std::optional<int> listen_fd,
                        const py::object& limits) {
              uint16_t checked_port = port_from(port);

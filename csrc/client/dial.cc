@@ -64,7 +64,7 @@ class Attempts {
     try {
       addresses = resolve(host_, port_, deadline_);
     } catch (const Error& error) {
-      if (error.code() != ErrorCode::kConnection && error.code() != ErrorCode::kTimeout) throw;
+      if (error.code() != ErrorCode::kConnection && error.code() != ErrorCode::kNoAnswer) throw;
       ++attempts_;
       last_error_ = error.message();
       return UniqueFd();

@@ -20,6 +20,18 @@ uint32_t milliseconds_up(Duration duration) {
 
 }  // namespace
 
+Missing NativeStore::Request::missing(ByteReader& answer) const {
+  Missing missing;
+  if (keys == nullptr && !key.empty()) missing.keys.emplace_back(key);
+  for (uint32_t left = answer.u32(); left > 0 && answer.ok(); --left) {
+    uint32_t number = answer.u32();
+    if (!answer.ok()) break;
+    if (names_ranks) missing.ranks.push_back(number);
+    if (keys != nullptr && number < keys->size()) missing.keys.emplace_back((*keys)[number]);
+  }
+  return missing;
+}
+
 NativeStore::NativeStore(std::string host, uint16_t port, Duration timeout)
     : RemoteStore(std::move(host), port, timeout) {
   fill_random(session_.data(), session_.size());
@@ -103,7 +115,7 @@ uint32_t NativeStore::time_for_server(const Request& request, const Deadline& de
   return request.timeout >= kForever ? native::kNoTimeout : milliseconds_up(deadline.left());
 }
 
-std::string NativeStore::run(Request& request) {
+TakenBytes NativeStore::run_taking(Request& request) {
   check_process();
   Deadline deadline = Deadline::after(request.timeout);
   Deadline patient = Deadline::after(request.timeout + kAnswerGrace);
@@ -119,11 +131,13 @@ std::string NativeStore::run(Request& request) {
     }
     Channel::Reply reply = channel->call(request.operation, request.body, patient);
     if (reply.failure == Channel::Failure::kNone) {
-      if (reply.status == ErrorCode::kOk) return std::move(reply.body);
+      if (reply.status == ErrorCode::kOk) return {std::move(reply.body), reply.body_begin};
       request.answered = true;
       ByteReader reader(reply.body);
       std::string message(native::take_string(reader, reply.body.size()));
-      throw Error(reply.status, message + " (" + describe() + ")");
+      Missing missing;
+      if (reply.status == ErrorCode::kTimeout) missing = request.missing(reader);
+      throw Error(reply.status, message + " (" + describe() + ")", std::move(missing));
     }
     throw_unless_repeatable(request, reply, *channel);
   }
@@ -136,9 +150,10 @@ void NativeStore::throw_unless_repeatable(const Request& request, const Channel:
                         : reply.sent      ? "; it may or may not have been applied"
                                           : "; it was not sent";
   if (reply.failure == Channel::Failure::kTimedOut) {
-    throw Error(ErrorCode::kTimeout,
-                request.describe(*this) + ": no answer within " + seconds_text(request.timeout) +
-                    "; the server is stopped, overloaded or unreachable" + outcome);
+    throw Error(ErrorCode::kNoAnswer, request.describe(*this) + ": timeout: no answer within " +
+                                          seconds_text(request.timeout) +
+                                          "; the server is stopped, overloaded or unreachable" +
+                                          outcome);
   }
   if (request.is_write && reply.sent) {
     throw Error(ErrorCode::kConnection, request.describe(*this) + ": the connection was lost (" +

@@ -61,8 +61,7 @@ std::shared_ptr<RemoteStore> make_remote(TCPStore::Protocol protocol, const std:
 TCPStore::TCPStore(const Options& options)
     : host_(options.host), port_(options.port), protocol_(options.protocol) {
   if (options.is_master) {
-    server_ = options.multi_tenant ? share_server(options) : make_server(options);
-    port_ = server_->port();
+    serve(options);
   } else if (options.listen_fd) {
     throw Error(ErrorCode::kInvalidArgument,
                 "TCPStore: master_listen_fd is for the master, which serves on it; pass "
@@ -77,7 +76,16 @@ TCPStore::TCPStore(const Options& options)
   remote_->connect(Deadline::after(options.timeout));
   if (options.wait_for_workers && options.world_size.value_or(0) > 0) {
     int64_t count = remote_->add_wire_key(kWorkersKey, kWorkersKey, 1);
-    if (options.is_master && count < *options.world_size) wait_for_workers(*options.world_size);
+    if (server_ != nullptr && count < *options.world_size) wait_for_workers(*options.world_size);
+  }
+}
+
+void TCPStore::serve(const Options& options) {
+  try {
+    server_ = options.multi_tenant ? share_server(options) : make_server(options);
+    port_ = server_->port();
+  } catch (const Error&) {
+    if (!options.may_be_served) throw;
   }
 }
 
@@ -119,9 +127,8 @@ void TCPStore::wait_for_workers(int64_t world_size) {
 
 void TCPStore::close() {
   remote_->close();
-  std::shared_ptr<Server> server;
   std::lock_guard lock(mutex_);
-  server.swap(server_);
+  server_.reset();
 }
 
 }  // namespace rdzv

@@ -23,13 +23,13 @@ class RankSet {
   bool contains(uint32_t rank) const;
   // False if it is not there.
   bool erase(uint32_t rank);
-  // In ascending order, from `first`, until `visit` returns false.
+  // In ascending order, not below `from`, until `visit` returns false.
   template <typename Visit>
-  void for_each(Visit&& visit, uint32_t first = 0) const {
-    auto range = ranges_.upper_bound(first);
+  void for_each(Visit&& visit, uint32_t from = 0) const {
+    auto range = ranges_.upper_bound(from);
     if (range != ranges_.begin()) --range;
     for (; range != ranges_.end(); ++range) {
-      for (uint32_t rank = std::max(range->first, first); rank < range->second; ++rank) {
+      for (uint32_t rank = std::max(range->first, from); rank < range->second; ++rank) {
         if (!visit(rank)) return;
       }
     }

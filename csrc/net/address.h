@@ -43,7 +43,7 @@ std::string format_endpoint(const std::string& host, uint16_t port);
 // (::ffff:127.0.0.2) is the IPv4 address. Numeric hosts cost nothing; names are
 // looked up on a thread of their own, because a name server that hangs must not hold the caller
 // past its deadline. Throws kInvalidArgument for a host that cannot be one, kConnection for a name
-// without address and where a thread or a descriptor for the look-up is refused, kTimeout.
+// without address and where a thread or a descriptor for the look-up is refused, kNoAnswer.
 std::vector<SocketAddress> resolve(const std::string& host, uint16_t port,
                                    const Deadline& deadline);
 

@@ -77,6 +77,10 @@ void prepare_listener([[maybe_unused]] int listener) {
   set_no_delay(listener);
   set_keep_alive(listener);
   set_user_timeout(listener);
+  // Of both protocols the client speaks first: whoever is accepted has sent something, which is
+  // read at once. One that says nothing comes in after this second.
+  int wait_s = 1;
+  ::setsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &wait_s, sizeof(wait_s));
 #endif
 }
 

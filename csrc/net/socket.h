@@ -26,7 +26,8 @@ UniqueFd open_socket(int family);
 UniqueFd try_open_socket(int family, int& error);
 
 // Sets on a listener what set_no_delay, set_keep_alive and set_user_timeout set, for all
-// connections that it accepts.
+// connections that it accepts; and lets the kernel keep those who have said nothing yet, for a
+// second (Linux).
 void prepare_listener(int listener);
 // The next connection of a prepared listener and whose it is. Returns an empty descriptor and sets
 // errno when there is nothing to accept.

@@ -85,7 +85,7 @@ SharedKeys AnswerCache::find_like(Form form, Bytes beginning) {
 }
 
 SharedKeys AnswerCache::remember(Form form, Bytes request, const std::vector<Bytes>& keys) {
-  return add(form, std::make_shared<KeyList>(request, keys), {}).keys;
+  return add(form, std::make_shared<WantedKeys>(request, keys), {}).keys;
 }
 
 SharedKeys AnswerCache::slots(Bytes wire_key, int64_t world_size) {
@@ -94,7 +94,7 @@ SharedKeys AnswerCache::slots(Bytes wire_key, int64_t world_size) {
   name.append(wire_key);
   if (SharedKeys known = find_named(Form::kExchange, name)) return known;
   ExchangeSlots slots(wire_key, world_size);
-  return add(Form::kExchange, std::make_shared<KeyList>(slots.all()), std::move(name)).keys;
+  return add(Form::kExchange, std::make_shared<WantedKeys>(slots.all()), std::move(name)).keys;
 }
 
 AnswerCache::Entry& AnswerCache::add(Form form, SharedKeys keys, std::string name) {
@@ -116,6 +116,8 @@ AnswerCache::Entry& AnswerCache::look(Form form, const SharedKeys& keys) {
   Entry* known = find_entry([&](const Entry& each) { return each.keys == keys; });
   Entry& entry = known != nullptr ? *known : add(form, keys, {});
   if (entry.is_fresh && (table_.hits() & entry.mark) == 0) return entry;
+  ++looks_;
+  budget_.spend(keys->size() * Budget::kKey);
   table_.forget_hits(entry.mark);
   let_go_of_body(entry);
   entry.without_value = {};
@@ -141,6 +143,7 @@ const AnswerCache::Body& AnswerCache::body(Form form, const SharedKeys& keys) {
   Entry& entry = look(form, keys);
   if (!entry.has_body) {
     compose(entry);
+    budget_.spend(keys->size() * Budget::kKey + entry.own_bytes / Budget::kBytesAUnit);
     has_grown_ = true;
     keep_within(limits::kComposedBytesMax, 1);
   }

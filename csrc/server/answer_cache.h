@@ -15,8 +15,9 @@
 #include <vector>
 
 #include "base/bytes.h"
-#include "store/key_list.h"
+#include "server/budget.h"
 #include "store/table.h"
+#include "store/wanted_keys.h"
 
 namespace rdzv {
 
@@ -46,7 +47,8 @@ class AnswerCache {
     std::vector<Bytes> names;
   };
 
-  explicit AnswerCache(Table& table) : table_(table) {}
+  // What is looked up and made is spent from the budget.
+  AnswerCache(Table& table, Budget& budget) : table_(table), budget_(budget) {}
 
   // The list that was asked for with these bytes; null if it is not remembered.
   SharedKeys find(Form form, Bytes request);
@@ -68,6 +70,8 @@ class AnswerCache {
   // What it keeps, for tests.
   size_t bytes() const;
   size_t lists() const { return entries_.size(); }
+  // How often it went through the keys of a list.
+  uint64_t looks() const { return looks_; }
 
  private:
   struct Entry {
@@ -98,9 +102,11 @@ class AnswerCache {
   void keep_within(size_t bytes_max, size_t entries_min);
 
   Table& table_;
+  Budget& budget_;
   std::vector<std::unique_ptr<Entry>> entries_;  // the last used one first
   Table::Marks free_marks_ = ~Table::Marks{0};
   bool has_grown_ = false;  // since trim()
+  uint64_t looks_ = 0;
 };
 
 }  // namespace rdzv

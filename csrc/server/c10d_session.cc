@@ -42,7 +42,7 @@ class C10dSession final : public Session {
       size_t used = consume_known(input.substr(consumed));
       consumed += used;
       if (used > 0) {
-        spend(used, unsent);
+        spend(used + connection().unsent() - unsent);
         continue;
       }
       if (guess_ != nullptr) break;
@@ -55,8 +55,8 @@ class C10dSession final : public Session {
       }
       consumed += used;
       handle(request);
+      spend(used + connection().unsent() - unsent);
       context_.budget.spend(request.strings.size() * Budget::kKey);
-      spend(used, unsent);
     }
     return consumed;
   }
@@ -84,12 +84,11 @@ class C10dSession final : public Session {
 
  private:
   std::string& out() { return connection().out(); }
-
-  // For a request of so many bytes, and what was answered since so much was unsent.
-  void spend(size_t bytes, size_t unsent_before) {
-    bytes += connection().unsent() - unsent_before;
+  // For a request, of so many bytes with its answer.
+  void spend(size_t bytes) {
     context_.budget.spend(Budget::kRequest + bytes / Budget::kBytesAUnit);
   }
+
   size_t consume_known(Bytes input);
   void handle_known(Code code, const SharedKeys& keys);
   void handle(const c10d::Request& request);
@@ -106,7 +105,7 @@ class C10dSession final : public Session {
   void wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target);
   void wait(const SharedKeys& keys);
   bool may_wait();
-  void check_parked();
+  void park_or_stop(const Table::Waiter* waiter);
   void stop_waiting();
   void cancel_waits();
   void take_turn(Bytes key);
@@ -119,8 +118,8 @@ class C10dSession final : public Session {
   size_t compared_ = 0;
   // Keys at which this client was woken and has not popped yet.
   std::vector<std::string> turns_;
-  Charge turns_charge_{&connection().memory().parked};
   std::optional<PrefixListing> list_;  // that is being made
+  Charge turns_charge_{&connection().memory().parked};
   bool validated_ = false;
 };
 
@@ -231,7 +230,7 @@ void C10dSession::handle_read(const c10d::Request& request) {
       c10d::put_i64(out(), static_cast<int64_t>(table.queue_size(request.strings[0])));
       break;
     case Code::kListKeys:
-      list_.emplace("");
+      list_.emplace("", connection().memory().unsent);
       return;
     case Code::kNumKeys:
       c10d::put_i64(out(), static_cast<int64_t>(table.size()));
@@ -356,6 +355,7 @@ bool C10dSession::finish_list() {
                        std::to_string(limits::kRequestBytesMax) + " bytes");
     return false;
   }
+  if (!connection().has_room(list_->bytes().size())) return false;
   c10d::put_i64(out(), static_cast<int64_t>(list_->count()));
   connection().append(std::move(list_->bytes()));
   connection().reply_ready();
@@ -377,25 +377,16 @@ void C10dSession::append(const c10d::Request& request) {
 }
 
 void C10dSession::wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target) {
-  if (!may_wait()) return;
-  if (context_.table.wait(*this, kNoTag, keys, need, target) == nullptr) {
-    stop_waiting();
-  } else {
-    check_parked();
-  }
+  if (may_wait()) park_or_stop(context_.table.wait(*this, kNoTag, keys, need, target));
 }
 
 void C10dSession::wait(const SharedKeys& keys) {
   if (!may_wait()) return;
   constexpr Table::Need kNeed = Table::Need::kPresent;
   // Whoever finds others waiting need not look.
-  if (context_.table.is_awaited(keys, kNeed) ||
-      !context_.answers.missing(kForm, keys, kNeed).at.empty()) {
-    context_.table.wait(*this, kNoTag, keys, kNeed);
-    check_parked();
-  } else {
-    stop_waiting();
-  }
+  bool is_missing = context_.table.is_awaited(keys, kNeed) ||
+                    !context_.answers.missing(kForm, keys, kNeed).at.empty();
+  park_or_stop(is_missing ? context_.table.wait(*this, kNoTag, keys, kNeed) : nullptr);
 }
 
 bool C10dSession::may_wait() {
@@ -405,7 +396,8 @@ bool C10dSession::may_wait() {
   return false;
 }
 
-void C10dSession::check_parked() {
+void C10dSession::park_or_stop(const Table::Waiter* waiter) {
+  if (waiter == nullptr) return stop_waiting();
   if (std::optional<std::string> refusal = refuse_parked(context_, connection()))
     connection().close("WAIT: " + *refusal);
 }

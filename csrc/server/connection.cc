@@ -23,7 +23,13 @@ Connection::Connection(UniqueFd fd, const SocketAddress& peer, ServerContext& co
       place_(context.open.size()) {
   context_.open.push_back(this);
   greeting_ = context_.greetings.await(*this);
+}
+
+void Connection::begin() {
+  receive();
+  if (closed()) return;
   context_.loop.watch_events(fd_.get(), Interest::kRead, *this);
+  update_interest();
 }
 
 Connection::~Connection() {
@@ -246,7 +252,8 @@ void Connection::append(std::string bytes) {
 void Connection::reply_ready() {
   if (closed()) return;
   const uint64_t limit = context_.limits.unsent_bytes_per_connection;
-  const bool had_room = unsent_charge_.bytes() <= context_.limits.unread_bytes;
+  const size_t before = unsent_charge_.bytes() + shared_charge_.bytes();
+  const bool had_room = before <= context_.limits.unread_bytes;
   if (out_.held() > limit && !had_room) end_unread(0);
   if (is_ending()) {
     out_.clear();
@@ -259,8 +266,8 @@ void Connection::reply_ready() {
 }
 
 void Connection::charge_unsent() {
-  unsent_charge_.resize(out_.held());
-  own_unsent_charge_.resize(out_.own());
+  unsent_charge_.resize(out_.own());
+  shared_charge_.resize(out_.held() - out_.own());
 }
 
 void Connection::flush_later() {

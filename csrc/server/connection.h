@@ -26,6 +26,10 @@ class Connection final : public EventHandler {
              const OnClosed& on_closed);
   ~Connection() override;
 
+  // Once, when the owner knows it: reads what the peer has sent already, and watches for the rest.
+  // That spares the loop an event for each newcomer.
+  void begin();
+
   void on_ready(bool readable, bool writable) override;
   void on_refused(int error) override;
 
@@ -95,7 +99,7 @@ class Connection final : public EventHandler {
   ConnectionMemory memory_;
   Charge input_charge_{&memory_.input};
   Charge unsent_charge_{&memory_.unsent};
-  Charge own_unsent_charge_{&context_.memory.unsent};
+  Charge shared_charge_{&memory_.shared};
   size_t place_;  // in ServerContext::open
   std::optional<Greetings::Place> greeting_;
   std::string end_reason_;

@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "net/event_loop.h"
 #include "server/answer_cache.h"
+#include "server/barrier_view.h"
 #include "server/budget.h"
 #include "server/greetings.h"
 #include "server/limits.h"
@@ -36,12 +37,12 @@ struct ServerContext {
   native::Id128 instance{};
   std::string name;  // "server 127.0.0.1:29400", for log lines
 
-  // All that are not closed, in no order.
-  std::vector<Connection*> open;
-  Greetings greetings{*this};
   // How long a peer that has ended its stream may take none of the answers that are left for it.
   Duration last_answers_kept = std::chrono::seconds(30);
 
+  // All that are not closed, in no order.
+  std::vector<Connection*> open;
+  Greetings greetings{*this};
   // Connections with replies to send; flushed at the end of the turn, so that replies to one
   // connection leave together.
   std::vector<Connection*> unsent;
@@ -56,7 +57,8 @@ struct ServerContext {
   c10d::Request c10d_request;
   std::vector<Bytes> strings;
 
-  AnswerCache answers{table};
+  AnswerCache answers{table, budget};
+  BarrierView barrier_view{seed};
 
   // Whether the store has no room for so many bytes more.
   bool is_full(size_t more) const { return table.bytes() + more > limits.stored_bytes; }

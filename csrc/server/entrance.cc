@@ -86,7 +86,8 @@ class Entrance::Door final : public EventHandler {
 // connection just ends.
 class Entrance::Refusal final : public EventHandler {
  public:
-  Refusal(Entrance& entrance, UniqueFd fd) : entrance_(entrance), fd_(std::move(fd)) {
+  Refusal(Entrance& entrance, UniqueFd fd, std::string why)
+      : entrance_(entrance), fd_(std::move(fd)), why_(std::move(why)) {
     give_up_ = entrance_.loop_.call_at(now() + kRefusalMax, [this] {
       give_up_.reset();
       entrance_.end_refusal();
@@ -107,11 +108,7 @@ class Entrance::Refusal final : public EventHandler {
     // What is left unread would make the kernel take the answer back.
     while (count == static_cast<long>(sizeof(said)))
       count = receive_some(fd_.get(), said, sizeof(said));
-    if (is_native) {
-      send_some(fd_.get(), refusal_frame(entrance_.name_ +
-                                         " has no file descriptor left for another connection; "
-                                         "raise its limit of open files (ulimit -n)"));
-    }
+    if (is_native) send_some(fd_.get(), refusal_frame(why_));
     ::shutdown(fd_.get(), SHUT_WR);
     return true;
   }
@@ -124,12 +121,17 @@ class Entrance::Refusal final : public EventHandler {
  private:
   Entrance& entrance_;
   ProcessFd fd_;
+  std::string why_;
   std::optional<EventLoop::TimerId> give_up_;
 };
 
 Entrance::Entrance(EventLoop& loop, const std::string& name, std::vector<Listener> listeners,
-                   OnAccepted on_accepted)
-    : loop_(loop), name_(name), on_accepted_(std::move(on_accepted)), spare_(open_spare()) {
+                   OnAccepted on_accepted, WhyFull why_full)
+    : loop_(loop),
+      name_(name),
+      on_accepted_(std::move(on_accepted)),
+      why_full_(std::move(why_full)),
+      spare_(open_spare()) {
   for (Listener& listener : listeners) {
     doors_.push_back(std::make_unique<Door>(*this, std::move(listener.fd)));
     prepare_listener(doors_.back()->fd());
@@ -153,7 +155,13 @@ void Entrance::accept_all(Door& door) {
     UniqueFd fd = accept_from(door.fd(), peer);
     if (fd) {
       gone = 0;
-      on_accepted_(std::move(fd), peer);
+      if (const std::string why = why_full_(); !why.empty()) {
+        begin_shortage(why + "; newcomers are refused until others leave");
+        refuse(std::move(fd), peer, name_ + ": " + why);
+        i += kBatch / kRefusalsATurn;
+      } else {
+        on_accepted_(std::move(fd), peer);
+      }
       continue;
     }
     const int error = errno;
@@ -190,15 +198,18 @@ bool Entrance::make_room(Door& door, int error) {
     spare_ = ProcessFd(open_spare());
     return second_error == EAGAIN || second_error == EWOULDBLOCK;
   }
-  refuse(std::move(fd), peer);
+  refuse(std::move(fd), peer,
+         name_ +
+             " has no file descriptor left for another connection; raise its limit of open files "
+             "(ulimit -n)");
   return is_open_;
 }
 
-void Entrance::refuse(UniqueFd fd, const SocketAddress& peer) {
+void Entrance::refuse(UniqueFd fd, const SocketAddress& peer, const std::string& why) {
   ++refused_;
   refused_at_ = now();
   log(LogLevel::kDebug, name_ + ": refused the connection from " + peer.to_string());
-  refusal_ = std::make_unique<Refusal>(*this, std::move(fd));
+  refusal_ = std::make_unique<Refusal>(*this, std::move(fd), why);
   if (refusal_->answer()) {
     refusal_.reset();
     spare_ = ProcessFd(open_spare());
@@ -235,18 +246,21 @@ void Entrance::close_doors() {
 }
 
 void Entrance::begin_shortage(int error) {
-  refused_at_ = now();
-  if (std::exchange(is_short_, true)) return;
-  short_since_ = refused_at_;
-  refused_ = 0;
   const OpenFiles limit = open_files_limit();
   const std::string what = is_out_of_descriptors(error)
                                ? "newcomers are refused until others leave (soft limit " +
                                      std::to_string(limit.soft) + ", hard limit " +
                                      std::to_string(limit.hard) + ")"
                                : "newcomers wait";
-  log(LogLevel::kError,
-      name_ + ": cannot accept connections: " + refusal_text(error) + "; " + what);
+  begin_shortage(refusal_text(error) + "; " + what);
+}
+
+void Entrance::begin_shortage(const std::string& what) {
+  refused_at_ = now();
+  if (std::exchange(is_short_, true)) return;
+  short_since_ = refused_at_;
+  refused_ = 0;
+  log(LogLevel::kError, name_ + ": cannot accept connections: " + what);
   arm_shortage_timer();
 }
 

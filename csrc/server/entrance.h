@@ -29,10 +29,12 @@ namespace rdzv {
 class Entrance {
  public:
   using OnAccepted = std::function<void(UniqueFd fd, const SocketAddress& peer)>;
+  // Why the server takes nobody for now; empty: it does.
+  using WhyFull = std::function<std::string()>;
 
   // `name` is for log lines.
   Entrance(EventLoop& loop, const std::string& name, std::vector<Listener> listeners,
-           OnAccepted on_accepted);
+           OnAccepted on_accepted, WhyFull why_full);
   ~Entrance();
 
  private:
@@ -41,18 +43,20 @@ class Entrance {
 
   void accept_all(Door& door);
   bool make_room(Door& door, int error);
-  void refuse(UniqueFd fd, const SocketAddress& peer);
+  void refuse(UniqueFd fd, const SocketAddress& peer, const std::string& why);
   void end_refusal();
   void pause();
   void open_doors();
   void close_doors();
   void begin_shortage(int error);
+  void begin_shortage(const std::string& what);
   void arm_shortage_timer();
   void end_shortage();
 
   EventLoop& loop_;
   const std::string& name_;
   OnAccepted on_accepted_;
+  WhyFull why_full_;
   std::vector<std::unique_ptr<Door>> doors_;
   ProcessFd spare_;
   std::unique_ptr<Refusal> refusal_;

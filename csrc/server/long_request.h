@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "base/memory_account.h"
 #include "server/budget.h"
 #include "store/table.h"
 #include "wire/limits.h"
@@ -22,7 +23,8 @@ class LongRequest {
 // Lists the keys of a prefix: `put` appends one to the answer.
 class PrefixListing {
  public:
-  explicit PrefixListing(Bytes prefix) : walk_(prefix) {}
+  // What it holds is charged to `unsent`.
+  PrefixListing(Bytes prefix, MemoryAccount& unsent) : walk_(prefix), charge_(&unsent) {}
 
   // False: the budget is spent.
   template <typename Put>
@@ -37,6 +39,7 @@ class PrefixListing {
       count_ += count;
       budget.spend((count + 1) * Budget::kName + (bytes_.size() - before) / Budget::kBytesAUnit);
     }
+    charge_.resize(bytes_.capacity());
     return is_whole();
   }
 
@@ -52,6 +55,7 @@ class PrefixListing {
   Table::PrefixWalk walk_;
   std::string bytes_;
   size_t count_ = 0;
+  Charge charge_;
 };
 
 }  // namespace rdzv

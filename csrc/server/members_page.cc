@@ -24,10 +24,10 @@ std::optional<MembersPage> MembersPage::begin(const native::MembersRequest& requ
 bool MembersPage::set_cursor(Bytes cursor) {
   if (cursor.empty()) return true;
   ByteReader reader(cursor);
-  const bool is_rank =
-      which_ == native::MemberList::kParticipants && cursor.size() == sizeof(uint64_t);
-  if (which_ == native::MemberList::kSpares || is_rank) {
+  if (which_ == native::MemberList::kSpares) {
     serial_ = reader.u64();
+  } else if (cursor.size() == sizeof(uint32_t) && which_ == native::MemberList::kParticipants) {
+    rank_ = reader.u32();
   } else {
     NodeId& node = node_.emplace();
     node.addr = native::take_string(reader, kNodeAddrBytesMax);
@@ -62,31 +62,31 @@ bool MembersPage::go_on(const GroupState& state, Budget& budget) {
       node_ = node;
     });
   }
-  if (!serial_) {
-    const bool is_done = walk(roster.all(), budget, [&](const NodeId& node, const Member& member) {
-      if (wants(member))
-        items_.push_back({node, member.role == Role::kActive ? member.rank : native::kNoRank});
-      node_ = node;
-    });
-    if (which_ != native::MemberList::kParticipants || roster.expected().empty() || !is_last_)
-      return is_done;
+  if (!rank_) {
+    const bool is_over =
+        walk(roster.all(), budget, [&](const NodeId& node, const Member& member) {
+          if (wants(member))
+            items_.push_back({node, member.role == Role::kActive ? member.rank : native::kNoRank});
+          node_ = node;
+        });
+    if (!is_over || !is_last_ || which_ != native::MemberList::kParticipants) return is_over;
+    rank_ = 0;
   }
-  return walk(roster.expected(), budget);
+  return walk_expected(roster.expected(), budget);
 }
 
-// Behind the known nodes come the ranks of which only the number is known.
-bool MembersPage::walk(const RankSet& ranks, Budget& budget) {
+bool MembersPage::walk_expected(const RankSet& ranks, Budget& budget) {
   is_last_ = true;
-  const auto add = [&](uint32_t rank) {
-    is_last_ = !is_full() && !budget.is_spent();
-    if (!is_last_) return false;
-    items_.push_back({stand_in(rank), rank});
-    node_.reset();
-    serial_ = rank;
-    budget.spend(Budget::kName);
-    return true;
-  };
-  ranks.for_each(add, serial_ ? static_cast<uint32_t>(*serial_) + 1 : 0);
+  ranks.for_each(
+      [&](uint32_t rank) {
+        rank_ = rank;
+        is_last_ = !is_full() && !budget.is_spent();
+        if (!is_last_) return false;
+        items_.push_back({stand_in(rank), rank});
+        budget.spend(Budget::kName);
+        return true;
+      },
+      *rank_);
   return is_last_ || is_full();
 }
 
@@ -136,7 +136,9 @@ native::MembersReply MembersPage::reply() {
   if (is_last_) return reply;
   cursor_.clear();
   if (serial_) native::put_u64(cursor_, *serial_);
-  if (node_) {
+  if (rank_) {
+    native::put_u32(cursor_, *rank_);
+  } else if (node_) {
     native::put_string(cursor_, node_->addr);
     native::put_u64(cursor_, static_cast<uint64_t>(node_->pid));
     native::put_u64(cursor_, node_->local_id);

@@ -34,9 +34,9 @@ class MembersPage {
 
   bool set_cursor(Bytes cursor);
   bool go_on(const GroupState& state, Budget& budget);
+  bool walk_expected(const RankSet& ranks, Budget& budget);
   template <typename Map, typename Visit>
   bool walk(const Map& map, Budget& budget, Visit&& visit);
-  bool walk(const RankSet& ranks, Budget& budget);
   bool wants(const Member& member) const;
   bool is_full() const { return items_.size() >= limit_; }
   static size_t total(native::MemberList which, const GroupState& state);
@@ -44,10 +44,11 @@ class MembersPage {
   std::string run_id_;
   native::MemberList which_;
   size_t limit_;
-  // The node that was passed last; of spares, its serial; of ranks that are only expected, the
-  // rank.
+  // The node that was passed last; of spares, its serial; of ranks whose nodes are not known, which
+  // come behind the nodes, the next one.
   std::optional<NodeId> node_;
   std::optional<uint64_t> serial_;
+  std::optional<uint32_t> rank_;
   uint32_t total_ = 0;
   bool is_last_ = false;
   std::vector<Item> items_;

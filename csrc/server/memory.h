@@ -26,10 +26,14 @@ struct ServerMemory {
 };
 
 struct ConnectionMemory {
-  explicit ConnectionMemory(ServerMemory& all) : input(&all.input), parked(&all.parked) {}
+  explicit ConnectionMemory(ServerMemory& all)
+      : input(&all.input), parked(&all.parked), unsent(&all.unsent) {}
   MemoryAccount input;
   MemoryAccount parked;
   MemoryAccount unsent;
+  // Of replies the bytes that others may be sent as well. All together they are counted by
+  // ServerMemory::shared.
+  MemoryAccount shared;
 };
 
 // One of the accounts: of a connection, of all, and how much all may have.
@@ -38,7 +42,8 @@ struct SharedAccount {
   MemoryAccount ServerMemory::* of_all;
   uint64_t ServerLimits::* limit;
   const char* limit_name;
-  const char* what;  // "replies that were not read"
+  MemoryAccount ConnectionMemory::* also_of_one;  // null: nothing
+  const char* what;                               // "replies that were not read"
 };
 
 extern const SharedAccount kInputAccount;

@@ -4,6 +4,7 @@
 // repeated may be counted twice), the request waits on for that.
 #include "server/native_session.h"
 #include "store/exchange.h"
+#include "store/meeting.h"
 #include "wire/limits.h"
 
 namespace rdzv {
@@ -17,16 +18,12 @@ bool NativeSession::exchange(const Header& header, ByteReader& body) {
   int64_t world_size = body.i64();
   Bytes value = native::take_string(body, limits::kValueBytesMax);
   if (!whole(body)) return false;
-  if (std::optional<Error> refusal = exchange_refusal(as_user_knows(key), rank, world_size)) {
+  ExchangeCall call{key, as_user_knows(key), rank, world_size, value};
+  if (std::optional<Error> refusal = refusal_of(call)) {
     reply_error(header, refusal->code(), refusal->message());
     return true;
   }
-  std::string slot = exchange_slot(key, rank);
-  const Table::Value* before = context_.table.find(slot);
-  if (before == nullptr && !add_or_refuse(header, key, 1)) return true;
-  // When all come again because their connections were lost, nothing changes, and what they are
-  // told has been made already.
-  if (before == nullptr || before->bytes != value) context_.table.set(slot, value);
+  if (!come(header, arrive(call, context_.table))) return true;
   context_.strings.assign(1, key);
   block(header, context_.strings, timeout_ms, Table::Need::kCount, world_size);
   return true;

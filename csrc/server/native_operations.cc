@@ -195,17 +195,6 @@ std::optional<Table::Add> NativeSession::add_or_refuse(const Header& header, Byt
   return std::nullopt;
 }
 
-bool NativeSession::barrier(const Header& header, ByteReader& body) {
-  uint32_t timeout_ms = body.u32();
-  Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
-  int64_t world_size = body.i64();
-  if (!whole(body)) return false;
-  if (!add_or_refuse(header, key, 1)) return true;
-  context_.strings.assign(1, key);
-  block(header, context_.strings, timeout_ms, Table::Need::kCount, world_size);
-  return true;
-}
-
 bool NativeSession::queue_push(const Header& header, ByteReader& body) {
   Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
   Bytes item = native::take_string(body, limits::kValueBytesMax);

@@ -12,7 +12,7 @@ using native::Header;
 class NativeSession::ListKeys final : public LongRequest {
  public:
   ListKeys(NativeSession& session, const Header& header, Bytes prefix)
-      : session_(session), header_(header), list_(prefix) {}
+      : session_(session), header_(header), list_(prefix, session.connection().memory().unsent) {}
 
   bool go_on(Budget& budget) override {
     if (!list_.go_on(session_.context_.table, budget, native::put_string)) return false;
@@ -21,6 +21,7 @@ class NativeSession::ListKeys final : public LongRequest {
                            "list_keys: the answer is too large; ask for a longer prefix");
       return true;
     }
+    if (!session_.connection().has_room(list_.bytes().size())) return true;
     session_.begin_sized_reply(header_, sizeof(uint32_t) + list_.bytes().size());
     native::put_u32(session_.out(), static_cast<uint32_t>(list_.count()));
     session_.connection().append(std::move(list_.bytes()));

@@ -1,5 +1,6 @@
 #include "server/native_session.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/text.h"
@@ -100,7 +101,8 @@ void NativeSession::on_closed() {
   for (auto& [tag, blocked] : blocked_) {
     if (blocked.timer) context_.loop.cancel(*blocked.timer);
   }
-  blocked_.clear();
+  auto gone = std::exchange(blocked_, decltype(blocked_)(0, NumberHash{context_.seed}));
+  for (const auto& [tag, blocked] : gone) leave_barrier(blocked);
   if (runs_) runs_->on_closed();
 }
 
@@ -153,18 +155,17 @@ void NativeSession::hello(const native::Frame& frame) {
   end_reply(begin);
 }
 
-void NativeSession::block(const Header& header, const std::vector<Bytes>& keys, uint32_t timeout_ms,
-                          Table::Need need, int64_t target) {
-  if (!may_block(header)) return;
+NativeSession::Blocked* NativeSession::park(const Header& header, const std::vector<Bytes>& keys,
+                                            Table::Need need, int64_t target) {
+  if (!may_block(header)) return nullptr;
   uint64_t tag = tag_of(header);
   Table::Waiter* waiter = context_.table.wait(*this, tag, keys, need, target);
   if (waiter == nullptr && is_exchange(header)) waiter = wait_for_slot(tag, keys.front(), target);
   if (waiter == nullptr) {
     answer(header, keys, target);
-    return;
+    return nullptr;
   }
-  if (is_exchange(header)) blocked_[tag].key = keys.front();
-  park(header, waiter, timeout_ms, target);
+  return park(header, waiter, target, is_exchange(header) ? keys.front() : Bytes());
 }
 
 void NativeSession::block(const Header& header, const SharedKeys& keys, uint32_t timeout_ms,
@@ -176,7 +177,8 @@ void NativeSession::block(const Header& header, const SharedKeys& keys, uint32_t
     answer_list(header, keys);
     return;
   }
-  park(header, context_.table.wait(*this, tag_of(header), keys, need), timeout_ms, 0);
+  Table::Waiter* waiter = context_.table.wait(*this, tag_of(header), keys, need);
+  if (Blocked* blocked = park(header, waiter, 0, {})) set_deadline(*blocked, timeout_ms);
 }
 
 bool NativeSession::may_block(const Header& header) {
@@ -191,22 +193,27 @@ bool NativeSession::may_block(const Header& header) {
   return true;
 }
 
-void NativeSession::park(const Header& header, Table::Waiter* waiter, uint32_t timeout_ms,
-                         int64_t target) {
-  uint64_t tag = tag_of(header);
+NativeSession::Blocked* NativeSession::park(const Header& header, Table::Waiter* waiter,
+                                            int64_t target, Bytes exchange_key) {
   if (std::optional<std::string> refusal = refuse_parked(context_, connection())) {
     context_.table.cancel(waiter);
-    blocked_.erase(tag);
     reply_error(header, ErrorCode::kLimit,
                 native::name_of(static_cast<Operation>(header.operation)) + (": " + *refusal));
-    return;
+    return nullptr;
   }
+  uint64_t tag = tag_of(header);
   Blocked& blocked = blocked_[tag];
+  blocked.key = exchange_key;
   blocked.charge = Charge(&connection().memory().parked, kBlockedBytes);
   blocked.header = header;
   blocked.waiter = waiter;
   blocked.target = target;
+  return &blocked;
+}
+
+void NativeSession::set_deadline(Blocked& blocked, uint32_t timeout_ms) {
   blocked.timeout = std::chrono::milliseconds(timeout_ms);
+  uint64_t tag = tag_of(blocked.header);
   if (timeout_ms == 0) {
     on_deadline(tag);
   } else if (timeout_ms != native::kNoTimeout) {
@@ -224,53 +231,73 @@ std::string NativeSession::waits_text() const {
          " blocked requests on one connection; the server's limit is waits_per_connection";
 }
 
-void NativeSession::on_deadline(uint64_t tag) {
-  auto found = blocked_.find(tag);
-  Blocked& blocked = found->second;
-  std::string text = deadline_text(blocked);
-  context_.table.cancel(blocked.waiter);
-  reply_error(blocked.header, ErrorCode::kTimeout, text);
-  blocked_.erase(found);
+void NativeSession::block(const Header& header, const std::vector<Bytes>& keys, uint32_t timeout_ms,
+                          Table::Need need, int64_t target) {
+  if (Blocked* blocked = park(header, keys, need, target)) set_deadline(*blocked, timeout_ms);
 }
 
-std::string NativeSession::deadline_text(const Blocked& blocked) const {
+void NativeSession::on_deadline(uint64_t tag) {
+  auto found = blocked_.find(tag);
+  std::vector<uint32_t> missing;
+  std::string text = deadline_text(found->second, missing);
+  context_.table.cancel(found->second.waiter);
+  Blocked blocked = std::move(found->second);
+  blocked_.erase(found);
+  reply_timeout(blocked.header, text, missing);
+  leave_barrier(blocked);
+}
+
+std::string NativeSession::deadline_text(const Blocked& blocked,
+                                         std::vector<uint32_t>& missing) const {
+  auto name = [&missing](const auto& numbers) {
+    size_t count = std::min(numbers.size(), kMissingMax);
+    missing.assign(numbers.begin(), numbers.begin() + static_cast<ptrdiff_t>(count));
+  };
   auto operation = static_cast<Operation>(blocked.header.operation);
   if (operation == Operation::kExchange) {
     SharedKeys slots = context_.answers.slots(blocked.key, blocked.target);
-    return exchange_timeout_text(
-        as_user_knows(blocked.key),
-        context_.answers.missing(AnswerCache::Form::kExchange, slots, Table::Need::kValue).at,
-        blocked.target, blocked.timeout);
+    const std::vector<int64_t>& ranks =
+        context_.answers.missing(AnswerCache::Form::kExchange, slots, Table::Need::kValue).at;
+    name(ranks);
+    return exchange_timeout_text(as_user_knows(blocked.key), ranks, blocked.target,
+                                 blocked.timeout);
   }
-  if (is_of_keys(blocked.header)) return list_deadline_text(blocked);
-  std::vector<Bytes> missing = context_.table.missing_keys(*blocked.waiter);
   if (operation == Operation::kBarrier) {
-    int64_t count = context_.table.sum(missing.front(), 0).value;
-    return barrier_timeout_text(as_user_knows(missing.front()), count, blocked.target,
-                                blocked.timeout);
+    BarrierCall call = barrier_call(blocked);
+    const std::vector<int64_t>& ranks = context_.barrier_view.missing(call, context_.table);
+    name(ranks);
+    int64_t count = context_.table.sum(blocked.key, 0).value;
+    return barrier_timeout_text(call, count, ranks, blocked.timeout);
   }
+  if (is_of_keys(blocked.header)) return list_deadline_text(blocked, missing);
+  missing = context_.table.missing_positions(*blocked.waiter);
+  std::vector<Bytes> keys = context_.table.missing_keys(*blocked.waiter);
   if (operation == Operation::kWatch) {
-    return watch_timeout_text(as_user_knows(missing.front()), static_cast<uint64_t>(blocked.target),
+    return watch_timeout_text(as_user_knows(keys.front()), static_cast<uint64_t>(blocked.target),
                               blocked.timeout);
   }
   if (operation == Operation::kQueuePop)
-    return queue_timeout_text(as_user_knows(missing.front()), blocked.timeout);
-  return timeout_text(native::name_of(operation), {as_user_knows(missing.front())}, 1,
+    return queue_timeout_text(as_user_knows(keys.front()), blocked.timeout);
+  return timeout_text(native::name_of(operation), {as_user_knows(keys.front())}, 1,
                       blocked.timeout);
 }
 
 // Many may be told at once that the same keys are missing.
-std::string NativeSession::list_deadline_text(const Blocked& blocked) const {
+std::string NativeSession::list_deadline_text(const Blocked& blocked,
+                                              std::vector<uint32_t>& positions) const {
   auto operation = static_cast<Operation>(blocked.header.operation);
   const SharedKeys& keys = context_.table.keys_of(*blocked.waiter);
   std::vector<Bytes> names;
   size_t count = 0;
   if (keys->size() < AnswerCache::kKeysMin) {
+    positions = context_.table.missing_positions(*blocked.waiter);
     names = context_.table.missing_keys(*blocked.waiter);
     count = names.size();
   } else {
     const AnswerCache::Missing& missing =
         context_.answers.missing(AnswerCache::Form::kNative, keys, need_of(blocked.header));
+    size_t named = std::min(missing.at.size(), kMissingMax);
+    positions.assign(missing.at.begin(), missing.at.begin() + static_cast<ptrdiff_t>(named));
     names = missing.names;
     count = missing.at.size();
   }
@@ -280,8 +307,7 @@ std::string NativeSession::list_deadline_text(const Blocked& blocked) const {
 
 void NativeSession::on_woken(const Table::Woken& woken) {
   auto found = blocked_.find(woken.tag);
-  if (connection().is_ending() && woken.item)
-    context_.table.unpop(woken.keys->front(), *woken.item);
+  if (connection().is_ending() && woken.item) context_.table.unpop(woken.keys->front(), *woken.item);
   if (found == blocked_.end() || connection().is_ending()) return;
   if (is_exchange(found->second.header)) {
     Blocked& waiting = found->second;
@@ -387,7 +413,9 @@ bool NativeSession::cancel(ByteReader& body) {
   }
   if (found->second.timer) context_.loop.cancel(*found->second.timer);
   context_.table.cancel(found->second.waiter);
+  Blocked blocked = std::move(found->second);
   blocked_.erase(found);
+  leave_barrier(blocked);
   return true;
 }
 
@@ -425,6 +453,15 @@ void NativeSession::reply_u64(const Header& header, uint64_t value) {
 void NativeSession::reply_error(const Header& header, ErrorCode code, const std::string& message) {
   size_t begin = begin_reply(header, code);
   native::put_string(out(), Bytes(message).substr(0, limits::kTextBytesMax));
+  end_reply(begin);
+}
+
+void NativeSession::reply_timeout(const Header& header, const std::string& message,
+                                  const std::vector<uint32_t>& missing) {
+  size_t begin = begin_reply(header, ErrorCode::kTimeout);
+  native::put_string(out(), Bytes(message).substr(0, limits::kTextBytesMax));
+  native::put_u32(out(), static_cast<uint32_t>(missing.size()));
+  for (uint32_t number : missing) native::put_u32(out(), number);
   end_reply(begin);
 }
 

@@ -17,6 +17,7 @@
 #include "server/connection.h"
 #include "server/long_request.h"
 #include "server/session.h"
+#include "store/meeting.h"
 #include "wire/native.h"
 
 namespace rdzv {
@@ -68,8 +69,14 @@ class NativeSession final : public Session {
     native::Header header;
     Table::Waiter* waiter = nullptr;
     int64_t target = 0;
-    std::string key;  // kExchange: of the count
+    std::string key;  // kExchange, kBarrier: of the count
     Duration timeout{};
+    // kBarrier, with a rank: who has come, and with which version of its slot. A slot that has
+    // another one is that of the same rank on a newer connection.
+    int64_t rank = BarrierCall::kNoRank;
+    int64_t round = 1;
+    uint64_t token = 0;
+    uint64_t slot_version = 0;
     std::optional<EventLoop::TimerId> timer;
     Charge charge;
   };
@@ -106,6 +113,7 @@ class NativeSession final : public Session {
   bool queue_pop(const native::Header& header, ByteReader& body);
   bool queue_len(const native::Header& header, ByteReader& body);
   bool barrier(const native::Header& header, ByteReader& body);
+  bool come(const native::Header& header, const TableStep& step);
   bool try_get(const native::Header& header, ByteReader& body);
   bool watch(const native::Header& header, ByteReader& body);
   bool set_if_version(const native::Header& header, ByteReader& body);
@@ -113,24 +121,30 @@ class NativeSession final : public Session {
   bool delete_prefix(const native::Header& header, ByteReader& body);
   bool exchange(const native::Header& header, ByteReader& body);
 
-  // Answers the request, or parks it until the need is met or its time is over.
+  // Parks the request until the need is met or its time is over; null: it was answered.
+  Blocked* park(const native::Header& header, const std::vector<Bytes>& keys, Table::Need need,
+                int64_t target = 0);
+  Blocked* park(const native::Header& header, Table::Waiter* waiter, int64_t target,
+                Bytes exchange_key);
+  void set_deadline(Blocked& blocked, uint32_t timeout_ms);
   void block(const native::Header& header, const std::vector<Bytes>& keys, uint32_t timeout_ms,
              Table::Need need, int64_t target = 0);
-  size_t waits() const;
-  std::string waits_text() const;
   // The same for a list of keys that others may ask for as well.
   void block(const native::Header& header, const SharedKeys& keys, uint32_t timeout_ms,
              Table::Need need);
+  size_t waits() const;
+  std::string waits_text() const;
   // False when it was refused.
   bool may_block(const native::Header& header);
-  void park(const native::Header& header, Table::Waiter* waiter, uint32_t timeout_ms,
-            int64_t target);
   // The rest of a body, a list of keys: into `shared` if they are many, and otherwise into
   // context_.strings. False: it is no such list.
   bool take_keys(ByteReader& body, SharedKeys& shared);
   void on_deadline(uint64_t tag);
-  std::string deadline_text(const Blocked& blocked) const;
-  std::string list_deadline_text(const Blocked& blocked) const;
+  // The text, and the numbers that the answer names: ranks, or positions in the request's keys.
+  std::string deadline_text(const Blocked& blocked, std::vector<uint32_t>& missing) const;
+  std::string list_deadline_text(const Blocked& blocked, std::vector<uint32_t>& positions) const;
+  static BarrierCall barrier_call(const Blocked& blocked);
+  void leave_barrier(const Blocked& blocked);
   void answer(const native::Header& header, const std::vector<Bytes>& keys, int64_t target = 0);
   void answer_present(const native::Header& header, const std::vector<Bytes>& keys);
   void answer_list(const native::Header& header, const SharedKeys& keys);
@@ -153,6 +167,8 @@ class NativeSession final : public Session {
   // For bodies of one u64.
   void reply_u64(const native::Header& header, uint64_t value);
   void reply_error(const native::Header& header, ErrorCode code, const std::string& message);
+  void reply_timeout(const native::Header& header, const std::string& message,
+                     const std::vector<uint32_t>& missing);
 
   ServerContext& context_;
   NumberMap<uint64_t, Blocked> blocked_;

@@ -304,12 +304,13 @@ void Run::on_join_deadline(Seat& seat) {
 std::string Run::timeout_text(const Seat& seat, Instant due) {
   constexpr Duration kSnapshotKept = std::chrono::seconds(1);
   const bool forming = group_.placement(*seat.node).role == Role::kForming;
-  const bool was_there = due - seat.join->timeout <= snapshot_.at;
-  if (!was_there || snapshot_.forming != forming || due - snapshot_.at > kSnapshotKept) {
-    snapshot_ = {due, forming, who_is_there(group_.state(), forming),
-                 names_of_who_is_there(group_.state(), forming)};
+  std::optional<Snapshot>& snapshot = snapshots_[forming ? 1 : 0];
+  const bool was_there = snapshot && due - seat.join->timeout <= snapshot->at;
+  if (!was_there || due - snapshot->at > kSnapshotKept) {
+    snapshot = {due, who_is_there(group_.state(), forming),
+                names_of_who_is_there(group_.state(), forming)};
   }
-  return join_timeout_text(id_, snapshot_.who, snapshot_.names, forming, seat.join->timeout);
+  return join_timeout_text(id_, snapshot->who, snapshot->names, forming, seat.join->timeout);
 }
 
 }  // namespace rdzv

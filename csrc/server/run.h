@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <list>
 #include <optional>
@@ -101,8 +102,8 @@ class RunPeer {
   }
 
   std::unordered_map<Run*, size_t> runs_;  // where it has seats and subscriptions, and how many
-  NumberMap<uint32_t, Seat*> seats_;       // by handle
-  NumberMap<uint64_t, Seat*> joins_;       // by tag
+  NumberMap<uint32_t, Seat*> seats_;  // by handle
+  NumberMap<uint64_t, Seat*> joins_;  // by tag
   NumberMap<uint64_t, Subscription*> subscriptions_;
 };
 
@@ -154,7 +155,6 @@ class Run {
   // same, not each one that one more has left.
   struct Snapshot {
     Instant at{};
-    bool forming = false;
     std::string who;
     std::string names;
   };
@@ -207,7 +207,9 @@ class Run {
   Instant published_at_{};
   std::optional<EventLoop::TimerId> publish_timer_;
   NodeId first_;  // who has rank 0 in the complete round
-  Snapshot snapshot_;
+  // For those who take part in what forms, and for those who wait behind a complete round: their
+  // times may end in turn.
+  std::array<std::optional<Snapshot>, 2> snapshots_;
   // Runs' own: whether the run's key in the table is ours, and its place among those that nobody is
   // connected to.
   bool is_taken_ = false;

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <cerrno>
+#include <new>
 #include <thread>
 #include <utility>
 
@@ -22,7 +24,7 @@ class Server::Impl {
 
  private:
   void on_accepted(UniqueFd fd, const SocketAddress& peer);
-  void refuse(const SocketAddress& peer);
+  std::string why_full() const;
   void on_closed(int fd);
   bool end_turn();
   bool flush_some();
@@ -30,7 +32,6 @@ class Server::Impl {
   ServerContext context_;
   std::vector<std::unique_ptr<Connection>> connections_;  // by descriptor
   Connection::OnClosed on_closed_ = [this](int fd) { on_closed(fd); };
-  bool refusing_ = false;    // there are as many as the limit says
   bool any_closed_ = false;  // in this turn
   std::unique_ptr<Entrance> entrance_;
   std::thread thread_;
@@ -43,7 +44,8 @@ Server::Impl::Impl(std::vector<Listener> listeners, std::string name, const Serv
   context_.loop.set_end_of_turn([this] { return end_turn(); });
   entrance_ = std::make_unique<Entrance>(
       context_.loop, context_.name, std::move(listeners),
-      [this](UniqueFd fd, const SocketAddress& peer) { on_accepted(std::move(fd), peer); });
+      [this](UniqueFd fd, const SocketAddress& peer) { on_accepted(std::move(fd), peer); },
+      [this] { return why_full(); });
   thread_ = start_thread([this] { context_.loop.run(); });
 }
 
@@ -55,28 +57,25 @@ Server::Impl::~Impl() {
 }
 
 void Server::Impl::on_accepted(UniqueFd fd, const SocketAddress& peer) {
-  if (context_.open.size() >= context_.limits.connections) {
-    refuse(peer);
-    return;
-  }
   auto index = static_cast<size_t>(fd.get());
   if (index >= connections_.size()) connections_.resize(index + 1);
   connections_[index] = std::make_unique<Connection>(std::move(fd), peer, context_, on_closed_);
+  try {
+    connections_[index]->begin();
+  } catch (const std::bad_alloc&) {
+    connections_[index]->on_refused(ENOMEM);
+  }
 }
 
-// One line an episode, which ends when a connection is closed.
-void Server::Impl::refuse(const SocketAddress& peer) {
-  if (std::exchange(refusing_, true)) return;
-  log(LogLevel::kError, context_.name + ": refuses connections, the first from " +
-                            peer.to_string() + ": " + std::to_string(context_.open.size()) +
-                            " are open, and the limit connections is " +
-                            std::to_string(context_.limits.connections));
+std::string Server::Impl::why_full() const {
+  if (context_.open.size() < context_.limits.connections) return {};
+  return std::to_string(context_.open.size()) + " connections are open, and the limit connections is " +
+         std::to_string(context_.limits.connections);
 }
 
 void Server::Impl::on_closed(int fd) {
   if (connections_.empty()) return;  // the server is going, and its connections with it
   any_closed_ = true;
-  refusing_ = false;
   context_.loop.retire(std::move(connections_[static_cast<size_t>(fd)]));
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include "base/error.h"
@@ -10,33 +11,17 @@
 
 namespace rdzv {
 
-namespace {
-
-// Copied once the lock is gone, if it is large.
-TakenBytes taken(const Table::Value& value) {
-  SharedBytes shared = value.bytes.lent();
-  return shared != nullptr ? TakenBytes(std::move(shared)) : TakenBytes(std::string(value.bytes));
-}
-
-}  // namespace
-
-struct HashStore::Blocked : Table::WaiterOwner {
-  explicit Blocked(Table::Need what) : need(what) {}
-
-  const Table::Need need;
-  bool done = false;
-  // kChange: when the key goes by itself. Whatever changes that ends the waiting.
-  std::optional<Instant> expires_at;
-  std::vector<TakenBytes> values;
-  std::string item;  // kItem
-  Versioned changed;
-  std::condition_variable woken;
-};
-
 std::unique_lock<std::mutex> HashStore::enter() {
   std::unique_lock lock(mutex_);
   expire();
   return lock;
+}
+
+// In a forked child, where the stacks on which other threads' calls stood are used again.
+void HashStore::forget_other_threads() {
+  table_.drop_if([here = std::this_thread::get_id()](Table::WaiterOwner& owner) {
+    return static_cast<Blocked&>(owner).thread != here;
+  });
 }
 
 void HashStore::expire() {
@@ -50,7 +35,7 @@ void HashStore::wake() {
     blocked.done = true;
     if (blocked.need == Table::Need::kItem) blocked.item = std::move(*woken.item);
     if (blocked.need == Table::Need::kValue) {
-      for (Bytes key : *woken.keys) blocked.values.push_back(taken(*table_.find(key)));
+      for (Bytes key : *woken.keys) blocked.values.push_back(table_.find(key)->bytes.taken());
     }
     if (blocked.need == Table::Need::kChange) blocked.changed = versioned(woken.keys->front());
     blocked.woken.notify_one();
@@ -66,17 +51,15 @@ std::vector<TakenBytes> HashStore::wait_for(const char* operation, const std::ve
   Table::Waiter* waiter = table_.wait(blocked, 0, keys, need);
   if (waiter == nullptr) {
     if (need != Table::Need::kValue) return {};
-    std::vector<TakenBytes> values;
-    values.reserve(keys.size());
-    for (Bytes key : keys) values.push_back(taken(*table_.find(key)));
-    return values;
+    return values_of(keys);
   }
   Deadline deadline = Deadline::after(timeout);
   if (sleep_until_done(lock, blocked, deadline)) return std::move(blocked.values);
-  std::string text =
-      timeout_text(operation, table_.missing_keys(*waiter), keys.size(), deadline.elapsed());
+  std::vector<Bytes> absent = table_.missing_keys(*waiter);
+  std::string text = timeout_text(operation, absent, keys.size(), deadline.elapsed());
+  Missing missing = missing_of(absent);
   table_.drop(blocked);
-  throw Error(ErrorCode::kTimeout, text + " (HashStore)");
+  throw Error(ErrorCode::kTimeout, text + " (HashStore)", std::move(missing));
 }
 
 // False at the deadline. The waiter is gone when it returns true or throws.
@@ -110,14 +93,14 @@ void HashStore::set(Bytes key, Bytes value) {
 }
 
 std::string HashStore::get(Bytes key, Duration timeout) {
-  return std::string(read(key, timeout).view());
+  return read(key, timeout).own();
 }
 
 TakenBytes HashStore::read(Bytes key, Duration timeout) {
   check_key("get", key);
   {
     std::unique_lock lock = enter();
-    if (const Table::Value* value = table_.find(key)) return taken(*value);
+    if (const Table::Value* value = table_.find(key)) return value->bytes.taken();
   }
   return std::move(wait_for("get", {key}, timeout, Table::Need::kValue).front());
 }
@@ -136,10 +119,6 @@ Store::Exchange HashStore::compare_exchange(Bytes key, Bytes expected, Bytes des
 int64_t HashStore::add(Bytes key, int64_t amount) {
   check_key("add", key);
   std::unique_lock lock = enter();
-  return add_locked(key, amount);
-}
-
-int64_t HashStore::add_locked(Bytes key, int64_t amount) {
   Table::Add result = table_.add(key, amount);
   if (result.status != Table::AddStatus::kOk) {
     bool overflow = result.status == Table::AddStatus::kOverflow;
@@ -234,7 +213,8 @@ std::string HashStore::queue_pop(Bytes key, bool block, Duration timeout) {
     throw;
   }
   table_.drop(blocked);
-  throw Error(ErrorCode::kTimeout, queue_timeout_text(key, deadline.elapsed()) + " (HashStore)");
+  throw Error(ErrorCode::kTimeout, queue_timeout_text(key, deadline.elapsed()) + " (HashStore)",
+              missing_of({key}));
 }
 
 int64_t HashStore::queue_len(Bytes key) {
@@ -243,19 +223,11 @@ int64_t HashStore::queue_len(Bytes key) {
   return static_cast<int64_t>(table_.queue_size(key));
 }
 
-void HashStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
-  check_key("barrier", key);
-  check_world_size(key, world_size);
-  std::unique_lock lock = enter();
-  add_locked(key, 1);
-  Blocked blocked(Table::Need::kCount);
-  if (table_.wait(blocked, 0, {key}, Table::Need::kCount, world_size) == nullptr) return;
-  Deadline deadline = Deadline::after(timeout);
-  if (sleep_until_done(lock, blocked, deadline)) return;
-  table_.drop(blocked);
-  std::string text =
-      barrier_timeout_text(key, table_.sum(key, 0).value, world_size, deadline.elapsed());
-  throw Error(ErrorCode::kTimeout, text + " (HashStore)");
+std::vector<TakenBytes> HashStore::values_of(const std::vector<Bytes>& keys) const {
+  std::vector<TakenBytes> values;
+  values.reserve(keys.size());
+  for (Bytes key : keys) values.push_back(table_.find(key)->bytes.taken());
+  return values;
 }
 
 Store::Versioned HashStore::versioned(Bytes key) const {
@@ -282,7 +254,7 @@ Store::Versioned HashStore::watch(Bytes key, uint64_t known_version, Duration ti
   if (sleep_until_done(lock, blocked, deadline)) return std::move(blocked.changed);
   table_.drop(blocked);
   std::string text = watch_timeout_text(key, known_version, deadline.elapsed());
-  throw Error(ErrorCode::kTimeout, text + " (HashStore)");
+  throw Error(ErrorCode::kTimeout, text + " (HashStore)", missing_of({key}));
 }
 
 Store::VersionSet HashStore::set_if_version(Bytes key, Bytes value, uint64_t version) {

@@ -1,13 +1,20 @@
 // A store in the memory of this process, for threads of one process and for tests. One lock around
 // a Table; a blocked call sleeps on its own condition, so that a write wakes only whom it concerns.
 // Whoever takes the lock deletes what is due first, so nobody sees a key whose time has passed.
+// A forked child has a copy of its own, as of the fork.
 #pragma once
 
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
 
+#include "base/fork_hold.h"
 #include "base/random.h"
+#include "store/meeting.h"
 #include "store/store.h"
 #include "store/table.h"
 
@@ -33,30 +40,49 @@ class HashStore final : public Store, public std::enable_shared_from_this<HashSt
   std::string queue_pop(Bytes key, bool block, Duration timeout) override;
   int64_t queue_len(Bytes key) override;
   void barrier(Bytes key, int64_t world_size, Duration timeout) override;
+  void barrier_as(Bytes key, const Seat& seat, Duration timeout) override;
   Versioned try_get(Bytes key) override;
   Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override;
   VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override;
   void set_for(Bytes key, Bytes value, Duration ttl) override;
   int64_t delete_prefix(Bytes prefix) override;
+  std::vector<std::string> exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value,
+                                    Duration timeout) override;
   std::shared_ptr<Store> clone() override { return shared_from_this(); }
   std::string describe() const override { return "HashStore"; }
 
  private:
   // A blocked call: where the writer puts the values it was waiting for, while they are there.
-  struct Blocked;
+  struct Blocked : Table::WaiterOwner {
+    explicit Blocked(Table::Need what) : need(what) {}
+
+    const Table::Need need;
+    const std::thread::id thread = std::this_thread::get_id();
+    bool done = false;
+    // kChange: when the key goes by itself. Whatever changes that ends the waiting.
+    std::optional<Instant> expires_at;
+    std::vector<TakenBytes> values;
+    std::string item;  // kItem
+    Versioned changed;
+    std::condition_variable woken;
+  };
 
   std::unique_lock<std::mutex> enter();
   std::vector<TakenBytes> wait_for(const char* operation, const std::vector<Bytes>& keys,
                                    Duration timeout, Table::Need need);
   bool sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& blocked,
                         const Deadline& deadline);
-  int64_t add_locked(Bytes key, int64_t amount);
+  void meet(const BarrierCall& call, Duration timeout);
   void wake();    // mutex_ is held
   void expire();  // mutex_ is held
   Versioned versioned(Bytes key) const;
+  std::vector<TakenBytes> values_of(const std::vector<Bytes>& keys) const;
+
+  void forget_other_threads();
 
   std::mutex mutex_;  // protects all below
   Table table_{random_seed()};
+  ForkHold over_forks_{mutex_, [this] { forget_other_threads(); }};
 };
 
 }  // namespace rdzv

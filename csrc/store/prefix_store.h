@@ -33,6 +33,7 @@ class PrefixStore final : public Store {
   std::string queue_pop(Bytes key, bool block, Duration timeout) override;
   int64_t queue_len(Bytes key) override;
   void barrier(Bytes key, int64_t world_size, Duration timeout) override;
+  void barrier_as(Bytes key, const Seat& seat, Duration timeout) override;
   Versioned try_get(Bytes key) override;
   Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override;
   VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override;
@@ -47,6 +48,9 @@ class PrefixStore final : public Store {
 
  private:
   std::string full(Bytes key) const;
+  // What `call` returns. Keys that its error names are named as this store's user knows them.
+  template <typename Call>
+  auto named(Call&& call) const;
 
   std::string prefix_;  // with its '/'
   std::shared_ptr<Store> store_;

@@ -78,7 +78,7 @@ std::vector<TakenBytes> Store::multi_read(const std::vector<Bytes>& keys, Durati
 std::string timeout_text(const char* operation, const std::vector<Bytes>& missing, size_t wanted,
                          Duration elapsed, size_t count) {
   count = std::max(count, missing.size());
-  std::string text = std::string(operation) + " timed out after " + seconds_text(elapsed) + ": ";
+  std::string text = std::string(operation) + " timeout after " + seconds_text(elapsed) + ": ";
   if (wanted == 1) {
     text += "nobody has set key " + quoted_list(missing);
   } else {
@@ -89,31 +89,28 @@ std::string timeout_text(const char* operation, const std::vector<Bytes>& missin
 }
 
 std::string queue_timeout_text(Bytes key, Duration elapsed) {
-  return "queue_pop timed out after " + seconds_text(elapsed) + ": nobody has pushed to queue " +
+  return "queue_pop timeout after " + seconds_text(elapsed) + ": nobody has pushed to queue " +
          quoted(key);
 }
 
 std::string watch_timeout_text(Bytes key, uint64_t known_version, Duration elapsed) {
-  std::string text = "watch timed out after " + seconds_text(elapsed) + ": key " + quoted(key);
+  std::string text = "watch timeout after " + seconds_text(elapsed) + ": key " + quoted(key);
   if (known_version == 0) return text + " still has no value";
   return text + " still has version " + std::to_string(known_version);
 }
 
-std::string barrier_timeout_text(Bytes key, int64_t count, int64_t world_size, Duration elapsed) {
-  return "barrier timed out after " + seconds_text(elapsed) + ": " + std::to_string(count) +
-         " of " + std::to_string(world_size) + " have come to key " + quoted(key);
+Missing missing_of(const std::vector<Bytes>& keys) {
+  Missing missing;
+  for (Bytes key : keys) {
+    if (missing.keys.size() == kMissingMax) break;
+    missing.keys.emplace_back(key);
+  }
+  return missing;
 }
 
 void throw_queue_empty(Bytes key, const std::string& store) {
   throw Error(ErrorCode::kQueueEmpty, "queue_pop: queue " + quoted(key) + " is empty (" + store +
                                           "); pass block=True to wait for an item");
-}
-
-void check_world_size(Bytes key, int64_t world_size) {
-  if (world_size > 0) return;
-  throw Error(ErrorCode::kInvalidArgument, "barrier at key " + quoted(key) + ": world_size is " +
-                                               std::to_string(world_size) +
-                                               "; it must be at least 1");
 }
 
 void check_time_to_live(Bytes key, Duration ttl) {

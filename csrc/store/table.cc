@@ -16,7 +16,10 @@ bool parse_number(Bytes text, int64_t& number) {
 }  // namespace
 
 Table::Table(HashSeed seed)
-    : values_(0, BytesHash{seed}), queues_(0, BytesHash{seed}), wait_lists_(0, BytesHash{seed}) {}
+    : values_(0, BytesHash{seed}),
+      queues_(0, BytesHash{seed}),
+      wait_lists_(0, BytesHash{seed}),
+      absent_marks_(0, BytesHash{seed}) {}
 
 const Table::Value* Table::find(Bytes key) const {
   auto found = values_.find(key);
@@ -54,10 +57,7 @@ bool Table::has_all(const std::vector<Bytes>& keys, Need need) const {
 
 uint64_t Table::write(Bytes key, Bytes value) {
   auto found = values_.find(key);
-  if (found == values_.end()) {
-    found = insert(key);
-    hit_absent(key);
-  }
+  if (found == values_.end()) found = insert(key);
   return write(found->second, value);
 }
 
@@ -65,6 +65,7 @@ Table::Values::iterator Table::insert(Bytes key) {
   auto inserted = values_.emplace(std::string(key), Value{}).first;
   names_.add(inserted->first);
   bytes_ += kKeyBytes + key.size();
+  hit_absent(key);
   return inserted;
 }
 
@@ -157,8 +158,8 @@ bool Table::erase(Bytes key) {
 void Table::erase(Values::iterator found) {
   names_.remove(found->first);
   auto erased = values_.extract(found);
-  bytes_ -= kKeyBytes + erased.key().size() + erased.mapped().bytes.size();
   hit(erased.mapped());
+  bytes_ -= kKeyBytes + erased.key().size() + erased.mapped().bytes.size();
   make_permanent(erased.key());
   wake_erased(erased.key());
 }
@@ -211,8 +212,8 @@ std::deque<std::string>& Table::queue(Bytes key) {
   auto found = queues_.find(key);
   if (found == queues_.end()) {
     found = queues_.emplace(std::string(key), 0).first;
-    bytes_ += kQueueBytes + key.size();
     hit_absent(key);
+    bytes_ += kQueueBytes + key.size();
   }
   return found->second;
 }

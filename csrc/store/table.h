@@ -25,9 +25,9 @@
 #include "base/hash.h"
 #include "base/memory_account.h"
 #include "store/expiries.h"
-#include "store/key_list.h"
 #include "store/name_index.h"
 #include "store/value_bytes.h"
+#include "store/wanted_keys.h"
 
 namespace rdzv {
 
@@ -126,6 +126,8 @@ class Table {
       for (const std::string& item : items) visit(Bytes(key), Bytes(item));
     }
   }
+  // Room for so many keys, so that none of them makes the table grow.
+  void reserve(size_t keys) { values_.reserve(keys); }
   // Whether nothing was ever written, or only queues that are empty again.
   bool is_new() const { return version_ == 0 && queues_.empty(); }
   // The highest version that was ever used.
@@ -216,7 +218,11 @@ class Table {
   const SharedKeys& keys_of(const Waiter& waiter) const;
   // Those of its keys that are missing now.
   std::vector<Bytes> missing_keys(const Waiter& waiter) const;
+  // The same as positions in the keys that it was given.
+  std::vector<uint32_t> missing_positions(const Waiter& waiter) const;
   void drop(WaiterOwner& owner);
+  // Of all owners, those for which `is_gone` says so.
+  void drop_if(const std::function<bool(WaiterOwner&)>& is_gone);
   size_t waiters() const { return waiter_count_; }
 
   std::vector<Woken> take_woken();
@@ -229,6 +235,8 @@ class Table {
   // Of a key that had no value when it was marked. The others forget their marks by themselves.
   void unmark(Bytes key, Marks reader);
   Marks hits() const { return hits_; }
+  // How many keys without a value are marked.
+  size_t absent_marked() const { return absent_marks_.size(); }
   void forget_hits(Marks readers) { hits_ &= ~readers; }
 
  private:
@@ -282,7 +290,7 @@ class Table {
   }
   void take_absent_marks(Bytes key);
 
-  static constexpr size_t kKeyBytes = 240;  // beside its name and its value
+  static constexpr size_t kKeyBytes = 224;  // beside its name and its value
   static constexpr size_t kQueueBytes = 640;
   static constexpr size_t kItemBytes = 48;
 
@@ -297,7 +305,7 @@ class Table {
   Expiries expiries_;
   BytesMap<WaitLists> wait_lists_;
   // The first of those who wait for one shared list; the others follow it.
-  std::map<std::pair<const KeyList*, Need>, Waiter*> leaders_;
+  std::map<std::pair<const WantedKeys*, Need>, Waiter*> leaders_;
   std::vector<Woken> woken_;
   BytesMap<Marks> absent_marks_;  // of keys without a value
   Marks hits_ = 0;

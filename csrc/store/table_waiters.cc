@@ -1,11 +1,17 @@
 // Who waits for what in a Table: parking, waking, dropping. The keys and values are table.cc's.
 #include <algorithm>
+#include <unordered_set>
 #include <utility>
 
 #include "base/check.h"
 #include "store/table.h"
 
 namespace rdzv {
+namespace {
+
+constexpr size_t kWaiterBytes = 512;  // beside its keys
+
+}  // namespace
 
 // A waiter is parked on one key that is missing; when that comes, it moves to the next missing one,
 // if any. So it costs one list entry however many keys it waits for, and it wakes only when all are
@@ -33,21 +39,10 @@ struct Table::Waiter {
   std::unique_ptr<Waiter> next_of_owner;
   Waiter* previous_of_owner = nullptr;
   Charge charge;
+
+  // The leader's part: the list, and what the line costs that it is parked in.
+  void charge_keys() { charge.resize(kWaiterBytes + keys->bytes()); }
 };
-
-namespace {
-
-// With its place in a line, but not what it waits for.
-constexpr size_t kWaiterBytes = 512;
-
-// What it waits for, and the name of the line where it stands. Of a group the leader is charged
-// with it: to the others it costs nothing.
-size_t list_bytes(const KeyList& keys) {
-  constexpr size_t kKeyBytesMax = 16 * 1024;
-  return keys.bytes() + std::min(keys.text().size(), kKeyBytesMax);
-}
-
-}  // namespace
 
 Table::WaiterOwner::WaiterOwner(MemoryAccount* account) : account_(account) {}
 
@@ -64,9 +59,9 @@ Table::Waiter* Table::wait(WaiterOwner& owner, uint64_t tag, const std::vector<B
   auto met = [&](Bytes key) { return is_met(key, need, target); };
   auto missing = std::find_if_not(keys.begin(), keys.end(), met);
   if (missing == keys.end()) return nullptr;
-  Waiter* waiter = add_waiter(owner, tag, std::make_shared<KeyList>(keys), need, target);
+  Waiter* waiter = add_waiter(owner, tag, std::make_shared<WantedKeys>(keys), need, target);
+  waiter->charge_keys();
   waiter->parked_at = static_cast<size_t>(missing - keys.begin());
-  waiter->charge.resize(kWaiterBytes + list_bytes(*waiter->keys));
   park(*waiter, *missing);
   return waiter;
 }
@@ -84,10 +79,10 @@ Table::Waiter* Table::wait(WaiterOwner& owner, uint64_t tag, const SharedKeys& k
   if (missing == keys->end()) return nullptr;
   Waiter* waiter = add_waiter(owner, tag, keys, need, kNoTarget);
   waiter->leads = true;
+  waiter->charge_keys();
   waiter->last_of_group = waiter;
   waiter->parked_at = static_cast<size_t>(missing - keys->begin());
   leaders_.emplace(std::pair(keys.get(), need), waiter);
-  waiter->charge.resize(kWaiterBytes + list_bytes(*keys));
   park(*waiter, *missing);
   return waiter;
 }
@@ -139,7 +134,7 @@ void Table::leave_group(Waiter& waiter) {
   }
   next->previous_of_group = nullptr;
   next->leads = true;
-  next->charge.resize(kWaiterBytes + list_bytes(*next->keys));
+  next->charge_keys();
   next->parked_at = waiter.parked_at;
   next->list = waiter.list;
   next->last_of_group = waiter.last_of_group;
@@ -269,12 +264,12 @@ void Table::cancel(Waiter* waiter) {
   // Nobody stands in the key's line for a follower.
   bool parked = waiter->previous_of_group == nullptr;
   SharedKeys keys = waiter->keys;
-  size_t parked_at = waiter->parked_at;
+  Bytes key = (*keys)[waiter->parked_at];
   leave_group(*waiter);
   if (waiter->need == Need::kCount && waiter->list->first == nullptr)
-    wait_lists_.find(keys->front())->second.counts.erase(waiter->target);
+    wait_lists_.find(key)->second.counts.erase(waiter->target);
   destroy(*waiter);
-  if (parked) drop_if_empty((*keys)[parked_at]);
+  if (parked) drop_if_empty(key);
 }
 
 const SharedKeys& Table::keys_of(const Waiter& waiter) const {
@@ -289,8 +284,34 @@ std::vector<Bytes> Table::missing_keys(const Waiter& waiter) const {
   return missing;
 }
 
+std::vector<uint32_t> Table::missing_positions(const Waiter& waiter) const {
+  std::vector<uint32_t> missing;
+  const WantedKeys& keys = *waiter.keys;
+  for (size_t at = 0; at < keys.size(); ++at) {
+    if (!is_met(keys[at], waiter.need, waiter.target))
+      missing.push_back(static_cast<uint32_t>(at));
+  }
+  return missing;
+}
+
 void Table::drop(WaiterOwner& owner) {
   while (owner.first_ != nullptr) cancel(owner.first_.get());
+}
+
+void Table::drop_if(const std::function<bool(WaiterOwner&)>& is_gone) {
+  std::unordered_set<WaiterOwner*> gone;
+  const auto look_at = [&](const WaitList& list) {
+    for (Waiter* parked = list.first; parked != nullptr; parked = parked->next_of_key) {
+      for (Waiter* waiter = parked; waiter != nullptr; waiter = waiter->next_of_group) {
+        if (is_gone(*waiter->owner)) gone.insert(waiter->owner);
+      }
+    }
+  };
+  for (const auto& [key, lists] : wait_lists_) {
+    for (const WaitList& list : lists.by_need) look_at(list);
+    for (const auto& [target, list] : lists.counts) look_at(list);
+  }
+  for (WaiterOwner* owner : gone) drop(*owner);
 }
 
 std::vector<Table::Woken> Table::take_woken() {

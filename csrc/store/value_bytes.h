@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "store/taken_bytes.h"
 
 namespace rdzv {
 
@@ -33,6 +34,11 @@ class ValueBytes {
   SharedBytes lent() const {
     if (large_ != nullptr) large_->is_lent = true;
     return shared();
+  }
+
+  // To take along, out of the owner's lock: copied behind it, if it is large.
+  TakenBytes taken() const {
+    return large_ != nullptr ? TakenBytes(lent()) : TakenBytes(std::string(small_));
   }
 
   void assign(Bytes bytes) {
@@ -72,13 +78,13 @@ class ValueBytes {
     bool is_lent = false;
   };
 
+  bool is_ours() const { return large_ != nullptr && !large_->is_lent && large_.use_count() == 1; }
   // Whether so little would lie in it that the buffer of what was there before is better given
   // back.
   static bool is_wasteful(const std::string& buffer, size_t size) {
     constexpr size_t kKept = 64;
     return buffer.capacity() > kKept && size < buffer.capacity() / 2;
   }
-  bool is_ours() const { return large_ != nullptr && !large_->is_lent && large_.use_count() == 1; }
   void set_large(Bytes bytes) {
     if (is_ours() && !is_wasteful(large_->bytes, bytes.size())) {
       large_->bytes.assign(bytes);

@@ -65,6 +65,9 @@ class NativeProtocol final : public Protocol {
     native::put_u32(out, native::kNoTimeout);
     put_key(out, key);
     native::put_u64(out, world_size);
+    native::put_u64(out, static_cast<uint64_t>(native::kRanklessCaller));
+    native::put_u64(out, 1);
+    native::put_u64(out, 0);
     native::end_frame(out, frame);
   }
 

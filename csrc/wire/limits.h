@@ -40,13 +40,13 @@ inline constexpr size_t kWaitsPerConnectionMax = 65'536;
 // Replies that a peer does not read: above this its requests are left unread until it has caught
 // up.
 inline constexpr size_t kUnsentBytesMax = 4 * 1024 * 1024;
+// What the server keeps of lists of keys that many ask for and of the answers that it made of them
+// (one answer may be larger until it is sent).
+inline constexpr size_t kComposedBytesMax = 16 * 1024 * 1024;
 // Replies that come nevertheless, because something that it waited for has happened: above this the
 // connection is closed. Those of all connections.
 inline constexpr size_t kUnsentBytesPerConnectionMax = 64 * 1024 * 1024;
 inline constexpr size_t kUnsentBytesOfAllMax = size_t{2} << 30;
-// What the server keeps of lists of keys that many ask for and of the answers that it made of them
-// (one answer may be larger until it is sent).
-inline constexpr size_t kComposedBytesMax = 16 * 1024 * 1024;
 // Keys, values and queues.
 inline constexpr size_t kStoredBytesMax = size_t{16} << 30;
 inline constexpr uint64_t kTtlMsMax = uint64_t{30} * 365 * 24 * 3600 * 1000;

@@ -38,7 +38,8 @@ examples:
   rendezvous serve --limit stored_bytes=1000000000 --limit connections=5000
                                          other limits than the default ones
 
-The line "listening on HOST:PORT" on stderr says that the server is ready.
+The line "listening on HOST:PORT" on stderr says that the server is ready;
+another says how many connections it has room for.
 
 exit codes: 0 after SIGTERM, 130 after Ctrl-C, 1 when the port cannot be used."""
 

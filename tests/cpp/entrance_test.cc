@@ -1,5 +1,6 @@
-// What a server does with newcomers when it has no descriptor for them. Its accept4 fails as it does
-// at the limit of open files (sys_faults.h), so that nothing else in this process is short of them.
+// What a server does with newcomers when it has no descriptor for them. Its accept4 fails as it
+// does at the limit of open files (sys_faults.h), so that nothing else in this process is short of
+// them.
 #include <doctest/doctest.h>
 #include <sys/resource.h>
 

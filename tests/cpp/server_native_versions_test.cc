@@ -111,11 +111,11 @@ TEST_CASE("native: WATCH times out, and says what it knew") {
   Scene scene;
   NativePeer::Answer answer = scene.error(Operation::kWatch, watch_body(20, 0));
   CHECK(answer.status == ErrorCode::kTimeout);
-  CHECK(answer.message() == "watch timed out after 0.02 s: key 'k' still has no value");
+  CHECK(answer.message() == "watch timeout after 0.02 s: key 'k' still has no value");
   scene.set("/k", "v");
   answer = scene.error(Operation::kWatch, watch_body(0, 1));
   CHECK(answer.status == ErrorCode::kTimeout);
-  CHECK(answer.message() == "watch timed out after 0 s: key 'k' still has version 1");
+  CHECK(answer.message() == "watch timeout after 0 s: key 'k' still has version 1");
 }
 
 TEST_CASE("native: a cancelled WATCH is not answered") {

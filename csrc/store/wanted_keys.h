@@ -9,9 +9,9 @@
 
 namespace rdzv {
 
-class KeyList {
+class WantedKeys {
  public:
-  explicit KeyList(const std::vector<Bytes>& keys) {
+  explicit WantedKeys(const std::vector<Bytes>& keys) {
     size_t total = 0;
     for (Bytes key : keys) total += key.size();
     text_.reserve(total);
@@ -23,15 +23,15 @@ class KeyList {
     }
   }
   // `keys` are views of parts of `text`, as a request has them.
-  KeyList(Bytes text, const std::vector<Bytes>& keys) : text_(text) {
+  WantedKeys(Bytes text, const std::vector<Bytes>& keys) : text_(text) {
     keys_.reserve(keys.size());
     for (Bytes key : keys) {
       keys_.push_back(
           Bytes(text_).substr(static_cast<size_t>(key.data() - text.data()), key.size()));
     }
   }
-  KeyList(const KeyList&) = delete;
-  KeyList& operator=(const KeyList&) = delete;
+  WantedKeys(const WantedKeys&) = delete;
+  WantedKeys& operator=(const WantedKeys&) = delete;
 
   Bytes text() const { return text_; }
   const std::vector<Bytes>& all() const { return keys_; }
@@ -48,6 +48,6 @@ class KeyList {
   std::vector<Bytes> keys_;
 };
 
-using SharedKeys = std::shared_ptr<const KeyList>;
+using SharedKeys = std::shared_ptr<const WantedKeys>;
 
 }  // namespace rdzv
