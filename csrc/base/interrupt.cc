@@ -2,6 +2,7 @@
 
 #include <atomic>
 
+#include "base/check.h"
 #include "base/error.h"
 
 namespace rdzv {
@@ -14,8 +15,21 @@ void set_interrupt_check(InterruptCheck check) {
 }
 
 void throw_if_interrupted() {
+  RDZV_CHECK(held_by_this_thread == 0,
+             "no lock and no role is held while signal handlers run, which may wait for it");
   InterruptCheck check = g_check.load();
   if (check != nullptr && check()) throw Error(ErrorCode::kInterrupted, "interrupted by a signal");
+}
+
+void throw_if_interrupted(Lock& lock) {
+  lock.unlock();
+  try {
+    throw_if_interrupted();
+  } catch (...) {
+    lock.lock();
+    throw;
+  }
+  lock.lock();
 }
 
 }  // namespace rdzv

@@ -36,7 +36,7 @@ void C10dStore::connect(const Deadline& deadline) {
 }
 
 std::string C10dStore::observed_address() {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   return observed_address_;
 }
 
@@ -46,7 +46,7 @@ std::shared_ptr<RemoteStore> C10dStore::sibling() const {
 
 void C10dStore::close() {
   std::vector<std::unique_ptr<C10dConnection>> idle;
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   closed_ = true;
   idle.swap(idle_);
   // A forked child shares the connections with its parent, and only lets go of them.
@@ -57,7 +57,7 @@ void C10dStore::close() {
 std::unique_ptr<C10dConnection> C10dStore::take(const Deadline& deadline) {
   std::unique_ptr<C10dConnection> connection;
   {
-    std::lock_guard lock(mutex_);
+    Lock lock(mutex_);
     while (connection == nullptr && !idle_.empty()) {
       if (idle_.back()->idle()) connection = std::move(idle_.back());
       idle_.pop_back();
@@ -66,14 +66,15 @@ std::unique_ptr<C10dConnection> C10dStore::take(const Deadline& deadline) {
   if (connection == nullptr && !closed_) {
     UniqueFd fd;
     try {
-      fd = dial(host(), port(), deadline, closed_, greet_c10d);
+      DialProgress progress;
+      fd = dial(host(), port(), deadline, [this] { return closed_.load(); }, greet_c10d, progress);
     } catch (...) {
       if (closed_) throw_closed();
       throw;
     }
     connection = std::make_unique<C10dConnection>(std::move(fd));
   }
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   if (closed_) throw_closed();
   observed_address_ = connection->local_address();
   busy_.push_back(connection.get());
@@ -81,7 +82,7 @@ std::unique_ptr<C10dConnection> C10dStore::take(const Deadline& deadline) {
 }
 
 void C10dStore::give_back(std::unique_ptr<C10dConnection> connection) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   std::erase(busy_, connection.get());
   if (!closed_ && idle_.size() < kIdleMax && connection->idle()) {
     idle_.push_back(std::move(connection));

@@ -10,10 +10,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
+#include "base/mutex.h"
 #include "client/c10d_connection.h"
 #include "client/remote_store.h"
 
@@ -81,7 +81,7 @@ class C10dStore final : public RemoteStore {
   std::atomic<uint32_t> last_nonce_{0};
   std::atomic<bool> has_queues_{false};  // known to have
 
-  std::mutex mutex_;  // protects all below
+  Mutex mutex_;  // protects all below
   std::vector<std::unique_ptr<C10dConnection>> idle_;
   std::vector<C10dConnection*> busy_;
   std::string observed_address_;

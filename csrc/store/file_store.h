@@ -6,13 +6,12 @@
 // Any thread may use one object; a forked child may not, and gets kClosed.
 #pragma once
 
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/mutex.h"
 #include "store/file_clock.h"
 #include "store/file_open.h"
 #include "store/file_replica.h"
@@ -76,7 +75,7 @@ class FileStore final : public Store, private FileReplica::Listener {
   template <typename Work>
   auto with_lock(const char* operation, Duration timeout, Work&& work);
   // Makes the table current; mutex_ is held, but not throughout.
-  void refresh(std::unique_lock<std::mutex>& lock, const char* operation, Duration timeout);
+  void refresh(Lock& lock, const char* operation, Duration timeout);
   [[noreturn]] void throw_locked_out(const char* operation, Duration elapsed) const;
   // These under the writer's lock.
   void put(Bytes key, Bytes value);
@@ -89,15 +88,15 @@ class FileStore final : public Store, private FileReplica::Listener {
 
   std::vector<std::string> wait_for(const char* operation, const std::vector<Bytes>& keys,
                                     Duration timeout, Table::Need need);
-  void sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& blocked,
-                        const Deadline& deadline, const char* operation);
+  void sleep_until_done(Lock& lock, Blocked& blocked, const Deadline& deadline,
+                        const char* operation);
 
   const Options options_;
   const std::string path_;  // as it was given
   std::string real_path_;   // does not change once it is open
   const uint64_t fork_generation_;
 
-  std::mutex mutex_;  // protects all below; not held while sleeping
+  Mutex mutex_;  // protects all below; not held while sleeping
   FileFd users_;
   std::unique_ptr<FileReplica> replica_;
   std::vector<Blocked*> blocked_;

@@ -57,7 +57,7 @@ struct FileStore::Blocked : Table::WaiterOwner {
   bool done = false;
   std::vector<std::string> values;
   Versioned changed;
-  std::condition_variable woken;
+  Condition woken;
 };
 
 void FileStore::table_changed(Table& table) {
@@ -79,7 +79,7 @@ std::vector<std::string> FileStore::wait_for(const char* operation, const std::v
   check_keys(operation, keys);
   throw_if_forked();
   Deadline deadline = Deadline::after(timeout);
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   refresh(lock, operation, timeout);
   Blocked blocked(*this, keys, need);
   sleep_until_done(lock, blocked, deadline, operation);
@@ -97,7 +97,7 @@ void FileStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
   Deadline deadline = Deadline::after(timeout);
   count_in(key, timeout);
   std::vector<Bytes> keys = {key};
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   Blocked blocked(*this, keys, Table::Need::kCount, world_size);
   sleep_until_done(lock, blocked, deadline, "barrier");
   if (blocked.done) return;
@@ -111,7 +111,7 @@ Store::Versioned FileStore::watch(Bytes key, uint64_t known_version, Duration ti
   throw_if_forked();
   Deadline deadline = Deadline::after(timeout);
   std::vector<Bytes> keys = {key};
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   refresh(lock, "watch", timeout);
   auto target = static_cast<int64_t>(known_version);
   Blocked blocked(*this, keys, Table::Need::kChange, target);
@@ -135,8 +135,8 @@ std::string FileStore::queue_pop(Bytes key, bool block, Duration timeout) {
 }
 
 // Returns or throws with the lock held, which the end of `blocked` needs.
-void FileStore::sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& blocked,
-                                 const Deadline& deadline, const char* operation) try {
+void FileStore::sleep_until_done(Lock& lock, Blocked& blocked, const Deadline& deadline,
+                                 const char* operation) try {
   Duration pause = kPauseMin;
   Instant asked = now();  // for signals
   while (!blocked.done && !deadline.passed()) {
@@ -144,9 +144,7 @@ void FileStore::sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& bl
     if (blocked.done) return;
     pause = std::min(kPauseMax, pause * 3 / 2);
     if (now() - asked >= kInterruptSlice - kPauseMax) {
-      lock.unlock();
-      throw_if_interrupted();
-      lock.lock();
+      throw_if_interrupted(lock);
       asked = now();
     }
     refresh(lock, operation, deadline.left());

@@ -33,7 +33,7 @@ template <typename Work>
 auto FileStore::with_lock(const char* operation, Duration timeout, Work&& work) {
   throw_if_forked();
   LockBackoff backoff(timeout);
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   while (true) {
     if (replica_->log().try_lock()) {
       {

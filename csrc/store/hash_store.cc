@@ -18,11 +18,11 @@ struct HashStore::Blocked : Table::WaiterOwner {
   std::optional<Instant> expires_at;
   std::vector<std::string> values;
   Versioned changed;
-  std::condition_variable woken;
+  Condition woken;
 };
 
-std::unique_lock<std::mutex> HashStore::enter() {
-  std::unique_lock lock(mutex_);
+Lock HashStore::enter() {
+  Lock lock(mutex_);
   expire();
   return lock;
 }
@@ -49,7 +49,7 @@ void HashStore::wake() {
 std::vector<std::string> HashStore::wait_for(const char* operation, const std::vector<Bytes>& keys,
                                              Duration timeout, Table::Need need) {
   check_keys(operation, keys);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   Blocked blocked(need);
   Table::Waiter* waiter = table_.wait(blocked, 0, keys, need);
   if (waiter == nullptr) {
@@ -68,21 +68,16 @@ std::vector<std::string> HashStore::wait_for(const char* operation, const std::v
 }
 
 // False at the deadline. The waiter is gone when it returns true or throws.
-bool HashStore::sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& blocked,
-                                 const Deadline& deadline) {
+bool HashStore::sleep_until_done(Lock& lock, Blocked& blocked, const Deadline& deadline) {
   try {
     while (!blocked.done && !deadline.passed()) {
       Duration pause = std::min(deadline.left(), kInterruptSlice);
       if (blocked.expires_at) pause = std::min(pause, *blocked.expires_at - now());
       blocked.woken.wait_for(lock, pause);
       if (blocked.expires_at) expire();
-      if (blocked.done) break;
-      lock.unlock();
-      throw_if_interrupted();
-      lock.lock();
+      if (!blocked.done) throw_if_interrupted(lock);
     }
   } catch (...) {
-    lock.lock();
     table_.drop(blocked);
     throw;
   }
@@ -92,7 +87,7 @@ bool HashStore::sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& bl
 void HashStore::set(Bytes key, Bytes value) {
   check_key("set", key);
   check_value("set", key, value);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   table_.set(key, value);
   wake();
 }
@@ -100,7 +95,7 @@ void HashStore::set(Bytes key, Bytes value) {
 std::string HashStore::get(Bytes key, Duration timeout) {
   check_key("get", key);
   {
-    std::unique_lock lock = enter();
+    Lock lock = enter();
     if (const Table::Value* value = table_.find(key)) return value->bytes;
   }
   return std::move(wait_for("get", {key}, timeout, Table::Need::kValue).front());
@@ -110,7 +105,7 @@ Store::Exchange HashStore::compare_exchange(Bytes key, Bytes expected, Bytes des
   check_key("compare_set", key);
   check_value("compare_set", key, expected);
   check_value("compare_set", key, desired);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   Table::CompareSet result = table_.compare_set(key, expected, desired);
   wake();
   if (result.current == nullptr) return {};
@@ -119,7 +114,7 @@ Store::Exchange HashStore::compare_exchange(Bytes key, Bytes expected, Bytes des
 
 int64_t HashStore::add(Bytes key, int64_t amount) {
   check_key("add", key);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   return add_locked(key, amount);
 }
 
@@ -136,7 +131,7 @@ int64_t HashStore::add_locked(Bytes key, int64_t amount) {
 
 bool HashStore::check(const std::vector<Bytes>& keys) {
   check_keys("check", keys);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   return table_.has_all(keys);
 }
 
@@ -146,14 +141,14 @@ void HashStore::wait(const std::vector<Bytes>& keys, Duration timeout) {
 
 bool HashStore::delete_key(Bytes key) {
   check_key("delete_key", key);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   bool existed = table_.erase(key);
   wake();
   return existed;
 }
 
 int64_t HashStore::num_keys() {
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   return static_cast<int64_t>(table_.size());
 }
 
@@ -161,7 +156,7 @@ std::vector<std::string> HashStore::list_keys(Bytes prefix) {
   check_key("list_keys", prefix);
   std::vector<std::string> keys;
   {
-    std::unique_lock lock = enter();
+    Lock lock = enter();
     table_.for_each_key([&](Bytes key) {
       if (key.starts_with(prefix)) keys.emplace_back(key);
     });
@@ -172,7 +167,7 @@ std::vector<std::string> HashStore::list_keys(Bytes prefix) {
 
 void HashStore::append(Bytes key, Bytes value) {
   check_key("append", key);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   const Table::Value* before = table_.find(key);
   size_t size_before = before == nullptr ? 0 : before->bytes.size();
   check_value_size("append", key, size_before + value.size());
@@ -186,7 +181,7 @@ std::vector<std::string> HashStore::multi_get(const std::vector<Bytes>& keys, Du
 
 void HashStore::multi_set(const std::vector<Bytes>& pairs) {
   check_pairs("multi_set", pairs);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   table_.multi_set(pairs);
   wake();
 }
@@ -194,14 +189,14 @@ void HashStore::multi_set(const std::vector<Bytes>& pairs) {
 void HashStore::queue_push(Bytes key, Bytes item) {
   check_key("queue_push", key);
   check_value("queue_push", key, item);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   table_.push(key, item);
   wake();
 }
 
 std::string HashStore::queue_pop(Bytes key, bool block, Duration timeout) {
   check_key("queue_pop", key);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   if (std::optional<std::string> item = table_.pop(key)) return std::move(*item);
   if (!block) throw_queue_empty(key, describe());
   Blocked blocked(Table::Need::kItem);
@@ -221,14 +216,14 @@ std::string HashStore::queue_pop(Bytes key, bool block, Duration timeout) {
 
 int64_t HashStore::queue_len(Bytes key) {
   check_key("queue_len", key);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   return static_cast<int64_t>(table_.queue_size(key));
 }
 
 void HashStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
   check_key("barrier", key);
   check_world_size(key, world_size);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   add_locked(key, 1);
   Blocked blocked(Table::Need::kCount);
   if (table_.wait(blocked, 0, {key}, Table::Need::kCount, world_size) == nullptr) return;
@@ -248,13 +243,13 @@ Store::Versioned HashStore::versioned(Bytes key) const {
 
 Store::Versioned HashStore::try_get(Bytes key) {
   check_key("try_get", key);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   return versioned(key);
 }
 
 Store::Versioned HashStore::watch(Bytes key, uint64_t known_version, Duration timeout) {
   check_key("watch", key);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   Blocked blocked(Table::Need::kChange);
   auto target = static_cast<int64_t>(known_version);
   if (table_.wait(blocked, 0, {key}, Table::Need::kChange, target) == nullptr)
@@ -270,7 +265,7 @@ Store::Versioned HashStore::watch(Bytes key, uint64_t known_version, Duration ti
 Store::VersionSet HashStore::set_if_version(Bytes key, Bytes value, uint64_t version) {
   check_key("set_if_version", key);
   check_value("set_if_version", key, value);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   Table::VersionSet result = table_.set_if_version(key, value, version);
   wake();
   return {result.swapped, result.version};
@@ -280,14 +275,14 @@ void HashStore::set_for(Bytes key, Bytes value, Duration ttl) {
   check_key("set", key);
   check_value("set", key, value);
   check_time_to_live(key, ttl);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   table_.set_for(key, value, now() + std::min(ttl, kForever));
   wake();
 }
 
 int64_t HashStore::delete_prefix(Bytes prefix) {
   check_key("delete_prefix", prefix);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   auto count = static_cast<int64_t>(table_.erase_prefix(prefix));
   wake();
   return count;

@@ -3,10 +3,9 @@
 // Whoever takes the lock deletes what is due first, so nobody sees a key whose time has passed.
 #pragma once
 
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 
+#include "base/mutex.h"
 #include "store/store.h"
 #include "store/table.h"
 
@@ -42,17 +41,16 @@ class HashStore final : public Store, public std::enable_shared_from_this<HashSt
   // A blocked call: where the writer puts the values it was waiting for, while they are there.
   struct Blocked;
 
-  std::unique_lock<std::mutex> enter();
+  Lock enter();
   std::vector<std::string> wait_for(const char* operation, const std::vector<Bytes>& keys,
                                     Duration timeout, Table::Need need);
-  bool sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& blocked,
-                        const Deadline& deadline);
+  bool sleep_until_done(Lock& lock, Blocked& blocked, const Deadline& deadline);
   int64_t add_locked(Bytes key, int64_t amount);
   void wake();    // mutex_ is held
   void expire();  // mutex_ is held
   Versioned versioned(Bytes key) const;
 
-  std::mutex mutex_;  // protects all below
+  Mutex mutex_;  // protects all below
   Table table_;
 };
 
