@@ -199,6 +199,7 @@ void Channel::flush() {
       break_off(errno_text(errno));
       return;
     }
+    if (first.sent > 0) taken_at_ = now();  // there was no room for the rest, and now there is
     first.sent += static_cast<size_t>(count);
     if (first.sent == first.bytes.size()) outgoing_.pop_front();
   }
@@ -248,11 +249,14 @@ bool Channel::alive_since(Instant instant) {
 }
 
 bool Channel::alive_since_locked(Instant instant) {
+  // Half of a request may have to go on its way, and nobody may be in a call.
+  if (!outgoing_.empty()) flush();
   if (broken_) return false;
   size_t untaken = untaken_bytes(fd_.get());
   if (untaken < untaken_) taken_at_ = now();
   untaken_ = untaken;
-  if (heard_at_ > instant || (taken_at_ > instant && untaken > 0)) return true;
+  if (heard_at_ > instant) return true;
+  if (taken_at_ > instant && (untaken > 0 || !outgoing_.empty())) return true;
   char byte;
   return !reading_ && ::recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
