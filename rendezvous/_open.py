@@ -36,7 +36,7 @@ def open_store(url: str, timeout: float | timedelta | None = None) -> _core.Stor
 
     ``prefix=PREFIX`` in any query, and the path of a tcp URL, put a ``PrefixStore`` around it;
     characters that mean something in URLs are escaped as ``%XX``. The timeout is that for
-    connecting, and the store's default: the argument (seconds or a timedelta), else what the URL
+    opening the store, whatever the other side does, and the store's default: the argument (seconds or a timedelta), else what the URL
     says, else 300 s.
 
     Raises ValueError for what is no such URL, and what opening the store raises.
@@ -108,9 +108,7 @@ def _open_file(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[_
     timeout_s = _timeout_s(url, options)
     job_id = options.pop("job_id", "")
     _refuse_unknown(url, options)
-    store = _core.FileStore(unquote(parts.path), job_id=job_id)
-    if timeout_s is not None:
-        store.set_timeout(timeout_s)
+    store = _core.FileStore(unquote(parts.path), job_id=job_id, timeout=timeout_s)
     return store, ""
 
 

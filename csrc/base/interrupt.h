@@ -16,8 +16,8 @@ using InterruptCheck = bool (*)();
 
 void set_interrupt_check(InterruptCheck check);
 
-// Throws Error{kInterrupted} if the check says so. The thread holds no Mutex and no HeldRole: one that
-// does is a mistake of ours, and ends the process in every build.
+// Throws Error{kInterrupted} if the check says so. The thread holds no Mutex and no HeldRole: one
+// that does is a mistake of ours, and ends the process in every build.
 void throw_if_interrupted();
 
 // The same in the middle of what `lock` protects: lets go of it meanwhile. It is held again

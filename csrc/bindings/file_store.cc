@@ -2,9 +2,11 @@
 #include "store/file_store.h"
 
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "bindings/bindings.h"
@@ -34,19 +36,23 @@ file_name: str or os.PathLike; made if missing. `<file_name>.lock` appears besid
 world_size: accepted for torch's sake; nothing depends on it.
 job_id: what a file that nobody uses is continued for: the same non-empty job_id finds the values that were left, any other
 job starts it afresh. All who use a file at the same time give the same one.
+timeout: for opening it while others write or open it, and the default of blocking calls; 300 s.
 A forked child opens the file again; the inherited object raises StoreClosedError there.
 Raises StoreConnectionError (no such directory, no permission), StoreProtocolError (no store file, or a damaged one),
 StoreAddressInUseError (in use with another job_id).)");
-  type.def(py::init([](const py::object& file_name, int64_t, BytesArg job_id) {
+  type.def(py::init([](const py::object& file_name, int64_t, BytesArg job_id,
+                       const std::optional<TimeoutArg>& timeout) {
              py::bytes path = py::module_::import("os").attr("fsencode")(file_name);
              FileStore::Options options;
              options.path = std::string(path);
              options.job_id = std::string(job_id.view);
+             if (timeout) options.timeout = timeout->duration;
              options.compact_min_bytes = compact_min_bytes();
              start_logging();
              return without_gil([&] { return std::make_shared<FileStore>(options); });
            }),
-           py::arg("file_name"), py::arg("world_size") = -1, py::arg("job_id") = "")
+           py::arg("file_name"), py::arg("world_size") = -1, py::arg("job_id") = "", py::kw_only(),
+           py::arg("timeout") = py::none())
       .def_property_readonly(
           "path",
           [](const FileStore& self) {

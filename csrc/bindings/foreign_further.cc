@@ -103,8 +103,11 @@ std::vector<std::string> ForeignStore::composed_exchange(Bytes key, int64_t rank
                   describe() + ")");
 }
 
-std::shared_ptr<Store> ForeignStore::clone() {
-  return with_gil([&] { return store_from_python(method("clone")()); });
+std::shared_ptr<Store> ForeignStore::clone(Duration timeout) {
+  return with_gil([&] {
+    if (!takes("clone", "timeout")) return store_from_python(method("clone")());
+    return store_from_python(method("clone")(py::arg("timeout") = foreign_timeout(timeout)));
+  });
 }
 
 std::string ForeignStore::describe() const {

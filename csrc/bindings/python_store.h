@@ -45,7 +45,8 @@ class PythonStore final : public Store {
                                     Duration timeout) override {
     return overridden()->composed_exchange(key, rank, world_size, value, timeout);
   }
-  std::shared_ptr<Store> clone() override { throw_missing("clone"); }
+  using Store::clone;
+  std::shared_ptr<Store> clone(Duration) override { throw_missing("clone"); }
   std::string describe() const override { return overridden()->describe(); }
 
   bool has_extended_api() const { return overridden()->has_extended_api(); }

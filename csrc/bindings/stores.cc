@@ -46,9 +46,13 @@ check and get, delete_prefix of list_keys and delete_key, exchange of single ope
           "timeout", [](const Store& self) { return timedelta_from(self.timeout()); },
           "The timeout of calls that name none of their own; 300 s at first.")
       .def(
-          "clone", [](Store& self) { return without_gil([&] { return self.clone(); }); },
+          "clone",
+          [](Store& self, const std::optional<TimeoutArg>& timeout) {
+            return without_gil([&] { return self.clone(timeout_of(self, timeout)); });
+          },
+          py::arg("timeout") = py::none(),
           "For another user of the same store: with a connection and a timeout of its own. A "
-          "HashStore is its own clone.")
+          "HashStore is its own clone. timeout: for opening it; None: the store's.")
       .def("has_extended_api", &has_extended_api,
            "Whether append, multi_get and multi_set are there. In all our stores they are.")
       .def("__repr__", [](const Store& self) { return "<rendezvous." + self.describe() + ">"; });

@@ -64,21 +64,31 @@ std::unique_ptr<C10dConnection> C10dStore::take(const Deadline& deadline) {
     }
   }
   if (connection == nullptr && !closed_) {
-    UniqueFd fd;
     try {
-      DialProgress progress;
-      fd = dial(host(), port(), deadline, [this] { return closed_.load(); }, greet_c10d, progress);
+      connection = dial_new(deadline, [this] { return closed_.load(); });
     } catch (...) {
       if (closed_) throw_closed();
       throw;
     }
-    connection = std::make_unique<C10dConnection>(std::move(fd));
   }
   Lock lock(mutex_);
   if (closed_) throw_closed();
   observed_address_ = connection->local_address();
   busy_.push_back(connection.get());
   return connection;
+}
+
+std::unique_ptr<C10dConnection> C10dStore::dial_new(const Deadline& deadline,
+                                                    const Cancelled& cancelled) {
+  DialProgress progress;
+  return std::make_unique<C10dConnection>(
+      dial(host(), port(), deadline, cancelled, greet_c10d, progress));
+}
+
+void C10dStore::forget_idle() {
+  std::vector<std::unique_ptr<C10dConnection>> idle;
+  Lock lock(mutex_);
+  idle.swap(idle_);
 }
 
 void C10dStore::give_back(std::unique_ptr<C10dConnection> connection) {

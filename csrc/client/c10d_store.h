@@ -15,6 +15,7 @@
 
 #include "base/mutex.h"
 #include "client/c10d_connection.h"
+#include "client/greeting.h"
 #include "client/remote_store.h"
 
 namespace rdzv {
@@ -29,7 +30,7 @@ class C10dStore final : public RemoteStore {
   void close() override;
   // This end's own address: the protocol does not say what the server saw.
   std::string observed_address() override;
-  int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount) override;
+  int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount, Duration timeout) override;
 
   void set(Bytes key, Bytes value) override;
   std::string get(Bytes key, Duration timeout) override;
@@ -74,6 +75,9 @@ class C10dStore final : public RemoteStore {
   void need_queues(const char* name, Bytes key, const Deadline& deadline);
 
   std::unique_ptr<C10dConnection> take(const Deadline& deadline);
+  // Not among the busy ones.
+  std::unique_ptr<C10dConnection> dial_new(const Deadline& deadline, const Cancelled& cancelled);
+  void forget_idle();
   void give_back(std::unique_ptr<C10dConnection> connection);
 
   // A value that nobody has: expected of a key, it reads the key and changes nothing.

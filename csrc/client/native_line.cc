@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "client/dial.h"
+#include "client/remote_store.h"
 #include "net/address.h"
 #include "net/thread.h"
 
@@ -22,9 +23,6 @@ namespace {
 // A dial goes on for so long, whoever began it: one that had less time is no reason to begin again
 // at the next call, which a stopped server would get as a storm.
 constexpr Duration kDialMin = std::chrono::seconds(5);
-// The server answered on a new connection; one that it reads as well would have shown a byte by
-// then.
-constexpr Duration kSignOfLife = std::chrono::milliseconds(250);
 // Between two suspicions: at first, and where they were wrong again and again.
 constexpr Duration kCalmMin = std::chrono::seconds(1);
 constexpr Duration kCalmMax = std::chrono::seconds(5);

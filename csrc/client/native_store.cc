@@ -10,9 +10,6 @@
 namespace rdzv {
 namespace {
 
-// What is answered at once and is not for so long makes its connection suspect.
-constexpr Duration kSilenceMax = std::chrono::seconds(4);
-
 // A server says how long it waited itself: since the request was sent again.
 std::string with_time_waited(const std::string& message, Duration waited) {
   static constexpr Bytes kBefore = " timed out after ";
@@ -113,10 +110,10 @@ void NativeStore::throw_unless_repeatable(const Request& request, const Channel:
                         : reply.sent      ? "; it may or may not have been applied"
                                           : "; it was not sent";
   if (reply.failure == Channel::Failure::kTimedOut) {
-    throw Error(ErrorCode::kTimeout,
-                request.describe(*this) + ": no answer within " +
-                    seconds_text(std::min(request.timeout, waited)) +
-                    "; the server is stopped, overloaded or unreachable" + outcome);
+    throw Error(ErrorCode::kTimeout, request.describe(*this) + ": no answer within " +
+                                         seconds_text(std::min(request.timeout, waited)) +
+                                         "; the server is stopped, overloaded or unreachable" +
+                                         outcome);
   }
   if (request.is_write && reply.sent) {
     throw Error(ErrorCode::kConnection, request.describe(*this) + ": the connection was lost (" +

@@ -22,7 +22,7 @@ class NativeStore final : public RemoteStore {
   void ping() override;
   void close() override;
   std::string observed_address() override;
-  int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount) override;
+  int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount, Duration timeout) override;
 
   void set(Bytes key, Bytes value) override;
   std::string get(Bytes key, Duration timeout) override;

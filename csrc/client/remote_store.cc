@@ -18,10 +18,10 @@ std::string RemoteStore::describe() const {
   return "TCPStore " + format_endpoint(host_, port_);
 }
 
-std::shared_ptr<Store> RemoteStore::clone() {
+std::shared_ptr<Store> RemoteStore::clone(Duration timeout) {
   check_process();
   std::shared_ptr<RemoteStore> store = sibling();
-  store->connect(Deadline::after(timeout()));
+  store->connect(Deadline::after(timeout));
   return store;
 }
 

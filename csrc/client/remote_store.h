@@ -20,6 +20,12 @@ inline constexpr Duration kAnswerGrace = std::chrono::milliseconds(90);
 // use all its time.
 inline constexpr Duration kReconnectMax = std::chrono::seconds(10);
 
+// What is answered at once and is not for so long makes its connection suspect: a new one is made,
+// and if the server answers there and still not here, this one is given up.
+inline constexpr Duration kSilenceMax = std::chrono::seconds(4);
+// How long the old one gets for that, after the new one was greeted.
+inline constexpr Duration kSignOfLife = std::chrono::milliseconds(250);
+
 class RemoteStore : public Store {
  public:
   RemoteStore(std::string host, uint16_t port, Duration timeout);
@@ -35,13 +41,15 @@ class RemoteStore : public Store {
   virtual std::string observed_address() = 0;
   // add to a key as it is on the wire: users' keys carry a '/' there, and the count of workers does
   // not.
-  virtual int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount) = 0;
+  virtual int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount,
+                               Duration timeout) = 0;
 
   std::string describe() const override;
   // A store of the same kind, for the same server, and not connected yet.
   virtual std::shared_ptr<RemoteStore> sibling() const = 0;
   // A sibling that is connected.
-  std::shared_ptr<Store> clone() final;
+  using Store::clone;
+  std::shared_ptr<Store> clone(Duration timeout) final;
 
  protected:
   const std::string& host() const { return host_; }

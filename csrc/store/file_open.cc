@@ -86,7 +86,7 @@ class Opening {
   Opening(const std::string& path, const std::string& job_id, Duration timeout)
       : path_(path), job_id_(job_id), backoff_(timeout) {}
 
-  // Nothing: the file was replaced meanwhile.
+  // Nothing: the file was replaced meanwhile, or somebody else is opening it.
   std::optional<OpenedFile> attempt() {
     FileLog log = open_file();
     Header header;
@@ -95,7 +95,9 @@ class Opening {
     FileFd users = open_users(log);
     lock_writer(log);
     if (!log.is_named()) return std::nullopt;
-    bool alone = lock_users(log, users);
+    const std::optional<bool> found = lock_users(log, users);
+    if (!found) return std::nullopt;
+    const bool alone = *found;
     if (!is_named(users, lock_path(log.path()))) return std::nullopt;
     HeaderStatus status = log.read_header(header);
     refuse_strange(status, header, log.path());
@@ -138,14 +140,15 @@ class Opening {
     while (!log.try_lock()) pause(log.path(), "another process writes to ");
   }
 
-  // Whether nobody else has the store open; then the lock is exclusive. Under the writer's lock.
-  bool lock_users(const FileLog& log, const FileFd& users) {
+  // Whether nobody else has the store open; then the lock is exclusive. Under the writer's lock,
+  // which nobody keeps while waiting: nothing is said, and all is to be tried again.
+  std::optional<bool> lock_users(FileLog& log, const FileFd& users) {
     std::string path = lock_path(log.path());
-    while (true) {
-      if (try_lock(users.get(), LockKind::kExclusive, path)) return true;
-      if (try_lock(users.get(), LockKind::kShared, path)) return false;
-      pause(path, "another process holds ");
-    }
+    if (try_lock(users.get(), LockKind::kExclusive, path)) return true;
+    if (try_lock(users.get(), LockKind::kShared, path)) return false;
+    log.unlock();
+    pause(path, "another process holds ");
+    return std::nullopt;
   }
 
   void pause(const std::string& path, const char* what) {

@@ -119,11 +119,13 @@ Store::Versioned FileStore::try_get(Bytes key) {
   return {value->bytes, value->version};
 }
 
-std::shared_ptr<Store> FileStore::clone() {
+std::shared_ptr<Store> FileStore::clone(Duration timeout) {
   throw_if_forked();
   Options options = options_;
-  options.timeout = timeout();
-  return std::make_shared<FileStore>(options);
+  options.timeout = timeout;
+  auto clone = std::make_shared<FileStore>(options);
+  clone->set_timeout(this->timeout());
+  return clone;
 }
 
 }  // namespace rdzv

@@ -59,7 +59,8 @@ class FileStore final : public Store, private FileReplica::Listener {
   VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override;
   void set_for(Bytes key, Bytes value, Duration ttl) override;
   int64_t delete_prefix(Bytes prefix) override;
-  std::shared_ptr<Store> clone() override;
+  using Store::clone;
+  std::shared_ptr<Store> clone(Duration timeout) override;
   std::string describe() const override { return "FileStore " + path_; }
 
  private:

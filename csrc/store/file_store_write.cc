@@ -27,6 +27,7 @@ class FileStore::WriterLock {
 
  private:
   FileReplica& replica_;
+  HeldRole role_;
 };
 
 template <typename Work>

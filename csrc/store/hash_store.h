@@ -34,7 +34,8 @@ class HashStore final : public Store, public std::enable_shared_from_this<HashSt
   VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override;
   void set_for(Bytes key, Bytes value, Duration ttl) override;
   int64_t delete_prefix(Bytes prefix) override;
-  std::shared_ptr<Store> clone() override { return shared_from_this(); }
+  using Store::clone;
+  std::shared_ptr<Store> clone(Duration) override { return shared_from_this(); }
   std::string describe() const override { return "HashStore"; }
 
  private:

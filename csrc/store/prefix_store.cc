@@ -130,9 +130,9 @@ std::vector<std::string> PrefixStore::exchange(Bytes key, int64_t rank, int64_t 
   return store_->exchange(full(key), rank, world_size, value, timeout);
 }
 
-std::shared_ptr<Store> PrefixStore::clone() {
+std::shared_ptr<Store> PrefixStore::clone(Duration timeout) {
   return std::make_shared<PrefixStore>(Bytes(prefix_).substr(0, prefix_.size() - 1),
-                                       store_->clone());
+                                       store_->clone(timeout));
 }
 
 std::string PrefixStore::describe() const {

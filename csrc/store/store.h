@@ -96,8 +96,9 @@ class Store {
                                             Bytes value, Duration timeout);
 
   // For another user of the same store: with a connection and a timeout of its own, where there is
-  // one. A HashStore is its own clone.
-  virtual std::shared_ptr<Store> clone() = 0;
+  // one, which it opens within `timeout`. A HashStore is its own clone.
+  virtual std::shared_ptr<Store> clone(Duration timeout) = 0;
+  std::shared_ptr<Store> clone() { return clone(timeout()); }
 
   // "HashStore", "TCPStore 10.0.0.1:29400": for messages.
   virtual std::string describe() const = 0;
