@@ -37,8 +37,8 @@ C10dStore::Conversation::~Conversation() {
 
 const c10d::Reply& C10dStore::Conversation::read(Code code, size_t keys) {
   c10d::ReplyDecoder decoder(code, keys);
-  Outcome outcome = Outcome::kTimedOut;
-  while (outcome == Outcome::kTimedOut && !patient_.passed()) {
+  Outcome outcome;
+  do {
     const Deadline quiet = Deadline::after(std::min(patient_.left(), kSilenceMax));
     connection_->shows_life();
     outcome = connection_->read(decoder, reply_, quiet);
@@ -47,7 +47,7 @@ const c10d::Reply& C10dStore::Conversation::read(Code code, size_t keys) {
       throw Lost{"no byte came on it for " + seconds_text(kSilenceMax) +
                  ", and the server answers on a new connection"};
     }
-  }
+  } while (outcome == Outcome::kTimedOut && !patient_.passed());
   switch (outcome) {
     case Outcome::kDone:
       return reply_;
