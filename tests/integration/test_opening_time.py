@@ -147,8 +147,6 @@ def test_a_clone_of_what_needs_no_opening() -> None:
 def test_the_wait_for_workers_is_part_of_the_time(protocol: str) -> None:
     """Of the master, which is a client like any other."""
     text = gives_up(
-        lambda: TCPStore(
-            "127.0.0.1", 0, 2, is_master=True, timeout=SHORT_S, protocol=protocol
-        )
+        lambda: TCPStore("127.0.0.1", 0, 2, is_master=True, timeout=SHORT_S, protocol=protocol)
     )
     assert "1 of 2 workers connected within 0.1 s" in text

@@ -156,9 +156,7 @@ def test_the_handler_ends_what_holds_a_file(tmp_path: Path, wait_in: str) -> Non
 
 
 @pytest.mark.parametrize("rulebook", ["store", "server"])
-def test_the_handler_shuts_a_rendezvous_down(
-    rulebook: str, request: pytest.FixtureRequest
-) -> None:
+def test_the_handler_shuts_a_rendezvous_down(rulebook: str, request: pytest.FixtureRequest) -> None:
     """In the middle of next_rendezvous, as a launcher does at SIGTERM: it does not wait for it."""
     with run_kept_by(rulebook, request) as run:
         node, other = run.nodes(2, 3)  # one too few
