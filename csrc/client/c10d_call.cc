@@ -50,6 +50,7 @@ const c10d::Reply& C10dStore::Conversation::read(Code code, size_t keys) {
   } while (outcome == Outcome::kTimedOut && !patient_.passed());
   switch (outcome) {
     case Outcome::kDone:
+      store_.note_answer();
       return reply_;
     case Outcome::kLost:
       throw Lost{connection_->lost_text()};
@@ -60,8 +61,7 @@ const c10d::Reply& C10dStore::Conversation::read(Code code, size_t keys) {
     case Outcome::kTimedOut:
       break;
   }
-  // What no call uses may be as dead.
-  store_.forget_idle();
+  store_.note_silence();
   std::string applied = !request_.is_write ? ""
                         : sent()           ? "; it may or may not have been applied"
                                            : "; it was not sent";

@@ -74,21 +74,31 @@ class C10dStore final : public RemoteStore {
   void write(Request& request, c10d::Code code, const std::vector<Bytes>& strings);
   void need_queues(const char* name, Bytes key, const Deadline& deadline);
 
+  // None: the server is silent, and it was not this call's turn to ask it by the deadline.
   std::unique_ptr<C10dConnection> take(const Deadline& deadline);
+  bool wait_for_turn(const Deadline& deadline);
   // Not among the busy ones.
   std::unique_ptr<C10dConnection> dial_new(const Deadline& deadline, const Cancelled& cancelled);
-  void forget_idle();
+  // No answer came in time: what no call uses may be as dead, and the server may be stopped.
+  void note_silence();
+  void note_answer() {
+    if (is_silent_) is_silent_ = false;
+  }
   void give_back(std::unique_ptr<C10dConnection> connection);
 
   // A value that nobody has: expected of a key, it reads the key and changes nothing.
   std::string nobodys_value_;
   std::atomic<uint32_t> last_nonce_{0};
   std::atomic<bool> has_queues_{false};  // known to have
+  // While it does not answer, new connections are made one after the other, with pauses.
+  std::atomic<bool> is_silent_{false};
 
   Mutex mutex_;  // protects all below
   std::vector<std::unique_ptr<C10dConnection>> idle_;
   std::vector<C10dConnection*> busy_;
   std::string observed_address_;
+  Instant next_turn_{};
+  Duration turn_pause_{};
 };
 
 }  // namespace rdzv
