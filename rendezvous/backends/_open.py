@@ -108,7 +108,7 @@ def _open_file(params: RendezvousParameters) -> StoreConnection:
     try:
         timeout_s = read_seconds(params, "read_timeout", _READ_TIMEOUT_S)
         store = _core.FileStore(path, timeout=timeout_s)
-        control = store.clone()
+        control = _core.FileStore(path, timeout=timeout_s)
     except BaseException as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -132,8 +132,11 @@ def test_a_handler_that_takes_its_time_holds_up_no_other_thread(
         blocking.end(store)
         return True
 
-    working = Background(work)
-    setting = Background(lambda: (begun.wait(BACKSTOP_S), stores.client().set("from another", "y")))
+    def set_what_is_waited_for() -> None:
+        assert begun.wait(BACKSTOP_S)
+        stores.client().set("from another", "y")
+
+    working, setting = Background(work), Background(set_what_is_waited_for)
     with handling(handle):
         assert blocking.call(store) == blocking.result
     working.result()

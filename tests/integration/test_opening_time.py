@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from support.background import Background
@@ -144,7 +145,7 @@ def test_a_clone_of_what_needs_no_opening() -> None:
 
 
 @pytest.mark.parametrize("protocol", ["native", "c10d"])
-def test_the_wait_for_workers_is_part_of_the_time(protocol: str) -> None:
+def test_the_wait_for_workers_is_part_of_the_time(protocol: Literal["native", "c10d"]) -> None:
     """Of the master, which is a client like any other."""
     text = gives_up(
         lambda: TCPStore("127.0.0.1", 0, 2, is_master=True, timeout=SHORT_S, protocol=protocol)

@@ -106,7 +106,7 @@ def test_a_missing_method_is_named() -> None:
         "set_if_version": lambda: store.set_if_version("k", "", 0),
         "queue_pop": lambda: store.queue_pop("q"),
         "barrier": lambda: store.barrier("b", 1),
-        "clone": store.clone,
+        "clone": lambda: store.clone(),
     }.items():
         with pytest.raises(StoreUnsupportedError, match=rf"Raises\.{name}: .* no such method"):
             call()
