@@ -82,7 +82,19 @@ Channel::Reply Channel::call(native::Operation operation, Bytes body, const Dead
     give_up(call);
     throw;
   }
+  if (!call.done) look_once_more(lock, call);
   return call.done ? std::move(call.reply) : give_up(call);
+}
+
+// What came in time counts, although its caller was in a signal's handler meanwhile, or had no
+// processor.
+void Channel::look_once_more(Lock& lock, const Call& call) {
+  constexpr int kReadsMax = 64;
+  if (reading_ || broken_) return;
+  Reading reading(*this, lock);
+  for (int reads = 0; reads < kReadsMax && !call.done; ++reads) {
+    if (read_some(lock, false) != Read::kSomething) return;
+  }
 }
 
 void Channel::post(native::Operation operation, uint64_t id, Bytes body) {

@@ -82,6 +82,7 @@ class Channel {
   // Both: for a slice of time at most.
   void wait_as_reader(Lock& lock, Call& call, const Deadline& deadline);
   void wait_as_follower(Lock& lock, Call& call, const Deadline& deadline);
+  void look_once_more(Lock& lock, const Call& call);
   void pass_reading_on();
   bool alive_since_locked(Instant instant);
   void post(native::Operation operation, uint64_t id, Bytes body);
