@@ -21,6 +21,7 @@ from support.proxy import FaultProxy
 from support.signals import handling
 
 from rendezvous import FileStore, RendezvousClosedError, Server, Store, TCPStore, open_store
+from rendezvous._core import GroupSettings, Node, RunClient
 
 Connect = Callable[..., TCPStore]
 LONG_S = 300
@@ -175,6 +176,33 @@ def test_the_handler_shuts_a_rendezvous_down(rulebook: str, request: pytest.Fixt
         with pytest.raises(RendezvousClosedError):
             waiting.result()
         assert events == ["closed"]
+
+
+def test_the_handler_uses_the_line_of_a_node_that_joins(connect: Connect) -> None:
+    """A join, and a subscription, of a run that the server keeps."""
+    store = connect()
+    rules = GroupSettings(2, 2, 3600.0, 3600.0, 3)
+    nodes = [Node(f"host{number}", number + 1, 0) for number in range(2)]
+    first, second = (RunClient(store, "run", node, rules, grace=3600.0) for node in nodes)
+    joining: list[Background[object]] = []
+
+    def bring_the_other(count: int) -> bool:
+        assert first.keep_alive(LONG_S).known
+        assert first.status(LONG_S).participants == 1
+        joining.append(Background(second.join, 0, LONG_S))
+        return True
+
+    with handling(bring_the_other):
+        placed = first.join(0, LONG_S)
+    assert placed.outcome == "placed"
+    joining[0].result()
+
+    def close(count: int) -> bool:
+        first.close_run(LONG_S)
+        return True
+
+    with handling(close):
+        assert first.subscribe(placed.round, placed.changes, False, LONG_S).closed
 
 
 # Its SIGTERM handler tells the others, by the store that the main thread waits with.
