@@ -28,6 +28,11 @@ NO_DOCTEST = (
 )
 
 
+NO_CLANG = (
+    "clang is not installed, or CXX does not name it (Debian: apt-get install clang); skipped"
+)
+
+
 def install_wheel(session: nox.Session, *extras: str, settings: tuple[str, ...] = ()) -> None:
     """Build the wheel and install that, so that what is tested is what users get.
 
@@ -47,12 +52,15 @@ def has_doctest() -> bool:
     return any((folder / "doctest" / "doctest.h").exists() for folder in DOCTEST_HEADERS)
 
 
-def run_cpp_tests(session: nox.Session, preset: str) -> None:
-    """Configure, build and run the C++ tests with a preset of CMakePresets.json."""
+def run_cpp_tests(session: nox.Session, preset: str, *definitions: str) -> None:
+    """Configure, build and run the C++ tests with a preset of CMakePresets.json.
+
+    `definitions` are CMake's, as -DNAME=VALUE.
+    """
     session.install("cmake>=3.21", "ninja")
     # Another compiler's new warning is no reason why a user's tests should fail.
     werror = "ON" if os.environ.get("CI") else "OFF"
-    session.run("cmake", "--preset", preset, f"-DRDZV_WERROR={werror}")
+    session.run("cmake", "--preset", preset, f"-DRDZV_WERROR={werror}", *definitions)
     session.run("cmake", "--build", "--preset", preset)
     session.run("ctest", "--preset", preset)
 
@@ -94,12 +102,30 @@ def versions(session: nox.Session) -> None:
 
 
 @nox.session
-@nox.parametrize("preset", ["asan", "tsan", "poll"])
+@nox.parametrize("preset", ["asan", "tsan", "poll", "clang"])
 def cpp(session: nox.Session, preset: str) -> None:
-    """Run the C++ tests under sanitizers, or with the poll(2) poller of systems without epoll."""
+    """Run the C++ tests under sanitizers, with clang, or with the poll(2) poller of other systems.
+
+    clang builds everything, the Python extension included; CXX names another version of it.
+    """
     if not has_doctest():
         session.skip(NO_DOCTEST)
-    run_cpp_tests(session, preset)
+    if preset != "clang":
+        run_cpp_tests(session, preset)
+        return
+    compiler = shutil.which(os.environ.get("CXX", "clang++"))
+    if compiler is None or "clang" not in compiler:
+        session.skip(NO_CLANG)
+    session.install("pybind11>=3.1")
+    python = Path(session.bin) / "python"
+    pybind11 = session.run("python", "-m", "pybind11", "--cmakedir", silent=True)
+    run_cpp_tests(
+        session,
+        preset,
+        f"-DCMAKE_CXX_COMPILER={compiler}",
+        f"-DPython_EXECUTABLE={python}",
+        f"-Dpybind11_DIR={str(pybind11).strip()}",
+    )
 
 
 @nox.session

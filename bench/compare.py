@@ -43,12 +43,25 @@ class Table:
         self._runs: int = options.runs
         self._rows: list[list[Cell]] = []
 
-    def row(self, what: str, measure: Callable[[str], float]) -> None:
-        """Measure each peer in turn, so that a busy moment meets them all."""
-        measures = {peer: partial(_as_figure, measure, peer) for peer in self._peers}
+    def row(
+        self,
+        what: str,
+        measure: Callable[[str], float],
+        figure: str | None = None,
+        peers: Sequence[str] | None = None,
+    ) -> None:
+        """Measure each peer (or these) in turn, so that a busy moment meets them all.
+
+        figure: what the table of targets knows it as, with the peer behind it.
+        """
+        measured = self._peers if peers is None else peers
+        measures = {peer: partial(_as_figure, measure, peer) for peer in measured}
         found = alternating(self._runs, measures)
-        medians = [found[peer]["value"] for peer in self._peers]
+        medians = [found[peer]["value"] if peer in found else None for peer in self._peers]
         self._rows.append([what, *medians, *(ratio(medians[0], value) for value in medians[1:])])
+        for peer in found:
+            if figure is not None:
+                self._report.figure(f"{figure}/{peer}", found[peer]["value"])
 
     def finish(self, without: Mapping[str, str]) -> None:
         """Print, and write what --json asked for."""

@@ -2,17 +2,20 @@
 
     python bench/filestore.py [--short] [--runs N] [--operations N] [--json FILE]
 
-One process does each operation many times, and four processes add to one counter, alternating
-between the two stores. The file is in the temporary directory (TMPDIR). Without torch, ours is
-measured alone.
+One process does each operation many times, four processes add to one counter, and one waits for
+keys that another sets, alternating between the two stores; ours is also opened with many keys in
+it. The file is in the temporary directory (TMPDIR). Without torch, ours is measured alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing as mp
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,8 @@ except ImportError:
     TorchFileStore = None
 
 PROCESSES = 4
+# What a waiter sleeps until, each time: long enough for it to be asleep.
+QUIET_S = 0.03
 VALUE = "x" * 64
 
 
@@ -83,6 +88,54 @@ def many_processes(kind: str, count: int) -> float:
     return elapsed / (count * PROCESSES) * 1e6
 
 
+def fill(path: str, keys: int) -> None:
+    store = rendezvous.FileStore(path, job_id="bench")
+    for first in range(0, keys, 1000):
+        some = range(first, min(first + 1000, keys))
+        store.multi_set([f"key/{i}" for i in some], [VALUE] * len(some))
+
+
+def opening_s(_: str, path: str, keys: int) -> float:
+    begin = time.perf_counter()
+    store = rendezvous.FileStore(path, job_id="bench")
+    elapsed = time.perf_counter() - begin
+    if store.num_keys() != keys:
+        raise RuntimeError(f"{store.num_keys()} keys in place of {keys}")
+    return elapsed
+
+
+def set_often(kind: str, path: str, count: int) -> None:
+    store = make(kind, path, 2)
+    for i in range(count):
+        time.sleep(QUIET_S)
+        store.set(f"key/{i}", str(time.monotonic_ns()))
+
+
+def waiting_us(kind: str, count: int) -> float:
+    """Microseconds from before a set in one process to after the get in another; the median."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "store")
+        store = make(kind, path, 2)
+        setter = mp.get_context("spawn").Process(target=set_often, args=(kind, path, count))
+        setter.start()
+        taken = []
+        for i in range(count):
+            value = store.get(f"key/{i}")
+            taken.append((time.monotonic_ns() - int(value)) / 1000)
+        setter.join()
+    return statistics.median(taken)
+
+
+def idle_percent(kind: str, seconds: float) -> float:
+    """The share of a core that a wait for nothing costs."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = make(kind, str(Path(folder) / "store"), 1)
+        begin = time.process_time()
+        with contextlib.suppress(Exception):  # each store's own timeout
+            store.wait(["never"], timedelta(seconds=seconds))
+        return (time.process_time() - begin) / seconds * 100
+
+
 def main() -> None:
     options = parse_arguments(__doc__, 20_000)
     table = Table(__doc__, ["ours"] if TorchFileStore is None else ["ours", "torch"], options)
@@ -90,6 +143,26 @@ def main() -> None:
         table.row(name, partial(one_process, name=name, count=options.operations))
     each = options.operations // PROCESSES
     table.row(f"add, {PROCESSES} processes", partial(many_processes, count=each))
+    table.row(
+        "get, from the set in another process",
+        partial(waiting_us, count=10 if options.short else 50),
+        figure="filestore/wait_us",
+    )
+    table.row(
+        "waiting for nothing, % of a core",
+        partial(idle_percent, seconds=1 if options.short else 5),
+        figure="filestore/idle_percent",
+    )
+    keys = 10_000 if options.short else 1_000_000
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "store")
+        fill(path, keys)
+        table.row(
+            f"opening, {keys:,} keys of 64 B, s",
+            partial(opening_s, path=path, keys=keys),
+            figure=f"filestore/open_s/{keys}",
+            peers=["ours"],
+        )
     table.finish({} if TorchFileStore is not None else {"torch": NO_TORCH})
 
 

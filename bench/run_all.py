@@ -32,12 +32,14 @@ BENCHMARKS = (
     "reform",
     "start",
     "barrier",
+    "ids",
     "operations",
     "memory",
     "nameserver",
     "tcpstore",
     "hashstore",
     "filestore",
+    "large_values",
 )
 
 

@@ -103,6 +103,25 @@ TARGETS = [
     ),
     Target("one of 10,000 nodes lost: new round with all", "loss/10000/reformed_s", 0.5, "s"),
     Target("multi_set of 16,000 x 1 KiB: server CPU", "multi_set/ours, c10d/cpu_s", 0.02, "s"),
+    Target(
+        "ids of 100,000 ranks (782 keys of 128 B), waited for and read: server CPU a rank, c10d",
+        "ids/1000/ours, c10d/cpu_us",
+        80,
+        "us",
+    ),
+    Target("the same, native", "ids/1000/ours, native/cpu_us", 80, "us"),
+    Target("the same: server CPU over torch's", "ids/1000/ours, c10d/cpu_to_torch", 0.25),
+    Target(
+        "get of 1 MiB, HashStore: time over torch's", "large/HashStore/1 MiB/ours/get/to_torch", 1
+    ),
+    Target(
+        "get of 64 MiB, HashStore: time over torch's", "large/HashStore/64 MiB/ours/get/to_torch", 1
+    ),
+    Target(
+        "get of 1 MiB, TCPStore: time over torch's",
+        "large/TCPStore/1 MiB/ours, native/get/to_torch",
+        1,
+    ),
     Target("1,024 real handlers form a round", "handlers/1024/ours, server/seconds", 1, "s"),
     Target("get over etcd: time over torch's v2 client", "etcd/get/to_v2", 1),
     Target(
@@ -110,6 +129,14 @@ TARGETS = [
     ),
     Target("256 nodes meet over etcd", "etcd_nodes/256/a key a node/seconds", 3, "s"),
     Target("1,000 nodes meet over etcd", "etcd_nodes/1000/a key a node/seconds", 15, "s"),
+    Target("opening a FileStore of 1,000,000 keys", "filestore/open_s/1000000/ours", 1, "s"),
+    Target(
+        "FileStore: from a set in one process to the end of a get in another",
+        "filestore/wait_us/ours",
+        1000,
+        "us",
+    ),
+    Target("FileStore: waiting for nothing", "filestore/idle_percent/ours", 0.5, "%"),
     # One look-up in the accept path would be a factor of ten.
     Target(
         "ranks connect with a slow name server: time over that with none",

@@ -24,7 +24,9 @@ from rendezvous.errors import (
     StoreClosedError,
     StoreConnectionError,
     StoreError,
+    StoreKeysMissingError,
     StoreLimitError,
+    StoreNoAnswerError,
     StoreProtocolError,
     StoreRestartedError,
     StoreTimeoutError,
@@ -33,17 +35,18 @@ from rendezvous.errors import (
 )
 
 # isort: split
+from rendezvous._barrier import Barrier
 from rendezvous._core import (
     FileStore,
     HashStore,
     Node,
-    PrefixStore,
     Server,
-    Store,
     TCPStore,
     __version__,
 )
 from rendezvous._open import open_store
+from rendezvous._prefix_store import PrefixStore
+from rendezvous._store import Store
 from rendezvous.api import (
     RendezvousHandler,
     RendezvousInfo,
@@ -60,6 +63,7 @@ from rendezvous.registry import (
 )
 
 __all__ = [
+    "Barrier",
     "C10dRendezvousBackend",
     "DynamicRendezvousHandler",
     "FileStore",
@@ -87,7 +91,9 @@ __all__ = [
     "StoreClosedError",
     "StoreConnectionError",
     "StoreError",
+    "StoreKeysMissingError",
     "StoreLimitError",
+    "StoreNoAnswerError",
     "StoreProtocolError",
     "StoreRestartedError",
     "StoreTimeoutError",

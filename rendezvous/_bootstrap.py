@@ -12,6 +12,7 @@ from rendezvous._coordinator import Coordinator, Seat
 from rendezvous._hosts import bootstrap_hosts, serve_on
 from rendezvous._patience import Backoff, is_refusal
 from rendezvous._round_store import round_store
+from rendezvous._store import Store
 from rendezvous._waiting import node_text
 from rendezvous.api import KeyValueStore, RendezvousInfo, RendezvousStoreInfo
 from rendezvous.errors import (
@@ -114,7 +115,7 @@ class Bootstrap:
             slice_s = max(_SLICE_S, seat.world_size / _NODES_A_SECOND)
             slice_s = max(0.01, min(slice_s, deadline_s - time.monotonic()))
             keys = [RendezvousStoreInfo.MASTER_ADDR_KEY, RendezvousStoreInfo.MASTER_PORT_KEY]
-            if isinstance(store, _core.Store):
+            if isinstance(store, Store):
                 # One request, which waits. Torch's stores take no timeout here.
                 address, port_text = store.multi_get(keys, slice_s)
                 return RendezvousStoreInfo(address.decode(), int(port_text))

@@ -12,6 +12,7 @@ import time
 from rendezvous import _core
 from rendezvous._coordinator import NodeSetup
 from rendezvous._sync import StateSync
+from rendezvous._threads import start_thread
 
 __all__ = ["Heartbeat"]
 
@@ -49,7 +50,7 @@ class Heartbeat:
             daemon=True,
         )
         # Ctrl-C may come between these two: a thread that never started cannot be joined.
-        thread.start()
+        start_thread(thread)
         self._thread = thread
 
     def ask_to_stop(self) -> None:

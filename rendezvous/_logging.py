@@ -2,7 +2,8 @@
 
 The core's event loops must never wait for Python, so they put records into a queue; a daemon
 thread, started with the first server, hands them to the logger `rendezvous.server`. It ends before
-the interpreter does.
+the interpreter does. Without a server there is no thread: the calls that log hand their records on
+when they end.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import atexit
 import logging
 import os
 import threading
+import time
 
 from rendezvous import _core
 
 _WAIT_S = 3600.0
+_DRAIN_S = 1.0
 _LOGGER = logging.getLogger("rendezvous.server")
 
 # A signal's handler may start a server while its own thread does.
@@ -37,8 +40,19 @@ def start() -> None:
         if _thread is None and not _stopping.is_set():
             thread = threading.Thread(target=_carry, name="rendezvous-log", daemon=True)
             # Ctrl-C may come between these two: a thread that never started cannot be joined.
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:
+                # No room for another thread: the records stay in the queue until there is one.
+                return
             _thread = thread
+            _core._set_log_thread(True)
+
+
+def deliver() -> None:
+    """Hand on what is in the queue: at the end of a call, where no thread does."""
+    while (record := _core._next_log_record(0)) is not None:
+        _LOGGER.log(*record)
 
 
 def _stop() -> None:
@@ -46,7 +60,11 @@ def _stop() -> None:
     if _thread is not None:
         _core._wake_log_reader()
         _thread.join()
-        while (record := _core._next_log_record(0)) is not None:
+        _core._set_log_thread(False)
+        # What still comes, for as long as a user may be kept waiting: a peer that disturbs the
+        # server can make records as fast as they are written.
+        end_s = time.monotonic() + _DRAIN_S
+        while time.monotonic() < end_s and (record := _core._next_log_record(0)) is not None:
             _LOGGER.log(*record)
 
 

@@ -10,6 +10,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from rendezvous import _core
 from rendezvous._endpoint import parse_endpoint, refuse_secrets
+from rendezvous._prefix_store import owning_view
+from rendezvous._store import Store
 
 __all__ = ["open_store"]
 
@@ -20,13 +22,14 @@ _EXAMPLES = (
 )
 
 
-def open_store(url: str, timeout: float | timedelta | None = None) -> _core.Store:
+def open_store(url: str, timeout: float | timedelta | None = None) -> Store:
     """The store that a URL names.
 
     * ``tcp://HOST[:PORT][/PREFIX][?timeout=SECONDS&protocol=native|c10d]``: a client of the server
       there (default port 29400), as ``TCPStore(HOST, PORT, timeout=..., protocol=...)``; ``c10d``
       is for servers of torch's own.
-    * ``file:///PATH[?timeout=SECONDS&job_id=ID]``: as ``FileStore(PATH, job_id=ID)``.
+    * ``file:///PATH[?timeout=SECONDS&job_id=ID]``: as ``FileStore(PATH, job_id=ID,
+      timeout=...)``.
     * ``hash:``: a new ``HashStore()``.
     * ``etcd://HOST[:PORT][,HOST[:PORT]...]/PREFIX[?timeout=SECONDS]``: an ``EtcdStore`` of that
       prefix (default `/torch/elastic/store`); the default port is 2379. With ``etcds:`` over TLS;
@@ -54,7 +57,7 @@ def open_store(url: str, timeout: float | timedelta | None = None) -> _core.Stor
     store, path_prefix = opener(url, parts, options)
     for each in (path_prefix, prefix):
         if each:
-            store = _core.PrefixStore(each, store)
+            store = owning_view(each, store)
     return store
 
 
@@ -82,7 +85,7 @@ def _timeout_s(url: str, options: dict[str, str]) -> float | None:
     return seconds
 
 
-def _open_tcp(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[_core.Store, str]:
+def _open_tcp(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[Store, str]:
     if not parts.netloc:
         raise ValueError(f"{url!r} names no host; use {_EXAMPLES}")
     host, port = parse_endpoint(parts.netloc, _DEFAULT_PORT)
@@ -102,17 +105,16 @@ def _protocol(url: str, options: dict[str, str]) -> Literal["native", "c10d"]:
     raise ValueError(f"{url!r}: protocol is {name!r}; it must be native or c10d")
 
 
-def _open_file(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[_core.Store, str]:
+def _open_file(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[Store, str]:
     if parts.netloc not in ("", "localhost") or not parts.path:
         raise ValueError(f"{url!r}: a file URL has three slashes and an absolute path: {_EXAMPLES}")
     timeout_s = _timeout_s(url, options)
     job_id = options.pop("job_id", "")
     _refuse_unknown(url, options)
-    store = _core.FileStore(unquote(parts.path), job_id=job_id, timeout=timeout_s)
-    return store, ""
+    return _core.FileStore(unquote(parts.path), job_id=job_id, timeout=timeout_s), ""
 
 
-def _open_hash(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[_core.Store, str]:
+def _open_hash(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[Store, str]:
     if parts.netloc or parts.path:
         raise ValueError(f"{url!r}: a HashStore is in memory and has no place; use hash:")
     timeout_s = _timeout_s(url, options)
@@ -123,7 +125,7 @@ def _open_hash(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[_
     return store, ""
 
 
-def _open_etcd(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[_core.Store, str]:
+def _open_etcd(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[Store, str]:
     from rendezvous.backends.etcd._open import URL_OPTIONS, open_url
 
     timeout_s = _timeout_s(url, options)
@@ -143,7 +145,7 @@ def _refuse_unknown(url: str, options: dict[str, str]) -> None:
         )
 
 
-_Opener = Callable[[str, SplitResult, dict[str, str]], tuple[_core.Store, str]]
+_Opener = Callable[[str, SplitResult, dict[str, str]], tuple[Store, str]]
 _OPENERS: dict[str, _Opener] = {
     "tcp": _open_tcp,
     "file": _open_file,

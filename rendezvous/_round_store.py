@@ -4,7 +4,7 @@ Keys of one round must not be seen in the next: old communicator ids and address
 for new ones.
 """
 
-from rendezvous import _core
+from rendezvous._prefix_store import PrefixStore
 from rendezvous.api import KeyValueStore
 
 __all__ = ["round_store"]
@@ -12,4 +12,4 @@ __all__ = ["round_store"]
 
 def round_store(store: KeyValueStore, run_id: str, round_number: int) -> KeyValueStore:
     """The part of `store` that belongs to one round of one run."""
-    return _core.PrefixStore(f"torch.rendezvous.{run_id}.{round_number}", store)
+    return PrefixStore(f"torch.rendezvous.{run_id}.{round_number}", store)

@@ -23,6 +23,7 @@ from rendezvous.errors import (
     RendezvousStateError,
     RendezvousTimeoutError,
     StoreError,
+    StoreLimitError,
 )
 
 __all__ = ["ServerRun"]
@@ -203,6 +204,9 @@ class ServerRun(Coordinator):
         """Turns what the client raises into what a rendezvous raises."""
         try:
             return call()
+        except StoreLimitError as error:
+            # What this node asks for is more than the server gives, and trying again changes nothing.
+            raise RendezvousStateError(f"run {self._setup.run_id!r}: {error}") from error
         except StoreError as error:
             raise RendezvousConnectionError(f"run {self._setup.run_id!r}: {error}") from error
         except (RendezvousClosedError, RendezvousStateError) as error:

@@ -17,6 +17,7 @@ from dataclasses import replace
 from rendezvous import _core
 from rendezvous._coordinator import NodeSetup, Seat, View
 from rendezvous._server_census import look_at
+from rendezvous._threads import start_thread
 from rendezvous._waiting import Progress, Standing
 from rendezvous.errors import (
     RendezvousConnectionError,
@@ -79,7 +80,7 @@ class Watch:
             daemon=True,
         )
         # Ctrl-C may come between these two: a thread that never started cannot be joined.
-        thread.start()
+        start_thread(thread)
         self._thread = thread
 
     def ask_to_stop(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeAlias
 
+from rendezvous._arguments import FOREVER_S
 from rendezvous.api import RendezvousParameters
 
 __all__ = [
@@ -27,11 +28,11 @@ RULEBOOKS = ("auto", "server", "store")
 
 
 def as_seconds(name: str, value: Duration) -> float:
-    """A time in seconds. Raises ValueError when it is not positive and finite."""
-    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    """A time in seconds, 30 years at most. Raises ValueError when it is not positive and finite."""
+    seconds = value.total_seconds() if isinstance(value, timedelta) else _number(value)
     if not (math.isfinite(seconds) and seconds > 0):
         raise ValueError(f"{name} is {seconds:g} s; it must be positive")
-    return seconds
+    return min(seconds, FOREVER_S)
 
 
 def read_seconds(params: RendezvousParameters, key: str, default: float) -> float:
@@ -41,10 +42,17 @@ def read_seconds(params: RendezvousParameters, key: str, default: float) -> floa
         return default
     if not isinstance(value, timedelta):
         try:
-            value = float(value)
+            value = _number(value)
         except (TypeError, ValueError):
             raise ValueError(f"{key} is {value!r}, which is no number of seconds") from None
     return as_seconds(key, value)
+
+
+def _number(value: float | str) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an int beyond all measure
+        return FOREVER_S if int(value) > 0 else -FOREVER_S
 
 
 def read_flag(params: RendezvousParameters, key: str, default: bool) -> bool:

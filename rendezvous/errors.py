@@ -9,6 +9,8 @@ RendezvousError
 ├── RendezvousGracefulExitError      this node was asked to leave; nothing is wrong
 └── StoreError                       (RuntimeError) any failure of a store operation
     ├── StoreTimeoutError            (TimeoutError) the deadline passed first
+    │   ├── StoreKeysMissingError    what was waited for is not there; names keys or ranks
+    │   └── StoreNoAnswerError       no answer came; whether a write took place is not known
     ├── StoreConnectionError         (ConnectionError) no connection, or a broken one
     │   ├── StoreAddressInUseError   somebody else listens on the port that was to be served
     │   ├── StoreRestartedError      the server came back without the data it had
@@ -38,7 +40,9 @@ __all__ = [
     "StoreClosedError",
     "StoreConnectionError",
     "StoreError",
+    "StoreKeysMissingError",
     "StoreLimitError",
+    "StoreNoAnswerError",
     "StoreProtocolError",
     "StoreRestartedError",
     "StoreTimeoutError",
@@ -103,7 +107,34 @@ class StoreError(RendezvousError, RuntimeError):
 
 
 class StoreTimeoutError(StoreError, TimeoutError):
-    """A store operation's deadline passed. Whether a write took place is not known."""
+    """A store operation's deadline passed. The message contains the word "timeout".
+
+    Nearly always one of the two below, which mean opposite things: the store said that something is
+    not there, or it said nothing.
+    """
+
+
+class StoreKeysMissingError(StoreTimeoutError):
+    """The store answered: what was waited for is not there.
+
+    Attributes, of which each names at most the first 1,024:
+        keys: the keys, as the store's user knows them, that have no value (or no item, for a queue;
+            no other version, for `watch`); for a barrier or an exchange, its key. What is no UTF-8
+            is in surrogate escapes, as `list_keys` has it.
+        ranks: the ranks that have not come to a barrier or an exchange; empty for all else.
+    """
+
+    def __init__(self, *args: object, keys: Sequence[str] = (), ranks: Sequence[int] = ()) -> None:
+        super().__init__(*args)
+        self.keys = list(keys)
+        self.ranks = list(ranks)
+
+
+class StoreNoAnswerError(StoreTimeoutError):
+    """No answer came in time: the server is stopped, overloaded or cut off, or a file is locked.
+
+    Nothing is known: a key may be there, and a write may have taken place, or take place yet.
+    """
 
 
 class StoreConnectionError(StoreError, ConnectionError):

@@ -50,7 +50,14 @@ uint32_t crc32c_by_table(Bytes bytes) {
 namespace {
 
 #if defined(__x86_64__) && defined(__GNUC__)
-__attribute__((target("sse4.2"))) uint32_t crc32c_by_instruction(Bytes bytes) {
+// clang counts the instruction as an extension of its own, which sse4.2 does not bring.
+#if defined(__clang__) && __clang_major__ >= 14
+#define RDZV_HAS_CRC32 "sse4.2,crc32"
+#else
+#define RDZV_HAS_CRC32 "sse4.2"
+#endif
+
+__attribute__((target(RDZV_HAS_CRC32))) uint32_t crc32c_by_instruction(Bytes bytes) {
   uint64_t crc = 0xFFFFFFFF;
   const char* at = bytes.data();
   size_t left = bytes.size();

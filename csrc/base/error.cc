@@ -32,4 +32,25 @@ std::string errno_text(int error) {
   }
 }
 
+std::string refusal_text(int error) {
+  const std::string text = errno_text(error);
+  switch (error) {
+    case EMFILE:
+      return text + "; raise it for this process, or close files";
+    case ENFILE:
+      return "this machine has no file descriptor left; raise fs.file-max, or close files";
+    case EAGAIN:
+      return text +
+             "; raise the limit of processes and threads (ulimit -u, or the pids limit of "
+             "the container)";
+    case ENOSPC:
+      return text + "; raise fs.epoll.max_user_watches";
+    case ENOMEM:
+    case ENOBUFS:
+      return text + "; this machine or container is short of memory";
+    default:
+      return text;
+  }
+}
+
 }  // namespace rdzv

@@ -1,5 +1,7 @@
 #include "base/log.h"
 
+#include <new>
+
 namespace rdzv {
 
 LogQueue& LogQueue::instance() {
@@ -15,6 +17,7 @@ void LogQueue::write(LogLevel level, std::string message) {
       return;
     }
     records_.push_back({level, std::move(message)});
+    count_.store(records_.size(), std::memory_order_relaxed);
   }
   filled_.notify_one();
 }
@@ -30,6 +33,7 @@ std::optional<LogRecord> LogQueue::read(Duration timeout) {
   }
   LogRecord record = std::move(records_.front());
   records_.pop_front();
+  count_.store(records_.size(), std::memory_order_relaxed);
   return record;
 }
 
@@ -39,6 +43,16 @@ void LogQueue::wake_reader() {
     woken_ = true;
   }
   filled_.notify_one();
+}
+
+void LogQueue::begin_in_child() {
+  // The old one still counts a thread that is not there; destroying it would wait for that.
+  new (&filled_) std::condition_variable;
+  records_.clear();
+  dropped_ = 0;
+  woken_ = false;
+  count_.store(0, std::memory_order_relaxed);
+  has_thread_.store(false, std::memory_order_relaxed);
 }
 
 }  // namespace rdzv

@@ -6,17 +6,28 @@
 #include <cstdint>
 #include <random>
 
+#include "base/hash.h"
+
 namespace rdzv {
 
-inline void fill_random(uint8_t* bytes, size_t size) {
+// Throws kConnection when the system has none to give.
+void fill_random(uint8_t* bytes, size_t size);
+
+inline HashSeed random_seed() {
+  uint8_t bytes[2 * sizeof(uint64_t)];
+  fill_random(bytes, sizeof(bytes));
+  Bytes drawn(reinterpret_cast<const char*>(bytes), sizeof(bytes));
+  return {load_little_endian<uint64_t>(drawn.data()),
+          load_little_endian<uint64_t>(drawn.data() + sizeof(uint64_t))};
+}
+
+// Tells one call from all others.
+inline uint64_t random_token() {
   std::random_device device;
-  for (size_t i = 0; i < size; ++i) bytes[i] = static_cast<uint8_t>(device());
+  return uint64_t{device()} << 32 | device();
 }
 
 // A factor between 0.5 and 1.5.
-inline double jitter() {
-  thread_local std::minstd_rand engine{std::random_device{}()};
-  return std::uniform_real_distribution<double>(0.5, 1.5)(engine);
-}
+double jitter();
 
 }  // namespace rdzv

@@ -1,5 +1,6 @@
 #include "base/text.h"
 
+#include <algorithm>
 #include <cstdio>
 
 namespace rdzv {
@@ -20,15 +21,16 @@ std::string quoted(Bytes bytes) {
   return text + (bytes.size() > kShownMax ? "...'" : "'");
 }
 
-std::string quoted_list(const std::vector<Bytes>& items) {
+std::string quoted_list(const std::vector<Bytes>& items, size_t count) {
   constexpr size_t kShownMax = 10;
   std::string text;
   for (size_t i = 0; i < items.size() && i < kShownMax; ++i) {
     if (i > 0) text += ", ";
     text += quoted(items[i]);
   }
-  if (items.size() > kShownMax)
-    text += " and " + std::to_string(items.size() - kShownMax) + " more";
+  size_t all = std::max(count, items.size());
+  size_t shown = std::min(items.size(), kShownMax);
+  if (all > shown) text += " and " + std::to_string(all - shown) + " more";
   return text;
 }
 

@@ -11,8 +11,8 @@ namespace rdzv {
 
 // 'key' with unprintable bytes escaped and a long one cut.
 std::string quoted(Bytes bytes);
-// 'a', 'b' and 98 more
-std::string quoted_list(const std::vector<Bytes>& items);
+// 'a', 'b' and 98 more. `count`: of all, when `items` are only the first of them.
+std::string quoted_list(const std::vector<Bytes>& items, size_t count = 0);
 // "5 s", "0.25 s"
 std::string seconds_text(Duration duration);
 

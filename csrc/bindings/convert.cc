@@ -3,8 +3,11 @@
 #include <datetime.h>
 
 #include <cmath>
+#include <cstring>
+#include <utility>
 
 #include "base/error.h"
+#include "bindings/gil.h"
 
 namespace py = pybind11;
 
@@ -15,13 +18,19 @@ std::string type_name(py::handle object) {
   return Py_TYPE(object.ptr())->tp_name;
 }
 
-// PyDateTime_IMPORT fills in a pointer that is this file's own.
-bool is_timedelta(py::handle object) {
-  if (PyDateTimeAPI == nullptr) {
-    PyDateTime_IMPORT;
-    if (PyDateTimeAPI == nullptr) throw py::error_already_set();
+// What a loop goes over, once. One string is not taken for a list of its letters.
+py::tuple items_of(py::handle object) {
+  if (PyUnicode_Check(object.ptr()) || PyBytes_Check(object.ptr()) ||
+      PyByteArray_Check(object.ptr()) || PyMemoryView_Check(object.ptr())) {
+    throw py::type_error("expected a list of str or bytes, not one " + type_name(object) +
+                         "; put it into a list");
   }
-  return PyDelta_Check(object.ptr());
+  if (Py_TYPE(object.ptr())->tp_iter == nullptr && PySequence_Check(object.ptr()) == 0)
+    throw py::type_error("expected a list of str or bytes, not " + type_name(object));
+  py::tuple items = py::reinterpret_steal<py::tuple>(
+      calling_python([&] { return PySequence_Tuple(object.ptr()); }));
+  if (!items) throw py::error_already_set();
+  return items;
 }
 
 py::str decode(const std::string& bytes, const char* errors) {
@@ -31,14 +40,31 @@ py::str decode(const std::string& bytes, const char* errors) {
   return py::reinterpret_steal<py::str>(text);
 }
 
+py::object index_of(py::handle object) {
+  py::object number = py::reinterpret_steal<py::object>(
+      calling_python([&] { return PyNumber_Index(object.ptr()); }));
+  if (!number) throw py::error_already_set();
+  return number;
+}
+
 }  // namespace
 
-Bytes bytes_from(py::handle object, const char* what) {
+void import_datetime() {
+  PyDateTime_IMPORT;
+  if (PyDateTimeAPI == nullptr) throw py::error_already_set();
+}
+
+// Keys that are no UTF-8 come from list_keys with surrogate escapes, and go back as they were.
+Bytes bytes_from(py::handle object, const char* what, py::object& kept) {
   if (PyUnicode_Check(object.ptr())) {
     Py_ssize_t size = 0;
     const char* data = PyUnicode_AsUTF8AndSize(object.ptr(), &size);
-    if (data == nullptr) throw py::error_already_set();
-    return Bytes(data, static_cast<size_t>(size));
+    if (data != nullptr) return Bytes(data, static_cast<size_t>(size));
+    PyErr_Clear();
+    kept = py::reinterpret_steal<py::object>(
+        PyUnicode_AsEncodedString(object.ptr(), "utf-8", "surrogateescape"));
+    if (!kept) throw py::error_already_set();
+    object = kept;
   }
   if (PyBytes_Check(object.ptr())) {
     return Bytes(PyBytes_AS_STRING(object.ptr()),
@@ -47,24 +73,41 @@ Bytes bytes_from(py::handle object, const char* what) {
   throw py::type_error(std::string(what) + " must be str or bytes, not " + type_name(object));
 }
 
+ValueArg value_from(py::handle object, const char* what) {
+  ValueArg value;
+  if (PyByteArray_Check(object.ptr()) || PyMemoryView_Check(object.ptr())) {
+    value.kept = py::reinterpret_steal<py::object>(PyBytes_FromObject(object.ptr()));
+    if (!value.kept) throw py::error_already_set();
+    object = value.kept;
+  }
+  py::object encoded;
+  value.view = bytes_from(object, what, encoded);
+  if (encoded) value.kept = std::move(encoded);
+  return value;
+}
+
 BytesListArg bytes_list_from(py::handle object) {
-  if (PyUnicode_Check(object.ptr()) || PyBytes_Check(object.ptr())) {
-    throw py::type_error("expected a list of str or bytes, not one " + type_name(object) +
-                         "; put it into a list");
-  }
-  if (!PySequence_Check(object.ptr())) {
-    throw py::type_error("expected a list of str or bytes, not " + type_name(object));
-  }
   BytesListArg list;
-  list.items = py::reinterpret_steal<py::tuple>(PySequence_Tuple(object.ptr()));
-  if (!list.items) throw py::error_already_set();
+  list.items = items_of(object);
   list.views.reserve(list.items.size());
-  for (py::handle item : list.items) list.views.push_back(bytes_from(item, "each item"));
+  for (py::handle item : list.items) {
+    py::object kept;
+    list.views.push_back(bytes_from(item, "each item", kept));
+    if (kept) list.kept.push_back(std::move(kept));
+  }
+  return list;
+}
+
+ValueListArg value_list_from(py::handle object) {
+  ValueListArg list;
+  list.items = items_of(object);
+  list.values.reserve(list.items.size());
+  for (py::handle item : list.items) list.values.push_back(value_from(item, "each item"));
   return list;
 }
 
 Duration duration_from(py::handle object, const char* what) {
-  if (is_timedelta(object)) {
+  if (PyDelta_Check(object.ptr())) {
     PyObject* delta = object.ptr();
     auto days = static_cast<int64_t>(PyDateTime_DELTA_GET_DAYS(delta));
     if (days < 0) throw py::value_error(std::string(what) + " must not be negative");
@@ -81,7 +124,13 @@ Duration duration_from(py::handle object, const char* what) {
                          type_name(object));
   }
   double seconds = PyFloat_AsDouble(object.ptr());
-  if (seconds == -1.0 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+  if (seconds == -1.0 && PyErr_Occurred() != nullptr) {
+    if (PyErr_ExceptionMatches(PyExc_OverflowError) == 0) throw py::error_already_set();
+    PyErr_Clear();  // an int beyond all measure
+    int overflow = 0;
+    PyLong_AsLongLongAndOverflow(object.ptr(), &overflow);
+    if (overflow > 0) return kForever;
+  }
   if (std::isnan(seconds) || seconds < 0)
     throw py::value_error(std::string(what) + " must not be negative or NaN");
   return from_seconds(seconds);
@@ -90,8 +139,7 @@ Duration duration_from(py::handle object, const char* what) {
 int64_t IntArg::as(const char* what) const {
   if (!PyIndex_Check(object.ptr()))
     throw py::type_error(std::string(what) + " must be an int, not " + type_name(object));
-  py::object number = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
-  if (!number) throw py::error_already_set();
+  py::object number = index_of(object);
   int overflow = 0;
   int64_t value = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
   if (overflow != 0) {
@@ -104,8 +152,7 @@ int64_t IntArg::as(const char* what) const {
 uint64_t IntArg::as_version() const {
   if (!PyIndex_Check(object.ptr()))
     throw py::type_error("a version must be an int, not " + type_name(object));
-  py::object number = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
-  if (!number) throw py::error_already_set();
+  py::object number = index_of(object);
   uint64_t version = PyLong_AsUnsignedLongLong(number.ptr());
   if (version == UINT64_MAX && PyErr_Occurred() != nullptr) {
     PyErr_Clear();
@@ -123,14 +170,49 @@ uint16_t port_from(int port) {
   return static_cast<uint16_t>(port);
 }
 
-py::bytes to_python(const std::string& bytes) {
-  return py::bytes(bytes);
+namespace {
+
+// The copy of so much takes longer than the GIL's way to another thread and back.
+constexpr size_t kLargeBytes = 256 * 1024;
+
+// Of large bytes only the room for them, which fill_large() fills.
+py::bytes begun(Bytes bytes) {
+  PyObject* made = PyBytes_FromStringAndSize(bytes.size() < kLargeBytes ? bytes.data() : nullptr,
+                                             static_cast<Py_ssize_t>(bytes.size()));
+  if (made == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::bytes>(made);
+}
+
+// Without the GIL: nobody else knows the new object.
+void fill_large(const py::bytes& made, Bytes bytes) {
+  if (bytes.size() < kLargeBytes) return;
+  without_gil([&] { std::memcpy(PyBytes_AS_STRING(made.ptr()), bytes.data(), bytes.size()); });
+}
+
+template <typename Values, typename View>
+py::list list_of(const Values& values, View&& view) {
+  py::list list(values.size());
+  for (size_t i = 0; i < values.size(); ++i) list[i] = begun(view(values[i]));
+  // The list is whole before another thread can run.
+  for (size_t i = 0; i < values.size(); ++i)
+    fill_large(py::reinterpret_borrow<py::bytes>(list[i]), view(values[i]));
+  return list;
+}
+
+}  // namespace
+
+py::bytes to_python(Bytes bytes) {
+  py::bytes made = begun(bytes);
+  fill_large(made, bytes);
+  return made;
 }
 
 py::list to_python(const std::vector<std::string>& values) {
-  py::list list(values.size());
-  for (size_t i = 0; i < values.size(); ++i) list[i] = to_python(values[i]);
-  return list;
+  return list_of(values, [](const std::string& value) { return Bytes(value); });
+}
+
+py::list to_python(const std::vector<TakenBytes>& values) {
+  return list_of(values, [](const TakenBytes& value) { return value.view(); });
 }
 
 py::str key_to_python(const std::string& key) {
@@ -148,8 +230,14 @@ py::str message_to_python(const std::string& message) {
 }
 
 py::object timedelta_from(Duration duration) {
-  auto microseconds = std::chrono::duration_cast<std::chrono::microseconds>(duration).count();
-  return py::module_::import("datetime").attr("timedelta")(py::arg("microseconds") = microseconds);
+  auto seconds = std::chrono::floor<std::chrono::seconds>(duration);
+  auto microseconds = std::chrono::duration_cast<std::chrono::microseconds>(duration - seconds);
+  constexpr int64_t kDay = 24 * 3600;
+  PyObject* delta = PyDelta_FromDSU(static_cast<int>(seconds.count() / kDay),
+                                    static_cast<int>(seconds.count() % kDay),
+                                    static_cast<int>(microseconds.count()));
+  if (delta == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(delta);
 }
 
 }  // namespace rdzv

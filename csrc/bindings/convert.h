@@ -10,19 +10,36 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "store/taken_bytes.h"
 
 namespace rdzv {
 
-// A str (as UTF-8) or bytes argument; a view that lives as long as the argument.
+// A str (as UTF-8, with the surrogate escapes of list_keys) or bytes argument; a view that lives as
+// long as the argument and this.
 struct BytesArg {
+  Bytes view;
+  pybind11::object kept;
+};
+
+// A value: str (as UTF-8), bytes, bytearray or memoryview. What its owner may change while the GIL
+// is released is copied.
+struct ValueArg {
+  pybind11::object kept;
   Bytes view;
 };
 
-// A list of keys or values. It keeps the items alive, because the list may change while the GIL is
+// Keys, from any iterable. It keeps the items alive, because a list may change while the GIL is
 // released.
 struct BytesListArg {
   pybind11::tuple items;
+  std::vector<pybind11::object> kept;
   std::vector<Bytes> views;
+};
+
+// Values, from any iterable.
+struct ValueListArg {
+  pybind11::tuple items;
+  std::vector<ValueArg> values;
 };
 
 // A datetime.timedelta, or seconds as int or float. Infinity means no limit.
@@ -42,15 +59,25 @@ struct IntArg {
   uint64_t as_version() const;
 };
 
-Bytes bytes_from(pybind11::handle object, const char* what);
+// Once, when the module is made: when the interpreter goes down, stores can still be called, but
+// nothing can be imported.
+void import_datetime();
+
+// A view of the object, or of what is put into `kept`.
+Bytes bytes_from(pybind11::handle object, const char* what, pybind11::object& kept);
+ValueArg value_from(pybind11::handle object, const char* what);
 BytesListArg bytes_list_from(pybind11::handle object);
+ValueListArg value_list_from(pybind11::handle object);
 // `what`: "a timeout".
 Duration duration_from(pybind11::handle object, const char* what = "a timeout");
 // Raises ValueError for what is no port.
 uint16_t port_from(int port);
 
-pybind11::bytes to_python(const std::string& bytes);
+// Large bytes are copied without the GIL, so they belong to somebody whom no other thread of
+// Python can reach: a result that is on its way out.
+pybind11::bytes to_python(Bytes bytes);
 pybind11::list to_python(const std::vector<std::string>& values);
+pybind11::list to_python(const std::vector<TakenBytes>& values);
 // Keys that are no UTF-8 keep their bytes as surrogate escapes.
 pybind11::str key_to_python(const std::string& key);
 std::string key_from_python(pybind11::handle key);
@@ -67,14 +94,34 @@ template <>
 struct type_caster<rdzv::BytesArg> {
   PYBIND11_TYPE_CASTER(rdzv::BytesArg, const_name("str | bytes"));
   bool load(handle source, bool) {
-    value.view = rdzv::bytes_from(source, "a key or value");
+    value.view = rdzv::bytes_from(source, "a key or value", value.kept);
+    return true;
+  }
+};
+
+template <>
+struct type_caster<rdzv::ValueArg> {
+  PYBIND11_TYPE_CASTER(rdzv::ValueArg, const_name("str | bytes | bytearray | memoryview"));
+  bool load(handle source, bool) {
+    value = rdzv::value_from(source, "a key or value");
+    return true;
+  }
+};
+
+template <>
+struct type_caster<rdzv::ValueListArg> {
+  PYBIND11_TYPE_CASTER(
+      rdzv::ValueListArg,
+      const_name("collections.abc.Iterable[str | bytes | bytearray | memoryview]"));
+  bool load(handle source, bool) {
+    value = rdzv::value_list_from(source);
     return true;
   }
 };
 
 template <>
 struct type_caster<rdzv::BytesListArg> {
-  PYBIND11_TYPE_CASTER(rdzv::BytesListArg, const_name("collections.abc.Sequence[str | bytes]"));
+  PYBIND11_TYPE_CASTER(rdzv::BytesListArg, const_name("collections.abc.Iterable[str | bytes]"));
   bool load(handle source, bool) {
     value = rdzv::bytes_list_from(source);
     return true;

@@ -2,6 +2,8 @@
 // Python for signals.
 #include <pybind11/pybind11.h>
 
+#include <system_error>
+
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "bindings/bindings.h"
@@ -13,13 +15,22 @@ namespace py = pybind11;
 namespace rdzv {
 namespace {
 
-const char* class_of(ErrorCode code) {
-  switch (code) {
+// The names in rendezvous.errors. Kept, because stores can be called while the interpreter goes down,
+// which empties its modules.
+py::handle g_classes;
+
+const char* class_of(const Error& error) {
+  const Missing& missing = error.missing();
+  switch (error.code()) {
     case ErrorCode::kInvalidArgument:
     case ErrorCode::kNotANumber:
       return "StoreValueError";
     case ErrorCode::kTimeout:
-      return "StoreTimeoutError";
+      // Without a name it was no key that was waited for, but clients of a server, say.
+      return missing.keys.empty() && missing.ranks.empty() ? "StoreTimeoutError"
+                                                           : "StoreKeysMissingError";
+    case ErrorCode::kNoAnswer:
+      return "StoreNoAnswerError";
     case ErrorCode::kLimit:
       return "StoreLimitError";
     case ErrorCode::kConnection:
@@ -53,8 +64,17 @@ void raise(const Error& error) {
     if (PyErr_Occurred() == nullptr) PyErr_SetNone(PyExc_KeyboardInterrupt);
     return;
   }
-  py::object type = py::module_::import("rendezvous.errors").attr(class_of(error.code()));
-  PyErr_SetObject(type.ptr(), message_to_python(error.message()).ptr());
+  py::object type = g_classes[class_of(error)];
+  py::object made = type(message_to_python(error.message()));
+  const Missing& missing = error.missing();
+  if (!missing.keys.empty() || !missing.ranks.empty()) {
+    py::list keys, ranks;
+    for (const std::string& key : missing.keys) keys.append(key_to_python(key));
+    for (int64_t rank : missing.ranks) ranks.append(rank);
+    made.attr("keys") = keys;
+    made.attr("ranks") = ranks;
+  }
+  PyErr_SetObject(type.ptr(), made.ptr());
 }
 
 // Only the main thread asks: others have no handlers to run, and one that took the GIL while the
@@ -68,12 +88,20 @@ bool python_signals_pending() {
 }  // namespace
 
 void bind_errors(py::module_&) {
+  py::object errors = py::module_::import("rendezvous.errors");
+  g_classes = py::dict(errors.attr("__dict__").attr("copy")()).release();
   set_interrupt_check(&python_signals_pending);
   py::register_local_exception_translator([](std::exception_ptr pointer) {
     try {
       if (pointer) std::rethrow_exception(pointer);
     } catch (const Error& error) {
-      raise(error);
+      calling_python([&] { raise(error); });
+    } catch (const std::system_error& error) {
+      // What the system refused without our asking: pybind11 would make it a plain RuntimeError.
+      calling_python([&] {
+        raise(Error(ErrorCode::kConnection,
+                    "the system refuses what is needed: " + refusal_text(error.code().value())));
+      });
     }
   });
 }

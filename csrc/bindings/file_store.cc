@@ -13,6 +13,7 @@
 #include "bindings/convert.h"
 #include "bindings/gil.h"
 #include "bindings/pickling.h"
+#include "store/closable_store.h"
 
 namespace py = pybind11;
 
@@ -25,10 +26,27 @@ uint64_t compact_min_bytes() {
   return text == nullptr ? kCompactMinBytes : std::strtoull(text, nullptr, 10);
 }
 
+class FileStoreHold final : public ClosableStore {
+ public:
+  explicit FileStoreHold(const FileStore::Options& options)
+      : FileStoreHold(options.path, std::make_shared<FileStore>(options)) {}
+  FileStoreHold(std::string path, std::shared_ptr<Store> store)
+      : ClosableStore(std::move(store)), path_(std::move(path)) {}
+
+  const std::string& path() const { return path_; }
+
+ private:
+  std::shared_ptr<Store> hold(std::shared_ptr<Store> clone) override {
+    return std::make_shared<FileStoreHold>(path_, std::move(clone));
+  }
+
+  const std::string path_;  // as it was given
+};
+
 }  // namespace
 
 void bind_file_store(py::module_& module) {
-  py::class_<FileStore, Store, std::shared_ptr<FileStore>> type(
+  py::class_<FileStoreHold, Store, std::shared_ptr<FileStoreHold>> type(
       module, "FileStore", py::is_final(),
       R"(A store in a file, for the processes of one host or of a shared file system.
 
@@ -36,27 +54,31 @@ file_name: str or os.PathLike; made if missing. `<file_name>.lock` appears besid
 world_size: accepted for torch's sake; nothing depends on it.
 job_id: what a file that nobody uses is continued for: the same non-empty job_id finds the values that were left, any other
 job starts it afresh. All who use a file at the same time give the same one.
-timeout: for opening it while others write or open it, and the default of blocking calls; 300 s.
+timeout: for opening, and the store's default afterwards; in seconds or a timedelta. None: 300 s.
 A forked child opens the file again; the inherited object raises StoreClosedError there.
 Raises StoreConnectionError (no such directory, no permission), StoreProtocolError (no store file, or a damaged one),
-StoreAddressInUseError (in use with another job_id).)");
+StoreAddressInUseError (in use with another job_id), StoreTimeoutError (a user of the file keeps its lock).)");
   type.def(py::init([](const py::object& file_name, int64_t, BytesArg job_id,
-                       const std::optional<TimeoutArg>& timeout) {
-             py::bytes path = py::module_::import("os").attr("fsencode")(file_name);
+                       std::optional<TimeoutArg> timeout) {
+             py::bytes path = calling_python([&]() -> py::object {
+               return py::module_::import("os").attr("fsencode")(file_name);
+             });
              FileStore::Options options;
              options.path = std::string(path);
              options.job_id = std::string(job_id.view);
              if (timeout) options.timeout = timeout->duration;
              options.compact_min_bytes = compact_min_bytes();
              start_logging();
-             return without_gil([&] { return std::make_shared<FileStore>(options); });
+             return without_gil([&] { return std::make_shared<FileStoreHold>(options); });
            }),
            py::arg("file_name"), py::arg("world_size") = -1, py::arg("job_id") = "", py::kw_only(),
            py::arg("timeout") = py::none())
       .def_property_readonly(
           "path",
-          [](const FileStore& self) {
-            return py::module_::import("os").attr("fsdecode")(py::bytes(self.path()));
+          [](const FileStoreHold& self) {
+            return calling_python([&]() -> py::object {
+              return py::module_::import("os").attr("fsdecode")(py::bytes(self.path()));
+            });
           },
           "The file name as it was given, as str.");
   refuse_pickling(type,

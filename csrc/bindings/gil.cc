@@ -17,6 +17,10 @@ bool on_main_thread() {
   return PyThread_get_thread_ident() == g_main_thread.load();
 }
 
+void park_thread() {
+  while (true) ::pause();
+}
+
 void wait_while_finalizing() {
 #if PY_VERSION_HEX >= 0x030D0000
   bool finalizing = Py_IsFinalizing() != 0;
@@ -24,12 +28,13 @@ void wait_while_finalizing() {
   bool finalizing = _Py_IsFinalizing() != 0;
 #endif
   // The finalizing thread itself may still call stores, from an object's __del__.
-  while (finalizing && !on_main_thread()) ::pause();
+  if (finalizing && !on_main_thread()) park_thread();
 }
 
 void take_gil_back(PyThreadState* state) {
   wait_while_finalizing();
-  PyEval_RestoreThread(state);
+  // It may go down while this waits.
+  calling_python([&] { PyEval_RestoreThread(state); });
 }
 
 void bind_gil(py::module_&) {

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/random.h"
 
 namespace py = pybind11;
 
@@ -282,7 +283,7 @@ void bind_group(py::module_& m) {
   py::class_<Group> group(m, "Group", py::is_final(),
                           "The rulebook of one run's rendezvous. Pure: `now` is seconds of the "
                           "caller's own monotonic clock.");
-  group.def(py::init<>());
+  group.def(py::init([] { return std::make_unique<Group>(random_seed()); }));
   bind_operations(group);
   bind_questions(group);
 }

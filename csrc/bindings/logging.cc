@@ -12,15 +12,24 @@ namespace py = pybind11;
 namespace rdzv {
 
 void start_logging() {
-  py::module_::import("rendezvous._logging").attr("start")();
+  calling_python([] { py::module_::import("rendezvous._logging").attr("start")(); });
+}
+
+void deliver_log_records(bool failing) try {
+  py::module_::import("rendezvous._logging").attr("deliver")();
+} catch (py::error_already_set& error) {
+  if (!failing) throw;
+  error.discard_as_unraisable("handing on log records");
 }
 
 void bind_logging(py::module_& module) {
   module.def(
       "_next_log_record",
       [](TimeoutArg timeout) -> py::object {
-        std::optional<LogRecord> record =
-            without_gil([&] { return LogQueue::instance().read(timeout.duration); });
+        LogQueue& queue = LogQueue::instance();
+        std::optional<LogRecord> record = queue.read(Duration::zero());
+        if (!record && timeout.duration > Duration::zero())
+          record = without_gil([&] { return queue.read(timeout.duration); });
         if (!record) return py::none();
         return py::make_tuple(static_cast<int>(record->level), message_to_python(record->message));
       },
@@ -30,6 +39,9 @@ void bind_logging(py::module_& module) {
   module.def(
       "_wake_log_reader", [] { LogQueue::instance().wake_reader(); },
       "End the current or next _next_log_record without a record.");
+  module.def(
+      "_set_log_thread", [](bool runs) { LogQueue::instance().set_has_thread(runs); },
+      py::arg("runs"), "Say whether a thread calls _next_log_record all along.");
 }
 
 }  // namespace rdzv

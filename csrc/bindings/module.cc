@@ -2,10 +2,12 @@
 
 #include "base/version.h"
 #include "bindings/bindings.h"
+#include "bindings/convert.h"
 
 PYBIND11_MODULE(_core, module) {
   module.doc() = "The compiled core: stores, the store server and the rulebook of a rendezvous.";
   module.attr("__version__") = rdzv::kVersion;
+  rdzv::import_datetime();
   rdzv::bind_gil(module);
   rdzv::bind_errors(module);
   rdzv::bind_logging(module);

@@ -4,7 +4,9 @@
 #include <pybind11/stl.h>
 
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <string>
 
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
@@ -20,24 +22,55 @@ namespace {
 // Lets Python close a server before the object goes.
 class ServerHandle {
  public:
-  ServerHandle(std::string host, uint16_t port)
+  ServerHandle(std::string host, uint16_t port, const ServerLimits& limits)
       : host_(std::move(host)),
-        server_(std::make_unique<Server>(host_, port)),
+        limits_(limits),
+        server_(std::make_unique<Server>(host_, port, limits)),
         port_(server_->port()) {}
-  ServerHandle(std::string host, UniqueFd listening)
+  ServerHandle(std::string host, UniqueFd listening, const ServerLimits& limits)
       : host_(std::move(host)),
-        server_(std::make_unique<Server>(host_, std::move(listening))),
+        limits_(limits),
+        server_(std::make_unique<Server>(host_, std::move(listening), limits)),
         port_(server_->port()) {}
 
   const std::string& host() const { return host_; }
   uint16_t port() const { return port_; }
-  void close() { server_.reset(); }
+  const ServerLimits& limits() const { return limits_; }
+  // Whoever comes while another thread closes it waits until that is done.
+  void close() {
+    std::lock_guard lock(mutex_);
+    server_.reset();
+  }
 
  private:
   std::string host_;
+  ServerLimits limits_;
+  std::mutex mutex_;  // protects server_
   std::unique_ptr<Server> server_;
   uint16_t port_;
 };
+
+py::dict to_python(const ServerLimits& limits) {
+  py::dict values;
+  for (const ServerLimits::Field& field : ServerLimits::fields())
+    values[field.name] = limits.*field.value;
+  return values;
+}
+
+// A mapping of names to ints, 0 or more.
+ServerLimits limits_from(const py::object& mapping) {
+  ServerLimits limits;
+  if (mapping.is_none()) return limits;
+  for (const auto& [name, value] : py::dict(mapping)) {
+    const auto text = py::cast<std::string>(py::str(name));
+    if (!py::isinstance<py::int_>(value) || value < py::int_(0) || value > py::int_(INT64_MAX)) {
+      throw py::value_error("the limit " + text + " is " + py::cast<std::string>(py::repr(value)) +
+                            "; it must be a whole number, 0 or more");
+    }
+    limits.set(text, py::cast<uint64_t>(value));
+  }
+  return limits;
+}
 
 }  // namespace
 
@@ -48,18 +81,28 @@ void bind_server(py::module_& module) {
 It speaks the native protocol and that of torch's TCPStore on one port. It binds the given host and nothing else
 ("0.0.0.0" or "::" for every interface); port 0 picks a free port, see `port`. Use it as a context manager, or close() it.
 listen_fd: serve on this TCP socket in their place, which is bound and from now on the server's (socket.detach()).
-Raises StoreAddressInUseError when the port is taken, StoreConnectionError when the host is none of this machine's.)");
-  type.def(py::init([](std::string host, int port, std::optional<int> listen_fd) {
+limits: what clients may use, by name, where it is not the default: see docs/limits.md. ValueError for an unknown name.
+Raises StoreAddressInUseError when the port is taken, StoreConnectionError when the host is none of this machine's or the
+system refuses what a server needs (a descriptor, a thread).)");
+  type.def(py::init([](std::string host, int port, std::optional<int> listen_fd,
+                       const py::object& limits) {
              uint16_t checked_port = port_from(port);
+             const ServerLimits checked = limits_from(limits);
              start_logging();
              return without_gil([&] {
-               if (!listen_fd) return std::make_unique<ServerHandle>(std::move(host), checked_port);
-               return std::make_unique<ServerHandle>(std::move(host), UniqueFd(*listen_fd));
+               if (!listen_fd)
+                 return std::make_unique<ServerHandle>(std::move(host), checked_port, checked);
+               return std::make_unique<ServerHandle>(std::move(host), UniqueFd(*listen_fd),
+                                                     checked);
              });
            }),
-           py::arg("host") = "127.0.0.1", py::arg("port") = 0, py::arg("listen_fd") = py::none())
+           py::arg("host") = "127.0.0.1", py::arg("port") = 0, py::arg("listen_fd") = py::none(),
+           py::arg("limits") = py::none())
       .def_property_readonly("host", &ServerHandle::host, "The host as it was given.")
       .def_property_readonly("port", &ServerHandle::port, "The port it listens on.")
+      .def_property_readonly(
+          "limits", [](const ServerHandle& self) { return to_python(self.limits()); },
+          "What clients may use, by name: as it was given, and the defaults.")
       .def(
           "close", [](ServerHandle& self) { without_gil([&] { self.close(); }); },
           "Close the port and all connections. Idempotent.")
@@ -68,6 +111,9 @@ Raises StoreAddressInUseError when the port is taken, StoreConnectionError when 
       .def("__repr__", [](const ServerHandle& self) {
         return "<rendezvous.Server " + format_endpoint(self.host(), self.port()) + ">";
       });
+  module.def(
+      "server_limits", [] { return to_python(ServerLimits()); },
+      "The limits of a server and their defaults, by name.");
   refuse_pickling(type,
                   "it holds a port and a thread of this process; give the other process host and "
                   "port for a TCPStore of its own");

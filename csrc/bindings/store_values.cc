@@ -12,17 +12,17 @@ namespace py = pybind11;
 namespace rdzv {
 namespace {
 
-std::vector<Bytes> pairs_of(const BytesListArg& keys, const BytesListArg& values) {
-  if (keys.views.size() != values.views.size()) {
+std::vector<Bytes> pairs_of(const BytesListArg& keys, const ValueListArg& values) {
+  if (keys.views.size() != values.values.size()) {
     throw Error(ErrorCode::kInvalidArgument, "multi_set: " + std::to_string(keys.views.size()) +
                                                  " keys but " +
-                                                 std::to_string(values.views.size()) + " values");
+                                                 std::to_string(values.values.size()) + " values");
   }
   std::vector<Bytes> pairs;
   pairs.reserve(2 * keys.views.size());
   for (size_t i = 0; i < keys.views.size(); ++i) {
     pairs.push_back(keys.views[i]);
-    pairs.push_back(values.views[i]);
+    pairs.push_back(values.values[i].view);
   }
   return pairs;
 }
@@ -33,7 +33,7 @@ void bind_single_key_operations(StoreClass& store) {
   store
       .def(
           "set",
-          [](Store& self, BytesArg key, BytesArg value, const std::optional<TtlArg>& ttl) {
+          [](Store& self, BytesArg key, const ValueArg& value, const std::optional<TtlArg>& ttl) {
             without_gil([&] {
               if (ttl && ttl->duration < kForever) {
                 self.set_for(key.view, value.view, ttl->duration);
@@ -52,15 +52,15 @@ Raises StoreUnsupportedError for a ttl over the c10d protocol.)")
           "get",
           [](Store& self, BytesArg key, const std::optional<TimeoutArg>& timeout) {
             return to_python(
-                without_gil([&] { return self.get(key.view, timeout_of(self, timeout)); }));
+                without_gil([&] { return self.read(key.view, timeout_of(self, timeout)); }).view());
           },
           py::arg("key"), py::arg("timeout") = py::none(),
           R"(The value of a key; waits until there is one, up to `timeout` (default: the store's; 0: now or never).
 
-Raises StoreTimeoutError.)")
+Raises StoreKeysMissingError when the store says that it is not there, StoreNoAnswerError when it says nothing.)")
       .def(
           "compare_set",
-          [](Store& self, BytesArg key, BytesArg expected, BytesArg desired) {
+          [](Store& self, BytesArg key, const ValueArg& expected, const ValueArg& desired) {
             Store::Exchange result = without_gil(
                 [&] { return self.compare_exchange(key.view, expected.view, desired.view); });
             return result.exists ? to_python(result.value) : py::bytes(expected.view);
@@ -71,7 +71,7 @@ Raises StoreTimeoutError.)")
 Returns what is there afterwards; for a missing key, when nothing was set, `expected` (as torch's stores do).)")
       .def(
           "compare_exchange",
-          [](Store& self, BytesArg key, BytesArg expected, BytesArg desired) {
+          [](Store& self, BytesArg key, const ValueArg& expected, const ValueArg& desired) {
             Store::Exchange result = without_gil(
                 [&] { return self.compare_exchange(key.view, expected.view, desired.view); });
             return py::make_tuple(to_python(result.value), result.swapped);
@@ -96,7 +96,7 @@ Raises StoreValueError, and changes nothing, when the value is no number or the 
           py::arg("key"), "Delete a key. Returns whether there was one.")
       .def(
           "append",
-          [](Store& self, BytesArg key, BytesArg value) {
+          [](Store& self, BytesArg key, const ValueArg& value) {
             without_gil([&] { self.append(key.view, value.view); });
           },
           py::arg("key"), py::arg("value"), "Add to the end of a value; a missing key is created.");
@@ -118,18 +118,18 @@ void bind_many_key_operations(StoreClass& store) {
           py::arg("keys"), py::arg("timeout") = py::none(),
           R"(Wait until all of the keys are there, up to `timeout` (default: the store's; 0: now or never).
 
-Raises StoreTimeoutError, which names the missing keys.)")
+Raises StoreKeysMissingError, which names the missing keys.)")
       .def(
           "multi_get",
           [](Store& self, const BytesListArg& keys, const std::optional<TimeoutArg>& timeout) {
-            return to_python(
-                without_gil([&] { return self.multi_get(keys.views, timeout_of(self, timeout)); }));
+            return to_python(without_gil(
+                [&] { return self.multi_read(keys.views, timeout_of(self, timeout)); }));
           },
           py::arg("keys"), py::arg("timeout") = py::none(),
           "The values of several keys as of one moment; waits like wait() until all are there.")
       .def(
           "multi_set",
-          [](Store& self, const BytesListArg& keys, const BytesListArg& values) {
+          [](Store& self, const BytesListArg& keys, const ValueListArg& values) {
             std::vector<Bytes> pairs = pairs_of(keys, values);
             without_gil([&] { self.multi_set(pairs); });
           },

@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include "base/error.h"
 #include "bindings/convert.h"
 #include "bindings/gil.h"
 #include "bindings/stores.h"
@@ -41,10 +42,10 @@ void bind_versions(StoreClass& store) {
 Every write gives the key a version that it never had before; 0 is the version of a key that is not there. Returns (value,
 version), or (None, 0) when the key was deleted or its time to live ended. So watch(key, 0) waits until the key is there.
 Changes that follow each other fast may be seen as one; the last one is always seen.
-Raises StoreTimeoutError; StoreUnsupportedError over the c10d protocol.)")
+Raises StoreKeysMissingError when it still is `known_version`; StoreUnsupportedError over the c10d protocol.)")
       .def(
           "set_if_version",
-          [](Store& self, BytesArg key, BytesArg value, IntArg version) {
+          [](Store& self, BytesArg key, const ValueArg& value, IntArg version) {
             uint64_t expected = version.as_version();
             Store::VersionSet result =
                 without_gil([&] { return self.set_if_version(key.view, value.view, expected); });
@@ -70,7 +71,7 @@ void bind_queues_and_barrier(StoreClass& store) {
   store
       .def(
           "queue_push",
-          [](Store& self, BytesArg key, BytesArg value) {
+          [](Store& self, BytesArg key, const ValueArg& value) {
             without_gil([&] { self.queue_push(key.view, value.view); });
           },
           py::arg("key"), py::arg("value"),
@@ -87,7 +88,7 @@ items.)")
           py::arg("key"), py::arg("block") = true, py::arg("timeout") = py::none(),
           R"(Take the first item of a queue; waits for one, up to `timeout` (default: the store's).
 
-Without `block`, raises QueueEmptyError when there is none; with it, StoreTimeoutError.)")
+Without `block`, raises QueueEmptyError when there is none; with it, StoreKeysMissingError.)")
       .def(
           "queue_len",
           [](Store& self, BytesArg key) {
@@ -96,21 +97,40 @@ Without `block`, raises QueueEmptyError when there is none; with it, StoreTimeou
           py::arg("key"), "The number of items in a queue.")
       .def(
           "barrier",
-          [](Store& self, BytesArg key, IntArg world_size,
-             const std::optional<TimeoutArg>& timeout) {
-            int64_t callers = world_size.as("the world_size of barrier");
-            without_gil([&] { self.barrier(key.view, callers, timeout_of(self, timeout)); });
+          [](Store& self, BytesArg key, IntArg world_size, const std::optional<TimeoutArg>& timeout,
+             const std::optional<IntArg>& rank, const std::optional<IntArg>& round) {
+            Store::Seat seat;
+            seat.world_size = world_size.as("the world_size of barrier");
+            if (!rank && round) {
+              throw Error(ErrorCode::kInvalidArgument,
+                          "barrier: rounds are counted for each rank; give rank, too");
+            }
+            if (rank) seat.rank = rank->as("the rank of barrier");
+            if (round) seat.round = round->as("the round of barrier");
+            without_gil([&] {
+              Duration time = timeout_of(self, timeout);
+              if (rank) {
+                self.barrier_as(key.view, seat, time);
+              } else {
+                self.barrier(key.view, seat.world_size, time);
+              }
+            });
           },
           py::arg("key"), py::arg("world_size"), py::arg("timeout") = py::none(),
+          py::arg("rank") = py::none(), py::arg("round") = py::none(),
           R"(Wait until `world_size` callers have come to this key, up to `timeout` (default: the store's).
 
-The key serves once: the number there counts the callers. Raises StoreTimeoutError, which says how many had come.)");
+rank: the caller's, 0 ... world_size - 1. One that comes again after a timeout counts once, and a timeout names the ranks that
+are missing. Without it, the number at the key counts the callers, and who times out is counted no more.
+round: 1, 2, 3, ..., counted by each rank for itself, so that one key serves again and again (the class Barrier counts them).
+Raises StoreKeysMissingError when not all have come in time; StoreValueError when the key was used already: for more callers
+than `world_size`, another world_size, or a rank that has passed the round.)");
 }
 
 void bind_exchange(StoreClass& store) {
   store.def(
       "exchange",
-      [](Store& self, BytesArg key, IntArg rank, IntArg world_size, BytesArg value,
+      [](Store& self, BytesArg key, IntArg rank, IntArg world_size, const ValueArg& value,
          const std::optional<TimeoutArg>& timeout) {
         int64_t own = rank.as("the rank of exchange");
         int64_t all = world_size.as("the world_size of exchange");
@@ -124,7 +144,8 @@ void bind_exchange(StoreClass& store) {
 
 The values stay at `key`/0 ... `key`/(world_size - 1) and their count at `key`: a key serves once. A rank that comes again, as
 after a timeout, gives its value anew and counts once. `timeout`: default the store's.
-Raises StoreTimeoutError, which names the ranks that have not come; StoreValueError for a rank outside of 0 ... world_size - 1.)");
+Raises StoreKeysMissingError, which names the ranks that have not come; StoreValueError for a rank outside of 0 ... world_size - 1,
+and when the key was used already: for another world_size, or with another value of this rank after all had come.)");
 }
 
 }  // namespace rdzv

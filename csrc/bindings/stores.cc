@@ -1,5 +1,5 @@
-// The class Store with what all stores have, and HashStore. The operations are in store_values.cc
-// and store_waiting.cc.
+// The class Store with what all compiled stores have, and HashStore. The operations are in
+// store_values.cc and store_waiting.cc.
 #include "bindings/stores.h"
 
 #include <pybind11/pybind11.h>
@@ -11,7 +11,7 @@
 #include "bindings/convert.h"
 #include "bindings/gil.h"
 #include "bindings/pickling.h"
-#include "bindings/python_store.h"
+#include "store/closable_store.h"
 #include "store/hash_store.h"
 
 namespace py = pybind11;
@@ -19,19 +19,21 @@ namespace py = pybind11;
 namespace rdzv {
 namespace {
 
+class HashStoreHold final : public ClosableStore {
+ public:
+  HashStoreHold() : ClosableStore(std::make_shared<HashStore>()) {}
+  explicit HashStoreHold(std::shared_ptr<Store> store) : ClosableStore(std::move(store)) {}
+
+ private:
+  std::shared_ptr<Store> hold(std::shared_ptr<Store> clone) override {
+    return std::make_shared<HashStoreHold>(std::move(clone));
+  }
+};
+
 void bind_store(py::module_& module) {
-  StoreClass store(
-      module, "Store",
-      R"(The contract of every key-value store; a class derived in Python is a store too.
-
-Keys and values are str (stored as UTF-8) or bytes; values come back as bytes. Timeouts are datetime.timedelta or seconds;
-blocking calls return or raise within them, plus at most 100 ms. Any thread may call any method at any time.
-Errors are StoreError and its kin, which are RuntimeErrors; timeouts are TimeoutErrors as well.
-
-A derived class defines the methods that it has, with these names and arguments (timeouts as timedelta, None for the store's),
-and calls super().__init__(). Of what it does not define, compare_set and compare_exchange are made of each other, try_get of
-check and get, delete_prefix of list_keys and delete_key, exchange of single operations; the rest raises StoreUnsupportedError.)");
-  store.def(py::init([] { return std::shared_ptr<Store>(std::make_shared<PythonStore>()); }));
+  StoreClass store(module, "Store",
+                   "What all compiled stores are. The contract is that of rendezvous.Store, which "
+                   "this class is registered with.");
   bind_single_key_operations(store);
   bind_many_key_operations(store);
   bind_versions(store);
@@ -51,10 +53,18 @@ check and get, delete_prefix of list_keys and delete_key, exchange of single ope
             return without_gil([&] { return self.clone(timeout_of(self, timeout)); });
           },
           py::arg("timeout") = py::none(),
-          "For another user of the same store: with a connection and a timeout of its own. A "
-          "HashStore is its own clone. timeout: for opening it; None: the store's.")
-      .def("has_extended_api", &has_extended_api,
-           "Whether append, multi_get and multi_set are there. In all our stores they are.")
+          "For another user of the same store: with a connection and a timeout of its own, where "
+          "it has them, and closed by itself. The clone of a HashStore has the same values. "
+          "timeout: for opening it; None: the store's.")
+      .def(
+          "has_extended_api", [](const Store&) { return true; },
+          "Whether append, multi_get and multi_set are there. In all our stores they are.")
+      .def(
+          "close", [](Store& self) { without_gil([&] { self.close(); }); },
+          "End this object's use of the store: later calls raise StoreClosedError, and those that "
+          "wait end with it. May be called again.")
+      .def("__enter__", [](py::object self) { return self; })
+      .def("__exit__", [](Store& self, py::args) { without_gil([&] { self.close(); }); })
       .def("__repr__", [](const Store& self) { return "<rendezvous." + self.describe() + ">"; });
   refuse_pickling(store,
                   "it is a store of this process; give the other process what it can make one of "
@@ -62,9 +72,11 @@ check and get, delete_prefix of list_keys and delete_key, exchange of single ope
 }
 
 void bind_hash_store(py::module_& module) {
-  py::class_<HashStore, Store, std::shared_ptr<HashStore>> type(
+  py::class_<HashStoreHold, Store, std::shared_ptr<HashStoreHold>> type(
       module, "HashStore", py::is_final(),
-      "A store in the memory of this process, for its threads and for tests.");
+      R"(A store in the memory of this process, for its threads and for tests.
+
+Its values go when it and its clones are closed, or gone.)");
   type.def(py::init<>());
   refuse_pickling(type,
                   "it is in the memory of this process; use a FileStore or a TCPStore, which "

@@ -5,9 +5,11 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -29,6 +31,22 @@ TCPStore::Protocol protocol_from(const std::string& name) {
               "TCPStore: protocol is " + quoted(name) + "; it must be 'native' or 'c10d'");
 }
 
+std::string_view environment(const char* name) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? std::string_view() : text;
+}
+
+// Under a launcher that serves a store for its workers (`rendezvous exec`, torchrun), a worker that
+// would serve one at that very place is a client of the launcher's, as with torch's TCPStore.
+void use_agent_store(TCPStore::Options& options) {
+  std::string_view uses = environment("TORCHELASTIC_USE_AGENT_STORE");
+  if (uses != "True" && uses != "true" && uses != "1") return;
+  if (options.listen_fd || options.port == 0) return;
+  if (environment("MASTER_PORT") != std::to_string(options.port)) return;
+  options.may_be_served = true;  // under another name of this machine
+  if (options.host == environment("MASTER_ADDR")) options.is_master = false;
+}
+
 }  // namespace
 
 void bind_tcp_store(py::module_& module) {
@@ -38,7 +56,8 @@ void bind_tcp_store(py::module_& module) {
 
 host_name, port: of the server; the master binds them (port 0 picks a free port, see `port`).
 world_size: if known, each client counts itself in, and the master waits until all have come (wait_for_workers).
-is_master: host the server in this process.
+is_master: host the server in this process. Under a launcher that serves a store at MASTER_ADDR:MASTER_PORT and says so by
+TORCHELASTIC_USE_AGENT_STORE (torchrun, `rendezvous exec`), the master of that port is a client of it.
 timeout: for connecting (the server may start later than its clients), and the default of blocking calls.
 multi_tenant: masters of this process that name the same port share one server.
 master_listen_fd: the master serves on this TCP socket, which is bound to `port` and from now on its own (socket.detach()).
@@ -57,13 +76,19 @@ Raises StoreConnectionError, StoreProtocolError, StoreAddressInUseError, StoreTi
              options.protocol = protocol_from(protocol);
              options.host = std::move(host_name);
              options.port = port_from(port);
+             if (world_size == 0) {
+               throw Error(ErrorCode::kInvalidArgument,
+                           "TCPStore: world_size is 0; give the number of clients, or None if it "
+                           "is not known");
+             }
              options.world_size = world_size;
              options.is_master = is_master;
              if (timeout) options.timeout = timeout->duration;
              options.wait_for_workers = wait_for_workers;
              options.multi_tenant = multi_tenant;
              options.listen_fd = master_listen_fd;
-             if (is_master) start_logging();
+             if (is_master) use_agent_store(options);
+             if (options.is_master) start_logging();
              return without_gil([&] { return std::make_shared<TCPStore>(options); });
            }),
            py::arg("host_name"), py::arg("port"), py::arg("world_size") = py::none(),

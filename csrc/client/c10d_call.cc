@@ -1,6 +1,7 @@
 #include "client/c10d_call.h"
 
 #include <algorithm>
+#include <charconv>
 #include <thread>
 #include <utility>
 
@@ -65,9 +66,10 @@ const c10d::Reply& C10dStore::Conversation::read(Code code, size_t keys) {
   std::string applied = !request_.is_write ? ""
                         : sent()           ? "; it may or may not have been applied"
                                            : "; it was not sent";
-  throw Error(ErrorCode::kTimeout,
-              request_.describe(store_) + ": no answer within " + seconds_text(request_.timeout) +
-                  "; the server is stopped, overloaded or unreachable" + applied);
+  throw Error(ErrorCode::kNoAnswer, request_.describe(store_) + ": timeout: no answer within " +
+                                        seconds_text(request_.timeout) +
+                                        "; the server is stopped, overloaded or unreachable" +
+                                        applied);
 }
 
 bool C10dStore::Conversation::is_cut_off() {
@@ -166,6 +168,27 @@ std::vector<Bytes> C10dStore::Conversation::wait_for_values(const std::vector<By
   }
 }
 
+// The slots of a first round come; those of later ones change, of which this protocol tells nobody.
+std::vector<int64_t> C10dStore::Conversation::wait_for_ranks(const BarrierCall& call,
+                                                             const ExchangeSlots& slots) {
+  auto is_behind = [&](Bytes slot) { return round_in(slot) < call.round; };
+  for (;; pause()) {
+    std::vector<std::string> rounds;
+    if (wait_for_values(slots.all(), rounds).empty() &&
+        std::none_of(rounds.begin(), rounds.end(), is_behind)) {
+      return {};
+    }
+    if (deadline_.passed()) break;
+  }
+  std::vector<int64_t> missing;
+  Bytes nobodys = store_.nobodys_value_;  // is no round
+  for (Bytes slot : slots.all()) put(Code::kCompareSet, {slot, nobodys, nobodys});
+  for (int64_t rank = 0; rank < call.world_size; ++rank) {
+    if (is_behind(read(Code::kCompareSet).strings[0])) missing.push_back(rank);
+  }
+  return missing;
+}
+
 void C10dStore::Conversation::pause() {
   constexpr Duration kLongest = std::chrono::milliseconds(20);
   std::this_thread::sleep_for(std::min(next_pause_, deadline_.left()));
@@ -173,8 +196,29 @@ void C10dStore::Conversation::pause() {
   throw_if_interrupted();
 }
 
-void C10dStore::Conversation::throw_timeout(const std::string& text) const {
-  throw Error(ErrorCode::kTimeout, text + " (" + store_.describe() + ")");
+void C10dStore::Conversation::throw_timeout(const std::string& text, Missing missing) const {
+  throw Error(ErrorCode::kTimeout, text + " (" + store_.describe() + ")", std::move(missing));
+}
+
+// COMPARE_SET answers what is there afterwards.
+MeetingFound C10dStore::Conversation::look_at_meeting(const std::string& wire_key,
+                                                      int64_t world_size) {
+  std::string size_key = meeting_size_key(wire_key);
+  put(Code::kCompareSet, {size_key, "", std::to_string(world_size)});
+  MeetingFound found;
+  found.world_size = std::string(read(Code::kCompareSet).strings[0]);
+  found.count = number_at(wire_key);
+  return found;
+}
+
+// Not by ADD of 0, nor by an exchange that changes nothing: after these, torch's servers let all
+// through who wait at the key.
+int64_t C10dStore::Conversation::number_at(Bytes wire_key) {
+  if (ask(Code::kCheck, {wire_key}).number != 0) return 0;
+  Bytes value = ask(Code::kGet, {wire_key}).strings[0];
+  int64_t number = 0;
+  std::from_chars(value.data(), value.data() + value.size(), number);
+  return number;
 }
 
 }  // namespace rdzv

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "client/c10d_store.h"
+#include "store/meeting.h"
 
 namespace rdzv {
 
@@ -63,8 +64,8 @@ class C10dStore::Conversation {
   void put(c10d::Code code, const std::vector<Bytes>& strings, int64_t number = 0) {
     connection_->put(code, strings, number);
   }
-  // The next answer; its views last until the next call. Throws kTimeout when the server does not
-  // answer in time.
+  // The next answer; its views last until the next call. Throws kNoAnswer when the server does
+  // not answer in time.
   const c10d::Reply& read(c10d::Code code, size_t keys = 0);
   // Whether the server answers on a new connection while nothing comes on this one.
   bool is_cut_off();
@@ -82,9 +83,16 @@ class C10dStore::Conversation {
   // deadline, in the order of `wire_keys`; none: `values` has them all.
   std::vector<Bytes> wait_for_values(const std::vector<Bytes>& wire_keys,
                                      std::vector<std::string>& values);
+  // Until all ranks have come to the round of a barrier; those that have not at the deadline.
+  std::vector<int64_t> wait_for_ranks(const BarrierCall& call, const ExchangeSlots& slots);
   // Before trying again what somebody else was faster at.
   void pause();
-  [[noreturn]] void throw_timeout(const std::string& text) const;
+  [[noreturn]] void throw_timeout(const std::string& text, Missing missing) const;
+
+  // What a caller finds where others meet. Says how many they are, unless somebody has.
+  MeetingFound look_at_meeting(const std::string& wire_key, int64_t world_size);
+  // The decimal number at a key; 0 for what is none.
+  int64_t number_at(Bytes wire_key);
 
  private:
   C10dStore& store_;

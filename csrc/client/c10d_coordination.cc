@@ -1,9 +1,10 @@
 // C10dStore's operations by which callers meet: queues, barriers, exchanges. Composed of requests
 // that the c10d protocol has, as those in c10d_operations.cc.
 #include "base/error.h"
+#include "base/random.h"
 #include "client/c10d_call.h"
 #include "client/c10d_store.h"
-#include "store/exchange.h"
+#include "store/meeting.h"
 
 namespace rdzv {
 
@@ -48,7 +49,8 @@ std::string C10dStore::queue_pop(Bytes key, bool block, Duration timeout) {
         return;
       }
       if (!block) throw_queue_empty(key, describe());
-      if (!in_time) talk.throw_timeout(queue_timeout_text(key, deadline.elapsed()));
+      if (!in_time)
+        talk.throw_timeout(queue_timeout_text(key, deadline.elapsed()), missing_of({key}));
     }
   });
   return item;
@@ -64,15 +66,76 @@ int64_t C10dStore::queue_len(Bytes key) {
   return size;
 }
 
+// BARRIER adds 1 and waits. Whoever gives up stays counted, as it is with torch's servers: to take
+// it back would let all through who wait there. So this store remembers it, and the next caller at
+// the key, who is taken for the same, is not counted again.
 void C10dStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
-  check_key("barrier", key);
-  check_world_size(key, world_size);
   WireKeys wire({key});
-  Request request{"barrier", key, timeout, true, true};
+  BarrierCall call{wire.one(), key, world_size};
+  check_key("barrier", key);
+  check_barrier(call);
+  Request request{"barrier", key, timeout, false, true};
+  bool is_counted = take_stayed(key);
   run(request, [&](Conversation& talk) {
-    if (talk.wait(Code::kBarrier, wire.all(), world_size)) return;
-    int64_t count = talk.ask(Code::kAdd, wire.all(), 0).number;
-    talk.throw_timeout(barrier_timeout_text(key, count, world_size, talk.deadline().elapsed()));
+    request.is_write = false;
+    int64_t count = 0;
+    if (!is_counted) {
+      Arrival arrival = arrive(call, talk.look_at_meeting(std::string(wire.one()), world_size), {});
+      if (arrival.refusal) throw_refused(*arrival.refusal);
+      request.is_write = true;
+      if (talk.wait(Code::kBarrier, wire.all(), world_size)) return;
+      request.is_write = false;
+      is_counted = true;
+    }
+    for (;; talk.pause()) {
+      count = talk.number_at(wire.one());
+      if (count >= world_size) return;
+      if (talk.deadline().passed()) break;
+    }
+    note_stayed(key);
+    talk.throw_timeout(barrier_timeout_text(call, count, {}, talk.deadline().elapsed()),
+                       missing_at(key, {}));
+  });
+}
+
+bool C10dStore::take_stayed(Bytes key) {
+  Lock lock(mutex_);
+  auto found = stayed_.find(std::string(key));
+  if (found == stayed_.end()) return false;
+  if (--found->second == 0) stayed_.erase(found);
+  return true;
+}
+
+void C10dStore::note_stayed(Bytes key) {
+  constexpr size_t kKeysMax = 1024;
+  Lock lock(mutex_);
+  if (stayed_.size() < kKeysMax) ++stayed_[std::string(key)];
+}
+
+// The slots and the count of the native BARRIER, so that clients of both protocols may meet in one.
+// The slots say who has come; the count is for those who look at it.
+void C10dStore::barrier_as(Bytes key, const Seat& seat, Duration timeout) {
+  WireKeys wire({key});
+  BarrierCall call{wire.one(), key, seat.world_size, seat.rank, seat.round, random_token()};
+  check_key("barrier", key);
+  check_barrier(call);
+  ExchangeSlots slots(wire.one(), seat.world_size);
+  Bytes own = slots.of(seat.rank);
+  Request request{"barrier", key, timeout, false, true};
+  run(request, [&](Conversation& talk) {
+    MeetingFound found = talk.look_at_meeting(std::string(wire.one()), seat.world_size);
+    Arrival arrival = arrive(call, found, talk.value_of(own));
+    if (arrival.refusal) throw_refused(*arrival.refusal);
+    if (arrival.counts) talk.ask(Code::kAdd, wire.all(), 1);
+    std::string in = slot_of(call);
+    talk.put(Code::kSet, {own, in});
+    std::vector<int64_t> missing = talk.wait_for_ranks(call, slots);
+    if (missing.empty()) return;
+    std::string left = left_slot_of(call);
+    talk.put(Code::kSet, {own, left});
+    talk.acknowledge();
+    talk.throw_timeout(barrier_timeout_text(call, 0, missing, talk.deadline().elapsed()),
+                       missing_at(key, missing));
   });
 }
 
@@ -80,24 +143,40 @@ void C10dStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
 // one. Whatever of it is repeated on another connection leaves the count high enough.
 std::vector<std::string> C10dStore::exchange(Bytes key, int64_t rank, int64_t world_size,
                                              Bytes value, Duration timeout) {
-  check_exchange(key, rank, world_size, value);
   WireKeys wire({key});
+  ExchangeCall call{wire.one(), key, rank, world_size, value};
+  check_key("exchange", key);
+  check_value("exchange", key, value);
+  if (std::optional<Error> refusal = refusal_of(call)) throw *refusal;
   ExchangeSlots slots(wire.one(), world_size);
   Bytes own = slots.of(rank);
   Request request{"exchange", key, timeout, false, true};
   std::vector<std::string> values;
   run(request, [&](Conversation& talk) {
-    if (!talk.value_of(own)) talk.ask(Code::kAdd, wire.all(), 1);
-    talk.put(Code::kSet, {own, value});
+    MeetingFound found = talk.look_at_meeting(std::string(wire.one()), world_size);
+    std::optional<std::string> before = talk.value_of(own);
+    Gave gave = !before ? Gave::kNothing : *before == value ? Gave::kTheSame : Gave::kAnother;
+    Arrival arrival = arrive(call, found, gave);
+    if (!arrival.refusal && arrival.may_be_used && talk.missing_of(slots.all()).empty()) {
+      arrival.refusal = used_error(call);
+    }
+    if (arrival.refusal) throw_refused(*arrival.refusal);
+    if (arrival.counts) talk.ask(Code::kAdd, wire.all(), 1);
+    if (arrival.writes) talk.put(Code::kSet, {own, value});
     std::vector<Bytes> missing = talk.wait_for_values(slots.all(), values);
     if (missing.empty()) return;
     std::vector<int64_t> ranks;
     for (int64_t other = 0; other < world_size && ranks.size() < missing.size(); ++other) {
       if (missing[ranks.size()] == slots.of(other)) ranks.push_back(other);
     }
-    talk.throw_timeout(exchange_timeout_text(key, ranks, world_size, talk.deadline().elapsed()));
+    talk.throw_timeout(exchange_timeout_text(key, ranks, world_size, talk.deadline().elapsed()),
+                       missing_at(key, ranks));
   });
   return values;
+}
+
+void C10dStore::throw_refused(const Error& refusal) const {
+  throw Error(refusal.code(), refusal.message() + " (" + describe() + ")");
 }
 
 }  // namespace rdzv

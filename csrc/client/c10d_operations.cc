@@ -61,7 +61,8 @@ std::string C10dStore::get(Bytes key, Duration timeout) {
         return;
       }
       if (!in_time) {
-        talk.throw_timeout(timeout_text("get", {key}, 1, talk.deadline().elapsed()));
+        talk.throw_timeout(timeout_text("get", {key}, 1, talk.deadline().elapsed()),
+                           missing_of({key}));
       }
       in_time = talk.wait(Code::kWait, wire.all());
     }
@@ -130,7 +131,8 @@ void C10dStore::wait(const std::vector<Bytes>& keys, Duration timeout) {
     std::vector<Bytes> missing = talk.missing_of(wire.all());
     if (missing.empty()) return;
     for (Bytes& key : missing) key.remove_prefix(1);
-    talk.throw_timeout(timeout_text("wait", missing, keys.size(), talk.deadline().elapsed()));
+    talk.throw_timeout(timeout_text("wait", missing, keys.size(), talk.deadline().elapsed()),
+                       missing_of(missing));
   });
 }
 
@@ -184,7 +186,8 @@ std::vector<std::string> C10dStore::multi_get(const std::vector<Bytes>& keys, Du
     std::vector<Bytes> missing = talk.wait_for_values(wire.all(), values);
     if (missing.empty()) return;
     for (Bytes& key : missing) key.remove_prefix(1);
-    talk.throw_timeout(timeout_text("multi_get", missing, keys.size(), talk.deadline().elapsed()));
+    talk.throw_timeout(timeout_text("multi_get", missing, keys.size(), talk.deadline().elapsed()),
+                       missing_of(missing));
   });
   return values;
 }

@@ -75,7 +75,7 @@ std::unique_ptr<C10dConnection> C10dStore::take(const Deadline& deadline) {
       connection = dial_new(deadline, [this] { return closed_.load(); });
     } catch (const Error& error) {
       if (closed_) throw_closed();
-      if (error.code() == ErrorCode::kTimeout) note_silence();
+      if (error.code() == ErrorCode::kNoAnswer) note_silence();
       throw;
     }
     note_answer();
@@ -139,7 +139,7 @@ void C10dStore::run(Request& request, const Talk& talk) {
   for (int closings = 1;; ++closings) {
     std::unique_ptr<C10dConnection> connection = take(reconnect);
     if (connection == nullptr) {
-      throw Error(ErrorCode::kTimeout, request.describe(*this) + ": no answer within " +
+      throw Error(ErrorCode::kNoAnswer, request.describe(*this) + ": timeout: no answer within " +
                                            seconds_text(request.timeout) +
                                            "; the server is stopped, overloaded or unreachable" +
                                            (request.is_write ? "; it was not sent" : ""));

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/mutex.h"
@@ -49,7 +50,10 @@ class C10dStore final : public RemoteStore {
   void queue_push(Bytes key, Bytes item) override;
   std::string queue_pop(Bytes key, bool block, Duration timeout) override;
   int64_t queue_len(Bytes key) override;
+  // A caller more, or another world size, is noticed when it comes after the others, and not when
+  // both come at once: the protocol has no request that does both. Who times out stays counted.
   void barrier(Bytes key, int64_t world_size, Duration timeout) override;
+  void barrier_as(Bytes key, const Seat& seat, Duration timeout) override;
   // The version says only whether there is a value: it is 0 or 1.
   Versioned try_get(Bytes key) override;
   // The protocol has no versions and no times to live: these throw kUnsupported.
@@ -72,6 +76,10 @@ class C10dStore final : public RemoteStore {
   void run(Request& request, const Talk& talk);
   [[noreturn]] void throw_lost(const Request& request, const std::string& why, bool is_risky) const;
   void write(Request& request, c10d::Code code, const std::vector<Bytes>& strings);
+  [[noreturn]] void throw_refused(const Error& refusal) const;
+  // Callers at a barrier who gave up and stayed counted there.
+  bool take_stayed(Bytes key);
+  void note_stayed(Bytes key);
   void need_queues(const char* name, Bytes key, const Deadline& deadline);
 
   // None: the server is silent, and it was not this call's turn to ask it by the deadline.
@@ -96,6 +104,7 @@ class C10dStore final : public RemoteStore {
   Mutex mutex_;  // protects all below
   std::vector<std::unique_ptr<C10dConnection>> idle_;
   std::vector<C10dConnection*> busy_;
+  std::unordered_map<std::string, int> stayed_;
   std::string observed_address_;
   Instant next_turn_{};
   Duration turn_pause_{};

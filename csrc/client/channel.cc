@@ -170,6 +170,7 @@ Channel::Read Channel::read_some(Lock& lock, bool wait) {
   Bytes received(buffer_.data(), static_cast<size_t>(count));
   if (in_.empty()) {
     in_.append(received.substr(hand_out(received)));
+    make_room();
   } else {
     in_.append(received);
     in_.erase(0, hand_out(in_));
@@ -196,10 +197,31 @@ size_t Channel::hand_out(Bytes in) {
     Call& call = *found->second;
     calls_.erase(found);
     call.reply.status = static_cast<ErrorCode>(frame.header.status);
-    call.reply.body.assign(frame.body);
+    give_body(call, frame.body);
     call.done = true;
     call.changed.notify_one();
   }
+}
+
+// A large answer becomes its caller's where it was gathered.
+void Channel::give_body(Call& call, Bytes body) {
+  bool is_all = body.size() >= kReadBytes && body.data() == in_.data() + native::kHeaderBytes &&
+                body.size() == in_.size() - native::kHeaderBytes;
+  if (is_all) {
+    call.reply.body = std::exchange(in_, {});
+    call.reply.body_begin = native::kHeaderBytes;
+  } else {
+    call.reply.body.assign(body);
+  }
+}
+
+// For the rest of a large answer that has begun, so that what came is not moved again and again.
+void Channel::make_room() {
+  if (in_.size() < native::kHeaderBytes) return;
+  native::Frame frame;
+  if (native::next_frame(in_, frame) != native::Progress::kNeedMore) return;
+  if (frame.header.body_bytes >= kReadBytes)
+    in_.reserve(native::kHeaderBytes + frame.header.body_bytes);
 }
 
 void Channel::flush() {

@@ -39,6 +39,7 @@ class Channel {
     bool sent = true;  // with a failure: whether any byte of the request left
     ErrorCode status = ErrorCode::kOk;
     std::string body;
+    size_t body_begin = 0;  // of a large one, that it need not be moved
   };
 
   explicit Channel(UniqueFd fd);
@@ -90,6 +91,8 @@ class Channel {
   enum class Read { kSomething, kNothing, kBroken };
   Read read_some(Lock& lock, bool wait);
   size_t hand_out(Bytes in);
+  void give_body(Call& call, Bytes body);
+  void make_room();
   void flush();
   void break_off(const std::string& why);
   Reply give_up(Call& call);

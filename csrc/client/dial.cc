@@ -1,9 +1,5 @@
 #include "client/dial.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-
 #include <cerrno>
 #include <thread>
 #include <utility>
@@ -29,14 +25,6 @@ constexpr int kHangUpsMax = 5;
 
 // A connection whose other end takes nothing for so long is over, and is made anew.
 constexpr Duration kUntakenMax = std::chrono::seconds(30);
-
-void set_patience([[maybe_unused]] int fd) {
-#if defined(TCP_USER_TIMEOUT)
-  auto ms = static_cast<unsigned>(
-      std::chrono::duration_cast<std::chrono::milliseconds>(kUntakenMax).count());
-  ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
-#endif
-}
 
 void pause(Duration length, const Deadline& deadline, const Cancelled& cancelled) {
   Deadline end = Deadline::after(std::min(length, deadline.left()));
@@ -80,7 +68,7 @@ class Attempts {
     try {
       addresses = resolve(host_, port_, deadline_);
     } catch (const Error& error) {
-      if (error.code() != ErrorCode::kConnection && error.code() != ErrorCode::kTimeout) throw;
+      if (error.code() != ErrorCode::kConnection && error.code() != ErrorCode::kNoAnswer) throw;
       progress_.note_failure(error.message());
       return UniqueFd();
     }
@@ -95,7 +83,7 @@ class Attempts {
         continue;
       }
       progress_.note_connected();
-      set_patience(fd.get());
+      set_user_timeout(fd.get(), kUntakenMax);
       Greeting greeting(fd.get(), endpoint_, deadline_, cancelled_);
       if (greet_(greeting)) return fd;
       ++hang_ups_;

@@ -24,7 +24,7 @@ class DialProgress {
   void note_failure(const std::string& error);
   void note_connected();
 
-  // What whoever waited so long in vain is told. Throws kTimeout if a peer has accepted and keeps
+  // What whoever waited so long in vain is told. Throws kNoAnswer if a peer has accepted and keeps
   // silent, else kConnection (endpoint, attempts, last error, what to do).
   [[noreturn]] void throw_out_of_time(const std::string& endpoint, Duration waited);
 

@@ -53,7 +53,9 @@ NativePeer accept(const std::string& endpoint, const native::Frame& frame) {
   if (frame.header.status != 0) {
     ByteReader reader(frame.body);
     Bytes message = native::take_string(reader, frame.body.size());
-    throw Error(ErrorCode::kUnsupported,
+    // The server is full; everything else is about what we speak.
+    bool is_full = frame.header.status == static_cast<uint8_t>(ErrorCode::kLimit);
+    throw Error(is_full ? ErrorCode::kConnection : ErrorCode::kUnsupported,
                 "the server at " + endpoint + " refused: " + std::string(message));
   }
   native::HelloReply hello;
@@ -65,8 +67,8 @@ NativePeer accept(const std::string& endpoint, const native::Frame& frame) {
 }  // namespace
 
 void throw_silent(const std::string& endpoint, Duration waited) {
-  throw Error(ErrorCode::kTimeout,
-              "the peer at " + endpoint + " accepted the connection but did not answer within " +
+  throw Error(ErrorCode::kNoAnswer,
+              "timeout: the peer at " + endpoint + " accepted the connection but did not answer within " +
                   seconds_text(waited) + "; it is stopped, overloaded, or no rendezvous store");
 }
 

@@ -19,7 +19,7 @@ using Cancelled = std::function<bool()>;
 [[noreturn]] void throw_no_store(const std::string& endpoint, const std::string& seen);
 
 // The socket of a connection that is being greeted, as sends and receives that keep the deadline.
-// They return false when the peer has closed the connection, and throw kTimeout or kProtocol.
+// They return false when the peer has closed the connection, and throw kNoAnswer or kProtocol.
 class Greeting {
  public:
   Greeting(int fd, const std::string& endpoint, const Deadline& deadline,

@@ -1,9 +1,10 @@
 // NativeStore's operations by which callers meet: queues, barriers, exchanges, and waiting for a
 // change.
 #include "base/error.h"
+#include "base/random.h"
 #include "client/native_request.h"
 #include "client/native_store.h"
-#include "store/exchange.h"
+#include "store/meeting.h"
 
 namespace rdzv {
 
@@ -47,20 +48,34 @@ int64_t NativeStore::queue_len(Bytes key) {
 }
 
 void NativeStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
-  check_key("barrier", key);
-  check_world_size(key, world_size);
-  Request request{Operation::kBarrier, key, timeout, true, true};
+  meet({key, key, world_size}, timeout);
+}
+
+void NativeStore::barrier_as(Bytes key, const Seat& seat, Duration timeout) {
+  meet({key, key, seat.world_size, seat.rank, seat.round, random_token()}, timeout);
+}
+
+void NativeStore::meet(const BarrierCall& call, Duration timeout) {
+  check_barrier(call);
+  // Repeatable with a rank: the server knows the call by its token.
+  Request request{Operation::kBarrier, call.key, timeout, !call.has_rank(), true};
+  request.names_ranks = call.has_rank();
   native::put_u32(request.body, 0);
-  put_wire_key(request.body, key);
-  native::put_u64(request.body, static_cast<uint64_t>(world_size));
+  put_wire_key(request.body, call.key);
+  native::put_u64(request.body, static_cast<uint64_t>(call.world_size));
+  native::put_u64(request.body,
+                  static_cast<uint64_t>(call.has_rank() ? call.rank : native::kRanklessCaller));
+  native::put_u64(request.body, static_cast<uint64_t>(call.round));
+  native::put_u64(request.body, call.token);
   Answer(*this, request, run(request)).finish();
 }
 
 // Repeatable: the server counts a rank once.
 std::vector<std::string> NativeStore::exchange(Bytes key, int64_t rank, int64_t world_size,
                                                Bytes value, Duration timeout) {
-  check_exchange(key, rank, world_size, value);
+  check_exchange({key, key, rank, world_size, value});
   Request request{Operation::kExchange, key, timeout, false, true};
+  request.names_ranks = true;
   native::put_u32(request.body, 0);
   put_wire_key(request.body, key);
   native::put_u64(request.body, static_cast<uint64_t>(rank));

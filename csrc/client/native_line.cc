@@ -29,7 +29,7 @@ constexpr Duration kCalmMax = std::chrono::seconds(5);
 
 // What more time might have helped.
 bool is_out_of_time(const Error& error) {
-  return error.code() == ErrorCode::kConnection || error.code() == ErrorCode::kTimeout;
+  return error.code() == ErrorCode::kConnection || error.code() == ErrorCode::kNoAnswer;
 }
 
 }  // namespace

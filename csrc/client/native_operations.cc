@@ -33,11 +33,15 @@ void NativeStore::set(Bytes key, Bytes value) {
 }
 
 std::string NativeStore::get(Bytes key, Duration timeout) {
+  return read(key, timeout).own();
+}
+
+TakenBytes NativeStore::read(Bytes key, Duration timeout) {
   check_key("get", key);
   Request request{Operation::kGet, key, timeout, false, true};
   native::put_u32(request.body, 0);
   put_wire_key(request.body, key);
-  return Answer(*this, request, run(request)).versioned().value;
+  return Answer(*this, request, run_taking(request)).value();
 }
 
 Store::Exchange NativeStore::compare_exchange(Bytes key, Bytes expected, Bytes desired) {
@@ -48,7 +52,7 @@ Store::Exchange NativeStore::compare_exchange(Bytes key, Bytes expected, Bytes d
   put_wire_key(request.body, key);
   native::put_string(request.body, expected);
   native::put_string(request.body, desired);
-  Answer answer(*this, request, run(request));
+  Answer answer(*this, request, run_taking(request));
   Exchange exchange;
   exchange.swapped = answer.reader().u8() != 0;
   exchange.exists = answer.reader().u8() != 0;
@@ -69,7 +73,7 @@ int64_t NativeStore::add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amoun
   Request request{Operation::kAdd, shown_key, timeout, true};
   native::put_string(request.body, wire_key);
   native::put_u64(request.body, static_cast<uint64_t>(amount));
-  Answer answer(*this, request, run(request));
+  Answer answer(*this, request, run_taking(request));
   int64_t sum = answer.reader().i64();
   answer.reader().u64();  // the version
   answer.finish();
@@ -80,7 +84,7 @@ bool NativeStore::check(const std::vector<Bytes>& keys) {
   check_keys("check", keys);
   Request request{Operation::kCheck, {}, timeout(), false, false, &keys};
   put_wire_keys(request.body, keys);
-  Answer answer(*this, request, run(request));
+  Answer answer(*this, request, run_taking(request));
   bool yes = answer.reader().u8() != 0;
   answer.finish();
   return yes;
@@ -98,7 +102,7 @@ bool NativeStore::delete_key(Bytes key) {
   check_key("delete_key", key);
   Request request{Operation::kDeleteKey, key, timeout(), true};
   put_wire_key(request.body, key);
-  Answer answer(*this, request, run(request));
+  Answer answer(*this, request, run_taking(request));
   bool yes = answer.reader().u8() != 0;
   answer.finish();
   return yes;
@@ -106,7 +110,7 @@ bool NativeStore::delete_key(Bytes key) {
 
 int64_t NativeStore::num_keys() {
   Request request{Operation::kNumKeys, {}, timeout()};
-  Answer answer(*this, request, run(request));
+  Answer answer(*this, request, run_taking(request));
   int64_t count = answer.reader().i64();
   answer.finish();
   return count;
@@ -116,7 +120,7 @@ std::vector<std::string> NativeStore::list_keys(Bytes prefix) {
   check_key("list_keys", prefix);
   Request request{Operation::kListKeys, prefix, timeout()};
   put_wire_key(request.body, prefix);
-  Answer answer(*this, request, run(request));
+  Answer answer(*this, request, run_taking(request));
   std::vector<std::string> keys;
   for (uint32_t left = answer.reader().u32(); left > 0 && answer.reader().ok(); --left) {
     Bytes wire_key = answer.string();
@@ -137,18 +141,23 @@ void NativeStore::append(Bytes key, Bytes value) {
 }
 
 std::vector<std::string> NativeStore::multi_get(const std::vector<Bytes>& keys, Duration timeout) {
+  std::vector<std::string> values;
+  for (const TakenBytes& value : multi_read(keys, timeout)) values.emplace_back(value.view());
+  return values;
+}
+
+std::vector<TakenBytes> NativeStore::multi_read(const std::vector<Bytes>& keys, Duration timeout) {
   check_keys("multi_get", keys);
   Request request{Operation::kMultiGet, {}, timeout, false, true, &keys};
   native::put_u32(request.body, 0);
   put_wire_keys(request.body, keys);
-  Answer answer(*this, request, run(request));
-  std::vector<std::string> values;
+  Answer answer(*this, request, run_taking(request));
+  std::vector<Bytes> values;
   for (uint32_t left = answer.reader().u32(); left > 0 && answer.reader().ok(); --left) {
     answer.reader().u64();  // the version
-    values.emplace_back(answer.string());
+    values.push_back(answer.string());
   }
-  answer.finish();
-  return values;
+  return answer.split(values);
 }
 
 void NativeStore::multi_set(const std::vector<Bytes>& pairs) {
@@ -166,7 +175,7 @@ Store::Versioned NativeStore::try_get(Bytes key) {
   check_key("try_get", key);
   Request request{Operation::kTryGet, key, timeout()};
   put_wire_key(request.body, key);
-  return Answer(*this, request, run(request)).versioned();
+  return Answer(*this, request, run_taking(request)).versioned();
 }
 
 Store::VersionSet NativeStore::set_if_version(Bytes key, Bytes value, uint64_t version) {
@@ -176,7 +185,7 @@ Store::VersionSet NativeStore::set_if_version(Bytes key, Bytes value, uint64_t v
   put_wire_key(request.body, key);
   native::put_string(request.body, value);
   native::put_u64(request.body, version);
-  Answer answer(*this, request, run(request));
+  Answer answer(*this, request, run_taking(request));
   VersionSet result;
   result.swapped = answer.reader().u8() != 0;
   result.version = answer.reader().u64();
@@ -201,7 +210,7 @@ int64_t NativeStore::delete_prefix(Bytes prefix) {
   check_key("delete_prefix", prefix);
   Request request{Operation::kDeletePrefix, prefix, timeout(), true};
   put_wire_key(request.body, prefix);
-  Answer answer(*this, request, run(request));
+  Answer answer(*this, request, run_taking(request));
   int64_t count = answer.reader().i64();
   answer.finish();
   return count;

@@ -26,7 +26,11 @@ struct NativeStore::Request {
   // whatever else came on it.
   bool is_sign_of_life = false;
   const char* key_is = "key";  // what messages call it
+  bool names_ranks = false;    // a timeout's answer names ranks, and not positions in `keys`
   std::string body{};
+
+  // What the answer to a timed request names, behind its message.
+  Missing missing(ByteReader& answer) const;
 
   // "get of key 'a' on TCPStore 127.0.0.1:29400"
   std::string describe(const NativeStore& store) const {
@@ -40,14 +44,14 @@ struct NativeStore::Request {
 // What an answer carries. An answer that is not as the protocol says is an error, not a guess.
 class NativeStore::Answer {
  public:
-  Answer(const NativeStore& store, const Request& request, std::string body)
-      : store_(store), request_(request), body_(std::move(body)), reader_(body_) {}
+  Answer(const NativeStore& store, const Request& request, TakenBytes body)
+      : store_(store), request_(request), body_(std::move(body)), reader_(body_.view()) {}
 
   Answer(const Answer&) = delete;
   Answer& operator=(const Answer&) = delete;
 
   ByteReader& reader() { return reader_; }
-  Bytes string() { return native::take_string(reader_, body_.size()); }
+  Bytes string() { return native::take_string(reader_, body_.view().size()); }
 
   // An answer that is a value with its version, and no more.
   Versioned versioned() {
@@ -56,6 +60,20 @@ class NativeStore::Answer {
     result.value = string();
     finish();
     return result;
+  }
+
+  // The value of such an answer, which is not moved for it.
+  TakenBytes value() {
+    reader_.u64();
+    Bytes value = string();
+    finish();
+    return std::move(body_).from(body_.view().size() - value.size());
+  }
+
+  // Values that were taken out of it, when everything was.
+  std::vector<TakenBytes> split(const std::vector<Bytes>& values) {
+    finish();
+    return std::move(body_).split(values);
   }
 
   // Call when everything was taken.
@@ -70,7 +88,7 @@ class NativeStore::Answer {
  private:
   const NativeStore& store_;
   const Request& request_;
-  std::string body_;
+  TakenBytes body_;
   ByteReader reader_;
 };
 

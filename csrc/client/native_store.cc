@@ -12,7 +12,7 @@ namespace {
 
 // A server says how long it waited itself: since the request was sent again.
 std::string with_time_waited(const std::string& message, Duration waited) {
-  static constexpr Bytes kBefore = " timed out after ";
+  static constexpr Bytes kBefore = " timeout after ";
   const size_t found = message.find(kBefore);
   const size_t end = found == std::string::npos ? found : message.find(" s: ", found);
   if (end == std::string::npos) return message + "; waited " + seconds_text(waited) + " in all";
@@ -26,6 +26,18 @@ uint32_t milliseconds_up(Duration duration) {
 }
 
 }  // namespace
+
+Missing NativeStore::Request::missing(ByteReader& answer) const {
+  Missing missing;
+  if (keys == nullptr && !key.empty()) missing.keys.emplace_back(key);
+  for (uint32_t left = answer.u32(); left > 0 && answer.ok(); --left) {
+    uint32_t number = answer.u32();
+    if (!answer.ok()) break;
+    if (names_ranks) missing.ranks.push_back(number);
+    if (keys != nullptr && number < keys->size()) missing.keys.emplace_back((*keys)[number]);
+  }
+  return missing;
+}
 
 NativeStore::NativeStore(std::string host, uint16_t port, Duration timeout)
     : RemoteStore(std::move(host), port, timeout),
@@ -54,7 +66,7 @@ uint32_t NativeStore::time_for_server(const Request& request, const Deadline& de
   return request.timeout >= kForever ? native::kNoTimeout : milliseconds_up(deadline.left());
 }
 
-std::string NativeStore::run(Request& request) {
+TakenBytes NativeStore::run_taking(Request& request) {
   check_process();
   Deadline deadline = Deadline::after(request.timeout);
   Deadline patient = Deadline::after(request.timeout + kAnswerGrace);
@@ -76,13 +88,15 @@ std::string NativeStore::run(Request& request) {
       reply = ask(request, channel, patient);
     }
     if (reply.failure == Channel::Failure::kNone) {
-      if (reply.status == ErrorCode::kOk) return std::move(reply.body);
+      if (reply.status == ErrorCode::kOk) return {std::move(reply.body), reply.body_begin};
       request.answered = true;
       ByteReader reader(reply.body);
       std::string message(native::take_string(reader, reply.body.size()));
       if (attempt > 1 && reply.status == ErrorCode::kTimeout)
         message = with_time_waited(message, deadline.elapsed());
-      throw Error(reply.status, message + " (" + describe() + ")");
+      Missing missing;
+      if (reply.status == ErrorCode::kTimeout) missing = request.missing(reader);
+      throw Error(reply.status, message + " (" + describe() + ")", std::move(missing));
     }
     throw_unless_repeatable(request, reply, channel.get(), deadline.elapsed());
   }
@@ -110,10 +124,10 @@ void NativeStore::throw_unless_repeatable(const Request& request, const Channel:
                         : reply.sent      ? "; it may or may not have been applied"
                                           : "; it was not sent";
   if (reply.failure == Channel::Failure::kTimedOut) {
-    throw Error(ErrorCode::kTimeout, request.describe(*this) + ": no answer within " +
-                                         seconds_text(std::min(request.timeout, waited)) +
-                                         "; the server is stopped, overloaded or unreachable" +
-                                         outcome);
+    throw Error(ErrorCode::kNoAnswer, request.describe(*this) + ": timeout: no answer within " +
+                                          seconds_text(std::min(request.timeout, waited)) +
+                                          "; the server is stopped, overloaded or unreachable" +
+                                          outcome);
   }
   if (request.is_write && reply.sent) {
     throw Error(ErrorCode::kConnection, request.describe(*this) + ": the connection was lost (" +

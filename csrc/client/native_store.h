@@ -10,6 +10,7 @@
 #include "client/channel.h"
 #include "client/native_line.h"
 #include "client/remote_store.h"
+#include "store/meeting.h"
 #include "wire/native.h"
 
 namespace rdzv {
@@ -26,6 +27,7 @@ class NativeStore final : public RemoteStore {
 
   void set(Bytes key, Bytes value) override;
   std::string get(Bytes key, Duration timeout) override;
+  TakenBytes read(Bytes key, Duration timeout) override;
   Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) override;
   int64_t add(Bytes key, int64_t amount) override;
   bool check(const std::vector<Bytes>& keys) override;
@@ -35,12 +37,14 @@ class NativeStore final : public RemoteStore {
   std::vector<std::string> list_keys(Bytes prefix) override;
   void append(Bytes key, Bytes value) override;
   std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) override;
+  std::vector<TakenBytes> multi_read(const std::vector<Bytes>& keys, Duration timeout) override;
   void multi_set(const std::vector<Bytes>& pairs) override;
   void queue_push(Bytes key, Bytes item) override;
   // An item whose answer is lost with the connection is lost: the error says that it may be.
   std::string queue_pop(Bytes key, bool block, Duration timeout) override;
   int64_t queue_len(Bytes key) override;
   void barrier(Bytes key, int64_t world_size, Duration timeout) override;
+  void barrier_as(Bytes key, const Seat& seat, Duration timeout) override;
   Versioned try_get(Bytes key) override;
   Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override;
   VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override;
@@ -55,9 +59,11 @@ class NativeStore final : public RemoteStore {
   struct Request;
   class Answer;
   // Sends it, again where that is allowed, and returns the answer's body.
-  std::string run(Request& request);
+  TakenBytes run_taking(Request& request);
+  std::string run(Request& request) { return run_taking(request).own(); }
 
  private:
+  void meet(const BarrierCall& call, Duration timeout);
   static uint32_t time_for_server(const Request& request, const Deadline& deadline);
   Channel::Reply ask(const Request& request, const std::shared_ptr<Channel>& channel,
                      const Deadline& patient);

@@ -35,7 +35,7 @@ class RemoteStore : public Store {
   // A round trip that does nothing.
   virtual void ping() = 0;
   // Ends all connections. Later calls throw kClosed.
-  virtual void close() = 0;
+  void close() override = 0;
   // The numeric address of this client's end of the connection: as the server saw it, where the
   // protocol tells.
   virtual std::string observed_address() = 0;

@@ -120,24 +120,29 @@ native::SubscribeReply RunClient::subscribe(uint64_t round, uint32_t known_chang
   return reply;
 }
 
-// Page by page: who joins or goes meanwhile may be seen twice, or not at all.
+// Page by page: who joins or goes meanwhile may be missing.
 std::vector<RunClient::Member> RunClient::members(native::MemberList which, size_t limit,
                                                   Duration timeout) {
   const Deadline deadline = Deadline::after(timeout);
   std::vector<Member> found;
-  for (;;) {
+  std::string cursor;
+  do {
     NativeStore::Request members = request(Operation::kMembers, deadline.left(), false);
-    native::put_members(
-        members.body,
-        {run_id_, which, static_cast<uint32_t>(found.size()),
-         static_cast<uint32_t>(std::min(limit - found.size(), limits::kMembersPerReplyMax))});
+    const size_t page = std::min(limit - found.size(), limits::kMembersPerReplyMax);
+    native::put_members(members.body, {run_id_, which, cursor, static_cast<uint32_t>(page)});
     const std::string body = link_->run(members);
     native::MembersReply reply;
     check_taken(native::take_members_reply(body, reply), members, *link_);
     for (const native::MembersReply::Item& item : reply.items)
       found.push_back({own(item.node), item.rank});
-    if (reply.items.empty() || found.size() >= std::min<size_t>(limit, reply.total)) return found;
+    cursor = reply.cursor;
+  } while (!cursor.empty() && found.size() < limit);
+  // The server lists the participants of a complete round by name, and its stand-ins among them.
+  if (which == native::MemberList::kParticipants) {
+    std::stable_sort(found.begin(), found.end(),
+                     [](const Member& a, const Member& b) { return a.rank < b.rank; });
   }
+  return found;
 }
 
 native::ResumeReply RunClient::resume(const Place& place, Duration timeout) {

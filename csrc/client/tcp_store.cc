@@ -75,8 +75,7 @@ std::shared_ptr<RemoteStore> make_remote(TCPStore::Protocol protocol, const std:
 TCPStore::TCPStore(const Options& options)
     : host_(options.host), port_(options.port), protocol_(options.protocol) {
   if (options.is_master) {
-    server_ = options.multi_tenant ? share_server(options) : make_server(options);
-    port_ = server_->port();
+    serve(options);
   } else if (options.listen_fd) {
     throw Error(ErrorCode::kInvalidArgument,
                 "TCPStore: master_listen_fd is for the master, which serves on it; pass "
@@ -92,8 +91,17 @@ TCPStore::TCPStore(const Options& options)
   remote_->connect(deadline);
   if (options.wait_for_workers && options.world_size.value_or(0) > 0) {
     int64_t count = remote_->add_wire_key(kWorkersKey, kWorkersKey, 1, deadline.left());
-    if (options.is_master && count < *options.world_size)
+    if (server_ != nullptr && count < *options.world_size)
       wait_for_workers(*options.world_size, deadline);
+  }
+}
+
+void TCPStore::serve(const Options& options) {
+  try {
+    server_ = options.multi_tenant ? share_server(options) : make_server(options);
+    port_ = server_->port();
+  } catch (const Error&) {
+    if (!options.may_be_served) throw;
   }
 }
 
@@ -134,6 +142,7 @@ void TCPStore::wait_for_workers(int64_t world_size, const Deadline& deadline) {
 
 void TCPStore::close() {
   remote_->close();
+  // Let go of without the lock: the server's end waits for its thread.
   std::shared_ptr<Server> server;
   Lock lock(mutex_);
   server.swap(server_);

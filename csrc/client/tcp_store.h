@@ -30,6 +30,8 @@ class TCPStore final : public Store {
     std::optional<int64_t>
         world_size;          // known: each client counts itself in, and the master waits for all
     bool is_master = false;  // hosts the server
+    // Somebody else may host it already: a master that cannot listen is a client then.
+    bool may_be_served = false;
     Duration timeout = kDefaultTimeout;  // for connecting, and later for each call
     bool wait_for_workers = true;
     bool multi_tenant = false;  // several masters of this process may share the server of one port
@@ -52,10 +54,11 @@ class TCPStore final : public Store {
   // A round trip that does nothing.
   void ping() { remote_->ping(); }
   // Ends the connection, and the server if this store is its last host. Later calls throw kClosed.
-  void close();
+  void close() override;
 
   void set(Bytes key, Bytes value) override { remote_->set(key, value); }
   std::string get(Bytes key, Duration timeout) override { return remote_->get(key, timeout); }
+  TakenBytes read(Bytes key, Duration timeout) override { return remote_->read(key, timeout); }
   Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) override {
     return remote_->compare_exchange(key, expected, desired);
   }
@@ -71,6 +74,9 @@ class TCPStore final : public Store {
   std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) override {
     return remote_->multi_get(keys, timeout);
   }
+  std::vector<TakenBytes> multi_read(const std::vector<Bytes>& keys, Duration timeout) override {
+    return remote_->multi_read(keys, timeout);
+  }
   void multi_set(const std::vector<Bytes>& pairs) override { remote_->multi_set(pairs); }
   void queue_push(Bytes key, Bytes item) override { remote_->queue_push(key, item); }
   std::string queue_pop(Bytes key, bool block, Duration timeout) override {
@@ -79,6 +85,9 @@ class TCPStore final : public Store {
   int64_t queue_len(Bytes key) override { return remote_->queue_len(key); }
   void barrier(Bytes key, int64_t world_size, Duration timeout) override {
     remote_->barrier(key, world_size, timeout);
+  }
+  void barrier_as(Bytes key, const Seat& seat, Duration timeout) override {
+    remote_->barrier_as(key, seat, timeout);
   }
   Versioned try_get(Bytes key) override { return remote_->try_get(key); }
   Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override {
@@ -103,6 +112,7 @@ class TCPStore final : public Store {
  private:
   TCPStore(std::string host, uint16_t port, Protocol protocol, std::shared_ptr<RemoteStore> remote);
 
+  void serve(const Options& options);
   void wait_for_workers(int64_t world_size, const Deadline& deadline);
 
   std::string host_;

@@ -24,6 +24,7 @@ void Group::observe(std::optional<Bytes> bytes, Instant now) {
   if (const auto error = decode_state(*bytes, state_)) throw *error;
   look(now);
   completed_round_ = std::max(completed_round_, state_.round - (state_.complete ? 0 : 1));
+  is_put_back_ = false;
   heartbeats_.observe(state_.roster);
   if (state_.last_call != last_call_seen_) {
     last_call_seen_ = state_.last_call;
@@ -32,7 +33,14 @@ void Group::observe(std::optional<Bytes> bytes, Instant now) {
 }
 
 std::string Group::encode() const {
-  return encode_state(state_);
+  if (state_.roster.expected().empty()) return encode_state(state_);
+  GroupState state = state_;
+  state.roster.expect({});
+  state_.roster.expected().for_each([&](uint32_t rank) {
+    state.roster.add(stand_in(rank), Member{Role::kActive, state.serial, 0, rank});
+    return true;
+  });
+  return encode_state(state);
 }
 
 void Group::join(const NodeId& node, const GroupSettings& settings, uint64_t after_round,
@@ -93,6 +101,10 @@ std::vector<NodeId> Group::expire(Instant now) {
   const Duration window = state_.settings->keep_alive_window();
   while (const NodeId* silent = heartbeats_.silent_for(window)) {
     const NodeId node = *silent;
+    if (node == kExpectedRanks) {
+      lose_expected(dead);
+      continue;
+    }
     if (is_participant(state_.roster.find(node)->role)) {
       lose(node, LossReason::kExpired);
     } else {
@@ -123,7 +135,11 @@ std::optional<Instant> Group::next_deadline() const {
 
 Placement Group::placement(const NodeId& node) const {
   const Member* member = state_.roster.find(node);
-  if (member == nullptr) return {};
+  if (member == nullptr) {
+    const auto rank = static_cast<uint32_t>(node.local_id);
+    const bool stands_in = state_.roster.expected().contains(rank) && node == stand_in(rank);
+    return stands_in ? Placement{Role::kActive, rank} : Placement{};
+  }
   const bool ranked = member->role == Role::kActive || member->role == Role::kDone;
   return {member->role, ranked ? int64_t{member->rank} : -1};
 }
@@ -145,8 +161,17 @@ std::vector<NodeId> Group::participants() const {
   }
   std::sort(ranked.begin(), ranked.end());
   std::vector<NodeId> nodes;
-  nodes.reserve(ranked.size());
-  for (const auto& [rank, node] : ranked) nodes.push_back(*node);
+  nodes.reserve(state_.roster.count(Role::kActive));
+  auto known = ranked.begin();
+  const auto add_known_below = [&](uint64_t rank) {
+    for (; known != ranked.end() && known->first < rank; ++known) nodes.push_back(*known->second);
+  };
+  state_.roster.expected().for_each([&](uint32_t rank) {
+    add_known_below(rank);
+    nodes.push_back(stand_in(rank));
+    return true;
+  });
+  add_known_below(UINT64_MAX);
   return nodes;
 }
 
@@ -267,6 +292,7 @@ void Group::settle_forming(Instant now) {
 
 void Group::complete_round() {
   state_.complete = true;
+  is_put_back_ = false;
   completed_round_ = state_.round;
   state_.world_size = static_cast<uint32_t>(state_.roster.count(Role::kForming));
   state_.roster.rank_participants();
@@ -297,6 +323,7 @@ void Group::end_round() {
   }
   state_.round = std::max(state_.round, state_.round_floor) + 1;
   state_.complete = false;
+  is_put_back_ = false;
   state_.rejoined = false;
   state_.world_size = 0;
 }

@@ -22,6 +22,18 @@
 
 namespace rdzv {
 
+// What became of a node that comes from a round which is not known.
+enum class Resumed {
+  kTaken,     // it has its place
+  kReplaced,  // likewise, in place of an earlier round, whose nodes are not listed any more
+  kRefused,   // nothing has changed: the round was left behind, its world size is another, or the
+              // rank is not this node's; it has to join again
+};
+
+// Stands for all expected ranks where heartbeats are watched: they have been silent for the same
+// time. No well-formed node.
+inline const NodeId kExpectedRanks{"", -1, 0};
+
 struct Placement {
   std::optional<Role> role;  // none: absent
   int64_t rank = -1;         // -1 unless active or done
@@ -29,6 +41,9 @@ struct Placement {
 
 class Group {
  public:
+  // `seed`: nobody who names nodes may know it (base/hash.h). It changes nothing that is seen.
+  explicit Group(HashSeed seed = {}) : heartbeats_(seed) {}
+
   // Replaces the state by what a store holds, nullopt for nothing yet. What was seen of heartbeats
   // and of the last call is kept for what did not change. Throws kState for bytes that are no
   // state.
@@ -55,12 +70,14 @@ class Group {
   // For the one keeper of a group that has lost its memory: the node has this rank in that complete
   // round. If no such round was known, it is put back as complete, with stand-ins for the other
   // ranks, and who has joined meanwhile waits for the next one. A stand-in gives its place to the
-  // node of its rank; without one it is lost, like a node that sends no heartbeats. False, and
-  // nothing changes: the round was left behind, its world size is another, or the rank is not this
-  // node's; it has to join again. Throws kInvalidArgument, kState when the group has other
-  // settings, kLimit.
-  bool resume(const NodeId& node, const GroupSettings& settings, uint64_t round, uint32_t rank,
-              uint32_t world_size, Instant now);
+  // node of its rank; without one it is lost, like a node that sends no heartbeats.
+  //
+  // A round that exists only because it was put back is believed until somebody comes from a later
+  // one: a node that was cut off may be back before those who went on without it. That round then
+  // takes its place, with its settings; and a round before one that a join has told of is not put
+  // back. Throws kInvalidArgument, kState when the group has other settings, kLimit.
+  Resumed resume(const NodeId& node, const GroupSettings& settings, uint64_t round, uint32_t rank,
+                 uint32_t world_size, Instant now);
   // When to call expire() again if nothing else happens: it may change something then, or time
   // would pass uncounted (heartbeats.h).
   std::optional<Instant> next_deadline() const;
@@ -88,7 +105,14 @@ class Group {
   bool has_place() const;
   void check_resume(const NodeId& node, const GroupSettings& settings, uint64_t round,
                     uint32_t rank, uint32_t world_size) const;
+  bool is_replaced_by(uint64_t round) const {
+    return is_put_back_ && round > state_.round && round >= state_.round_floor;
+  }
+  bool may_resume(const NodeId& node, uint64_t round, uint32_t rank, uint32_t world_size) const;
+  void forget_round(const GroupSettings& settings);
   void put_back(uint64_t round, uint32_t world_size);
+  void forget_expected();
+  void lose_expected(std::vector<NodeId>& dead);
   void enroll_active(const NodeId& node, uint32_t rank);
 
   void settle(Instant now);
@@ -104,6 +128,8 @@ class Group {
   // The last round that was complete in this object's own life, so that resume() puts back no
   // round that has ended here.
   uint64_t completed_round_ = 0;
+  // Nothing but resume() tells of the complete round.
+  bool is_put_back_ = false;
 };
 
 }  // namespace rdzv

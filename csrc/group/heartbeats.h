@@ -22,7 +22,7 @@ namespace rdzv {
 
 class Heartbeats {
  public:
-  Heartbeats() = default;
+  explicit Heartbeats(HashSeed seed) : seen_(0, NodeHash{seed}), forgotten_(0, NodeHash{seed}) {}
   Heartbeats(Heartbeats&&) = default;  // not copied: entries point at each other
   Heartbeats& operator=(Heartbeats&&) = default;
 

@@ -94,10 +94,10 @@ std::strong_ordering NodeId::operator<=>(const NodeId& other) const {
 }
 
 size_t NodeHash::operator()(const NodeId& node) const {
-  constexpr size_t kSpread = 0x9E3779B97F4A7C15;
-  size_t hash = std::hash<std::string>()(node.addr);
-  hash = hash * kSpread + std::hash<int64_t>()(node.pid);
-  return hash * kSpread + std::hash<uint64_t>()(node.local_id);
+  siphash::State state({hash_bytes(seed, node.addr), seed.high});
+  state.absorb<1>(static_cast<uint64_t>(node.pid));
+  state.absorb<1>(node.local_id);
+  return state.finish<3>();
 }
 
 std::optional<std::string> node_problem(const NodeId& node) {
@@ -117,6 +117,10 @@ NodeId NodeId::make(std::string addr, int64_t pid, uint64_t local_id) {
     throw Error(ErrorCode::kInvalidArgument, "node: " + *problem);
   }
   return node;
+}
+
+NodeId stand_in(uint32_t rank) {
+  return NodeId{"rank " + std::to_string(rank), 0, rank};
 }
 
 std::string to_text(const NodeId& node) {

@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/hash.h"
+
 namespace rdzv {
 
 struct NodeId {
@@ -26,6 +28,7 @@ struct NodeId {
 };
 
 struct NodeHash {
+  HashSeed seed;
   size_t operator()(const NodeId& node) const;
 };
 
@@ -35,6 +38,9 @@ std::strong_ordering compare_natural(std::string_view a, std::string_view b);
 
 // What is wrong with a node, if anything.
 std::optional<std::string> node_problem(const NodeId& node);
+
+// Who a rank of which only the number is known is taken for, in lists and messages.
+NodeId stand_in(uint32_t rank);
 
 // For messages: "host7:4211/0".
 std::string to_text(const NodeId& node);

@@ -1,18 +1,12 @@
 // What only the one keeper of a group knows or needs: a node whose connection broke, and a complete
 // round that has to be put back because the keeper lost its memory.
+#include <utility>
+
 #include "base/error.h"
 #include "group/group.h"
 #include "group/limits.h"
 
 namespace rdzv {
-namespace {
-
-// Holds a rank until its node comes back; named as it shall be told when that never comes.
-NodeId stand_in(uint32_t rank) {
-  return NodeId{"rank " + std::to_string(rank), 0, rank};
-}
-
-}  // namespace
 
 void Group::drop(const NodeId& node, Instant now) {
   look(now);
@@ -26,44 +20,80 @@ void Group::drop(const NodeId& node, Instant now) {
   settle(now);
 }
 
-bool Group::resume(const NodeId& node, const GroupSettings& settings, uint64_t round, uint32_t rank,
-                   uint32_t world_size, Instant now) {
+Resumed Group::resume(const NodeId& node, const GroupSettings& settings, uint64_t round,
+                      uint32_t rank, uint32_t world_size, Instant now) {
   check_resume(node, settings, round, rank, world_size);
-  const Member* member = state_.roster.find(node);
-  if (state_.complete) {
-    if (state_.round != round || state_.world_size != world_size) return false;
-    const Member* holder = member != nullptr ? member : state_.roster.find(stand_in(rank));
-    if (holder == nullptr || holder->role != Role::kActive || holder->rank != rank) return false;
-  } else if (round <= completed_round_) {
-    return false;
-  }
+  const bool replaces = is_replaced_by(round);
+  if (!replaces && !may_resume(node, round, rank, world_size)) return Resumed::kRefused;
+  if (replaces) forget_round(settings);
   if (state_.roster.size() == 0) state_.settings = settings;
   look(now);
-  if (!state_.complete) {
-    if (member != nullptr) remove(node);
-    put_back(round, world_size);
-  } else if (member != nullptr) {
+  const Member* member = state_.roster.find(node);
+  const bool is_new = !state_.complete || replaces;
+  if (!is_new && member != nullptr && member->role == Role::kActive) {
     heartbeats_.moved(node, state_.roster.beat(node));
-    return true;
+    return Resumed::kTaken;
   }
-  remove(stand_in(rank));
+  if (member != nullptr) remove(node);
+  if (is_new) put_back(round, world_size);
+  state_.roster.take_expected(rank);
+  if (state_.roster.expected().empty()) heartbeats_.forget(kExpectedRanks);
   enroll_active(node, rank);
   settle(now);
-  return true;
+  return replaces ? Resumed::kReplaced : Resumed::kTaken;
+}
+
+bool Group::may_resume(const NodeId& node, uint64_t round, uint32_t rank,
+                       uint32_t world_size) const {
+  if (!state_.complete) return round > completed_round_ && round >= state_.round_floor;
+  if (state_.round != round || state_.world_size != world_size) return false;
+  const Member* member = state_.roster.find(node);
+  if (member != nullptr && member->role == Role::kActive) return member->rank == rank;
+  const bool is_done = member != nullptr && member->role == Role::kDone;
+  return !is_done && state_.roster.expected().contains(rank);
+}
+
+// Its nodes have to join again. Who waits for the next round waits on, if that has the same
+// settings.
+void Group::forget_round(const GroupSettings& settings) {
+  forget_expected();
+  for (const Role role : {Role::kActive, Role::kDone}) remove_all(role);
+  if (settings == *state_.settings) return;
+  for (const Role role : {Role::kWaiting, Role::kSpare}) remove_all(role);
+  state_.settings = settings;
 }
 
 void Group::put_back(uint64_t round, uint32_t world_size) {
-  const std::vector<NodeId> meanwhile = state_.roster.nodes(Role::kForming);
+  std::vector<NodeId> meanwhile = state_.roster.nodes(Role::kForming);
+  for (NodeId& node : state_.roster.nodes(Role::kWaiting)) meanwhile.push_back(std::move(node));
   state_.round = round;
   state_.complete = true;
+  is_put_back_ = true;
   state_.rejoined = false;
   state_.last_call = 0;
   state_.world_size = world_size;
   state_.lost.clear();
   completed_round_ = round;
-  for (uint32_t rank = 0; rank < world_size; ++rank) enroll_active(stand_in(rank), rank);
+  state_.roster.expect(RankSet(world_size));
+  heartbeats_.moved(kExpectedRanks, Member{Role::kActive, ++state_.serial});
   for (const NodeId& node : meanwhile) state_.roster.set_role(node, Role::kSpare);
   promote_spares();
+}
+
+void Group::forget_expected() {
+  state_.roster.expect({});
+  heartbeats_.forget(kExpectedRanks);
+}
+
+// As many are named as are remembered of a loss.
+void Group::lose_expected(std::vector<NodeId>& dead) {
+  state_.roster.expected().for_each([&](uint32_t rank) {
+    if (state_.lost.size() >= kLostNodesMax) return false;
+    dead.push_back(stand_in(rank));
+    state_.lost[dead.back()] = LossReason::kExpired;
+    return true;
+  });
+  forget_expected();
 }
 
 void Group::enroll_active(const NodeId& node, uint32_t rank) {
@@ -86,13 +116,16 @@ void Group::check_resume(const NodeId& node, const GroupSettings& settings, uint
                                                  std::to_string(world_size) + " nodes with " +
                                                  to_text(settings));
   }
-  if (state_.roster.size() > 0 && settings != *state_.settings) {
+  if (state_.roster.size() > 0 && settings != *state_.settings && !is_replaced_by(round)) {
     throw Error(ErrorCode::kState,
                 what + "the group was formed with other settings: " + to_text(*state_.settings) +
                     "; they differ in " + differing_fields(*state_.settings, settings) +
                     "; start all nodes with the same ones");
   }
-  if (state_.roster.size() + world_size > kGroupNodesMax && !state_.complete) {
+  const size_t others = is_replaced_by(round) ? state_.roster.count(Role::kWaiting) +
+                                                    state_.roster.count(Role::kSpare)
+                                              : state_.roster.size();
+  if (others + world_size > kGroupNodesMax && (!state_.complete || is_replaced_by(round))) {
     throw Error(ErrorCode::kLimit, what + "the group would have more than " +
                                        std::to_string(kGroupNodesMax) + " nodes");
   }

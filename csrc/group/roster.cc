@@ -1,5 +1,8 @@
 #include "group/roster.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "base/check.h"
 
 namespace rdzv {
@@ -11,7 +14,7 @@ const Member* Roster::find(const NodeId& node) const {
 
 std::vector<NodeId> Roster::nodes(Role role) const {
   std::vector<NodeId> nodes;
-  nodes.reserve(count(role));
+  nodes.reserve(std::min(count(role), members_.size()));
   for (const auto& [node, member] : members_) {
     if (member.role == role) nodes.push_back(node);
   }
@@ -67,6 +70,18 @@ void Roster::rank_participants() {
   }
   counts_[static_cast<size_t>(Role::kActive)] += counts_[static_cast<size_t>(Role::kForming)];
   counts_[static_cast<size_t>(Role::kForming)] = 0;
+}
+
+void Roster::expect(RankSet ranks) {
+  size_t& active = counts_[static_cast<size_t>(Role::kActive)];
+  active += ranks.size();
+  active -= std::exchange(expected_, std::move(ranks)).size();
+}
+
+bool Roster::take_expected(uint32_t rank) {
+  if (!expected_.erase(rank)) return false;
+  --counts_[static_cast<size_t>(Role::kActive)];
+  return true;
 }
 
 }  // namespace rdzv

@@ -1,6 +1,7 @@
 // The nodes of a group, each in exactly one list: one map, so that no node can be in two. Keeps the
-// counts of the lists and the order of the spares, so that the rules never scan. Knows no rules and
-// no clock; no locks: one thread at a time.
+// counts of the lists and the order of the spares, so that the rules never scan. Ranks of the
+// complete round whose nodes are not known yet are numbers, not nodes. Knows no rules and no clock;
+// no locks: one thread at a time.
 #pragma once
 
 #include <array>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "group/node.h"
+#include "group/rank_set.h"
 
 namespace rdzv {
 
@@ -37,7 +39,8 @@ class Roster {
   using Map = std::map<NodeId, Member>;  // in natural order
 
   const Map& all() const { return members_; }
-  size_t size() const { return members_.size(); }
+  // Expected ranks count as nodes: here, and as active ones.
+  size_t size() const { return members_.size() + expected_.size(); }
   size_t count(Role role) const { return counts_[static_cast<size_t>(role)]; }
   // In the round, whether it is forming or complete: done nodes keep their place until it ends.
   size_t participants() const {
@@ -57,6 +60,12 @@ class Roster {
   // Forming nodes become active, with ranks from 0 in natural order.
   void rank_participants();
 
+  // Ranks that count as active although it is not known who has them.
+  const RankSet& expected() const { return expected_; }
+  void expect(RankSet ranks);
+  // False, and nothing changes, when it is not expected.
+  bool take_expected(uint32_t rank);
+
  private:
   void enter(const NodeId& node, const Member& member);
   void exit(const Member& member);
@@ -64,6 +73,7 @@ class Roster {
   Map members_;
   std::map<uint64_t, NodeId> spares_;
   std::array<size_t, 5> counts_{};
+  RankSet expected_;
 };
 
 }  // namespace rdzv

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <memory>
 #include <thread>
@@ -84,6 +85,7 @@ struct Lookup {
   Condition finished;
   bool done = false;
   int result = 0;
+  int error = 0;  // errno, where the result is EAI_SYSTEM
   AddressList list;
 };
 
@@ -98,11 +100,25 @@ int look_up(const std::string& host, int flags, AddressList& list) {
   return result;
 }
 
+// What is an IPv4 address in the form of IPv6 can be bound and reached as IPv4 alone.
+SocketAddress unmapped(const SocketAddress& address) {
+  if (address.family() != AF_INET6) return address;
+  const auto* v6 = reinterpret_cast<const sockaddr_in6*>(address.get());
+  if (!IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) return address;
+  constexpr size_t kPrefixBytes = 12;
+  sockaddr_in v4{};
+  v4.sin_family = AF_INET;
+  v4.sin_port = v6->sin6_port;
+  std::memcpy(&v4.sin_addr, v6->sin6_addr.s6_addr + kPrefixBytes, sizeof(v4.sin_addr));
+  return SocketAddress(reinterpret_cast<const sockaddr*>(&v4), sizeof(v4));
+}
+
 std::vector<SocketAddress> with_port(const addrinfo* list, uint16_t port) {
   std::vector<SocketAddress> addresses;
   for (const addrinfo* entry = list; entry != nullptr; entry = entry->ai_next) {
     if (entry->ai_family != AF_INET && entry->ai_family != AF_INET6) continue;
-    SocketAddress address(entry->ai_addr, static_cast<socklen_t>(entry->ai_addrlen));
+    SocketAddress address =
+        unmapped(SocketAddress(entry->ai_addr, static_cast<socklen_t>(entry->ai_addrlen)));
     address.set_port(port);
     // A hosts file may name one address several times.
     auto same = [&](const SocketAddress& other) {
@@ -135,8 +151,10 @@ std::vector<SocketAddress> resolve(const std::string& host, uint16_t port,
   start_detached_thread([lookup, name] {
     AddressList list;
     int result = look_up(name, 0, list);
+    int error = errno;
     Lock lock(lookup->mutex);
     lookup->result = result;
+    lookup->error = error;
     lookup->list = std::move(list);
     lookup->done = true;
     lookup->finished.notify_one();
@@ -144,9 +162,9 @@ std::vector<SocketAddress> resolve(const std::string& host, uint16_t port,
   Lock lock(lookup->mutex);
   while (!lookup->done) {
     if (deadline.passed()) {
-      throw Error(ErrorCode::kTimeout, "the name server gave no address for '" + name +
-                                           "' in time; use an IP address, "
-                                           "or look at /etc/resolv.conf");
+      throw Error(ErrorCode::kNoAnswer, "timeout: the name server gave no address for '" + name +
+                                            "' in time; use an IP address, "
+                                            "or look at /etc/resolv.conf");
     }
     lookup->finished.wait_for(lock, std::min(deadline.left(), kInterruptSlice));
     throw_if_interrupted(lock);
@@ -154,7 +172,9 @@ std::vector<SocketAddress> resolve(const std::string& host, uint16_t port,
   std::vector<SocketAddress> addresses = with_port(lookup->list.get(), port);
   if (lookup->result != 0 || addresses.empty()) {
     throw Error(ErrorCode::kConnection,
-                "host '" + name + "' has no address: " + ::gai_strerror(lookup->result));
+                lookup->result == EAI_SYSTEM
+                    ? "cannot look up host '" + name + "': " + refusal_text(lookup->error)
+                    : "host '" + name + "' has no address: " + ::gai_strerror(lookup->result));
   }
   return addresses;
 }

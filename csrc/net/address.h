@@ -39,10 +39,11 @@ class SocketAddress {
 
 std::string format_endpoint(const std::string& host, uint16_t port);
 
-// Every stream address of `host`, in the resolver's order. Numeric hosts cost nothing; names are
+// Every stream address of `host`, in the resolver's order; an IPv4 address that is written as IPv6
+// (::ffff:127.0.0.2) is the IPv4 address. Numeric hosts cost nothing; names are
 // looked up on a thread of their own, because a name server that hangs must not hold the caller
 // past its deadline. Throws kInvalidArgument for a host that cannot be one, kConnection for a name
-// without address, kTimeout.
+// without address and where a thread or a descriptor for the look-up is refused, kNoAnswer.
 std::vector<SocketAddress> resolve(const std::string& host, uint16_t port,
                                    const Deadline& deadline);
 

@@ -7,9 +7,30 @@
 #include <sys/eventfd.h>
 #endif
 
+#include <cerrno>
+#include <new>
+
 #include "base/check.h"
+#include "base/error.h"
 
 namespace rdzv {
+namespace {
+
+// A sleep that was so much too long, or a turn of so long, is one in which the process did not run:
+// turns are bounded by work.
+constexpr Duration kLate = std::chrono::milliseconds(10);
+constexpr Duration kTurnMax = std::chrono::milliseconds(100);
+// Nobody knows when within a sleep the stall began. So much of the sleep is left out with it: who
+// was heard nothing of has that long after a stall, for a round trip or two.
+constexpr Duration kLeftOutMax = std::chrono::milliseconds(200);
+
+constexpr Instant kNone{};
+
+[[noreturn]] void throw_refused(int error) {
+  throw Error(ErrorCode::kConnection, "cannot start an event loop: " + refusal_text(error));
+}
+
+}  // namespace
 
 // Ends the loop's sleep from another thread.
 class EventLoop::WakeUp final : public EventHandler {
@@ -17,10 +38,10 @@ class EventLoop::WakeUp final : public EventHandler {
   WakeUp() {
 #if defined(__linux__)
     read_.reset(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-    RDZV_CHECK(read_, "eventfd works");
+    if (!read_) throw_refused(errno);
 #else
     int ends[2];
-    RDZV_CHECK(::pipe(ends) == 0, "pipe works");
+    if (::pipe(ends) != 0) throw_refused(errno);
     for (int end : ends) {
       ::fcntl(end, F_SETFD, FD_CLOEXEC);
       ::fcntl(end, F_SETFL, O_NONBLOCK);
@@ -34,16 +55,20 @@ class EventLoop::WakeUp final : public EventHandler {
 
   void signal() {
     uint64_t one = 1;
-    // A full pipe or counter means that a wake-up is already on its way.
-    [[maybe_unused]] ssize_t written =
-        ::write(write_ ? write_.get() : read_.get(), &one, sizeof(one));
+    // A full pipe or counter (EAGAIN) means that a wake-up is already on its way.
+    while (::write(write_ ? write_.get() : read_.get(), &one, sizeof(one)) < 0 && errno == EINTR) {
+    }
   }
 
+  // What an interrupted read leaves is reported again.
   void on_ready(bool, bool) override {
     char drained[256];
     while (::read(read_.get(), drained, sizeof(drained)) == static_cast<ssize_t>(sizeof(drained))) {
     }
   }
+
+  // It is taken when the loop is made, or there is no loop.
+  void on_refused(int) override {}
 
  private:
   UniqueFd read_;
@@ -52,6 +77,7 @@ class EventLoop::WakeUp final : public EventHandler {
 
 EventLoop::EventLoop() : poller_(Poller::make()), wake_up_(std::make_unique<WakeUp>()) {
   watch(wake_up_->fd(), Interest::kRead, *wake_up_);
+  if (!refused_.empty()) throw_refused(refused_.front().second);
 }
 
 EventLoop::~EventLoop() = default;
@@ -60,7 +86,8 @@ void EventLoop::watch(int fd, Interest interest, EventHandler& handler) {
   RDZV_CHECK(handler.fd_ < 0, "a handler watches one descriptor");
   handler.fd_ = fd;
   handler.interest_ = interest;
-  poller_->add(fd, interest, handler.trigger_, &handler);
+  unread_ = true;
+  note(handler, poller_->add(fd, interest, handler.trigger_, &handler));
 }
 
 void EventLoop::watch_urgent(int fd, Interest interest, EventHandler& handler) {
@@ -74,18 +101,25 @@ void EventLoop::watch_events(int fd, Interest interest, EventHandler& handler) {
 }
 
 void EventLoop::call_again(EventHandler& handler) {
-  if (handler.fd_ < 0) return;
-  poller_->modify(handler.fd_, handler.interest_, handler.trigger_, &handler);
+  if (handler.fd_ < 0 || handler.is_refused_) return;
+  unread_ = true;
+  note(handler, poller_->modify(handler.fd_, handler.interest_, handler.trigger_, &handler));
 }
 
 void EventLoop::set_interest(EventHandler& handler, Interest interest) {
-  if (handler.fd_ < 0 || handler.interest_ == interest) return;
+  if (handler.fd_ < 0 || handler.interest_ == interest || handler.is_refused_) return;
+  if (wants(interest, Interest::kRead) && !wants(handler.interest_, Interest::kRead))
+    unread_ = true;
   handler.interest_ = interest;
-  poller_->modify(handler.fd_, interest, handler.trigger_, &handler);
+  note(handler, poller_->modify(handler.fd_, interest, handler.trigger_, &handler));
 }
 
 void EventLoop::unwatch(EventHandler& handler) {
   if (handler.fd_ < 0) return;
+  if (handler.is_refused_) {
+    std::erase_if(refused_, [&](const auto& refused) { return refused.first == &handler; });
+    handler.is_refused_ = false;
+  }
   poller_->remove(handler.fd_);
   handler.fd_ = -1;
   handler.interest_ = Interest::kNone;
@@ -96,14 +130,42 @@ void EventLoop::retire(std::unique_ptr<EventHandler> handler) {
   retired_.push_back(std::move(handler));
 }
 
+// What the system answered to a change of what is watched.
+void EventLoop::note(EventHandler& handler, int error) {
+  if (error == 0) return;
+  handler.interest_ = Interest::kNone;
+  handler.is_refused_ = true;
+  refused_.emplace_back(&handler, error);
+}
+
+void EventLoop::tell_refused() {
+  while (!refused_.empty()) {
+    auto [handler, error] = refused_.back();
+    unwatch(*handler);
+    handler->on_refused(error);
+  }
+}
+
 EventLoop::TimerId EventLoop::call_at(Instant at, Task task) {
   TimerId id(at, ++timer_count_);
   timers_.emplace(id, std::move(task));
   return id;
 }
 
+EventLoop::TimerId EventLoop::call_awake_at(Instant at, Task task) {
+  TimerId id(at, ++timer_count_);
+  awake_timers_.emplace(id, std::move(task));
+  return id;
+}
+
 void EventLoop::cancel(const TimerId& timer) {
-  timers_.erase(timer);
+  if (timers_.erase(timer) == 0) awake_timers_.erase(timer);
+}
+
+Instant EventLoop::awake_now() const {
+  const Instant current = now();
+  if (turn_began_ == kNone) return current - stalled_;
+  return std::min(current, turn_began_ + kTurnMax) - stalled_;
 }
 
 void EventLoop::post(Task task) {
@@ -131,19 +193,69 @@ void EventLoop::run_posted() {
 }
 
 void EventLoop::run_timers() {
-  if (timers_.empty()) return;
-  Instant current = now();
-  while (!timers_.empty() && timers_.begin()->first.first <= current) {
-    Task task = std::move(timers_.begin()->second);
-    timers_.erase(timers_.begin());
+  // Those that were made in this turn, where there were none before, begin with the next.
+  if (turn_began_ == kNone) return;
+  const Instant awake = turn_began_ - stalled_;
+  Duration unread_for{};
+  if (!unread_) {
+    read_up_to_ = look_began_;
+    unread_since_ = kNone;
+  } else if (unread_since_ == kNone) {
+    unread_since_ = awake;
+  } else {
+    unread_for = awake - unread_since_;
+  }
+  run_due(timers_, unread_for > kPostponedMax ? turn_began_ : read_up_to_);
+  run_due(awake_timers_,
+          (unread_for > kJudgingPostponedMax ? turn_began_ : read_up_to_) - stalled_);
+}
+
+void EventLoop::run_due(Timers& timers, Instant until) {
+  // The others come in the next turn, so that descriptors are looked at between them.
+  constexpr size_t kAtOnce = 512;
+  for (size_t i = 0; i < kAtOnce && !timers.empty() && timers.begin()->first.first <= until; ++i) {
+    Task task = std::move(timers.begin()->second);
+    timers.erase(timers.begin());
     task();
   }
 }
 
-Duration EventLoop::time_to_sleep() const {
-  if (more_to_do_) return Duration::zero();
-  if (timers_.empty()) return std::chrono::hours(24);
-  return std::max(Duration::zero(), timers_.begin()->first.first - now());
+Duration EventLoop::time_to_sleep(Instant current) const {
+  if (more_to_do_ || !refused_.empty()) return Duration::zero();
+  Duration left = std::chrono::hours(24);
+  if (!timers_.empty()) left = std::min(left, timers_.begin()->first.first - current);
+  if (!awake_timers_.empty())
+    left = std::min(left, awake_timers_.begin()->first.first + stalled_ - current);
+  return std::max(Duration::zero(), left);
+}
+
+// Without timers nothing is judged, and the clock need not be read.
+void EventLoop::look() {
+  if (timers_.empty() && awake_timers_.empty()) {
+    poller_->wait(time_to_sleep(kNone), events_);
+    turn_began_ = kNone;
+    return;
+  }
+  look_began_ = now();
+  if (turn_began_ != kNone && look_began_ - turn_began_ > kTurnMax)
+    leave_out(look_began_ - turn_began_ - kTurnMax);
+  const Duration wanted = time_to_sleep(look_began_);
+  const Poller::Seen seen = poller_->wait(wanted, events_);
+  turn_began_ = now();
+  const Duration slept = turn_began_ - look_began_;
+  const Duration too_long = std::max(Duration::zero(), slept - wanted);
+  if (seen == Poller::Seen::kInterrupted) {
+    leave_out(too_long + std::min({slept, wanted, kLeftOutMax}));
+  } else if (too_long > kLate) {
+    // A machine that is merely slow is a little late all the time: its clock shall not stand still.
+    leave_out(too_long + std::min({wanted, kLeftOutMax, 4 * too_long}));
+  }
+  unread_ = more_to_do_ || seen != Poller::Seen::kAll;
+}
+
+void EventLoop::leave_out(Duration stall) {
+  stalled_ += stall;
+  unread_since_ = kNone;  // the flood, if there is one, has its time anew
 }
 
 void EventLoop::call_ready(bool urgent) {
@@ -153,7 +265,13 @@ void EventLoop::call_ready(bool urgent) {
     bool readable = event.readable && wants(handler->interest_, Interest::kRead);
     bool writable = event.writable && wants(handler->interest_, Interest::kWrite);
     if (!readable && !writable) continue;
-    handler->on_ready(readable, writable);
+    try {
+      handler->on_ready(readable, writable);
+    } catch (const std::bad_alloc&) {
+      // What one peer asked for is more than there is: that one goes, not all of them.
+      if (handler->fd_ >= 0 && !handler->is_refused_) note(*handler, ENOMEM);
+      continue;
+    }
     // Its handler may have read what came before the end, and no further.
     if (event.ended) call_again(*handler);
   }
@@ -161,7 +279,8 @@ void EventLoop::call_ready(bool urgent) {
 
 void EventLoop::run() {
   while (running_) {
-    poller_->wait(time_to_sleep(), events_);
+    look();
+    tell_refused();
     call_ready(true);
     call_ready(false);
     run_posted();

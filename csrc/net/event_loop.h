@@ -1,10 +1,18 @@
-// One thread's event loop: descriptors with their handlers, one ordered queue of deadlines, and
-// work posted by other threads. No ticks: it sleeps until something happens. All calls but post()
-// and stop() belong to the loop's thread (or to the owner while the loop does not run).
+// One thread's event loop: descriptors with their handlers, ordered queues of deadlines, and work
+// posted by other threads. No ticks: it sleeps until something happens. All calls but post() and
+// stop() belong to the loop's thread (or to the owner while the loop does not run).
 //
 // A handler may unwatch and retire itself or others inside a callback: interest is looked at again
 // before each callback, and what was retired is destroyed at the end of the turn, never inside its
 // own callback.
+//
+// After a stall nobody is judged before the queue is read. A process that is stopped, a machine
+// that is frozen or overloaded wakes with its timers due and with all that came meanwhile unread.
+// So a timer runs only after a look at the descriptors that began when it was due, found all that
+// was ready, and brought nothing that has to be looked at again (a new descriptor, a handler that
+// left bytes unread); a flood cannot put it off for longer than kPostponedMax
+// (kJudgingPostponedMax). And timers that judge a peer (call_awake_at) run by a clock that stands
+// still while the loop does.
 #pragma once
 
 #include <atomic>
@@ -32,12 +40,18 @@ class EventHandler {
   // Must not throw.
   virtual void on_ready(bool readable, bool writable) = 0;
 
+  // The system would not watch its descriptor, or not for this interest: it is watched no more and
+  // hears nothing. Called by the loop in the turn after it was refused, unless it is unwatched by
+  // then. Must not throw.
+  virtual void on_refused(int error) = 0;
+
  private:
   friend class EventLoop;
   int fd_ = -1;
   Interest interest_ = Interest::kNone;
   Trigger trigger_ = Trigger::kReady;
   bool urgent_ = false;
+  bool is_refused_ = false;  // and not told yet
 };
 
 class EventLoop {
@@ -45,6 +59,11 @@ class EventLoop {
   using Task = std::function<void()>;
   using TimerId = std::pair<Instant, uint64_t>;
 
+  // How long a flood of events can put off timers that are due.
+  static constexpr Duration kPostponedMax = std::chrono::milliseconds(50);
+  static constexpr Duration kJudgingPostponedMax = std::chrono::seconds(2);
+
+  // Throws kConnection when the system has no descriptor for it.
   EventLoop();
   ~EventLoop();
   EventLoop(const EventLoop&) = delete;
@@ -59,13 +78,24 @@ class EventLoop {
   void watch_events(int fd, Interest interest, EventHandler& handler);
   // The handler is called in a later turn if its descriptor is ready, as if that were news.
   void call_again(EventHandler& handler);
+  // What was read is not handled yet: timers wait for it as for what is unread.
+  void leave_unhandled() { unread_ = true; }
   void set_interest(EventHandler& handler, Interest interest);
   void unwatch(EventHandler& handler);
   // Destroys the handler at the end of this turn.
   void retire(std::unique_ptr<EventHandler> handler);
 
+  // Runs when all that came before `at` is handled.
   TimerId call_at(Instant at, Task task);
+  // For what a peer should have done by `at`, a moment of awake_now().
+  TimerId call_awake_at(Instant at, Task task);
   void cancel(const TimerId& timer);
+
+  // Time without that in which the loop was stalled. Starts with now(), never goes back by itself;
+  // a stall is left out as soon as the loop goes on.
+  Instant awake_now() const;
+  // A moment of now() as one of awake_now(), if the loop is not stalled until then.
+  Instant awake(Instant at) const { return at - stalled_; }
 
   // Runs once before the loop sleeps again: where replies are written, gathered. True: it has more
   // to do, so the next turn begins at once.
@@ -80,21 +110,37 @@ class EventLoop {
 
  private:
   class WakeUp;
+  using Timers = std::map<TimerId, Task>;
 
+  void note(EventHandler& handler, int error);
+  void tell_refused();
   void call_ready(bool urgent);
   void run_posted();
   void run_timers();
-  Duration time_to_sleep() const;
+  void run_due(Timers& timers, Instant until);
+  void look();
+  void leave_out(Duration stall);
+  Duration time_to_sleep(Instant current) const;
 
   std::unique_ptr<Poller> poller_;
   std::unique_ptr<WakeUp> wake_up_;
   std::vector<Poller::Event> events_;
+  std::vector<std::pair<EventHandler*, int>> refused_;  // with the errno
   std::vector<std::unique_ptr<EventHandler>> retired_;
-  std::map<TimerId, Task> timers_;
+  Timers timers_;
+  Timers awake_timers_;
   uint64_t timer_count_ = 0;
   std::function<bool()> end_of_turn_;
   bool more_to_do_ = false;
   bool running_ = true;
+
+  // The times are kept while there are timers; zero is none.
+  Duration stalled_{};      // of the time so far
+  Instant look_began_{};    // of this turn
+  Instant turn_began_{};    // when its look was over
+  Instant read_up_to_{};    // all that came before is handled
+  bool unread_ = false;     // since the look of this turn: something has to be looked at again
+  Instant unread_since_{};  // the first of the turns that left something, as awake_now()
 
   std::atomic<bool> any_posted_ = false;  // spares the turns without posted work the lock
   std::mutex mutex_;                      // protects posted_

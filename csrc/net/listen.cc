@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "net/port_holder.h"
 #include "net/socket.h"
 
@@ -18,27 +19,47 @@ constexpr int kPortAttempts = 32;
 
 // 0, or the errno of what failed.
 int bind_one(const SocketAddress& wanted, bool dual_stack, Listener& listener) {
-  UniqueFd fd;
-  try {
-    fd = open_socket(wanted.family());
-  } catch (const Error&) {
-    return errno;
-  }
+  int error = 0;
+  UniqueFd fd = try_open_socket(wanted.family(), error);
+  if (!fd) return error;
   int on = 1;
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   if (wanted.family() == AF_INET6) {
     int v6_only = dual_stack ? 0 : 1;
-    ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &v6_only, sizeof(v6_only));
+    if (::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &v6_only, sizeof(v6_only)) != 0)
+      return errno;
   }
   if (::bind(fd.get(), wanted.get(), wanted.length()) != 0) return errno;
   if (::listen(fd.get(), kBacklog) != 0) return errno;
   listener.address = SocketAddress::local_of(fd.get());
+  if (listener.address.family() != wanted.family()) return errno;
   listener.fd = std::move(fd);
   return 0;
 }
 
+// The address is another machine's, or its family is switched off here.
 bool is_not_ours(int error) {
   return error == EADDRNOTAVAIL || error == EAFNOSUPPORT;
+}
+
+struct LeftOut {
+  SocketAddress address;
+  int error;
+};
+
+std::string reasons(const std::vector<LeftOut>& left_out) {
+  std::string text;
+  for (const LeftOut& each : left_out)
+    text += (text.empty() ? "" : "; ") + each.address.host() + ": " + refusal_text(each.error);
+  return text;
+}
+
+void log_left_out(const std::string& host, uint16_t port, const std::vector<LeftOut>& left_out) {
+  for (const LeftOut& each : left_out) {
+    log(is_not_ours(each.error) ? LogLevel::kInfo : LogLevel::kWarning,
+        "server " + format_endpoint(host, port) + ": does not listen on " + each.address.host() +
+            ", one of the addresses of this name: " + refusal_text(each.error));
+  }
 }
 
 [[noreturn]] void throw_in_use(const std::string& host, uint16_t port) {
@@ -77,7 +98,9 @@ std::vector<Listener> adopt_listener(UniqueFd fd) {
   int on = 1;
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC);
-  ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) | O_NONBLOCK);
+  int flags = ::fcntl(fd.get(), F_GETFL);
+  // A listener that blocks would stop the server.
+  if (flags < 0 || ::fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) != 0) refuse(errno_text(errno));
   listener.fd = std::move(fd);
   std::vector<Listener> listeners;
   listeners.push_back(std::move(listener));
@@ -86,31 +109,38 @@ std::vector<Listener> adopt_listener(UniqueFd fd) {
 
 std::vector<Listener> listen_on(const std::string& host, uint16_t port) {
   std::vector<SocketAddress> addresses = resolve(host, port, Deadline::after(kResolveTimeout));
-  bool dual_stack = addresses.size() == 1 && addresses[0].host() == "::";
-  int error = 0;
+  const bool dual_stack = addresses.size() == 1 && addresses[0].host() == "::";
+  std::vector<LeftOut> left_out;
   for (int attempt = 0; attempt < kPortAttempts; ++attempt) {
     std::vector<Listener> listeners;
+    left_out.clear();
     bool in_use = false;
-    error = 0;
     for (SocketAddress address : addresses) {
       if (!listeners.empty()) address.set_port(listeners.front().address.port());
       Listener listener;
-      int result = bind_one(address, dual_stack, listener);
-      if (result == 0) {
+      int error = bind_one(address, dual_stack, listener);
+      in_use = error == EADDRINUSE;
+      if (in_use) break;
+      if (error == 0) {
         listeners.push_back(std::move(listener));
       } else {
-        error = result;
-        in_use = in_use || result == EADDRINUSE;
-        if (!is_not_ours(result)) break;
+        left_out.push_back({address, error});
       }
     }
-    if (!listeners.empty() && (error == 0 || is_not_ours(error))) return listeners;
     if (in_use && port != 0) throw_in_use(host, port);
-    if (!in_use) break;
+    if (in_use) continue;
+    if (!listeners.empty()) {
+      log_left_out(host, listeners.front().address.port(), left_out);
+      return listeners;
+    }
+    if (dual_stack && is_not_ours(left_out.front().error)) return listen_on("0.0.0.0", port);
+    break;
   }
-  throw Error(ErrorCode::kConnection,
-              "cannot listen on " + format_endpoint(host, port) + ": " + errno_text(error) +
-                  "; name an address of this machine (0.0.0.0 or :: for all of them)");
+  throw Error(
+      ErrorCode::kConnection,
+      "cannot listen on " + format_endpoint(host, port) + ": " +
+          (left_out.empty() ? "no port is free on all of its addresses" : reasons(left_out)) +
+          "; name an address of this machine (0.0.0.0 or :: for all of them)");
 }
 
 }  // namespace rdzv

@@ -16,8 +16,10 @@ struct Listener {
 };
 
 // Binds every address of `host` that belongs to this machine, and nothing else; "::" also takes
-// IPv4. Port 0 picks a free one. Throws kAddressInUse (names the port and, where it can, its
-// holder), kInvalidArgument, kConnection.
+// IPv4, and is 0.0.0.0 where there is no IPv6. Port 0 picks a free one. Of several addresses, those
+// that cannot be bound are left out, with a log line; but where the port of one is taken it is
+// taken of all, because a client of that name might reach either. Throws kAddressInUse (names the
+// port and, where it can, its holder), kInvalidArgument, kConnection.
 std::vector<Listener> listen_on(const std::string& host, uint16_t port);
 
 // A TCP socket that somebody else has bound, and perhaps made listen: it listens from now on. One

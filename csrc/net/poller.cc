@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <thread>
 
 #include "base/check.h"
+#include "base/error.h"
 #include "base/fd.h"
 
 #if defined(__linux__) && !defined(RDZV_USE_POLL)
@@ -24,25 +26,35 @@ int poll_timeout_ms(Duration timeout) {
 
 namespace {
 
+// A wait that failed for want of memory would otherwise be tried again at once, for ever.
+Poller::Seen after_failed_wait(int error) {
+  if (error == EINTR) return Poller::Seen::kInterrupted;
+  RDZV_CHECK(error != EBADF && error != EFAULT && error != EINVAL, "the poller waits");
+  std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  return Poller::Seen::kSome;
+}
+
 #if defined(RDZV_EPOLL)
 
 class EpollPoller final : public Poller {
  public:
   EpollPoller() : epoll_(::epoll_create1(EPOLL_CLOEXEC)), ready_(kEventsMax) {
-    RDZV_CHECK(epoll_, "epoll_create1 works");
+    if (!epoll_)
+      throw Error(ErrorCode::kConnection, "cannot wait for events: " + refusal_text(errno));
   }
 
-  void add(int fd, Interest interest, Trigger trigger, void* tag) override {
-    control(EPOLL_CTL_ADD, fd, interest, trigger, tag);
+  int add(int fd, Interest interest, Trigger trigger, void* tag) override {
+    return control(EPOLL_CTL_ADD, fd, interest, trigger, tag);
   }
-  void modify(int fd, Interest interest, Trigger trigger, void* tag) override {
-    control(EPOLL_CTL_MOD, fd, interest, trigger, tag);
+  int modify(int fd, Interest interest, Trigger trigger, void* tag) override {
+    return control(EPOLL_CTL_MOD, fd, interest, trigger, tag);
   }
   void remove(int fd) override { ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
 
-  void wait(Duration timeout, std::vector<Event>& events) override {
+  Seen wait(Duration timeout, std::vector<Event>& events) override {
     events.clear();
     int count = ::epoll_wait(epoll_.get(), ready_.data(), kEventsMax, poll_timeout_ms(timeout));
+    if (count < 0) return after_failed_wait(errno);
     for (int i = 0; i < count; ++i) {
       const epoll_event& event = ready_[static_cast<size_t>(i)];
       bool broken = (event.events & (EPOLLERR | EPOLLHUP)) != 0;
@@ -50,6 +62,7 @@ class EpollPoller final : public Poller {
                         broken || (event.events & EPOLLOUT) != 0,
                         (event.events & EPOLLRDHUP) != 0});
     }
+    return count < kEventsMax ? Seen::kAll : Seen::kSome;
   }
 
  private:
@@ -62,11 +75,15 @@ class EpollPoller final : public Poller {
     return events | EPOLLET | (wants(interest, Interest::kRead) ? uint32_t{EPOLLRDHUP} : 0U);
   }
 
-  void control(int operation, int fd, Interest interest, Trigger trigger, void* tag) {
+  int control(int operation, int fd, Interest interest, Trigger trigger, void* tag) {
     epoll_event event{};
     event.events = mask(interest, trigger);
     event.data.ptr = tag;
-    RDZV_CHECK(::epoll_ctl(epoll_.get(), operation, fd, &event) == 0, "epoll takes the descriptor");
+    if (::epoll_ctl(epoll_.get(), operation, fd, &event) == 0) return 0;
+    int error = errno;
+    RDZV_CHECK(error != EBADF && error != EINVAL && error != ENOENT && error != EEXIST,
+               "epoll is told of an open descriptor, once");
+    return error;
   }
 
   UniqueFd epoll_;
@@ -77,16 +94,18 @@ class EpollPoller final : public Poller {
 
 class PollPoller final : public Poller {
  public:
-  void add(int fd, Interest interest, Trigger, void* tag) override {
+  int add(int fd, Interest interest, Trigger, void* tag) override {
     index_[fd] = entries_.size();
     entries_.push_back({fd, mask(interest), 0});
     tags_.push_back(tag);
+    return 0;
   }
 
-  void modify(int fd, Interest interest, Trigger, void* tag) override {
+  int modify(int fd, Interest interest, Trigger, void* tag) override {
     size_t at = index_.at(fd);
     entries_[at].events = mask(interest);
     tags_[at] = tag;
+    return 0;
   }
 
   void remove(int fd) override {
@@ -101,10 +120,12 @@ class PollPoller final : public Poller {
     tags_.pop_back();
   }
 
-  void wait(Duration timeout, std::vector<Event>& events) override {
+  Seen wait(Duration timeout, std::vector<Event>& events) override {
     events.clear();
     int count =
         ::poll(entries_.data(), static_cast<nfds_t>(entries_.size()), poll_timeout_ms(timeout));
+    // EINVAL: more descriptors than the limit of open files, which was lowered.
+    if (count < 0) return after_failed_wait(errno == EINVAL ? ENOMEM : errno);
     for (size_t i = 0; count > 0 && i < entries_.size(); ++i) {
       short result = entries_[i].revents;
       if (result == 0) continue;
@@ -113,6 +134,7 @@ class PollPoller final : public Poller {
       events.push_back(
           {tags_[i], broken || (result & POLLIN) != 0, broken || (result & POLLOUT) != 0, false});
     }
+    return Seen::kAll;
   }
 
  private:

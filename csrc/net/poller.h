@@ -1,5 +1,10 @@
 // Which descriptors are ready: epoll on Linux, poll(2) elsewhere (or with -DRDZV_USE_POLL, so that
 // Linux can test it). One thread owns a poller. It knows nothing of what the tags point to.
+//
+// What the system may refuse: epoll_create1 (no descriptor, no memory) throws; taking a descriptor
+// or a new interest (ENOSPC: fs.epoll.max_user_watches; ENOMEM) gives the errno to the caller, who
+// lets the descriptor go; a wait that fails for want of memory is a short sleep without events. All
+// else (EBADF, EINVAL) is a mistake of ours and ends the process.
 #pragma once
 
 #include <cstdint>
@@ -38,11 +43,19 @@ class Poller {
   static std::unique_ptr<Poller> make();
   virtual ~Poller() = default;
 
-  virtual void add(int fd, Interest interest, Trigger trigger, void* tag) = 0;
-  virtual void modify(int fd, Interest interest, Trigger trigger, void* tag) = 0;
+  // 0, or the errno with which the system refused.
+  virtual int add(int fd, Interest interest, Trigger trigger, void* tag) = 0;
+  virtual int modify(int fd, Interest interest, Trigger trigger, void* tag) = 0;
   virtual void remove(int fd) = 0;
+
+  // What a wait tells besides its events.
+  enum class Seen : uint8_t {
+    kAll,          // all that was ready is among the events
+    kSome,         // there may be more
+    kInterrupted,  // it ended without a look: the process was stopped and goes on, or traced
+  };
   // Replaces `events` by what is ready; waits up to `timeout` if nothing is.
-  virtual void wait(Duration timeout, std::vector<Event>& events) = 0;
+  virtual Seen wait(Duration timeout, std::vector<Event>& events) = 0;
 };
 
 }  // namespace rdzv

@@ -16,6 +16,7 @@
 #include <array>
 #include <cerrno>
 #include <climits>
+#include <thread>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -56,14 +57,21 @@ long receive(int fd, char* buffer, size_t size, int flags) {
 
 }  // namespace
 
-UniqueFd open_socket(int family) {
+UniqueFd try_open_socket(int family, int& error) {
 #if defined(__linux__)
   UniqueFd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 #else
   UniqueFd fd(::socket(family, SOCK_STREAM, 0));
   if (fd) prepare(fd.get());
 #endif
-  if (!fd) throw Error(ErrorCode::kConnection, "cannot open a socket: " + errno_text(errno));
+  if (!fd) error = errno;
+  return fd;
+}
+
+UniqueFd open_socket(int family) {
+  int error = 0;
+  UniqueFd fd = try_open_socket(family, error);
+  if (!fd) throw Error(ErrorCode::kConnection, "cannot open a socket: " + refusal_text(error));
   return fd;
 }
 
@@ -72,6 +80,11 @@ void prepare_listener([[maybe_unused]] int listener) {
 #if defined(__linux__)
   set_no_delay(listener);
   set_keep_alive(listener);
+  set_user_timeout(listener);
+  // Of both protocols the client speaks first: whoever is accepted has sent something, which is
+  // read at once. One that says nothing comes in after this second.
+  int wait_s = 1;
+  ::setsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &wait_s, sizeof(wait_s));
 #endif
 }
 
@@ -88,6 +101,7 @@ UniqueFd accept_from(int listener, SocketAddress& peer) {
       prepare(fd.get());
       set_no_delay(fd.get());
       set_keep_alive(fd.get());
+      set_user_timeout(fd.get());
     }
 #endif
     if (fd) peer = SocketAddress(address, size);
@@ -110,6 +124,14 @@ void set_keep_alive(int fd) {
   ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
   ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
   ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+#endif
+}
+
+void set_user_timeout([[maybe_unused]] int fd, [[maybe_unused]] Duration timeout) {
+#if defined(TCP_USER_TIMEOUT)
+  auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count();
+  auto value = static_cast<unsigned>(std::clamp<long long>(ms, 1, INT_MAX));
+  ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &value, sizeof(value));
 #endif
 }
 
@@ -145,9 +167,9 @@ long receive_some(int fd, char* buffer, size_t size) {
   }
 }
 
-void set_receive_low_water(int fd, size_t bytes) {
+bool set_receive_low_water(int fd, size_t bytes) {
   int value = static_cast<int>(std::min<size_t>(bytes, INT_MAX));
-  ::setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof(value));
+  return ::setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof(value)) == 0;
 }
 
 void allow_slices(int fd, Duration slice) {
@@ -155,8 +177,11 @@ void allow_slices(int fd, Duration slice) {
   timeval timeout{};
   timeout.tv_sec = static_cast<decltype(timeout.tv_sec)>(us / 1'000'000);
   timeout.tv_usec = static_cast<decltype(timeout.tv_usec)>(us % 1'000'000);
-  ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-  ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+  int flags = ::fcntl(fd, F_GETFL);
+  if (::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) != 0 || flags < 0 ||
+      ::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) != 0) {
+    throw Error(ErrorCode::kConnection, "cannot prepare a connection: " + refusal_text(errno));
+  }
 }
 
 long receive_slice(int fd, char* buffer, size_t size) {
@@ -180,6 +205,9 @@ Ready wait_ready(int fd, bool read, bool write, Duration timeout) {
   entry.fd = fd;
   entry.events = static_cast<short>((read ? POLLIN : 0) | (write ? POLLOUT : 0));
   int count = ::poll(&entry, 1, poll_timeout_ms(timeout));
+  // Callers wait again; for want of memory that would be at once.
+  if (count < 0 && errno != EINTR)
+    std::this_thread::sleep_for(std::min<Duration>(timeout, std::chrono::milliseconds(10)));
   if (count <= 0) return {};
   bool broken = (entry.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
   return {read && ((entry.revents & POLLIN) || broken),
@@ -203,7 +231,7 @@ UniqueFd connect_to(const SocketAddress& address, Duration timeout, int& error) 
       }
     }
     socklen_t size = sizeof(error);
-    ::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+    if (::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
     if (error != 0) return UniqueFd();
   }
   // Where nothing listens on a local port of the ephemeral range, the kernel may pick that very

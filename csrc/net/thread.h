@@ -5,8 +5,11 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <system_error>
 #include <thread>
 #include <utility>
+
+#include "base/error.h"
 
 namespace rdzv {
 
@@ -25,10 +28,16 @@ class SignalsBlocked {
   sigset_t before_;
 };
 
+// Throws kConnection when the system has no room for another thread.
 template <typename Function>
 std::thread start_thread(Function&& function) {
   SignalsBlocked blocked;  // a new thread inherits the mask
-  return std::thread(std::forward<Function>(function));
+  try {
+    return std::thread(std::forward<Function>(function));
+  } catch (const std::system_error& error) {
+    throw Error(ErrorCode::kConnection,
+                "cannot start a thread: " + refusal_text(error.code().value()));
+  }
 }
 
 template <typename Function>

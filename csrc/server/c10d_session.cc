@@ -1,6 +1,7 @@
 // The c10d protocol's side of a connection (wire/c10d.h says what it is). It has no error answers:
 // a request that cannot be served ends the connection with a log line that names peer, operation
 // and reason.
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
@@ -8,6 +9,7 @@
 
 #include "base/text.h"
 #include "server/connection.h"
+#include "server/long_request.h"
 #include "server/session.h"
 #include "store/store.h"
 #include "wire/c10d.h"
@@ -18,16 +20,32 @@ namespace {
 
 using c10d::Code;
 
+// WAIT, CHECK and MULTI_GET of the same keys differ in their code alone.
+bool is_of_keys(Code code) {
+  return code == Code::kWait || code == Code::kCheck || code == Code::kMultiGet;
+}
+
+constexpr auto kForm = AnswerCache::Form::kC10d;
+constexpr uint64_t kNoTag = 0;  // this protocol's answers do not say what they answer
+
 class C10dSession final : public Session {
  public:
   C10dSession(Connection& connection, ServerContext& context)
-      : Session(connection), context_(context) {}
+      : Session(connection, connection.memory().parked), context_(context) {}
 
   size_t consume(Bytes input) override {
     context_.expire();
     size_t consumed = 0;
-    while (!connection().closed() && !connection().congested() && consumed < input.size()) {
-      size_t used = 0;
+    while (!connection().closed() && finish_list() && !connection().congested() &&
+           !context_.budget.is_spent() && consumed < input.size()) {
+      size_t unsent = connection().unsent();
+      size_t used = consume_known(input.substr(consumed));
+      consumed += used;
+      if (used > 0) {
+        spend(used + connection().unsent() - unsent);
+        continue;
+      }
+      if (guess_ != nullptr) break;
       c10d::Request& request = context_.c10d_request;
       c10d::Progress progress = decoder_.next(input.substr(consumed), request, used);
       if (progress == c10d::Progress::kNeedMore) break;
@@ -37,11 +55,19 @@ class C10dSession final : public Session {
       }
       consumed += used;
       handle(request);
+      spend(used + connection().unsent() - unsent);
+      context_.budget.spend(request.strings.size() * Budget::kKey);
     }
     return consumed;
   }
 
-  size_t missing() const override { return decoder_.missing(); }
+  bool is_in_request() const override { return list_.has_value(); }
+  size_t missing() const override { return guess_ != nullptr ? 1 : decoder_.missing(); }
+  size_t expected() const override {
+    return guess_ != nullptr ? guess_->text().size() - compared_ : 0;
+  }
+  bool greeted() const override { return validated_; }
+  size_t scanned_bytes() const override { return decoder_.scanned_bytes(); }
 
   void on_closed() override {
     context_.table.drop(*this);
@@ -49,33 +75,51 @@ class C10dSession final : public Session {
   }
 
   void on_woken(const Table::Woken& woken) override {
+    if (connection().closed()) return;
     // At a value nobody has a turn.
-    if (woken.keys.size() == 1 && context_.table.queue_size(woken.keys.front()) > 0)
-      turns_.push_back(woken.keys.front());
-    c10d::put_u8(out(), c10d::kStopWaiting);
-    connection().reply_ready();
+    if (woken.keys->size() == 1 && context_.table.queue_size(woken.keys->front()) > 0)
+      take_turn(woken.keys->front());
+    stop_waiting();
   }
 
  private:
   std::string& out() { return connection().out(); }
+  // For a request, of so many bytes with its answer.
+  void spend(size_t bytes) {
+    context_.budget.spend(Budget::kRequest + bytes / Budget::kBytesAUnit);
+  }
 
+  size_t consume_known(Bytes input);
+  void handle_known(Code code, const SharedKeys& keys);
   void handle(const c10d::Request& request);
   void handle_write(const c10d::Request& request);
   void handle_read(const c10d::Request& request);
+  SharedKeys shared_keys(const c10d::Request& request);
   void multi_get(const std::vector<Bytes>& keys);
+  void refuse_large_answer();
   void put_value_of(Bytes key);
   void put_value(const ValueBytes& value);
   std::optional<int64_t> add(Bytes key, int64_t amount);
-  void list_keys();
+  bool finish_list();
   void append(const c10d::Request& request);
   void wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target);
+  void wait(const SharedKeys& keys);
+  bool may_wait();
+  void park_or_stop(const Table::Waiter* waiter);
+  void stop_waiting();
   void cancel_waits();
+  void take_turn(Bytes key);
   void pass_turns(const c10d::Request* next);
 
   ServerContext& context_;
   c10d::Decoder decoder_;
+  // The list of keys that the request at hand seems to have, and how much of it that was so far.
+  SharedKeys guess_;
+  size_t compared_ = 0;
   // Keys at which this client was woken and has not popped yet.
   std::vector<std::string> turns_;
+  std::optional<PrefixListing> list_;  // that is being made
+  Charge turns_charge_{&connection().memory().parked};
   bool validated_ = false;
 };
 
@@ -108,6 +152,12 @@ void C10dSession::handle(const c10d::Request& request) {
 void C10dSession::handle_write(const c10d::Request& request) {
   Table& table = context_.table;
   const std::vector<Bytes>& strings = request.strings;
+  size_t bytes = 0;
+  for (Bytes string : strings) bytes += string.size();
+  if (request.code != Code::kDeleteKey && context_.is_full(bytes)) {
+    connection().close(std::string(c10d::name_of(request.code)) + ": " + context_.full_text());
+    return;
+  }
   switch (request.code) {
     case Code::kSet:
       table.set(strings[0], strings[1]);
@@ -151,6 +201,10 @@ void C10dSession::handle_write(const c10d::Request& request) {
 
 void C10dSession::handle_read(const c10d::Request& request) {
   Table& table = context_.table;
+  if (SharedKeys shared = shared_keys(request)) {
+    handle_known(request.code, shared);
+    return;
+  }
   switch (request.code) {
     case Code::kGet:
       put_value_of(request.strings[0]);
@@ -176,8 +230,8 @@ void C10dSession::handle_read(const c10d::Request& request) {
       c10d::put_i64(out(), static_cast<int64_t>(table.queue_size(request.strings[0])));
       break;
     case Code::kListKeys:
-      list_keys();
-      break;
+      list_.emplace("", connection().memory().unsent);
+      return;
     case Code::kNumKeys:
       c10d::put_i64(out(), static_cast<int64_t>(table.size()));
       break;
@@ -193,19 +247,74 @@ void C10dSession::handle_read(const c10d::Request& request) {
   connection().reply_ready();
 }
 
+// The keys of a request for so many that others may ask for the same; null if it is none.
+SharedKeys C10dSession::shared_keys(const c10d::Request& request) {
+  if (!is_of_keys(request.code) || request.strings.size() < AnswerCache::kKeysMin) return nullptr;
+  Bytes list = request.raw.substr(1);
+  SharedKeys known = context_.answers.find(kForm, list);
+  return known != nullptr ? known : context_.answers.remember(kForm, list, request.strings);
+}
+
+// Handles a request for keys that were asked for before, and returns how many bytes it has. While
+// guess_ is set, it seems to be such a request, and more of it has to come.
+size_t C10dSession::consume_known(Bytes input) {
+  constexpr size_t kBeginning = 1 + 2 * sizeof(uint64_t);  // code, count, size of the first key
+  if (guess_ == nullptr) {
+    if (!is_of_keys(static_cast<Code>(input[0])) || input.size() < kBeginning) return 0;
+    if (!validated_ || !decoder_.is_between()) return 0;
+    guess_ = context_.answers.find_like(kForm, input.substr(1));
+    if (guess_ == nullptr) return 0;
+    compared_ = 0;
+  }
+  Bytes list = guess_->text();
+  size_t there = std::min(input.size() - 1, list.size());
+  bool is_same =
+      input.substr(1 + compared_, there - compared_) == list.substr(compared_, there - compared_);
+  compared_ = there;
+  if (is_same && there < list.size()) return 0;
+  SharedKeys keys = std::exchange(guess_, nullptr);
+  if (!is_same) return 0;
+  if (!turns_.empty()) pass_turns(nullptr);
+  handle_known(static_cast<Code>(input[0]), keys);
+  return 1 + list.size();
+}
+
+void C10dSession::handle_known(Code code, const SharedKeys& keys) {
+  if (code == Code::kWait) {
+    wait(keys);
+  } else if (code == Code::kCheck) {
+    bool all = context_.answers.missing(kForm, keys, Table::Need::kPresent).at.empty();
+    c10d::put_u8(out(), all ? 0 : 1);
+    connection().reply_ready();
+  } else if (const AnswerCache::Body& body = context_.answers.body(kForm, keys);
+             body.is_too_large) {
+    refuse_large_answer();
+  } else {
+    send_body(body);
+  }
+}
+
 void C10dSession::multi_get(const std::vector<Bytes>& keys) {
   size_t total = 0;
+  size_t copied = 0;
   for (Bytes key : keys) {
     const Table::Value* value = context_.table.find(key);
     total += value == nullptr ? 0 : value->bytes.size();
     if (total > limits::kRequestBytesMax) {
-      connection().close("the answer to MULTI_GET would be larger than " +
-                         std::to_string(limits::kRequestBytesMax) + " bytes");
+      refuse_large_answer();
       return;
     }
+    if (value == nullptr || value->bytes.size() < ValueBytes::kSharedMin)
+      copied += sizeof(uint64_t) + (value == nullptr ? 0 : value->bytes.size());
   }
+  if (!connection().has_room(copied)) return;
   for (Bytes key : keys) put_value_of(key);
   connection().reply_ready();
+}
+
+void C10dSession::refuse_large_answer() {
+  connection().close("the answer to MULTI_GET would be larger than " +
+                     std::to_string(limits::kRequestBytesMax) + " bytes");
 }
 
 // Nothing there reads as an empty value.
@@ -237,9 +346,21 @@ std::optional<int64_t> C10dSession::add(Bytes key, int64_t amount) {
   return std::nullopt;
 }
 
-void C10dSession::list_keys() {
-  c10d::put_i64(out(), static_cast<int64_t>(context_.table.size()));
-  context_.table.for_each_key([this](Bytes key) { c10d::put_bytes(out(), key); });
+// Answers LIST_KEYS, in slices. True: nothing is left of it.
+bool C10dSession::finish_list() {
+  if (!list_) return true;
+  if (!list_->go_on(context_.table, context_.budget, c10d::put_bytes)) return false;
+  if (list_->is_too_large()) {
+    connection().close("the answer to LIST_KEYS would be larger than " +
+                       std::to_string(limits::kRequestBytesMax) + " bytes");
+    return false;
+  }
+  if (!connection().has_room(list_->bytes().size())) return false;
+  c10d::put_i64(out(), static_cast<int64_t>(list_->count()));
+  connection().append(std::move(list_->bytes()));
+  connection().reply_ready();
+  list_.reset();
+  return true;
 }
 
 void C10dSession::append(const c10d::Request& request) {
@@ -256,13 +377,32 @@ void C10dSession::append(const c10d::Request& request) {
 }
 
 void C10dSession::wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target) {
-  if (waiters() >= limits::kWaitsPerConnectionMax) {
-    connection().close("more than " + std::to_string(limits::kWaitsPerConnectionMax) +
-                       " WAITs at once");
-    return;
-  }
-  constexpr uint64_t kNoTag = 0;  // this protocol's answers do not say what they answer
-  if (context_.table.wait(*this, kNoTag, keys, need, target) != nullptr) return;
+  if (may_wait()) park_or_stop(context_.table.wait(*this, kNoTag, keys, need, target));
+}
+
+void C10dSession::wait(const SharedKeys& keys) {
+  if (!may_wait()) return;
+  constexpr Table::Need kNeed = Table::Need::kPresent;
+  // Whoever finds others waiting need not look.
+  bool is_missing = context_.table.is_awaited(keys, kNeed) ||
+                    !context_.answers.missing(kForm, keys, kNeed).at.empty();
+  park_or_stop(is_missing ? context_.table.wait(*this, kNoTag, keys, kNeed) : nullptr);
+}
+
+bool C10dSession::may_wait() {
+  if (waiters() < context_.limits.waits_per_connection) return true;
+  connection().close("more than " + std::to_string(context_.limits.waits_per_connection) +
+                     " WAITs at once; the server's limit is waits_per_connection");
+  return false;
+}
+
+void C10dSession::park_or_stop(const Table::Waiter* waiter) {
+  if (waiter == nullptr) return stop_waiting();
+  if (std::optional<std::string> refusal = refuse_parked(context_, connection()))
+    connection().close("WAIT: " + *refusal);
+}
+
+void C10dSession::stop_waiting() {
   c10d::put_u8(out(), c10d::kStopWaiting);
   connection().reply_ready();
 }
@@ -274,10 +414,16 @@ void C10dSession::cancel_waits() {
   c10d::put_u8(out(), c10d::kWaitCanceled);
 }
 
+void C10dSession::take_turn(Bytes key) {
+  turns_.emplace_back(key);
+  turns_charge_.resize(turns_charge_.bytes() + 2 * sizeof(std::string) + heap_bytes(key.size()));
+}
+
 // Whoever is woken at a queue and wants its item pops it with its next request. If that is another
 // one, or if the client is gone, then somebody else who waits has to be woken for the item.
 void C10dSession::pass_turns(const c10d::Request* next) {
   std::vector<std::string> turns = std::exchange(turns_, {});
+  turns_charge_.resize(0);
   for (const std::string& key : turns) {
     bool pops = next != nullptr && next->code == Code::kQueuePop && next->strings[0] == key;
     if (!pops) context_.table.pass_turn(key);

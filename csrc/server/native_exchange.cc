@@ -4,6 +4,7 @@
 // repeated may be counted twice), the request waits on for that.
 #include "server/native_session.h"
 #include "store/exchange.h"
+#include "store/meeting.h"
 #include "wire/limits.h"
 
 namespace rdzv {
@@ -17,16 +18,12 @@ bool NativeSession::exchange(const Header& header, ByteReader& body) {
   int64_t world_size = body.i64();
   Bytes value = native::take_string(body, limits::kValueBytesMax);
   if (!whole(body)) return false;
-  if (std::optional<Error> refusal = exchange_refusal(as_user_knows(key), rank, world_size)) {
+  ExchangeCall call{key, as_user_knows(key), rank, world_size, value};
+  if (std::optional<Error> refusal = refusal_of(call)) {
     reply_error(header, refusal->code(), refusal->message());
     return true;
   }
-  std::string slot = exchange_slot(key, rank);
-  const Table::Value* before = context_.table.find(slot);
-  if (before == nullptr && !add_or_refuse(header, key, 1)) return true;
-  // When all come again because their connections were lost, nothing changes, and what they are
-  // told has been made already.
-  if (before == nullptr || before->bytes != value) context_.table.set(slot, value);
+  if (!come(header, arrive(call, context_.table))) return true;
   context_.strings.assign(1, key);
   block(header, context_.strings, timeout_ms, Table::Need::kCount, world_size);
   return true;
@@ -34,28 +31,23 @@ bool NativeSession::exchange(const Header& header, ByteReader& body) {
 
 // Null if all slots are there.
 Table::Waiter* NativeSession::wait_for_slot(uint64_t tag, Bytes key, int64_t world_size) {
-  context_.exchange_view.look(context_.table, key, world_size);
-  const std::vector<int64_t>& missing = context_.exchange_view.missing();
+  SharedKeys slots = context_.answers.slots(key, world_size);
+  const std::vector<int64_t>& missing =
+      context_.answers.missing(AnswerCache::Form::kExchange, slots, Table::Need::kValue).at;
   if (missing.empty()) return nullptr;
-  std::string slot = exchange_slot(key, missing.front());
-  return context_.table.wait(*this, tag, {slot}, Table::Need::kValue);
+  return context_.table.wait(*this, tag, {(*slots)[static_cast<size_t>(missing.front())]},
+                             Table::Need::kValue);
 }
 
 void NativeSession::answer_exchange(const Header& header, Bytes key, int64_t world_size) {
-  context_.exchange_view.look(context_.table, key, world_size);
-  SharedBytes values = context_.exchange_view.values();
-  if (values->size() > limits::kRequestBytesMax) {
+  const AnswerCache::Body& body =
+      context_.answers.body(AnswerCache::Form::kExchange, context_.answers.slots(key, world_size));
+  if (body.is_too_large) {
     reply_error(header, ErrorCode::kLimit,
                 "exchange: the values of all ranks are too large for an answer; give smaller ones");
     return;
   }
-  begin_sized_reply(header, values->size());
-  if (values->size() < ValueBytes::kSharedMin) {
-    out().append(*values);
-  } else {
-    connection().send_shared(std::move(values));
-  }
-  connection().reply_ready();
+  reply_body(header, body);
 }
 
 }  // namespace rdzv

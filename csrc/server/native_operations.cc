@@ -12,7 +12,33 @@ namespace rdzv {
 using native::Header;
 using native::Operation;
 
+namespace {
+
+bool stores(const Header& header) {
+  switch (static_cast<Operation>(header.operation)) {
+    case Operation::kSet:
+    case Operation::kAppend:
+    case Operation::kCompareSet:
+    case Operation::kAdd:
+    case Operation::kMultiSet:
+    case Operation::kQueuePush:
+    case Operation::kBarrier:
+    case Operation::kSetIfVersion:
+    case Operation::kSetFor:
+    case Operation::kExchange:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
 bool NativeSession::handle_write(const native::Frame& frame) {
+  if (stores(frame.header) && context_.is_full(frame.body.size())) {
+    reply_error(frame.header, ErrorCode::kLimit, context_.full_text());
+    return true;
+  }
   ByteReader body(frame.body);
   bool handled = false;
   switch (static_cast<Operation>(frame.header.operation)) {
@@ -96,6 +122,12 @@ bool NativeSession::handle_read(const native::Frame& frame) {
   }
 }
 
+bool NativeSession::take_strings(ByteReader& body, size_t strings_each) {
+  if (!native::take_strings(body, strings_each, context_.strings)) return false;
+  context_.budget.spend(context_.strings.size() / strings_each * Budget::kKey);
+  return true;
+}
+
 bool NativeSession::set(const Header& header, ByteReader& body) {
   Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
   Bytes value = native::take_string(body, limits::kValueBytesMax);
@@ -163,17 +195,6 @@ std::optional<Table::Add> NativeSession::add_or_refuse(const Header& header, Byt
   return std::nullopt;
 }
 
-bool NativeSession::barrier(const Header& header, ByteReader& body) {
-  uint32_t timeout_ms = body.u32();
-  Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
-  int64_t world_size = body.i64();
-  if (!whole(body)) return false;
-  if (!add_or_refuse(header, key, 1)) return true;
-  context_.strings.assign(1, key);
-  block(header, context_.strings, timeout_ms, Table::Need::kCount, world_size);
-  return true;
-}
-
 bool NativeSession::queue_push(const Header& header, ByteReader& body) {
   Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
   Bytes item = native::take_string(body, limits::kValueBytesMax);
@@ -213,40 +234,22 @@ bool NativeSession::delete_key(const Header& header, ByteReader& body) {
 }
 
 bool NativeSession::multi_set(const Header& header, ByteReader& body) {
-  if (!native::take_strings(body, 2, context_.strings) || !whole(body)) return false;
+  if (!take_strings(body, 2) || !whole(body)) return false;
   context_.table.multi_set(context_.strings);
   end_reply(begin_reply(header));
   return true;
 }
 
 bool NativeSession::check(const Header& header, ByteReader& body) {
-  if (!native::take_strings(body, 1, context_.strings) || !whole(body)) return false;
+  SharedKeys shared;
+  if (!take_keys(body, shared)) return false;
+  bool all =
+      shared == nullptr
+          ? context_.table.has_all(context_.strings)
+          : context_.answers.missing(AnswerCache::Form::kNative, shared, Table::Need::kPresent)
+                .at.empty();
   size_t begin = begin_reply(header);
-  native::put_u8(out(), context_.table.has_all(context_.strings) ? 1 : 0);
-  end_reply(begin);
-  return true;
-}
-
-bool NativeSession::list_keys(const Header& header, ByteReader& body) {
-  Bytes prefix = native::take_string(body, limits::kWireKeyBytesMax);
-  if (!whole(body)) return false;
-  size_t begin = begin_reply(header);
-  size_t count_at = out().size();
-  native::put_u32(out(), 0);
-  uint32_t count = 0;
-  context_.table.for_each_key([&](Bytes key) {
-    if (!key.starts_with(prefix) || out().size() - begin > limits::kRequestBytesMax) return;
-    native::put_string(out(), key);
-    ++count;
-  });
-  if (out().size() - begin > limits::kRequestBytesMax) {
-    out().resize(begin);
-    reply_error(header, ErrorCode::kLimit,
-                "list_keys: the answer is too large; ask for a longer prefix");
-    return true;
-  }
-  for (size_t i = 0; i < sizeof(count); ++i)
-    out()[count_at + i] = static_cast<char>((count >> (8 * i)) & 0xFF);
+  native::put_u8(out(), all ? 1 : 0);
   end_reply(begin);
   return true;
 }
@@ -262,10 +265,26 @@ bool NativeSession::get(const Header& header, ByteReader& body) {
 
 bool NativeSession::wait(const Header& header, ByteReader& body) {
   uint32_t timeout_ms = body.u32();
-  if (!native::take_strings(body, 1, context_.strings) || !whole(body)) return false;
-  bool is_wait = header.operation == static_cast<uint8_t>(Operation::kWait);
-  block(header, context_.strings, timeout_ms,
-        is_wait ? Table::Need::kPresent : Table::Need::kValue);
+  SharedKeys shared;
+  if (!take_keys(body, shared)) return false;
+  if (shared != nullptr) {
+    block(header, shared, timeout_ms, need_of(header));
+  } else {
+    block(header, context_.strings, timeout_ms, need_of(header));
+  }
+  return true;
+}
+
+bool NativeSession::take_keys(ByteReader& body, SharedKeys& shared) {
+  Bytes list = body.take(body.left());
+  constexpr auto kForm = AnswerCache::Form::kNative;
+  bool are_many = list.size() >= sizeof(uint32_t) &&
+                  load_little_endian<uint32_t>(list.data()) >= AnswerCache::kKeysMin;
+  if (are_many) shared = context_.answers.find(kForm, list);
+  if (shared != nullptr) return true;
+  ByteReader reader(list);
+  if (!body.ok() || !take_strings(reader, 1) || !whole(reader)) return false;
+  if (are_many) shared = context_.answers.remember(kForm, list, context_.strings);
   return true;
 }
 

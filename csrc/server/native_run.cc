@@ -1,8 +1,9 @@
 #include "server/native_run.h"
 
+#include <optional>
 #include <utility>
-#include <vector>
 
+#include "server/members_page.h"
 #include "wire/limits.h"
 
 namespace rdzv {
@@ -22,6 +23,26 @@ Header header_of(uint64_t tag, Operation operation) {
 }
 
 }  // namespace
+
+class NativeRuns::ListMembers final : public LongRequest {
+ public:
+  ListMembers(NativeSession& session, const Runs& runs, const Header& header, MembersPage page)
+      : session_(session), runs_(runs), header_(header), page_(std::move(page)) {}
+
+  bool go_on(Budget& budget) override {
+    if (!page_.go_on(runs_, budget)) return false;
+    const size_t begin = session_.begin_reply(header_);
+    native::put_members_reply(session_.out(), page_.reply());
+    session_.end_reply(begin);
+    return true;
+  }
+
+ private:
+  NativeSession& session_;
+  const Runs& runs_;
+  const Header header_;
+  MembersPage page_;
+};
 
 bool NativeSession::handle_run(const native::Frame& frame) {
   if (frame.header.operation < static_cast<uint8_t>(Operation::kJoin)) return false;
@@ -58,6 +79,10 @@ void NativeRuns::cancel(const Header& target) {
 
 void NativeRuns::on_closed() {
   context_.runs.on_closed(*this);
+}
+
+MemoryAccount& NativeRuns::parked() {
+  return session_.connection().memory().parked;
 }
 
 void NativeRuns::on_joined(uint64_t tag, const native::JoinReply& body) {
@@ -124,8 +149,14 @@ bool NativeRuns::subscribe(const native::Frame& frame) {
 bool NativeRuns::members(const native::Frame& frame) {
   native::MembersRequest request;
   if (!native::take_members(frame.body, request)) return false;
-  std::vector<NodeId> nodes;
-  reply(frame.header, native::put_members_reply, context_.runs.members(request, nodes));
+  std::optional<MembersPage> page = MembersPage::begin(request);
+  if (!page) {
+    session_.reply_error(frame.header, ErrorCode::kInvalidArgument,
+                         "members: the cursor is none of this list's; begin without one");
+    return true;
+  }
+  session_.long_request_ =
+      std::make_unique<ListMembers>(session_, context_.runs, frame.header, std::move(*page));
   return true;
 }
 
@@ -143,10 +174,13 @@ bool NativeRuns::may_wait(const Header& header) {
     session_.reply_error(header, ErrorCode::kProtocol, "a request with this id is still blocked");
     return false;
   }
-  if (waits() >= limits::kWaitsPerConnectionMax) {
-    session_.reply_error(header, ErrorCode::kLimit,
-                         "more than " + std::to_string(limits::kWaitsPerConnectionMax) +
-                             " blocked requests on one connection");
+  if (session_.waits() >= context_.limits.waits_per_connection) {
+    session_.reply_error(header, ErrorCode::kLimit, session_.waits_text());
+    return false;
+  }
+  // It has what it takes when it is made; how little that is, is bounded.
+  if (std::optional<std::string> refusal = refuse_parked(context_, session_.connection())) {
+    session_.reply_error(header, ErrorCode::kLimit, *refusal);
     return false;
   }
   return true;

@@ -14,18 +14,21 @@ namespace rdzv {
 class NativeRuns final : public RunPeer {
  public:
   NativeRuns(NativeSession& session, ServerContext& context)
-      : session_(session), context_(context) {}
+      : RunPeer(context.seed), session_(session), context_(context) {}
 
   // False for another operation, or a body that is not as the protocol says.
   bool handle(const native::Frame& frame);
   void cancel(const native::Header& target);
   void on_closed();
 
+  MemoryAccount& parked() override;
   void on_joined(uint64_t tag, const native::JoinReply& reply) override;
   void on_join_failed(uint64_t tag, ErrorCode code, const std::string& message) override;
   void on_changes(uint64_t tag, const native::SubscribeReply& reply) override;
 
  private:
+  class ListMembers;
+
   bool join(const native::Frame& frame);
   bool leave(const native::Frame& frame);
   bool keep_alive(const native::Frame& frame);

@@ -1,5 +1,6 @@
 #include "server/native_session.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/text.h"
@@ -16,14 +17,24 @@ using native::Operation;
 
 namespace {
 
+// Of a blocked request, beside what the table has of it: with its timer.
+constexpr size_t kBlockedBytes = 384;
+
 bool is_exchange(const Header& header) {
   return header.operation == static_cast<uint8_t>(Operation::kExchange);
+}
+
+bool is_of_keys(const Header& header) {
+  return header.operation == static_cast<uint8_t>(Operation::kWait) ||
+         header.operation == static_cast<uint8_t>(Operation::kMultiGet);
 }
 
 }  // namespace
 
 NativeSession::NativeSession(Connection& connection, ServerContext& context)
-    : Session(connection), context_(context) {}
+    : Session(connection, connection.memory().parked),
+      context_(context),
+      blocked_(0, NumberHash{context.seed}) {}
 
 NativeSession::~NativeSession() = default;
 
@@ -31,7 +42,8 @@ size_t NativeSession::consume(Bytes input) {
   context_.expire();
   size_t consumed = preamble_seen_ ? 0 : consume_preamble(input);
   if (!preamble_seen_) return 0;
-  while (!connection().closed() && !connection().congested()) {
+  while (!connection().closed() && finish_long_request() && !connection().congested() &&
+         !context_.budget.is_spent()) {
     native::Frame frame;
     native::Progress progress = native::next_frame(input.substr(consumed), frame);
     if (progress == native::Progress::kNeedMore) {
@@ -46,9 +58,20 @@ size_t NativeSession::consume(Bytes input) {
       break;
     }
     consumed += native::kHeaderBytes + frame.body.size();
+    size_t unsent = connection().unsent();
     handle(frame);
+    size_t bytes = frame.body.size() + connection().unsent() - unsent;
+    context_.budget.spend(Budget::kRequest + bytes / Budget::kBytesAUnit);
   }
   return consumed;
+}
+
+// True: there is none any more.
+bool NativeSession::finish_long_request() {
+  if (long_request_ == nullptr) return true;
+  if (!long_request_->go_on(context_.budget)) return false;
+  long_request_.reset();
+  return true;
 }
 
 size_t NativeSession::consume_preamble(Bytes input) {
@@ -78,7 +101,8 @@ void NativeSession::on_closed() {
   for (auto& [tag, blocked] : blocked_) {
     if (blocked.timer) context_.loop.cancel(*blocked.timer);
   }
-  blocked_.clear();
+  auto gone = std::exchange(blocked_, decltype(blocked_)(0, NumberHash{context_.seed}));
+  for (const auto& [tag, blocked] : gone) leave_barrier(blocked);
   if (runs_) runs_->on_closed();
 }
 
@@ -131,32 +155,65 @@ void NativeSession::hello(const native::Frame& frame) {
   end_reply(begin);
 }
 
-void NativeSession::block(const Header& header, const std::vector<Bytes>& keys, uint32_t timeout_ms,
-                          Table::Need need, int64_t target) {
+NativeSession::Blocked* NativeSession::park(const Header& header, const std::vector<Bytes>& keys,
+                                            Table::Need need, int64_t target) {
+  if (!may_block(header)) return nullptr;
   uint64_t tag = tag_of(header);
-  if (blocked_.count(tag) > 0) {
-    reply_error(header, ErrorCode::kProtocol, "a request with this id is still blocked");
-    return;
-  }
-  if (blocked_.size() >= limits::kWaitsPerConnectionMax) {
-    reply_error(header, ErrorCode::kLimit,
-                "more than " + std::to_string(limits::kWaitsPerConnectionMax) +
-                    " blocked requests on one connection");
-    return;
-  }
   Table::Waiter* waiter = context_.table.wait(*this, tag, keys, need, target);
   if (waiter == nullptr && is_exchange(header)) waiter = wait_for_slot(tag, keys.front(), target);
   if (waiter == nullptr) {
     answer(header, keys, target);
+    return nullptr;
+  }
+  return park(header, waiter, target, is_exchange(header) ? keys.front() : Bytes());
+}
+
+void NativeSession::block(const Header& header, const SharedKeys& keys, uint32_t timeout_ms,
+                          Table::Need need) {
+  if (!may_block(header)) return;
+  // Whoever finds others waiting need not look.
+  if (!context_.table.is_awaited(keys, need) &&
+      context_.answers.missing(AnswerCache::Form::kNative, keys, need).at.empty()) {
+    answer_list(header, keys);
     return;
   }
+  Table::Waiter* waiter = context_.table.wait(*this, tag_of(header), keys, need);
+  if (Blocked* blocked = park(header, waiter, 0, {})) set_deadline(*blocked, timeout_ms);
+}
+
+bool NativeSession::may_block(const Header& header) {
+  if (blocked_.count(tag_of(header)) > 0) {
+    reply_error(header, ErrorCode::kProtocol, "a request with this id is still blocked");
+    return false;
+  }
+  if (waits() >= context_.limits.waits_per_connection) {
+    reply_error(header, ErrorCode::kLimit, waits_text());
+    return false;
+  }
+  return true;
+}
+
+NativeSession::Blocked* NativeSession::park(const Header& header, Table::Waiter* waiter,
+                                            int64_t target, Bytes exchange_key) {
+  if (std::optional<std::string> refusal = refuse_parked(context_, connection())) {
+    context_.table.cancel(waiter);
+    reply_error(header, ErrorCode::kLimit,
+                native::name_of(static_cast<Operation>(header.operation)) + (": " + *refusal));
+    return nullptr;
+  }
+  uint64_t tag = tag_of(header);
   Blocked& blocked = blocked_[tag];
-  if (is_exchange(header)) blocked.key = keys.front();
+  blocked.key = exchange_key;
+  blocked.charge = Charge(&connection().memory().parked, kBlockedBytes);
   blocked.header = header;
   blocked.waiter = waiter;
-  blocked.wanted = keys.size();
   blocked.target = target;
+  return &blocked;
+}
+
+void NativeSession::set_deadline(Blocked& blocked, uint32_t timeout_ms) {
   blocked.timeout = std::chrono::milliseconds(timeout_ms);
+  uint64_t tag = tag_of(blocked.header);
   if (timeout_ms == 0) {
     on_deadline(tag);
   } else if (timeout_ms != native::kNoTimeout) {
@@ -165,40 +222,93 @@ void NativeSession::block(const Header& header, const std::vector<Bytes>& keys, 
   }
 }
 
-void NativeSession::on_deadline(uint64_t tag) {
-  auto found = blocked_.find(tag);
-  Blocked& blocked = found->second;
-  std::string text = deadline_text(blocked);
-  context_.table.cancel(blocked.waiter);
-  reply_error(blocked.header, ErrorCode::kTimeout, text);
-  blocked_.erase(found);
+size_t NativeSession::waits() const {
+  return blocked_.size() + (runs_ == nullptr ? 0 : runs_->waits());
 }
 
-std::string NativeSession::deadline_text(const Blocked& blocked) const {
+std::string NativeSession::waits_text() const {
+  return "more than " + std::to_string(context_.limits.waits_per_connection) +
+         " blocked requests on one connection; the server's limit is waits_per_connection";
+}
+
+void NativeSession::block(const Header& header, const std::vector<Bytes>& keys, uint32_t timeout_ms,
+                          Table::Need need, int64_t target) {
+  if (Blocked* blocked = park(header, keys, need, target)) set_deadline(*blocked, timeout_ms);
+}
+
+void NativeSession::on_deadline(uint64_t tag) {
+  auto found = blocked_.find(tag);
+  std::vector<uint32_t> missing;
+  std::string text = deadline_text(found->second, missing);
+  context_.table.cancel(found->second.waiter);
+  Blocked blocked = std::move(found->second);
+  blocked_.erase(found);
+  reply_timeout(blocked.header, text, missing);
+  leave_barrier(blocked);
+}
+
+std::string NativeSession::deadline_text(const Blocked& blocked,
+                                         std::vector<uint32_t>& missing) const {
+  auto name = [&missing](const auto& numbers) {
+    size_t count = std::min(numbers.size(), kMissingMax);
+    missing.assign(numbers.begin(), numbers.begin() + static_cast<ptrdiff_t>(count));
+  };
   auto operation = static_cast<Operation>(blocked.header.operation);
   if (operation == Operation::kExchange) {
-    context_.exchange_view.look(context_.table, blocked.key, blocked.target);
-    return exchange_timeout_text(as_user_knows(blocked.key), context_.exchange_view.missing(),
-                                 blocked.target, blocked.timeout);
+    SharedKeys slots = context_.answers.slots(blocked.key, blocked.target);
+    const std::vector<int64_t>& ranks =
+        context_.answers.missing(AnswerCache::Form::kExchange, slots, Table::Need::kValue).at;
+    name(ranks);
+    return exchange_timeout_text(as_user_knows(blocked.key), ranks, blocked.target,
+                                 blocked.timeout);
   }
-  std::vector<Bytes> missing = context_.table.missing_keys(*blocked.waiter);
   if (operation == Operation::kBarrier) {
-    int64_t count = context_.table.sum(missing.front(), 0).value;
-    return barrier_timeout_text(as_user_knows(missing.front()), count, blocked.target,
-                                blocked.timeout);
+    BarrierCall call = barrier_call(blocked);
+    const std::vector<int64_t>& ranks = context_.barrier_view.missing(call, context_.table);
+    name(ranks);
+    int64_t count = context_.table.sum(blocked.key, 0).value;
+    return barrier_timeout_text(call, count, ranks, blocked.timeout);
   }
+  if (is_of_keys(blocked.header)) return list_deadline_text(blocked, missing);
+  missing = context_.table.missing_positions(*blocked.waiter);
+  std::vector<Bytes> keys = context_.table.missing_keys(*blocked.waiter);
   if (operation == Operation::kWatch) {
-    return watch_timeout_text(as_user_knows(missing.front()), static_cast<uint64_t>(blocked.target),
+    return watch_timeout_text(as_user_knows(keys.front()), static_cast<uint64_t>(blocked.target),
                               blocked.timeout);
   }
   if (operation == Operation::kQueuePop)
-    return queue_timeout_text(as_user_knows(missing.front()), blocked.timeout);
-  for (Bytes& key : missing) key = as_user_knows(key);
-  return timeout_text(native::name_of(operation), missing, blocked.wanted, blocked.timeout);
+    return queue_timeout_text(as_user_knows(keys.front()), blocked.timeout);
+  return timeout_text(native::name_of(operation), {as_user_knows(keys.front())}, 1,
+                      blocked.timeout);
+}
+
+// Many may be told at once that the same keys are missing.
+std::string NativeSession::list_deadline_text(const Blocked& blocked,
+                                              std::vector<uint32_t>& positions) const {
+  auto operation = static_cast<Operation>(blocked.header.operation);
+  const SharedKeys& keys = context_.table.keys_of(*blocked.waiter);
+  std::vector<Bytes> names;
+  size_t count = 0;
+  if (keys->size() < AnswerCache::kKeysMin) {
+    positions = context_.table.missing_positions(*blocked.waiter);
+    names = context_.table.missing_keys(*blocked.waiter);
+    count = names.size();
+  } else {
+    const AnswerCache::Missing& missing =
+        context_.answers.missing(AnswerCache::Form::kNative, keys, need_of(blocked.header));
+    size_t named = std::min(missing.at.size(), kMissingMax);
+    positions.assign(missing.at.begin(), missing.at.begin() + static_cast<ptrdiff_t>(named));
+    names = missing.names;
+    count = missing.at.size();
+  }
+  for (Bytes& key : names) key = as_user_knows(key);
+  return timeout_text(native::name_of(operation), names, keys->size(), blocked.timeout, count);
 }
 
 void NativeSession::on_woken(const Table::Woken& woken) {
   auto found = blocked_.find(woken.tag);
+  if (connection().is_ending() && woken.item) context_.table.unpop(woken.keys->front(), *woken.item);
+  if (found == blocked_.end() || connection().is_ending()) return;
   if (is_exchange(found->second.header)) {
     Blocked& waiting = found->second;
     waiting.waiter = wait_for_slot(woken.tag, waiting.key, waiting.target);
@@ -211,8 +321,10 @@ void NativeSession::on_woken(const Table::Woken& woken) {
     answer_item(blocked.header, *woken.item);
   } else if (is_exchange(blocked.header)) {
     answer(blocked.header, {blocked.key}, blocked.target);
+  } else if (woken.keys->size() >= AnswerCache::kKeysMin) {
+    answer_list(blocked.header, woken.keys);
   } else {
-    answer(blocked.header, std::vector<Bytes>(woken.keys.begin(), woken.keys.end()));
+    answer(blocked.header, woken.keys->all());
   }
 }
 
@@ -242,16 +354,39 @@ void NativeSession::answer_present(const Header& header, const std::vector<Bytes
   }
   bool is_list = operation == Operation::kMultiGet;
   size_t body_bytes = is_list ? sizeof(uint32_t) : 0;
-  for (Bytes key : keys) body_bytes += kValueOverheadBytes + context_.table.find(key)->bytes.size();
+  size_t shared_bytes = 0;
+  for (Bytes key : keys) {
+    const size_t value_bytes = context_.table.find(key)->bytes.size();
+    body_bytes += kValueOverheadBytes + value_bytes;
+    if (value_bytes >= ValueBytes::kSharedMin) shared_bytes += value_bytes;
+  }
   if (body_bytes > limits::kRequestBytesMax) {
-    reply_error(header, ErrorCode::kLimit,
-                "multi_get: the answer is too large; ask for fewer keys at once");
+    refuse_large_answer(header);
     return;
   }
+  if (!connection().has_room(body_bytes - shared_bytes)) return;
   begin_sized_reply(header, body_bytes);
   if (is_list) native::put_u32(out(), static_cast<uint32_t>(keys.size()));
   for (Bytes key : keys) put_value(*context_.table.find(key));
   connection().reply_ready();
+}
+
+void NativeSession::answer_list(const Header& header, const SharedKeys& keys) {
+  if (header.operation == static_cast<uint8_t>(Operation::kWait)) {
+    end_reply(begin_reply(header));
+    return;
+  }
+  const AnswerCache::Body& body = context_.answers.body(AnswerCache::Form::kNative, keys);
+  if (body.is_too_large) {
+    refuse_large_answer(header);
+  } else {
+    reply_body(header, body);
+  }
+}
+
+void NativeSession::refuse_large_answer(const Header& header) {
+  reply_error(header, ErrorCode::kLimit,
+              "multi_get: the answer is too large; ask for fewer keys at once");
 }
 
 void NativeSession::put_value(const Table::Value& value) {
@@ -278,7 +413,9 @@ bool NativeSession::cancel(ByteReader& body) {
   }
   if (found->second.timer) context_.loop.cancel(*found->second.timer);
   context_.table.cancel(found->second.waiter);
+  Blocked blocked = std::move(found->second);
   blocked_.erase(found);
+  leave_barrier(blocked);
   return true;
 }
 
@@ -297,6 +434,11 @@ void NativeSession::begin_sized_reply(const Header& header, size_t body_bytes) {
   native::begin_frame(out(), reply);
 }
 
+void NativeSession::reply_body(const Header& header, const AnswerCache::Body& body) {
+  begin_sized_reply(header, body.bytes);
+  send_body(body);
+}
+
 void NativeSession::end_reply(size_t begin) {
   native::end_frame(out(), begin);
   connection().reply_ready();
@@ -311,6 +453,15 @@ void NativeSession::reply_u64(const Header& header, uint64_t value) {
 void NativeSession::reply_error(const Header& header, ErrorCode code, const std::string& message) {
   size_t begin = begin_reply(header, code);
   native::put_string(out(), Bytes(message).substr(0, limits::kTextBytesMax));
+  end_reply(begin);
+}
+
+void NativeSession::reply_timeout(const Header& header, const std::string& message,
+                                  const std::vector<uint32_t>& missing) {
+  size_t begin = begin_reply(header, ErrorCode::kTimeout);
+  native::put_string(out(), Bytes(message).substr(0, limits::kTextBytesMax));
+  native::put_u32(out(), static_cast<uint32_t>(missing.size()));
+  for (uint32_t number : missing) native::put_u32(out(), number);
   end_reply(begin);
 }
 

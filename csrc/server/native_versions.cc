@@ -1,4 +1,4 @@
-// The native protocol's operations on versions, times to live and prefixes. They return false for a
+// The native protocol's operations on versions and times to live. They return false for a
 // body that is not as the protocol says; nothing has happened then.
 #include <algorithm>
 
@@ -60,23 +60,16 @@ bool NativeSession::set_for(const Header& header, ByteReader& body) {
                     ": its time to live is 0 s; it must be more than 0");
     return true;
   }
-  constexpr uint64_t kForeverMs =
-      std::chrono::duration_cast<std::chrono::milliseconds>(kForever).count();
-  Duration ttl = std::chrono::milliseconds(std::min(ttl_ms, kForeverMs));
-  reply_u64(header, context_.table.set_for(key, value, now() + ttl));
-  return true;
-}
-
-bool NativeSession::delete_prefix(const Header& header, ByteReader& body) {
-  Bytes prefix = native::take_string(body, limits::kWireKeyBytesMax);
-  if (!whole(body)) return false;
-  if (!prefix.starts_with('/')) {
-    reply_error(header, ErrorCode::kInvalidArgument,
-                "delete_prefix: " + quoted(prefix) +
-                    " does not begin with the '/' of users' keys; others belong to the stores");
+  if (ttl_ms > context_.limits.ttl_ms) {
+    reply_error(header, ErrorCode::kLimit,
+                "set of key " + quoted(as_user_knows(key)) + ": a time to live of " +
+                    std::to_string(ttl_ms / 1000) +
+                    " s is longer than this server's limit ttl_ms, " +
+                    seconds_text(std::chrono::milliseconds(context_.limits.ttl_ms)));
     return true;
   }
-  reply_u64(header, context_.table.erase_prefix(prefix));
+  Duration ttl = std::chrono::milliseconds(ttl_ms);
+  reply_u64(header, context_.table.set_for(key, value, context_.loop.awake_now() + ttl));
   return true;
 }
 

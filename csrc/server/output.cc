@@ -10,7 +10,9 @@ namespace rdzv {
 void Output::append_shared(SharedBytes bytes) {
   if (bytes->empty()) return;
   shared_unsent_ += bytes->size();
-  shared_.push_back({text_.size(), std::move(bytes)});
+  const bool is_again = first_shared_ < shared_.size() && shared_.back().bytes.get() == bytes.get();
+  if (!is_again) shared_held_ += bytes->size();
+  shared_.push_back({text_.size(), std::move(bytes), !is_again});
 }
 
 bool Output::send_to(int fd) {
@@ -60,10 +62,25 @@ void Output::forget(size_t sent) {
     shared_unsent_ -= of_shared;
     sent -= of_shared;
     if (shared_sent_ < shared.bytes->size()) return;
-    shared.bytes.reset();
+    let_go(shared);
     ++first_shared_;
     shared_sent_ = 0;
   }
+}
+
+void Output::let_go(Shared& shared) {
+  const SharedBytes bytes = std::move(shared.bytes);
+  if (!shared.is_held) return;
+  Shared* next = first_shared_ + 1 < shared_.size() ? &shared_[first_shared_ + 1] : nullptr;
+  if (next != nullptr && next->bytes.get() == bytes.get()) {
+    next->is_held = true;
+  } else {
+    shared_held_ -= bytes->size();
+  }
+}
+
+void Output::clear() {
+  *this = Output();
 }
 
 void Output::tidy() {
@@ -82,6 +99,7 @@ void Output::tidy() {
     first_shared_ = 0;
     for (Shared& shared : shared_) shared.at -= text_sent_;
     text_.erase(0, std::exchange(text_sent_, 0));
+    release_if_mostly_empty(text_);
   }
 }
 

@@ -18,6 +18,14 @@ inline void release_if_large(std::string& buffer) {
   if (buffer.capacity() > kBufferKept) std::string().swap(buffer);
 }
 
+// Likewise one with little in it, which was large once. Rarely, so that a steady stream keeps its
+// buffer.
+inline void release_if_mostly_empty(std::string& buffer) {
+  constexpr size_t kBufferKept = 1024 * 1024;
+  if (buffer.capacity() > kBufferKept && buffer.size() < buffer.capacity() / 4)
+    buffer.shrink_to_fit();
+}
+
 class Output {
  public:
   // Replies are appended to it. What is in it may be gone after send_to().
@@ -26,19 +34,27 @@ class Output {
   void append_shared(SharedBytes bytes);
 
   size_t unsent() const { return text_.size() - text_sent_ + shared_unsent_; }
+  // The memory that is used for it. Bytes that come several times one after the other, because they
+  // are the answer to several requests, are there once.
+  size_t held() const { return text_.size() + shared_held_ + shared_.size() * sizeof(Shared); }
 
   // Sends what the socket takes; false when the peer is gone.
   bool send_to(int fd);
+
+  // Gives up what is not sent.
+  void clear();
 
  private:
   struct Shared {
     size_t at;  // how much of text_ comes before it
     SharedBytes bytes;
+    bool is_held;  // counted, and not as the one before
   };
   static constexpr size_t kPieces = 16;  // that leave with one system call
 
   size_t gather(std::array<Bytes, kPieces>& pieces) const;
   void forget(size_t sent);
+  void let_go(Shared& shared);
   void tidy();
 
   std::string text_;
@@ -47,6 +63,7 @@ class Output {
   size_t first_shared_ = 0;  // those before are sent
   size_t shared_sent_ = 0;   // of the first
   size_t shared_unsent_ = 0;
+  size_t shared_held_ = 0;
 };
 
 }  // namespace rdzv

@@ -16,20 +16,41 @@ GroupSettings settings_of(const native::RunSettings& settings) {
                        settings.keep_alive_interval_ms, settings.keep_alive_max_attempt};
 }
 
+constexpr size_t kPendingJoinBytes = 384;
+
 bool waits_for_next_round(std::optional<Role> role) {
   return role == Role::kWaiting || role == Role::kSpare;
 }
 
 }  // namespace
 
-Run::Run(Runs& runs, EventLoop& loop, Bytes id)
-    : runs_(runs), loop_(loop), id_(id), key_(std::string(native::kRunKeyPrefix) + id_) {}
+Run::Run(Runs& runs, EventLoop& loop, HashSeed seed, Bytes id, MemoryAccount& memory)
+    : runs_(runs),
+      loop_(loop),
+      memory_(&memory),
+      id_(id),
+      key_(std::string(native::kRunKeyPrefix) + id_),
+      group_(seed),
+      seats_(0, NodeHash{seed}) {
+  charge();
+}
 
-// Only idle runs are forgotten, and the others end with the loop.
+// Only runs that nobody is connected to are forgotten, and the others end with the loop.
 Run::~Run() {
   for (const auto& timer : {deadline_, publish_timer_}) {
     if (timer) loop_.cancel(*timer);
   }
+  for (const auto& [node, seat] : seats_) {
+    if (seat.grace_timer) loop_.cancel(*seat.grace_timer);
+  }
+}
+
+void Run::charge() {
+  constexpr size_t kRunBytes = 2048;
+  constexpr size_t kLostBytes = 256;
+  const size_t nodes = std::max(seats_.size(), group_.state().roster.all().size());
+  memory_.resize(kRunBytes + 4 * heap_bytes(id_.size()) + nodes * kRunNodeBytes +
+                 group_.state().lost.size() * kLostBytes);
 }
 
 void Run::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request, Instant now) {
@@ -47,7 +68,7 @@ void Run::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request, 
   const Placement placement = group_.placement(node);
   seat.outlasts = waits_for_next_round(placement.role) ? group_.state().round : 0;
   seat.join = PendingJoin{tag, request.after_round, std::chrono::milliseconds(request.timeout_ms),
-                          std::nullopt};
+                          std::nullopt, Charge(&peer.parked(), kPendingJoinBytes)};
   peer.joins_.emplace(tag, &seat);
   settled(now);
   if (seat.join && placement.role == Role::kActive && group_.state().round > request.after_round)
@@ -69,8 +90,11 @@ bool Run::was_dismissed(const NodeId& node) const {
 native::ResumeReply Run::resume(RunPeer& peer, const native::ResumeRequest& request, Instant now) {
   const NodeId node = node_of(request.node);
   native::ResumeReply reply;
-  reply.taken = group_.resume(node, settings_of(request.settings), request.round, request.rank,
-                              request.world_size, now);
+  const uint64_t before = group_.state().round;
+  const Resumed resumed = group_.resume(node, settings_of(request.settings), request.round,
+                                        request.rank, request.world_size, now);
+  reply.taken = resumed != Resumed::kRefused;
+  if (resumed == Resumed::kReplaced) drop_unlisted(before);
   if (reply.taken) {
     Seat& seat = seat_of(node, peer, request.handle, request.grace_ms);
     seat.round = request.round;
@@ -116,22 +140,17 @@ void Run::give_up_join(Seat& seat, Instant now) {
   settled(now);
 }
 
-void Run::on_broken(Seat& seat, Instant now) {
+void Run::on_broken(Seat& seat) {
   if (seat.join) end_join(seat);
-  unbind(seat, "");
-  seat.had_more_grace = false;
-  seat.grace_timer = loop_.call_at(now + seat.grace, [this, &seat] { on_grace_over(seat); });
+  unbind(seat);
+  // Counted while the loop is awake: a node that is back may lie unread.
+  seat.grace_timer =
+      loop_.call_awake_at(loop_.awake_now() + seat.grace, [this, &seat] { on_grace_over(seat); });
 }
 
 void Run::on_grace_over(Seat& seat) {
-  const Instant due = seat.grace_timer->first;
   const Instant current = now();
   seat.grace_timer.reset();
-  // The server itself was stopped: the node may long be there again, unread.
-  if (current - due > seat.grace && !std::exchange(seat.had_more_grace, true)) {
-    seat.grace_timer = loop_.call_at(current + seat.grace, [this, &seat] { on_grace_over(seat); });
-    return;
-  }
   const NodeId node = *seat.node;
   remove_seat(seat);
   group_.drop(node, current);
@@ -146,31 +165,44 @@ Seat& Run::seat_of(const NodeId& node, RunPeer& peer, uint32_t handle, uint32_t 
   Seat& seat = entry->second;
   seat.run = this;
   seat.node = &entry->first;
-  if (!is_new) unbind(seat, "the node joined again");
-  seat.peer = &peer;
-  seat.handle = handle;
+  if (!is_new) {
+    if (seat.join) end_join_as_moved(seat);
+    unbind(seat);
+  }
+  bind(seat, peer, handle);
   seat.grace = std::chrono::milliseconds(grace_ms);
   if (seat.grace_timer) loop_.cancel(*std::exchange(seat.grace_timer, std::nullopt));
-  peer.seats_.emplace(handle, &seat);
   return seat;
 }
 
-// From its connection, if it has one; a JOIN that waits there is answered.
-void Run::unbind(Seat& seat, const char* why) {
-  if (seat.join) {
-    RunPeer& peer = *seat.peer;
-    const uint64_t tag = seat.join->tag;
-    end_join(seat);
-    peer.on_join_failed(
-        tag, ErrorCode::kState,
-        "run " + quoted(id_) + ": join of node " + to_text(*seat.node) + ": " + why);
-  }
-  if (seat.peer != nullptr) seat.peer->seats_.erase(seat.handle);
+void Run::bind(Seat& seat, RunPeer& peer, uint32_t handle) {
+  seat.peer = &peer;
+  seat.handle = handle;
+  peer.seats_.emplace(handle, &seat);
+  peer.enter(*this);
+  ++connected_;
+}
+
+// From its connection, if it has one.
+void Run::unbind(Seat& seat) {
+  if (seat.peer == nullptr) return;
+  seat.peer->seats_.erase(seat.handle);
+  seat.peer->leave(*this);
   seat.peer = nullptr;
+  --connected_;
+}
+
+void Run::end_join_as_moved(Seat& seat) {
+  RunPeer& peer = *seat.peer;
+  const uint64_t tag = seat.join->tag;
+  end_join(seat);
+  peer.on_join_failed(
+      tag, ErrorCode::kState,
+      "run " + quoted(id_) + ": join of node " + to_text(*seat.node) + ": the node joined again");
 }
 
 void Run::remove_seat(Seat& seat) {
-  if (seat.peer != nullptr) seat.peer->seats_.erase(seat.handle);
+  unbind(seat);
   if (seat.grace_timer) loop_.cancel(*seat.grace_timer);
   seats_.erase(NodeId(*seat.node));
 }
@@ -205,7 +237,11 @@ void Run::place_all() {
     return entry.second.role == Role::kActive && entry.second.rank == 0;
   };
   const auto first = std::find_if(all.begin(), all.end(), is_first);
-  first_ = first == all.end() ? NodeId() : first->first;
+  if (first != all.end()) {
+    first_ = first->first;
+  } else {
+    first_ = group_.state().roster.expected().contains(0) ? stand_in(0) : NodeId();
+  }
   for (const auto& [node, member] : all) {
     if (member.role != Role::kActive) continue;
     const auto found = seats_.find(node);
@@ -227,6 +263,20 @@ void Run::dismiss_all() {
     } else {
       drop_join(seat, native::JoinOutcome::kFinished);
     }
+    remove_seat(seat);
+  }
+}
+
+// Nodes of a round that a later one has taken the place of, and who waited with other settings.
+void Run::drop_unlisted(uint64_t round_before) {
+  runs_.log(LogLevel::kWarning, "run " + quoted(id_) + ": round " +
+                                    std::to_string(group_.state().round) +
+                                    " takes the place of round " + std::to_string(round_before) +
+                                    ", which nobody knew of but nodes that had been cut off");
+  for (auto entry = seats_.begin(); entry != seats_.end();) {
+    Seat& seat = (entry++)->second;
+    if (!seat.join || group_.placement(*seat.node).role) continue;
+    drop_join(seat, native::JoinOutcome::kDropped);
     remove_seat(seat);
   }
 }
@@ -254,12 +304,13 @@ void Run::on_join_deadline(Seat& seat) {
 std::string Run::timeout_text(const Seat& seat, Instant due) {
   constexpr Duration kSnapshotKept = std::chrono::seconds(1);
   const bool forming = group_.placement(*seat.node).role == Role::kForming;
-  const bool was_there = due - seat.join->timeout <= snapshot_.at;
-  if (!was_there || snapshot_.forming != forming || due - snapshot_.at > kSnapshotKept) {
-    snapshot_ = {due, forming, who_is_there(group_.state(), forming),
-                 names_of_who_is_there(group_.state(), forming)};
+  std::optional<Snapshot>& snapshot = snapshots_[forming ? 1 : 0];
+  const bool was_there = snapshot && due - seat.join->timeout <= snapshot->at;
+  if (!was_there || due - snapshot->at > kSnapshotKept) {
+    snapshot = {due, who_is_there(group_.state(), forming),
+                names_of_who_is_there(group_.state(), forming)};
   }
-  return join_timeout_text(id_, snapshot_.who, snapshot_.names, forming, seat.join->timeout);
+  return join_timeout_text(id_, snapshot->who, snapshot->names, forming, seat.join->timeout);
 }
 
 }  // namespace rdzv

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <list>
 #include <optional>
@@ -12,6 +13,8 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/hash.h"
+#include "base/memory_account.h"
 #include "group/group.h"
 #include "net/event_loop.h"
 #include "wire/native_run.h"
@@ -31,12 +34,16 @@ inline NodeId node_of(const native::RunNode& node) {
   return NodeId{std::string(node.addr), static_cast<int64_t>(node.pid), node.local_id};
 }
 
+// What a node takes in a run, with its seat and its heartbeats.
+inline constexpr size_t kRunNodeBytes = 1024;
+
 // A JOIN that waits for its round.
 struct PendingJoin {
   uint64_t tag = 0;
   uint64_t after_round = 0;
   Duration timeout{};
   std::optional<EventLoop::TimerId> timer;
+  Charge charge;
 };
 
 // A node's tie to the connection it was last heard on. Lives while the connection does, and for the
@@ -48,7 +55,6 @@ struct Seat {
   uint32_t handle = 0;
   Duration grace{};
   std::optional<EventLoop::TimerId> grace_timer;
-  bool had_more_grace = false;
   uint64_t round = 0;     // the complete round it was placed in; 0: none yet
   uint64_t outlasts = 0;  // the round whose end it waits for; 0: it does not
   std::optional<PendingJoin> join;
@@ -63,16 +69,24 @@ struct Subscription {
   uint32_t known_changes = 0;
   bool known_closed = false;
   std::optional<EventLoop::TimerId> timer;
+  Charge charge;
   std::list<Subscription>::iterator place;
 };
 
 // A connection as runs see it. Run keeps the maps; the answers' bytes are the connection's.
 class RunPeer {
  public:
+  explicit RunPeer(HashSeed seed)
+      : seats_(0, NumberHash{seed}),
+        joins_(0, NumberHash{seed}),
+        subscriptions_(0, NumberHash{seed}) {}
   virtual ~RunPeer() = default;
   virtual void on_joined(uint64_t tag, const native::JoinReply& reply) = 0;
   virtual void on_join_failed(uint64_t tag, ErrorCode code, const std::string& message) = 0;
   virtual void on_changes(uint64_t tag, const native::SubscribeReply& reply) = 0;
+
+  // What its JOINs and SUBSCRIBEs take while they wait.
+  virtual MemoryAccount& parked() = 0;
 
   size_t waits() const { return joins_.size() + subscriptions_.size(); }
   bool has_wait(uint64_t tag) const { return joins_.contains(tag) || subscriptions_.contains(tag); }
@@ -80,14 +94,22 @@ class RunPeer {
  private:
   friend class Run;
   friend class Runs;
-  std::unordered_map<uint32_t, Seat*> seats_;  // by handle
-  std::unordered_map<uint64_t, Seat*> joins_;  // by tag
-  std::unordered_map<uint64_t, Subscription*> subscriptions_;
+
+  void enter(Run& run) { ++runs_[&run]; }
+  void leave(Run& run) {
+    const auto found = runs_.find(&run);
+    if (--found->second == 0) runs_.erase(found);
+  }
+
+  std::unordered_map<Run*, size_t> runs_;  // where it has seats and subscriptions, and how many
+  NumberMap<uint32_t, Seat*> seats_;  // by handle
+  NumberMap<uint64_t, Seat*> joins_;  // by tag
+  NumberMap<uint64_t, Subscription*> subscriptions_;
 };
 
 class Run {
  public:
-  Run(Runs& runs, EventLoop& loop, Bytes id);
+  Run(Runs& runs, EventLoop& loop, HashSeed seed, Bytes id, MemoryAccount& memory);
   ~Run();
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
@@ -105,7 +127,7 @@ class Run {
   // As if its time were over, without an answer.
   void give_up_join(Seat& seat, Instant now);
   // The seat's connection is gone.
-  void on_broken(Seat& seat, Instant now);
+  void on_broken(Seat& seat);
 
   const std::string& id() const { return id_; }
   const Group& group() const { return group_; }
@@ -113,6 +135,8 @@ class Run {
   bool is_idle() const {
     return group_.state().roster.size() == 0 && seats_.empty() && subscriptions_.empty();
   }
+  // Nobody is connected who is in it or looks at it: it is there for those who may come back.
+  bool is_abandoned() const { return connected_ == 0; }
 
  private:
   friend class Runs;
@@ -131,19 +155,21 @@ class Run {
   // same, not each one that one more has left.
   struct Snapshot {
     Instant at{};
-    bool forming = false;
     std::string who;
     std::string names;
   };
 
   Seat& seat_of(const NodeId& node, RunPeer& peer, uint32_t handle, uint32_t grace_ms);
-  void unbind(Seat& seat, const char* why);
+  void bind(Seat& seat, RunPeer& peer, uint32_t handle);
+  void unbind(Seat& seat);
+  void end_join_as_moved(Seat& seat);
   void remove_seat(Seat& seat);
   void end_join(Seat& seat);
   bool was_dismissed(const NodeId& node) const;
   void place(Seat& seat, uint32_t rank);
   void place_all();
   void dismiss_all();
+  void drop_unlisted(uint64_t round_before);
   void drop_join(Seat& seat, native::JoinOutcome outcome);
   void on_join_deadline(Seat& seat);
   std::string timeout_text(const Seat& seat, Instant due);
@@ -164,24 +190,32 @@ class Run {
   void answer(Subscription& subscription);
   static bool differs(const Subscription& subscription, const native::SubscribeReply& reply);
 
+  void charge();
+
   Runs& runs_;
   EventLoop& loop_;
+  Charge memory_;
   std::string id_;
   std::string key_;  // in the table: see native::kRunKeyPrefix
   Group group_;
   std::unordered_map<NodeId, Seat, NodeHash> seats_;
   std::list<Subscription> subscriptions_;
+  size_t connected_ = 0;  // seats with a connection, and subscriptions
   std::optional<EventLoop::TimerId> deadline_;
   Standing settled_;
   Standing published_;
   Instant published_at_{};
   std::optional<EventLoop::TimerId> publish_timer_;
   NodeId first_;  // who has rank 0 in the complete round
-  Snapshot snapshot_;
-  // Runs' own: whether the run's key in the table is ours, and its place among the idle ones.
+  // For those who take part in what forms, and for those who wait behind a complete round: their
+  // times may end in turn.
+  std::array<std::optional<Snapshot>, 2> snapshots_;
+  // Runs' own: whether the run's key in the table is ours, and its place among those that nobody is
+  // connected to.
   bool is_taken_ = false;
-  std::optional<std::list<Run*>::iterator> idle_;
-  Instant idle_since_{};
+  std::list<Run*>* kept_among_ = nullptr;
+  std::list<Run*>::iterator kept_at_;
+  Instant kept_since_{};
 };
 
 }  // namespace rdzv

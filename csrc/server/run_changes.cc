@@ -16,6 +16,8 @@ namespace {
 // together, at most this often: 10,000 subscribers and 5,000 late nodes are not 50 million answers.
 constexpr Duration kPublishInterval = std::chrono::milliseconds(100);
 
+constexpr size_t kSubscriptionBytes = 512;
+
 native::RunRole wire_role(std::optional<Role> role) {
   if (!role) return native::RunRole::kAbsent;
   switch (*role) {
@@ -47,6 +49,7 @@ void Run::settled(Instant now) {
   }
   announce(now);
   arm();
+  charge();
 }
 
 Run::Standing Run::standing() const {
@@ -58,10 +61,12 @@ Run::Standing Run::standing() const {
 // A deadline only ever moves away while heartbeats come. So the timer stays where it is, fires
 // early and is set anew then, not at each of them.
 void Run::arm() {
-  const std::optional<Instant> due = group_.next_deadline();
-  if (!due || (deadline_ && deadline_->first <= *due)) return;
+  const std::optional<Instant> next = group_.next_deadline();
+  if (!next) return;
+  const Instant due = loop_.awake(*next);
+  if (deadline_ && deadline_->first <= due) return;
   if (deadline_) loop_.cancel(*deadline_);
-  deadline_ = loop_.call_at(*due, [this] { on_deadline(); });
+  deadline_ = loop_.call_awake_at(due, [this] { on_deadline(); });
 }
 
 void Run::on_deadline() {
@@ -148,7 +153,10 @@ void Run::subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest&
   made.known_changes = request.known_changes;
   made.known_closed = request.known_closed;
   made.place = std::prev(subscriptions_.end());
+  made.charge = Charge(&peer.parked(), kSubscriptionBytes + heap_bytes(made.node.addr.size()));
   peer.subscriptions_.emplace(tag, &made);
+  peer.enter(*this);
+  ++connected_;
   const native::SubscribeReply reply = present(made);
   if (differs(made, reply)) {
     // Whoever was told of one change asks again, and the next one is there by then: that has to
@@ -172,6 +180,8 @@ void Run::subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest&
 void Run::unsubscribe(Subscription& subscription) {
   if (subscription.timer) loop_.cancel(*subscription.timer);
   subscription.peer->subscriptions_.erase(subscription.tag);
+  subscription.peer->leave(*this);
+  --connected_;
   subscriptions_.erase(std::list<Subscription>::iterator(subscription.place));
 }
 

@@ -11,33 +11,37 @@
 namespace rdzv {
 namespace {
 
-// A job that is started again after that begins with round 1.
-constexpr Duration kIdleRunKept = std::chrono::hours(24);
+std::string seconds_of(uint64_t ms) {
+  return seconds_text(std::chrono::milliseconds(ms));
+}
 
 }  // namespace
 
-Runs::Runs(ServerContext& context) : context_(context) {}
+Runs::Runs(ServerContext& context) : context_(context), runs_(0, BytesHash{context.seed}) {}
 
 Runs::~Runs() = default;
 
 void Runs::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request) {
   check_handle(peer, request.handle, request.run_id, request.node, "join");
-  change(request.run_id, "join", [&](Run& run) { run.join(peer, tag, request, now()); });
+  check_times(request.grace_ms, request.settings, "join");
+  change(&peer, request.run_id, "join", [&](Run& run) { run.join(peer, tag, request, now()); });
 }
 
 native::ResumeReply Runs::resume(RunPeer& peer, const native::ResumeRequest& request) {
   check_handle(peer, request.handle, request.run_id, request.node, "resume");
+  check_times(request.grace_ms, request.settings, "resume");
   native::ResumeReply reply;
-  change(request.run_id, "resume", [&](Run& run) { reply = run.resume(peer, request, now()); });
+  change(&peer, request.run_id, "resume",
+         [&](Run& run) { reply = run.resume(peer, request, now()); });
   return reply;
 }
 
 void Runs::close(const native::CloseRunRequest& request) {
-  change(request.run_id, "close", [](Run& run) { run.close(now()); });
+  change(nullptr, request.run_id, "close", [](Run& run) { run.close(now()); });
 }
 
 void Runs::subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest& request) {
-  Run& run = find_or_create(request.run_id, "subscribe");
+  Run& run = find_or_create(&peer, request.run_id, "subscribe");
   run.subscribe(peer, tag, request, now());
   release_if_idle(run);
 }
@@ -62,38 +66,6 @@ native::StatusReply Runs::status(const native::StatusRequest& request) {
   return run == nullptr ? native::StatusReply{} : run->status(node_of(request.node), now());
 }
 
-native::MembersReply Runs::members(const native::MembersRequest& request,
-                                   std::vector<NodeId>& nodes) {
-  native::MembersReply reply;
-  const Run* run = find(request.run_id);
-  if (run == nullptr) return reply;
-  const Group& group = run->group();
-  switch (request.which) {
-    case native::MemberList::kParticipants:
-      nodes = group.participants();
-      break;
-    case native::MemberList::kWaiting:
-      nodes = group.waiting();
-      break;
-    case native::MemberList::kSpares:
-      nodes = group.spares();
-      break;
-    case native::MemberList::kLost:
-      nodes = group.lost();
-  }
-  reply.total = static_cast<uint32_t>(nodes.size());
-  const size_t first = std::min<size_t>(request.offset, nodes.size());
-  const size_t limit = std::min<size_t>(request.limit, limits::kMembersPerReplyMax);
-  const size_t end = first + std::min(limit, nodes.size() - first);
-  for (size_t i = first; i < end; ++i) {
-    const NodeId& node = nodes[i];
-    const int64_t rank = group.placement(node).rank;
-    reply.items.push_back({{node.addr, static_cast<uint64_t>(node.pid), node.local_id},
-                           rank < 0 ? native::kNoRank : static_cast<uint32_t>(rank)});
-  }
-  return reply;
-}
-
 bool Runs::cancel(RunPeer& peer, uint64_t tag) {
   if (const auto found = peer.subscriptions_.find(tag); found != peer.subscriptions_.end()) {
     Run& run = *found->second->run;
@@ -110,7 +82,6 @@ bool Runs::cancel(RunPeer& peer, uint64_t tag) {
 }
 
 void Runs::on_closed(RunPeer& peer) {
-  const Instant current = now();
   while (!peer.subscriptions_.empty()) {
     Subscription& subscription = *peer.subscriptions_.begin()->second;
     Run& run = *subscription.run;
@@ -119,8 +90,15 @@ void Runs::on_closed(RunPeer& peer) {
   }
   while (!peer.seats_.empty()) {
     Seat& seat = *peer.seats_.begin()->second;
-    seat.run->on_broken(seat, current);
+    Run& run = *seat.run;
+    run.on_broken(seat);
+    release_if_idle(run);
   }
+}
+
+const Run* Runs::find(Bytes id) const {
+  const auto found = runs_.find(id);
+  return found == runs_.end() ? nullptr : found->second.get();
 }
 
 Run* Runs::find(Bytes id) {
@@ -128,25 +106,38 @@ Run* Runs::find(Bytes id) {
   return found == runs_.end() ? nullptr : found->second.get();
 }
 
-Run& Runs::find_or_create(Bytes id, const char* operation) {
-  if (Run* run = find(id)) return *run;
-  const std::string what(operation);
+Run& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* operation) {
+  const auto refuse = [&](const std::string& why) {
+    throw Error(ErrorCode::kLimit, std::string(operation) + ": run " + quoted(id) + ": " + why);
+  };
+  const ServerLimits& limits = context_.limits;
+  Run* run = find(id);
+  const bool is_in_it = peer != nullptr && run != nullptr && peer->runs_.contains(run);
+  if (peer != nullptr && !is_in_it && peer->runs_.size() >= limits.runs_per_connection) {
+    refuse("this connection has to do with " + std::to_string(peer->runs_.size()) +
+           " runs already; the server's limit is runs_per_connection");
+  }
+  if (!make_room(run)) {
+    refuse("this server keeps " + std::to_string(runs_.size()) + " runs of " +
+           std::to_string(context_.memory.runs.used()) +
+           " bytes, and takes no more: its limits are runs " + std::to_string(limits.runs) +
+           " and run_bytes " + std::to_string(limits.run_bytes));
+  }
+  if (run != nullptr) return *run;
   if (id.empty()) {
-    throw Error(ErrorCode::kInvalidArgument,
-                what + ": the run id is empty; give every node of the job the same name");
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        std::string(operation) + ": the run id is empty; give every node of the job the same name");
   }
-  if (runs_.size() >= limits::kRunsMax) {
-    throw Error(ErrorCode::kLimit, what + ": run " + quoted(id) + ": this server keeps " +
-                                       std::to_string(runs_.size()) + " runs, and takes no more");
-  }
-  auto made = std::make_unique<Run>(*this, context_.loop, id);
+  auto made =
+      std::make_unique<Run>(*this, context_.loop, context_.seed, id, context_.memory.runs);
   return *runs_.emplace(std::string(id), std::move(made)).first->second;
 }
 
 // Of a run that is the server's own from then on: compare-and-set clients see it by their key.
 template <typename Action>
-void Runs::change(Bytes run_id, const char* operation, Action&& action) {
-  Run& run = find_or_create(run_id, operation);
+void Runs::change(RunPeer* peer, Bytes run_id, const char* operation, Action&& action) {
+  Run& run = find_or_create(peer, run_id, operation);
   try {
     const Table::Value* value = context_.table.find(run.key_);
     const bool is_marked = value != nullptr && value->bytes == native::kRunMarker;
@@ -176,54 +167,34 @@ void Runs::check_handle(const RunPeer& peer, uint32_t handle, Bytes run_id,
                     " names another node on this connection: " + to_text(*seat.node) + " of run " +
                     quoted(seat.run->id()));
   }
-  if (peer.seats_.size() >= limits::kNodesPerConnectionMax) {
+  if (peer.seats_.size() >= context_.limits.nodes_per_connection) {
     throw Error(ErrorCode::kLimit, std::string(operation) + ": more than " +
-                                       std::to_string(limits::kNodesPerConnectionMax) +
-                                       " nodes on one connection");
+                                       std::to_string(context_.limits.nodes_per_connection) +
+                                       " nodes on one connection; the server's limit is "
+                                       "nodes_per_connection");
   }
+}
+
+// For as long as any of these a run is kept although nobody does anything for it.
+void Runs::check_times(uint32_t grace_ms, const native::RunSettings& settings,
+                       const char* operation) const {
+  const auto check = [&](const std::string& what, uint64_t ms, uint64_t times, uint64_t limit,
+                         const char* name) {
+    if (times == 0 || ms <= limit / times) return;
+    throw Error(ErrorCode::kLimit, std::string(operation) + ": a " + what + " of " +
+                                       (times > 1 ? std::to_string(times) + " x " : "") +
+                                       seconds_of(ms) + " is longer than the " + seconds_of(limit) +
+                                       " that this server allows; its limit is " + name);
+  };
+  const ServerLimits& limits = context_.limits;
+  check("grace", grace_ms, 1, limits.grace_ms, "grace_ms");
+  check("keep-alive window", settings.keep_alive_interval_ms, settings.keep_alive_max_attempt,
+        limits.keep_alive_window_ms, "keep_alive_window_ms");
+  check("last call", settings.last_call_ms, 1, limits.last_call_ms, "last_call_ms");
 }
 
 void Runs::log(LogLevel level, const std::string& text) const {
   rdzv::log(level, context_.name + ": " + text);
-}
-
-void Runs::release_if_idle(Run& run) {
-  if (!run.is_idle()) {
-    if (run.idle_) idle_.erase(*std::exchange(run.idle_, std::nullopt));
-    return;
-  }
-  if (!run.is_taken_) {
-    forget(run);
-    return;
-  }
-  if (run.idle_) return;
-  run.idle_ = idle_.insert(idle_.end(), &run);
-  run.idle_since_ = now();
-  if (idle_.size() > limits::kIdleRunsMax) forget(*idle_.front());
-  arm_idle_timer();
-}
-
-void Runs::forget(Run& run) {
-  if (run.idle_) idle_.erase(*run.idle_);
-  if (run.is_taken_) {
-    const Table::Value* value = context_.table.find(run.key_);
-    if (value != nullptr && value->bytes == native::kRunMarker) {
-      context_.table.erase(run.key_);
-      context_.wake();
-    }
-  }
-  runs_.erase(std::string(run.id()));
-}
-
-void Runs::arm_idle_timer() {
-  if (idle_timer_ || idle_.empty()) return;
-  idle_timer_ = context_.loop.call_at(idle_.front()->idle_since_ + kIdleRunKept, [this] {
-    idle_timer_.reset();
-    const Instant current = now();
-    while (!idle_.empty() && current - idle_.front()->idle_since_ >= kIdleRunKept)
-      forget(*idle_.front());
-    arm_idle_timer();
-  });
 }
 
 }  // namespace rdzv

@@ -34,8 +34,8 @@ class Runs {
   native::LeaveReply leave(const native::LeaveRequest& request);
   native::KeepAliveReply keep_alive(RunPeer& peer, uint32_t handle);
   native::StatusReply status(const native::StatusRequest& request);
-  // The answer's addresses are valid until `nodes` changes.
-  native::MembersReply members(const native::MembersRequest& request, std::vector<NodeId>& nodes);
+  // Null: there is no such run.
+  const Run* find(Bytes id) const;
   // False if no JOIN or SUBSCRIBE with that tag waits.
   bool cancel(RunPeer& peer, uint64_t tag);
   void on_closed(RunPeer& peer);
@@ -46,20 +46,27 @@ class Runs {
   friend class Run;
 
   Run* find(Bytes id);
-  Run& find_or_create(Bytes id, const char* operation);
+  // `peer`: who will have to do with it; null: nobody will.
+  Run& find_or_create(const RunPeer* peer, Bytes id, const char* operation);
   template <typename Action>
-  void change(Bytes run_id, const char* operation, Action&& action);
+  void change(RunPeer* peer, Bytes run_id, const char* operation, Action&& action);
+  void check_times(uint32_t grace_ms, const native::RunSettings& settings,
+                   const char* operation) const;
   void check_handle(const RunPeer& peer, uint32_t handle, Bytes run_id, const native::RunNode& node,
                     const char* operation) const;
   void log(LogLevel level, const std::string& text) const;
-  // Called when something may have left the run, as the last thing: it may be gone after it.
+  // Called when somebody may have come to the run or left it, as the last thing: it may be gone
+  // after it.
   void release_if_idle(Run& run);
+  // For a new run, or for a node more in `needed`. False: there is none.
+  bool make_room(const Run* needed);
   void forget(Run& run);
   void arm_idle_timer();
 
   ServerContext& context_;
   BytesMap<std::unique_ptr<Run>> runs_;
-  std::list<Run*> idle_;  // longest idle first
+  std::list<Run*> idle_;       // longest idle first
+  std::list<Run*> abandoned_;  // likewise
   std::optional<EventLoop::TimerId> idle_timer_;
 };
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "server/limits.h"
 
 namespace rdzv {
 
@@ -18,10 +19,10 @@ class Server {
   // Binds the host it is given and nothing else ("0.0.0.0" and "::" mean every interface); port 0
   // picks a free port. Returns when the port is open. Throws kAddressInUse, kInvalidArgument,
   // kConnection.
-  Server(const std::string& host, uint16_t port);
+  Server(const std::string& host, uint16_t port, const ServerLimits& limits = {});
   // Serves on a socket that is bound, or listens already, and belongs to the server from now on.
   // `host` is for messages. Throws kInvalidArgument when it is no such socket.
-  Server(const std::string& host, UniqueFd listening);
+  Server(const std::string& host, UniqueFd listening, const ServerLimits& limits = {});
   // Closes all connections and ends the thread. In a forked child, which has no such thread, it
   // only lets go.
   ~Server();
@@ -34,7 +35,7 @@ class Server {
  private:
   class Impl;
 
-  Server(const std::string& host, std::vector<Listener> listeners);
+  Server(const std::string& host, std::vector<Listener> listeners, const ServerLimits& limits);
 
   std::string host_;
   uint16_t port_;

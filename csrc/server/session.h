@@ -15,16 +15,30 @@ namespace rdzv {
 
 class Session : public Table::WaiterOwner {
  public:
-  explicit Session(Connection& connection) : connection_(connection) {}
+  // What its requests take while they wait is charged to `parked`.
+  Session(Connection& connection, MemoryAccount& parked)
+      : WaiterOwner(&parked), connection_(connection) {}
   virtual ~Session() = default;
 
-  // Handles the whole requests at the beginning of `input` until the connection is congested, and
-  // returns how many bytes they took. Called again with the rest and what came behind it. A peer
-  // that breaks the protocol: connection().close(why).
+  // Handles the whole requests at the beginning of `input` until the connection is congested or
+  // the context's budget is spent, and returns how many bytes they took. Called again with the rest
+  // and what came behind it. A peer that breaks the protocol: connection().close(why).
   virtual size_t consume(Bytes input) = 0;
+
+  // A request was begun and is not answered, because the budget was spent first.
+  virtual bool is_in_request() const = 0;
 
   // Of the request that is not whole yet: how many bytes are missing at least.
   virtual size_t missing() const = 0;
+  // Of a request that looks like one that was seen before: how many bytes are missing if it is the
+  // same. 0: nothing is known.
+  virtual size_t expected() const { return 0; }
+
+  // The peer has said who it is: before that it may send little, and has little time.
+  virtual bool greeted() const = 0;
+
+  // What it keeps of a request that is not whole, beside the bytes themselves.
+  virtual size_t scanned_bytes() const { return 0; }
 
   // The connection is gone: let go of everything that could call back.
   virtual void on_closed() = 0;
@@ -34,6 +48,8 @@ class Session : public Table::WaiterOwner {
 
  protected:
   Connection& connection() const { return connection_; }
+  // The rest of a reply, or all of it.
+  void send_body(const AnswerCache::Body& body);
 
  private:
   Connection& connection_;

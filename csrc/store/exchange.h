@@ -1,24 +1,17 @@
-// What all makers of an exchange agree on: where its values lie, what it refuses, what it says when
-// ranks are missing. Callers over either protocol, and the server, may meet in one exchange. Pure;
-// any thread.
-//
-// A rank that its slot does not show yet is counted first and fills its slot then. So whoever dies
-// or is repeated between the two makes the count too high, never too low: an exchange is complete
-// when the count and every slot are there.
+// Where the values of an exchange lie, and what it says when ranks are missing. Pure; any thread.
+// What makes it one exchange is in meeting.h.
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/clock.h"
-#include "base/error.h"
 
 namespace rdzv {
 
-// The key of a rank's value.
+// The key of what a rank gave; of a barrier with ranks, too.
 std::string exchange_slot(Bytes key, int64_t rank);
 
 // The slots of all ranks, by rank.
@@ -34,11 +27,8 @@ class ExchangeSlots {
   std::vector<Bytes> views_;
 };
 
-// Why no store takes this exchange, if so.
-std::optional<Error> exchange_refusal(Bytes key, int64_t rank, int64_t world_size);
-// Throws that, or kLimit for the value.
-void check_exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value);
-
+// "1, 2, 3 and 79 more"
+std::string ranks_text(const std::vector<int64_t>& ranks);
 // `missing`: ranks, ascending.
 std::string exchange_timeout_text(Bytes key, const std::vector<int64_t>& missing,
                                   int64_t world_size, Duration elapsed);

@@ -1,27 +1,27 @@
 #include "store/file_fd.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <mutex>
 #include <utility>
+
+#include "base/fork_hold.h"
+#include "store/file_lock.h"
 
 namespace rdzv {
 
 // All that are open in this process.
 struct FileFdList {
-  std::mutex mutex;  // held over a fork, so that the child finds the list whole
   FileFd* first = nullptr;
   std::atomic<uint64_t> forks{0};
+  std::mutex mutex;
+  ForkHold over_forks{mutex, [this] { close_in_child(); }};
 
   static FileFdList& instance() {
-    static FileFdList* list = [] {
-      auto* made = new FileFdList;  // outlives every store that goes at exit
-      pthread_atfork(&before_fork, &after_fork_in_parent, &after_fork_in_child);
-      return made;
-    }();
+    static auto* list = new FileFdList;  // outlives every store that goes at exit
     return *list;
   }
 
@@ -37,29 +37,46 @@ struct FileFdList {
     if (fd.next_ != nullptr) fd.next_->previous_ = fd.previous_;
   }
 
-  static void before_fork() { instance().mutex.lock(); }
-  static void after_fork_in_parent() { instance().mutex.unlock(); }
-  static void after_fork_in_child() {
-    FileFdList& list = instance();
-    for (FileFd* fd = list.first; fd != nullptr; fd = fd->next_) {
-      ::close(std::exchange(fd->fd_, -1));
-    }
-    list.first = nullptr;
-    list.forks.fetch_add(1, std::memory_order_relaxed);
-    list.mutex.unlock();
+  void close_in_child() {
+    for (FileFd* fd = first; fd != nullptr; fd = fd->next_) ::close(std::exchange(fd->fd_, -1));
+    first = nullptr;
+    forks.fetch_add(1, std::memory_order_relaxed);
   }
 };
 
-// Under the list's lock from the start: a fork in between would leave the child a copy.
+std::mutex& FileFd::list_mutex() {
+  return FileFdList::instance().mutex;
+}
+
+void FileFd::enter() {
+  FileFdList::instance().add(*this);
+}
+
+// A child that was forked between opening and entering has a copy. Nothing was locked through it
+// yet, so it does no harm once it is another's than ours: what we keep is opened anew.
 FileFd FileFd::open(const char* path, int flags, unsigned mode) {
   FileFd fd;
-  FileFdList& list = FileFdList::instance();
-  {
-    std::lock_guard lock(list.mutex);
-    fd.fd_ = ::open(path, flags | O_CLOEXEC, mode);
-    if (fd.fd_ >= 0) list.add(fd);
+  std::unique_lock lock(list_mutex());
+  while (true) {
+    uint64_t forks = forks_begun();
+    lock.unlock();
+    int opened = ::open(path, flags | O_CLOEXEC, mode);
+    int error = errno;
+    lock.lock();
+    if (opened >= 0 && forks == forks_begun()) {
+      fd.fd_ = opened;
+      fd.enter();
+      return fd;
+    }
+    if (opened < 0) {
+      errno = error;
+      return fd;
+    }
+    lock.unlock();
+    ::close(opened);
+    if ((flags & O_EXCL) != 0) flags &= ~(O_CREAT | O_EXCL);  // it is there now
+    lock.lock();
   }
-  return fd;
 }
 
 FileFd::FileFd(FileFd&& other) noexcept {
@@ -74,9 +91,9 @@ FileFd& FileFd::operator=(FileFd&& other) noexcept {
 }
 
 void FileFd::take(FileFd& other) {
-  FileFdList& list = FileFdList::instance();
-  std::lock_guard lock(list.mutex);
+  std::lock_guard lock(list_mutex());
   if (other.fd_ < 0) return;
+  FileFdList& list = FileFdList::instance();
   list.remove(other);
   fd_ = std::exchange(other.fd_, -1);
   list.add(*this);
@@ -87,11 +104,15 @@ FileFd::~FileFd() {
 }
 
 void FileFd::close() {
-  FileFdList& list = FileFdList::instance();
-  std::lock_guard lock(list.mutex);
   if (fd_ < 0) return;
-  list.remove(*this);
-  ::close(std::exchange(fd_, -1));
+  unlock(fd_);  // as a child that is forked before it is closed has a copy
+  int fd = -1;
+  {
+    std::lock_guard lock(list_mutex());
+    FileFdList::instance().remove(*this);
+    fd = std::exchange(fd_, -1);
+  }
+  ::close(fd);
 }
 
 uint64_t fork_generation() {

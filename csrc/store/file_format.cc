@@ -8,6 +8,9 @@
 namespace rdzv::file_format {
 namespace {
 
+// Boot and synced_bytes.
+constexpr size_t kSyncBytes = sizeof(BootId) + 8;
+
 Bytes read_string(ByteReader& reader, size_t bytes_max) {
   uint32_t size = reader.u32();
   // A size over the limit cannot be taken, so the reader fails.
@@ -49,17 +52,19 @@ void put_u32(char* to, uint32_t number) {
 
 }  // namespace
 
-std::string encode_header(const FileId& id, Bytes job_id) {
-  std::string header(kMagic);
-  append_little_endian(header, kVersion);
-  size_t bytes = kPreambleBytes + id.size() + 2 + job_id.size() + 4;
-  append_little_endian(header, static_cast<uint16_t>(bytes));
-  append_little_endian(header, crc32c(header));
-  header.append(reinterpret_cast<const char*>(id.data()), id.size());
-  append_little_endian(header, static_cast<uint16_t>(job_id.size()));
-  header.append(job_id);
-  append_little_endian(header, crc32c(header));
-  return header;
+std::string encode_header(const Header& header) {
+  std::string text(kMagic);
+  append_little_endian(text, kVersion);
+  size_t bytes = kPreambleBytes + header.id.size() + 2 + header.job_id.size() + kSyncBytes + 4;
+  append_little_endian(text, static_cast<uint16_t>(bytes));
+  append_little_endian(text, crc32c(text));
+  text.append(reinterpret_cast<const char*>(header.id.data()), header.id.size());
+  append_little_endian(text, static_cast<uint16_t>(header.job_id.size()));
+  text.append(header.job_id);
+  text.append(reinterpret_cast<const char*>(header.boot.data()), header.boot.size());
+  append_little_endian(text, header.synced_bytes);
+  append_little_endian(text, crc32c(text));
+  return text;
 }
 
 HeaderStatus decode_header(Bytes start, Header& header) {
@@ -80,6 +85,14 @@ HeaderStatus decode_header(Bytes start, Header& header) {
   if (load_little_endian<uint32_t>(start.data() + bytes - 4) != crc32c(start.substr(0, bytes - 4)))
     return HeaderStatus::kDamaged;
   std::copy(id.begin(), id.end(), header.id.begin());
+  header.boot = {};
+  header.synced_bytes = 0;
+  // Files of an earlier version of the code do not have these.
+  if (reader.position() + kSyncBytes + 4 <= bytes) {
+    Bytes boot = reader.take(header.boot.size());
+    std::copy(boot.begin(), boot.end(), header.boot.begin());
+    header.synced_bytes = reader.u64();
+  }
   header.bytes = bytes;
   return HeaderStatus::kOk;
 }

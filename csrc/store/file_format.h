@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "store/file_boot.h"
 #include "wire/limits.h"
 
 namespace rdzv::file_format {
@@ -47,8 +48,10 @@ using FileId = std::array<uint8_t, 16>;
 struct Header {
   FileId id{};  // 128 random bits; kept by compaction, new when the file is started afresh
   std::string job_id;
-  size_t bytes = 0;      // its size in the file
-  uint16_t version = 0;  // of the format
+  BootId boot{};              // of the host that wrote it; zeros: not known
+  uint64_t synced_bytes = 0;  // of the file, which were on the disk before it had its name
+  size_t bytes = 0;           // its size in the file
+  uint16_t version = 0;       // of the format
 };
 
 enum class HeaderStatus {
@@ -59,7 +62,8 @@ enum class HeaderStatus {
   kDamaged,
 };
 
-std::string encode_header(const FileId& id, Bytes job_id);
+// Id, job id, boot and synced_bytes. The size depends on the job id alone.
+std::string encode_header(const Header& header);
 // `start`: the first kHeaderBytesMax bytes of the file, or all of it.
 HeaderStatus decode_header(Bytes start, Header& header);
 

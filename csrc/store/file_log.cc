@@ -8,6 +8,7 @@
 #endif
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <utility>
 
@@ -40,6 +41,14 @@ bool on_shared_file_system(int fd) {
 #endif
 }
 
+timespec change_time(const struct stat& found) {
+#ifdef __APPLE__
+  return found.st_ctimespec;
+#else
+  return found.st_ctim;
+#endif
+}
+
 }  // namespace
 
 void throw_file_error(const std::string& path, const char* doing, int error) {
@@ -48,7 +57,13 @@ void throw_file_error(const std::string& path, const char* doing, int error) {
 }
 
 FileLog::FileLog(FileFd fd, std::string path)
-    : fd_(std::move(fd)), path_(std::move(path)), shared_(on_shared_file_system(fd_.get())) {}
+    : fd_(std::move(fd)), path_(std::move(path)), shared_(on_shared_file_system(fd_.get())) {
+  static std::atomic<uint64_t> count{0};
+  serial_ = ++count;
+  struct stat ours = status();
+  device_ = ours.st_dev;
+  inode_ = ours.st_ino;
+}
 
 bool FileLog::try_lock() {
   return rdzv::try_lock(fd_.get(), LockKind::kExclusive, path_);
@@ -64,11 +79,38 @@ struct stat FileLog::status() const {
   return found;
 }
 
+// By name, as whoever comes later will look: the file that we have open may have another name now.
 FileLog::Look FileLog::look() {
-  if (shared_) return look_by_name();
-  struct stat found = status();
+  if (shared_) return look_by_opening();
+  struct stat named{};
+  if (::stat(path_.c_str(), &named) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return Look::kReplaced;
+    throw_file_error(path_, "look at", errno);
+  }
+  if (named.st_ino != inode_ || named.st_dev != device_) return Look::kReplaced;
+  changed_ = change_time(named);
+  looked_ = now();
+  return take_size(named);
+}
+
+// Renaming and removing a file change the time of its last change, which some systems count in
+// steps of 10 ms: so it is trusted once it is older.
+FileLog::Look FileLog::glance() {
+  constexpr int64_t kStepNs = 20'000'000;
+  if (shared_ || now() - looked_ > kNameKept) return look();
+  struct stat ours = status();
+  timespec change = change_time(ours);
+  timespec current{};
+  ::clock_gettime(CLOCK_REALTIME, &current);
+  if (change.tv_sec != changed_.tv_sec || change.tv_nsec != changed_.tv_nsec) return look();
+  int64_t age_ns =
+      (current.tv_sec - change.tv_sec) * 1'000'000'000 + current.tv_nsec - change.tv_nsec;
+  if (age_ns < kStepNs) return look();
+  return take_size(ours);
+}
+
+FileLog::Look FileLog::take_size(const struct stat& found) {
   size_ = static_cast<uint64_t>(found.st_size);
-  if (found.st_nlink == 0) return Look::kReplaced;
   if (size_ == offset_) return Look::kNothingNew;
   if (size_ > offset_) return Look::kGrown;
   throw Error(ErrorCode::kProtocol,
@@ -78,10 +120,10 @@ FileLog::Look FileLog::look() {
 }
 
 // Opening a file makes a network file system ask the server what there is.
-FileLog::Look FileLog::look_by_name() {
+FileLog::Look FileLog::look_by_opening() {
   FileFd by_name = FileFd::open(path_.c_str(), O_RDONLY | O_NONBLOCK);
   if (!by_name) {
-    if (errno == ENOENT || errno == ESTALE) return Look::kReplaced;
+    if (errno == ENOENT || errno == ENOTDIR || errno == ESTALE) return Look::kReplaced;
     throw_file_error(path_, "look at", errno);
   }
   struct stat named{};
@@ -115,10 +157,17 @@ Bytes FileLog::read_at(uint64_t offset, size_t bytes_max) {
 }
 
 file_format::HeaderStatus FileLog::read_header(file_format::Header& header) {
+  using file_format::HeaderStatus;
   Bytes start = read_at(0, file_format::kHeaderBytesMax);
-  file_format::HeaderStatus status = file_format::decode_header(start, header);
-  if (status == file_format::HeaderStatus::kOk) skip_to(header.bytes);
-  return status;
+  HeaderStatus status = file_format::decode_header(start, header);
+  if (status == HeaderStatus::kOk) skip_to(header.bytes);
+  if (status != HeaderStatus::kForeign && status != HeaderStatus::kDamaged) return status;
+  // Zeros after the first part of a header, or alone, are one that never reached the disk.
+  Bytes part = start.substr(0, start.find_last_not_of('\0') + 1);
+  if (file_format::decode_header(part, header) != HeaderStatus::kShort) return status;
+  size_ = static_cast<uint64_t>(this->status().st_size);
+  offset_ = std::min<uint64_t>(start.size(), size_);
+  return end_of_content() == offset_ ? HeaderStatus::kShort : status;
 }
 
 FileLog::Rest FileLog::apply_whole(Bytes chunk, Sink& sink, uint64_t& wanted) {
@@ -165,31 +214,91 @@ FileLog::Rest FileLog::read_new(Sink& sink) {
   return Rest::kNothing;
 }
 
-bool FileLog::only_zeros_left() {
-  for (uint64_t at = offset_; at < size_;) {
-    Bytes chunk = read_at(at, static_cast<size_t>(std::min<uint64_t>(size_ - at, kChunkBytes)));
-    if (chunk.find_first_not_of('\0') != Bytes::npos) return false;
-    if (chunk.empty()) return true;
-    at += chunk.size();
+uint64_t FileLog::end_of_content() {
+  for (uint64_t end = size_; end > offset_;) {
+    uint64_t begin = end - std::min<uint64_t>(end - offset_, kChunkBytes);
+    Bytes chunk = read_at(begin, static_cast<size_t>(end - begin));
+    size_t last = chunk.find_last_not_of('\0');
+    if (last != Bytes::npos) return begin + last + 1;
+    end = begin;
   }
-  return true;
+  return offset_;
+}
+
+// Zeros are what a host's crash leaves where data never reached the disk: from anywhere in a record
+// to the end of the file.
+bool FileLog::ends_in_zeros() {
+  uint64_t end = end_of_content();
+  if (end < offset_ + file_format::kRecordHeadBytes) return true;
+  file_format::RecordHead head;
+  Bytes bytes = read_at(offset_, file_format::kRecordHeadBytes);
+  if (bytes.size() < file_format::kRecordHeadBytes || !file_format::decode_head(bytes, head))
+    return false;
+  return end < offset_ + head.record_bytes();
+}
+
+void FileLog::cut_to(uint64_t offset) {
+  if (::ftruncate(fd_.get(), static_cast<off_t>(offset)) != 0)
+    throw_file_error(path_, "cut off an unfinished record of", errno);
+  skip_to(offset);
 }
 
 void FileLog::settle(Rest rest) {
   if (rest == Rest::kNothing) return;
-  // Zeros are what a host's crash leaves where data never reached the disk.
-  if (rest == Rest::kSuspect && !only_zeros_left()) {
+  if (rest == Rest::kSuspect && !ends_in_zeros()) {
     throw Error(ErrorCode::kProtocol,
                 "FileStore " + path_ + " is damaged at offset " + std::to_string(offset_) + " of " +
                     std::to_string(size_) +
                     ": the checksum of a record is wrong; end its users and remove the file");
   }
-  if (::ftruncate(fd_.get(), static_cast<off_t>(offset_)) != 0)
-    throw_file_error(path_, "cut off an unfinished record of", errno);
-  log(LogLevel::kWarning, "FileStore " + path_ + ": cut off " + std::to_string(size_ - offset_) +
+  uint64_t bytes = size_ - offset_;
+  cut_to(offset_);
+  log(LogLevel::kWarning, "FileStore " + path_ + ": cut off " + std::to_string(bytes) +
                               " bytes at offset " + std::to_string(offset_) +
                               ", a record that its writer did not finish");
-  size_ = offset_;
+}
+
+void FileLog::settle_after_crash(uint64_t synced_bytes) {
+  // Only looks whether they are whole.
+  struct : Sink {
+    void apply(Bytes, uint64_t) override {}
+  } whole;
+  uint64_t begin = offset_;
+  size_ = static_cast<uint64_t>(status().st_size);
+  if (size_ > offset_ && read_new(whole) == Rest::kSuspect && offset_ >= synced_bytes) {
+    uint64_t bytes = size_ - offset_;
+    cut_to(offset_);
+    // Else the next crash could bring back what is cut off, behind what is written now.
+    sync();
+    log(LogLevel::kWarning, "FileStore " + path_ + ": cut off " + std::to_string(bytes) +
+                                " bytes at offset " + std::to_string(offset_) +
+                                ", which were not whole on the disk when a host went down");
+  }
+  skip_to(begin);
+}
+
+void FileLog::sync() {
+  int result = 0;
+  while ((result = ::fsync(fd_.get())) != 0 && errno == EINTR) {
+  }
+  if (result != 0) throw_file_error(path_, "write to the disk", errno);
+}
+
+void FileLog::sync_name() const {
+  std::string folder = path_.substr(0, path_.find_last_of('/') + 1);
+  FileFd fd = FileFd::open(folder.c_str(), O_RDONLY | O_DIRECTORY);
+  int result = fd ? ::fsync(fd.get()) : -1;
+  if (result == 0) return;
+  // A directory that may not be read, and some network file systems, do not allow it.
+  if (errno == EACCES || errno == EINVAL || errno == ENOTSUP || errno == EBADF) return;
+  log(LogLevel::kWarning, "FileStore " + path_ + ": cannot write the directory " + folder +
+                              " to the disk: " + errno_text(errno) +
+                              "; a power failure may bring back the file that was there before");
+}
+
+void FileLog::write_header(Bytes header) {
+  if (::pwrite(fd_.get(), header.data(), header.size(), 0) != static_cast<ssize_t>(header.size()))
+    throw_file_error(path_, "write to", errno);
 }
 
 void FileLog::append(Bytes record) {

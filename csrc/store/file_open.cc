@@ -14,8 +14,9 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "store/file_access.h"
+#include "store/file_image.h"
 #include "store/file_lock.h"
-#include "store/file_replica.h"
 #include "store/table.h"
 
 namespace rdzv {
@@ -81,10 +82,26 @@ void refuse_strange(HeaderStatus status, const Header& header, const std::string
   }
 }
 
+// Without creating first: in a directory that anybody may write to, the system may refuse O_CREAT
+// for a file of another user that is there (fs.protected_regular), whatever its mode.
+FileFd open_or_make(const std::string& path, int flags, unsigned mode) {
+  while (true) {
+    FileFd fd = FileFd::open(path.c_str(), flags);
+    if (fd || errno != ENOENT) return fd;
+    fd = FileFd::open(path.c_str(), flags | O_CREAT, mode);
+    int error = errno;
+    // Somebody else may have made it in between.
+    if (fd || error != EACCES || ::access(path.c_str(), F_OK) != 0) {
+      errno = error;
+      return fd;
+    }
+  }
+}
+
 class Opening {
  public:
-  Opening(const std::string& path, const std::string& job_id, Duration timeout)
-      : path_(path), job_id_(job_id), backoff_(timeout) {}
+  Opening(const std::string& path, const std::string& job_id, const BootId& boot, Duration timeout)
+      : path_(path), job_id_(job_id), boot_(boot), backoff_(timeout) {}
 
   // Nothing: the file was replaced meanwhile, or somebody else is opening it.
   std::optional<OpenedFile> attempt() {
@@ -92,9 +109,10 @@ class Opening {
     Header header;
     // Looked at before the lock file is made, so that nothing appears beside a foreign file.
     refuse_strange(log.read_header(header), header, log.path());
-    FileFd users = open_users(log);
     lock_writer(log);
     if (!log.is_named()) return std::nullopt;
+    // Under the lock, so that nobody meets it before it may be used by all who may use the file.
+    FileFd users = open_users(log);
     const std::optional<bool> found = lock_users(log, users);
     if (!found) return std::nullopt;
     const bool alone = *found;
@@ -102,21 +120,30 @@ class Opening {
     HeaderStatus status = log.read_header(header);
     refuse_strange(status, header, log.path());
     if (starts_afresh(status, header, alone, log)) {
-      log = make_afresh(log);
+      make_afresh(log);
       status = log.read_header(header);
       refuse_strange(status, header, log.path());
-    } else {
-      log.unlock();
+    } else if (alone && header.boot != BootId{} && boot_ != BootId{} && header.boot != boot_) {
+      log.settle_after_crash(header.synced_bytes);
     }
+    log.unlock();
     if (alone && !try_lock(users.get(), LockKind::kShared, lock_path(log.path())))
       throw_file_error(lock_path(log.path()), "lock", EAGAIN);
     return OpenedFile{std::move(log), std::move(header), std::move(users)};
   }
 
+  void pause(const std::string& path, const char* what) {
+    if (backoff_.pause()) return;
+    std::string holder = find_lock_holder(path, kHolderSearch);
+    throw Error(ErrorCode::kNoAnswer, "opening FileStore " + path_ + " timeout after " +
+                                         seconds_text(backoff_.elapsed()) + ": " + what + path +
+                                         (holder.empty() ? "" : ": " + holder));
+  }
+
  private:
   FileLog open_file() {
     // Without O_NONBLOCK, opening a pipe could wait for ever.
-    FileFd fd = FileFd::open(path_.c_str(), O_RDWR | O_CREAT | O_NOCTTY | O_NONBLOCK, 0600);
+    FileFd fd = open_or_make(path_, O_RDWR | O_NOCTTY | O_NONBLOCK, 0600);
     if (!fd) throw_cannot_open(path_, errno);
     FileLog log(std::move(fd), real_path(path_));
     if (!S_ISREG(log.status().st_mode)) {
@@ -129,10 +156,15 @@ class Opening {
   static FileFd open_users(const FileLog& log) {
     std::string path = lock_path(log.path());
     mode_t mode = log.status().st_mode & 0666;
-    FileFd users = FileFd::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW, mode);
+    FileFd users = open_or_make(path, O_RDWR | O_NOFOLLOW, mode);
+    if (!users && errno == EACCES) {
+      throw Error(ErrorCode::kConnection,
+                  "FileStore cannot use " + path + ": " + errno_text(errno) +
+                      "; all who share the store need to write to its directory and to this file");
+    }
     if (!users) throw_file_error(path, "make", errno);
     // Whoever may use the file may use the lock, whatever our umask; fails if it is another's.
-    static_cast<void>(::fchmod(users.get(), mode) == 0);
+    static_cast<void>(share_as(log, users.get()));
     return users;
   }
 
@@ -149,14 +181,6 @@ class Opening {
     log.unlock();
     pause(path, "another process holds ");
     return std::nullopt;
-  }
-
-  void pause(const std::string& path, const char* what) {
-    if (backoff_.pause()) return;
-    std::string holder = find_lock_holder(path, kHolderSearch);
-    throw Error(ErrorCode::kTimeout, "opening FileStore " + path_ + " timed out after " +
-                                         seconds_text(backoff_.elapsed()) + ": " + what + path +
-                                         (holder.empty() ? "" : ": " + holder));
   }
 
   // Whether what is in the file is nobody's any more. Throws if it is another job's.
@@ -186,20 +210,29 @@ class Opening {
     return true;
   }
 
-  FileLog make_afresh(const FileLog& before) {
-    file_format::FileId id;
-    fill_random(id.data(), id.size());
-    return write_store_file(before, id, job_id_, Table());
+  void make_afresh(FileLog& log) {
+    Header header;
+    fill_random(header.id.data(), header.id.size());
+    header.job_id = job_id_;
+    header.boot = boot_;
+    std::string refusal;
+    if (std::optional<FileLog> fresh = replace_store_file(log, header, Table(), refusal)) {
+      log = std::move(*fresh);
+    } else {
+      restart_store_file(log, header);
+    }
   }
 
   const std::string& path_;
   const std::string& job_id_;
+  const BootId boot_;
   LockBackoff backoff_;
 };
 
 }  // namespace
 
-OpenedFile open_store_file(const std::string& path, const std::string& job_id, Duration timeout) {
+OpenedFile open_store_file(const std::string& path, const std::string& job_id, const BootId& boot,
+                           Duration timeout) {
   if (path.empty() || path.find('\0') != std::string::npos)
     throw Error(ErrorCode::kInvalidArgument, "FileStore: " + quoted(path) + " is no file name");
   if (job_id.size() > file_format::kJobIdBytesMax) {
@@ -207,9 +240,10 @@ OpenedFile open_store_file(const std::string& path, const std::string& job_id, D
                                        std::to_string(job_id.size()) + " bytes; the limit is " +
                                        std::to_string(file_format::kJobIdBytesMax));
   }
-  Opening opening(path, job_id, timeout);
+  Opening opening(path, job_id, boot, timeout);
   while (true) {
     if (std::optional<OpenedFile> opened = opening.attempt()) return std::move(*opened);
+    opening.pause(path, "something replaces again and again ");
   }
 }
 

@@ -21,8 +21,9 @@ struct OpenedFile {
   FileFd users;  // the shared lock
 };
 
-// Throws kConnection, kProtocol, kAddressInUse, kUnsupported, kTimeout.
-OpenedFile open_store_file(const std::string& path, const std::string& job_id, Duration timeout);
+// `boot`: of this host. Throws kConnection, kProtocol, kAddressInUse, kUnsupported, kNoAnswer.
+OpenedFile open_store_file(const std::string& path, const std::string& job_id, const BootId& boot,
+                           Duration timeout);
 
 // Before a user goes: the last one removes the lock file. `path`: absolute, without links.
 void tidy_up(const std::string& path, const FileFd& users);

@@ -2,17 +2,17 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/random.h"
+#include "store/file_image.h"
 
 namespace rdzv {
 namespace {
@@ -20,6 +20,12 @@ namespace {
 using file_format::Record;
 using file_format::RecordType;
 using file_format::RecordWriter;
+
+// Growing a large table costs as much as filling it, and one that is half empty is searched with
+// fewer looks into memory.
+constexpr uint64_t kReserveMinBytes = 4 * 1024 * 1024;
+constexpr uint64_t kSample = 8;  // the keys of the first part of so many say how many there are
+constexpr size_t kRoomForKey = 2;
 
 void restore(Table& table, const Record& snapshot) {
   for (const Record::Entry& entry : snapshot.entries) {
@@ -65,80 +71,10 @@ void apply_record(Table& table, const Record& record) {
   }
 }
 
-// Writes the whole table as snapshot records.
-class SnapshotWriter {
- public:
-  SnapshotWriter(FileLog& log, const Table& table) : log_(log), table_(table) {}
-
-  void write() {
-    table_.for_each_value([this](Bytes key, const Table::Value& value, auto expires_at) {
-      uint64_t expires_ms = expires_at ? expiry_to_file_ms(*expires_at) : 0;
-      batch_.push_back({key, value.bytes, value.version, expires_ms});
-      batch_bytes_ += key.size() + value.bytes.size();
-      if (batch_bytes_ >= file_format::kSnapshotRecordBytes) flush();
-    });
-    flush();  // an empty one too: it carries the version
-    table_.for_each_item([this](Bytes key, Bytes item) {
-      buffer_.clear();
-      RecordWriter(buffer_, RecordType::kPush).string(key).string(item).end();
-      log_.append(buffer_);
-    });
-  }
-
- private:
-  void flush() {
-    buffer_.clear();
-    RecordWriter writer(buffer_, RecordType::kSnapshot);
-    writer.u64(table_.version()).u32(static_cast<uint32_t>(batch_.size()));
-    for (const Record::Entry& entry : batch_) {
-      writer.u64(entry.version).u64(entry.expires_ms);
-      writer.string(entry.key).string(entry.value);
-    }
-    writer.end();
-    log_.append(buffer_);
-    batch_.clear();
-    batch_bytes_ = 0;
-  }
-
-  FileLog& log_;
-  const Table& table_;
-  std::string buffer_;
-  std::vector<Record::Entry> batch_;
-  size_t batch_bytes_ = 0;
-};
-
-// Removes the file unless it got its final name.
-struct Unfinished {
-  const std::string& path;
-  bool finished = false;
-  ~Unfinished() {
-    if (!finished) ::unlink(path.c_str());
-  }
-};
-
 }  // namespace
 
-FileLog write_store_file(const FileLog& before, const file_format::FileId& id, Bytes job_id,
-                         const Table& table) {
-  const std::string path = before.path() + ".compact";
-  ::unlink(path.c_str());  // of a writer that died here
-  FileFd fd = FileFd::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
-  if (!fd) throw_file_error(path, "make", errno);
-  Unfinished unfinished{path};
-  struct stat status = before.status();
-  // Only root may give files away; else the new one is its writer's, as any file is.
-  static_cast<void>(::fchown(fd.get(), status.st_uid, status.st_gid) == 0);
-  if (::fchmod(fd.get(), status.st_mode & 07777) != 0) throw_file_error(path, "make", errno);
-  FileLog log(std::move(fd), before.path());
-  log.set_shared(before.is_shared());
-  log.append(file_format::encode_header(id, job_id));
-  if (!table.is_new()) SnapshotWriter(log, table).write();
-  // Else other hosts could see the name before the content.
-  if (log.is_shared() && ::fsync(log.fd()) != 0) throw_file_error(path, "write to", errno);
-  if (::rename(path.c_str(), before.path().c_str()) != 0)
-    throw_file_error(before.path(), "replace", errno);
-  unfinished.finished = true;
-  return log;
+void FileReplica::TableSink::expect(uint64_t begin, uint64_t end) {
+  if (end - begin >= kReserveMinBytes) reserve_at_ = begin + (end - begin) / kSample;
 }
 
 void FileReplica::TableSink::apply(Bytes body, uint64_t offset) {
@@ -157,6 +93,10 @@ void FileReplica::TableSink::apply(Bytes body, uint64_t offset) {
                                             " is not valid although its checksum is right; end "
                                             "the file's users and remove it");
   }
+  if (offset >= reserve_at_) {
+    reserve_at_ = UINT64_MAX;
+    table_->reserve(table_->size() * kSample * kRoomForKey);
+  }
   apply_record(*table_, record_);
   if (listener_ != nullptr) listener_->table_changed(*table_);
 }
@@ -169,17 +109,18 @@ FileReplica::FileReplica(FileLog log, file_format::Header header, uint64_t compa
       compact_at_(compact_min_bytes),
       clock_(clock),
       listener_(listener),
-      table_(std::make_unique<Table>()),
+      table_(std::make_unique<Table>(random_seed())),
       sink_(*table_, log_.path(), &listener) {}
 
 bool FileReplica::catch_up() {
   // What looks wrong is nearly always a writer at work, and gone when it is looked at again.
   constexpr int kLooks = 4;
   for (int i = 0; i < kLooks; ++i) {
-    FileLog::Look look = log_.look();
+    FileLog::Look look = i == 0 ? log_.glance() : log_.look();
     if (look == FileLog::Look::kReplaced) return reload();
     if (look == FileLog::Look::kGrown) {
       bring_back();
+      if (table_->is_new()) sink_.expect(log_.offset(), log_.size());
       if (log_.read_new(sink_) == FileLog::Rest::kSuspect) continue;
     }
     set_aside(*table_);
@@ -238,8 +179,8 @@ bool FileReplica::reload() {
     if (!fd && errno == ENOENT) {
       throw Error(ErrorCode::kConnection,
                   "FileStore " + log_.path() +
-                      " was removed while it was in use, and its values with it; remove the file "
-                      "after the last of its users has ended");
+                      " was removed or renamed while it was in use, and its values with it; leave "
+                      "the file alone until the last of its users has ended");
     }
     if (!fd) throw_file_error(log_.path(), "open", errno);
     bool shared = log_.is_shared();
@@ -253,9 +194,16 @@ bool FileReplica::reload() {
     }
   } while (fresh.look() == FileLog::Look::kReplaced);
 
-  auto table = std::make_unique<Table>();
+  auto table = std::make_unique<Table>(random_seed());
   TableSink sink(*table, log_.path(), nullptr);
+  sink.expect(fresh.offset(), fresh.size());
   FileLog::Rest rest = fresh.read_new(sink);
+  if (table->version() < table_->version()) {
+    throw Error(ErrorCode::kRestarted,
+                "FileStore " + log_.path() +
+                    " was replaced by an older copy while it was in use; leave the file alone "
+                    "until the last of its users has ended");
+  }
   set_aside(*table);
   listener_.table_replaced(*table_, *table);
   sink_.set_table(*table);
@@ -292,7 +240,14 @@ void FileReplica::compact_if_due() {
   try {
     // Users of a file with a second name, or a moved one, would not notice that it was replaced.
     if (log_.status().st_nlink != 1 || !log_.is_named()) return;
-    log_ = write_store_file(log_, header_.id, header_.job_id, *table_);
+    std::string refusal;
+    std::optional<FileLog> fresh = replace_store_file(log_, header_, *table_, refusal);
+    if (!fresh) {
+      compact_at_ = 2 * size;
+      rdzv::log(LogLevel::kInfo, "FileStore " + log_.path() + " is not compacted: " + refusal);
+      return;
+    }
+    log_ = std::move(*fresh);
     compact_at_ = std::max(compact_min_bytes_, log_.offset());
   } catch (const Error& error) {
     compact_at_ = 2 * size;

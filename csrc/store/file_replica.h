@@ -23,11 +23,6 @@ namespace rdzv {
 inline constexpr uint64_t kCompactMinBytes = 1024 * 1024;
 inline constexpr uint64_t kCompactRatio = 4;
 
-// Makes `path` a file with this content in one step, so that nobody ever sees a part of it. Mode
-// and owner are those of `before`, which it replaces. Under the writer's lock of that.
-FileLog write_store_file(const FileLog& before, const file_format::FileId& id, Bytes job_id,
-                         const Table& table);
-
 class FileReplica {
  public:
   class Listener {
@@ -69,6 +64,8 @@ class FileReplica {
     TableSink(Table& table, const std::string& path, Listener* listener)
         : table_(&table), path_(path), listener_(listener) {}
     void set_table(Table& table) { table_ = &table; }
+    // The table, which is empty, will get what the file has between these.
+    void expect(uint64_t begin, uint64_t end);
     void apply(Bytes body, uint64_t offset) override;
 
    private:
@@ -76,6 +73,7 @@ class FileReplica {
     const std::string path_;
     Listener* listener_;
     file_format::Record record_;
+    uint64_t reserve_at_ = UINT64_MAX;  // the offset of the file from which the rest is estimated
   };
 
   struct Aside {

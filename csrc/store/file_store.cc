@@ -1,6 +1,5 @@
 #include "store/file_store.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
@@ -17,7 +16,9 @@ constexpr Duration kHolderSearch = std::chrono::milliseconds(50);
 FileStore::FileStore(const Options& options)
     : options_(options), path_(options.path), fork_generation_(rdzv::fork_generation()) {
   set_timeout(options.timeout);
-  OpenedFile opened = open_store_file(options.path, options.job_id, options.timeout);
+  Deadline deadline = Deadline::after(options.timeout);
+  OpenedFile opened = open_store_file(options.path, options.job_id, options.boot, options.timeout);
+  opened.header.boot = options.boot;  // of the next file that is written in its place
   if (options.shared) opened.log.set_shared(true);
   real_path_ = opened.log.path();
   users_ = std::move(opened.users);
@@ -25,7 +26,7 @@ FileStore::FileStore(const Options& options)
   replica_ = std::make_unique<FileReplica>(std::move(opened.log), std::move(opened.header),
                                            options.compact_min_bytes, options.clock, listener);
   Lock lock(mutex_);
-  refresh(lock, "opening", options.timeout);
+  refresh(lock, "opening", deadline.left());
 }
 
 FileStore::~FileStore() {
@@ -46,8 +47,8 @@ void FileStore::throw_if_forked() const {
 
 void FileStore::throw_locked_out(const char* operation, Duration elapsed) const {
   std::string holder = find_lock_holder(real_path_, kHolderSearch);
-  throw Error(ErrorCode::kTimeout,
-              std::string(operation) + " timed out after " + seconds_text(elapsed) + ": " +
+  throw Error(ErrorCode::kNoAnswer,
+              std::string(operation) + " timeout after " + seconds_text(elapsed) + ": " +
                   (holder.empty() ? "another process" : holder) +
                   " holds the writer's lock and does not release it; end it if it is stopped (" +
                   describe() + ")");
@@ -61,12 +62,16 @@ void FileStore::refresh(Lock& lock, const char* operation, Duration timeout) {
 }
 
 std::string FileStore::get(Bytes key, Duration timeout) {
+  return read(key, timeout).own();
+}
+
+TakenBytes FileStore::read(Bytes key, Duration timeout) {
   check_key("get", key);
   throw_if_forked();
   {
     Lock lock(mutex_);
     refresh(lock, "get", timeout);
-    if (const Table::Value* value = replica_->table().find(key)) return value->bytes;
+    if (const Table::Value* value = replica_->table().find(key)) return value->bytes.taken();
   }
   return std::move(wait_for("get", {key}, timeout, Table::Need::kValue).front());
 }
@@ -93,11 +98,9 @@ std::vector<std::string> FileStore::list_keys(Bytes prefix) {
   {
     Lock lock(mutex_);
     refresh(lock, "list_keys", timeout());
-    replica_->table().for_each_key([&](Bytes key) {
-      if (key.starts_with(prefix)) keys.emplace_back(key);
-    });
+    Table::PrefixWalk walk(prefix);
+    replica_->table().walk(walk, SIZE_MAX, [&](Bytes key) { keys.emplace_back(key); });
   }
-  std::sort(keys.begin(), keys.end());
   return keys;
 }
 

@@ -2,7 +2,8 @@
 // format and its rules are in docs/filestore.md.
 //
 // Every process keeps all values in memory and follows the file: reading is one look at its size,
-// writing is lock, look, add one record, unlock. Waiting looks at the size every few milliseconds.
+// writing is lock, look, add one record, unlock. Waiting sleeps until the file changes where the
+// system tells, else it looks at the size every few milliseconds.
 // Any thread may use one object; a forked child may not, and gets kClosed.
 #pragma once
 
@@ -15,6 +16,8 @@
 #include "store/file_clock.h"
 #include "store/file_open.h"
 #include "store/file_replica.h"
+#include "store/file_watch.h"
+#include "store/meeting.h"
 #include "store/store.h"
 #include "store/table.h"
 
@@ -30,6 +33,7 @@ class FileStore final : public Store, private FileReplica::Listener {
     uint64_t compact_min_bytes = kCompactMinBytes;
     // Treat the file as one that other hosts write, whatever its file system.
     bool shared = false;
+    BootId boot = this_boot();   // of this host
     WallClock clock = wall_now;  // what times to live are measured with
   };
 
@@ -40,6 +44,7 @@ class FileStore final : public Store, private FileReplica::Listener {
 
   void set(Bytes key, Bytes value) override;
   std::string get(Bytes key, Duration timeout) override;
+  TakenBytes read(Bytes key, Duration timeout) override;
   Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) override;
   int64_t add(Bytes key, int64_t amount) override;
   bool check(const std::vector<Bytes>& keys) override;
@@ -54,6 +59,10 @@ class FileStore final : public Store, private FileReplica::Listener {
   std::string queue_pop(Bytes key, bool block, Duration timeout) override;
   int64_t queue_len(Bytes key) override;
   void barrier(Bytes key, int64_t world_size, Duration timeout) override;
+  void barrier_as(Bytes key, const Seat& seat, Duration timeout) override;
+  // Who comes and finds a complete exchange is told so under the lock; the rest is as of any store.
+  std::vector<std::string> exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value,
+                                    Duration timeout) override;
   Versioned try_get(Bytes key) override;
   Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override;
   VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override;
@@ -82,13 +91,19 @@ class FileStore final : public Store, private FileReplica::Listener {
   void put(Bytes key, Bytes value);
   void put_until(Bytes key, Bytes value, Instant expires_at);
   void write(Bytes record);
-  int64_t add_locked(Bytes key, int64_t amount);
 
-  void count_in(Bytes key, Duration timeout);
+  void write_pairs(const std::vector<Bytes>& pairs);
+  void meet(const BarrierCall& call, Duration timeout);
+  void arrive_at(const BarrierCall& call, Duration timeout);
+  void arrive_at(const ExchangeCall& call, Duration timeout);
+  std::optional<Error> leave_from(const BarrierCall& call, Duration elapsed);
   std::optional<std::string> try_pop(Bytes key, Duration timeout);
 
   std::vector<std::string> wait_for(const char* operation, const std::vector<Bytes>& keys,
                                     Duration timeout, Table::Need need);
+  struct Pace;
+  bool sleep(Lock& lock, Blocked& blocked, const Deadline& deadline, Pace& pace);
+  void pass_on_the_watch();
   void sleep_until_done(Lock& lock, Blocked& blocked, const Deadline& deadline,
                         const char* operation);
 
@@ -101,6 +116,9 @@ class FileStore final : public Store, private FileReplica::Listener {
   FileFd users_;
   std::unique_ptr<FileReplica> replica_;
   std::vector<Blocked*> blocked_;
+  // One of the blocked calls watches the file for all.
+  FileWatch watch_;
+  bool watching_ = false;
   std::string record_;  // being written
 };
 

@@ -1,21 +1,28 @@
-// The part of FileStore that waits: blocked calls look at the file again and again, and whichever
-// thread applies a record serves all whom it completes.
+// The part of FileStore that waits: one blocked call is woken by changes of the file, or all look
+// at it again and again, and whichever thread applies a record serves all whom it completes.
 #include <algorithm>
 #include <utility>
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/random.h"
 #include "store/file_store.h"
+#include "store/meeting.h"
 
 namespace rdzv {
 namespace {
 
-// How long a blocked call sleeps between two looks at the file: first, and at most. The latter
-// keeps it below 1 % of a core.
+// How long a blocked call sleeps between two looks at the file that brought it nothing: first, and
+// at most. The latter keeps it below 1 % of a core, also when others write all the time.
 constexpr Duration kPauseMin = std::chrono::microseconds(500);
 constexpr Duration kPauseMax = std::chrono::milliseconds(10);
 
 }  // namespace
+
+struct FileStore::Pace {
+  Duration pause = kPauseMin;        // between two looks, where changes are not told
+  Duration rest = Duration::zero();  // before the next change is waited for, while there are many
+};
 
 // A blocked call: whichever thread applies the record that it waits for puts the values here, while
 // they are there.
@@ -29,6 +36,7 @@ struct FileStore::Blocked : Table::WaiterOwner {
   ~Blocked() {
     store.replica_->table().drop(*this);
     std::erase(store.blocked_, this);
+    store.pass_on_the_watch();
   }
 
   void park(Table& table) {
@@ -84,26 +92,60 @@ std::vector<std::string> FileStore::wait_for(const char* operation, const std::v
   Blocked blocked(*this, keys, need);
   sleep_until_done(lock, blocked, deadline, operation);
   if (blocked.done) return std::move(blocked.values);
+  std::vector<Bytes> missing = replica_->table().missing_keys(*blocked.waiter);
   std::string text = need == Table::Need::kQueue
                          ? queue_timeout_text(keys.front(), deadline.elapsed())
-                         : timeout_text(operation, replica_->table().missing_keys(*blocked.waiter),
-                                        keys.size(), deadline.elapsed());
-  throw Error(ErrorCode::kTimeout, text + " (" + describe() + ")");
+                         : timeout_text(operation, missing, keys.size(), deadline.elapsed());
+  throw Error(ErrorCode::kTimeout, text + " (" + describe() + ")", missing_of(missing));
 }
 
 void FileStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
-  check_key("barrier", key);
-  check_world_size(key, world_size);
+  meet({key, key, world_size}, timeout);
+}
+
+void FileStore::barrier_as(Bytes key, const Seat& seat, Duration timeout) {
+  meet({key, key, seat.world_size, seat.rank, seat.round, random_token()}, timeout);
+}
+
+void FileStore::meet(const BarrierCall& call, Duration timeout) {
+  check_barrier(call);
   Deadline deadline = Deadline::after(timeout);
-  count_in(key, timeout);
-  std::vector<Bytes> keys = {key};
+  arrive_at(call, timeout);
+  std::vector<Bytes> keys = {call.key};
+  try {
+    Lock lock(mutex_);
+    Blocked blocked(*this, keys, Table::Need::kCount, call.target());
+    sleep_until_done(lock, blocked, deadline, "barrier");
+    if (blocked.done) return;
+  } catch (...) {
+    try {
+      leave_from(call, deadline.elapsed());
+    } catch (const Error&) {
+      // It stays counted, like one whose process died.
+    }
+    throw;
+  }
+  if (std::optional<Error> error = leave_from(call, deadline.elapsed())) throw *error;
+}
+
+std::vector<std::string> FileStore::exchange(Bytes key, int64_t rank, int64_t world_size,
+                                             Bytes value, Duration timeout) {
+  ExchangeCall call{key, key, rank, world_size, value};
+  check_exchange(call);
+  Deadline deadline = Deadline::after(timeout);
+  arrive_at(call, timeout);
+  ExchangeSlots slots(key, world_size);
   Lock lock(mutex_);
-  Blocked blocked(*this, keys, Table::Need::kCount, world_size);
-  sleep_until_done(lock, blocked, deadline, "barrier");
-  if (blocked.done) return;
-  throw Error(ErrorCode::kTimeout, barrier_timeout_text(key, replica_->table().sum(key, 0).value,
-                                                        world_size, deadline.elapsed()) +
-                                       " (" + describe() + ")");
+  Blocked blocked(*this, slots.all(), Table::Need::kValue);
+  sleep_until_done(lock, blocked, deadline, "exchange");
+  if (blocked.done) return std::move(blocked.values);
+  std::vector<int64_t> missing;
+  for (int64_t other = 0; other < world_size; ++other) {
+    if (replica_->table().find(slots.of(other)) == nullptr) missing.push_back(other);
+  }
+  std::string text = exchange_timeout_text(key, missing, world_size, deadline.elapsed());
+  throw Error(ErrorCode::kTimeout, text + " (" + describe() + ")",
+              missing_at(key, std::move(missing)));
 }
 
 Store::Versioned FileStore::watch(Bytes key, uint64_t known_version, Duration timeout) {
@@ -118,7 +160,8 @@ Store::Versioned FileStore::watch(Bytes key, uint64_t known_version, Duration ti
   sleep_until_done(lock, blocked, deadline, "watch");
   if (blocked.done) return std::move(blocked.changed);
   throw Error(ErrorCode::kTimeout,
-              watch_timeout_text(key, known_version, deadline.elapsed()) + " (" + describe() + ")");
+              watch_timeout_text(key, known_version, deadline.elapsed()) + " (" + describe() + ")",
+              missing_of(keys));
 }
 
 // An item is taken by a record in the file, under the lock. So a blocked call waits until there is
@@ -134,19 +177,58 @@ std::string FileStore::queue_pop(Bytes key, bool block, Duration timeout) {
   }
 }
 
+// Another blocked call may have to watch now.
+void FileStore::pass_on_the_watch() {
+  if (!watching_ && !blocked_.empty()) blocked_.front()->woken.notify_one();
+}
+
+// Until this call is done or should look at the file, which it says; without looking, it is time to
+// ask for signals.
+bool FileStore::sleep(Lock& lock, Blocked& blocked, const Deadline& deadline, Pace& pace) {
+  Duration slice = std::min(deadline.left(), kInterruptSlice);
+  if (watching_) {
+    blocked.woken.wait_for(lock, slice);
+    return false;
+  }
+  FileWatch::Start start = watch_.watch(replica_->log());
+  if (start == FileWatch::Start::kBegan) return true;
+  if (start == FileWatch::Start::kCannot) {
+    blocked.woken.wait_for(lock, std::min(deadline.left(), pace.pause));
+    pace.pause = std::min(kPauseMax, pace.pause * 3 / 2);
+    return true;
+  }
+  if (pace.rest > Duration::zero()) {
+    blocked.woken.wait_for(lock, std::min(slice, pace.rest));
+    if (blocked.done || watching_) return false;
+    slice = std::max(Duration::zero(), slice - pace.rest);
+  }
+  if (std::optional<Instant> expiry = replica_->table().next_expiry())
+    slice = std::clamp(*expiry - replica_->now(), Duration::zero(), slice);
+  Instant began = now();
+  watching_ = true;
+  lock.unlock();
+  bool woken = watch_.sleep(slice);
+  lock.lock();
+  watching_ = false;
+  bool is_busy = woken && now() - began < kPauseMax;
+  pace.rest = is_busy ? std::clamp(pace.rest * 3 / 2, kPauseMin, kPauseMax) : Duration::zero();
+  return true;
+}
+
 // Returns or throws with the lock held, which the end of `blocked` needs.
 void FileStore::sleep_until_done(Lock& lock, Blocked& blocked, const Deadline& deadline,
                                  const char* operation) try {
-  Duration pause = kPauseMin;
+  Pace pace;
   Instant asked = now();  // for signals
   while (!blocked.done && !deadline.passed()) {
-    blocked.woken.wait_for(lock, std::min(deadline.left(), pause));
+    bool look = sleep(lock, blocked, deadline, pace);
     if (blocked.done) return;
-    pause = std::min(kPauseMax, pause * 3 / 2);
     if (now() - asked >= kInterruptSlice - kPauseMax) {
+      pass_on_the_watch();
       throw_if_interrupted(lock);
       asked = now();
     }
+    if (!look) continue;
     refresh(lock, operation, deadline.left());
   }
 } catch (...) {

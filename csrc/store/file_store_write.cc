@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "store/file_lock.h"
 #include "store/file_store.h"
+#include "store/meeting.h"
 
 namespace rdzv {
 namespace {
@@ -15,6 +16,8 @@ using file_format::RecordWriter;
 
 // A buffer that one large record needed is not kept.
 constexpr size_t kRecordKeptBytes = 1024 * 1024;
+// For whoever gives up waiting at a barrier to say so.
+constexpr Duration kLeaveTimeout = std::chrono::milliseconds(50);
 
 }  // namespace
 
@@ -97,27 +100,25 @@ Store::Exchange FileStore::compare_exchange(Bytes key, Bytes expected, Bytes des
 
 int64_t FileStore::add(Bytes key, int64_t amount) {
   check_key("add", key);
-  return with_lock("add", timeout(), [&] { return add_locked(key, amount); });
-}
-
-int64_t FileStore::add_locked(Bytes key, int64_t amount) {
-  Table& table = replica_->table();
-  Table::Add result = table.sum(key, amount);
-  if (result.status != Table::AddStatus::kOk) {
-    bool overflow = result.status == Table::AddStatus::kOverflow;
-    throw Error(
-        ErrorCode::kNotANumber,
-        not_a_number_text(key, table.find(key)->bytes, amount, overflow) + " (" + describe() + ")");
-  }
-  char text[24];
-  char* end = std::to_chars(text, text + sizeof(text), result.value).ptr;
-  Bytes sum(text, static_cast<size_t>(end - text));
-  if (std::optional<Instant> expires_at = table.expiry(key)) {
-    put_until(key, sum, *expires_at);
-  } else {
-    put(key, sum);
-  }
-  return result.value;
+  return with_lock("add", timeout(), [&] {
+    Table& table = replica_->table();
+    Table::Add result = table.sum(key, amount);
+    if (result.status != Table::AddStatus::kOk) {
+      bool overflow = result.status == Table::AddStatus::kOverflow;
+      throw Error(ErrorCode::kNotANumber,
+                  not_a_number_text(key, table.find(key)->bytes, amount, overflow) + " (" +
+                      describe() + ")");
+    }
+    char text[24];
+    char* end = std::to_chars(text, text + sizeof(text), result.value).ptr;
+    Bytes sum(text, static_cast<size_t>(end - text));
+    if (std::optional<Instant> expires_at = table.expiry(key)) {
+      put_until(key, sum, *expires_at);
+    } else {
+      put(key, sum);
+    }
+    return result.value;
+  });
 }
 
 bool FileStore::delete_key(Bytes key) {
@@ -146,14 +147,17 @@ void FileStore::append(Bytes key, Bytes value) {
 void FileStore::multi_set(const std::vector<Bytes>& pairs) {
   check_pairs("multi_set", pairs);
   if (pairs.empty()) return;
-  with_lock("multi_set", timeout(), [&] {
-    record_.clear();
-    RecordWriter writer(record_, RecordType::kMultiSet);
-    writer.u32(static_cast<uint32_t>(pairs.size() / 2));
-    for (Bytes item : pairs) writer.string(item);
-    writer.end();
-    write(record_);
-  });
+  with_lock("multi_set", timeout(), [&] { write_pairs(pairs); });
+}
+
+void FileStore::write_pairs(const std::vector<Bytes>& pairs) {
+  if (pairs.empty()) return;
+  record_.clear();
+  RecordWriter writer(record_, RecordType::kMultiSet);
+  writer.u32(static_cast<uint32_t>(pairs.size() / 2));
+  for (Bytes item : pairs) writer.string(item);
+  writer.end();
+  write(record_);
 }
 
 void FileStore::queue_push(Bytes key, Bytes item) {
@@ -178,9 +182,39 @@ std::optional<std::string> FileStore::try_pop(Bytes key, Duration timeout) {
   });
 }
 
-// One caller more at a barrier.
-void FileStore::count_in(Bytes key, Duration timeout) {
-  with_lock("barrier", timeout, [&] { add_locked(key, 1); });
+void FileStore::arrive_at(const BarrierCall& call, Duration timeout) {
+  with_lock("barrier", timeout, [&] {
+    TableStep step = arrive(call, replica_->table());
+    if (step.refusal) {
+      throw Error(step.refusal->code(), step.refusal->message() + " (" + describe() + ")");
+    }
+    write_pairs(step.pairs);
+  });
+}
+
+void FileStore::arrive_at(const ExchangeCall& call, Duration timeout) {
+  with_lock("exchange", timeout, [&] {
+    TableStep step = arrive(call, replica_->table());
+    if (step.refusal) {
+      throw Error(step.refusal->code(), step.refusal->message() + " (" + describe() + ")");
+    }
+    write_pairs(step.pairs);
+  });
+}
+
+// The error of one whose time is over; none if all have come in the last moment.
+std::optional<Error> FileStore::leave_from(const BarrierCall& call, Duration elapsed) {
+  return with_lock("barrier", kLeaveTimeout, [&]() -> std::optional<Error> {
+    Table& table = replica_->table();
+    int64_t count = table.sum(call.key, 0).value;
+    if (count >= call.target()) return std::nullopt;
+    std::vector<int64_t> missing = missing_ranks(call, table);
+    Error error(ErrorCode::kTimeout,
+                barrier_timeout_text(call, count, missing, elapsed) + " (" + describe() + ")",
+                missing_at(call.key, missing));
+    write_pairs(leave(call, table).pairs);
+    return error;
+  });
 }
 
 Store::VersionSet FileStore::set_if_version(Bytes key, Bytes value, uint64_t version) {
@@ -207,7 +241,8 @@ int64_t FileStore::delete_prefix(Bytes prefix) {
   check_key("delete_prefix", prefix);
   return with_lock("delete_prefix", timeout(), [&] {
     int64_t count = 0;
-    replica_->table().for_each_key([&](Bytes key) { count += key.starts_with(prefix) ? 1 : 0; });
+    Table::PrefixWalk walk(prefix);
+    replica_->table().walk(walk, SIZE_MAX, [&](Bytes) { ++count; });
     if (count == 0) return count;
     record_.clear();
     RecordWriter(record_, RecordType::kDeletePrefix).string(prefix).end();

@@ -1,7 +1,9 @@
 #include "store/hash_store.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include "base/error.h"
@@ -9,22 +11,17 @@
 
 namespace rdzv {
 
-struct HashStore::Blocked : Table::WaiterOwner {
-  explicit Blocked(Table::Need what) : need(what) {}
-
-  const Table::Need need;
-  bool done = false;
-  // kChange: when the key goes by itself. Whatever changes that ends the waiting.
-  std::optional<Instant> expires_at;
-  std::vector<std::string> values;
-  Versioned changed;
-  Condition woken;
-};
-
 Lock HashStore::enter() {
   Lock lock(mutex_);
   expire();
   return lock;
+}
+
+// In a forked child, where the stacks on which other threads' calls stood are used again.
+void HashStore::forget_other_threads() {
+  table_.drop_if([here = std::this_thread::get_id()](Table::WaiterOwner& owner) {
+    return static_cast<Blocked&>(owner).thread != here;
+  });
 }
 
 void HashStore::expire() {
@@ -36,35 +33,33 @@ void HashStore::wake() {
   for (Table::Woken& woken : table_.take_woken()) {
     auto& blocked = static_cast<Blocked&>(*woken.owner);
     blocked.done = true;
-    if (blocked.need == Table::Need::kItem) blocked.values.push_back(std::move(*woken.item));
+    if (blocked.need == Table::Need::kItem) blocked.item = std::move(*woken.item);
     if (blocked.need == Table::Need::kValue) {
-      for (const std::string& key : woken.keys) blocked.values.push_back(table_.find(key)->bytes);
+      for (Bytes key : *woken.keys) blocked.values.push_back(table_.find(key)->bytes.taken());
     }
-    if (blocked.need == Table::Need::kChange) blocked.changed = versioned(woken.keys.front());
+    if (blocked.need == Table::Need::kChange) blocked.changed = versioned(woken.keys->front());
     blocked.woken.notify_one();
   }
 }
 
 // The values of `keys`, if they are what is needed.
-std::vector<std::string> HashStore::wait_for(const char* operation, const std::vector<Bytes>& keys,
-                                             Duration timeout, Table::Need need) {
+std::vector<TakenBytes> HashStore::wait_for(const char* operation, const std::vector<Bytes>& keys,
+                                            Duration timeout, Table::Need need) {
   check_keys(operation, keys);
   Lock lock = enter();
   Blocked blocked(need);
   Table::Waiter* waiter = table_.wait(blocked, 0, keys, need);
   if (waiter == nullptr) {
     if (need != Table::Need::kValue) return {};
-    std::vector<std::string> values;
-    values.reserve(keys.size());
-    for (Bytes key : keys) values.push_back(table_.find(key)->bytes);
-    return values;
+    return values_of(keys);
   }
   Deadline deadline = Deadline::after(timeout);
   if (sleep_until_done(lock, blocked, deadline)) return std::move(blocked.values);
-  std::string text =
-      timeout_text(operation, table_.missing_keys(*waiter), keys.size(), deadline.elapsed());
+  std::vector<Bytes> absent = table_.missing_keys(*waiter);
+  std::string text = timeout_text(operation, absent, keys.size(), deadline.elapsed());
+  Missing missing = missing_of(absent);
   table_.drop(blocked);
-  throw Error(ErrorCode::kTimeout, text + " (HashStore)");
+  throw Error(ErrorCode::kTimeout, text + " (HashStore)", std::move(missing));
 }
 
 // False at the deadline. The waiter is gone when it returns true or throws.
@@ -93,10 +88,14 @@ void HashStore::set(Bytes key, Bytes value) {
 }
 
 std::string HashStore::get(Bytes key, Duration timeout) {
+  return read(key, timeout).own();
+}
+
+TakenBytes HashStore::read(Bytes key, Duration timeout) {
   check_key("get", key);
   {
     Lock lock = enter();
-    if (const Table::Value* value = table_.find(key)) return value->bytes;
+    if (const Table::Value* value = table_.find(key)) return value->bytes.taken();
   }
   return std::move(wait_for("get", {key}, timeout, Table::Need::kValue).front());
 }
@@ -115,10 +114,6 @@ Store::Exchange HashStore::compare_exchange(Bytes key, Bytes expected, Bytes des
 int64_t HashStore::add(Bytes key, int64_t amount) {
   check_key("add", key);
   Lock lock = enter();
-  return add_locked(key, amount);
-}
-
-int64_t HashStore::add_locked(Bytes key, int64_t amount) {
   Table::Add result = table_.add(key, amount);
   if (result.status != Table::AddStatus::kOk) {
     bool overflow = result.status == Table::AddStatus::kOverflow;
@@ -155,13 +150,9 @@ int64_t HashStore::num_keys() {
 std::vector<std::string> HashStore::list_keys(Bytes prefix) {
   check_key("list_keys", prefix);
   std::vector<std::string> keys;
-  {
-    Lock lock = enter();
-    table_.for_each_key([&](Bytes key) {
-      if (key.starts_with(prefix)) keys.emplace_back(key);
-    });
-  }
-  std::sort(keys.begin(), keys.end());
+  Lock lock = enter();
+  Table::PrefixWalk walk(prefix);
+  table_.walk(walk, SIZE_MAX, [&](Bytes key) { keys.emplace_back(key); });
   return keys;
 }
 
@@ -176,6 +167,12 @@ void HashStore::append(Bytes key, Bytes value) {
 }
 
 std::vector<std::string> HashStore::multi_get(const std::vector<Bytes>& keys, Duration timeout) {
+  std::vector<std::string> values;
+  for (const TakenBytes& value : multi_read(keys, timeout)) values.emplace_back(value.view());
+  return values;
+}
+
+std::vector<TakenBytes> HashStore::multi_read(const std::vector<Bytes>& keys, Duration timeout) {
   return wait_for("multi_get", keys, timeout, Table::Need::kValue);
 }
 
@@ -203,15 +200,16 @@ std::string HashStore::queue_pop(Bytes key, bool block, Duration timeout) {
   table_.wait(blocked, 0, {key}, Table::Need::kItem);
   Deadline deadline = Deadline::after(timeout);
   try {
-    if (sleep_until_done(lock, blocked, deadline)) return std::move(blocked.values.front());
+    if (sleep_until_done(lock, blocked, deadline)) return std::move(blocked.item);
   } catch (...) {
     // The interrupted call may have been given an item already.
-    if (blocked.done) table_.unpop(key, blocked.values.front());
+    if (blocked.done) table_.unpop(key, blocked.item);
     wake();
     throw;
   }
   table_.drop(blocked);
-  throw Error(ErrorCode::kTimeout, queue_timeout_text(key, deadline.elapsed()) + " (HashStore)");
+  throw Error(ErrorCode::kTimeout, queue_timeout_text(key, deadline.elapsed()) + " (HashStore)",
+              missing_of({key}));
 }
 
 int64_t HashStore::queue_len(Bytes key) {
@@ -220,19 +218,11 @@ int64_t HashStore::queue_len(Bytes key) {
   return static_cast<int64_t>(table_.queue_size(key));
 }
 
-void HashStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
-  check_key("barrier", key);
-  check_world_size(key, world_size);
-  Lock lock = enter();
-  add_locked(key, 1);
-  Blocked blocked(Table::Need::kCount);
-  if (table_.wait(blocked, 0, {key}, Table::Need::kCount, world_size) == nullptr) return;
-  Deadline deadline = Deadline::after(timeout);
-  if (sleep_until_done(lock, blocked, deadline)) return;
-  table_.drop(blocked);
-  std::string text =
-      barrier_timeout_text(key, table_.sum(key, 0).value, world_size, deadline.elapsed());
-  throw Error(ErrorCode::kTimeout, text + " (HashStore)");
+std::vector<TakenBytes> HashStore::values_of(const std::vector<Bytes>& keys) const {
+  std::vector<TakenBytes> values;
+  values.reserve(keys.size());
+  for (Bytes key : keys) values.push_back(table_.find(key)->bytes.taken());
+  return values;
 }
 
 Store::Versioned HashStore::versioned(Bytes key) const {
@@ -259,7 +249,7 @@ Store::Versioned HashStore::watch(Bytes key, uint64_t known_version, Duration ti
   if (sleep_until_done(lock, blocked, deadline)) return std::move(blocked.changed);
   table_.drop(blocked);
   std::string text = watch_timeout_text(key, known_version, deadline.elapsed());
-  throw Error(ErrorCode::kTimeout, text + " (HashStore)");
+  throw Error(ErrorCode::kTimeout, text + " (HashStore)", missing_of({key}));
 }
 
 Store::VersionSet HashStore::set_if_version(Bytes key, Bytes value, uint64_t version) {

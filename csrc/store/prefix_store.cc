@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/error.h"
 #include "base/text.h"
 
 namespace rdzv {
@@ -39,12 +40,29 @@ std::string PrefixStore::full(Bytes key) const {
   return prefix_ + std::string(key);
 }
 
+template <typename Call>
+auto PrefixStore::named(Call&& call) const {
+  try {
+    return call();
+  } catch (const Error& error) {
+    Missing missing = error.missing();
+    for (std::string& key : missing.keys) {
+      if (key.starts_with(prefix_)) key.erase(0, prefix_.size());
+    }
+    throw Error(error.code(), error.message(), std::move(missing));
+  }
+}
+
 void PrefixStore::set(Bytes key, Bytes value) {
   store_->set(full(key), value);
 }
 
 std::string PrefixStore::get(Bytes key, Duration timeout) {
-  return store_->get(full(key), timeout);
+  return named([&] { return store_->get(full(key), timeout); });
+}
+
+TakenBytes PrefixStore::read(Bytes key, Duration timeout) {
+  return store_->read(full(key), timeout);
 }
 
 Store::Exchange PrefixStore::compare_exchange(Bytes key, Bytes expected, Bytes desired) {
@@ -60,7 +78,7 @@ bool PrefixStore::check(const std::vector<Bytes>& keys) {
 }
 
 void PrefixStore::wait(const std::vector<Bytes>& keys, Duration timeout) {
-  store_->wait(FullKeys(prefix_, keys, 1).views(), timeout);
+  named([&] { store_->wait(FullKeys(prefix_, keys, 1).views(), timeout); });
 }
 
 bool PrefixStore::delete_key(Bytes key) {
@@ -82,7 +100,11 @@ void PrefixStore::append(Bytes key, Bytes value) {
 }
 
 std::vector<std::string> PrefixStore::multi_get(const std::vector<Bytes>& keys, Duration timeout) {
-  return store_->multi_get(FullKeys(prefix_, keys, 1).views(), timeout);
+  return named([&] { return store_->multi_get(FullKeys(prefix_, keys, 1).views(), timeout); });
+}
+
+std::vector<TakenBytes> PrefixStore::multi_read(const std::vector<Bytes>& keys, Duration timeout) {
+  return store_->multi_read(FullKeys(prefix_, keys, 1).views(), timeout);
 }
 
 void PrefixStore::multi_set(const std::vector<Bytes>& pairs) {
@@ -94,7 +116,7 @@ void PrefixStore::queue_push(Bytes key, Bytes item) {
 }
 
 std::string PrefixStore::queue_pop(Bytes key, bool block, Duration timeout) {
-  return store_->queue_pop(full(key), block, timeout);
+  return named([&] { return store_->queue_pop(full(key), block, timeout); });
 }
 
 int64_t PrefixStore::queue_len(Bytes key) {
@@ -102,7 +124,11 @@ int64_t PrefixStore::queue_len(Bytes key) {
 }
 
 void PrefixStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
-  store_->barrier(full(key), world_size, timeout);
+  named([&] { store_->barrier(full(key), world_size, timeout); });
+}
+
+void PrefixStore::barrier_as(Bytes key, const Seat& seat, Duration timeout) {
+  named([&] { store_->barrier_as(full(key), seat, timeout); });
 }
 
 Store::Versioned PrefixStore::try_get(Bytes key) {
@@ -110,7 +136,7 @@ Store::Versioned PrefixStore::try_get(Bytes key) {
 }
 
 Store::Versioned PrefixStore::watch(Bytes key, uint64_t known_version, Duration timeout) {
-  return store_->watch(full(key), known_version, timeout);
+  return named([&] { return store_->watch(full(key), known_version, timeout); });
 }
 
 Store::VersionSet PrefixStore::set_if_version(Bytes key, Bytes value, uint64_t version) {
@@ -127,7 +153,7 @@ int64_t PrefixStore::delete_prefix(Bytes prefix) {
 
 std::vector<std::string> PrefixStore::exchange(Bytes key, int64_t rank, int64_t world_size,
                                                Bytes value, Duration timeout) {
-  return store_->exchange(full(key), rank, world_size, value, timeout);
+  return named([&] { return store_->exchange(full(key), rank, world_size, value, timeout); });
 }
 
 std::shared_ptr<Store> PrefixStore::clone(Duration timeout) {

@@ -16,6 +16,7 @@ class PrefixStore final : public Store {
 
   void set(Bytes key, Bytes value) override;
   std::string get(Bytes key, Duration timeout) override;
+  TakenBytes read(Bytes key, Duration timeout) override;
   Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) override;
   int64_t add(Bytes key, int64_t amount) override;
   bool check(const std::vector<Bytes>& keys) override;
@@ -26,11 +27,13 @@ class PrefixStore final : public Store {
   std::vector<std::string> list_keys(Bytes prefix) override;
   void append(Bytes key, Bytes value) override;
   std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) override;
+  std::vector<TakenBytes> multi_read(const std::vector<Bytes>& keys, Duration timeout) override;
   void multi_set(const std::vector<Bytes>& pairs) override;
   void queue_push(Bytes key, Bytes item) override;
   std::string queue_pop(Bytes key, bool block, Duration timeout) override;
   int64_t queue_len(Bytes key) override;
   void barrier(Bytes key, int64_t world_size, Duration timeout) override;
+  void barrier_as(Bytes key, const Seat& seat, Duration timeout) override;
   Versioned try_get(Bytes key) override;
   Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override;
   VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override;
@@ -46,6 +49,9 @@ class PrefixStore final : public Store {
 
  private:
   std::string full(Bytes key) const;
+  // What `call` returns. Keys that its error names are named as this store's user knows them.
+  template <typename Call>
+  auto named(Call&& call) const;
 
   std::string prefix_;  // with its '/'
   std::shared_ptr<Store> store_;

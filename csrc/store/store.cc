@@ -1,5 +1,8 @@
 #include "store/store.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "base/error.h"
 #include "base/text.h"
 #include "wire/limits.h"
@@ -65,44 +68,49 @@ void check_pairs(const char* operation, const std::vector<Bytes>& pairs) {
   check_total(operation, total);
 }
 
+std::vector<TakenBytes> Store::multi_read(const std::vector<Bytes>& keys, Duration timeout) {
+  std::vector<TakenBytes> values;
+  values.reserve(keys.size());
+  for (std::string& value : multi_get(keys, timeout)) values.emplace_back(std::move(value));
+  return values;
+}
+
 std::string timeout_text(const char* operation, const std::vector<Bytes>& missing, size_t wanted,
-                         Duration elapsed) {
-  std::string text = std::string(operation) + " timed out after " + seconds_text(elapsed) + ": ";
+                         Duration elapsed, size_t count) {
+  count = std::max(count, missing.size());
+  std::string text = std::string(operation) + " timeout after " + seconds_text(elapsed) + ": ";
   if (wanted == 1) {
     text += "nobody has set key " + quoted_list(missing);
   } else {
-    text += std::to_string(missing.size()) + " of " + std::to_string(wanted) +
-            " keys were never set: " + quoted_list(missing);
+    text += std::to_string(count) + " of " + std::to_string(wanted) +
+            " keys were never set: " + quoted_list(missing, count);
   }
   return text;
 }
 
 std::string queue_timeout_text(Bytes key, Duration elapsed) {
-  return "queue_pop timed out after " + seconds_text(elapsed) + ": nobody has pushed to queue " +
+  return "queue_pop timeout after " + seconds_text(elapsed) + ": nobody has pushed to queue " +
          quoted(key);
 }
 
 std::string watch_timeout_text(Bytes key, uint64_t known_version, Duration elapsed) {
-  std::string text = "watch timed out after " + seconds_text(elapsed) + ": key " + quoted(key);
+  std::string text = "watch timeout after " + seconds_text(elapsed) + ": key " + quoted(key);
   if (known_version == 0) return text + " still has no value";
   return text + " still has version " + std::to_string(known_version);
 }
 
-std::string barrier_timeout_text(Bytes key, int64_t count, int64_t world_size, Duration elapsed) {
-  return "barrier timed out after " + seconds_text(elapsed) + ": " + std::to_string(count) +
-         " of " + std::to_string(world_size) + " have come to key " + quoted(key);
+Missing missing_of(const std::vector<Bytes>& keys) {
+  Missing missing;
+  for (Bytes key : keys) {
+    if (missing.keys.size() == kMissingMax) break;
+    missing.keys.emplace_back(key);
+  }
+  return missing;
 }
 
 void throw_queue_empty(Bytes key, const std::string& store) {
   throw Error(ErrorCode::kQueueEmpty, "queue_pop: queue " + quoted(key) + " is empty (" + store +
                                           "); pass block=True to wait for an item");
-}
-
-void check_world_size(Bytes key, int64_t world_size) {
-  if (world_size > 0) return;
-  throw Error(ErrorCode::kInvalidArgument, "barrier at key " + quoted(key) + ": world_size is " +
-                                               std::to_string(world_size) +
-                                               "; it must be at least 1");
 }
 
 void check_time_to_live(Bytes key, Duration ttl) {

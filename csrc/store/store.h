@@ -2,8 +2,9 @@
 // up another.
 //
 // Blocking calls return or throw within their timeout (plus at most 100 ms), whatever the other
-// side does; a timeout of zero means now or never. Errors: kTimeout, kLimit, kNotANumber,
-// kInvalidArgument, kConnection and its kin; kUnsupported for what a store of a kind cannot do.
+// side does; a timeout of zero means now or never. Errors: kTimeout (what was waited for is not
+// there; names it), kNoAnswer (nobody said so in time), kLimit, kNotANumber, kInvalidArgument,
+// kConnection and its kin; kUnsupported for what a store of a kind cannot do.
 #pragma once
 
 #include <atomic>
@@ -15,6 +16,8 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/error.h"
+#include "store/taken_bytes.h"
 
 namespace rdzv {
 
@@ -43,6 +46,8 @@ class Store {
   virtual void set(Bytes key, Bytes value) = 0;
   // Waits until the key is there.
   virtual std::string get(Bytes key, Duration timeout) = 0;
+  // The same, without a copy of a large value where the store can spare it.
+  virtual TakenBytes read(Bytes key, Duration timeout) { return get(key, timeout); }
   // Sets `desired` if the value equals `expected`, or if there is none and `expected` is empty.
   virtual Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) = 0;
   // The value is a decimal 64-bit number; a missing key counts as 0. Returns the sum.
@@ -60,6 +65,8 @@ class Store {
   virtual void append(Bytes key, Bytes value) = 0;
   // Waits until all keys are there, then returns their values as of one moment.
   virtual std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) = 0;
+  // The same, as read() is to get().
+  virtual std::vector<TakenBytes> multi_read(const std::vector<Bytes>& keys, Duration timeout);
   // `pairs`: key, value, key, value... All become visible at once.
   virtual void multi_set(const std::vector<Bytes>& pairs) = 0;
 
@@ -70,9 +77,20 @@ class Store {
   virtual std::string queue_pop(Bytes key, bool block, Duration timeout) = 0;
   virtual int64_t queue_len(Bytes key) = 0;
 
-  // Waits until `world_size` callers have come. The number at the key counts them: a barrier's key
-  // serves once, and one that timed out has counted its callers all the same.
+  // Waits until `world_size` callers have come. The number at the key counts them. A key serves
+  // once: one caller more, or another world size, throws kInvalidArgument. Who times out is counted
+  // no more.
   virtual void barrier(Bytes key, int64_t world_size, Duration timeout) = 0;
+  // The same for ranks: one that comes again (after a timeout) counts once, and a timeout names
+  // those that are missing. One key serves for many rounds, which each rank counts from 1. What
+  // each has come to is at `key`/0 ... `key`/world_size - 1. A rank that has passed a round and
+  // comes to it again throws kInvalidArgument.
+  struct Seat {
+    int64_t rank = 0;
+    int64_t world_size = 0;
+    int64_t round = 1;
+  };
+  virtual void barrier_as(Bytes key, const Seat& seat, Duration timeout) = 0;
 
   // The value now, with its version; version 0: there is none.
   virtual Versioned try_get(Bytes key) = 0;
@@ -90,15 +108,19 @@ class Store {
 
   // All-gather: gives this rank's value and returns those of all ranks, by rank, once every rank
   // has come. The values stay at `key`/0 ... `key`/world_size - 1, and their count at `key`: an
-  // exchange's key serves once. A rank that comes again (after a timeout) counts once. A timeout
-  // names the ranks that are missing. Made of the operations above, unless a store knows better.
+  // exchange's key serves once. A rank that comes again (after a timeout) counts once; another
+  // value when all have come, or another world size, throws kInvalidArgument. A timeout names the
+  // ranks that are missing.
   virtual std::vector<std::string> exchange(Bytes key, int64_t rank, int64_t world_size,
-                                            Bytes value, Duration timeout);
+                                            Bytes value, Duration timeout) = 0;
 
   // For another user of the same store: with a connection and a timeout of its own, where there is
   // one, which it opens within `timeout`. A HashStore is its own clone.
   virtual std::shared_ptr<Store> clone(Duration timeout) = 0;
   std::shared_ptr<Store> clone() { return clone(timeout()); }
+
+  // Ends this object's use of the store, where it holds something: later calls throw kClosed.
+  virtual void close() {}
 
   // "HashStore", "TCPStore 10.0.0.1:29400": for messages.
   virtual std::string describe() const = 0;
@@ -119,15 +141,16 @@ void check_value_size(const char* operation, Bytes key,
 void check_keys(const char* operation, const std::vector<Bytes>& keys);
 void check_pairs(const char* operation, const std::vector<Bytes>& pairs);
 
-// The text of a timeout: operation, missing keys, time, store, what to do.
+// The text of a timeout: operation, missing keys, time, store, what to do. `missing` may be the
+// first of `count` keys.
 std::string timeout_text(const char* operation, const std::vector<Bytes>& missing, size_t wanted,
-                         Duration elapsed);
+                         Duration elapsed, size_t count = 0);
 std::string queue_timeout_text(Bytes key, Duration elapsed);
 std::string watch_timeout_text(Bytes key, uint64_t known_version, Duration elapsed);
-std::string barrier_timeout_text(Bytes key, int64_t count, int64_t world_size, Duration elapsed);
+// What an error of that names.
+Missing missing_of(const std::vector<Bytes>& keys);
 [[noreturn]] void throw_queue_empty(Bytes key, const std::string& store);
 // Throws kInvalidArgument.
-void check_world_size(Bytes key, int64_t world_size);
 void check_time_to_live(Bytes key, Duration ttl);
 std::string not_a_number_text(Bytes key, Bytes value, int64_t amount, bool overflow);
 

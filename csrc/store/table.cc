@@ -15,6 +15,12 @@ bool parse_number(Bytes text, int64_t& number) {
 
 }  // namespace
 
+Table::Table(HashSeed seed)
+    : values_(0, BytesHash{seed}),
+      queues_(0, BytesHash{seed}),
+      wait_lists_(0, BytesHash{seed}),
+      absent_marks_(0, BytesHash{seed}) {}
+
 const Table::Value* Table::find(Bytes key) const {
   auto found = values_.find(key);
   return found == values_.end() ? nullptr : &found->second;
@@ -51,13 +57,23 @@ bool Table::has_all(const std::vector<Bytes>& keys, Need need) const {
 
 uint64_t Table::write(Bytes key, Bytes value) {
   auto found = values_.find(key);
-  if (found == values_.end()) found = values_.emplace(std::string(key), Value{}).first;
+  if (found == values_.end()) found = insert(key);
   return write(found->second, value);
 }
 
+Table::Values::iterator Table::insert(Bytes key) {
+  auto inserted = values_.emplace(std::string(key), Value{}).first;
+  names_.add(inserted->first);
+  bytes_ += kKeyBytes + key.size();
+  hit_absent(key);
+  return inserted;
+}
+
 uint64_t Table::write(Value& value, Bytes bytes) {
+  bytes_ += bytes.size() - value.bytes.size();
   value.bytes.assign(bytes);
   value.version = ++version_;
+  hit(value);
   return version_;
 }
 
@@ -78,7 +94,9 @@ uint64_t Table::set_for(Bytes key, Bytes value, Instant expires_at) {
 uint64_t Table::append(Bytes key, Bytes value) {
   auto found = values_.find(key);
   if (found == values_.end()) return set(key, value);
+  bytes_ += value.size();
   found->second.bytes.append(value);
+  hit(found->second);
   uint64_t version = found->second.version = ++version_;
   wake(key);  // a number may be large enough now
   return version;
@@ -133,30 +151,44 @@ Table::Add Table::add(Bytes key, int64_t amount) {
 bool Table::erase(Bytes key) {
   auto found = values_.find(key);
   if (found == values_.end()) return false;
-  make_permanent(key);
-  // `key` may be a view of the name that goes.
-  auto erased = values_.extract(found);
-  wake_erased(erased.key());
+  erase(found);
   return true;
 }
 
-size_t Table::erase_prefix(Bytes prefix) {
-  std::vector<Bytes> keys;
-  for_each_key([&](Bytes key) {
-    if (key.starts_with(prefix)) keys.push_back(key);
-  });
-  // So that who is woken in which order does not depend on hashing.
-  std::sort(keys.begin(), keys.end());
-  for (Bytes key : keys) erase(key);
-  return keys.size();
+void Table::erase(Values::iterator found) {
+  names_.remove(found->first);
+  auto erased = values_.extract(found);
+  hit(erased.mapped());
+  bytes_ -= kKeyBytes + erased.key().size() + erased.mapped().bytes.size();
+  make_permanent(erased.key());
+  wake_erased(erased.key());
 }
 
-size_t Table::expire(Instant now) {
+size_t Table::erase_walked(PrefixWalk& walk, size_t max, uint64_t version) {
+  std::vector<Values::iterator> found;
+  this->walk(walk, max, [&](Bytes key) {
+    auto value = values_.find(key);
+    if (value->second.version <= version) found.push_back(value);
+  });
+  for (auto value : found) erase(value);
+  return found.size();
+}
+
+size_t Table::erase_prefix(Bytes prefix) {
+  PrefixWalk walk(prefix);
+  return erase_walked(walk, SIZE_MAX, version_);
+}
+
+void Table::index_names() {
+  if (names_.is_kept()) return;
+  names_.keep();
+  for_each_key([this](Bytes key) { names_.add(key); });
+}
+
+size_t Table::expire(Instant now, size_t max) {
   size_t expired = 0;
-  for (; !expiries_.empty() && *expiries_.next() <= now; ++expired) {
-    std::string key = *expiries_.next_key();
-    erase(key);
-  }
+  for (; expired < max && !expiries_.empty() && *expiries_.next() <= now; ++expired)
+    erase(values_.find(*expiries_.next_key()));
   return expired;
 }
 
@@ -166,17 +198,23 @@ std::optional<Instant> Table::expiry(Bytes key) const {
 
 void Table::push(Bytes key, Bytes item) {
   queue(key).emplace_back(item);
+  bytes_ += kItemBytes + item.size();
   wake_queue(key);
 }
 
 void Table::unpop(Bytes key, Bytes item) {
   queue(key).emplace_front(item);
+  bytes_ += kItemBytes + item.size();
   wake_queue(key);
 }
 
 std::deque<std::string>& Table::queue(Bytes key) {
   auto found = queues_.find(key);
-  if (found == queues_.end()) found = queues_.emplace(std::string(key), 0).first;
+  if (found == queues_.end()) {
+    found = queues_.emplace(std::string(key), 0).first;
+    hit_absent(key);
+    bytes_ += kQueueBytes + key.size();
+  }
   return found->second;
 }
 
@@ -185,7 +223,12 @@ std::optional<std::string> Table::pop(Bytes key) {
   if (found == queues_.end()) return std::nullopt;
   std::string item = std::move(found->second.front());
   found->second.pop_front();
-  if (found->second.empty()) queues_.erase(found);
+  bytes_ -= kItemBytes + item.size();
+  if (found->second.empty()) {
+    bytes_ -= kQueueBytes + found->first.size();
+    queues_.erase(found);
+    hit_absent(key);
+  }
   return item;
 }
 
@@ -200,7 +243,10 @@ size_t Table::queue_size(Bytes key) const {
 }
 
 void Table::restore(Bytes key, Bytes value, uint64_t version, std::optional<Instant> expires_at) {
-  values_.insert_or_assign(std::string(key), Value{ValueBytes(value), version});
+  auto found = values_.find(key);
+  if (found == values_.end()) found = insert(key);
+  bytes_ += value.size() - found->second.bytes.size();
+  found->second = Value{ValueBytes(value), version};
   if (expires_at) {
     expiries_.set(key, *expires_at);
   } else {

@@ -13,34 +13,34 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
-#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/hash.h"
+#include "base/memory_account.h"
 #include "store/expiries.h"
+#include "store/name_index.h"
 #include "store/value_bytes.h"
+#include "store/wanted_keys.h"
 
 namespace rdzv {
 
-// Lets maps keyed by std::string be searched by a view.
-struct BytesHash {
-  using is_transparent = void;
-  size_t operator()(Bytes bytes) const { return std::hash<Bytes>{}(bytes); }
-};
-template <typename Value>
-using BytesMap = std::unordered_map<std::string, Value, BytesHash, std::equal_to<>>;
-
 class Table {
  public:
+  // A set of readers, one a bit: see mark().
+  using Marks = uint64_t;
+
   struct Value {
     ValueBytes bytes;
     uint64_t version = 0;  // grows with every write in the table; never used twice, also not by a
                            // key that comes back
+    Marks marks = 0;
   };
 
   struct CompareSet {
@@ -78,7 +78,8 @@ class Table {
   struct Waiter;
   class WaiterOwner {
    public:
-    WaiterOwner();
+    // `account`: what the waiters take is charged to it; null: nobody counts.
+    explicit WaiterOwner(MemoryAccount* account = nullptr);
     WaiterOwner(const WaiterOwner&) = delete;
     WaiterOwner& operator=(const WaiterOwner&) = delete;
     ~WaiterOwner();
@@ -89,15 +90,17 @@ class Table {
     friend class Table;
     std::unique_ptr<Waiter> first_;
     size_t count_ = 0;
+    MemoryAccount* account_;
   };
   struct Woken {
     WaiterOwner* owner;
     uint64_t tag;
-    std::vector<std::string> keys;    // all there; kChange: may be gone
+    SharedKeys keys;                  // all there; kChange: may be gone
     std::optional<std::string> item;  // kItem: what it took
   };
 
-  Table() = default;
+  // `seed`: nobody who chooses keys may know it (base/hash.h).
+  explicit Table(HashSeed seed = {});
   ~Table();
   Table(const Table&) = delete;
   Table& operator=(const Table&) = delete;
@@ -105,6 +108,8 @@ class Table {
   const Value* find(Bytes key) const;
   bool has_all(const std::vector<Bytes>& keys, Need need = Need::kPresent) const;
   size_t size() const { return values_.size(); }
+  // The memory that keys, values and queues take, roughly.
+  size_t bytes() const { return bytes_; }
   template <typename Visit>
   void for_each_key(Visit&& visit) const {
     for (const auto& [key, value] : values_) visit(Bytes(key));
@@ -121,6 +126,8 @@ class Table {
       for (const std::string& item : items) visit(Bytes(key), Bytes(item));
     }
   }
+  // Room for so many keys, so that none of them makes the table grow.
+  void reserve(size_t keys) { values_.reserve(keys); }
   // Whether nothing was ever written, or only queues that are empty again.
   bool is_new() const { return version_ == 0 && queues_.empty(); }
   // The highest version that was ever used.
@@ -143,11 +150,33 @@ class Table {
   // What add would return, without its version. Changes nothing.
   Add sum(Bytes key, int64_t amount) const;
   bool erase(Bytes key);
-  // Erases the keys that begin with `prefix`; queues stay. Returns how many there were.
-  size_t erase_prefix(Bytes prefix);
 
-  // Erases what is due at `now`, and says how much that was.
-  size_t expire(Instant now);
+  // Where a walk over the keys of one prefix, in the order of their names, has come to. What is
+  // written or erased between two steps may be seen or not; all else is seen once.
+  struct PrefixWalk {
+    explicit PrefixWalk(Bytes of) : prefix(of) {}
+    std::string prefix;
+    std::optional<std::string> last;  // the key that was seen last
+    bool done = false;
+  };
+  // Takes up to `max` keys further: visit(key). Costs what it visits, once names are indexed.
+  template <typename Visit>
+  void walk(PrefixWalk& walk, size_t max, Visit&& visit) {
+    index_names();
+    names_.walk(walk.prefix, walk.last, max, walk.done, visit);
+  }
+  // Erases, of up to `max` keys further, those that were not written after `version`; queues stay.
+  // Returns how many it erased.
+  size_t erase_walked(PrefixWalk& walk, size_t max, uint64_t version);
+  // The same for all keys of the prefix at once.
+  size_t erase_prefix(Bytes prefix);
+  // Keeps the names of all keys in order from now on. The first walk does it, too, and pays for all
+  // keys that are there: whoever must not pay that in one piece calls this while there are few.
+  void index_names();
+
+  // Erases what is due at `now`, the earliest first and `max` keys at most, and says how much that
+  // was.
+  size_t expire(Instant now, size_t max = SIZE_MAX);
   // When there is something to expire; nothing: never.
   std::optional<Instant> next_expiry() const { return expiries_.next(); }
   // When the key expires; nothing: never.
@@ -180,20 +209,51 @@ class Table {
   // exists until then or until cancel or drop.
   Waiter* wait(WaiterOwner& owner, uint64_t tag, const std::vector<Bytes>& keys,
                Need need = Need::kPresent, int64_t target = 0);
+  // The same for a list of which many may wait (kPresent, kValue): they stand in line as one, so
+  // that what moves or wakes them is done once.
+  Waiter* wait(WaiterOwner& owner, uint64_t tag, const SharedKeys& keys, Need need);
+  // Whether somebody waits for the list already: so does who comes now.
+  bool is_awaited(const SharedKeys& keys, Need need) const;
   void cancel(Waiter* waiter);
+  const SharedKeys& keys_of(const Waiter& waiter) const;
   // Those of its keys that are missing now.
   std::vector<Bytes> missing_keys(const Waiter& waiter) const;
+  // The same as positions in the keys that it was given.
+  std::vector<uint32_t> missing_positions(const Waiter& waiter) const;
   void drop(WaiterOwner& owner);
+  // Of all owners, those for which `is_gone` says so.
+  void drop_if(const std::function<bool(WaiterOwner&)>& is_gone);
   size_t waiters() const { return waiter_count_; }
 
   std::vector<Woken> take_woken();
+
+  // Marks: a reader that keeps what it has made of some keys marks them, there or not. Its bit is
+  // in hits() once one of them was written or erased, or a value or the first item of a queue came
+  // where nothing was, or the last item went. Looking costs nothing then, however many keys it are.
+  // Returns what is there, as find() does.
+  const Value* mark(Bytes key, Marks reader);
+  // Of a key that had no value when it was marked. The others forget their marks by themselves.
+  void unmark(Bytes key, Marks reader);
+  Marks hits() const { return hits_; }
+  // How many keys without a value are marked.
+  size_t absent_marked() const { return absent_marks_.size(); }
+  void forget_hits(Marks readers) { hits_ &= ~readers; }
 
  private:
   struct WaitList {
     Waiter* first = nullptr;
     Waiter* last = nullptr;
   };
-  using WaitLists = std::array<WaitList, kNeeds>;  // of one key, by need
+  // Of one key.
+  struct WaitLists {
+    std::array<WaitList, kNeeds> by_need;
+    std::map<int64_t, WaitList> counts;  // kCount: by target, so that a count that is not enough
+                                         // for the first is enough for nobody
+
+    WaitList& of(Need need, int64_t target) {
+      return need == Need::kCount ? counts[target] : by_need[static_cast<size_t>(need)];
+    }
+  };
 
   uint64_t write(Bytes key, Bytes value);
   uint64_t write(Value& value, Bytes bytes);
@@ -211,19 +271,46 @@ class Table {
   void wake_written(Bytes key);
   void wake_erased(Bytes key);
   void wake_queue(Bytes key);
-  void wake_list(Bytes key, WaitLists& lists, Need need, size_t woken_max);
+  void wake_need(Bytes key, WaitLists& lists, Need need, size_t woken_max = SIZE_MAX);
+  void wake_counts(Bytes key, WaitLists& lists);
+  bool wake_list(Bytes key, WaitList& list, size_t woken_max = SIZE_MAX);
   void drop_if_empty(Bytes key);
   void park(Waiter& waiter, Bytes key);
   void unlink(Waiter& waiter);
   void destroy(Waiter& waiter);
-  const std::string* missing_key(Waiter& waiter) const;
+  const Bytes* missing_key(Waiter& waiter) const;
+  Waiter* add_waiter(WaiterOwner& owner, uint64_t tag, SharedKeys keys, Need need, int64_t target);
+  void join_group(Waiter& waiter, Waiter& leader);
+  void leave_group(Waiter& waiter);
+  void wake_group(Waiter& leader, Bytes key);
+  void hit(Value& value) { hits_ |= std::exchange(value.marks, 0); }
+  // What is at the key came or went as a whole.
+  void hit_absent(Bytes key) {
+    if (!absent_marks_.empty()) take_absent_marks(key);
+  }
+  void take_absent_marks(Bytes key);
 
-  BytesMap<Value> values_;
+  static constexpr size_t kKeyBytes = 224;  // beside its name and its value
+  static constexpr size_t kQueueBytes = 640;
+  static constexpr size_t kItemBytes = 48;
+
+  using Values = BytesMap<Value>;
+
+  Values::iterator insert(Bytes key);
+  void erase(Values::iterator found);
+
+  Values values_;
+  NameIndex names_;  // of values_, which owns them
   BytesMap<std::deque<std::string>> queues_;
   Expiries expiries_;
   BytesMap<WaitLists> wait_lists_;
+  // The first of those who wait for one shared list; the others follow it.
+  std::map<std::pair<const WantedKeys*, Need>, Waiter*> leaders_;
   std::vector<Woken> woken_;
+  BytesMap<Marks> absent_marks_;  // of keys without a value
+  Marks hits_ = 0;
   uint64_t version_ = 0;
+  size_t bytes_ = 0;
   size_t waiter_count_ = 0;
 };
 

@@ -1,31 +1,50 @@
 // Who waits for what in a Table: parking, waking, dropping. The keys and values are table.cc's.
 #include <algorithm>
+#include <unordered_set>
 #include <utility>
 
 #include "base/check.h"
 #include "store/table.h"
 
 namespace rdzv {
+namespace {
+
+constexpr size_t kWaiterBytes = 512;  // beside its keys
+
+}  // namespace
 
 // A waiter is parked on one key that is missing; when that comes, it moves to the next missing one,
 // if any. So it costs one list entry however many keys it waits for, and it wakes only when all are
 // there at the same time.
+//
+// Those who wait for one shared list are a group. Its first, the leader, is parked for all: what
+// says where stands in the leader alone, and goes to the next when the leader leaves.
 struct Table::Waiter {
   WaiterOwner* owner = nullptr;
   uint64_t tag = 0;
-  std::vector<std::string> keys;
-  size_t parked_at = 0;  // index into keys
+  SharedKeys keys;
   Need need = Need::kPresent;
   int64_t target = 0;
 
+  Waiter* next_of_group = nullptr;
+  Waiter* previous_of_group = nullptr;  // null: the leader, or alone
+  // The leader's:
+  bool leads = false;    // it is in leaders_
+  size_t parked_at = 0;  // index into keys
   Waiter* next_of_key = nullptr;
   Waiter* previous_of_key = nullptr;
   WaitList* list = nullptr;
+  Waiter* last_of_group = nullptr;
+
   std::unique_ptr<Waiter> next_of_owner;
   Waiter* previous_of_owner = nullptr;
+  Charge charge;
+
+  // The leader's part: the list, and what the line costs that it is parked in.
+  void charge_keys() { charge.resize(kWaiterBytes + keys->bytes()); }
 };
 
-Table::WaiterOwner::WaiterOwner() = default;
+Table::WaiterOwner::WaiterOwner(MemoryAccount* account) : account_(account) {}
 
 Table::WaiterOwner::~WaiterOwner() {
   RDZV_CHECK(first_ == nullptr, "an owner is dropped before it goes");
@@ -40,29 +59,100 @@ Table::Waiter* Table::wait(WaiterOwner& owner, uint64_t tag, const std::vector<B
   auto met = [&](Bytes key) { return is_met(key, need, target); };
   auto missing = std::find_if_not(keys.begin(), keys.end(), met);
   if (missing == keys.end()) return nullptr;
+  Waiter* waiter = add_waiter(owner, tag, std::make_shared<WantedKeys>(keys), need, target);
+  waiter->charge_keys();
+  waiter->parked_at = static_cast<size_t>(missing - keys.begin());
+  park(*waiter, *missing);
+  return waiter;
+}
+
+Table::Waiter* Table::wait(WaiterOwner& owner, uint64_t tag, const SharedKeys& keys, Need need) {
+  constexpr int64_t kNoTarget = 0;
+  auto leader = leaders_.find({keys.get(), need});
+  if (leader != leaders_.end()) {
+    Waiter* waiter = add_waiter(owner, tag, keys, need, kNoTarget);
+    join_group(*waiter, *leader->second);
+    return waiter;
+  }
+  auto met = [&](Bytes key) { return is_met(key, need, kNoTarget); };
+  auto missing = std::find_if_not(keys->begin(), keys->end(), met);
+  if (missing == keys->end()) return nullptr;
+  Waiter* waiter = add_waiter(owner, tag, keys, need, kNoTarget);
+  waiter->leads = true;
+  waiter->charge_keys();
+  waiter->last_of_group = waiter;
+  waiter->parked_at = static_cast<size_t>(missing - keys->begin());
+  leaders_.emplace(std::pair(keys.get(), need), waiter);
+  park(*waiter, *missing);
+  return waiter;
+}
+
+bool Table::is_awaited(const SharedKeys& keys, Need need) const {
+  return leaders_.contains({keys.get(), need});
+}
+
+Table::Waiter* Table::add_waiter(WaiterOwner& owner, uint64_t tag, SharedKeys keys, Need need,
+                                 int64_t target) {
   auto created = std::make_unique<Waiter>();
   Waiter& waiter = *created;
   waiter.owner = &owner;
   waiter.tag = tag;
-  waiter.keys.assign(keys.begin(), keys.end());
-  waiter.parked_at = static_cast<size_t>(missing - keys.begin());
+  waiter.keys = std::move(keys);
   waiter.need = need;
   waiter.target = target;
+  waiter.charge = Charge(owner.account_, kWaiterBytes);
   if (owner.first_ != nullptr) owner.first_->previous_of_owner = &waiter;
   waiter.next_of_owner = std::exchange(owner.first_, std::move(created));
   ++owner.count_;
   ++waiter_count_;
-  park(waiter, *missing);
   return &waiter;
 }
 
-const std::string* Table::missing_key(Waiter& waiter) const {
-  size_t count = waiter.keys.size();
-  for (size_t step = 0; step < count; ++step) {
-    size_t at = (waiter.parked_at + step) % count;
-    if (!is_met(waiter.keys[at], waiter.need, waiter.target)) {
+void Table::join_group(Waiter& waiter, Waiter& leader) {
+  waiter.previous_of_group = leader.last_of_group;
+  leader.last_of_group->next_of_group = &waiter;
+  leader.last_of_group = &waiter;
+}
+
+// A leader's place in its key's line goes to the next; without one it is given up.
+void Table::leave_group(Waiter& waiter) {
+  Waiter* next = waiter.next_of_group;
+  if (waiter.previous_of_group != nullptr) {
+    Waiter* previous = waiter.previous_of_group;
+    previous->next_of_group = next;
+    if (next != nullptr) {
+      next->previous_of_group = previous;
+    } else {
+      leaders_.find({waiter.keys.get(), waiter.need})->second->last_of_group = previous;
+    }
+    return;
+  }
+  if (next == nullptr) {
+    unlink(waiter);
+    if (waiter.leads) leaders_.erase({waiter.keys.get(), waiter.need});
+    return;
+  }
+  next->previous_of_group = nullptr;
+  next->leads = true;
+  next->charge_keys();
+  next->parked_at = waiter.parked_at;
+  next->list = waiter.list;
+  next->last_of_group = waiter.last_of_group;
+  next->next_of_key = waiter.next_of_key;
+  next->previous_of_key = waiter.previous_of_key;
+  WaitList& list = *waiter.list;
+  (next->previous_of_key != nullptr ? next->previous_of_key->next_of_key : list.first) = next;
+  (next->next_of_key != nullptr ? next->next_of_key->previous_of_key : list.last) = next;
+  leaders_.find({waiter.keys.get(), waiter.need})->second = next;
+}
+
+const Bytes* Table::missing_key(Waiter& waiter) const {
+  const std::vector<Bytes>& keys = waiter.keys->all();
+  for (size_t step = 0; step < keys.size(); ++step) {
+    size_t at = (waiter.parked_at + step) % keys.size();
+    if (!is_met(keys[at], waiter.need, waiter.target)) {
       waiter.parked_at = at;
-      return &waiter.keys[at];
+      return &keys[at];
     }
   }
   return nullptr;
@@ -71,18 +161,12 @@ const std::string* Table::missing_key(Waiter& waiter) const {
 void Table::park(Waiter& waiter, Bytes key) {
   auto found = wait_lists_.find(key);
   if (found == wait_lists_.end()) found = wait_lists_.emplace(std::string(key), WaitLists{}).first;
-  WaitList& list = found->second[static_cast<size_t>(waiter.need)];
-  // By target, so that a count that is not enough for the first is enough for nobody. All others
-  // have one target (those who wait for a change: the version that the key has), and stand in order
-  // of arrival.
-  Waiter* before = list.last;
-  while (before != nullptr && before->target > waiter.target) before = before->previous_of_key;
-  Waiter* behind = before != nullptr ? before->next_of_key : list.first;
+  WaitList& list = found->second.of(waiter.need, waiter.target);
   waiter.list = &list;
-  waiter.previous_of_key = before;
-  waiter.next_of_key = behind;
-  (before != nullptr ? before->next_of_key : list.first) = &waiter;
-  (behind != nullptr ? behind->previous_of_key : list.last) = &waiter;
+  waiter.previous_of_key = list.last;
+  waiter.next_of_key = nullptr;
+  (list.last != nullptr ? list.last->next_of_key : list.first) = &waiter;
+  list.last = &waiter;
 }
 
 // Takes the waiter out of its key's list. drop_if_empty() is the caller's to call.
@@ -96,17 +180,19 @@ void Table::unlink(Waiter& waiter) {
 
 void Table::drop_if_empty(Bytes key) {
   auto found = wait_lists_.find(key);
-  if (found == wait_lists_.end()) return;
+  if (found == wait_lists_.end() || !found->second.counts.empty()) return;
   auto is_empty = [](const WaitList& list) { return list.first == nullptr; };
-  if (std::all_of(found->second.begin(), found->second.end(), is_empty)) wait_lists_.erase(found);
+  const auto& lists = found->second.by_need;
+  if (std::all_of(lists.begin(), lists.end(), is_empty)) wait_lists_.erase(found);
 }
 
 void Table::wake_written(Bytes key) {
   auto found = wait_lists_.find(key);
   if (found == wait_lists_.end()) return;
-  for (Need need : {Need::kPresent, Need::kTurn, Need::kValue, Need::kCount, Need::kChange}) {
-    wake_list(key, found->second, need, SIZE_MAX);
-  }
+  WaitLists& lists = found->second;
+  for (Need need : {Need::kPresent, Need::kTurn, Need::kValue}) wake_need(key, lists, need);
+  wake_counts(key, lists);
+  wake_need(key, lists, Need::kChange);
   drop_if_empty(key);
 }
 
@@ -114,28 +200,51 @@ void Table::wake_erased(Bytes key) {
   if (wait_lists_.empty()) return;
   auto found = wait_lists_.find(key);
   if (found == wait_lists_.end()) return;
-  wake_list(key, found->second, Need::kChange, SIZE_MAX);
+  wake_need(key, found->second, Need::kChange);
   drop_if_empty(key);
 }
 
+void Table::wake_need(Bytes key, WaitLists& lists, Need need, size_t woken_max) {
+  wake_list(key, lists.by_need[static_cast<size_t>(need)], woken_max);
+}
+
+void Table::wake_counts(Bytes key, WaitLists& lists) {
+  while (!lists.counts.empty()) {
+    auto lowest = lists.counts.begin();
+    if (!wake_list(key, lowest->second)) return;
+    lists.counts.erase(lowest);
+  }
+}
+
 // Wakes those whose need is met at all their keys, moves on those who miss another key, and stops
-// at the first who still misses this one: those behind do, too.
-void Table::wake_list(Bytes key, WaitLists& lists, Need need, size_t woken_max) {
-  Waiter* waiter = lists[static_cast<size_t>(need)].first;
+// at the first who still misses this one: those behind do, too. False then.
+bool Table::wake_list(Bytes key, WaitList& list, size_t woken_max) {
+  Waiter* waiter = list.first;
   for (size_t woken = 0; waiter != nullptr && woken < woken_max;) {
     Waiter* next = waiter->next_of_key;
-    const std::string* missing = missing_key(*waiter);
-    if (missing != nullptr && Bytes(*missing) == key) return;
+    const Bytes* missing = missing_key(*waiter);
+    if (missing != nullptr && *missing == key) return false;
     unlink(*waiter);
     if (missing != nullptr) {
       park(*waiter, *missing);
     } else {
-      Woken entry{waiter->owner, waiter->tag, std::move(waiter->keys), std::nullopt};
-      if (need == Need::kItem) entry.item = pop(key);
-      woken_.push_back(std::move(entry));
-      destroy(*waiter);
+      wake_group(*waiter, key);
       ++woken;
     }
+    waiter = next;
+  }
+  return true;
+}
+
+// All who wait for what the leader waits for. It stands in no line any more.
+void Table::wake_group(Waiter& leader, Bytes key) {
+  if (leader.leads) leaders_.erase({leader.keys.get(), leader.need});
+  for (Waiter* waiter = &leader; waiter != nullptr;) {
+    Woken entry{waiter->owner, waiter->tag, std::move(waiter->keys), std::nullopt};
+    if (waiter->need == Need::kItem) entry.item = pop(key);
+    woken_.push_back(std::move(entry));
+    Waiter* next = waiter->next_of_group;
+    destroy(*waiter);
     waiter = next;
   }
 }
@@ -152,22 +261,57 @@ void Table::destroy(Waiter& waiter) {
 }
 
 void Table::cancel(Waiter* waiter) {
-  std::string key = std::move(waiter->keys[waiter->parked_at]);
-  unlink(*waiter);
+  // Nobody stands in the key's line for a follower.
+  bool parked = waiter->previous_of_group == nullptr;
+  SharedKeys keys = waiter->keys;
+  Bytes key = (*keys)[waiter->parked_at];
+  leave_group(*waiter);
+  if (waiter->need == Need::kCount && waiter->list->first == nullptr)
+    wait_lists_.find(key)->second.counts.erase(waiter->target);
   destroy(*waiter);
-  drop_if_empty(key);
+  if (parked) drop_if_empty(key);
+}
+
+const SharedKeys& Table::keys_of(const Waiter& waiter) const {
+  return waiter.keys;
 }
 
 std::vector<Bytes> Table::missing_keys(const Waiter& waiter) const {
   std::vector<Bytes> missing;
-  for (const std::string& key : waiter.keys) {
+  for (Bytes key : *waiter.keys) {
     if (!is_met(key, waiter.need, waiter.target)) missing.push_back(key);
+  }
+  return missing;
+}
+
+std::vector<uint32_t> Table::missing_positions(const Waiter& waiter) const {
+  std::vector<uint32_t> missing;
+  const WantedKeys& keys = *waiter.keys;
+  for (size_t at = 0; at < keys.size(); ++at) {
+    if (!is_met(keys[at], waiter.need, waiter.target))
+      missing.push_back(static_cast<uint32_t>(at));
   }
   return missing;
 }
 
 void Table::drop(WaiterOwner& owner) {
   while (owner.first_ != nullptr) cancel(owner.first_.get());
+}
+
+void Table::drop_if(const std::function<bool(WaiterOwner&)>& is_gone) {
+  std::unordered_set<WaiterOwner*> gone;
+  const auto look_at = [&](const WaitList& list) {
+    for (Waiter* parked = list.first; parked != nullptr; parked = parked->next_of_key) {
+      for (Waiter* waiter = parked; waiter != nullptr; waiter = waiter->next_of_group) {
+        if (is_gone(*waiter->owner)) gone.insert(waiter->owner);
+      }
+    }
+  };
+  for (const auto& [key, lists] : wait_lists_) {
+    for (const WaitList& list : lists.by_need) look_at(list);
+    for (const auto& [target, list] : lists.counts) look_at(list);
+  }
+  for (WaiterOwner* owner : gone) drop(*owner);
 }
 
 std::vector<Table::Woken> Table::take_woken() {
@@ -177,18 +321,17 @@ std::vector<Table::Woken> Table::take_woken() {
 void Table::pass_turn(Bytes key) {
   auto lists = wait_lists_.find(key);
   if (lists == wait_lists_.end()) return;
-  wake_list(key, lists->second, Need::kTurn, 1);
+  wake_need(key, lists->second, Need::kTurn, 1);
   drop_if_empty(key);
 }
 
 void Table::wake_queue(Bytes key) {
   if (wait_lists_.empty()) return;
-  auto lists = wait_lists_.find(key);
-  if (lists == wait_lists_.end()) return;
-  wake_list(key, lists->second, Need::kItem, SIZE_MAX);
-  wake_list(key, lists->second, Need::kQueue, SIZE_MAX);
-  wake_list(key, lists->second, Need::kPresent, SIZE_MAX);
-  wake_list(key, lists->second, Need::kTurn, 1);
+  auto found = wait_lists_.find(key);
+  if (found == wait_lists_.end()) return;
+  WaitLists& lists = found->second;
+  for (Need need : {Need::kItem, Need::kQueue, Need::kPresent}) wake_need(key, lists, need);
+  wake_need(key, lists, Need::kTurn, 1);
   drop_if_empty(key);
 }
 

@@ -27,6 +27,7 @@ constexpr Scenario kScenarios[] = {
     {"keys", run_keys, false},
     {"barrier", run_barrier},
     {"exchange", run_exchange},
+    {"ids", run_ids},
     {"multi_set", run_multi_set, false},
     {"rendezvous", run_rendezvous},
     {"keepalive", run_keepalive},

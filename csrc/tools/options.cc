@@ -27,6 +27,7 @@ constexpr const char* kUsage =
     "  keys        set many keys: the server's memory a key\n"
     "  barrier     connect; then all ranks pass one barrier\n"
     "  exchange    connect; then every rank gives a value and gets those of all\n"
+    "  ids         every rank waits for the same keys and gets them all, as NCCL's ids\n"
     "  multi_set   one multi_set of many keys, sent in small pieces\n"
     "  rendezvous  every node connects, joins, and gets its answer when the round is complete; "
     "with\n"

@@ -30,6 +30,14 @@ void Protocol::put_gather(std::string&, Bytes, uint64_t, size_t) {
   cannot("gather");
 }
 
+void Protocol::put_wait_all(std::string&, Bytes, size_t) {
+  cannot("a wait for many keys");
+}
+
+void Protocol::put_multi_get(std::string&, Bytes, size_t, size_t) {
+  cannot("multi_get");
+}
+
 void Protocol::put_multi_set(std::string&, Bytes, size_t, Bytes) {
   cannot("multi_set");
 }

@@ -66,6 +66,9 @@ class Protocol {
   virtual bool put_exchange(std::string& out, Bytes key, uint64_t rank, uint64_t world_size,
                             Bytes value);
   virtual void put_gather(std::string& out, Bytes key, uint64_t world_size, size_t value_bytes);
+  // WAIT and MULTI_GET of keys that put_multi_set of the same prefix has set.
+  virtual void put_wait_all(std::string& out, Bytes prefix, size_t keys);
+  virtual void put_multi_get(std::string& out, Bytes prefix, size_t keys, size_t value_bytes);
   virtual void put_multi_set(std::string& out, Bytes prefix, size_t keys, Bytes value);
 
   // Gives a request made by put_* its id, where the protocol has ids.

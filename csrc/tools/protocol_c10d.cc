@@ -52,13 +52,17 @@ class C10dProtocol final : public Protocol {
   }
 
   void put_gather(std::string& out, Bytes key, uint64_t world_size, size_t value_bytes) override {
-    if (gather_.empty()) {
-      std::vector<std::string> owned;
-      for (uint64_t i = 0; i < world_size; ++i)
-        owned.push_back("/" + std::string(key) + "/" + std::to_string(i));
-      c10d::put_request(gather_, Code::kMultiGet, {owned.begin(), owned.end()});
-      gather_answer_bytes_ = world_size * (8 + value_bytes);
-    }
+    put_multi_get(out, std::string(key) + "/", static_cast<size_t>(world_size), value_bytes);
+  }
+
+  void put_wait_all(std::string& out, Bytes prefix, size_t keys) override {
+    if (wait_all_.empty()) put_keys(wait_all_, Code::kWait, prefix, keys);
+    out.append(wait_all_);
+  }
+
+  void put_multi_get(std::string& out, Bytes prefix, size_t keys, size_t value_bytes) override {
+    if (gather_.empty()) put_keys(gather_, Code::kMultiGet, prefix, keys);
+    gather_answer_bytes_ = keys * (8 + value_bytes);
     out.append(gather_);
   }
 
@@ -101,6 +105,13 @@ class C10dProtocol final : public Protocol {
   }
 
  private:
+  static void put_keys(std::string& out, Code code, Bytes prefix, size_t keys) {
+    std::vector<std::string> owned;
+    for (size_t i = 0; i < keys; ++i)
+      owned.push_back("/" + std::string(prefix) + std::to_string(i));
+    c10d::put_request(out, code, {owned.begin(), owned.end()});
+  }
+
   // Valid until the next call.
   Bytes wire_key(Bytes key) {
     key_.assign("/");
@@ -109,7 +120,9 @@ class C10dProtocol final : public Protocol {
   }
 
   std::string key_;
-  std::string gather_;  // the same for every rank
+  // The same for every rank.
+  std::string gather_;
+  std::string wait_all_;
   size_t gather_answer_bytes_ = 0;
 };
 

@@ -65,6 +65,9 @@ class NativeProtocol final : public Protocol {
     native::put_u32(out, native::kNoTimeout);
     put_key(out, key);
     native::put_u64(out, world_size);
+    native::put_u64(out, static_cast<uint64_t>(native::kRanklessCaller));
+    native::put_u64(out, 1);
+    native::put_u64(out, 0);
     native::end_frame(out, frame);
   }
 
@@ -78,6 +81,14 @@ class NativeProtocol final : public Protocol {
     native::put_string(out, value);
     native::end_frame(out, frame);
     return true;
+  }
+
+  void put_wait_all(std::string& out, Bytes prefix, size_t keys) override {
+    put_timed_keys(out, Operation::kWait, prefix, keys);
+  }
+
+  void put_multi_get(std::string& out, Bytes prefix, size_t keys, size_t) override {
+    put_timed_keys(out, Operation::kMultiGet, prefix, keys);
   }
 
   void put_multi_set(std::string& out, Bytes prefix, size_t keys, Bytes value) override {
@@ -142,6 +153,18 @@ class NativeProtocol final : public Protocol {
     out.append(key);
   }
 
+  // Each list is made once.
+  void put_timed_keys(std::string& out, Operation operation, Bytes prefix, size_t keys) {
+    if (keys_.empty()) {
+      native::put_u32(keys_, native::kNoTimeout);
+      native::put_u32(keys_, static_cast<uint32_t>(keys));
+      for (size_t i = 0; i < keys; ++i) put_key(keys_, std::string(prefix) + std::to_string(i));
+    }
+    size_t frame = begin(out, operation);
+    out.append(keys_);
+    native::end_frame(out, frame);
+  }
+
   static void put_keys(std::string& out, Operation operation, Bytes key) {
     size_t frame = begin(out, operation);
     if (operation == Operation::kWait) native::put_u32(out, native::kNoTimeout);
@@ -151,6 +174,7 @@ class NativeProtocol final : public Protocol {
   }
 
   native::Id128 session_{};
+  std::string keys_;
 };
 
 }  // namespace

@@ -19,6 +19,7 @@ void run_idle(const Options& options, Part& part, Report& report);
 void run_keys(const Options& options, Part& part, Report& report);
 void run_barrier(const Options& options, Part& part, Report& report);
 void run_exchange(const Options& options, Part& part, Report& report);
+void run_ids(const Options& options, Part& part, Report& report);
 void run_multi_set(const Options& options, Part& part, Report& report);
 void run_rendezvous(const Options& options, Part& part, Report& report);
 void run_keepalive(const Options& options, Part& part, Report& report);

@@ -60,6 +60,7 @@ Progress Decoder::next(Bytes input, Request& request, size_t& used) {
   request.strings.clear();
   for (const Span& span : spans_) request.strings.push_back(input.substr(span.begin, span.size));
   used = position_ + number_bytes;
+  request.raw = input.substr(0, used);
   reset();
   return Progress::kRequest;
 }

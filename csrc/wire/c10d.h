@@ -49,6 +49,7 @@ struct Request {
   // The request's byte strings in the order of the wire (MULTI_SET: key, value, key, value...).
   // Views into the decoder's input.
   std::vector<Bytes> strings;
+  Bytes raw;  // the whole request, as it was sent
   // ADD's amount, BARRIER's world size, VALIDATE's magic, PING's nonce.
   int64_t number = 0;
 };
@@ -63,8 +64,12 @@ class Decoder {
   // error() says why.
   Progress next(Bytes input, Request& request, size_t& used);
 
+  // Whether the next byte is the first of a request.
+  bool is_between() const { return position_ == 0; }
   // After kNeedMore: at least so many bytes are missing.
   size_t missing() const { return missing_; }
+  // What it remembers of a request that is not whole.
+  size_t scanned_bytes() const { return spans_.capacity() * sizeof(Span); }
 
   const std::string& error() const { return error_; }
 

@@ -1,6 +1,8 @@
 // Every limit of what a peer may send or hold, in one place. Beyond them a native peer gets an
 // error answer; a c10d peer, whose protocol has none, is disconnected with a log line. All are at
 // least what torch's TCPStore server accepts (key 8,192 B, value 8 MiB, 131,072 keys a request).
+// The first part follows from the format and is the same everywhere. The second are defaults of
+// what each server can be told (server/limits.h); docs/limits.md has all of them.
 #pragma once
 
 #include <cstddef>
@@ -17,20 +19,50 @@ inline constexpr size_t kKeysPerRequestMax = 131'072;
 inline constexpr size_t kRequestBytesMax = 256 * 1024 * 1024;
 // What a client takes for one c10d answer. The largest is a list of all keys.
 inline constexpr size_t kReplyBytesMax = 1024 * 1024 * 1024;
+// Free text in a HELLO (credentials, client name) and in error answers.
+inline constexpr size_t kTextBytesMax = 4 * 1024;
+inline constexpr size_t kRunIdBytesMax = 1024;
+inline constexpr size_t kMembersPerReplyMax = 1000;
+// Where a page of them ended: a node.
+inline constexpr size_t kMembersCursorBytesMax = 512;
+
+// From here on: defaults. What a machine has descriptors for is less, as a rule.
+inline constexpr size_t kConnectionsMax = 1'000'000;
+// Before a peer has said who it is: what is buffered of its input, and how long it may take.
+inline constexpr size_t kGreetingBytesMax = 16 * 1024;
+inline constexpr uint64_t kGreetingMsMax = 10'000;
+// Requests of all connections that are not whole yet.
+inline constexpr size_t kInputBytesMax = size_t{1} << 30;
+// Blocked requests: of one connection, of all, and their number on one connection.
+inline constexpr size_t kParkedBytesPerConnectionMax = 64 * 1024 * 1024;
+inline constexpr size_t kParkedBytesMax = size_t{2} << 30;
+inline constexpr size_t kWaitsPerConnectionMax = 65'536;
 // Replies that a peer does not read: above this its requests are left unread until it has caught
 // up.
 inline constexpr size_t kUnsentBytesMax = 4 * 1024 * 1024;
-// Blocked requests of one connection.
-inline constexpr size_t kWaitsPerConnectionMax = 65'536;
-// Free text in a HELLO (credentials, client name) and in error answers.
-inline constexpr size_t kTextBytesMax = 4 * 1024;
-// Rendezvous kept by the server: all runs, and those that nobody is in but that are remembered, so
-// that a closed run stays closed and its rounds go on counting.
-inline constexpr size_t kRunIdBytesMax = 1024;
+// What the server keeps of lists of keys that many ask for and of the answers that it made of them
+// (one answer may be larger until it is sent).
+inline constexpr size_t kComposedBytesMax = 16 * 1024 * 1024;
+// Replies that come nevertheless, because something that it waited for has happened: above this the
+// connection is closed. Those of all connections.
+inline constexpr size_t kUnsentBytesPerConnectionMax = 64 * 1024 * 1024;
+inline constexpr size_t kUnsentBytesOfAllMax = size_t{1} << 30;
+// Keys, values and queues.
+inline constexpr size_t kStoredBytesMax = size_t{16} << 30;
+inline constexpr uint64_t kTtlMsMax = uint64_t{30} * 365 * 24 * 3600 * 1000;
+// Rendezvous kept by the server: all runs, those that one connection has to do with, and those that
+// nobody is in but that are remembered, so that a closed run stays closed and its rounds go on
+// counting. A job that is started again after that time begins with round 1.
 inline constexpr size_t kRunsMax = 8192;
+inline constexpr size_t kRunsPerConnectionMax = 1024;
 inline constexpr size_t kIdleRunsMax = 1024;
-// Nodes that one connection speaks for.
+inline constexpr uint64_t kIdleRunMsMax = uint64_t{24} * 3600 * 1000;
+// Runs and their nodes together; nodes that one connection speaks for.
+inline constexpr size_t kRunBytesMax = size_t{1} << 30;
 inline constexpr size_t kNodesPerConnectionMax = 65'536;
-inline constexpr size_t kMembersPerReplyMax = 1000;
+// Times for which a run is kept after its clients have gone, or silent.
+inline constexpr uint64_t kGraceMsMax = uint64_t{7} * 24 * 3600 * 1000;
+inline constexpr uint64_t kKeepAliveWindowMsMax = uint64_t{7} * 24 * 3600 * 1000;
+inline constexpr uint64_t kLastCallMsMax = uint64_t{7} * 24 * 3600 * 1000;
 
 }  // namespace rdzv::limits

@@ -23,6 +23,7 @@ inline constexpr uint16_t kVersion = 1;
 inline constexpr size_t kHeaderBytes = 16;
 inline constexpr uint8_t kReplyBit = 0x80;
 inline constexpr uint32_t kNoTimeout = 0xFFFFFFFF;
+inline constexpr int64_t kRanklessCaller = -1;  // at a barrier
 
 enum class Operation : uint8_t {
   kHello = 1,

@@ -19,6 +19,7 @@ class Fields {
   bool flag() { return u8(1) == 1; }
   uint32_t u32() { return reader_.u32(); }
   uint64_t u64() { return reader_.u64(); }
+  Bytes string(size_t size_max) { return take_string(reader_, size_max); }
   Bytes run_id() { return take_string(reader_, limits::kRunIdBytesMax); }
 
   RunNode node() {
@@ -257,7 +258,7 @@ bool take_subscribe_reply(Bytes body, SubscribeReply& reply) {
 void put_members(std::string& out, const MembersRequest& request) {
   put_string(out, request.run_id);
   put_u8(out, static_cast<uint8_t>(request.which));
-  put_u32(out, request.offset);
+  put_string(out, request.cursor);
   put_u32(out, request.limit);
 }
 
@@ -265,13 +266,14 @@ bool take_members(Bytes body, MembersRequest& request) {
   Fields fields(body);
   request.run_id = fields.run_id();
   request.which = static_cast<MemberList>(fields.u8(kMemberListMax));
-  request.offset = fields.u32();
+  request.cursor = fields.string(limits::kMembersCursorBytesMax);
   request.limit = fields.u32();
   return fields.whole();
 }
 
 void put_members_reply(std::string& out, const MembersReply& reply) {
   put_u32(out, reply.total);
+  put_string(out, reply.cursor);
   put_u32(out, static_cast<uint32_t>(reply.items.size()));
   for (const MembersReply::Item& item : reply.items) {
     put_node(out, item.node);
@@ -282,6 +284,7 @@ void put_members_reply(std::string& out, const MembersReply& reply) {
 bool take_members_reply(Bytes body, MembersReply& reply) {
   Fields fields(body);
   reply.total = fields.u32();
+  reply.cursor = fields.string(limits::kMembersCursorBytesMax);
   const uint32_t count = fields.u32();
   constexpr size_t kItemBytesMin = 4 + 8 + 8 + 4;
   reply.items.clear();

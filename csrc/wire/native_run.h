@@ -143,7 +143,7 @@ inline constexpr uint8_t kMemberListMax = 3;
 struct MembersRequest {
   Bytes run_id;
   MemberList which = MemberList::kParticipants;
-  uint32_t offset = 0;
+  Bytes cursor;  // of the page before; empty: the first one
   uint32_t limit = 0;
 };
 struct MembersReply {
@@ -152,6 +152,7 @@ struct MembersReply {
     uint32_t rank = kNoRank;
   };
   uint32_t total = 0;
+  Bytes cursor;  // for the next page; empty: this was the last
   std::vector<Item> items;
 };
 

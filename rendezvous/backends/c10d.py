@@ -11,6 +11,7 @@ import logging
 from typing import Protocol
 
 from rendezvous import _core
+from rendezvous._store import Store
 from rendezvous.api import KeyValueStore, RendezvousParameters
 from rendezvous.backends._open import StoreConnection, open_store
 from rendezvous.backends.base import RendezvousBackend, Token
@@ -150,7 +151,7 @@ def state_key(run_id: str) -> str:
     return f"torch.rendezvous.{run_id}"
 
 
-def stored_text(store: _core.Store, run_id: str) -> str | None:
+def stored_text(store: Store, run_id: str) -> str | None:
     """What is stored of a run, as text; None for no such run, or one that nobody has joined yet.
 
     For onlookers: unlike a backend, it leaves no trace of having looked. _core.RUN_MARKER for a run

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 
 OK = 0
-# The answer is no (no such key, not swapped), or `serve`, `exec` or `demo` failed.
+# The answer is no (no such key, or none in time; not swapped), or `serve`, `exec` or `demo` failed.
 NO = 1
 FAILED = 1
 # argparse exits with the same code.

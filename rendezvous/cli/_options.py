@@ -11,6 +11,7 @@ import math
 import os
 from typing import TYPE_CHECKING, TypeAlias
 
+from rendezvous._arguments import FOREVER_S
 from rendezvous._endpoint import format_endpoint, parse_endpoint
 
 if TYPE_CHECKING:
@@ -100,14 +101,14 @@ def conf(text: str) -> dict[str, str]:
 
 
 def seconds(text: str) -> float:
-    """A time in seconds, 0 or more and finite."""
+    """A time in seconds, 0 or more and finite; 30 years are as good as for ever."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value >= 0):
         raise OptionError(f"{text!r} is not a number of seconds, 0 or more")
-    return value
+    return min(value, FOREVER_S)
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 from typing import TYPE_CHECKING
 
-from rendezvous._core import Server
+from rendezvous._core import Server, server_limits
 from rendezvous._endpoint import format_endpoint
 from rendezvous.cli import _exit
 from rendezvous.cli._logging import logger
-from rendezvous.cli._options import DEFAULT_PORT, add_command, port
+from rendezvous.cli._options import DEFAULT_PORT, OptionError, add_command, port
 from rendezvous.cli._signals import SignalledError, SignalScope
 from rendezvous.errors import StoreError
 
@@ -34,8 +35,11 @@ examples:
   rendezvous serve                       this machine only, port 29400
   rendezvous serve --host 0.0.0.0        for other machines as well
   rendezvous serve --port 0              any free port; the log says which
+  rendezvous serve --limit stored_bytes=1000000000 --limit connections=5000
+                                         other limits than the default ones
 
-The line "listening on HOST:PORT" on stderr says that the server is ready.
+The line "listening on HOST:PORT" on stderr says that the server is ready;
+another says how many connections it has room for.
 
 exit codes: 0 after SIGTERM, 130 after Ctrl-C, 1 when the port cannot be used."""
 
@@ -60,14 +64,35 @@ def add_parser(subparsers: Subparsers) -> None:
         default=DEFAULT_PORT,
         help=f"port to listen on; 0 picks a free one (default: {DEFAULT_PORT})",
     )
+    parser.add_argument(
+        "--limit",
+        dest="limits",
+        type=limit,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="what clients may use at most, in bytes, milliseconds or pieces; may be given several"
+        f" times: {', '.join(server_limits())}",
+    )
     parser.set_defaults(run=run)
+
+
+def limit(text: str) -> tuple[str, int]:
+    """`connections=100` as ("connections", 100)."""
+    name, equals, value = text.partition("=")
+    names = server_limits()
+    if not equals or not (value.isascii() and value.isdigit()):
+        raise OptionError(f"{text!r} is not NAME=VALUE with a whole number")
+    if name not in names:
+        raise OptionError(f"there is no limit {name!r}; the server's are {', '.join(names)}")
+    return name, int(value)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM (0), or SIGINT or SIGHUP (128 + number)."""
     with SignalScope(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         try:
-            signum = _serve(args.host, args.port, signals)
+            signum = _serve(args.host, args.port, dict(args.limits), signals)
         except SignalledError as stop:
             signum = stop.signum
         logger.info("stopped by %s", _exit.signal_name(signum))
@@ -75,12 +100,27 @@ def run(args: argparse.Namespace) -> int:
     return _exit.OK if signum == signal.SIGTERM else _exit.of_signal(signum)
 
 
-def _serve(host: str, port_wanted: int, signals: SignalScope) -> int:
+def _raise_open_files() -> None:
+    """Raise the soft limit of open files to the hard one: this process is nothing but a server.
+
+    A server in somebody else's process does so only when its descriptors have run out.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:  # macOS takes no "unlimited"
+        logger.debug("the limit of open files stays at %d: %s", soft, error)
+
+
+def _serve(host: str, port_wanted: int, limits: dict[str, int], signals: SignalScope) -> int:
+    _raise_open_files()
     # A name is looked up here, which can take long.
     with signals.interrupting():
         try:
-            server = Server(host, port_wanted)
-        except StoreError as error:
+            server = Server(host, port_wanted, limits=limits)
+        except (StoreError, ValueError) as error:
             raise _exit.CommandError(str(error)) from error
     with server:
         logger.info("listening on %s", format_endpoint(server.host, server.port))

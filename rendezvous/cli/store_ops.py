@@ -12,12 +12,17 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from rendezvous._core import Store
 from rendezvous._open import open_store
+from rendezvous._store import Store
 from rendezvous.cli import _exit
 from rendezvous.cli._logging import complain
 from rendezvous.cli._options import add_command, add_store, seconds, whole_number
-from rendezvous.errors import StoreConnectionError, StoreError, StoreTimeoutError
+from rendezvous.errors import (
+    StoreConnectionError,
+    StoreError,
+    StoreKeysMissingError,
+    StoreTimeoutError,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -35,7 +40,7 @@ _INT64 = 2**63
 
 _CODES = """
 exit codes: 0 yes or done, 1 {no}, 2 wrong arguments,
-3 the store cannot be reached or time is over, 130 Ctrl-C."""
+3 the store cannot be reached or does not answer in time, 130 Ctrl-C."""
 
 
 def add_parsers(subparsers: Subparsers) -> None:
@@ -88,6 +93,9 @@ def _run(operation: Operation, args: argparse.Namespace) -> int:
             left_s = max(0.0, timeout_s - (time.monotonic() - start))
         store.set_timeout(left_s)
         return operation(store, args, left_s)
+    except StoreKeysMissingError as error:
+        # The store has answered.
+        raise _exit.CommandError(str(error), _exit.NO) from error
     except (StoreConnectionError, StoreTimeoutError) as error:
         raise _exit.CommandError(str(error), _exit.UNREACHABLE) from error
     except StoreError as error:
@@ -116,7 +124,7 @@ def _add_get(subparsers: Subparsers) -> None:
             "  rendezvous get master --endpoint node0:29400\n"
             "  rendezvous get --wait --timeout 60 checkpoint > checkpoint.bin"
         ),
-        no="no such key",
+        no="no such key, with --wait none in time",
         waits=True,
     )
     parser.add_argument("key", metavar="KEY")
@@ -125,9 +133,10 @@ def _add_get(subparsers: Subparsers) -> None:
 
 def _get(store: Store, args: argparse.Namespace, left_s: float) -> int:
     key = os.fsencode(args.key)
-    if not args.wait and not store.check([key]):
+    value = store.get(key, left_s) if args.wait else store.try_get(key)
+    if value is None:
         raise _exit.CommandError(f"no such key: {args.key!r}", _exit.NO)
-    _write(store.get(key, left_s))
+    _write(value)
     return _exit.OK
 
 
@@ -219,7 +228,7 @@ def _add_wait(subparsers: Subparsers) -> None:
         examples=(
             "  rendezvous wait ready/0 ready/1 && ./start\n  rendezvous wait --timeout 3600 done"
         ),
-        no="refused by the server",
+        no="not all were there in time",
         waits=True,
     )
     parser.add_argument("keys", metavar="KEY", nargs="+")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from support.background import Background
 from support.stores import Stores, refused
 
 from rendezvous import (
@@ -234,6 +237,40 @@ def test_list_keys_shows_keys_that_are_no_text(store: Store) -> None:
     assert key.encode("utf-8", "surrogateescape") == b"\xff\x00"
 
 
+def test_a_key_that_list_keys_returned_can_be_given_back(stores: Stores) -> None:
+    """To every operation that takes keys, whatever bytes it has; and so can values be given."""
+    store = stores.client()
+    for name in (b"\xff", b"\xc3(\x80", b"a\xed\xa0\x80"):
+        store.set(name, "v")
+        [key] = store.list_keys()
+        assert store.get(key) == b"v"
+        assert store.try_get(key) == b"v"
+        assert store.check([key, name])
+        store.wait([key])
+        assert store.multi_get([key, name]) == [b"v", b"v"]
+        assert store.list_keys(key) == [key]
+        store.append(key, "w")
+        assert store.compare_set(key, "vw", "x") == b"x"
+        store.multi_set([key], ["1"])
+        assert store.add(key, 1) == 2
+        assert store.get(name) == b"2"
+        assert PrefixStore(key, store).num_keys() == 1
+        if stores.has_versions:
+            value, version = store.watch(key, 0)
+            assert store.set_if_version(key, value or b"", version)[1]
+        if stores.has_queues:
+            store.queue_push(key, "item")
+            assert store.queue_len(name) == 1
+            assert store.queue_pop(key) == b"item"
+        if not stores.speaks_to_torch:
+            assert store.delete_prefix(key) == 1
+        else:
+            assert store.delete_key(key)
+        assert not store.check([name])
+    with pytest.raises(UnicodeEncodeError):
+        store.set("\ud800", "")  # stands for no byte
+
+
 def test_prefix_store_is_a_name_space_of_its_own(stores: Stores) -> None:
     """Prefixes end at the separator: 'a' does not see what belongs to 'ab'."""
     base = stores.client()
@@ -327,7 +364,128 @@ def test_request_over_the_limit_is_refused(store: Store) -> None:
     assert store.num_keys() == 0
 
 
-@pytest.mark.parametrize("wrong", [None, 1, 1.5, ["k"], bytearray(b"k"), object()])
+@pytest.mark.parametrize(
+    "value",
+    [
+        bytearray(b"\x00v"),
+        memoryview(b"\x00v"),
+        memoryview(bytearray(b"\x00v")),
+        memoryview(b"\x00-v-")[::2],
+    ],
+    ids=["bytearray", "memoryview", "of a bytearray", "with gaps"],
+)
+def test_values_may_be_buffers(store: Store, value: bytearray | memoryview) -> None:
+    """Wherever a value is taken; what comes back is bytes."""
+    read = bytes(value)
+    store.set("set", value)
+    store.append("append", value)
+    store.multi_set(["many"], [value])
+    assert store.multi_get(["set", "append", "many"]) == [read] * 3
+    assert store.compare_set("set", value, "new") == b"new"
+    assert store.compare_set("set", "new", value) == read
+    assert store.compare_exchange("set", value, value) == (read, True)
+    assert store.exchange("all", 0, 1, value) == [read]
+
+
+def test_queues_and_versions_take_buffers(stores: Stores) -> None:
+    """Of those stores that have them."""
+    store = stores.client()
+    value = bytearray(b"v")
+    if stores.has_queues:
+        store.queue_push("q", value)
+        assert store.queue_pop("q") == b"v"
+    if stores.has_versions:
+        store.set("ttl", value, ttl=60)
+        assert store.set_if_version("k", memoryview(value), 0)[1]
+        assert store.multi_get(["ttl", "k"]) == [b"v", b"v"]
+
+
+def test_a_buffer_is_the_callers_again_after_the_call(store: Store) -> None:
+    """What is done to it then is not seen, and it can be resized."""
+    value = bytearray(b"before")
+    store.set("k", value)
+    value[:] = b"after, and longer"
+    assert store.get("k") == b"before"
+
+
+def test_keys_and_values_come_from_any_iterable(store: Store) -> None:
+    """As torch's stores take them: sets, generators, the views of a dict."""
+    values: dict[str | bytes, str] = {"a": "1", b"b": "2"}
+    store.multi_set(values.keys(), values.values())
+    store.multi_set((key for key in ("c", "d")), iter(["3", "4"]))
+    assert store.multi_get(values.keys()) == [b"1", b"2"]
+    assert store.multi_get(key for key in "dcba") == [b"4", b"3", b"2", b"1"]
+    for keys in ({"a", "b"}, frozenset({"a"}), values, values.keys(), iter("abcd"), map(str, "a")):
+        store.wait(keys)
+    assert store.check({"a", "b"})
+    assert store.check(key for key in "abcd")
+    assert not store.check({"a", "gone"})
+    assert store.check(set())
+
+
+def test_an_iterable_that_raises_is_the_callers_error(store: Store) -> None:
+    """And nothing is set."""
+
+    def keys() -> Iterator[str]:
+        yield "a"
+        raise OSError("no more")
+
+    for call in (store.check, store.wait, store.multi_get, lambda k: store.multi_set(k, ["1"])):
+        with pytest.raises(OSError, match="no more"):
+            call(keys())
+    assert store.num_keys() == 0
+
+
+@pytest.mark.parametrize(
+    "timeout",
+    [timedelta.max, float("inf"), 1e300, 10**400, timedelta(days=40_000), 1e9],
+    ids=["timedelta.max", "inf", "1e300", "10**400", "a century", "1e9"],
+)
+def test_an_enormous_timeout_is_none(stores: Stores, timeout: float | timedelta) -> None:
+    """Of a call, and of the store; the call waits until it has what it waits for."""
+    store = stores.client()
+    store.set_timeout(timeout)
+    assert store.timeout >= timedelta(days=365 * 30)
+    waiting: list[Background[Any]] = [
+        Background(store.get, "k", timeout),
+        Background(store.wait, ["k"], timeout),
+        Background(store.multi_get, ["k"]),
+        Background(store.barrier, "barrier", 2, timeout),
+        Background(store.exchange, "all", 0, 2, "zero", timeout),
+    ]
+    if stores.has_queues:
+        waiting.append(Background(store.queue_pop, "q", True, timeout))
+    if stores.has_versions:
+        waiting.append(Background(store.watch, "k", 0, timeout))
+    other = stores.client()
+    other.set("k", "v")
+    other.barrier("barrier", 2, timeout)
+    assert other.exchange("all", 1, 2, "one", timeout) == [b"zero", b"one"]
+    if stores.has_queues:
+        other.queue_push("q", "item")
+    for each in waiting:
+        each.result()
+
+
+@pytest.mark.parametrize(
+    "wrong", [-1, -0.001, -1e300, -(10**400), timedelta.min, timedelta(-1), float("nan")]
+)
+def test_a_negative_timeout_is_refused(store: Store, wrong: float | timedelta) -> None:
+    """As is one that is no number."""
+    store.set("k", "v")
+    for call in (
+        lambda: store.get("k", wrong),
+        lambda: store.wait(["k"], wrong),
+        lambda: store.multi_get(["k"], wrong),
+        lambda: store.barrier("b", 1, wrong),
+        lambda: store.exchange("x", 0, 1, "v", wrong),
+        lambda: store.set_timeout(wrong),
+    ):
+        with pytest.raises(ValueError, match="must not be negative"):
+            call()
+
+
+@pytest.mark.parametrize("wrong", [None, 1, 1.5, ["k"], object()])
 def test_keys_and_values_of_another_type_are_refused(store: Store, wrong: Any) -> None:
     """The error says what is accepted and what came."""
     name = type(wrong).__name__
@@ -344,7 +502,15 @@ def test_keys_and_values_of_another_type_are_refused(store: Store, wrong: Any) -
     assert store.num_keys() == 0
 
 
-@pytest.mark.parametrize("wrong", ["key", b"key", None, 1, {"key"}])
+@pytest.mark.parametrize("wrong", [bytearray(b"k"), memoryview(b"k")])
+def test_keys_are_no_buffers(store: Store, wrong: Any) -> None:
+    """A key is what a dict could have."""
+    for call in (lambda: store.set(wrong, "v"), lambda: store.check([wrong])):
+        with pytest.raises(TypeError, match="must be str or bytes, not"):
+            call()
+
+
+@pytest.mark.parametrize("wrong", ["key", b"key", bytearray(b"key"), None, 1, object()])
 def test_lists_of_keys_of_another_type_are_refused(store: Store, wrong: Any) -> None:
     """One string is not taken for a list of its letters."""
     for call in (store.check, store.wait, store.multi_get):

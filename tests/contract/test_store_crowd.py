@@ -128,7 +128,7 @@ def test_processes_exchange_watch_and_count(address: str) -> None:
         for player in players:
             assert player.line() == "done"
         assert store.get("n") == b"%d" % (20 * PROCESSES)
-        assert store.delete_prefix("x") == 3 * (PROCESSES + 1)
+        assert store.delete_prefix("x") == 3 * (PROCESSES + 2)
     finally:
         for player in players:
             player.close()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from support.background import Background
-from support.stores import Stores
+from support.stores import Stores, not_there
 
-from rendezvous import Store, StoreError, StoreTimeoutError, StoreValueError
+from rendezvous import (
+    Store,
+    StoreError,
+    StoreTimeoutError,
+    StoreValueError,
+)
 
 
 def test_all_ranks_get_the_values_of_all(stores: Stores) -> None:
@@ -61,15 +67,48 @@ def test_a_rank_that_comes_again_counts_once(stores: Stores) -> None:
     assert store.get("x") == b"2"
 
 
+def test_a_second_exchange_at_a_key_is_told_that_it_was_used(stores: Stores) -> None:
+    """It never mixes two rounds: the values of the first stay, for who asks for them again."""
+    first = Background(stores.client().exchange, "x", 0, 2, "a1")
+    assert stores.client().exchange("x", 1, 2, "b1") == [b"a1", b"b1"]
+    assert first.result() == [b"a1", b"b1"]
+    for rank, value in ((0, "a2"), (1, "b2"), (0, "")):
+        with pytest.raises(
+            StoreValueError, match=rf"rank {rank} gave another value .*used already"
+        ):
+            stores.client().exchange("x", rank, 2, value)
+    assert stores.client().exchange("x", 0, 2, "a1") == [b"a1", b"b1"]
+    assert stores.client().multi_get(["x/0", "x/1", "x"]) == [b"a1", b"b1", b"2"]
+
+
+def test_an_exchange_of_another_world_size_is_refused(stores: Stores) -> None:
+    """A third rank does not complete an exchange of two as one of three."""
+    first = Background(stores.client().exchange, "x", 0, 2, "a")
+    stores.client().exchange("x", 1, 2, "b")
+    first.result()
+    for rank in (0, 2):
+        with pytest.raises(StoreValueError, match=r"others came with world_size 2, not 3; .*used"):
+            stores.client().exchange("x", rank, 3, "a")
+    assert not stores.client().check(["x/2"])
+
+
+def test_an_empty_value_may_be_replaced_until_all_have_come(stores: Stores) -> None:
+    """And is another value afterwards, as any."""
+    store = stores.client()
+    not_there(lambda: store.exchange("x", 0, 2, "", 0))
+    not_there(lambda: store.exchange("x", 0, 2, "full", 0))
+    assert stores.client().exchange("x", 1, 2, "") == [b"full", b""]
+    with pytest.raises(StoreValueError, match="used already"):
+        store.exchange("x", 1, 2, "full")
+
+
 def test_a_timeout_names_the_ranks_that_are_missing(store: Store) -> None:
     """And only them."""
-    for rank in (0, 2):
-        with pytest.raises(StoreTimeoutError):
-            store.exchange("x", rank, 5, "", 0)
-    with pytest.raises(
-        StoreTimeoutError, match=r"exchange timed out after .*: 2 of 5 ranks .*x': 1, 4\b"
-    ):
-        store.exchange("x", 3, 5, "", 0.02)
+    not_there(lambda: store.exchange("x", 0, 5, "", 0))
+    not_there(lambda: store.exchange("x", 2, 5, "", 0))
+    error = not_there(lambda: store.exchange("x", 3, 5, "", 0.02))
+    assert re.search(r"exchange timeout after .*: 2 of 5 ranks .*x': 1, 4\b", str(error))
+    assert (error.keys, error.ranks) == (["x"], [1, 4])
 
 
 def test_a_long_list_of_missing_ranks_is_cut(store: Store) -> None:

@@ -104,7 +104,7 @@ def test_a_value_ends_no_pop(stores: Stores) -> None:
 def test_pop_times_out(store: Store, timeout: float | timedelta) -> None:
     """The error names the queue; the store goes on."""
     begin = time.monotonic()
-    with pytest.raises(StoreTimeoutError, match=r"queue_pop timed out .* pushed to queue '.*q'"):
+    with pytest.raises(StoreTimeoutError, match=r"queue_pop timeout .* pushed to queue '.*q'"):
         store.queue_pop("q", timeout=timeout)
     assert time.monotonic() - begin >= 0.05
     store.queue_push("q", "1")

@@ -146,7 +146,7 @@ def test_failed_writes_and_reads_leave_the_version(versioned: Stores) -> None:
     store.queue_push("k", "item")
     with pytest.raises(StoreTimeoutError, match=rf"k' still has version {version}"):
         store.watch("k", version, 0)
-    with pytest.raises(StoreTimeoutError, match=r"watch timed out after .*gone' still has no"):
+    with pytest.raises(StoreTimeoutError, match=r"watch timeout after .*gone' still has no"):
         store.watch("gone", 0, timedelta(milliseconds=20))
 
 
@@ -332,8 +332,8 @@ def test_values_over_the_limit_are_refused(versioned: Stores) -> None:
     assert store.num_keys() == 0
 
 
-@pytest.mark.parametrize("wrong", [None, 1, ["k"], bytearray(b"k")])
-def test_keys_of_another_type_are_refused(store: Store, wrong: Any) -> None:
+@pytest.mark.parametrize("wrong", [None, 1, ["k"]])
+def test_keys_and_values_of_another_type_are_refused(store: Store, wrong: Any) -> None:
     """As by every other operation."""
     for call in (
         lambda: store.try_get(wrong),

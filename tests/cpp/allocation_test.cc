@@ -1,4 +1,5 @@
-// What the server allocates while it serves: nothing, once the keys are there. Replaces the global
+// What the server allocates while it serves: nothing, once the keys are there; and what a client
+// allocates for a large value: room for it, once. Replaces the global
 // allocation functions of the whole test program, to count those of threads other than the test's.
 // Not with sanitizers, which bring their own.
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -10,15 +11,19 @@
 #include <new>
 #include <string>
 
+#include "client/native_store.h"
 #include "server/server.h"
+#include "store/hash_store.h"
 #include "support.h"
 
 namespace {
 
 std::atomic<size_t> allocations_of_others{0};
 thread_local bool is_test_thread = false;
+thread_local size_t bytes_here = 0;
 
-void* counted(void* memory) {
+void* counted(void* memory, size_t size) {
+  bytes_here += size;
   if (!is_test_thread) allocations_of_others.fetch_add(1, std::memory_order_relaxed);
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
@@ -27,11 +32,11 @@ void* counted(void* memory) {
 }  // namespace
 
 void* operator new(size_t size) {
-  return counted(std::malloc(size));
+  return counted(std::malloc(size), size);
 }
 void* operator new(size_t size, std::align_val_t alignment) {
   auto align = static_cast<size_t>(alignment);
-  return counted(std::aligned_alloc(align, (size + align - 1) / align * align));
+  return counted(std::aligned_alloc(align, (size + align - 1) / align * align), size);
 }
 void operator delete(void* memory) noexcept {
   std::free(memory);
@@ -61,6 +66,16 @@ size_t allocations_of(Call&& call) {
   size_t before = allocations_of_others;
   for (int i = 0; i < 100; ++i) call();
   return allocations_of_others - before;
+}
+
+// How many bytes this thread allocates for one call, of several.
+template <typename Call>
+size_t bytes_of(Call&& call) {
+  call();
+  constexpr size_t kCalls = 10;
+  size_t before = bytes_here;
+  for (size_t i = 0; i < kCalls; ++i) call();
+  return (bytes_here - before) / kCalls;
 }
 
 const std::string kValue(200, 'v');
@@ -113,6 +128,31 @@ TEST_CASE(
   CHECK(allocations_of([&] {
           ok(Operation::kAdd, Fields().string32("/a counter with a long name, too").u64(1).bytes);
         }) == 0);
+}
+
+TEST_CASE("reading a large value of a HashStore copies nothing, whatever is written meanwhile") {
+  HashStore store;
+  const std::string value(1 << 20, 'v');
+  store.set("a", value);
+  store.set("b", value);
+  CHECK(bytes_of([&] { store.read("a", kHang); }) < 1000);
+  CHECK(bytes_of([&] { store.multi_read({"a", "b"}, kHang); }) < 1000);
+  TakenBytes taken = store.read("a", kHang);
+  store.set("a", std::string(1 << 20, 'w'));
+  store.append("b", "x");
+  CHECK(taken.view() == value);
+}
+
+TEST_CASE("a large answer of the native protocol is gathered where it is taken from") {
+  Server server("127.0.0.1", 0);
+  NativeStore store("127.0.0.1", server.port(), kHang);
+  const std::string value(4 << 20, 'v');
+  store.set("a", value);
+  store.set("b", value);
+  auto read = [&] { CHECK(store.read("a", kHang).view() == value); };
+  CHECK(bytes_of(read) < value.size() + value.size() / 8);
+  auto read_both = [&] { CHECK(store.multi_read({"a", "b"}, kHang)[1].view() == value); };
+  CHECK(bytes_of(read_both) < 2 * value.size() + value.size() / 4);
 }
 
 #endif

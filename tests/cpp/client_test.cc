@@ -187,7 +187,7 @@ TEST_CASE("errors of the server reach the caller with what it asked for") {
     FAIL("got what is not there");
   } catch (const Error& error) {
     CHECK(error.code() == ErrorCode::kTimeout);
-    CHECK(error.message().starts_with("get timed out after 0.02 s: nobody has set key 'never'"));
+    CHECK(error.message().starts_with("get timeout after 0.02 s: nobody has set key 'never'"));
   }
 }
 

@@ -5,6 +5,8 @@
 #include <doctest/doctest.h>
 #include <sys/socket.h>
 
+#include <chrono>
+#include <functional>
 #include <string>
 
 #include "net/socket.h"
@@ -28,6 +30,7 @@ class Scene {
     far_.reset(ends[1]);
     connection =
         std::make_unique<Connection>(UniqueFd(ends[0]), SocketAddress(), context, on_closed_);
+    connection->begin();
     context.table.set("/k", std::string(kValue, 'v'));
     send(c10d_validate());
     turn();
@@ -42,6 +45,8 @@ class Scene {
   // As the loop does: what is readable is read, and replies are written at the end.
   void turn() {
     connection->on_ready(!connection->congested(), true);
+    while (context.end_turn()) {
+    }
     for (size_t i = 0; i < context.unsent.size(); ++i) context.unsent[i]->flush();
     context.unsent.clear();
   }
@@ -57,6 +62,8 @@ class Scene {
     return got;
   }
 
+  void end_sending() { ::shutdown(far_.get(), SHUT_WR); }
+
   std::string receive_bytes(size_t most) {
     std::string buffer(most, '\0');
     long got = receive_some(far_.get(), buffer.data(), most);
@@ -68,7 +75,7 @@ class Scene {
   std::unique_ptr<Connection> connection;
 
  private:
-  Connection::OnClosed on_closed_ = [](int) {};
+  Connection::OnClosed on_closed_ = [this](int) { context.loop.stop(); };
   UniqueFd far_;
 };
 
@@ -102,6 +109,39 @@ TEST_CASE("replies that were sent are given up although there are always more") 
     largest = std::max(largest, scene.connection->unsent());
   }
   CHECK(largest < 100 * kAnswer);
+}
+
+TEST_CASE("a peer that has ended its stream and reads nothing is let go") {
+  Scene scene;
+  scene.context.last_answers_kept = std::chrono::milliseconds(20);
+  scene.ask(32);
+  scene.turn();
+  scene.end_sending();
+  scene.turn();
+  REQUIRE_FALSE(scene.connection->closed());
+  REQUIRE(scene.connection->unsent() > 0);
+  scene.context.loop.run();  // until it is closed
+  CHECK(scene.connection->closed());
+  CHECK(logged("does not read") != "");
+}
+
+TEST_CASE("a peer that has ended its stream and reads slowly gets all that is left for it") {
+  Scene scene;
+  scene.context.last_answers_kept = std::chrono::milliseconds(50);
+  constexpr size_t kGets = 32;
+  scene.ask(kGets);
+  scene.turn();
+  scene.end_sending();
+  scene.turn();
+  size_t received = 0;
+  std::function<void()> read_some = [&] {
+    received += scene.receive(kAnswer);
+    scene.context.loop.call_at(now() + std::chrono::milliseconds(5), read_some);
+  };
+  read_some();
+  scene.context.loop.run();
+  received += scene.receive(kGets * kAnswer);
+  CHECK(received == kGets * kAnswer);
 }
 
 TEST_CASE("a large value that is on its way is in memory once, and arrives as it was") {

@@ -3,7 +3,6 @@
 #include "net/event_loop.h"
 
 #include <doctest/doctest.h>
-#include <sys/socket.h>
 
 #include <atomic>
 #include <functional>
@@ -12,45 +11,12 @@
 #include <thread>
 #include <vector>
 
+#include "event_loop_scene.h"
 #include "net/socket.h"
 #include "support.h"
 
 using namespace rdzv;
-
-namespace {
-
-// A connected pair of sockets; `near` is watched, `far` makes things happen.
-struct Pair {
-  UniqueFd near, far;
-  Pair() {
-    int ends[2];
-    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
-    near.reset(ends[0]);
-    far.reset(ends[1]);
-  }
-  void make_readable() { REQUIRE(send_some(far.get(), "x") == 1); }
-};
-
-class Handler final : public EventHandler {
- public:
-  using Callback = std::function<void(bool readable, bool writable)>;
-  explicit Handler(Callback callback) : callback_(std::move(callback)) {}
-  ~Handler() override {
-    if (gone != nullptr) *gone = true;
-  }
-  void on_ready(bool readable, bool writable) override {
-    ++calls;
-    callback_(readable, writable);
-  }
-
-  int calls = 0;
-  bool* gone = nullptr;
-
- private:
-  Callback callback_;
-};
-
-}  // namespace
+using namespace rdzv::test;
 
 TEST_CASE("a readable descriptor calls its handler") {
   EventLoop loop;
@@ -236,6 +202,7 @@ TEST_CASE("a handler that goes may retire another") {
     explicit Parent(EventLoop& of) : loop(of) {}
     ~Parent() override { loop.retire(std::move(child)); }
     void on_ready(bool, bool) override {}
+    void on_refused(int) override {}
   };
   bool gone = false;
   auto child = std::make_unique<Handler>([](bool, bool) {});
@@ -322,9 +289,9 @@ TEST_CASE("the end of the turn comes after its events, tasks and timers, and bef
   Handler handler([&](bool, bool) {
     order += "event ";
     loop.unwatch(handler);
-    loop.call_at(now(), [&] { order += "timer "; });
     loop.stop();
   });
+  loop.call_at(now(), [&] { order += "timer "; });
   loop.set_end_of_turn([&] {
     order += "end ";
     return false;

@@ -120,7 +120,7 @@ inline Error error_of(const std::function<void()>& call) {
 inline Error answered_error_of(const std::function<void()>& call) {
   for (;;) {
     Error error = error_of(call);
-    if (error.message().find(": no answer within") == std::string::npos) return error;
+    if (error.message().find(": timeout: no answer within") == std::string::npos) return error;
   }
 }
 

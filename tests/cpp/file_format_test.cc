@@ -19,6 +19,15 @@ Bytes body_of(const std::string& record) {
   return Bytes(record).substr(kRecordHeadBytes);
 }
 
+Header named(const std::string& job_id) {
+  Header header;
+  header.id = kId;
+  header.job_id = job_id;
+  header.boot = {9, 8, 7};
+  header.synced_bytes = 123456;
+  return header;
+}
+
 std::string set_record(Bytes key, Bytes value) {
   std::string record;
   RecordWriter(record, RecordType::kSet).string(key).string(value).end();
@@ -45,16 +54,39 @@ TEST_CASE("crc32c is the same by the processor's instruction and by tables") {
 
 TEST_CASE("a header comes back") {
   Header header;
-  std::string bytes = encode_header(kId, "job 7");
+  std::string bytes = encode_header(named("job 7"));
   CHECK(decode_header(bytes + "records", header) == HeaderStatus::kOk);
   CHECK(header.id == kId);
   CHECK(header.job_id == "job 7");
+  CHECK(header.boot == BootId{9, 8, 7});
+  CHECK(header.synced_bytes == 123456);
   CHECK(header.bytes == bytes.size());
+}
+
+TEST_CASE(
+    "a header of before there were boot and synced bytes has none, and one with more is read") {
+  for (size_t added : {0, 30}) {
+    std::string bytes(kMagic);
+    append_little_endian(bytes, kVersion);
+    size_t known = added == 0 ? 0 : sizeof(BootId) + 8;
+    append_little_endian(bytes, static_cast<uint16_t>(16 + 16 + 2 + 3 + known + added + 4));
+    append_little_endian(bytes, crc32c(bytes));
+    bytes.append(reinterpret_cast<const char*>(kId.data()), kId.size());
+    append_little_endian(bytes, uint16_t{3});
+    bytes.append("job" + std::string(known + added, '\1'));
+    append_little_endian(bytes, crc32c(bytes));
+    Header header = named("");
+    CHECK(decode_header(bytes, header) == HeaderStatus::kOk);
+    CHECK(header.job_id == "job");
+    CHECK((header.boot == BootId{}) == (added == 0));
+    CHECK((header.synced_bytes == 0) == (added == 0));
+    CHECK(header.bytes == bytes.size());
+  }
 }
 
 TEST_CASE("every start of a header is short, every changed byte is noticed") {
   Header header;
-  const std::string bytes = encode_header(kId, "job");
+  const std::string bytes = encode_header(named("job"));
   for (size_t size = 0; size < bytes.size(); ++size)
     CHECK(decode_header(Bytes(bytes).substr(0, size), header) == HeaderStatus::kShort);
   for (size_t at = 0; at < bytes.size(); ++at) {
@@ -66,7 +98,7 @@ TEST_CASE("every start of a header is short, every changed byte is noticed") {
 }
 
 TEST_CASE("a header of another version is told from a damaged one") {
-  std::string bytes = encode_header(kId, "job");
+  std::string bytes = encode_header(named("job"));
   bytes[8] = 9;
   std::string preamble = bytes.substr(0, 12);
   append_little_endian(preamble, crc32c(preamble));

@@ -1,18 +1,36 @@
 // Who may open a FileStore's file, what becomes of one that is left over, and one that is lost.
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <filesystem>
+#include <optional>
 #include <string>
+#include <thread>
 
 #include "base/crc32c.h"
 #include "base/error.h"
 #include "file_support.h"
+#include "store/file_fd.h"
+#include "store/file_lock.h"
 
 using namespace rdzv;
 using namespace rdzv::test;
 
 namespace {
+
+constexpr Duration kHang = std::chrono::seconds(120);
+
+template <typename Call>
+ErrorCode code_of(Call&& call) {
+  try {
+    call();
+    return ErrorCode::kOk;
+  } catch (const Error& error) {
+    return error.code();
+  }
+}
 
 ErrorCode code_of_opening(const std::string& path, const std::string& job_id = "job") {
   try {
@@ -39,7 +57,7 @@ TEST_CASE("a file that is no store's is refused, and nothing is changed") {
 
 TEST_CASE("a file of another version of the format is refused, and not touched") {
   Folder folder;
-  std::string header = file_format::encode_header({}, "job");
+  std::string header = file_format::encode_header({});
   header[8] = 1;
   std::string content = header.substr(0, 12);
   append_little_endian(content, crc32c(content));
@@ -139,4 +157,54 @@ TEST_CASE("a file that is removed, replaced or emptied while in use is an error"
   write_file(folder.file(), "");
   CHECK(code(false) == ErrorCode::kProtocol);
   CHECK(code(true) == ErrorCode::kProtocol);
+}
+
+TEST_CASE("a file that gets another name while in use is noticed by all who use it") {
+  for (bool another : {false, true}) {
+    CAPTURE(another);
+    Folder folder;
+    FileStore store(options(folder.file()));
+    store.set("k", "1");
+    std::atomic<ErrorCode> of_waiter{ErrorCode::kOk};
+    std::thread waiter([&] { of_waiter = code_of([&] { store.get("never", kHang); }); });
+    FileStore reader(options(folder.file()));
+    std::filesystem::rename(folder.file(), folder.file("moved"));
+    std::optional<FileStore> newcomer;
+    if (another) newcomer.emplace(options(folder.file()));
+    ErrorCode expected = another ? ErrorCode::kRestarted : ErrorCode::kConnection;
+    // Else these would go on with the moved file, and the newcomer with its own.
+    CHECK(code_of([&] { store.set("k", "2"); }) == expected);
+    CHECK(code_of([&] { reader.get("k", kHang); }) == expected);
+    CHECK(code_of([&] { reader.check({"k"}); }) == expected);
+    waiter.join();
+    // It may have looked before there was another.
+    CHECK((of_waiter == expected || of_waiter == ErrorCode::kConnection));
+    if (another) continue;
+    std::filesystem::rename(folder.file("moved"), folder.file());
+    CHECK(reader.get("k", kHang) == "1");
+  }
+}
+
+TEST_CASE("an older copy of the file that takes its place is noticed") {
+  Folder folder;
+  FileStore store(options(folder.file()));
+  store.set("k", "1");
+  std::filesystem::copy(folder.file(), folder.file("backup"));
+  store.set("k", "2");
+  std::filesystem::rename(folder.file("backup"), folder.file());
+  CHECK(code_of([&] { store.get("k", kHang); }) == ErrorCode::kRestarted);
+  CHECK(code_of([&] { store.set("k", "3"); }) == ErrorCode::kRestarted);
+}
+
+TEST_CASE(
+    "opening ends at its timeout while somebody keeps the writer's lock, and a clone as well") {
+  Folder folder;
+  FileStore::Options made = options(folder.file());
+  FileStore store(made);
+  FileFd holder = FileFd::open(folder.file().c_str(), O_RDWR);
+  REQUIRE(try_lock(holder.get(), LockKind::kExclusive, ""));
+  made.timeout = std::chrono::milliseconds(50);
+  store.set_timeout(made.timeout);
+  CHECK(code_of([&] { FileStore late(made); }) == ErrorCode::kNoAnswer);
+  CHECK(code_of([&] { store.clone(); }) == ErrorCode::kNoAnswer);
 }

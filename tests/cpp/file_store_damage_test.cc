@@ -162,6 +162,33 @@ TEST_CASE("zeros at the end are what a crashed host leaves, and are cut off") {
   CHECK(open_and_go_on(folder.file()) == Values{{"k", "1"}, {"l", "2"}});
 }
 
+TEST_CASE("zeros from any byte to the end are cut off, however many there are") {
+  Folder folder;
+  const auto [bytes, steps] = every_record(folder.file());
+  for (size_t size = 0; size <= bytes.size(); ++size) {
+    Values expected;
+    for (const Step& step : steps) {
+      if (step.file_bytes <= size) expected = step.values;
+    }
+    size_t left = bytes.size() - size;
+    for (size_t zeros : {size_t{1}, left / 2, left, left + 1, left + 5000, left + 70'000}) {
+      std::string path = folder.file("zeros");
+      std::string content = bytes.substr(0, size) + std::string(zeros, '\0');
+      // Of a record that ends with zeros, some are its own.
+      Values whole = expected;
+      for (const Step& step : steps) {
+        if (content.substr(0, step.file_bytes) == bytes.substr(0, step.file_bytes))
+          whole = step.values;
+      }
+      write_file(path, content);
+      CAPTURE(size);
+      CAPTURE(zeros);
+      CHECK(open_and_go_on(path) == whole);
+      std::filesystem::remove(path);
+    }
+  }
+}
+
 TEST_CASE("damage before the end is an error with path and offset, for readers and writers") {
   Folder folder;
   FileStore store(options(folder.file()));

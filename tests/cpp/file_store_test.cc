@@ -2,10 +2,12 @@
 #include "store/file_store.h"
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
+#include <iterator>
 #include <string>
 #include <thread>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "base/log.h"
 #include "file_support.h"
 #include "store/file_lock.h"
+#include "store/file_watch.h"
 
 using namespace rdzv;
 using namespace rdzv::test;
@@ -222,7 +225,7 @@ TEST_CASE("while somebody else keeps the writer's lock, reads go on and writes k
     pair.one->set("k", "2");
     FAIL("no error");
   } catch (const Error& error) {
-    CHECK(error.code() == ErrorCode::kTimeout);
+    CHECK(error.code() == ErrorCode::kNoAnswer);
     CHECK(error.message().find("pid " + std::to_string(::getpid())) != std::string::npos);
   }
   holder.close();
@@ -262,4 +265,90 @@ TEST_CASE("limits hold before anything is written") {
   pair.one->append("k", half);
   CHECK(code_of([&] { pair.one->append("k", half); }) == ErrorCode::kLimit);
   CHECK(pair.two->get("k", kNow).size() == half.size());
+}
+
+TEST_CASE("many threads of two objects wait for different keys, and each is woken by its own") {
+  for (bool shared : {false, true}) {
+    Pair pair(shared);
+    constexpr int kWaiters = 12;
+    std::vector<std::string> got(kWaiters);
+    std::vector<std::thread> waiters;
+    for (size_t i = 0; i < kWaiters; ++i) {
+      FileStore& store = i % 2 == 0 ? *pair.one : *pair.two;
+      waiters.emplace_back([&, i] { got[i] = store.get("key " + std::to_string(i), kHang); });
+    }
+    FileStore writer(options(pair.folder.file()));
+    // Whoever watches for the others goes first, last, and in between.
+    for (size_t i : {3, 0, 1, 2, 7, 11, 10, 9, 8, 4, 5, 6}) {
+      writer.set("key " + std::to_string(i), std::to_string(i));
+      waiters[i].join();
+      CHECK(got[i] == std::to_string(i));
+    }
+  }
+}
+
+TEST_CASE("waiting works where the system has no more watches, and leaves no descriptor") {
+  const auto descriptors = [] {
+    std::filesystem::directory_iterator entries("/proc/self/fd");
+    return std::distance(begin(entries), end(entries));
+  };
+  if (!std::filesystem::exists("/proc/self/fd")) return;
+  auto before = descriptors();
+  for (bool is_full : {false, true}) {
+    Pair pair(false);
+    rlimit limit{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    if (is_full) {
+      int free = ::dup(0);
+      ::close(free);
+      rlimit full{static_cast<rlim_t>(free), limit.rlim_max};
+      REQUIRE(::setrlimit(RLIMIT_NOFILE, &full) == 0);
+    }
+    std::thread setter([&] { pair.two->set("k", "1"); });
+    CHECK(pair.one->get("k", kHang) == "1");
+    setter.join();
+    for (int i = 0; i < 20; ++i)
+      CHECK(code_of([&] { pair.one->get("never", std::chrono::milliseconds(1)); }) ==
+            ErrorCode::kTimeout);
+    CHECK(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+  }
+  CHECK(descriptors() == before);
+}
+
+TEST_CASE("a child that is forked while others wait leaves them their watch") {
+  Pair pair(false);
+  std::thread waiter([&] { pair.one->get("k", kHang); });
+  for (int i = 0; i < 20; ++i) {
+    pid_t child = ::fork();
+    if (child == 0) {
+      FileStore own(options(pair.folder.file()));
+      own.set("child", "1");
+      ::_exit(own.get("child", kHang) == "1" ? 0 : 1);
+    }
+    int status = 0;
+    CHECK(::waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+  }
+  pair.two->set("k", "1");
+  waiter.join();
+}
+
+TEST_CASE("a blocked call sleeps until the file changes, and does not look again and again") {
+  Pair pair(false);
+  FileWatch watch;
+  FileLog log(FileFd::open(pair.folder.file().c_str(), 2 /* O_RDWR */), pair.folder.file());
+  // Elsewhere it has to look.
+  if (watch.watch(log) == FileWatch::Start::kCannot) return;
+  long slept = 0;
+  std::thread waiter([&] {
+    rusage before{};
+    rusage after{};
+    ::getrusage(RUSAGE_THREAD, &before);
+    code_of([&] { pair.one->get("never", std::chrono::seconds(1)); });
+    ::getrusage(RUSAGE_THREAD, &after);
+    slept = after.ru_nvcsw - before.ru_nvcsw;
+  });
+  waiter.join();
+  // 20 times for signals. Looking every 10 ms would be 100 times.
+  CHECK(slept < 60);
 }

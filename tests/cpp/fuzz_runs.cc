@@ -37,7 +37,7 @@ std::string FuzzStreams::run_one(uint64_t id, uint32_t timeout_ms) {
       return frame(Operation::kSubscribe);
     case 5:
       native::put_members(body, {run_id, static_cast<native::MemberList>(below(4)),
-                                 static_cast<uint32_t>(below(3)), static_cast<uint32_t>(below(5))});
+                                 std::string(below(30), '\0'), static_cast<uint32_t>(below(5))});
       return frame(Operation::kMembers);
     case 6:
       native::put_resume(body, {run_id, node, settings, round, static_cast<uint32_t>(below(3)),

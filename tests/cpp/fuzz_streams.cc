@@ -115,7 +115,13 @@ std::string FuzzStreams::native_one() {
     case 16:
       return frame(Operation::kQueueLen, Fields().string32(a));
     case 17:
-      return frame(Operation::kBarrier, Fields().u32(timeout).string32("/n" + b).u64(below(4)));
+      return frame(Operation::kBarrier, Fields()
+                                            .u32(timeout)
+                                            .string32("/n" + b)
+                                            .u64(below(4))
+                                            .u64(below(4) - 1)
+                                            .u64(below(3))
+                                            .u64(below(2)));
     case 18:
       return frame(Operation::kTryGet, Fields().string32(a));
     case 19:

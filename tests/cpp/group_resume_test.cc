@@ -18,6 +18,7 @@ using rdzv::GroupSettings;
 using rdzv::GroupState;
 using rdzv::Instant;
 using rdzv::NodeId;
+using rdzv::Resumed;
 using rdzv::Role;
 
 constexpr GroupSettings kSettings{2, 4, 30'000, 5'000, 3};
@@ -41,9 +42,9 @@ struct Play {
   }
   bool resume(char name, uint32_t rank, uint64_t round = 7, uint32_t world_size = 3,
               const GroupSettings& settings = kSettings) {
-    const bool taken = group.resume(node(name), settings, round, rank, world_size, at(0));
+    const Resumed resumed = group.resume(node(name), settings, round, rank, world_size, at(0));
     check_possible();
-    return taken;
+    return resumed != Resumed::kRefused;
   }
   ErrorCode resume_error(char name, uint32_t rank, uint64_t round, uint32_t world_size,
                          const GroupSettings& settings = kSettings) {
@@ -96,10 +97,9 @@ TEST_CASE("resume: a rank has one node, and a round one world size") {
   CHECK(play.resume('b', 1));
   CHECK_FALSE(play.resume('c', 1));
   CHECK_FALSE(play.resume('c', 2, 7, 4));
-  CHECK_FALSE(play.resume('c', 2, 8));
   CHECK_FALSE(play.resume('c', 2, 6));
   CHECK(play.in() == "rank 0, b, rank 2");
-  CHECK(play.group.membership_changes(Play::node('c'), 8) >= 1);
+  CHECK(play.group.membership_changes(Play::node('c'), 6) >= 1);
 }
 
 TEST_CASE("resume: ranks that nobody comes for are lost after the time of missed heartbeats") {
@@ -205,6 +205,182 @@ TEST_CASE("resume: a group has room for so many") {
   Play play;
   play.group.join(Play::node('x'), settings, 0, Play::at(0));
   CHECK(play.resume_error('a', 0, 7, kMax, settings) == ErrorCode::kLimit);
+}
+
+TEST_CASE("resume: a later round takes the place of one that only a resume told of") {
+  Play play;
+  CHECK(play.resume('s', 1, 5, 4));
+  CHECK(play.resume('b', 1, 7, 3));
+  CHECK(play.round() == 7);
+  CHECK(play.in() == "rank 0, b, rank 2");
+  CHECK(play.resume('a', 0, 7, 3));
+  CHECK(play.resume('c', 2, 7, 3));
+  CHECK(play.in() == "a, b, c");
+  CHECK(play.lost() == "");
+  for (char name : {'a', 'b', 'c'}) CHECK(play.group.membership_changes(Play::node(name), 7) == 0);
+  // The one that was cut off is not in it, and has to join again.
+  CHECK(play.group.membership_changes(Play::node('s'), 5) >= 1);
+  CHECK_FALSE(play.resume('s', 1, 5, 4));
+  play.join("s", 5);
+  CHECK(play.shown(play.group.waiting()) == "s");
+}
+
+TEST_CASE("resume: it does so whatever has become of the earlier round meanwhile") {
+  SUBCASE("all its nodes came") {
+    Play play;
+    CHECK(play.resume('s', 0, 5, 2));
+    CHECK(play.resume('t', 1, 5, 2));
+    CHECK(play.resume('b', 1));
+    CHECK(play.in() == "rank 0, b, rank 2");
+  }
+  SUBCASE("its stand-ins were lost") {
+    Play play;
+    CHECK(play.resume('s', 1, 5, 4));
+    for (int second = 5; second <= 15; second += 5) {
+      play.group.keep_alive(Play::node('s'), Play::at(second));
+      play.group.expire(Play::at(second));
+    }
+    CHECK(play.lost() == "rank 0, rank 2, rank 3");
+    CHECK(play.resume('b', 1));
+    CHECK(play.lost() == "");
+    CHECK(play.in() == "rank 0, b, rank 2");
+  }
+  SUBCASE("its node left, with success or not, and a later one forms") {
+    for (bool failed : {false, true}) {
+      Play play;
+      CHECK(play.resume('s', 1, 5, 4));
+      play.group.leave(Play::node('s'), failed, Play::at(0));
+      play.check_possible();
+      CHECK(play.resume('b', 1));
+      CHECK(play.in() == "rank 0, b, rank 2");
+    }
+  }
+  SUBCASE("the same node says so itself") {
+    Play play;
+    CHECK(play.resume('s', 1, 5, 4));
+    CHECK(play.resume('s', 0));
+    CHECK(play.in() == "s, rank 1, rank 2");
+  }
+  SUBCASE("twice") {
+    Play play;
+    CHECK(play.resume('s', 1, 5, 4));
+    CHECK(play.resume('t', 1, 6, 4));
+    CHECK(play.resume('b', 1));
+    CHECK_FALSE(play.resume('s', 1, 6, 4));
+    CHECK(play.in() == "rank 0, b, rank 2");
+  }
+}
+
+TEST_CASE("resume: who waited for the next round waits on when a later round takes the place") {
+  Play play;
+  CHECK(play.resume('s', 1, 5, 4));
+  play.join("xy");
+  CHECK(play.shown(play.group.spares()) == "x, y");
+  CHECK(play.resume('b', 1));
+  CHECK(play.shown(play.group.waiting()) == "x");  // 3 of 4 places are taken
+  CHECK(play.shown(play.group.spares()) == "y");
+  // Also one that was told of the earlier round and has joined since.
+  CHECK(play.resume('x', 0));
+  CHECK(play.in() == "x, b, rank 2");
+  CHECK(play.shown(play.group.waiting()) == "y");
+}
+
+TEST_CASE("resume: a later round brings its settings, and who waited with others is not listed") {
+  const GroupSettings other{1, 3, 30'000, 5'000, 3};
+  Play play;
+  CHECK(play.resume('s', 1, 5, 4));
+  play.join("x");
+  CHECK(play.resume_error('b', 1, 5, 3, other) == ErrorCode::kState);
+  CHECK(play.resume('b', 1, 7, 3, other));
+  CHECK(play.in() == "rank 0, b, rank 2");
+  CHECK((*play.group.state().settings == other));
+  CHECK(play.group.waiting().empty());
+  CHECK_FALSE(play.group.placement(Play::node('x')).role);
+  CHECK(play.resume('a', 0, 7, 3, other));
+}
+
+TEST_CASE("resume: a round that came about by joins is not replaced by what a node says") {
+  Play play;
+  play.join("abcd");
+  CHECK_FALSE(play.resume('s', 1, 7, 3));
+  CHECK_FALSE(play.resume('a', 0, 7, 3));
+  CHECK(play.in() == "a, b, c, d");
+  // Nor one that joins formed after a round was put back.
+  Play other;
+  CHECK(other.resume('a', 0, 5, 2));
+  CHECK(other.resume('b', 1, 5, 2));
+  for (char name : {'a', 'b'}) other.group.leave(Play::node(name), true, Play::at(0));
+  other.join("abcd", 5);
+  CHECK(other.round() == 6);
+  CHECK_FALSE(other.resume('s', 1, 7, 3));
+  CHECK(other.in() == "a, b, c, d");
+}
+
+TEST_CASE("resume: a round before one that a join told of is not put back") {
+  Play play;
+  play.join("x", 7);
+  CHECK_FALSE(play.resume('s', 1, 5, 4));
+  CHECK(play.in() == "x");
+  CHECK(play.resume('b', 1));
+  // Told of after the earlier one was put back, neither does that replace it.
+  Play other;
+  CHECK(other.resume('s', 1, 5, 4));
+  other.join("x", 7);
+  CHECK_FALSE(other.resume('t', 1, 6, 4));
+  CHECK(other.resume('b', 1));
+  CHECK(other.in() == "rank 0, b, rank 2");
+}
+
+TEST_CASE("resume: of one round the first list of members counts") {
+  Play play;
+  CHECK(play.resume('b', 1));
+  CHECK_FALSE(play.resume('c', 1));
+  CHECK_FALSE(play.resume('c', 1, 7, 4));
+  CHECK_FALSE(play.resume('b', 0));
+  CHECK(play.in() == "rank 0, b, rank 2");
+}
+
+TEST_CASE("resume: ranks that have not come cost nothing, however many they are") {
+  constexpr auto kMax = static_cast<uint32_t>(rdzv::kGroupNodesMax);
+  const GroupSettings settings{1, kMax, 30'000, 5'000, 3};
+  Group group;
+  CHECK(group.resume(Play::node('a'), settings, 7, 9, kMax, Play::at(0)) == Resumed::kTaken);
+  CHECK(group.state().roster.size() == kMax);
+  CHECK(group.state().roster.all().size() == 1);
+  CHECK(group.state().roster.expected().ranges() == 2);
+  const std::vector<NodeId> all = group.participants();
+  CHECK(all.size() == kMax);
+  CHECK(all[8] == rdzv::stand_in(8));
+  CHECK(all[9] == Play::node('a'));
+  CHECK(all[kMax - 1] == rdzv::stand_in(kMax - 1));
+  // Lost together, and so many of them are named.
+  for (int second = 5; second < 15; second += 5) {
+    group.keep_alive(Play::node('a'), Play::at(second));
+    CHECK(group.expire(Play::at(second)).empty());
+  }
+  group.keep_alive(Play::node('a'), Play::at(15));
+  CHECK(group.expire(Play::at(15)).size() == rdzv::kLostNodesMax);
+  CHECK(group.lost().size() == rdzv::kLostNodesMax);
+  CHECK(group.state().roster.size() == 1);
+}
+
+TEST_CASE("resume: ranks come in any order, each once") {
+  constexpr uint32_t kRanks = 100;
+  const GroupSettings settings{1, kRanks, 30'000, 5'000, 3};
+  Group group;
+  std::vector<std::string> names;
+  for (uint32_t i = 0; i < kRanks; ++i) {
+    const uint32_t rank = i * 37 % kRanks;
+    const NodeId node = NodeId::make("n" + std::to_string(rank), 1, 0);
+    CHECK(group.resume(node, settings, 7, rank, kRanks, Play::at(0)) == Resumed::kTaken);
+    const NodeId other = NodeId::make("other" + std::to_string(rank), 1, 0);
+    CHECK(group.resume(other, settings, 7, rank, kRanks, Play::at(0)) == Resumed::kRefused);
+    CHECK(group.participants().size() == kRanks);
+    CHECK(group.participants()[rank] == node);
+  }
+  CHECK(group.state().roster.expected().empty());
+  // Nobody is watched for those who came.
+  CHECK(group.expire(Play::at(5)).empty());
 }
 
 TEST_CASE("drop: a participant is lost, others are gone, one that is done stays so") {

@@ -4,6 +4,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -109,3 +110,35 @@ TEST_CASE("nobody ever connects to oneself") {
     }
   }
 }
+
+TEST_CASE("an IPv4 address in the form of IPv6 is that IPv4 address, to connect and to listen") {
+  SocketAddress address = resolved("::ffff:127.0.0.2").front();
+  CHECK(address.family() == AF_INET);
+  CHECK(address.to_string() == "127.0.0.2:29400");
+  std::vector<Listener> listeners = listen_on("::ffff:127.0.0.2", 0);
+  REQUIRE(listeners.size() == 1);
+  CHECK(listeners.front().address.host() == "127.0.0.2");
+  int error = 0;
+  SocketAddress wanted =
+      resolve("127.0.0.2", listeners.front().address.port(), Deadline::after(kHang)).front();
+  CHECK(connect_to(wanted, kHang, error));
+  CHECK(error == 0);
+}
+
+#if defined(TCP_USER_TIMEOUT)
+TEST_CASE("accepted connections have the kernel's time limit for what is not acknowledged") {
+  std::vector<Listener> listeners = listen_on("127.0.0.1", 0);
+  prepare_listener(listeners.front().fd.get());
+  int error = 0;
+  UniqueFd client = connect_to(listeners.front().address, kHang, error);
+  REQUIRE(wait_ready(listeners.front().fd.get(), true, false, kHang).readable);
+  SocketAddress peer;
+  UniqueFd accepted = accept_from(listeners.front().fd.get(), peer);
+  REQUIRE(accepted);
+  unsigned timeout_ms = 0;
+  socklen_t size = sizeof(timeout_ms);
+  REQUIRE(::getsockopt(accepted.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, &size) == 0);
+  CHECK(timeout_ms > 0);
+  CHECK(std::chrono::milliseconds(timeout_ms) < std::chrono::minutes(2));
+}
+#endif

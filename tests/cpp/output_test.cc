@@ -132,3 +132,44 @@ TEST_CASE("a large value is shared and a small one is not, and writes do not cha
   value.assign(Bytes(value).substr(0, 3));
   CHECK((value == Bytes("aaa")));
 }
+
+TEST_CASE("what an output holds: shared bytes once for each time that others come between") {
+  Ends ends;
+  Output output;
+  const SharedBytes large = shared(std::string(10'000, 'L'));
+  const SharedBytes other = shared(std::string(20'000, 'O'));
+  for (int i = 0; i < 5; ++i) {
+    output.text() += "header";
+    output.append_shared(large);
+  }
+  output.append_shared(other);
+  output.append_shared(large);
+  const size_t once = output.held();
+  CHECK(once >= 40'000);
+  CHECK(once < 41'000);
+  CHECK(output.unsent() == 5 * 6 + 6 * 10'000 + 20'000);
+  std::string received;
+  while (output.unsent() > 0) {
+    REQUIRE(output.send_to(ends.near.get()));
+    CHECK(output.held() <= once);
+    received += ends.receive(3'000);
+  }
+  CHECK(output.held() == 0);
+  CHECK(large.use_count() == 1);
+}
+
+TEST_CASE("an output that is cleared holds nothing, and can be used again") {
+  Ends ends;
+  Output output;
+  const SharedBytes large = shared(std::string(10'000, 'L'));
+  output.text() += std::string(1'000'000, 't');
+  output.append_shared(large);
+  output.clear();
+  CHECK(output.unsent() == 0);
+  CHECK(output.held() == 0);
+  CHECK(output.text().capacity() < 100);
+  CHECK(large.use_count() == 1);
+  output.text() += "more";
+  REQUIRE(output.send_to(ends.near.get()));
+  CHECK(ends.receive(100) == "more");
+}

@@ -110,9 +110,10 @@ class RunNodePeer : public NativePeer {
     return reply;
   }
   // "total: addr/rank addr/rank", a rank of - for none.
-  std::string members(native::MemberList which, uint32_t offset = 0, uint32_t limit = 1000) {
+  // Where there are more, "..." follows; the next call with more() goes on there.
+  std::string members(native::MemberList which, uint32_t limit = 1000, Bytes cursor = "") {
     std::string body;
-    native::put_members(body, {"r", which, offset, limit});
+    native::put_members(body, {"r", which, cursor, limit});
     std::string answer = ok(native::Operation::kMembers, body);
     native::MembersReply reply;
     REQUIRE(native::take_members_reply(answer, reply));
@@ -121,7 +122,12 @@ class RunNodePeer : public NativePeer {
       text += " " + std::string(item.node.addr) + "/" +
               (item.rank == native::kNoRank ? "-" : std::to_string(item.rank));
     }
+    cursor_ = reply.cursor;
+    if (!reply.cursor.empty()) text += " ...";
     return text;
+  }
+  std::string more(native::MemberList which, uint32_t limit = 1000) {
+    return members(which, limit, std::string(cursor_));
   }
   Answer try_resume(uint64_t round, uint32_t rank, uint32_t world_size, uint32_t grace_ms = 0) {
     std::string body;
@@ -151,6 +157,7 @@ class RunNodePeer : public NativePeer {
   native::RunSettings settings_;
   uint64_t join_id_ = uint64_t{1} << 40;
   uint64_t subscribe_id_ = uint64_t{1} << 41;
+  std::string cursor_;  // of the page that was listed last
 };
 
 }  // namespace rdzv::test

@@ -1,4 +1,4 @@
-// A real server, spoken to in the native protocol: queues and barriers.
+// A real server, spoken to in the native protocol: queues.
 #include <doctest/doctest.h>
 
 #include <string>
@@ -14,10 +14,6 @@ namespace {
 
 Fields pop_body(uint32_t timeout_ms) {
   return Fields().u32(timeout_ms).string32("/q");
-}
-
-Fields barrier_body(uint32_t timeout_ms, int64_t world_size) {
-  return Fields().u32(timeout_ms).string32("/b").u64(static_cast<uint64_t>(world_size));
 }
 
 std::string item(Bytes bytes) {
@@ -49,7 +45,7 @@ TEST_CASE("native: a pop that finds nothing times out, and says at which queue")
   CHECK(answer.status == ErrorCode::kTimeout);
   answer = scene.error(Operation::kQueuePop, pop_body(20));
   CHECK(answer.status == ErrorCode::kTimeout);
-  CHECK(answer.message() == "queue_pop timed out after 0.02 s: nobody has pushed to queue 'q'");
+  CHECK(answer.message() == "queue_pop timeout after 0.02 s: nobody has pushed to queue 'q'");
 }
 
 TEST_CASE("native: blocked pops are given their items in the order they came") {
@@ -115,47 +111,6 @@ TEST_CASE("native: a push wakes all who WAIT") {
       .call(Operation::kQueuePush, Fields().string32("/q").string32("x").bytes);
   CHECK(scene.peer.receive_answer().id == 1);
   CHECK(scene.peer.receive_answer().id == 2);
-}
-
-TEST_CASE("native: a barrier is answered when all have come") {
-  Scene scene;
-  scene.peer.send(native_frame(Operation::kBarrier, 1, barrier_body(kNoTimeout, 2).bytes));
-  scene.peer.ping();
-  CHECK(
-      NativePeer(scene.server.port()).call(Operation::kBarrier, barrier_body(0, 2).bytes).status ==
-      ErrorCode::kOk);
-  NativePeer::Answer answer = scene.peer.receive_answer();
-  CHECK(answer.id == 1);
-  CHECK(answer.status == ErrorCode::kOk);
-  CHECK(answer.body == "");
-}
-
-TEST_CASE("native: who times out or cancels at a barrier stays counted") {
-  Scene scene;
-  NativePeer::Answer answer = scene.error(Operation::kBarrier, barrier_body(20, 3));
-  CHECK(answer.status == ErrorCode::kTimeout);
-  CHECK(answer.message() == "barrier timed out after 0.02 s: 1 of 3 have come to key 'b'");
-  scene.peer.send(native_frame(Operation::kBarrier, 1, barrier_body(kNoTimeout, 3).bytes) +
-                  native_cancel(2, 1));
-  CHECK(scene.ok(Operation::kBarrier, barrier_body(0, 3)) == "");
-  CHECK(scene.ok(Operation::kGet, Fields().u32(0).string32("/b")) == got(3, "3"));
-}
-
-TEST_CASE("native: clients of both protocols meet at a barrier") {
-  Scene scene;
-  C10dPeer torch(scene.server.port());
-  torch.send(c10d_barrier("/b", 2));
-  torch.ping();
-  CHECK(scene.ok(Operation::kBarrier, barrier_body(0, 2)) == "");
-  CHECK(torch.receive_u8() == c10d::kStopWaiting);
-}
-
-TEST_CASE("native: a barrier at what is no number is an error, and changes nothing") {
-  Scene scene;
-  scene.set("/b", "word");
-  NativePeer::Answer answer = scene.error(Operation::kBarrier, barrier_body(kNoTimeout, 2));
-  CHECK(answer.status == ErrorCode::kNotANumber);
-  CHECK(scene.ok(Operation::kGet, Fields().u32(0).string32("/b")) == got(1, "word"));
 }
 
 TEST_CASE("native: requests of queues and barriers with wrong fields are refused") {

@@ -113,13 +113,12 @@ TEST_CASE("native: the server keeps deadlines, and says what is missing") {
   Scene scene;
   NativePeer::Answer answer = scene.error(Operation::kGet, Fields().u32(30).string32("/never"));
   CHECK(answer.status == ErrorCode::kTimeout);
-  CHECK(answer.message() == "get timed out after 0.03 s: nobody has set key 'never'");
+  CHECK(answer.message() == "get timeout after 0.03 s: nobody has set key 'never'");
   scene.set("/b", "");
   answer = scene.error(Operation::kWait,
                        Fields().u32(1).u32(3).string32("/a").string32("/b").string32("init/"));
   CHECK(answer.status == ErrorCode::kTimeout);
-  CHECK(answer.message() ==
-        "wait timed out after 0.001 s: 2 of 3 keys were never set: 'a', 'init/'");
+  CHECK(answer.message() == "wait timeout after 0.001 s: 2 of 3 keys were never set: 'a', 'init/'");
 }
 
 TEST_CASE("native: a timeout of zero means now or never") {

@@ -111,11 +111,11 @@ TEST_CASE("native: WATCH times out, and says what it knew") {
   Scene scene;
   NativePeer::Answer answer = scene.error(Operation::kWatch, watch_body(20, 0));
   CHECK(answer.status == ErrorCode::kTimeout);
-  CHECK(answer.message() == "watch timed out after 0.02 s: key 'k' still has no value");
+  CHECK(answer.message() == "watch timeout after 0.02 s: key 'k' still has no value");
   scene.set("/k", "v");
   answer = scene.error(Operation::kWatch, watch_body(0, 1));
   CHECK(answer.status == ErrorCode::kTimeout);
-  CHECK(answer.message() == "watch timed out after 0 s: key 'k' still has version 1");
+  CHECK(answer.message() == "watch timeout after 0 s: key 'k' still has version 1");
 }
 
 TEST_CASE("native: a cancelled WATCH is not answered") {
@@ -182,14 +182,21 @@ TEST_CASE("native: keys expire in the order of their times, and one that is set 
         "\x01");
 }
 
-TEST_CASE("native: SET_FOR without a time is refused, and the longest is no overflow") {
+TEST_CASE(
+    "native: SET_FOR without a time is refused, beyond the limit too, and the longest is no "
+    "overflow") {
   Scene scene;
   NativePeer::Answer answer =
       scene.error(Operation::kSetFor, Fields().u64(0).string32("/k").string32("v"));
   CHECK(answer.status == ErrorCode::kInvalidArgument);
   CHECK(answer.message() == "set of key 'k': its time to live is 0 s; it must be more than 0");
   CHECK(scene.try_get() == kGone);
-  scene.set_for(UINT64_MAX);
+  for (uint64_t ttl_ms : {limits::kTtlMsMax + 1, UINT64_MAX}) {
+    answer = scene.error(Operation::kSetFor, Fields().u64(ttl_ms).string32("/k").string32("v"));
+    CHECK(answer.status == ErrorCode::kLimit);
+    CHECK(scene.try_get() == kGone);
+  }
+  scene.set_for(limits::kTtlMsMax);
   CHECK(scene.try_get() == got(1, "v"));
 }
 

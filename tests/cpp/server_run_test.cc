@@ -269,12 +269,14 @@ TEST_CASE("runs: members come in pages") {
   }
   RunNodePeer& peer = *peers.front();
   for (const auto& each : peers) each->joined();
-  CHECK(peer.members(MemberList::kParticipants, 0, 2) == "5: n0/0 n1/1");
-  CHECK(peer.members(MemberList::kParticipants, 4, 2) == "5: n4/4");
-  CHECK(peer.members(MemberList::kParticipants, 9, 2) == "5:");
-  CHECK(peer.members(MemberList::kParticipants, UINT32_MAX, UINT32_MAX) == "5:");
+  CHECK(peer.members(MemberList::kParticipants, 2) == "5: n0/0 n1/1 ...");
+  CHECK(peer.more(MemberList::kParticipants, 2) == "5: n2/2 n3/3 ...");
+  CHECK(peer.more(MemberList::kParticipants, 2) == "5: n4/4");
+  CHECK(peer.members(MemberList::kParticipants, 0) == "5:");
+  CHECK(peer.members(MemberList::kParticipants, UINT32_MAX) == "5: n0/0 n1/1 n2/2 n3/3 n4/4");
+  CHECK(peer.members(MemberList::kParticipants, 2) == "5: n0/0 n1/1 ...");
   peers[3]->leave(true);
-  CHECK(peer.members(MemberList::kParticipants, 2) == "4: n2/2 n4/4");
+  CHECK(peer.more(MemberList::kParticipants, 2) == "4: n2/2 n4/4");
   CHECK(peer.members(MemberList::kLost) == "1: n3/-");
   RunNodePeer late(server.port(), "late", settings);
   late.join_and_wait();
@@ -282,4 +284,12 @@ TEST_CASE("runs: members come in pages") {
   RunNodePeer spare(server.port(), "spare", settings);
   spare.join_and_wait();
   CHECK(peer.members(MemberList::kSpares) == "1: spare/-");
+  RunNodePeer another(server.port(), "another", settings);
+  another.join_and_wait();
+  CHECK(peer.members(MemberList::kSpares, 1) == "2: spare/- ...");
+  CHECK(peer.more(MemberList::kSpares, 1) == "2: another/-");
+  std::string body;
+  native::put_members(body, {"r", MemberList::kWaiting, "no cursor", 2});
+  CHECK(peer.call(Operation::kMembers, body).message() ==
+        "members: the cursor is none of this list's; begin without one");
 }

@@ -229,20 +229,21 @@ TEST_CASE("run limits: a run that is used again is not forgotten as an old one")
 }
 
 TEST_CASE("run limits: a server keeps so many runs, and a connection so many nodes' requests") {
-  Server server("127.0.0.1", 0);
+  ServerLimits limits;
+  limits.runs = 100;
+  Server server("127.0.0.1", 0, limits);
   auto crowd = std::make_unique<NativePeer>(server.port());
   std::string requests;
-  for (size_t i = 0; i <= limits::kRunsMax; ++i) {
+  for (size_t i = 0; i <= limits.runs; ++i) {
     std::string body;
     native::put_subscribe(body, {kNoTimeout, "r" + std::to_string(i), run_node("a"), 1, 1, false});
     requests += native_frame(Operation::kSubscribe, i, body);
   }
   crowd->send(requests);
   NativePeer::Answer answer = crowd->receive_answer();
-  CHECK(answer.id == limits::kRunsMax);
+  CHECK(answer.id == limits.runs);
   CHECK(answer.status == ErrorCode::kLimit);
-  CHECK(answer.message() ==
-        "subscribe: run 'r8192': this server keeps 8192 runs, and takes no more");
+  CHECK(answer.message().starts_with("subscribe: run 'r100': this server keeps 100 runs of "));
   crowd.reset();
   RunNodePeer a(server.port(), "a", RunSettings{1, 1, 30'000, 5'000, 3});
   while (a.status("r0").known) continue;
@@ -285,7 +286,9 @@ TEST_CASE("run limits: a connection speaks for so many nodes") {
   crowd.send(join(kNodes));
   NativePeer::Answer answer = crowd.receive_answer();
   CHECK(answer.status == ErrorCode::kLimit);
-  CHECK(answer.message() == "join: more than 65536 nodes on one connection");
+  CHECK(answer.message() ==
+        "join: more than 65536 nodes on one connection; the server's limit is "
+        "nodes_per_connection");
   crowd.send(join(kNodes - 1));
   CHECK(crowd.receive_answer().status == ErrorCode::kOk);
 }

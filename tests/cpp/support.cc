@@ -220,6 +220,8 @@ void NativePeer::ping() {
 std::string NativePeer::Answer::message() const {
   ByteReader reader(body);
   std::string text(reader.take(reader.u32()));
+  // A timeout may name what is missing.
+  if (status == ErrorCode::kTimeout && reader.left() > 0) reader.take(4 * size_t{reader.u32()});
   return reader.ok() && reader.left() == 0 ? text : "not a message";
 }
 

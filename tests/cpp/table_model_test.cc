@@ -274,9 +274,16 @@ class Comparison {
       wait.known = random_() % 5 == 0 ? random_() : version_of(wait.keys[0]);
     }
     uint64_t tag = ++last_tag_;
-    Table::Waiter* waiter = table_.wait(owners_[wait.owner], tag,
-                                        std::vector<Bytes>(wait.keys.begin(), wait.keys.end()),
-                                        wait.need, static_cast<int64_t>(wait.known));
+    Table::Waiter* waiter = nullptr;
+    std::vector<Bytes> keys(wait.keys.begin(), wait.keys.end());
+    if (wait.need != Table::Need::kChange && random_() % 2 == 0) {
+      SharedKeys& list = lists_[wait.keys];
+      if (list == nullptr) list = std::make_shared<WantedKeys>(keys);
+      waiter = table_.wait(owners_[wait.owner], tag, list, wait.need);
+    } else {
+      waiter =
+          table_.wait(owners_[wait.owner], tag, keys, wait.need, static_cast<int64_t>(wait.known));
+    }
     bool ready = is_ready(wait);
     REQUIRE((waiter == nullptr) == ready);
     if (ready) return;
@@ -308,6 +315,7 @@ class Comparison {
   std::map<std::string, std::deque<std::string>> queues_;
   std::map<uint64_t, ModelWait> waits_;
   std::map<uint64_t, Table::Waiter*> parked_;
+  std::map<std::vector<std::string>, SharedKeys> lists_;
   uint64_t last_tag_ = 0;
   uint64_t last_version_ = 0;
 };

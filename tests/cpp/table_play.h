@@ -52,7 +52,7 @@ struct Play {
   std::string woken() {
     std::string text;
     for (const Table::Woken& woken : table.take_woken()) {
-      for (const std::string& key : woken.keys) {
+      for (Bytes key : *woken.keys) {
         CHECK((woken.item || watching.contains(woken.tag) || table.find(key) != nullptr ||
                table.front(key) != nullptr));
       }

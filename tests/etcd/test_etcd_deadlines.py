@@ -16,7 +16,12 @@ from support.background import BACKSTOP_S, Background
 from support.etcd import Cluster
 from support.proxy import FaultProxy
 
-from rendezvous import RendezvousConnectionError, StoreError
+from rendezvous import (
+    RendezvousConnectionError,
+    StoreError,
+    StoreKeysMissingError,
+    StoreNoAnswerError,
+)
 from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend, EtcdStore
 
 TIMEOUT_S = 0.15
@@ -95,9 +100,10 @@ FAULTS = {"stopped": (stopped, 1), "frozen": (frozen, 1), "no majority": (withou
 
 
 def fails(call: Background[Any], timeout_s: float) -> None:
-    """It ended with an error of ours, and not before its time."""
-    with pytest.raises((StoreError, RendezvousConnectionError)):
+    """It ended with an error of ours, and not before its time; nothing is said to be missing."""
+    with pytest.raises((StoreError, RendezvousConnectionError)) as caught:
         call.result()
+    assert not isinstance(caught.value, StoreKeysMissingError)
     assert call.elapsed_s >= timeout_s
 
 
@@ -144,3 +150,27 @@ def test_every_operation_ends_with_its_deadline(binary: str, fault: str, transpo
         assert state is not None
         assert state[0] in (b"before", b"after")
         one.close()
+
+
+@pytest.mark.parametrize("fault", ["stopped", "frozen"])
+def test_what_waits_when_the_cluster_falls_silent_does_not_call_anything_missing(
+    binary: str, fault: str, transport: str
+) -> None:
+    """A watch that says nothing is no answer: the keys may have come meanwhile."""
+    break_it, members = FAULTS[fault]
+    with Cluster(binary, members) as cluster, FaultProxy(cluster.members[0].port) as proxy:
+        endpoint = f"127.0.0.1:{proxy.port}"
+        names = [*WAITS, "queue_pop", "barrier", "exchange"]
+        stores = {
+            name: EtcdStore(EtcdClient(endpoint, transport=transport), "/s") for name in names
+        }
+        for store in stores.values():
+            store.set("k", "v")
+            store.set_timeout(2 * ROUND_TRIP_S)
+        calls = [Background((WAITS | OTHERS)[name], store) for name, store in stores.items()]
+        for call in calls:
+            call.let_block()
+        with break_it(cluster, proxy):
+            for call in calls:
+                with pytest.raises(StoreNoAnswerError, match="timeout"):
+                    call.result()

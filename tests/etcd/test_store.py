@@ -70,7 +70,7 @@ def test_a_role_for_the_prefix_is_enough(binary: str) -> None:
         many.result()
         store.queue_push("q", "item")
         assert store.queue_pop("q") == b"item"
-        store.barrier("b", 1)
+        store.barrier("meet", 1)
         assert store.exchange("x", 0, 1, "v") == [b"v"]
         assert store.num_keys() == len(store.list_keys())
         assert store.delete_prefix("many") == 100

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from cli_support import Cli, cli_in, environment, free_port
+from support.process import ServerProcess
 
 
 @pytest.fixture(scope="module")
@@ -126,11 +127,37 @@ def test_wait_returns_when_all_keys_are_there(store: Store) -> None:
 
 
 def test_wait_that_times_out_names_the_key(store: Store) -> None:
-    """Exit code 3, and one line that says what was waited for."""
-    done = store.cli.run("wait", "never", "--timeout", "0.2", "--endpoint", store.endpoint)
-    assert done.returncode == 3
-    assert b"never" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    """Exit code 1, as the store has answered, and one line that says what was waited for."""
+    for command in (["wait"], ["get", "--wait"]):
+        done = store.cli.run(*command, "never", "--timeout", "0.2", "--endpoint", store.endpoint)
+        assert done.returncode == 1
+        assert b"timeout" in done.stderr
+        assert b"never" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_server_that_does_not_answer_is_no_missing_key(store: Store) -> None:
+    """Exit code 3: what it has is not known."""
+    with ServerProcess() as server:
+        server.pause()
+        endpoint = f"127.0.0.1:{server.port}"
+        for command in (["get"], ["get", "--wait"], ["wait"]):
+            done = store.cli.run(*command, "k", "--timeout", "0.3", "--endpoint", endpoint)
+            assert done.returncode == 3
+            assert len(done.stderr.splitlines()) == 1
+
+
+def test_keys_that_are_no_text_can_be_given_back(store: Store) -> None:
+    """What `keys` prints, as bytes, is what `get`, `wait` and `delete` take."""
+    name = os.fsdecode(b"odd/\xff\xfe")
+    assert store("set", name, "value")[0] == 0
+    code, listed = store("keys", "odd/")
+    assert (code, listed) == (0, b"odd/\xff\xfe\n")
+    again = os.fsdecode(listed.removesuffix(b"\n"))
+    assert store("get", again) == (0, b"value")
+    assert store("wait", again) == (0, b"")
+    assert store("delete", again) == (0, b"")
+    assert store("get", again)[0] == 1
 
 
 def test_delete(store: Store) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,9 @@ from rendezvous import (
     StoreClosedError,
     StoreConnectionError,
     StoreProtocolError,
+    StoreRestartedError,
     StoreTimeoutError,
+    open_store,
 )
 
 # Says "open", then answers lines of Python expressions on `store`.
@@ -165,6 +168,47 @@ def test_a_stopped_writer_holds_up_no_reader_and_no_deadline(started: ExitStack,
     adding = Background(store.add, "n", 1).let_block()
     holder.kill()
     assert adding.result() == 1
+
+
+def test_opening_keeps_its_timeout_behind_a_stopped_writer(started: ExitStack, path: str) -> None:
+    """However it is opened: by its class, by a URL, as a clone. Far from the default of 300 s."""
+    store = FileStore(path, job_id="job", timeout=0.2)
+    assert store.timeout == timedelta(seconds=0.2)
+    holder = started.enter_context(PythonProcess(HOLDER, path))
+    assert holder.line() == "locked"
+    holder.pause()
+    openings: list[Callable[[], object]] = [
+        lambda: FileStore(path, job_id="job", timeout=timedelta(seconds=0.2)),
+        lambda: open_store(f"file://{path}?job_id=job", timeout=0.2),
+        lambda: open_store(f"file://{path}?job_id=job&timeout=0.2"),
+        store.clone,
+    ]
+    for open_it in openings:
+        begin = time.monotonic()
+        with pytest.raises(StoreTimeoutError, match=rf"pid {holder.pid} "):
+            open_it()
+        assert 0.2 <= time.monotonic() - begin < 60
+    holder.kill()
+    assert open_store(f"file://{path}?job_id=job", timeout=7).timeout == timedelta(seconds=7)
+
+
+def test_a_file_that_is_moved_while_in_use_is_noticed(started: ExitStack, path: str) -> None:
+    """A process that had it open does not go on alone with the moved file, nor wait for ever."""
+    store = FileStore(path, job_id="job")
+    other = user(started, path)
+    waiting = Background(store.get, "never").let_block()
+    Path(path).rename(path + ".old")
+    with pytest.raises(StoreConnectionError, match="removed or renamed"):
+        store.set("k", "v")
+    with pytest.raises(StoreConnectionError, match="removed or renamed"):
+        waiting.result()
+    newcomer = user(started, path)
+    assert ask(newcomer, "store.set('k', 'of the new file')") == "None"
+    with pytest.raises(StoreRestartedError, match="replaced"):
+        store.get("k", 0)
+    other.say("store.check(['k'])")
+    assert other.end() != 0
+    assert "StoreRestartedError" in other.stderr
 
 
 def test_a_writer_that_waits_for_the_lock_holds_up_no_thread(started: ExitStack, path: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from support.process import PythonProcess
@@ -63,3 +64,37 @@ def test_a_childs_life_does_not_keep_a_dead_server_alive(child: str) -> None:
             os.kill(child_pid, 0)
         finally:
             os.kill(child_pid, signal.SIGKILL)
+
+
+# Opens a store of each kind that needs no server, lets one of them log, and forks.
+LOGS = """\
+import logging, os, sys, warnings
+warnings.simplefilter("error")
+records = []
+class Keeper(logging.Handler):
+    def emit(self, record):
+        records.append(record.getMessage())
+logging.getLogger("rendezvous").addHandler(Keeper())
+logging.getLogger("rendezvous").setLevel(logging.DEBUG)
+from rendezvous import FileStore, HashStore
+path = sys.argv[1]
+FileStore(path, job_id="one").set("k", "v")
+kept = [HashStore(), FileStore(path, job_id="two")]
+print(len(os.listdir("/proc/self/task")), flush=True)
+print(sum("'one'" in record for record in records), flush=True)
+child = os.fork()
+if child == 0:
+    records.clear()
+    FileStore(path + "2", job_id="one").set("k", "v")
+    FileStore(path + "2", job_id="two")
+    os._exit(len(records))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the system has no /proc")
+def test_stores_without_a_server_start_no_thread_and_log_all_the_same(tmp_path: Path) -> None:
+    """Forking does not warn of threads; what was logged is said by the call itself, once."""
+    with PythonProcess(LOGS, str(tmp_path / "store")) as process:
+        assert [process.line(), process.line(), process.line()] == ["1", "1", "1"]
+        assert process.end() == 0, process.stderr

@@ -6,12 +6,13 @@ import logging
 import os
 import resource
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
 from support import wire
-from support.background import eventually
+from support.background import Background, eventually
 from support.wire import RawPeer
 
 from rendezvous import Server, StoreAddressInUseError, StoreConnectionError, TCPStore
@@ -46,6 +47,26 @@ def test_port_0_picks_a_free_port() -> None:
         assert one.host == "127.0.0.1"
         assert repr(one) == f"<rendezvous.Server 127.0.0.1:{one.port}>"
         assert can_connect("127.0.0.1", one.port)
+
+
+def test_close_from_several_threads() -> None:
+    """Whichever comes first: when a call returns, the server is closed."""
+    for _ in range(20):
+        server = Server()
+        with ExitStack() as clients:
+            for _ in range(50):  # so that closing takes a while
+                clients.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            together = threading.Barrier(4)
+
+            def close(
+                server: Server = server, together: threading.Barrier = together
+            ) -> list[bool]:
+                together.wait()
+                server.close()
+                return [can_connect("127.0.0.1", server.port)]
+
+            for closing in [Background(close) for _ in range(4)]:
+                assert closing.result() == [False]
 
 
 def test_only_the_named_address_is_bound(connect: Connect) -> None:

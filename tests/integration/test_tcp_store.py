@@ -184,6 +184,16 @@ def test_master_waits_for_its_workers(connect: Connect, free_port: int) -> None:
     assert master.result().list_keys() == []
 
 
+@pytest.mark.parametrize("is_master", [True, False])
+def test_no_workers_are_a_mistake(server: Server, is_master: bool) -> None:
+    """None, or a negative number, is what says that their number is not known."""
+    port = 0 if is_master else server.port
+    with pytest.raises(ValueError, match="world_size is 0"):
+        TCPStore("127.0.0.1", port, 0, is_master)
+    for unknown in (None, -1):
+        TCPStore("127.0.0.1", port, unknown, is_master).close()
+
+
 def test_master_says_how_many_workers_came(free_port: int) -> None:
     """The timeout counts the master too; afterwards the port is free again."""
     begin = time.monotonic()

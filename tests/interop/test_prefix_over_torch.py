@@ -98,7 +98,7 @@ def test_waiting_and_timeouts(store: PrefixStore, theirs: Any) -> None:
             lambda: store.get("gone", timeout),  # noqa: B023
             lambda: store.multi_get(["gone"], timeout),  # noqa: B023
         ):
-            with pytest.raises(RuntimeError, match=r"[Tt]imeout|timed out"):
+            with pytest.raises(RuntimeError, match=r"[Tt]imeout"):
                 call()
     for call in (
         lambda: store.wait(["gone"], 0),
@@ -141,7 +141,7 @@ def test_queues(store: PrefixStore) -> None:
     assert store.queue_pop("q", timeout=5) == b"1"
     with pytest.raises(dist.QueueEmptyError):
         store.queue_pop("q", block=False)
-    with pytest.raises(StoreTimeoutError, match="queue_pop timed out"):
+    with pytest.raises(StoreTimeoutError, match="queue_pop timeout"):
         store.queue_pop("q", timeout=0.05)
     store.queue_push("q", "2")
     with pytest.raises(StoreTimeoutError):  # no value, although torch's check says so

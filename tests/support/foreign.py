@@ -1,14 +1,15 @@
-"""Stores that are Python objects: one derived from ours, one that has what torch's have."""
+"""Stores that are Python objects: derived from ours, with all or little; or like torch's."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 from rendezvous import HashStore, Store
 
 Text = str | bytes
+Value = str | bytes | bytearray | memoryview
 
 
 class DerivedStore(Store):
@@ -18,7 +19,7 @@ class DerivedStore(Store):
         super().__init__()
         self.inner = inner
 
-    def set(self, key: Text, value: Text, ttl: Any = None) -> None:
+    def set(self, key: Text, value: Value, ttl: Any = None) -> None:
         self.inner.set(key, value, ttl)
 
     def get(self, key: Text, timeout: Any = None) -> bytes:
@@ -30,19 +31,19 @@ class DerivedStore(Store):
     def watch(self, key: Text, known_version: int, timeout: Any = None) -> tuple[bytes | None, int]:
         return self.inner.watch(key, known_version, timeout)
 
-    def set_if_version(self, key: Text, value: Text, version: int) -> tuple[int, bool]:
+    def set_if_version(self, key: Text, value: Value, version: int) -> tuple[int, bool]:
         return self.inner.set_if_version(key, value, version)
 
-    def compare_exchange(self, key: Text, expected: Text, desired: Text) -> tuple[bytes, bool]:
+    def compare_exchange(self, key: Text, expected: Value, desired: Value) -> tuple[bytes, bool]:
         return self.inner.compare_exchange(key, expected, desired)
 
     def add(self, key: Text, amount: int) -> int:
         return self.inner.add(key, amount)
 
-    def check(self, keys: Sequence[Text]) -> bool:
+    def check(self, keys: Iterable[Text]) -> bool:
         return self.inner.check(keys)
 
-    def wait(self, keys: Sequence[Text], timeout: Any = None) -> None:
+    def wait(self, keys: Iterable[Text], timeout: Any = None) -> None:
         self.inner.wait(keys, timeout)
 
     def delete_key(self, key: Text) -> bool:
@@ -57,16 +58,16 @@ class DerivedStore(Store):
     def list_keys(self, prefix: Text = "") -> list[str]:
         return self.inner.list_keys(prefix)
 
-    def append(self, key: Text, value: Text) -> None:
+    def append(self, key: Text, value: Value) -> None:
         self.inner.append(key, value)
 
-    def multi_get(self, keys: Sequence[Text], timeout: Any = None) -> list[bytes]:
+    def multi_get(self, keys: Iterable[Text], timeout: Any = None) -> list[bytes]:
         return self.inner.multi_get(keys, timeout)
 
-    def multi_set(self, keys: Sequence[Text], values: Sequence[Text]) -> None:
+    def multi_set(self, keys: Iterable[Text], values: Iterable[Value]) -> None:
         self.inner.multi_set(keys, values)
 
-    def queue_push(self, key: Text, value: Text) -> None:
+    def queue_push(self, key: Text, value: Value) -> None:
         self.inner.queue_push(key, value)
 
     def queue_pop(self, key: Text, block: bool = True, timeout: Any = None) -> bytes:
@@ -75,11 +76,18 @@ class DerivedStore(Store):
     def queue_len(self, key: Text) -> int:
         return self.inner.queue_len(key)
 
-    def barrier(self, key: Text, world_size: int, timeout: Any = None) -> None:
-        self.inner.barrier(key, world_size, timeout)
+    def barrier(
+        self,
+        key: Text,
+        world_size: int,
+        timeout: Any = None,
+        rank: int | None = None,
+        round: int | None = None,
+    ) -> None:
+        self.inner.barrier(key, world_size, timeout, rank, round)
 
     def exchange(
-        self, key: Text, rank: int, world_size: int, value: Text, timeout: Any = None
+        self, key: Text, rank: int, world_size: int, value: Value, timeout: Any = None
     ) -> list[bytes]:
         return self.inner.exchange(key, rank, world_size, value, timeout)
 
@@ -87,6 +95,33 @@ class DerivedStore(Store):
         twin = DerivedStore(self.inner)
         twin.set_timeout(self.timeout)
         return twin
+
+
+class SixOps(Store):
+    """Defines what all else is made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = HashStore()
+
+    def set(self, key: Text, value: Value, ttl: Any = None) -> None:
+        assert ttl is None
+        self.inner.set(key, value)
+
+    def get(self, key: Text, timeout: Any = None) -> bytes:
+        return self.inner.get(key, timeout)
+
+    def add(self, key: Text, amount: int) -> int:
+        return self.inner.add(key, amount)
+
+    def compare_set(self, key: Text, expected: Value, desired: Value) -> bytes:
+        return self.inner.compare_set(key, expected, desired)
+
+    def check(self, keys: Iterable[Text]) -> bool:
+        return self.inner.check(keys)
+
+    def wait(self, keys: Iterable[Text], timeout: Any = None) -> None:
+        self.inner.wait(keys, timeout)
 
 
 class DuckStore:

@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from rendezvous import Store, StoreConnectionError, StoreError
+from rendezvous import (
+    Store,
+    StoreConnectionError,
+    StoreError,
+    StoreKeysMissingError,
+    StoreNoAnswerError,
+    StoreTimeoutError,
+)
 
 
 @dataclass
@@ -59,3 +66,17 @@ def refused(stores: Stores, error: type[StoreError], match: str) -> AbstractCont
     if stores.speaks_c10d:
         return pytest.raises(StoreConnectionError, match="close it at what they refuse")
     return pytest.raises(error, match=match)
+
+
+def not_there(call: Callable[[], object]) -> StoreKeysMissingError:
+    """The error of a call that has hardly any time: what it waits for is missing.
+
+    On a busy machine there may be no answer in that time; then it is called again. So it must be
+    one that may be.
+    """
+    while True:
+        with pytest.raises(StoreTimeoutError) as caught:
+            call()
+        if isinstance(caught.value, StoreKeysMissingError):
+            return caught.value
+        assert isinstance(caught.value, StoreNoAnswerError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -146,6 +147,17 @@ def test_timeouts_must_be_positive(name: str, seconds: float) -> None:
     """A time that is no time is refused where it is given."""
     with pytest.raises(ValueError, match=name):
         RendezvousTimeout(**{name: seconds})
+
+
+@pytest.mark.parametrize("seconds", [timedelta.max, 1e300, 10**400])
+def test_an_enormous_timeout_is_none(seconds: float | timedelta) -> None:
+    """Nobody waits for 30 years; clocks can count that far."""
+    timeout = RendezvousTimeout(join=seconds, last_call=seconds, close=seconds, heartbeat=seconds)
+    assert timeout.join >= timedelta(days=365 * 30)
+    options = HandlerOptions.of(parameters(join_timeout=seconds, close_timeout="1e300"))
+    assert options.timeout.join_s == options.timeout.close_s == timeout.heartbeat_s
+    with pytest.raises(ValueError, match="must be positive"):
+        RendezvousTimeout(join=-(10**400))
 
 
 def test_options_are_read_from_the_configuration() -> None:

@@ -13,6 +13,7 @@ import rendezvous
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "api.md").read_text()
 STUB = ast.parse((ROOT / "rendezvous" / "_core.pyi").read_text())
+# PrefixStore's class in Python defines all that Store has, and is listed by what it adds.
 CLASSES = ("Store", "HashStore", "FileStore", "PrefixStore", "TCPStore", "Server")
 
 
@@ -54,6 +55,8 @@ def test_the_stub_lists_what_the_classes_have() -> None:
     """So that the page, which is held to the stub, is held to the code."""
     for name in CLASSES:
         public = {each for each in vars(getattr(rendezvous, name)) if not each.startswith("_")}
+        if name == "PrefixStore":
+            public -= set(vars(rendezvous.Store))
         listed = {text.partition("(")[0] for owner, text in members() if owner == name}
         assert public == {each for each in listed - {name} if not each.startswith("_")}
 

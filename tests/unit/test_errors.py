@@ -15,7 +15,9 @@ from rendezvous.errors import (
     StoreAddressInUseError,
     StoreConnectionError,
     StoreError,
+    StoreKeysMissingError,
     StoreLimitError,
+    StoreNoAnswerError,
     StoreProtocolError,
     StoreRestartedError,
     StoreTimeoutError,
@@ -43,6 +45,8 @@ def test_store_errors_are_runtime_errors(error: type[Exception]) -> None:
         (RendezvousTimeoutError, TimeoutError),
         (RendezvousConnectionError, ConnectionError),
         (StoreTimeoutError, TimeoutError),
+        (StoreKeysMissingError, StoreTimeoutError),
+        (StoreNoAnswerError, StoreTimeoutError),
         (StoreConnectionError, ConnectionError),
         (StoreValueError, ValueError),
         (StoreLimitError, StoreValueError),
@@ -79,6 +83,13 @@ def test_a_timeout_keeps_who_joined_when_it_is_sent_elsewhere() -> None:
     assert (again.min_nodes, again.max_nodes) == (2, 4)
 
 
+def test_what_is_missing_is_kept_when_the_error_is_sent_elsewhere() -> None:
+    """The attributes travel with the error."""
+    first = StoreKeysMissingError("timeout", keys=("a", "\udcff"), ranks=(1, 2))
+    for again in (copy.copy(first), pickle.loads(pickle.dumps(first))):
+        assert (str(again), again.keys, again.ranks) == ("timeout", ["a", "\udcff"], [1, 2])
+
+
 def test_a_timeout_that_is_not_about_nodes_names_none() -> None:
     """The attributes are there anyway, so that nobody has to look for them."""
     error = RendezvousTimeoutError("slow")
@@ -88,8 +99,9 @@ def test_a_timeout_that_is_not_about_nodes_names_none() -> None:
 def test_the_core_raises_these_classes() -> None:
     """C++ errors arrive as the classes of this tree, not as look-alikes."""
     store = _core.HashStore()
-    with pytest.raises(StoreTimeoutError):
+    with pytest.raises(StoreKeysMissingError) as caught:
         store.get("missing", timeout=0)
+    assert (caught.value.keys, caught.value.ranks) == (["missing"], [])
     store.set("k", "no number")
     with pytest.raises(StoreValueError):
         store.add("k", 1)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from support.background import Background
-from support.foreign import DerivedStore, DuckStore
+from support.foreign import DerivedStore, DuckStore, SixOps, Value
 
 from rendezvous import (
     FileStore,
@@ -24,6 +24,7 @@ from rendezvous import (
     Store,
     StoreTimeoutError,
     StoreUnsupportedError,
+    StoreValueError,
     TCPStore,
 )
 
@@ -56,7 +57,7 @@ class Few(Store):
         return self.inner.get(key, timeout)
 
     def compare_exchange(
-        self, key: str | bytes, expected: str | bytes, desired: str | bytes
+        self, key: str | bytes, expected: Value, desired: Value
     ) -> tuple[bytes, bool]:
         return self.inner.compare_exchange(key, expected, desired)
 
@@ -86,7 +87,13 @@ def test_a_prefix_store_keeps_its_store_alive_and_no_longer() -> None:
     assert gone() is None
 
 
-@pytest.mark.parametrize("wrong", [None, 1, "store", object(), [HashStore()]])
+def test_none_is_no_store() -> None:
+    """As torch says it; most likely somebody's default."""
+    with pytest.raises(ValueError, match="the store is None"):
+        PrefixStore("p", None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [1, "store", object(), [HashStore()]])
 def test_what_is_no_store_is_refused(wrong: Any) -> None:
     """The error says what is missing."""
     with pytest.raises(TypeError, match=r"store|incompatible"):
@@ -163,6 +170,161 @@ def test_a_store_that_returns_nonsense_is_an_error() -> None:
         store.num_keys()
 
 
+class Holder(SixOps):
+    """Has a view of itself, as stores of two key spaces do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.view = PrefixStore("outer", PrefixStore("view", self))
+
+
+class DuckHolder(DuckStore):
+    """The same, and no Store."""
+
+    def __init__(self) -> None:
+        super().__init__(HashStore())
+        self.view = PrefixStore("view", self)
+
+
+@pytest.mark.parametrize("kind", [Holder, DuckHolder])
+def test_a_store_that_holds_a_view_of_itself_is_freed(kind: Callable[[], Any]) -> None:
+    """By the garbage collector, which sees the circle."""
+    store = kind()
+    store.view.set("k", "v")
+    assert store.view.get("k") == b"v"
+    gone = weakref.ref(store), weakref.ref(store.view)
+    del store
+    gc.collect()
+    assert [each() for each in gone] == [None, None]
+
+
+def test_an_error_with_a_traceback_into_a_store_is_freed() -> None:
+    """The store that raised it goes with it."""
+    store = SixOps()
+    gone = weakref.ref(store)
+    view = PrefixStore("p", store)
+    with pytest.raises(StoreUnsupportedError) as caught:
+        view.num_keys()
+    del store, view, caught
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.fixture(params=["itself", "view", "view of a view"])
+def six(request: pytest.FixtureRequest) -> Store:
+    """A store of six operations, and views of it."""
+    store: Store = SixOps()
+    if request.param == "itself":
+        return store
+    store = PrefixStore("p", store)
+    return store if request.param == "view" else PrefixStore("q", store)
+
+
+def test_six_operations_are_enough(six: Store) -> None:
+    """All that torch makes of them is made of them, and what we can."""
+    six.set("k", "v")
+    assert six.get("k") == b"v"
+    assert six.try_get("k") == b"v"
+    assert six.try_get("gone") is None
+    six.append("k", "w")
+    six.append("k", "")
+    six.append("new", "")
+    six.append("new", "x")
+    six.append("new", "x")
+    assert six.multi_get(iter(["k", "new"])) == [b"vw", b"xx"]
+    six.multi_set({"a": 0}.keys(), {"1"})
+    six.multi_set(["b", "c"], [bytearray(b"2"), memoryview(b"")])
+    assert six.multi_get(["a", "b", "c"], 5) == [b"1", b"2", b""]
+    assert six.compare_set("a", "1", "2") == b"2"
+    assert six.compare_exchange("a", "2", "3") == (b"3", True)
+    assert six.compare_exchange("a", "2", "4") == (b"3", False)
+    assert six.compare_exchange("gone", "2", "4") == (b"", False)
+    assert six.add("n", 2) == 2
+    assert six.check({"a", "b"})
+    six.wait({"a", "b"}, 5)
+    assert six.has_extended_api()
+    missing: list[Callable[[], Any]] = [
+        lambda: six.delete_key("k"),
+        six.num_keys,
+        lambda: six.watch("k", 0),
+        six.clone,
+    ]
+    for call in (lambda: six.wait(["gone"], 0), lambda: six.multi_get(["gone"], 0.01)):
+        with pytest.raises(StoreTimeoutError):
+            call()
+    with pytest.raises(StoreValueError, match="2 keys but 1 values"):
+        six.multi_set(["a", "b"], ["1"])
+    for ask in missing:
+        with pytest.raises(StoreUnsupportedError, match=r"SixOps\.\w+: .*no such method"):
+            ask()
+
+
+def test_ranks_meet_over_six_operations(six: Store) -> None:
+    """In barriers and exchanges; who is missing is named."""
+    others = [Background(six.exchange, "x", rank, 3, f"{rank}", 60) for rank in (1, 2)]
+    assert six.exchange("x", 0, 3, "0", 60) == [b"0", b"1", b"2"]
+    for other in others:
+        assert other.result() == [b"0", b"1", b"2"]
+    waiting = [Background(six.barrier, "b", 3, 60) for _ in range(2)]
+    six.barrier("b", 3, 60)
+    for each in waiting:
+        each.result()
+    with pytest.raises(StoreTimeoutError, match=r"timeout.*: 2 of 3 ranks .*: 0, 2"):
+        six.exchange("y", 1, 3, "one", 0.02)
+    with pytest.raises(StoreTimeoutError, match=r"timeout.*: 1 of 2 have come"):
+        six.barrier("c", 2, 0.02)
+    with pytest.raises(StoreValueError, match="world_size is 0"):
+        six.barrier("d", 0)
+    with pytest.raises(StoreValueError, match="rank 3 is not in 0 to 2"):
+        six.exchange("z", 3, 3, "v")
+
+
+def test_appends_of_several_threads_are_all_there(six: Store) -> None:
+    """What one adds, no other takes away."""
+    letters = "abcdefgh"
+    for appending in [Background(six.append, "k", letter) for letter in letters]:
+        appending.result()
+    assert sorted(six.get("k").decode()) == list(letters)
+
+
+def test_a_store_as_torchs_tests_write_one() -> None:
+    """With get that takes no timeout, and values that must be bytes."""
+
+    class Torchlike(Store):
+        def __init__(self) -> None:
+            super().__init__()
+            self.values: dict[str, bytes] = {}
+
+        def set(self, key: str, value: bytes) -> None:  # type: ignore[override]
+            assert isinstance(key, str)
+            assert type(value) is bytes
+            self.values[key] = value
+
+        def get(self, key: str) -> bytes:  # type: ignore[override]
+            return self.values.get(key, b"")
+
+        def add(self, key: str, value: int) -> int:  # type: ignore[override]
+            new = int(self.values.get(key, 0)) + value
+            self.set(key, str(new).encode())
+            return new
+
+        def compare_set(self, key: str, expected: bytes, new: bytes) -> bytes:  # type: ignore[override]
+            assert type(expected) is type(new) is bytes
+            value = self.values.get(key)
+            if value is None or value == expected:
+                value = self.values[key] = new
+            return value
+
+    store = PrefixStore("p", Torchlike())
+    store.set("k", "v")
+    assert store.get("k") == b"v"
+    assert store.add("n", 1) == store.add("n", 0) == 1
+    assert store.compare_set("k", "v", "w") == b"w"
+    assert store.compare_set("k", "v", "x") == b"w"
+    store.multi_set(["a"], ["1"])
+    assert store.get("a") == b"1"
+
+
 def test_the_timeout_is_the_stores() -> None:
     """Set and read through any number of views; calls without one use it."""
     duck = DuckStore(HashStore())
@@ -207,9 +369,7 @@ def test_what_a_derived_store_lacks_is_made_of_what_it_has() -> None:
         delete_prefix = Store.delete_prefix
         exchange = Store.exchange
 
-        def compare_set(
-            self, key: str | bytes, expected: str | bytes, desired: str | bytes
-        ) -> bytes:
+        def compare_set(self, key: str | bytes, expected: Value, desired: Value) -> bytes:
             return self.inner.compare_set(key, expected, desired)
 
         compare_exchange = Store.compare_exchange
@@ -224,7 +384,7 @@ def test_what_a_derived_store_lacks_is_made_of_what_it_has() -> None:
         assert each.exchange("p/x", 0, 1, "only") == [b"only"]
         with pytest.raises(StoreTimeoutError, match=r"1 of 2 ranks .*: 1\b"):
             each.exchange("p/y", 0, 2, "one", 0.01)
-        assert each.delete_prefix("p/") == 4
+        assert each.delete_prefix("p/") == 6
         assert each.delete_prefix("k") == 1
 
 
@@ -240,15 +400,19 @@ def test_super_gives_what_the_base_makes() -> None:
     assert PrefixStore("a", store).delete_prefix("") == 101
 
 
-def test_a_derived_store_that_forgot_its_base() -> None:
-    """Python's own error says what to call."""
+def test_a_derived_store_may_forget_its_base() -> None:
+    """What the base keeps has a value from the start."""
 
     class Forgets(Store):
         def __init__(self) -> None:
             pass
 
-    with pytest.raises(TypeError, match="__init__"):
-        Forgets().get("k")
+    store = Forgets()
+    assert store.timeout == timedelta(seconds=300)
+    store.set_timeout(1)
+    assert store.timeout == timedelta(seconds=1)
+    with pytest.raises(StoreUnsupportedError, match="no such method"):
+        store.get("k")
 
 
 def test_ours_cannot_be_derived_from() -> None:

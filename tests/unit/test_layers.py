@@ -26,7 +26,12 @@ CPP_MAY_INCLUDE = {
 # Lowest first: a module imports from lower rows only, or from its own.
 PYTHON_LAYERS = (
     ("errors",),
-    ("_core", "_logging"),
+    ("_core", "_logging", "_arguments", "_threads"),
+    ("_meeting_rules",),
+    ("_store_meetings",),
+    ("_store_object",),
+    ("_store",),
+    ("_prefix_store", "_barrier"),
     ("_endpoint", "_hosts", "_patience", "_coordinator"),
     ("_waiting",),
     ("_open",),

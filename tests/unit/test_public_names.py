@@ -11,6 +11,7 @@ import rendezvous
 from rendezvous import errors
 
 PUBLIC = {
+    "Barrier",
     "C10dRendezvousBackend",
     "DynamicRendezvousHandler",
     "FileStore",

@@ -1,171 +1,18 @@
-"""What callers of the store pass, checked and converted as the other stores do: the same types, the
-same limits, the same words. Pure.
+"""What callers of the store pass, checked as the other stores do. Pure.
+
+Owns the limit that is etcd's own; the rest is common to all stores in Python.
 """
 
-import math
-import operator
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
-from typing import TypeAlias
+from rendezvous._arguments import Value
+from rendezvous._arguments import value_bytes as value_bytes_of
 
-from rendezvous.errors import StoreLimitError, StoreValueError
+__all__ = ["value_bytes"]
 
-__all__ = [
-    "Text",
-    "Timeout",
-    "check_ranks",
-    "key_bytes",
-    "keys_bytes",
-    "quoted",
-    "quoted_list",
-    "seconds",
-    "value_bytes",
-    "version_number",
-    "whole_number",
-]
-
-Text: TypeAlias = str | bytes
-Timeout: TypeAlias = timedelta | float
-
-# As of the other stores (csrc/wire/limits.h), so that code that fits one fits all; but for values
 # etcd's makers advise against more than 10 MiB, its default is 1.5 MiB, and its gateway needs most
 # of a minute to refuse 64 MiB (over gRPC it refuses at once).
-_KEY_BYTES_MAX = 16 * 1024
 _VALUE_BYTES_MAX = 10 * 1024 * 1024
-_KEYS_MAX = 131_072
-_CALL_BYTES_MAX = 256 * 1024 * 1024
-_SHOWN_BYTES_MAX = 120
-_SHOWN_ITEMS_MAX = 10
-_INT64_MAX = 2**63 - 1
 
 
-def key_bytes(operation: str, key: Text) -> bytes:
+def value_bytes(operation: str, key: bytes, value: Value) -> bytes:
     """Raises TypeError, StoreLimitError."""
-    data = _bytes_of(key, "a key or value")
-    if len(data) > _KEY_BYTES_MAX:
-        raise StoreLimitError(
-            f"{operation}: key {quoted(data)} has {len(data)} bytes; the limit is "
-            f"{_KEY_BYTES_MAX}, so put the long part into the value"
-        )
-    return data
-
-
-def value_bytes(operation: str, key: bytes, value: Text) -> bytes:
-    """Raises TypeError, StoreLimitError."""
-    data = _bytes_of(value, "a key or value")
-    if len(data) > _VALUE_BYTES_MAX:
-        raise StoreLimitError(
-            f"{operation}: the value for key {quoted(key)} has {len(data)} bytes; the limit is "
-            f"{_VALUE_BYTES_MAX}, so split it over several keys"
-        )
-    return data
-
-
-def keys_bytes(operation: str, keys: Sequence[Text]) -> list[bytes]:
-    """Raises TypeError for what is no list, StoreLimitError."""
-    items = _items(keys)
-    if len(items) > _KEYS_MAX:
-        raise StoreLimitError(
-            f"{operation}: {len(items)} keys in one call; the limit is {_KEYS_MAX}, so split the "
-            "call"
-        )
-    found = [key_bytes(operation, _bytes_of(item, "each item")) for item in items]
-    total = sum(len(key) + 8 for key in found) + 64
-    if total > _CALL_BYTES_MAX:
-        raise StoreLimitError(
-            f"{operation}: {total} bytes in one call; the limit is {_CALL_BYTES_MAX}, so split the "
-            "call"
-        )
-    return found
-
-
-def seconds(timeout: Timeout, what: str = "a timeout") -> float:
-    """Raises TypeError, and ValueError for what is negative."""
-    if isinstance(timeout, timedelta):
-        value = timeout.total_seconds()
-    elif isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        raise TypeError(
-            f"{what} must be a datetime.timedelta or a number of seconds, not {_name(timeout)}"
-        )
-    else:
-        value = float(timeout)
-    if math.isnan(value) or value < 0:
-        raise ValueError(f"{what} must not be negative or NaN")
-    return value
-
-
-def whole_number(value: int, what: str) -> int:
-    """An int of 64 bits. Raises TypeError, StoreValueError."""
-    number = _index(value, what)
-    if not -_INT64_MAX - 1 <= number <= _INT64_MAX:
-        raise StoreValueError(f"{what}: {number} does not fit 64 bits")
-    return number
-
-
-def version_number(version: int) -> int:
-    """Raises TypeError, StoreValueError."""
-    number = _index(version, "a version")
-    if not 0 <= number < 2**64:
-        raise StoreValueError(
-            f"version {number} is none: versions are what watch and set_if_version return, from 0 "
-            "on"
-        )
-    return number
-
-
-def check_ranks(key: bytes, rank: int, world_size: int) -> None:
-    """Of an exchange. Raises StoreValueError, StoreLimitError."""
-    text = f"exchange at key {quoted(key)}: "
-    if world_size < 1:
-        raise StoreValueError(f"{text}world_size is {world_size}; it must be at least 1")
-    if not 0 <= rank < world_size:
-        raise StoreValueError(f"{text}rank {rank} is not in 0 to {world_size - 1}")
-    if world_size > _KEYS_MAX:
-        raise StoreLimitError(f"{text}world_size is {world_size}; the limit is {_KEYS_MAX}")
-    key_bytes("exchange", key + b"/%d" % (world_size - 1))
-
-
-def quoted(data: bytes) -> str:
-    """A key or value as messages show it."""
-    shown = data[:_SHOWN_BYTES_MAX].decode("utf-8", "backslashreplace")
-    text = "".join(c if c >= " " and c != "\x7f" else f"\\x{ord(c):02x}" for c in shown)
-    return f"'{text}...'" if len(data) > _SHOWN_BYTES_MAX else f"'{text}'"
-
-
-def quoted_list(items: Iterable[bytes]) -> str:
-    """The first few, and how many more there are."""
-    keys = list(items)
-    text = ", ".join(map(quoted, keys[:_SHOWN_ITEMS_MAX]))
-    more = len(keys) - _SHOWN_ITEMS_MAX
-    return f"{text} and {more} more" if more > 0 else text
-
-
-def _items(keys: object) -> tuple[Text, ...]:
-    if isinstance(keys, (str, bytes)):
-        raise TypeError(
-            f"expected a list of str or bytes, not one {_name(keys)}; put it into a list"
-        )
-    if not isinstance(keys, Sequence):
-        raise TypeError(f"expected a list of str or bytes, not {_name(keys)}")
-    return tuple(keys)
-
-
-def _bytes_of(value: object, what: str) -> bytes:
-    if isinstance(value, str):
-        # As list_keys shows keys that are no UTF-8.
-        return value.encode("utf-8", "surrogateescape")
-    if isinstance(value, bytes):
-        return value
-    raise TypeError(f"{what} must be str or bytes, not {_name(value)}")
-
-
-def _index(value: object, what: str) -> int:
-    try:
-        return operator.index(value)  # type: ignore[arg-type]  # what is none raises
-    except TypeError:
-        raise TypeError(f"{what} must be an int, not {_name(value)}") from None
-
-
-def _name(value: object) -> str:
-    kind = type(value)
-    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+    return value_bytes_of(operation, key, value, _VALUE_BYTES_MAX)

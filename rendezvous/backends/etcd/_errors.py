@@ -9,7 +9,7 @@ from rendezvous.errors import (
     StoreConnectionError,
     StoreError,
     StoreLimitError,
-    StoreTimeoutError,
+    StoreNoAnswerError,
 )
 
 __all__ = [
@@ -57,7 +57,7 @@ class EtcdConnectionError(StoreConnectionError):
         self.ambiguous = ambiguous
 
 
-class EtcdTimeoutError(StoreTimeoutError):
+class EtcdTimeoutError(StoreNoAnswerError):
     """No member answered within the deadline. `ambiguous` as in EtcdConnectionError."""
 
     def __init__(self, message: str, *, ambiguous: bool = False) -> None:

@@ -1,18 +1,37 @@
 """Barriers and exchanges in etcd: callers that count each other. Any thread may call them."""
 
-from rendezvous.backends.etcd._arguments import quoted
+import contextlib
+from collections.abc import Callable
+
+from rendezvous._arguments import quoted, shown_keys
+from rendezvous._meeting_rules import (
+    Arrival,
+    BarrierCall,
+    barrier_timeout_text,
+    check_world_size,
+    exchange_timeout_text,
+    round_in,
+    size_key,
+    slot_key,
+    used_error,
+)
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._session import Session
 from rendezvous.backends.etcd._space import KeySpace
 from rendezvous.backends.etcd._values import Values, back_off, number_of, sum_of
 from rendezvous.backends.etcd._waiting import GRACE_S, UnchangedError, Waiter
-from rendezvous.backends.etcd._wire import compare_mod, op_put
+from rendezvous.backends.etcd._wire import KeyValue, compare_mod, op_put, op_range
 from rendezvous.backends.etcd.client import EtcdClient
-from rendezvous.errors import StoreTimeoutError
+from rendezvous.errors import (
+    StoreConnectionError,
+    StoreError,
+    StoreKeysMissingError,
+    StoreNoAnswerError,
+)
 
 __all__ = ["Meetings"]
 
-_SHOWN_RANKS_MAX = 20
+_RANKS_NAMED_MAX = 1024
 
 
 class Meetings:
@@ -30,22 +49,30 @@ class Meetings:
         self._values = values
         self._waiter = waiter
 
-    def barrier(
-        self, key: bytes, world_size: int, deadline: Deadline, round_trip: Deadline
-    ) -> None:
-        """Raises StoreTimeoutError, StoreValueError."""
-        count = self._values.add(key, 1, round_trip)
-        version = -1  # no key has it: the first look returns what is there
-        while count < world_size:
-            try:
-                found = self._waiter.watch(key, version, deadline)
-            except UnchangedError:
-                raise StoreTimeoutError(
-                    f"barrier timed out after {deadline.elapsed_text()}: {count} of {world_size} "
-                    f"have come to key {quoted(key)}"
-                ) from None
-            version = found.mod_revision if found else 0
-            count = (number_of(found.value) or 0) if found else 0
+    def barrier(self, call: BarrierCall, deadline: Deadline, round_trip: Deadline) -> None:
+        """Raises StoreKeysMissingError, StoreValueError."""
+
+        def arrive(size: KeyValue | None, count: int, slot: KeyValue | None) -> Arrival:
+            return call.arrive(_value(size), count, _value(slot))
+
+        self._come(
+            f"barrier at key {quoted(call.key)}",
+            (call.key, call.world_size, call.rank),
+            arrive,
+            call.slot,
+            round_trip,
+        )
+        try:
+            if self._wait_for(call, deadline):
+                return
+        except (StoreConnectionError, StoreNoAnswerError):
+            # It stays counted, like one whose process died: nobody is there to be told.
+            raise
+        except BaseException:
+            with contextlib.suppress(StoreError):
+                self._leave(call, deadline.at_least(GRACE_S))
+            raise
+        self._leave_or_pass(call, deadline)
 
     def exchange(
         self,
@@ -57,43 +84,150 @@ class Meetings:
         deadline: Deadline,
         round_trip: Deadline,
     ) -> list[bytes]:
-        """Raises StoreTimeoutError, StoreValueError."""
-        self._come(key, rank, value, round_trip)
-        slots = [key + b"/%d" % each for each in range(world_size)]
+        """Raises StoreKeysMissingError, StoreValueError."""
+        slots = [slot_key(key, each) for each in range(world_size)]
+
+        def arrive(size: KeyValue | None, count: int, slot: KeyValue | None) -> Arrival:
+            check_world_size("exchange", key, world_size, _value(size))
+            writes = slot is None or slot.value != value
+            if slot is not None and writes and count >= world_size:
+                there = set(self._values.keys(key + b"/", round_trip))
+                if there.issuperset(slots):
+                    raise used_error(key, rank)
+            return Arrival(counts=slot is None, writes=writes)
+
+        what = f"exchange at key {quoted(key)}"
+        self._come(what, (key, world_size, rank), arrive, value, round_trip)
         try:
             return self._waiter.read("exchange", slots, deadline)
-        except StoreTimeoutError as error:
-            # That error names keys; whoever exchanges thinks in ranks.
-            there = set(self._values.keys(key + b"/", deadline.at_least(GRACE_S)))
-            missing = [each for each, slot in enumerate(slots) if slot not in there]
+        except StoreKeysMissingError as error:
+            # That error names keys, though not all of many; whoever exchanges thinks in ranks.
+            missing = [each for each, name in enumerate(shown_keys(slots)) if name in error.keys]
+            if len(error.keys) > len(missing) or len(missing) == _RANKS_NAMED_MAX:
+                there = set(self._values.keys(key + b"/", deadline.at_least(GRACE_S)))
+                missing = [each for each, slot in enumerate(slots) if slot not in there]
             if not missing:
                 return self._waiter.read("exchange", slots, deadline)
-            raise StoreTimeoutError(
-                f"exchange timed out after {deadline.elapsed_text()}: {len(missing)} of "
-                f"{world_size} ranks have not come to key {quoted(key)}: {_ranks_text(missing)}"
+            raise StoreKeysMissingError(
+                exchange_timeout_text(key, world_size, missing, deadline.elapsed_text()),
+                keys=shown_keys([key]),
+                ranks=missing[:_RANKS_NAMED_MAX],
             ) from error
 
-    def _come(self, key: bytes, rank: int, value: bytes, deadline: Deadline) -> None:
-        """Set the slot, and count if it was empty, in one transaction."""
-        slot, counter = self._space.value(key + b"/%d" % rank), self._space.value(key)
-        what = f"exchange at key {quoted(key)}"
+    def _come(
+        self,
+        what: str,
+        who: tuple[bytes, int, int | None],
+        arrive: Callable[[KeyValue | None, int, KeyValue | None], Arrival],
+        own: bytes,
+        deadline: Deadline,
+    ) -> None:
+        """Write an arrival in one transaction. who: key, world size, rank."""
+        key, world_size, rank = who
+        counter, sizes = self._space.value(key), self._space.value(size_key(key))
+        slot = self._space.value(slot_key(key, rank)) if rank is not None else b""
+        reads = [op_range(sizes), op_range(counter), *([op_range(slot)] if slot else [])]
         attempt = 0
         while True:
-            taken = self._client.range(slot, keys_only=True, deadline=deadline).first
-            count = self._client.range(counter, deadline=deadline).first
-            compare = [compare_mod(slot, taken.mod_revision if taken else 0)]
-            puts = [op_put(slot, value)]
-            if taken is None:
-                total = sum_of(key, count.value if count else None, 1)
-                compare.append(compare_mod(counter, count.mod_revision if count else 0))
+            ranges = self._client.read(reads, what=what, deadline=deadline).ranges
+            size, count, *slots = [each.first for each in ranges]
+            found = slots[0] if slots else None
+            total = sum_of(key, _value(count), 0)
+            arrival = arrive(size, total, found)
+            compare = [compare_mod(sizes, _version(size)), compare_mod(counter, _version(count))]
+            puts = []
+            if arrival.counts:
+                total = sum_of(key, _value(count), 1)
                 puts.append(op_put(counter, b"%d" % total, keep_lease=count is not None))
+            if arrival.writes and slot:
+                compare.append(compare_mod(slot, _version(found)))
+                puts.append(op_put(slot, own))
+            if size is None:
+                puts.append(op_put(sizes, b"%d" % world_size))
+            if not puts:
+                return
             if self._session.commit(compare, puts, [], what=what, deadline=deadline).done:
                 return
             attempt += 1
             back_off(attempt, what, deadline)
 
+    def _wait_for(self, call: BarrierCall, deadline: Deadline) -> bool:
+        """Until all have come; False at the deadline."""
+        version = -1  # no key has it: the first look returns what is there
+        while True:
+            try:
+                found = self._waiter.watch(call.key, version, deadline)
+            except UnchangedError:
+                return False
+            version = _version(found)
+            if found is not None and (number_of(found.value) or 0) >= call.target:
+                return True
 
-def _ranks_text(ranks: list[int]) -> str:
-    text = ", ".join(map(str, ranks[:_SHOWN_RANKS_MAX]))
-    more = len(ranks) - _SHOWN_RANKS_MAX
-    return f"{text} and {more} more" if more > 0 else text
+    def _leave_or_pass(self, call: BarrierCall, deadline: Deadline) -> None:
+        """At the deadline. Raises StoreKeysMissingError, unless all came in the last moment."""
+        before = deadline.elapsed_text()
+        later = deadline.at_least(GRACE_S)
+        missing: list[int] = []
+        if call.rank is not None:
+            there = self._rounds(call, later)
+            missing = [each for each in range(call.world_size) if there.get(each, 0) < call.round]
+        try:
+            count = self._leave(call, later)
+        except (StoreConnectionError, StoreNoAnswerError):
+            # It stays counted, like one whose process died; who is missing is known all the same.
+            if call.rank is None:
+                raise
+            count = 0
+        if count < call.target:
+            raise StoreKeysMissingError(
+                barrier_timeout_text(call, count, missing, before),
+                keys=shown_keys([call.key]),
+                ranks=missing[:_RANKS_NAMED_MAX],
+            )
+
+    def _rounds(self, call: BarrierCall, deadline: Deadline) -> dict[int, int]:
+        """To which round each rank has come."""
+        start, end = self._space.values(call.key + b"/")
+        rounds = {}
+        for kv in self._client.range(start, end, deadline=deadline).kvs:
+            rank = kv.key[len(start) :]
+            if rank.isdigit():
+                rounds[int(rank)] = round_in(kv.value)
+        return rounds
+
+    def _leave(self, call: BarrierCall, deadline: Deadline) -> int:
+        """Be counted no more, or with a rank be marked as gone, unless all have come; the count."""
+        what = f"leaving the barrier at key {quoted(call.key)}"
+        counter = self._space.value(call.key)
+        slot = self._space.value(slot_key(call.key, call.rank)) if call.rank is not None else b""
+        reads = [op_range(counter), *([op_range(slot)] if slot else [])]
+        attempt = 0
+        while True:
+            ranges = self._client.read(reads, what=what, deadline=deadline).ranges
+            count = ranges[0].first
+            total = (number_of(count.value) or 0) if count is not None else 0
+            if total >= call.target:
+                return total
+            compare = [compare_mod(counter, _version(count))]
+            if not slot:
+                if total < 1:
+                    return total
+                puts = [op_put(counter, b"%d" % (total - 1), keep_lease=True)]
+            else:
+                found = ranges[1].first
+                if _value(found) != call.slot:
+                    return total
+                compare.append(compare_mod(slot, _version(found)))
+                puts = [op_put(slot, call.left_slot)]
+            if self._session.commit(compare, puts, [], what=what, deadline=deadline).done:
+                return total
+            attempt += 1
+            back_off(attempt, what, deadline)
+
+
+def _value(found: KeyValue | None) -> bytes | None:
+    return None if found is None else found.value
+
+
+def _version(found: KeyValue | None) -> int:
+    return 0 if found is None else found.mod_revision

@@ -151,8 +151,9 @@ class _Attempts:
             if self.ambiguous
             else ""
         )
+        verb = "timeout" if self._deadline.passed else "failed"
         text = (
-            f"{self._what} failed after {self._deadline.elapsed_text()}: no answer from etcd at "
+            f"{self._what}: {verb} after {self._deadline.elapsed_text()}: no answer from etcd at "
             f"{self._members} ({failures}).{outcome} Check the endpoints, and that a majority of "
             "the members runs"
         )

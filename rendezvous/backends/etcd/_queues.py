@@ -7,7 +7,7 @@ hundreds of items, not for millions. Any thread may call it.
 
 import os
 
-from rendezvous.backends.etcd._arguments import quoted
+from rendezvous._arguments import quoted, shown_keys
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._session import Session
 from rendezvous.backends.etcd._space import KeySpace
@@ -16,7 +16,7 @@ from rendezvous.backends.etcd._waiting import GRACE_S
 from rendezvous.backends.etcd._watch import CompactedError
 from rendezvous.backends.etcd._wire import compare_mod, op_delete, op_put
 from rendezvous.backends.etcd.client import EtcdClient
-from rendezvous.errors import StoreConnectionError, StoreTimeoutError
+from rendezvous.errors import StoreConnectionError, StoreKeysMissingError
 
 __all__ = ["Queues"]
 
@@ -45,7 +45,7 @@ class Queues:
         return self._pop(key, deadline)[0]
 
     def pop(self, key: bytes, deadline: Deadline, round_trip: Deadline) -> bytes:
-        """The first item, waited for until the deadline. Raises StoreTimeoutError.
+        """The first item, waited for until the deadline. Raises StoreKeysMissingError.
 
         round_trip: by when an item that is there must be taken.
         """
@@ -57,12 +57,18 @@ class Queues:
                 came = self._wait(key, revision, deadline)
             except CompactedError:
                 continue
-            if not came:
-                raise StoreTimeoutError(
-                    f"queue_pop timed out after {deadline.elapsed_text()}: nobody has pushed to "
-                    f"queue {quoted(key)}"
-                )
             round_trip = deadline.at_least(GRACE_S)
+            if came:
+                continue
+            # A watch that says nothing may have broken off: only a look tells what is not there.
+            item, _ = self._pop(key, round_trip)
+            if item is not None:
+                return item
+            raise StoreKeysMissingError(
+                f"queue_pop timeout after {deadline.elapsed_text()}: nobody has pushed to queue "
+                f"{quoted(key)}",
+                keys=shown_keys([key]),
+            )
 
     def _pop(self, key: bytes, deadline: Deadline) -> tuple[bytes | None, int]:
         """The first item, or none at that revision."""

@@ -11,6 +11,7 @@ import threading
 import time
 
 from rendezvous._coordinator import NodeSetup, Seat, View
+from rendezvous._threads import start_thread
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._lease import KeptLease
 from rendezvous.backends.etcd._run_keys import RunKeys, Summary
@@ -90,7 +91,7 @@ class Follower:
             daemon=True,
         )
         # Ctrl-C may come between these two: a thread that never started cannot be joined.
-        thread.start()
+        start_thread(thread)
         self._thread = thread
 
     def ask_to_stop(self) -> None:

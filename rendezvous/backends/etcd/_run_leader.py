@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import dataclass, replace
 
+from rendezvous._threads import start_thread
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._lease import KeptLease
 from rendezvous.backends.etcd._run_book import Book
@@ -112,7 +113,7 @@ class Leader:
         )
 
     def start(self) -> None:
-        self._thread.start()
+        start_thread(self._thread)
 
     def stop(self) -> None:
         """Without a word to anybody: the key goes with the lease."""

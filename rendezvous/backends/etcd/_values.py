@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Callable
 
-from rendezvous.backends.etcd._arguments import quoted
+from rendezvous._arguments import quoted
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._session import OPERATIONS_MAX, Session
 from rendezvous.backends.etcd._space import KeySpace
@@ -193,7 +193,7 @@ def back_off(attempt: int, what: str, deadline: Deadline) -> None:
     """Between attempts at a key that others change too. Raises when there is no time for more."""
     if deadline.passed:
         raise StoreTimeoutError(
-            f"{what} timed out after {deadline.elapsed_text()}: others changed it {attempt} times "
+            f"{what} timeout after {deadline.elapsed_text()}: others changed it {attempt} times "
             "in between; spread the load over several keys"
         )
     pause_s = random.uniform(0, 0.001 * 2 ** min(attempt, 6))  # noqa: S311  (spreads clients)

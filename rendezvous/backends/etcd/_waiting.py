@@ -8,7 +8,7 @@ fast keys come and go, nor that a watch says nothing of what was there before.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rendezvous.backends.etcd._arguments import quoted_list
+from rendezvous._arguments import quoted_list, shown_keys
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._errors import COMPACTED, EtcdRequestError
 from rendezvous.backends.etcd._space import KeySpace
@@ -16,7 +16,7 @@ from rendezvous.backends.etcd._transport import Message
 from rendezvous.backends.etcd._watch import CompactedError
 from rendezvous.backends.etcd._wire import TXN_OPERATIONS_MAX, Event, KeyValue, op_range
 from rendezvous.backends.etcd.client import EtcdClient
-from rendezvous.errors import StoreTimeoutError
+from rendezvous.errors import StoreKeysMissingError
 
 __all__ = ["GRACE_S", "UnchangedError", "Waiter"]
 
@@ -54,11 +54,11 @@ class Waiter:
         return self._look(unique, 0, deadline, values=False).missing(unique)
 
     def wait(self, operation: str, keys: Sequence[bytes], deadline: Deadline) -> None:
-        """Until all keys have a value, or a queue with items. Raises StoreTimeoutError."""
+        """Until all keys have a value, or a queue with items. Raises StoreKeysMissingError."""
         self._wait(operation, keys, deadline, values=False)
 
     def read(self, operation: str, keys: Sequence[bytes], deadline: Deadline) -> list[bytes]:
-        """Until all keys have values; those of one moment. Raises StoreTimeoutError."""
+        """Until all keys have values; those of one moment. Raises StoreKeysMissingError."""
         found = self._wait(operation, keys, deadline, values=True).values
         return [found[key] for key in keys]
 
@@ -82,6 +82,10 @@ class Waiter:
                             return None
             except CompactedError:
                 continue
+            # A watch that says nothing may have broken off: only a look tells what is unchanged.
+            found = self._client.range(name, deadline=deadline.at_least(GRACE_S))
+            if (found.first.mod_revision if found.first else 0) != known:
+                return found.first
             raise UnchangedError
 
     def _wait(
@@ -101,8 +105,16 @@ class Waiter:
             except CompactedError:
                 revision = 0
                 continue
-            if missing:
-                raise StoreTimeoutError(_timeout_text(operation, missing, len(keys), deadline))
+            if not missing:
+                continue
+            # A watch that says nothing may have broken off: only a look tells what is not there.
+            found = self._look(unique, 0, deadline.at_least(GRACE_S), values=values)
+            missing = found.missing(unique)
+            if not missing:
+                return found
+            raise StoreKeysMissingError(
+                _timeout_text(operation, missing, len(keys), deadline), keys=shown_keys(missing)
+            )
 
     def _watch_for(
         self, missing: list[bytes], revision: int, deadline: Deadline, *, queues: bool
@@ -187,7 +199,7 @@ class Waiter:
 
 
 def _timeout_text(operation: str, missing: list[bytes], wanted: int, deadline: Deadline) -> str:
-    text = f"{operation} timed out after {deadline.elapsed_text()}: "
+    text = f"{operation} timeout after {deadline.elapsed_text()}: "
     if wanted == 1:
         return f"{text}nobody has set key {quoted_list(missing)}"
     return f"{text}{len(missing)} of {wanted} keys were never set: {quoted_list(missing)}"

@@ -23,7 +23,12 @@ from rendezvous.backends.etcd._binary import find_binary
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._ports import free_ports
 from rendezvous.backends.etcd.client import EtcdClient
-from rendezvous.errors import StoreConnectionError, StoreError, StoreTimeoutError
+from rendezvous.errors import (
+    StoreConnectionError,
+    StoreError,
+    StoreNoAnswerError,
+    StoreTimeoutError,
+)
 
 __all__ = ["EtcdServer"]
 
@@ -176,8 +181,8 @@ class EtcdServer:
                     client.range(b"\0", count_only=True, deadline=deadline.within(1.0))
                 except StoreError:
                     if deadline.passed:
-                        raise StoreTimeoutError(
-                            f"etcd at {self.get_endpoint()} does not answer after "
+                        raise StoreNoAnswerError(
+                            f"timeout: etcd at {self.get_endpoint()} does not answer after "
                             f"{deadline.elapsed_text()}; the end of its log: {_end_of(log)}"
                         ) from None
                     time.sleep(_LOOK_S)

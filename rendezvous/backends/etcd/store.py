@@ -5,22 +5,25 @@ _values.py, _waiting.py, _queues.py and _meeting.py. Any thread may call any met
 also after a fork; no call holds up another.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import timedelta
 
-from rendezvous import _core
-from rendezvous.backends.etcd._arguments import (
+from rendezvous._arguments import (
     Text,
     Timeout,
+    Value,
     check_ranks,
     key_bytes,
     keys_bytes,
     quoted,
     seconds,
-    value_bytes,
+    shown_keys,
     version_number,
     whole_number,
 )
+from rendezvous._meeting_rules import barrier_call
+from rendezvous._store import Store
+from rendezvous.backends.etcd._arguments import value_bytes
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._endpoints import local_address, parse_endpoints
 from rendezvous.backends.etcd._meeting import Meetings
@@ -32,7 +35,8 @@ from rendezvous.backends.etcd._waiting import UnchangedError, Waiter
 from rendezvous.backends.etcd.client import EtcdClient
 from rendezvous.errors import (
     QueueEmptyError,
-    StoreTimeoutError,
+    StoreClosedError,
+    StoreKeysMissingError,
     StoreValueError,
 )
 
@@ -43,7 +47,7 @@ _TIMEOUT_S = 300.0
 _ROUND_TRIP_S_MIN = 1.0
 
 
-class EtcdStore(_core.Store):
+class EtcdStore(Store):
     """A store whose keys are in etcd, below one prefix.
 
     Args:
@@ -64,6 +68,7 @@ class EtcdStore(_core.Store):
         space = KeySpace(prefix)
         self._client = client
         self._space = space
+        self._is_closed = False
         self._timeout_s = _TIMEOUT_S if timeout is None else seconds(timeout)
         self._set_up(Session(client, space))
 
@@ -100,7 +105,7 @@ class EtcdStore(_core.Store):
         """A timedelta or seconds."""
         self._timeout_s = seconds(timeout)
 
-    def set(self, key: Text, value: Text, ttl: Timeout | None = None) -> None:
+    def set(self, key: Text, value: Value, ttl: Timeout | None = None) -> None:
         """Set a value; with a ttl, for that time only."""
         name = key_bytes("set", key)
         data = value_bytes("set", name, value)
@@ -135,23 +140,24 @@ class EtcdStore(_core.Store):
             found = self._waiter.watch(name, known, deadline)
         except UnchangedError:
             still = f"version {known}" if known else "no value"
-            raise StoreTimeoutError(
-                f"watch timed out after {deadline.elapsed_text()}: key {quoted(name)} still has "
-                f"{still}"
+            raise StoreKeysMissingError(
+                f"watch timeout after {deadline.elapsed_text()}: key {quoted(name)} still has "
+                f"{still}",
+                keys=shown_keys([name]),
             ) from None
         return (None, 0) if found is None else (found.value, found.mod_revision)
 
-    def set_if_version(self, key: Text, value: Text, version: int) -> tuple[int, bool]:
+    def set_if_version(self, key: Text, value: Value, version: int) -> tuple[int, bool]:
         """Set the value if it has that version, 0: if there is none; the version, and whether."""
         name, wanted = key_bytes("set_if_version", key), version_number(version)
         data = value_bytes("set_if_version", name, value)
         return self._values.set_if_version(name, data, wanted, self._round_trip())
 
-    def compare_set(self, key: Text, expected: Text, desired: Text) -> bytes:
+    def compare_set(self, key: Text, expected: Value, desired: Value) -> bytes:
         """Replace the expected value (empty: or none); what is there now, or was expected."""
         return self._compare_exchange("compare_set", key, expected, desired)[0]
 
-    def compare_exchange(self, key: Text, expected: Text, desired: Text) -> tuple[bytes, bool]:
+    def compare_exchange(self, key: Text, expected: Value, desired: Value) -> tuple[bytes, bool]:
         """As `compare_set`; what is there now, empty for nothing, and whether it was set."""
         _, value, swapped = self._compare_exchange("compare_exchange", key, expected, desired)
         return value, swapped
@@ -162,7 +168,7 @@ class EtcdStore(_core.Store):
         number = whole_number(amount, "the amount of add")
         return self._values.add(name, number, self._round_trip())
 
-    def append(self, key: Text, value: Text) -> None:
+    def append(self, key: Text, value: Value) -> None:
         """Add to the end of a value, which is empty if there is none."""
         name = key_bytes("append", key)
         data = value_bytes("append", name, value)
@@ -170,20 +176,20 @@ class EtcdStore(_core.Store):
             name, data, lambda whole: value_bytes("append", name, whole), self._round_trip()
         )
 
-    def check(self, keys: Sequence[Text]) -> bool:
+    def check(self, keys: Iterable[Text]) -> bool:
         """Whether all keys have values, or queues with items, now."""
         return not self._waiter.missing(keys_bytes("check", keys), self._round_trip())
 
-    def wait(self, keys: Sequence[Text], timeout: Timeout | None = None) -> None:
+    def wait(self, keys: Iterable[Text], timeout: Timeout | None = None) -> None:
         """Wait until all keys have values, or queues with items, at the same time."""
         self._waiter.wait("wait", keys_bytes("wait", keys), self._deadline(timeout))
 
-    def multi_get(self, keys: Sequence[Text], timeout: Timeout | None = None) -> list[bytes]:
+    def multi_get(self, keys: Iterable[Text], timeout: Timeout | None = None) -> list[bytes]:
         """The values of one moment, waited for until all are there."""
         names = keys_bytes("multi_get", keys)
         return self._waiter.read("multi_get", names, self._deadline(timeout))
 
-    def multi_set(self, keys: Sequence[Text], values: Sequence[Text]) -> None:
+    def multi_set(self, keys: Iterable[Text], values: Iterable[Value]) -> None:
         """Set all of them in one moment; at most 127, else StoreLimitError."""
         names = keys_bytes("multi_set", keys)
         items = list(values)
@@ -214,7 +220,7 @@ class EtcdStore(_core.Store):
         found = self._values.keys(key_bytes("list_keys", prefix), self._round_trip())
         return [key.decode("utf-8", "surrogateescape") for key in found]
 
-    def queue_push(self, key: Text, value: Text) -> None:
+    def queue_push(self, key: Text, value: Value) -> None:
         """Put an item at the end of a queue."""
         name = key_bytes("queue_push", key)
         self._queues.push(name, value_bytes("queue_push", name, value), self._round_trip())
@@ -237,25 +243,24 @@ class EtcdStore(_core.Store):
         """How many items a queue has."""
         return self._queues.length(key_bytes("queue_len", key), self._round_trip())
 
-    def barrier(self, key: Text, world_size: int, timeout: Timeout | None = None) -> None:
-        """Wait until so many have come; the number at the key counts them."""
-        name, callers = (
-            key_bytes("barrier", key),
-            whole_number(world_size, "the world_size of barrier"),
-        )
-        deadline = self._deadline(timeout)
-        if callers < 1:
-            raise StoreValueError(
-                f"barrier at key {quoted(name)}: world_size is {callers}; it must be at least 1"
-            )
-        self._meetings.barrier(name, callers, deadline, self._round_trip(timeout))
+    def barrier(
+        self,
+        key: Text,
+        world_size: int,
+        timeout: Timeout | None = None,
+        rank: int | None = None,
+        round: int | None = None,
+    ) -> None:
+        """Wait until so many have come; with ranks, each counts once, and round after round."""
+        call = barrier_call(key_bytes("barrier", key), world_size, rank, round)
+        self._meetings.barrier(call, self._deadline(timeout), self._round_trip(timeout))
 
     def exchange(
         self,
         key: Text,
         rank: int,
         world_size: int,
-        value: Text,
+        value: Value,
         timeout: Timeout | None = None,
     ) -> list[bytes]:
         """Give this rank's value; those of all, by rank, once all have come."""
@@ -271,6 +276,7 @@ class EtcdStore(_core.Store):
 
     def clone(self, timeout: Timeout | None = None) -> "EtcdStore":
         """The same store, with a timeout of its own. timeout: opening it takes no time."""
+        self._check_open()
         if timeout is not None:
             seconds(timeout)
         twin = EtcdStore(self._client, self._space.prefix, self._timeout_s)
@@ -282,11 +288,16 @@ class EtcdStore(_core.Store):
         return True
 
     def close(self) -> None:
-        """Close this thread's connections; they come back when they are needed."""
+        """End this object's use of the store; later calls raise StoreClosedError.
+
+        Also closes this thread's connections, which come back when another user of the client needs
+        them. Calls of other threads that wait go on to their end.
+        """
+        self._is_closed = True
         self._client.close()
 
     def _compare_exchange(
-        self, operation: str, key: Text, expected: Text, desired: Text
+        self, operation: str, key: Text, expected: Value, desired: Value
     ) -> tuple[bytes, bytes, bool]:
         """What compare_set answers, what is there now, and whether it was set."""
         name = key_bytes(operation, key)
@@ -295,7 +306,12 @@ class EtcdStore(_core.Store):
         found, swapped = self._values.compare_exchange(name, before, after, self._round_trip())
         return (before if found is None else found), found or b"", swapped
 
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise StoreClosedError(f"{self!r} is closed; make another of its client")
+
     def _deadline(self, timeout: Timeout | None) -> Deadline:
+        self._check_open()
         return Deadline(self._timeout_s if timeout is None else seconds(timeout))
 
     def _round_trip(self, timeout: Timeout | None = None) -> Deadline:

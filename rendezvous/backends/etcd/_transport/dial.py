@@ -8,9 +8,11 @@ import socket
 import ssl
 import threading
 
+from rendezvous._threads import start_thread
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._endpoints import Endpoint
 from rendezvous.backends.etcd._errors import TransportError
+from rendezvous.errors import StoreConnectionError
 
 __all__ = ["dial", "tls_reason"]
 
@@ -62,7 +64,10 @@ def _look_up(endpoint: Endpoint, deadline: Deadline) -> list[_Address]:
             failed.append(error)
 
     thread = threading.Thread(target=resolve, daemon=True, name="rendezvous-etcd-resolve")
-    thread.start()
+    try:
+        start_thread(thread)
+    except StoreConnectionError as error:
+        raise TransportError(str(error), sent=False) from error
     thread.join(min(deadline.left_s, threading.TIMEOUT_MAX))
     if thread.is_alive():
         raise TransportError(f"looking up {endpoint.host!r} takes too long", sent=False)

@@ -1,0 +1,112 @@
+// Answers that are made of many keys, made once for all who ask for the same keys: the values of a
+// MULTI_GET or an exchange, whether a WAIT or CHECK finds all of them, which ones a time-out names.
+// What was made of a list of keys stays good while none of them changes, which the table tells
+// (Table::mark), so asking again costs the comparison of the request's bytes with those of the
+// list.
+//
+// Lists are remembered up to a number and a size; what is least recently asked for goes first.
+// Belongs to the server's loop thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "server/budget.h"
+#include "store/table.h"
+#include "store/wanted_keys.h"
+
+namespace rdzv {
+
+class AnswerCache {
+ public:
+  // Lists of fewer keys cost less than the search for what was made of them.
+  static constexpr size_t kKeysMin = 8;
+
+  // How an answer carries the values, and how a request names the keys.
+  enum class Form : uint8_t {
+    kNative,    // MULTI_GET's answer: count, then version and bytes of each
+    kC10d,      // bytes of each; nothing there reads as empty
+    kExchange,  // count, then bytes of each
+  };
+
+  // An answer, in pieces that follow each other. Those that are not large values are ours.
+  struct Body {
+    std::vector<SharedBytes> pieces;
+    size_t bytes = 0;
+    bool is_too_large = false;  // for an answer; there are no pieces then
+  };
+
+  // Which keys are missing. Positions in the list, ascending.
+  struct Missing {
+    std::vector<int64_t> at;
+    // The first few of them, as many as a message names.
+    std::vector<Bytes> names;
+  };
+
+  // What is looked up and made is spent from the budget.
+  AnswerCache(Table& table, Budget& budget) : table_(table), budget_(budget) {}
+
+  // The list that was asked for with these bytes; null if it is not remembered.
+  SharedKeys find(Form form, Bytes request);
+  // One whose request begins with these bytes, or the other way round.
+  SharedKeys find_like(Form form, Bytes beginning);
+  // `keys` are views of parts of `request`.
+  SharedKeys remember(Form form, Bytes request, const std::vector<Bytes>& keys);
+  // The slots of an exchange, by rank.
+  SharedKeys slots(Bytes wire_key, int64_t world_size);
+
+  // Of these keys, which have no value; for kPresent, which have no queue either.
+  const Missing& missing(Form form, const SharedKeys& keys, Table::Need need);
+  // Their values. All are there, but for kC10d.
+  const Body& body(Form form, const SharedKeys& keys);
+
+  // At the end of a turn: lets go of what is out of date or too much to keep.
+  void trim();
+
+  // What it keeps, for tests.
+  size_t bytes() const;
+  size_t lists() const { return entries_.size(); }
+  // How often it went through the keys of a list.
+  uint64_t looks() const { return looks_; }
+
+ private:
+  struct Entry {
+    Form form = Form::kNative;
+    std::string name;  // kExchange: its key and size; the others are named by their list's text
+    SharedKeys keys;
+    Table::Marks mark = 0;
+    bool is_fresh = false;  // but for what Table::hits() says
+    Missing without_value;
+    Missing absent;
+    Body body;
+    size_t own_bytes = 0;  // of the body's pieces
+    bool has_body = false;
+
+    Bytes named() const { return form == Form::kExchange ? Bytes(name) : keys->text(); }
+    size_t bytes() const;
+  };
+
+  template <typename Matches>
+  Entry* find_entry(Matches&& matches);
+  SharedKeys find_named(Form form, Bytes name);
+  Entry& add(Form form, SharedKeys keys, std::string name);
+  // With what is there now. An entry stays until the next call.
+  Entry& look(Form form, const SharedKeys& keys);
+  void compose(Entry& entry) const;
+  void let_go_of_body(Entry& entry);
+  void drop_last();
+  void keep_within(size_t bytes_max, size_t entries_min);
+
+  Table& table_;
+  Budget& budget_;
+  std::vector<std::unique_ptr<Entry>> entries_;  // the last used one first
+  Table::Marks free_marks_ = ~Table::Marks{0};
+  bool has_grown_ = false;  // since trim()
+  uint64_t looks_ = 0;
+};
+
+}  // namespace rdzv

@@ -1,0 +1,45 @@
+#include "server/greetings.h"
+
+#include <string>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "server/connection.h"
+#include "server/context.h"
+
+namespace rdzv {
+
+Greetings::Place Greetings::await(Connection& connection) {
+  const Instant until = now() + std::chrono::milliseconds(context_.limits.greeting_ms);
+  const Place place = awaited_.insert(awaited_.end(), {&connection, until});
+  if (!timer_) arm();
+  return place;
+}
+
+// The timer stays when the one that it is for has greeted: it finds nothing to do then.
+void Greetings::arm() {
+  timer_ = context_.loop.call_at(awaited_.front().until, [this] { on_time(); });
+}
+
+void Greetings::on_time() {
+  timer_.reset();
+  const Instant current = now();
+  size_t closed = 0;
+  std::string first;
+  while (!awaited_.empty() && awaited_.front().until <= current) {
+    Connection& connection = *awaited_.front().connection;
+    if (closed++ == 0) first = connection.peer().to_string();
+    connection.close("");
+  }
+  if (closed > 0) {
+    // One line for all: whoever opens many such connections shall not fill the log.
+    log(LogLevel::kWarning,
+        context_.name + ": closed " + std::to_string(closed) +
+            " connection(s) that sent no HELLO and no VALIDATE within " +
+            seconds_text(std::chrono::milliseconds(context_.limits.greeting_ms)) +
+            ", the first from " + first);
+  }
+  if (!awaited_.empty()) arm();
+}
+
+}  // namespace rdzv

@@ -1,0 +1,39 @@
+// Connections that have not said yet who they are: no HELLO, no VALIDATE. All have the same time
+// for it, so one timer and the order of their coming are enough. Runs on the loop thread.
+#pragma once
+
+#include <list>
+#include <optional>
+
+#include "base/clock.h"
+#include "net/event_loop.h"
+
+namespace rdzv {
+
+class Connection;
+struct ServerContext;
+
+class Greetings {
+ public:
+  struct Awaited {
+    Connection* connection;
+    Instant until;
+  };
+  using Place = std::list<Awaited>::iterator;
+
+  explicit Greetings(ServerContext& context) : context_(context) {}
+
+  Place await(Connection& connection);
+  // It has said so, or it is gone.
+  void forget(Place place) { awaited_.erase(place); }
+
+ private:
+  void arm();
+  void on_time();
+
+  ServerContext& context_;
+  std::list<Awaited> awaited_;  // who came first is first
+  std::optional<EventLoop::TimerId> timer_;
+};
+
+}  // namespace rdzv

@@ -1,0 +1,55 @@
+#include "server/limits.h"
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace rdzv {
+
+std::span<const ServerLimits::Field> ServerLimits::fields() {
+  static constexpr Field kFields[] = {
+      {"connections", &ServerLimits::connections},
+      {"greeting_bytes", &ServerLimits::greeting_bytes},
+      {"greeting_ms", &ServerLimits::greeting_ms},
+      {"input_bytes", &ServerLimits::input_bytes},
+      {"parked_bytes_per_connection", &ServerLimits::parked_bytes_per_connection},
+      {"parked_bytes", &ServerLimits::parked_bytes},
+      {"waits_per_connection", &ServerLimits::waits_per_connection},
+      {"unread_bytes", &ServerLimits::unread_bytes},
+      {"unsent_bytes_per_connection", &ServerLimits::unsent_bytes_per_connection},
+      {"unsent_bytes", &ServerLimits::unsent_bytes},
+      {"stored_bytes", &ServerLimits::stored_bytes},
+      {"ttl_ms", &ServerLimits::ttl_ms},
+      {"runs", &ServerLimits::runs},
+      {"runs_per_connection", &ServerLimits::runs_per_connection},
+      {"run_bytes", &ServerLimits::run_bytes},
+      {"nodes_per_connection", &ServerLimits::nodes_per_connection},
+      {"idle_runs", &ServerLimits::idle_runs},
+      {"idle_run_ms", &ServerLimits::idle_run_ms},
+      {"grace_ms", &ServerLimits::grace_ms},
+      {"keep_alive_window_ms", &ServerLimits::keep_alive_window_ms},
+      {"last_call_ms", &ServerLimits::last_call_ms},
+  };
+  static_assert(sizeof(ServerLimits) == std::size(kFields) * sizeof(uint64_t));
+  return kFields;
+}
+
+void ServerLimits::set(Bytes name, uint64_t value) {
+  std::string names;
+  for (const Field& field : fields()) {
+    if (name == field.name) {
+      // A time that is longer could not be added to another.
+      if (name.ends_with("_ms") && value > limits::kTtlMsMax) {
+        throw Error(ErrorCode::kInvalidArgument, "the limit " + std::string(name) + " of " +
+                                                     std::to_string(value) +
+                                                     " is longer than 30 years");
+      }
+      this->*field.value = value;
+      return;
+    }
+    names += (names.empty() ? "" : ", ") + std::string(field.name);
+  }
+  throw Error(ErrorCode::kInvalidArgument,
+              "there is no limit " + quoted(name) + "; the server's limits are " + names);
+}
+
+}  // namespace rdzv

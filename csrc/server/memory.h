@@ -1,0 +1,54 @@
+// What connections make the server keep beside the stored keys, counted in bytes: of one connection
+// and of all together. When all together have too much, whoever has most has to go, so that nobody
+// can take from the others what they need. Runs on the loop thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/memory_account.h"
+#include "server/limits.h"
+
+namespace rdzv {
+
+class Connection;
+struct ServerContext;
+
+struct ServerMemory {
+  MemoryAccount input;   // of requests that are not whole yet
+  MemoryAccount parked;  // blocked requests
+  MemoryAccount unsent;  // replies
+  MemoryAccount runs;
+};
+
+struct ConnectionMemory {
+  explicit ConnectionMemory(ServerMemory& all)
+      : input(&all.input), parked(&all.parked), unsent(&all.unsent) {}
+  MemoryAccount input;
+  MemoryAccount parked;
+  MemoryAccount unsent;
+};
+
+// One of the accounts: of a connection, of all, and how much all may have.
+struct SharedAccount {
+  MemoryAccount ConnectionMemory::* of_one;
+  MemoryAccount ServerMemory::* of_all;
+  uint64_t ServerLimits::* limit;
+  const char* limit_name;
+  const char* what;  // "replies that were not read"
+};
+
+extern const SharedAccount kInputAccount;
+extern const SharedAccount kParkedAccount;
+extern const SharedAccount kUnsentAccount;
+
+// Ends the connections that have most until there is room for so many bytes more. False: there
+// would not be if all had gone.
+bool end_the_largest(ServerContext& context, const SharedAccount& account, size_t more = 0);
+
+// After a request was parked for this connection: why it cannot stay so, if it cannot.
+std::optional<std::string> refuse_parked(ServerContext& context, Connection& connection);
+
+}  // namespace rdzv

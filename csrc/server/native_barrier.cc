@@ -1,0 +1,73 @@
+// BARRIER of the native protocol. An arrival is written in one step and its request parked until
+// the count is enough; whoever leaves before that takes its arrival back, or is marked as gone.
+#include <utility>
+
+#include "server/native_session.h"
+#include "store/meeting.h"
+#include "wire/limits.h"
+
+namespace rdzv {
+
+using native::Header;
+
+// What somebody who came has to write, unless it is refused; then it is answered, too.
+bool NativeSession::come(const Header& header, const TableStep& step) {
+  if (step.refusal) {
+    reply_error(header, step.refusal->code(), step.refusal->message());
+    return false;
+  }
+  // When all come again because their connections were lost, nothing changes, and what they are
+  // told has been made already.
+  if (!step.pairs.empty()) context_.table.multi_set(step.pairs);
+  return true;
+}
+
+bool NativeSession::barrier(const Header& header, ByteReader& body) {
+  uint32_t timeout_ms = body.u32();
+  Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
+  BarrierCall call{key, as_user_knows(key), body.i64(), body.i64(), body.i64(), body.u64()};
+  if (!whole(body)) return false;
+  if (call.rank == native::kRanklessCaller) {
+    call.rank = BarrierCall::kNoRank;
+    call.round = 1;
+  }
+  if (std::optional<Error> refusal = refusal_of(call)) {
+    reply_error(header, refusal->code(), refusal->message());
+    return true;
+  }
+  if (!may_block(header) || !come(header, arrive(call, context_.table))) return true;
+  context_.strings.assign(1, key);
+  Blocked* blocked = park(header, context_.strings, Table::Need::kCount, call.target());
+  if (blocked == nullptr) return true;
+  blocked->key = key;
+  blocked->rank = call.rank;
+  blocked->round = call.round;
+  blocked->token = call.token;
+  if (call.has_rank()) {
+    blocked->slot_version = context_.table.find(exchange_slot(key, call.rank))->version;
+  }
+  set_deadline(*blocked, timeout_ms);
+  return true;
+}
+
+BarrierCall NativeSession::barrier_call(const Blocked& blocked) {
+  int64_t world_size = blocked.target / blocked.round;
+  return {blocked.key,  as_user_knows(blocked.key), world_size, blocked.rank, blocked.round,
+          blocked.token};
+}
+
+// Of a request that is parked no more, and was not let through.
+void NativeSession::leave_barrier(const Blocked& blocked) {
+  if (blocked.header.operation != static_cast<uint8_t>(native::Operation::kBarrier)) return;
+  BarrierCall call = barrier_call(blocked);
+  if (call.has_rank()) {
+    const Table::Value* slot = context_.table.find(exchange_slot(call.key, call.rank));
+    if (slot == nullptr || slot->version != blocked.slot_version) return;
+  }
+  TableStep step = leave(call, context_.table);
+  if (step.pairs.empty()) return;
+  context_.table.multi_set(step.pairs);
+  context_.wake();
+}
+
+}  // namespace rdzv

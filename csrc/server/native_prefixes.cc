@@ -1,0 +1,89 @@
+// The native protocol's operations on all keys of a prefix, in slices.
+#include <utility>
+
+#include "base/text.h"
+#include "server/native_session.h"
+#include "wire/limits.h"
+
+namespace rdzv {
+
+using native::Header;
+
+class NativeSession::ListKeys final : public LongRequest {
+ public:
+  ListKeys(NativeSession& session, const Header& header, Bytes prefix)
+      : session_(session), header_(header), list_(prefix, session.connection().memory().unsent) {}
+
+  bool go_on(Budget& budget) override {
+    if (!list_.go_on(session_.context_.table, budget, native::put_string)) return false;
+    if (list_.is_too_large()) {
+      session_.reply_error(header_, ErrorCode::kLimit,
+                           "list_keys: the answer is too large; ask for a longer prefix");
+      return true;
+    }
+    if (!session_.connection().has_room(list_.bytes().size())) return true;
+    session_.begin_sized_reply(header_, sizeof(uint32_t) + list_.bytes().size());
+    native::put_u32(session_.out(), static_cast<uint32_t>(list_.count()));
+    session_.connection().append(std::move(list_.bytes()));
+    session_.connection().reply_ready();
+    return true;
+  }
+
+ private:
+  NativeSession& session_;
+  const Header header_;
+  PrefixListing list_;
+};
+
+bool NativeSession::list_keys(const Header& header, ByteReader& body) {
+  Bytes prefix = native::take_string(body, limits::kWireKeyBytesMax);
+  if (!whole(body)) return false;
+  long_request_ = std::make_unique<ListKeys>(*this, header, prefix);
+  return true;
+}
+
+// Erases the keys that were there when it came, and none that is written meanwhile.
+class NativeSession::DeletePrefix final : public LongRequest {
+ public:
+  DeletePrefix(NativeSession& session, const Header& header, Bytes prefix)
+      : session_(session),
+        header_(header),
+        walk_(prefix),
+        version_(session.context_.table.version()) {}
+
+  bool go_on(Budget& budget) override {
+    constexpr size_t kAtOnce = 64;
+    ServerContext& context = session_.context_;
+    while (!walk_.done && !budget.is_spent()) {
+      size_t erased = context.table.erase_walked(walk_, kAtOnce, version_);
+      context.wake();
+      count_ += erased;
+      budget.spend(kAtOnce * Budget::kName + erased * Budget::kKeyGone);
+    }
+    if (!walk_.done) return false;
+    session_.reply_u64(header_, count_);
+    return true;
+  }
+
+ private:
+  NativeSession& session_;
+  const Header header_;
+  Table::PrefixWalk walk_;
+  const uint64_t version_;
+  uint64_t count_ = 0;
+};
+
+bool NativeSession::delete_prefix(const Header& header, ByteReader& body) {
+  Bytes prefix = native::take_string(body, limits::kWireKeyBytesMax);
+  if (!whole(body)) return false;
+  if (!prefix.starts_with('/')) {
+    reply_error(header, ErrorCode::kInvalidArgument,
+                "delete_prefix: " + quoted(prefix) +
+                    " does not begin with the '/' of users' keys; others belong to the stores");
+    return true;
+  }
+  long_request_ = std::make_unique<DeletePrefix>(*this, header, prefix);
+  return true;
+}
+
+}  // namespace rdzv

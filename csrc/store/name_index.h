@@ -1,0 +1,49 @@
+// The names of a table's keys in order, so that what is asked of a prefix costs what the prefix
+// has, and not what the table has. Kept only once it is wanted: most tables are never asked. The
+// names are owned by the table. Pure; the table's owner serialises the calls.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "base/bytes.h"
+
+namespace rdzv {
+
+class NameIndex {
+ public:
+  bool is_kept() const { return is_kept_; }
+  void keep() { is_kept_ = true; }
+
+  // `name` lives until it is removed.
+  void add(Bytes name) {
+    if (is_kept_) names_.insert(name);
+  }
+  void remove(Bytes name) {
+    if (is_kept_) names_.erase(name);
+  }
+
+  // Visits up to `max` names that begin with `prefix` and come behind `last` (none: from the first
+  // one); `last` is the one that was visited last then. `done`: there are no more.
+  template <typename Visit>
+  void walk(Bytes prefix, std::optional<std::string>& last, size_t max, bool& done,
+            Visit&& visit) const {
+    auto at = last ? names_.upper_bound(*last) : names_.lower_bound(prefix);
+    Bytes seen;
+    size_t count = 0;
+    for (; count < max && at != names_.end() && at->starts_with(prefix); ++at, ++count) {
+      seen = *at;
+      visit(seen);
+    }
+    done = at == names_.end() || !at->starts_with(prefix);
+    if (count > 0) last.emplace(seen);
+  }
+
+ private:
+  std::set<Bytes> names_;
+  bool is_kept_ = false;
+};
+
+}  // namespace rdzv

@@ -1,0 +1,170 @@
+"""Barriers and exchanges made of a store's other operations, for stores that have nothing better.
+
+As csrc/store/meeting.h has it, whose callers may meet those of this one. Between two operations
+others may come, or this caller may die: whoever comes is counted first and shown then, so that
+nobody is let through too early. Runs on the caller's thread and holds no lock.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from rendezvous._arguments import check_ranks, key_bytes, seconds_text, shown_keys
+from rendezvous._meeting_rules import (
+    BarrierCall,
+    barrier_timeout_text,
+    check_world_size,
+    exchange_timeout_text,
+    round_in,
+    size_key,
+    slot_key,
+    used_error,
+)
+from rendezvous.errors import StoreKeysMissingError
+
+__all__ = ["Looks", "Meeting"]
+
+_NAMED_RANKS_MAX = 1024
+
+
+class _Store(Protocol):
+    """What a meeting is made of."""
+
+    def has(self, name: str) -> bool: ...
+    def set(self, key: bytes, value: bytes) -> None: ...
+    def try_get(self, key: bytes) -> bytes | None: ...
+    def add(self, key: bytes, amount: int) -> int: ...
+    def compare_set(self, key: bytes, expected: bytes, desired: bytes) -> bytes: ...
+    def check(self, keys: Sequence[bytes]) -> bool: ...
+    def multi_get(self, keys: Sequence[bytes], timeout_s: float) -> list[bytes]: ...
+
+
+class Looks:
+    """Between looks at what gives no event: 1 to 20 ms, and not beyond the deadline."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._begin_s = time.monotonic()
+        self._end_s = self._begin_s + timeout_s
+        self._pause_s = 0.001
+
+    @property
+    def left_s(self) -> float:
+        return max(0.0, self._end_s - time.monotonic())
+
+    @property
+    def are_over(self) -> bool:
+        return self.left_s <= 0
+
+    @property
+    def text(self) -> str:
+        return f"timeout after {self.elapsed_text}"
+
+    @property
+    def elapsed_text(self) -> str:
+        return seconds_text(time.monotonic() - self._begin_s)
+
+    def pause(self) -> None:
+        time.sleep(min(self._pause_s, self.left_s))
+        self._pause_s = min(2 * self._pause_s, 0.02)
+
+
+class Meeting:
+    """One call of a barrier or an exchange."""
+
+    def __init__(self, store: _Store, looks: Looks) -> None:
+        self._store = store
+        self._looks = looks
+
+    def barrier(self, call: BarrierCall) -> None:
+        """Raises StoreKeysMissingError, StoreValueError."""
+        store = self._store
+        slot = None if call.rank is None else slot_key(call.key, call.rank)
+        found = self._look(call.key, call.world_size)
+        arrival = call.arrive(*found, None if slot is None else store.try_get(slot))
+        if arrival.counts:
+            store.add(call.key, 1)
+        if slot is not None:
+            store.set(slot, call.slot)
+        try:
+            passed = self._wait_for_all(call)
+        except BaseException:
+            self._leave(call)
+            raise
+        missing = [] if passed or call.rank is None else self._behind(call)
+        if passed or (call.rank is not None and not missing):
+            return
+        count = self._leave(call)
+        if count >= call.target and call.rank is None:
+            return
+        text = barrier_timeout_text(call, count, missing, self._looks.elapsed_text)
+        raise _missing_error(store, text, call.key, missing)
+
+    def exchange(self, key: bytes, rank: int, world_size: int, value: bytes) -> list[bytes]:
+        """Raises StoreKeysMissingError, StoreValueError."""
+        key_bytes("exchange", key)
+        check_ranks(key, rank, world_size)
+        store = self._store
+        slots = [slot_key(key, each) for each in range(world_size)]
+        size, count = self._look(key, world_size)
+        check_world_size("exchange", key, world_size, size)
+        before = store.try_get(slots[rank])
+        if before is None:
+            store.add(key, 1)
+        elif before != value and count >= world_size and store.check(slots):
+            raise used_error(key, rank)
+        if before != value:
+            store.set(slots[rank], value)
+        try:
+            return store.multi_get(slots, self._looks.left_s)
+        except Exception:
+            # The store's own timeout error names keys, if anything; whoever exchanges thinks in
+            # ranks.
+            if not self._looks.are_over:
+                raise
+            missing = [each for each, slot in enumerate(slots) if not store.check([slot])]
+            if not missing:
+                return store.multi_get(slots, 0)
+        text = exchange_timeout_text(key, world_size, missing, self._looks.elapsed_text)
+        raise _missing_error(store, text, key, missing)
+
+    def _look(self, key: bytes, world_size: int) -> tuple[bytes | None, int]:
+        """How many the others are, and how many have come; says the former if nobody has."""
+        found: bytes | None = None
+        if self._store.has("compare_set") or self._store.has("compare_exchange"):
+            found = self._store.compare_set(size_key(key), b"", b"%d" % world_size) or None
+        return found, self._store.add(key, 0)
+
+    def _wait_for_all(self, call: BarrierCall) -> bool:
+        """False at the deadline."""
+        while True:
+            if self._store.add(call.key, 0) >= call.target and not self._behind(call):
+                return True
+            if self._looks.are_over:
+                return False
+            self._looks.pause()
+
+    def _behind(self, call: BarrierCall) -> list[int]:
+        """The ranks that have not come to the round."""
+        if call.rank is None:
+            return []
+        ranks = range(call.world_size)
+        rounds = [round_in(self._store.try_get(slot_key(call.key, rank))) for rank in ranks]
+        return [rank for rank in ranks if rounds[rank] < call.round]
+
+    def _leave(self, call: BarrierCall) -> int:
+        """Be counted no more, or with a rank be marked as gone; how many had come by then."""
+        if call.rank is not None:
+            self._store.set(slot_key(call.key, call.rank), call.left_slot)
+            return 0
+        count = self._store.add(call.key, -1) + 1
+        if count >= call.target:
+            self._store.add(call.key, 1)
+        return count
+
+
+def _missing_error(
+    store: _Store, text: str, key: bytes, missing: list[int]
+) -> StoreKeysMissingError:
+    return StoreKeysMissingError(
+        f"{text} ({store!r})", keys=shown_keys([key]), ranks=missing[:_NAMED_RANKS_MAX]
+    )

@@ -1,0 +1,319 @@
+"""What one connection may send to keep a server busy, one flood of each kind.
+
+A flood prepares what it needs on its own connection, and is then one run of bytes. `size` is how
+much of everything there is: keys, nodes, requests.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from support import wire
+from support.wire import RawPeer, c10d, c10d_list, native_frame, native_string
+
+SET, GET, ADD, CHECK, WAIT = 3, 4, 6, 7, 8
+LIST_KEYS, MULTI_GET, MULTI_SET, CANCEL = 11, 13, 14, 15
+QUEUE_PUSH, QUEUE_POP, BARRIER, WATCH, SET_FOR, DELETE_PREFIX, EXCHANGE = 16, 17, 19, 21, 23, 24, 25
+JOIN, KEEP_ALIVE, STATUS, SUBSCRIBE, MEMBERS, RESUME = 26, 28, 30, 31, 32, 33
+NO_TIMEOUT = 0xFFFFFFFF
+C10D_LIST_KEYS = 18
+
+_END = native_frame(2, b"", 1 << 40)
+_END_ANSWER = struct.pack("<IBBHQ", 0, 2 | 0x80, 0, 0, 1 << 40)
+_C10D_END = wire.c10d_ping(0x0BADCAFE)
+_C10D_END_ANSWER = struct.pack("<I", 0x0BADCAFE)
+
+_NAMES: dict[str, Callable[[int], Flood]] = {}
+
+
+@dataclass
+class Flood:
+    """`prepared` is answered before the flood begins; `closes`: the flood ends by hanging up."""
+
+    prepared: list[bytes]
+    sent: bytes
+    is_c10d: bool = False
+    closes: bool = False
+
+    @property
+    def end(self) -> bytes:
+        """A request that is answered when all before it are handled."""
+        return _C10D_END if self.is_c10d else _END
+
+
+def flood(make: Callable[[int], Flood]) -> Callable[[int], Flood]:
+    _NAMES[make.__name__] = make
+    return make
+
+
+def names() -> list[str]:
+    return list(_NAMES)
+
+
+def begin(name: str, size: int, port: int) -> tuple[Flood, RawPeer]:
+    """The flood, and its connection on which all is prepared."""
+    made = _NAMES[name](size)
+    peer = RawPeer(port, wire.C10D_VALIDATE if made.is_c10d else wire.native_hello())
+    if not made.is_c10d:
+        peer.receive_frame()
+    sender = threading.Thread(target=peer.send, args=[b"".join(made.prepared) + made.end])
+    sender.start()
+    _read_to_end(made, peer)
+    sender.join()
+    return made, peer
+
+
+def _read_to_end(made: Flood, peer: RawPeer) -> None:
+    wanted = _C10D_END_ANSWER if made.is_c10d else _END_ANSWER
+    tail = b""
+    while wanted not in tail:
+        received = peer.socket.recv(1 << 20)
+        assert received, "the server closed the connection"
+        tail = tail[-len(wanted) :] + received
+
+
+def run(made: Flood, peer: RawPeer) -> None:
+    """Send the flood, reading all answers meanwhile, and return when it is handled."""
+    if made.closes:
+        peer.close()
+        return
+    sender = threading.Thread(target=peer.send, args=[made.sent + made.end])
+    sender.start()
+    _read_to_end(made, peer)
+    sender.join()
+
+
+def _u32(number: int) -> bytes:
+    return struct.pack("<I", number)
+
+
+def _u64(number: int) -> bytes:
+    return struct.pack("<Q", number)
+
+
+def _frames(operation: int, bodies: Iterator[bytes], first: int = 10) -> bytes:
+    return b"".join(native_frame(operation, body, first + i) for i, body in enumerate(bodies))
+
+
+def _key(number: int) -> bytes:
+    return b"/many/%08d" % number
+
+
+def _set_keys(count: int, value: bytes = b"v") -> list[bytes]:
+    at_once = 10_000
+    return [
+        native_frame(
+            MULTI_SET,
+            _u32(len(part)) + b"".join(native_string(_key(i)) + native_string(value) for i in part),
+        )
+        for part in (range(i, min(i + at_once, count)) for i in range(0, count, at_once))
+    ]
+
+
+def _key_list(count: int) -> bytes:
+    return _u32(count) + b"".join(native_string(_key(i)) for i in range(count))
+
+
+def _node(number: int) -> bytes:
+    return native_string(b"host%d" % number) + _u64(1) + _u64(0)
+
+
+def _settings(nodes: int, spares: int = 0) -> bytes:
+    return struct.pack("<IIQQI", nodes, nodes, 30_000, 3_600_000, 3)
+
+
+def _join(number: int, nodes: int, run: bytes = b"run") -> bytes:
+    return (
+        _u32(NO_TIMEOUT)
+        + native_string(run)
+        + _node(number)
+        + _settings(nodes)
+        + _u64(0)
+        + _u32(0)
+        + _u32(number)
+    )
+
+
+def _joins(count: int, nodes: int) -> bytes:
+    return _frames(JOIN, (_join(i, nodes) for i in range(count)), 1 << 20)
+
+
+@flood
+def lists_of_a_prefix_nobody_has(size: int) -> Flood:
+    return Flood(_set_keys(size), _frames(LIST_KEYS, (native_string(b"/zz") for _ in range(1000))))
+
+
+@flood
+def lists_of_all_keys(size: int) -> Flood:
+    return Flood(_set_keys(size), _frames(LIST_KEYS, (native_string(b"/") for _ in range(20))))
+
+
+@flood
+def deletions_of_a_prefix_nobody_has(size: int) -> Flood:
+    bodies = (native_string(b"/zz") for _ in range(1000))
+    return Flood(_set_keys(size), _frames(DELETE_PREFIX, bodies))
+
+
+@flood
+def deletion_of_all_keys(size: int) -> Flood:
+    return Flood(_set_keys(size), native_frame(DELETE_PREFIX, native_string(b"/many")))
+
+
+@flood
+def many_keys_at_once(size: int) -> Flood:
+    return Flood([], b"".join(_set_keys(size)))
+
+
+@flood
+def reads_of_many_keys(size: int) -> Flood:
+    keys = _key_list(min(size, 50_000))
+    bodies = (_u32(0) + keys for _ in range(20))
+    return Flood(_set_keys(size), _frames(MULTI_GET, bodies) + _frames(CHECK, iter([keys] * 20)))
+
+
+@flood
+def waits_for_many_keys_that_time_out(size: int) -> Flood:
+    body = _u32(0) + _key_list(min(size, 50_000))
+    return Flood([], _frames(WAIT, iter([body] * 20)))
+
+
+@flood
+def keys_that_expire_at_once(size: int) -> Flood:
+    bodies = (_u64(300) + native_string(_key(i)) + native_string(b"v") for i in range(size))
+    # Until they have gone: a wait for what never comes, with their time to live.
+    wait = native_frame(WAIT, _u32(1000) + _u32(1) + native_string(b"/never"), 9)
+    return Flood([], _frames(SET_FOR, bodies) + wait)
+
+
+@flood
+def barriers_of_many_sizes(size: int) -> Flood:
+    count = min(size, 60_000)
+    sizes = range(2 * count, count, -1)
+    bodies = (_u32(NO_TIMEOUT) + native_string(b"/b") + _u64(each) for each in sizes)
+    return Flood([], _frames(BARRIER, bodies))
+
+
+@flood
+def exchanges_that_time_out_at_once(size: int) -> Flood:
+    world_size = min(size, 60_000)
+    bodies = (
+        _u32(0) + native_string(b"/x") + _u64(i) + _u64(world_size) + native_string(b"v")
+        for i in range(2000)
+    )
+    return Flood([], _frames(EXCHANGE, bodies))
+
+
+@flood
+def waiters_that_wake_together(size: int) -> Flood:
+    bodies = (_u32(NO_TIMEOUT) + native_string(b"/k") for _ in range(min(size, 60_000)))
+    wake = native_frame(SET, native_string(b"/k") + native_string(b"v" * 100))
+    return Flood([_frames(GET, bodies)], wake)
+
+
+@flood
+def waiters_that_time_out_together(size: int) -> Flood:
+    bodies = (_u32(500) + native_string(b"/k%d" % i) for i in range(min(size, 60_000)))
+    wait = native_frame(WAIT, _u32(1000) + _u32(1) + native_string(b"/never"), 9)
+    return Flood([], _frames(GET, bodies) + wait)
+
+
+@flood
+def waiters_that_hang_up(size: int) -> Flood:
+    bodies = (_u32(NO_TIMEOUT) + native_string(b"/k%d" % i) for i in range(min(size, 60_000)))
+    return Flood([_frames(GET, bodies)], b"", closes=True)
+
+
+@flood
+def request_ids_in_one_bucket(size: int) -> Flood:
+    # The sizes of a hash table are primes of a known list; ids that are multiples of one of them
+    # shared a bucket.
+    body = _u32(NO_TIMEOUT) + native_string(b"/k")
+    count = min(size, 60_000)
+    return Flood([], b"".join(native_frame(GET, body, (i + 1) * 107_897) for i in range(count)))
+
+
+@flood
+def pages_of_members(size: int) -> Flood:
+    count = min(size, 60_000)
+    body = native_string(b"run") + b"\0" + _u32(0) + _u32(1000)
+    none = native_string(b"run") + b"\1" + _u32(0) + _u32(1000)
+    bodies = (each for _ in range(100) for each in (body, none))
+    return Flood([_joins(count, count)], _frames(MEMBERS, bodies))
+
+
+@flood
+def a_round_that_completes(size: int) -> Flood:
+    count = min(size, 60_000)
+    return Flood([_joins(count - 1, count)], native_frame(JOIN, _join(count, count)))
+
+
+@flood
+def nodes_that_hang_up(size: int) -> Flood:
+    count = min(size, 60_000)
+    return Flood([_joins(count, count)], b"", closes=True)
+
+
+@flood
+def subscribers_of_a_change(size: int) -> Flood:
+    count = min(size, 30_000)
+    bodies = (
+        _u32(NO_TIMEOUT) + native_string(b"run") + _node(i) + _u64(1) + _u32(0) + b"\0"
+        for i in range(count)
+    )
+    subscribed = _frames(SUBSCRIBE, bodies, 1 << 21)
+    late = native_frame(JOIN, _join(count, count))
+    return Flood([_joins(count, count), subscribed], late)
+
+
+@flood
+def resumes_of_large_rounds(size: int) -> Flood:
+    bodies = (
+        native_string(b"run%d" % i)
+        + _node(0)
+        + _settings(min(size, 131_072))
+        + _u64(5)
+        + _u32(0)
+        + _u32(min(size, 131_072))
+        + _u32(0)
+        + _u32(i)
+        for i in range(200)
+    )
+    return Flood([], _frames(RESUME, bodies))
+
+
+@flood
+def large_values(size: int) -> Flood:
+    value = native_string(b"/large") + native_string(b"v" * min(size * 320, 64 << 20))
+    read = _u32(0) + native_string(b"/large")
+    return Flood([], _frames(SET, iter([value] * 3)) + _frames(GET, iter([read] * 3), 1000))
+
+
+@flood
+def items_of_a_queue(size: int) -> Flood:
+    pops = (_u32(NO_TIMEOUT) + native_string(b"/q") for _ in range(min(size, 60_000)))
+    pushes = (native_string(b"/q") + native_string(b"i") for _ in range(min(size, 60_000)))
+    return Flood([], _frames(QUEUE_POP, pops) + _frames(QUEUE_PUSH, pushes, 1 << 21))
+
+
+@flood
+def c10d_lists_of_all_keys(size: int) -> Flood:
+    sets = c10d_list(
+        wire.MULTI_SET, *(part for i in range(size) for part in (_key(i), b"v")), items=size
+    )
+    return Flood([sets] if size <= 131_072 else [], bytes([C10D_LIST_KEYS]) * 20, is_c10d=True)
+
+
+@flood
+def c10d_reads_of_many_keys(size: int) -> Flood:
+    keys = [_key(i) for i in range(min(size, 50_000))]
+    reads = c10d_list(wire.MULTI_GET, *keys) + c10d_list(wire.CHECK, *keys)
+    return Flood([c10d(wire.SET, _key(0), b"v")], reads * 20, is_c10d=True)
+
+
+@flood
+def c10d_waiters_that_wake_together(size: int) -> Flood:
+    waits = c10d_list(wire.WAIT, b"/k") * min(size, 60_000)
+    return Flood([waits], c10d(wire.SET, b"/k", b"v"), is_c10d=True)

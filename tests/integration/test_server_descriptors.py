@@ -1,0 +1,217 @@
+"""A server, or a process with one, that the system gives no more descriptors or threads."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from cli_support import Cli, cli_in, wait_for
+from support.process import PythonProcess
+from support.wire import C10D_VALIDATE, RawPeer, c10d_ping, native_hello
+
+LIMIT_ERROR = 4  # ErrorCode::kLimit
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    with cli_in(tmp_path) as cli:
+        yield cli
+
+
+class Serve(PythonProcess):
+    """`rendezvous serve` under limits of open files: its port, and what it has logged."""
+
+    def __init__(self, soft: int, hard: int) -> None:
+        super().__init__(
+            "import resource, runpy, sys\n"
+            "resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[2])))\n"
+            "sys.argv = ['rendezvous', 'serve', '--port', '0']\n"
+            "runpy.run_module('rendezvous', run_name='__main__')\n",
+            str(soft),
+            str(hard),
+        )
+        try:
+            self.port = int(self.log("listening on").rpartition(":")[2])
+        except BaseException:
+            self.close()
+            raise
+
+    def log(self, part: str) -> str:
+        """The first line on stderr with `part`, waited for."""
+        return wait_for(part, lambda: next(iter(self.lines(part)), None))
+
+    def lines(self, part: str) -> list[str]:
+        return [line for line in self.stderr.splitlines() if part in line]
+
+    def cpu_s(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.fixture
+def own_files() -> Iterator[None]:
+    """Room for this test's own ends of many connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("own_files")
+def test_serve_takes_as_many_clients_as_the_hard_limit_allows() -> None:
+    """It raises its soft limit when it starts, and says how many there is room for."""
+    with Serve(64, 1000) as server, ExitStack() as clients:
+        assert "limit of open files: 1000" in server.log("room for")
+        for _ in range(200):
+            peer = clients.enter_context(RawPeer(server.port, native_hello()))
+            assert peer.receive_frame()[1] == 0
+
+
+@pytest.mark.usefixtures("own_files")
+def test_newcomers_beyond_the_limit_are_refused_in_words_and_the_log_says_it_once() -> None:
+    """Nobody hangs without a word, nothing spins, and who leaves makes room."""
+    with Serve(100, 100) as server, ExitStack() as clients:
+        served: list[RawPeer] = []
+        while True:
+            peer = clients.enter_context(RawPeer(server.port, native_hello()))
+            _, status, _, body = peer.receive_frame()
+            if status != 0:
+                break
+            served.append(peer)
+        assert status == LIMIT_ERROR
+        assert b"no file descriptor left" in body
+        assert peer.wait_closed() == b""
+        server.log("newcomers are refused")
+        for _ in range(20):
+            with RawPeer(server.port, native_hello()) as refused:
+                assert refused.receive_frame()[1] == LIMIT_ERROR
+        with RawPeer(server.port, C10D_VALIDATE + c10d_ping()) as refused:
+            assert refused.wait_closed() == b""
+        # One that says nothing holds the place of those who are refused, and costs nothing.
+        before = server.cpu_s()
+        with RawPeer(server.port) as silent:
+            assert silent.wait_closed() == b""
+        assert server.cpu_s() - before < 0.5
+        assert len(server.lines("cannot accept")) == 1
+        # The first clients are served all the while, and their places are given away.
+        served.pop(0).close()
+
+        def is_served() -> RawPeer | None:
+            newcomer = clients.enter_context(RawPeer(server.port, native_hello()))
+            return newcomer if newcomer.receive_frame()[1] == 0 else None
+
+        wait_for("a place", is_served)
+        assert len(server.lines("cannot accept")) == 1
+
+
+STARVED = """\
+import logging, os, resource, sys
+import rendezvous
+from rendezvous import RendezvousError
+
+kind, free = sys.argv[1], int(sys.argv[2])
+def start():
+    if kind == "server":
+        return rendezvous.Server("127.0.0.1", 0)
+    if kind == "name":
+        return rendezvous.Server("localhost", 0)
+    return rendezvous.TCPStore("127.0.0.1", 0, is_master=True, timeout=5)
+
+start().close()  # loads what is loaded late
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+hogs = []
+try:
+    while True:
+        hogs.append(os.open("/dev/null", os.O_RDONLY))
+except OSError:
+    pass
+for _ in range(free):
+    os.close(hogs.pop())
+try:
+    start()
+    said = "started"
+except RendezvousError as error:
+    said = f"{type(error).__name__}: {error}"
+for hog in hogs:
+    os.close(hog)
+print(said, flush=True)
+start().close()  # it works again
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("kind", ["server", "master", "name"])
+def test_a_server_without_descriptors_is_an_error_of_ours(kind: str) -> None:
+    """Whatever it is that no descriptor is left for; the process lives on."""
+    said = []
+    for free in range(9):
+        with PythonProcess(STARVED, kind, str(free)) as process:
+            said.append(process.line())
+            assert process.end() == 0, process.stderr
+    assert said[0].startswith("Store")
+    assert "ulimit" in said[0] or kind == "name", said
+    assert said[-1] == "started"
+    assert all(line == "started" or line.startswith("Store") for line in said), said
+
+
+THREADLESS = """\
+import os, resource, sys
+import rendezvous
+from rendezvous import RendezvousError, RendezvousParameters
+import rendezvous.errors, rendezvous._logging, rendezvous.registry
+import socket, encodings.idna
+
+kind, port = sys.argv[1], int(sys.argv[2])
+store = rendezvous.TCPStore("127.0.0.1", port, timeout=20)
+handler = rendezvous.get_rendezvous_handler(RendezvousParameters(
+    "c10d", f"127.0.0.1:{port}", "run", 1, 1, is_host="false"))
+calls = {
+    "server": lambda: rendezvous.Server("127.0.0.1", 0),
+    "master": lambda: rendezvous.TCPStore("127.0.0.1", 0, is_master=True, timeout=5),
+    "name": lambda: rendezvous.TCPStore("localhost", port, timeout=1),
+    "handler": lambda: handler.next_rendezvous(),
+}
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(54321)
+    os.setuid(54321)
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+try:
+    calls[kind]()
+    print("started", flush=True)
+except RendezvousError as error:
+    print(f"{type(error).__name__}: {error}", flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of threads is Linux's")
+@pytest.mark.parametrize("kind", ["server", "master", "name", "handler"])
+def test_a_thread_that_cannot_start_is_an_error_of_ours(cli: Cli, kind: str) -> None:
+    """No plain RuntimeError, and no process that ends."""
+    _, endpoint = cli.serve()
+    with PythonProcess(THREADLESS, kind, endpoint.rpartition(":")[2]) as process:
+        line = process.line()
+        assert process.end() == 0, process.stderr
+    assert line.startswith(("Store", "Rendezvous")), line
+    assert "thread" in line
+
+
+def test_a_stopped_listener_queue_is_served_when_the_server_goes_on(cli: Cli) -> None:
+    """Clients that connect while the server is stopped are answered when it is not."""
+    server, endpoint = cli.serve()
+    server.send(signal.SIGSTOP)
+    with ExitStack() as peers:
+        port = int(endpoint.rpartition(":")[2])
+        waiting = [peers.enter_context(RawPeer(port, native_hello())) for _ in range(50)]
+        server.send(signal.SIGCONT)
+        for peer in waiting:
+            assert peer.receive_frame()[1] == 0
+            assert peer.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
