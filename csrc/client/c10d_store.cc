@@ -140,9 +140,9 @@ void C10dStore::run(Request& request, const Talk& talk) {
     std::unique_ptr<C10dConnection> connection = take(reconnect);
     if (connection == nullptr) {
       throw Error(ErrorCode::kNoAnswer, request.describe(*this) + ": timeout: no answer within " +
-                                           seconds_text(request.timeout) +
-                                           "; the server is stopped, overloaded or unreachable" +
-                                           (request.is_write ? "; it was not sent" : ""));
+                                            seconds_text(request.timeout) +
+                                            "; the server is stopped, overloaded or unreachable" +
+                                            (request.is_write ? "; it was not sent" : ""));
     }
     Conversation conversation(*this, request, deadline, patient, std::move(connection));
     try {

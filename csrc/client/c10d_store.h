@@ -67,6 +67,8 @@ class C10dStore final : public RemoteStore {
   std::shared_ptr<RemoteStore> sibling() const override;
 
  private:
+  bool is_closed() const override { return closed_; }
+
   struct Request;      // c10d_call.h
   class WireKeys;      // c10d_call.h
   class Conversation;  // c10d_call.h
@@ -101,6 +103,8 @@ class C10dStore final : public RemoteStore {
   // While it does not answer, new connections are made one after the other, with pauses.
   std::atomic<bool> is_silent_{false};
 
+  // Set with the lock held; a thread that connects reads it without.
+  std::atomic<bool> closed_{false};
   Mutex mutex_;  // protects all below
   std::vector<std::unique_ptr<C10dConnection>> idle_;
   std::vector<C10dConnection*> busy_;

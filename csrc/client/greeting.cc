@@ -67,9 +67,10 @@ NativePeer accept(const std::string& endpoint, const native::Frame& frame) {
 }  // namespace
 
 void throw_silent(const std::string& endpoint, Duration waited) {
-  throw Error(ErrorCode::kNoAnswer,
-              "timeout: the peer at " + endpoint + " accepted the connection but did not answer within " +
-                  seconds_text(waited) + "; it is stopped, overloaded, or no rendezvous store");
+  throw Error(ErrorCode::kNoAnswer, "timeout: the peer at " + endpoint +
+                                        " accepted the connection but did not answer within " +
+                                        seconds_text(waited) +
+                                        "; it is stopped, overloaded, or no rendezvous store");
 }
 
 void throw_no_store(const std::string& endpoint, const std::string& seen) {

@@ -84,6 +84,10 @@ std::string NativeLine::observed_address() const {
   return state_->observed_address;
 }
 
+bool NativeLine::is_closed() const {
+  return state_->closed;
+}
+
 void NativeLine::close(bool is_own_process) {
   state_->closed = true;
   // In a forked child a thread that it does not have may hold the lock.

@@ -43,6 +43,7 @@ class NativeLine {
   // For good. `is_own_process`: a forked child shares the connection with its parent, and only lets
   // go of it.
   void close(bool is_own_process);
+  bool is_closed() const;
 
  private:
   struct Dialling;

@@ -63,6 +63,7 @@ class NativeStore final : public RemoteStore {
   std::string run(Request& request) { return run_taking(request).own(); }
 
  private:
+  bool is_closed() const override { return line_.is_closed(); }
   void meet(const BarrierCall& call, Duration timeout);
   static uint32_t time_for_server(const Request& request, const Deadline& deadline);
   Channel::Reply ask(const Request& request, const std::shared_ptr<Channel>& channel,

@@ -19,7 +19,7 @@ std::string RemoteStore::describe() const {
 }
 
 std::shared_ptr<Store> RemoteStore::clone(Duration timeout) {
-  if (closed_) throw_closed();
+  if (is_closed()) throw_closed();
   check_process();
   std::shared_ptr<RemoteStore> store = sibling();
   store->connect(Deadline::after(timeout));

@@ -2,7 +2,6 @@
 // process. Each keeps its own connections. Any thread may call any method.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -55,12 +54,10 @@ class RemoteStore : public Store {
   const std::string& host() const { return host_; }
   uint16_t port() const { return port_; }
   bool is_own_process() const;
+  virtual bool is_closed() const = 0;
   // Throws kClosed in a forked child, which shares its parent's connections.
   void check_process() const;
   [[noreturn]] void throw_closed() const;
-
-  // Set with the lock of the connections held; a thread that connects reads it without.
-  std::atomic<bool> closed_{false};
 
  private:
   std::string host_;

@@ -131,8 +131,9 @@ void TCPStore::wait_for_workers(int64_t world_size, const Deadline& deadline) {
     if (count >= world_size) return;
     if (deadline.passed()) {
       throw Error(ErrorCode::kTimeout,
-                  describe() + ": " + std::to_string(count) + " of " + std::to_string(world_size) +
-                      " workers connected within " + seconds_text(deadline.timeout()) +
+                  describe() + ": timeout: " + std::to_string(count) + " of " +
+                      std::to_string(world_size) + " workers connected within " +
+                      seconds_text(deadline.timeout()) +
                       "; check the others' logs, or pass wait_for_workers=False");
     }
     std::this_thread::sleep_for(std::min(pause, deadline.left()));

@@ -105,6 +105,8 @@ class Opening {
 
   // Nothing: the file was replaced meanwhile, or somebody else is opening it.
   std::optional<OpenedFile> attempt() {
+    waits_at_ = path_;
+    waits_for_ = "something replaces again and again ";
     FileLog log = open_file();
     Header header;
     // Looked at before the lock file is made, so that nothing appears beside a foreign file.
@@ -132,12 +134,13 @@ class Opening {
     return OpenedFile{std::move(log), std::move(header), std::move(users)};
   }
 
-  void pause(const std::string& path, const char* what) {
+  // Before what it waits for is tried again.
+  void pause() {
     if (backoff_.pause()) return;
-    std::string holder = find_lock_holder(path, kHolderSearch);
+    std::string holder = find_lock_holder(waits_at_, kHolderSearch);
     throw Error(ErrorCode::kNoAnswer, "opening FileStore " + path_ + " timeout after " +
-                                         seconds_text(backoff_.elapsed()) + ": " + what + path +
-                                         (holder.empty() ? "" : ": " + holder));
+                                          seconds_text(backoff_.elapsed()) + ": " + waits_for_ +
+                                          waits_at_ + (holder.empty() ? "" : ": " + holder));
   }
 
  private:
@@ -169,17 +172,21 @@ class Opening {
   }
 
   void lock_writer(FileLog& log) {
-    while (!log.try_lock()) pause(log.path(), "another process writes to ");
+    while (!log.try_lock()) {
+      waits_at_ = log.path();
+      waits_for_ = "another process writes to ";
+      pause();
+    }
   }
 
   // Whether nobody else has the store open; then the lock is exclusive. Under the writer's lock,
   // which nobody keeps while waiting: nothing is said, and all is to be tried again.
-  std::optional<bool> lock_users(FileLog& log, const FileFd& users) {
+  std::optional<bool> lock_users(const FileLog& log, const FileFd& users) {
     std::string path = lock_path(log.path());
     if (try_lock(users.get(), LockKind::kExclusive, path)) return true;
     if (try_lock(users.get(), LockKind::kShared, path)) return false;
-    log.unlock();
-    pause(path, "another process holds ");
+    waits_at_ = path;
+    waits_for_ = "another process holds ";
     return std::nullopt;
   }
 
@@ -227,6 +234,9 @@ class Opening {
   const std::string& job_id_;
   const BootId boot_;
   LockBackoff backoff_;
+  // For the message.
+  std::string waits_at_;
+  const char* waits_for_ = "";
 };
 
 }  // namespace
@@ -243,7 +253,7 @@ OpenedFile open_store_file(const std::string& path, const std::string& job_id, c
   Opening opening(path, job_id, boot, timeout);
   while (true) {
     if (std::optional<OpenedFile> opened = opening.attempt()) return std::move(*opened);
-    opening.pause(path, "something replaces again and again ");
+    opening.pause();
   }
 }
 

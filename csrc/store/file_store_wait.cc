@@ -44,6 +44,12 @@ struct FileStore::Blocked : Table::WaiterOwner {
     if (waiter == nullptr) finish(table);
   }
 
+  void sleep(Lock& lock, Duration length) {
+    asleep = true;
+    woken.wait_for(lock, length);
+    asleep = false;
+  }
+
   void finish(Table& table) {
     waiter = nullptr;
     done = true;
@@ -63,6 +69,7 @@ struct FileStore::Blocked : Table::WaiterOwner {
   const int64_t target;
   Table::Waiter* waiter = nullptr;
   bool done = false;
+  bool asleep = false;  // else its thread looks by itself, or runs a signal's handler
   std::vector<std::string> values;
   Versioned changed;
   Condition woken;
@@ -179,7 +186,12 @@ std::string FileStore::queue_pop(Bytes key, bool block, Duration timeout) {
 
 // Another blocked call may have to watch now.
 void FileStore::pass_on_the_watch() {
-  if (!watching_ && !blocked_.empty()) blocked_.front()->woken.notify_one();
+  if (watching_) return;
+  for (Blocked* blocked : blocked_) {
+    if (!blocked->asleep) continue;
+    blocked->woken.notify_one();
+    return;
+  }
 }
 
 // Until this call is done or should look at the file, which it says; without looking, it is time to
@@ -187,18 +199,18 @@ void FileStore::pass_on_the_watch() {
 bool FileStore::sleep(Lock& lock, Blocked& blocked, const Deadline& deadline, Pace& pace) {
   Duration slice = std::min(deadline.left(), kInterruptSlice);
   if (watching_) {
-    blocked.woken.wait_for(lock, slice);
+    blocked.sleep(lock, slice);
     return false;
   }
   FileWatch::Start start = watch_.watch(replica_->log());
   if (start == FileWatch::Start::kBegan) return true;
   if (start == FileWatch::Start::kCannot) {
-    blocked.woken.wait_for(lock, std::min(deadline.left(), pace.pause));
+    blocked.sleep(lock, std::min(deadline.left(), pace.pause));
     pace.pause = std::min(kPauseMax, pace.pause * 3 / 2);
     return true;
   }
   if (pace.rest > Duration::zero()) {
-    blocked.woken.wait_for(lock, std::min(slice, pace.rest));
+    blocked.sleep(lock, std::min(slice, pace.rest));
     if (blocked.done || watching_) return false;
     slice = std::max(Duration::zero(), slice - pace.rest);
   }

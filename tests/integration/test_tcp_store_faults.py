@@ -200,7 +200,7 @@ def test_a_timeout_says_how_long_the_caller_waited(store: TCPStore, proxy: Fault
     proxy.cut()
     with pytest.raises(StoreTimeoutError) as caught:
         getting.result()
-    found = re.search(r"get timed out after ([0-9.]+) s: nobody has set", str(caught.value))
+    found = re.search(r"get timeout after ([0-9.]+) s: nobody has set", str(caught.value))
     assert found is not None
     assert float(found[1]) >= 1.0
 
