@@ -20,7 +20,8 @@ _WAIT_S = 3600.0
 _DRAIN_S = 1.0
 _LOGGER = logging.getLogger("rendezvous.server")
 
-_lock = threading.Lock()
+# A signal's handler may start a server while its own thread does.
+_lock = threading.RLock()
 _stopping = threading.Event()
 _thread: threading.Thread | None = None
 
@@ -71,7 +72,7 @@ def _forget_after_fork() -> None:
     """Forget the thread in a forked child, which does not have it."""
     global _thread, _lock
     _thread = None
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 atexit.register(_stop)

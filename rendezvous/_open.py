@@ -39,8 +39,8 @@ def open_store(url: str, timeout: float | timedelta | None = None) -> Store:
 
     ``prefix=PREFIX`` in any query, and the path of a tcp URL, put a ``PrefixStore`` around it;
     characters that mean something in URLs are escaped as ``%XX``. The timeout is that for
-    connecting, and the store's default: the argument (seconds or a timedelta), else what the URL
-    says, else 300 s.
+    opening the store, whatever the other side does, and the store's default: the argument (seconds
+    or a timedelta), else what the URL says, else 300 s.
 
     Raises ValueError for what is no such URL, and what opening the store raises.
     """

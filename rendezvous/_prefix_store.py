@@ -196,9 +196,9 @@ class PrefixStore(Store):
         with self._naming_keys():
             return self._below.exchange(full, own, ranks, data, left_s)
 
-    def clone(self) -> "PrefixStore":
+    def clone(self, timeout: Timeout | None = None) -> "PrefixStore":
         self._check_open()
-        return owning_view(self._prefix[:-1], self._below.clone())
+        return owning_view(self._prefix[:-1], self._below.clone(self._seconds(timeout)))
 
     def has_extended_api(self) -> bool:
         return self._below.has_extended_api()

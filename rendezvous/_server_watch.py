@@ -58,8 +58,9 @@ class Watch:
         # Wakes the thread while it has no seat to listen for.
         self._changed = threading.Event()
         # Held while the node's place is changed: the thread must not take it again behind the back
-        # of a caller that gives it up.
-        self._place = threading.Lock()
+        # of a caller that gives it up. A signal's handler may do so in the middle of a request of
+        # its own thread's.
+        self._place = threading.RLock()
         self._pid = os.getpid()
 
     @property

@@ -149,7 +149,7 @@ class Store(metaclass=ABCMeta):  # noqa: B024  (its subclasses are registered)
             bytes_of(key), own, ranks, bytes_of_value(value), _seconds(self, timeout)
         )
 
-    def clone(self) -> "Store":
+    def clone(self, timeout: Timeout | None = None) -> "Store":
         raise _made(self).missing("clone")
 
     def has_extended_api(self) -> bool:

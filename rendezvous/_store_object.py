@@ -326,8 +326,12 @@ class StoreObject:
         now, swapped = self._method("set_if_version")(_text(key), value, version)
         return _number("set_if_version", now), bool(swapped)
 
-    def clone(self) -> Any:
-        return self._method("clone")()
+    def clone(self, timeout_s: float) -> Any:
+        """`timeout_s` is for opening it, where the object's clone takes one."""
+        clone = self._method("clone")
+        if self._knows("clone", "timeout"):
+            return clone(timeout=timedelta_of(timeout_s))
+        return clone()
 
     def has_extended_api(self) -> bool:
         """As the object says; else whether append, multi_get and multi_set are there or made."""

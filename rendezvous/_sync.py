@@ -2,7 +2,8 @@
 
 Owns the copy, the token and the lock under which both threads of a handler (its caller's, and the
 heartbeat's) use them, one exchange at a time. Decides nothing about a rendezvous: that is
-_core.Group's. The lock is never held while sleeping.
+_core.Group's. The lock is never held while sleeping. An exchange that a signal's handler begins in
+the middle of another counts as one that won the race against it.
 """
 
 import logging
@@ -55,7 +56,9 @@ class StateSync:
         self._node = node
         self._run_id = run_id
         self._exchange_s = exchange_s
-        self._lock = threading.Lock()
+        # A signal's handler may ask for an exchange in the middle of one that its thread is in.
+        self._lock = threading.RLock()
+        self._exchanges = 0
         self._group = _core.Group()
         # The newest answer of the backend, and the newest state that the rulebook could read.
         self._state: bytes | None = None
@@ -113,6 +116,7 @@ class StateSync:
             )
         try:
             left_s = max(_EXCHANGE_S_MIN, deadline_s - time.monotonic())
+            self._exchanges += 1
             self._backend.set_timeout(min(self._exchange_s, left_s))
             yield
         finally:
@@ -120,19 +124,23 @@ class StateSync:
 
     def _attempt(self, operation: Operation[_T]) -> tuple[bool, _T]:
         now_s = time.monotonic()
+        exchange = self._exchanges
+        state, token = self._state, self._token
         try:
-            self._group.observe(self._state, now_s)
+            self._group.observe(state, now_s)
         except RendezvousStateError as error:
             raise RendezvousStateError(f"run {self._run_id!r}: {error}") from error
-        self._known = self._state or self._known
+        self._known = state or self._known
         self._group.expire(now_s)
         result = operation(self._group, now_s)
         changed = self._group.encode()
+        if self._exchanges != exchange:
+            return False, result  # a signal's handler has used the group in between
         # Nothing is created just because somebody looked.
-        if changed == (_EMPTY_GROUP if self._state is None else self._state):
+        if changed == (_EMPTY_GROUP if state is None else state):
             self._look()
             return True, result
-        answer = self._backend.set_state(changed, self._token)
+        answer = self._backend.set_state(changed, token)
         if answer is None or not answer[2]:
             self._accept(answer)
             return False, result

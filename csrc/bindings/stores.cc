@@ -48,10 +48,14 @@ void bind_store(py::module_& module) {
           "timeout", [](const Store& self) { return timedelta_from(self.timeout()); },
           "The timeout of calls that name none of their own; 300 s at first.")
       .def(
-          "clone", [](Store& self) { return without_gil([&] { return self.clone(); }); },
+          "clone",
+          [](Store& self, const std::optional<TimeoutArg>& timeout) {
+            return without_gil([&] { return self.clone(timeout_of(self, timeout)); });
+          },
+          py::arg("timeout") = py::none(),
           "For another user of the same store: with a connection and a timeout of its own, where "
-          "it "
-          "has them, and closed by itself. The clone of a HashStore has the same values.")
+          "it has them, and closed by itself. The clone of a HashStore has the same values. "
+          "timeout: for opening it; None: the store's.")
       .def(
           "has_extended_api", [](const Store&) { return true; },
           "Whether append, multi_get and multi_set are there. In all our stores they are.")

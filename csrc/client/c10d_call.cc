@@ -38,8 +38,20 @@ C10dStore::Conversation::~Conversation() {
 
 const c10d::Reply& C10dStore::Conversation::read(Code code, size_t keys) {
   c10d::ReplyDecoder decoder(code, keys);
-  switch (connection_->read(decoder, reply_, patient_)) {
+  Outcome outcome;
+  do {
+    const Deadline quiet = Deadline::after(std::min(patient_.left(), kSilenceMax));
+    connection_->shows_life();
+    outcome = connection_->read(decoder, reply_, quiet);
+    if (outcome == Outcome::kTimedOut && !patient_.passed() && is_cut_off()) {
+      connection_->shut_down();
+      throw Lost{"no byte came on it for " + seconds_text(kSilenceMax) +
+                 ", and the server answers on a new connection"};
+    }
+  } while (outcome == Outcome::kTimedOut && !patient_.passed());
+  switch (outcome) {
     case Outcome::kDone:
+      store_.note_answer();
       return reply_;
     case Outcome::kLost:
       throw Lost{connection_->lost_text()};
@@ -50,13 +62,31 @@ const c10d::Reply& C10dStore::Conversation::read(Code code, size_t keys) {
     case Outcome::kTimedOut:
       break;
   }
-  std::string outcome = !request_.is_write ? ""
+  store_.note_silence();
+  std::string applied = !request_.is_write ? ""
                         : sent()           ? "; it may or may not have been applied"
                                            : "; it was not sent";
   throw Error(ErrorCode::kNoAnswer, request_.describe(store_) + ": timeout: no answer within " +
                                         seconds_text(request_.timeout) +
                                         "; the server is stopped, overloaded or unreachable" +
-                                        outcome);
+                                        applied);
+}
+
+bool C10dStore::Conversation::is_cut_off() {
+  auto is_over = [&] { return store_.closed_ || connection_->shows_life(); };
+  if (is_over()) return false;
+  try {
+    store_.give_back(
+        store_.dial_new(Deadline::after(std::min(patient_.left(), kSilenceMax)), is_over));
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kInterrupted) throw;
+    return false;
+  }
+  // One that the server reads as well would have shown a byte by then.
+  const Deadline sign = Deadline::after(std::min(patient_.left(), kSignOfLife));
+  while (!sign.passed() && !is_over()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  throw_if_interrupted();
+  return !is_over();
 }
 
 const c10d::Reply& C10dStore::Conversation::ask(Code code, const std::vector<Bytes>& strings,

@@ -67,6 +67,8 @@ class C10dStore::Conversation {
   // The next answer; its views last until the next call. Throws kNoAnswer when the server does
   // not answer in time.
   const c10d::Reply& read(c10d::Code code, size_t keys = 0);
+  // Whether the server answers on a new connection while nothing comes on this one.
+  bool is_cut_off();
   const c10d::Reply& ask(c10d::Code code, const std::vector<Bytes>& strings, int64_t number = 0);
   // A round trip that shows that all before it was applied.
   void acknowledge();

@@ -68,6 +68,15 @@ bool C10dConnection::idle() const {
          !wait_ready(fd_.get(), true, false, Duration::zero()).readable;
 }
 
+bool C10dConnection::shows_life() {
+  if (!lost_ && !out_.empty()) flush();
+  size_t untaken = untaken_bytes(fd_.get());
+  bool takes = untaken < untaken_;
+  untaken_ = untaken;
+  return (takes && (untaken > 0 || !out_.empty())) || in_begin_ < in_.size() ||
+         wait_ready(fd_.get(), true, false, Duration::zero()).readable;
+}
+
 std::string C10dConnection::local_address() const {
   return SocketAddress::local_of(fd_.get()).host();
 }

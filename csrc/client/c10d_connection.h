@@ -48,6 +48,9 @@ class C10dConnection {
   std::string local_address() const;
   // Another thread's way to end a call.
   void shut_down();
+  // Whether the peer has sent anything that read() has not returned, or takes what is being sent.
+  // Between looks: what it took since the last.
+  bool shows_life();
 
  private:
   static constexpr size_t kReadBytes = 64 * 1024;
@@ -65,6 +68,7 @@ class C10dConnection {
   bool sent_ = false;
   bool lost_ = false;
   std::string lost_text_;
+  size_t untaken_ = 0;  // at the last look
   std::vector<char> buffer_ = std::vector<char>(kReadBytes);
 };
 

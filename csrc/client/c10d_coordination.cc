@@ -99,7 +99,7 @@ void C10dStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
 }
 
 bool C10dStore::take_stayed(Bytes key) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   auto found = stayed_.find(std::string(key));
   if (found == stayed_.end()) return false;
   if (--found->second == 0) stayed_.erase(found);
@@ -108,7 +108,7 @@ bool C10dStore::take_stayed(Bytes key) {
 
 void C10dStore::note_stayed(Bytes key) {
   constexpr size_t kKeysMax = 1024;
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   if (stayed_.size() < kKeysMax) ++stayed_[std::string(key)];
 }
 

@@ -103,11 +103,11 @@ Store::Exchange C10dStore::compare_exchange(Bytes key, Bytes expected, Bytes des
 
 int64_t C10dStore::add(Bytes key, int64_t amount) {
   check_key("add", key);
-  return add_wire_key(WireKeys({key}).one(), key, amount);
+  return add_wire_key(WireKeys({key}).one(), key, amount, timeout());
 }
 
-int64_t C10dStore::add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount) {
-  Request request{"add", shown_key, timeout(), true};
+int64_t C10dStore::add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount, Duration timeout) {
+  Request request{"add", shown_key, timeout, true};
   int64_t sum = 0;
   run(request, [&](Conversation& talk) { sum = talk.ask(Code::kAdd, {wire_key}, amount).number; });
   return sum;

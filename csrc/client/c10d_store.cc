@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <thread>
 #include <utility>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/random.h"
 #include "base/text.h"
 #include "client/c10d_call.h"
@@ -17,6 +19,10 @@ namespace {
 constexpr size_t kIdleMax = 16;
 // A read that a server closes new connections at this often is one that it does not serve.
 constexpr int kClosingsMax = 3;
+
+// Between new connections to a server that does not answer: at first, and at most.
+constexpr Duration kTurnPauseMin = std::chrono::milliseconds(50);
+constexpr Duration kTurnPauseMax = std::chrono::seconds(1);
 
 std::string random_value() {
   std::array<uint8_t, 16> bytes{};
@@ -32,11 +38,11 @@ C10dStore::C10dStore(std::string host, uint16_t port, Duration timeout)
 C10dStore::~C10dStore() = default;
 
 void C10dStore::connect(const Deadline& deadline) {
-  give_back(take(deadline));
+  if (std::unique_ptr<C10dConnection> connection = take(deadline)) give_back(std::move(connection));
 }
 
 std::string C10dStore::observed_address() {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   return observed_address_;
 }
 
@@ -46,7 +52,7 @@ std::shared_ptr<RemoteStore> C10dStore::sibling() const {
 
 void C10dStore::close() {
   std::vector<std::unique_ptr<C10dConnection>> idle;
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   closed_ = true;
   idle.swap(idle_);
   // A forked child shares the connections with its parent, and only lets go of them.
@@ -57,31 +63,66 @@ void C10dStore::close() {
 std::unique_ptr<C10dConnection> C10dStore::take(const Deadline& deadline) {
   std::unique_ptr<C10dConnection> connection;
   {
-    std::lock_guard lock(mutex_);
+    Lock lock(mutex_);
     while (connection == nullptr && !idle_.empty()) {
       if (idle_.back()->idle()) connection = std::move(idle_.back());
       idle_.pop_back();
     }
   }
   if (connection == nullptr && !closed_) {
-    UniqueFd fd;
+    if (!wait_for_turn(deadline)) return nullptr;
     try {
-      fd = dial(host(), port(), deadline, closed_, greet_c10d);
-    } catch (...) {
+      connection = dial_new(deadline, [this] { return closed_.load(); });
+    } catch (const Error& error) {
       if (closed_) throw_closed();
+      if (error.code() == ErrorCode::kNoAnswer) note_silence();
       throw;
     }
-    connection = std::make_unique<C10dConnection>(std::move(fd));
+    note_answer();
   }
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   if (closed_) throw_closed();
   observed_address_ = connection->local_address();
   busy_.push_back(connection.get());
   return connection;
 }
 
+std::unique_ptr<C10dConnection> C10dStore::dial_new(const Deadline& deadline,
+                                                    const Cancelled& cancelled) {
+  DialProgress progress;
+  return std::make_unique<C10dConnection>(
+      dial(host(), port(), deadline, cancelled, greet_c10d, progress));
+}
+
+void C10dStore::note_silence() {
+  std::vector<std::unique_ptr<C10dConnection>> idle;
+  Lock lock(mutex_);
+  idle.swap(idle_);
+  if (!is_silent_.exchange(true)) turn_pause_ = kTurnPauseMin;
+}
+
+// Nobody has a place that others wait for: whoever looks at the right moment takes the turn.
+bool C10dStore::wait_for_turn(const Deadline& deadline) {
+  while (is_silent_ && !closed_) {
+    Duration pause;
+    {
+      Lock lock(mutex_);
+      pause = next_turn_ - now();
+      if (pause <= Duration::zero()) {
+        next_turn_ = now() + turn_pause_;
+        turn_pause_ = std::min(2 * turn_pause_, kTurnPauseMax);
+        return true;
+      }
+    }
+    if (deadline.passed()) return false;
+    std::this_thread::sleep_for(std::min({pause, deadline.left(), kInterruptSlice}));
+    throw_if_interrupted();
+  }
+  return true;
+}
+
 void C10dStore::give_back(std::unique_ptr<C10dConnection> connection) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   std::erase(busy_, connection.get());
   if (!closed_ && idle_.size() < kIdleMax && connection->idle()) {
     idle_.push_back(std::move(connection));
@@ -96,7 +137,14 @@ void C10dStore::run(Request& request, const Talk& talk) {
       request.is_timed ? patient
                        : Deadline::after(std::min(request.timeout + kAnswerGrace, kReconnectMax));
   for (int closings = 1;; ++closings) {
-    Conversation conversation(*this, request, deadline, patient, take(reconnect));
+    std::unique_ptr<C10dConnection> connection = take(reconnect);
+    if (connection == nullptr) {
+      throw Error(ErrorCode::kNoAnswer, request.describe(*this) + ": timeout: no answer within " +
+                                            seconds_text(request.timeout) +
+                                            "; the server is stopped, overloaded or unreachable" +
+                                            (request.is_write ? "; it was not sent" : ""));
+    }
+    Conversation conversation(*this, request, deadline, patient, std::move(connection));
     try {
       return talk(conversation);
     } catch (const Conversation::Lost& lost) {

@@ -10,12 +10,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "base/mutex.h"
 #include "client/c10d_connection.h"
+#include "client/greeting.h"
 #include "client/remote_store.h"
 
 namespace rdzv {
@@ -30,7 +31,7 @@ class C10dStore final : public RemoteStore {
   void close() override;
   // This end's own address: the protocol does not say what the server saw.
   std::string observed_address() override;
-  int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount) override;
+  int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount, Duration timeout) override;
 
   void set(Bytes key, Bytes value) override;
   std::string get(Bytes key, Duration timeout) override;
@@ -66,6 +67,8 @@ class C10dStore final : public RemoteStore {
   std::shared_ptr<RemoteStore> sibling() const override;
 
  private:
+  bool is_closed() const override { return closed_; }
+
   struct Request;      // c10d_call.h
   class WireKeys;      // c10d_call.h
   class Conversation;  // c10d_call.h
@@ -81,19 +84,34 @@ class C10dStore final : public RemoteStore {
   void note_stayed(Bytes key);
   void need_queues(const char* name, Bytes key, const Deadline& deadline);
 
+  // None: the server is silent, and it was not this call's turn to ask it by the deadline.
   std::unique_ptr<C10dConnection> take(const Deadline& deadline);
+  bool wait_for_turn(const Deadline& deadline);
+  // Not among the busy ones.
+  std::unique_ptr<C10dConnection> dial_new(const Deadline& deadline, const Cancelled& cancelled);
+  // No answer came in time: what no call uses may be as dead, and the server may be stopped.
+  void note_silence();
+  void note_answer() {
+    if (is_silent_) is_silent_ = false;
+  }
   void give_back(std::unique_ptr<C10dConnection> connection);
 
   // A value that nobody has: expected of a key, it reads the key and changes nothing.
   std::string nobodys_value_;
   std::atomic<uint32_t> last_nonce_{0};
   std::atomic<bool> has_queues_{false};  // known to have
+  // While it does not answer, new connections are made one after the other, with pauses.
+  std::atomic<bool> is_silent_{false};
 
-  std::mutex mutex_;  // protects all below
+  // Set with the lock held; a thread that connects reads it without.
+  std::atomic<bool> closed_{false};
+  Mutex mutex_;  // protects all below
   std::vector<std::unique_ptr<C10dConnection>> idle_;
   std::vector<C10dConnection*> busy_;
   std::unordered_map<std::string, int> stayed_;
   std::string observed_address_;
+  Instant next_turn_{};
+  Duration turn_pause_{};
 };
 
 }  // namespace rdzv

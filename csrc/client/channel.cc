@@ -15,16 +15,38 @@ struct Channel::Call {
   uint64_t id = 0;
   native::Operation operation{};
   bool done = false;
+  bool asleep = false;  // else its thread looks by itself, or runs a signal's handler
   Reply reply;
-  std::condition_variable changed;  // done, broken, or the reader's place is free
+  Condition changed;  // done, broken, or the reader's place is free
+};
+
+// The reader's place while a thread has it. The lock is held at either end.
+class Channel::Reading {
+ public:
+  Reading(Channel& channel, Lock& lock) : channel_(channel), lock_(lock) {
+    channel_.reading_ = true;
+  }
+  ~Reading() {
+    if (!lock_.owns_lock()) lock_.lock();
+    channel_.reading_ = false;
+    channel_.pass_reading_on();
+  }
+  Reading(const Reading&) = delete;
+  Reading& operator=(const Reading&) = delete;
+
+ private:
+  Channel& channel_;
+  Lock& lock_;
+  HeldRole role_;
 };
 
 Channel::Channel(UniqueFd fd) : fd_(std::move(fd)) {
   allow_slices(fd_.get(), kInterruptSlice);
 }
 
-Channel::Reply Channel::call(native::Operation operation, Bytes body, const Deadline& deadline) {
-  std::unique_lock lock(mutex_);
+Channel::Reply Channel::call(native::Operation operation, Bytes body, const Deadline& deadline,
+                             const Silence& silence) {
+  Lock lock(mutex_);
   Call call;
   call.operation = operation;
   if (broken_) {
@@ -33,18 +55,10 @@ Channel::Reply Channel::call(native::Operation operation, Bytes body, const Dead
     return call.reply;
   }
   call.id = ++last_id_;
-  native::Header header;
-  header.operation = static_cast<uint8_t>(operation);
-  header.id = call.id;
-  Outgoing outgoing;
-  outgoing.id = call.id;
-  outgoing.bytes.reserve(native::kHeaderBytes + body.size());
-  size_t begin = native::begin_frame(outgoing.bytes, header);
-  outgoing.bytes.append(body);
-  native::end_frame(outgoing.bytes, begin);
-  outgoing_.push_back(std::move(outgoing));
   calls_.emplace(call.id, &call);
-  flush();
+  post(operation, call.id, body);
+  const Instant begin = now();
+  bool acted = silence.allowed >= kForever;
   try {
     while (!call.done && !broken_ && !deadline.passed()) {
       if (reading_) {
@@ -52,51 +66,72 @@ Channel::Reply Channel::call(native::Operation operation, Bytes body, const Dead
       } else {
         wait_as_reader(lock, call, deadline);
       }
+      if (call.done || broken_) break;
+      throw_if_interrupted(lock);
+      if (acted || call.done || broken_) continue;
+      const Instant quiet_since = now() - silence.allowed;
+      if (quiet_since < begin || alive_since_locked(quiet_since) || taken_at_ > quiet_since)
+        continue;
+      acted = true;
+      lock.unlock();
+      silence.act();
+      lock.lock();
     }
   } catch (...) {
     if (!lock.owns_lock()) lock.lock();
     give_up(call);
     throw;
   }
+  if (!call.done) look_once_more(lock, call);
   return call.done ? std::move(call.reply) : give_up(call);
 }
 
-// Called with the lock held; lets go of it while it sleeps.
-void Channel::wait_as_reader(std::unique_lock<std::mutex>& lock, Call& call,
-                             const Deadline& deadline) {
-  reading_ = true;
-  Instant next_check = now() + kInterruptSlice;
-  try {
-    while (!call.done && !broken_ && !deadline.passed()) {
-      // The usual case, one system call: nothing is left to be sent, and there is time for a slice.
-      bool wait = outgoing_.empty() && deadline.left() >= kInterruptSlice;
-      Ready ready{true, false};
-      if (!wait) {
-        bool write = !outgoing_.empty();
-        lock.unlock();
-        ready = wait_ready(fd_.get(), true, write, std::min(deadline.left(), kInterruptSlice));
-        lock.lock();
-      }
-      if (ready.writable) flush();
-      Read read = ready.readable ? read_some(lock, wait) : Read::kNothing;
-      if (read == Read::kBroken || call.done) break;
-      // Other callers' traffic may keep the socket ready for ever.
-      if (read == Read::kSomething && now() < next_check) continue;
-      lock.unlock();
-      throw_if_interrupted();
-      lock.lock();
-      next_check = now() + kInterruptSlice;
-    }
-  } catch (...) {
-    if (!lock.owns_lock()) lock.lock();
-    pass_reading_on();
-    throw;
+// What came in time counts, although its caller was in a signal's handler meanwhile, or had no
+// processor.
+void Channel::look_once_more(Lock& lock, const Call& call) {
+  constexpr int kReadsMax = 64;
+  if (reading_ || broken_) return;
+  Reading reading(*this, lock);
+  for (int reads = 0; reads < kReadsMax && !call.done; ++reads) {
+    if (read_some(lock, false) != Read::kSomething) return;
   }
-  pass_reading_on();
 }
 
-void Channel::wait_as_follower(std::unique_lock<std::mutex>& lock, Call& call,
-                               const Deadline& deadline) {
+void Channel::post(native::Operation operation, uint64_t id, Bytes body) {
+  native::Header header;
+  header.operation = static_cast<uint8_t>(operation);
+  header.id = id;
+  Outgoing outgoing;
+  outgoing.id = id;
+  outgoing.bytes.reserve(native::kHeaderBytes + body.size());
+  size_t begin = native::begin_frame(outgoing.bytes, header);
+  outgoing.bytes.append(body);
+  native::end_frame(outgoing.bytes, begin);
+  outgoing_.push_back(std::move(outgoing));
+  flush();
+}
+
+// Called with the lock held; lets go of it while it sleeps.
+void Channel::wait_as_reader(Lock& lock, Call& call, const Deadline& deadline) {
+  Reading reading(*this, lock);
+  // Other callers' traffic may keep the socket ready for ever.
+  const Instant end = now() + kInterruptSlice;
+  do {
+    // The usual case, one system call: nothing is left to be sent, and there is time for a slice.
+    bool wait = outgoing_.empty() && deadline.left() >= kInterruptSlice;
+    Ready ready{true, false};
+    if (!wait) {
+      bool write = !outgoing_.empty();
+      lock.unlock();
+      ready = wait_ready(fd_.get(), true, write, std::min(deadline.left(), kInterruptSlice));
+      lock.lock();
+    }
+    if (ready.writable) flush();
+    if (!ready.readable || read_some(lock, wait) != Read::kSomething) return;
+  } while (!call.done && !broken_ && now() < end);
+}
+
+void Channel::wait_as_follower(Lock& lock, Call& call, const Deadline& deadline) {
   Duration slice = std::min(deadline.left(), kInterruptSlice);
   // The reader may be asleep without an eye on the send side: see to one's own request.
   if (!outgoing_.empty()) {
@@ -105,25 +140,22 @@ void Channel::wait_as_follower(std::unique_lock<std::mutex>& lock, Call& call,
     lock.lock();
     if (writable) flush();
   } else {
+    call.asleep = true;
     call.changed.wait_for(lock, slice);
+    call.asleep = false;
   }
-  if (call.done) return;
-  lock.unlock();
-  throw_if_interrupted();
-  lock.lock();
 }
 
 void Channel::pass_reading_on() {
-  reading_ = false;
   for (auto& [id, waiting] : calls_) {
-    if (waiting->done) continue;
+    if (waiting->done || !waiting->asleep) continue;
     waiting->changed.notify_one();
     return;
   }
 }
 
 // The lock is released while the socket is read.
-Channel::Read Channel::read_some(std::unique_lock<std::mutex>& lock, bool wait) {
+Channel::Read Channel::read_some(Lock& lock, bool wait) {
   lock.unlock();
   long count = wait ? receive_slice(fd_.get(), buffer_.data(), buffer_.size())
                     : receive_some(fd_.get(), buffer_.data(), buffer_.size());
@@ -201,6 +233,7 @@ void Channel::flush() {
       break_off(errno_text(errno));
       return;
     }
+    if (first.sent > 0) taken_at_ = now();  // there was no room for the rest, and now there is
     first.sent += static_cast<size_t>(count);
     if (first.sent == first.bytes.size()) outgoing_.pop_front();
   }
@@ -232,26 +265,43 @@ Channel::Reply Channel::give_up(Call& call) {
 void Channel::send_cancel(uint64_t id) {
   constexpr size_t kCancelsQueuedMax = 1024;
   if (outgoing_.size() > kCancelsQueuedMax) return;
-  native::Header header;
-  header.operation = static_cast<uint8_t>(native::Operation::kCancel);
-  header.id = ++last_id_;
-  Outgoing outgoing;
-  outgoing.id = header.id;
-  size_t begin = native::begin_frame(outgoing.bytes, header);
-  append_little_endian<uint16_t>(outgoing.bytes, 0);
-  native::put_u64(outgoing.bytes, id);
-  native::end_frame(outgoing.bytes, begin);
-  outgoing_.push_back(std::move(outgoing));
-  flush();
+  std::string body;
+  append_little_endian<uint16_t>(body, 0);
+  native::put_u64(body, id);
+  post(native::Operation::kCancel, ++last_id_, body);
 }
 
-void Channel::shut_down() {
-  std::lock_guard lock(mutex_);
-  break_off("the store was closed");
+void Channel::probe() {
+  Lock lock(mutex_);
+  // Behind what the peer does not take it would say nothing new.
+  if (!broken_ && outgoing_.empty()) post(native::Operation::kPing, ++last_id_, {});
+}
+
+bool Channel::alive_since(Instant instant) {
+  Lock lock(mutex_);
+  return alive_since_locked(instant);
+}
+
+bool Channel::alive_since_locked(Instant instant) {
+  // Half of a request may have to go on its way, and nobody may be in a call.
+  if (!outgoing_.empty()) flush();
+  if (broken_) return false;
+  size_t untaken = untaken_bytes(fd_.get());
+  if (untaken < untaken_) taken_at_ = now();
+  untaken_ = untaken;
+  if (heard_at_ > instant) return true;
+  if (taken_at_ > instant && (untaken > 0 || !outgoing_.empty())) return true;
+  char byte;
+  return !reading_ && ::recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+void Channel::shut_down(const std::string& why) {
+  Lock lock(mutex_);
+  break_off(why);
 }
 
 bool Channel::broken() {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   // A call right behind another is not worth the look; the server rarely goes in between.
   constexpr Duration kFresh = std::chrono::microseconds(100);
   if (broken_ || reading_ || !calls_.empty() || now() - heard_at_ < kFresh) return broken_;
@@ -264,7 +314,7 @@ bool Channel::broken() {
 }
 
 std::string Channel::broken_text() {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   return broken_text_;
 }
 

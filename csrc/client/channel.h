@@ -3,21 +3,24 @@
 // when its own answer is there, another takes over. So a lone caller pays no thread switch, and a
 // blocked call holds up nobody.
 //
+// Nobody keeps the reader's place, or a lock, while signal handlers run: a handler may call this
+// very channel, and other threads go on reading it.
+//
 // A call that runs out of time is forgotten: its frame is withdrawn if none of it was sent, and a
 // late answer is dropped by its id, so that the channel stays usable.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/mutex.h"
 #include "net/process_fd.h"
 #include "wire/native.h"
 
@@ -41,11 +44,24 @@ class Channel {
 
   explicit Channel(UniqueFd fd);
 
+  // What a caller does about silence, and when.
+  struct Silence {
+    Duration allowed = kForever;
+    std::function<void()> act{};  // called once, without a lock
+  };
+
   // Sends a request and waits for its answer. Throws kInterrupted only.
-  Reply call(native::Operation operation, Bytes body, const Deadline& deadline);
+  Reply call(native::Operation operation, Bytes body, const Deadline& deadline,
+             const Silence& silence);
 
   // Ends the connection and, with kBroken, all calls.
-  void shut_down();
+  void shut_down(const std::string& why);
+
+  // Asks the server for a byte, so that its silence means something.
+  void probe();
+  // Whether the peer has shown since then that it is there: bytes came, or its end takes what is
+  // being sent. That it took the last of it says nothing: the kernel of a stopped server does so.
+  bool alive_since(Instant instant);
 
   // Whether the connection is known to be gone. Looks at the socket when nobody else reads it and
   // the server was not heard a moment ago.
@@ -57,18 +73,23 @@ class Channel {
   static constexpr size_t kReadBytes = 64 * 1024;
 
   struct Call;
+  class Reading;
   struct Outgoing {
     uint64_t id;
     std::string bytes;
     size_t sent = 0;
   };
 
-  void wait_as_reader(std::unique_lock<std::mutex>& lock, Call& call, const Deadline& deadline);
-  void wait_as_follower(std::unique_lock<std::mutex>& lock, Call& call, const Deadline& deadline);
+  // Both: for a slice of time at most.
+  void wait_as_reader(Lock& lock, Call& call, const Deadline& deadline);
+  void wait_as_follower(Lock& lock, Call& call, const Deadline& deadline);
+  void look_once_more(Lock& lock, const Call& call);
   void pass_reading_on();
+  bool alive_since_locked(Instant instant);
+  void post(native::Operation operation, uint64_t id, Bytes body);
   // `wait`: up to kInterruptSlice.
   enum class Read { kSomething, kNothing, kBroken };
-  Read read_some(std::unique_lock<std::mutex>& lock, bool wait);
+  Read read_some(Lock& lock, bool wait);
   size_t hand_out(Bytes in);
   void give_body(Call& call, Bytes body);
   void make_room();
@@ -82,11 +103,13 @@ class Channel {
   std::vector<char> buffer_ = std::vector<char>(kReadBytes);
   std::string in_;  // the beginning of a frame that is not whole yet
 
-  std::mutex mutex_;  // protects all below
+  Mutex mutex_;  // protects all below
   bool reading_ = false;
   bool broken_ = false;
   std::string broken_text_;
   Instant heard_at_{};
+  Instant taken_at_{};  // when the peer's end had last taken bytes of ours
+  size_t untaken_ = 0;  // bytes of ours that it had not
   uint64_t last_id_ = 0;
   std::deque<Outgoing> outgoing_;
   std::unordered_map<uint64_t, Call*> calls_;

@@ -23,9 +23,12 @@ constexpr Duration kLongestPause = std::chrono::seconds(1);
 // A peer that accepts and hangs up this often in a row is not starting up: it is something else.
 constexpr int kHangUpsMax = 5;
 
-void pause(Duration length, const Deadline& deadline, const std::atomic<bool>& cancelled) {
+// A connection whose other end takes nothing for so long is over, and is made anew.
+constexpr Duration kUntakenMax = std::chrono::seconds(30);
+
+void pause(Duration length, const Deadline& deadline, const Cancelled& cancelled) {
   Deadline end = Deadline::after(std::min(length, deadline.left()));
-  while (!end.passed() && !cancelled) {
+  while (!end.passed() && !cancelled()) {
     std::this_thread::sleep_for(std::min(end.left(), kInterruptSlice));
     throw_if_interrupted();
   }
@@ -34,12 +37,13 @@ void pause(Duration length, const Deadline& deadline, const std::atomic<bool>& c
 class Attempts {
  public:
   Attempts(const std::string& host, uint16_t port, const Deadline& deadline,
-           const std::atomic<bool>& cancelled, const Greet& greet)
+           const Cancelled& cancelled, const Greet& greet, DialProgress& progress)
       : host_(host),
         port_(port),
         deadline_(deadline),
         cancelled_(cancelled),
         greet_(greet),
+        progress_(progress),
         endpoint_(format_endpoint(host, port)) {}
 
   UniqueFd run() {
@@ -52,8 +56,8 @@ class Attempts {
       pause(Duration(static_cast<int64_t>(static_cast<double>(pause_length.count()) * jitter())),
             deadline_, cancelled_);
       pause_length = std::min(2 * pause_length, kLongestPause);
-    } while (!deadline_.passed() && !cancelled_);
-    throw_failed();
+    } while (!deadline_.passed() && !cancelled_());
+    progress_.throw_out_of_time(endpoint_, deadline_.timeout());
   }
 
  private:
@@ -65,54 +69,67 @@ class Attempts {
       addresses = resolve(host_, port_, deadline_);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kConnection && error.code() != ErrorCode::kNoAnswer) throw;
-      ++attempts_;
-      last_error_ = error.message();
+      progress_.note_failure(error.message());
       return UniqueFd();
     }
     for (const SocketAddress& address : addresses) {
-      ++attempts_;
       int error = 0;
       UniqueFd fd = connect_to(address, std::min(deadline_.left(), kAttemptTimeout), error);
       if (!fd) {
         // Of a connection, this is said of our own end.
         std::string why = error == EADDRNOTAVAIL ? "this machine has no port left to connect from"
                                                  : errno_text(error);
-        last_error_ = address.to_string() + ": " + why;
+        progress_.note_failure(address.to_string() + ": " + why);
         continue;
       }
+      progress_.note_connected();
+      set_user_timeout(fd.get(), kUntakenMax);
       Greeting greeting(fd.get(), endpoint_, deadline_, cancelled_);
       if (greet_(greeting)) return fd;
       ++hang_ups_;
-      last_error_ = address.to_string() + ": it closed the connection without an answer";
+      progress_.note_failure(address.to_string() + ": it closed the connection without an answer");
     }
     return UniqueFd();
-  }
-
-  [[noreturn]] void throw_failed() {
-    throw Error(ErrorCode::kConnection,
-                "no store could be reached at " + endpoint_ + " within " +
-                    seconds_text(deadline_.timeout()) + " (" + std::to_string(attempts_) +
-                    " attempts); last: " + last_error_ +
-                    "; check that the server runs, that the host and port are right, and that no "
-                    "firewall is between");
   }
 
   const std::string& host_;
   uint16_t port_;
   const Deadline& deadline_;
-  const std::atomic<bool>& cancelled_;
+  const Cancelled& cancelled_;
   const Greet& greet_;
+  DialProgress& progress_;
   std::string endpoint_;
-  std::string last_error_ = "nothing was tried";
-  int attempts_ = 0;
   int hang_ups_ = 0;
 };
 
 }  // namespace
 
+void DialProgress::note_failure(const std::string& error) {
+  Lock lock(mutex_);
+  if (!is_greeting_) ++attempts_;
+  is_greeting_ = false;
+  last_error_ = error;
+}
+
+void DialProgress::note_connected() {
+  Lock lock(mutex_);
+  ++attempts_;
+  is_greeting_ = true;
+}
+
+void DialProgress::throw_out_of_time(const std::string& endpoint, Duration waited) {
+  Lock lock(mutex_);
+  if (is_greeting_) throw_silent(endpoint, waited);
+  throw Error(ErrorCode::kConnection,
+              "no store could be reached at " + endpoint + " within " + seconds_text(waited) +
+                  " (" + std::to_string(attempts_) + " attempts); last: " + last_error_ +
+                  "; check that the server runs, that the host and port are right, and that no "
+                  "firewall is between");
+}
+
 UniqueFd dial(const std::string& host, uint16_t port, const Deadline& deadline,
-              const std::atomic<bool>& cancelled, const Greet& greet) {
-  return Attempts(host, port, deadline, cancelled, greet).run();
+              const Cancelled& cancelled, const Greet& greet, DialProgress& progress) {
+  return Attempts(host, port, deadline, cancelled, greet, progress).run();
 }
 
 }  // namespace rdzv

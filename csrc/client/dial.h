@@ -3,13 +3,13 @@
 // caller's. Runs on the thread that calls.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <string>
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/mutex.h"
 #include "client/greeting.h"
 
 namespace rdzv {
@@ -17,11 +17,28 @@ namespace rdzv {
 // Greets the peer of a fresh connection. False: the peer closed it without an answer.
 using Greet = std::function<bool(Greeting&)>;
 
+// How far a dial has come; threads that wait for another's look at it.
+class DialProgress {
+ public:
+  // Each: one attempt more.
+  void note_failure(const std::string& error);
+  void note_connected();
+
+  // What whoever waited so long in vain is told. Throws kNoAnswer if a peer has accepted and keeps
+  // silent, else kConnection (endpoint, attempts, last error, what to do).
+  [[noreturn]] void throw_out_of_time(const std::string& endpoint, Duration waited);
+
+ private:
+  Mutex mutex_;  // protects all below
+  int attempts_ = 0;
+  bool is_greeting_ = false;
+  std::string last_error_ = "nothing was tried";
+};
+
 // Tries every address of the name, again and again with jittered pauses, until the deadline. Throws
-// kConnection (endpoint, addresses, attempts, last error, what to do), kProtocol for a peer that is
-// no rendezvous store, kInvalidArgument. Another thread may set `cancelled`, which ends it like the
-// deadline.
+// as DialProgress does, kProtocol for a peer that is no rendezvous store, kInvalidArgument.
+// `cancelled`, asked every kInterruptSlice, ends it like the deadline.
 UniqueFd dial(const std::string& host, uint16_t port, const Deadline& deadline,
-              const std::atomic<bool>& cancelled, const Greet& greet);
+              const Cancelled& cancelled, const Greet& greet, DialProgress& progress);
 
 }  // namespace rdzv

@@ -66,6 +66,13 @@ NativePeer accept(const std::string& endpoint, const native::Frame& frame) {
 
 }  // namespace
 
+void throw_silent(const std::string& endpoint, Duration waited) {
+  throw Error(ErrorCode::kNoAnswer, "timeout: the peer at " + endpoint +
+                                        " accepted the connection but did not answer within " +
+                                        seconds_text(waited) +
+                                        "; it is stopped, overloaded, or no rendezvous store");
+}
+
 void throw_no_store(const std::string& endpoint, const std::string& seen) {
   throw Error(ErrorCode::kProtocol, "the peer at " + endpoint + " is no rendezvous store: " + seen +
                                         "; look at which program listens on that port");
@@ -99,12 +106,7 @@ bool Greeting::receive(std::string& in) {
 void Greeting::wait(bool read) {
   wait_ready(fd_, read, !read, std::min(deadline_.left(), kInterruptSlice));
   throw_if_interrupted();
-  if (deadline_.passed() || cancelled_) {
-    throw Error(ErrorCode::kNoAnswer, "timeout: the peer at " + endpoint_ +
-                                          " accepted the connection but did not answer within " +
-                                          seconds_text(deadline_.timeout()) +
-                                          "; it is stopped, overloaded, or no rendezvous store");
-  }
+  if (deadline_.passed() || cancelled_()) throw_silent(endpoint_, deadline_.timeout());
 }
 
 std::optional<NativePeer> greet_native(Greeting& greeting, const native::Id128& session) {

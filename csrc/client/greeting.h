@@ -2,7 +2,7 @@
 // store at all, within the caller's deadline. Runs on the thread that connects.
 #pragma once
 
-#include <atomic>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -12,6 +12,10 @@
 
 namespace rdzv {
 
+// Whether who waits for a connection has no use for it any more.
+using Cancelled = std::function<bool()>;
+
+[[noreturn]] void throw_silent(const std::string& endpoint, Duration waited);
 [[noreturn]] void throw_no_store(const std::string& endpoint, const std::string& seen);
 
 // The socket of a connection that is being greeted, as sends and receives that keep the deadline.
@@ -19,7 +23,7 @@ namespace rdzv {
 class Greeting {
  public:
   Greeting(int fd, const std::string& endpoint, const Deadline& deadline,
-           const std::atomic<bool>& cancelled)
+           const Cancelled& cancelled)
       : fd_(fd), endpoint_(endpoint), deadline_(deadline), cancelled_(cancelled) {}
 
   int fd() const { return fd_; }
@@ -35,7 +39,7 @@ class Greeting {
   int fd_;
   const std::string& endpoint_;
   const Deadline& deadline_;
-  const std::atomic<bool>& cancelled_;
+  const Cancelled& cancelled_;
 };
 
 struct NativePeer {

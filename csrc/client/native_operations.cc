@@ -65,11 +65,12 @@ Store::Exchange NativeStore::compare_exchange(Bytes key, Bytes expected, Bytes d
 
 int64_t NativeStore::add(Bytes key, int64_t amount) {
   check_key("add", key);
-  return add_wire_key("/" + std::string(key), key, amount);
+  return add_wire_key("/" + std::string(key), key, amount, timeout());
 }
 
-int64_t NativeStore::add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount) {
-  Request request{Operation::kAdd, shown_key, timeout(), true};
+int64_t NativeStore::add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount,
+                                  Duration timeout) {
+  Request request{Operation::kAdd, shown_key, timeout, true};
   native::put_string(request.body, wire_key);
   native::put_u64(request.body, static_cast<uint64_t>(amount));
   Answer answer(*this, request, run_taking(request));

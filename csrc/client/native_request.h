@@ -22,8 +22,11 @@ struct NativeStore::Request {
   const std::vector<Bytes>* keys = nullptr;
   bool server_may_wait = true;  // timed, but with no time for the server: now or never
   bool answered = false;        // an error came from the server itself
-  const char* key_is = "key";   // what messages call it
-  bool names_ranks = false;     // a timeout's answer names ranks, and not positions in `keys`
+  // Sent to be answered soon, or to say something in time: no answer makes the connection suspect
+  // whatever else came on it.
+  bool is_sign_of_life = false;
+  const char* key_is = "key";  // what messages call it
+  bool names_ranks = false;    // a timeout's answer names ranks, and not positions in `keys`
   std::string body{};
 
   // What the answer to a timed request names, behind its message.

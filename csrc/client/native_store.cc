@@ -4,14 +4,21 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/interrupt.h"
-#include "base/random.h"
 #include "base/text.h"
-#include "client/dial.h"
 #include "client/native_request.h"
 
 namespace rdzv {
 namespace {
+
+// A server says how long it waited itself: since the request was sent again.
+std::string with_time_waited(const std::string& message, Duration waited) {
+  static constexpr Bytes kBefore = " timeout after ";
+  const size_t found = message.find(kBefore);
+  const size_t end = found == std::string::npos ? found : message.find(" s: ", found);
+  if (end == std::string::npos) return message + "; waited " + seconds_text(waited) + " in all";
+  const size_t begin = found + kBefore.size();
+  return message.substr(0, begin) + seconds_text(waited) + message.substr(end + 2);
+}
 
 uint32_t milliseconds_up(Duration duration) {
   auto ms = std::chrono::ceil<std::chrono::milliseconds>(duration).count();
@@ -33,17 +40,17 @@ Missing NativeStore::Request::missing(ByteReader& answer) const {
 }
 
 NativeStore::NativeStore(std::string host, uint16_t port, Duration timeout)
-    : RemoteStore(std::move(host), port, timeout) {
-  fill_random(session_.data(), session_.size());
-}
+    : RemoteStore(std::move(host), port, timeout),
+      line_(this->host(), this->port(), RemoteStore::describe()) {}
 
 void NativeStore::connect(const Deadline& deadline) {
-  channel(deadline);
+  NativeLine::Known known;
+  line_.channel(deadline.timeout() > Duration::zero() ? deadline : Deadline::after(kAnswerGrace),
+                known);
 }
 
 std::string NativeStore::observed_address() {
-  std::lock_guard lock(mutex_);
-  return observed_address_;
+  return line_.observed_address();
 }
 
 std::shared_ptr<RemoteStore> NativeStore::sibling() const {
@@ -51,63 +58,7 @@ std::shared_ptr<RemoteStore> NativeStore::sibling() const {
 }
 
 void NativeStore::close() {
-  std::shared_ptr<Channel> channel;
-  std::lock_guard lock(mutex_);
-  closed_ = true;
-  channel.swap(channel_);
-  // A forked child shares the connection with its parent, and only lets go of it.
-  if (channel != nullptr && is_own_process()) channel->shut_down();
-}
-
-std::shared_ptr<Channel> NativeStore::channel(const Deadline& deadline) {
-  std::unique_lock lock(mutex_);
-  for (;;) {
-    if (closed_) throw_closed();
-    if (channel_ != nullptr && !channel_->broken()) return channel_;
-    if (!connecting_) break;
-    connected_.wait_for(lock, std::min(deadline.left(), kInterruptSlice));
-    lock.unlock();
-    throw_if_interrupted();
-    lock.lock();
-    if (connecting_ && deadline.passed()) {
-      throw Error(ErrorCode::kConnection,
-                  describe() + ": still reconnecting after " + seconds_text(deadline.timeout()));
-    }
-  }
-  reconnect(lock, deadline);
-  return channel_;
-}
-
-// Lets go of the lock while it connects.
-void NativeStore::reconnect(std::unique_lock<std::mutex>& lock, const Deadline& deadline) {
-  connecting_ = true;
-  lock.unlock();
-  std::optional<NativePeer> peer;
-  UniqueFd fd;
-  std::exception_ptr failure;
-  try {
-    fd = dial(host(), port(), deadline, closed_, [&](Greeting& greeting) {
-      peer = greet_native(greeting, session_);
-      return peer.has_value();
-    });
-  } catch (...) {
-    failure = std::current_exception();
-  }
-  lock.lock();
-  connecting_ = false;
-  connected_.notify_all();
-  if (closed_) throw_closed();
-  if (failure != nullptr) std::rethrow_exception(failure);
-  channel_ = std::make_shared<Channel>(std::move(fd));
-  observed_address_ = peer->observed_address;
-  bool restarted = instance_.has_value() && *instance_ != peer->instance;
-  instance_ = peer->instance;
-  if (restarted) {
-    throw Error(ErrorCode::kRestarted,
-                describe() +
-                    ": the server was restarted and no longer has the data it had; this "
-                    "is said once, the next call uses the new server");
-  }
+  line_.close(is_own_process());
 }
 
 uint32_t NativeStore::time_for_server(const Request& request, const Deadline& deadline) {
@@ -122,42 +73,65 @@ TakenBytes NativeStore::run_taking(Request& request) {
   Deadline reconnect =
       request.is_timed ? patient
                        : Deadline::after(std::min(request.timeout + kAnswerGrace, kReconnectMax));
-  for (;;) {
-    std::shared_ptr<Channel> channel = this->channel(reconnect);
-    if (request.is_timed) {
-      std::string left;
-      native::put_u32(left, time_for_server(request, deadline));
-      request.body.replace(0, left.size(), left);
+  NativeLine::Known known;
+  for (int attempt = 1;; ++attempt) {
+    std::shared_ptr<Channel> channel = line_.channel(reconnect, known);
+    Channel::Reply reply;
+    reply.failure = Channel::Failure::kTimedOut;
+    reply.sent = false;
+    if (channel != nullptr) {
+      if (request.is_timed) {
+        std::string left;
+        native::put_u32(left, time_for_server(request, deadline));
+        request.body.replace(0, left.size(), left);
+      }
+      reply = ask(request, channel, patient);
     }
-    Channel::Reply reply = channel->call(request.operation, request.body, patient);
     if (reply.failure == Channel::Failure::kNone) {
       if (reply.status == ErrorCode::kOk) return {std::move(reply.body), reply.body_begin};
       request.answered = true;
       ByteReader reader(reply.body);
       std::string message(native::take_string(reader, reply.body.size()));
+      if (attempt > 1 && reply.status == ErrorCode::kTimeout)
+        message = with_time_waited(message, deadline.elapsed());
       Missing missing;
       if (reply.status == ErrorCode::kTimeout) missing = request.missing(reader);
       throw Error(reply.status, message + " (" + describe() + ")", std::move(missing));
     }
-    throw_unless_repeatable(request, reply, *channel);
+    throw_unless_repeatable(request, reply, channel.get(), deadline.elapsed());
   }
+}
+
+// Who waits for others hears nothing for as long as they take; all else is answered at once.
+Channel::Reply NativeStore::ask(const Request& request, const std::shared_ptr<Channel>& channel,
+                                const Deadline& patient) {
+  const Instant begin = now();
+  Channel::Silence silence;
+  if (!request.is_timed) {
+    silence = {kSilenceMax, [this, &channel] { line_.suspect(channel, kSilenceMax); }};
+  }
+  Channel::Reply reply = channel->call(request.operation, request.body, patient, silence);
+  if (reply.failure == Channel::Failure::kTimedOut &&
+      (request.is_sign_of_life || !channel->alive_since(begin)))
+    line_.suspect(channel, now() - begin);
+  return reply;
 }
 
 // A request that failed on a broken connection is sent again if that cannot apply it twice.
 void NativeStore::throw_unless_repeatable(const Request& request, const Channel::Reply& reply,
-                                          Channel& channel) const {
+                                          Channel* channel, Duration waited) const {
   std::string outcome = !request.is_write ? ""
                         : reply.sent      ? "; it may or may not have been applied"
                                           : "; it was not sent";
   if (reply.failure == Channel::Failure::kTimedOut) {
     throw Error(ErrorCode::kNoAnswer, request.describe(*this) + ": timeout: no answer within " +
-                                          seconds_text(request.timeout) +
+                                          seconds_text(std::min(request.timeout, waited)) +
                                           "; the server is stopped, overloaded or unreachable" +
                                           outcome);
   }
   if (request.is_write && reply.sent) {
     throw Error(ErrorCode::kConnection, request.describe(*this) + ": the connection was lost (" +
-                                            channel.broken_text() + ")" + outcome);
+                                            channel->broken_text() + ")" + outcome);
   }
 }
 

@@ -1,16 +1,14 @@
 // A store on a server, over the native protocol. Threads share one connection, which is made anew
-// when it breaks: reads are repeated, writes only if none of their bytes had left.
+// when it breaks or falls silent: reads are repeated, writes only if none of their bytes had left.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
-#include <mutex>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "client/channel.h"
+#include "client/native_line.h"
 #include "client/remote_store.h"
 #include "store/meeting.h"
 #include "wire/native.h"
@@ -25,7 +23,7 @@ class NativeStore final : public RemoteStore {
   void ping() override;
   void close() override;
   std::string observed_address() override;
-  int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount) override;
+  int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount, Duration timeout) override;
 
   void set(Bytes key, Bytes value) override;
   std::string get(Bytes key, Duration timeout) override;
@@ -65,21 +63,15 @@ class NativeStore final : public RemoteStore {
   std::string run(Request& request) { return run_taking(request).own(); }
 
  private:
+  bool is_closed() const override { return line_.is_closed(); }
   void meet(const BarrierCall& call, Duration timeout);
   static uint32_t time_for_server(const Request& request, const Deadline& deadline);
+  Channel::Reply ask(const Request& request, const std::shared_ptr<Channel>& channel,
+                     const Deadline& patient);
   void throw_unless_repeatable(const Request& request, const Channel::Reply& reply,
-                               Channel& channel) const;
-  std::shared_ptr<Channel> channel(const Deadline& deadline);
-  void reconnect(std::unique_lock<std::mutex>& lock, const Deadline& deadline);
+                               Channel* channel, Duration waited) const;
 
-  native::Id128 session_{};
-
-  std::mutex mutex_;  // protects all below
-  std::condition_variable connected_;
-  bool connecting_ = false;
-  std::shared_ptr<Channel> channel_;
-  std::optional<native::Id128> instance_;
-  std::string observed_address_;
+  NativeLine line_;
 };
 
 }  // namespace rdzv

@@ -18,11 +18,11 @@ std::string RemoteStore::describe() const {
   return "TCPStore " + format_endpoint(host_, port_);
 }
 
-std::shared_ptr<Store> RemoteStore::clone() {
-  if (closed_) throw_closed();
+std::shared_ptr<Store> RemoteStore::clone(Duration timeout) {
+  if (is_closed()) throw_closed();
   check_process();
   std::shared_ptr<RemoteStore> store = sibling();
-  store->connect(Deadline::after(timeout()));
+  store->connect(Deadline::after(timeout));
   return store;
 }
 

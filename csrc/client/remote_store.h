@@ -2,7 +2,6 @@
 // process. Each keeps its own connections. Any thread may call any method.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -20,6 +19,12 @@ inline constexpr Duration kAnswerGrace = std::chrono::milliseconds(90);
 // use all its time.
 inline constexpr Duration kReconnectMax = std::chrono::seconds(10);
 
+// What is answered at once and is not for so long makes its connection suspect: a new one is made,
+// and if the server answers there and still not here, this one is given up.
+inline constexpr Duration kSilenceMax = std::chrono::seconds(4);
+// How long the old one gets for that, after the new one was greeted.
+inline constexpr Duration kSignOfLife = std::chrono::milliseconds(250);
+
 class RemoteStore : public Store {
  public:
   RemoteStore(std::string host, uint16_t port, Duration timeout);
@@ -35,24 +40,24 @@ class RemoteStore : public Store {
   virtual std::string observed_address() = 0;
   // add to a key as it is on the wire: users' keys carry a '/' there, and the count of workers does
   // not.
-  virtual int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount) = 0;
+  virtual int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount,
+                               Duration timeout) = 0;
 
   std::string describe() const override;
   // A store of the same kind, for the same server, and not connected yet.
   virtual std::shared_ptr<RemoteStore> sibling() const = 0;
   // A sibling that is connected.
-  std::shared_ptr<Store> clone() final;
+  using Store::clone;
+  std::shared_ptr<Store> clone(Duration timeout) final;
 
  protected:
   const std::string& host() const { return host_; }
   uint16_t port() const { return port_; }
   bool is_own_process() const;
+  virtual bool is_closed() const = 0;
   // Throws kClosed in a forked child, which shares its parent's connections.
   void check_process() const;
   [[noreturn]] void throw_closed() const;
-
-  // Set with the lock of the connections held; a thread that connects reads it without.
-  std::atomic<bool> closed_{false};
 
  private:
   std::string host_;

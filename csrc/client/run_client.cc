@@ -79,6 +79,7 @@ RunClient::Joined RunClient::join(uint64_t after_round, Duration timeout) {
 
 bool RunClient::leave(bool failed, Duration timeout) {
   NativeStore::Request leave = request(Operation::kLeave, timeout, false);
+  leave.is_sign_of_life = true;
   native::put_leave(leave.body, {run_id_, wire_node(), failed});
   native::LeaveReply reply;
   check_taken(native::take_leave_reply(link_->run(leave), reply), leave, *link_);
@@ -87,6 +88,7 @@ bool RunClient::leave(bool failed, Duration timeout) {
 
 native::KeepAliveReply RunClient::keep_alive(Duration timeout) {
   NativeStore::Request keep_alive = request(Operation::kKeepAlive, timeout, false);
+  keep_alive.is_sign_of_life = true;
   native::put_keep_alive(keep_alive.body, {kHandle});
   native::KeepAliveReply reply;
   check_taken(native::take_keep_alive_reply(link_->run(keep_alive), reply), keep_alive, *link_);

@@ -31,15 +31,29 @@ std::shared_ptr<Server> make_server(const TCPStore::Options& options) {
 
 // multi_tenant: one server a port and process, shared by those who ask for it.
 std::shared_ptr<Server> share_server(const TCPStore::Options& options) {
-  static std::mutex mutex;
+  static Mutex mutex;
   static std::map<uint16_t, std::weak_ptr<Server>> servers;
-  std::lock_guard lock(mutex);
-  if (options.port != 0) {
-    if (std::shared_ptr<Server> server = servers[options.port].lock()) return server;
+  auto find = [&]() -> std::shared_ptr<Server> {
+    Lock lock(mutex);
+    return options.port == 0 ? nullptr : servers[options.port].lock();
+  };
+  // Made without the lock: looking up a name takes time, and runs signal handlers. So another
+  // thread may be the first, and takes a moment to say so.
+  constexpr Duration kOthersMoment = std::chrono::milliseconds(100);
+  for (std::optional<Deadline> moment;;) {
+    if (std::shared_ptr<Server> server = find()) return server;
+    try {
+      std::shared_ptr<Server> server = make_server(options);
+      Lock lock(mutex);
+      servers[server->port()] = server;
+      return server;
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kAddressInUse) throw;
+      if (!moment) moment = Deadline::after(kOthersMoment);
+      if (moment->passed()) throw;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  std::shared_ptr<Server> server = make_server(options);
-  servers[server->port()] = server;
-  return server;
 }
 
 std::string host_to_connect_to(const std::string& host, bool is_master) {
@@ -71,12 +85,14 @@ TCPStore::TCPStore(const Options& options)
                 "TCPStore: port 0 is for the master, which picks a free port; give a client "
                 "the port that the master has");
   }
+  const Deadline deadline = Deadline::after(options.timeout);
   remote_ = make_remote(options.protocol, host_to_connect_to(host_, options.is_master), port_,
                         options.timeout);
-  remote_->connect(Deadline::after(options.timeout));
+  remote_->connect(deadline);
   if (options.wait_for_workers && options.world_size.value_or(0) > 0) {
-    int64_t count = remote_->add_wire_key(kWorkersKey, kWorkersKey, 1);
-    if (server_ != nullptr && count < *options.world_size) wait_for_workers(*options.world_size);
+    int64_t count = remote_->add_wire_key(kWorkersKey, kWorkersKey, 1, deadline.left());
+    if (server_ != nullptr && count < *options.world_size)
+      wait_for_workers(*options.world_size, deadline);
   }
 }
 
@@ -95,8 +111,8 @@ TCPStore::TCPStore(std::string host, uint16_t port, Protocol protocol,
 
 TCPStore::~TCPStore() = default;
 
-std::shared_ptr<Store> TCPStore::clone() {
-  auto remote = std::static_pointer_cast<RemoteStore>(remote_->clone());
+std::shared_ptr<Store> TCPStore::clone(Duration timeout) {
+  auto remote = std::static_pointer_cast<RemoteStore>(remote_->clone(timeout));
   return std::shared_ptr<TCPStore>(new TCPStore(host_, port_, protocol_, std::move(remote)));
 }
 
@@ -108,16 +124,16 @@ std::shared_ptr<NativeStore> TCPStore::native_sibling() const {
   return std::static_pointer_cast<NativeStore>(remote_->sibling());
 }
 
-void TCPStore::wait_for_workers(int64_t world_size) {
+void TCPStore::wait_for_workers(int64_t world_size, const Deadline& deadline) {
   constexpr Duration kLongestPause = std::chrono::milliseconds(20);
-  Deadline deadline = Deadline::after(timeout());
   for (Duration pause = std::chrono::milliseconds(1);; pause = std::min(2 * pause, kLongestPause)) {
-    int64_t count = remote_->add_wire_key(kWorkersKey, kWorkersKey, 0);
+    int64_t count = remote_->add_wire_key(kWorkersKey, kWorkersKey, 0, deadline.left());
     if (count >= world_size) return;
     if (deadline.passed()) {
       throw Error(ErrorCode::kTimeout,
-                  describe() + ": " + std::to_string(count) + " of " + std::to_string(world_size) +
-                      " workers connected within " + seconds_text(deadline.timeout()) +
+                  describe() + ": timeout: " + std::to_string(count) + " of " +
+                      std::to_string(world_size) + " workers connected within " +
+                      seconds_text(deadline.timeout()) +
                       "; check the others' logs, or pass wait_for_workers=False");
     }
     std::this_thread::sleep_for(std::min(pause, deadline.left()));
@@ -127,8 +143,10 @@ void TCPStore::wait_for_workers(int64_t world_size) {
 
 void TCPStore::close() {
   remote_->close();
-  std::lock_guard lock(mutex_);
-  server_.reset();
+  // Let go of without the lock: the server's end waits for its thread.
+  std::shared_ptr<Server> server;
+  Lock lock(mutex_);
+  server.swap(server_);
 }
 
 }  // namespace rdzv

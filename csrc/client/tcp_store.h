@@ -4,11 +4,11 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/mutex.h"
 #include "client/remote_store.h"
 #include "server/server.h"
 #include "store/store.h"
@@ -103,7 +103,8 @@ class TCPStore final : public Store {
     return remote_->exchange(key, rank, world_size, value, timeout);
   }
   // A client, also of a master's store.
-  std::shared_ptr<Store> clone() override;
+  using Store::clone;
+  std::shared_ptr<Store> clone(Duration timeout) override;
   std::string describe() const override { return remote_->describe(); }
   Duration timeout() const override { return remote_->timeout(); }
   void set_timeout(Duration timeout) override { remote_->set_timeout(timeout); }
@@ -112,12 +113,12 @@ class TCPStore final : public Store {
   TCPStore(std::string host, uint16_t port, Protocol protocol, std::shared_ptr<RemoteStore> remote);
 
   void serve(const Options& options);
-  void wait_for_workers(int64_t world_size);
+  void wait_for_workers(int64_t world_size, const Deadline& deadline);
 
   std::string host_;
   uint16_t port_;
   Protocol protocol_;
-  std::mutex mutex_;  // protects server_
+  Mutex mutex_;  // protects server_
   std::shared_ptr<Server> server_;
   std::shared_ptr<RemoteStore> remote_;
 };

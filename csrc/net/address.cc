@@ -6,15 +6,14 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <condition_variable>
 #include <cstring>
 #include <memory>
-#include <mutex>
 #include <thread>
 
 #include "base/check.h"
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/mutex.h"
 #include "net/thread.h"
 
 namespace rdzv {
@@ -82,8 +81,8 @@ struct AddressListDeleter {
 using AddressList = std::unique_ptr<addrinfo, AddressListDeleter>;
 
 struct Lookup {
-  std::mutex mutex;
-  std::condition_variable finished;
+  Mutex mutex;
+  Condition finished;
   bool done = false;
   int result = 0;
   int error = 0;  // errno, where the result is EAI_SYSTEM
@@ -153,14 +152,14 @@ std::vector<SocketAddress> resolve(const std::string& host, uint16_t port,
     AddressList list;
     int result = look_up(name, 0, list);
     int error = errno;
-    std::lock_guard lock(lookup->mutex);
+    Lock lock(lookup->mutex);
     lookup->result = result;
     lookup->error = error;
     lookup->list = std::move(list);
     lookup->done = true;
     lookup->finished.notify_one();
   });
-  std::unique_lock lock(lookup->mutex);
+  Lock lock(lookup->mutex);
   while (!lookup->done) {
     if (deadline.passed()) {
       throw Error(ErrorCode::kNoAnswer, "timeout: the name server gave no address for '" + name +
@@ -168,9 +167,7 @@ std::vector<SocketAddress> resolve(const std::string& host, uint16_t port,
                                             "or look at /etc/resolv.conf");
     }
     lookup->finished.wait_for(lock, std::min(deadline.left(), kInterruptSlice));
-    lock.unlock();
-    throw_if_interrupted();
-    lock.lock();
+    throw_if_interrupted(lock);
   }
   std::vector<SocketAddress> addresses = with_port(lookup->list.get(), port);
   if (lookup->result != 0 || addresses.empty()) {

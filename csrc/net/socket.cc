@@ -1,9 +1,13 @@
 #include "net/socket.h"
 
 #include <fcntl.h>
+#if defined(__linux__)
+#include <linux/sockios.h>
+#endif
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/uio.h>
@@ -183,6 +187,17 @@ void allow_slices(int fd, Duration slice) {
 long receive_slice(int fd, char* buffer, size_t size) {
   long count = receive(fd, buffer, size, 0);
   return count == kBroken && errno == EINTR ? long{kWouldBlock} : count;
+}
+
+size_t untaken_bytes([[maybe_unused]] int fd) {
+  int count = 0;
+#if defined(__linux__)
+  if (::ioctl(fd, SIOCOUTQ, &count) != 0) return 0;
+#elif defined(SO_NWRITE)
+  socklen_t size = sizeof(count);
+  if (::getsockopt(fd, SOL_SOCKET, SO_NWRITE, &count, &size) != 0) return 0;
+#endif
+  return static_cast<size_t>(count);
 }
 
 Ready wait_ready(int fd, bool read, bool write, Duration timeout) {

@@ -61,6 +61,9 @@ void allow_slices(int fd, Duration slice);
 // As receive_some, but waits; kWouldBlock when the slice is over, or at a signal.
 long receive_slice(int fd, char* buffer, size_t size);
 
+// How many bytes that were sent the peer's end has not taken yet; 0 where the system does not say.
+size_t untaken_bytes(int fd);
+
 // Waits for a descriptor. Returns at once on a signal (neither readable nor writable), so that the
 // caller can look.
 struct Ready {

@@ -141,8 +141,8 @@ std::vector<std::string> ClosableStore::exchange(Bytes key, int64_t rank, int64_
   return Visit(*this)->exchange(key, rank, world_size, value, timeout);
 }
 
-std::shared_ptr<Store> ClosableStore::clone() {
-  return hold(Visit(*this)->clone());
+std::shared_ptr<Store> ClosableStore::clone(Duration timeout) {
+  return hold(Visit(*this)->clone(timeout));
 }
 
 // What a closed store's timeout is matters to nobody, but asking for it is no misuse.

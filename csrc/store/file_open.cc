@@ -103,8 +103,10 @@ class Opening {
   Opening(const std::string& path, const std::string& job_id, const BootId& boot, Duration timeout)
       : path_(path), job_id_(job_id), boot_(boot), backoff_(timeout) {}
 
-  // Nothing: the file was replaced meanwhile.
+  // Nothing: the file was replaced meanwhile, or somebody else is opening it.
   std::optional<OpenedFile> attempt() {
+    waits_at_ = path_;
+    waits_for_ = "something replaces again and again ";
     FileLog log = open_file();
     Header header;
     // Looked at before the lock file is made, so that nothing appears beside a foreign file.
@@ -113,7 +115,9 @@ class Opening {
     if (!log.is_named()) return std::nullopt;
     // Under the lock, so that nobody meets it before it may be used by all who may use the file.
     FileFd users = open_users(log);
-    bool alone = lock_users(log, users);
+    const std::optional<bool> found = lock_users(log, users);
+    if (!found) return std::nullopt;
+    const bool alone = *found;
     if (!is_named(users, lock_path(log.path()))) return std::nullopt;
     HeaderStatus status = log.read_header(header);
     refuse_strange(status, header, log.path());
@@ -130,12 +134,13 @@ class Opening {
     return OpenedFile{std::move(log), std::move(header), std::move(users)};
   }
 
-  void pause(const std::string& path, const char* what) {
+  // Before what it waits for is tried again.
+  void pause() {
     if (backoff_.pause()) return;
-    std::string holder = find_lock_holder(path, kHolderSearch);
+    std::string holder = find_lock_holder(waits_at_, kHolderSearch);
     throw Error(ErrorCode::kNoAnswer, "opening FileStore " + path_ + " timeout after " +
-                                         seconds_text(backoff_.elapsed()) + ": " + what + path +
-                                         (holder.empty() ? "" : ": " + holder));
+                                          seconds_text(backoff_.elapsed()) + ": " + waits_for_ +
+                                          waits_at_ + (holder.empty() ? "" : ": " + holder));
   }
 
  private:
@@ -167,17 +172,22 @@ class Opening {
   }
 
   void lock_writer(FileLog& log) {
-    while (!log.try_lock()) pause(log.path(), "another process writes to ");
+    while (!log.try_lock()) {
+      waits_at_ = log.path();
+      waits_for_ = "another process writes to ";
+      pause();
+    }
   }
 
-  // Whether nobody else has the store open; then the lock is exclusive. Under the writer's lock.
-  bool lock_users(const FileLog& log, const FileFd& users) {
+  // Whether nobody else has the store open; then the lock is exclusive. Under the writer's lock,
+  // which nobody keeps while waiting: nothing is said, and all is to be tried again.
+  std::optional<bool> lock_users(const FileLog& log, const FileFd& users) {
     std::string path = lock_path(log.path());
-    while (true) {
-      if (try_lock(users.get(), LockKind::kExclusive, path)) return true;
-      if (try_lock(users.get(), LockKind::kShared, path)) return false;
-      pause(path, "another process holds ");
-    }
+    if (try_lock(users.get(), LockKind::kExclusive, path)) return true;
+    if (try_lock(users.get(), LockKind::kShared, path)) return false;
+    waits_at_ = path;
+    waits_for_ = "another process holds ";
+    return std::nullopt;
   }
 
   // Whether what is in the file is nobody's any more. Throws if it is another job's.
@@ -224,6 +234,9 @@ class Opening {
   const std::string& job_id_;
   const BootId boot_;
   LockBackoff backoff_;
+  // For the message.
+  std::string waits_at_;
+  const char* waits_for_ = "";
 };
 
 }  // namespace
@@ -240,7 +253,7 @@ OpenedFile open_store_file(const std::string& path, const std::string& job_id, c
   Opening opening(path, job_id, boot, timeout);
   while (true) {
     if (std::optional<OpenedFile> opened = opening.attempt()) return std::move(*opened);
-    opening.pause(path, "something replaces again and again ");
+    opening.pause();
   }
 }
 

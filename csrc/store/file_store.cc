@@ -25,7 +25,7 @@ FileStore::FileStore(const Options& options)
   FileReplica::Listener& listener = *this;
   replica_ = std::make_unique<FileReplica>(std::move(opened.log), std::move(opened.header),
                                            options.compact_min_bytes, options.clock, listener);
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   refresh(lock, "opening", deadline.left());
 }
 
@@ -54,8 +54,7 @@ void FileStore::throw_locked_out(const char* operation, Duration elapsed) const 
                   describe() + ")");
 }
 
-void FileStore::refresh(std::unique_lock<std::mutex>& lock, const char* operation,
-                        Duration timeout) {
+void FileStore::refresh(Lock& lock, const char* operation, Duration timeout) {
   if (replica_->catch_up()) return;
   lock.unlock();
   check_locked(operation, timeout);
@@ -70,7 +69,7 @@ TakenBytes FileStore::read(Bytes key, Duration timeout) {
   check_key("get", key);
   throw_if_forked();
   {
-    std::unique_lock lock(mutex_);
+    Lock lock(mutex_);
     refresh(lock, "get", timeout);
     if (const Table::Value* value = replica_->table().find(key)) return value->bytes.taken();
   }
@@ -80,14 +79,14 @@ TakenBytes FileStore::read(Bytes key, Duration timeout) {
 bool FileStore::check(const std::vector<Bytes>& keys) {
   check_keys("check", keys);
   throw_if_forked();
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   refresh(lock, "check", timeout());
   return replica_->table().has_all(keys);
 }
 
 int64_t FileStore::num_keys() {
   throw_if_forked();
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   refresh(lock, "num_keys", timeout());
   return static_cast<int64_t>(replica_->table().size());
 }
@@ -97,7 +96,7 @@ std::vector<std::string> FileStore::list_keys(Bytes prefix) {
   throw_if_forked();
   std::vector<std::string> keys;
   {
-    std::unique_lock lock(mutex_);
+    Lock lock(mutex_);
     refresh(lock, "list_keys", timeout());
     Table::PrefixWalk walk(prefix);
     replica_->table().walk(walk, SIZE_MAX, [&](Bytes key) { keys.emplace_back(key); });
@@ -108,7 +107,7 @@ std::vector<std::string> FileStore::list_keys(Bytes prefix) {
 int64_t FileStore::queue_len(Bytes key) {
   check_key("queue_len", key);
   throw_if_forked();
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   refresh(lock, "queue_len", timeout());
   return static_cast<int64_t>(replica_->table().queue_size(key));
 }
@@ -116,18 +115,20 @@ int64_t FileStore::queue_len(Bytes key) {
 Store::Versioned FileStore::try_get(Bytes key) {
   check_key("try_get", key);
   throw_if_forked();
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   refresh(lock, "try_get", timeout());
   const Table::Value* value = replica_->table().find(key);
   if (value == nullptr) return {};
   return {value->bytes, value->version};
 }
 
-std::shared_ptr<Store> FileStore::clone() {
+std::shared_ptr<Store> FileStore::clone(Duration timeout) {
   throw_if_forked();
   Options options = options_;
-  options.timeout = timeout();
-  return std::make_shared<FileStore>(options);
+  options.timeout = timeout;
+  auto clone = std::make_shared<FileStore>(options);
+  clone->set_timeout(this->timeout());
+  return clone;
 }
 
 }  // namespace rdzv

@@ -7,13 +7,12 @@
 // Any thread may use one object; a forked child may not, and gets kClosed.
 #pragma once
 
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/mutex.h"
 #include "store/file_clock.h"
 #include "store/file_open.h"
 #include "store/file_replica.h"
@@ -69,7 +68,8 @@ class FileStore final : public Store, private FileReplica::Listener {
   VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override;
   void set_for(Bytes key, Bytes value, Duration ttl) override;
   int64_t delete_prefix(Bytes prefix) override;
-  std::shared_ptr<Store> clone() override;
+  using Store::clone;
+  std::shared_ptr<Store> clone(Duration timeout) override;
   std::string describe() const override { return "FileStore " + path_; }
 
  private:
@@ -85,7 +85,7 @@ class FileStore final : public Store, private FileReplica::Listener {
   template <typename Work>
   auto with_lock(const char* operation, Duration timeout, Work&& work);
   // Makes the table current; mutex_ is held, but not throughout.
-  void refresh(std::unique_lock<std::mutex>& lock, const char* operation, Duration timeout);
+  void refresh(Lock& lock, const char* operation, Duration timeout);
   [[noreturn]] void throw_locked_out(const char* operation, Duration elapsed) const;
   // These under the writer's lock.
   void put(Bytes key, Bytes value);
@@ -102,18 +102,17 @@ class FileStore final : public Store, private FileReplica::Listener {
   std::vector<std::string> wait_for(const char* operation, const std::vector<Bytes>& keys,
                                     Duration timeout, Table::Need need);
   struct Pace;
-  bool sleep(std::unique_lock<std::mutex>& lock, Blocked& blocked, const Deadline& deadline,
-             Pace& pace);
+  bool sleep(Lock& lock, Blocked& blocked, const Deadline& deadline, Pace& pace);
   void pass_on_the_watch();
-  void sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& blocked,
-                        const Deadline& deadline, const char* operation);
+  void sleep_until_done(Lock& lock, Blocked& blocked, const Deadline& deadline,
+                        const char* operation);
 
   const Options options_;
   const std::string path_;  // as it was given
   std::string real_path_;   // does not change once it is open
   const uint64_t fork_generation_;
 
-  std::mutex mutex_;  // protects all below; not held while sleeping
+  Mutex mutex_;  // protects all below; not held while sleeping
   FileFd users_;
   std::unique_ptr<FileReplica> replica_;
   std::vector<Blocked*> blocked_;

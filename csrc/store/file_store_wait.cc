@@ -44,6 +44,12 @@ struct FileStore::Blocked : Table::WaiterOwner {
     if (waiter == nullptr) finish(table);
   }
 
+  void sleep(Lock& lock, Duration length) {
+    asleep = true;
+    woken.wait_for(lock, length);
+    asleep = false;
+  }
+
   void finish(Table& table) {
     waiter = nullptr;
     done = true;
@@ -63,9 +69,10 @@ struct FileStore::Blocked : Table::WaiterOwner {
   const int64_t target;
   Table::Waiter* waiter = nullptr;
   bool done = false;
+  bool asleep = false;  // else its thread looks by itself, or runs a signal's handler
   std::vector<std::string> values;
   Versioned changed;
-  std::condition_variable woken;
+  Condition woken;
 };
 
 void FileStore::table_changed(Table& table) {
@@ -87,7 +94,7 @@ std::vector<std::string> FileStore::wait_for(const char* operation, const std::v
   check_keys(operation, keys);
   throw_if_forked();
   Deadline deadline = Deadline::after(timeout);
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   refresh(lock, operation, timeout);
   Blocked blocked(*this, keys, need);
   sleep_until_done(lock, blocked, deadline, operation);
@@ -113,7 +120,7 @@ void FileStore::meet(const BarrierCall& call, Duration timeout) {
   arrive_at(call, timeout);
   std::vector<Bytes> keys = {call.key};
   try {
-    std::unique_lock lock(mutex_);
+    Lock lock(mutex_);
     Blocked blocked(*this, keys, Table::Need::kCount, call.target());
     sleep_until_done(lock, blocked, deadline, "barrier");
     if (blocked.done) return;
@@ -135,7 +142,7 @@ std::vector<std::string> FileStore::exchange(Bytes key, int64_t rank, int64_t wo
   Deadline deadline = Deadline::after(timeout);
   arrive_at(call, timeout);
   ExchangeSlots slots(key, world_size);
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   Blocked blocked(*this, slots.all(), Table::Need::kValue);
   sleep_until_done(lock, blocked, deadline, "exchange");
   if (blocked.done) return std::move(blocked.values);
@@ -153,7 +160,7 @@ Store::Versioned FileStore::watch(Bytes key, uint64_t known_version, Duration ti
   throw_if_forked();
   Deadline deadline = Deadline::after(timeout);
   std::vector<Bytes> keys = {key};
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   refresh(lock, "watch", timeout);
   auto target = static_cast<int64_t>(known_version);
   Blocked blocked(*this, keys, Table::Need::kChange, target);
@@ -179,27 +186,31 @@ std::string FileStore::queue_pop(Bytes key, bool block, Duration timeout) {
 
 // Another blocked call may have to watch now.
 void FileStore::pass_on_the_watch() {
-  if (!watching_ && !blocked_.empty()) blocked_.front()->woken.notify_one();
+  if (watching_) return;
+  for (Blocked* blocked : blocked_) {
+    if (!blocked->asleep) continue;
+    blocked->woken.notify_one();
+    return;
+  }
 }
 
 // Until this call is done or should look at the file, which it says; without looking, it is time to
 // ask for signals.
-bool FileStore::sleep(std::unique_lock<std::mutex>& lock, Blocked& blocked,
-                      const Deadline& deadline, Pace& pace) {
+bool FileStore::sleep(Lock& lock, Blocked& blocked, const Deadline& deadline, Pace& pace) {
   Duration slice = std::min(deadline.left(), kInterruptSlice);
   if (watching_) {
-    blocked.woken.wait_for(lock, slice);
+    blocked.sleep(lock, slice);
     return false;
   }
   FileWatch::Start start = watch_.watch(replica_->log());
   if (start == FileWatch::Start::kBegan) return true;
   if (start == FileWatch::Start::kCannot) {
-    blocked.woken.wait_for(lock, std::min(deadline.left(), pace.pause));
+    blocked.sleep(lock, std::min(deadline.left(), pace.pause));
     pace.pause = std::min(kPauseMax, pace.pause * 3 / 2);
     return true;
   }
   if (pace.rest > Duration::zero()) {
-    blocked.woken.wait_for(lock, std::min(slice, pace.rest));
+    blocked.sleep(lock, std::min(slice, pace.rest));
     if (blocked.done || watching_) return false;
     slice = std::max(Duration::zero(), slice - pace.rest);
   }
@@ -217,8 +228,8 @@ bool FileStore::sleep(std::unique_lock<std::mutex>& lock, Blocked& blocked,
 }
 
 // Returns or throws with the lock held, which the end of `blocked` needs.
-void FileStore::sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& blocked,
-                                 const Deadline& deadline, const char* operation) try {
+void FileStore::sleep_until_done(Lock& lock, Blocked& blocked, const Deadline& deadline,
+                                 const char* operation) try {
   Pace pace;
   Instant asked = now();  // for signals
   while (!blocked.done && !deadline.passed()) {
@@ -226,9 +237,7 @@ void FileStore::sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& bl
     if (blocked.done) return;
     if (now() - asked >= kInterruptSlice - kPauseMax) {
       pass_on_the_watch();
-      lock.unlock();
-      throw_if_interrupted();
-      lock.lock();
+      throw_if_interrupted(lock);
       asked = now();
     }
     if (!look) continue;

@@ -30,13 +30,14 @@ class FileStore::WriterLock {
 
  private:
   FileReplica& replica_;
+  HeldRole role_;
 };
 
 template <typename Work>
 auto FileStore::with_lock(const char* operation, Duration timeout, Work&& work) {
   throw_if_forked();
   LockBackoff backoff(timeout);
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   while (true) {
     if (replica_->log().try_lock()) {
       {

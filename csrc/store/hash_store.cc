@@ -11,8 +11,8 @@
 
 namespace rdzv {
 
-std::unique_lock<std::mutex> HashStore::enter() {
-  std::unique_lock lock(mutex_);
+Lock HashStore::enter() {
+  Lock lock(mutex_);
   expire();
   return lock;
 }
@@ -46,7 +46,7 @@ void HashStore::wake() {
 std::vector<TakenBytes> HashStore::wait_for(const char* operation, const std::vector<Bytes>& keys,
                                             Duration timeout, Table::Need need) {
   check_keys(operation, keys);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   Blocked blocked(need);
   Table::Waiter* waiter = table_.wait(blocked, 0, keys, need);
   if (waiter == nullptr) {
@@ -63,21 +63,16 @@ std::vector<TakenBytes> HashStore::wait_for(const char* operation, const std::ve
 }
 
 // False at the deadline. The waiter is gone when it returns true or throws.
-bool HashStore::sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& blocked,
-                                 const Deadline& deadline) {
+bool HashStore::sleep_until_done(Lock& lock, Blocked& blocked, const Deadline& deadline) {
   try {
     while (!blocked.done && !deadline.passed()) {
       Duration pause = std::min(deadline.left(), kInterruptSlice);
       if (blocked.expires_at) pause = std::min(pause, *blocked.expires_at - now());
       blocked.woken.wait_for(lock, pause);
       if (blocked.expires_at) expire();
-      if (blocked.done) break;
-      lock.unlock();
-      throw_if_interrupted();
-      lock.lock();
+      if (!blocked.done) throw_if_interrupted(lock);
     }
   } catch (...) {
-    lock.lock();
     table_.drop(blocked);
     throw;
   }
@@ -87,7 +82,7 @@ bool HashStore::sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& bl
 void HashStore::set(Bytes key, Bytes value) {
   check_key("set", key);
   check_value("set", key, value);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   table_.set(key, value);
   wake();
 }
@@ -99,7 +94,7 @@ std::string HashStore::get(Bytes key, Duration timeout) {
 TakenBytes HashStore::read(Bytes key, Duration timeout) {
   check_key("get", key);
   {
-    std::unique_lock lock = enter();
+    Lock lock = enter();
     if (const Table::Value* value = table_.find(key)) return value->bytes.taken();
   }
   return std::move(wait_for("get", {key}, timeout, Table::Need::kValue).front());
@@ -109,7 +104,7 @@ Store::Exchange HashStore::compare_exchange(Bytes key, Bytes expected, Bytes des
   check_key("compare_set", key);
   check_value("compare_set", key, expected);
   check_value("compare_set", key, desired);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   Table::CompareSet result = table_.compare_set(key, expected, desired);
   wake();
   if (result.current == nullptr) return {};
@@ -118,7 +113,7 @@ Store::Exchange HashStore::compare_exchange(Bytes key, Bytes expected, Bytes des
 
 int64_t HashStore::add(Bytes key, int64_t amount) {
   check_key("add", key);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   Table::Add result = table_.add(key, amount);
   if (result.status != Table::AddStatus::kOk) {
     bool overflow = result.status == Table::AddStatus::kOverflow;
@@ -131,7 +126,7 @@ int64_t HashStore::add(Bytes key, int64_t amount) {
 
 bool HashStore::check(const std::vector<Bytes>& keys) {
   check_keys("check", keys);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   return table_.has_all(keys);
 }
 
@@ -141,21 +136,21 @@ void HashStore::wait(const std::vector<Bytes>& keys, Duration timeout) {
 
 bool HashStore::delete_key(Bytes key) {
   check_key("delete_key", key);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   bool existed = table_.erase(key);
   wake();
   return existed;
 }
 
 int64_t HashStore::num_keys() {
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   return static_cast<int64_t>(table_.size());
 }
 
 std::vector<std::string> HashStore::list_keys(Bytes prefix) {
   check_key("list_keys", prefix);
   std::vector<std::string> keys;
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   Table::PrefixWalk walk(prefix);
   table_.walk(walk, SIZE_MAX, [&](Bytes key) { keys.emplace_back(key); });
   return keys;
@@ -163,7 +158,7 @@ std::vector<std::string> HashStore::list_keys(Bytes prefix) {
 
 void HashStore::append(Bytes key, Bytes value) {
   check_key("append", key);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   const Table::Value* before = table_.find(key);
   size_t size_before = before == nullptr ? 0 : before->bytes.size();
   check_value_size("append", key, size_before + value.size());
@@ -183,7 +178,7 @@ std::vector<TakenBytes> HashStore::multi_read(const std::vector<Bytes>& keys, Du
 
 void HashStore::multi_set(const std::vector<Bytes>& pairs) {
   check_pairs("multi_set", pairs);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   table_.multi_set(pairs);
   wake();
 }
@@ -191,14 +186,14 @@ void HashStore::multi_set(const std::vector<Bytes>& pairs) {
 void HashStore::queue_push(Bytes key, Bytes item) {
   check_key("queue_push", key);
   check_value("queue_push", key, item);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   table_.push(key, item);
   wake();
 }
 
 std::string HashStore::queue_pop(Bytes key, bool block, Duration timeout) {
   check_key("queue_pop", key);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   if (std::optional<std::string> item = table_.pop(key)) return std::move(*item);
   if (!block) throw_queue_empty(key, describe());
   Blocked blocked(Table::Need::kItem);
@@ -219,7 +214,7 @@ std::string HashStore::queue_pop(Bytes key, bool block, Duration timeout) {
 
 int64_t HashStore::queue_len(Bytes key) {
   check_key("queue_len", key);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   return static_cast<int64_t>(table_.queue_size(key));
 }
 
@@ -238,13 +233,13 @@ Store::Versioned HashStore::versioned(Bytes key) const {
 
 Store::Versioned HashStore::try_get(Bytes key) {
   check_key("try_get", key);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   return versioned(key);
 }
 
 Store::Versioned HashStore::watch(Bytes key, uint64_t known_version, Duration timeout) {
   check_key("watch", key);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   Blocked blocked(Table::Need::kChange);
   auto target = static_cast<int64_t>(known_version);
   if (table_.wait(blocked, 0, {key}, Table::Need::kChange, target) == nullptr)
@@ -260,7 +255,7 @@ Store::Versioned HashStore::watch(Bytes key, uint64_t known_version, Duration ti
 Store::VersionSet HashStore::set_if_version(Bytes key, Bytes value, uint64_t version) {
   check_key("set_if_version", key);
   check_value("set_if_version", key, value);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   Table::VersionSet result = table_.set_if_version(key, value, version);
   wake();
   return {result.swapped, result.version};
@@ -270,14 +265,14 @@ void HashStore::set_for(Bytes key, Bytes value, Duration ttl) {
   check_key("set", key);
   check_value("set", key, value);
   check_time_to_live(key, ttl);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   table_.set_for(key, value, now() + std::min(ttl, kForever));
   wake();
 }
 
 int64_t HashStore::delete_prefix(Bytes prefix) {
   check_key("delete_prefix", prefix);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   auto count = static_cast<int64_t>(table_.erase_prefix(prefix));
   wake();
   return count;

@@ -4,15 +4,14 @@
 // A forked child has a copy of its own, as of the fork.
 #pragma once
 
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/fork_hold.h"
+#include "base/mutex.h"
 #include "base/random.h"
 #include "store/meeting.h"
 #include "store/store.h"
@@ -48,7 +47,8 @@ class HashStore final : public Store, public std::enable_shared_from_this<HashSt
   int64_t delete_prefix(Bytes prefix) override;
   std::vector<std::string> exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value,
                                     Duration timeout) override;
-  std::shared_ptr<Store> clone() override { return shared_from_this(); }
+  using Store::clone;
+  std::shared_ptr<Store> clone(Duration) override { return shared_from_this(); }
   std::string describe() const override { return "HashStore"; }
 
  private:
@@ -64,14 +64,13 @@ class HashStore final : public Store, public std::enable_shared_from_this<HashSt
     std::vector<TakenBytes> values;
     std::string item;  // kItem
     Versioned changed;
-    std::condition_variable woken;
+    Condition woken;
   };
 
-  std::unique_lock<std::mutex> enter();
+  Lock enter();
   std::vector<TakenBytes> wait_for(const char* operation, const std::vector<Bytes>& keys,
                                    Duration timeout, Table::Need need);
-  bool sleep_until_done(std::unique_lock<std::mutex>& lock, Blocked& blocked,
-                        const Deadline& deadline);
+  bool sleep_until_done(Lock& lock, Blocked& blocked, const Deadline& deadline);
   void meet(const BarrierCall& call, Duration timeout);
   void wake();    // mutex_ is held
   void expire();  // mutex_ is held
@@ -80,7 +79,7 @@ class HashStore final : public Store, public std::enable_shared_from_this<HashSt
 
   void forget_other_threads();
 
-  std::mutex mutex_;  // protects all below
+  Mutex mutex_;  // protects all below
   Table table_{random_seed()};
   ForkHold over_forks_{mutex_, [this] { forget_other_threads(); }};
 };

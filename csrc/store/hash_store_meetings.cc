@@ -18,7 +18,7 @@ void HashStore::barrier_as(Bytes key, const Seat& seat, Duration timeout) {
 
 void HashStore::meet(const BarrierCall& call, Duration timeout) {
   check_barrier(call);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   TableStep step = arrive(call, table_);
   if (step.refusal) throw Error(step.refusal->code(), step.refusal->message() + " (HashStore)");
   table_.multi_set(step.pairs);
@@ -59,7 +59,7 @@ std::vector<std::string> HashStore::exchange(Bytes key, int64_t rank, int64_t wo
                                              Bytes value, Duration timeout) {
   ExchangeCall call{key, key, rank, world_size, value};
   check_exchange(call);
-  std::unique_lock lock = enter();
+  Lock lock = enter();
   TableStep step = arrive(call, table_);
   if (step.refusal) throw Error(step.refusal->code(), step.refusal->message() + " (HashStore)");
   table_.multi_set(step.pairs);

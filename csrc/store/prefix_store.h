@@ -41,7 +41,8 @@ class PrefixStore final : public Store {
   int64_t delete_prefix(Bytes prefix) override;
   std::vector<std::string> exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value,
                                     Duration timeout) override;
-  std::shared_ptr<Store> clone() override;
+  using Store::clone;
+  std::shared_ptr<Store> clone(Duration timeout) override;
   std::string describe() const override;
   Duration timeout() const override { return store_->timeout(); }
   void set_timeout(Duration timeout) override { store_->set_timeout(timeout); }

@@ -115,8 +115,9 @@ class Store {
                                             Bytes value, Duration timeout) = 0;
 
   // For another user of the same store: with a connection and a timeout of its own, where there is
-  // one. A HashStore is its own clone.
-  virtual std::shared_ptr<Store> clone() = 0;
+  // one, which it opens within `timeout`. A HashStore is its own clone.
+  virtual std::shared_ptr<Store> clone(Duration timeout) = 0;
+  std::shared_ptr<Store> clone() { return clone(timeout()); }
 
   // Ends this object's use of the store, where it holds something: later calls throw kClosed.
   virtual void close() {}

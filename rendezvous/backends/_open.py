@@ -106,7 +106,9 @@ def _open_file(params: RendezvousParameters) -> StoreConnection:
         os.close(handle)
         temporary = Path(path)
     try:
-        store, control = _core.FileStore(path), _core.FileStore(path)
+        timeout_s = read_seconds(params, "read_timeout", _READ_TIMEOUT_S)
+        store = _core.FileStore(path, timeout=timeout_s)
+        control = _core.FileStore(path, timeout=timeout_s)
     except BaseException as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/fork_hold.h"
 #include "base/interrupt.h"
 #include "base/log.h"
+#include "base/mutex.h"
 #include "file_support.h"
 #include "store/file_fd.h"
 #include "store/hash_store.h"
@@ -149,6 +151,20 @@ TEST_CASE("a call that was blocked when it forked, in a signal handler, goes on 
   if (::getpid() != parent) ::_exit(7);
   set_interrupt_check(nullptr);
   CHECK(g_code == 7);
+}
+
+TEST_CASE("locks that are held over a fork are counted no more behind it, in either process") {
+  Mutex mutex;
+  int held_in_child = -1;
+  ForkHold over_forks(mutex, [&] { held_in_child = held_by_this_thread; });
+  CHECK(code_of_child([&] {
+          if (held_in_child < 1) return 1;
+          Lock lock(mutex);
+          return held_by_this_thread == 1 ? 0 : 2;
+        }) == 0);
+  CHECK(held_by_this_thread == 0);
+  Lock lock(mutex);
+  CHECK(held_by_this_thread == 1);
 }
 
 TEST_CASE("a forked child logs, and has nothing of what its parent logged") {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import time
@@ -16,6 +17,7 @@ from rendezvous import (
     Store,
     StoreConnectionError,
     StoreRestartedError,
+    StoreTimeoutError,
     TCPStore,
 )
 
@@ -168,6 +170,39 @@ def test_restarted_server_is_told_to_who_waits(connect: Connect) -> None:
         process.kill()
         with ServerProcess(process.port), pytest.raises(StoreRestartedError, match="restarted"):
             getting.result()
+
+
+def test_restarted_server_is_told_to_every_call_that_began_before(connect: Connect) -> None:
+    """All threads that wait learn it, not only the one that made the connection anew."""
+    waits: list[Callable[[Store], object]] = [
+        lambda store: store.get("k", 600),
+        lambda store: store.wait(["k", "l"], 600),
+        lambda store: store.multi_get(["k", "l"], 600),
+        lambda store: store.watch("k", 0, 600),
+    ]
+    with ServerProcess() as process:
+        store = connect(process.port, timeout=600)
+        waiting = [Background(wait, store) for wait in waits * 2]
+        waiting[-1].let_block()
+        process.kill()
+        with ServerProcess(process.port):
+            for each in waiting:
+                with pytest.raises(StoreRestartedError, match="no longer has the data"):
+                    each.result()
+            store.set("k", "v")
+            assert store.get("k") == b"v"
+
+
+def test_a_timeout_says_how_long_the_caller_waited(store: TCPStore, proxy: FaultProxy) -> None:
+    """Not how long the server did, which was asked again when the connection was made anew."""
+    getting = Background(store.get, "never", 1.0)
+    time.sleep(0.3)
+    proxy.cut()
+    with pytest.raises(StoreTimeoutError) as caught:
+        getting.result()
+    found = re.search(r"get timeout after ([0-9.]+) s: nobody has set", str(caught.value))
+    assert found is not None
+    assert float(found[1]) >= 1.0
 
 
 @pytest.mark.parametrize("operation", [*READS, *WRITES])

@@ -91,7 +91,7 @@ class DerivedStore(Store):
     ) -> list[bytes]:
         return self.inner.exchange(key, rank, world_size, value, timeout)
 
-    def clone(self) -> DerivedStore:
+    def clone(self, timeout: Any = None) -> DerivedStore:
         twin = DerivedStore(self.inner)
         twin.set_timeout(self.timeout)
         return twin

@@ -35,6 +35,7 @@ class _Pair:
     client: socket.socket
     server: socket.socket
     threads: list[threading.Thread] = field(default_factory=list)
+    swallows: bool = False
 
     def end(self, reset: bool) -> None:
         for sock in (self.client, self.server):
@@ -83,6 +84,15 @@ class FaultProxy:
 
     def thaw(self) -> None:
         self._flowing.set()
+
+    def swallow(self) -> None:
+        """Take what the connections carry, and pass nothing on, for ever; new ones are well.
+
+        As a network does that has forgotten them: neither end is told.
+        """
+        with self._lock:
+            for pair in self._pairs:
+                pair.swallows = True
 
     def cut(self, *, reset: bool = False) -> None:
         """End all connections, at both ends."""
@@ -158,6 +168,8 @@ class FaultProxy:
                 step = self.split_bytes or len(data)
                 for begin in range(0, len(data), step):
                     self._flowing.wait()
+                    if pair.swallows:
+                        break
                     sink.sendall(data[begin : begin + step])
             self._flowing.wait()
             with self._lock:

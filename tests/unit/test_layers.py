@@ -74,6 +74,25 @@ def test_only_the_bindings_know_python(path: Path) -> None:
     assert not knows_python or path.parent.name == "bindings"
 
 
+@pytest.mark.parametrize("folder", ["store", "client"])
+def test_what_blocks_counts_its_locks(folder: str) -> None:
+    """Only a Mutex (base/mutex.h) shows that a thread holds it while signal handlers run."""
+    uncounted = re.compile(r"std::(recursive_|timed_|shared_)?mutex\b|std::condition_variable")
+    offenders = [
+        path.name
+        for path in sorted((ROOT / "csrc" / folder).glob("*.[hc]*"))
+        # Held for a few instructions, over a fork.
+        if uncounted.search(path.read_text()) and path.stem != "file_fd"
+    ]
+    assert offenders == []
+
+
+@pytest.mark.parametrize("module", python_files(), ids=lambda path: path.name)
+def test_locks_let_a_signal_handler_in(module: Path) -> None:
+    """A handler runs on the thread that it interrupts, which may hold any lock of ours."""
+    assert not re.search(r"threading\.(Lock\(|Semaphore|Condition\((?!\)))", module.read_text())
+
+
 @pytest.mark.parametrize("folder", ["wire", "store", "group"])
 def test_the_core_has_no_clock_socket_or_randomness(folder: str) -> None:
     """Table, Group and the decoders are deterministic: only stores, which block, read a clock."""

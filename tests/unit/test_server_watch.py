@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -86,6 +87,18 @@ def watch(server: MadeUp) -> Iterator[Watch]:
 def further_beats(server: MadeUp) -> None:
     beats = server.beats
     eventually("two more beats", lambda: server.beats >= beats + 2)
+
+
+def test_a_signal_handler_may_give_up_the_place_that_its_thread_changes(
+    watch: Watch, server: MadeUp
+) -> None:
+    """A shutdown in the middle of a request to leave does not wait for that request."""
+    deadline_s = time.monotonic() + BACKSTOP_S
+    with watch.holding_place(deadline_s):
+        with watch.holding_place(deadline_s):
+            watch.give_up()
+        watch.take_seat(SECOND, 0)
+    further_beats(server)
 
 
 def test_late_news_of_an_old_round_is_no_change_of_the_new_one(

@@ -61,7 +61,7 @@ class Follower:
         self._has_leader = False
         self._stand_at_s: float | None = None
         self._leader: Leader | None = None
-        self._election = threading.Lock()
+        self._election = threading.RLock()  # a signal's handler may run in an exchange with etcd
         self._look = False
         self._watch: Watch | None = None
         self._thread: threading.Thread | None = None

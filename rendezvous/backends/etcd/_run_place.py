@@ -62,7 +62,8 @@ class Place:
         self._kept = kept
         window_s = setup.settings.keep_alive_interval * setup.settings.keep_alive_max_attempt
         self.ttl_s = min(max(math.ceil(window_s), _TTL_S_MIN), _TTL_S_MAX)
-        self._lock = threading.Lock()
+        # A signal's handler may leave while its own thread's request to join is on its way.
+        self._lock = threading.RLock()
         self.lease = 0
         self._known = 0
         self._may_be_there = False

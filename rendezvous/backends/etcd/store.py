@@ -274,9 +274,11 @@ class EtcdStore(Store):
             name, own, ranks, data, deadline=deadline, round_trip=self._round_trip(timeout)
         )
 
-    def clone(self) -> "EtcdStore":
-        """The same store, with a timeout of its own."""
+    def clone(self, timeout: Timeout | None = None) -> "EtcdStore":
+        """The same store, with a timeout of its own. timeout: opening it takes no time."""
         self._check_open()
+        if timeout is not None:
+            seconds(timeout)
         twin = EtcdStore(self._client, self._space.prefix, self._timeout_s)
         twin._set_up(self._session)
         return twin

@@ -1,0 +1,220 @@
+#include "client/native_line.h"
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/mutex.h"
+#include "base/random.h"
+#include "base/text.h"
+#include "client/dial.h"
+#include "client/remote_store.h"
+#include "net/address.h"
+#include "net/thread.h"
+
+namespace rdzv {
+namespace {
+
+// A dial goes on for so long, whoever began it: one that had less time is no reason to begin again
+// at the next call, which a stopped server would get as a storm.
+constexpr Duration kDialMin = std::chrono::seconds(5);
+// Between two suspicions: at first, and where they were wrong again and again.
+constexpr Duration kCalmMin = std::chrono::seconds(1);
+constexpr Duration kCalmMax = std::chrono::seconds(5);
+
+// What more time might have helped.
+bool is_out_of_time(const Error& error) {
+  return error.code() == ErrorCode::kConnection || error.code() == ErrorCode::kNoAnswer;
+}
+
+}  // namespace
+
+struct NativeLine::Dialling {
+  explicit Dialling(Deadline end) : deadline(end) {}
+
+  const Deadline deadline;
+  DialProgress progress;
+  // It is to be replaced, unless it shows that it lives.
+  std::shared_ptr<Channel> suspect;
+  Instant suspected_at{};
+  Duration silent{};
+  bool done = false;             // with State::mutex
+  std::optional<Error> failure;  // likewise
+};
+
+struct NativeLine::State {
+  std::string name;
+  std::string host;
+  uint16_t port = 0;
+  native::Id128 session{};
+  std::atomic<bool> closed{false};
+
+  mutable Mutex mutex;  // protects all below
+  Condition changed;
+  std::shared_ptr<Channel> channel;
+  std::shared_ptr<Dialling> dialling;  // one at most
+  std::optional<native::Id128> instance;
+  uint64_t restarts = 0;
+  std::string observed_address;
+  Instant calm_until{};
+  Duration calm = kCalmMin;
+
+  bool is_suspected() const { return dialling != nullptr && dialling->suspect != nullptr; }
+};
+
+NativeLine::NativeLine(std::string host, uint16_t port, std::string name)
+    : state_(std::make_shared<State>()) {
+  state_->name = std::move(name);
+  state_->host = std::move(host);
+  state_->port = port;
+  fill_random(state_->session.data(), state_->session.size());
+}
+
+NativeLine::~NativeLine() {
+  state_->closed = true;
+}
+
+std::string NativeLine::observed_address() const {
+  Lock lock(state_->mutex);
+  return state_->observed_address;
+}
+
+bool NativeLine::is_closed() const {
+  return state_->closed;
+}
+
+void NativeLine::close(bool is_own_process) {
+  state_->closed = true;
+  // In a forked child a thread that it does not have may hold the lock.
+  if (!is_own_process) return;
+  std::shared_ptr<Channel> channel;
+  Lock lock(state_->mutex);
+  channel.swap(state_->channel);
+  if (channel != nullptr) channel->shut_down("the store was closed");
+  state_->changed.notify_all();
+}
+
+std::shared_ptr<Channel> NativeLine::channel(const Deadline& deadline, Known& known) {
+  State& state = *state_;
+  Lock lock(state.mutex);
+  if (!known) known = state.restarts;
+  for (;;) {
+    if (state.closed) throw Error(ErrorCode::kClosed, state.name + " was closed; make a new store");
+    if (*known != state.restarts) {
+      throw Error(ErrorCode::kRestarted,
+                  state.name +
+                      ": the server was restarted and no longer has the data it had; calls that "
+                      "began before are told so, the next call uses the new server");
+    }
+    const bool is_suspected = state.is_suspected();
+    if (state.channel != nullptr && !is_suspected && !state.channel->broken()) return state.channel;
+    if (state.dialling == nullptr) {
+      state.dialling =
+          std::make_shared<Dialling>(Deadline::after(std::max(deadline.left(), kDialMin)));
+      start(state_, state.dialling);
+    }
+    const std::shared_ptr<Dialling> dialling = state.dialling;
+    while (!dialling->done && !state.closed && !deadline.passed()) {
+      state.changed.wait_for(lock, std::min(deadline.left(), kInterruptSlice));
+      if (!dialling->done) throw_if_interrupted(lock);
+    }
+    const std::optional<Error>& failure = dialling->failure;
+    if (failure && !is_out_of_time(*failure)) throw *failure;
+    if ((dialling->done && !failure) || state.closed || !deadline.passed()) continue;
+    if (is_suspected) return nullptr;
+    if (failure) throw *failure;
+    dialling->progress.throw_out_of_time(format_endpoint(state.host, state.port),
+                                         deadline.timeout());
+  }
+}
+
+void NativeLine::suspect(const std::shared_ptr<Channel>& channel, Duration silent) {
+  State& state = *state_;
+  Lock lock(state.mutex);
+  const Instant instant = now();
+  if (state.closed || state.channel != channel || state.dialling != nullptr) return;
+  if (instant < state.calm_until || channel->broken()) return;
+  auto dialling = std::make_shared<Dialling>(Deadline::after(kDialMin));
+  dialling->suspect = channel;
+  dialling->suspected_at = instant;
+  dialling->silent = silent;
+  channel->probe();
+  state.dialling = dialling;
+  try {
+    start(state_, dialling);
+  } catch (const Error&) {
+    // No thread is to be had: the connection stays as it is, and so does the caller's own error.
+  }
+}
+
+// With the lock held.
+void NativeLine::start(const std::shared_ptr<State>& state,
+                       const std::shared_ptr<Dialling>& dialling) {
+  try {
+    start_detached_thread([state, dialling] { run(state, dialling); });
+  } catch (const std::exception& error) {
+    state->dialling.reset();
+    dialling->done = true;
+    throw Error(ErrorCode::kConnection,
+                "cannot connect to " + format_endpoint(state->host, state->port) +
+                    ": no thread can be started (" + error.what() +
+                    "); raise the limit of processes (ulimit -u, or the container's)");
+  }
+}
+
+void NativeLine::run(const std::shared_ptr<State>& shared,
+                     const std::shared_ptr<Dialling>& dialling) {
+  State& state = *shared;
+  Channel* const suspect = dialling->suspect.get();
+  auto lives = [&] { return suspect != nullptr && suspect->alive_since(dialling->suspected_at); };
+  std::optional<NativePeer> peer;
+  std::shared_ptr<Channel> fresh;
+  std::optional<Error> failure;
+  bool is_alive = false;
+  try {
+    UniqueFd fd = dial(
+        state.host, state.port, dialling->deadline, [&] { return state.closed || lives(); },
+        [&](Greeting& greeting) {
+          peer = greet_native(greeting, state.session);
+          return peer.has_value();
+        },
+        dialling->progress);
+    fresh = std::make_shared<Channel>(std::move(fd));
+    Deadline sign = Deadline::after(kSignOfLife);
+    while (suspect != nullptr && !sign.passed() && !state.closed && !(is_alive = lives()))
+      std::this_thread::sleep_for(std::min<Duration>(sign.left(), std::chrono::milliseconds(5)));
+  } catch (const Error& error) {
+    failure = error;
+    is_alive = lives();
+  } catch (const std::exception& error) {
+    failure = Error(ErrorCode::kConnection, std::string("cannot connect: ") + error.what());
+  }
+  Lock lock(state.mutex);
+  if (suspect != nullptr) {
+    state.calm_until = now() + state.calm;
+    state.calm = is_alive ? std::min(2 * state.calm, kCalmMax) : kCalmMin;
+    if (!is_alive && fresh != nullptr) {
+      suspect->shut_down("no byte came on it for " + seconds_text(dialling->silent) +
+                         ", and the server answers on a new connection");
+    }
+  }
+  if (is_alive) {
+    failure.reset();
+  } else if (fresh != nullptr && !state.closed) {
+    state.channel = std::move(fresh);
+    state.observed_address = peer->observed_address;
+    if (state.instance.has_value() && *state.instance != peer->instance) ++state.restarts;
+    state.instance = peer->instance;
+  }
+  dialling->failure = std::move(failure);
+  dialling->done = true;
+  state.dialling.reset();
+  state.changed.notify_all();
+}
+
+}  // namespace rdzv
