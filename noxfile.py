@@ -129,6 +129,28 @@ def cpp(session: nox.Session, preset: str) -> None:
 
 
 @nox.session
+def hostile(session: nox.Session) -> None:
+    """Flood a server from one connection beside another one's pings, with floods of full size.
+
+    `-- --asan` sends smaller ones to a server with AddressSanitizer, and looks at no figure.
+    """
+    install_wheel(session, "test")
+    environment = {"RDZV_HOSTILE_SIZE": "200000"}
+    if "--asan" in session.posargs:
+        session.install("cmake>=3.21", "ninja")
+        session.run("cmake", "--preset", "asan")
+        session.run("cmake", "--build", "--preset", "asan", "--target", "rdzv_store_server")
+        program = ROOT / "build" / "asan" / "tests" / "cpp" / "rdzv_store_server"
+        environment = {
+            "RDZV_STORE_SERVER": str(program),
+            "RDZV_HOSTILE_SIZE": "10000",
+            "RDZV_HOSTILE_CPU_S": "60",
+        }
+    session.env.update(environment)
+    run_pytest(session, "-s", str(ROOT / "tests" / "hostile"))
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style: ruff for Python, clang-format for C++."""
     session.install("ruff", CLANG_FORMAT)

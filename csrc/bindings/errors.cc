@@ -15,8 +15,8 @@ namespace py = pybind11;
 namespace rdzv {
 namespace {
 
-// The names in rendezvous.errors. Kept, because stores can be called while the interpreter goes down,
-// which empties its modules.
+// The names in rendezvous.errors. Kept, because stores can be called while the interpreter goes
+// down, which empties its modules.
 py::handle g_classes;
 
 const char* class_of(const Error& error) {

@@ -1,18 +1,9 @@
-// The c10d protocol's side of a connection (wire/c10d.h says what it is). It has no error answers:
-// a request that cannot be served ends the connection with a log line that names peer, operation
-// and reason.
-#include <algorithm>
-#include <optional>
-#include <string>
+#include "server/c10d_session.h"
+
 #include <utility>
-#include <vector>
 
 #include "base/text.h"
-#include "server/connection.h"
-#include "server/long_request.h"
-#include "server/session.h"
 #include "store/store.h"
-#include "wire/c10d.h"
 #include "wire/limits.h"
 
 namespace rdzv {
@@ -20,110 +11,9 @@ namespace {
 
 using c10d::Code;
 
-// WAIT, CHECK and MULTI_GET of the same keys differ in their code alone.
-bool is_of_keys(Code code) {
-  return code == Code::kWait || code == Code::kCheck || code == Code::kMultiGet;
-}
-
-constexpr auto kForm = AnswerCache::Form::kC10d;
 constexpr uint64_t kNoTag = 0;  // this protocol's answers do not say what they answer
 
-class C10dSession final : public Session {
- public:
-  C10dSession(Connection& connection, ServerContext& context)
-      : Session(connection, connection.memory().parked), context_(context) {}
-
-  size_t consume(Bytes input) override {
-    context_.expire();
-    size_t consumed = 0;
-    while (!connection().closed() && finish_list() && !connection().congested() &&
-           !context_.budget.is_spent() && consumed < input.size()) {
-      size_t unsent = connection().unsent();
-      size_t used = 0;
-      if (is_of_keys(static_cast<Code>(input[consumed])))
-        used = consume_known(input.substr(consumed));
-      consumed += used;
-      if (used > 0) {
-        spend(used + connection().unsent() - unsent);
-        continue;
-      }
-      if (guess_ != nullptr) break;
-      c10d::Request& request = context_.c10d_request;
-      c10d::Progress progress = decoder_.next(input.substr(consumed), request, used);
-      if (progress == c10d::Progress::kNeedMore) break;
-      if (progress == c10d::Progress::kInvalid) {
-        connection().close(decoder_.error());
-        break;
-      }
-      consumed += used;
-      handle(request);
-      spend(used + connection().unsent() - unsent);
-      context_.budget.spend(request.strings.size() * Budget::kKey);
-    }
-    return consumed;
-  }
-
-  bool is_in_request() const override { return list_.has_value(); }
-  size_t missing() const override { return guess_ != nullptr ? 1 : decoder_.missing(); }
-  size_t expected() const override {
-    return guess_ != nullptr ? guess_->text().size() - compared_ : 0;
-  }
-  bool greeted() const override { return validated_; }
-  size_t scanned_bytes() const override { return decoder_.scanned_bytes(); }
-
-  void on_closed() override {
-    context_.table.drop(*this);
-    pass_turns(nullptr);
-  }
-
-  void on_woken(const Table::Woken& woken) override {
-    if (connection().closed()) return;
-    // At a value nobody has a turn.
-    if (woken.keys->size() == 1 && context_.table.queue_size(woken.keys->front()) > 0)
-      take_turn(woken.keys->front());
-    stop_waiting();
-  }
-
- private:
-  std::string& out() { return connection().out(); }
-  // For a request, of so many bytes with its answer.
-  void spend(size_t bytes) {
-    context_.budget.spend(Budget::kRequest + bytes / Budget::kBytesAUnit);
-  }
-
-  size_t consume_known(Bytes input);
-  void handle_known(Code code, const SharedKeys& keys);
-  void handle(const c10d::Request& request);
-  void handle_write(const c10d::Request& request);
-  void handle_read(const c10d::Request& request);
-  SharedKeys shared_keys(const c10d::Request& request);
-  void multi_get(const std::vector<Bytes>& keys);
-  void refuse_large_answer();
-  void put_value_of(Bytes key);
-  void put_value(const ValueBytes& value);
-  std::optional<int64_t> add(Bytes key, int64_t amount);
-  bool finish_list();
-  void append(const c10d::Request& request);
-  void wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target);
-  void wait(const SharedKeys& keys);
-  bool may_wait();
-  void park_or_stop(const Table::Waiter* waiter);
-  void stop_waiting();
-  void cancel_waits();
-  void take_turn(Bytes key);
-  void pass_turns(const c10d::Request* next);
-
-  ServerContext& context_;
-  c10d::Decoder decoder_;
-  // The list of keys that the request at hand seems to have, and how much of it that was so far.
-  SharedKeys guess_;
-  size_t compared_ = 0;
-  // Keys at which this client was woken and has not popped yet.
-  std::vector<std::string> turns_;
-  std::optional<PrefixListing> list_;  // that is being made
-  Charge turns_charge_{&connection().memory().parked};
-  bool validated_ = false;
-};
+}  // namespace
 
 void C10dSession::handle(const c10d::Request& request) {
   if (!validated_) {
@@ -249,52 +139,6 @@ void C10dSession::handle_read(const c10d::Request& request) {
   connection().reply_ready();
 }
 
-// The keys of a request for so many that others may ask for the same.
-SharedKeys C10dSession::shared_keys(const c10d::Request& request) {
-  Bytes list = request.raw.substr(1);
-  SharedKeys known = context_.answers.find(kForm, list);
-  return known != nullptr ? known : context_.answers.remember(kForm, list, request.strings);
-}
-
-// Handles a request for keys that were asked for before, and returns how many bytes it has. While
-// guess_ is set, it seems to be such a request, and more of it has to come.
-size_t C10dSession::consume_known(Bytes input) {
-  constexpr size_t kBeginning = 1 + 2 * sizeof(uint64_t);  // code, count, size of the first key
-  if (guess_ == nullptr) {
-    if (input.size() < kBeginning) return 0;
-    if (!validated_ || !decoder_.is_between()) return 0;
-    guess_ = context_.answers.find_like(kForm, input.substr(1));
-    if (guess_ == nullptr) return 0;
-    compared_ = 0;
-  }
-  Bytes list = guess_->text();
-  size_t there = std::min(input.size() - 1, list.size());
-  bool is_same =
-      input.substr(1 + compared_, there - compared_) == list.substr(compared_, there - compared_);
-  compared_ = there;
-  if (is_same && there < list.size()) return 0;
-  SharedKeys keys = std::exchange(guess_, nullptr);
-  if (!is_same) return 0;
-  if (!turns_.empty()) pass_turns(nullptr);
-  handle_known(static_cast<Code>(input[0]), keys);
-  return 1 + list.size();
-}
-
-void C10dSession::handle_known(Code code, const SharedKeys& keys) {
-  if (code == Code::kWait) {
-    wait(keys);
-  } else if (code == Code::kCheck) {
-    bool all = context_.answers.missing(kForm, keys, Table::Need::kPresent).at.empty();
-    c10d::put_u8(out(), all ? 0 : 1);
-    connection().reply_ready();
-  } else if (const AnswerCache::Body& body = context_.answers.body(kForm, keys);
-             body.is_too_large) {
-    refuse_large_answer();
-  } else {
-    send_body(body);
-  }
-}
-
 void C10dSession::multi_get(const std::vector<Bytes>& keys) {
   size_t total = 0;
   size_t copied = 0;
@@ -381,15 +225,6 @@ void C10dSession::wait(const std::vector<Bytes>& keys, Table::Need need, int64_t
   if (may_wait()) park_or_stop(context_.table.wait(*this, kNoTag, keys, need, target));
 }
 
-void C10dSession::wait(const SharedKeys& keys) {
-  if (!may_wait()) return;
-  constexpr Table::Need kNeed = Table::Need::kPresent;
-  // Whoever finds others waiting need not look.
-  bool is_missing = context_.table.is_awaited(keys, kNeed) ||
-                    !context_.answers.missing(kForm, keys, kNeed).at.empty();
-  park_or_stop(is_missing ? context_.table.wait(*this, kNoTag, keys, kNeed) : nullptr);
-}
-
 bool C10dSession::may_wait() {
   if (waiters() < context_.limits.waits_per_connection) return true;
   connection().close("more than " + std::to_string(context_.limits.waits_per_connection) +
@@ -431,8 +266,6 @@ void C10dSession::pass_turns(const c10d::Request* next) {
   }
   context_.wake();
 }
-
-}  // namespace
 
 std::unique_ptr<Session> make_c10d_session(Connection& connection, ServerContext& context) {
   return std::make_unique<C10dSession>(connection, context);

@@ -26,13 +26,14 @@ class MeetingView {
  private:
   struct View {
     uint64_t version = 0;
-    size_t keys = 0;  // of an exchange: what is erased does not change the version
+    size_t keys = 0;    // of an exchange: what is erased does not change the version
     int64_t round = 0;  // 0: of an exchange
     int64_t world_size = 0;
     std::vector<int64_t> missing;
 
     bool is_of(const View& other) const {
-      return version == other.version && keys == other.keys && round == other.round && world_size == other.world_size;
+      return version == other.version && keys == other.keys && round == other.round &&
+             world_size == other.world_size;
     }
   };
 

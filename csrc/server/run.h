@@ -102,8 +102,8 @@ class RunPeer {
   }
 
   std::unordered_map<Run*, size_t> runs_;  // where it has seats and subscriptions, and how many
-  NumberMap<uint32_t, Seat*> seats_;  // by handle
-  NumberMap<uint64_t, Seat*> joins_;  // by tag
+  NumberMap<uint32_t, Seat*> seats_;       // by handle
+  NumberMap<uint64_t, Seat*> joins_;       // by tag
   NumberMap<uint64_t, Subscription*> subscriptions_;
 };
 

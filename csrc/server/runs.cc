@@ -129,8 +129,7 @@ Run& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* operation) 
         ErrorCode::kInvalidArgument,
         std::string(operation) + ": the run id is empty; give every node of the job the same name");
   }
-  auto made =
-      std::make_unique<Run>(*this, context_.loop, context_.seed, id, context_.memory.runs);
+  auto made = std::make_unique<Run>(*this, context_.loop, context_.seed, id, context_.memory.runs);
   return *runs_.emplace(std::string(id), std::move(made)).first->second;
 }
 

@@ -69,7 +69,8 @@ void Server::Impl::on_accepted(UniqueFd fd, const SocketAddress& peer) {
 
 std::string Server::Impl::why_full() const {
   if (context_.open.size() < context_.limits.connections) return {};
-  return std::to_string(context_.open.size()) + " connections are open, and the limit connections is " +
+  return std::to_string(context_.open.size()) +
+         " connections are open, and the limit connections is " +
          std::to_string(context_.limits.connections);
 }
 

@@ -221,8 +221,7 @@ TableStep arrive(const ExchangeCall& call, const Table& table) {
   Arrival arrival = arrive(call, found, gave);
   step.refusal = std::move(arrival.refusal);
   if (step.refusal) return step;
-  if (arrival.may_be_used &&
-      missing_ranks(call.key, call.world_size, table, 1).empty()) {
+  if (arrival.may_be_used && missing_ranks(call.key, call.world_size, table, 1).empty()) {
     step.refusal = used_error(call);
     return step;
   }

@@ -288,8 +288,7 @@ std::vector<uint32_t> Table::missing_positions(const Waiter& waiter) const {
   std::vector<uint32_t> missing;
   const WantedKeys& keys = *waiter.keys;
   for (size_t at = 0; at < keys.size(); ++at) {
-    if (!is_met(keys[at], waiter.need, waiter.target))
-      missing.push_back(static_cast<uint32_t>(at));
+    if (!is_met(keys[at], waiter.need, waiter.target)) missing.push_back(static_cast<uint32_t>(at));
   }
   return missing;
 }

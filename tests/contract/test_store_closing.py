@@ -183,7 +183,7 @@ def test_a_clone_of_a_view_of_a_store_in_python_closes_what_it_has_made() -> Non
     closed = []
 
     class Closing(DerivedStore):
-        def clone(self) -> DerivedStore:
+        def clone(self, timeout: object = None) -> DerivedStore:
             return Closing(self.inner)
 
         def close(self) -> None:

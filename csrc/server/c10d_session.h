@@ -1,0 +1,120 @@
+// The c10d protocol's side of a connection (wire/c10d.h says what it is). It has no error answers:
+// a request that cannot be served ends the connection with a log line that names peer, operation
+// and reason. Lists of keys that many ask for are in c10d_lists.cc.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "server/connection.h"
+#include "server/long_request.h"
+#include "server/session.h"
+#include "wire/c10d.h"
+
+namespace rdzv {
+
+// WAIT, CHECK and MULTI_GET of the same keys differ in their code alone.
+inline bool is_of_keys(c10d::Code code) {
+  return code == c10d::Code::kWait || code == c10d::Code::kCheck || code == c10d::Code::kMultiGet;
+}
+
+class C10dSession final : public Session {
+ public:
+  C10dSession(Connection& connection, ServerContext& context)
+      : Session(connection, connection.memory().parked), context_(context) {}
+
+  size_t consume(Bytes input) override {
+    context_.expire();
+    size_t consumed = 0;
+    while (!connection().closed() && finish_list() && !connection().congested() &&
+           !context_.budget.is_spent() && consumed < input.size()) {
+      size_t unsent = connection().unsent();
+      size_t used = 0;
+      if (is_of_keys(static_cast<c10d::Code>(input[consumed])))
+        used = consume_known(input.substr(consumed));
+      consumed += used;
+      if (used > 0) {
+        spend(used + connection().unsent() - unsent);
+        continue;
+      }
+      if (guess_ != nullptr) break;
+      c10d::Request& request = context_.c10d_request;
+      c10d::Progress progress = decoder_.next(input.substr(consumed), request, used);
+      if (progress == c10d::Progress::kNeedMore) break;
+      if (progress == c10d::Progress::kInvalid) {
+        connection().close(decoder_.error());
+        break;
+      }
+      consumed += used;
+      handle(request);
+      spend(used + connection().unsent() - unsent);
+      context_.budget.spend(request.strings.size() * Budget::kKey);
+    }
+    return consumed;
+  }
+
+  bool is_in_request() const override { return list_.has_value(); }
+  size_t missing() const override { return guess_ != nullptr ? 1 : decoder_.missing(); }
+  size_t expected() const override {
+    return guess_ != nullptr ? guess_->text().size() - compared_ : 0;
+  }
+  bool greeted() const override { return validated_; }
+  size_t scanned_bytes() const override { return decoder_.scanned_bytes(); }
+
+  void on_closed() override {
+    context_.table.drop(*this);
+    pass_turns(nullptr);
+  }
+
+  void on_woken(const Table::Woken& woken) override {
+    if (connection().closed()) return;
+    // At a value nobody has a turn.
+    if (woken.keys->size() == 1 && context_.table.queue_size(woken.keys->front()) > 0)
+      take_turn(woken.keys->front());
+    stop_waiting();
+  }
+
+ private:
+  std::string& out() { return connection().out(); }
+  // For a request, of so many bytes with its answer.
+  void spend(size_t bytes) {
+    context_.budget.spend(Budget::kRequest + bytes / Budget::kBytesAUnit);
+  }
+
+  size_t consume_known(Bytes input);
+  void handle_known(c10d::Code code, const SharedKeys& keys);
+  void handle(const c10d::Request& request);
+  void handle_write(const c10d::Request& request);
+  void handle_read(const c10d::Request& request);
+  SharedKeys shared_keys(const c10d::Request& request);
+  void multi_get(const std::vector<Bytes>& keys);
+  void refuse_large_answer();
+  void put_value_of(Bytes key);
+  void put_value(const ValueBytes& value);
+  std::optional<int64_t> add(Bytes key, int64_t amount);
+  bool finish_list();
+  void append(const c10d::Request& request);
+  void wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target);
+  void wait(const SharedKeys& keys);
+  bool may_wait();
+  void park_or_stop(const Table::Waiter* waiter);
+  void stop_waiting();
+  void cancel_waits();
+  void take_turn(Bytes key);
+  void pass_turns(const c10d::Request* next);
+
+  ServerContext& context_;
+  c10d::Decoder decoder_;
+  // The list of keys that the request at hand seems to have, and how much of it that was so far.
+  SharedKeys guess_;
+  size_t compared_ = 0;
+  // Keys at which this client was woken and has not popped yet.
+  std::vector<std::string> turns_;
+  std::optional<PrefixListing> list_;  // that is being made
+  Charge turns_charge_{&connection().memory().parked};
+  bool validated_ = false;
+};
+
+}  // namespace rdzv

@@ -1,0 +1,226 @@
+// Requests of the native protocol that wait: parked in the table with a timer in the loop, answered
+// when their need is met, or told at their deadline what is missing.
+#include <algorithm>
+#include <utility>
+
+#include "base/text.h"
+#include "server/native_run.h"
+#include "server/native_session.h"
+#include "store/exchange.h"
+#include "store/store.h"
+
+namespace rdzv {
+
+using native::Header;
+using native::Operation;
+
+namespace {
+
+// Of a blocked request, beside what the table has of it: with its timer.
+constexpr size_t kBlockedBytes = 384;
+
+bool is_exchange(const Header& header) {
+  return header.operation == static_cast<uint8_t>(Operation::kExchange);
+}
+
+bool is_of_keys(const Header& header) {
+  return header.operation == static_cast<uint8_t>(Operation::kWait) ||
+         header.operation == static_cast<uint8_t>(Operation::kMultiGet);
+}
+
+}  // namespace
+
+NativeSession::Blocked* NativeSession::park(const Header& header, const std::vector<Bytes>& keys,
+                                            Table::Need need, int64_t target) {
+  if (!may_block(header)) return nullptr;
+  uint64_t tag = tag_of(header);
+  Table::Waiter* waiter = context_.table.wait(*this, tag, keys, need, target);
+  if (waiter == nullptr && is_exchange(header)) waiter = wait_for_slot(tag, keys.front(), target);
+  if (waiter == nullptr) {
+    answer(header, keys, target);
+    return nullptr;
+  }
+  return park(header, waiter, target, is_exchange(header) ? keys.front() : Bytes());
+}
+
+void NativeSession::block(const Header& header, const SharedKeys& keys, uint32_t timeout_ms,
+                          Table::Need need) {
+  if (!may_block(header)) return;
+  // Whoever finds others waiting need not look.
+  if (!context_.table.is_awaited(keys, need) &&
+      context_.answers.missing(AnswerCache::Form::kNative, keys, need).at.empty()) {
+    answer_list(header, keys);
+    return;
+  }
+  Table::Waiter* waiter = context_.table.wait(*this, tag_of(header), keys, need);
+  if (Blocked* blocked = park(header, waiter, 0, {})) set_deadline(*blocked, timeout_ms);
+}
+
+bool NativeSession::may_block(const Header& header) {
+  if (blocked_.count(tag_of(header)) > 0) {
+    reply_error(header, ErrorCode::kProtocol, "a request with this id is still blocked");
+    return false;
+  }
+  if (waits() >= context_.limits.waits_per_connection) {
+    reply_error(header, ErrorCode::kLimit, waits_text());
+    return false;
+  }
+  return true;
+}
+
+NativeSession::Blocked* NativeSession::park(const Header& header, Table::Waiter* waiter,
+                                            int64_t target, Bytes exchange_key) {
+  if (std::optional<std::string> refusal = refuse_parked(context_, connection())) {
+    context_.table.cancel(waiter);
+    reply_error(header, ErrorCode::kLimit,
+                native::name_of(static_cast<Operation>(header.operation)) + (": " + *refusal));
+    return nullptr;
+  }
+  uint64_t tag = tag_of(header);
+  Blocked& blocked = blocked_[tag];
+  blocked.key = exchange_key;
+  blocked.charge = Charge(&connection().memory().parked, kBlockedBytes);
+  blocked.header = header;
+  blocked.waiter = waiter;
+  blocked.target = target;
+  return &blocked;
+}
+
+void NativeSession::set_deadline(Blocked& blocked, uint32_t timeout_ms) {
+  blocked.timeout = std::chrono::milliseconds(timeout_ms);
+  uint64_t tag = tag_of(blocked.header);
+  if (timeout_ms == 0) {
+    on_deadline(tag);
+  } else if (timeout_ms != native::kNoTimeout) {
+    blocked.timer =
+        context_.loop.call_at(now() + blocked.timeout, [this, tag] { on_deadline(tag); });
+  }
+}
+
+size_t NativeSession::waits() const {
+  return blocked_.size() + (runs_ == nullptr ? 0 : runs_->waits());
+}
+
+std::string NativeSession::waits_text() const {
+  return "more than " + std::to_string(context_.limits.waits_per_connection) +
+         " blocked requests on one connection; the server's limit is waits_per_connection";
+}
+
+void NativeSession::block(const Header& header, const std::vector<Bytes>& keys, uint32_t timeout_ms,
+                          Table::Need need, int64_t target) {
+  if (Blocked* blocked = park(header, keys, need, target)) set_deadline(*blocked, timeout_ms);
+}
+
+void NativeSession::on_deadline(uint64_t tag) {
+  auto found = blocked_.find(tag);
+  std::vector<uint32_t> missing;
+  std::string text = deadline_text(found->second, missing);
+  context_.table.cancel(found->second.waiter);
+  Blocked blocked = std::move(found->second);
+  blocked_.erase(found);
+  reply_timeout(blocked.header, text, missing);
+  leave_barrier(blocked);
+}
+
+std::string NativeSession::deadline_text(const Blocked& blocked,
+                                         std::vector<uint32_t>& missing) const {
+  auto name = [&missing](const auto& numbers) {
+    size_t count = std::min(numbers.size(), kMissingMax);
+    missing.assign(numbers.begin(), numbers.begin() + static_cast<ptrdiff_t>(count));
+  };
+  auto operation = static_cast<Operation>(blocked.header.operation);
+  if (operation == Operation::kExchange) {
+    const std::vector<int64_t>& ranks =
+        context_.meeting_view.missing(blocked.key, blocked.target, context_.table);
+    name(ranks);
+    int64_t count = context_.table.sum(blocked.key, 0).value;
+    return exchange_timeout_text(as_user_knows(blocked.key), ranks, blocked.target, blocked.timeout,
+                                 missing_count(ranks, blocked.target, count));
+  }
+  if (operation == Operation::kBarrier) {
+    BarrierCall call = barrier_call(blocked);
+    const std::vector<int64_t>& ranks = context_.meeting_view.missing(call, context_.table);
+    name(ranks);
+    int64_t count = context_.table.sum(blocked.key, 0).value;
+    return barrier_timeout_text(call, count, ranks, blocked.timeout);
+  }
+  if (is_of_keys(blocked.header)) return list_deadline_text(blocked, missing);
+  missing = context_.table.missing_positions(*blocked.waiter);
+  std::vector<Bytes> keys = context_.table.missing_keys(*blocked.waiter);
+  if (operation == Operation::kWatch) {
+    return watch_timeout_text(as_user_knows(keys.front()), static_cast<uint64_t>(blocked.target),
+                              blocked.timeout);
+  }
+  if (operation == Operation::kQueuePop)
+    return queue_timeout_text(as_user_knows(keys.front()), blocked.timeout);
+  return timeout_text(native::name_of(operation), {as_user_knows(keys.front())}, 1,
+                      blocked.timeout);
+}
+
+// Many may be told at once that the same keys are missing.
+std::string NativeSession::list_deadline_text(const Blocked& blocked,
+                                              std::vector<uint32_t>& positions) const {
+  auto operation = static_cast<Operation>(blocked.header.operation);
+  const SharedKeys& keys = context_.table.keys_of(*blocked.waiter);
+  std::vector<Bytes> names;
+  size_t count = 0;
+  if (keys->size() < AnswerCache::kKeysMin) {
+    positions = context_.table.missing_positions(*blocked.waiter);
+    names = context_.table.missing_keys(*blocked.waiter);
+    count = names.size();
+  } else {
+    const AnswerCache::Missing& missing =
+        context_.answers.missing(AnswerCache::Form::kNative, keys, need_of(blocked.header));
+    size_t named = std::min(missing.at.size(), kMissingMax);
+    positions.assign(missing.at.begin(), missing.at.begin() + static_cast<ptrdiff_t>(named));
+    names = missing.names;
+    count = missing.at.size();
+  }
+  for (Bytes& key : names) key = as_user_knows(key);
+  return timeout_text(native::name_of(operation), names, keys->size(), blocked.timeout, count);
+}
+
+void NativeSession::on_woken(const Table::Woken& woken) {
+  auto found = blocked_.find(woken.tag);
+  if (connection().is_ending() && woken.item)
+    context_.table.unpop(woken.keys->front(), *woken.item);
+  if (found == blocked_.end() || connection().is_ending()) return;
+  if (is_exchange(found->second.header)) {
+    Blocked& waiting = found->second;
+    waiting.waiter = wait_for_slot(woken.tag, waiting.key, waiting.target);
+    if (waiting.waiter != nullptr) return;
+  }
+  Blocked blocked = std::move(found->second);
+  blocked_.erase(found);
+  if (blocked.timer) context_.loop.cancel(*blocked.timer);
+  if (woken.item) {
+    answer_item(blocked.header, *woken.item);
+  } else if (is_exchange(blocked.header)) {
+    answer(blocked.header, {blocked.key}, blocked.target);
+  } else if (woken.keys->size() >= AnswerCache::kKeysMin) {
+    answer_list(blocked.header, woken.keys);
+  } else {
+    answer(blocked.header, woken.keys->all());
+  }
+}
+
+// The cancelled request is not answered: whoever cancels has stopped listening.
+bool NativeSession::cancel(ByteReader& body) {
+  Header target;
+  target.channel = body.u16();
+  target.id = body.u64();
+  if (!whole(body) || target.id >> kIdBits != 0) return false;
+  auto found = blocked_.find(tag_of(target));
+  if (found == blocked_.end()) {
+    if (runs_) runs_->cancel(target);
+    return true;
+  }
+  if (found->second.timer) context_.loop.cancel(*found->second.timer);
+  context_.table.cancel(found->second.waiter);
+  Blocked blocked = std::move(found->second);
+  blocked_.erase(found);
+  leave_barrier(blocked);
+  return true;
+}
+
+}  // namespace rdzv
