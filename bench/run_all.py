@@ -40,6 +40,7 @@ BENCHMARKS = (
     "hashstore",
     "filestore",
     "large_values",
+    "hostile",
 )
 
 

@@ -56,6 +56,24 @@ def _operations() -> list[Target]:
     return targets
 
 
+def _floods() -> list[Target]:
+    """One connection asks for much; another one's PING."""
+    kinds = {
+        "lists_of_a_prefix_nobody_has": "1,000 LIST_KEYS of a prefix nobody has",
+        "deletions_of_a_prefix_nobody_has": "1,000 DELETE_PREFIX of a prefix nobody has",
+        "pages_of_members": "pages of 60,000 members",
+        "exchanges_that_time_out_at_once": "exchanges with a timeout of 0",
+        "keys_that_expire_at_once": "200,000 keys that expire at once",
+        "barriers_of_many_sizes": "barriers of 60,000 sizes on one key",
+    }
+    return [
+        Target(
+            f"server CPU from a PING to its answer, beside {what}", f"hostile/{name}/ms", 5, "ms"
+        )
+        for name, what in kinds.items()
+    ]
+
+
 TARGETS = [
     *_operations(),
     Target(
@@ -122,6 +140,7 @@ TARGETS = [
         "large/TCPStore/1 MiB/ours, native/get/to_torch",
         1,
     ),
+    *_floods(),
     Target("1,024 real handlers form a round", "handlers/1024/ours, server/seconds", 1, "s"),
     Target("get over etcd: time over torch's v2 client", "etcd/get/to_v2", 1),
     Target(

@@ -25,6 +25,9 @@ class Connection;
 
 struct ServerContext {
   explicit ServerContext(const ServerLimits& server_limits = {}) : limits(server_limits) {
+    // A table that grows past its size is rearranged in one piece: not before it is large.
+    constexpr size_t kKeysAtFirst = size_t{1} << 18;
+    table.reserve(kKeysAtFirst);
     table.index_names();
   }
 
@@ -58,7 +61,7 @@ struct ServerContext {
   std::vector<Bytes> strings;
 
   AnswerCache answers{table, budget};
-  MeetingView meeting_view{seed};
+  MeetingView meeting_view{seed, budget};
 
   // Whether the store has no room for so many bytes more.
   bool is_full(size_t more) const { return table.bytes() + more > limits.stored_bytes; }

@@ -15,6 +15,9 @@ const std::vector<int64_t>& MeetingView::look(Bytes key, View wanted, Find&& fin
     return found->second.missing;
   }
   wanted.missing = find();
+  bool is_whole = wanted.missing.size() < kMissingMax;
+  int64_t looked_at = is_whole ? wanted.world_size : wanted.missing.back() + 1;
+  budget_.spend(static_cast<size_t>(looked_at) * Budget::kKey);
   found->second = std::move(wanted);
   return found->second.missing;
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/hash.h"
+#include "server/budget.h"
 #include "store/meeting.h"
 #include "store/table.h"
 
@@ -15,7 +16,7 @@ namespace rdzv {
 
 class MeetingView {
  public:
-  explicit MeetingView(HashSeed seed) : views_(0, BytesHash{seed}) {}
+  MeetingView(HashSeed seed, Budget& budget) : budget_(budget), views_(0, BytesHash{seed}) {}
 
   // Looks at the ranks again only if something has happened since the last time: somebody has come
   // to the barrier, or anything was written. Valid until the next call.
@@ -40,6 +41,7 @@ class MeetingView {
   template <typename Find>
   const std::vector<int64_t>& look(Bytes key, View wanted, Find&& find);
 
+  Budget& budget_;
   BytesMap<View> views_;
 };
 

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
 
 import pytest
-from support import floods, wire
+from support import floods
 from support.process import ServerProcess
-from support.wire import RawPeer
 
 # A program to flood in place of `rendezvous serve`: one that was built with sanitizers.
 STORE_SERVER = os.environ.get("RDZV_STORE_SERVER")
@@ -24,28 +21,6 @@ SIZE = int(os.environ.get("RDZV_HOSTILE_SIZE", "20000"))
 # What is promised is 5 ms, and bench/ measures it. Caches that other work has emptied make the same
 # work several times as long.
 CPU_MAX_S = float(os.environ.get("RDZV_HOSTILE_CPU_S", "0.025"))
-
-
-class Prober:
-    """Pings a server, and remembers the most processor time that one answer took."""
-
-    def __init__(self, pid: int, port: int) -> None:
-        self._clock = (~pid << 3) | 2  # of that process: see clock_getcpuclockid(3)
-        self._peer = RawPeer(port, wire.native_hello())
-        self._peer.receive_frame()
-        self.worst_s = 0.0
-        self.count = 0
-
-    def ping(self) -> None:
-        begun = time.clock_gettime(self._clock)
-        self._peer.send(wire.native_frame(2, b"", self.count + 1))
-        _, status, request, _ = self._peer.receive_frame()
-        self.worst_s = max(self.worst_s, time.clock_gettime(self._clock) - begun)
-        self.count += 1
-        assert (status, request) == (0, self.count)
-
-    def close(self) -> None:
-        self._peer.close()
 
 
 class StoreServer:
@@ -78,26 +53,6 @@ def server() -> Iterator[StoreServer | ServerProcess]:
 @pytest.mark.parametrize("name", floods.names())
 def test_a_ping_costs_little_beside_a_flood(name: str, server: StoreServer | ServerProcess) -> None:
     """Others are answered between the parts of what one connection asks for."""
-    flood, peer = floods.begin(name, SIZE, server.port)
-    prober = Prober(server.pid, server.port)
-    prober.ping()
-    prober.worst_s = 0.0
-    done = threading.Event()
-
-    def attack() -> None:
-        try:
-            floods.run(flood, peer)
-        finally:
-            done.set()
-
-    attacker = threading.Thread(target=attack)
-    attacker.start()
-    while not done.is_set():
-        prober.ping()
-    attacker.join()
-    for _ in range(20):
-        prober.ping()
-    peer.close()
-    prober.close()
-    print(f"{name}: {prober.worst_s * 1e3:.2f} ms, {prober.count} pings")
-    assert prober.worst_s < CPU_MAX_S
+    worst_s, pings = floods.measure(name, SIZE, server.pid, server.port)
+    print(f"{name}: {worst_s * 1e3:.2f} ms, {pings} pings")
+    assert worst_s < CPU_MAX_S
