@@ -62,9 +62,9 @@ def stores(stack: ExitStack) -> dict[str, dict[str, Any]]:
     servers = start(stack, ("ours, native", "ours, c10d"))
     made: dict[str, dict[str, Any]] = {"HashStore": {"ours": rendezvous.HashStore()}}
     tcp = made["TCPStore"] = {}
-    for peer, protocol in (("ours, native", "native"), ("ours, c10d", "c10d")):
-        port = servers[peer].port
-        tcp[peer] = rendezvous.TCPStore("127.0.0.1", port, protocol=protocol)
+    native, c10d = (servers[peer].port for peer in ("ours, native", "ours, c10d"))
+    tcp["ours, native"] = rendezvous.TCPStore("127.0.0.1", native, protocol="native")
+    tcp["ours, c10d"] = rendezvous.TCPStore("127.0.0.1", c10d, protocol="c10d")
     if TorchHashStore is not None:
         made["HashStore"]["torch"] = TorchHashStore()
         server = start(stack, ("torch",))["torch"]

@@ -1,6 +1,6 @@
 """The compiled core: stores, the store server and the rulebook of a rendezvous."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from os import PathLike
 from types import TracebackType

@@ -205,7 +205,7 @@ class ServerRun(Coordinator):
         try:
             return call()
         except StoreLimitError as error:
-            # What this node asks for is more than the server gives, and trying again changes nothing.
+            # More than the server gives: trying again changes nothing.
             raise RendezvousStateError(f"run {self._setup.run_id!r}: {error}") from error
         except StoreError as error:
             raise RendezvousConnectionError(f"run {self._setup.run_id!r}: {error}") from error

@@ -68,7 +68,6 @@ StoreAddressInUseError (in use with another job_id), StoreTimeoutError (a user o
              options.job_id = std::string(job_id.view);
              if (timeout) options.timeout = timeout->duration;
              options.compact_min_bytes = compact_min_bytes();
-             start_logging();
              return without_gil([&] { return std::make_shared<FileStoreHold>(options); });
            }),
            py::arg("file_name"), py::arg("world_size") = -1, py::arg("job_id") = "", py::kw_only(),

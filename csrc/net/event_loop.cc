@@ -24,6 +24,10 @@ constexpr Duration kTurnMax = std::chrono::milliseconds(100);
 // was heard nothing of has that long after a stall, for a round trip or two.
 constexpr Duration kLeftOutMax = std::chrono::milliseconds(200);
 
+// After a stall of so long, so many turns read what came meanwhile before timers run in a flood.
+constexpr Duration kLongStall = std::chrono::milliseconds(200);
+constexpr uint64_t kTurnsToRead = 16;
+
 constexpr Instant kNone{};
 
 [[noreturn]] void throw_refused(int error) {
@@ -195,6 +199,7 @@ void EventLoop::run_posted() {
 void EventLoop::run_timers() {
   // Those that were made in this turn, where there were none before, begin with the next.
   if (turn_began_ == kNone) return;
+  const bool is_flood = ++turns_since_stall_ > kTurnsToRead;
   const Instant awake = turn_began_ - stalled_;
   Duration unread_for{};
   if (!unread_) {
@@ -205,9 +210,9 @@ void EventLoop::run_timers() {
   } else {
     unread_for = awake - unread_since_;
   }
-  run_due(timers_, unread_for > kPostponedMax ? turn_began_ : read_up_to_);
+  run_due(timers_, is_flood && unread_for > kPostponedMax ? turn_began_ : read_up_to_);
   run_due(awake_timers_,
-          (unread_for > kJudgingPostponedMax ? turn_began_ : read_up_to_) - stalled_);
+          (is_flood && unread_for > kJudgingPostponedMax ? turn_began_ : read_up_to_) - stalled_);
 }
 
 void EventLoop::run_due(Timers& timers, Instant until) {
@@ -255,7 +260,8 @@ void EventLoop::look() {
 
 void EventLoop::leave_out(Duration stall) {
   stalled_ += stall;
-  unread_since_ = kNone;  // the flood, if there is one, has its time anew
+  // On a busy machine there is a short one all the time, which must not put off timers in a flood.
+  if (stall >= kLongStall) turns_since_stall_ = 0;
 }
 
 void EventLoop::call_ready(bool urgent) {

@@ -135,11 +135,12 @@ class EventLoop {
   bool running_ = true;
 
   // The times are kept while there are timers; zero is none.
-  Duration stalled_{};      // of the time so far
-  Instant look_began_{};    // of this turn
-  Instant turn_began_{};    // when its look was over
-  Instant read_up_to_{};    // all that came before is handled
-  bool unread_ = false;     // since the look of this turn: something has to be looked at again
+  Duration stalled_{};    // of the time so far
+  Instant look_began_{};  // of this turn
+  Instant turn_began_{};  // when its look was over
+  Instant read_up_to_{};  // all that came before is handled
+  bool unread_ = false;   // since the look of this turn: something has to be looked at again
+  uint64_t turns_since_stall_ = 0;
   Instant unread_since_{};  // the first of the turns that left something, as awake_now()
 
   std::atomic<bool> any_posted_ = false;  // spares the turns without posted work the lock

@@ -39,7 +39,9 @@ class C10dSession final : public Session {
     while (!connection().closed() && finish_list() && !connection().congested() &&
            !context_.budget.is_spent() && consumed < input.size()) {
       size_t unsent = connection().unsent();
-      size_t used = consume_known(input.substr(consumed));
+      size_t used = 0;
+      if (is_of_keys(static_cast<Code>(input[consumed])))
+        used = consume_known(input.substr(consumed));
       consumed += used;
       if (used > 0) {
         spend(used + connection().unsent() - unsent);
@@ -201,8 +203,8 @@ void C10dSession::handle_write(const c10d::Request& request) {
 
 void C10dSession::handle_read(const c10d::Request& request) {
   Table& table = context_.table;
-  if (SharedKeys shared = shared_keys(request)) {
-    handle_known(request.code, shared);
+  if (is_of_keys(request.code) && request.strings.size() >= AnswerCache::kKeysMin) {
+    handle_known(request.code, shared_keys(request));
     return;
   }
   switch (request.code) {
@@ -247,9 +249,8 @@ void C10dSession::handle_read(const c10d::Request& request) {
   connection().reply_ready();
 }
 
-// The keys of a request for so many that others may ask for the same; null if it is none.
+// The keys of a request for so many that others may ask for the same.
 SharedKeys C10dSession::shared_keys(const c10d::Request& request) {
-  if (!is_of_keys(request.code) || request.strings.size() < AnswerCache::kKeysMin) return nullptr;
   Bytes list = request.raw.substr(1);
   SharedKeys known = context_.answers.find(kForm, list);
   return known != nullptr ? known : context_.answers.remember(kForm, list, request.strings);
@@ -260,7 +261,7 @@ SharedKeys C10dSession::shared_keys(const c10d::Request& request) {
 size_t C10dSession::consume_known(Bytes input) {
   constexpr size_t kBeginning = 1 + 2 * sizeof(uint64_t);  // code, count, size of the first key
   if (guess_ == nullptr) {
-    if (!is_of_keys(static_cast<Code>(input[0])) || input.size() < kBeginning) return 0;
+    if (input.size() < kBeginning) return 0;
     if (!validated_ || !decoder_.is_between()) return 0;
     guess_ = context_.answers.find_like(kForm, input.substr(1));
     if (guess_ == nullptr) return 0;

@@ -252,16 +252,22 @@ void Connection::append(std::string bytes) {
 void Connection::reply_ready() {
   if (closed()) return;
   const uint64_t limit = context_.limits.unsent_bytes_per_connection;
-  const bool had_room = unsent_charge_.bytes() <= context_.limits.unread_bytes;
+  const size_t before = unsent_charge_.bytes() + shared_charge_.bytes();
+  const bool had_room = before <= context_.limits.unread_bytes;
   if (out_.held() > limit && !had_room) end_unread(0);
   if (is_ending()) {
     out_.clear();
     return;
   }
-  unsent_charge_.resize(out_.held());
+  charge_unsent();
   if (context_.memory.unsent.used() > context_.limits.unsent_bytes)
     end_the_largest(context_, kUnsentAccount);
   flush_later();
+}
+
+void Connection::charge_unsent() {
+  unsent_charge_.resize(out_.own());
+  shared_charge_.resize(out_.held() - out_.own());
 }
 
 void Connection::flush_later() {
@@ -273,7 +279,7 @@ void Connection::end(const std::string& why) {
   if (closed() || is_ending()) return;
   end_reason_ = why;
   out_.clear();
-  unsent_charge_.resize(0);
+  charge_unsent();
   flush_later();
 }
 
@@ -285,7 +291,7 @@ void Connection::flush() {
     return;
   }
   const bool is_open = out_.send_to(fd_.get());
-  unsent_charge_.resize(out_.held());
+  charge_unsent();
   if (!is_open || (sending_last_ && unsent() == 0)) {
     close("");
     return;

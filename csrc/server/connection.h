@@ -85,6 +85,7 @@ class Connection final : public EventHandler {
   void keep(Bytes input);
   void end_unread(size_t more);
   void charge_input();
+  void charge_unsent();
   void flush_later();
   void update_interest();
   void update_low_water();
@@ -98,12 +99,13 @@ class Connection final : public EventHandler {
   ConnectionMemory memory_;
   Charge input_charge_{&memory_.input};
   Charge unsent_charge_{&memory_.unsent};
+  Charge shared_charge_{&memory_.shared};
   size_t place_;  // in ServerContext::open
   std::optional<Greetings::Place> greeting_;
   std::string end_reason_;
   std::unique_ptr<Session> session_;
   std::string in_;  // the beginning of a request that is not whole yet
-  Output out_;
+  Output out_{&context_.memory.shared};
   uint32_t low_water_ = 1;
   // While what is waited for is a guess: when it is given up.
   std::optional<EventLoop::TimerId> patience_;

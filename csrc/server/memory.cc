@@ -5,20 +5,28 @@
 
 namespace rdzv {
 
-const SharedAccount kInputAccount{&ConnectionMemory::input, &ServerMemory::input,
-                                  &ServerLimits::input_bytes, "input_bytes",
+const SharedAccount kInputAccount{&ConnectionMemory::input,
+                                  &ServerMemory::input,
+                                  &ServerLimits::input_bytes,
+                                  "input_bytes",
+                                  nullptr,
                                   "of requests that are not whole"};
-const SharedAccount kParkedAccount{&ConnectionMemory::parked, &ServerMemory::parked,
-                                   &ServerLimits::parked_bytes, "parked_bytes",
+const SharedAccount kParkedAccount{&ConnectionMemory::parked,
+                                   &ServerMemory::parked,
+                                   &ServerLimits::parked_bytes,
+                                   "parked_bytes",
+                                   nullptr,
                                    "of requests that wait"};
-const SharedAccount kUnsentAccount{&ConnectionMemory::unsent, &ServerMemory::unsent,
+const SharedAccount kUnsentAccount{&ConnectionMemory::unsent,   &ServerMemory::unsent,
                                    &ServerLimits::unsent_bytes, "unsent_bytes",
-                                   "of answers that it has not read"};
+                                   &ConnectionMemory::shared,   "of answers that it has not read"};
 
 namespace {
 
 size_t used_by(const Connection& connection, const SharedAccount& account) {
-  return (connection.memory().*account.of_one).used();
+  const ConnectionMemory& memory = connection.memory();
+  const size_t also = account.also_of_one == nullptr ? 0 : (memory.*account.also_of_one).used();
+  return (memory.*account.of_one).used() + also;
 }
 
 // Of those that are not going already, whose bytes count as given back.

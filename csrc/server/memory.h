@@ -10,6 +10,7 @@
 
 #include "base/memory_account.h"
 #include "server/limits.h"
+#include "server/output.h"
 
 namespace rdzv {
 
@@ -19,8 +20,9 @@ struct ServerContext;
 struct ServerMemory {
   MemoryAccount input;   // of requests that are not whole yet
   MemoryAccount parked;  // blocked requests
-  MemoryAccount unsent;  // replies
+  MemoryAccount unsent;  // replies; what many are sent is counted once
   MemoryAccount runs;
+  SharedLedger shared{&unsent};
 };
 
 struct ConnectionMemory {
@@ -29,6 +31,9 @@ struct ConnectionMemory {
   MemoryAccount input;
   MemoryAccount parked;
   MemoryAccount unsent;
+  // Of replies the bytes that others may be sent as well. All together they are counted by
+  // ServerMemory::shared.
+  MemoryAccount shared;
 };
 
 // One of the accounts: of a connection, of all, and how much all may have.
@@ -37,7 +42,8 @@ struct SharedAccount {
   MemoryAccount ServerMemory::* of_all;
   uint64_t ServerLimits::* limit;
   const char* limit_name;
-  const char* what;  // "replies that were not read"
+  MemoryAccount ConnectionMemory::* also_of_one;  // null: nothing
+  const char* what;                               // "replies that were not read"
 };
 
 extern const SharedAccount kInputAccount;

@@ -10,9 +10,8 @@ namespace rdzv {
 void Output::append_shared(SharedBytes bytes) {
   if (bytes->empty()) return;
   shared_unsent_ += bytes->size();
-  const bool is_again = first_shared_ < shared_.size() && shared_.back().bytes.get() == bytes.get();
-  if (!is_again) shared_held_ += bytes->size();
-  shared_.push_back({text_.size(), std::move(bytes), !is_again});
+  if (held_.add(bytes) && held_by_all_ != nullptr) held_by_all_->add(bytes);
+  shared_.push_back({text_.size(), std::move(bytes)});
 }
 
 bool Output::send_to(int fd) {
@@ -70,17 +69,29 @@ void Output::forget(size_t sent) {
 
 void Output::let_go(Shared& shared) {
   const SharedBytes bytes = std::move(shared.bytes);
-  if (!shared.is_held) return;
-  Shared* next = first_shared_ + 1 < shared_.size() ? &shared_[first_shared_ + 1] : nullptr;
-  if (next != nullptr && next->bytes.get() == bytes.get()) {
-    next->is_held = true;
-  } else {
-    shared_held_ -= bytes->size();
-  }
+  if (held_.remove(bytes) && held_by_all_ != nullptr) held_by_all_->remove(bytes);
 }
 
 void Output::clear() {
-  *this = Output();
+  for (; first_shared_ < shared_.size(); ++first_shared_) let_go(shared_[first_shared_]);
+  first_shared_ = 0;
+  std::vector<Shared>().swap(shared_);
+  std::string().swap(text_);
+  text_sent_ = shared_sent_ = shared_unsent_ = 0;
+}
+
+bool SharedLedger::add(const SharedBytes& bytes) {
+  if (++uses_[bytes.get()] > 1) return false;
+  charge_.resize(bytes_ += bytes->size());
+  return true;
+}
+
+bool SharedLedger::remove(const SharedBytes& bytes) {
+  const auto found = uses_.find(bytes.get());
+  if (--found->second > 0) return false;
+  uses_.erase(found);
+  charge_.resize(bytes_ -= bytes->size());
+  return true;
 }
 
 void Output::tidy() {

@@ -6,9 +6,11 @@
 #include <array>
 #include <cstddef>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/memory_account.h"
 
 namespace rdzv {
 
@@ -26,17 +28,42 @@ inline void release_if_mostly_empty(std::string& buffer) {
     buffer.shrink_to_fit();
 }
 
+// How much memory shared bytes take of which some are used several times.
+class SharedLedger {
+ public:
+  // `account`: is charged with it; null: nobody is.
+  explicit SharedLedger(MemoryAccount* account = nullptr) : charge_(account) {}
+
+  // True: it was not used before.
+  bool add(const SharedBytes& bytes);
+  // True: it is not used any more.
+  bool remove(const SharedBytes& bytes);
+  size_t bytes() const { return bytes_; }
+
+ private:
+  std::unordered_map<const std::string*, size_t> uses_;
+  size_t bytes_ = 0;
+  Charge charge_;
+};
+
 class Output {
  public:
+  // `held_by_all`: of all outputs; null: nobody counts.
+  explicit Output(SharedLedger* held_by_all = nullptr) : held_by_all_(held_by_all) {}
+  ~Output() { clear(); }
+  Output(const Output&) = delete;
+  Output& operator=(const Output&) = delete;
+
   // Replies are appended to it. What is in it may be gone after send_to().
   std::string& text() { return text_; }
   // Comes behind what is in text() now, and before what is appended to it later.
   void append_shared(SharedBytes bytes);
 
   size_t unsent() const { return text_.size() - text_sent_ + shared_unsent_; }
-  // The memory that is used for it. Bytes that come several times one after the other, because they
-  // are the answer to several requests, are there once.
-  size_t held() const { return text_.size() + shared_held_ + shared_.size() * sizeof(Shared); }
+  // The memory that is used for it: its own, and what it shares, which is there once however often
+  // it is sent.
+  size_t own() const { return text_.size() + shared_.size() * sizeof(Shared); }
+  size_t held() const { return own() + held_.bytes(); }
 
   // Sends what the socket takes; false when the peer is gone.
   bool send_to(int fd);
@@ -48,7 +75,6 @@ class Output {
   struct Shared {
     size_t at;  // how much of text_ comes before it
     SharedBytes bytes;
-    bool is_held;  // counted, and not as the one before
   };
   static constexpr size_t kPieces = 16;  // that leave with one system call
 
@@ -63,7 +89,8 @@ class Output {
   size_t first_shared_ = 0;  // those before are sent
   size_t shared_sent_ = 0;   // of the first
   size_t shared_unsent_ = 0;
-  size_t shared_held_ = 0;
+  SharedLedger held_;
+  SharedLedger* held_by_all_;
 };
 
 }  // namespace rdzv

@@ -46,6 +46,10 @@ std::string ClosableStore::get(Bytes key, Duration timeout) {
   return Visit(*this)->get(key, timeout);
 }
 
+TakenBytes ClosableStore::read(Bytes key, Duration timeout) {
+  return Visit(*this)->read(key, timeout);
+}
+
 Store::Exchange ClosableStore::compare_exchange(Bytes key, Bytes expected, Bytes desired) {
   return Visit(*this)->compare_exchange(key, expected, desired);
 }
@@ -81,6 +85,11 @@ void ClosableStore::append(Bytes key, Bytes value) {
 std::vector<std::string> ClosableStore::multi_get(const std::vector<Bytes>& keys,
                                                   Duration timeout) {
   return Visit(*this)->multi_get(keys, timeout);
+}
+
+std::vector<TakenBytes> ClosableStore::multi_read(const std::vector<Bytes>& keys,
+                                                  Duration timeout) {
+  return Visit(*this)->multi_read(keys, timeout);
 }
 
 void ClosableStore::multi_set(const std::vector<Bytes>& pairs) {

@@ -46,7 +46,7 @@ inline constexpr size_t kComposedBytesMax = 16 * 1024 * 1024;
 // Replies that come nevertheless, because something that it waited for has happened: above this the
 // connection is closed. Those of all connections.
 inline constexpr size_t kUnsentBytesPerConnectionMax = 64 * 1024 * 1024;
-inline constexpr size_t kUnsentBytesOfAllMax = size_t{1} << 30;
+inline constexpr size_t kUnsentBytesOfAllMax = size_t{2} << 30;
 // Keys, values and queues.
 inline constexpr size_t kStoredBytesMax = size_t{16} << 30;
 inline constexpr uint64_t kTtlMsMax = uint64_t{30} * 365 * 24 * 3600 * 1000;

@@ -199,6 +199,20 @@ TEST_CASE("run life: a server that has forgotten a round takes it back from its 
   CHECK(b.joined().reply.round == 6);
 }
 
+TEST_CASE("run life: pages of members go on behind the known nodes with ranks that are expected") {
+  Server server("127.0.0.1", 0);
+  RunNodePeer b(server.port(), "b", RunSettings{1, 6, 30'000, 3'600'000, 3});
+  RunNodePeer c(server.port(), "c", RunSettings{1, 6, 30'000, 3'600'000, 3});
+  CHECK(b.resume(5, 1, 6).taken);
+  CHECK(c.resume(5, 4, 6).taken);
+  CHECK(b.members(MemberList::kParticipants, 2) == "6: b/1 c/4 ...");
+  CHECK(b.more(MemberList::kParticipants, 2) == "6: rank 0/0 rank 2/2 ...");
+  CHECK(b.more(MemberList::kParticipants, 2) == "6: rank 3/3 rank 5/5");
+  CHECK(b.members(MemberList::kParticipants, 3) == "6: b/1 c/4 rank 0/0 ...");
+  CHECK(b.more(MemberList::kParticipants, 3) == "6: rank 2/2 rank 3/3 rank 5/5");
+  CHECK(b.members(MemberList::kWaiting) == "0:");
+}
+
 TEST_CASE("run life: who has rank 0 is told by its name, also in a round that was put back") {
   Server server("127.0.0.1", 0);
   RunNodePeer b(server.port(), "b");

@@ -37,7 +37,7 @@ def node(addr: bytes) -> bytes:
 def join(
     run: bytes,
     addr: bytes = b"n",
-    settings: Settings = Settings(),  # noqa: B008  it is never changed
+    settings: Settings = Settings(),
     *,
     grace_ms: int = 0,
     handle: int = 1,
@@ -57,9 +57,7 @@ def resume(
     run: bytes,
     addr: bytes,
     settings: Settings,
-    round_: int,
-    rank: int,
-    world_size: int,
+    place: tuple[int, int, int],
     *,
     grace_ms: int = 0,
     handle: int = 1,
@@ -68,7 +66,7 @@ def resume(
         native_string(run)
         + node(addr)
         + settings.packed()
-        + struct.pack("<QIIII", round_, rank, world_size, grace_ms, handle)
+        + struct.pack("<QIIII", *place, grace_ms, handle)
     )
 
 
