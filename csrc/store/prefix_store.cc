@@ -62,7 +62,7 @@ std::string PrefixStore::get(Bytes key, Duration timeout) {
 }
 
 TakenBytes PrefixStore::read(Bytes key, Duration timeout) {
-  return store_->read(full(key), timeout);
+  return named([&] { return store_->read(full(key), timeout); });
 }
 
 Store::Exchange PrefixStore::compare_exchange(Bytes key, Bytes expected, Bytes desired) {
@@ -104,7 +104,7 @@ std::vector<std::string> PrefixStore::multi_get(const std::vector<Bytes>& keys, 
 }
 
 std::vector<TakenBytes> PrefixStore::multi_read(const std::vector<Bytes>& keys, Duration timeout) {
-  return store_->multi_read(FullKeys(prefix_, keys, 1).views(), timeout);
+  return named([&] { return store_->multi_read(FullKeys(prefix_, keys, 1).views(), timeout); });
 }
 
 void PrefixStore::multi_set(const std::vector<Bytes>& pairs) {
