@@ -9,7 +9,7 @@
 #include "base/random.h"
 #include "net/event_loop.h"
 #include "server/answer_cache.h"
-#include "server/barrier_view.h"
+#include "server/meeting_view.h"
 #include "server/budget.h"
 #include "server/greetings.h"
 #include "server/limits.h"
@@ -58,7 +58,7 @@ struct ServerContext {
   std::vector<Bytes> strings;
 
   AnswerCache answers{table, budget};
-  BarrierView barrier_view{seed};
+  MeetingView meeting_view{seed};
 
   // Whether the store has no room for so many bytes more.
   bool is_full(size_t more) const { return table.bytes() + more > limits.stored_bytes; }

@@ -255,16 +255,16 @@ std::string NativeSession::deadline_text(const Blocked& blocked,
   };
   auto operation = static_cast<Operation>(blocked.header.operation);
   if (operation == Operation::kExchange) {
-    SharedKeys slots = context_.answers.slots(blocked.key, blocked.target);
     const std::vector<int64_t>& ranks =
-        context_.answers.missing(AnswerCache::Form::kExchange, slots, Table::Need::kValue).at;
+        context_.meeting_view.missing(blocked.key, blocked.target, context_.table);
     name(ranks);
-    return exchange_timeout_text(as_user_knows(blocked.key), ranks, blocked.target,
-                                 blocked.timeout);
+    int64_t count = context_.table.sum(blocked.key, 0).value;
+    return exchange_timeout_text(as_user_knows(blocked.key), ranks, blocked.target, blocked.timeout,
+                                 missing_count(ranks, blocked.target, count));
   }
   if (operation == Operation::kBarrier) {
     BarrierCall call = barrier_call(blocked);
-    const std::vector<int64_t>& ranks = context_.barrier_view.missing(call, context_.table);
+    const std::vector<int64_t>& ranks = context_.meeting_view.missing(call, context_.table);
     name(ranks);
     int64_t count = context_.table.sum(blocked.key, 0).value;
     return barrier_timeout_text(call, count, ranks, blocked.timeout);

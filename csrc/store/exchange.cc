@@ -1,5 +1,7 @@
 #include "store/exchange.h"
 
+#include <algorithm>
+
 #include "base/text.h"
 
 namespace rdzv {
@@ -14,23 +16,24 @@ ExchangeSlots::ExchangeSlots(Bytes key, int64_t world_size) {
   views_.assign(owned_.begin(), owned_.end());
 }
 
-std::string ranks_text(const std::vector<int64_t>& ranks) {
+std::string ranks_text(const std::vector<int64_t>& ranks, size_t count) {
   constexpr size_t kShownMax = 20;
   std::string text;
   for (size_t i = 0; i < ranks.size() && i < kShownMax; ++i) {
     if (i > 0) text += ", ";
     text += std::to_string(ranks[i]);
   }
-  if (ranks.size() > kShownMax)
-    text += " and " + std::to_string(ranks.size() - kShownMax) + " more";
+  count = std::max(count, ranks.size());
+  if (count > kShownMax) text += " and " + std::to_string(count - kShownMax) + " more";
   return text;
 }
 
 std::string exchange_timeout_text(Bytes key, const std::vector<int64_t>& missing,
-                                  int64_t world_size, Duration elapsed) {
-  return "exchange timeout after " + seconds_text(elapsed) + ": " + std::to_string(missing.size()) +
-         " of " + std::to_string(world_size) + " ranks have not come to key " + quoted(key) + ": " +
-         ranks_text(missing);
+                                  int64_t world_size, Duration elapsed, size_t count) {
+  count = std::max(count, missing.size());
+  return "exchange timeout after " + seconds_text(elapsed) + ": " + std::to_string(count) + " of " +
+         std::to_string(world_size) + " ranks have not come to key " + quoted(key) + ": " +
+         ranks_text(missing, count);
 }
 
 }  // namespace rdzv

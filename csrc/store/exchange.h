@@ -28,9 +28,10 @@ class ExchangeSlots {
 };
 
 // "1, 2, 3 and 79 more"
-std::string ranks_text(const std::vector<int64_t>& ranks);
+// `count`: of all, if there are more.
+std::string ranks_text(const std::vector<int64_t>& ranks, size_t count = 0);
 // `missing`: ranks, ascending.
 std::string exchange_timeout_text(Bytes key, const std::vector<int64_t>& missing,
-                                  int64_t world_size, Duration elapsed);
+                                  int64_t world_size, Duration elapsed, size_t count = 0);
 
 }  // namespace rdzv

@@ -222,7 +222,7 @@ TableStep arrive(const ExchangeCall& call, const Table& table) {
   step.refusal = std::move(arrival.refusal);
   if (step.refusal) return step;
   if (arrival.may_be_used &&
-      table.has_all(ExchangeSlots(call.key, call.world_size).all(), Table::Need::kValue)) {
+      missing_ranks(call.key, call.world_size, table, 1).empty()) {
     step.refusal = used_error(call);
     return step;
   }
@@ -250,14 +250,35 @@ TableStep leave(const BarrierCall& call, const Table& table) {
   return step;
 }
 
-std::vector<int64_t> missing_ranks(const BarrierCall& call, const Table& table) {
+namespace {
+
+template <typename IsMissing>
+std::vector<int64_t> first_ranks(Bytes key, int64_t world_size, const Table& table, size_t max,
+                                 IsMissing&& is_missing) {
   std::vector<int64_t> missing;
-  if (!call.has_rank()) return missing;
-  for (int64_t rank = 0; rank < call.world_size; ++rank) {
-    const Table::Value* value = table.find(exchange_slot(call.key, rank));
-    if (value == nullptr || round_in(value->bytes) < call.round) missing.push_back(rank);
+  for (int64_t rank = 0; rank < world_size && missing.size() < max; ++rank) {
+    if (is_missing(table.find(exchange_slot(key, rank)))) missing.push_back(rank);
   }
   return missing;
+}
+
+}  // namespace
+
+std::vector<int64_t> missing_ranks(const BarrierCall& call, const Table& table) {
+  if (!call.has_rank()) return {};
+  return first_ranks(call.key, call.world_size, table, kMissingMax, [&](const Table::Value* slot) {
+    return slot == nullptr || round_in(slot->bytes) < call.round;
+  });
+}
+
+std::vector<int64_t> missing_ranks(Bytes key, int64_t world_size, const Table& table, size_t max) {
+  return first_ranks(key, world_size, table, max,
+                     [](const Table::Value* slot) { return slot == nullptr; });
+}
+
+size_t missing_count(const std::vector<int64_t>& named, int64_t target, int64_t count) {
+  if (named.size() < kMissingMax || count >= target) return named.size();
+  return std::max(named.size(), static_cast<size_t>(target - count));
 }
 
 std::string barrier_timeout_text(const BarrierCall& call, int64_t count,
@@ -269,8 +290,9 @@ std::string barrier_timeout_text(const BarrierCall& call, int64_t count,
            " have come to " + where;
   }
   if (call.round > 1) where = "round " + std::to_string(call.round) + " of " + where;
-  return text + std::to_string(missing.size()) + " of " + std::to_string(call.world_size) +
-         " ranks have not come to " + where + ": " + ranks_text(missing);
+  size_t all = missing_count(missing, call.target(), count);
+  return text + std::to_string(all) + " of " + std::to_string(call.world_size) +
+         " ranks have not come to " + where + ": " + ranks_text(missing, all);
 }
 
 Missing missing_at(Bytes key, std::vector<int64_t> ranks) {

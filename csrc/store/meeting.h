@@ -97,8 +97,13 @@ TableStep arrive(const BarrierCall& call, const Table& table);
 TableStep arrive(const ExchangeCall& call, const Table& table);
 // For one whose time is over, and who was not let through.
 TableStep leave(const BarrierCall& call, const Table& table);
-// Ranks that have not come to the round, ascending.
+// Ranks that have not come to the round, or to the exchange, ascending: as many as an error names.
+// The search ends with them, so that who asks again and again costs little while few have come.
 std::vector<int64_t> missing_ranks(const BarrierCall& call, const Table& table);
+std::vector<int64_t> missing_ranks(Bytes key, int64_t world_size, const Table& table,
+                                   size_t max = kMissingMax);
+// How many there are, named or not, when `count` of `target` have come.
+size_t missing_count(const std::vector<int64_t>& named, int64_t target, int64_t count);
 
 // `missing`: ranks, ascending.
 std::string barrier_timeout_text(const BarrierCall& call, int64_t count,

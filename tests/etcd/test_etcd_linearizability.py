@@ -14,7 +14,7 @@ from support.background import BACKSTOP_S, Background
 from support.etcd import Cluster, etcd_proxy
 
 from rendezvous.backends.etcd import EtcdClient, EtcdStore
-from rendezvous.errors import StoreTimeoutError
+from rendezvous.errors import StoreKeysMissingError
 
 SEED = os.environ.get("RDZV_HISTORY_SEED") or str(random.SystemRandom().randrange(2**32))
 CLIENTS = 6
@@ -27,7 +27,7 @@ class Patient(EtcdStore):
         del timeout
         value = self.try_get(key)
         if value is None:
-            raise StoreTimeoutError("there is none")
+            raise StoreKeysMissingError("there is none")
         return value
 
 

@@ -54,7 +54,10 @@ PARKED: dict[str, Callable[[int], tuple[int, bytes]]] = {
     ),
     "barrier": lambda size: (
         BARRIER,
-        struct.pack("<I", NO_TIMEOUT) + native_string(b"/" + b"k" * size) + struct.pack("<q", 9),
+        struct.pack("<I", NO_TIMEOUT)
+        + native_string(b"/" + b"k" * size)
+        # World size, no rank, the first round, a token.
+        + struct.pack("<qqqQ", 999, -1, 1, 1),
     ),
     "exchange": lambda size: (
         EXCHANGE,
@@ -149,7 +152,7 @@ def test_parked_bytes(caplog: pytest.LogCaptureFixture) -> None:
         RunPeer(server.port) as modest,
         RunPeer(server.port) as another,
     ):
-        for _ in range(9):
+        for _ in range(14):
             greedy.ask(*PARKED["get"](4000))
         greedy.ping()
         for peer in (modest, another):
@@ -158,7 +161,7 @@ def test_parked_bytes(caplog: pytest.LogCaptureFixture) -> None:
             peer.ping()
         assert greedy.wait_closed() == b""
         eventually("the log line", lambda: logged(caplog, greedy.address, "parked_bytes is 100000"))
-        for _ in range(8):
+        for _ in range(20):
             modest.ask(*PARKED["get"](4000))
         _, status, _, message = modest.receive_frame()
         assert status == LIMIT
