@@ -152,9 +152,8 @@ void NativeLine::suspect(const std::shared_ptr<Channel>& channel, Duration silen
   }
 }
 
-// With the lock held.
-void NativeLine::start(const std::shared_ptr<State>& state,
-                       const std::shared_ptr<Dialling>& dialling) {
+// With the lock held. `dialling` is a copy: the state's own goes when no thread can be started.
+void NativeLine::start(const std::shared_ptr<State>& state, std::shared_ptr<Dialling> dialling) {
   try {
     start_detached_thread([state, dialling] { run(state, dialling); });
   } catch (const std::exception& error) {

@@ -49,7 +49,7 @@ class NativeLine {
   struct Dialling;
   struct State;
 
-  static void start(const std::shared_ptr<State>& state, const std::shared_ptr<Dialling>& dialling);
+  static void start(const std::shared_ptr<State>& state, std::shared_ptr<Dialling> dialling);
   static void run(const std::shared_ptr<State>& state, const std::shared_ptr<Dialling>& dialling);
 
   // Shared with the thread that dials, which may outlive the line.
