@@ -21,7 +21,7 @@ LIST_KEYS, MULTI_GET, MULTI_SET, CANCEL = 11, 13, 14, 15
 QUEUE_PUSH, QUEUE_POP, BARRIER, WATCH, SET_FOR, DELETE_PREFIX, EXCHANGE = 16, 17, 19, 21, 23, 24, 25
 JOIN, KEEP_ALIVE, STATUS, SUBSCRIBE, MEMBERS, RESUME = 26, 28, 30, 31, 32, 33
 NO_TIMEOUT = 0xFFFFFFFF
-C10D_LIST_KEYS = 18
+C10D_LIST_KEYS = 17
 
 _END = native_frame(2, b"", 1 << 40)
 _END_ANSWER = struct.pack("<IBBHQ", 0, 2 | 0x80, 0, 0, 1 << 40)
@@ -350,10 +350,14 @@ def items_of_a_queue(size: int) -> Flood:
 
 @flood
 def c10d_lists_of_all_keys(size: int) -> Flood:
-    sets = c10d_list(
-        wire.MULTI_SET, *(part for i in range(size) for part in (_key(i), b"v")), items=size
-    )
-    return Flood([sets] if size <= 131_072 else [], bytes([C10D_LIST_KEYS]) * 20, is_c10d=True)
+    at_once = 10_000
+    sets = [
+        c10d_list(
+            wire.MULTI_SET, *(part for i in keys for part in (_key(i), b"v")), items=len(keys)
+        )
+        for keys in (range(i, min(i + at_once, size)) for i in range(0, size, at_once))
+    ]
+    return Flood(sets, bytes([C10D_LIST_KEYS]) * 20, is_c10d=True)
 
 
 @flood

@@ -61,6 +61,11 @@ FIXED = {
     "nodes of a run, spares included": ("group/limits.h", "kGroupNodesMax"),
     "lost nodes that are named": ("group/limits.h", "kLostNodesMax"),
     "nodes in one answer to MEMBERS": ("wire/limits.h", "kMembersPerReplyMax"),
+    "names in an error: keys, ranks": ("base/error.h", "kMissingMax"),
+    "answers that are kept for whoever asks for the same list of keys, together": (
+        "wire/limits.h",
+        "kComposedBytesMax",
+    ),
 }
 
 
