@@ -74,7 +74,15 @@ class Attempts {
     }
     for (const SocketAddress& address : addresses) {
       int error = 0;
-      UniqueFd fd = connect_to(address, std::min(deadline_.left(), kAttemptTimeout), error);
+      UniqueFd fd;
+      try {
+        fd = connect_to(address, std::min(deadline_.left(), kAttemptTimeout), error);
+      } catch (const Error& refused) {
+        // The system has no descriptor for it; others may be closed in time.
+        if (refused.code() != ErrorCode::kConnection) throw;
+        progress_.note_failure(refused.message());
+        return UniqueFd();
+      }
       if (!fd) {
         // Of a connection, this is said of our own end.
         std::string why = error == EADDRNOTAVAIL ? "this machine has no port left to connect from"
