@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "client/tcp_store.h"
+#include "fake_server.h"
 #include "server/server.h"
 #include "support.h"
 #include "wire/c10d.h"
@@ -19,6 +20,7 @@
 using namespace rdzv;
 using c10d::Code;
 using c10d::Progress;
+using rdzv::test::answered_error_of;
 using rdzv::test::Exact;
 using rdzv::test::Fields;
 using rdzv::test::kHang;
