@@ -38,7 +38,11 @@ bool NativeSession::barrier(const Header& header, ByteReader& body) {
   if (!may_block(header) || !come(header, arrive(call, context_.table))) return true;
   context_.strings.assign(1, key);
   Blocked* blocked = park(header, context_.strings, Table::Need::kCount, call.target());
-  if (blocked == nullptr) return true;
+  if (blocked == nullptr) {
+    // All have come; or there is no room for it to wait, and then it has not come either.
+    if (context_.table.sum(key, 0).value < call.target()) take_back(call);
+    return true;
+  }
   blocked->key = key;
   blocked->rank = call.rank;
   blocked->round = call.round;
@@ -64,6 +68,10 @@ void NativeSession::leave_barrier(const Blocked& blocked) {
     const Table::Value* slot = context_.table.find(exchange_slot(call.key, call.rank));
     if (slot == nullptr || slot->version != blocked.slot_version) return;
   }
+  take_back(call);
+}
+
+void NativeSession::take_back(const BarrierCall& call) {
   TableStep step = leave(call, context_.table);
   if (step.pairs.empty()) return;
   context_.table.multi_set(step.pairs);

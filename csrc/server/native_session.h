@@ -145,6 +145,7 @@ class NativeSession final : public Session {
   std::string list_deadline_text(const Blocked& blocked, std::vector<uint32_t>& positions) const;
   static BarrierCall barrier_call(const Blocked& blocked);
   void leave_barrier(const Blocked& blocked);
+  void take_back(const BarrierCall& call);
   void answer(const native::Header& header, const std::vector<Bytes>& keys, int64_t target = 0);
   void answer_present(const native::Header& header, const std::vector<Bytes>& keys);
   void answer_list(const native::Header& header, const SharedKeys& keys);

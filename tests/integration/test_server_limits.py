@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 from support import run_wire, wire
-from support.background import eventually
+from support.background import BACKSTOP_S, eventually
 from support.run_wire import NO_TIMEOUT, RunPeer
 from support.wire import RawPeer, c10d, c10d_list, native_frame, native_hello, native_string
 
@@ -86,6 +86,17 @@ def test_parked_bytes_per_connection(kind: str) -> None:
         peer.synchronise_native()
         other.ask(operation, body)
         other.synchronise_native()
+
+
+def test_who_cannot_wait_at_a_barrier_has_not_come() -> None:
+    """A refused arrival is taken back: nobody passes the barrier because of it."""
+    with (
+        Server(limits={"parked_bytes_per_connection": 100}) as server,
+        TCPStore("127.0.0.1", server.port, timeout=BACKSTOP_S) as store,
+    ):
+        with pytest.raises(StoreLimitError, match="parked_bytes_per_connection"):
+            store.barrier("b", 2)
+        assert store.get("b") == b"0"
 
 
 @pytest.mark.parametrize("kind", ["join", "subscribe"])
