@@ -221,7 +221,11 @@ void EventLoop::run_due(Timers& timers, Instant until) {
   for (size_t i = 0; i < kAtOnce && !timers.empty() && timers.begin()->first.first <= until; ++i) {
     Task task = std::move(timers.begin()->second);
     timers.erase(timers.begin());
-    task();
+    try {
+      task();
+    } catch (const std::bad_alloc&) {
+      // Somebody is not told that his time is over; the others are served on.
+    }
   }
 }
 

@@ -40,11 +40,9 @@ class AnswerCache {
     bool is_too_large = false;  // for an answer; there are no pieces then
   };
 
-  // Which keys are missing. Positions in the list, ascending, as many as an answer may name: who
-  // asks again and again for what few have brought shall not have all of them looked up each time.
+  // Which keys are missing. Positions in the list, ascending.
   struct Missing {
     std::vector<int64_t> at;
-    bool is_cut = false;  // there may be more
     // The first few of them, as many as a message names.
     std::vector<Bytes> names;
   };

@@ -25,7 +25,8 @@ class Budget {
   static constexpr size_t kKey = 3;      // looked up
   static constexpr size_t kKeyGone = 8;  // erased
   static constexpr size_t kName = 2;     // visited
-  static constexpr size_t kNode = 100;   // that joins, leaves or is listed anew
+  static constexpr size_t kNode = 100;   // that joins, leaves or comes back
+  static constexpr size_t kPlace = 12;   // of a node, when a round begins or ends
   static constexpr size_t kBytesAUnit = 256;
 
   void give(size_t units) { left_ = given_ = units; }

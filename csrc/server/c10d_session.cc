@@ -194,15 +194,17 @@ std::optional<int64_t> C10dSession::add(Bytes key, int64_t amount) {
 // Answers LIST_KEYS, in slices. True: nothing is left of it.
 bool C10dSession::finish_list() {
   if (!list_) return true;
-  if (!list_->go_on(context_.table, context_.budget, c10d::put_bytes)) return false;
+  bool is_whole = list_->go_on(context_.table, context_.budget, c10d::put_bytes);
+  if (!has_room_for_lists(context_, connection()) || !is_whole) return false;
   if (list_->is_too_large()) {
     connection().close("the answer to LIST_KEYS would be larger than " +
                        std::to_string(limits::kRequestBytesMax) + " bytes");
     return false;
   }
-  if (!connection().has_room(list_->bytes().size())) return false;
+  std::string keys = list_->take();
+  if (!connection().has_room(keys.size())) return false;
   c10d::put_i64(out(), static_cast<int64_t>(list_->count()));
-  connection().append(std::move(list_->bytes()));
+  connection().append(std::move(keys));
   connection().reply_ready();
   list_.reset();
   return true;

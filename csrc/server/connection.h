@@ -3,9 +3,11 @@
 // loop thread.
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 
@@ -58,6 +60,16 @@ class Connection final : public EventHandler {
 
   // Handles more of the requests that came in an earlier turn.
   void go_on();
+
+  // What one peer asked for may be more than there is: that one goes, not the server.
+  template <typename Action>
+  void guarded(Action&& action) {
+    try {
+      action();
+    } catch (const std::bad_alloc&) {
+      on_refused(ENOMEM);
+    }
+  }
 
   // `why` is empty when the peer just left; otherwise it is logged with the peer's address, and
   // replies leave as far as the socket takes them.

@@ -48,7 +48,7 @@ bool ServerContext::go_on() {
   for (size_t spent = 0; count > 0 && spent < Budget::kTurn; --count) {
     Connection* next = put_off.front();
     put_off.pop_front();
-    next->go_on();
+    next->guarded([next] { next->go_on(); });
     spent += budget.spent();
   }
   return !put_off.empty();

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "base/memory_account.h"
 #include "server/budget.h"
@@ -45,7 +46,11 @@ class PrefixListing {
 
   bool is_too_large() const { return bytes_.size() > limits::kRequestBytesMax; }
   size_t count() const { return count_; }
-  std::string& bytes() { return bytes_; }
+  // The whole list, for an answer, which is charged by itself.
+  std::string take() {
+    charge_.resize(0);
+    return std::move(bytes_);
+  }
 
  private:
   static constexpr size_t kAtOnce = 64;

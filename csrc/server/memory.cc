@@ -77,6 +77,12 @@ std::string ServerContext::full_text() const {
          std::to_string(limits.stored_bytes) + "; delete keys that nobody needs";
 }
 
+bool has_room_for_lists(ServerContext& context, Connection& connection) {
+  if (context.memory.unsent.used() > context.limits.unsent_bytes)
+    end_the_largest(context, kUnsentAccount);
+  return !connection.is_ending();
+}
+
 std::optional<std::string> refuse_parked(ServerContext& context, Connection& connection) {
   const size_t used = connection.memory().parked.used();
   const uint64_t limit = context.limits.parked_bytes_per_connection;

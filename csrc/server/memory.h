@@ -54,6 +54,10 @@ extern const SharedAccount kUnsentAccount;
 // would not be if all had gone.
 bool end_the_largest(ServerContext& context, const SharedAccount& account, size_t more = 0);
 
+// While lists are made: ends whoever has most until all have no more than they may. False: this
+// connection is among them.
+bool has_room_for_lists(ServerContext& context, Connection& connection);
+
 // After a request was parked for this connection: why it cannot stay so, if it cannot.
 std::optional<std::string> refuse_parked(ServerContext& context, Connection& connection);
 

@@ -113,6 +113,7 @@ void NativeSession::block(const Header& header, const std::vector<Bytes>& keys, 
 
 void NativeSession::on_deadline(uint64_t tag) {
   auto found = blocked_.find(tag);
+  if (found == blocked_.end()) return;
   std::vector<uint32_t> missing;
   std::string text = deadline_text(found->second, missing);
   context_.table.cancel(found->second.waiter);
@@ -182,9 +183,15 @@ std::string NativeSession::list_deadline_text(const Blocked& blocked,
 
 void NativeSession::on_woken(const Table::Woken& woken) {
   auto found = blocked_.find(woken.tag);
-  if (connection().is_ending() && woken.item)
-    context_.table.unpop(woken.keys->front(), *woken.item);
-  if (found == blocked_.end() || connection().is_ending()) return;
+  if (connection().is_ending()) {
+    // It is told nothing any more; and its waiter is gone, so its timer must not find it.
+    if (woken.item) context_.table.unpop(woken.keys->front(), *woken.item);
+    if (found == blocked_.end()) return;
+    if (found->second.timer) context_.loop.cancel(*found->second.timer);
+    blocked_.erase(found);
+    return;
+  }
+  if (found == blocked_.end()) return;
   if (is_exchange(found->second.header)) {
     Blocked& waiting = found->second;
     waiting.waiter = wait_for_slot(woken.tag, waiting.key, waiting.target);

@@ -23,6 +23,9 @@ bool NativeSession::exchange(const Header& header, ByteReader& body) {
     reply_error(header, refusal->code(), refusal->message());
     return true;
   }
+  // Where so many have come already, all of them are looked at.
+  if (context_.table.sum(key, 0).value >= world_size)
+    context_.budget.spend(static_cast<size_t>(world_size) * Budget::kKey);
   if (!come(header, arrive(call, context_.table))) return true;
   context_.strings.assign(1, key);
   block(header, context_.strings, timeout_ms, Table::Need::kCount, world_size);

@@ -15,16 +15,19 @@ class NativeSession::ListKeys final : public LongRequest {
       : session_(session), header_(header), list_(prefix, session.connection().memory().unsent) {}
 
   bool go_on(Budget& budget) override {
-    if (!list_.go_on(session_.context_.table, budget, native::put_string)) return false;
+    bool is_whole = list_.go_on(session_.context_.table, budget, native::put_string);
+    if (!has_room_for_lists(session_.context_, session_.connection())) return true;
+    if (!is_whole) return false;
     if (list_.is_too_large()) {
       session_.reply_error(header_, ErrorCode::kLimit,
                            "list_keys: the answer is too large; ask for a longer prefix");
       return true;
     }
-    if (!session_.connection().has_room(list_.bytes().size())) return true;
-    session_.begin_sized_reply(header_, sizeof(uint32_t) + list_.bytes().size());
+    std::string keys = list_.take();
+    if (!session_.connection().has_room(keys.size())) return true;
+    session_.begin_sized_reply(header_, sizeof(uint32_t) + keys.size());
     native::put_u32(session_.out(), static_cast<uint32_t>(list_.count()));
-    session_.connection().append(std::move(list_.bytes()));
+    session_.connection().append(std::move(keys));
     session_.connection().reply_ready();
     return true;
   }

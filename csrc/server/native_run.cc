@@ -1,5 +1,6 @@
 #include "server/native_run.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -101,14 +102,18 @@ bool NativeRuns::join(const native::Frame& frame) {
   native::JoinRequest request;
   if (!native::take_join(frame.body, request)) return false;
   if (!may_wait(frame.header)) return true;
-  answer_errors_of(frame.header, [&] { context_.runs.join(*this, tag_of(frame.header), request); });
+  charged(request.run_id, [&] {
+    answer_errors_of(frame.header,
+                     [&] { context_.runs.join(*this, tag_of(frame.header), request); });
+  });
   return true;
 }
 
 bool NativeRuns::leave(const native::Frame& frame) {
   native::LeaveRequest request;
   if (!native::take_leave(frame.body, request)) return false;
-  reply(frame.header, native::put_leave_reply, context_.runs.leave(request));
+  charged(request.run_id,
+          [&] { reply(frame.header, native::put_leave_reply, context_.runs.leave(request)); });
   return true;
 }
 
@@ -163,8 +168,10 @@ bool NativeRuns::members(const native::Frame& frame) {
 bool NativeRuns::resume(const native::Frame& frame) {
   native::ResumeRequest request;
   if (!native::take_resume(frame.body, request)) return false;
-  answer_errors_of(frame.header, [&] {
-    reply(frame.header, native::put_resume_reply, context_.runs.resume(*this, request));
+  charged(request.run_id, [&] {
+    answer_errors_of(frame.header, [&] {
+      reply(frame.header, native::put_resume_reply, context_.runs.resume(*this, request));
+    });
   });
   return true;
 }
@@ -184,6 +191,23 @@ bool NativeRuns::may_wait(const Header& header) {
     return false;
   }
   return true;
+}
+
+// A round that begins or ends is told to all its nodes.
+template <typename Action>
+void NativeRuns::charged(Bytes run_id, Action&& action) {
+  const auto look = [&](size_t& nodes) {
+    const Run* run = std::as_const(context_.runs).find(run_id);
+    if (run == nullptr) return std::pair<uint64_t, bool>();
+    const GroupState& state = run->group().state();
+    nodes = std::max(nodes, state.roster.all().size());
+    return std::pair(state.round, state.complete);
+  };
+  size_t nodes = 0;
+  const auto before = look(nodes);
+  action();
+  const auto after = look(nodes);
+  context_.budget.spend(Budget::kNode + (before == after ? 0 : nodes * Budget::kPlace));
 }
 
 template <typename Action>

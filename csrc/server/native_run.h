@@ -39,6 +39,9 @@ class NativeRuns final : public RunPeer {
   bool resume(const native::Frame& frame);
 
   bool may_wait(const native::Header& header);
+  // Runs what changes a run, and spends for it.
+  template <typename Action>
+  void charged(Bytes run_id, Action&& action);
   // Runs what may throw an Error, which becomes the answer.
   template <typename Action>
   void answer_errors_of(const native::Header& header, Action&& action);

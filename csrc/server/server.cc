@@ -100,7 +100,10 @@ bool Server::Impl::flush_some() {
   std::vector<Connection*>& unsent = context_.unsent;
   // By index: flushing can let a stalled connection go on, which may have more to send.
   size_t flushed = 0;
-  for (; flushed < unsent.size() && flushed < kBatch; ++flushed) unsent[flushed]->flush();
+  for (; flushed < unsent.size() && flushed < kBatch; ++flushed) {
+    Connection* connection = unsent[flushed];
+    connection->guarded([connection] { connection->flush(); });
+  }
   unsent.erase(unsent.begin(), unsent.begin() + static_cast<std::ptrdiff_t>(flushed));
   return !unsent.empty();
 }

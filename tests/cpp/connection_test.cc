@@ -24,7 +24,7 @@ constexpr size_t kAnswer = 8 + kValue;
 
 class Scene {
  public:
-  Scene() {
+  explicit Scene(const std::string& greeting = c10d_validate()) {
     int ends[2];
     REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
     far_.reset(ends[1]);
@@ -32,7 +32,7 @@ class Scene {
         std::make_unique<Connection>(UniqueFd(ends[0]), SocketAddress(), context, on_closed_);
     connection->begin();
     context.table.set("/k", std::string(kValue, 'v'));
-    send(c10d_validate());
+    send(greeting);
     turn();
   }
 
@@ -198,4 +198,20 @@ TEST_CASE("a connection may wait so often and no more") {
   scene.turn();
   CHECK(scene.connection->closed());
   CHECK(logged("more than 65536 WAITs at once") != "");
+}
+
+TEST_CASE("what comes for a connection that ends leaves no timer of its requests behind") {
+  Scene scene(native_greeting());
+  for (uint64_t id = 1; id <= 10; ++id) scene.send(native_get(id, "/late", 1));
+  scene.turn();
+  REQUIRE(scene.context.table.waiters() == 10);
+  scene.connection->end("the test says so");
+  scene.context.table.set("/late", "v");
+  scene.context.wake();
+  CHECK(scene.context.table.waiters() == 0);
+  // All their times are over when the loop runs.
+  scene.context.loop.call_at(now() + std::chrono::milliseconds(20),
+                             [&] { scene.context.loop.stop(); });
+  scene.context.loop.run();
+  scene.connection->close("");
 }
