@@ -12,7 +12,8 @@ namespace rdzv {
 namespace {
 
 std::string seconds_of(uint64_t ms) {
-  return seconds_text(std::chrono::milliseconds(ms));
+  // As long as it is, for messages: what a peer may say does not fit a Duration.
+  return ms % 1000 == 0 ? std::to_string(ms / 1000) + " s" : std::to_string(ms) + " ms";
 }
 
 }  // namespace

@@ -65,7 +65,8 @@ TEST_CASE("a shortage of descriptors is told once, not for each newcomer") {
   for (int i = 0; i < 5; ++i) {
     Peer refused(scene.server.port());
     refused.send(native_greeting());
-    CHECK(refused.receive_to_end() != "");
+    // An answer to HELLO in any case: an accept that finds nobody may be the one that fails.
+    CHECK(refused.receive(native::kHeaderBytes) != "");
     fail_call(Call::kAccept, 0, EMFILE);
   }
   CHECK(logged("newcomers are refused") != "");
