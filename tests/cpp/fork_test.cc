@@ -102,7 +102,6 @@ TEST_CASE(
     "a HashStore in a forked child is a whole copy, whatever the parent's threads were doing") {
   HashStore store;
   store.set("k", "v");
-  std::atomic<bool> over{false};
   std::vector<std::thread> blocked;
   for (int i = 0; i < 2; ++i) {
     blocked.emplace_back([&] { store.wait({"later"}, kHang); });
