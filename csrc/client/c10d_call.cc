@@ -14,6 +14,13 @@ namespace rdzv {
 using c10d::Code;
 using Outcome = C10dConnection::Outcome;
 
+namespace {
+
+// What a server has not answered by then it may hold back.
+constexpr Duration kHeldBackMin = std::chrono::milliseconds(10);
+
+}  // namespace
+
 std::string C10dStore::Request::describe(const C10dStore& store) const {
   std::string text = name;
   if (keys != nullptr) text += " of keys " + quoted_list(*keys);
@@ -38,18 +45,7 @@ C10dStore::Conversation::~Conversation() {
 
 const c10d::Reply& C10dStore::Conversation::read(Code code, size_t keys) {
   c10d::ReplyDecoder decoder(code, keys);
-  Outcome outcome;
-  do {
-    const Deadline quiet = Deadline::after(std::min(patient_.left(), kSilenceMax));
-    connection_->shows_life();
-    outcome = connection_->read(decoder, reply_, quiet);
-    if (outcome == Outcome::kTimedOut && !patient_.passed() && is_cut_off()) {
-      connection_->shut_down();
-      throw Lost{"no byte came on it for " + seconds_text(kSilenceMax) +
-                 ", and the server answers on a new connection"};
-    }
-  } while (outcome == Outcome::kTimedOut && !patient_.passed());
-  switch (outcome) {
+  switch (receive(decoder)) {
     case Outcome::kDone:
       store_.note_answer();
       return reply_;
@@ -70,6 +66,41 @@ const c10d::Reply& C10dStore::Conversation::read(Code code, size_t keys) {
                                         seconds_text(request_.timeout) +
                                         "; the server is stopped, overloaded or unreachable" +
                                         applied);
+}
+
+// torch's server without libuv tells its kernel that more comes behind the length of a value, and
+// behind that of an empty value nothing comes: the kernel keeps it back, for 200 ms, unless another
+// answer follows. So a PING brings it, behind all requests that are on their way.
+Outcome C10dStore::Conversation::receive(c10d::ReplyDecoder& decoder) {
+  const bool draws_out = decoder.ends_with_value() && !echo_owed_;
+  if (draws_out) {
+    if (!store_.holds_back_) {
+      const Deadline usual = Deadline::after(std::min(patient_.left(), kHeldBackMin));
+      Outcome outcome = connection_->read(decoder, reply_, usual);
+      if (outcome != Outcome::kTimedOut) return outcome;
+    }
+    put(Code::kPing, {});
+    echo_owed_ = true;
+  }
+  if (echo_owed_ && connection_->owed() == 2) {
+    decoder.expect_echo();
+    echo_owed_ = false;
+  }
+  Outcome outcome;
+  do {
+    const Deadline quiet = Deadline::after(std::min(patient_.left(), kSilenceMax));
+    connection_->shows_life();
+    outcome = connection_->read(decoder, reply_, quiet);
+    if (outcome == Outcome::kTimedOut && !patient_.passed() && is_cut_off()) {
+      connection_->shut_down();
+      throw Lost{"no byte came on it for " + seconds_text(kSilenceMax) +
+                 ", and the server answers on a new connection"};
+    }
+  } while (outcome == Outcome::kTimedOut && !patient_.passed());
+  if (draws_out && outcome == Outcome::kDone && reply_.strings.back().empty()) {
+    store_.holds_back_ = true;
+  }
+  return outcome;
 }
 
 bool C10dStore::Conversation::is_cut_off() {

@@ -95,12 +95,15 @@ class C10dStore::Conversation {
   int64_t number_at(Bytes wire_key);
 
  private:
+  C10dConnection::Outcome receive(c10d::ReplyDecoder& decoder);
+
   C10dStore& store_;
   const Request& request_;
   const Deadline& deadline_;
   const Deadline& patient_;
   std::unique_ptr<C10dConnection> connection_;
   c10d::Reply reply_;
+  bool echo_owed_ = false;  // behind the answers to all that was put
   Duration next_pause_ = Duration::zero();
 };
 

@@ -42,7 +42,7 @@ C10dConnection::Outcome C10dConnection::read(c10d::ReplyDecoder& decoder, c10d::
   for (;;) {
     c10d::Progress progress = decoder.next(in_, reply, in_begin_);
     if (progress == c10d::Progress::kRequest) {
-      --owed_;
+      owed_ -= decoder.expects_echo() ? 2 : 1;
       return Outcome::kDone;
     }
     if (progress == c10d::Progress::kInvalid) {

@@ -35,6 +35,8 @@ class C10dConnection {
   // call. Throws kInterrupted.
   Outcome read(c10d::ReplyDecoder& decoder, c10d::Reply& reply, const Deadline& deadline);
 
+  // How many answers are.
+  size_t owed() const { return owed_; }
   // One answer fewer is owed: a cancelled wait has none.
   void forgive() { --owed_; }
 

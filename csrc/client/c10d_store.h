@@ -100,6 +100,8 @@ class C10dStore final : public RemoteStore {
   std::string nobodys_value_;
   std::atomic<uint32_t> last_nonce_{0};
   std::atomic<bool> has_queues_{false};  // known to have
+  // The server was seen to hold back an empty value (c10d_call.cc).
+  std::atomic<bool> holds_back_{false};
   // While it does not answer, new connections are made one after the other, with pauses.
   std::atomic<bool> is_silent_{false};
 

@@ -28,7 +28,7 @@ size_t number_bytes_of(Code code) {
   }
 }
 
-size_t strings_of(Code code, size_t keys) {
+size_t values_of(Code code, size_t keys) {
   if (code == Code::kMultiGet) return keys;
   return code == Code::kGet || code == Code::kCompareSet ? 1 : 0;
 }
@@ -38,7 +38,8 @@ size_t strings_of(Code code, size_t keys) {
 ReplyDecoder::ReplyDecoder(Code code, size_t keys)
     : code_(code),
       number_known_(number_bytes_of(code) == 0),
-      strings_left_(strings_of(code, keys)) {}
+      ends_with_value_(values_of(code, keys) > 0),
+      strings_left_(values_of(code, keys)) {}
 
 Progress ReplyDecoder::next(Bytes input, Reply& reply, size_t& used) {
   if (!number_known_) {
@@ -47,10 +48,11 @@ Progress ReplyDecoder::next(Bytes input, Reply& reply, size_t& used) {
   }
   Progress scanned = scan_strings(input);
   if (scanned != Progress::kRequest) return scanned;
+  if (input.size() - position_ < echo_bytes_) return Progress::kNeedMore;
   reply.number = number_;
   reply.strings.clear();
   for (const Span& span : spans_) reply.strings.push_back(input.substr(span.begin, span.size));
-  used = position_;
+  used = position_ + echo_bytes_;
   return Progress::kRequest;
 }
 

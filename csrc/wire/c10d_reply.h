@@ -27,9 +27,16 @@ class ReplyDecoder {
   // As Decoder::next; kRequest means that the answer is whole.
   Progress next(Bytes input, Reply& reply, size_t& used);
 
+  bool ends_with_value() const { return ends_with_value_; }
+  // A PING was sent behind the request: the answer is whole with its echo.
+  void expect_echo() { echo_bytes_ = kEchoBytes; }
+  bool expects_echo() const { return echo_bytes_ > 0; }
+
   const std::string& error() const { return error_; }
 
  private:
+  static constexpr size_t kEchoBytes = 4;
+
   struct Span {
     size_t begin;
     size_t size;
@@ -43,7 +50,9 @@ class ReplyDecoder {
   size_t position_ = 0;
   bool number_known_;
   int64_t number_ = 0;
+  bool ends_with_value_;
   size_t strings_left_;
+  size_t echo_bytes_ = 0;
   std::vector<Span> spans_;
   std::string error_;
 };

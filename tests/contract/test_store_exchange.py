@@ -94,8 +94,6 @@ def test_an_exchange_of_another_world_size_is_refused(stores: Stores) -> None:
 
 def test_an_empty_value_may_be_replaced_until_all_have_come(stores: Stores) -> None:
     """And is another value afterwards, as any."""
-    if stores.kind.endswith("torch-old"):
-        pytest.skip("torch's server without libuv gives no answer to who replaces an empty value")
     store = stores.client()
     not_there(lambda: store.exchange("x", 0, 2, "", 0))
     not_there(lambda: store.exchange("x", 0, 2, "full", 0))

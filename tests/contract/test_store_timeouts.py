@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from support.stores import Stores, not_there
+from support.stores import Stores, answered, not_there
 
 from rendezvous import Store
 
@@ -20,6 +20,12 @@ WAITS: dict[str, tuple[list[str], Callable[[Store], object]]] = {
     "barrier": (["gone"], lambda store: store.barrier("gone", 2, 0.01)),
     "barrier of ranks": (["gone"], lambda store: store.barrier("gone", 2, 0.01, rank=1)),
     "exchange": (["gone"], lambda store: store.exchange("gone", 1, 3, "", 0.01)),
+}
+NOW: dict[str, tuple[object, Callable[[Store], object]]] = {
+    "get": (b"", lambda store: store.get("empty", 0)),
+    "wait": (None, lambda store: store.wait(["empty"], 0)),
+    "multi_get": ([b"full", b""], lambda store: store.multi_get(["full", "empty"], 0)),
+    "exchange": ([b""], lambda store: store.exchange("alone", 0, 1, "", 0)),
 }
 RANKS = {"barrier of ranks": [0], "exchange": [0, 2]}
 
@@ -40,6 +46,16 @@ def test_a_timeout_names_what_is_missing_as_its_caller_knows_it(
     assert "timeout" in str(error)
     assert error.keys == keys
     assert error.ranks == RANKS.get(operation, [])
+
+
+@pytest.mark.parametrize("operation", NOW)
+def test_an_empty_value_is_there_as_any_other(stores: Stores, operation: str) -> None:
+    """A call without time to wait has it; on a busy machine it may have to ask again."""
+    store = stores.client()
+    store.multi_set(["empty", "full"], ["", "full"])
+    value, call = NOW[operation]
+    assert answered(lambda: call(store)) == value
+    assert answered(lambda: call(store)) == value
 
 
 def test_missing_keys_that_are_no_text_can_be_given_back(store: Store) -> None:

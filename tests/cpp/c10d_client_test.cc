@@ -2,10 +2,12 @@
 // it to our server.
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -86,6 +88,55 @@ ErrorCode code_of(const std::function<void()>& call) {
   }
   return ErrorCode::kOk;
 }
+
+// A server in whose kernel an empty value stays that nothing is sent behind, as in that of torch's
+// server without libuv, but for ever. Every key has an empty value.
+struct HoldingServer {
+  std::atomic<int> pings{0};
+  test::FakeServer server{{[this](test::Link& link) { serve(link); }}};
+
+  TCPStore::Options options() {
+    TCPStore::Options options = test::options_for(server.port(), kHang);
+    options.protocol = TCPStore::Protocol::kC10d;
+    return options;
+  }
+
+ private:
+  void serve(test::Link& link) {
+    c10d::Decoder decoder;
+    std::string in, out;
+    while (link.read_some(&in)) {
+      for (c10d::Request request; !in.empty();) {
+        size_t used = 0;
+        if (decoder.next(in, request, used) != Progress::kRequest) break;
+        if (answer(request, out)) link.write(std::exchange(out, {}));
+        in.erase(0, used);
+      }
+    }
+  }
+
+  // Whether what is to be sent leaves.
+  bool answer(const c10d::Request& request, std::string& out) {
+    switch (request.code) {
+      case Code::kCompareSet:
+      case Code::kGet:
+      case Code::kMultiGet:
+        for (size_t n = request.code == Code::kMultiGet ? request.strings.size() : 1; n > 0; --n)
+          c10d::put_bytes(out, "");
+        return false;
+      case Code::kWait:
+      case Code::kCheck:
+        c10d::put_u8(out, 0);
+        return true;
+      case Code::kPing:
+        ++pings;
+        c10d::put_u32(out, static_cast<uint32_t>(request.number));
+        return true;
+      default:
+        return true;
+    }
+  }
+};
 
 struct Scene {
   Server server{"127.0.0.1", 0};
@@ -224,4 +275,20 @@ TEST_CASE("a server that hangs up ends one call, and the store goes on") {
   scene.store->set("k", "text");
   CHECK(code_of([&] { scene.store->add("k", 1); }) == ErrorCode::kConnection);
   CHECK(scene.store->get("k", kHang) == "text");
+}
+
+TEST_CASE("an empty value that the server's kernel holds back is drawn out") {
+  HoldingServer held;
+  TCPStore store(held.options());
+  CHECK(store.get("k", kHang).empty());
+  CHECK(store.multi_get({"a", "b"}, kHang) == std::vector<std::string>(2));
+  CHECK(store.try_get("k").version == 1);
+  CHECK(store.compare_exchange("k", "", "").swapped);
+}
+
+TEST_CASE("a server that was seen to hold a value back is asked for it at once") {
+  HoldingServer held;
+  TCPStore store(held.options());
+  for (int i = 0; i < 20; ++i) store.try_get("k");
+  CHECK(held.pings == 1 + 20);  // one was the greeting
 }

@@ -28,10 +28,11 @@ class FakeServer {
     UniqueFd fd;
 
     // False when the client has gone or the server is to end.
-    bool read_some() {
+    bool read_some(std::string* in = nullptr) {
       while (!server.ending_) {
         char buffer[64 * 1024];
         long count = receive_some(fd.get(), buffer, sizeof(buffer));
+        if (count > 0 && in != nullptr) in->append(buffer, static_cast<size_t>(count));
         if (count != kWouldBlock) return count > 0;
         wait_ready(fd.get(), true, false, std::chrono::milliseconds(20));
       }
