@@ -8,6 +8,7 @@
 #include "base/interrupt.h"
 #include "net/socket.h"
 #include "wire/limits.h"
+#include "wire/messages.h"
 
 namespace rdzv {
 
@@ -187,7 +188,7 @@ size_t Channel::hand_out(Bytes in) {
     native::Progress progress = native::next_frame(in.substr(used), frame);
     if (progress == native::Progress::kNeedMore) return used;
     bool is_reply = (frame.header.operation & native::kReplyBit) != 0;
-    if (progress == native::Progress::kInvalid || !is_reply) {
+    if (progress == native::Progress::kMalformed || !is_reply) {
       break_off("the server sent what is no reply");
       return used;
     }
@@ -266,8 +267,7 @@ void Channel::send_cancel(uint64_t id) {
   constexpr size_t kCancelsQueuedMax = 1024;
   if (outgoing_.size() > kCancelsQueuedMax) return;
   std::string body;
-  append_little_endian<uint16_t>(body, 0);
-  native::put_u64(body, id);
+  native::put(body, native::CancelRequest{0, static_cast<native::RequestId>(id)});
   post(native::Operation::kCancel, ++last_id_, body);
 }
 

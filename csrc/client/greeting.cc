@@ -10,6 +10,7 @@
 #include "base/version.h"
 #include "net/socket.h"
 #include "wire/c10d.h"
+#include "wire/messages.h"
 
 namespace rdzv {
 namespace {
@@ -27,11 +28,7 @@ std::string native_hello(const native::Id128& session) {
   hello.client = client;
   std::string out;
   native::put_preamble(out);
-  native::Header header;
-  header.operation = static_cast<uint8_t>(native::Operation::kHello);
-  size_t begin = native::begin_frame(out, header);
-  native::put_hello(out, hello);
-  native::end_frame(out, begin);
+  native::put_request(out, hello);
   return out;
 }
 
@@ -51,16 +48,15 @@ void check_begin(const std::string& endpoint, const std::string& in) {
 
 NativePeer accept(const std::string& endpoint, const native::Frame& frame) {
   if (frame.header.status != 0) {
-    ByteReader reader(frame.body);
-    Bytes message = native::take_string(reader, frame.body.size());
+    native::ErrorReply error;
+    if (!native::take(frame.body, error)) error = {};
     // The server is full; everything else is about what we speak.
     bool is_full = frame.header.status == static_cast<uint8_t>(ErrorCode::kLimit);
     throw Error(is_full ? ErrorCode::kConnection : ErrorCode::kUnsupported,
-                "the server at " + endpoint + " refused: " + std::string(message));
+                "the server at " + endpoint + " refused: " + std::string(error.message));
   }
   native::HelloReply hello;
-  if (!native::take_hello_reply(frame.body, hello))
-    throw_no_store(endpoint, "its HELLO cannot be read");
+  if (!native::take(frame.body, hello)) throw_no_store(endpoint, "its HELLO cannot be read");
   return {hello.instance, std::string(hello.observed_address)};
 }
 
@@ -116,7 +112,7 @@ std::optional<NativePeer> greet_native(Greeting& greeting, const native::Id128& 
     native::Frame frame;
     if (in.size() >= native::kHeaderBytes) {
       check_begin(greeting.endpoint(), in);
-      if (native::next_frame(in, frame) == native::Progress::kFrame) {
+      if (native::next_frame(in, frame) == native::Progress::kTaken) {
         return accept(greeting.endpoint(), frame);
       }
     }

@@ -1,4 +1,4 @@
-// NativeStore's operations on values: bodies of requests made, answers read.
+// NativeStore's operations on values: requests made, answers read.
 #include <algorithm>
 
 #include "base/error.h"
@@ -7,29 +7,16 @@
 
 namespace rdzv {
 
-using native::Operation;
-
-namespace {
-
-void put_wire_keys(std::string& out, const std::vector<Bytes>& keys) {
-  native::put_u32(out, static_cast<uint32_t>(keys.size()));
-  for (Bytes key : keys) put_wire_key(out, key);
-}
-
-}  // namespace
-
 void NativeStore::ping() {
-  Request request{Operation::kPing, {}, timeout()};
-  run(request);
+  Request request{{}, timeout()};
+  Answer(*this, request, native::PingRequest());
 }
 
 void NativeStore::set(Bytes key, Bytes value) {
   check_key("set", key);
   check_value("set", key, value);
-  Request request{Operation::kSet, key, timeout(), true};
-  put_wire_key(request.body, key);
-  native::put_string(request.body, value);
-  run(request);
+  Request request{key, timeout(), true};
+  Answer(*this, request, native::SetRequest{key, value});
 }
 
 std::string NativeStore::get(Bytes key, Duration timeout) {
@@ -38,95 +25,68 @@ std::string NativeStore::get(Bytes key, Duration timeout) {
 
 TakenBytes NativeStore::read(Bytes key, Duration timeout) {
   check_key("get", key);
-  Request request{Operation::kGet, key, timeout, false, true};
-  native::put_u32(request.body, 0);
-  put_wire_key(request.body, key);
-  return Answer(*this, request, run_taking(request)).value();
+  Request request{key, timeout, false, true};
+  Answer answer(*this, request, native::GetRequest{0, key});
+  return std::move(answer).taking(answer.value);
 }
 
 Store::Exchange NativeStore::compare_exchange(Bytes key, Bytes expected, Bytes desired) {
   check_key("compare_set", key);
   check_value("compare_set", key, expected);
   check_value("compare_set", key, desired);
-  Request request{Operation::kCompareSet, key, timeout(), true};
-  put_wire_key(request.body, key);
-  native::put_string(request.body, expected);
-  native::put_string(request.body, desired);
-  Answer answer(*this, request, run_taking(request));
+  Request request{key, timeout(), true};
+  Answer answer(*this, request, native::CompareSetRequest{key, expected, desired});
   Exchange exchange;
-  exchange.swapped = answer.reader().u8() != 0;
-  exchange.exists = answer.reader().u8() != 0;
-  exchange.version = answer.reader().u64();
-  Bytes current = answer.string();
-  answer.finish();
-  exchange.value = exchange.swapped ? desired : current;
+  exchange.swapped = answer.swapped;
+  exchange.exists = answer.exists;
+  exchange.version = answer.version;
+  exchange.value = answer.swapped ? desired : answer.value;
   return exchange;
 }
 
 int64_t NativeStore::add(Bytes key, int64_t amount) {
   check_key("add", key);
-  return add_wire_key("/" + std::string(key), key, amount, timeout());
+  Request request{key, timeout(), true};
+  return Answer(*this, request, native::AddRequest{key, amount}).sum;
 }
 
 int64_t NativeStore::add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount,
                                   Duration timeout) {
-  Request request{Operation::kAdd, shown_key, timeout, true};
-  native::put_string(request.body, wire_key);
-  native::put_u64(request.body, static_cast<uint64_t>(amount));
-  Answer answer(*this, request, run_taking(request));
-  int64_t sum = answer.reader().i64();
-  answer.reader().u64();  // the version
-  answer.finish();
-  return sum;
+  Request request{shown_key, timeout, true};
+  request.has_wire_key = true;
+  return Answer(*this, request, native::AddRequest{wire_key, amount}).sum;
 }
 
 bool NativeStore::check(const std::vector<Bytes>& keys) {
   check_keys("check", keys);
-  Request request{Operation::kCheck, {}, timeout(), false, false, &keys};
-  put_wire_keys(request.body, keys);
-  Answer answer(*this, request, run_taking(request));
-  bool yes = answer.reader().u8() != 0;
-  answer.finish();
-  return yes;
+  Request request{{}, timeout(), false, false, &keys};
+  return Answer(*this, request, native::CheckRequest{{keys}}).are_there;
 }
 
 void NativeStore::wait(const std::vector<Bytes>& keys, Duration timeout) {
   check_keys("wait", keys);
-  Request request{Operation::kWait, {}, timeout, false, true, &keys};
-  native::put_u32(request.body, 0);
-  put_wire_keys(request.body, keys);
-  run(request);
+  Request request{{}, timeout, false, true, &keys};
+  Answer(*this, request, native::WaitRequest{0, {keys}});
 }
 
 bool NativeStore::delete_key(Bytes key) {
   check_key("delete_key", key);
-  Request request{Operation::kDeleteKey, key, timeout(), true};
-  put_wire_key(request.body, key);
-  Answer answer(*this, request, run_taking(request));
-  bool yes = answer.reader().u8() != 0;
-  answer.finish();
-  return yes;
+  Request request{key, timeout(), true};
+  return Answer(*this, request, native::DeleteKeyRequest{key}).was_there;
 }
 
 int64_t NativeStore::num_keys() {
-  Request request{Operation::kNumKeys, {}, timeout()};
-  Answer answer(*this, request, run_taking(request));
-  int64_t count = answer.reader().i64();
-  answer.finish();
-  return count;
+  Request request{{}, timeout()};
+  return static_cast<int64_t>(Answer(*this, request, native::NumKeysRequest()).count);
 }
 
 std::vector<std::string> NativeStore::list_keys(Bytes prefix) {
   check_key("list_keys", prefix);
-  Request request{Operation::kListKeys, prefix, timeout()};
-  put_wire_key(request.body, prefix);
-  Answer answer(*this, request, run_taking(request));
+  Request request{prefix, timeout()};
+  Answer answer(*this, request, native::ListKeysRequest{prefix});
   std::vector<std::string> keys;
-  for (uint32_t left = answer.reader().u32(); left > 0 && answer.reader().ok(); --left) {
-    Bytes wire_key = answer.string();
-    keys.emplace_back(wire_key.substr(std::min<size_t>(1, wire_key.size())));
-  }
-  answer.finish();
+  for (const native::Key& key : answer.keys)
+    keys.emplace_back(key.substr(std::min(native::kUsersPrefix.size(), key.size())));
   std::sort(keys.begin(), keys.end());
   return keys;
 }
@@ -134,10 +94,8 @@ std::vector<std::string> NativeStore::list_keys(Bytes prefix) {
 void NativeStore::append(Bytes key, Bytes value) {
   check_key("append", key);
   check_value("append", key, value);
-  Request request{Operation::kAppend, key, timeout(), true};
-  put_wire_key(request.body, key);
-  native::put_string(request.body, value);
-  run(request);
+  Request request{key, timeout(), true};
+  Answer(*this, request, native::AppendRequest{key, value});
 }
 
 std::vector<std::string> NativeStore::multi_get(const std::vector<Bytes>& keys, Duration timeout) {
@@ -148,49 +106,33 @@ std::vector<std::string> NativeStore::multi_get(const std::vector<Bytes>& keys, 
 
 std::vector<TakenBytes> NativeStore::multi_read(const std::vector<Bytes>& keys, Duration timeout) {
   check_keys("multi_get", keys);
-  Request request{Operation::kMultiGet, {}, timeout, false, true, &keys};
-  native::put_u32(request.body, 0);
-  put_wire_keys(request.body, keys);
-  Answer answer(*this, request, run_taking(request));
+  Request request{{}, timeout, false, true, &keys};
+  Answer answer(*this, request, native::MultiGetRequest{0, {keys}});
   std::vector<Bytes> values;
-  for (uint32_t left = answer.reader().u32(); left > 0 && answer.reader().ok(); --left) {
-    answer.reader().u64();  // the version
-    values.push_back(answer.string());
-  }
-  return answer.split(values);
+  values.reserve(answer.values.size());
+  for (const native::ValueReply& each : answer.values) values.push_back(each.value);
+  return std::move(answer).taking(values);
 }
 
 void NativeStore::multi_set(const std::vector<Bytes>& pairs) {
   check_pairs("multi_set", pairs);
-  Request request{Operation::kMultiSet, {}, timeout(), true};
-  native::put_u32(request.body, static_cast<uint32_t>(pairs.size() / 2));
-  for (size_t i = 0; i + 1 < pairs.size(); i += 2) {
-    put_wire_key(request.body, pairs[i]);
-    native::put_string(request.body, pairs[i + 1]);
-  }
-  run(request);
+  Request request{{}, timeout(), true};
+  Answer(*this, request, native::MultiSetRequest{{pairs}});
 }
 
 Store::Versioned NativeStore::try_get(Bytes key) {
   check_key("try_get", key);
-  Request request{Operation::kTryGet, key, timeout()};
-  put_wire_key(request.body, key);
-  return Answer(*this, request, run_taking(request)).versioned();
+  Request request{key, timeout()};
+  Answer answer(*this, request, native::TryGetRequest{key});
+  return {std::string(answer.value), answer.version};
 }
 
 Store::VersionSet NativeStore::set_if_version(Bytes key, Bytes value, uint64_t version) {
   check_key("set_if_version", key);
   check_value("set_if_version", key, value);
-  Request request{Operation::kSetIfVersion, key, timeout(), true};
-  put_wire_key(request.body, key);
-  native::put_string(request.body, value);
-  native::put_u64(request.body, version);
-  Answer answer(*this, request, run_taking(request));
-  VersionSet result;
-  result.swapped = answer.reader().u8() != 0;
-  result.version = answer.reader().u64();
-  answer.finish();
-  return result;
+  Request request{key, timeout(), true};
+  Answer answer(*this, request, native::SetIfVersionRequest{key, value, version});
+  return {answer.swapped, answer.version};
 }
 
 // Sent again, it could undo what another client has set meanwhile: a write like any other.
@@ -198,22 +140,15 @@ void NativeStore::set_for(Bytes key, Bytes value, Duration ttl) {
   check_key("set", key);
   check_value("set", key, value);
   check_time_to_live(key, ttl);
-  Request request{Operation::kSetFor, key, timeout(), true};
+  Request request{key, timeout(), true};
   auto ttl_ms = std::chrono::ceil<std::chrono::milliseconds>(std::min(ttl, kForever)).count();
-  native::put_u64(request.body, static_cast<uint64_t>(ttl_ms));
-  put_wire_key(request.body, key);
-  native::put_string(request.body, value);
-  run(request);
+  Answer(*this, request, native::SetForRequest{static_cast<uint64_t>(ttl_ms), key, value});
 }
 
 int64_t NativeStore::delete_prefix(Bytes prefix) {
   check_key("delete_prefix", prefix);
-  Request request{Operation::kDeletePrefix, prefix, timeout(), true};
-  put_wire_key(request.body, prefix);
-  Answer answer(*this, request, run_taking(request));
-  int64_t count = answer.reader().i64();
-  answer.finish();
-  return count;
+  Request request{prefix, timeout(), true};
+  return static_cast<int64_t>(Answer(*this, request, native::DeletePrefixRequest{prefix}).count);
 }
 
 }  // namespace rdzv

@@ -8,12 +8,11 @@
 
 #include "base/text.h"
 #include "client/native_store.h"
-#include "wire/native.h"
+#include "wire/messages.h"
 
 namespace rdzv {
 
 struct NativeStore::Request {
-  native::Operation operation;
   Bytes key;  // for messages, like keys
   Duration timeout;
   bool is_write = false;
@@ -27,10 +26,12 @@ struct NativeStore::Request {
   bool is_sign_of_life = false;
   const char* key_is = "key";  // what messages call it
   bool names_ranks = false;    // a timeout's answer names ranks, and not positions in `keys`
+  bool has_wire_key = false;   // the message's key is as it is on the wire already
+  native::Operation operation{};
   std::string body{};
 
   // What the answer to a timed request names, behind its message.
-  Missing missing(ByteReader& answer) const;
+  Missing missing(const native::ErrorReply& answer) const;
 
   // "get of key 'a' on TCPStore 127.0.0.1:29400"
   std::string describe(const NativeStore& store) const {
@@ -41,45 +42,31 @@ struct NativeStore::Request {
   }
 };
 
-// What an answer carries. An answer that is not as the protocol says is an error, not a guess.
-class NativeStore::Answer {
+// Sends a message, again where that is allowed, and is what was answered: views into a body that it
+// keeps. An answer that is not as the protocol says is an error, not a guess.
+template <typename Message>
+class NativeStore::Answer : public Message::Is::Reply {
  public:
-  Answer(const NativeStore& store, const Request& request, TakenBytes body)
-      : store_(store), request_(request), body_(std::move(body)), reader_(body_.view()) {}
-
+  Answer(NativeStore& store, Request& request, const Message& message)
+      : store_(store), request_(request) {
+    request.operation = Message::Is::kOperation;
+    // Users' keys carry a '/' on the wire.
+    native::put(request.body, message, request.has_wire_key ? Bytes() : native::kUsersPrefix);
+    body_ = store.run_taking(request);
+    typename Message::Is::Reply& reply = *this;
+    if (!native::take(body_.view(), reply)) throw_unreadable();
+  }
   Answer(const Answer&) = delete;
   Answer& operator=(const Answer&) = delete;
 
-  ByteReader& reader() { return reader_; }
-  Bytes string() { return native::take_string(reader_, body_.view().size()); }
-
-  // An answer that is a value with its version, and no more.
-  Versioned versioned() {
-    Versioned result;
-    result.version = reader_.u64();
-    result.value = string();
-    finish();
-    return result;
-  }
-
-  // The value of such an answer, which is not moved for it.
-  TakenBytes value() {
-    reader_.u64();
-    Bytes value = string();
-    finish();
+  // One of its values, which is at its end and is not moved for it.
+  TakenBytes taking(Bytes value) && {
     return std::move(body_).from(body_.view().size() - value.size());
   }
-
-  // Values that were taken out of it, when everything was.
-  std::vector<TakenBytes> split(const std::vector<Bytes>& values) {
-    finish();
+  std::vector<TakenBytes> taking(const std::vector<Bytes>& values) && {
     return std::move(body_).split(values);
   }
 
-  // Call when everything was taken.
-  void finish() const {
-    if (!reader_.ok() || reader_.left() != 0) throw_unreadable();
-  }
   [[noreturn]] void throw_unreadable() const {
     throw Error(ErrorCode::kProtocol,
                 request_.describe(store_) + ": the server's answer cannot be read");
@@ -89,14 +76,6 @@ class NativeStore::Answer {
   const NativeStore& store_;
   const Request& request_;
   TakenBytes body_;
-  ByteReader reader_;
 };
-
-// Users' keys carry a '/' on the wire.
-inline void put_wire_key(std::string& out, Bytes key) {
-  native::put_u32(out, static_cast<uint32_t>(key.size() + 1));
-  out.push_back('/');
-  out.append(key);
-}
 
 }  // namespace rdzv

@@ -27,12 +27,11 @@ uint32_t milliseconds_up(Duration duration) {
 
 }  // namespace
 
-Missing NativeStore::Request::missing(ByteReader& answer) const {
+Missing NativeStore::Request::missing(const native::ErrorReply& answer) const {
   Missing missing;
   if (keys == nullptr && !key.empty()) missing.keys.emplace_back(key);
-  for (uint32_t left = answer.u32(); left > 0 && answer.ok(); --left) {
-    uint32_t number = answer.u32();
-    if (!answer.ok()) break;
+  if (!answer.missing) return missing;
+  for (uint32_t number : *answer.missing) {
     if (names_ranks) missing.ranks.push_back(number);
     if (keys != nullptr && number < keys->size()) missing.keys.emplace_back((*keys)[number]);
   }
@@ -80,22 +79,19 @@ TakenBytes NativeStore::run_taking(Request& request) {
     reply.failure = Channel::Failure::kTimedOut;
     reply.sent = false;
     if (channel != nullptr) {
-      if (request.is_timed) {
-        std::string left;
-        native::put_u32(left, time_for_server(request, deadline));
-        request.body.replace(0, left.size(), left);
-      }
+      if (request.is_timed) native::set_timeout(request.body, time_for_server(request, deadline));
       reply = ask(request, channel, patient);
     }
     if (reply.failure == Channel::Failure::kNone) {
       if (reply.status == ErrorCode::kOk) return {std::move(reply.body), reply.body_begin};
       request.answered = true;
-      ByteReader reader(reply.body);
-      std::string message(native::take_string(reader, reply.body.size()));
+      native::ErrorReply answer;
+      if (!native::take(reply.body, answer)) answer = {};
+      std::string message(answer.message);
       if (attempt > 1 && reply.status == ErrorCode::kTimeout)
         message = with_time_waited(message, deadline.elapsed());
       Missing missing;
-      if (reply.status == ErrorCode::kTimeout) missing = request.missing(reader);
+      if (reply.status == ErrorCode::kTimeout) missing = request.missing(answer);
       throw Error(reply.status, message + " (" + describe() + ")", std::move(missing));
     }
     throw_unless_repeatable(request, reply, channel.get(), deadline.elapsed());

@@ -55,12 +55,12 @@ class NativeStore final : public RemoteStore {
   std::shared_ptr<RemoteStore> sibling() const override;
 
   // For what the same server offers beside keys (run_client.h): a request on its way, which is what
-  // it is for messages, and its body.
+  // it is for messages, and its answer.
   struct Request;
+  template <typename Message>
   class Answer;
   // Sends it, again where that is allowed, and returns the answer's body.
   TakenBytes run_taking(Request& request);
-  std::string run(Request& request) { return run_taking(request).own(); }
 
  private:
   bool is_closed() const override { return line_.is_closed(); }

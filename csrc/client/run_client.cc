@@ -8,9 +8,6 @@
 #include "wire/limits.h"
 
 namespace rdzv {
-
-using native::Operation;
-
 namespace {
 
 // One node a connection, so any number will do.
@@ -24,13 +21,6 @@ uint32_t milliseconds(Duration duration) {
   constexpr int64_t kMax = UINT32_MAX;
   auto ms = std::chrono::ceil<std::chrono::milliseconds>(duration).count();
   return static_cast<uint32_t>(std::clamp<int64_t>(ms, 0, kMax));
-}
-
-// An answer that is not as the protocol says is an error, not a guess.
-void check_taken(bool taken, const NativeStore::Request& request, const NativeStore& link) {
-  if (taken) return;
-  throw Error(ErrorCode::kProtocol,
-              request.describe(link) + ": the server's answer cannot be read");
 }
 
 }  // namespace
@@ -49,75 +39,60 @@ RunClient::RunClient(const TCPStore& store, std::string run_id, Node node,
   }
 }
 
-NativeStore::Request RunClient::request(Operation operation, Duration timeout,
-                                        bool is_timed) const {
-  NativeStore::Request request{operation, run_id_, timeout, false, is_timed};
+NativeStore::Request RunClient::request(Duration timeout, bool is_timed) const {
+  NativeStore::Request request{run_id_, timeout, false, is_timed};
   request.key_is = "run";
   return request;
 }
 
 RunClient::Joined RunClient::join(uint64_t after_round, Duration timeout) {
-  NativeStore::Request join = request(Operation::kJoin, timeout, true);
+  NativeStore::Request join = request(timeout, true);
   join.is_write = true;
-  native::put_join(join.body,
-                   {0, run_id_, wire_node(), settings_, after_round, grace_ms_, kHandle});
-  std::string body;
   try {
-    body = link_->run(join);
+    NativeStore::Answer reply(
+        *link_, join,
+        native::JoinRequest{0, run_id_, wire_node(), settings_, after_round, grace_ms_, kHandle});
+    return {false,         reply.outcome,    reply.round,
+            reply.rank,    reply.world_size, own(reply.first),
+            reply.waiting, reply.spares,     reply.changes};
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kTimeout || !join.answered) throw;
     Joined joined;
     joined.timed_out = true;
     return joined;
   }
-  native::JoinReply reply;
-  check_taken(native::take_join_reply(body, reply), join, *link_);
-  return {false,         reply.outcome,    reply.round,
-          reply.rank,    reply.world_size, own(reply.first),
-          reply.waiting, reply.spares,     reply.changes};
 }
 
 bool RunClient::leave(bool failed, Duration timeout) {
-  NativeStore::Request leave = request(Operation::kLeave, timeout, false);
+  NativeStore::Request leave = request(timeout, false);
   leave.is_sign_of_life = true;
-  native::put_leave(leave.body, {run_id_, wire_node(), failed});
-  native::LeaveReply reply;
-  check_taken(native::take_leave_reply(link_->run(leave), reply), leave, *link_);
-  return reply.was_listed;
+  return NativeStore::Answer(*link_, leave, native::LeaveRequest{run_id_, wire_node(), failed})
+      .was_listed;
 }
 
 native::KeepAliveReply RunClient::keep_alive(Duration timeout) {
-  NativeStore::Request keep_alive = request(Operation::kKeepAlive, timeout, false);
+  NativeStore::Request keep_alive = request(timeout, false);
   keep_alive.is_sign_of_life = true;
-  native::put_keep_alive(keep_alive.body, {kHandle});
-  native::KeepAliveReply reply;
-  check_taken(native::take_keep_alive_reply(link_->run(keep_alive), reply), keep_alive, *link_);
-  return reply;
+  return NativeStore::Answer(*link_, keep_alive, native::KeepAliveRequest{kHandle});
 }
 
 void RunClient::close_run(Duration timeout) {
-  NativeStore::Request close = request(Operation::kCloseRun, timeout, false);
-  native::put_close_run(close.body, {run_id_});
-  check_taken(link_->run(close).empty(), close, *link_);
+  NativeStore::Request close = request(timeout, false);
+  NativeStore::Answer(*link_, close, native::CloseRunRequest{run_id_});
 }
 
 native::StatusReply RunClient::status(Duration timeout) {
-  NativeStore::Request status = request(Operation::kStatus, timeout, false);
-  native::put_status(status.body, {run_id_, wire_node()});
-  native::StatusReply reply;
-  check_taken(native::take_status_reply(link_->run(status), reply), status, *link_);
-  return reply;
+  NativeStore::Request status = request(timeout, false);
+  return NativeStore::Answer(*link_, status, native::StatusRequest{run_id_, wire_node()});
 }
 
 native::SubscribeReply RunClient::subscribe(uint64_t round, uint32_t known_changes,
                                             bool known_closed, Duration timeout) {
-  NativeStore::Request subscribe = request(Operation::kSubscribe, timeout, true);
+  NativeStore::Request subscribe = request(timeout, true);
   subscribe.is_write = true;
-  native::put_subscribe(subscribe.body,
-                        {0, run_id_, wire_node(), round, known_changes, known_closed});
-  native::SubscribeReply reply;
-  check_taken(native::take_subscribe_reply(link_->run(subscribe), reply), subscribe, *link_);
-  return reply;
+  return NativeStore::Answer(
+      *link_, subscribe,
+      native::SubscribeRequest{0, run_id_, wire_node(), round, known_changes, known_closed});
 }
 
 // Page by page: who joins or goes meanwhile may be missing.
@@ -127,12 +102,11 @@ std::vector<RunClient::Member> RunClient::members(native::MemberList which, size
   std::vector<Member> found;
   std::string cursor;
   do {
-    NativeStore::Request members = request(Operation::kMembers, deadline.left(), false);
+    NativeStore::Request members = request(deadline.left(), false);
     const size_t page = std::min(limit - found.size(), limits::kMembersPerReplyMax);
-    native::put_members(members.body, {run_id_, which, cursor, static_cast<uint32_t>(page)});
-    const std::string body = link_->run(members);
-    native::MembersReply reply;
-    check_taken(native::take_members_reply(body, reply), members, *link_);
+    NativeStore::Answer reply(
+        *link_, members,
+        native::MembersRequest{run_id_, which, cursor, static_cast<uint32_t>(page)});
     for (const native::MembersReply::Item& item : reply.items)
       found.push_back({own(item.node), item.rank});
     cursor = reply.cursor;
@@ -146,12 +120,11 @@ std::vector<RunClient::Member> RunClient::members(native::MemberList which, size
 }
 
 native::ResumeReply RunClient::resume(const Place& place, Duration timeout) {
-  NativeStore::Request resume = request(Operation::kResume, timeout, false);
-  native::put_resume(resume.body, {run_id_, wire_node(), settings_, place.round, place.rank,
-                                   place.world_size, grace_ms_, kHandle});
-  native::ResumeReply reply;
-  check_taken(native::take_resume_reply(link_->run(resume), reply), resume, *link_);
-  return reply;
+  NativeStore::Request resume = request(timeout, false);
+  return NativeStore::Answer(
+      *link_, resume,
+      native::ResumeRequest{run_id_, wire_node(), settings_, place.round, place.rank,
+                            place.world_size, grace_ms_, kHandle});
 }
 
 }  // namespace rdzv

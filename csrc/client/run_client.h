@@ -18,7 +18,7 @@
 #include "base/clock.h"
 #include "client/native_store.h"
 #include "client/tcp_store.h"
-#include "wire/native_run.h"
+#include "wire/run_messages.h"
 
 namespace rdzv {
 
@@ -76,7 +76,7 @@ class RunClient {
   const std::string& run_id() const { return run_id_; }
 
  private:
-  NativeStore::Request request(native::Operation operation, Duration timeout, bool is_timed) const;
+  NativeStore::Request request(Duration timeout, bool is_timed) const;
   native::RunNode wire_node() const { return {node_.addr, node_.pid, node_.local_id}; }
 
   std::shared_ptr<NativeStore> link_;

@@ -1,4 +1,5 @@
 #include "group/codec.h"
+#include "wire/run_messages.h"
 
 namespace rdzv {
 namespace {
@@ -31,11 +32,8 @@ void append_header(std::string& to, const GroupState& state) {
   append_flag(to, state.rejoined);
   append_flag(to, state.settings.has_value());
   if (state.settings) {
-    append_little_endian(to, state.settings->min_nodes);
-    append_little_endian(to, state.settings->max_nodes);
-    append_little_endian(to, state.settings->last_call_ms);
-    append_little_endian(to, state.settings->keep_alive_interval_ms);
-    append_little_endian(to, state.settings->keep_alive_max_attempt);
+    native::Put put(to);
+    native::settings_fields(put, *state.settings);
   }
   append_little_endian(to, state.round);
   append_little_endian(to, state.finished_round);

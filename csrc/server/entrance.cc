@@ -11,7 +11,7 @@
 #include "base/text.h"
 #include "net/open_files.h"
 #include "net/socket.h"
-#include "wire/native.h"
+#include "wire/messages.h"
 
 namespace rdzv {
 namespace {
@@ -55,13 +55,10 @@ bool is_gone(int error) {
 }
 
 std::string refusal_frame(const std::string& why) {
-  native::Header header;
-  header.operation = static_cast<uint8_t>(native::Operation::kHello) | native::kReplyBit;
-  header.status = static_cast<uint8_t>(ErrorCode::kLimit);
+  native::Header hello;
+  hello.operation = static_cast<uint8_t>(native::Operation::kHello);
   std::string out;
-  size_t begin = native::begin_frame(out, header);
-  native::put_string(out, why);
-  native::end_frame(out, begin);
+  native::put_frame(out, native::reply_to(hello, ErrorCode::kLimit), native::ErrorReply{why, {}});
   return out;
 }
 

@@ -29,10 +29,10 @@ bool MembersPage::set_cursor(Bytes cursor) {
   } else if (cursor.size() == sizeof(uint32_t) && which_ == native::MemberList::kParticipants) {
     rank_ = reader.u32();
   } else {
-    NodeId& node = node_.emplace();
-    node.addr = native::take_string(reader, kNodeAddrBytesMax);
-    node.pid = reader.i64();
-    node.local_id = reader.u64();
+    native::RunNode node;
+    const bool is_node = native::take(cursor, node) && node.addr.size() <= kNodeAddrBytesMax;
+    if (is_node) node_ = node_of(node);
+    return is_node;
   }
   return reader.ok() && reader.left() == 0;
 }
@@ -129,8 +129,7 @@ native::MembersReply MembersPage::reply() {
   native::MembersReply reply;
   reply.total = total_;
   for (const Item& item : items_) {
-    reply.items.push_back(
-        {{item.node.addr, static_cast<uint64_t>(item.node.pid), item.node.local_id}, item.rank});
+    reply.items.push_back({wire_node(item.node), item.rank});
   }
   if (is_last_) return reply;
   cursor_.clear();
@@ -138,9 +137,7 @@ native::MembersReply MembersPage::reply() {
   if (rank_) {
     native::put_u32(cursor_, *rank_);
   } else if (node_) {
-    native::put_string(cursor_, node_->addr);
-    native::put_u64(cursor_, static_cast<uint64_t>(node_->pid));
-    native::put_u64(cursor_, node_->local_id);
+    native::put(cursor_, wire_node(*node_));
   }
   reply.cursor = cursor_;
   return reply;

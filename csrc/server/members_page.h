@@ -10,7 +10,7 @@
 #include "group/node.h"
 #include "server/budget.h"
 #include "server/runs.h"
-#include "wire/native_run.h"
+#include "wire/run_messages.h"
 
 namespace rdzv {
 

@@ -4,7 +4,6 @@
 
 #include "server/native_session.h"
 #include "store/meeting.h"
-#include "wire/limits.h"
 
 namespace rdzv {
 
@@ -22,26 +21,25 @@ bool NativeSession::come(const Header& header, const TableStep& step) {
   return true;
 }
 
-bool NativeSession::barrier(const Header& header, ByteReader& body) {
-  uint32_t timeout_ms = body.u32();
-  Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
-  BarrierCall call{key, as_user_knows(key), body.i64(), body.i64(), body.i64(), body.u64()};
-  if (!whole(body)) return false;
+void NativeSession::barrier(const Header& header, const native::BarrierRequest& request) {
+  const Bytes key = request.key;
+  BarrierCall call{key,          as_user_knows(key), request.world_size,
+                   request.rank, request.round,      request.token};
   if (call.rank == native::kRanklessCaller) {
     call.rank = BarrierCall::kNoRank;
     call.round = 1;
   }
   if (std::optional<Error> refusal = refusal_of(call)) {
     reply_error(header, refusal->code(), refusal->message());
-    return true;
+    return;
   }
-  if (!may_block(header) || !come(header, arrive(call, context_.table))) return true;
+  if (!may_block(header) || !come(header, arrive(call, context_.table))) return;
   context_.strings.assign(1, key);
   Blocked* blocked = park(header, context_.strings, Table::Need::kCount, call.target());
   if (blocked == nullptr) {
     // All have come; or there is no room for it to wait, and then it has not come either.
     if (context_.table.sum(key, 0).value < call.target()) take_back(call);
-    return true;
+    return;
   }
   blocked->key = key;
   blocked->rank = call.rank;
@@ -50,8 +48,7 @@ bool NativeSession::barrier(const Header& header, ByteReader& body) {
   if (call.has_rank()) {
     blocked->slot_version = context_.table.find(exchange_slot(key, call.rank))->version;
   }
-  set_deadline(*blocked, timeout_ms);
-  return true;
+  set_deadline(*blocked, request.timeout_ms);
 }
 
 BarrierCall NativeSession::barrier_call(const Blocked& blocked) {

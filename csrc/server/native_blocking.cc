@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "base/text.h"
-#include "server/native_run.h"
+#include "server/native_runs.h"
 #include "server/native_session.h"
 #include "store/exchange.h"
 #include "store/store.h"
@@ -119,7 +119,7 @@ void NativeSession::on_deadline(uint64_t tag) {
   context_.table.cancel(found->second.waiter);
   Blocked blocked = std::move(found->second);
   blocked_.erase(found);
-  reply_timeout(blocked.header, text, missing);
+  reply_timeout(blocked.header, text, std::move(missing));
   leave_barrier(blocked);
 }
 
@@ -201,7 +201,7 @@ void NativeSession::on_woken(const Table::Woken& woken) {
   blocked_.erase(found);
   if (blocked.timer) context_.loop.cancel(*blocked.timer);
   if (woken.item) {
-    answer_item(blocked.header, *woken.item);
+    reply(blocked.header, native::QueuePopReply{*woken.item});
   } else if (is_exchange(blocked.header)) {
     answer(blocked.header, {blocked.key}, blocked.target);
   } else if (woken.keys->size() >= AnswerCache::kKeysMin) {
@@ -212,22 +212,20 @@ void NativeSession::on_woken(const Table::Woken& woken) {
 }
 
 // The cancelled request is not answered: whoever cancels has stopped listening.
-bool NativeSession::cancel(ByteReader& body) {
+void NativeSession::cancel(const Header&, const native::CancelRequest& request) {
   Header target;
-  target.channel = body.u16();
-  target.id = body.u64();
-  if (!whole(body) || target.id >> kIdBits != 0) return false;
+  target.channel = request.channel;
+  target.id = static_cast<uint64_t>(request.id);
   auto found = blocked_.find(tag_of(target));
   if (found == blocked_.end()) {
     if (runs_) runs_->cancel(target);
-    return true;
+    return;
   }
   if (found->second.timer) context_.loop.cancel(*found->second.timer);
   context_.table.cancel(found->second.waiter);
   Blocked blocked = std::move(found->second);
   blocked_.erase(found);
   leave_barrier(blocked);
-  return true;
 }
 
 }  // namespace rdzv

@@ -5,31 +5,24 @@
 #include "server/native_session.h"
 #include "store/exchange.h"
 #include "store/meeting.h"
-#include "wire/limits.h"
 
 namespace rdzv {
 
 using native::Header;
 
-bool NativeSession::exchange(const Header& header, ByteReader& body) {
-  uint32_t timeout_ms = body.u32();
-  Bytes key = native::take_string(body, limits::kWireKeyBytesMax);
-  int64_t rank = body.i64();
-  int64_t world_size = body.i64();
-  Bytes value = native::take_string(body, limits::kValueBytesMax);
-  if (!whole(body)) return false;
-  ExchangeCall call{key, as_user_knows(key), rank, world_size, value};
+void NativeSession::exchange(const Header& header, const native::ExchangeRequest& request) {
+  ExchangeCall call{request.key, as_user_knows(request.key), request.rank, request.world_size,
+                    request.value};
   if (std::optional<Error> refusal = refusal_of(call)) {
     reply_error(header, refusal->code(), refusal->message());
-    return true;
+    return;
   }
   // Where so many have come already, all of them are looked at.
-  if (context_.table.sum(key, 0).value >= world_size)
-    context_.budget.spend(static_cast<size_t>(world_size) * Budget::kKey);
-  if (!come(header, arrive(call, context_.table))) return true;
-  context_.strings.assign(1, key);
-  block(header, context_.strings, timeout_ms, Table::Need::kCount, world_size);
-  return true;
+  if (context_.table.sum(request.key, 0).value >= call.world_size)
+    context_.budget.spend(static_cast<size_t>(call.world_size) * Budget::kKey);
+  if (!come(header, arrive(call, context_.table))) return;
+  context_.strings.assign(1, request.key);
+  block(header, context_.strings, request.timeout_ms, Table::Need::kCount, call.world_size);
 }
 
 // Null if all slots are there.

@@ -38,11 +38,8 @@ class NativeSession::ListKeys final : public LongRequest {
   PrefixListing list_;
 };
 
-bool NativeSession::list_keys(const Header& header, ByteReader& body) {
-  Bytes prefix = native::take_string(body, limits::kWireKeyBytesMax);
-  if (!whole(body)) return false;
-  long_request_ = std::make_unique<ListKeys>(*this, header, prefix);
-  return true;
+void NativeSession::list_keys(const Header& header, const native::ListKeysRequest& request) {
+  long_request_ = std::make_unique<ListKeys>(*this, header, request.prefix);
 }
 
 // Erases the keys that were there when it came, and none that is written meanwhile.
@@ -64,7 +61,7 @@ class NativeSession::DeletePrefix final : public LongRequest {
       budget.spend(kAtOnce * Budget::kName + erased * Budget::kKeyGone);
     }
     if (!walk_.done) return false;
-    session_.reply_u64(header_, count_);
+    session_.reply(header_, native::CountReply{count_});
     return true;
   }
 
@@ -76,17 +73,15 @@ class NativeSession::DeletePrefix final : public LongRequest {
   uint64_t count_ = 0;
 };
 
-bool NativeSession::delete_prefix(const Header& header, ByteReader& body) {
-  Bytes prefix = native::take_string(body, limits::kWireKeyBytesMax);
-  if (!whole(body)) return false;
-  if (!prefix.starts_with('/')) {
+void NativeSession::delete_prefix(const Header& header,
+                                  const native::DeletePrefixRequest& request) {
+  if (!request.prefix.starts_with('/')) {
     reply_error(header, ErrorCode::kInvalidArgument,
-                "delete_prefix: " + quoted(prefix) +
+                "delete_prefix: " + quoted(request.prefix) +
                     " does not begin with the '/' of users' keys; others belong to the stores");
-    return true;
+    return;
   }
-  long_request_ = std::make_unique<DeletePrefix>(*this, header, prefix);
-  return true;
+  long_request_ = std::make_unique<DeletePrefix>(*this, header, request.prefix);
 }
 
 }  // namespace rdzv

@@ -5,7 +5,7 @@
 
 #include "base/text.h"
 #include "base/version.h"
-#include "server/native_run.h"
+#include "server/native_runs.h"
 #include "store/store.h"
 #include "wire/limits.h"
 
@@ -35,7 +35,7 @@ size_t NativeSession::consume(Bytes input) {
           there < native::kHeaderBytes ? 0 : native::kHeaderBytes + frame.header.body_bytes - there;
       break;
     }
-    if (progress == native::Progress::kInvalid) {
+    if (progress == native::Progress::kMalformed) {
       connection().close("a frame of " + std::to_string(frame.header.body_bytes) +
                          " bytes; the limit is " + std::to_string(limits::kRequestBytesMax));
       break;
@@ -58,14 +58,13 @@ bool NativeSession::finish_long_request() {
 }
 
 size_t NativeSession::consume_preamble(Bytes input) {
-  size_t common = std::min(input.size(), native::kMagic.size());
-  if (input.substr(0, common) != native::kMagic.substr(0, common)) {
+  native::Preamble preamble;
+  const native::Progress progress = native::take_preamble(input, preamble);
+  if (progress == native::Progress::kNotMine) {
     connection().close("it speaks neither of our protocols; its first bytes are " +
                        quoted(input.substr(0, 16)));
-    return 0;
   }
-  if (input.size() < native::kPreambleBytes) return 0;
-  native::Preamble preamble = *native::take_preamble(input);
+  if (progress != native::Progress::kTaken) return 0;
   preamble_seen_ = true;
   if (preamble.version_min > native::kVersion || preamble.version_max < native::kVersion) {
     Header header;
@@ -91,7 +90,7 @@ void NativeSession::on_closed() {
 
 void NativeSession::handle(const native::Frame& frame) {
   const Header& header = frame.header;
-  if (header.id >> kIdBits != 0) {
+  if (header.id >> native::kIdBits != 0) {
     reply_error(header, ErrorCode::kProtocol, "request ids stay below 2^48");
     return;
   }
@@ -99,14 +98,20 @@ void NativeSession::handle(const native::Frame& frame) {
     hello(frame);
     return;
   }
-  if (header.operation == 0 || header.operation > native::kOperationMax ||
-      header.operation == static_cast<uint8_t>(Operation::kHello)) {
+  const Served* served = NativeSession::served(header.operation);
+  if (served == nullptr) {
     reply_error(header, ErrorCode::kUnsupported,
                 "this server (version " + std::string(kVersion) + ") does not know operation " +
                     std::to_string(header.operation));
     return;
   }
-  if (handle_write(frame) || handle_read(frame) || handle_run(frame)) return;
+  if (served->kind == Kind::kStore && context_.is_full(frame.body.size())) {
+    reply_error(header, ErrorCode::kLimit, context_.full_text());
+    return;
+  }
+  const bool is_read = served->run(*this, frame);
+  if (served->kind == Kind::kWrite || served->kind == Kind::kStore) context_.wake();
+  if (is_read) return;
   reply_error(header, ErrorCode::kProtocol,
               std::string("malformed ") +
                   native::name_of(static_cast<Operation>(header.operation)) +
@@ -118,24 +123,21 @@ void NativeSession::handle(const native::Frame& frame) {
 
 void NativeSession::hello(const native::Frame& frame) {
   native::HelloRequest request;
-  if (frame.header.operation != static_cast<uint8_t>(Operation::kHello) ||
-      !native::take_hello(frame.body, request)) {
+  if (native::take_request(frame, request) != native::Progress::kTaken) {
     connection().close("its first frame is no HELLO");
     return;
   }
   hello_seen_ = true;
   std::string observed = connection().peer().host();
   std::string server = std::string("rendezvous ") + kVersion;
-  native::HelloReply reply;
-  reply.instance = context_.instance;
-  reply.observed_address = observed;
-  reply.server = server;
-  reply.key_bytes_max = limits::kWireKeyBytesMax;
-  reply.value_bytes_max = limits::kValueBytesMax;
-  reply.keys_per_request_max = limits::kKeysPerRequestMax;
-  size_t begin = begin_reply(frame.header);
-  native::put_hello_reply(out(), reply);
-  end_reply(begin);
+  native::HelloReply hello;
+  hello.instance = context_.instance;
+  hello.observed_address = observed;
+  hello.server = server;
+  hello.key_bytes_max = limits::kWireKeyBytesMax;
+  hello.value_bytes_max = limits::kValueBytesMax;
+  hello.keys_per_request_max = limits::kKeysPerRequestMax;
+  reply(frame.header, hello);
 }
 
 // To a request whose need is met.
@@ -150,16 +152,10 @@ void NativeSession::answer(const Header& header, const std::vector<Bytes>& keys,
   }
 }
 
-void NativeSession::answer_item(const Header& header, Bytes item) {
-  size_t begin = begin_reply(header);
-  native::put_string(out(), item);
-  end_reply(begin);
-}
-
 void NativeSession::answer_present(const Header& header, const std::vector<Bytes>& keys) {
   auto operation = static_cast<Operation>(header.operation);
   if (operation == Operation::kWait || operation == Operation::kBarrier) {
-    end_reply(begin_reply(header));
+    reply(header, native::Nothing());
     return;
   }
   bool is_list = operation == Operation::kMultiGet;
@@ -167,7 +163,7 @@ void NativeSession::answer_present(const Header& header, const std::vector<Bytes
   size_t shared_bytes = 0;
   for (Bytes key : keys) {
     const size_t value_bytes = context_.table.find(key)->bytes.size();
-    body_bytes += kValueOverheadBytes + value_bytes;
+    body_bytes += kNoValueBytes + value_bytes;
     if (value_bytes >= ValueBytes::kSharedMin) shared_bytes += value_bytes;
   }
   if (body_bytes > limits::kRequestBytesMax) {
@@ -183,7 +179,7 @@ void NativeSession::answer_present(const Header& header, const std::vector<Bytes
 
 void NativeSession::answer_list(const Header& header, const SharedKeys& keys) {
   if (header.operation == static_cast<uint8_t>(Operation::kWait)) {
-    end_reply(begin_reply(header));
+    reply(header, native::Nothing());
     return;
   }
   const AnswerCache::Body& body = context_.answers.body(AnswerCache::Form::kNative, keys);
@@ -199,28 +195,39 @@ void NativeSession::refuse_large_answer(const Header& header) {
               "multi_get: the answer is too large; ask for fewer keys at once");
 }
 
+namespace {
+
+// Sends a large value as it is, without a copy.
+class PutShared : public native::Put {
+ public:
+  PutShared(Connection& connection, SharedBytes value)
+      : Put(connection.out()), connection_(connection), value_(std::move(value)) {}
+
+  using Put::field;
+  void field(const char*, const native::Value& value) {
+    native::put_u32(out_, static_cast<uint32_t>(value.size()));
+    connection_.send_shared(std::move(value_));
+  }
+
+ private:
+  Connection& connection_;
+  SharedBytes value_;
+};
+
+}  // namespace
+
 void NativeSession::put_value(const Table::Value& value) {
-  native::put_u64(out(), value.version);
-  SharedBytes shared = value.bytes.shared();
-  if (shared == nullptr) {
-    native::put_string(out(), value.bytes);
+  const native::ValueReply reply{value.version, value.bytes};
+  if (SharedBytes shared = value.bytes.shared()) {
+    PutShared put(connection(), std::move(shared));
+    native::ValueReply::fields(put, reply);
   } else {
-    native::put_u32(out(), static_cast<uint32_t>(shared->size()));
-    connection().send_shared(std::move(shared));
+    native::put(out(), reply);
   }
 }
 
-size_t NativeSession::begin_reply(const Header& header, ErrorCode status) {
-  Header reply = header;
-  reply.operation = static_cast<uint8_t>(header.operation | native::kReplyBit);
-  reply.status = static_cast<uint8_t>(status);
-  return native::begin_frame(out(), reply);
-}
-
 void NativeSession::begin_sized_reply(const Header& header, size_t body_bytes) {
-  Header reply = header;
-  reply.operation = static_cast<uint8_t>(header.operation | native::kReplyBit);
-  reply.status = static_cast<uint8_t>(ErrorCode::kOk);
+  Header reply = native::reply_to(header);
   reply.body_bytes = static_cast<uint32_t>(body_bytes);
   native::begin_frame(out(), reply);
 }
@@ -230,30 +237,14 @@ void NativeSession::reply_body(const Header& header, const AnswerCache::Body& bo
   send_body(body);
 }
 
-void NativeSession::end_reply(size_t begin) {
-  native::end_frame(out(), begin);
-  connection().reply_ready();
-}
-
-void NativeSession::reply_u64(const Header& header, uint64_t value) {
-  size_t begin = begin_reply(header);
-  native::put_u64(out(), value);
-  end_reply(begin);
-}
-
 void NativeSession::reply_error(const Header& header, ErrorCode code, const std::string& message) {
-  size_t begin = begin_reply(header, code);
-  native::put_string(out(), Bytes(message).substr(0, limits::kTextBytesMax));
-  end_reply(begin);
+  reply(header, native::ErrorReply{Bytes(message).substr(0, limits::kTextBytesMax), {}}, code);
 }
 
 void NativeSession::reply_timeout(const Header& header, const std::string& message,
-                                  const std::vector<uint32_t>& missing) {
-  size_t begin = begin_reply(header, ErrorCode::kTimeout);
-  native::put_string(out(), Bytes(message).substr(0, limits::kTextBytesMax));
-  native::put_u32(out(), static_cast<uint32_t>(missing.size()));
-  for (uint32_t number : missing) native::put_u32(out(), number);
-  end_reply(begin);
+                                  std::vector<uint32_t> missing) {
+  const Bytes text = Bytes(message).substr(0, limits::kTextBytesMax);
+  reply(header, native::ErrorReply{text, {std::move(missing)}}, ErrorCode::kTimeout);
 }
 
 std::unique_ptr<Session> make_native_session(Connection& connection, ServerContext& context) {

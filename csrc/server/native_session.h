@@ -1,7 +1,7 @@
 // The native protocol's side of a connection (docs/protocol.md). Errors are answers; only a peer
 // that breaks the framing is disconnected. Blocked requests are waits in the table with a timer in
-// the loop, found by request id. native_session.cc has framing and blocking; what each operation
-// does is in native_operations.cc, native_versions.cc and native_exchange.cc.
+// the loop, found by request id. native_session.cc has framing and answers, native_table.cc which
+// operation is whose; what each does is in native_operations.cc, native_versions.cc, ...
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@
 #include "server/long_request.h"
 #include "server/session.h"
 #include "store/meeting.h"
-#include "wire/native.h"
+#include "wire/messages.h"
 
 namespace rdzv {
 
@@ -27,11 +27,8 @@ inline Bytes as_user_knows(Bytes wire_key) {
   return wire_key.starts_with('/') ? wire_key.substr(1) : wire_key;
 }
 
-// Request ids stay below 2^48, so that channel and id make one tag.
-inline constexpr int kIdBits = 48;
-
 inline uint64_t tag_of(const native::Header& header) {
-  return uint64_t{header.channel} << kIdBits | header.id;
+  return uint64_t{header.channel} << native::kIdBits | header.id;
 }
 
 // What a WAIT or a MULTI_GET waits for.
@@ -40,13 +37,8 @@ inline Table::Need need_of(const native::Header& header) {
   return is_wait ? Table::Need::kPresent : Table::Need::kValue;
 }
 
-// Whether a body was exactly as long as its fields.
-inline bool whole(const ByteReader& body) {
-  return body.ok() && body.left() == 0;
-}
-
-// What comes with each value of an answer: version and size.
-inline constexpr size_t kValueOverheadBytes = sizeof(uint64_t) + sizeof(uint32_t);
+// A ValueReply without its value.
+inline const size_t kNoValueBytes = native::bytes_of(native::ValueReply());
 
 class NativeRuns;
 
@@ -90,36 +82,53 @@ class NativeSession final : public Session {
   bool finish_long_request();
   void handle(const native::Frame& frame);
   void hello(const native::Frame& frame);
-  bool handle_write(const native::Frame& frame);
-  bool handle_read(const native::Frame& frame);
-  bool handle_run(const native::Frame& frame);
+  NativeRuns& runs();
 
-  // A request's keys, or its keys and values, into the context's strings.
-  bool take_strings(ByteReader& body, size_t strings_each);
+  // What each operation does. One that returns its answer is answered at once; the others are given
+  // the header, and answer themselves. `shared`: the keys, if they are a list that many may ask for;
+  // otherwise they are in context_.strings.
+  enum class Kind : uint8_t {
+    kRead,
+    kWrite,  // whom it satisfied is woken
+    kStore,  // a write that takes room
+    kRun,
+  };
+  struct Served {
+    native::Operation operation;
+    Kind kind;
+    bool (*run)(NativeSession& session, const native::Frame& frame);  // false: malformed
+  };
+  struct Serving;
+  static const Served* served(uint8_t operation);
+  native::Nothing ping(const native::PingRequest& request);
+  native::VersionReply set(const native::SetRequest& request);
+  void append(const native::Header& header, const native::AppendRequest& request);
+  native::CompareSetReply compare_set(const native::CompareSetRequest& request);
+  void add(const native::Header& header, const native::AddRequest& request);
+  native::DeleteKeyReply delete_key(const native::DeleteKeyRequest& request);
+  native::Nothing multi_set(const native::MultiSetRequest& request);
+  native::CountReply num_keys(const native::NumKeysRequest& request);
+  void check(const native::Header& header, const native::CheckRequest& request,
+             const SharedKeys& shared);
+  void list_keys(const native::Header& header, const native::ListKeysRequest& request);
+  void get(const native::Header& header, const native::GetRequest& request);
+  void wait(const native::Header& header, const native::WaitRequest& request,
+            const SharedKeys& shared);
+  void multi_get(const native::Header& header, const native::MultiGetRequest& request,
+                 const SharedKeys& shared);
+  void cancel(const native::Header& header, const native::CancelRequest& request);
+  native::Nothing queue_push(const native::QueuePushRequest& request);
+  void queue_pop(const native::Header& header, const native::QueuePopRequest& request);
+  native::CountReply queue_len(const native::QueueLenRequest& request);
+  void barrier(const native::Header& header, const native::BarrierRequest& request);
+  void try_get(const native::Header& header, const native::TryGetRequest& request);
+  void watch(const native::Header& header, const native::WatchRequest& request);
+  native::SetIfVersionReply set_if_version(const native::SetIfVersionRequest& request);
+  void set_for(const native::Header& header, const native::SetForRequest& request);
+  void delete_prefix(const native::Header& header, const native::DeletePrefixRequest& request);
+  void exchange(const native::Header& header, const native::ExchangeRequest& request);
 
-  bool set(const native::Header& header, ByteReader& body);
-  bool append(const native::Header& header, ByteReader& body);
-  bool compare_set(const native::Header& header, ByteReader& body);
-  bool add(const native::Header& header, ByteReader& body);
-  std::optional<Table::Add> add_or_refuse(const native::Header& header, Bytes key, int64_t amount);
-  bool delete_key(const native::Header& header, ByteReader& body);
-  bool multi_set(const native::Header& header, ByteReader& body);
-  bool check(const native::Header& header, ByteReader& body);
-  bool list_keys(const native::Header& header, ByteReader& body);
-  bool get(const native::Header& header, ByteReader& body);
-  bool wait(const native::Header& header, ByteReader& body);
-  bool cancel(ByteReader& body);
-  bool queue_push(const native::Header& header, ByteReader& body);
-  bool queue_pop(const native::Header& header, ByteReader& body);
-  bool queue_len(const native::Header& header, ByteReader& body);
-  bool barrier(const native::Header& header, ByteReader& body);
   bool come(const native::Header& header, const TableStep& step);
-  bool try_get(const native::Header& header, ByteReader& body);
-  bool watch(const native::Header& header, ByteReader& body);
-  bool set_if_version(const native::Header& header, ByteReader& body);
-  bool set_for(const native::Header& header, ByteReader& body);
-  bool delete_prefix(const native::Header& header, ByteReader& body);
-  bool exchange(const native::Header& header, ByteReader& body);
 
   // Parks the request until the need is met or its time is over; null: it was answered.
   Blocked* park(const native::Header& header, const std::vector<Bytes>& keys, Table::Need need,
@@ -132,17 +141,17 @@ class NativeSession final : public Session {
   // The same for a list of keys that others may ask for as well.
   void block(const native::Header& header, const SharedKeys& keys, uint32_t timeout_ms,
              Table::Need need);
+  void block(const native::Header& header, uint32_t timeout_ms, const SharedKeys& shared);
   size_t waits() const;
   std::string waits_text() const;
   // False when it was refused.
   bool may_block(const native::Header& header);
-  // The rest of a body, a list of keys: into `shared` if they are many, and otherwise into
-  // context_.strings. False: it is no such list.
-  bool take_keys(ByteReader& body, SharedKeys& shared);
   void on_deadline(uint64_t tag);
   // The text, and the numbers that the answer names: ranks, or positions in the request's keys.
-  std::string deadline_text(const Blocked& blocked, std::vector<uint32_t>& missing) const;
-  std::string list_deadline_text(const Blocked& blocked, std::vector<uint32_t>& positions) const;
+  std::string deadline_text(const Blocked& blocked,
+                            std::vector<uint32_t>& missing) const;
+  std::string list_deadline_text(const Blocked& blocked,
+                                 std::vector<uint32_t>& positions) const;
   static BarrierCall barrier_call(const Blocked& blocked);
   void leave_barrier(const Blocked& blocked);
   void take_back(const BarrierCall& call);
@@ -150,26 +159,25 @@ class NativeSession final : public Session {
   void answer_present(const native::Header& header, const std::vector<Bytes>& keys);
   void answer_list(const native::Header& header, const SharedKeys& keys);
   void refuse_large_answer(const native::Header& header);
-  // Version and bytes.
+  // A ValueReply.
   void put_value(const Table::Value& value);
-  void answer_item(const native::Header& header, Bytes item);
   // What is there now, if anything.
   void answer_value(const native::Header& header, Bytes key);
   Table::Waiter* wait_for_slot(uint64_t tag, Bytes key, int64_t world_size);
   void answer_exchange(const native::Header& header, Bytes key, int64_t world_size);
 
-  // A reply is what is appended to out() between these two.
-  size_t begin_reply(const native::Header& header, ErrorCode status = ErrorCode::kOk);
-  void end_reply(size_t begin);
+  template <typename Reply>
+  void reply(const native::Header& header, const Reply& reply, ErrorCode status = ErrorCode::kOk) {
+    native::put_frame(out(), native::reply_to(header, status), reply);
+    connection().reply_ready();
+  }
   // The same for a reply whose size is known, which may have shared bytes in it: what is appended
   // after this, and then connection().reply_ready().
   void begin_sized_reply(const native::Header& header, size_t body_bytes);
   void reply_body(const native::Header& header, const AnswerCache::Body& body);
-  // For bodies of one u64.
-  void reply_u64(const native::Header& header, uint64_t value);
   void reply_error(const native::Header& header, ErrorCode code, const std::string& message);
   void reply_timeout(const native::Header& header, const std::string& message,
-                     const std::vector<uint32_t>& missing);
+                     std::vector<uint32_t> missing);
 
   ServerContext& context_;
   NumberMap<uint64_t, Blocked> blocked_;

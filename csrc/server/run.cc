@@ -219,7 +219,7 @@ void Run::place(Seat& seat, uint32_t rank) {
   reply.round = state.round;
   reply.rank = rank;
   reply.world_size = state.world_size;
-  reply.first = {first_.addr, static_cast<uint64_t>(first_.pid), first_.local_id};
+  reply.first = wire_node(first_);
   reply.waiting = static_cast<uint32_t>(state.roster.count(Role::kWaiting));
   reply.spares = static_cast<uint32_t>(state.roster.count(Role::kSpare));
   reply.changes = clamped(reply.waiting + state.lost.size());

@@ -1,6 +1,6 @@
 // The rendezvous of one run id, kept by the server: its Group, the nodes' connections, the JOINs
 // and SUBSCRIBEs that wait. It turns what happens to the group into answers. Owns no rule (group/)
-// and no byte of the protocol's frames (native_run.cc). Runs on the loop thread.
+// and no byte of the protocol's frames (native_runs.cc). Runs on the loop thread.
 #pragma once
 
 #include <algorithm>
@@ -17,7 +17,7 @@
 #include "base/memory_account.h"
 #include "group/group.h"
 #include "net/event_loop.h"
-#include "wire/native_run.h"
+#include "wire/run_messages.h"
 
 namespace rdzv {
 
@@ -32,6 +32,10 @@ inline uint32_t clamped(uint64_t count) {
 
 inline NodeId node_of(const native::RunNode& node) {
   return NodeId{std::string(node.addr), static_cast<int64_t>(node.pid), node.local_id};
+}
+
+inline native::RunNode wire_node(const NodeId& node) {
+  return {node.addr, static_cast<uint64_t>(node.pid), node.local_id};
 }
 
 // What a node takes in a run, with its seat and its heartbeats.

@@ -17,8 +17,7 @@
 #include "net/socket.h"
 #include "tools/process.h"
 #include "wire/c10d.h"
-#include "wire/native.h"
-#include "wire/native_run.h"
+#include "wire/messages.h"
 
 namespace rdzv::tools {
 namespace {
@@ -188,7 +187,7 @@ class Floor {
 
   size_t answer_native(Peer& peer, Bytes input) {
     native::Frame frame;
-    if (native::next_frame(input, frame) != native::Progress::kFrame) return 0;
+    if (native::next_frame(input, frame) != native::Progress::kTaken) return 0;
     auto operation = static_cast<native::Operation>(frame.header.operation);
     frame.header.operation |= native::kReplyBit;
     if (operation == native::Operation::kJoin && hold_ > 0) {
@@ -203,29 +202,28 @@ class Floor {
     size_t begin = native::begin_frame(out, header);
     switch (operation) {
       case native::Operation::kHello:
-        native::put_hello_reply(out, native::HelloReply{});
+        native::put(out, native::HelloReply{});
         break;
       case native::Operation::kGet:
-        native::put_u64(out, 1);
-        native::put_string(out, value_);
+        native::put(out, native::ValueReply{1, value_});
         break;
       case native::Operation::kAdd:
-        out.append(16, '\0');
+        native::put(out, native::AddReply{});
         break;
       case native::Operation::kSet:
-        out.append(8, '\0');
+        native::put(out, native::VersionReply{});
         break;
       case native::Operation::kCompareSet:
-        out.append(14, '\0');
+        native::put(out, native::CompareSetReply{});
         break;
       case native::Operation::kCheck:
-        out.append(1, '\1');
+        native::put(out, native::CheckReply{true});
         break;
       case native::Operation::kJoin:
-        put_join_answer(out);
+        native::put(out, join_answer());
         break;
       case native::Operation::kKeepAlive:
-        native::put_keep_alive_reply(out, {true, 0, false});
+        native::put(out, native::KeepAliveReply{true, 0, false});
         break;
       default:
         break;
@@ -233,13 +231,13 @@ class Floor {
     native::end_frame(out, begin);
   }
 
-  void put_join_answer(std::string& out) {
+  native::JoinReply join_answer() {
     native::JoinReply reply;
     reply.round = 1;
     reply.world_size = static_cast<uint32_t>(hold_);
     reply.rank = next_rank_++ % std::max(reply.world_size, 1U);
     reply.first.addr = "node0";
-    native::put_join_reply(out, reply);
+    return reply;
   }
 
   // A round: all are answered when the last one has come.

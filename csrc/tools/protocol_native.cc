@@ -1,7 +1,10 @@
 // The native protocol's side of the load driver.
+#include <string>
+#include <vector>
+
 #include "base/random.h"
 #include "tools/protocol.h"
-#include "wire/native.h"
+#include "wire/messages.h"
 
 namespace rdzv::tools {
 namespace {
@@ -21,84 +24,50 @@ class NativeProtocol final : public Protocol {
     for (size_t i = 0; i < sizeof(nonce); ++i)
       hello.session[i] = static_cast<uint8_t>(nonce >> (8 * i));
     hello.client = "load_driver";
-    size_t begin = this->begin(out, Operation::kHello);
-    native::put_hello(out, hello);
-    native::end_frame(out, begin);
+    put(out, hello);
   }
 
   bool put_set(std::string& out, Bytes key, Bytes value, bool) override {
-    size_t frame = begin(out, Operation::kSet);
-    put_key(out, key);
-    native::put_string(out, value);
-    native::end_frame(out, frame);
+    put(out, native::SetRequest{key, value});
     return true;
   }
-
-  void put_get(std::string& out, Bytes key) override {
-    size_t frame = begin(out, Operation::kGet);
-    native::put_u32(out, 0);
-    put_key(out, key);
-    native::end_frame(out, frame);
-  }
-
-  void put_add(std::string& out, Bytes key) override {
-    size_t frame = begin(out, Operation::kAdd);
-    put_key(out, key);
-    native::put_u64(out, 1);
-    native::end_frame(out, frame);
-  }
-
+  void put_get(std::string& out, Bytes key) override { put(out, native::GetRequest{0, key}); }
+  void put_add(std::string& out, Bytes key) override { put(out, native::AddRequest{key, 1}); }
   void put_compare_set(std::string& out, Bytes key, Bytes value) override {
-    size_t frame = begin(out, Operation::kCompareSet);
-    put_key(out, key);
-    native::put_string(out, value);
-    native::put_string(out, value);
-    native::end_frame(out, frame);
+    put(out, native::CompareSetRequest{key, value, value});
   }
-
-  void put_check(std::string& out, Bytes key) override { put_keys(out, Operation::kCheck, key); }
-  void put_wait(std::string& out, Bytes key) override { put_keys(out, Operation::kWait, key); }
+  void put_check(std::string& out, Bytes key) override {
+    put(out, native::CheckRequest{{{&key, 1}}});
+  }
+  void put_wait(std::string& out, Bytes key) override {
+    put(out, native::WaitRequest{native::kNoTimeout, {{&key, 1}}});
+  }
   bool put_release(std::string& out, Bytes key) override { return put_set(out, key, "1", true); }
 
   void put_barrier(std::string& out, Bytes key, uint64_t world_size) override {
-    size_t frame = begin(out, Operation::kBarrier);
-    native::put_u32(out, native::kNoTimeout);
-    put_key(out, key);
-    native::put_u64(out, world_size);
-    native::put_u64(out, static_cast<uint64_t>(native::kRanklessCaller));
-    native::put_u64(out, 1);
-    native::put_u64(out, 0);
-    native::end_frame(out, frame);
+    put(out, native::BarrierRequest{native::kNoTimeout, key, static_cast<int64_t>(world_size)});
   }
 
   bool put_exchange(std::string& out, Bytes key, uint64_t rank, uint64_t world_size,
                     Bytes value) override {
-    size_t frame = begin(out, Operation::kExchange);
-    native::put_u32(out, native::kNoTimeout);
-    put_key(out, key);
-    native::put_u64(out, rank);
-    native::put_u64(out, world_size);
-    native::put_string(out, value);
-    native::end_frame(out, frame);
+    put(out, native::ExchangeRequest{native::kNoTimeout, key, static_cast<int64_t>(rank),
+                                     static_cast<int64_t>(world_size), value});
     return true;
   }
 
   void put_wait_all(std::string& out, Bytes prefix, size_t keys) override {
-    put_timed_keys(out, Operation::kWait, prefix, keys);
+    put_timed_keys<native::WaitRequest>(out, prefix, keys);
   }
 
   void put_multi_get(std::string& out, Bytes prefix, size_t keys, size_t) override {
-    put_timed_keys(out, Operation::kMultiGet, prefix, keys);
+    put_timed_keys<native::MultiGetRequest>(out, prefix, keys);
   }
 
   void put_multi_set(std::string& out, Bytes prefix, size_t keys, Bytes value) override {
-    size_t frame = begin(out, Operation::kMultiSet);
-    native::put_u32(out, static_cast<uint32_t>(keys));
-    for (size_t i = 0; i < keys; ++i) {
-      put_key(out, std::string(prefix) + std::to_string(i));
-      native::put_string(out, value);
-    }
-    native::end_frame(out, frame);
+    const std::vector<std::string> names = names_of(prefix, keys);
+    std::vector<Bytes> pairs;
+    for (const std::string& name : names) pairs.insert(pairs.end(), {name, value});
+    put(out, native::MultiSetRequest{{pairs}});
   }
 
   void stamp(char* request, uint64_t id) override {
@@ -116,12 +85,13 @@ class NativeProtocol final : public Protocol {
     if (!body_is_read) return true;
     if (input.size() < answer.bytes) return false;
     answer.body = input.substr(native::kHeaderBytes, body_bytes);
-    ByteReader reader(answer.body);
+    native::ErrorReply error;
+    native::AddReply added;
     if (status != 0) {
-      uint32_t size = reader.u32();
-      answer.error = "status " + std::to_string(status) + ": " + std::string(reader.take(size));
-    } else if (ask == Ask::kAdd) {
-      answer.number = reader.i64();
+      native::take(answer.body, error);
+      answer.error = "status " + std::to_string(status) + ": " + std::string(error.message);
+    } else if (ask == Ask::kAdd && native::take(answer.body, added)) {
+      answer.number = added.sum;
     }
     return true;
   }
@@ -141,40 +111,30 @@ class NativeProtocol final : public Protocol {
     }
   }
 
-  static size_t begin(std::string& out, Operation operation) {
-    native::Header header;
-    header.operation = static_cast<uint8_t>(operation);
-    return native::begin_frame(out, header);
+  template <typename Request>
+  static void put(std::string& out, const Request& request) {
+    native::put_request(out, request, native::kUsersPrefix);
   }
 
-  static void put_key(std::string& out, Bytes key) {
-    native::put_u32(out, static_cast<uint32_t>(key.size() + 1));
-    out.push_back('/');
-    out.append(key);
+  static std::vector<std::string> names_of(Bytes prefix, size_t keys) {
+    std::vector<std::string> names;
+    for (size_t i = 0; i < keys; ++i) names.push_back(std::string(prefix) + std::to_string(i));
+    return names;
   }
 
   // Each list is made once.
-  void put_timed_keys(std::string& out, Operation operation, Bytes prefix, size_t keys) {
+  template <typename Request>
+  void put_timed_keys(std::string& out, Bytes prefix, size_t keys) {
     if (keys_.empty()) {
-      native::put_u32(keys_, native::kNoTimeout);
-      native::put_u32(keys_, static_cast<uint32_t>(keys));
-      for (size_t i = 0; i < keys; ++i) put_key(keys_, std::string(prefix) + std::to_string(i));
+      const std::vector<std::string> names = names_of(prefix, keys);
+      const std::vector<Bytes> views(names.begin(), names.end());
+      put(keys_, Request{native::kNoTimeout, {views}});
     }
-    size_t frame = begin(out, operation);
     out.append(keys_);
-    native::end_frame(out, frame);
-  }
-
-  static void put_keys(std::string& out, Operation operation, Bytes key) {
-    size_t frame = begin(out, operation);
-    if (operation == Operation::kWait) native::put_u32(out, native::kNoTimeout);
-    native::put_u32(out, 1);
-    put_key(out, key);
-    native::end_frame(out, frame);
   }
 
   native::Id128 session_{};
-  std::string keys_;
+  std::string keys_;  // the frame that asks for them
 };
 
 }  // namespace

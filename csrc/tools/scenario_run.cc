@@ -5,14 +5,12 @@
 #include "base/error.h"
 #include "tools/process.h"
 #include "tools/scenario.h"
-#include "wire/native.h"
-#include "wire/native_run.h"
+#include "wire/messages.h"
 
 namespace rdzv::tools {
 namespace {
 
 using native::JoinReply;
-using native::Operation;
 
 // Only keepalive sends any; on a machine that is so busy that thousands of connects take long,
 // nobody is to be taken for dead meanwhile.
@@ -148,7 +146,7 @@ class Run final : public Player {
       join(connection);
     } else if (asked.ask == Ask::kKeepAlive) {
       native::KeepAliveReply reply;
-      if (!native::take_keep_alive_reply(answer.body, reply) || !reply.known)
+      if (!native::take(answer.body, reply) || !reply.known)
         swarm_.fail("a keep-alive of a node that the server does not know");
       keep_alives_.add(swarm_.turn_began() - asked.sent);
       ++kept_alive_;
@@ -181,8 +179,7 @@ class Run final : public Player {
     request.handle = connection.index;
     if (!has_joined_) first_join_at_ = now();
     has_joined_ = true;
-    ask(connection, Ask::kJoin, Operation::kJoin,
-        [&](std::string& out) { native::put_join(out, request); });
+    ask(connection, Ask::kJoin, request);
   }
 
   void subscribe(Connection& connection) {
@@ -191,29 +188,21 @@ class Run final : public Player {
     request.run_id = run_id_;
     request.node = node_of(connection);
     request.round = nodes_[connection.index].round;
-    ask(connection, Ask::kSubscribe, Operation::kSubscribe,
-        [&](std::string& out) { native::put_subscribe(out, request); });
+    ask(connection, Ask::kSubscribe, request);
   }
 
   void keep_alive(Connection& connection) {
-    ask(connection, Ask::kKeepAlive, Operation::kKeepAlive,
-        [&](std::string& out) { native::put_keep_alive(out, {connection.index}); });
+    ask(connection, Ask::kKeepAlive, native::KeepAliveRequest{connection.index});
   }
 
-  template <typename PutBody>
-  void ask(Connection& connection, Ask ask, Operation operation, PutBody put_body) {
-    native::Header header;
-    header.operation = static_cast<uint8_t>(operation);
-    size_t begin = native::begin_frame(connection.out, header);
-    put_body(connection.out);
-    native::end_frame(connection.out, begin);
-    swarm_.asked(connection, ask, begin);
+  template <typename Request>
+  void ask(Connection& connection, Ask ask, const Request& request) {
+    swarm_.asked(connection, ask, native::put_request(connection.out, request));
   }
 
   void placed(Connection& connection, const Asked& asked, Bytes body) {
     JoinReply reply;
-    bool is_placed = native::take_join_reply(body, reply) &&
-                     reply.outcome == native::JoinOutcome::kPlaced &&
+    bool is_placed = native::take(body, reply) && reply.outcome == native::JoinOutcome::kPlaced &&
                      reply.world_size == part_.world_size() && reply.rank < part_.world_size();
     if (!is_placed || !part_.claim(reply.rank, formed_)) {
       swarm_.fail("a join's answer that is no place in a round of all");

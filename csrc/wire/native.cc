@@ -1,50 +1,10 @@
 #include "wire/native.h"
 
-#include <cstring>
+#include <algorithm>
 
 #include "wire/limits.h"
 
 namespace rdzv::native {
-
-const char* name_of(Operation operation) {
-  static constexpr const char* kNames[] = {
-      "",
-      "hello",
-      "ping",
-      "set",
-      "get",
-      "compare_set",
-      "add",
-      "check",
-      "wait",
-      "delete_key",
-      "num_keys",
-      "list_keys",
-      "append",
-      "multi_get",
-      "multi_set",
-      "cancel",
-      "queue_push",
-      "queue_pop",
-      "queue_len",
-      "barrier",
-      "try_get",
-      "watch",
-      "set_if_version",
-      "set with a time to live",
-      "delete_prefix",
-      "exchange",
-      "join",
-      "leave",
-      "keep_alive",
-      "close",
-      "status",
-      "subscribe",
-      "members",
-      "resume",
-  };
-  return kNames[static_cast<size_t>(operation)];
-}
 
 Progress next_frame(Bytes input, Frame& frame) {
   if (input.size() < kHeaderBytes) return Progress::kNeedMore;
@@ -55,10 +15,10 @@ Progress next_frame(Bytes input, Frame& frame) {
   header.status = reader.u8();
   header.channel = reader.u16();
   header.id = reader.u64();
-  if (header.body_bytes > limits::kRequestBytesMax) return Progress::kInvalid;
+  if (header.body_bytes > limits::kRequestBytesMax) return Progress::kMalformed;
   if (reader.left() < header.body_bytes) return Progress::kNeedMore;
   frame.body = reader.take(header.body_bytes);
-  return Progress::kFrame;
+  return Progress::kTaken;
 }
 
 size_t begin_frame(std::string& out, const Header& header) {
@@ -121,71 +81,14 @@ void put_preamble(std::string& out) {
   append_little_endian<uint16_t>(out, kVersion);
 }
 
-std::optional<Preamble> take_preamble(Bytes input) {
-  ByteReader reader(input);
-  if (reader.take(kMagic.size()) != kMagic) return std::nullopt;
-  Preamble preamble{};
+Progress take_preamble(Bytes input, Preamble& preamble) {
+  const size_t common = std::min(input.size(), kMagic.size());
+  if (input.substr(0, common) != kMagic.substr(0, common)) return Progress::kNotMine;
+  if (input.size() < kPreambleBytes) return Progress::kNeedMore;
+  ByteReader reader(input.substr(kMagic.size()));
   preamble.version_min = reader.u16();
   preamble.version_max = reader.u16();
-  if (!reader.ok()) return std::nullopt;
-  return preamble;
-}
-
-namespace {
-
-void put_id(std::string& out, const Id128& id) {
-  out.append(reinterpret_cast<const char*>(id.data()), id.size());
-}
-
-void take_id(ByteReader& reader, Id128& id) {
-  Bytes bytes = reader.take(id.size());
-  if (reader.ok()) std::memcpy(id.data(), bytes.data(), id.size());
-}
-
-bool is_whole(const ByteReader& reader) {
-  return reader.ok() && reader.left() == 0;
-}
-
-}  // namespace
-
-void put_hello(std::string& out, const HelloRequest& hello) {
-  put_u32(out, hello.features);
-  put_id(out, hello.session);
-  put_string(out, hello.credentials);
-  put_string(out, hello.client);
-}
-
-bool take_hello(Bytes body, HelloRequest& hello) {
-  ByteReader reader(body);
-  hello.features = reader.u32();
-  take_id(reader, hello.session);
-  hello.credentials = take_string(reader, limits::kTextBytesMax);
-  hello.client = take_string(reader, limits::kTextBytesMax);
-  return is_whole(reader);
-}
-
-void put_hello_reply(std::string& out, const HelloReply& hello) {
-  append_little_endian<uint16_t>(out, hello.version);
-  put_u32(out, hello.features);
-  put_id(out, hello.instance);
-  put_string(out, hello.observed_address);
-  put_string(out, hello.server);
-  put_u32(out, hello.key_bytes_max);
-  put_u32(out, hello.value_bytes_max);
-  put_u32(out, hello.keys_per_request_max);
-}
-
-bool take_hello_reply(Bytes body, HelloReply& hello) {
-  ByteReader reader(body);
-  hello.version = reader.u16();
-  hello.features = reader.u32();
-  take_id(reader, hello.instance);
-  hello.observed_address = take_string(reader, limits::kTextBytesMax);
-  hello.server = take_string(reader, limits::kTextBytesMax);
-  hello.key_bytes_max = reader.u32();
-  hello.value_bytes_max = reader.u32();
-  hello.keys_per_request_max = reader.u32();
-  return is_whole(reader);
+  return Progress::kTaken;
 }
 
 }  // namespace rdzv::native

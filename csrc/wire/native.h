@@ -5,7 +5,6 @@
 
 #include <array>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +21,8 @@ inline constexpr uint16_t kVersion = 1;
 
 inline constexpr size_t kHeaderBytes = 16;
 inline constexpr uint8_t kReplyBit = 0x80;
+// Request ids stay below 2^48, so that channel and id make one tag.
+inline constexpr int kIdBits = 48;
 inline constexpr uint32_t kNoTimeout = 0xFFFFFFFF;
 inline constexpr int64_t kRanklessCaller = -1;  // at a barrier
 
@@ -51,7 +52,7 @@ enum class Operation : uint8_t {
   kSetFor = 23,
   kDeletePrefix = 24,
   kExchange = 25,
-  // The rendezvous of a run (wire/native_run.h).
+  // The rendezvous of a run (wire/run_messages.h).
   kJoin = 26,
   kLeave = 27,
   kKeepAlive = 28,
@@ -61,8 +62,8 @@ enum class Operation : uint8_t {
   kMembers = 32,
   kResume = 33,
 };
-inline constexpr uint8_t kOperationMax = 33;
 
+// For messages (wire/messages.h has it).
 const char* name_of(Operation operation);
 
 // 16 bytes: u32 body size, u8 operation (with kReplyBit in answers), u8 status (ErrorCode; 0 in
@@ -80,9 +81,11 @@ struct Frame {
   Bytes body;  // a view into the input
 };
 
-enum class Progress { kFrame, kNeedMore, kInvalid };
+// What a decoder says: it is there as a whole; more bytes are needed to tell; it cannot be read; it is
+// something else, which somebody else may read.
+enum class Progress : uint8_t { kTaken, kNeedMore, kMalformed, kNotMine };
 
-// The frame at the beginning of `input`; kInvalid when its body would be larger than
+// The frame at the beginning of `input`; kMalformed when its body would be larger than
 // limits::kRequestBytesMax.
 Progress next_frame(Bytes input, Frame& frame);
 
@@ -90,8 +93,8 @@ Progress next_frame(Bytes input, Frame& frame);
 size_t begin_frame(std::string& out, const Header& header);
 void end_frame(std::string& out, size_t begin);
 
-// Bodies are made of these. A byte string is u32 size and the bytes; a list is u32 count and its
-// items.
+// Bodies are made of these (wire/fields.h). A byte string is u32 size and the bytes; a list is u32
+// count and its items.
 void put_u8(std::string& out, uint8_t value);
 void put_u32(std::string& out, uint32_t value);
 void put_u64(std::string& out, uint64_t value);
@@ -103,33 +106,11 @@ bool take_strings(ByteReader& reader, size_t strings_an_item, std::vector<Bytes>
 using Id128 = std::array<uint8_t, 16>;
 
 struct Preamble {
-  uint16_t version_min;
-  uint16_t version_max;
+  uint16_t version_min = 0;
+  uint16_t version_max = 0;
 };
 void put_preamble(std::string& out);
-std::optional<Preamble> take_preamble(
-    Bytes input);  // none when the magic is wrong; needs kPreambleBytes
-
-struct HelloRequest {
-  uint32_t features = 0;  // none defined in version 1
-  Id128 session{};        // random; stays the same when a client reconnects
-  Bytes credentials;      // empty: none offered
-  Bytes client;           // free text for the server's log: program and version
-};
-void put_hello(std::string& out, const HelloRequest& hello);
-bool take_hello(Bytes body, HelloRequest& hello);
-
-struct HelloReply {
-  uint16_t version = kVersion;
-  uint32_t features = 0;
-  Id128 instance{};        // changes when a server starts without what the old one knew
-  Bytes observed_address;  // numeric, the client's as the server sees it
-  Bytes server;            // free text: program and version
-  uint32_t key_bytes_max = 0;
-  uint32_t value_bytes_max = 0;
-  uint32_t keys_per_request_max = 0;
-};
-void put_hello_reply(std::string& out, const HelloReply& hello);
-bool take_hello_reply(Bytes body, HelloReply& hello);
+// kNotMine as soon as a byte shows that it speaks something else.
+Progress take_preamble(Bytes input, Preamble& preamble);
 
 }  // namespace rdzv::native

@@ -53,8 +53,8 @@ class NativeReader {
     native::Frame frame;
     for (;;) {
       native::Progress progress = native::next_frame(input.substr(consumed), frame);
-      if (progress == native::Progress::kInvalid) invalid_ = true;
-      if (progress != native::Progress::kFrame) return consumed;
+      if (progress == native::Progress::kMalformed) invalid_ = true;
+      if (progress != native::Progress::kTaken) return consumed;
       consumed += native::kHeaderBytes + frame.body.size();
       const char* name = native::name_of(static_cast<Operation>(frame.header.operation));
       requests.push_back(std::string(name) + "#" + std::to_string(frame.header.id) + " " +

@@ -47,7 +47,7 @@ class FakeServer {
       native::Header header;
       header.operation = static_cast<uint8_t>(native::Operation::kHello) | native::kReplyBit;
       size_t begin = native::begin_frame(out, header);
-      native::put_hello_reply(out, hello);
+      native::put(out, hello);
       native::end_frame(out, begin);
       write(out);
     }

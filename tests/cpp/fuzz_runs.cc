@@ -1,7 +1,7 @@
 // Requests on runs, for the fuzz tests: few nodes in few runs, so that they meet.
 #include "fuzz_streams.h"
 #include "support.h"
-#include "wire/native_run.h"
+#include "wire/messages.h"
 
 namespace rdzv::test {
 
@@ -22,35 +22,38 @@ std::string FuzzStreams::run_one(uint64_t id, uint32_t timeout_ms) {
   };
   switch (below(11)) {
     case 0:
-      native::put_leave(body, {run_id, node, below(2) == 0});
+      native::put(body, native::LeaveRequest{run_id, node, below(2) == 0});
       return frame(Operation::kLeave);
     case 1:
     case 2:
-      native::put_keep_alive(body, {handle});
+      native::put(body, native::KeepAliveRequest{handle});
       return frame(Operation::kKeepAlive);
     case 3:
-      native::put_status(body, {run_id, node});
+      native::put(body, native::StatusRequest{run_id, node});
       return frame(Operation::kStatus);
     case 4:
-      native::put_subscribe(
-          body, {timeout_ms, run_id, node, round, static_cast<uint32_t>(below(3)), below(4) == 0});
+      native::put(body, native::SubscribeRequest{timeout_ms, run_id, node, round,
+                                                 static_cast<uint32_t>(below(3)), below(4) == 0});
       return frame(Operation::kSubscribe);
     case 5:
-      native::put_members(body, {run_id, static_cast<native::MemberList>(below(4)),
-                                 std::string(below(30), '\0'), static_cast<uint32_t>(below(5))});
+      native::put(body, native::MembersRequest{run_id, static_cast<native::MemberList>(below(4)),
+                                               std::string(below(30), '\0'),
+                                               static_cast<uint32_t>(below(5))});
       return frame(Operation::kMembers);
     case 6:
-      native::put_resume(body, {run_id, node, settings, round, static_cast<uint32_t>(below(3)),
-                                static_cast<uint32_t>(1 + below(3)), grace_ms, handle});
+      native::put(body, native::ResumeRequest{
+                            run_id, node, settings, round, static_cast<uint32_t>(below(3)),
+                            static_cast<uint32_t>(1 + below(3)), grace_ms, handle});
       return frame(Operation::kResume);
     case 7:
       if (below(8) == 0) {
-        native::put_close_run(body, {run_id});
+        native::put(body, native::CloseRunRequest{run_id});
         return frame(Operation::kCloseRun);
       }
       [[fallthrough]];
     default:
-      native::put_join(body, {timeout_ms, run_id, node, settings, round, grace_ms, handle});
+      native::put(body,
+                  native::JoinRequest{timeout_ms, run_id, node, settings, round, grace_ms, handle});
       return frame(Operation::kJoin);
   }
 }

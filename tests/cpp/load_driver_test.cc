@@ -175,7 +175,7 @@ TEST_CASE("load driver: native requests get their ids, and refusals are read") {
   protocol->put_add(out, "counter");
   protocol->stamp(out.data(), 77);
   native::Frame frame;
-  REQUIRE(native::next_frame(out, frame) == native::Progress::kFrame);
+  REQUIRE(native::next_frame(out, frame) == native::Progress::kTaken);
   CHECK(frame.header.id == 77);
   CHECK(frame.header.operation == static_cast<uint8_t>(native::Operation::kAdd));
 

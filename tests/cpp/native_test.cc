@@ -1,5 +1,5 @@
 // The native protocol: frames, bodies, greetings; golden bytes of each, and what is refused.
-#include "wire/native.h"
+#include "wire/messages.h"
 
 #include <doctest/doctest.h>
 
@@ -34,13 +34,13 @@ std::optional<std::vector<Bytes>> strings_of(const Exact& body, size_t strings_a
 bool takes_hello(Bytes body) {
   Exact exact(body);
   native::HelloRequest hello;
-  return native::take_hello(exact.view(), hello);
+  return native::take(exact.view(), hello);
 }
 
 bool takes_hello_reply(Bytes body) {
   Exact exact(body);
   native::HelloReply hello;
-  return native::take_hello_reply(exact.view(), hello);
+  return native::take(exact.view(), hello);
 }
 
 }  // namespace
@@ -72,7 +72,7 @@ TEST_CASE("a frame comes back as it went") {
 
   native::Frame frame;
   Exact exact(out);
-  REQUIRE(native::next_frame(exact.view(), frame) == Progress::kFrame);
+  REQUIRE(native::next_frame(exact.view(), frame) == Progress::kTaken);
   CHECK(frame.header.body_bytes == 300);
   CHECK(frame.header.operation == 0x8F);
   CHECK(frame.header.status == 11);
@@ -86,7 +86,7 @@ TEST_CASE("the size of a frame is limited, and known from its header alone") {
   std::string header = Fields().u32(limits::kRequestBytesMax).u32(0).u64(0).bytes;
   CHECK(native::next_frame(header, frame) == Progress::kNeedMore);
   header = Fields().u32(limits::kRequestBytesMax + 1).u32(0).u64(0).bytes;
-  CHECK(native::next_frame(header, frame) == Progress::kInvalid);
+  CHECK(native::next_frame(header, frame) == Progress::kMalformed);
   CHECK(frame.header.body_bytes == limits::kRequestBytesMax + 1);
   CHECK(native::next_frame(Bytes(header).substr(0, 15), frame) == Progress::kNeedMore);
 }
@@ -157,12 +157,13 @@ TEST_CASE("the bytes of a preamble") {
   native::put_preamble(out);
   CHECK(out == bytes("RDZV\x01\0\x01\0", 8));
   CHECK(out.size() == native::kPreambleBytes);
-  std::optional<native::Preamble> preamble = native::take_preamble(out);
-  REQUIRE(preamble);
-  CHECK(preamble->version_min == 1);
-  CHECK(preamble->version_max == 1);
-  CHECK_FALSE(native::take_preamble("RDZX1234"));
-  CHECK_FALSE(native::take_preamble("RDZV123"));
+  native::Preamble preamble;
+  REQUIRE(native::take_preamble(out, preamble) == Progress::kTaken);
+  CHECK(preamble.version_min == 1);
+  CHECK(preamble.version_max == 1);
+  CHECK(native::take_preamble("RDZX1234", preamble) == Progress::kNotMine);
+  CHECK(native::take_preamble("RX", preamble) == Progress::kNotMine);
+  CHECK(native::take_preamble("RDZV123", preamble) == Progress::kNeedMore);
 }
 
 TEST_CASE("the bytes of a HELLO") {
@@ -172,7 +173,7 @@ TEST_CASE("the bytes of a HELLO") {
   hello.credentials = "secret";
   hello.client = "me";
   std::string out;
-  native::put_hello(out, hello);
+  native::put(out, hello);
   CHECK(out == Fields()
                    .u32(0x01020304)
                    .u64(0x0706050403020100)
@@ -182,7 +183,7 @@ TEST_CASE("the bytes of a HELLO") {
                    .bytes);
 
   native::HelloRequest taken;
-  REQUIRE(native::take_hello(out, taken));
+  REQUIRE(native::take(out, taken));
   CHECK(taken.features == hello.features);
   CHECK(taken.session == hello.session);
   CHECK(taken.credentials == "secret");
@@ -191,7 +192,7 @@ TEST_CASE("the bytes of a HELLO") {
 
 TEST_CASE("a HELLO that is cut or has bytes left over is refused") {
   std::string out;
-  native::put_hello(out, native::HelloRequest{});
+  native::put(out, native::HelloRequest{});
   CHECK(takes_hello(out));
   for (size_t size = 0; size < out.size(); ++size)
     CHECK_FALSE(takes_hello(Bytes(out).substr(0, size)));
@@ -203,12 +204,12 @@ TEST_CASE("texts in a HELLO are limited") {
   native::HelloRequest hello;
   hello.client = longest;
   std::string out;
-  native::put_hello(out, hello);
+  native::put(out, hello);
   CHECK(takes_hello(out));
   longest += 't';
   hello.client = longest;
   out.clear();
-  native::put_hello(out, hello);
+  native::put(out, hello);
   CHECK_FALSE(takes_hello(out));
 }
 
@@ -222,7 +223,7 @@ TEST_CASE("the answer to a HELLO comes back as it went") {
   hello.value_bytes_max = 2;
   hello.keys_per_request_max = 3;
   std::string out;
-  native::put_hello_reply(out, hello);
+  native::put(out, hello);
   CHECK(out == Fields()
                    .u16(1)
                    .u32(7)
@@ -235,7 +236,7 @@ TEST_CASE("the answer to a HELLO comes back as it went") {
                    .bytes);
 
   native::HelloReply taken;
-  REQUIRE(native::take_hello_reply(out, taken));
+  REQUIRE(native::take(out, taken));
   CHECK(taken.version == native::kVersion);
   CHECK(taken.features == 7);
   CHECK(taken.instance == hello.instance);

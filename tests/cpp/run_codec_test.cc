@@ -8,8 +8,7 @@
 
 #include "support.h"
 #include "wire/limits.h"
-#include "wire/native.h"
-#include "wire/native_run.h"
+#include "wire/messages.h"
 
 using namespace rdzv;
 using namespace rdzv::test;
@@ -36,14 +35,13 @@ struct Case {
 };
 
 template <typename Message>
-Case one(const char* name, const Fields& fields, bool (*take)(Bytes, Message&),
-         void (*put)(std::string&, const Message&)) {
-  return {name, fields.bytes, [take, put](Bytes body) {
+Case one(const char* name, const Fields& fields) {
+  return {name, fields.bytes, [](Bytes body) {
             Exact exact(body);
             Message message;
-            if (!take(exact.view(), message)) return std::string();
+            if (!native::take(exact.view(), message)) return std::string();
             std::string out = "put ";
-            put(out, message);
+            native::put(out, message);
             return out.substr(4);
           }};
 }
@@ -52,62 +50,55 @@ std::vector<Case> cases() {
   using namespace native;
   const Fields item = Fields().raw(kNode).u32(1);
   return {
-      one("join",
-          Fields().u32(1000).string32("run").raw(kNode).raw(kSettings).u64(4).u32(250).u32(7),
-          take_join, put_join),
-      one("join reply", Fields().u8(0).u64(5).u32(1).u32(2).raw(kNode).u32(3).u32(4).u32(5),
-          take_join_reply, put_join_reply),
-      one("leave", Fields().string32("run").raw(kNode).u8(1), take_leave, put_leave),
-      one("leave reply", Fields().u8(1), take_leave_reply, put_leave_reply),
-      one("keep_alive", Fields().u32(7), take_keep_alive, put_keep_alive),
-      one("keep_alive reply", Fields().u8(1).u32(3).u8(1), take_keep_alive_reply,
-          put_keep_alive_reply),
-      one("close", Fields().string32("run"), take_close_run, put_close_run),
-      one("status", Fields().string32("run").raw(kNode), take_status, put_status),
-      one("status of no node", Fields().string32("run").raw(node_fields("", 0, 0).bytes),
-          take_status, put_status),
-      one("status reply",
-          Fields()
-              .u8(1)
-              .u64(5)
-              .u8(1)
-              .u8(0)
-              .u64(4)
-              .u32(2)
-              .u8(1)
-              .raw(kSettings)
-              .u32(1)
-              .u32(2)
-              .u32(3)
-              .u32(4)
-              .u32(UINT32_MAX)
-              .u8(5)
-              .u32(UINT32_MAX)
-              .u32(6),
-          take_status_reply, put_status_reply),
-      one("subscribe", Fields().u32(1000).string32("run").raw(kNode).u64(5).u32(1).u8(1),
-          take_subscribe, put_subscribe),
-      one("subscribe reply", Fields().u8(1).u32(3).u8(0), take_subscribe_reply,
-          put_subscribe_reply),
-      one("members", Fields().string32("run").u8(3).string32("cursor").u32(1000), take_members,
-          put_members),
-      one("members reply",
-          Fields().u32(9).string32("cursor").u32(2).raw(item.bytes).raw(item.bytes),
-          take_members_reply, put_members_reply),
-      one("members reply without any", Fields().u32(0).string32("").u32(0), take_members_reply,
-          put_members_reply),
-      one("resume",
-          Fields().string32("run").raw(kNode).raw(kSettings).u64(5).u32(1).u32(2).u32(250).u32(7),
-          take_resume, put_resume),
-      one("resume reply", Fields().u8(1).u32(3).u8(0), take_resume_reply, put_resume_reply),
+      one<JoinRequest>(
+          "join",
+          Fields().u32(1000).string32("run").raw(kNode).raw(kSettings).u64(4).u32(250).u32(7)),
+      one<JoinReply>("join reply",
+                     Fields().u8(0).u64(5).u32(1).u32(2).raw(kNode).u32(3).u32(4).u32(5)),
+      one<LeaveRequest>("leave", Fields().string32("run").raw(kNode).u8(1)),
+      one<LeaveReply>("leave reply", Fields().u8(1)),
+      one<KeepAliveRequest>("keep_alive", Fields().u32(7)),
+      one<KeepAliveReply>("keep_alive reply", Fields().u8(1).u32(3).u8(1)),
+      one<CloseRunRequest>("close", Fields().string32("run")),
+      one<StatusRequest>("status", Fields().string32("run").raw(kNode)),
+      one<StatusRequest>("status of no node",
+                         Fields().string32("run").raw(node_fields("", 0, 0).bytes)),
+      one<StatusReply>("status reply", Fields()
+                                           .u8(1)
+                                           .u64(5)
+                                           .u8(1)
+                                           .u8(0)
+                                           .u64(4)
+                                           .u32(2)
+                                           .u8(1)
+                                           .raw(kSettings)
+                                           .u32(1)
+                                           .u32(2)
+                                           .u32(3)
+                                           .u32(4)
+                                           .u32(UINT32_MAX)
+                                           .u8(5)
+                                           .u32(UINT32_MAX)
+                                           .u32(6)),
+      one<SubscribeRequest>("subscribe",
+                            Fields().u32(1000).string32("run").raw(kNode).u64(5).u32(1).u8(1)),
+      one<SubscribeReply>("subscribe reply", Fields().u8(1).u32(3).u8(0)),
+      one<MembersRequest>("members", Fields().string32("run").u8(3).string32("cursor").u32(1000)),
+      one<MembersReply>("members reply",
+                        Fields().u32(9).string32("cursor").u32(2).raw(item.bytes).raw(item.bytes)),
+      one<MembersReply>("members reply without any", Fields().u32(0).string32("").u32(0)),
+      one<ResumeRequest>(
+          "resume",
+          Fields().string32("run").raw(kNode).raw(kSettings).u64(5).u32(1).u32(2).u32(250).u32(7)),
+      one<ResumeReply>("resume reply", Fields().u8(1).u32(3).u8(0)),
   };
 }
 
 template <typename Message>
-bool takes(bool (*take)(Bytes, Message&), const Fields& fields) {
+bool takes(const Fields& fields) {
   Exact exact(fields.bytes);
   Message message;
-  return take(exact.view(), message);
+  return native::take(exact.view(), message);
 }
 
 }  // namespace
@@ -141,7 +132,7 @@ TEST_CASE("run requests decode the same however their frames are cut") {
       Exact exact(waiting);
       size_t used = 0;
       native::Frame frame;
-      while (native::next_frame(exact.view().substr(used), frame) == native::Progress::kFrame) {
+      while (native::next_frame(exact.view().substr(used), frame) == native::Progress::kTaken) {
         REQUIRE(frame.header.id == taken);
         CHECK(all[taken].again(frame.body) == all[taken].bytes);
         ++taken;
@@ -158,7 +149,7 @@ TEST_CASE("what was taken of a run body is what was sent") {
   using namespace native;
   JoinRequest join;
   const std::string bytes = cases().front().bytes;
-  REQUIRE(take_join(bytes, join));
+  REQUIRE(take(bytes, join));
   CHECK(join.timeout_ms == 1000);
   CHECK(join.run_id == "run");
   CHECK(join.node.addr == "host7");
@@ -173,7 +164,7 @@ TEST_CASE("what was taken of a run body is what was sent") {
   CHECK(join.grace_ms == 250);
   CHECK(join.handle == 7);
   StatusReply status;
-  REQUIRE(take_status_reply(cases()[9].bytes, status));
+  REQUIRE(take(cases()[9].bytes, status));
   CHECK(status.complete);
   CHECK_FALSE(status.closed);
   CHECK(status.finished_round == 4);
@@ -186,30 +177,30 @@ TEST_CASE("what was taken of a run body is what was sent") {
 
 TEST_CASE("flags and kinds that do not exist are refused") {
   using namespace native;
-  CHECK_FALSE(takes(take_leave, Fields().string32("run").raw(kNode).u8(2)));
-  CHECK_FALSE(takes(take_leave_reply, Fields().u8(2)));
-  CHECK_FALSE(takes(take_keep_alive_reply, Fields().u8(255).u32(0).u8(0)));
-  CHECK_FALSE(takes(take_keep_alive_reply, Fields().u8(0).u32(0).u8(2)));
-  CHECK_FALSE(takes(take_members, Fields().string32("run").u8(4).u32(0).u32(0)));
+  CHECK_FALSE(takes<LeaveRequest>(Fields().string32("run").raw(kNode).u8(2)));
+  CHECK_FALSE(takes<LeaveReply>(Fields().u8(2)));
+  CHECK_FALSE(takes<KeepAliveReply>(Fields().u8(255).u32(0).u8(0)));
+  CHECK_FALSE(takes<KeepAliveReply>(Fields().u8(0).u32(0).u8(2)));
+  CHECK_FALSE(takes<MembersRequest>(Fields().string32("run").u8(4).u32(0).u32(0)));
   CHECK_FALSE(
-      takes(take_subscribe, Fields().u32(0).string32("run").raw(kNode).u64(5).u32(1).u8(2)));
-  CHECK_FALSE(takes(take_resume_reply, Fields().u8(2).u32(0).u8(0)));
+      takes<SubscribeRequest>(Fields().u32(0).string32("run").raw(kNode).u64(5).u32(1).u8(2)));
+  CHECK_FALSE(takes<ResumeReply>(Fields().u8(2).u32(0).u8(0)));
   CHECK_FALSE(
-      takes(take_join_reply, Fields().u8(3).u64(5).u32(1).u32(2).raw(kNode).u32(3).u32(4).u32(5)));
+      takes<JoinReply>(Fields().u8(3).u64(5).u32(1).u32(2).raw(kNode).u32(3).u32(4).u32(5)));
 }
 
 TEST_CASE("run ids and addresses above their limits are refused, and counts allocate nothing") {
   using namespace native;
   const std::string longest(limits::kRunIdBytesMax, 'r');
-  CHECK(takes(take_close_run, Fields().string32(longest)));
-  CHECK_FALSE(takes(take_close_run, Fields().string32(longest + "r")));
-  CHECK_FALSE(takes(take_close_run, Fields().u32(UINT32_MAX).raw("run")));
+  CHECK(takes<CloseRunRequest>(Fields().string32(longest)));
+  CHECK_FALSE(takes<CloseRunRequest>(Fields().string32(longest + "r")));
+  CHECK_FALSE(takes<CloseRunRequest>(Fields().u32(UINT32_MAX).raw("run")));
   const std::string addr(limits::kTextBytesMax + 1, 'a');
-  CHECK_FALSE(takes(take_status, Fields().string32("run").raw(node_fields(addr, 0, 0).bytes)));
+  CHECK_FALSE(takes<StatusRequest>(Fields().string32("run").raw(node_fields(addr, 0, 0).bytes)));
   MembersReply members;
   for (uint64_t count : {uint64_t{3}, uint64_t{1} << 31, uint64_t{UINT32_MAX}}) {
     const Fields body = Fields().u32(0).u32(count).raw(kNode).u32(0);
-    CHECK_FALSE(take_members_reply(body.bytes, members));
+    CHECK_FALSE(take(body.bytes, members));
     CHECK(members.items.capacity() == 0);
   }
 }

@@ -9,7 +9,7 @@
 
 #include "server/server.h"
 #include "support.h"
-#include "wire/native_run.h"
+#include "wire/messages.h"
 
 namespace rdzv::test {
 
@@ -38,7 +38,7 @@ class RunNodePeer : public NativePeer {
     native::JoinRequest request{timeout_ms,  run_id,   node(), settings_,
                                 after_round, grace_ms, kHandle};
     std::string body;
-    native::put_join(body, request);
+    native::put(body, request);
     return body;
   }
   // As join(), and the server has it when this returns.
@@ -57,7 +57,7 @@ class RunNodePeer : public NativePeer {
     REQUIRE(answer.operation == native::Operation::kJoin);
     REQUIRE_MESSAGE(answer.status == ErrorCode::kOk, answer.message());
     Joined joined;
-    REQUIRE(native::take_join_reply(answer.body, joined.reply));
+    REQUIRE(native::take(answer.body, joined.reply));
     joined.first = joined.reply.first.addr;
     joined.reply.first.addr = {};
     return joined;
@@ -71,34 +71,35 @@ class RunNodePeer : public NativePeer {
 
   bool leave(bool failed = false) {
     std::string body;
-    native::put_leave(body, {"r", node(), failed});
+    native::put(body, native::LeaveRequest{"r", node(), failed});
     native::LeaveReply reply;
-    REQUIRE(native::take_leave_reply(ok(native::Operation::kLeave, body), reply));
+    REQUIRE(native::take(ok(native::Operation::kLeave, body), reply));
     return reply.was_listed;
   }
   native::KeepAliveReply keep_alive() {
     std::string body;
-    native::put_keep_alive(body, {kHandle});
+    native::put(body, native::KeepAliveRequest{kHandle});
     native::KeepAliveReply reply;
-    REQUIRE(native::take_keep_alive_reply(ok(native::Operation::kKeepAlive, body), reply));
+    REQUIRE(native::take(ok(native::Operation::kKeepAlive, body), reply));
     return reply;
   }
   void close_run() {
     std::string body;
-    native::put_close_run(body, {"r"});
+    native::put(body, native::CloseRunRequest{"r"});
     CHECK(ok(native::Operation::kCloseRun, body) == "");
   }
   native::StatusReply status(Bytes run_id = "r") {
     std::string body;
-    native::put_status(body, {run_id, node()});
+    native::put(body, native::StatusRequest{run_id, node()});
     native::StatusReply reply;
-    REQUIRE(native::take_status_reply(ok(native::Operation::kStatus, body), reply));
+    REQUIRE(native::take(ok(native::Operation::kStatus, body), reply));
     return reply;
   }
   void subscribe(uint64_t round, uint32_t known_changes = 0, bool known_closed = false,
                  uint32_t timeout_ms = native::kNoTimeout) {
     std::string body;
-    native::put_subscribe(body, {timeout_ms, "r", node(), round, known_changes, known_closed});
+    native::put(body, native::SubscribeRequest{timeout_ms, "r", node(), round, known_changes,
+                                               known_closed});
     send(native_frame(native::Operation::kSubscribe, ++subscribe_id_, body));
   }
   native::SubscribeReply told() {
@@ -106,17 +107,17 @@ class RunNodePeer : public NativePeer {
     REQUIRE(answer.operation == native::Operation::kSubscribe);
     REQUIRE_MESSAGE(answer.status == ErrorCode::kOk, answer.message());
     native::SubscribeReply reply;
-    REQUIRE(native::take_subscribe_reply(answer.body, reply));
+    REQUIRE(native::take(answer.body, reply));
     return reply;
   }
   // "total: addr/rank addr/rank", a rank of - for none.
   // Where there are more, "..." follows; the next call with more() goes on there.
   std::string members(native::MemberList which, uint32_t limit = 1000, Bytes cursor = "") {
     std::string body;
-    native::put_members(body, {"r", which, cursor, limit});
+    native::put(body, native::MembersRequest{"r", which, cursor, limit});
     std::string answer = ok(native::Operation::kMembers, body);
     native::MembersReply reply;
-    REQUIRE(native::take_members_reply(answer, reply));
+    REQUIRE(native::take(answer, reply));
     std::string text = std::to_string(reply.total) + ":";
     for (const auto& item : reply.items) {
       text += " " + std::string(item.node.addr) + "/" +
@@ -131,7 +132,8 @@ class RunNodePeer : public NativePeer {
   }
   Answer try_resume(uint64_t round, uint32_t rank, uint32_t world_size, uint32_t grace_ms = 0) {
     std::string body;
-    native::put_resume(body, {"r", node(), settings_, round, rank, world_size, grace_ms, kHandle});
+    native::put(body, native::ResumeRequest{"r", node(), settings_, round, rank, world_size,
+                                            grace_ms, kHandle});
     return call(native::Operation::kResume, body);
   }
   native::ResumeReply resume(uint64_t round, uint32_t rank, uint32_t world_size,
@@ -139,7 +141,7 @@ class RunNodePeer : public NativePeer {
     Answer answer = try_resume(round, rank, world_size, grace_ms);
     REQUIRE_MESSAGE(answer.status == ErrorCode::kOk, answer.message());
     native::ResumeReply reply;
-    REQUIRE(native::take_resume_reply(answer.body, reply));
+    REQUIRE(native::take(answer.body, reply));
     return reply;
   }
 

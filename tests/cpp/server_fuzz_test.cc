@@ -12,8 +12,8 @@
 #include "server/server.h"
 #include "support.h"
 #include "wire/c10d.h"
+#include "wire/messages.h"
 #include "wire/native.h"
-#include "wire/native_run.h"
 
 using namespace rdzv;
 using namespace rdzv::test;
@@ -57,23 +57,23 @@ void decode_c10d(FuzzStreams& streams, const std::string& stream) {
 }
 
 template <typename Message>
-void decode_as(Bytes body, bool (*take)(Bytes, Message&), Bytes (*text)(const Message&)) {
+void decode_as(Bytes body, Bytes (*text)(const Message&)) {
   Message message;
-  if (take(body, message)) take_bytes(text(message));
+  if (native::take(body, message)) take_bytes(text(message));
 }
 
 void decode_run_body(Bytes body) {
   using namespace native;
-  decode_as<JoinRequest>(body, take_join, [](const auto& m) { return m.node.addr; });
-  decode_as<JoinReply>(body, take_join_reply, [](const auto& m) { return m.first.addr; });
-  decode_as<LeaveRequest>(body, take_leave, [](const auto& m) { return m.run_id; });
-  decode_as<CloseRunRequest>(body, take_close_run, [](const auto& m) { return m.run_id; });
-  decode_as<StatusRequest>(body, take_status, [](const auto& m) { return m.node.addr; });
-  decode_as<SubscribeRequest>(body, take_subscribe, [](const auto& m) { return m.node.addr; });
-  decode_as<MembersRequest>(body, take_members, [](const auto& m) { return m.run_id; });
-  decode_as<ResumeRequest>(body, take_resume, [](const auto& m) { return m.node.addr; });
+  decode_as<JoinRequest>(body, [](const auto& m) -> Bytes { return m.node.addr; });
+  decode_as<JoinReply>(body, [](const auto& m) -> Bytes { return m.first.addr; });
+  decode_as<LeaveRequest>(body, [](const auto& m) -> Bytes { return m.run_id; });
+  decode_as<CloseRunRequest>(body, [](const auto& m) -> Bytes { return m.run_id; });
+  decode_as<StatusRequest>(body, [](const auto& m) -> Bytes { return m.node.addr; });
+  decode_as<SubscribeRequest>(body, [](const auto& m) -> Bytes { return m.node.addr; });
+  decode_as<MembersRequest>(body, [](const auto& m) -> Bytes { return m.run_id; });
+  decode_as<ResumeRequest>(body, [](const auto& m) -> Bytes { return m.node.addr; });
   MembersReply members;
-  if (take_members_reply(body, members)) {
+  if (take(body, members)) {
     for (const auto& item : members.items) take_bytes(item.node.addr);
   }
 }
@@ -82,9 +82,9 @@ void decode_run_body(Bytes body) {
 void decode_body(Bytes body) {
   Exact exact(body);
   native::HelloRequest hello;
-  if (native::take_hello(exact.view(), hello)) take_bytes(hello.client);
+  if (native::take(exact.view(), hello)) take_bytes(hello.client);
   native::HelloReply reply;
-  if (native::take_hello_reply(exact.view(), reply)) take_bytes(reply.server);
+  if (native::take(exact.view(), reply)) take_bytes(reply.server);
   decode_run_body(exact.view());
   for (size_t strings_an_item : {size_t{1}, size_t{2}}) {
     ByteReader reader(exact.view());
@@ -100,10 +100,11 @@ void decode_body(Bytes body) {
 
 void decode_native(const std::string& stream) {
   Exact exact(stream);
-  if (stream.size() >= native::kPreambleBytes) native::take_preamble(exact.view());
+  native::Preamble preamble;
+  native::take_preamble(exact.view(), preamble);
   size_t at = std::min(stream.size(), native::kPreambleBytes);
   native::Frame frame;
-  while (native::next_frame(exact.view().substr(at), frame) == native::Progress::kFrame) {
+  while (native::next_frame(exact.view().substr(at), frame) == native::Progress::kTaken) {
     REQUIRE(frame.body.size() == frame.header.body_bytes);
     decode_body(frame.body);
     at += native::kHeaderBytes + frame.body.size();

@@ -106,7 +106,7 @@ TEST_CASE("native: a client of another version is told which one the server spea
   peer.send(Fields().raw("RDZV").u16(2).u16(9).bytes);
   std::string answer = peer.receive_to_end();
   native::Frame frame;
-  REQUIRE(native::next_frame(answer, frame) == native::Progress::kFrame);
+  REQUIRE(native::next_frame(answer, frame) == native::Progress::kTaken);
   CHECK(frame.header.status == static_cast<uint8_t>(ErrorCode::kUnsupported));
   CHECK(frame.body.ends_with("this server speaks version 1 of the protocol, the client 2 to 9"));
 

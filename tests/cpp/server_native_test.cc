@@ -19,7 +19,7 @@ TEST_CASE("native: the server greets with who it is, who the client is, and its 
   Server server("127.0.0.1", 0);
   NativePeer peer(server.port());
   native::HelloReply hello;
-  REQUIRE(native::take_hello_reply(peer.hello(), hello));
+  REQUIRE(native::take(peer.hello(), hello));
   CHECK(hello.version == 1);
   CHECK(hello.features == 0);
   CHECK(hello.observed_address == "127.0.0.1");
@@ -29,11 +29,11 @@ TEST_CASE("native: the server greets with who it is, who the client is, and its 
 
   NativePeer second(server.port());
   native::HelloReply again;
-  REQUIRE(native::take_hello_reply(second.hello(), again));
+  REQUIRE(native::take(second.hello(), again));
   CHECK(again.instance == hello.instance);
   Server other_server("127.0.0.1", 0);
   NativePeer third(other_server.port());
-  REQUIRE(native::take_hello_reply(third.hello(), again));
+  REQUIRE(native::take(third.hello(), again));
   CHECK(again.instance != hello.instance);
 }
 

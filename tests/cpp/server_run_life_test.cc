@@ -233,7 +233,7 @@ TEST_CASE("run life: ranks that nobody comes for are lost, by their number") {
   b.subscribe(5);
   for (;;) {
     std::string body;
-    native::put_keep_alive(body, {RunNodePeer::kHandle});
+    native::put(body, native::KeepAliveRequest{RunNodePeer::kHandle});
     b.send(native_frame(Operation::kKeepAlive, 1, body));
     if (b.receive_answer().operation == Operation::kSubscribe) break;
   }

@@ -87,7 +87,8 @@ TEST_CASE("runs: nodes whose time is over together are told of each other") {
   for (uint32_t i = 0; i < 3; ++i) {
     const std::string addr(1, static_cast<char>('a' + i));
     std::string body;
-    native::put_join(body, {20, "r", run_node(addr), RunSettings{4, 4, 30'000, 5'000, 3}, 0, 0, i});
+    native::put(body, native::JoinRequest{20, "r", run_node(addr),
+                                          RunSettings{4, 4, 30'000, 5'000, 3}, 0, 0, i});
     requests += native_frame(Operation::kJoin, i, body);
   }
   peer.send(requests);
@@ -289,7 +290,7 @@ TEST_CASE("runs: members come in pages") {
   CHECK(peer.members(MemberList::kSpares, 1) == "2: spare/- ...");
   CHECK(peer.more(MemberList::kSpares, 1) == "2: another/-");
   std::string body;
-  native::put_members(body, {"r", MemberList::kWaiting, "no cursor", 2});
+  native::put(body, native::MembersRequest{"r", MemberList::kWaiting, "no cursor", 2});
   CHECK(peer.call(Operation::kMembers, body).message() ==
         "members: the cursor is none of this list's; begin without one");
 }

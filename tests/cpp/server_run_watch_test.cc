@@ -112,7 +112,7 @@ TEST_CASE("run watch: a cancelled subscription is not answered") {
   LoneScene scene;
   scene.a.send(native_frame(Operation::kSubscribe, 5, [] {
     std::string body;
-    native::put_subscribe(body, {kNoTimeout, "r", run_node("a"), 1, 0, false});
+    native::put(body, native::SubscribeRequest{kNoTimeout, "r", run_node("a"), 1, 0, false});
     return body;
   }()));
   scene.a.send(native_cancel(6, 5));
@@ -236,7 +236,8 @@ TEST_CASE("run limits: a server keeps so many runs, and a connection so many nod
   std::string requests;
   for (size_t i = 0; i <= limits.runs; ++i) {
     std::string body;
-    native::put_subscribe(body, {kNoTimeout, "r" + std::to_string(i), run_node("a"), 1, 1, false});
+    native::put(body, native::SubscribeRequest{kNoTimeout, "r" + std::to_string(i), run_node("a"),
+                                               1, 1, false});
     requests += native_frame(Operation::kSubscribe, i, body);
   }
   crowd->send(requests);
@@ -270,7 +271,7 @@ TEST_CASE("run limits: a connection speaks for so many nodes") {
   const auto join = [&](uint32_t i) {
     const std::string addr = "n" + std::to_string(i);
     std::string body;
-    native::put_join(body, {kNoTimeout, "r", run_node(addr), settings, 0, 0, i});
+    native::put(body, native::JoinRequest{kNoTimeout, "r", run_node(addr), settings, 0, 0, i});
     return native_frame(Operation::kJoin, i, body);
   };
   std::string requests;
@@ -279,7 +280,7 @@ TEST_CASE("run limits: a connection speaks for so many nodes") {
   for (uint32_t rank = 0; rank < kNodes; ++rank) {
     NativePeer::Answer answer = crowd.receive_answer();
     native::JoinReply reply;
-    REQUIRE(native::take_join_reply(answer.body, reply));
+    REQUIRE(native::take(answer.body, reply));
     REQUIRE(reply.rank == rank);
     REQUIRE(answer.id == rank);
   }

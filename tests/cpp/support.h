@@ -15,7 +15,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "wire/c10d.h"
-#include "wire/native.h"
+#include "wire/messages.h"
 
 namespace rdzv::test {
 

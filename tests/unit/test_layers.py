@@ -16,7 +16,7 @@ CPP_MAY_INCLUDE = {
     "net": {"base"},
     "wire": {"base"},
     "store": {"base", "wire"},
-    "group": {"base"},
+    "group": {"base", "wire"},
     "server": {"base", "net", "wire", "store", "group"},
     "client": {"base", "net", "wire", "store", "server"},
     "tools": {"base", "net", "wire"},

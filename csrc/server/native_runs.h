@@ -7,7 +7,7 @@
 
 #include "server/native_session.h"
 #include "server/run.h"
-#include "wire/native_run.h"
+#include "wire/messages.h"
 
 namespace rdzv {
 
@@ -16,8 +16,16 @@ class NativeRuns final : public RunPeer {
   NativeRuns(NativeSession& session, ServerContext& context)
       : RunPeer(context.seed), session_(session), context_(context) {}
 
-  // False for another operation, or a body that is not as the protocol says.
-  bool handle(const native::Frame& frame);
+  // What each operation does (native_table.cc).
+  void join(const native::Header& header, const native::JoinRequest& request);
+  void leave(const native::Header& header, const native::LeaveRequest& request);
+  native::KeepAliveReply keep_alive(const native::KeepAliveRequest& request);
+  void close_run(const native::Header& header, const native::CloseRunRequest& request);
+  native::StatusReply status(const native::StatusRequest& request);
+  void subscribe(const native::Header& header, const native::SubscribeRequest& request);
+  void members(const native::Header& header, const native::MembersRequest& request);
+  void resume(const native::Header& header, const native::ResumeRequest& request);
+
   void cancel(const native::Header& target);
   void on_closed();
 
@@ -29,15 +37,6 @@ class NativeRuns final : public RunPeer {
  private:
   class ListMembers;
 
-  bool join(const native::Frame& frame);
-  bool leave(const native::Frame& frame);
-  bool keep_alive(const native::Frame& frame);
-  bool close_run(const native::Frame& frame);
-  bool status(const native::Frame& frame);
-  bool subscribe(const native::Frame& frame);
-  bool members(const native::Frame& frame);
-  bool resume(const native::Frame& frame);
-
   bool may_wait(const native::Header& header);
   // Runs what changes a run, and spends for it.
   template <typename Action>
@@ -45,8 +44,6 @@ class NativeRuns final : public RunPeer {
   // Runs what may throw an Error, which becomes the answer.
   template <typename Action>
   void answer_errors_of(const native::Header& header, Action&& action);
-  template <typename Put, typename Reply>
-  void reply(const native::Header& header, Put put, const Reply& body);
 
   NativeSession& session_;
   ServerContext& context_;

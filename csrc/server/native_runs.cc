@@ -1,0 +1,160 @@
+#include "server/native_runs.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "server/members_page.h"
+
+namespace rdzv {
+
+using native::Header;
+using native::Operation;
+
+namespace {
+
+// Of the request that had this tag.
+Header header_of(uint64_t tag, Operation operation) {
+  Header header;
+  header.operation = static_cast<uint8_t>(operation);
+  header.channel = static_cast<uint16_t>(tag >> native::kIdBits);
+  header.id = tag & ((uint64_t{1} << native::kIdBits) - 1);
+  return header;
+}
+
+}  // namespace
+
+class NativeRuns::ListMembers final : public LongRequest {
+ public:
+  ListMembers(NativeSession& session, const Runs& runs, const Header& header, MembersPage page)
+      : session_(session), runs_(runs), header_(header), page_(std::move(page)) {}
+
+  bool go_on(Budget& budget) override {
+    if (!page_.go_on(runs_, budget)) return false;
+    session_.reply(header_, page_.reply());
+    return true;
+  }
+
+ private:
+  NativeSession& session_;
+  const Runs& runs_;
+  const Header header_;
+  MembersPage page_;
+};
+
+void NativeRuns::cancel(const Header& target) {
+  context_.runs.cancel(*this, tag_of(target));
+}
+
+void NativeRuns::on_closed() {
+  context_.runs.on_closed(*this);
+}
+
+MemoryAccount& NativeRuns::parked() {
+  return session_.connection().memory().parked;
+}
+
+void NativeRuns::on_joined(uint64_t tag, const native::JoinReply& body) {
+  session_.reply(header_of(tag, Operation::kJoin), body);
+}
+
+void NativeRuns::on_join_failed(uint64_t tag, ErrorCode code, const std::string& message) {
+  session_.reply_error(header_of(tag, Operation::kJoin), code, message);
+}
+
+void NativeRuns::on_changes(uint64_t tag, const native::SubscribeReply& body) {
+  session_.reply(header_of(tag, Operation::kSubscribe), body);
+}
+
+void NativeRuns::join(const Header& header, const native::JoinRequest& request) {
+  if (!may_wait(header)) return;
+  charged(request.run_id, [&] {
+    answer_errors_of(header, [&] { context_.runs.join(*this, tag_of(header), request); });
+  });
+}
+
+void NativeRuns::leave(const Header& header, const native::LeaveRequest& request) {
+  charged(request.run_id, [&] { session_.reply(header, context_.runs.leave(request)); });
+}
+
+native::KeepAliveReply NativeRuns::keep_alive(const native::KeepAliveRequest& request) {
+  return context_.runs.keep_alive(*this, request.handle);
+}
+
+void NativeRuns::close_run(const Header& header, const native::CloseRunRequest& request) {
+  answer_errors_of(header, [&] {
+    context_.runs.close(request);
+    session_.reply(header, native::Nothing());
+  });
+}
+
+native::StatusReply NativeRuns::status(const native::StatusRequest& request) {
+  return context_.runs.status(request);
+}
+
+void NativeRuns::subscribe(const Header& header, const native::SubscribeRequest& request) {
+  if (!may_wait(header)) return;
+  answer_errors_of(header, [&] { context_.runs.subscribe(*this, tag_of(header), request); });
+}
+
+void NativeRuns::members(const Header& header, const native::MembersRequest& request) {
+  std::optional<MembersPage> page = MembersPage::begin(request);
+  if (!page) {
+    session_.reply_error(header, ErrorCode::kInvalidArgument,
+                         "members: the cursor is none of this list's; begin without one");
+    return;
+  }
+  session_.long_request_ =
+      std::make_unique<ListMembers>(session_, context_.runs, header, std::move(*page));
+}
+
+void NativeRuns::resume(const Header& header, const native::ResumeRequest& request) {
+  charged(request.run_id, [&] {
+    answer_errors_of(header, [&] { session_.reply(header, context_.runs.resume(*this, request)); });
+  });
+}
+
+bool NativeRuns::may_wait(const Header& header) {
+  if (has_wait(tag_of(header))) {
+    session_.reply_error(header, ErrorCode::kProtocol, "a request with this id is still blocked");
+    return false;
+  }
+  if (session_.waits() >= context_.limits.waits_per_connection) {
+    session_.reply_error(header, ErrorCode::kLimit, session_.waits_text());
+    return false;
+  }
+  // It has what it takes when it is made; how little that is, is bounded.
+  if (std::optional<std::string> refusal = refuse_parked(context_, session_.connection())) {
+    session_.reply_error(header, ErrorCode::kLimit, *refusal);
+    return false;
+  }
+  return true;
+}
+
+// A round that begins or ends is told to all its nodes.
+template <typename Action>
+void NativeRuns::charged(Bytes run_id, Action&& action) {
+  const auto look = [&](size_t& nodes) {
+    const Run* run = std::as_const(context_.runs).find(run_id);
+    if (run == nullptr) return std::pair<uint64_t, bool>();
+    const GroupState& state = run->group().state();
+    nodes = std::max(nodes, state.roster.all().size());
+    return std::pair(state.round, state.complete);
+  };
+  size_t nodes = 0;
+  const auto before = look(nodes);
+  action();
+  const auto after = look(nodes);
+  context_.budget.spend(Budget::kNode + (before == after ? 0 : nodes * Budget::kPlace));
+}
+
+template <typename Action>
+void NativeRuns::answer_errors_of(const Header& header, Action&& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    session_.reply_error(header, error.code(), error.message());
+  }
+}
+
+}  // namespace rdzv

@@ -1,0 +1,150 @@
+// Which operation of the native protocol is whose, and what kind of work it is: the one place where
+// that is said.
+#include <array>
+#include <type_traits>
+
+#include "server/native_runs.h"
+#include "server/native_session.h"
+
+namespace rdzv {
+
+using native::Frame;
+using native::Header;
+
+namespace {
+
+// Takes a request whose keys many may ask for: a list that is remembered is not read again.
+class TakeShared : public native::Take {
+ public:
+  TakeShared(Bytes body, ServerContext& context, SharedKeys& shared)
+      : Take(body, &context.strings), context_(context), shared_(shared) {}
+
+  using Take::field;
+  void field(const char* name, native::Keys& keys) {
+    constexpr auto kForm = AnswerCache::Form::kNative;
+    const Bytes list = rest();
+    const bool are_many = list.size() >= sizeof(uint32_t) &&
+                          load_little_endian<uint32_t>(list.data()) >= AnswerCache::kKeysMin;
+    if (are_many) shared_ = context_.answers.find(kForm, list);
+    if (shared_ != nullptr) return skip_rest();
+    Take::field(name, keys);
+    if (!is_whole()) return;
+    context_.budget.spend(keys.strings.size() * Budget::kKey);
+    if (are_many) shared_ = context_.answers.remember(kForm, list, context_.strings);
+  }
+
+ private:
+  ServerContext& context_;
+  SharedKeys& shared_;
+};
+
+}  // namespace
+
+// Each form of a handler, called with what the body says. False: it is malformed.
+struct NativeSession::Serving {
+  template <typename Owner>
+  static Owner& part(NativeSession& session) {
+    if constexpr (std::is_same_v<Owner, NativeRuns>) {
+      return session.runs();
+    } else {
+      return session;
+    }
+  }
+
+  template <typename Owner, typename Reply, typename Request>
+  static bool call(NativeSession& session, const Frame& frame,
+                   Reply (Owner::*handler)(const Request&)) {
+    Request request;
+    if (!native::take(frame.body, request, &session.context_.strings)) return false;
+    session.reply(frame.header, (part<Owner>(session).*handler)(request));
+    return true;
+  }
+
+  template <typename Owner, typename Request>
+  static bool call(NativeSession& session, const Frame& frame,
+                   void (Owner::*handler)(const Header&, const Request&)) {
+    Request request;
+    if (!native::take(frame.body, request)) return false;
+    (part<Owner>(session).*handler)(frame.header, request);
+    return true;
+  }
+
+  template <typename Request>
+  static bool call(NativeSession& session, const Frame& frame,
+                   void (NativeSession::*handler)(const Header&, const Request&,
+                                                  const SharedKeys&)) {
+    Request request;
+    SharedKeys shared;
+    TakeShared take(frame.body, session.context_, shared);
+    Request::fields(take, request);
+    if (!take.is_whole()) return false;
+    (session.*handler)(frame.header, request, shared);
+    return true;
+  }
+
+  template <typename Owner, typename Reply, typename Request>
+  static Request request_of(Reply (Owner::*)(const Request&));
+  template <typename Owner, typename Request, typename... Rest>
+  static Request request_of(void (Owner::*)(const Header&, const Request&, Rest...));
+
+  template <auto kHandler>
+  static constexpr Served by(Kind kind) {
+    return {
+        decltype(request_of(kHandler))::Is::kOperation, kind,
+        [](NativeSession& session, const Frame& frame) { return call(session, frame, kHandler); }};
+  }
+};
+
+// Null: nobody serves it.
+const NativeSession::Served* NativeSession::served(uint8_t operation) {
+  using enum Kind;
+  using Runs = NativeRuns;
+  using Session = NativeSession;
+  static constexpr Served kAll[] = {
+      Serving::by<&Session::ping>(kRead),
+      Serving::by<&Session::set>(kStore),
+      Serving::by<&Session::get>(kRead),
+      Serving::by<&Session::compare_set>(kStore),
+      Serving::by<&Session::add>(kStore),
+      Serving::by<&Session::check>(kRead),
+      Serving::by<&Session::wait>(kRead),
+      Serving::by<&Session::delete_key>(kWrite),
+      Serving::by<&Session::num_keys>(kRead),
+      Serving::by<&Session::list_keys>(kRead),
+      Serving::by<&Session::append>(kStore),
+      Serving::by<&Session::multi_get>(kRead),
+      Serving::by<&Session::multi_set>(kStore),
+      Serving::by<&Session::cancel>(kRead),
+      Serving::by<&Session::queue_push>(kStore),
+      Serving::by<&Session::queue_pop>(kWrite),
+      Serving::by<&Session::queue_len>(kRead),
+      Serving::by<&Session::barrier>(kStore),
+      Serving::by<&Session::try_get>(kRead),
+      Serving::by<&Session::watch>(kRead),
+      Serving::by<&Session::set_if_version>(kStore),
+      Serving::by<&Session::set_for>(kStore),
+      Serving::by<&Session::delete_prefix>(kWrite),
+      Serving::by<&Session::exchange>(kStore),
+      Serving::by<&Runs::join>(kRun),
+      Serving::by<&Runs::leave>(kRun),
+      Serving::by<&Runs::keep_alive>(kRun),
+      Serving::by<&Runs::close_run>(kRun),
+      Serving::by<&Runs::status>(kRun),
+      Serving::by<&Runs::subscribe>(kRun),
+      Serving::by<&Runs::members>(kRun),
+      Serving::by<&Runs::resume>(kRun),
+  };
+  static constexpr auto kByCode = [] {
+    std::array<const Served*, UINT8_MAX + 1> by_code{};
+    for (const Served& each : kAll) by_code[static_cast<size_t>(each.operation)] = &each;
+    return by_code;
+  }();
+  return kByCode[operation];
+}
+
+NativeRuns& NativeSession::runs() {
+  if (runs_ == nullptr) runs_ = std::make_unique<NativeRuns>(*this, context_);
+  return *runs_;
+}
+
+}  // namespace rdzv

@@ -1,0 +1,84 @@
+// All messages of the native protocol; docs/protocol.md says what they mean. An operation is its code
+// in wire/native.h, its messages, and its place in Requests.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <tuple>
+
+#include "base/error.h"
+#include "wire/fields.h"
+#include "wire/run_messages.h"
+#include "wire/store_messages.h"
+
+namespace rdzv::native {
+
+struct HelloReply {
+  uint16_t version = kVersion;
+  uint32_t features = 0;
+  Id128 instance{};       // changes when a server starts without what the old one knew
+  Text observed_address;  // numeric, the client's as the server sees it
+  Text server;            // free text: program and version
+  uint32_t key_bytes_max = 0;
+  uint32_t value_bytes_max = 0;
+  uint32_t keys_per_request_max = 0;
+  static void fields(auto& a, auto& m) {
+    all(a, "version", m.version, "features", m.features, "instance", m.instance);
+    all(a, "observed address", m.observed_address, "server", m.server);
+    all(a, "longest wire key", m.key_bytes_max, "longest value", m.value_bytes_max);
+    all(a, "most keys a request", m.keys_per_request_max);
+  }
+};
+struct HelloRequest {
+  using Is = Request<Operation::kHello, "hello", HelloReply>;
+  uint32_t features = 0;  // none defined in version 1
+  Id128 session{};        // random; stays the same when a client reconnects
+  Text credentials;       // empty: none offered
+  Text client;            // free text for the server's log: program and version
+  static void fields(auto& a, auto& m) {
+    all(a, "features", m.features, "session", m.session);
+    all(a, "credentials", m.credentials, "client", m.client);
+  }
+};
+
+// An answer with a status that is not 0. `missing`, with a timeout: of a barrier or an exchange
+// ranks, of a list of keys positions.
+struct ErrorReply {
+  Text message;
+  std::optional<List<uint32_t, kMissingMax>> missing;
+  static void fields(auto& a, auto& m) { all(a, "message", m.message, "missing", m.missing); }
+};
+
+struct PingRequest : Nothing {
+  using Is = Request<Operation::kPing, "ping", Nothing>;
+};
+
+enum class RequestId : uint64_t { kLast = (uint64_t{1} << kIdBits) - 1 };
+
+struct CancelRequest {
+  using Is = Request<Operation::kCancel, "cancel", NoReply>;
+  uint16_t channel = 0;
+  RequestId id{};
+  static void fields(auto& a, auto& m) { all(a, "channel", m.channel, "request id", m.id); }
+};
+
+// All of them, by code.
+using Requests =
+    std::tuple<HelloRequest, PingRequest, SetRequest, GetRequest, CompareSetRequest, AddRequest,
+               CheckRequest, WaitRequest, DeleteKeyRequest, NumKeysRequest, ListKeysRequest,
+               AppendRequest, MultiGetRequest, MultiSetRequest, CancelRequest, QueuePushRequest,
+               QueuePopRequest, QueueLenRequest, BarrierRequest, TryGetRequest, WatchRequest,
+               SetIfVersionRequest, SetForRequest, DeletePrefixRequest, ExchangeRequest,
+               JoinRequest, LeaveRequest, KeepAliveRequest, CloseRunRequest, StatusRequest,
+               SubscribeRequest, MembersRequest, ResumeRequest>;
+inline constexpr uint8_t kOperationMax = std::tuple_size_v<Requests>;
+
+// Calls `visit` with a pointer, which is null, to the type of each.
+template <typename Visit>
+void for_each_request(Visit&& visit) {
+  [&]<typename... Each>(std::tuple<Each...>*) {
+    (visit(static_cast<Each*>(nullptr)), ...);
+  }(static_cast<Requests*>(nullptr));
+}
+
+}  // namespace rdzv::native

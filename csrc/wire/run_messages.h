@@ -1,0 +1,248 @@
+// The native protocol's messages on a run: its rendezvous, kept by the server itself
+// (docs/protocol.md). Whether a node or a run id makes sense is not decided here.
+#pragma once
+
+#include <cstdint>
+
+#include "base/bytes.h"
+#include "wire/fields.h"
+#include "wire/limits.h"
+
+namespace rdzv::native {
+
+// Where clients that keep the state of a run themselves, by compare-and-set, have it on the wire:
+// this and the run id.
+inline constexpr Bytes kRunKeyPrefix = "/torch.rendezvous.";
+// What they put there for "nothing yet".
+inline constexpr Bytes kRunNothingYet = "Y2FuaW1hZGFt";
+// What the server puts there while it keeps the run. No base64, so that they take it for no state.
+inline constexpr Bytes kRunMarker =
+    "!held by the server's own rendezvous; all members of a run must use the same way";
+
+struct RunNode {
+  static constexpr const char* kRecord = "node";
+  Text addr;  // empty where a request names no node
+  uint64_t pid = 0;
+  uint64_t local_id = 0;
+  static void fields(auto& a, auto& m) {
+    all(a, "address", m.addr, "process id", m.pid, "local id", m.local_id);
+  }
+};
+
+// Of a run's settings, whoever holds them: the state of a group has them like that, too.
+void settings_fields(auto& a, auto& m) {
+  all(a, "min nodes", m.min_nodes, "max nodes", m.max_nodes);
+  all(a, "last call in ms", m.last_call_ms);
+  all(a, "keep-alive interval in ms", m.keep_alive_interval_ms);
+  all(a, "keep-alive attempts", m.keep_alive_max_attempt);
+}
+
+struct RunSettings {
+  static constexpr const char* kRecord = "settings";
+  uint32_t min_nodes = 0;
+  uint32_t max_nodes = 0;
+  uint64_t last_call_ms = 0;
+  uint64_t keep_alive_interval_ms = 0;
+  uint32_t keep_alive_max_attempt = 0;
+  static void fields(auto& a, auto& m) { settings_fields(a, m); }
+};
+
+enum class JoinOutcome : uint8_t {
+  kPlaced = 0,    // in a complete round
+  kFinished = 1,  // the job whose next round it waited for is over; `round` was its last
+  kDropped = 2,   // it was taken for dead, or it left: join again
+  kLast = kDropped,
+};
+
+// All but outcome and round is 0 unless the node was placed.
+struct JoinReply {
+  JoinOutcome outcome = JoinOutcome::kPlaced;
+  uint64_t round = 0;
+  uint32_t rank = 0;
+  uint32_t world_size = 0;
+  RunNode first;  // who has rank 0
+  uint32_t waiting = 0;
+  uint32_t spares = 0;
+  uint32_t changes = 0;  // see KeepAliveReply
+  static void fields(auto& a, auto& m) {
+    all(a, "outcome", m.outcome, "round", m.round, "rank", m.rank, "world size", m.world_size);
+    all(a, "of rank 0", m.first, "waiting", m.waiting, "spares", m.spares, "changes", m.changes);
+  }
+};
+// `handle`: a number that the client chooses; on this connection it names the node from now on.
+// `grace_ms`: for how long the node counts as alive after its connection broke.
+struct JoinRequest {
+  using Is = Request<Operation::kJoin, "join", JoinReply>;
+  uint32_t timeout_ms = 0;
+  RunId run_id;
+  RunNode node;
+  RunSettings settings;
+  uint64_t after_round = 0;  // a later round is wanted; 0: any
+  uint32_t grace_ms = 0;
+  uint32_t handle = 0;
+  static void fields(auto& a, auto& m) {
+    all(a, "timeout", m.timeout_ms, "run id", m.run_id, "node", m.node, "settings", m.settings);
+    all(a, "after round", m.after_round, "grace in ms", m.grace_ms, "handle", m.handle);
+  }
+};
+
+struct LeaveReply {
+  bool was_listed = false;
+  static void fields(auto& a, auto& m) { all(a, "was listed", m.was_listed); }
+};
+struct LeaveRequest {
+  using Is = Request<Operation::kLeave, "leave", LeaveReply>;
+  RunId run_id;
+  RunNode node;
+  bool failed = false;
+  static void fields(auto& a, auto& m) {
+    all(a, "run id", m.run_id, "node", m.node, "failed", m.failed);
+  }
+};
+
+struct KeepAliveReply {
+  bool known = false;    // false: the node is not listed, and has to resume or join again
+  uint32_t changes = 0;  // nodes waiting for the next round and lost ones
+  bool closed = false;
+  static void fields(auto& a, auto& m) {
+    all(a, "known", m.known, "changes", m.changes, "closed", m.closed);
+  }
+};
+struct KeepAliveRequest {
+  using Is = Request<Operation::kKeepAlive, "keep_alive", KeepAliveReply>;
+  uint32_t handle = 0;
+  static void fields(auto& a, auto& m) { all(a, "handle", m.handle); }
+};
+
+struct CloseRunRequest {
+  using Is = Request<Operation::kCloseRun, "close", Nothing>;
+  RunId run_id;
+  static void fields(auto& a, auto& m) { all(a, "run id", m.run_id); }
+};
+
+enum class RunRole : uint8_t {
+  kForming = 0,
+  kActive = 1,
+  kDone = 2,
+  kWaiting = 3,
+  kSpare = 4,
+  kAbsent = 5,
+  kLast = kAbsent,
+};
+inline constexpr uint32_t kNoRank = 0xFFFFFFFF;
+inline constexpr uint32_t kNoLastCall = 0xFFFFFFFF;
+
+struct StatusReply {
+  bool known = false;  // whether the server keeps a run of this id
+  uint64_t round = 0;
+  bool complete = false;
+  bool closed = false;
+  uint64_t finished_round = 0;
+  uint32_t world_size = 0;
+  bool has_settings = false;
+  RunSettings settings;  // zeros without
+  uint32_t participants = 0;
+  uint32_t waiting = 0;
+  uint32_t spares = 0;
+  uint32_t lost = 0;
+  uint32_t last_call_left_ms = kNoLastCall;
+  RunRole role = RunRole::kAbsent;
+  uint32_t rank = kNoRank;
+  uint32_t changes = 0;
+  static void fields(auto& a, auto& m) {
+    all(a, "known", m.known, "round", m.round, "complete", m.complete, "closed", m.closed);
+    all(a, "finished round", m.finished_round, "world size", m.world_size);
+    all(a, "has settings", m.has_settings, "settings", m.settings);
+    all(a, "participants", m.participants, "waiting", m.waiting, "spares", m.spares);
+    all(a, "lost", m.lost, "last call left in ms", m.last_call_left_ms);
+    all(a, "role", m.role, "rank", m.rank, "changes", m.changes);
+  }
+};
+struct StatusRequest {
+  using Is = Request<Operation::kStatus, "status", StatusReply>;
+  RunId run_id;
+  RunNode node;  // may be none
+  static void fields(auto& a, auto& m) { all(a, "run id", m.run_id, "node", m.node); }
+};
+
+struct SubscribeReply {
+  bool active = false;  // still a participant of that round
+  uint32_t changes = 0;
+  bool closed = false;
+  static void fields(auto& a, auto& m) {
+    all(a, "active", m.active, "changes", m.changes, "closed", m.closed);
+  }
+};
+struct SubscribeRequest {
+  using Is = Request<Operation::kSubscribe, "subscribe", SubscribeReply>;
+  uint32_t timeout_ms = 0;
+  RunId run_id;
+  RunNode node;
+  uint64_t round = 0;
+  uint32_t known_changes = 0;
+  bool known_closed = false;
+  static void fields(auto& a, auto& m) {
+    all(a, "timeout", m.timeout_ms, "run id", m.run_id, "node", m.node, "round", m.round);
+    all(a, "known changes", m.known_changes, "known closed", m.known_closed);
+  }
+};
+
+enum class MemberList : uint8_t {
+  kParticipants = 0,
+  kWaiting = 1,
+  kSpares = 2,
+  kLost = 3,
+  kLast = kLost,
+};
+using Cursor = Limited<limits::kMembersCursorBytesMax>;
+
+struct MembersReply {
+  struct Item {
+    RunNode node;
+    uint32_t rank = kNoRank;
+    static void fields(auto& a, auto& m) { all(a, "node", m.node, "rank", m.rank); }
+  };
+  uint32_t total = 0;
+  Cursor cursor;  // for the next page; empty: this was the last
+  List<Item, limits::kMembersPerReplyMax> items;
+  static void fields(auto& a, auto& m) {
+    all(a, "total", m.total, "cursor", m.cursor, "items", m.items);
+  }
+};
+struct MembersRequest {
+  using Is = Request<Operation::kMembers, "members", MembersReply>;
+  RunId run_id;
+  MemberList which = MemberList::kParticipants;
+  Cursor cursor;  // of the page before; empty: the first one
+  uint32_t limit = 0;
+  static void fields(auto& a, auto& m) {
+    all(a, "run id", m.run_id, "which", m.which, "cursor", m.cursor, "limit", m.limit);
+  }
+};
+
+struct ResumeReply {
+  bool taken = false;  // false: the node has to join again
+  uint32_t changes = 0;
+  bool closed = false;
+  static void fields(auto& a, auto& m) {
+    all(a, "taken", m.taken, "changes", m.changes, "closed", m.closed);
+  }
+};
+struct ResumeRequest {
+  using Is = Request<Operation::kResume, "resume", ResumeReply>;
+  RunId run_id;
+  RunNode node;
+  RunSettings settings;
+  uint64_t round = 0;
+  uint32_t rank = 0;
+  uint32_t world_size = 0;
+  uint32_t grace_ms = 0;
+  uint32_t handle = 0;
+  static void fields(auto& a, auto& m) {
+    all(a, "run id", m.run_id, "node", m.node, "settings", m.settings, "round", m.round);
+    all(a, "rank", m.rank, "world size", m.world_size);
+    all(a, "grace in ms", m.grace_ms, "handle", m.handle);
+  }
+};
+
+}  // namespace rdzv::native
