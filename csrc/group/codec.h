@@ -5,13 +5,15 @@
 //
 // Little-endian; flags are one byte, 0 or 1:
 //   u8 version = 1 | flags closed, complete, rejoined | flag settings follow
-//   if so: u32 min_nodes | u32 max_nodes | u64 last_call_ms | u64 keep_alive_interval_ms | u32
-//   keep_alive_max_attempt u64 round | u64 finished_round | u64 round_floor | u64 serial | u64
-//   last_call | u32 world_size u32 n, n participants in natural order: member, and if complete u32
-//   rank | flag done u32 n, n waiting in natural order: member u32 n, n spares by ascending serial:
-//   member u32 n, n lost in natural order: node | flag failed
-// with  node = u8 length, that many bytes of addr | i64 pid | u64 local_id,  member = node | u64
-// serial | u32 beats
+//   if so: settings, as in the native protocol (wire/run_messages.h)
+//   u64 round | u64 finished_round | u64 round_floor | u64 serial | u64 last_call | u32 world_size
+//   u32 n, n participants in natural order: member, and if complete u32 rank | flag done
+//   u32 n, n waiting in natural order: member
+//   u32 n, n spares by ascending serial: member
+//   u32 n, n lost in natural order: node | flag failed
+// with
+//   node = u8 length, that many bytes of addr | i64 pid | u64 local_id
+//   member = node | u64 serial | u32 beats
 #pragma once
 
 #include <cstdint>

@@ -3,12 +3,20 @@
 
 #include "group/codec.h"
 #include "group/limits.h"
+#include "wire/run_messages.h"
 
 namespace rdzv {
 namespace {
 
 constexpr size_t kNodeBytesMin = 1 + 1 + 8 + 8;
 constexpr size_t kMemberBytesMin = kNodeBytesMin + 8 + 4;
+
+// Reads numbers by their type.
+struct Numbers {
+  ByteReader& reader;
+  void field(const char*, uint32_t& value) { value = reader.u32(); }
+  void field(const char*, uint64_t& value) { value = reader.u64(); }
+};
 
 class Decoder {
  public:
@@ -72,11 +80,8 @@ class Decoder {
   bool settings() {
     places_.settings = reader_.position();
     GroupSettings settings;
-    settings.min_nodes = reader_.u32();
-    settings.max_nodes = reader_.u32();
-    settings.last_call_ms = reader_.u64();
-    settings.keep_alive_interval_ms = reader_.u64();
-    settings.keep_alive_max_attempt = reader_.u32();
+    Numbers numbers{reader_};
+    native::settings_fields(numbers, settings);
     if (!whole()) return false;
     if (const auto problem = settings_problem(settings)) return fail(*problem, places_.settings);
     state_.settings = settings;

@@ -10,7 +10,7 @@ namespace {
 constexpr uint64_t kForeverMs =
     static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(kForever).count());
 
-std::string seconds_text(uint64_t ms) {
+std::string in_seconds(uint64_t ms) {
   char text[32];
   std::snprintf(text, sizeof(text), "%gs", static_cast<double>(ms) / 1000);
   return text;
@@ -56,8 +56,8 @@ std::optional<std::string> settings_problem(const GroupSettings& settings) {
 std::string to_text(const GroupSettings& settings) {
   return "min_nodes=" + std::to_string(settings.min_nodes) +
          ", max_nodes=" + std::to_string(settings.max_nodes) +
-         ", last_call_timeout=" + seconds_text(settings.last_call_ms) +
-         ", keep_alive_interval=" + seconds_text(settings.keep_alive_interval_ms) +
+         ", last_call_timeout=" + in_seconds(settings.last_call_ms) +
+         ", keep_alive_interval=" + in_seconds(settings.keep_alive_interval_ms) +
          ", keep_alive_max_attempt=" + std::to_string(settings.keep_alive_max_attempt);
 }
 

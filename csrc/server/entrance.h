@@ -5,8 +5,7 @@
 //   EAGAIN                                 nobody is waiting
 //   ECONNABORTED, EPROTO, ENETDOWN, ...    this one is gone: the next
 //   EMFILE                                 the soft limit of open files is raised to the hard one,
-//   if
-//                                          that is higher; otherwise as ENFILE
+//                                          if that is higher; otherwise as ENFILE
 //   ENFILE                                 the spare descriptor is given up to take the newcomer in
 //                                          and refuse it in words
 //   ENOBUFS, ENOMEM, EPERM, EACCES, ...    accepting pauses: the listener would stay readable, and

@@ -67,19 +67,18 @@ native::StatusReply Runs::status(const native::StatusRequest& request) {
   return run == nullptr ? native::StatusReply{} : run->status(node_of(request.node), now());
 }
 
-bool Runs::cancel(RunPeer& peer, uint64_t tag) {
+void Runs::cancel(RunPeer& peer, uint64_t tag) {
   if (const auto found = peer.subscriptions_.find(tag); found != peer.subscriptions_.end()) {
     Run& run = *found->second->run;
     run.unsubscribe(*found->second);
     release_if_idle(run);
-    return true;
+    return;
   }
   const auto found = peer.joins_.find(tag);
-  if (found == peer.joins_.end()) return false;
+  if (found == peer.joins_.end()) return;
   Run& run = *found->second->run;
   run.give_up_join(*found->second, now());
   release_if_idle(run);
-  return true;
 }
 
 void Runs::on_closed(RunPeer& peer) {

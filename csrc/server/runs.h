@@ -36,11 +36,9 @@ class Runs {
   native::StatusReply status(const native::StatusRequest& request);
   // Null: there is no such run.
   const Run* find(Bytes id) const;
-  // False if no JOIN or SUBSCRIBE with that tag waits.
-  bool cancel(RunPeer& peer, uint64_t tag);
+  // The JOIN or SUBSCRIBE with that tag, if one waits.
+  void cancel(RunPeer& peer, uint64_t tag);
   void on_closed(RunPeer& peer);
-
-  size_t size() const { return runs_.size(); }
 
  private:
   friend class Run;
