@@ -72,16 +72,18 @@ const c10d::Reply& C10dStore::Conversation::read(Code code, size_t keys) {
 // behind that of an empty value nothing comes: the kernel keeps it back, for 200 ms, unless another
 // answer follows. So a PING brings it, behind all requests that are on their way.
 Outcome C10dStore::Conversation::receive(c10d::ReplyDecoder& decoder) {
-  const bool draws_out = decoder.ends_with_value() && !echo_owed_;
-  if (draws_out) {
+  const bool is_value = decoder.ends_with_value() && !echo_owed_;
+  if (is_value) {
     if (!store_.holds_back_) {
-      const Deadline usual = Deadline::after(std::min(patient_.left(), kHeldBackMin));
-      Outcome outcome = connection_->read(decoder, reply_, usual);
+      const Outcome outcome = receive_while_it_comes(decoder);
       if (outcome != Outcome::kTimedOut) return outcome;
     }
-    put(Code::kPing, {});
-    echo_owed_ = true;
+    if (decoder.awaits_length()) {
+      put(Code::kPing, {});
+      echo_owed_ = true;
+    }
   }
+  const bool draws_out = is_value && echo_owed_;
   if (echo_owed_ && connection_->owed() == 2) {
     decoder.expect_echo();
     echo_owed_ = false;
@@ -101,6 +103,17 @@ Outcome C10dStore::Conversation::receive(c10d::ReplyDecoder& decoder) {
     store_.holds_back_ = true;
   }
   return outcome;
+}
+
+// Until no more has come for a moment.
+Outcome C10dStore::Conversation::receive_while_it_comes(c10d::ReplyDecoder& decoder) {
+  for (;;) {
+    const size_t before = connection_->unread();
+    const Deadline usual = Deadline::after(std::min(patient_.left(), kHeldBackMin));
+    const Outcome outcome = connection_->read(decoder, reply_, usual);
+    if (outcome != Outcome::kTimedOut || patient_.passed()) return outcome;
+    if (connection_->unread() == before) return outcome;
+  }
 }
 
 bool C10dStore::Conversation::is_cut_off() {

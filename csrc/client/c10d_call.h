@@ -96,6 +96,7 @@ class C10dStore::Conversation {
 
  private:
   C10dConnection::Outcome receive(c10d::ReplyDecoder& decoder);
+  C10dConnection::Outcome receive_while_it_comes(c10d::ReplyDecoder& decoder);
 
   C10dStore& store_;
   const Request& request_;

@@ -35,7 +35,9 @@ class C10dConnection {
   // call. Throws kInterrupted.
   Outcome read(c10d::ReplyDecoder& decoder, c10d::Reply& reply, const Deadline& deadline);
 
-  // How many answers are.
+  // Of what came, how much read() has not returned.
+  size_t unread() const { return in_.size() - in_begin_; }
+  // How many answers the peer owes.
   size_t owed() const { return owed_; }
   // One answer fewer is owed: a cancelled wait has none.
   void forgive() { --owed_; }

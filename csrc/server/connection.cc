@@ -252,9 +252,7 @@ void Connection::append(std::string bytes) {
 void Connection::reply_ready() {
   if (closed()) return;
   const uint64_t limit = context_.limits.unsent_bytes_per_connection;
-  const size_t before = unsent_charge_.bytes() + shared_charge_.bytes();
-  const bool had_room = before <= context_.limits.unread_bytes;
-  if (out_.held() > limit && !had_room) end_unread(0);
+  if (out_.held() > limit && was_congested_) end_unread(0);
   if (is_ending()) {
     out_.clear();
     return;
@@ -268,6 +266,7 @@ void Connection::reply_ready() {
 void Connection::charge_unsent() {
   unsent_charge_.resize(out_.own());
   shared_charge_.resize(out_.held() - out_.own());
+  was_congested_ = congested();
 }
 
 void Connection::flush_later() {

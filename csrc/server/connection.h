@@ -112,6 +112,7 @@ class Connection final : public EventHandler {
   Charge input_charge_{&memory_.input};
   Charge unsent_charge_{&memory_.unsent};
   Charge shared_charge_{&memory_.shared};
+  bool was_congested_ = false;  // before the reply that is being made
   size_t place_;  // in ServerContext::open
   std::optional<Greetings::Place> greeting_;
   std::string end_reason_;

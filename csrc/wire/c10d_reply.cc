@@ -77,7 +77,8 @@ Progress ReplyDecoder::scan_number(Bytes input) {
 
 Progress ReplyDecoder::scan_strings(Bytes input) {
   while (strings_left_ > 0) {
-    if (input.size() - position_ < kLengthBytes) return Progress::kNeedMore;
+    awaits_length_ = input.size() - position_ < kLengthBytes;
+    if (awaits_length_) return Progress::kNeedMore;
     auto size = load_little_endian<uint64_t>(input.data() + position_);
     if (size > limits::kValueBytesMax || position_ + kLengthBytes + size > limits::kReplyBytesMax) {
       return invalid("a value of " + std::to_string(size) + " bytes; the limit is " +

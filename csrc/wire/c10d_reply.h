@@ -28,6 +28,8 @@ class ReplyDecoder {
   Progress next(Bytes input, Reply& reply, size_t& used);
 
   bool ends_with_value() const { return ends_with_value_; }
+  // Whether the next that is missing says how long a value is.
+  bool awaits_length() const { return awaits_length_; }
   // A PING was sent behind the request: the answer is whole with its echo.
   void expect_echo() { echo_bytes_ = kEchoBytes; }
   bool expects_echo() const { return echo_bytes_ > 0; }
@@ -51,6 +53,7 @@ class ReplyDecoder {
   bool number_known_;
   int64_t number_ = 0;
   bool ends_with_value_;
+  bool awaits_length_ = true;
   size_t strings_left_;
   size_t echo_bytes_ = 0;
   std::vector<Span> spans_;

@@ -162,6 +162,21 @@ TEST_CASE("a large value that is on its way is in memory once, and arrives as it
   CHECK(scene.connection->unsent() == 0);
 }
 
+TEST_CASE("who has nearly read the largest value may ask for more") {
+  Scene scene;
+  scene.context.table.set("/large", std::string(limits::kValueBytesMax, 'v'));
+  scene.send(c10d_request(Code::kGet, {"/large"}));
+  scene.turn();
+  while (scene.connection->unsent() > limits::kUnsentBytesMax / 2) {
+    REQUIRE(scene.receive(kAnswer) > 0);
+    scene.turn();
+  }
+  REQUIRE(scene.connection->unsent() > 0);
+  scene.send(c10d_request(Code::kPing, {}));
+  scene.turn();
+  CHECK_FALSE(scene.connection->closed());
+}
+
 TEST_CASE("a request is applied when its last byte is there") {
   Scene scene;
   std::string request = c10d_request(Code::kSet, {"/new", "value"});
