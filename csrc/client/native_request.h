@@ -60,11 +60,11 @@ class NativeStore::Answer : public Message::Is::Reply {
   Answer& operator=(const Answer&) = delete;
 
   // One of its values, which is at its end and is not moved for it.
-  TakenBytes taking(Bytes value) && {
-    return std::move(body_).from(body_.view().size() - value.size());
+  TakenBytes taking(Bytes last) && {
+    return std::move(body_).from(body_.view().size() - last.size());
   }
-  std::vector<TakenBytes> taking(const std::vector<Bytes>& values) && {
-    return std::move(body_).split(values);
+  std::vector<TakenBytes> taking(const std::vector<Bytes>& all) && {
+    return std::move(body_).split(all);
   }
 
   [[noreturn]] void throw_unreadable() const {

@@ -34,7 +34,7 @@ void NativeSession::append(const Header& header, const native::AppendRequest& re
 native::CompareSetReply NativeSession::compare_set(const native::CompareSetRequest& request) {
   Table::CompareSet result =
       context_.table.compare_set(request.key, request.expected, request.desired);
-  if (result.current == nullptr) return {result.swapped};
+  if (result.current == nullptr) return {result.swapped, false, 0, {}};
   // The caller knows what it has set itself.
   return {result.swapped, true, result.current->version,
           result.swapped ? Bytes() : Bytes(result.current->bytes)};
