@@ -94,12 +94,16 @@ void Group::close() {
   for (const Role role : {Role::kForming, Role::kWaiting, Role::kSpare}) remove_all(role);
 }
 
-std::vector<NodeId> Group::expire(Instant now) {
+std::vector<NodeId> Group::expire(Instant now, size_t max) {
   std::vector<NodeId> dead;
   look(now);
   if (!state_.settings) return dead;
   const Duration window = state_.settings->keep_alive_window();
   while (const NodeId* silent = heartbeats_.silent_for(window)) {
+    if (dead.size() >= max) {
+      settle(now);
+      return dead;
+    }
     const NodeId node = *silent;
     if (node == kExpectedRanks) {
       lose_expected(dead);

@@ -62,8 +62,9 @@ class Group {
   // For good: nobody joins any more and no further round completes. Who has no rank is dismissed;
   // the participants of a complete round finish it.
   void close();
-  // Removes the dead, whom it returns, and ends the last call.
-  std::vector<NodeId> expire(Instant now);
+  // Removes the dead, whom it returns, and ends the last call. At most `max` of them; if there are
+  // more, next_deadline() has come already and the last call waits for them.
+  std::vector<NodeId> expire(Instant now, size_t max = SIZE_MAX);
   // The node is known to be dead, before its heartbeats were missed for long enough: its
   // connection broke, and it did not come back.
   void drop(const NodeId& node, Instant now);

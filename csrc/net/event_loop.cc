@@ -217,7 +217,7 @@ void EventLoop::run_timers() {
 
 void EventLoop::run_due(Timers& timers, Instant until) {
   // The others come in the next turn, so that descriptors are looked at between them.
-  constexpr size_t kAtOnce = 512;
+  constexpr size_t kAtOnce = 128;
   for (size_t i = 0; i < kAtOnce && !timers.empty() && timers.begin()->first.first <= until; ++i) {
     Task task = std::move(timers.begin()->second);
     timers.erase(timers.begin());

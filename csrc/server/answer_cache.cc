@@ -4,7 +4,6 @@
 #include <bit>
 #include <utility>
 
-#include "store/exchange.h"
 #include "wire/c10d.h"
 #include "wire/limits.h"
 #include "wire/native.h"
@@ -27,8 +26,6 @@ size_t overhead_bytes(Form form) {
       return sizeof(uint64_t) + sizeof(uint32_t);
     case Form::kC10d:
       return sizeof(uint64_t);
-    case Form::kExchange:
-      return sizeof(uint32_t);
   }
   return 0;
 }
@@ -52,7 +49,7 @@ void add_missing(AnswerCache::Missing& missing, size_t at, Bytes key) {
 
 size_t AnswerCache::Entry::bytes() const {
   size_t positions = without_value.at.capacity() + absent.at.capacity();
-  return sizeof(Entry) + name.capacity() + keys->bytes() + positions * sizeof(int64_t) +
+  return sizeof(Entry) + keys->bytes() + positions * sizeof(int64_t) +
          body.pieces.capacity() * sizeof(SharedBytes) + own_bytes;
 }
 
@@ -85,23 +82,13 @@ SharedKeys AnswerCache::find_like(Form form, Bytes beginning) {
 }
 
 SharedKeys AnswerCache::remember(Form form, Bytes request, const std::vector<Bytes>& keys) {
-  return add(form, std::make_shared<WantedKeys>(request, keys), {}).keys;
+  return add(form, std::make_shared<WantedKeys>(request, keys)).keys;
 }
 
-SharedKeys AnswerCache::slots(Bytes wire_key, int64_t world_size) {
-  std::string name;
-  native::put_u64(name, static_cast<uint64_t>(world_size));
-  name.append(wire_key);
-  if (SharedKeys known = find_named(Form::kExchange, name)) return known;
-  ExchangeSlots slots(wire_key, world_size);
-  return add(Form::kExchange, std::make_shared<WantedKeys>(slots.all()), std::move(name)).keys;
-}
-
-AnswerCache::Entry& AnswerCache::add(Form form, SharedKeys keys, std::string name) {
+AnswerCache::Entry& AnswerCache::add(Form form, SharedKeys keys) {
   if (free_marks_ == 0) drop_last();
   auto entry = std::make_unique<Entry>();
   entry->form = form;
-  entry->name = std::move(name);
   entry->keys = std::move(keys);
   entry->mark = Table::Marks{1} << std::countr_zero(free_marks_);
   free_marks_ &= ~entry->mark;
@@ -114,7 +101,7 @@ AnswerCache::Entry& AnswerCache::add(Form form, SharedKeys keys, std::string nam
 // The list of somebody who waited may be forgotten meanwhile.
 AnswerCache::Entry& AnswerCache::look(Form form, const SharedKeys& keys) {
   Entry* known = find_entry([&](const Entry& each) { return each.keys == keys; });
-  Entry& entry = known != nullptr ? *known : add(form, keys, {});
+  Entry& entry = known != nullptr ? *known : add(form, keys);
   if (entry.is_fresh && (table_.hits() & entry.mark) == 0) return entry;
   ++looks_;
   budget_.spend(keys->size() * Budget::kKey);
@@ -215,7 +202,7 @@ void AnswerCache::keep_within(size_t bytes_max, size_t entries_min) {
 }
 
 void AnswerCache::trim() {
-  if (!has_grown_ && (table_.hits() & ~free_marks_) == 0) return;
+  if (!has_grown_ && (table_.hits() & marks_ & ~free_marks_) == 0) return;
   has_grown_ = false;
   for (const auto& entry : entries_) {
     if ((table_.hits() & entry->mark) == 0) continue;

@@ -1,5 +1,5 @@
 // Answers that are made of many keys, made once for all who ask for the same keys: the values of a
-// MULTI_GET or an exchange, whether a WAIT or CHECK finds all of them, which ones a time-out names.
+// MULTI_GET, whether a WAIT or CHECK finds all of them, which ones a time-out names.
 // What was made of a list of keys stays good while none of them changes, which the table tells
 // (Table::mark), so asking again costs the comparison of the request's bytes with those of the
 // list.
@@ -28,9 +28,8 @@ class AnswerCache {
 
   // How an answer carries the values, and how a request names the keys.
   enum class Form : uint8_t {
-    kNative,    // MULTI_GET's answer: count, then version and bytes of each
-    kC10d,      // bytes of each; nothing there reads as empty
-    kExchange,  // count, then bytes of each
+    kNative,  // MULTI_GET's answer: count, then version and bytes of each
+    kC10d,    // bytes of each; nothing there reads as empty
   };
 
   // An answer, in pieces that follow each other. Those that are not large values are ours.
@@ -48,7 +47,9 @@ class AnswerCache {
   };
 
   // What is looked up and made is spent from the budget.
-  AnswerCache(Table& table, Budget& budget) : table_(table), budget_(budget) {}
+  // It uses these marks, and nobody else does.
+  AnswerCache(Table& table, Budget& budget, Table::Marks marks = ~Table::Marks{0})
+      : table_(table), budget_(budget), marks_(marks) {}
 
   // The list that was asked for with these bytes; null if it is not remembered.
   SharedKeys find(Form form, Bytes request);
@@ -56,8 +57,6 @@ class AnswerCache {
   SharedKeys find_like(Form form, Bytes beginning);
   // `keys` are views of parts of `request`.
   SharedKeys remember(Form form, Bytes request, const std::vector<Bytes>& keys);
-  // The slots of an exchange, by rank.
-  SharedKeys slots(Bytes wire_key, int64_t world_size);
 
   // Of these keys, which have no value; for kPresent, which have no queue either.
   const Missing& missing(Form form, const SharedKeys& keys, Table::Need need);
@@ -76,7 +75,6 @@ class AnswerCache {
  private:
   struct Entry {
     Form form = Form::kNative;
-    std::string name;  // kExchange: its key and size; the others are named by their list's text
     SharedKeys keys;
     Table::Marks mark = 0;
     bool is_fresh = false;  // but for what Table::hits() says
@@ -86,14 +84,14 @@ class AnswerCache {
     size_t own_bytes = 0;  // of the body's pieces
     bool has_body = false;
 
-    Bytes named() const { return form == Form::kExchange ? Bytes(name) : keys->text(); }
+    Bytes named() const { return keys->text(); }
     size_t bytes() const;
   };
 
   template <typename Matches>
   Entry* find_entry(Matches&& matches);
   SharedKeys find_named(Form form, Bytes name);
-  Entry& add(Form form, SharedKeys keys, std::string name);
+  Entry& add(Form form, SharedKeys keys);
   // With what is there now. An entry stays until the next call.
   Entry& look(Form form, const SharedKeys& keys);
   void compose(Entry& entry) const;
@@ -104,7 +102,8 @@ class AnswerCache {
   Table& table_;
   Budget& budget_;
   std::vector<std::unique_ptr<Entry>> entries_;  // the last used one first
-  Table::Marks free_marks_ = ~Table::Marks{0};
+  const Table::Marks marks_;
+  Table::Marks free_marks_ = marks_;
   bool has_grown_ = false;  // since trim()
   uint64_t looks_ = 0;
 };

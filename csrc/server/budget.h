@@ -13,32 +13,51 @@ namespace rdzv {
 
 class Budget {
  public:
-  // Of a connection that has something new to say: little, as all who do get it in one turn.
+  // Of a connection that has something new to say: little, as many who do get it in one turn.
   static constexpr size_t kFirstSlice = 2'000;
+  // Of all first slices of one turn: whoever comes later has to wait for the next, but not behind
+  // those that go on.
+  static constexpr size_t kFirstSlices = 18'000;
   // Of one that goes on.
   static constexpr size_t kSlice = 8'000;
-  // Of all that go on, in one turn: 1 ms.
-  static constexpr size_t kTurn = 20'000;
+  // Of all that go on, in one turn.
+  static constexpr size_t kTurn = 10'000;
+  // Of what was left for later (chores.h): at a time, and in one turn.
+  static constexpr size_t kChoreSlice = 4'000;
+  static constexpr size_t kChores = 8'000;
 
   // What things cost.
   static constexpr size_t kRequest = 8;
   static constexpr size_t kKey = 3;      // looked up
+  static constexpr size_t kSlot = 5;     // looked up, of an exchange with many
+  static constexpr size_t kKeySet = 12;  // written, perhaps a new one
   static constexpr size_t kKeyGone = 8;  // erased
   static constexpr size_t kName = 2;     // visited
-  static constexpr size_t kNode = 100;   // that joins, leaves or comes back
-  static constexpr size_t kPlace = 12;   // of a node, when a round begins or ends
+  static constexpr size_t kNode = 60;    // that joins, leaves or comes back
+  static constexpr size_t kPlace = 2;    // of a node, when a round begins or ends
+  static constexpr size_t kTell = 30;    // a node or a subscriber of such a change
+  static constexpr size_t kWait = 20;    // of a request that waits
+  static constexpr size_t kWake = 20;    // of one who waited, with its answer
+  static constexpr size_t kLeave = 20;   // of a blocked request whose connection is gone
   static constexpr size_t kBytesAUnit = 256;
 
-  void give(size_t units) { left_ = given_ = units; }
-  void spend(size_t units) { left_ -= std::min(units, left_); }
-  bool is_spent() const { return left_ == 0; }
+  void give(size_t units) {
+    given_ = units;
+    spent_ = 0;
+  }
+  void spend(size_t units) { spent_ += units; }
+  bool is_spent() const { return spent_ >= given_; }
   // How many things of this cost it is good for, at least one.
-  size_t good_for(size_t cost) const { return std::max<size_t>(left_ / cost, 1); }
-  size_t spent() const { return given_ - left_; }
+  size_t good_for(size_t cost) const {
+    return std::max<size_t>(is_spent() ? 0 : (given_ - spent_) / cost, 1);
+  }
+  size_t spent() const { return spent_; }
+  // What had to be done at once although there was no budget for it.
+  size_t overdrawn() const { return spent_ - std::min(spent_, given_); }
 
  private:
   size_t given_ = 0;
-  size_t left_ = 0;
+  size_t spent_ = 0;
 };
 
 }  // namespace rdzv

@@ -59,6 +59,7 @@ void C10dSession::handle_write(const c10d::Request& request) {
       break;
     case Code::kMultiSet:
       table.multi_set(strings);
+      context_.budget.spend(strings.size() / 2 * Budget::kKeySet);
       break;
     case Code::kAdd:
       if (std::optional<int64_t> sum = add(strings[0], request.number)) {
@@ -128,8 +129,8 @@ void C10dSession::handle_read(const c10d::Request& request) {
       c10d::put_i64(out(), static_cast<int64_t>(table.size()));
       break;
     case Code::kCancelWait:
-      cancel_waits();
-      break;
+      is_cancelling_ = true;
+      return;
     case Code::kPing:
       c10d::put_u32(out(), static_cast<uint32_t>(request.number));
       break;
@@ -236,6 +237,7 @@ bool C10dSession::may_wait() {
 
 void C10dSession::park_or_stop(const Table::Waiter* waiter) {
   if (waiter == nullptr) return stop_waiting();
+  context_.budget.spend(Budget::kWait);
   if (std::optional<std::string> refusal = refuse_parked(context_, connection()))
     connection().close("WAIT: " + *refusal);
 }
@@ -246,10 +248,27 @@ void C10dSession::stop_waiting() {
 }
 
 // Answered always: the client reads until it finds this answer, so it knows whether the wait was
-// satisfied meanwhile.
-void C10dSession::cancel_waits() {
-  context_.table.drop(*this);
+// satisfied meanwhile. True: nothing is left of it.
+bool C10dSession::finish_cancel() {
+  if (!is_cancelling_) return true;
+  if (!drop_waits(context_.budget)) return false;
+  is_cancelling_ = false;
   c10d::put_u8(out(), c10d::kWaitCanceled);
+  connection().reply_ready();
+  return true;
+}
+
+// As far as the budget goes. True: all of them.
+bool C10dSession::drop_waits(Budget& budget) {
+  const size_t before = waiters();
+  const bool none_left = context_.table.drop(*this, budget.good_for(Budget::kLeave));
+  budget.spend((before - waiters()) * Budget::kLeave);
+  return none_left;
+}
+
+void C10dSession::pass_turn(const Table::Woken& woken) {
+  if (woken.keys->size() > 1) return;
+  context_.table.pass_turn(woken.keys->front());
 }
 
 void C10dSession::take_turn(Bytes key) {

@@ -28,8 +28,8 @@ class C10dSession final : public Session {
   size_t consume(Bytes input) override {
     context_.expire();
     size_t consumed = 0;
-    while (!connection().closed() && finish_list() && !connection().congested() &&
-           !context_.budget.is_spent() && consumed < input.size()) {
+    while (!connection().closed() && finish_list() && finish_cancel() &&
+           !connection().congested() && !context_.budget.is_spent() && consumed < input.size()) {
       size_t unsent = connection().unsent();
       size_t used = 0;
       if (is_of_keys(static_cast<c10d::Code>(input[consumed])))
@@ -55,7 +55,7 @@ class C10dSession final : public Session {
     return consumed;
   }
 
-  bool is_in_request() const override { return list_.has_value(); }
+  bool is_in_request() const override { return list_.has_value() || is_cancelling_; }
   size_t missing() const override { return guess_ != nullptr ? 1 : decoder_.missing(); }
   size_t expected() const override {
     return guess_ != nullptr ? guess_->text().size() - compared_ : 0;
@@ -63,13 +63,14 @@ class C10dSession final : public Session {
   bool greeted() const override { return validated_; }
   size_t scanned_bytes() const override { return decoder_.scanned_bytes(); }
 
-  void on_closed() override {
-    context_.table.drop(*this);
+  bool leave(Budget& budget) override {
+    if (!drop_waits(budget)) return false;
     pass_turns(nullptr);
+    return true;
   }
 
   void on_woken(const Table::Woken& woken) override {
-    if (connection().closed()) return;
+    if (connection().closed()) return pass_turn(woken);
     // At a value nobody has a turn.
     if (woken.keys->size() == 1 && context_.table.queue_size(woken.keys->front()) > 0)
       take_turn(woken.keys->front());
@@ -95,15 +96,18 @@ class C10dSession final : public Session {
   void put_value(const ValueBytes& value);
   std::optional<int64_t> add(Bytes key, int64_t amount);
   bool finish_list();
+  bool finish_cancel();
+  bool drop_waits(Budget& budget);
   void append(const c10d::Request& request);
   void wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target);
   void wait(const SharedKeys& keys);
   bool may_wait();
   void park_or_stop(const Table::Waiter* waiter);
   void stop_waiting();
-  void cancel_waits();
   void take_turn(Bytes key);
   void pass_turns(const c10d::Request* next);
+  // Nobody is there who would take it.
+  void pass_turn(const Table::Woken& woken);
 
   ServerContext& context_;
   c10d::Decoder decoder_;
@@ -113,6 +117,7 @@ class C10dSession final : public Session {
   // Keys at which this client was woken and has not popped yet.
   std::vector<std::string> turns_;
   std::optional<PrefixListing> list_;  // that is being made
+  bool is_cancelling_ = false;         // its waits; it is answered when they are gone
   Charge turns_charge_{&connection().memory().parked};
   bool validated_ = false;
 };

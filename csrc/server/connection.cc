@@ -34,6 +34,11 @@ void Connection::begin() {
 
 Connection::~Connection() {
   close("");
+  while (!has_left_) {
+    Budget budget;
+    budget.give(Budget::kSlice);
+    leave(budget);
+  }
 }
 
 void Connection::on_ready(bool readable, bool writable) {
@@ -84,8 +89,9 @@ void Connection::send_last() {
 }
 
 void Connection::consume(Bytes received) {
+  const bool has_slice = may_have_slice();
   while (!received.empty() && !closed()) {
-    if (in_.empty()) {
+    if (in_.empty() && has_slice) {
       size_t used = consume_some(received, Budget::kFirstSlice);
       if (!closed() && used < received.size()) keep(received.substr(used));
       break;
@@ -93,8 +99,8 @@ void Connection::consume(Bytes received) {
     // What comes right behind a greeting does not count as part of it.
     size_t taken = greeting_ ? std::min(received.size(), greeting_room()) : received.size();
     keep(taken > 0 ? received.substr(0, taken) : received);
-    if (!closed()) consume_buffered(Budget::kFirstSlice);
-    received.remove_prefix(taken);
+    if (!closed() && has_slice) consume_buffered(Budget::kFirstSlice);
+    received.remove_prefix(taken > 0 ? taken : received.size());
   }
   if (!closed()) update_low_water();
 }
@@ -178,26 +184,40 @@ size_t Connection::consume_some(Bytes input, size_t slice) {
   if (session_ == nullptr && !choose_session(input)) return 0;
   context_.budget.give(slice);
   size_t used = session_->consume(input);
+  context_.first_slices += context_.budget.spent();
   if (closed()) return used;
+  debt_ += context_.budget.overdrawn();
   if (greeting_ && session_->greeted())
     context_.greetings.forget(*std::exchange(greeting_, std::nullopt));
   stalled_ = congested();
   bool may_go_on = session_->is_in_request() || (used < input.size() && !stalled_);
-  if (may_go_on && context_.budget.is_spent()) put_off();
+  if ((may_go_on && context_.budget.is_spent()) || debt_ > 0) put_off();
   return used;
+}
+
+// Those that have not said who they are send little, and few of them have anything to send.
+bool Connection::may_have_slice() {
+  if (greeting_ || context_.first_slices < Budget::kFirstSlices) return true;
+  is_unserved_ = true;
+  put_off();
+  return false;
 }
 
 void Connection::put_off() {
   if (std::exchange(is_put_off_, true)) return;
-  context_.put_off.push_back(this);
+  (is_unserved_ ? context_.unserved : context_.put_off).push_back(this);
   context_.loop.leave_unhandled();
 }
 
 void Connection::go_on() {
   is_put_off_ = false;
   context_.budget.give(0);
+  const bool is_short = std::exchange(is_unserved_, false) || !context_.unserved.empty();
+  const size_t slice = is_short ? Budget::kFirstSlice : Budget::kSlice;
   if (closed()) return;
-  consume_buffered(Budget::kSlice);
+  debt_ -= std::min(debt_, Budget::kSlice);
+  if (debt_ > 0) return put_off();
+  consume_buffered(slice);
   if (closed() || is_put_off_) return;
   update_low_water();
   update_interest();
@@ -250,7 +270,10 @@ void Connection::append(std::string bytes) {
 }
 
 void Connection::reply_ready() {
-  if (closed()) return;
+  if (closed()) {
+    out_.clear();
+    return;
+  }
   const uint64_t limit = context_.limits.unsent_bytes_per_connection;
   if (out_.held() > limit && was_congested_) end_unread(0);
   if (is_ending()) {
@@ -335,8 +358,15 @@ void Connection::close(const std::string& why) {
   std::swap(context_.open[place_], context_.open.back());
   context_.open.pop_back();
   if (greeting_) context_.greetings.forget(*std::exchange(greeting_, std::nullopt));
-  if (session_ != nullptr) session_->on_closed();
+  Budget budget;
+  budget.give(Budget::kFirstSlice);
+  leave(budget);
   on_closed_(fd);
+}
+
+bool Connection::leave(Budget& budget) {
+  has_left_ = has_left_ || session_ == nullptr || session_->leave(budget);
+  return has_left_;
 }
 
 }  // namespace rdzv

@@ -60,6 +60,9 @@ class Connection final : public EventHandler {
 
   // Handles more of the requests that came in an earlier turn.
   void go_on();
+  // Of a closed one: clears away a part of what it has left behind. True: all of it.
+  bool leave(Budget& budget);
+  bool has_left() const { return has_left_; }
 
   // What one peer asked for may be more than there is: that one goes, not the server.
   template <typename Action>
@@ -91,6 +94,7 @@ class Connection final : public EventHandler {
   void consume(Bytes received);
   void consume_buffered(size_t slice);
   size_t consume_some(Bytes input, size_t slice);
+  bool may_have_slice();
   void put_off();
   bool choose_session(Bytes input);
   size_t greeting_room() const;
@@ -113,7 +117,7 @@ class Connection final : public EventHandler {
   Charge unsent_charge_{&memory_.unsent};
   Charge shared_charge_{&memory_.shared};
   bool was_congested_ = false;  // before the reply that is being made
-  size_t place_;  // in ServerContext::open
+  size_t place_;                // in ServerContext::open
   std::optional<Greetings::Place> greeting_;
   std::string end_reason_;
   std::unique_ptr<Session> session_;
@@ -124,8 +128,11 @@ class Connection final : public EventHandler {
   std::optional<EventLoop::TimerId> patience_;
   bool in_unsent_list_ = false;
   std::optional<EventLoop::TimerId> last_timer_;  // while sending_last_
-  bool stalled_ = false;       // whole requests may lie in in_, left there because of congestion
-  bool is_put_off_ = false;    // the same, because it has had its turn
+  bool stalled_ = false;      // whole requests may lie in in_, left there because of congestion
+  bool is_put_off_ = false;   // the same, because it has had its turn
+  bool is_unserved_ = false;  // put off before it had a slice
+  bool has_left_ = false;
+  size_t debt_ = 0;  // units that it had beyond its slices: it has no further ones until others had
   bool sending_last_ = false;  // the peer has ended its stream; it may still read the replies
 };
 

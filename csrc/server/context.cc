@@ -1,16 +1,30 @@
 #include "server/context.h"
 
+#include <algorithm>
+
 #include "server/connection.h"
 #include "server/session.h"
 
 namespace rdzv {
 
 void ServerContext::wake() {
-  // What is given back, because who was woken is going, wakes others.
-  for (auto all = table.take_woken(); !all.empty(); all = table.take_woken()) {
-    for (const Table::Woken& woken : all) static_cast<Session*>(woken.owner)->on_woken(woken);
-  }
+  tell(table.take_woken(0));
+  if (table.has_ripe()) chores.begin(waking_);
   set_expiry_timer();
+}
+
+void ServerContext::tell(std::vector<Table::Woken> woken) {
+  // What is given back, because who was woken is going, wakes others.
+  for (; !woken.empty(); woken = table.take_woken(0)) {
+    for (const Table::Woken& one : woken) static_cast<Session*>(one.owner)->on_woken(one);
+  }
+}
+
+bool ServerContext::Waking::work(Budget& budget) {
+  const size_t count = budget.good_for(Budget::kWake);
+  budget.spend(count * Budget::kWake);
+  context_.tell(context_.table.take_woken(count));
+  return !context_.table.has_ripe();
 }
 
 void ServerContext::expire() {
@@ -30,7 +44,11 @@ bool ServerContext::end_turn() {
   expire();
   has_expired_ = false;
   set_expiry_timer();
-  return go_on() || is_overdue_;
+  go_on();
+  // Who has not had a slice yet does not wait long for those who have had theirs.
+  const bool has_more = chores.work(unserved.empty() ? Budget::kChores : Budget::kFirstSlice);
+  first_slices = 0;
+  return has_more || is_overdue_ || !put_off.empty() || !unserved.empty();
 }
 
 // The timer ends the loop's sleep; the turn's end does the rest. One that is earlier than need be,
@@ -42,16 +60,23 @@ void ServerContext::set_expiry_timer() {
   expiry_timer_ = loop.call_awake_at(*next, [this] { expiry_timer_.reset(); });
 }
 
-bool ServerContext::go_on() {
+void ServerContext::go_on() {
+  const size_t spent = go_on(unserved, Budget::kTurn);
+  go_on(put_off, std::max<size_t>(Budget::kTurn - std::min(spent, Budget::kTurn), 1));
+}
+
+// Returns what they spent.
+size_t ServerContext::go_on(std::deque<Connection*>& those, size_t units) {
   // Once around at most, for those who are put off again.
-  size_t count = put_off.size();
-  for (size_t spent = 0; count > 0 && spent < Budget::kTurn; --count) {
-    Connection* next = put_off.front();
-    put_off.pop_front();
+  size_t count = those.size();
+  size_t spent = 0;
+  for (; count > 0 && spent < units; --count) {
+    Connection* next = those.front();
+    those.pop_front();
     next->guarded([next] { next->go_on(); });
     spent += budget.spent();
   }
-  return !put_off.empty();
+  return spent;
 }
 
 }  // namespace rdzv

@@ -10,6 +10,9 @@
 #include "net/event_loop.h"
 #include "server/answer_cache.h"
 #include "server/budget.h"
+#include "server/chores.h"
+#include "server/departures.h"
+#include "server/exchanges.h"
 #include "server/greetings.h"
 #include "server/limits.h"
 #include "server/meeting_view.h"
@@ -36,6 +39,10 @@ struct ServerContext {
   EventLoop loop;
   const HashSeed seed = random_seed();
   Table table{seed};
+  // Of the connection whose requests are being handled, or of the chore.
+  Budget budget;
+  // What operations have left for later turns.
+  Chores chores{budget};
   Runs runs{*this};
   native::Id128 instance{};
   std::string name;  // "server 127.0.0.1:29400", for log lines
@@ -52,15 +59,17 @@ struct ServerContext {
   // Connections whose budget was spent before their requests were. Each goes on when all that were
   // there before it have.
   std::deque<Connection*> put_off;
-  // Of the connection whose requests are being handled.
-  Budget budget;
+  // Those that have something new to say, when enough was spent in a turn: they come first.
+  std::deque<Connection*> unserved;
+  size_t first_slices = 0;  // what was spent for them in this turn
 
   // Scratch space, so that the steady state allocates nothing.
   std::vector<char> receive_buffer = std::vector<char>(256 * 1024);
   c10d::Request c10d_request;
   std::vector<Bytes> strings;
 
-  AnswerCache answers{table, budget};
+  AnswerCache answers{table, budget, ~Exchanges::kMarks};
+  Exchanges exchanges{table};
   MeetingView meeting_view{seed, budget};
 
   // Whether the store has no room for so many bytes more.
@@ -79,13 +88,29 @@ struct ServerContext {
   bool end_turn();
 
  private:
-  void set_expiry_timer();
-  bool go_on();
+  // Tells more of those who were woken.
+  class Waking final : public Chore {
+   public:
+    explicit Waking(ServerContext& context) : context_(context) {}
+    bool work(Budget& budget) override;
 
+   private:
+    ServerContext& context_;
+  };
+  void tell(std::vector<Table::Woken> woken);
+  void set_expiry_timer();
+  void go_on();
+  size_t go_on(std::deque<Connection*>& those, size_t units);
+
+  Waking waking_{*this};
   // Of the key that expires first, if one does.
   std::optional<EventLoop::TimerId> expiry_timer_;
   bool has_expired_ = false;  // in this turn
   bool is_overdue_ = false;
+
+ public:
+  // The last one: what is left of connections goes before what it uses.
+  Departures departures{loop, chores};
 };
 
 }  // namespace rdzv

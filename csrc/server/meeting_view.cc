@@ -30,10 +30,11 @@ const std::vector<int64_t>& MeetingView::missing(const BarrierCall& call, const 
   return look(call.key, std::move(wanted), [&] { return missing_ranks(call, table); });
 }
 
-const std::vector<int64_t>& MeetingView::missing(Bytes key, int64_t world_size,
-                                                 const Table& table) {
-  return look(key, View{table.version(), table.size(), 0, world_size, {}},
-              [&] { return missing_ranks(key, world_size, table); });
+const std::vector<int64_t>& MeetingView::missing(Bytes key, int64_t world_size, const Table& table,
+                                                 const Exchanges& exchanges) {
+  return look(key, View{table.version(), table.size(), 0, world_size, {}}, [&] {
+    return missing_ranks(key, world_size, table, kMissingMax, exchanges.come(key, world_size));
+  });
 }
 
 }  // namespace rdzv

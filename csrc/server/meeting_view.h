@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "server/budget.h"
+#include "server/exchanges.h"
 #include "store/meeting.h"
 #include "store/table.h"
 
@@ -22,7 +23,8 @@ class MeetingView {
   // to the barrier, or anything was written. Valid until the next call.
   const std::vector<int64_t>& missing(const BarrierCall& call, const Table& table);
   // The same at an exchange.
-  const std::vector<int64_t>& missing(Bytes key, int64_t world_size, const Table& table);
+  const std::vector<int64_t>& missing(Bytes key, int64_t world_size, const Table& table,
+                                      const Exchanges& exchanges);
 
  private:
   struct View {

@@ -69,7 +69,7 @@ void NativeSession::leave_barrier(const Blocked& blocked) {
 }
 
 void NativeSession::take_back(const BarrierCall& call) {
-  TableStep step = leave(call, context_.table);
+  TableStep step = rdzv::leave(call, context_.table);
   if (step.pairs.empty()) return;
   context_.table.multi_set(step.pairs);
   context_.wake();

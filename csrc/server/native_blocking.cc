@@ -35,9 +35,8 @@ NativeSession::Blocked* NativeSession::park(const Header& header, const std::vec
   if (!may_block(header)) return nullptr;
   uint64_t tag = tag_of(header);
   Table::Waiter* waiter = context_.table.wait(*this, tag, keys, need, target);
-  if (waiter == nullptr && is_exchange(header)) waiter = wait_for_slot(tag, keys.front(), target);
   if (waiter == nullptr) {
-    answer(header, keys, target);
+    answer(header, keys);
     return nullptr;
   }
   return park(header, waiter, target, is_exchange(header) ? keys.front() : Bytes());
@@ -76,6 +75,7 @@ NativeSession::Blocked* NativeSession::park(const Header& header, Table::Waiter*
                 native::name_of(static_cast<Operation>(header.operation)) + (": " + *refusal));
     return nullptr;
   }
+  context_.budget.spend(Budget::kWait);
   uint64_t tag = tag_of(header);
   Blocked& blocked = blocked_[tag];
   blocked.key = exchange_key;
@@ -98,7 +98,7 @@ void NativeSession::set_deadline(Blocked& blocked, uint32_t timeout_ms) {
 }
 
 size_t NativeSession::waits() const {
-  return blocked_.size() + (runs_ == nullptr ? 0 : runs_->waits());
+  return blocked_.size() + late_.size() + (runs_ == nullptr ? 0 : runs_->waits());
 }
 
 std::string NativeSession::waits_text() const {
@@ -114,6 +114,10 @@ void NativeSession::block(const Header& header, const std::vector<Bytes>& keys, 
 void NativeSession::on_deadline(uint64_t tag) {
   auto found = blocked_.find(tag);
   if (found == blocked_.end()) return;
+  if (std::optional<Table::Woken> woken = context_.table.take_ripe(found->second.waiter)) {
+    on_woken(*woken);
+    return;
+  }
   std::vector<uint32_t> missing;
   std::string text = deadline_text(found->second, missing);
   context_.table.cancel(found->second.waiter);
@@ -131,8 +135,8 @@ std::string NativeSession::deadline_text(const Blocked& blocked,
   };
   auto operation = static_cast<Operation>(blocked.header.operation);
   if (operation == Operation::kExchange) {
-    const std::vector<int64_t>& ranks =
-        context_.meeting_view.missing(blocked.key, blocked.target, context_.table);
+    const std::vector<int64_t>& ranks = context_.meeting_view.missing(
+        blocked.key, blocked.target, context_.table, context_.exchanges);
     name(ranks);
     int64_t count = context_.table.sum(blocked.key, 0).value;
     return exchange_timeout_text(as_user_knows(blocked.key), ranks, blocked.target, blocked.timeout,
@@ -181,9 +185,22 @@ std::string NativeSession::list_deadline_text(const Blocked& blocked,
   return timeout_text(native::name_of(operation), names, keys->size(), blocked.timeout, count);
 }
 
+void NativeSession::answer_moment(const Header& header, const Table::Moment& moment) {
+  const auto operation = static_cast<Operation>(header.operation);
+  if (operation == Operation::kWait || operation == Operation::kBarrier) {
+    reply(header, native::Nothing());
+    return;
+  }
+  const bool is_list = operation == Operation::kMultiGet;
+  begin_sized_reply(header, (is_list ? sizeof(uint32_t) : 0) + kNoValueBytes + moment.bytes.size());
+  if (is_list) native::put_u32(out(), 1);
+  put_value({moment.bytes, moment.version});
+  connection().reply_ready();
+}
+
 void NativeSession::on_woken(const Table::Woken& woken) {
   auto found = blocked_.find(woken.tag);
-  if (connection().is_ending()) {
+  if (connection().is_ending() || connection().closed()) {
     // It is told nothing any more; and its waiter is gone, so its timer must not find it.
     if (woken.item) context_.table.unpop(woken.keys->front(), *woken.item);
     if (found == blocked_.end()) return;
@@ -192,23 +209,35 @@ void NativeSession::on_woken(const Table::Woken& woken) {
     return;
   }
   if (found == blocked_.end()) return;
-  if (is_exchange(found->second.header)) {
-    Blocked& waiting = found->second;
-    waiting.waiter = wait_for_slot(woken.tag, waiting.key, waiting.target);
-    if (waiting.waiter != nullptr) return;
-  }
   Blocked blocked = std::move(found->second);
   blocked_.erase(found);
   if (blocked.timer) context_.loop.cancel(*blocked.timer);
   if (woken.item) {
     reply(blocked.header, native::QueuePopReply{*woken.item});
   } else if (is_exchange(blocked.header)) {
-    answer(blocked.header, {blocked.key}, blocked.target);
+    exchange_on(blocked);
+  } else if (woken.moment != nullptr) {
+    answer_moment(blocked.header, *woken.moment);
   } else if (woken.keys->size() >= AnswerCache::kKeysMin) {
-    answer_list(blocked.header, woken.keys);
+    answer_list_or_wait(blocked, woken.keys);
   } else {
     answer(blocked.header, woken.keys->all());
   }
+}
+
+// Values may have gone since they were all there, for who is told later than at once.
+void NativeSession::answer_list_or_wait(const Blocked& blocked, const SharedKeys& keys) {
+  const Table::Need need = need_of(blocked.header);
+  const bool is_due = need != Table::Need::kValue ||
+                      context_.answers.missing(AnswerCache::Form::kNative, keys, need).at.empty();
+  if (is_due) return answer_list(blocked.header, keys);
+  Table::Waiter* waiter = context_.table.wait(*this, tag_of(blocked.header), keys, need);
+  Blocked* again = park(blocked.header, waiter, 0, {});
+  if (again == nullptr) return;
+  again->timeout = blocked.timeout;
+  if (!blocked.timer) return;
+  again->timer = context_.loop.call_at(blocked.timer->first,
+                                       [this, tag = tag_of(blocked.header)] { on_deadline(tag); });
 }
 
 // The cancelled request is not answered: whoever cancels has stopped listening.

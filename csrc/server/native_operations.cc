@@ -75,8 +75,8 @@ native::DeleteKeyReply NativeSession::delete_key(const native::DeleteKeyRequest&
 }
 
 native::Nothing NativeSession::multi_set(const native::MultiSetRequest&) {
-  context_.budget.spend(context_.strings.size() / 2 * Budget::kKey);
   context_.table.multi_set(context_.strings);
+  context_.budget.spend(context_.strings.size() / 2 * (Budget::kKey + Budget::kKeySet));
   return {};
 }
 

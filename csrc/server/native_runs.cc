@@ -46,8 +46,8 @@ void NativeRuns::cancel(const Header& target) {
   context_.runs.cancel(*this, tag_of(target));
 }
 
-void NativeRuns::on_closed() {
-  context_.runs.on_closed(*this);
+bool NativeRuns::leave_all(Budget& budget) {
+  return context_.runs.leave(*this, budget);
 }
 
 MemoryAccount& NativeRuns::parked() {

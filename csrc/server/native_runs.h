@@ -27,7 +27,8 @@ class NativeRuns final : public RunPeer {
   void resume(const native::Header& header, const native::ResumeRequest& request);
 
   void cancel(const native::Header& target);
-  void on_closed();
+  // The connection is gone. True: nothing of it is left in any run.
+  bool leave_all(Budget& budget);
 
   MemoryAccount& parked() override;
   void on_joined(uint64_t tag, const native::JoinReply& reply) override;

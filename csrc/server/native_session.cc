@@ -78,14 +78,26 @@ size_t NativeSession::consume_preamble(Bytes input) {
   return native::kPreambleBytes;
 }
 
-void NativeSession::on_closed() {
-  context_.table.drop(*this);
-  for (auto& [tag, blocked] : blocked_) {
-    if (blocked.timer) context_.loop.cancel(*blocked.timer);
+bool NativeSession::Late::work(Budget& budget) {
+  while (!session_.late_.empty() && !session_.connection().closed()) {
+    if (budget.is_spent() || !session_.late_.front()->go_on(budget)) return false;
+    budget.spend(Budget::kWake);
+    session_.late_.pop_front();
   }
-  auto gone = std::exchange(blocked_, decltype(blocked_)(0, NumberHash{context_.seed}));
-  for (const auto& [tag, blocked] : gone) leave_barrier(blocked);
-  if (runs_) runs_->on_closed();
+  return true;
+}
+
+bool NativeSession::leave(Budget& budget) {
+  late_.clear();
+  for (; !blocked_.empty(); budget.spend(Budget::kLeave)) {
+    if (budget.is_spent()) return false;
+    auto gone = blocked_.extract(blocked_.begin());
+    Blocked& blocked = gone.mapped();
+    if (blocked.timer) context_.loop.cancel(*blocked.timer);
+    context_.table.cancel(blocked.waiter);
+    leave_barrier(blocked);
+  }
+  return runs_ == nullptr || runs_->leave_all(budget);
 }
 
 void NativeSession::handle(const native::Frame& frame) {
@@ -141,10 +153,8 @@ void NativeSession::hello(const native::Frame& frame) {
 }
 
 // To a request whose need is met.
-void NativeSession::answer(const Header& header, const std::vector<Bytes>& keys, int64_t target) {
+void NativeSession::answer(const Header& header, const std::vector<Bytes>& keys) {
   switch (static_cast<Operation>(header.operation)) {
-    case Operation::kExchange:
-      return answer_exchange(header, keys.front(), target);
     case Operation::kWatch:
       return answer_value(header, keys.front());
     default:

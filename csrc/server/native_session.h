@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -51,7 +52,7 @@ class NativeSession final : public Session {
   bool is_in_request() const override { return long_request_ != nullptr; }
   size_t missing() const override { return missing_; }
   bool greeted() const override { return hello_seen_; }
-  void on_closed() override;
+  bool leave(Budget& budget) override;
   void on_woken(const Table::Woken& woken) override;
 
  private:
@@ -75,6 +76,16 @@ class NativeSession final : public Session {
 
   class ListKeys;
   class DeletePrefix;
+  class Exchanging;
+  // Answers that were due when somebody woke them, and were not made yet.
+  class Late final : public Chore {
+   public:
+    explicit Late(NativeSession& session) : session_(session) {}
+    bool work(Budget& budget) override;
+
+   private:
+    NativeSession& session_;
+  };
 
   std::string& out() { return connection().out(); }
 
@@ -148,23 +159,23 @@ class NativeSession final : public Session {
   bool may_block(const native::Header& header);
   void on_deadline(uint64_t tag);
   // The text, and the numbers that the answer names: ranks, or positions in the request's keys.
-  std::string deadline_text(const Blocked& blocked,
-                            std::vector<uint32_t>& missing) const;
-  std::string list_deadline_text(const Blocked& blocked,
-                                 std::vector<uint32_t>& positions) const;
+  std::string deadline_text(const Blocked& blocked, std::vector<uint32_t>& missing) const;
+  std::string list_deadline_text(const Blocked& blocked, std::vector<uint32_t>& positions) const;
   static BarrierCall barrier_call(const Blocked& blocked);
   void leave_barrier(const Blocked& blocked);
   void take_back(const BarrierCall& call);
-  void answer(const native::Header& header, const std::vector<Bytes>& keys, int64_t target = 0);
+  void answer(const native::Header& header, const std::vector<Bytes>& keys);
+  // To one whose need was met, with what was at its key then.
+  void answer_moment(const native::Header& header, const Table::Moment& moment);
   void answer_present(const native::Header& header, const std::vector<Bytes>& keys);
   void answer_list(const native::Header& header, const SharedKeys& keys);
+  void answer_list_or_wait(const Blocked& blocked, const SharedKeys& keys);
   void refuse_large_answer(const native::Header& header);
   // A ValueReply.
   void put_value(const Table::Value& value);
   // What is there now, if anything.
   void answer_value(const native::Header& header, Bytes key);
-  Table::Waiter* wait_for_slot(uint64_t tag, Bytes key, int64_t world_size);
-  void answer_exchange(const native::Header& header, Bytes key, int64_t world_size);
+  void exchange_on(const Blocked& blocked);
 
   template <typename Reply>
   void reply(const native::Header& header, const Reply& reply, ErrorCode status = ErrorCode::kOk) {
@@ -182,6 +193,8 @@ class NativeSession final : public Session {
   ServerContext& context_;
   NumberMap<uint64_t, Blocked> blocked_;
   std::unique_ptr<LongRequest> long_request_;
+  std::deque<std::unique_ptr<LongRequest>> late_;
+  Late late_chore_{*this};
   std::unique_ptr<NativeRuns> runs_;  // none before the first operation on a run
   size_t missing_ = 0;
   bool preamble_seen_ = false;

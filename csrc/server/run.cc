@@ -67,12 +67,20 @@ void Run::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request, 
   Seat& seat = seat_of(node, peer, request.handle, request.grace_ms);
   const Placement placement = group_.placement(node);
   seat.outlasts = waits_for_next_round(placement.role) ? group_.state().round : 0;
-  seat.join = PendingJoin{tag, request.after_round, std::chrono::milliseconds(request.timeout_ms),
-                          std::nullopt, Charge(&peer.parked(), kPendingJoinBytes)};
+  seat.join = PendingJoin{tag,
+                          request.after_round,
+                          std::chrono::milliseconds(request.timeout_ms),
+                          std::nullopt,
+                          Charge(&peer.parked(), kPendingJoinBytes),
+                          joining_.insert(joining_.end(), &seat)};
   peer.joins_.emplace(tag, &seat);
   settled(now);
-  if (seat.join && placement.role == Role::kActive && group_.state().round > request.after_round)
+  if (seat.join && untold_joins_ > 0) {
+    untold_joins_ = joining_.size();  // in its turn
+  } else if (seat.join && placement.role == Role::kActive &&
+             group_.state().round > request.after_round) {
     place(seat, static_cast<uint32_t>(placement.rank));
+  }
   if (!seat.join || request.timeout_ms == native::kNoTimeout) return;
   seat.join->timer =
       loop_.call_at(now + seat.join->timeout, [this, &seat] { on_join_deadline(seat); });
@@ -94,7 +102,7 @@ native::ResumeReply Run::resume(RunPeer& peer, const native::ResumeRequest& requ
   const Resumed resumed = group_.resume(node, settings_of(request.settings), request.round,
                                         request.rank, request.world_size, now);
   reply.taken = resumed != Resumed::kRefused;
-  if (resumed == Resumed::kReplaced) drop_unlisted(before);
+  if (resumed == Resumed::kReplaced) log_replaced(before);
   if (reply.taken) {
     Seat& seat = seat_of(node, peer, request.handle, request.grace_ms);
     seat.round = request.round;
@@ -210,6 +218,7 @@ void Run::remove_seat(Seat& seat) {
 void Run::end_join(Seat& seat) {
   if (seat.join->timer) loop_.cancel(*seat.join->timer);
   seat.peer->joins_.erase(seat.join->tag);
+  joining_.erase(seat.join->place);
   seat.join.reset();
 }
 
@@ -230,8 +239,7 @@ void Run::place(Seat& seat, uint32_t rank) {
   seat.peer->on_joined(tag, reply);
 }
 
-// One pass over the nodes, not one search for each JOIN.
-void Run::place_all() {
+void Run::note_first() {
   const Roster::Map& all = group_.state().roster.all();
   const auto is_first = [](const auto& entry) {
     return entry.second.role == Role::kActive && entry.second.rank == 0;
@@ -241,43 +249,6 @@ void Run::place_all() {
     first_ = first->first;
   } else {
     first_ = group_.state().roster.expected().contains(0) ? stand_in(0) : NodeId();
-  }
-  for (const auto& [node, member] : all) {
-    if (member.role != Role::kActive) continue;
-    const auto found = seats_.find(node);
-    if (found == seats_.end() || !found->second.join) continue;
-    if (group_.state().round > found->second.join->after_round) place(found->second, member.rank);
-  }
-}
-
-// Nodes that waited and are not listed any more: the run was closed, or their job finished.
-void Run::dismiss_all() {
-  for (auto entry = seats_.begin(); entry != seats_.end();) {
-    Seat& seat = (entry++)->second;
-    if (!seat.join || group_.placement(*seat.node).role) continue;
-    RunPeer& peer = *seat.peer;
-    if (group_.state().closed) {
-      const uint64_t tag = seat.join->tag;
-      end_join(seat);
-      peer.on_join_failed(tag, ErrorCode::kRunClosed, closed_text(id_, *seat.node));
-    } else {
-      drop_join(seat, native::JoinOutcome::kFinished);
-    }
-    remove_seat(seat);
-  }
-}
-
-// Nodes of a round that a later one has taken the place of, and who waited with other settings.
-void Run::drop_unlisted(uint64_t round_before) {
-  runs_.log(LogLevel::kWarning, "run " + quoted(id_) + ": round " +
-                                    std::to_string(group_.state().round) +
-                                    " takes the place of round " + std::to_string(round_before) +
-                                    ", which nobody knew of but nodes that had been cut off");
-  for (auto entry = seats_.begin(); entry != seats_.end();) {
-    Seat& seat = (entry++)->second;
-    if (!seat.join || group_.placement(*seat.node).role) continue;
-    drop_join(seat, native::JoinOutcome::kDropped);
-    remove_seat(seat);
   }
 }
 
@@ -292,8 +263,12 @@ void Run::drop_join(Seat& seat, native::JoinOutcome outcome) {
 }
 
 void Run::on_join_deadline(Seat& seat) {
-  const std::string text = timeout_text(seat, seat.join->timer->first);
-  seat.join->timer.reset();
+  const Instant due = std::exchange(seat.join->timer, std::nullopt)->first;
+  if (tell_if_due(seat)) {
+    runs_.release_if_idle(*this);
+    return;
+  }
+  const std::string text = timeout_text(seat, due);
   RunPeer& peer = *seat.peer;
   const uint64_t tag = seat.join->tag;
   give_up_join(seat, now());

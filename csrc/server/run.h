@@ -17,6 +17,7 @@
 #include "base/memory_account.h"
 #include "group/group.h"
 #include "net/event_loop.h"
+#include "server/chores.h"
 #include "wire/run_messages.h"
 
 namespace rdzv {
@@ -41,6 +42,8 @@ inline native::RunNode wire_node(const NodeId& node) {
 // What a node takes in a run, with its seat and its heartbeats.
 inline constexpr size_t kRunNodeBytes = 1024;
 
+struct Seat;
+
 // A JOIN that waits for its round.
 struct PendingJoin {
   uint64_t tag = 0;
@@ -48,6 +51,7 @@ struct PendingJoin {
   Duration timeout{};
   std::optional<EventLoop::TimerId> timer;
   Charge charge;
+  std::list<Seat*>::iterator place;
 };
 
 // A node's tie to the connection it was last heard on. Lives while the connection does, and for the
@@ -171,13 +175,27 @@ class Run {
   void end_join(Seat& seat);
   bool was_dismissed(const NodeId& node) const;
   void place(Seat& seat, uint32_t rank);
-  void place_all();
-  void dismiss_all();
-  void drop_unlisted(uint64_t round_before);
+  void note_first();
+  void log_replaced(uint64_t round_before) const;
   void drop_join(Seat& seat, native::JoinOutcome outcome);
   void on_join_deadline(Seat& seat);
   std::string timeout_text(const Seat& seat, Instant due);
   void on_grace_over(Seat& seat);
+
+  // Changes are told to very many in slices (run_telling.cc): tell_all() begins it, and a JOIN that
+  // is due before its turn has come is told at once.
+  class Telling final : public Chore {
+   public:
+    explicit Telling(Run& run) : run_(run) {}
+    bool work(Budget& budget) override;
+
+   private:
+    Run& run_;
+  };
+  void tell_all();
+  bool tell_some(Budget& budget);
+  bool tell_if_due(Seat& seat);
+  void dismiss(Seat& seat);
 
   // After every change of the group: tells whom it concerns, and looks when to look again.
   void settled(Instant now);
@@ -203,7 +221,12 @@ class Run {
   std::string key_;  // in the table: see native::kRunKeyPrefix
   Group group_;
   std::unordered_map<NodeId, Seat, NodeHash> seats_;
+  std::list<Seat*> joining_;  // those with a JOIN
   std::list<Subscription> subscriptions_;
+  // How many of these, from the front, have to be looked at because something has changed.
+  size_t untold_joins_ = 0;
+  size_t untold_subscriptions_ = 0;
+  Telling telling_{*this};
   size_t connected_ = 0;  // seats with a connection, and subscriptions
   std::optional<EventLoop::TimerId> deadline_;
   Standing settled_;

@@ -44,8 +44,9 @@ void Run::settled(Instant now) {
       current.closed != before.closed) {
     if (current.round != before.round || current.complete != before.complete)
       log_round(before.round);
-    if (current.complete) place_all();
-    if (!current.complete || current.closed) dismiss_all();
+    if (current.complete) note_first();
+    untold_joins_ = joining_.size();
+    tell_all();
   }
   announce(now);
   arm();
@@ -73,7 +74,8 @@ void Run::on_deadline() {
   deadline_.reset();
   const Instant current = now();
   size_t dead = 0;
-  for (const NodeId& node : group_.expire(current)) {
+  constexpr size_t kAtOnce = 1024;
+  for (const NodeId& node : group_.expire(current, kAtOnce)) {
     log_loss(node, "its keep-alives stopped", ++dead);
     const auto found = seats_.find(node);
     if (found == seats_.end()) continue;
@@ -136,10 +138,8 @@ void Run::publish_later() {
 void Run::publish() {
   if (publish_timer_) loop_.cancel(*std::exchange(publish_timer_, std::nullopt));
   published_ = settled_;
-  for (auto at = subscriptions_.begin(); at != subscriptions_.end();) {
-    Subscription& subscription = *at++;
-    if (differs(subscription, present(subscription))) answer(subscription);
-  }
+  untold_subscriptions_ = subscriptions_.size();
+  tell_all();
 }
 
 void Run::subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest& request,

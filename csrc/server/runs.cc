@@ -77,23 +77,27 @@ void Runs::cancel(RunPeer& peer, uint64_t tag) {
   const auto found = peer.joins_.find(tag);
   if (found == peer.joins_.end()) return;
   Run& run = *found->second->run;
-  run.give_up_join(*found->second, now());
+  // Of one that is placed already the others count on it, told or not.
+  if (!run.tell_if_due(*found->second)) run.give_up_join(*found->second, now());
   release_if_idle(run);
 }
 
-void Runs::on_closed(RunPeer& peer) {
-  while (!peer.subscriptions_.empty()) {
+bool Runs::leave(RunPeer& peer, Budget& budget) {
+  for (; !peer.subscriptions_.empty(); budget.spend(Budget::kLeave)) {
+    if (budget.is_spent()) return false;
     Subscription& subscription = *peer.subscriptions_.begin()->second;
     Run& run = *subscription.run;
     run.unsubscribe(subscription);
     release_if_idle(run);
   }
-  while (!peer.seats_.empty()) {
+  for (; !peer.seats_.empty(); budget.spend(Budget::kLeave)) {
+    if (budget.is_spent()) return false;
     Seat& seat = *peer.seats_.begin()->second;
     Run& run = *seat.run;
     run.on_broken(seat);
     release_if_idle(run);
   }
+  return true;
 }
 
 const Run* Runs::find(Bytes id) const {
@@ -190,6 +194,10 @@ void Runs::check_times(uint32_t grace_ms, const native::RunSettings& settings,
   check("keep-alive window", settings.keep_alive_interval_ms, settings.keep_alive_max_attempt,
         limits.keep_alive_window_ms, "keep_alive_window_ms");
   check("last call", settings.last_call_ms, 1, limits.last_call_ms, "last_call_ms");
+}
+
+Chores& Runs::chores() {
+  return context_.chores;
 }
 
 void Runs::log(LogLevel level, const std::string& text) const {

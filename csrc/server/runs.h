@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/budget.h"
 #include "server/run.h"
 #include "store/table.h"
 
@@ -38,7 +39,9 @@ class Runs {
   const Run* find(Bytes id) const;
   // The JOIN or SUBSCRIBE with that tag, if one waits.
   void cancel(RunPeer& peer, uint64_t tag);
-  void on_closed(RunPeer& peer);
+  // The peer's connection is gone: its seats break and its subscriptions end, as far as the budget
+  // goes. True: all of them.
+  bool leave(RunPeer& peer, Budget& budget);
 
  private:
   friend class Run;
@@ -52,6 +55,7 @@ class Runs {
                    const char* operation) const;
   void check_handle(const RunPeer& peer, uint32_t handle, Bytes run_id, const native::RunNode& node,
                     const char* operation) const;
+  Chores& chores();
   void log(LogLevel level, const std::string& text) const;
   // Called when somebody may have come to the run or left it, as the last thing: it may be gone
   // after it.

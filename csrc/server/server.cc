@@ -77,7 +77,7 @@ std::string Server::Impl::why_full() const {
 void Server::Impl::on_closed(int fd) {
   if (connections_.empty()) return;  // the server is going, and its connections with it
   any_closed_ = true;
-  context_.loop.retire(std::move(connections_[static_cast<size_t>(fd)]));
+  context_.departures.add(std::move(connections_[static_cast<size_t>(fd)]));
 }
 
 // True: there is more to do.
@@ -89,14 +89,16 @@ bool Server::Impl::end_turn() {
     auto is_closed = [](const Connection* connection) { return connection->closed(); };
     std::erase_if(context_.unsent, is_closed);
     std::erase_if(context_.put_off, is_closed);
+    std::erase_if(context_.unserved, is_closed);
   }
   context_.answers.trim();
+  context_.exchanges.trim();
   return more;
 }
 
 // In batches too, for the accept queue's sake: one set may have answered thousands.
 bool Server::Impl::flush_some() {
-  constexpr size_t kBatch = 1024;
+  constexpr size_t kBatch = 256;
   std::vector<Connection*>& unsent = context_.unsent;
   // By index: flushing can let a stalled connection go on, which may have more to send.
   size_t flushed = 0;

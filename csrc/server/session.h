@@ -40,8 +40,9 @@ class Session : public Table::WaiterOwner {
   // What it keeps of a request that is not whole, beside the bytes themselves.
   virtual size_t scanned_bytes() const { return 0; }
 
-  // The connection is gone: let go of everything that could call back.
-  virtual void on_closed() = 0;
+  // The connection is gone: lets go of what could call back, as far as the budget goes. True: of
+  // everything. Until then it may be called back, and tells nobody.
+  virtual bool leave(Budget& budget) = 0;
 
   // A wait that the session owns is satisfied: its keys are there, now.
   virtual void on_woken(const Table::Woken& woken) = 0;

@@ -209,7 +209,8 @@ TableStep arrive(const BarrierCall& call, const Table& table) {
   return step;
 }
 
-TableStep arrive(const ExchangeCall& call, const Table& table) {
+TableStep arrive(const ExchangeCall& call, const Table& table,
+                 const std::function<bool()>& have_all_come) {
   TableStep step;
   Bytes size_key = step.owned.emplace_back(meeting_size_key(call.key));
   Bytes slot = step.owned.emplace_back(exchange_slot(call.key, call.rank));
@@ -221,7 +222,11 @@ TableStep arrive(const ExchangeCall& call, const Table& table) {
   Arrival arrival = arrive(call, found, gave);
   step.refusal = std::move(arrival.refusal);
   if (step.refusal) return step;
-  if (arrival.may_be_used && missing_ranks(call.key, call.world_size, table, 1).empty()) {
+  const auto nobody_is_missing = [&] {
+    return have_all_come ? have_all_come()
+                         : missing_ranks(call.key, call.world_size, table, 1).empty();
+  };
+  if (arrival.may_be_used && nobody_is_missing()) {
     step.refusal = used_error(call);
     return step;
   }
@@ -252,10 +257,10 @@ TableStep leave(const BarrierCall& call, const Table& table) {
 namespace {
 
 template <typename IsMissing>
-std::vector<int64_t> first_ranks(Bytes key, int64_t world_size, const Table& table, size_t max,
-                                 IsMissing&& is_missing) {
+std::vector<int64_t> first_ranks(Bytes key, int64_t first, int64_t world_size, const Table& table,
+                                 size_t max, IsMissing&& is_missing) {
   std::vector<int64_t> missing;
-  for (int64_t rank = 0; rank < world_size && missing.size() < max; ++rank) {
+  for (int64_t rank = first; rank < world_size && missing.size() < max; ++rank) {
     if (is_missing(table.find(exchange_slot(key, rank)))) missing.push_back(rank);
   }
   return missing;
@@ -265,13 +270,15 @@ std::vector<int64_t> first_ranks(Bytes key, int64_t world_size, const Table& tab
 
 std::vector<int64_t> missing_ranks(const BarrierCall& call, const Table& table) {
   if (!call.has_rank()) return {};
-  return first_ranks(call.key, call.world_size, table, kMissingMax, [&](const Table::Value* slot) {
-    return slot == nullptr || round_in(slot->bytes) < call.round;
-  });
+  return first_ranks(call.key, 0, call.world_size, table, kMissingMax,
+                     [&](const Table::Value* slot) {
+                       return slot == nullptr || round_in(slot->bytes) < call.round;
+                     });
 }
 
-std::vector<int64_t> missing_ranks(Bytes key, int64_t world_size, const Table& table, size_t max) {
-  return first_ranks(key, world_size, table, max,
+std::vector<int64_t> missing_ranks(Bytes key, int64_t world_size, const Table& table, size_t max,
+                                   int64_t first) {
+  return first_ranks(key, first, world_size, table, max,
                      [](const Table::Value* slot) { return slot == nullptr; });
 }
 

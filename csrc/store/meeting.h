@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -94,14 +95,17 @@ struct TableStep {
   std::deque<std::string> owned;
 };
 TableStep arrive(const BarrierCall& call, const Table& table);
-TableStep arrive(const ExchangeCall& call, const Table& table);
+// `have_all_come`, for who knows it without looking at all slots; asked only if the count says so.
+TableStep arrive(const ExchangeCall& call, const Table& table,
+                 const std::function<bool()>& have_all_come = nullptr);
 // For one whose time is over, and who was not let through.
 TableStep leave(const BarrierCall& call, const Table& table);
 // Ranks that have not come to the round, or to the exchange, ascending: as many as an error names.
 // The search ends with them, so that who asks again and again costs little while few have come.
 std::vector<int64_t> missing_ranks(const BarrierCall& call, const Table& table);
+// From the rank `first` on.
 std::vector<int64_t> missing_ranks(Bytes key, int64_t world_size, const Table& table,
-                                   size_t max = kMissingMax);
+                                   size_t max = kMissingMax, int64_t first = 0);
 // How many there are, named or not, when `count` of `target` have come.
 size_t missing_count(const std::vector<int64_t>& named, int64_t target, int64_t count);
 

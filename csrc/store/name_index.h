@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <string>
@@ -19,10 +20,14 @@ class NameIndex {
 
   // `name` lives until it is removed.
   void add(Bytes name) {
-    if (is_kept_) names_.insert(name);
+    // Who sets many at once names them in order, as a rule: each lies behind the last.
+    if (is_kept_) next_ = std::next(names_.insert(next_, name));
   }
   void remove(Bytes name) {
-    if (is_kept_) names_.erase(name);
+    if (!is_kept_) return;
+    const auto found = names_.find(name);
+    if (found == next_) ++next_;
+    names_.erase(found);
   }
 
   // Visits up to `max` names that begin with `prefix` and come behind `last` (none: from the first
@@ -43,6 +48,7 @@ class NameIndex {
 
  private:
   std::set<Bytes> names_;
+  std::set<Bytes>::const_iterator next_ = names_.end();  // behind the last that was added
   bool is_kept_ = false;
 };
 

@@ -92,11 +92,18 @@ class Table {
     size_t count_ = 0;
     MemoryAccount* account_;
   };
+  // What was at a key when its waiters were woken.
+  struct Moment {
+    ValueBytes bytes;
+    uint64_t version = 0;  // 0: no value
+  };
   struct Woken {
     WaiterOwner* owner;
     uint64_t tag;
     SharedKeys keys;                  // all there; kChange: may be gone
     std::optional<std::string> item;  // kItem: what it took
+    // Of one key, for who is told later than at once: see take_woken(). Null: it is as it is now.
+    std::shared_ptr<const Moment> moment;
   };
 
   // `seed`: nobody who chooses keys may know it (base/hash.h).
@@ -220,12 +227,25 @@ class Table {
   std::vector<Bytes> missing_keys(const Waiter& waiter) const;
   // The same as positions in the keys that it was given.
   std::vector<uint32_t> missing_positions(const Waiter& waiter) const;
-  void drop(WaiterOwner& owner);
+  void drop(WaiterOwner& owner) { drop(owner, SIZE_MAX); }
+  // Up to `max` of them. True: none is left.
+  bool drop(WaiterOwner& owner, size_t max);
   // Of all owners, those for which `is_gone` says so.
   void drop_if(const std::function<bool(WaiterOwner&)>& is_gone);
   size_t waiters() const { return waiter_count_; }
 
-  std::vector<Woken> take_woken();
+  // After an operation: all whom it woke. Or, for one who must not do much at once: some of them,
+  // about kWokenAtOnce of those that it woke and no more than `max` of those before. The others
+  // follow when it is called again, in order. What they are woken with was settled by the
+  // operation: who waits for one key gets the value of that moment. Of those who wait for several
+  // keys, a group of one list is woken as it would have been (the keys may be gone since); anyone
+  // else is if all are there when his turn comes, and waits on if not.
+  std::vector<Woken> take_woken(size_t max = SIZE_MAX);
+  static constexpr size_t kWokenAtOnce = 256;
+  // Whether some are left.
+  bool has_ripe() const { return !ripe_.empty(); }
+  // Of one that is about to be woken: wakes it now, in place of cancel(). Nothing: it waits on.
+  std::optional<Woken> take_ripe(Waiter* waiter);
 
   // Marks: a reader that keeps what it has made of some keys marks them, there or not. Its bit is
   // in hits() once one of them was written or erased, or a value or the first item of a queue came
@@ -240,17 +260,29 @@ class Table {
   void forget_hits(Marks readers) { hits_ &= ~readers; }
 
  private:
+  struct Ripe;
   struct WaitList {
     Waiter* first = nullptr;
     Waiter* last = nullptr;
+    const Ripe* ripe = nullptr;  // whose list it is; null: a key's
   };
-  // Of one key.
+  // Those of a list who are woken later than at once: the list as a whole, so that leaving it for
+  // later costs the same however many they are.
+  struct Ripe {
+    std::string key;
+    Need need;
+    bool is_group;  // all its keys were there
+    std::shared_ptr<const Moment> moment;
+    std::unique_ptr<WaitList> list;
+  };
+  // Of one key. Null: nobody.
+  using ListOfNeed = std::unique_ptr<WaitList>;
   struct WaitLists {
-    std::array<WaitList, kNeeds> by_need;
-    std::map<int64_t, WaitList> counts;  // kCount: by target, so that a count that is not enough
-                                         // for the first is enough for nobody
+    std::array<ListOfNeed, kNeeds> by_need;
+    std::map<int64_t, ListOfNeed> counts;  // kCount: by target, so that a count that is not enough
+                                           // for the first is enough for nobody
 
-    WaitList& of(Need need, int64_t target) {
+    ListOfNeed& of(Need need, int64_t target) {
       return need == Need::kCount ? counts[target] : by_need[static_cast<size_t>(need)];
     }
   };
@@ -273,7 +305,11 @@ class Table {
   void wake_queue(Bytes key);
   void wake_need(Bytes key, WaitLists& lists, Need need, size_t woken_max = SIZE_MAX);
   void wake_counts(Bytes key, WaitLists& lists);
-  bool wake_list(Bytes key, WaitList& list, size_t woken_max = SIZE_MAX);
+  bool wake_list(Bytes key, ListOfNeed& list, size_t woken_max = SIZE_MAX);
+  bool is_enough_at_once() const { return woken_.size() + walked_ >= kWokenAtOnce; }
+  void leave_for_later(Bytes key, Need need, ListOfNeed list, bool is_group);
+  void wake_first(Ripe& ripe);
+  void drop_list_if_empty(Waiter& waiter, Bytes key);
   void drop_if_empty(Bytes key);
   void park(Waiter& waiter, Bytes key);
   void unlink(Waiter& waiter);
@@ -283,6 +319,7 @@ class Table {
   void join_group(Waiter& waiter, Waiter& leader);
   void leave_group(Waiter& waiter);
   void wake_group(Waiter& leader, Bytes key);
+  Woken woken(Waiter& waiter, const Ripe* ripe);
   void hit(Value& value) { hits_ |= std::exchange(value.marks, 0); }
   // What is at the key came or went as a whole.
   void hit_absent(Bytes key) {
@@ -307,6 +344,8 @@ class Table {
   // The first of those who wait for one shared list; the others follow it.
   std::map<std::pair<const WantedKeys*, Need>, Waiter*> leaders_;
   std::vector<Woken> woken_;
+  std::deque<Ripe> ripe_;
+  size_t walked_ = 0;             // of waiters that were moved on since take_woken()
   BytesMap<Marks> absent_marks_;  // of keys without a value
   Marks hits_ = 0;
   uint64_t version_ = 0;

@@ -4,45 +4,9 @@
 #include <utility>
 
 #include "base/check.h"
-#include "store/table.h"
+#include "store/table_waiter.h"
 
 namespace rdzv {
-namespace {
-
-constexpr size_t kWaiterBytes = 512;  // beside its keys
-
-}  // namespace
-
-// A waiter is parked on one key that is missing; when that comes, it moves to the next missing one,
-// if any. So it costs one list entry however many keys it waits for, and it wakes only when all are
-// there at the same time.
-//
-// Those who wait for one shared list are a group. Its first, the leader, is parked for all: what
-// says where stands in the leader alone, and goes to the next when the leader leaves.
-struct Table::Waiter {
-  WaiterOwner* owner = nullptr;
-  uint64_t tag = 0;
-  SharedKeys keys;
-  Need need = Need::kPresent;
-  int64_t target = 0;
-
-  Waiter* next_of_group = nullptr;
-  Waiter* previous_of_group = nullptr;  // null: the leader, or alone
-  // The leader's:
-  bool leads = false;    // it is in leaders_
-  size_t parked_at = 0;  // index into keys
-  Waiter* next_of_key = nullptr;
-  Waiter* previous_of_key = nullptr;
-  WaitList* list = nullptr;
-  Waiter* last_of_group = nullptr;
-
-  std::unique_ptr<Waiter> next_of_owner;
-  Waiter* previous_of_owner = nullptr;
-  Charge charge;
-
-  // The leader's part: the list, and what the line costs that it is parked in.
-  void charge_keys() { charge.resize(kWaiterBytes + keys->bytes()); }
-};
 
 Table::WaiterOwner::WaiterOwner(MemoryAccount* account) : account_(account) {}
 
@@ -100,7 +64,7 @@ Table::Waiter* Table::add_waiter(WaiterOwner& owner, uint64_t tag, SharedKeys ke
   waiter.keys = std::move(keys);
   waiter.need = need;
   waiter.target = target;
-  waiter.charge = Charge(owner.account_, kWaiterBytes);
+  waiter.charge = Charge(owner.account_, Waiter::kWaiterBytes);
   if (owner.first_ != nullptr) owner.first_->previous_of_owner = &waiter;
   waiter.next_of_owner = std::exchange(owner.first_, std::move(created));
   ++owner.count_;
@@ -123,7 +87,10 @@ void Table::leave_group(Waiter& waiter) {
     if (next != nullptr) {
       next->previous_of_group = previous;
     } else {
-      leaders_.find({waiter.keys.get(), waiter.need})->second->last_of_group = previous;
+      // Of a group that is about to be woken nobody asks for the last one.
+      auto leader = leaders_.find({waiter.keys.get(), waiter.need});
+      if (leader != leaders_.end() && leader->second->last_of_group == &waiter)
+        leader->second->last_of_group = previous;
     }
     return;
   }
@@ -133,8 +100,8 @@ void Table::leave_group(Waiter& waiter) {
     return;
   }
   next->previous_of_group = nullptr;
-  next->leads = true;
-  next->charge_keys();
+  next->leads = waiter.leads;
+  if (next->leads) next->charge_keys();
   next->parked_at = waiter.parked_at;
   next->list = waiter.list;
   next->last_of_group = waiter.last_of_group;
@@ -143,7 +110,7 @@ void Table::leave_group(Waiter& waiter) {
   WaitList& list = *waiter.list;
   (next->previous_of_key != nullptr ? next->previous_of_key->next_of_key : list.first) = next;
   (next->next_of_key != nullptr ? next->next_of_key->previous_of_key : list.last) = next;
-  leaders_.find({waiter.keys.get(), waiter.need})->second = next;
+  if (next->leads) leaders_.find({waiter.keys.get(), waiter.need})->second = next;
 }
 
 const Bytes* Table::missing_key(Waiter& waiter) const {
@@ -161,7 +128,9 @@ const Bytes* Table::missing_key(Waiter& waiter) const {
 void Table::park(Waiter& waiter, Bytes key) {
   auto found = wait_lists_.find(key);
   if (found == wait_lists_.end()) found = wait_lists_.emplace(std::string(key), WaitLists{}).first;
-  WaitList& list = found->second.of(waiter.need, waiter.target);
+  ListOfNeed& of_need = found->second.of(waiter.need, waiter.target);
+  if (of_need == nullptr) of_need = std::make_unique<WaitList>();
+  WaitList& list = *of_need;
   waiter.list = &list;
   waiter.previous_of_key = list.last;
   waiter.next_of_key = nullptr;
@@ -181,7 +150,7 @@ void Table::unlink(Waiter& waiter) {
 void Table::drop_if_empty(Bytes key) {
   auto found = wait_lists_.find(key);
   if (found == wait_lists_.end() || !found->second.counts.empty()) return;
-  auto is_empty = [](const WaitList& list) { return list.first == nullptr; };
+  auto is_empty = [](const ListOfNeed& list) { return list == nullptr || list->first == nullptr; };
   const auto& lists = found->second.by_need;
   if (std::all_of(lists.begin(), lists.end(), is_empty)) wait_lists_.erase(found);
 }
@@ -217,16 +186,25 @@ void Table::wake_counts(Bytes key, WaitLists& lists) {
 }
 
 // Wakes those whose need is met at all their keys, moves on those who miss another key, and stops
-// at the first who still misses this one: those behind do, too. False then.
-bool Table::wake_list(Bytes key, WaitList& list, size_t woken_max) {
-  Waiter* waiter = list.first;
+// at the first who still misses this one: those behind do, too. False then. If there are very many,
+// the others are left for later.
+bool Table::wake_list(Bytes key, ListOfNeed& list, size_t woken_max) {
+  if (list == nullptr) return true;
+  Waiter* waiter = list->first;
   for (size_t woken = 0; waiter != nullptr && woken < woken_max;) {
     Waiter* next = waiter->next_of_key;
+    const Need need = waiter->need;
     const Bytes* missing = missing_key(*waiter);
     if (missing != nullptr && *missing == key) return false;
+    // Whoever takes something is woken while it is there.
+    if (is_enough_at_once() && need != Need::kItem && woken_max == SIZE_MAX) {
+      leave_for_later(key, need, std::move(list), false);
+      return true;
+    }
     unlink(*waiter);
     if (missing != nullptr) {
       park(*waiter, *missing);
+      ++walked_;
     } else {
       wake_group(*waiter, key);
       ++woken;
@@ -240,7 +218,15 @@ bool Table::wake_list(Bytes key, WaitList& list, size_t woken_max) {
 void Table::wake_group(Waiter& leader, Bytes key) {
   if (leader.leads) leaders_.erase({leader.keys.get(), leader.need});
   for (Waiter* waiter = &leader; waiter != nullptr;) {
-    Woken entry{waiter->owner, waiter->tag, std::move(waiter->keys), std::nullopt};
+    if (waiter != &leader && is_enough_at_once()) {
+      auto list = std::make_unique<WaitList>();
+      list->first = list->last = waiter;
+      waiter->previous_of_group = waiter->next_of_key = waiter->previous_of_key = nullptr;
+      waiter->list = list.get();
+      leave_for_later(key, waiter->need, std::move(list), true);
+      return;
+    }
+    Woken entry = woken(*waiter, nullptr);
     if (waiter->need == Need::kItem) entry.item = pop(key);
     woken_.push_back(std::move(entry));
     Waiter* next = waiter->next_of_group;
@@ -266,10 +252,14 @@ void Table::cancel(Waiter* waiter) {
   SharedKeys keys = waiter->keys;
   Bytes key = (*keys)[waiter->parked_at];
   leave_group(*waiter);
-  if (waiter->need == Need::kCount && waiter->list->first == nullptr)
-    wait_lists_.find(key)->second.counts.erase(waiter->target);
+  if (parked) drop_list_if_empty(*waiter, key);
   destroy(*waiter);
-  if (parked) drop_if_empty(key);
+}
+
+void Table::drop_list_if_empty(Waiter& waiter, Bytes key) {
+  if (waiter.list->ripe != nullptr || waiter.list->first != nullptr) return;
+  if (waiter.need == Need::kCount) wait_lists_.find(key)->second.counts.erase(waiter.target);
+  drop_if_empty(key);
 }
 
 const SharedKeys& Table::keys_of(const Waiter& waiter) const {
@@ -293,28 +283,26 @@ std::vector<uint32_t> Table::missing_positions(const Waiter& waiter) const {
   return missing;
 }
 
-void Table::drop(WaiterOwner& owner) {
-  while (owner.first_ != nullptr) cancel(owner.first_.get());
+bool Table::drop(WaiterOwner& owner, size_t max) {
+  for (; owner.first_ != nullptr && max > 0; --max) cancel(owner.first_.get());
+  return owner.first_ == nullptr;
 }
 
 void Table::drop_if(const std::function<bool(WaiterOwner&)>& is_gone) {
   std::unordered_set<WaiterOwner*> gone;
-  const auto look_at = [&](const WaitList& list) {
-    for (Waiter* parked = list.first; parked != nullptr; parked = parked->next_of_key) {
+  const auto look_at = [&](const ListOfNeed& list) {
+    if (list == nullptr) return;
+    for (Waiter* parked = list->first; parked != nullptr; parked = parked->next_of_key) {
       for (Waiter* waiter = parked; waiter != nullptr; waiter = waiter->next_of_group) {
         if (is_gone(*waiter->owner)) gone.insert(waiter->owner);
       }
     }
   };
   for (const auto& [key, lists] : wait_lists_) {
-    for (const WaitList& list : lists.by_need) look_at(list);
+    for (const ListOfNeed& list : lists.by_need) look_at(list);
     for (const auto& [target, list] : lists.counts) look_at(list);
   }
   for (WaiterOwner* owner : gone) drop(*owner);
-}
-
-std::vector<Table::Woken> Table::take_woken() {
-  return std::exchange(woken_, {});
 }
 
 void Table::pass_turn(Bytes key) {

@@ -110,28 +110,6 @@ TEST_CASE("a queue makes a key present, but gives it no value") {
   CHECK(scene.answers.missing(Form::kNative, keys, Need::kPresent).at == std::vector<int64_t>{9});
 }
 
-TEST_CASE("exchanges that alternate, and two sizes at one key, are each looked at once") {
-  Scene scene;
-  for (int64_t rank = 0; rank < 50; ++rank) {
-    scene.table.set(exchange_slot("a", rank), "of a");
-    scene.table.set(exchange_slot("b", rank), "of b");
-  }
-  for (int i = 0; i < 1000; ++i) {
-    for (int64_t size : {100, 200}) {
-      for (const char* key : {"a", "b"}) {
-        SharedKeys slots = scene.answers.slots(key, size);
-        const AnswerCache::Missing& missing =
-            scene.answers.missing(Form::kExchange, slots, Need::kValue);
-        REQUIRE(missing.at.size() == static_cast<size_t>(size) - 50);
-        REQUIRE(missing.at.front() == 50);
-      }
-    }
-    scene.table.set("elsewhere", std::to_string(i));
-    scene.answers.trim();
-  }
-  CHECK(scene.answers.looks() == 4);
-}
-
 TEST_CASE("large values are in an answer as they lie in the table") {
   Scene scene;
   scene.set_all(10);

@@ -6,6 +6,8 @@ much of everything there is: keys, nodes, requests.
 
 from __future__ import annotations
 
+import os
+import signal
 import struct
 import threading
 import time
@@ -19,7 +21,7 @@ from support.wire import RawPeer, c10d, c10d_list, native_frame, native_string
 SET, GET, ADD, CHECK, WAIT = 3, 4, 6, 7, 8
 LIST_KEYS, MULTI_GET, MULTI_SET, CANCEL = 11, 13, 14, 15
 QUEUE_PUSH, QUEUE_POP, BARRIER, WATCH, SET_FOR, DELETE_PREFIX, EXCHANGE = 16, 17, 19, 21, 23, 24, 25
-JOIN, KEEP_ALIVE, STATUS, SUBSCRIBE, MEMBERS, RESUME = 26, 28, 30, 31, 32, 33
+JOIN, KEEP_ALIVE, CLOSE_RUN, STATUS, SUBSCRIBE, MEMBERS, RESUME = 26, 28, 29, 30, 31, 32, 33
 NO_TIMEOUT = 0xFFFFFFFF
 C10D_LIST_KEYS = 17
 
@@ -33,12 +35,18 @@ _NAMES: dict[str, Callable[[int], Flood]] = {}
 
 @dataclass
 class Flood:
-    """`prepared` is answered before the flood begins; `closes`: the flood ends by hanging up."""
+    """`prepared` is answered before the flood begins; `closes`: the flood ends by hanging up.
+
+    `among`: so many connections send it at once, after the first has prepared. `is_short`: it is
+    sent while the server is stopped, so that the first PING lies right behind all of it.
+    """
 
     prepared: list[bytes]
     sent: bytes
     is_c10d: bool = False
     closes: bool = False
+    among: int = 1
+    is_short: bool = False
 
     @property
     def end(self) -> bytes:
@@ -88,6 +96,32 @@ def run(made: Flood, peer: RawPeer) -> None:
     sender.join()
 
 
+def run_short(made: Flood, peer: RawPeer, pid: int, port: int, prober: Prober) -> None:
+    """Stop the server, send the flood and a PING behind it, let it go on, and read all answers."""
+    others = [RawPeer(port, wire.native_hello()) for _ in range(made.among - 1)]
+    for other in others:
+        other.receive_frame()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for each in [peer, *others]:
+            if made.closes:
+                each.close()
+            else:
+                each.send(made.sent + made.end)
+        ping = prober.begin()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    prober.end(ping)
+    if not made.closes:
+        readers = [Background(_read_to_end, made, each) for each in [peer, *others]]
+        while any(reader.running for reader in readers):
+            prober.ping()
+        for reader in readers:
+            reader.result()
+    for other in others:
+        other.close()
+
+
 class Prober:
     """Pings a server, and remembers the most processor time that one answer took."""
 
@@ -99,8 +133,14 @@ class Prober:
         self.count = 0
 
     def ping(self) -> None:
+        self.end(self.begin())
+
+    def begin(self) -> float:
         begun = time.clock_gettime(self._clock)
         self._peer.send(wire.native_frame(2, b"", self.count + 1))
+        return begun
+
+    def end(self, begun: float) -> None:
         _, status, request, _ = self._peer.receive_frame()
         self.worst_s = max(self.worst_s, time.clock_gettime(self._clock) - begun)
         self.count += 1
@@ -116,6 +156,9 @@ def measure(name: str, size: int, pid: int, port: int) -> tuple[float, int]:
     prober = Prober(pid, port)
     prober.ping()
     prober.worst_s = 0.0
+    if made.is_short:
+        run_short(made, peer, pid, port, prober)
+        return _end(peer, prober)
     done = threading.Event()
 
     def attack() -> None:
@@ -128,6 +171,10 @@ def measure(name: str, size: int, pid: int, port: int) -> tuple[float, int]:
     while not done.is_set():
         prober.ping()
     attacker.result()
+    return _end(peer, prober)
+
+
+def _end(peer: RawPeer, prober: Prober) -> tuple[float, int]:
     # What hangs up is handled after it has gone.
     for _ in range(20):
         prober.ping()
@@ -260,7 +307,26 @@ def exchanges_that_time_out_at_once(size: int) -> Flood:
 def waiters_that_wake_together(size: int) -> Flood:
     bodies = (_u32(NO_TIMEOUT) + native_string(b"/k") for _ in range(min(size, 60_000)))
     wake = native_frame(SET, native_string(b"/k") + native_string(b"v" * 100))
-    return Flood([_frames(GET, bodies)], wake)
+    return Flood([_frames(GET, bodies)], wake, is_short=True)
+
+
+@flood
+def readers_of_one_list_that_wake_together(size: int) -> Flood:
+    body = _u32(NO_TIMEOUT) + _key_list(10)
+    wake = native_frame(SET, native_string(_key(9)) + native_string(b"v"))
+    return Flood(
+        [*_set_keys(9), _frames(MULTI_GET, iter([body] * min(size, 60_000)))], wake, is_short=True
+    )
+
+
+@flood
+def waiters_that_miss_another_key(size: int) -> Flood:
+    bodies = (
+        _u32(NO_TIMEOUT) + _u32(2) + native_string(b"/k") + native_string(b"/k%d" % i)
+        for i in range(min(size, 60_000))
+    )
+    wake = native_frame(SET, native_string(b"/k") + native_string(b"v"))
+    return Flood([_frames(WAIT, bodies)], wake, is_short=True)
 
 
 @flood
@@ -273,7 +339,7 @@ def waiters_that_time_out_together(size: int) -> Flood:
 @flood
 def waiters_that_hang_up(size: int) -> Flood:
     bodies = (_u32(NO_TIMEOUT) + native_string(b"/k%d" % i) for i in range(min(size, 60_000)))
-    return Flood([_frames(GET, bodies)], b"", closes=True)
+    return Flood([_frames(GET, bodies)], b"", closes=True, is_short=True)
 
 
 @flood
@@ -297,13 +363,77 @@ def pages_of_members(size: int) -> Flood:
 @flood
 def a_round_that_completes(size: int) -> Flood:
     count = min(size, 60_000)
-    return Flood([_joins(count - 1, count)], native_frame(JOIN, _join(count, count)))
+    late = native_frame(JOIN, _join(count, count))
+    return Flood([_joins(count - 1, count)], late, is_short=True)
+
+
+@flood
+def a_run_that_is_closed(size: int) -> Flood:
+    count = min(size, 60_000)
+    closing = native_frame(CLOSE_RUN, native_string(b"run"))
+    return Flood([_joins(count - 1, count)], closing, is_short=True)
 
 
 @flood
 def nodes_that_hang_up(size: int) -> Flood:
     count = min(size, 60_000)
-    return Flood([_joins(count, count)], b"", closes=True)
+    return Flood([_joins(count, count)], b"", closes=True, is_short=True)
+
+
+def _arrival(key: bytes, rank: int, world_size: int) -> bytes:
+    return _u32(0) + native_string(key) + _u64(rank) + _u64(world_size) + native_string(b"v")
+
+
+def _slots(key: bytes, missing: int, world_size: int) -> list[bytes]:
+    """All but so many of an exchange's ranks, the last of them, have come."""
+    at_once = 10_000
+    ranks = range(world_size - missing)
+    pairs = [(b"%s/%d" % (key, rank), b"v" * 50) for rank in ranks]
+    pairs += [(key, b"%d" % world_size), (key + b"/world_size", b"%d" % world_size)]
+    return [
+        native_frame(
+            MULTI_SET,
+            _u32(len(part)) + b"".join(native_string(each) for pair in part for each in pair),
+        )
+        for part in (pairs[i : i + at_once] for i in range(0, len(pairs), at_once))
+    ]
+
+
+@flood
+def large_exchanges_of_some_keys(size: int) -> Flood:
+    world_size = min(size, 131_072)
+    keys = [b"/x%d" % i for i in range(4)]
+    slots = [frame for key in keys for frame in _slots(key, 0, world_size)]
+    bodies = (_arrival(key, 0, world_size) for _ in range(3) for key in keys)
+    given = [native_frame(SET, native_string(key + b"/0") + native_string(b"v")) for key in keys]
+    return Flood([*slots, *given], _frames(EXCHANGE, bodies))
+
+
+@flood
+def arrivals_at_an_exchange_that_lacks_one(size: int) -> Flood:
+    world_size = min(size, 131_072)
+    bodies = (_arrival(b"/x", i, world_size) for i in range(1000))
+    return Flood(_slots(b"/x", 1, world_size), _frames(EXCHANGE, bodies))
+
+
+@flood
+def thirty_connections_that_ask_for_much_at_once(size: int) -> Flood:
+    world_size = min(size, 131_072)
+    slots = [
+        *_slots(b"/x", 0, world_size),
+        native_frame(SET, native_string(b"/x/0") + native_string(b"v")),
+    ]
+    # The last slot is set anew for each, so that nobody finds what another had made.
+    again = native_frame(SET, native_string(b"/x/%d" % (world_size - 1)) + native_string(b"v"), 9)
+    asked = native_frame(EXCHANGE, _arrival(b"/x", 0, world_size))
+    return Flood(slots, again + asked, among=30, is_short=True)
+
+
+@flood
+def thirty_connections_that_set_many_keys_at_once(size: int) -> Flood:
+    count = min(size // 20, 1_000)
+    sets = b"".join(_set_keys(count))
+    return Flood([], sets, among=30, is_short=True)
 
 
 @flood
@@ -315,7 +445,7 @@ def subscribers_of_a_change(size: int) -> Flood:
     )
     subscribed = _frames(SUBSCRIBE, bodies, 1 << 21)
     late = native_frame(JOIN, _join(count, count))
-    return Flood([_joins(count, count), subscribed], late)
+    return Flood([_joins(count, count), subscribed], late, is_short=True)
 
 
 @flood
@@ -370,4 +500,4 @@ def c10d_reads_of_many_keys(size: int) -> Flood:
 @flood
 def c10d_waiters_that_wake_together(size: int) -> Flood:
     waits = c10d_list(wire.WAIT, b"/k") * min(size, 50_000)
-    return Flood([waits], c10d(wire.SET, b"/k", b"v"), is_c10d=True)
+    return Flood([waits], c10d(wire.SET, b"/k", b"v"), is_c10d=True, is_short=True)

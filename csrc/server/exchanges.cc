@@ -1,0 +1,181 @@
+#include "server/exchanges.h"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "wire/limits.h"
+#include "wire/native.h"
+
+namespace rdzv {
+namespace {
+
+// Of the pieces that an answer is made of. Nothing large is ever copied when it grows.
+constexpr size_t kPieceBytes = 64 * 1024;
+
+// The keys of an exchange's slots, one after the other (store/exchange.h).
+class SlotKeys {
+ public:
+  explicit SlotKeys(Bytes key) : text_(key), base_(key.size() + 1) { text_ += '/'; }
+  Bytes of(int64_t rank) {
+    char digits[20];
+    const auto end = std::to_chars(digits, digits + sizeof(digits), rank).ptr;
+    text_.resize(base_);
+    text_.append(digits, end);
+    return text_;
+  }
+
+ private:
+  std::string text_;
+  size_t base_;
+};
+
+}  // namespace
+
+Exchanges::Progress Exchanges::ask(Bytes key, int64_t world_size, Budget& budget) {
+  using State = Progress::State;
+  View& view = view_of(key, world_size);
+  look_for_hits(view);
+  view.is_asked_for = true;
+  if (view.come < world_size && !look(view, budget)) {
+    // Nobody is looked for any further than the first who is missing.
+    return budget.is_spent() && table_.find(SlotKeys(key).of(view.come)) != nullptr
+               ? Progress{}
+               : Progress{State::kMissing, view.come, nullptr};
+  }
+  if (view.composed < world_size && !view.body.is_too_large) {
+    // Whoever waits for it helps along the one that is being made.
+    if (composing_ != nullptr && composing_ != &view) {
+      look_for_hits(*composing_);
+      View* other = composing_;
+      if (other != nullptr && !compose(*other, budget)) return {};
+    }
+    if (!compose(view, budget)) return {};
+  }
+  return {State::kWhole, 0, &view.body};
+}
+
+int64_t Exchanges::come(Bytes key, int64_t world_size) const {
+  for (const auto& view : views_) {
+    if (view->world_size == world_size && view->key == key)
+      return (table_.hits() & view->mark) == 0 ? view->come : 0;
+  }
+  return 0;
+}
+
+Exchanges::View& Exchanges::view_of(Bytes key, int64_t world_size) {
+  auto found = std::find_if(views_.begin(), views_.end(), [&](const auto& view) {
+    return view->world_size == world_size && view->key == key;
+  });
+  if (found == views_.end()) {
+    if (views_.size() < kViewsMax) {
+      views_.push_back(std::make_unique<View>());
+      views_.back()->mark = Table::Marks{1} << (64 - views_.size());
+    }
+    found = views_.end() - 1;
+    View& view = **found;
+    if (composing_ == &view) composing_ = nullptr;
+    const Table::Marks mark = view.mark;
+    view = View();
+    view.key = key;
+    view.world_size = world_size;
+    view.mark = mark;
+    table_.forget_hits(mark);
+  }
+  std::rotate(views_.begin(), found, found + 1);
+  return *views_.front();
+}
+
+void Exchanges::look_for_hits(View& view) {
+  if ((table_.hits() & view.mark) == 0) return;
+  table_.forget_hits(view.mark);
+  view.come = 0;
+  forget_body(view);
+  if (composing_ == &view) composing_ = nullptr;
+}
+
+void Exchanges::forget_body(View& view) {
+  view.body = {};
+  view.text = {};
+  view.composed = 0;
+  view.own_bytes = 0;
+}
+
+// False: somebody has not come, or the budget is spent.
+bool Exchanges::look(View& view, Budget& budget) {
+  SlotKeys keys(view.key);
+  for (; view.come < view.world_size; ++view.come) {
+    if (budget.is_spent()) return false;
+    budget.spend(Budget::kSlot);
+    ++looks_;
+    const Bytes slot = keys.of(view.come);
+    if (table_.mark(slot, view.mark) != nullptr) continue;
+    table_.unmark(slot, view.mark);
+    return false;
+  }
+  return true;
+}
+
+// Count, then bytes of each. False: the budget is spent.
+bool Exchanges::compose(View& view, Budget& budget) {
+  composing_ = &view;
+  AnswerCache::Body& body = view.body;
+  SlotKeys keys(view.key);
+  const auto end_piece = [&] {
+    view.own_bytes += view.text.size();
+    if (!view.text.empty())
+      body.pieces.push_back(std::make_shared<std::string>(std::exchange(view.text, {})));
+  };
+  if (view.composed == 0 && view.text.empty()) {
+    native::put_u32(view.text, static_cast<uint32_t>(view.world_size));
+    body.bytes = view.text.size();
+  }
+  for (; view.composed < view.world_size; ++view.composed) {
+    if (budget.is_spent()) return false;
+    const Table::Value* value = table_.find(keys.of(view.composed));
+    const size_t size = value == nullptr ? 0 : value->bytes.size();
+    budget.spend(Budget::kSlot);
+    body.bytes += sizeof(uint32_t) + size;
+    if (body.bytes > limits::kRequestBytesMax) {
+      forget_body(view);
+      view.body.is_too_large = true;
+      composing_ = nullptr;
+      return true;
+    }
+    if (view.text.capacity() < kPieceBytes) view.text.reserve(kPieceBytes);
+    native::put_u32(view.text, static_cast<uint32_t>(size));
+    if (SharedBytes shared = value == nullptr ? nullptr : value->bytes.shared()) {
+      end_piece();
+      body.pieces.push_back(std::move(shared));
+    } else if (value != nullptr) {
+      view.text.append(value->bytes);
+      budget.spend(size / Budget::kBytesAUnit);
+    }
+    if (view.text.size() + ValueBytes::kSharedMin > kPieceBytes) end_piece();
+  }
+  end_piece();
+  composing_ = nullptr;
+  return true;
+}
+
+size_t Exchanges::bytes() const {
+  size_t total = 0;
+  for (const auto& view : views_) {
+    total += sizeof(View) + view->key.capacity() + view->text.capacity() + view->own_bytes +
+             view->body.pieces.capacity() * sizeof(SharedBytes);
+  }
+  return total;
+}
+
+void Exchanges::trim() {
+  for (const auto& view : views_) look_for_hits(*view);
+  size_t total = views_.empty() ? 0 : bytes();
+  for (auto view = views_.rbegin(); view != views_.rend(); ++view) {
+    const bool is_needed = std::exchange((*view)->is_asked_for, false) || composing_ == view->get();
+    if (total <= limits::kComposedBytesMax || is_needed) continue;
+    total -= std::min(total, (*view)->own_bytes);
+    forget_body(**view);
+  }
+}
+
+}  // namespace rdzv

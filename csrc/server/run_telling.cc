@@ -1,0 +1,78 @@
+// The part of a run that tells JOINs and subscribers of a change: the first of them at once, the
+// others in slices. Each is told what holds when its turn comes.
+#include "base/text.h"
+#include "server/run.h"
+#include "server/run_text.h"
+#include "server/runs.h"
+
+namespace rdzv {
+
+void Run::tell_all() {
+  Budget at_once;
+  at_once.give(Budget::kChoreSlice);
+  if (!tell_some(at_once)) runs_.chores().begin(telling_);
+}
+
+bool Run::Telling::work(Budget& budget) {
+  if (!run_.tell_some(budget)) return false;
+  run_.runs_.release_if_idle(run_);
+  return true;
+}
+
+bool Run::tell_some(Budget& budget) {
+  for (; untold_joins_ > 0 && !joining_.empty(); --untold_joins_) {
+    if (budget.is_spent()) return false;
+    budget.spend(Budget::kTell);
+    Seat& seat = *joining_.front();
+    joining_.splice(joining_.end(), joining_, joining_.begin());
+    tell_if_due(seat);
+  }
+  untold_joins_ = 0;
+  for (; untold_subscriptions_ > 0 && !subscriptions_.empty(); --untold_subscriptions_) {
+    if (budget.is_spent()) return false;
+    budget.spend(Budget::kTell);
+    Subscription& subscription = subscriptions_.front();
+    subscriptions_.splice(subscriptions_.end(), subscriptions_, subscriptions_.begin());
+    if (differs(subscription, present(subscription))) answer(subscription);
+  }
+  untold_subscriptions_ = 0;
+  return true;
+}
+
+// Its round is complete, or it has no place any more. False: it waits on.
+bool Run::tell_if_due(Seat& seat) {
+  const Placement placement = group_.placement(*seat.node);
+  if (!placement.role) {
+    dismiss(seat);
+    return true;
+  }
+  if (placement.role != Role::kActive || group_.state().round <= seat.join->after_round)
+    return false;
+  place(seat, static_cast<uint32_t>(placement.rank));
+  return true;
+}
+
+// The run was closed, the job whose next round it waited for has finished, or a later round has
+// taken the place of the one it was in.
+void Run::dismiss(Seat& seat) {
+  const GroupState& state = group_.state();
+  if (state.closed) {
+    RunPeer& peer = *seat.peer;
+    const uint64_t tag = seat.join->tag;
+    end_join(seat);
+    peer.on_join_failed(tag, ErrorCode::kRunClosed, closed_text(id_, *seat.node));
+  } else {
+    const bool is_finished = seat.outlasts != 0 && state.finished_round >= seat.outlasts;
+    drop_join(seat, is_finished ? native::JoinOutcome::kFinished : native::JoinOutcome::kDropped);
+  }
+  remove_seat(seat);
+}
+
+void Run::log_replaced(uint64_t round_before) const {
+  runs_.log(LogLevel::kWarning, "run " + quoted(id_) + ": round " +
+                                    std::to_string(group_.state().round) +
+                                    " takes the place of round " + std::to_string(round_before) +
+                                    ", which nobody knew of but nodes that had been cut off");
+}
+
+}  // namespace rdzv
