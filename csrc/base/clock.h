@@ -16,6 +16,16 @@ inline Instant now() {
   return std::chrono::time_point_cast<Duration>(std::chrono::steady_clock::now());
 }
 
+// A moment by two clocks. The second one stands still while whoever reads it could not run: by it
+// peers are judged, who may have spoken meanwhile.
+struct Moment {
+  Instant now{};
+  Instant awake{};
+
+  // A moment of the first clock as one of the second, if that does not stand still until then.
+  Instant awake_at(Instant at) const { return at - (now - awake); }
+};
+
 inline double to_seconds(Duration duration) {
   return std::chrono::duration<double>(duration).count();
 }

@@ -151,25 +151,30 @@ void EventLoop::tell_refused() {
 }
 
 EventLoop::TimerId EventLoop::call_at(Instant at, Task task) {
-  TimerId id(at, ++timer_count_);
-  timers_.emplace(id, std::move(task));
-  return id;
+  return timers_.call_at(at, std::move(task));
 }
 
 EventLoop::TimerId EventLoop::call_awake_at(Instant at, Task task) {
-  TimerId id(at, ++timer_count_);
-  awake_timers_.emplace(id, std::move(task));
-  return id;
+  return awake_timers_.call_at(at, std::move(task));
 }
 
 void EventLoop::cancel(const TimerId& timer) {
-  if (timers_.erase(timer) == 0) awake_timers_.erase(timer);
+  (timer.second > kFirstAwakeTimer ? awake_timers_ : timers_).cancel(timer);
 }
 
-Instant EventLoop::awake_now() const {
+Instant EventLoop::next() const {
+  return timed_ == nullptr ? timers_.next() : std::min(timers_.next(), timed_->next());
+}
+
+Instant EventLoop::next_awake() const {
+  return timed_ == nullptr ? awake_timers_.next()
+                           : std::min(awake_timers_.next(), timed_->next_awake());
+}
+
+Moment EventLoop::moment() const {
   const Instant current = now();
-  if (turn_began_ == kNone) return current - stalled_;
-  return std::min(current, turn_began_ + kTurnMax) - stalled_;
+  const bool is_timed = turn_began_ != kNone;
+  return {current, (is_timed ? std::min(current, turn_began_ + kTurnMax) : current) - stalled_};
 }
 
 void EventLoop::post(Task task) {
@@ -210,37 +215,27 @@ void EventLoop::run_timers() {
   } else {
     unread_for = awake - unread_since_;
   }
-  run_due(timers_, is_flood && unread_for > kPostponedMax ? turn_began_ : read_up_to_);
-  run_due(awake_timers_,
-          (is_flood && unread_for > kJudgingPostponedMax ? turn_began_ : read_up_to_) - stalled_);
-}
-
-void EventLoop::run_due(Timers& timers, Instant until) {
   // The others come in the next turn, so that descriptors are looked at between them.
   constexpr size_t kAtOnce = 128;
-  for (size_t i = 0; i < kAtOnce && !timers.empty() && timers.begin()->first.first <= until; ++i) {
-    Task task = std::move(timers.begin()->second);
-    timers.erase(timers.begin());
-    try {
-      task();
-    } catch (const std::bad_alloc&) {
-      // Somebody is not told that his time is over; the others are served on.
-    }
-  }
+  const Instant until = is_flood && unread_for > kPostponedMax ? turn_began_ : read_up_to_;
+  const Instant awake_until =
+      (is_flood && unread_for > kJudgingPostponedMax ? turn_began_ : read_up_to_) - stalled_;
+  timers_.run(until, kAtOnce);
+  awake_timers_.run(awake_until, kAtOnce);
+  if (timed_ != nullptr) timed_->run_due(until, awake_until);
 }
 
 Duration EventLoop::time_to_sleep(Instant current) const {
   if (more_to_do_ || !refused_.empty()) return Duration::zero();
   Duration left = std::chrono::hours(24);
-  if (!timers_.empty()) left = std::min(left, timers_.begin()->first.first - current);
-  if (!awake_timers_.empty())
-    left = std::min(left, awake_timers_.begin()->first.first + stalled_ - current);
+  if (next() != Timers::kNever) left = std::min(left, next() - current);
+  if (next_awake() != Timers::kNever) left = std::min(left, next_awake() + stalled_ - current);
   return std::max(Duration::zero(), left);
 }
 
 // Without timers nothing is judged, and the clock need not be read.
 void EventLoop::look() {
-  if (timers_.empty() && awake_timers_.empty()) {
+  if (next() == Timers::kNever && next_awake() == Timers::kNever) {
     poller_->wait(time_to_sleep(kNone), events_);
     turn_began_ = kNone;
     return;

@@ -18,7 +18,6 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -26,6 +25,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/timers.h"
 #include "net/poller.h"
 
 namespace rdzv {
@@ -54,10 +54,21 @@ class EventHandler {
   bool is_refused_ = false;  // and not told yet
 };
 
+// Deadlines that somebody else keeps, and the loop looks after. kNever: there is none.
+class Timed {
+ public:
+  virtual ~Timed() = default;
+  virtual Instant next() const = 0;
+  // Of those that judge a peer, as awake_now().
+  virtual Instant next_awake() const = 0;
+  // All that came before these moments is handled.
+  virtual void run_due(Instant until, Instant awake_until) = 0;
+};
+
 class EventLoop {
  public:
-  using Task = std::function<void()>;
-  using TimerId = std::pair<Instant, uint64_t>;
+  using Task = Timers::Task;
+  using TimerId = Timers::Id;
 
   // How long a flood of events can put off timers that are due.
   static constexpr Duration kPostponedMax = std::chrono::milliseconds(50);
@@ -90,10 +101,14 @@ class EventLoop {
   // For what a peer should have done by `at`, a moment of awake_now().
   TimerId call_awake_at(Instant at, Task task);
   void cancel(const TimerId& timer);
+  // Which lives as long as the loop runs.
+  void look_after(Timed& timed) { timed_ = &timed; }
 
   // Time without that in which the loop was stalled. Starts with now(), never goes back by itself;
   // a stall is left out as soon as the loop goes on.
-  Instant awake_now() const;
+  Instant awake_now() const { return moment().awake; }
+  // Both, of one moment.
+  Moment moment() const;
   // A moment of now() as one of awake_now(), if the loop is not stalled until then.
   Instant awake(Instant at) const { return at - stalled_; }
 
@@ -110,14 +125,14 @@ class EventLoop {
 
  private:
   class WakeUp;
-  using Timers = std::map<TimerId, Task>;
 
   void note(EventHandler& handler, int error);
   void tell_refused();
   void call_ready(bool urgent);
   void run_posted();
   void run_timers();
-  void run_due(Timers& timers, Instant until);
+  Instant next() const;
+  Instant next_awake() const;
   void look();
   void leave_out(Duration stall);
   Duration time_to_sleep(Instant current) const;
@@ -127,9 +142,10 @@ class EventLoop {
   std::vector<Poller::Event> events_;
   std::vector<std::pair<EventHandler*, int>> refused_;  // with the errno
   std::vector<std::unique_ptr<EventHandler>> retired_;
+  static constexpr uint64_t kFirstAwakeTimer = uint64_t{1} << 63;
   Timers timers_;
-  Timers awake_timers_;
-  uint64_t timer_count_ = 0;
+  Timers awake_timers_{kFirstAwakeTimer};
+  Timed* timed_ = nullptr;
   std::function<bool()> end_of_turn_;
   bool more_to_do_ = false;
   bool running_ = true;

@@ -1,39 +1,73 @@
-// One accepted connection: its socket and its buffers. Finds out from the first byte which protocol
-// the peer speaks and hands the bytes to that session. Knows nothing of operations. Runs on the
-// loop thread.
+// One connection, without what carries its bytes (transport.h): its buffers and its state. Finds
+// out from the first byte which protocol the peer speaks and hands the bytes to that session. Knows
+// nothing of operations.
+//
+//   kOpen       reads and answers
+//   kStalled    the peer does not read its answers: its requests wait in the buffer until it has
+//   kUnserved   others have had much in this turn: the same, until the next
+//   kPutOff     it has had its turn, or more: the same, until the others have had theirs
+//   kFinishing  the peer has ended its stream; it is closed when what is left for it was sent
+//   kEnding     it is closed at the end of the turn, and nothing is sent or handled any more
+//   kClosed
+//
+//   kOpen, kStalled, kUnserved, kPutOff -> each other: when bytes come, after requests were handled
+//     or answers sent
+//   kOpen, kStalled -> kFinishing: end_of_stream(), with answers unsent
+//   any -> kEnding: end()          any -> kClosed: close()
 #pragma once
 
 #include <cerrno>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <new>
 #include <optional>
 #include <string>
 
-#include "net/address.h"
-#include "net/event_loop.h"
-#include "net/process_fd.h"
+#include "base/timers.h"
 #include "server/context.h"
 #include "server/output.h"
 #include "server/session.h"
+#include "server/transport.h"
 
 namespace rdzv {
 
-class Connection final : public EventHandler {
+class Connection final {
  public:
-  using OnClosed = std::function<void(int fd)>;  // the number it had
+  enum class State : uint8_t {
+    kOpen,
+    kStalled,
+    kUnserved,
+    kPutOff,
+    kFinishing,
+    kEnding,
+    kClosed,
+  };
 
-  Connection(UniqueFd fd, const SocketAddress& peer, ServerContext& context,
-             const OnClosed& on_closed);
-  ~Connection() override;
+  // Made by ServerCore::connect.
+  Connection(Transport& transport, ServerContext& context);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
 
-  // Once, when the owner knows it: reads what the peer has sent already, and watches for the rest.
-  // That spares the loop an event for each newcomer.
-  void begin();
+  // The peer has sent this.
+  void receive(Bytes received);
+  // The peer has ended its stream. It may still read what is left for it.
+  void end_of_stream();
+  // The system refuses what the connection needs.
+  void on_refused(int error);
 
-  void on_ready(bool readable, bool writable) override;
-  void on_refused(int error) override;
+  State state() const { return state_; }
+  // Whether receive() would handle anything.
+  bool wants_input() const { return state_ == State::kOpen; }
+  // Of a request that is not whole yet: how many bytes are missing at least, and how many if it is
+  // like one that was seen before. 0: nothing is known.
+  struct Awaited {
+    size_t missing = 0;
+    size_t expected = 0;
+  };
+  Awaited awaited() const;
+  // Answers lie here for the end of the turn.
+  bool is_to_be_flushed() const { return is_to_be_flushed_; }
 
   // Where replies are appended; call reply_ready() after it.
   std::string& out() { return out_.text(); }
@@ -77,25 +111,30 @@ class Connection final : public EventHandler {
   // `why` is empty when the peer just left; otherwise it is logged with the peer's address, and
   // replies leave as far as the socket takes them.
   void close(const std::string& why);
-  bool closed() const { return !fd_; }
+  bool closed() const { return state_ == State::kClosed; }
   // As close(), at the end of the turn; nothing is sent or handled any more. For whoever is amidst
   // something that a closed connection would change.
   void end(const std::string& why);
-  bool is_ending() const { return !end_reason_.empty(); }
+  bool is_ending() const { return state_ == State::kEnding; }
+  // Its requests wait until others have had their slices.
+  bool is_waiting_for_turn() const {
+    return state_ == State::kUnserved || state_ == State::kPutOff;
+  }
 
   ConnectionMemory& memory() { return memory_; }
   const ConnectionMemory& memory() const { return memory_; }
 
-  const SocketAddress& peer() const { return peer_; }
+  // Whose it is, and from where.
+  std::string peer() const { return transport_.peer(); }
+  std::string peer_host() const { return transport_.peer_host(); }
 
  private:
-  void receive();
   void send_last();
-  void consume(Bytes received);
+  bool send_unsent();
   void consume_buffered(size_t slice);
   size_t consume_some(Bytes input, size_t slice);
   bool may_have_slice();
-  void put_off();
+  void put_off(State as);
   bool choose_session(Bytes input);
   size_t greeting_room() const;
   void keep(Bytes input);
@@ -103,37 +142,25 @@ class Connection final : public EventHandler {
   void charge_input();
   void charge_unsent();
   void flush_later();
-  void update_interest();
-  void update_low_water();
-  void set_low_water(size_t bytes);
-  void end_patience();
 
-  ProcessFd fd_;
-  SocketAddress peer_;  // kept, because a broken socket no longer knows it
+  Transport& transport_;
   ServerContext& context_;
-  const OnClosed& on_closed_;
+  State state_ = State::kOpen;
+  bool is_to_be_flushed_ = false;  // it is in ServerContext::unsent
+  size_t place_;                   // in ServerContext::open
+  std::string end_reason_;         // kEnding
   ConnectionMemory memory_;
   Charge input_charge_{&memory_.input};
   Charge unsent_charge_{&memory_.unsent};
   Charge shared_charge_{&memory_.shared};
-  bool was_congested_ = false;  // before the reply that is being made
-  size_t place_;                // in ServerContext::open
-  std::optional<Greetings::Place> greeting_;
-  std::string end_reason_;
+  std::optional<Greetings::Place> greeting_;  // until it has said who it is
   std::unique_ptr<Session> session_;
   std::string in_;  // the beginning of a request that is not whole yet
   Output out_{&context_.memory.shared};
-  uint32_t low_water_ = 1;
-  // While what is waited for is a guess: when it is given up.
-  std::optional<EventLoop::TimerId> patience_;
-  bool in_unsent_list_ = false;
-  std::optional<EventLoop::TimerId> last_timer_;  // while sending_last_
-  bool stalled_ = false;      // whole requests may lie in in_, left there because of congestion
-  bool is_put_off_ = false;   // the same, because it has had its turn
-  bool is_unserved_ = false;  // put off before it had a slice
-  bool has_left_ = false;
+  bool was_congested_ = false;  // before the reply that is being made
+  bool has_left_ = false;       // kClosed: nothing of it is left anywhere
   size_t debt_ = 0;  // units that it had beyond its slices: it has no further ones until others had
-  bool sending_last_ = false;  // the peer has ended its stream; it may still read the replies
+  std::optional<Timers::Id> last_timer_;  // kFinishing
 };
 
 }  // namespace rdzv

@@ -7,6 +7,23 @@
 
 namespace rdzv {
 
+ServerContext::ServerContext(const ServerLimits& server_limits, std::string server_name,
+                             HashSeed hash_seed, const native::Id128& server_instance)
+    : limits(server_limits),
+      seed(hash_seed),
+      instance(server_instance),
+      name(std::move(server_name)) {
+  // A table that grows past its size is rearranged in one piece: not before it is large.
+  constexpr size_t kKeysAtFirst = size_t{1} << 18;
+  table.reserve(kKeysAtFirst);
+  table.index_names();
+}
+
+// Whoever closes tells others, so nobody is destroyed before all are closed.
+ServerContext::~ServerContext() {
+  while (!open.empty()) open.back()->close("");
+}
+
 void ServerContext::wake() {
   tell(table.take_woken(0));
   if (table.has_ripe()) chores.begin(waking_);
@@ -32,7 +49,7 @@ void ServerContext::expire() {
   if (has_expired_) return;
   is_overdue_ = false;
   if (!table.next_expiry()) return;
-  const Instant current = loop.awake_now();
+  const Instant current = time.awake;
   if (current < *table.next_expiry()) return;
   has_expired_ = true;
   table.expire(current, kAtOnce);
@@ -46,9 +63,36 @@ bool ServerContext::end_turn() {
   set_expiry_timer();
   go_on();
   // Who has not had a slice yet does not wait long for those who have had theirs.
-  const bool has_more = chores.work(unserved.empty() ? Budget::kChores : Budget::kFirstSlice);
+  bool more = chores.work(unserved.empty() ? Budget::kChores : Budget::kFirstSlice);
   first_slices = 0;
-  return has_more || is_overdue_ || !put_off.empty() || !unserved.empty();
+  more = flush_some() || more;
+  forget_closed();
+  answers.trim();
+  exchanges.trim();
+  return more || is_overdue_ || !put_off.empty() || !unserved.empty();
+}
+
+// In batches too, for newcomers' sake: one set may have answered thousands.
+bool ServerContext::flush_some() {
+  constexpr size_t kBatch = 256;
+  // By index: flushing can let a stalled connection go on, which may have more to send.
+  size_t flushed = 0;
+  for (; flushed < unsent.size() && flushed < kBatch; ++flushed) {
+    Connection* connection = unsent[flushed];
+    connection->guarded([connection] { connection->flush(); });
+  }
+  unsent.erase(unsent.begin(), unsent.begin() + static_cast<std::ptrdiff_t>(flushed));
+  return !unsent.empty();
+}
+
+// What is closed does not live into the next turn, unless it has left something behind.
+void ServerContext::forget_closed() {
+  if (!departures.any_new()) return;
+  const auto is_closed = [](const Connection* connection) { return connection->closed(); };
+  std::erase_if(unsent, is_closed);
+  std::erase_if(put_off, is_closed);
+  std::erase_if(unserved, is_closed);
+  departures.forget();
 }
 
 // The timer ends the loop's sleep; the turn's end does the rest. One that is earlier than need be,
@@ -56,8 +100,8 @@ bool ServerContext::end_turn() {
 void ServerContext::set_expiry_timer() {
   std::optional<Instant> next = table.next_expiry();
   if (!next || is_overdue_ || (expiry_timer_ && expiry_timer_->first <= *next)) return;
-  if (expiry_timer_) loop.cancel(*expiry_timer_);
-  expiry_timer_ = loop.call_awake_at(*next, [this] { expiry_timer_.reset(); });
+  awake_timers.cancel(expiry_timer_);
+  expiry_timer_ = awake_timers.call_at(*next, [this] { expiry_timer_.reset(); });
 }
 
 void ServerContext::go_on() {

@@ -1,13 +1,17 @@
-// What the connections of one server share. Belongs to the server's loop thread.
+// What the connections of one server share. Reads no clock and knows no socket: `time` is what
+// whoever calls says it is. One thread at a time.
 #pragma once
 
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "base/random.h"
-#include "net/event_loop.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/timers.h"
 #include "server/answer_cache.h"
 #include "server/budget.h"
 #include "server/chores.h"
@@ -27,31 +31,34 @@ namespace rdzv {
 class Connection;
 
 struct ServerContext {
-  explicit ServerContext(const ServerLimits& server_limits = {}) : limits(server_limits) {
-    // A table that grows past its size is rearranged in one piece: not before it is large.
-    constexpr size_t kKeysAtFirst = size_t{1} << 18;
-    table.reserve(kKeysAtFirst);
-    table.index_names();
-  }
+  // `seed`: nobody who chooses keys may know it. `server_instance` is another one whenever a server
+  // begins without what the last one knew.
+  ServerContext(const ServerLimits& server_limits, std::string server_name, HashSeed hash_seed,
+                const native::Id128& server_instance);
+  ~ServerContext();
 
   const ServerLimits limits;
+  const HashSeed seed;
+  const native::Id128 instance;
+  const std::string name;  // "server 127.0.0.1:29400", for log lines
+
+  Moment time;  // of what is being handled
+  Timers timers;
+  Timers awake_timers;  // those that judge a peer, by Moment::awake
+
   ServerMemory memory;
-  EventLoop loop;
-  const HashSeed seed = random_seed();
   Table table{seed};
   // Of the connection whose requests are being handled, or of the chore.
   Budget budget;
   // What operations have left for later turns.
   Chores chores{budget};
   Runs runs{*this};
-  native::Id128 instance{};
-  std::string name;  // "server 127.0.0.1:29400", for log lines
 
   // How long a peer that has ended its stream may take none of the answers that are left for it.
   Duration last_answers_kept = std::chrono::seconds(30);
 
   // All that are not closed, in no order.
-  std::vector<Connection*> open;
+  std::vector<std::unique_ptr<Connection>> open;
   Greetings greetings{*this};
   // Connections with replies to send; flushed at the end of the turn, so that replies to one
   // connection leave together.
@@ -64,7 +71,6 @@ struct ServerContext {
   size_t first_slices = 0;  // what was spent for them in this turn
 
   // Scratch space, so that the steady state allocates nothing.
-  std::vector<char> receive_buffer = std::vector<char>(256 * 1024);
   c10d::Request c10d_request;
   std::vector<Bytes> strings;
 
@@ -83,8 +89,8 @@ struct ServerContext {
   // none of them sees such a key, however late its timer is; of very many, some are seen a little
   // longer. Time in which the server was stalled does not count: what renews a key may lie unread.
   void expire();
-  // What is done at the end of a turn: keys that are due, connections that were put off. True:
-  // there is more of it.
+  // What is done at the end of a turn: keys that are due, connections that were put off, answers
+  // that leave together. True: there is more of it.
   bool end_turn();
 
  private:
@@ -99,18 +105,20 @@ struct ServerContext {
   };
   void tell(std::vector<Table::Woken> woken);
   void set_expiry_timer();
+  bool flush_some();
+  void forget_closed();
   void go_on();
   size_t go_on(std::deque<Connection*>& those, size_t units);
 
   Waking waking_{*this};
   // Of the key that expires first, if one does.
-  std::optional<EventLoop::TimerId> expiry_timer_;
+  std::optional<Timers::Id> expiry_timer_;
   bool has_expired_ = false;  // in this turn
   bool is_overdue_ = false;
 
  public:
   // The last one: what is left of connections goes before what it uses.
-  Departures departures{loop, chores};
+  Departures departures{chores};
 };
 
 }  // namespace rdzv

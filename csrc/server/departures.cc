@@ -6,13 +6,14 @@
 
 namespace rdzv {
 
-Departures::Departures(EventLoop& loop, Chores& chores) : loop_(loop), chores_(chores) {}
+Departures::Departures(Chores& chores) : chores_(chores) {}
 
 Departures::~Departures() = default;
 
 void Departures::add(std::unique_ptr<Connection> connection) {
+  any_new_ = true;
   if (connection->has_left()) {
-    loop_.retire(std::move(connection));
+    gone_.push_back(std::move(connection));
     return;
   }
   leaving_.push_back(std::move(connection));
@@ -22,10 +23,17 @@ void Departures::add(std::unique_ptr<Connection> connection) {
 bool Departures::work(Budget& budget) {
   while (!leaving_.empty() && !budget.is_spent()) {
     if (!leaving_.front()->leave(budget)) return false;
-    loop_.retire(std::move(leaving_.front()));
+    any_new_ = true;
+    gone_.push_back(std::move(leaving_.front()));
     leaving_.pop_front();
   }
   return leaving_.empty();
+}
+
+void Departures::forget() {
+  any_new_ = false;
+  // Going, one may close another: that one's turn is the next.
+  const auto going = std::exchange(gone_, {});
 }
 
 }  // namespace rdzv

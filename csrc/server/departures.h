@@ -1,12 +1,12 @@
-// Connections that are closed and have left much behind: blocked requests, places in runs. They
-// live on until that is cleared away, a part of it in a turn. For the others it looks as if a
-// connection had broken a little later. Belongs to the server's loop thread.
+// Connections that are closed. One that has left much behind, blocked requests and places in runs,
+// lives on until that is cleared away, a part of it in a turn. For the others it looks as if a
+// connection had broken a little later. One thread at a time.
 #pragma once
 
 #include <deque>
 #include <memory>
+#include <vector>
 
-#include "net/event_loop.h"
 #include "server/chores.h"
 
 namespace rdzv {
@@ -15,19 +15,25 @@ class Connection;
 
 class Departures final : public Chore {
  public:
-  Departures(EventLoop& loop, Chores& chores);
+  explicit Departures(Chores& chores);
   ~Departures() override;
 
-  // A closed one. Retires it when it has left.
+  // A closed one.
   void add(std::unique_ptr<Connection> connection);
   bool work(Budget& budget) override;
+
+  // Whether there are new ones, or ones that have left, since forget().
+  bool any_new() const { return any_new_; }
+  // Destroys those that have left. Nobody speaks of them any more.
+  void forget();
 
   size_t size() const { return leaving_.size(); }
 
  private:
-  EventLoop& loop_;
   Chores& chores_;
   std::deque<std::unique_ptr<Connection>> leaving_;
+  std::vector<std::unique_ptr<Connection>> gone_;
+  bool any_new_ = false;
 };
 
 }  // namespace rdzv

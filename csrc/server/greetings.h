@@ -1,12 +1,12 @@
 // Connections that have not said yet who they are: no HELLO, no VALIDATE. All have the same time
-// for it, so one timer and the order of their coming are enough. Runs on the loop thread.
+// for it, so one timer and the order of their coming are enough.
 #pragma once
 
 #include <list>
 #include <optional>
 
 #include "base/clock.h"
-#include "net/event_loop.h"
+#include "base/timers.h"
 
 namespace rdzv {
 
@@ -33,7 +33,7 @@ class Greetings {
 
   ServerContext& context_;
   std::list<Awaited> awaited_;  // who came first is first
-  std::optional<EventLoop::TimerId> timer_;
+  std::optional<Timers::Id> timer_;
 };
 
 }  // namespace rdzv

@@ -33,7 +33,8 @@ size_t used_by(const Connection& connection, const SharedAccount& account) {
 Connection* largest(const ServerContext& context, const SharedAccount& account, size_t& going) {
   Connection* found = nullptr;
   going = 0;
-  for (Connection* connection : context.open) {
+  for (const std::unique_ptr<Connection>& each : context.open) {
+    Connection* connection = each.get();
     const size_t used = used_by(*connection, account);
     if (connection->is_ending()) {
       going += used;

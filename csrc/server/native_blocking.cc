@@ -92,8 +92,8 @@ void NativeSession::set_deadline(Blocked& blocked, uint32_t timeout_ms) {
   if (timeout_ms == 0) {
     on_deadline(tag);
   } else if (timeout_ms != native::kNoTimeout) {
-    blocked.timer =
-        context_.loop.call_at(now() + blocked.timeout, [this, tag] { on_deadline(tag); });
+    blocked.timer = context_.timers.call_at(context_.time.now + blocked.timeout,
+                                            [this, tag] { on_deadline(tag); });
   }
 }
 
@@ -204,14 +204,14 @@ void NativeSession::on_woken(const Table::Woken& woken) {
     // It is told nothing any more; and its waiter is gone, so its timer must not find it.
     if (woken.item) context_.table.unpop(woken.keys->front(), *woken.item);
     if (found == blocked_.end()) return;
-    if (found->second.timer) context_.loop.cancel(*found->second.timer);
+    context_.timers.cancel(found->second.timer);
     blocked_.erase(found);
     return;
   }
   if (found == blocked_.end()) return;
   Blocked blocked = std::move(found->second);
   blocked_.erase(found);
-  if (blocked.timer) context_.loop.cancel(*blocked.timer);
+  context_.timers.cancel(blocked.timer);
   if (woken.item) {
     reply(blocked.header, native::QueuePopReply{*woken.item});
   } else if (is_exchange(blocked.header)) {
@@ -236,8 +236,8 @@ void NativeSession::answer_list_or_wait(const Blocked& blocked, const SharedKeys
   if (again == nullptr) return;
   again->timeout = blocked.timeout;
   if (!blocked.timer) return;
-  again->timer = context_.loop.call_at(blocked.timer->first,
-                                       [this, tag = tag_of(blocked.header)] { on_deadline(tag); });
+  again->timer = context_.timers.call_at(
+      blocked.timer->first, [this, tag = tag_of(blocked.header)] { on_deadline(tag); });
 }
 
 // The cancelled request is not answered: whoever cancels has stopped listening.
@@ -250,7 +250,7 @@ void NativeSession::cancel(const Header&, const native::CancelRequest& request) 
     if (runs_) runs_->cancel(target);
     return;
   }
-  if (found->second.timer) context_.loop.cancel(*found->second.timer);
+  context_.timers.cancel(found->second.timer);
   context_.table.cancel(found->second.waiter);
   Blocked blocked = std::move(found->second);
   blocked_.erase(found);

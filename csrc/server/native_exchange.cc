@@ -69,7 +69,7 @@ class NativeSession::Exchanging final : public LongRequest {
     if (!is_going_on_) return session_.set_deadline(*blocked, timeout_ms_);
     blocked->timeout = timeout_;
     if (!due_) return;
-    blocked->timer = context.loop.call_at(
+    blocked->timer = context.timers.call_at(
         *due_, [session = &session_, tag = tag_of(header_)] { session->on_deadline(tag); });
   }
 

@@ -93,7 +93,7 @@ bool NativeSession::leave(Budget& budget) {
     if (budget.is_spent()) return false;
     auto gone = blocked_.extract(blocked_.begin());
     Blocked& blocked = gone.mapped();
-    if (blocked.timer) context_.loop.cancel(*blocked.timer);
+    context_.timers.cancel(blocked.timer);
     context_.table.cancel(blocked.waiter);
     leave_barrier(blocked);
   }
@@ -140,7 +140,7 @@ void NativeSession::hello(const native::Frame& frame) {
     return;
   }
   hello_seen_ = true;
-  std::string observed = connection().peer().host();
+  std::string observed = connection().peer_host();
   std::string server = std::string("rendezvous ") + kVersion;
   native::HelloReply hello;
   hello.instance = context_.instance;

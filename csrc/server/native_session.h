@@ -70,7 +70,7 @@ class NativeSession final : public Session {
     int64_t round = 1;
     uint64_t token = 0;
     uint64_t slot_version = 0;
-    std::optional<EventLoop::TimerId> timer;
+    std::optional<Timers::Id> timer;
     Charge charge;
   };
 

@@ -47,7 +47,7 @@ void NativeSession::set_for(const Header& header, const native::SetForRequest& r
                     seconds_text(std::chrono::milliseconds(context_.limits.ttl_ms)));
     return;
   }
-  const Instant end = context_.loop.awake_now() + std::chrono::milliseconds(request.ttl_ms);
+  const Instant end = context_.time.awake + std::chrono::milliseconds(request.ttl_ms);
   reply(header, native::VersionReply{context_.table.set_for(request.key, request.value, end)});
 }
 

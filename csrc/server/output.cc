@@ -1,12 +1,10 @@
 #include "server/output.h"
 
 #include <algorithm>
-#include <span>
 #include <utility>
 
-#include "net/socket.h"
-
 namespace rdzv {
+
 void Output::append_shared(SharedBytes bytes) {
   if (bytes->empty()) return;
   shared_unsent_ += bytes->size();
@@ -14,24 +12,11 @@ void Output::append_shared(SharedBytes bytes) {
   shared_.push_back({text_.size(), std::move(bytes)});
 }
 
-bool Output::send_to(int fd) {
-  while (unsent() > 0) {
-    long sent = 0;
-    if (shared_unsent_ == 0) {
-      sent = send_some(fd, Bytes(text_).substr(text_sent_));
-    } else {
-      std::array<Bytes, kPieces> pieces;
-      sent = send_gathered(fd, std::span(pieces).first(gather(pieces)));
-    }
-    if (sent == kBroken) return false;
-    if (sent == kWouldBlock) break;
-    forget(static_cast<size_t>(sent));
-  }
-  tidy();
-  return true;
-}
-
 size_t Output::gather(std::array<Bytes, kPieces>& pieces) const {
+  if (shared_unsent_ == 0) {
+    pieces[0] = Bytes(text_).substr(text_sent_);
+    return 1;
+  }
   size_t count = 0;
   size_t text_from = text_sent_;
   size_t shared_from = shared_sent_;

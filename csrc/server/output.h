@@ -5,6 +5,8 @@
 
 #include <array>
 #include <cstddef>
+#include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -54,7 +56,7 @@ class Output {
   Output(const Output&) = delete;
   Output& operator=(const Output&) = delete;
 
-  // Replies are appended to it. What is in it may be gone after send_to().
+  // Replies are appended to it. What is in it may be gone after send().
   std::string& text() { return text_; }
   // Comes behind what is in text() now, and before what is appended to it later.
   void append_shared(SharedBytes bytes);
@@ -65,8 +67,20 @@ class Output {
   size_t own() const { return text_.size() + shared_.size() * sizeof(Shared); }
   size_t held() const { return own() + held_.bytes(); }
 
-  // Sends what the socket takes; false when the peer is gone.
-  bool send_to(int fd);
+  // Sends until the peer takes no more: `take` gets pieces that follow each other, and says how
+  // many bytes it took of them, or nothing when the peer is gone. Then it is false.
+  template <typename Take>
+  bool send(Take&& take) {
+    while (unsent() > 0) {
+      std::array<Bytes, kPieces> pieces;
+      const std::optional<size_t> sent = take(std::span<const Bytes>(pieces).first(gather(pieces)));
+      if (!sent) return false;
+      if (*sent == 0) break;
+      forget(*sent);
+    }
+    tidy();
+    return true;
+  }
 
   // Gives up what is not sent.
   void clear();

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "base/text.h"
+#include "server/context.h"
 #include "server/run_text.h"
-#include "server/runs.h"
 #include "wire/native.h"
 
 namespace rdzv {
@@ -24,25 +24,21 @@ bool waits_for_next_round(std::optional<Role> role) {
 
 }  // namespace
 
-Run::Run(Runs& runs, EventLoop& loop, HashSeed seed, Bytes id, MemoryAccount& memory)
-    : runs_(runs),
-      loop_(loop),
-      memory_(&memory),
+Run::Run(ServerContext& context, Bytes id)
+    : context_(context),
+      memory_(&context.memory.runs),
       id_(id),
       key_(std::string(native::kRunKeyPrefix) + id_),
-      group_(seed),
-      seats_(0, NodeHash{seed}) {
+      group_(context.seed),
+      seats_(0, NodeHash{context.seed}) {
   charge();
 }
 
 // Only runs that nobody is connected to are forgotten, and the others end with the loop.
 Run::~Run() {
-  for (const auto& timer : {deadline_, publish_timer_}) {
-    if (timer) loop_.cancel(*timer);
-  }
-  for (const auto& [node, seat] : seats_) {
-    if (seat.grace_timer) loop_.cancel(*seat.grace_timer);
-  }
+  context_.awake_timers.cancel(deadline_);
+  context_.timers.cancel(publish_timer_);
+  for (auto& [node, seat] : seats_) context_.awake_timers.cancel(seat.grace_timer);
 }
 
 void Run::charge() {
@@ -83,7 +79,7 @@ void Run::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request, 
   }
   if (!seat.join || request.timeout_ms == native::kNoTimeout) return;
   seat.join->timer =
-      loop_.call_at(now + seat.join->timeout, [this, &seat] { on_join_deadline(seat); });
+      context_.timers.call_at(now + seat.join->timeout, [this, &seat] { on_join_deadline(seat); });
 }
 
 // Whether the job whose next round the node waits for has finished while its connection was broken.
@@ -152,19 +148,19 @@ void Run::on_broken(Seat& seat) {
   if (seat.join) end_join(seat);
   unbind(seat);
   // Counted while the loop is awake: a node that is back may lie unread.
-  seat.grace_timer =
-      loop_.call_awake_at(loop_.awake_now() + seat.grace, [this, &seat] { on_grace_over(seat); });
+  seat.grace_timer = context_.awake_timers.call_at(context_.time.awake + seat.grace,
+                                                   [this, &seat] { on_grace_over(seat); });
 }
 
 void Run::on_grace_over(Seat& seat) {
-  const Instant current = now();
+  const Instant current = context_.time.now;
   seat.grace_timer.reset();
   const NodeId node = *seat.node;
   remove_seat(seat);
   group_.drop(node, current);
   log_loss(node, "its connection broke", group_.state().lost.size());
   settled(current);
-  runs_.release_if_idle(*this);
+  context_.runs.release_if_idle(*this);
 }
 
 // The node's seat, on this connection from now on.
@@ -179,7 +175,7 @@ Seat& Run::seat_of(const NodeId& node, RunPeer& peer, uint32_t handle, uint32_t 
   }
   bind(seat, peer, handle);
   seat.grace = std::chrono::milliseconds(grace_ms);
-  if (seat.grace_timer) loop_.cancel(*std::exchange(seat.grace_timer, std::nullopt));
+  context_.awake_timers.cancel(seat.grace_timer);
   return seat;
 }
 
@@ -211,12 +207,12 @@ void Run::end_join_as_moved(Seat& seat) {
 
 void Run::remove_seat(Seat& seat) {
   unbind(seat);
-  if (seat.grace_timer) loop_.cancel(*seat.grace_timer);
+  context_.awake_timers.cancel(seat.grace_timer);
   seats_.erase(NodeId(*seat.node));
 }
 
 void Run::end_join(Seat& seat) {
-  if (seat.join->timer) loop_.cancel(*seat.join->timer);
+  context_.timers.cancel(seat.join->timer);
   seat.peer->joins_.erase(seat.join->tag);
   joining_.erase(seat.join->place);
   seat.join.reset();
@@ -265,15 +261,15 @@ void Run::drop_join(Seat& seat, native::JoinOutcome outcome) {
 void Run::on_join_deadline(Seat& seat) {
   const Instant due = std::exchange(seat.join->timer, std::nullopt)->first;
   if (tell_if_due(seat)) {
-    runs_.release_if_idle(*this);
+    context_.runs.release_if_idle(*this);
     return;
   }
   const std::string text = timeout_text(seat, due);
   RunPeer& peer = *seat.peer;
   const uint64_t tag = seat.join->tag;
-  give_up_join(seat, now());
+  give_up_join(seat, context_.time.now);
   peer.on_join_failed(tag, ErrorCode::kTimeout, text);
-  runs_.release_if_idle(*this);
+  context_.runs.release_if_idle(*this);
 }
 
 std::string Run::timeout_text(const Seat& seat, Instant due) {

@@ -15,8 +15,8 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/memory_account.h"
+#include "base/timers.h"
 #include "group/group.h"
-#include "net/event_loop.h"
 #include "server/chores.h"
 #include "wire/run_messages.h"
 
@@ -25,6 +25,7 @@ namespace rdzv {
 class Run;
 class RunPeer;
 class Runs;
+struct ServerContext;
 
 // For the wire's counts, which no group reaches.
 inline uint32_t clamped(uint64_t count) {
@@ -49,7 +50,7 @@ struct PendingJoin {
   uint64_t tag = 0;
   uint64_t after_round = 0;
   Duration timeout{};
-  std::optional<EventLoop::TimerId> timer;
+  std::optional<Timers::Id> timer;
   Charge charge;
   std::list<Seat*>::iterator place;
 };
@@ -62,7 +63,7 @@ struct Seat {
   RunPeer* peer = nullptr;  // null: the connection broke, and the grace runs
   uint32_t handle = 0;
   Duration grace{};
-  std::optional<EventLoop::TimerId> grace_timer;
+  std::optional<Timers::Id> grace_timer;
   uint64_t round = 0;     // the complete round it was placed in; 0: none yet
   uint64_t outlasts = 0;  // the round whose end it waits for; 0: it does not
   std::optional<PendingJoin> join;
@@ -76,7 +77,7 @@ struct Subscription {
   uint64_t round = 0;
   uint32_t known_changes = 0;
   bool known_closed = false;
-  std::optional<EventLoop::TimerId> timer;
+  std::optional<Timers::Id> timer;
   Charge charge;
   std::list<Subscription>::iterator place;
 };
@@ -117,7 +118,7 @@ class RunPeer {
 
 class Run {
  public:
-  Run(Runs& runs, EventLoop& loop, HashSeed seed, Bytes id, MemoryAccount& memory);
+  Run(ServerContext& context, Bytes id);
   ~Run();
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
@@ -214,8 +215,7 @@ class Run {
 
   void charge();
 
-  Runs& runs_;
-  EventLoop& loop_;
+  ServerContext& context_;
   Charge memory_;
   std::string id_;
   std::string key_;  // in the table: see native::kRunKeyPrefix
@@ -228,11 +228,11 @@ class Run {
   size_t untold_subscriptions_ = 0;
   Telling telling_{*this};
   size_t connected_ = 0;  // seats with a connection, and subscriptions
-  std::optional<EventLoop::TimerId> deadline_;
+  std::optional<Timers::Id> deadline_;
   Standing settled_;
   Standing published_;
   Instant published_at_{};
-  std::optional<EventLoop::TimerId> publish_timer_;
+  std::optional<Timers::Id> publish_timer_;
   NodeId first_;  // who has rank 0 in the complete round
   // For those who take part in what forms, and for those who wait behind a complete round: their
   // times may end in turn.

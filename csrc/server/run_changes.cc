@@ -5,8 +5,8 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "server/context.h"
 #include "server/run.h"
-#include "server/runs.h"
 #include "wire/native.h"
 
 namespace rdzv {
@@ -64,15 +64,15 @@ Run::Standing Run::standing() const {
 void Run::arm() {
   const std::optional<Instant> next = group_.next_deadline();
   if (!next) return;
-  const Instant due = loop_.awake(*next);
+  const Instant due = context_.time.awake_at(*next);
   if (deadline_ && deadline_->first <= due) return;
-  if (deadline_) loop_.cancel(*deadline_);
-  deadline_ = loop_.call_awake_at(due, [this] { on_deadline(); });
+  context_.awake_timers.cancel(deadline_);
+  deadline_ = context_.awake_timers.call_at(due, [this] { on_deadline(); });
 }
 
 void Run::on_deadline() {
   deadline_.reset();
-  const Instant current = now();
+  const Instant current = context_.time.now;
   size_t dead = 0;
   constexpr size_t kAtOnce = 1024;
   for (const NodeId& node : group_.expire(current, kAtOnce)) {
@@ -83,18 +83,18 @@ void Run::on_deadline() {
     remove_seat(found->second);
   }
   settled(current);
-  runs_.release_if_idle(*this);
+  context_.runs.release_if_idle(*this);
 }
 
 void Run::log_round(uint64_t before) const {
   const GroupState& state = group_.state();
   if (state.complete) {
-    runs_.log(LogLevel::kInfo, "run " + quoted(id_) + ": round " + std::to_string(state.round) +
-                                   " is complete with " + std::to_string(state.world_size) +
-                                   " nodes");
+    context_.runs.log(LogLevel::kInfo, "run " + quoted(id_) + ": round " +
+                                           std::to_string(state.round) + " is complete with " +
+                                           std::to_string(state.world_size) + " nodes");
   } else if (state.finished_round == before) {
-    runs_.log(LogLevel::kInfo, "run " + quoted(id_) + ": the job finished with round " +
-                                   std::to_string(state.finished_round));
+    context_.runs.log(LogLevel::kInfo, "run " + quoted(id_) + ": the job finished with round " +
+                                           std::to_string(state.finished_round));
   }
 }
 
@@ -102,8 +102,9 @@ void Run::log_round(uint64_t before) const {
 void Run::log_loss(const NodeId& node, const char* why, size_t nth) const {
   constexpr size_t kLoggedMax = 16;
   if (nth > kLoggedMax || !group_.state().lost.contains(node)) return;
-  runs_.log(LogLevel::kWarning, "run " + quoted(id_) + ": lost node " + to_text(node) + ": " + why +
-                                    (nth == kLoggedMax ? "; further ones are not logged" : ""));
+  context_.runs.log(LogLevel::kWarning,
+                    "run " + quoted(id_) + ": lost node " + to_text(node) + ": " + why +
+                        (nth == kLoggedMax ? "; further ones are not logged" : ""));
 }
 
 void Run::announce(Instant now) {
@@ -127,16 +128,16 @@ bool Run::is_due(Instant now) const {
 
 void Run::publish_later() {
   if (publish_timer_) return;
-  publish_timer_ = loop_.call_at(published_at_ + kPublishInterval, [this] {
+  publish_timer_ = context_.timers.call_at(published_at_ + kPublishInterval, [this] {
     publish_timer_.reset();
-    published_at_ = now();
+    published_at_ = context_.time.now;
     publish();
-    runs_.release_if_idle(*this);
+    context_.runs.release_if_idle(*this);
   });
 }
 
 void Run::publish() {
-  if (publish_timer_) loop_.cancel(*std::exchange(publish_timer_, std::nullopt));
+  context_.timers.cancel(publish_timer_);
   published_ = settled_;
   untold_subscriptions_ = subscriptions_.size();
   tell_all();
@@ -170,15 +171,16 @@ void Run::subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest&
     publish_later();
   }
   if (request.timeout_ms == native::kNoTimeout) return;
-  made.timer = loop_.call_at(now + std::chrono::milliseconds(request.timeout_ms), [this, &made] {
-    made.timer.reset();
-    answer(made);
-    runs_.release_if_idle(*this);
-  });
+  made.timer =
+      context_.timers.call_at(now + std::chrono::milliseconds(request.timeout_ms), [this, &made] {
+        made.timer.reset();
+        answer(made);
+        context_.runs.release_if_idle(*this);
+      });
 }
 
 void Run::unsubscribe(Subscription& subscription) {
-  if (subscription.timer) loop_.cancel(*subscription.timer);
+  context_.timers.cancel(subscription.timer);
   subscription.peer->subscriptions_.erase(subscription.tag);
   subscription.peer->leave(*this);
   --connected_;

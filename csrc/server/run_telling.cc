@@ -1,21 +1,21 @@
 // The part of a run that tells JOINs and subscribers of a change: the first of them at once, the
 // others in slices. Each is told what holds when its turn comes.
 #include "base/text.h"
+#include "server/context.h"
 #include "server/run.h"
 #include "server/run_text.h"
-#include "server/runs.h"
 
 namespace rdzv {
 
 void Run::tell_all() {
   Budget at_once;
   at_once.give(Budget::kChoreSlice);
-  if (!tell_some(at_once)) runs_.chores().begin(telling_);
+  if (!tell_some(at_once)) context_.chores.begin(telling_);
 }
 
 bool Run::Telling::work(Budget& budget) {
   if (!run_.tell_some(budget)) return false;
-  run_.runs_.release_if_idle(run_);
+  run_.context_.runs.release_if_idle(run_);
   return true;
 }
 
@@ -69,10 +69,10 @@ void Run::dismiss(Seat& seat) {
 }
 
 void Run::log_replaced(uint64_t round_before) const {
-  runs_.log(LogLevel::kWarning, "run " + quoted(id_) + ": round " +
-                                    std::to_string(group_.state().round) +
-                                    " takes the place of round " + std::to_string(round_before) +
-                                    ", which nobody knew of but nodes that had been cut off");
+  context_.runs.log(LogLevel::kWarning,
+                    "run " + quoted(id_) + ": round " + std::to_string(group_.state().round) +
+                        " takes the place of round " + std::to_string(round_before) +
+                        ", which nobody knew of but nodes that had been cut off");
 }
 
 }  // namespace rdzv

@@ -25,7 +25,8 @@ Runs::~Runs() = default;
 void Runs::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request) {
   check_handle(peer, request.handle, request.run_id, request.node, "join");
   check_times(request.grace_ms, request.settings, "join");
-  change(&peer, request.run_id, "join", [&](Run& run) { run.join(peer, tag, request, now()); });
+  change(&peer, request.run_id, "join",
+         [&](Run& run) { run.join(peer, tag, request, context_.time.now); });
 }
 
 native::ResumeReply Runs::resume(RunPeer& peer, const native::ResumeRequest& request) {
@@ -33,17 +34,17 @@ native::ResumeReply Runs::resume(RunPeer& peer, const native::ResumeRequest& req
   check_times(request.grace_ms, request.settings, "resume");
   native::ResumeReply reply;
   change(&peer, request.run_id, "resume",
-         [&](Run& run) { reply = run.resume(peer, request, now()); });
+         [&](Run& run) { reply = run.resume(peer, request, context_.time.now); });
   return reply;
 }
 
 void Runs::close(const native::CloseRunRequest& request) {
-  change(nullptr, request.run_id, "close", [](Run& run) { run.close(now()); });
+  change(nullptr, request.run_id, "close", [&](Run& run) { run.close(context_.time.now); });
 }
 
 void Runs::subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest& request) {
   Run& run = find_or_create(&peer, request.run_id, "subscribe");
-  run.subscribe(peer, tag, request, now());
+  run.subscribe(peer, tag, request, context_.time.now);
   release_if_idle(run);
 }
 
@@ -51,7 +52,7 @@ native::LeaveReply Runs::leave(const native::LeaveRequest& request) {
   native::LeaveReply reply;
   Run* run = find(request.run_id);
   if (run == nullptr) return reply;
-  reply.was_listed = run->leave(node_of(request.node), request.failed, now());
+  reply.was_listed = run->leave(node_of(request.node), request.failed, context_.time.now);
   release_if_idle(*run);
   return reply;
 }
@@ -59,12 +60,13 @@ native::LeaveReply Runs::leave(const native::LeaveRequest& request) {
 native::KeepAliveReply Runs::keep_alive(RunPeer& peer, uint32_t handle) {
   const auto found = peer.seats_.find(handle);
   if (found == peer.seats_.end()) return {false, 1, false};
-  return found->second->run->keep_alive(*found->second, now());
+  return found->second->run->keep_alive(*found->second, context_.time.now);
 }
 
 native::StatusReply Runs::status(const native::StatusRequest& request) {
   const Run* run = find(request.run_id);
-  return run == nullptr ? native::StatusReply{} : run->status(node_of(request.node), now());
+  return run == nullptr ? native::StatusReply{}
+                        : run->status(node_of(request.node), context_.time.now);
 }
 
 void Runs::cancel(RunPeer& peer, uint64_t tag) {
@@ -78,7 +80,7 @@ void Runs::cancel(RunPeer& peer, uint64_t tag) {
   if (found == peer.joins_.end()) return;
   Run& run = *found->second->run;
   // Of one that is placed already the others count on it, told or not.
-  if (!run.tell_if_due(*found->second)) run.give_up_join(*found->second, now());
+  if (!run.tell_if_due(*found->second)) run.give_up_join(*found->second, context_.time.now);
   release_if_idle(run);
 }
 
@@ -133,7 +135,7 @@ Run& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* operation) 
         ErrorCode::kInvalidArgument,
         std::string(operation) + ": the run id is empty; give every node of the job the same name");
   }
-  auto made = std::make_unique<Run>(*this, context_.loop, context_.seed, id, context_.memory.runs);
+  auto made = std::make_unique<Run>(context_, id);
   return *runs_.emplace(std::string(id), std::move(made)).first->second;
 }
 
@@ -194,10 +196,6 @@ void Runs::check_times(uint32_t grace_ms, const native::RunSettings& settings,
   check("keep-alive window", settings.keep_alive_interval_ms, settings.keep_alive_max_attempt,
         limits.keep_alive_window_ms, "keep_alive_window_ms");
   check("last call", settings.last_call_ms, 1, limits.last_call_ms, "last_call_ms");
-}
-
-Chores& Runs::chores() {
-  return context_.chores;
 }
 
 void Runs::log(LogLevel level, const std::string& text) const {

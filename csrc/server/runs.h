@@ -1,6 +1,6 @@
 // All runs whose rendezvous the server keeps, by run id. Owns how many there are, how long one that
 // nobody is in is remembered, and that no run is kept both here and by compare-and-set clients in
-// the table. Runs on the loop thread.
+// the table.
 #pragma once
 
 #include <list>
@@ -55,7 +55,6 @@ class Runs {
                    const char* operation) const;
   void check_handle(const RunPeer& peer, uint32_t handle, Bytes run_id, const native::RunNode& node,
                     const char* operation) const;
-  Chores& chores();
   void log(LogLevel level, const std::string& text) const;
   // Called when somebody may have come to the run or left it, as the last thing: it may be gone
   // after it.
@@ -69,7 +68,7 @@ class Runs {
   BytesMap<std::unique_ptr<Run>> runs_;
   std::list<Run*> idle_;       // longest idle first
   std::list<Run*> abandoned_;  // likewise
-  std::optional<EventLoop::TimerId> idle_timer_;
+  std::optional<Timers::Id> idle_timer_;
 };
 
 }  // namespace rdzv

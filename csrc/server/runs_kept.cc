@@ -21,7 +21,7 @@ void Runs::release_if_idle(Run& run) {
   run.kept_among_ = among;
   if (among == nullptr) return;
   run.kept_at_ = among->insert(among->end(), &run);
-  run.kept_since_ = now();
+  run.kept_since_ = context_.time.now;
   if (idle_.size() > context_.limits.idle_runs) forget(*idle_.front());
   arm_idle_timer();
 }
@@ -66,9 +66,9 @@ void Runs::forget(Run& run) {
 void Runs::arm_idle_timer() {
   if (idle_timer_ || idle_.empty()) return;
   const Duration kept = std::chrono::milliseconds(context_.limits.idle_run_ms);
-  idle_timer_ = context_.loop.call_at(idle_.front()->kept_since_ + kept, [this, kept] {
+  idle_timer_ = context_.timers.call_at(idle_.front()->kept_since_ + kept, [this, kept] {
     idle_timer_.reset();
-    const Instant current = now();
+    const Instant current = context_.time.now;
     while (!idle_.empty() && current - idle_.front()->kept_since_ >= kept) forget(*idle_.front());
     arm_idle_timer();
   });

@@ -1,15 +1,13 @@
-// One connection of a server, on a pair of sockets and without a loop that runs: the test says when
-// it reads and when it writes, and so sees how much it keeps.
+// One connection of a server's core, in memory: the test says what comes, how much the peer reads,
+// and what time it is, and so sees how much is kept.
 #include "server/connection.h"
 
 #include <doctest/doctest.h>
-#include <sys/socket.h>
 
 #include <chrono>
-#include <functional>
 #include <string>
 
-#include "net/socket.h"
+#include "memory_transport.h"
 #include "support.h"
 #include "wire/limits.h"
 
@@ -25,58 +23,40 @@ constexpr size_t kAnswer = 8 + kValue;
 class Scene {
  public:
   explicit Scene(const std::string& greeting = c10d_validate()) {
-    int ends[2];
-    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
-    far_.reset(ends[1]);
-    connection =
-        std::make_unique<Connection>(UniqueFd(ends[0]), SocketAddress(), context, on_closed_);
-    connection->begin();
+    transport.room = 4 * kAnswer;
+    context.open.push_back(std::make_unique<Connection>(transport, context));
+    connection = context.open.back().get();
     context.table.set("/k", std::string(kValue, 'v'));
     send(greeting);
     turn();
   }
 
-  void send(Bytes bytes) {
-    REQUIRE(send_some(far_.get(), bytes) == static_cast<long>(bytes.size()));
-  }
+  void send(Bytes bytes) { unread_.append(bytes); }
   void ask(size_t gets) {
     for (; gets > 0; --gets) send(c10d_request(Code::kGet, {"/k"}));
   }
   // As the loop does: what is readable is read, and replies are written at the end.
   void turn() {
-    connection->on_ready(!connection->congested(), true);
-    while (context.end_turn()) {
+    if (connection->wants_input() && !unread_.empty())
+      connection->receive(std::exchange(unread_, {}));
+    if (!transport.closed) connection->flush();
+    while (!transport.closed && context.end_turn()) {
     }
-    for (size_t i = 0; i < context.unsent.size(); ++i) context.unsent[i]->flush();
-    context.unsent.clear();
   }
-  // How much there was, up to `most`.
-  size_t receive(size_t most) {
-    std::string buffer(most, '\0');
-    size_t got = 0;
-    while (got < most) {
-      long some = receive_some(far_.get(), buffer.data(), most - got);
-      if (some < 0) break;
-      got += static_cast<size_t>(some);
-    }
-    return got;
+  void wait(Duration duration) {
+    context.time.now += duration;
+    context.time.awake += duration;
+    context.timers.run(context.time.now, SIZE_MAX);
+    context.awake_timers.run(context.time.awake, SIZE_MAX);
   }
+  size_t receive(size_t most) { return transport.read(most).size(); }
 
-  void end_sending() { ::shutdown(far_.get(), SHUT_WR); }
-
-  std::string receive_bytes(size_t most) {
-    std::string buffer(most, '\0');
-    long got = receive_some(far_.get(), buffer.data(), most);
-    buffer.resize(got > 0 ? static_cast<size_t>(got) : 0);
-    return buffer;
-  }
-
-  ServerContext context;
-  std::unique_ptr<Connection> connection;
+  MemoryTransport transport;
+  ServerContext context{{}, "server test", {}, {}};
+  Connection* connection;
 
  private:
-  Connection::OnClosed on_closed_ = [this](int) { context.loop.stop(); };
-  UniqueFd far_;
+  std::string unread_;
 };
 
 }  // namespace
@@ -113,35 +93,31 @@ TEST_CASE("replies that were sent are given up although there are always more") 
 
 TEST_CASE("a peer that has ended its stream and reads nothing is let go") {
   Scene scene;
-  scene.context.last_answers_kept = std::chrono::milliseconds(20);
   scene.ask(32);
   scene.turn();
-  scene.end_sending();
-  scene.turn();
-  REQUIRE_FALSE(scene.connection->closed());
+  scene.connection->end_of_stream();
+  REQUIRE_FALSE(scene.transport.closed);
   REQUIRE(scene.connection->unsent() > 0);
-  scene.context.loop.run();  // until it is closed
-  CHECK(scene.connection->closed());
+  scene.wait(scene.context.last_answers_kept - std::chrono::milliseconds(1));
+  CHECK_FALSE(scene.transport.closed);
+  scene.wait(std::chrono::milliseconds(1));
+  CHECK(scene.transport.closed);
   CHECK(logged("does not read") != "");
 }
 
 TEST_CASE("a peer that has ended its stream and reads slowly gets all that is left for it") {
   Scene scene;
-  scene.context.last_answers_kept = std::chrono::milliseconds(50);
   constexpr size_t kGets = 32;
   scene.ask(kGets);
   scene.turn();
-  scene.end_sending();
-  scene.turn();
+  scene.connection->end_of_stream();
   size_t received = 0;
-  std::function<void()> read_some = [&] {
-    received += scene.receive(kAnswer);
-    scene.context.loop.call_at(now() + std::chrono::milliseconds(5), read_some);
-  };
-  read_some();
-  scene.context.loop.run();
-  received += scene.receive(kGets * kAnswer);
+  for (size_t some = 1; some > 0; scene.turn()) {
+    received += some = scene.receive(kAnswer / 2);
+    scene.wait(scene.context.last_answers_kept / 2);
+  }
   CHECK(received == kGets * kAnswer);
+  CHECK(scene.transport.closed);
 }
 
 TEST_CASE("a large value that is on its way is in memory once, and arrives as it was") {
@@ -155,7 +131,7 @@ TEST_CASE("a large value that is on its way is in memory once, and arrives as it
   scene.context.table.set("/k", std::string(kValue, 'w'));
   std::string received;
   while (received.size() < 32 * kAnswer) {
-    received += scene.receive_bytes(kAnswer);
+    received += scene.transport.read(kAnswer);
     scene.turn();
   }
   CHECK((received.find('w') == std::string::npos));
@@ -174,7 +150,7 @@ TEST_CASE("who has nearly read the largest value may ask for more") {
   REQUIRE(scene.connection->unsent() > 0);
   scene.send(c10d_request(Code::kPing, {}));
   scene.turn();
-  CHECK_FALSE(scene.connection->closed());
+  CHECK_FALSE(scene.transport.closed);
 }
 
 TEST_CASE("a request is applied when its last byte is there") {
@@ -195,7 +171,7 @@ TEST_CASE("the waits of a connection end with it") {
   scene.turn();
   CHECK(scene.context.table.waiters() == 10);
   scene.connection->close("");
-  CHECK(scene.connection->closed());
+  CHECK(scene.transport.closed);
   CHECK(scene.context.table.waiters() == 0);
 }
 
@@ -208,10 +184,10 @@ TEST_CASE("a connection may wait so often and no more") {
     scene.turn();
   }
   CHECK(scene.context.table.waiters() == limits::kWaitsPerConnectionMax);
-  CHECK_FALSE(scene.connection->closed());
+  CHECK_FALSE(scene.transport.closed);
   scene.send(c10d_request(Code::kWait, {"/x"}));
   scene.turn();
-  CHECK(scene.connection->closed());
+  CHECK(scene.transport.closed);
   CHECK(logged("more than 65536 WAITs at once") != "");
 }
 
@@ -224,9 +200,34 @@ TEST_CASE("what comes for a connection that ends leaves no timer of its requests
   scene.context.table.set("/late", "v");
   scene.context.wake();
   CHECK(scene.context.table.waiters() == 0);
-  // All their times are over when the loop runs.
-  scene.context.loop.call_at(now() + std::chrono::milliseconds(20),
-                             [&] { scene.context.loop.stop(); });
-  scene.context.loop.run();
+  // All their times are over.
+  scene.wait(std::chrono::milliseconds(20));
   scene.connection->close("");
+}
+
+TEST_CASE("a connection says in which state it is") {
+  using State = Connection::State;
+  Scene scene;
+  CHECK(scene.connection->state() == State::kOpen);
+  scene.ask(3 * limits::kUnsentBytesMax / kValue);
+  scene.turn();
+  CHECK(scene.connection->state() == State::kStalled);
+  while (scene.receive(kAnswer) > 0) scene.turn();
+  CHECK(scene.connection->state() == State::kOpen);
+  for (int i = 0; i < 100'000; ++i) scene.context.table.set("/" + std::to_string(i), "v");
+  scene.connection->receive(c10d_request(Code::kListKeys, {}));
+  CHECK(scene.connection->state() == State::kPutOff);
+  scene.transport.room = SIZE_MAX;
+  scene.turn();
+  CHECK(scene.connection->state() == State::kOpen);
+  scene.transport.room = 0;
+  scene.transport.sent.clear();
+  scene.ask(1);
+  scene.turn();
+  scene.connection->end_of_stream();
+  CHECK(scene.connection->state() == State::kFinishing);
+  scene.connection->end("the test says so");
+  CHECK(scene.connection->state() == State::kEnding);
+  scene.connection->close("");
+  CHECK(scene.connection->state() == State::kClosed);
 }

@@ -27,7 +27,7 @@ constexpr PowerDisk::Fault kFaults[] = {PowerDisk::Fault::kCutOff, PowerDisk::Fa
                                         PowerDisk::Fault::kGarbage, PowerDisk::Fault::kHole};
 
 // What the store held when the disk had seen so many steps.
-struct Moment {
+struct Cut {
   size_t step;
   Values values;
 };
@@ -72,7 +72,7 @@ void for_each_crash(const PowerDisk& disk, const std::string& path, Check&& chec
 
 // After the last moment that was certainly on the disk at `step`: when a file had been synced and
 // got its name, and that had been synced.
-size_t certain(const PowerDisk& disk, const std::vector<Moment>& moments, size_t step) {
+size_t certain(const PowerDisk& disk, const std::vector<Cut>& moments, size_t step) {
   size_t synced = 0;
   for (size_t i = 0; i < step; ++i) {
     if (disk.kind(i) != PowerDisk::Step::kSyncNames) continue;
@@ -98,7 +98,7 @@ TEST_CASE("after a power failure the file holds what was synced, and a past of t
     std::filesystem::create_directory(folder.file("disk"));
     std::string path = folder.file("disk/store");
     PowerDisk disk(folder.file("disk"));
-    std::vector<Moment> moments;
+    std::vector<Cut> moments;
     {
       FileStore::Options made = in_boot(compacts ? compacting(path) : options(path), kBefore);
       FileStore store(made);

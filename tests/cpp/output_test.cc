@@ -5,7 +5,9 @@
 #include <doctest/doctest.h>
 #include <sys/socket.h>
 
+#include <optional>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -36,6 +38,15 @@ struct Ends {
   UniqueFd far;
 };
 
+// Sends to a socket.
+auto to(const UniqueFd& fd) {
+  return [&fd](std::span<const Bytes> pieces) -> std::optional<size_t> {
+    const long sent = send_gathered(fd.get(), pieces);
+    if (sent == kBroken) return std::nullopt;
+    return sent == kWouldBlock ? 0 : static_cast<size_t>(sent);
+  };
+}
+
 SharedBytes shared(std::string bytes) {
   return std::make_shared<const std::string>(std::move(bytes));
 }
@@ -52,7 +63,7 @@ TEST_CASE("small and shared bytes leave in the order in which they came") {
   output.text() += "dddd";
   output.append_shared(shared("EEEEE"));
   CHECK(output.unsent() == 15);
-  REQUIRE(output.send_to(ends.near.get()));
+  REQUIRE(output.send(to(ends.near)));
   CHECK(output.unsent() == 0);
   CHECK(ends.receive(100) == "aBBCCCddddEEEEE");
 }
@@ -75,12 +86,12 @@ TEST_CASE("what a slow reader gets is what was written, however it is cut") {
         output.append_shared(shared(piece));
       }
     }
-    REQUIRE(output.send_to(ends.near.get()));
+    REQUIRE(output.send(to(ends.near)));
     received += ends.receive(random() % 300'000 + 1);
     REQUIRE(output.unsent() <= written.size() - received.size());
   }
   while (output.unsent() > 0 || received.size() < written.size()) {
-    REQUIRE(output.send_to(ends.near.get()));
+    REQUIRE(output.send(to(ends.near)));
     received += ends.receive(1 << 20);
   }
   CHECK((received == written));
@@ -92,7 +103,7 @@ TEST_CASE("shared bytes are let go as soon as they are sent") {
   SharedBytes value = shared(std::string(10'000, 'v'));
   output.append_shared(value);
   CHECK(value.use_count() == 2);
-  REQUIRE(output.send_to(ends.near.get()));
+  REQUIRE(output.send(to(ends.near)));
   CHECK(value.use_count() == 1);
 }
 
@@ -101,7 +112,7 @@ TEST_CASE("a peer that is gone is noticed") {
   ends.far.reset();
   Output output;
   output.append_shared(shared("never read"));
-  CHECK_FALSE(output.send_to(ends.near.get()));
+  CHECK_FALSE(output.send(to(ends.near)));
 }
 
 TEST_CASE("a large value is shared and a small one is not, and writes do not change who has it") {
@@ -160,7 +171,7 @@ TEST_CASE("what outputs hold: shared bytes once, however often and wherever they
   CHECK(output.unsent() == 5 * 6 + 6 * 10'000 + 20'000);
   std::string received;
   while (output.unsent() > 0) {
-    REQUIRE(output.send_to(ends.near.get()));
+    REQUIRE(output.send(to(ends.near)));
     CHECK(output.held() <= once);
     received += ends.receive(3'000);
   }
@@ -181,6 +192,6 @@ TEST_CASE("an output that is cleared holds nothing, and can be used again") {
   CHECK(output.text().capacity() < 100);
   CHECK(large.use_count() == 1);
   output.text() += "more";
-  REQUIRE(output.send_to(ends.near.get()));
+  REQUIRE(output.send(to(ends.near)));
   CHECK(ends.receive(100) == "more");
 }

@@ -1,0 +1,59 @@
+// The server without what carries bytes and without a clock: it takes bytes of connections, times
+// and closings, and says through each connection's Transport what is to be sent and what is over,
+// and when it has to be looked at again. The same calls with the same arguments do the same. Server
+// drives it from its loop; a test, in memory. One thread at a time.
+#pragma once
+
+#include <string>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "server/connection.h"
+#include "server/context.h"
+#include "server/limits.h"
+#include "server/transport.h"
+#include "wire/native.h"
+
+namespace rdzv {
+
+class ServerCore {
+ public:
+  // `name` is for log lines. `seed`: nobody who chooses keys may know it. `instance` is another one
+  // whenever a server begins without what the last one knew.
+  ServerCore(const ServerLimits& limits, std::string name, HashSeed seed,
+             const native::Id128& instance)
+      : context_(limits, std::move(name), seed, instance) {}
+
+  // A newcomer. The connection is there until its transport's close() was called, and then until
+  // the end of the turn.
+  Connection& connect(Transport& transport, const Moment& time);
+  // What the peer has sent. Of a connection that does not want it yet (Connection::wants_input),
+  // nothing may come.
+  void receive(Connection& connection, Bytes received, const Moment& time);
+  void end_of_stream(Connection& connection, const Moment& time);
+  // The transport takes more, after it took nothing.
+  void resume_sending(Connection& connection, const Moment& time);
+  // It is over; `why` is empty when the peer just left, and otherwise logged.
+  void close(Connection& connection, const std::string& why, const Moment& time);
+  void on_refused(Connection& connection, int error, const Moment& time);
+
+  // After all that came together: sends, and goes on with what was too much for one turn. True:
+  // there is more of it.
+  bool end_turn(const Moment& time);
+
+  // When run_due() has something to do, by both clocks of a Moment. Timers::kNever: never.
+  Instant next() const { return context_.timers.next(); }
+  Instant next_awake() const { return context_.awake_timers.next(); }
+  // All that came before `until` was handled; it is `time` now.
+  void run_due(const Moment& until, const Moment& time);
+
+  // How many connections are open.
+  size_t connections() const { return context_.open.size(); }
+  const ServerLimits& limits() const { return context_.limits; }
+  const std::string& name() const { return context_.name; }
+
+ private:
+  ServerContext context_;
+};
+
+}  // namespace rdzv

@@ -1,0 +1,134 @@
+#include "server/socket_connection.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "base/error.h"
+#include "net/socket.h"
+
+namespace rdzv {
+
+SocketConnection::SocketConnection(UniqueFd fd, const SocketAddress& peer, Shared& shared)
+    : fd_(std::move(fd)),
+      peer_(peer),
+      shared_(shared),
+      connection_(shared.core.connect(*this, shared.time())) {}
+
+SocketConnection::~SocketConnection() {
+  if (fd_) shared_.core.close(connection_, "", shared_.time());
+}
+
+void SocketConnection::begin() {
+  receive();
+  if (!fd_) return;
+  shared_.loop.watch_events(fd_.get(), Interest::kRead, *this);
+  update_interest();
+}
+
+void SocketConnection::on_ready(bool readable, bool writable) {
+  if (connection_.is_ending()) return;
+  if (readable) receive();
+  if (writable && fd_) shared_.core.resume_sending(connection_, shared_.time());
+}
+
+void SocketConnection::on_refused(int error) {
+  shared_.core.on_refused(connection_, error, shared_.time());
+}
+
+void SocketConnection::receive() {
+  if (!connection_.wants_input()) return;  // it says when it does: read_again()
+  std::vector<char>& buffer = shared_.buffer;
+  const long received = receive_some(fd_.get(), buffer.data(), buffer.size());
+  if (received == kWouldBlock) return;
+  if (received == kBroken) {
+    const int error = errno;
+    // A reset is how a killed process looks; only other errors are worth a line.
+    const bool has_left = error == ECONNRESET || error == EPIPE;
+    if (error == 0) {
+      shared_.core.end_of_stream(connection_, shared_.time());
+    } else {
+      shared_.core.close(connection_, has_left ? "" : "receive failed: " + errno_text(error),
+                         shared_.time());
+    }
+    return;
+  }
+  shared_.core.receive(connection_, Bytes(buffer.data(), static_cast<size_t>(received)),
+                       shared_.time());
+  if (!fd_) return;
+  if (connection_.state() == Connection::State::kPutOff) {
+    shared_.loop.leave_unhandled();
+  } else if (static_cast<size_t>(received) == buffer.size()) {
+    shared_.loop.call_again(*this);
+  }
+}
+
+std::optional<size_t> SocketConnection::send(std::span<const Bytes> pieces) {
+  const long sent =
+      pieces.size() == 1 ? send_some(fd_.get(), pieces.front()) : send_gathered(fd_.get(), pieces);
+  if (sent == kBroken) return std::nullopt;
+  return sent == kWouldBlock ? 0 : static_cast<size_t>(sent);
+}
+
+void SocketConnection::on_changed() {
+  update_low_water();
+  if (fd_) update_interest();
+}
+
+void SocketConnection::read_again() {
+  shared_.loop.call_again(*this);
+}
+
+// A large request often comes in small pieces. Nothing can be done with it before it is whole, so
+// the kernel may gather some of what is missing before it wakes us. How much that is may be a
+// guess: then not for long, for the peer may wait for an answer already.
+void SocketConnection::update_low_water() {
+  constexpr size_t kWorthIt = 16 * 1024;
+  constexpr size_t kGuessWorthIt = 1024;
+  constexpr Duration kPatience = std::chrono::milliseconds(1);
+  const Connection::Awaited awaited = connection_.awaited();
+  const bool is_guess = awaited.missing < kWorthIt && awaited.expected >= kGuessWorthIt;
+  if (!is_guess) {
+    if (patience_) shared_.loop.cancel(*std::exchange(patience_, std::nullopt));
+    set_low_water(awaited.missing >= kWorthIt ? awaited.missing : 1);
+    return;
+  }
+  set_low_water(awaited.expected);
+  if (patience_ || !fd_) return;
+  patience_ = shared_.loop.call_at(now() + kPatience, [this] {
+    patience_.reset();
+    set_low_water(1);
+  });
+}
+
+void SocketConnection::set_low_water(size_t bytes) {
+  constexpr size_t kMost = 64 * 1024;  // half of what the kernel keeps for a connection at first
+  const auto wanted = static_cast<uint32_t>(std::min(bytes, kMost));
+  if (wanted == low_water_) return;
+  if (set_receive_low_water(fd_.get(), wanted)) {
+    low_water_ = wanted;
+  } else if (wanted < low_water_) {
+    shared_.core.close(connection_,
+                       "the system would not report what it sends: " + errno_text(errno),
+                       shared_.time());
+  }
+}
+
+void SocketConnection::update_interest() {
+  Interest interest = Interest::kWrite;
+  if (!connection_.congested() && connection_.state() != Connection::State::kFinishing) {
+    const bool sent_all = connection_.unsent() == 0 || connection_.is_to_be_flushed();
+    interest = sent_all ? Interest::kRead : Interest::kBoth;
+  }
+  shared_.loop.set_interest(*this, interest);
+}
+
+void SocketConnection::close() {
+  if (patience_) shared_.loop.cancel(*patience_);
+  shared_.loop.unwatch(*this);
+  const int fd = fd_.get();
+  fd_.reset();
+  shared_.on_closed(fd);
+}
+
+}  // namespace rdzv

@@ -1,0 +1,69 @@
+// The socket of one connection: reads what the core wants to read, and sends what it says. Owns the
+// descriptor, and when the loop looks at it; everything else is the core's. Runs on the loop
+// thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "net/address.h"
+#include "net/event_loop.h"
+#include "net/process_fd.h"
+#include "server/core.h"
+
+namespace rdzv {
+
+class SocketConnection final : public EventHandler, public Transport {
+ public:
+  using OnClosed = std::function<void(int fd)>;  // the number it had
+  // What the sockets of one server share.
+  struct Shared {
+    EventLoop& loop;
+    ServerCore& core;
+    OnClosed on_closed;
+    // What was read last.
+    std::vector<char> buffer = std::vector<char>(256 * 1024);
+
+    Moment time() const { return loop.moment(); }
+  };
+
+  SocketConnection(UniqueFd fd, const SocketAddress& peer, Shared& shared);
+  ~SocketConnection() override;
+
+  // Once: reads what the peer has sent already, and watches for the rest. That spares the loop an
+  // event for each newcomer.
+  void begin();
+
+  void on_ready(bool readable, bool writable) override;
+  void on_refused(int error) override;
+
+  std::optional<size_t> send(std::span<const Bytes> pieces) override;
+  void on_changed() override;
+  void read_again() override;
+  void close() override;
+  std::string peer() const override { return peer_.to_string(); }
+  std::string peer_host() const override { return peer_.host(); }
+
+  const Connection& connection() const { return connection_; }
+
+ private:
+  void receive();
+  void update_interest();
+  void update_low_water();
+  void set_low_water(size_t bytes);
+
+  ProcessFd fd_;
+  SocketAddress peer_;  // kept, because a broken socket no longer knows it
+  Shared& shared_;
+  Connection& connection_;
+  uint32_t low_water_ = 1;
+  // While what is waited for is a guess: when it is given up.
+  std::optional<EventLoop::TimerId> patience_;
+};
+
+}  // namespace rdzv
