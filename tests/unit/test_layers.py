@@ -105,6 +105,24 @@ def test_the_core_has_no_clock_socket_or_randomness(folder: str) -> None:
     assert offenders == []
 
 
+# What owns the server's descriptors, thread and clock; the rest of csrc/server is its core.
+SERVER_SHELL = {"server", "socket_connection", "entrance"}
+
+
+def test_the_core_of_the_server_has_no_clock_socket_or_randomness() -> None:
+    """ServerCore is handed bytes, times and seeds, so that a test or a simulator can drive it."""
+    forbidden = re.compile(
+        r"\bnow\(\)|\"net/|<sys/|<random>|base/random\.h|<thread>"
+        r"|\"server/(server|socket_connection|entrance)\.h"
+    )
+    offenders = [
+        path.name
+        for path in sorted((ROOT / "csrc" / "server").glob("*.[hc]*"))
+        if path.stem not in SERVER_SHELL and forbidden.search(path.read_text())
+    ]
+    assert offenders == []
+
+
 def layer_of(module: str) -> int:
     for level, names in enumerate(PYTHON_LAYERS):
         if module in names:
