@@ -5,7 +5,7 @@
 // list.
 //
 // Lists are remembered up to a number and a size; what is least recently asked for goes first.
-// Belongs to the server's loop thread.
+//
 #pragma once
 
 #include <cstddef>

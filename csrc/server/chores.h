@@ -1,7 +1,7 @@
 // What operations have left for later, because there was too much of it for one turn: those who
 // were woken and are not told yet, what a connection that is gone has left behind, nodes that a
 // round has to be told to. Each chore has a slice at a time, one after the other, at the end of
-// turns. Reads no clock: what a turn may cost is counted. Belongs to the server's loop thread.
+// turns. Reads no clock: what a turn may cost is counted.
 #pragma once
 
 #include <list>

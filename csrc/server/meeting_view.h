@@ -1,5 +1,5 @@
 // Which ranks are missing at barriers and exchanges, found out once for all who stop waiting there
-// at about the same time. Belongs to the server's loop thread.
+// at about the same time.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,6 @@
 // One page of a run's nodes, found in slices. A page goes on where the last one ended: its cursor
 // says which node that was, so that a page costs what it passes, and not the whole list. Who comes
-// or goes between two pages is seen or not; all others are seen once. Runs on the loop thread.
+// or goes between two pages is seen or not; all others are seen once.
 #pragma once
 
 #include <optional>

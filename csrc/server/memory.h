@@ -1,6 +1,6 @@
 // What connections make the server keep beside the stored keys, counted in bytes: of one connection
 // and of all together. When all together have too much, whoever has most has to go, so that nobody
-// can take from the others what they need. Runs on the loop thread.
+// can take from the others what they need.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,6 @@
 // The replies of one connection that are not sent yet, in order. Small bytes lie together in one
 // string; large ones are shared with whoever else has them, so that a value of 1 MiB that 10,000
-// clients wait for is in memory once. Knows nothing of protocols. Runs on the loop thread.
+// clients wait for is in memory once. Knows nothing of protocols.
 #pragma once
 
 #include <array>

@@ -1,6 +1,6 @@
 // The rendezvous of one run id, kept by the server: its Group, the nodes' connections, the JOINs
 // and SUBSCRIBEs that wait. It turns what happens to the group into answers. Owns no rule (group/)
-// and no byte of the protocol's frames (native_runs.cc). Runs on the loop thread.
+// and no byte of the protocol's frames (native_runs.cc).
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,4 @@
-// One protocol spoken on one connection: bytes in, operations on the table, replies out. Runs on
-// the loop thread.
+// One protocol spoken on one connection: bytes in, operations on the table, replies out.
 //
 // A session is also the owner of its blocked requests in the table, so that its end drops them.
 #pragma once
