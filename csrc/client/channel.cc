@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -15,6 +16,7 @@ namespace rdzv {
 struct Channel::Call {
   uint64_t id = 0;
   native::Operation operation{};
+  Bytes queue;  // of a QUEUE_POP: the key, as in the request
   bool done = false;
   bool asleep = false;  // else its thread looks by itself, or runs a signal's handler
   Reply reply;
@@ -56,6 +58,7 @@ Channel::Reply Channel::call(native::Operation operation, Bytes body, const Dead
     return call.reply;
   }
   call.id = ++last_id_;
+  if (operation == native::Operation::kQueuePop) call.queue = body.substr(sizeof(uint32_t));
   calls_.emplace(call.id, &call);
   post(operation, call.id, body);
   const Instant begin = now();
@@ -194,7 +197,10 @@ size_t Channel::hand_out(Bytes in) {
     }
     used += native::kHeaderBytes + frame.body.size();
     auto found = calls_.find(frame.header.id);
-    if (found == calls_.end()) continue;  // its caller has given up
+    if (found == calls_.end()) {
+      on_late(frame);
+      continue;
+    }
     Call& call = *found->second;
     calls_.erase(found);
     call.reply.status = static_cast<ErrorCode>(frame.header.status);
@@ -248,6 +254,12 @@ void Channel::break_off(const std::string& why) {
 }
 
 Channel::Reply Channel::give_up(Call& call) {
+  if (call.done) {
+    // Its caller was interrupted.
+    if (call.reply.status == ErrorCode::kOk && !call.queue.empty())
+      put_back(call.queue, Bytes(call.reply.body).substr(call.reply.body_begin));
+    return std::move(call.reply);
+  }
   calls_.erase(call.id);
   // It may just have been told that the reader's place is free.
   if (!reading_) pass_reading_on();
@@ -258,7 +270,9 @@ Channel::Reply Channel::give_up(Call& call) {
     outgoing_.erase(frame);
     return std::move(call.reply);
   }
-  if (!broken_) send_cancel(call.id);
+  if (broken_) return std::move(call.reply);
+  send_cancel(call.id);
+  if (!call.queue.empty()) await_late_item(call);
   return std::move(call.reply);
 }
 
@@ -269,6 +283,29 @@ void Channel::send_cancel(uint64_t id) {
   std::string body;
   native::put(body, native::CancelRequest{0, static_cast<native::RequestId>(id)});
   post(native::Operation::kCancel, ++last_id_, body);
+}
+
+void Channel::await_late_item(const Call& call) {
+  given_up_pops_.push_back({call.id, ++last_id_, std::string(call.queue)});
+  post(native::Operation::kPing, last_id_, {});
+}
+
+// An answer whose caller has given up.
+void Channel::on_late(const native::Frame& frame) {
+  const auto pop = std::ranges::find_if(given_up_pops_, [&](const GivenUpPop& one) {
+    return one.id == frame.header.id || one.ping == frame.header.id;
+  });
+  if (pop == given_up_pops_.end()) return;
+  const GivenUpPop given_up = std::move(*pop);
+  given_up_pops_.erase(pop);
+  const bool is_item =
+      given_up.id == frame.header.id && frame.header.status == static_cast<uint8_t>(ErrorCode::kOk);
+  if (is_item) put_back(given_up.queue, frame.body);
+}
+
+// A push is the key and the item, each as a pop has them.
+void Channel::put_back(Bytes queue, Bytes item) {
+  if (!broken_) post(native::Operation::kQueuePush, ++last_id_, std::string(queue).append(item));
 }
 
 void Channel::probe() {

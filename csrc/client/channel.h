@@ -7,7 +7,8 @@
 // very channel, and other threads go on reading it.
 //
 // A call that runs out of time is forgotten: its frame is withdrawn if none of it was sent, and a
-// late answer is dropped by its id, so that the channel stays usable.
+// late answer is dropped by its id, so that the channel stays usable. The item of a QUEUE_POP that
+// nobody waits for any more goes back, to the end of its queue.
 #pragma once
 
 #include <cstdint>
@@ -97,6 +98,9 @@ class Channel {
   void break_off(const std::string& why);
   Reply give_up(Call& call);
   void send_cancel(uint64_t id);
+  void await_late_item(const Call& call);
+  void on_late(const native::Frame& frame);
+  void put_back(Bytes queue, Bytes item);
 
   ProcessFd fd_;
   // Only the reader touches these two.
@@ -113,6 +117,13 @@ class Channel {
   uint64_t last_id_ = 0;
   std::deque<Outgoing> outgoing_;
   std::unordered_map<uint64_t, Call*> calls_;
+  // A pop that was given up. The PING behind its CANCEL is answered when no item comes any more.
+  struct GivenUpPop {
+    uint64_t id;
+    uint64_t ping;
+    std::string queue;  // as in the request
+  };
+  std::vector<GivenUpPop> given_up_pops_;
 };
 
 }  // namespace rdzv

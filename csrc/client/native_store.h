@@ -40,7 +40,8 @@ class NativeStore final : public RemoteStore {
   std::vector<TakenBytes> multi_read(const std::vector<Bytes>& keys, Duration timeout) override;
   void multi_set(const std::vector<Bytes>& pairs) override;
   void queue_push(Bytes key, Bytes item) override;
-  // An item whose answer is lost with the connection is lost: the error says that it may be.
+  // An item whose answer is lost with the connection is lost: the error says that it may be. One that
+  // comes when the call was given up or interrupted goes back, to the end of the queue.
   std::string queue_pop(Bytes key, bool block, Duration timeout) override;
   int64_t queue_len(Bytes key) override;
   void barrier(Bytes key, int64_t world_size, Duration timeout) override;

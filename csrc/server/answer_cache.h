@@ -5,7 +5,6 @@
 // list.
 //
 // Lists are remembered up to a number and a size; what is least recently asked for goes first.
-//
 #pragma once
 
 #include <cstddef>

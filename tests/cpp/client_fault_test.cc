@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <future>
 #include <string>
 #include <thread>
 
@@ -123,6 +124,38 @@ TEST_CASE("a read that was on its way when the connection broke is sent again") 
   TCPStore store(options_for(server.port(), kHang));
   CHECK(store.num_keys() == 42);
   CHECK(server.links() == 3);
+}
+
+TEST_CASE("an item that comes when its call has been given up goes back to its queue") {
+  std::promise<std::string> pushed;
+  FakeServer server({[&](Link& link) {
+    link.greet();
+    const auto answer = [&](native::Operation operation, uint64_t id, const Fields& body) {
+      std::string frame = native_frame(operation, id, body.bytes);
+      frame[4] = static_cast<char>(frame[4] | static_cast<char>(native::kReplyBit));
+      link.write(frame);
+    };
+    uint64_t pop = 0;
+    std::string in;
+    while (link.read_some(&in)) {
+      native::Frame frame;
+      while (native::next_frame(in, frame) == native::Progress::kTaken) {
+        const auto operation = static_cast<native::Operation>(frame.header.operation);
+        if (operation == native::Operation::kQueuePop) pop = frame.header.id;
+        // The answer was on its way when the client took its word back.
+        if (operation == native::Operation::kCancel)
+          answer(native::Operation::kQueuePop, pop, Fields().string32("item"));
+        if (operation == native::Operation::kNumKeys)
+          answer(operation, frame.header.id, Fields().u64(0));
+        if (operation == native::Operation::kQueuePush) pushed.set_value(std::string(frame.body));
+        in.erase(0, native::kHeaderBytes + frame.body.size());
+      }
+    }
+  }});
+  TCPStore store(options_for(server.port(), kHang));
+  CHECK(error_of([&] { store.queue_pop("q", true, kShort); }).code() == ErrorCode::kNoAnswer);
+  CHECK(store.num_keys() == 0);  // whoever calls next reads what has come
+  CHECK(pushed.get_future().get() == Fields().string32("/q").string32("item").bytes);
 }
 
 TEST_CASE("an answer that cannot be read is an error of the protocol") {

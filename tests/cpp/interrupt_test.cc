@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <functional>
 #include <thread>
+#include <utility>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -147,4 +148,31 @@ TEST_CASE("the reader's place is free while its thread's handler runs") {
         store->set("k", "v");
       },
       [&] { CHECK(store->get("k", kHang) == "v"); });
+}
+
+TEST_CASE("an item that came while a handler ran that ends the call is not lost") {
+  auto host = hosting_store();
+  auto store = client_of(*host);
+  auto other = client_of(*host);
+  // Reads the connection while the handler runs, and so finds the item.
+  std::thread reader([&] { store->wait({"item is read"}, kHang); });
+  static std::function<void()> give;
+  give = [&] {
+    other->queue_push("q", "item");
+    store->get("nothing", Duration::zero());
+  };
+  is_main = true;
+  set_interrupt_check([] {
+    if (!std::exchange(is_main, false)) return false;
+    try {
+      give();
+    } catch (const Error&) {
+    }
+    return true;
+  });
+  CHECK_THROWS_AS(store->queue_pop("q", true, kHang), Error);
+  set_interrupt_check(nullptr);
+  CHECK(store->queue_pop("q", true, kHang) == "item");
+  other->set("item is read", "");
+  reader.join();
 }
