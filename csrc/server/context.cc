@@ -37,9 +37,9 @@ void ServerContext::tell(std::vector<Table::Woken> woken) {
   }
 }
 
-bool ServerContext::Waking::work(Budget& budget) {
-  const size_t count = budget.good_for(Budget::kWake);
-  budget.spend(count * Budget::kWake);
+bool ServerContext::Waking::work(Budget& left) {
+  const size_t count = left.good_for(Budget::kWake);
+  left.spend(count * Budget::kWake);
   context_.tell(context_.table.take_woken(count));
   return !context_.table.has_ripe();
 }

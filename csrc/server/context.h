@@ -98,7 +98,7 @@ struct ServerContext {
   class Waking final : public Chore {
    public:
     explicit Waking(ServerContext& context) : context_(context) {}
-    bool work(Budget& budget) override;
+    bool work(Budget& left) override;
 
    private:
     ServerContext& context_;

@@ -95,17 +95,21 @@ class Places : public native::Put {
   std::vector<Choice> choices;
   std::vector<size_t> counts;
 
-  using Put::field;
-  template <native::Choice T>
+  // One for all, since clang lets a template hide those of the base whatever it requires.
+  template <typename T>
   void field(const char* name, const T& value) {
-    const auto last = native::last_of<T>();
-    choices.push_back({out_.size(), sizeof(last), static_cast<uint64_t>(last)});
-    Put::field(name, value);
-  }
-  template <native::Strings T>
-  void field(const char* name, const T& list) {
-    counts.push_back(out_.size());
-    Put::field(name, list);
+    if constexpr (native::Choice<T>) {
+      const auto last = native::last_of<T>();
+      choices.push_back({out_.size(), sizeof(last), static_cast<uint64_t>(last)});
+      Put::field(name, value);
+    } else if constexpr (native::Strings<T>) {
+      counts.push_back(out_.size());
+      Put::field(name, value);
+    } else if constexpr (native::Record<T, Places>) {
+      T::fields(*this, value);
+    } else {
+      Put::field(name, value);
+    }
   }
   template <typename T, size_t kMax>
   void field(const char* name, const native::List<T, kMax>& list) {
@@ -116,10 +120,6 @@ class Places : public native::Put {
   template <typename T>
   void field(const char* name, const std::optional<T>& value) {
     if (value) field(name, *value);
-  }
-  template <native::Record<Places> T>
-  void field(const char*, const T& record) {
-    T::fields(*this, record);
   }
 };
 
