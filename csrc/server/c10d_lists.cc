@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "server/c10d_session.h"
+#include "server/c10d_protocol.h"
 
 namespace rdzv {
 namespace {
@@ -15,7 +15,7 @@ constexpr uint64_t kNoTag = 0;  // this protocol's answers do not say what they 
 }  // namespace
 
 // The keys of a request for so many that others may ask for the same.
-SharedKeys C10dSession::shared_keys(const c10d::Request& request) {
+SharedKeys C10dProtocol::shared_keys(const c10d::Request& request) {
   Bytes list = request.raw.substr(1);
   SharedKeys known = context_.answers.find(kForm, list);
   return known != nullptr ? known : context_.answers.remember(kForm, list, request.strings);
@@ -23,7 +23,7 @@ SharedKeys C10dSession::shared_keys(const c10d::Request& request) {
 
 // Handles a request for keys that were asked for before, and returns how many bytes it has. While
 // guess_ is set, it seems to be such a request, and more of it has to come.
-size_t C10dSession::consume_known(Bytes input) {
+size_t C10dProtocol::consume_known(Bytes input) {
   constexpr size_t kBeginning = 1 + 2 * sizeof(uint64_t);  // code, count, size of the first key
   if (guess_ == nullptr) {
     if (input.size() < kBeginning) return 0;
@@ -45,7 +45,7 @@ size_t C10dSession::consume_known(Bytes input) {
   return 1 + list.size();
 }
 
-void C10dSession::handle_known(Code code, const SharedKeys& keys) {
+void C10dProtocol::handle_known(Code code, const SharedKeys& keys) {
   if (code == Code::kWait) {
     wait(keys);
   } else if (code == Code::kCheck) {
@@ -60,7 +60,7 @@ void C10dSession::handle_known(Code code, const SharedKeys& keys) {
   }
 }
 
-void C10dSession::wait(const SharedKeys& keys) {
+void C10dProtocol::wait(const SharedKeys& keys) {
   if (!may_wait()) return;
   constexpr Table::Need kNeed = Table::Need::kPresent;
   // Whoever finds others waiting need not look.

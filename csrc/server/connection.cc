@@ -72,8 +72,8 @@ void Connection::receive(Bytes received) {
 }
 
 Connection::Awaited Connection::awaited() const {
-  if (in_.empty() || state_ != State::kOpen || session_ == nullptr) return {};
-  return {session_->missing(), session_->expected()};
+  if (in_.empty() || state_ != State::kOpen || protocol_ == nullptr) return {};
+  return {protocol_->missing(), protocol_->expected()};
 }
 
 void Connection::consume_buffered(size_t slice) {
@@ -103,21 +103,21 @@ void Connection::keep(Bytes input) {
 
 void Connection::charge_input() {
   input_charge_.resize(heap_bytes(in_.capacity()) +
-                       (session_ == nullptr ? 0 : session_->scanned_bytes()));
+                       (protocol_ == nullptr ? 0 : protocol_->scanned_bytes()));
 }
 
 size_t Connection::consume_some(Bytes input, size_t slice) {
-  if (session_ == nullptr && !choose_session(input)) return 0;
+  if (protocol_ == nullptr && !choose_protocol(input)) return 0;
   context_.budget.give(slice);
-  size_t used = session_->consume(input);
+  size_t used = protocol_->consume(input);
   context_.first_slices += context_.budget.spent();
   if (closed()) return used;
   debt_ += context_.budget.overdrawn();
-  if (greeting_ && session_->greeted())
+  if (greeting_ && protocol_->greeted())
     context_.greetings.forget(*std::exchange(greeting_, std::nullopt));
   if (state_ == State::kEnding) return used;
   state_ = congested() ? State::kStalled : State::kOpen;
-  const bool may_go_on = session_->is_in_request() || (used < input.size() && !congested());
+  const bool may_go_on = protocol_->is_in_request() || (used < input.size() && !congested());
   if ((may_go_on && context_.budget.is_spent()) || debt_ > 0) put_off(State::kPutOff);
   return used;
 }
@@ -170,13 +170,13 @@ void Connection::end_unread(size_t more) {
       std::to_string(context_.limits.unsent_bytes_per_connection));
 }
 
-bool Connection::choose_session(Bytes input) {
+bool Connection::choose_protocol(Bytes input) {
   if (static_cast<uint8_t>(input[0]) == static_cast<uint8_t>(c10d::Code::kValidate)) {
-    session_ = make_c10d_session(*this, context_);
+    protocol_ = make_c10d_protocol(*this, context_);
     return true;
   }
   if (input[0] == native::kMagic[0]) {
-    session_ = make_native_session(*this, context_);
+    protocol_ = make_native_protocol(*this, context_);
     return true;
   }
   close("it speaks neither of our protocols; its first bytes are " + quoted(input.substr(0, 16)));
@@ -249,7 +249,7 @@ void Connection::flush() {
   if (!closed()) transport_.on_changed();
 }
 
-void Session::send_body(const AnswerCache::Body& body) {
+void Protocol::send_body(const AnswerCache::Body& body) {
   for (const SharedBytes& piece : body.pieces) {
     if (piece->size() < ValueBytes::kSharedMin) {
       connection_.out().append(*piece);
@@ -281,7 +281,7 @@ void Connection::close(const std::string& why) {
 }
 
 bool Connection::leave(Budget& budget) {
-  has_left_ = has_left_ || session_ == nullptr || session_->leave(budget);
+  has_left_ = has_left_ || protocol_ == nullptr || protocol_->leave(budget);
   return has_left_;
 }
 

@@ -1,5 +1,5 @@
 // One connection, without what carries its bytes (transport.h): its buffers and its state. Finds
-// out from the first byte which protocol the peer speaks and hands the bytes to that session. Knows
+// out from the first byte which protocol the peer speaks and hands the bytes to it. Knows
 // nothing of operations.
 //
 //   kOpen       reads and answers
@@ -26,7 +26,7 @@
 #include "base/timers.h"
 #include "server/context.h"
 #include "server/output.h"
-#include "server/session.h"
+#include "server/protocol.h"
 #include "server/transport.h"
 
 namespace rdzv {
@@ -135,7 +135,7 @@ class Connection final {
   size_t consume_some(Bytes input, size_t slice);
   bool may_have_slice();
   void put_off(State as);
-  bool choose_session(Bytes input);
+  bool choose_protocol(Bytes input);
   size_t greeting_room() const;
   void keep(Bytes input);
   void end_unread(size_t more);
@@ -154,7 +154,7 @@ class Connection final {
   Charge unsent_charge_{&memory_.unsent};
   Charge shared_charge_{&memory_.shared};
   std::optional<Greetings::Place> greeting_;  // until it has said who it is
-  std::unique_ptr<Session> session_;
+  std::unique_ptr<Protocol> protocol_;
   std::string in_;  // the beginning of a request that is not whole yet
   Output out_{&context_.memory.shared};
   bool was_congested_ = false;  // before the reply that is being made

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "server/connection.h"
-#include "server/session.h"
+#include "server/protocol.h"
 
 namespace rdzv {
 
@@ -33,7 +33,7 @@ void ServerContext::wake() {
 void ServerContext::tell(std::vector<Table::Woken> woken) {
   // What is given back, because who was woken is going, wakes others.
   for (; !woken.empty(); woken = table.take_woken(0)) {
-    for (const Table::Woken& one : woken) static_cast<Session*>(one.owner)->on_woken(one);
+    for (const Table::Woken& one : woken) static_cast<Protocol*>(one.owner)->on_woken(one);
   }
 }
 

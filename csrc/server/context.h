@@ -82,7 +82,7 @@ struct ServerContext {
   bool is_full(size_t more) const { return table.bytes() + more > limits.stored_bytes; }
   std::string full_text() const;
 
-  // Tells the sessions whose waits an operation satisfied. Called after every operation that
+  // Tells those whose waits an operation satisfied. Called after every operation that
   // writes.
   void wake();
   // Erases keys whose time is over, once in a turn. Called before requests are handled, so that

@@ -1,6 +1,6 @@
 // A request that may take longer than a connection's turn, and is done in slices then. The
 // connection's later requests wait for it; nobody else does. Others may write between two slices.
-// Lives with its session.
+// Lives with its connection.
 #pragma once
 
 #include <memory>

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "base/text.h"
+#include "server/native_protocol.h"
 #include "server/native_runs.h"
-#include "server/native_session.h"
 #include "store/exchange.h"
 #include "store/store.h"
 
@@ -30,8 +30,8 @@ bool is_of_keys(const Header& header) {
 
 }  // namespace
 
-NativeSession::Blocked* NativeSession::park(const Header& header, const std::vector<Bytes>& keys,
-                                            Table::Need need, int64_t target) {
+NativeProtocol::Blocked* NativeProtocol::park(const Header& header, const std::vector<Bytes>& keys,
+                                              Table::Need need, int64_t target) {
   if (!may_block(header)) return nullptr;
   uint64_t tag = tag_of(header);
   Table::Waiter* waiter = context_.table.wait(*this, tag, keys, need, target);
@@ -42,8 +42,8 @@ NativeSession::Blocked* NativeSession::park(const Header& header, const std::vec
   return park(header, waiter, target, is_exchange(header) ? keys.front() : Bytes());
 }
 
-void NativeSession::block(const Header& header, const SharedKeys& keys, uint32_t timeout_ms,
-                          Table::Need need) {
+void NativeProtocol::block(const Header& header, const SharedKeys& keys, uint32_t timeout_ms,
+                           Table::Need need) {
   if (!may_block(header)) return;
   // Whoever finds others waiting need not look.
   if (!context_.table.is_awaited(keys, need) &&
@@ -55,7 +55,7 @@ void NativeSession::block(const Header& header, const SharedKeys& keys, uint32_t
   if (Blocked* blocked = park(header, waiter, 0, {})) set_deadline(*blocked, timeout_ms);
 }
 
-bool NativeSession::may_block(const Header& header) {
+bool NativeProtocol::may_block(const Header& header) {
   if (blocked_.count(tag_of(header)) > 0) {
     reply_error(header, ErrorCode::kProtocol, "a request with this id is still blocked");
     return false;
@@ -67,8 +67,8 @@ bool NativeSession::may_block(const Header& header) {
   return true;
 }
 
-NativeSession::Blocked* NativeSession::park(const Header& header, Table::Waiter* waiter,
-                                            int64_t target, Bytes exchange_key) {
+NativeProtocol::Blocked* NativeProtocol::park(const Header& header, Table::Waiter* waiter,
+                                              int64_t target, Bytes exchange_key) {
   if (std::optional<std::string> refusal = refuse_parked(context_, connection())) {
     context_.table.cancel(waiter);
     reply_error(header, ErrorCode::kLimit,
@@ -86,7 +86,7 @@ NativeSession::Blocked* NativeSession::park(const Header& header, Table::Waiter*
   return &blocked;
 }
 
-void NativeSession::set_deadline(Blocked& blocked, uint32_t timeout_ms) {
+void NativeProtocol::set_deadline(Blocked& blocked, uint32_t timeout_ms) {
   blocked.timeout = std::chrono::milliseconds(timeout_ms);
   uint64_t tag = tag_of(blocked.header);
   if (timeout_ms == 0) {
@@ -97,21 +97,21 @@ void NativeSession::set_deadline(Blocked& blocked, uint32_t timeout_ms) {
   }
 }
 
-size_t NativeSession::waits() const {
+size_t NativeProtocol::waits() const {
   return blocked_.size() + late_.size() + (runs_ == nullptr ? 0 : runs_->waits());
 }
 
-std::string NativeSession::waits_text() const {
+std::string NativeProtocol::waits_text() const {
   return "more than " + std::to_string(context_.limits.waits_per_connection) +
          " blocked requests on one connection; the server's limit is waits_per_connection";
 }
 
-void NativeSession::block(const Header& header, const std::vector<Bytes>& keys, uint32_t timeout_ms,
-                          Table::Need need, int64_t target) {
+void NativeProtocol::block(const Header& header, const std::vector<Bytes>& keys,
+                           uint32_t timeout_ms, Table::Need need, int64_t target) {
   if (Blocked* blocked = park(header, keys, need, target)) set_deadline(*blocked, timeout_ms);
 }
 
-void NativeSession::on_deadline(uint64_t tag) {
+void NativeProtocol::on_deadline(uint64_t tag) {
   auto found = blocked_.find(tag);
   if (found == blocked_.end()) return;
   if (std::optional<Table::Woken> woken = context_.table.take_ripe(found->second.waiter)) {
@@ -127,8 +127,8 @@ void NativeSession::on_deadline(uint64_t tag) {
   leave_barrier(blocked);
 }
 
-std::string NativeSession::deadline_text(const Blocked& blocked,
-                                         std::vector<uint32_t>& missing) const {
+std::string NativeProtocol::deadline_text(const Blocked& blocked,
+                                          std::vector<uint32_t>& missing) const {
   auto name = [&missing](const auto& numbers) {
     size_t count = std::min(numbers.size(), kMissingMax);
     missing.assign(numbers.begin(), numbers.begin() + static_cast<ptrdiff_t>(count));
@@ -163,8 +163,8 @@ std::string NativeSession::deadline_text(const Blocked& blocked,
 }
 
 // Many may be told at once that the same keys are missing.
-std::string NativeSession::list_deadline_text(const Blocked& blocked,
-                                              std::vector<uint32_t>& positions) const {
+std::string NativeProtocol::list_deadline_text(const Blocked& blocked,
+                                               std::vector<uint32_t>& positions) const {
   auto operation = static_cast<Operation>(blocked.header.operation);
   const SharedKeys& keys = context_.table.keys_of(*blocked.waiter);
   std::vector<Bytes> names;
@@ -185,7 +185,7 @@ std::string NativeSession::list_deadline_text(const Blocked& blocked,
   return timeout_text(native::name_of(operation), names, keys->size(), blocked.timeout, count);
 }
 
-void NativeSession::answer_moment(const Header& header, const Table::Moment& moment) {
+void NativeProtocol::answer_moment(const Header& header, const Table::Moment& moment) {
   const auto operation = static_cast<Operation>(header.operation);
   if (operation == Operation::kWait || operation == Operation::kBarrier) {
     reply(header, native::Nothing());
@@ -198,7 +198,7 @@ void NativeSession::answer_moment(const Header& header, const Table::Moment& mom
   connection().reply_ready();
 }
 
-void NativeSession::on_woken(const Table::Woken& woken) {
+void NativeProtocol::on_woken(const Table::Woken& woken) {
   auto found = blocked_.find(woken.tag);
   if (connection().is_ending() || connection().closed()) {
     // It is told nothing any more; and its waiter is gone, so its timer must not find it.
@@ -226,7 +226,7 @@ void NativeSession::on_woken(const Table::Woken& woken) {
 }
 
 // Values may have gone since they were all there, for who is told later than at once.
-void NativeSession::answer_list_or_wait(const Blocked& blocked, const SharedKeys& keys) {
+void NativeProtocol::answer_list_or_wait(const Blocked& blocked, const SharedKeys& keys) {
   const Table::Need need = need_of(blocked.header);
   const bool is_due = need != Table::Need::kValue ||
                       context_.answers.missing(AnswerCache::Form::kNative, keys, need).at.empty();
@@ -241,7 +241,7 @@ void NativeSession::answer_list_or_wait(const Blocked& blocked, const SharedKeys
 }
 
 // The cancelled request is not answered: whoever cancels has stopped listening.
-void NativeSession::cancel(const Header&, const native::CancelRequest& request) {
+void NativeProtocol::cancel(const Header&, const native::CancelRequest& request) {
   Header target;
   target.channel = request.channel;
   target.id = static_cast<uint64_t>(request.id);

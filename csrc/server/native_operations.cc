@@ -2,7 +2,7 @@
 #include <optional>
 
 #include "base/text.h"
-#include "server/native_session.h"
+#include "server/native_protocol.h"
 #include "store/store.h"
 #include "wire/limits.h"
 
@@ -10,15 +10,15 @@ namespace rdzv {
 
 using native::Header;
 
-native::Nothing NativeSession::ping(const native::PingRequest&) {
+native::Nothing NativeProtocol::ping(const native::PingRequest&) {
   return {};
 }
 
-native::VersionReply NativeSession::set(const native::SetRequest& request) {
+native::VersionReply NativeProtocol::set(const native::SetRequest& request) {
   return {context_.table.set(request.key, request.value)};
 }
 
-void NativeSession::append(const Header& header, const native::AppendRequest& request) {
+void NativeProtocol::append(const Header& header, const native::AppendRequest& request) {
   const Table::Value* before = context_.table.find(request.key);
   size_t size = (before == nullptr ? 0 : before->bytes.size()) + request.value.size();
   if (size > limits::kValueBytesMax) {
@@ -31,7 +31,7 @@ void NativeSession::append(const Header& header, const native::AppendRequest& re
   reply(header, native::VersionReply{context_.table.append(request.key, request.value)});
 }
 
-native::CompareSetReply NativeSession::compare_set(const native::CompareSetRequest& request) {
+native::CompareSetReply NativeProtocol::compare_set(const native::CompareSetRequest& request) {
   Table::CompareSet result =
       context_.table.compare_set(request.key, request.expected, request.desired);
   if (result.current == nullptr) return {result.swapped, false, 0, {}};
@@ -40,7 +40,7 @@ native::CompareSetReply NativeSession::compare_set(const native::CompareSetReque
           result.swapped ? Bytes() : Bytes(result.current->bytes)};
 }
 
-void NativeSession::add(const Header& header, const native::AddRequest& request) {
+void NativeProtocol::add(const Header& header, const native::AddRequest& request) {
   Table::Add result = context_.table.add(request.key, request.amount);
   if (result.status == Table::AddStatus::kOk) {
     reply(header, native::AddReply{result.value, result.version});
@@ -52,12 +52,12 @@ void NativeSession::add(const Header& header, const native::AddRequest& request)
                                 request.amount, overflow));
 }
 
-native::Nothing NativeSession::queue_push(const native::QueuePushRequest& request) {
+native::Nothing NativeProtocol::queue_push(const native::QueuePushRequest& request) {
   context_.table.push(request.key, request.item);
   return {};
 }
 
-void NativeSession::queue_pop(const Header& header, const native::QueuePopRequest& request) {
+void NativeProtocol::queue_pop(const Header& header, const native::QueuePopRequest& request) {
   if (std::optional<std::string> item = context_.table.pop(request.key)) {
     reply(header, native::QueuePopReply{*item});
     return;
@@ -66,26 +66,26 @@ void NativeSession::queue_pop(const Header& header, const native::QueuePopReques
   block(header, context_.strings, request.timeout_ms, Table::Need::kItem);
 }
 
-native::CountReply NativeSession::queue_len(const native::QueueLenRequest& request) {
+native::CountReply NativeProtocol::queue_len(const native::QueueLenRequest& request) {
   return {context_.table.queue_size(request.key)};
 }
 
-native::DeleteKeyReply NativeSession::delete_key(const native::DeleteKeyRequest& request) {
+native::DeleteKeyReply NativeProtocol::delete_key(const native::DeleteKeyRequest& request) {
   return {context_.table.erase(request.key)};
 }
 
-native::Nothing NativeSession::multi_set(const native::MultiSetRequest&) {
+native::Nothing NativeProtocol::multi_set(const native::MultiSetRequest&) {
   context_.table.multi_set(context_.strings);
   context_.budget.spend(context_.strings.size() / 2 * (Budget::kKey + Budget::kKeySet));
   return {};
 }
 
-native::CountReply NativeSession::num_keys(const native::NumKeysRequest&) {
+native::CountReply NativeProtocol::num_keys(const native::NumKeysRequest&) {
   return {context_.table.size()};
 }
 
-void NativeSession::check(const Header& header, const native::CheckRequest&,
-                          const SharedKeys& shared) {
+void NativeProtocol::check(const Header& header, const native::CheckRequest&,
+                           const SharedKeys& shared) {
   constexpr auto kForm = AnswerCache::Form::kNative;
   reply(header,
         native::CheckReply{
@@ -94,22 +94,22 @@ void NativeSession::check(const Header& header, const native::CheckRequest&,
                 : context_.answers.missing(kForm, shared, Table::Need::kPresent).at.empty()});
 }
 
-void NativeSession::get(const Header& header, const native::GetRequest& request) {
+void NativeProtocol::get(const Header& header, const native::GetRequest& request) {
   context_.strings.assign(1, request.key);
   block(header, context_.strings, request.timeout_ms, Table::Need::kValue);
 }
 
-void NativeSession::wait(const Header& header, const native::WaitRequest& request,
-                         const SharedKeys& shared) {
+void NativeProtocol::wait(const Header& header, const native::WaitRequest& request,
+                          const SharedKeys& shared) {
   block(header, request.timeout_ms, shared);
 }
 
-void NativeSession::multi_get(const Header& header, const native::MultiGetRequest& request,
-                              const SharedKeys& shared) {
+void NativeProtocol::multi_get(const Header& header, const native::MultiGetRequest& request,
+                               const SharedKeys& shared) {
   block(header, request.timeout_ms, shared);
 }
 
-void NativeSession::block(const Header& header, uint32_t timeout_ms, const SharedKeys& shared) {
+void NativeProtocol::block(const Header& header, uint32_t timeout_ms, const SharedKeys& shared) {
   if (shared != nullptr) {
     block(header, shared, timeout_ms, need_of(header));
   } else {

@@ -2,58 +2,60 @@
 #include <utility>
 
 #include "base/text.h"
-#include "server/native_session.h"
+#include "server/native_protocol.h"
 #include "wire/limits.h"
 
 namespace rdzv {
 
 using native::Header;
 
-class NativeSession::ListKeys final : public LongRequest {
+class NativeProtocol::ListKeys final : public LongRequest {
  public:
-  ListKeys(NativeSession& session, const Header& header, Bytes prefix)
-      : session_(session), header_(header), list_(prefix, session.connection().memory().unsent) {}
+  ListKeys(NativeProtocol& protocol, const Header& header, Bytes prefix)
+      : protocol_(protocol),
+        header_(header),
+        list_(prefix, protocol.connection().memory().unsent) {}
 
   bool go_on(Budget& budget) override {
-    bool is_whole = list_.go_on(session_.context_.table, budget, native::put_string);
-    if (!has_room_for_lists(session_.context_, session_.connection())) return true;
+    bool is_whole = list_.go_on(protocol_.context_.table, budget, native::put_string);
+    if (!has_room_for_lists(protocol_.context_, protocol_.connection())) return true;
     if (!is_whole) return false;
     if (list_.is_too_large()) {
-      session_.reply_error(header_, ErrorCode::kLimit,
-                           "list_keys: the answer is too large; ask for a longer prefix");
+      protocol_.reply_error(header_, ErrorCode::kLimit,
+                            "list_keys: the answer is too large; ask for a longer prefix");
       return true;
     }
     std::string keys = list_.take();
-    if (!session_.connection().has_room(keys.size())) return true;
-    session_.begin_sized_reply(header_, sizeof(uint32_t) + keys.size());
-    native::put_u32(session_.out(), static_cast<uint32_t>(list_.count()));
-    session_.connection().append(std::move(keys));
-    session_.connection().reply_ready();
+    if (!protocol_.connection().has_room(keys.size())) return true;
+    protocol_.begin_sized_reply(header_, sizeof(uint32_t) + keys.size());
+    native::put_u32(protocol_.out(), static_cast<uint32_t>(list_.count()));
+    protocol_.connection().append(std::move(keys));
+    protocol_.connection().reply_ready();
     return true;
   }
 
  private:
-  NativeSession& session_;
+  NativeProtocol& protocol_;
   const Header header_;
   PrefixListing list_;
 };
 
-void NativeSession::list_keys(const Header& header, const native::ListKeysRequest& request) {
+void NativeProtocol::list_keys(const Header& header, const native::ListKeysRequest& request) {
   long_request_ = std::make_unique<ListKeys>(*this, header, request.prefix);
 }
 
 // Erases the keys that were there when it came, and none that is written meanwhile.
-class NativeSession::DeletePrefix final : public LongRequest {
+class NativeProtocol::DeletePrefix final : public LongRequest {
  public:
-  DeletePrefix(NativeSession& session, const Header& header, Bytes prefix)
-      : session_(session),
+  DeletePrefix(NativeProtocol& protocol, const Header& header, Bytes prefix)
+      : protocol_(protocol),
         header_(header),
         walk_(prefix),
-        version_(session.context_.table.version()) {}
+        version_(protocol.context_.table.version()) {}
 
   bool go_on(Budget& budget) override {
     constexpr size_t kAtOnce = 64;
-    ServerContext& context = session_.context_;
+    ServerContext& context = protocol_.context_;
     while (!walk_.done && !budget.is_spent()) {
       size_t erased = context.table.erase_walked(walk_, kAtOnce, version_);
       context.wake();
@@ -61,20 +63,20 @@ class NativeSession::DeletePrefix final : public LongRequest {
       budget.spend(kAtOnce * Budget::kName + erased * Budget::kKeyGone);
     }
     if (!walk_.done) return false;
-    session_.reply(header_, native::CountReply{count_});
+    protocol_.reply(header_, native::CountReply{count_});
     return true;
   }
 
  private:
-  NativeSession& session_;
+  NativeProtocol& protocol_;
   const Header header_;
   Table::PrefixWalk walk_;
   const uint64_t version_;
   uint64_t count_ = 0;
 };
 
-void NativeSession::delete_prefix(const Header& header,
-                                  const native::DeletePrefixRequest& request) {
+void NativeProtocol::delete_prefix(const Header& header,
+                                   const native::DeletePrefixRequest& request) {
   if (!request.prefix.starts_with('/')) {
     reply_error(header, ErrorCode::kInvalidArgument,
                 "delete_prefix: " + quoted(request.prefix) +

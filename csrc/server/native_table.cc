@@ -3,8 +3,8 @@
 #include <array>
 #include <type_traits>
 
+#include "server/native_protocol.h"
 #include "server/native_runs.h"
-#include "server/native_session.h"
 
 namespace rdzv {
 
@@ -41,44 +41,44 @@ class TakeShared : public native::Take {
 }  // namespace
 
 // Each form of a handler, called with what the body says. False: it is malformed.
-struct NativeSession::Serving {
+struct NativeProtocol::Serving {
   template <typename Owner>
-  static Owner& part(NativeSession& session) {
+  static Owner& part(NativeProtocol& protocol) {
     if constexpr (std::is_same_v<Owner, NativeRuns>) {
-      return session.runs();
+      return protocol.runs();
     } else {
-      return session;
+      return protocol;
     }
   }
 
   template <typename Owner, typename Reply, typename Request>
-  static bool call(NativeSession& session, const Frame& frame,
+  static bool call(NativeProtocol& protocol, const Frame& frame,
                    Reply (Owner::*handler)(const Request&)) {
     Request request;
-    if (!native::take(frame.body, request, &session.context_.strings)) return false;
-    session.reply(frame.header, (part<Owner>(session).*handler)(request));
+    if (!native::take(frame.body, request, &protocol.context_.strings)) return false;
+    protocol.reply(frame.header, (part<Owner>(protocol).*handler)(request));
     return true;
   }
 
   template <typename Owner, typename Request>
-  static bool call(NativeSession& session, const Frame& frame,
+  static bool call(NativeProtocol& protocol, const Frame& frame,
                    void (Owner::*handler)(const Header&, const Request&)) {
     Request request;
     if (!native::take(frame.body, request)) return false;
-    (part<Owner>(session).*handler)(frame.header, request);
+    (part<Owner>(protocol).*handler)(frame.header, request);
     return true;
   }
 
   template <typename Request>
-  static bool call(NativeSession& session, const Frame& frame,
-                   void (NativeSession::*handler)(const Header&, const Request&,
-                                                  const SharedKeys&)) {
+  static bool call(NativeProtocol& protocol, const Frame& frame,
+                   void (NativeProtocol::*handler)(const Header&, const Request&,
+                                                   const SharedKeys&)) {
     Request request;
     SharedKeys shared;
-    TakeShared take(frame.body, session.context_, shared);
+    TakeShared take(frame.body, protocol.context_, shared);
     Request::fields(take, request);
     if (!take.is_whole()) return false;
-    (session.*handler)(frame.header, request, shared);
+    (protocol.*handler)(frame.header, request, shared);
     return true;
   }
 
@@ -89,17 +89,18 @@ struct NativeSession::Serving {
 
   template <auto kHandler>
   static constexpr Served by(Kind kind) {
-    return {
-        decltype(request_of(kHandler))::Is::kOperation, kind,
-        [](NativeSession& session, const Frame& frame) { return call(session, frame, kHandler); }};
+    return {decltype(request_of(kHandler))::Is::kOperation, kind,
+            [](NativeProtocol& protocol, const Frame& frame) {
+              return call(protocol, frame, kHandler);
+            }};
   }
 };
 
 // Null: nobody serves it.
-const NativeSession::Served* NativeSession::served(uint8_t operation) {
+const NativeProtocol::Served* NativeProtocol::served(uint8_t operation) {
   using enum Kind;
   using OfRuns = NativeRuns;
-  using OfKeys = NativeSession;
+  using OfKeys = NativeProtocol;
   static constexpr Served kAll[] = {
       Serving::by<&OfKeys::ping>(kRead),
       Serving::by<&OfKeys::set>(kStore),
@@ -142,7 +143,7 @@ const NativeSession::Served* NativeSession::served(uint8_t operation) {
   return kByCode[operation];
 }
 
-NativeRuns& NativeSession::runs() {
+NativeRuns& NativeProtocol::runs() {
   if (runs_ == nullptr) runs_ = std::make_unique<NativeRuns>(*this, context_);
   return *runs_;
 }

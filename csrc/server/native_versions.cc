@@ -2,17 +2,17 @@
 #include <algorithm>
 
 #include "base/text.h"
-#include "server/native_session.h"
+#include "server/native_protocol.h"
 
 namespace rdzv {
 
 using native::Header;
 
-void NativeSession::try_get(const Header& header, const native::TryGetRequest& request) {
+void NativeProtocol::try_get(const Header& header, const native::TryGetRequest& request) {
   answer_value(header, request.key);
 }
 
-void NativeSession::answer_value(const Header& header, Bytes key) {
+void NativeProtocol::answer_value(const Header& header, Bytes key) {
   const Table::Value* value = context_.table.find(key);
   begin_sized_reply(header, kNoValueBytes + (value == nullptr ? 0 : value->bytes.size()));
   static const Table::Value kNothing;
@@ -20,20 +20,20 @@ void NativeSession::answer_value(const Header& header, Bytes key) {
   connection().reply_ready();
 }
 
-void NativeSession::watch(const Header& header, const native::WatchRequest& request) {
+void NativeProtocol::watch(const Header& header, const native::WatchRequest& request) {
   context_.strings.assign(1, request.key);
   block(header, context_.strings, request.timeout_ms, Table::Need::kChange,
         static_cast<int64_t>(request.known_version));
 }
 
-native::SetIfVersionReply NativeSession::set_if_version(
+native::SetIfVersionReply NativeProtocol::set_if_version(
     const native::SetIfVersionRequest& request) {
   Table::VersionSet result =
       context_.table.set_if_version(request.key, request.value, request.version);
   return {result.swapped, result.version};
 }
 
-void NativeSession::set_for(const Header& header, const native::SetForRequest& request) {
+void NativeProtocol::set_for(const Header& header, const native::SetForRequest& request) {
   const std::string what = "set of key " + quoted(as_user_knows(request.key)) + ": ";
   if (request.ttl_ms == 0) {
     reply_error(header, ErrorCode::kInvalidArgument,

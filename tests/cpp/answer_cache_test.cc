@@ -30,7 +30,7 @@ struct Scene {
     for (size_t i = 0; i < keys; ++i) list.string32(key(first + i));
     return list.bytes;
   }
-  // As a session does.
+  // As a protocol does.
   SharedKeys list(Form form, Bytes bytes) {
     if (SharedKeys known = answers.find(form, bytes)) return known;
     ByteReader reader(bytes);

@@ -1,6 +1,6 @@
 // The native protocol's side of a connection (docs/protocol.md). Errors are answers; only a peer
 // that breaks the framing is disconnected. Blocked requests are waits in the table with a timer in
-// the loop, found by request id. native_session.cc has framing and answers, native_table.cc which
+// the loop, found by request id. native_protocol.cc has framing and answers, native_table.cc which
 // operation is whose; what each does is in native_operations.cc, native_versions.cc, ...
 #pragma once
 
@@ -17,7 +17,7 @@
 #include "base/hash.h"
 #include "server/connection.h"
 #include "server/long_request.h"
-#include "server/session.h"
+#include "server/protocol.h"
 #include "store/meeting.h"
 #include "wire/messages.h"
 
@@ -43,10 +43,10 @@ inline const size_t kNoValueBytes = native::bytes_of(native::ValueReply());
 
 class NativeRuns;
 
-class NativeSession final : public Session {
+class NativeProtocol final : public Protocol {
  public:
-  NativeSession(Connection& connection, ServerContext& context);
-  ~NativeSession() override;
+  NativeProtocol(Connection& connection, ServerContext& context);
+  ~NativeProtocol() override;
 
   size_t consume(Bytes input) override;
   bool is_in_request() const override { return long_request_ != nullptr; }
@@ -56,7 +56,7 @@ class NativeSession final : public Session {
   void on_woken(const Table::Woken& woken) override;
 
  private:
-  friend class NativeRuns;  // the part of the session that speaks of runs
+  friend class NativeRuns;  // its part that speaks of runs
 
   struct Blocked {
     native::Header header;
@@ -80,11 +80,11 @@ class NativeSession final : public Session {
   // Answers that were due when somebody woke them, and were not made yet.
   class Late final : public Chore {
    public:
-    explicit Late(NativeSession& session) : session_(session) {}
+    explicit Late(NativeProtocol& protocol) : protocol_(protocol) {}
     bool work(Budget& budget) override;
 
    private:
-    NativeSession& session_;
+    NativeProtocol& protocol_;
   };
 
   std::string& out() { return connection().out(); }
@@ -107,7 +107,7 @@ class NativeSession final : public Session {
   struct Served {
     native::Operation operation;
     Kind kind;
-    bool (*run)(NativeSession& session, const native::Frame& frame);  // false: malformed
+    bool (*run)(NativeProtocol& protocol, const native::Frame& frame);  // false: malformed
   };
   struct Serving;
   static const Served* served(uint8_t operation);

@@ -1,4 +1,4 @@
-#include "server/native_session.h"
+#include "server/native_protocol.h"
 
 #include <algorithm>
 #include <utility>
@@ -14,14 +14,14 @@ namespace rdzv {
 using native::Header;
 using native::Operation;
 
-NativeSession::NativeSession(Connection& connection, ServerContext& context)
-    : Session(connection, connection.memory().parked),
+NativeProtocol::NativeProtocol(Connection& connection, ServerContext& context)
+    : Protocol(connection, connection.memory().parked),
       context_(context),
       blocked_(0, NumberHash{context.seed}) {}
 
-NativeSession::~NativeSession() = default;
+NativeProtocol::~NativeProtocol() = default;
 
-size_t NativeSession::consume(Bytes input) {
+size_t NativeProtocol::consume(Bytes input) {
   context_.expire();
   size_t consumed = preamble_seen_ ? 0 : consume_preamble(input);
   if (!preamble_seen_) return 0;
@@ -50,14 +50,14 @@ size_t NativeSession::consume(Bytes input) {
 }
 
 // True: there is none any more.
-bool NativeSession::finish_long_request() {
+bool NativeProtocol::finish_long_request() {
   if (long_request_ == nullptr) return true;
   if (!long_request_->go_on(context_.budget)) return false;
   long_request_.reset();
   return true;
 }
 
-size_t NativeSession::consume_preamble(Bytes input) {
+size_t NativeProtocol::consume_preamble(Bytes input) {
   native::Preamble preamble;
   const native::Progress progress = native::take_preamble(input, preamble);
   if (progress == native::Progress::kNotMine) {
@@ -78,16 +78,16 @@ size_t NativeSession::consume_preamble(Bytes input) {
   return native::kPreambleBytes;
 }
 
-bool NativeSession::Late::work(Budget& budget) {
-  while (!session_.late_.empty() && !session_.connection().closed()) {
-    if (budget.is_spent() || !session_.late_.front()->go_on(budget)) return false;
+bool NativeProtocol::Late::work(Budget& budget) {
+  while (!protocol_.late_.empty() && !protocol_.connection().closed()) {
+    if (budget.is_spent() || !protocol_.late_.front()->go_on(budget)) return false;
     budget.spend(Budget::kWake);
-    session_.late_.pop_front();
+    protocol_.late_.pop_front();
   }
   return true;
 }
 
-bool NativeSession::leave(Budget& budget) {
+bool NativeProtocol::leave(Budget& budget) {
   late_.clear();
   for (; !blocked_.empty(); budget.spend(Budget::kLeave)) {
     if (budget.is_spent()) return false;
@@ -100,7 +100,7 @@ bool NativeSession::leave(Budget& budget) {
   return runs_ == nullptr || runs_->leave_all(budget);
 }
 
-void NativeSession::handle(const native::Frame& frame) {
+void NativeProtocol::handle(const native::Frame& frame) {
   const Header& header = frame.header;
   if (header.id >> native::kIdBits != 0) {
     reply_error(header, ErrorCode::kProtocol, "request ids stay below 2^48");
@@ -110,7 +110,7 @@ void NativeSession::handle(const native::Frame& frame) {
     hello(frame);
     return;
   }
-  const Served* served = NativeSession::served(header.operation);
+  const Served* served = NativeProtocol::served(header.operation);
   if (served == nullptr) {
     reply_error(header, ErrorCode::kUnsupported,
                 "this server (version " + std::string(kVersion) + ") does not know operation " +
@@ -133,7 +133,7 @@ void NativeSession::handle(const native::Frame& frame) {
                   std::to_string(limits::kKeysPerRequestMax) + " keys)");
 }
 
-void NativeSession::hello(const native::Frame& frame) {
+void NativeProtocol::hello(const native::Frame& frame) {
   native::HelloRequest request;
   if (native::take_request(frame, request) != native::Progress::kTaken) {
     connection().close("its first frame is no HELLO");
@@ -153,7 +153,7 @@ void NativeSession::hello(const native::Frame& frame) {
 }
 
 // To a request whose need is met.
-void NativeSession::answer(const Header& header, const std::vector<Bytes>& keys) {
+void NativeProtocol::answer(const Header& header, const std::vector<Bytes>& keys) {
   switch (static_cast<Operation>(header.operation)) {
     case Operation::kWatch:
       return answer_value(header, keys.front());
@@ -162,7 +162,7 @@ void NativeSession::answer(const Header& header, const std::vector<Bytes>& keys)
   }
 }
 
-void NativeSession::answer_present(const Header& header, const std::vector<Bytes>& keys) {
+void NativeProtocol::answer_present(const Header& header, const std::vector<Bytes>& keys) {
   auto operation = static_cast<Operation>(header.operation);
   if (operation == Operation::kWait || operation == Operation::kBarrier) {
     reply(header, native::Nothing());
@@ -187,7 +187,7 @@ void NativeSession::answer_present(const Header& header, const std::vector<Bytes
   connection().reply_ready();
 }
 
-void NativeSession::answer_list(const Header& header, const SharedKeys& keys) {
+void NativeProtocol::answer_list(const Header& header, const SharedKeys& keys) {
   if (header.operation == static_cast<uint8_t>(Operation::kWait)) {
     reply(header, native::Nothing());
     return;
@@ -200,7 +200,7 @@ void NativeSession::answer_list(const Header& header, const SharedKeys& keys) {
   }
 }
 
-void NativeSession::refuse_large_answer(const Header& header) {
+void NativeProtocol::refuse_large_answer(const Header& header) {
   reply_error(header, ErrorCode::kLimit,
               "multi_get: the answer is too large; ask for fewer keys at once");
 }
@@ -226,7 +226,7 @@ class PutShared : public native::Put {
 
 }  // namespace
 
-void NativeSession::put_value(const Table::Value& value) {
+void NativeProtocol::put_value(const Table::Value& value) {
   const native::ValueReply reply{value.version, value.bytes};
   if (SharedBytes shared = value.bytes.shared()) {
     PutShared put(connection(), std::move(shared));
@@ -236,29 +236,29 @@ void NativeSession::put_value(const Table::Value& value) {
   }
 }
 
-void NativeSession::begin_sized_reply(const Header& header, size_t body_bytes) {
+void NativeProtocol::begin_sized_reply(const Header& header, size_t body_bytes) {
   Header reply = native::reply_to(header);
   reply.body_bytes = static_cast<uint32_t>(body_bytes);
   native::begin_frame(out(), reply);
 }
 
-void NativeSession::reply_body(const Header& header, const AnswerCache::Body& body) {
+void NativeProtocol::reply_body(const Header& header, const AnswerCache::Body& body) {
   begin_sized_reply(header, body.bytes);
   send_body(body);
 }
 
-void NativeSession::reply_error(const Header& header, ErrorCode code, const std::string& message) {
+void NativeProtocol::reply_error(const Header& header, ErrorCode code, const std::string& message) {
   reply(header, native::ErrorReply{Bytes(message).substr(0, limits::kTextBytesMax), {}}, code);
 }
 
-void NativeSession::reply_timeout(const Header& header, const std::string& message,
-                                  std::vector<uint32_t> missing) {
+void NativeProtocol::reply_timeout(const Header& header, const std::string& message,
+                                   std::vector<uint32_t> missing) {
   const Bytes text = Bytes(message).substr(0, limits::kTextBytesMax);
   reply(header, native::ErrorReply{text, {std::move(missing)}}, ErrorCode::kTimeout);
 }
 
-std::unique_ptr<Session> make_native_session(Connection& connection, ServerContext& context) {
-  return std::make_unique<NativeSession>(connection, context);
+std::unique_ptr<Protocol> make_native_protocol(Connection& connection, ServerContext& context) {
+  return std::make_unique<NativeProtocol>(connection, context);
 }
 
 }  // namespace rdzv

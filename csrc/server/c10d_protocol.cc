@@ -1,4 +1,4 @@
-#include "server/c10d_session.h"
+#include "server/c10d_protocol.h"
 
 #include <utility>
 
@@ -15,7 +15,7 @@ constexpr uint64_t kNoTag = 0;  // this protocol's answers do not say what they 
 
 }  // namespace
 
-void C10dSession::handle(const c10d::Request& request) {
+void C10dProtocol::handle(const c10d::Request& request) {
   if (!validated_) {
     if (request.code != Code::kValidate || request.number != c10d::kMagic) {
       connection().close("the first message is no valid VALIDATE");
@@ -41,7 +41,7 @@ void C10dSession::handle(const c10d::Request& request) {
   }
 }
 
-void C10dSession::handle_write(const c10d::Request& request) {
+void C10dProtocol::handle_write(const c10d::Request& request) {
   Table& table = context_.table;
   const std::vector<Bytes>& strings = request.strings;
   size_t bytes = 0;
@@ -92,7 +92,7 @@ void C10dSession::handle_write(const c10d::Request& request) {
   context_.wake();
 }
 
-void C10dSession::handle_read(const c10d::Request& request) {
+void C10dProtocol::handle_read(const c10d::Request& request) {
   Table& table = context_.table;
   if (is_of_keys(request.code) && request.strings.size() >= AnswerCache::kKeysMin) {
     handle_known(request.code, shared_keys(request));
@@ -140,7 +140,7 @@ void C10dSession::handle_read(const c10d::Request& request) {
   connection().reply_ready();
 }
 
-void C10dSession::multi_get(const std::vector<Bytes>& keys) {
+void C10dProtocol::multi_get(const std::vector<Bytes>& keys) {
   size_t total = 0;
   size_t copied = 0;
   for (Bytes key : keys) {
@@ -158,13 +158,13 @@ void C10dSession::multi_get(const std::vector<Bytes>& keys) {
   connection().reply_ready();
 }
 
-void C10dSession::refuse_large_answer() {
+void C10dProtocol::refuse_large_answer() {
   connection().close("the answer to MULTI_GET would be larger than " +
                      std::to_string(limits::kRequestBytesMax) + " bytes");
 }
 
 // Nothing there reads as an empty value.
-void C10dSession::put_value_of(Bytes key) {
+void C10dProtocol::put_value_of(Bytes key) {
   const Table::Value* value = context_.table.find(key);
   if (value == nullptr) {
     c10d::put_bytes(out(), Bytes());
@@ -173,7 +173,7 @@ void C10dSession::put_value_of(Bytes key) {
   }
 }
 
-void C10dSession::put_value(const ValueBytes& value) {
+void C10dProtocol::put_value(const ValueBytes& value) {
   SharedBytes shared = value.shared();
   if (shared == nullptr) {
     c10d::put_bytes(out(), value);
@@ -184,7 +184,7 @@ void C10dSession::put_value(const ValueBytes& value) {
 }
 
 // The sum; none when the connection was closed because there is none.
-std::optional<int64_t> C10dSession::add(Bytes key, int64_t amount) {
+std::optional<int64_t> C10dProtocol::add(Bytes key, int64_t amount) {
   Table::Add result = context_.table.add(key, amount);
   if (result.status == Table::AddStatus::kOk) return result.value;
   bool overflow = result.status == Table::AddStatus::kOverflow;
@@ -193,7 +193,7 @@ std::optional<int64_t> C10dSession::add(Bytes key, int64_t amount) {
 }
 
 // Answers LIST_KEYS, in slices. True: nothing is left of it.
-bool C10dSession::finish_list() {
+bool C10dProtocol::finish_list() {
   if (!list_) return true;
   bool is_whole = list_->go_on(context_.table, context_.budget, c10d::put_bytes);
   if (!has_room_for_lists(context_, connection()) || !is_whole) return false;
@@ -211,7 +211,7 @@ bool C10dSession::finish_list() {
   return true;
 }
 
-void C10dSession::append(const c10d::Request& request) {
+void C10dProtocol::append(const c10d::Request& request) {
   Bytes key = request.strings[0];
   const Table::Value* before = context_.table.find(key);
   size_t size = (before == nullptr ? 0 : before->bytes.size()) + request.strings[1].size();
@@ -224,32 +224,32 @@ void C10dSession::append(const c10d::Request& request) {
   context_.table.append(key, request.strings[1]);
 }
 
-void C10dSession::wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target) {
+void C10dProtocol::wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target) {
   if (may_wait()) park_or_stop(context_.table.wait(*this, kNoTag, keys, need, target));
 }
 
-bool C10dSession::may_wait() {
+bool C10dProtocol::may_wait() {
   if (waiters() < context_.limits.waits_per_connection) return true;
   connection().close("more than " + std::to_string(context_.limits.waits_per_connection) +
                      " WAITs at once; the server's limit is waits_per_connection");
   return false;
 }
 
-void C10dSession::park_or_stop(const Table::Waiter* waiter) {
+void C10dProtocol::park_or_stop(const Table::Waiter* waiter) {
   if (waiter == nullptr) return stop_waiting();
   context_.budget.spend(Budget::kWait);
   if (std::optional<std::string> refusal = refuse_parked(context_, connection()))
     connection().close("WAIT: " + *refusal);
 }
 
-void C10dSession::stop_waiting() {
+void C10dProtocol::stop_waiting() {
   c10d::put_u8(out(), c10d::kStopWaiting);
   connection().reply_ready();
 }
 
 // Answered always: the client reads until it finds this answer, so it knows whether the wait was
 // satisfied meanwhile. True: nothing is left of it.
-bool C10dSession::finish_cancel() {
+bool C10dProtocol::finish_cancel() {
   if (!is_cancelling_) return true;
   if (!drop_waits(context_.budget)) return false;
   is_cancelling_ = false;
@@ -259,26 +259,26 @@ bool C10dSession::finish_cancel() {
 }
 
 // As far as the budget goes. True: all of them.
-bool C10dSession::drop_waits(Budget& budget) {
+bool C10dProtocol::drop_waits(Budget& budget) {
   const size_t before = waiters();
   const bool none_left = context_.table.drop(*this, budget.good_for(Budget::kLeave));
   budget.spend((before - waiters()) * Budget::kLeave);
   return none_left;
 }
 
-void C10dSession::pass_turn(const Table::Woken& woken) {
+void C10dProtocol::pass_turn(const Table::Woken& woken) {
   if (woken.keys->size() > 1) return;
   context_.table.pass_turn(woken.keys->front());
 }
 
-void C10dSession::take_turn(Bytes key) {
+void C10dProtocol::take_turn(Bytes key) {
   turns_.emplace_back(key);
   turns_charge_.resize(turns_charge_.bytes() + 2 * sizeof(std::string) + heap_bytes(key.size()));
 }
 
 // Whoever is woken at a queue and wants its item pops it with its next request. If that is another
 // one, or if the client is gone, then somebody else who waits has to be woken for the item.
-void C10dSession::pass_turns(const c10d::Request* next) {
+void C10dProtocol::pass_turns(const c10d::Request* next) {
   std::vector<std::string> turns = std::exchange(turns_, {});
   turns_charge_.resize(0);
   for (const std::string& key : turns) {
@@ -288,8 +288,8 @@ void C10dSession::pass_turns(const c10d::Request* next) {
   context_.wake();
 }
 
-std::unique_ptr<Session> make_c10d_session(Connection& connection, ServerContext& context) {
-  return std::make_unique<C10dSession>(connection, context);
+std::unique_ptr<Protocol> make_c10d_protocol(Connection& connection, ServerContext& context) {
+  return std::make_unique<C10dProtocol>(connection, context);
 }
 
 }  // namespace rdzv

@@ -10,7 +10,7 @@
 
 #include "server/connection.h"
 #include "server/long_request.h"
-#include "server/session.h"
+#include "server/protocol.h"
 #include "wire/c10d.h"
 
 namespace rdzv {
@@ -20,10 +20,10 @@ inline bool is_of_keys(c10d::Code code) {
   return code == c10d::Code::kWait || code == c10d::Code::kCheck || code == c10d::Code::kMultiGet;
 }
 
-class C10dSession final : public Session {
+class C10dProtocol final : public Protocol {
  public:
-  C10dSession(Connection& connection, ServerContext& context)
-      : Session(connection, connection.memory().parked), context_(context) {}
+  C10dProtocol(Connection& connection, ServerContext& context)
+      : Protocol(connection, connection.memory().parked), context_(context) {}
 
   size_t consume(Bytes input) override {
     context_.expire();

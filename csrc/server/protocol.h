@@ -1,6 +1,6 @@
 // One protocol spoken on one connection: bytes in, operations on the table, replies out.
 //
-// A session is also the owner of its blocked requests in the table, so that its end drops them.
+// It owns its blocked requests in the table, so that its end drops them.
 #pragma once
 
 #include <memory>
@@ -12,12 +12,12 @@
 
 namespace rdzv {
 
-class Session : public Table::WaiterOwner {
+class Protocol : public Table::WaiterOwner {
  public:
   // What its requests take while they wait is charged to `parked`.
-  Session(Connection& connection, MemoryAccount& parked)
+  Protocol(Connection& connection, MemoryAccount& parked)
       : WaiterOwner(&parked), connection_(connection) {}
-  virtual ~Session() = default;
+  virtual ~Protocol() = default;
 
   // Handles the whole requests at the beginning of `input` until the connection is congested or
   // the context's budget is spent, and returns how many bytes they took. Called again with the rest
@@ -43,7 +43,7 @@ class Session : public Table::WaiterOwner {
   // everything. Until then it may be called back, and tells nobody.
   virtual bool leave(Budget& budget) = 0;
 
-  // A wait that the session owns is satisfied: its keys are there, now.
+  // A wait that it owns is satisfied: its keys are there, now.
   virtual void on_woken(const Table::Woken& woken) = 0;
 
  protected:
@@ -55,7 +55,7 @@ class Session : public Table::WaiterOwner {
   Connection& connection_;
 };
 
-std::unique_ptr<Session> make_c10d_session(Connection& connection, ServerContext& context);
-std::unique_ptr<Session> make_native_session(Connection& connection, ServerContext& context);
+std::unique_ptr<Protocol> make_c10d_protocol(Connection& connection, ServerContext& context);
+std::unique_ptr<Protocol> make_native_protocol(Connection& connection, ServerContext& context);
 
 }  // namespace rdzv
