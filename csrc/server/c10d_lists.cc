@@ -64,9 +64,9 @@ void C10dProtocol::wait(const SharedKeys& keys) {
   if (!may_wait()) return;
   constexpr Table::Need kNeed = Table::Need::kPresent;
   // Whoever finds others waiting need not look.
-  bool is_missing = context_.table.is_awaited(keys, kNeed) ||
+  bool is_missing = context_.state.view().is_awaited(keys, kNeed) ||
                     !context_.answers.missing(kForm, keys, kNeed).at.empty();
-  park_or_stop(is_missing ? context_.table.wait(*this, kNoTag, keys, kNeed) : nullptr);
+  park_or_stop(is_missing ? context_.state.view().wait(*this, kNoTag, keys, kNeed) : nullptr);
 }
 
 }  // namespace rdzv

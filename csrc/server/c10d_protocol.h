@@ -72,7 +72,7 @@ class C10dProtocol final : public Protocol {
   void on_woken(const Table::Woken& woken) override {
     if (connection().closed()) return pass_turn(woken);
     // At a value nobody has a turn.
-    if (woken.keys->size() == 1 && context_.table.queue_size(woken.keys->front()) > 0)
+    if (woken.keys->size() == 1 && context_.state.table().queue_size(woken.keys->front()) > 0)
       take_turn(woken.keys->front());
     stop_waiting();
   }

@@ -12,27 +12,26 @@ ServerContext::ServerContext(const ServerLimits& server_limits, std::string serv
     : limits(server_limits),
       seed(hash_seed),
       instance(server_instance),
-      name(std::move(server_name)) {
-  // A table that grows past its size is rearranged in one piece: not before it is large.
-  constexpr size_t kKeysAtFirst = size_t{1} << 18;
-  table.reserve(kKeysAtFirst);
-  table.index_names();
-}
+      name(std::move(server_name)) {}
 
 // Whoever closes tells others, so nobody is destroyed before all are closed.
 ServerContext::~ServerContext() {
   while (!open.empty()) open.back()->close("");
 }
 
+void ServerContext::log(LogLevel level, const std::string& text) const {
+  rdzv::log(level, name + ": " + text);
+}
+
 void ServerContext::wake() {
-  tell(table.take_woken(0));
-  if (table.has_ripe()) chores.begin(waking_);
+  tell(state.view().take_woken(0));
+  if (state.view().has_ripe()) chores.begin(waking_);
   set_expiry_timer();
 }
 
 void ServerContext::tell(std::vector<Table::Woken> woken) {
   // What is given back, because who was woken is going, wakes others.
-  for (; !woken.empty(); woken = table.take_woken(0)) {
+  for (; !woken.empty(); woken = state.view().take_woken(0)) {
     for (const Table::Woken& one : woken) static_cast<Protocol*>(one.owner)->on_woken(one);
   }
 }
@@ -40,20 +39,20 @@ void ServerContext::tell(std::vector<Table::Woken> woken) {
 bool ServerContext::Waking::work(Budget& left) {
   const size_t count = left.good_for(Budget::kWake);
   left.spend(count * Budget::kWake);
-  context_.tell(context_.table.take_woken(count));
-  return !context_.table.has_ripe();
+  context_.tell(context_.state.view().take_woken(count));
+  return !context_.state.view().has_ripe();
 }
 
 void ServerContext::expire() {
   constexpr size_t kAtOnce = 1024;
   if (has_expired_) return;
   is_overdue_ = false;
-  if (!table.next_expiry()) return;
+  if (!state.table().next_expiry()) return;
   const Instant current = time.awake;
-  if (current < *table.next_expiry()) return;
+  if (current < *state.table().next_expiry()) return;
   has_expired_ = true;
-  table.expire(current, kAtOnce);
-  is_overdue_ = table.next_expiry() && *table.next_expiry() <= current;
+  apply(change::Expire{kAtOnce});
+  is_overdue_ = state.table().next_expiry() && *state.table().next_expiry() <= current;
   wake();
 }
 
@@ -98,7 +97,7 @@ void ServerContext::forget_closed() {
 // The timer ends the loop's sleep; the turn's end does the rest. One that is earlier than need be,
 // because its key was set again, stays: it finds nothing to do, and is set anew.
 void ServerContext::set_expiry_timer() {
-  std::optional<Instant> next = table.next_expiry();
+  std::optional<Instant> next = state.table().next_expiry();
   if (!next || is_overdue_ || (expiry_timer_ && expiry_timer_->first <= *next)) return;
   awake_timers.cancel(expiry_timer_);
   expiry_timer_ = awake_timers.call_at(*next, [this] { expiry_timer_.reset(); });

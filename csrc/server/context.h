@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/timers.h"
 #include "server/answer_cache.h"
 #include "server/budget.h"
@@ -22,7 +23,7 @@
 #include "server/meeting_view.h"
 #include "server/memory.h"
 #include "server/runs.h"
-#include "store/table.h"
+#include "server/state.h"
 #include "wire/c10d.h"
 #include "wire/native.h"
 
@@ -47,7 +48,7 @@ struct ServerContext {
   Timers awake_timers;  // those that judge a peer, by Moment::awake
 
   ServerMemory memory;
-  Table table{seed};
+  ServerState state{seed};
   // Of the connection whose requests are being handled, or of the chore.
   Budget budget;
   // What operations have left for later turns.
@@ -74,12 +75,19 @@ struct ServerContext {
   c10d::Request c10d_request;
   std::vector<Bytes> strings;
 
-  AnswerCache answers{table, budget, ~Exchanges::kMarks};
-  Exchanges exchanges{table};
+  AnswerCache answers{state.view(), budget, ~Exchanges::kMarks};
+  Exchanges exchanges{state.view()};
   MeetingView meeting_view{seed, budget};
 
+  // The one way to change what is kept.
+  template <typename Made>
+  auto apply(const Made& change) {
+    return state.apply(change, time);
+  }
+  void log(LogLevel level, const std::string& text) const;
+
   // Whether the store has no room for so many bytes more.
-  bool is_full(size_t more) const { return table.bytes() + more > limits.stored_bytes; }
+  bool is_full(size_t more) const { return state.table().bytes() + more > limits.stored_bytes; }
   std::string full_text() const;
 
   // Tells those whose waits an operation satisfied. Called after every operation that

@@ -47,6 +47,10 @@ class ServerCore {
   // All that came before `until` was handled; it is `time` now.
   void run_due(const Moment& until, const Moment& time);
 
+  // What it keeps, and who is told of every change of that from now on.
+  const ServerState& state() const { return context_.state; }
+  void keep_journal(Journal* journal) { context_.state.keep_journal(journal); }
+
   // How many connections are open.
   size_t connections() const { return context_.open.size(); }
   const ServerLimits& limits() const { return context_.limits; }

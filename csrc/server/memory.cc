@@ -73,7 +73,7 @@ bool end_the_largest(ServerContext& context, const SharedAccount& account, size_
 }
 
 std::string ServerContext::full_text() const {
-  return "the server stores " + std::to_string(table.bytes()) +
+  return "the server stores " + std::to_string(state.table().bytes()) +
          " bytes and takes no more: its limit stored_bytes is " +
          std::to_string(limits.stored_bytes) + "; delete keys that nobody needs";
 }

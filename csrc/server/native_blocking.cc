@@ -34,7 +34,7 @@ NativeProtocol::Blocked* NativeProtocol::park(const Header& header, const std::v
                                               Table::Need need, int64_t target) {
   if (!may_block(header)) return nullptr;
   uint64_t tag = tag_of(header);
-  Table::Waiter* waiter = context_.table.wait(*this, tag, keys, need, target);
+  Table::Waiter* waiter = context_.state.view().wait(*this, tag, keys, need, target);
   if (waiter == nullptr) {
     answer(header, keys);
     return nullptr;
@@ -46,12 +46,12 @@ void NativeProtocol::block(const Header& header, const SharedKeys& keys, uint32_
                            Table::Need need) {
   if (!may_block(header)) return;
   // Whoever finds others waiting need not look.
-  if (!context_.table.is_awaited(keys, need) &&
+  if (!context_.state.view().is_awaited(keys, need) &&
       context_.answers.missing(AnswerCache::Form::kNative, keys, need).at.empty()) {
     answer_list(header, keys);
     return;
   }
-  Table::Waiter* waiter = context_.table.wait(*this, tag_of(header), keys, need);
+  Table::Waiter* waiter = context_.state.view().wait(*this, tag_of(header), keys, need);
   if (Blocked* blocked = park(header, waiter, 0, {})) set_deadline(*blocked, timeout_ms);
 }
 
@@ -70,7 +70,7 @@ bool NativeProtocol::may_block(const Header& header) {
 NativeProtocol::Blocked* NativeProtocol::park(const Header& header, Table::Waiter* waiter,
                                               int64_t target, Bytes exchange_key) {
   if (std::optional<std::string> refusal = refuse_parked(context_, connection())) {
-    context_.table.cancel(waiter);
+    context_.state.view().cancel(waiter);
     reply_error(header, ErrorCode::kLimit,
                 native::name_of(static_cast<Operation>(header.operation)) + (": " + *refusal));
     return nullptr;
@@ -98,7 +98,7 @@ void NativeProtocol::set_deadline(Blocked& blocked, uint32_t timeout_ms) {
 }
 
 size_t NativeProtocol::waits() const {
-  return blocked_.size() + late_.size() + (runs_ == nullptr ? 0 : runs_->waits());
+  return blocked_.size() + late_.size() + (runs_ == nullptr ? 0 : runs_->ties().waits());
 }
 
 std::string NativeProtocol::waits_text() const {
@@ -114,13 +114,13 @@ void NativeProtocol::block(const Header& header, const std::vector<Bytes>& keys,
 void NativeProtocol::on_deadline(uint64_t tag) {
   auto found = blocked_.find(tag);
   if (found == blocked_.end()) return;
-  if (std::optional<Table::Woken> woken = context_.table.take_ripe(found->second.waiter)) {
+  if (std::optional<Table::Woken> woken = context_.state.view().take_ripe(found->second.waiter)) {
     on_woken(*woken);
     return;
   }
   std::vector<uint32_t> missing;
   std::string text = deadline_text(found->second, missing);
-  context_.table.cancel(found->second.waiter);
+  context_.state.view().cancel(found->second.waiter);
   Blocked blocked = std::move(found->second);
   blocked_.erase(found);
   reply_timeout(blocked.header, text, std::move(missing));
@@ -136,22 +136,22 @@ std::string NativeProtocol::deadline_text(const Blocked& blocked,
   auto operation = static_cast<Operation>(blocked.header.operation);
   if (operation == Operation::kExchange) {
     const std::vector<int64_t>& ranks = context_.meeting_view.missing(
-        blocked.key, blocked.target, context_.table, context_.exchanges);
+        blocked.key, blocked.target, context_.state.table(), context_.exchanges);
     name(ranks);
-    int64_t count = context_.table.sum(blocked.key, 0).value;
+    int64_t count = context_.state.table().sum(blocked.key, 0).value;
     return exchange_timeout_text(as_user_knows(blocked.key), ranks, blocked.target, blocked.timeout,
                                  missing_count(ranks, blocked.target, count));
   }
   if (operation == Operation::kBarrier) {
     BarrierCall call = barrier_call(blocked);
-    const std::vector<int64_t>& ranks = context_.meeting_view.missing(call, context_.table);
+    const std::vector<int64_t>& ranks = context_.meeting_view.missing(call, context_.state.table());
     name(ranks);
-    int64_t count = context_.table.sum(blocked.key, 0).value;
+    int64_t count = context_.state.table().sum(blocked.key, 0).value;
     return barrier_timeout_text(call, count, ranks, blocked.timeout);
   }
   if (is_of_keys(blocked.header)) return list_deadline_text(blocked, missing);
-  missing = context_.table.missing_positions(*blocked.waiter);
-  std::vector<Bytes> keys = context_.table.missing_keys(*blocked.waiter);
+  missing = context_.state.view().missing_positions(*blocked.waiter);
+  std::vector<Bytes> keys = context_.state.view().missing_keys(*blocked.waiter);
   if (operation == Operation::kWatch) {
     return watch_timeout_text(as_user_knows(keys.front()), static_cast<uint64_t>(blocked.target),
                               blocked.timeout);
@@ -166,12 +166,12 @@ std::string NativeProtocol::deadline_text(const Blocked& blocked,
 std::string NativeProtocol::list_deadline_text(const Blocked& blocked,
                                                std::vector<uint32_t>& positions) const {
   auto operation = static_cast<Operation>(blocked.header.operation);
-  const SharedKeys& keys = context_.table.keys_of(*blocked.waiter);
+  const SharedKeys& keys = context_.state.view().keys_of(*blocked.waiter);
   std::vector<Bytes> names;
   size_t count = 0;
   if (keys->size() < AnswerCache::kKeysMin) {
-    positions = context_.table.missing_positions(*blocked.waiter);
-    names = context_.table.missing_keys(*blocked.waiter);
+    positions = context_.state.view().missing_positions(*blocked.waiter);
+    names = context_.state.view().missing_keys(*blocked.waiter);
     count = names.size();
   } else {
     const AnswerCache::Missing& missing =
@@ -202,7 +202,7 @@ void NativeProtocol::on_woken(const Table::Woken& woken) {
   auto found = blocked_.find(woken.tag);
   if (connection().is_ending() || connection().closed()) {
     // It is told nothing any more; and its waiter is gone, so its timer must not find it.
-    if (woken.item) context_.table.unpop(woken.keys->front(), *woken.item);
+    if (woken.item) context_.apply(change::Unpop{woken.keys->front(), *woken.item});
     if (found == blocked_.end()) return;
     context_.timers.cancel(found->second.timer);
     blocked_.erase(found);
@@ -231,7 +231,7 @@ void NativeProtocol::answer_list_or_wait(const Blocked& blocked, const SharedKey
   const bool is_due = need != Table::Need::kValue ||
                       context_.answers.missing(AnswerCache::Form::kNative, keys, need).at.empty();
   if (is_due) return answer_list(blocked.header, keys);
-  Table::Waiter* waiter = context_.table.wait(*this, tag_of(blocked.header), keys, need);
+  Table::Waiter* waiter = context_.state.view().wait(*this, tag_of(blocked.header), keys, need);
   Blocked* again = park(blocked.header, waiter, 0, {});
   if (again == nullptr) return;
   again->timeout = blocked.timeout;
@@ -251,7 +251,7 @@ void NativeProtocol::cancel(const Header&, const native::CancelRequest& request)
     return;
   }
   context_.timers.cancel(found->second.timer);
-  context_.table.cancel(found->second.waiter);
+  context_.state.view().cancel(found->second.waiter);
   Blocked blocked = std::move(found->second);
   blocked_.erase(found);
   leave_barrier(blocked);

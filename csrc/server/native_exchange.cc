@@ -42,7 +42,7 @@ class NativeProtocol::Exchanging final : public LongRequest {
       ExchangeCall call{key_, as_user_knows(key_), rank_, world_size_, value};
       const bool is_whole = found.state == State::kWhole;
       const bool has_come =
-          protocol_.come(header_, arrive(call, context.table, [&] { return is_whole; }));
+          protocol_.come(header_, arrive(call, context.state.table(), [&] { return is_whole; }));
       value_.reset();
       if (!has_come) return true;
       context.wake();
@@ -63,7 +63,7 @@ class NativeProtocol::Exchanging final : public LongRequest {
     ServerContext& context = protocol_.context_;
     const std::string slot = exchange_slot(key_, rank);
     Table::Waiter* waiter =
-        context.table.wait(protocol_, tag_of(header_), {slot}, Table::Need::kValue);
+        context.state.view().wait(protocol_, tag_of(header_), {slot}, Table::Need::kValue);
     Blocked* blocked = protocol_.park(header_, waiter, world_size_, key_);
     if (blocked == nullptr) return;
     if (!is_going_on_) return protocol_.set_deadline(*blocked, timeout_ms_);
@@ -103,12 +103,12 @@ void NativeProtocol::exchange(const Header& header, const native::ExchangeReques
     return;
   }
   const auto is_counted = [&] {
-    return context_.table.sum(request.key, 0).value >= request.world_size;
+    return context_.state.table().sum(request.key, 0).value >= request.world_size;
   };
   // Where so many have come already, all of them are looked at before this one comes.
   const bool comes_last = is_counted();
   if (!comes_last) {
-    if (!come(header, arrive(call, context_.table))) return;
+    if (!come(header, arrive(call, context_.state.table()))) return;
     if (!is_counted()) {
       context_.strings.assign(1, request.key);
       block(header, context_.strings, request.timeout_ms, Table::Need::kCount, request.world_size);
