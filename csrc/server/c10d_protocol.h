@@ -40,7 +40,7 @@ class C10dProtocol final : public Protocol {
         continue;
       }
       if (guess_ != nullptr) break;
-      c10d::Request& request = context_.c10d_request;
+      c10d::Request& request = context_.composed.c10d_request;
       c10d::Progress progress = decoder_.next(input.substr(consumed), request, used);
       if (progress == c10d::Progress::kNeedMore) break;
       if (progress == c10d::Progress::kInvalid) {

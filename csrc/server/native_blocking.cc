@@ -47,7 +47,7 @@ void NativeProtocol::block(const Header& header, const SharedKeys& keys, uint32_
   if (!may_block(header)) return;
   // Whoever finds others waiting need not look.
   if (!context_.state.view().is_awaited(keys, need) &&
-      context_.answers.missing(AnswerCache::Form::kNative, keys, need).at.empty()) {
+      context_.composed.answers.missing(AnswerCache::Form::kNative, keys, need).at.empty()) {
     answer_list(header, keys);
     return;
   }
@@ -92,8 +92,8 @@ void NativeProtocol::set_deadline(Blocked& blocked, uint32_t timeout_ms) {
   if (timeout_ms == 0) {
     on_deadline(tag);
   } else if (timeout_ms != native::kNoTimeout) {
-    blocked.timer = context_.timers.call_at(context_.time.now + blocked.timeout,
-                                            [this, tag] { on_deadline(tag); });
+    blocked.timer = context_.clock.timers.call_at(context_.clock.now + blocked.timeout,
+                                                  [this, tag] { on_deadline(tag); });
   }
 }
 
@@ -135,8 +135,8 @@ std::string NativeProtocol::deadline_text(const Blocked& blocked,
   };
   auto operation = static_cast<Operation>(blocked.header.operation);
   if (operation == Operation::kExchange) {
-    const std::vector<int64_t>& ranks = context_.meeting_view.missing(
-        blocked.key, blocked.target, context_.state.table(), context_.exchanges);
+    const std::vector<int64_t>& ranks = context_.composed.meetings.missing(
+        blocked.key, blocked.target, context_.state.table(), context_.composed.exchanges);
     name(ranks);
     int64_t count = context_.state.table().sum(blocked.key, 0).value;
     return exchange_timeout_text(as_user_knows(blocked.key), ranks, blocked.target, blocked.timeout,
@@ -144,7 +144,8 @@ std::string NativeProtocol::deadline_text(const Blocked& blocked,
   }
   if (operation == Operation::kBarrier) {
     BarrierCall call = barrier_call(blocked);
-    const std::vector<int64_t>& ranks = context_.meeting_view.missing(call, context_.state.table());
+    const std::vector<int64_t>& ranks =
+        context_.composed.meetings.missing(call, context_.state.table());
     name(ranks);
     int64_t count = context_.state.table().sum(blocked.key, 0).value;
     return barrier_timeout_text(call, count, ranks, blocked.timeout);
@@ -174,8 +175,8 @@ std::string NativeProtocol::list_deadline_text(const Blocked& blocked,
     names = context_.state.view().missing_keys(*blocked.waiter);
     count = names.size();
   } else {
-    const AnswerCache::Missing& missing =
-        context_.answers.missing(AnswerCache::Form::kNative, keys, need_of(blocked.header));
+    const AnswerCache::Missing& missing = context_.composed.answers.missing(
+        AnswerCache::Form::kNative, keys, need_of(blocked.header));
     size_t named = std::min(missing.at.size(), kMissingMax);
     positions.assign(missing.at.begin(), missing.at.begin() + static_cast<ptrdiff_t>(named));
     names = missing.names;
@@ -204,14 +205,14 @@ void NativeProtocol::on_woken(const Table::Woken& woken) {
     // It is told nothing any more; and its waiter is gone, so its timer must not find it.
     if (woken.item) context_.apply(change::Unpop{woken.keys->front(), *woken.item});
     if (found == blocked_.end()) return;
-    context_.timers.cancel(found->second.timer);
+    context_.clock.timers.cancel(found->second.timer);
     blocked_.erase(found);
     return;
   }
   if (found == blocked_.end()) return;
   Blocked blocked = std::move(found->second);
   blocked_.erase(found);
-  context_.timers.cancel(blocked.timer);
+  context_.clock.timers.cancel(blocked.timer);
   if (woken.item) {
     reply(blocked.header, native::QueuePopReply{*woken.item});
   } else if (is_exchange(blocked.header)) {
@@ -228,15 +229,16 @@ void NativeProtocol::on_woken(const Table::Woken& woken) {
 // Values may have gone since they were all there, for who is told later than at once.
 void NativeProtocol::answer_list_or_wait(const Blocked& blocked, const SharedKeys& keys) {
   const Table::Need need = need_of(blocked.header);
-  const bool is_due = need != Table::Need::kValue ||
-                      context_.answers.missing(AnswerCache::Form::kNative, keys, need).at.empty();
+  const bool is_due =
+      need != Table::Need::kValue ||
+      context_.composed.answers.missing(AnswerCache::Form::kNative, keys, need).at.empty();
   if (is_due) return answer_list(blocked.header, keys);
   Table::Waiter* waiter = context_.state.view().wait(*this, tag_of(blocked.header), keys, need);
   Blocked* again = park(blocked.header, waiter, 0, {});
   if (again == nullptr) return;
   again->timeout = blocked.timeout;
   if (!blocked.timer) return;
-  again->timer = context_.timers.call_at(
+  again->timer = context_.clock.timers.call_at(
       blocked.timer->first, [this, tag = tag_of(blocked.header)] { on_deadline(tag); });
 }
 
@@ -250,7 +252,7 @@ void NativeProtocol::cancel(const Header&, const native::CancelRequest& request)
     if (runs_) runs_->cancel(target);
     return;
   }
-  context_.timers.cancel(found->second.timer);
+  context_.clock.timers.cancel(found->second.timer);
   context_.state.view().cancel(found->second.waiter);
   Blocked blocked = std::move(found->second);
   blocked_.erase(found);

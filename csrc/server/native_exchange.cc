@@ -35,7 +35,7 @@ class NativeProtocol::Exchanging final : public LongRequest {
   bool go_on(Budget& budget) override {
     using State = Exchanges::Progress::State;
     ServerContext& context = protocol_.context_;
-    Exchanges::Progress found = context.exchanges.ask(key_, world_size_, budget);
+    Exchanges::Progress found = context.composed.exchanges.ask(key_, world_size_, budget);
     if (found.state == State::kSpent) return false;
     if (value_) {
       const Bytes value = *value_;
@@ -46,7 +46,7 @@ class NativeProtocol::Exchanging final : public LongRequest {
       value_.reset();
       if (!has_come) return true;
       context.wake();
-      found = context.exchanges.ask(key_, world_size_, budget);
+      found = context.composed.exchanges.ask(key_, world_size_, budget);
       if (found.state == State::kSpent) return false;
     }
     if (found.state == State::kMissing) {
@@ -69,7 +69,7 @@ class NativeProtocol::Exchanging final : public LongRequest {
     if (!is_going_on_) return protocol_.set_deadline(*blocked, timeout_ms_);
     blocked->timeout = timeout_;
     if (!due_) return;
-    blocked->timer = context.timers.call_at(
+    blocked->timer = context.clock.timers.call_at(
         *due_, [protocol = &protocol_, tag = tag_of(header_)] { protocol->on_deadline(tag); });
   }
 

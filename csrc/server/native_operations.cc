@@ -89,10 +89,10 @@ void NativeProtocol::check(const Header& header, const native::CheckRequest&,
                            const SharedKeys& shared) {
   constexpr auto kForm = AnswerCache::Form::kNative;
   reply(header,
-        native::CheckReply{
-            shared == nullptr
-                ? context_.state.table().has_all(context_.strings)
-                : context_.answers.missing(kForm, shared, Table::Need::kPresent).at.empty()});
+        native::CheckReply{shared == nullptr ? context_.state.table().has_all(context_.strings)
+                                             : context_.composed.answers
+                                                   .missing(kForm, shared, Table::Need::kPresent)
+                                                   .at.empty()});
 }
 
 void NativeProtocol::get(const Header& header, const native::GetRequest& request) {

@@ -17,7 +17,7 @@ using native::Operation;
 NativeProtocol::NativeProtocol(Connection& connection, ServerContext& context)
     : Protocol(connection, connection.memory().parked),
       context_(context),
-      blocked_(0, NumberHash{context.seed}) {}
+      blocked_(0, NumberHash{context.state.seed()}) {}
 
 NativeProtocol::~NativeProtocol() = default;
 
@@ -93,7 +93,7 @@ bool NativeProtocol::leave(Budget& budget) {
     if (budget.is_spent()) return false;
     auto gone = blocked_.extract(blocked_.begin());
     Blocked& blocked = gone.mapped();
-    context_.timers.cancel(blocked.timer);
+    context_.clock.timers.cancel(blocked.timer);
     context_.state.view().cancel(blocked.waiter);
     leave_barrier(blocked);
   }
@@ -192,7 +192,7 @@ void NativeProtocol::answer_list(const Header& header, const SharedKeys& keys) {
     reply(header, native::Nothing());
     return;
   }
-  const AnswerCache::Body& body = context_.answers.body(AnswerCache::Form::kNative, keys);
+  const AnswerCache::Body& body = context_.composed.answers.body(AnswerCache::Form::kNative, keys);
   if (body.is_too_large) {
     refuse_large_answer(header);
   } else {

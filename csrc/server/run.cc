@@ -33,15 +33,15 @@ Run::Run(ServerContext& context, RunKeeper& keeper, Bytes id)
       memory_(&context.memory.runs),
       id_(id),
       group_(&kNobody),
-      seats_(0, NodeHash{context.seed}) {
+      seats_(0, NodeHash{context.state.seed()}) {
   charge();
 }
 
 // Only runs that nobody is connected to are forgotten, and the others end with the loop.
 Run::~Run() {
-  context_.awake_timers.cancel(deadline_);
-  context_.timers.cancel(publish_timer_);
-  for (auto& [node, seat] : seats_) context_.awake_timers.cancel(seat.grace_timer);
+  context_.clock.awake_timers.cancel(deadline_);
+  context_.clock.timers.cancel(publish_timer_);
+  for (auto& [node, seat] : seats_) context_.clock.awake_timers.cancel(seat.grace_timer);
 }
 
 bool Run::is_held() const {
@@ -92,8 +92,8 @@ void Run::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request) 
     place(seat, static_cast<uint32_t>(placement.rank));
   }
   if (!seat.join || request.timeout_ms == native::kNoTimeout) return;
-  seat.join->timer = context_.timers.call_at(context_.time.now + seat.join->timeout,
-                                             [this, &seat] { on_join_deadline(seat); });
+  seat.join->timer = context_.clock.timers.call_at(context_.clock.now + seat.join->timeout,
+                                                   [this, &seat] { on_join_deadline(seat); });
 }
 
 // Whether the job whose next round the node waits for has finished while its connection was broken.
@@ -165,8 +165,8 @@ void Run::on_broken(Seat& seat) {
   if (seat.join) end_join(seat);
   unbind(seat);
   // Counted while the loop is awake: a node that is back may lie unread.
-  seat.grace_timer = context_.awake_timers.call_at(context_.time.awake + seat.grace,
-                                                   [this, &seat] { on_grace_over(seat); });
+  seat.grace_timer = context_.clock.awake_timers.call_at(context_.clock.awake + seat.grace,
+                                                         [this, &seat] { on_grace_over(seat); });
 }
 
 void Run::on_grace_over(Seat& seat) {
@@ -190,7 +190,7 @@ Seat& Run::seat_of(const NodeId& node, RunPeer& peer, uint32_t handle, uint32_t 
   }
   bind(seat, peer, handle);
   seat.grace = std::chrono::milliseconds(grace_ms);
-  context_.awake_timers.cancel(seat.grace_timer);
+  context_.clock.awake_timers.cancel(seat.grace_timer);
   return seat;
 }
 
@@ -220,12 +220,12 @@ void Run::end_join_as_moved(Seat& seat) {
 
 void Run::remove_seat(Seat& seat) {
   unbind(seat);
-  context_.awake_timers.cancel(seat.grace_timer);
+  context_.clock.awake_timers.cancel(seat.grace_timer);
   seats_.erase(NodeId(*seat.node));
 }
 
 void Run::end_join(Seat& seat) {
-  context_.timers.cancel(seat.join->timer);
+  context_.clock.timers.cancel(seat.join->timer);
   seat.peer->ties().remove_join(seat.join->tag);
   joining_.erase(seat.join->place);
   seat.join.reset();

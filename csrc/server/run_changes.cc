@@ -64,10 +64,10 @@ Run::Standing Run::standing() const {
 void Run::arm() {
   const std::optional<Instant> next = group().next_deadline();
   if (!next) return;
-  const Instant due = context_.time.awake_at(*next);
+  const Instant due = context_.clock.awake_at(*next);
   if (deadline_ && deadline_->first <= due) return;
-  context_.awake_timers.cancel(deadline_);
-  deadline_ = context_.awake_timers.call_at(due, [this] { on_deadline(); });
+  context_.clock.awake_timers.cancel(deadline_);
+  deadline_ = context_.clock.awake_timers.call_at(due, [this] { on_deadline(); });
 }
 
 void Run::on_deadline() {
@@ -114,7 +114,7 @@ void Run::announce() {
   }
   const bool is_first = published_.changes == 0 && settled_.changes > 0;
   if (is_first || settled_.closed != published_.closed || is_due()) {
-    published_at_ = context_.time.now;
+    published_at_ = context_.clock.now;
     publish();
   } else {
     publish_later();
@@ -122,21 +122,21 @@ void Run::announce() {
 }
 
 bool Run::is_due() const {
-  return context_.time.now - published_at_ >= kPublishInterval;
+  return context_.clock.now - published_at_ >= kPublishInterval;
 }
 
 void Run::publish_later() {
   if (publish_timer_) return;
-  publish_timer_ = context_.timers.call_at(published_at_ + kPublishInterval, [this] {
+  publish_timer_ = context_.clock.timers.call_at(published_at_ + kPublishInterval, [this] {
     publish_timer_.reset();
-    published_at_ = context_.time.now;
+    published_at_ = context_.clock.now;
     publish();
     keeper_.look_after(*this);
   });
 }
 
 void Run::publish() {
-  context_.timers.cancel(publish_timer_);
+  context_.clock.timers.cancel(publish_timer_);
   published_ = settled_;
   untold_subscriptions_ = subscriptions_.size();
   tell_all();
@@ -160,15 +160,15 @@ void Run::subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest&
     // wait for its turn as if it had come while he was asking.
     const bool is_first = made.known_changes == 0 || made.known_closed != reply.closed;
     if (is_first || is_due()) {
-      if (!is_first) published_at_ = context_.time.now;
+      if (!is_first) published_at_ = context_.clock.now;
       answer(made);
       return;
     }
     publish_later();
   }
   if (request.timeout_ms == native::kNoTimeout) return;
-  made.timer = context_.timers.call_at(
-      context_.time.now + std::chrono::milliseconds(request.timeout_ms), [this, &made] {
+  made.timer = context_.clock.timers.call_at(
+      context_.clock.now + std::chrono::milliseconds(request.timeout_ms), [this, &made] {
         made.timer.reset();
         answer(made);
         keeper_.look_after(*this);
@@ -176,7 +176,7 @@ void Run::subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest&
 }
 
 void Run::unsubscribe(Subscription& subscription) {
-  context_.timers.cancel(subscription.timer);
+  context_.clock.timers.cancel(subscription.timer);
   subscription.peer->ties().remove_subscription(subscription.tag, *this);
   --connected_;
   subscriptions_.erase(std::list<Subscription>::iterator(subscription.place));
@@ -226,7 +226,7 @@ native::StatusReply Run::status(const NodeId& node) const {
   reply.waiting = static_cast<uint32_t>(roster.count(Role::kWaiting));
   reply.spares = static_cast<uint32_t>(roster.count(Role::kSpare));
   reply.lost = static_cast<uint32_t>(state.lost.size());
-  if (const auto left = group().last_call_left(context_.time.now)) {
+  if (const auto left = group().last_call_left(context_.clock.now)) {
     const auto left_ms = std::chrono::ceil<std::chrono::milliseconds>(*left).count();
     reply.last_call_left_ms =
         static_cast<uint32_t>(std::min<int64_t>(left_ms, int64_t{native::kNoLastCall} - 1));

@@ -18,7 +18,7 @@ std::string seconds_of(uint64_t ms) {
 
 }  // namespace
 
-Runs::Runs(ServerContext& context) : context_(context), runs_(0, BytesHash{context.seed}) {}
+Runs::Runs(ServerContext& context) : context_(context), runs_(0, BytesHash{context.state.seed()}) {}
 
 Runs::~Runs() = default;
 

@@ -21,7 +21,7 @@ void Runs::release_if_idle(Kept& run) {
   run.among = among;
   if (among == nullptr) return;
   run.at = among->insert(among->end(), &run);
-  run.since = context_.time.now;
+  run.since = context_.clock.now;
   if (idle_.size() > context_.limits.idle_runs) forget(*idle_.front());
   arm_idle_timer();
 }
@@ -64,9 +64,9 @@ void Runs::forget(Kept& run) {
 void Runs::arm_idle_timer() {
   if (idle_timer_ || idle_.empty()) return;
   const Duration kept = std::chrono::milliseconds(context_.limits.idle_run_ms);
-  idle_timer_ = context_.timers.call_at(idle_.front()->since + kept, [this, kept] {
+  idle_timer_ = context_.clock.timers.call_at(idle_.front()->since + kept, [this, kept] {
     idle_timer_.reset();
-    const Instant current = context_.time.now;
+    const Instant current = context_.clock.now;
     while (!idle_.empty() && current - idle_.front()->since >= kept) forget(*idle_.front());
     arm_idle_timer();
   });

@@ -30,6 +30,7 @@ class ServerState {
   // `seed`: nobody who chooses keys or names nodes may know it.
   explicit ServerState(HashSeed seed);
 
+  HashSeed seed() const { return seed_; }
   const Table& table() const { return table_; }
   // The same for who waits for its keys, or marks them.
   TableView& view() { return table_; }

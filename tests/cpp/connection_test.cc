@@ -24,8 +24,8 @@ class Scene {
  public:
   explicit Scene(const std::string& greeting = c10d_validate()) {
     transport.room = 4 * kAnswer;
-    context.open.push_back(std::make_unique<Connection>(transport, context));
-    connection = context.open.back().get();
+    context.connections.open.push_back(std::make_unique<Connection>(transport, context));
+    connection = context.connections.open.back().get();
     context.apply(change::Set{"/k", std::string(kValue, 'v')});
     send(greeting);
     turn();
@@ -44,10 +44,10 @@ class Scene {
     }
   }
   void wait(Duration duration) {
-    context.time.now += duration;
-    context.time.awake += duration;
-    context.timers.run(context.time.now, SIZE_MAX);
-    context.awake_timers.run(context.time.awake, SIZE_MAX);
+    context.clock.now += duration;
+    context.clock.awake += duration;
+    context.clock.timers.run(context.clock.now, SIZE_MAX);
+    context.clock.awake_timers.run(context.clock.awake, SIZE_MAX);
   }
   size_t receive(size_t most) { return transport.read(most).size(); }
 
