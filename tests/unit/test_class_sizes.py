@@ -58,7 +58,7 @@ def declarations_of(body: str) -> Iterator[str]:
 
 def type_of(declaration: str) -> str | None:
     """The type of a member that holds what it names; None: it is none of these."""
-    declaration = declaration.split("=")[0].removesuffix("{}").strip()
+    declaration = declaration.partition("=")[0].removesuffix("{}").strip()
     found = re.match(r"(?:mutable |const |alignas\([^)]*\) )*(.*[\w>*&])\s+([\w, ]+)$", declaration)
     if found is None or NO_MEMBER.match(declaration):
         return None
@@ -84,8 +84,7 @@ def parts_of_all() -> dict[str, list[str]]:
         ours |= {name for name, meaning in aliases if ours_in(meaning, ours)}
     parts: dict[str, list[str]] = {}
     for name, body in bodies:
-        members = [one for one in declarations_of(body) if (kind := type_of(one)) is not None]
-        held = [one for one in members if ours_in(str(type_of(one)), ours)]
+        held = [one for one in declarations_of(body) if ours_in(type_of(one) or "", ours)]
         if len(held) >= len(parts.get(name, [])):
             parts[name] = held
     return parts
