@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "client/c10d_call.h"
 #include "client/dial.h"
+#include "client/patience.h"
 
 namespace rdzv {
 namespace {
