@@ -1,15 +1,17 @@
-// The server's core in memory: bytes, times and closings go in, bytes come out. No socket, no
-// thread, no clock, and so the same twice.
+// The server's core and its clients' in memory: bytes, times and closings go in, bytes come out. No
+// socket, no thread, no clock, and so the same twice.
 #include "server/core.h"
 
 #include <doctest/doctest.h>
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "client/core.h"
 #include "memory_transport.h"
 #include "support.h"
 #include "wire/messages.h"
@@ -17,46 +19,60 @@
 using namespace rdzv;
 using namespace rdzv::test;
 using native::Operation;
+using Outcome = ClientCore::Outcome;
 using std::chrono::milliseconds;
 
 namespace {
 
 class World;
 
-// A native client: requests go out, answers are taken apart.
+// One end of a connection in memory, with the core of a native client on it.
 class MemoryPeer {
  public:
-  MemoryPeer(World& world, const std::string& name,
-             const std::string& greeting = native_greeting());
+  MemoryPeer(World& world, const std::string& name, uint8_t session);
 
-  template <typename Request>
-  uint64_t ask(const Request& request);
+  // To the server, what the client's core has to send or what a test makes up; and back.
+  void exchange();
   void send(Bytes bytes);
-  void hang_up();
+  void take(Bytes bytes);
+  // The connection breaks, which both sides notice.
+  void lose();
 
-  // The answer to that request: its status, and what it says. It has to be there.
+  // Its number, for what follows. With `patience`: the client gives up then.
   template <typename Request>
-  typename Request::Is::Reply answer(uint64_t id, ErrorCode expected = ErrorCode::kOk);
+  size_t ask(const Request& request, std::optional<Duration> patience = {});
+  void give_up(size_t call) { client.give_up(*calls_[call]); }
+  // The answer: its status, and what it says. It has to be there.
+  template <typename Request>
+  typename Request::Is::Reply answer(size_t call, ErrorCode expected = ErrorCode::kOk);
   // The text of an error's answer.
-  std::string error(uint64_t id);
-  bool has_answer(uint64_t id);
+  std::string error(size_t call);
+  bool has_answer(size_t call) { return reply(call).outcome == Outcome::kAnswered; }
+  const ClientCore::Reply& reply(size_t call);
 
   MemoryTransport transport;
+  ClientCore client;
   std::string all;  // that was ever received
 
  private:
-  native::Frame find(uint64_t id);
-
   World& world_;
   Connection* connection_;
-  uint64_t last_id_ = 0;
+  std::vector<std::unique_ptr<ClientCore::Call>> calls_;
   std::vector<Bytes> strings_;
 };
 
 class World {
  public:
-  MemoryPeer& newcomer(const std::string& name, const std::string& greeting = native_greeting()) {
-    return *peers.emplace_back(std::make_unique<MemoryPeer>(*this, name, greeting));
+  MemoryPeer& stranger(const std::string& name) {
+    const auto session = static_cast<uint8_t>(peers.size());
+    return *peers.emplace_back(std::make_unique<MemoryPeer>(*this, name, session));
+  }
+  MemoryPeer& newcomer(const std::string& name) {
+    MemoryPeer& peer = stranger(name);
+    peer.exchange();
+    CHECK(peer.client.state() == ClientCore::State::kOpen);
+    CHECK(peer.client.peer().instance == native::Id128{7, 7, 7});
+    return peer;
   }
   void turn() {
     while (core.end_turn(time)) {
@@ -67,6 +83,9 @@ class World {
     time.awake += duration;
     core.run_due(time, time);
     turn();
+    for (const auto& peer : peers) {
+      if (peer->client.next() <= time.now) peer->client.run_due(time.now);
+    }
   }
 
   std::vector<std::unique_ptr<MemoryPeer>> peers;
@@ -75,11 +94,10 @@ class World {
   std::set<Operation> asked;
 };
 
-MemoryPeer::MemoryPeer(World& world, const std::string& name, const std::string& greeting)
-    : world_(world) {
+MemoryPeer::MemoryPeer(World& world, const std::string& name, uint8_t session)
+    : client({session}, "memory"), world_(world) {
   transport.name = name;
   connection_ = &world.core.connect(transport, world.time);
-  send(greeting);
 }
 
 void MemoryPeer::send(Bytes bytes) {
@@ -88,51 +106,63 @@ void MemoryPeer::send(Bytes bytes) {
   world_.turn();
 }
 
-void MemoryPeer::hang_up() {
+void MemoryPeer::take(Bytes bytes) {
+  all.append(bytes);
+  client.receive(bytes, world_.time.now);
+}
+
+void MemoryPeer::exchange() {
+  for (;;) {
+    while (!client.to_send().empty()) {
+      const Bytes out = client.to_send();
+      send(out);
+      client.on_sent(out.size(), world_.time.now);
+    }
+    const std::string in = transport.read();
+    if (in.empty()) return;
+    take(in);
+  }
+}
+
+void MemoryPeer::lose() {
   world_.core.end_of_stream(*connection_, world_.time);
   world_.turn();
+  client.break_off("cut");
 }
 
 template <typename Request>
-uint64_t MemoryPeer::ask(const Request& request) {
+size_t MemoryPeer::ask(const Request& request, std::optional<Duration> patience) {
   world_.asked.insert(Request::Is::kOperation);
   std::string body;
   native::put(body, request);
-  send(native_frame(Request::Is::kOperation, ++last_id_, body));
-  return last_id_;
+  ClientCore::Call& call =
+      *calls_.emplace_back(std::make_unique<ClientCore::Call>(Request::Is::kOperation));
+  call.waits_for_others = true;
+  if (patience) call.deadline = world_.time.now + *patience;
+  client.send(call, body, world_.time.now);
+  exchange();
+  return calls_.size() - 1;
 }
 
-native::Frame MemoryPeer::find(uint64_t id) {
-  all += transport.read();
-  native::Frame found;
-  for (Bytes rest = all; !rest.empty();) {
-    native::Frame frame;
-    REQUIRE(native::next_frame(rest, frame) == native::Progress::kTaken);
-    if (frame.header.id == id) found = frame;
-    rest.remove_prefix(native::kHeaderBytes + frame.body.size());
-  }
-  return found;
-}
-
-bool MemoryPeer::has_answer(uint64_t id) {
-  return find(id).header.operation != 0;
+const ClientCore::Reply& MemoryPeer::reply(size_t call) {
+  if (!transport.closed) exchange();
+  return calls_[call]->reply;
 }
 
 template <typename Request>
-typename Request::Is::Reply MemoryPeer::answer(uint64_t id, ErrorCode expected) {
-  const native::Frame frame = find(id);
-  REQUIRE(frame.header.operation ==
-          (static_cast<uint8_t>(Request::Is::kOperation) | native::kReplyBit));
-  typename Request::Is::Reply reply;
-  REQUIRE(frame.header.status == static_cast<uint8_t>(expected));
-  if (expected == ErrorCode::kOk) REQUIRE(native::take(frame.body, reply, &strings_));
-  return reply;
+typename Request::Is::Reply MemoryPeer::answer(size_t call, ErrorCode expected) {
+  REQUIRE(has_answer(call));
+  CHECK(reply(call).status == expected);
+  typename Request::Is::Reply answer;
+  const Bytes body = Bytes(reply(call).body).substr(reply(call).body_begin);
+  if (expected == ErrorCode::kOk) REQUIRE(native::take(body, answer, &strings_));
+  return answer;
 }
 
-std::string MemoryPeer::error(uint64_t id) {
-  native::ErrorReply reply;
-  REQUIRE(native::take(find(id).body, reply));
-  return std::string(reply.message);
+std::string MemoryPeer::error(size_t call) {
+  native::ErrorReply answer;
+  REQUIRE(native::take(reply(call).body, answer));
+  return std::string(answer.message);
 }
 
 std::vector<Bytes> keys(std::initializer_list<Bytes> names) {
@@ -141,20 +171,20 @@ std::vector<Bytes> keys(std::initializer_list<Bytes> names) {
 
 void play_store(World& world, MemoryPeer& a, MemoryPeer& b) {
   a.ask(native::PingRequest{});
-  const uint64_t set = a.ask(native::SetRequest{{"/k"}, {"v"}});
+  const size_t set = a.ask(native::SetRequest{{"/k"}, {"v"}});
   CHECK(a.answer<native::SetRequest>(set).version == 1);
-  const uint64_t got = b.ask(native::GetRequest{0, {"/k"}});
+  const size_t got = b.ask(native::GetRequest{0, {"/k"}});
   CHECK(b.answer<native::GetRequest>(got).value == "v");
-  const uint64_t swapped = b.ask(native::CompareSetRequest{{"/k"}, {"v"}, {"w"}});
+  const size_t swapped = b.ask(native::CompareSetRequest{{"/k"}, {"v"}, {"w"}});
   CHECK(b.answer<native::CompareSetRequest>(swapped).swapped);
-  const uint64_t sum = a.ask(native::AddRequest{{"/n"}, 5});
+  const size_t sum = a.ask(native::AddRequest{{"/n"}, 5});
   CHECK(a.answer<native::AddRequest>(sum).sum == 5);
   a.ask(native::AppendRequest{{"/k"}, {"x"}});
 
   const std::vector<Bytes> two = keys({"/p/1", "/p/2"});
-  const uint64_t absent = a.ask(native::CheckRequest{{two}});
+  const size_t absent = a.ask(native::CheckRequest{{two}});
   CHECK_FALSE(a.answer<native::CheckRequest>(absent).are_there);
-  const uint64_t waits = b.ask(native::WaitRequest{1000, {two}});
+  const size_t waits = b.ask(native::WaitRequest{1000, {two}});
   CHECK_FALSE(b.has_answer(waits));
   const std::vector<Bytes> pairs = keys({"/p/1", "one", "/p/2", "two"});
   a.ask(native::MultiSetRequest{{pairs}});
@@ -164,7 +194,7 @@ void play_store(World& world, MemoryPeer& a, MemoryPeer& b) {
   b.ask(native::ListKeysRequest{{"/p"}});
   b.ask(native::NumKeysRequest{});
 
-  const uint64_t watches = b.ask(native::WatchRequest{native::kNoTimeout, {"/n"}, 3});
+  const size_t watches = b.ask(native::WatchRequest{native::kNoTimeout, {"/n"}, 3});
   CHECK_FALSE(b.has_answer(watches));
   a.ask(native::SetIfVersionRequest{{"/n"}, {"6"}, 3});
   CHECK(b.has_answer(watches));
@@ -176,21 +206,21 @@ void play_store(World& world, MemoryPeer& a, MemoryPeer& b) {
   a.ask(native::DeleteKeyRequest{{"/k"}});
   a.ask(native::DeletePrefixRequest{{"/p"}});
 
-  const uint64_t pops = b.ask(native::QueuePopRequest{native::kNoTimeout, {"/q"}});
+  const size_t pops = b.ask(native::QueuePopRequest{native::kNoTimeout, {"/q"}});
   a.ask(native::QueuePushRequest{{"/q"}, {"item"}});
   CHECK(b.answer<native::QueuePopRequest>(pops).item == "item");
   b.ask(native::QueueLenRequest{{"/q"}});
-  const uint64_t first = a.ask(native::BarrierRequest{native::kNoTimeout, {"/b"}, 2, 0});
-  const uint64_t second = b.ask(native::BarrierRequest{native::kNoTimeout, {"/b"}, 2, 1});
+  const size_t first = a.ask(native::BarrierRequest{native::kNoTimeout, {"/b"}, 2, 0});
+  const size_t second = b.ask(native::BarrierRequest{native::kNoTimeout, {"/b"}, 2, 1});
   CHECK((a.has_answer(first) && b.has_answer(second)));
-  const uint64_t gives = a.ask(native::ExchangeRequest{native::kNoTimeout, {"/e"}, 0, 2, {"zero"}});
+  const size_t gives = a.ask(native::ExchangeRequest{native::kNoTimeout, {"/e"}, 0, 2, {"zero"}});
   b.ask(native::ExchangeRequest{native::kNoTimeout, {"/e"}, 1, 2, {"one"}});
   CHECK(a.answer<native::ExchangeRequest>(gives).values[1] == "one");
 }
 
-// A wait whose time is over, one that is cancelled, and one whose connection is lost.
+// A wait whose time is over, one that is given up, and one whose connection is lost.
 void play_endings(World& world, MemoryPeer& a, MemoryPeer& b) {
-  const uint64_t late = a.ask(native::GetRequest{100, {"/never"}});
+  const size_t late = a.ask(native::GetRequest{100, {"/never"}});
   world.wait(milliseconds(99));
   CHECK_FALSE(a.has_answer(late));
   CHECK(world.core.next() == world.time.now + milliseconds(1));
@@ -198,15 +228,33 @@ void play_endings(World& world, MemoryPeer& a, MemoryPeer& b) {
   a.answer<native::GetRequest>(late, ErrorCode::kTimeout);
   CHECK(a.error(late).find("timeout") != std::string::npos);
 
-  const uint64_t given_up = a.ask(native::GetRequest{native::kNoTimeout, {"/late"}});
-  a.ask(native::CancelRequest{0, static_cast<native::RequestId>(given_up)});
+  // A client's own word: the server is told that nobody waits there any more.
+  const size_t given_up =
+      a.ask(native::GetRequest{native::kNoTimeout, {"/late"}}, milliseconds(50));
+  CHECK(a.client.next() == world.time.now + milliseconds(50));
   MemoryPeer& lost = world.newcomer("10.0.0.9:9");
-  lost.ask(native::GetRequest{native::kNoTimeout, {"/late"}});
-  lost.hang_up();
+  const size_t cut = lost.ask(native::GetRequest{native::kNoTimeout, {"/late"}});
+  lost.lose();
   CHECK(lost.transport.closed);
+  world.wait(milliseconds(50));
+  world.asked.insert(Operation::kCancel);
+  CHECK(a.reply(given_up).outcome == Outcome::kTimedOut);
+  CHECK(a.reply(given_up).sent);
+  CHECK(a.client.next() == Timers::kNever);
+  const size_t bytes = a.all.size();
   b.ask(native::SetRequest{{"/late"}, {"v"}});
-  CHECK_FALSE(a.has_answer(given_up));
-  CHECK_FALSE(lost.has_answer(1));
+  a.exchange();
+  CHECK(a.all.size() == bytes);
+  CHECK(lost.reply(cut).outcome == Outcome::kBroken);
+  CHECK(lost.reply(cut).sent);
+
+  // An item comes for a pop that is being given up.
+  const size_t pops = a.ask(native::QueuePopRequest{native::kNoTimeout, {"/items"}});
+  const size_t pushes = b.ask(native::QueuePushRequest{{"/items"}, {"item"}});
+  a.give_up(pops);
+  CHECK(b.has_answer(pushes));
+  a.exchange();
+  CHECK(b.answer<native::QueueLenRequest>(b.ask(native::QueueLenRequest{{"/items"}})).count == 1);
 }
 
 native::RunNode node(const std::string& name) {
@@ -219,7 +267,7 @@ void play_run(World& world, MemoryPeer& a) {
   std::vector<std::string> names;
   for (uint32_t i = 0; i < kNodes; ++i) names.push_back("host-" + std::to_string(i));
   const size_t first = world.peers.size();
-  std::vector<uint64_t> joins;
+  std::vector<size_t> joins;
   for (uint32_t i = 0; i < kNodes; ++i) {
     MemoryPeer& peer = world.newcomer("10.0.1.1:" + std::to_string(i + 1));
     joins.push_back(peer.ask(
@@ -236,21 +284,21 @@ void play_run(World& world, MemoryPeer& a) {
 
   MemoryPeer& one = *world.peers[first];
   one.ask(native::KeepAliveRequest{1});
-  const uint64_t changes =
+  const size_t changes =
       one.ask(native::SubscribeRequest{native::kNoTimeout, {"run"}, node(names[0]), 1, 0, false});
   // A connection breaks; the node comes back within its grace, and another does not.
-  world.peers[first + 1]->hang_up();
-  world.peers[first + 2]->hang_up();
+  world.peers[first + 1]->lose();
+  world.peers[first + 2]->lose();
   MemoryPeer& back = world.newcomer("10.0.1.2:1");
   const auto placed = world.peers[first + 1]->answer<native::JoinRequest>(joins[1]);
-  const uint64_t resumed = back.ask(
+  const size_t resumed = back.ask(
       native::ResumeRequest{{"run"}, node(names[1]), settings, 1, placed.rank, kNodes, 500, 1});
   CHECK(back.answer<native::ResumeRequest>(resumed).taken);
   CHECK_FALSE(one.has_answer(changes));
   world.wait(milliseconds(500));
   CHECK(one.answer<native::SubscribeRequest>(changes).changes == 1);
   a.ask(native::MembersRequest{{"run"}, native::MemberList::kLost, {}, 10});
-  const uint64_t status = a.ask(native::StatusRequest{{"run"}, node(names[0])});
+  const size_t status = a.ask(native::StatusRequest{{"run"}, node(names[0])});
   CHECK(a.answer<native::StatusRequest>(status).lost == 1);
   one.ask(native::LeaveRequest{{"run"}, node(names[0]), false});
   a.ask(native::CloseRunRequest{{"run"}});
@@ -258,7 +306,8 @@ void play_run(World& world, MemoryPeer& a) {
 
 void play_c10d(World& world) {
   using c10d::Code;
-  MemoryPeer& peer = world.newcomer("10.0.2.1:1", c10d_validate());
+  MemoryPeer& peer = world.stranger("10.0.2.1:1");
+  peer.send(c10d_validate());
   peer.send(c10d_request(Code::kSet, {"/c", "1"}) + c10d_add("/c", 2) +
             c10d_request(Code::kGet, {"/c"}) + c10d_request(Code::kCheck, {"/c", "/d"}) +
             c10d_request(Code::kWait, {"/d"}));
@@ -285,7 +334,7 @@ std::string play(World& world) {
 
 }  // namespace
 
-TEST_CASE("a server's core does the same twice, through every operation") {
+TEST_CASE("a server's core and its clients' do the same twice, through every operation") {
   World first;
   const std::string bytes = play(first);
   native::for_each_request([&]<typename Request>(Request*) {
@@ -298,10 +347,10 @@ TEST_CASE("a server's core does the same twice, through every operation") {
 TEST_CASE("a server's core that has nothing to do says so") {
   World world;
   CHECK(world.core.next() == Timers::kNever);
-  MemoryPeer& peer = world.newcomer("10.0.0.1:1", "");
+  MemoryPeer& peer = world.stranger("10.0.0.1:1");
   CHECK(world.core.next() == world.time.now + milliseconds(world.core.limits().greeting_ms));
-  peer.send(native_greeting());
-  const uint64_t waits = peer.ask(native::GetRequest{native::kNoTimeout, {"/k"}});
+  peer.exchange();
+  const size_t waits = peer.ask(native::GetRequest{native::kNoTimeout, {"/k"}});
   world.wait(std::chrono::hours(24));
   CHECK(world.core.next() == Timers::kNever);
   CHECK_FALSE(peer.has_answer(waits));
