@@ -126,7 +126,7 @@ def test_the_core_of_the_server_has_no_clock_socket_or_randomness() -> None:
 def test_the_core_of_the_client_has_no_clock_socket_lock_or_randomness() -> None:
     """ClientCore and its session are handed bytes and times, by whoever waits, however."""
     forbidden = re.compile(
-        r"\bnow\(\)|\"net/|<sys/|<random>|base/random\.h|<thread>|mutex|<atomic>|interrupt"
+        r"\bnow\(\)|\"net/|<sys/|<random>|base/random\.h|<thread>|mutex|<atomic>|base/interrupt"
         r"|<condition_variable>|<future>|<unistd\.h>|\"(store|server)/"
     )
     client = ROOT / "csrc" / "client"
