@@ -39,9 +39,9 @@ Missing NativeStore::Request::missing(const native::ErrorReply& answer) const {
   return missing;
 }
 
-NativeStore::NativeStore(std::string host, uint16_t port, Duration timeout)
-    : RemoteStore(std::move(host), port, timeout),
-      line_(this->host(), this->port(), RemoteStore::describe()) {}
+NativeStore::NativeStore(const Place& server_at, Duration timeout)
+    : TCPStore(Protocol::kNative, server_at, timeout),
+      line_(host_to_connect(), port(), TCPStore::describe()) {}
 
 void NativeStore::connect(const Deadline& deadline) {
   NativeLine::Known known;
@@ -51,14 +51,6 @@ void NativeStore::connect(const Deadline& deadline) {
 
 std::string NativeStore::observed_address() {
   return line_.observed_address();
-}
-
-std::shared_ptr<RemoteStore> NativeStore::sibling() const {
-  return std::make_shared<NativeStore>(host(), port(), timeout());
-}
-
-void NativeStore::close() {
-  line_.close(is_own_process());
 }
 
 uint32_t NativeStore::time_for_server(const Request& request, const Deadline& deadline) {
