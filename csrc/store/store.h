@@ -133,6 +133,33 @@ class Store {
   std::atomic<Duration> timeout_{kDefaultTimeout};
 };
 
+// What every kind of store declares: the operations above, without those that have a default.
+#define RDZV_STORE_OPERATIONS                                                                    \
+  void set(Bytes key, Bytes value) override;                                                     \
+  std::string get(Bytes key, Duration timeout) override;                                         \
+  Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) override;                  \
+  int64_t add(Bytes key, int64_t amount) override;                                               \
+  bool check(const std::vector<Bytes>& keys) override;                                           \
+  void wait(const std::vector<Bytes>& keys, Duration timeout) override;                          \
+  bool delete_key(Bytes key) override;                                                           \
+  int64_t num_keys() override;                                                                   \
+  std::vector<std::string> list_keys(Bytes prefix) override;                                     \
+  void append(Bytes key, Bytes value) override;                                                  \
+  std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) override; \
+  void multi_set(const std::vector<Bytes>& pairs) override;                                      \
+  void queue_push(Bytes key, Bytes item) override;                                               \
+  std::string queue_pop(Bytes key, bool block, Duration timeout) override;                       \
+  int64_t queue_len(Bytes key) override;                                                         \
+  void barrier(Bytes key, int64_t world_size, Duration timeout) override;                        \
+  void barrier_as(Bytes key, const Seat& seat, Duration timeout) override;                       \
+  Versioned try_get(Bytes key) override;                                                         \
+  Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override;                 \
+  VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override;                  \
+  void set_for(Bytes key, Bytes value, Duration ttl) override;                                   \
+  int64_t delete_prefix(Bytes prefix) override;                                                  \
+  std::vector<std::string> exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value,    \
+                                    Duration timeout) override;
+
 // Throw kLimit for what no store takes.
 void check_key(const char* operation, Bytes key);
 void check_value(const char* operation, Bytes key, Bytes value);
