@@ -33,8 +33,9 @@ class C10dStore final : public RemoteStore {
   std::string observed_address() override;
   int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount, Duration timeout) override;
 
-  void set(Bytes key, Bytes value) override;
-  std::string get(Bytes key, Duration timeout) override;
+  // The protocol has no times to live: any but kForever throws kUnsupported.
+  void set_for(Bytes key, Bytes value, Duration ttl) override;
+  TakenBytes read(Bytes key, Duration timeout) override;
   // Versions are 0. `swapped` may be wrong when another client changes the value at the same time.
   Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) override;
   // A server closes the connection when the value is no number.
@@ -45,25 +46,23 @@ class C10dStore final : public RemoteStore {
   int64_t num_keys() override;
   std::vector<std::string> list_keys(Bytes prefix) override;
   void append(Bytes key, Bytes value) override;
-  std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) override;
+  std::vector<TakenBytes> multi_read(const std::vector<Bytes>& keys, Duration timeout) override;
   void multi_set(const std::vector<Bytes>& pairs) override;
   void queue_push(Bytes key, Bytes item) override;
-  std::string queue_pop(Bytes key, bool block, Duration timeout) override;
+  TakenBytes queue_pop(Bytes key, bool block, Duration timeout) override;
   int64_t queue_len(Bytes key) override;
   // A caller more, or another world size, is noticed when it comes after the others, and not when
   // both come at once: the protocol has no request that does both. Who times out stays counted.
-  void barrier(Bytes key, int64_t world_size, Duration timeout) override;
   void barrier_as(Bytes key, const Seat& seat, Duration timeout) override;
   // The version says only whether there is a value: it is 0 or 1.
   Versioned try_get(Bytes key) override;
-  // The protocol has no versions and no times to live: these throw kUnsupported.
+  // The protocol has no versions: these throw kUnsupported.
   Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override;
   VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override;
-  void set_for(Bytes key, Bytes value, Duration ttl) override;
   // Not atomic: the keys are listed, then deleted; one that comes meanwhile may stay.
   int64_t delete_prefix(Bytes prefix) override;
-  std::vector<std::string> exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value,
-                                    Duration timeout) override;
+  std::vector<TakenBytes> exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value,
+                                   Duration timeout) override;
   std::shared_ptr<RemoteStore> sibling() const override;
 
  private:
@@ -79,6 +78,7 @@ class C10dStore final : public RemoteStore {
   [[noreturn]] void throw_lost(const Request& request, const std::string& why, bool is_risky) const;
   void write(Request& request, c10d::Code code, const std::vector<Bytes>& strings);
   [[noreturn]] void throw_refused(const Error& refusal) const;
+  void barrier_without_ranks(Bytes key, int64_t world_size, Duration timeout);
   // Callers at a barrier who gave up and stayed counted there.
   bool take_stayed(Bytes key);
   void note_stayed(Bytes key);

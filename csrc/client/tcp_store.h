@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,13 +12,13 @@
 #include "base/mutex.h"
 #include "client/remote_store.h"
 #include "server/server.h"
-#include "store/store.h"
+#include "store/forwarding_store.h"
 
 namespace rdzv {
 
 class NativeStore;
 
-class TCPStore final : public Store {
+class TCPStore final : public ForwardingStore<TCPStore> {
  public:
   enum class Protocol {
     kNative,
@@ -56,51 +57,9 @@ class TCPStore final : public Store {
   // Ends the connection, and the server if this store is its last host. Later calls throw kClosed.
   void close() override;
 
-  void set(Bytes key, Bytes value) override { remote_->set(key, value); }
-  std::string get(Bytes key, Duration timeout) override { return remote_->get(key, timeout); }
-  TakenBytes read(Bytes key, Duration timeout) override { return remote_->read(key, timeout); }
-  Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) override {
-    return remote_->compare_exchange(key, expected, desired);
-  }
-  int64_t add(Bytes key, int64_t amount) override { return remote_->add(key, amount); }
-  bool check(const std::vector<Bytes>& keys) override { return remote_->check(keys); }
-  void wait(const std::vector<Bytes>& keys, Duration timeout) override {
-    remote_->wait(keys, timeout);
-  }
-  bool delete_key(Bytes key) override { return remote_->delete_key(key); }
-  int64_t num_keys() override { return remote_->num_keys(); }
-  std::vector<std::string> list_keys(Bytes prefix) override { return remote_->list_keys(prefix); }
-  void append(Bytes key, Bytes value) override { remote_->append(key, value); }
-  std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) override {
-    return remote_->multi_get(keys, timeout);
-  }
-  std::vector<TakenBytes> multi_read(const std::vector<Bytes>& keys, Duration timeout) override {
-    return remote_->multi_read(keys, timeout);
-  }
-  void multi_set(const std::vector<Bytes>& pairs) override { remote_->multi_set(pairs); }
-  void queue_push(Bytes key, Bytes item) override { remote_->queue_push(key, item); }
-  std::string queue_pop(Bytes key, bool block, Duration timeout) override {
-    return remote_->queue_pop(key, block, timeout);
-  }
-  int64_t queue_len(Bytes key) override { return remote_->queue_len(key); }
-  void barrier(Bytes key, int64_t world_size, Duration timeout) override {
-    remote_->barrier(key, world_size, timeout);
-  }
-  void barrier_as(Bytes key, const Seat& seat, Duration timeout) override {
-    remote_->barrier_as(key, seat, timeout);
-  }
-  Versioned try_get(Bytes key) override { return remote_->try_get(key); }
-  Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override {
-    return remote_->watch(key, known_version, timeout);
-  }
-  VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override {
-    return remote_->set_if_version(key, value, version);
-  }
-  void set_for(Bytes key, Bytes value, Duration ttl) override { remote_->set_for(key, value, ttl); }
-  int64_t delete_prefix(Bytes prefix) override { return remote_->delete_prefix(prefix); }
-  std::vector<std::string> exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value,
-                                    Duration timeout) override {
-    return remote_->exchange(key, rank, world_size, value, timeout);
+  template <typename Operation, typename... Arguments>
+  auto on(Operation operation, const Arguments&... arguments) {
+    return std::invoke(operation, *remote_, arguments...);
   }
   // A client, also of a master's store.
   using Store::clone;
