@@ -44,7 +44,7 @@ Run::~Run() {
 void Run::charge() {
   constexpr size_t kRunBytes = 2048;
   constexpr size_t kLostBytes = 256;
-  const size_t nodes = std::max(seats_.size(), group_.state().roster.all().size());
+  const size_t nodes = std::max(seats_.size(), group_.state().roster.listed());
   memory_.resize(kRunBytes + 4 * heap_bytes(id_.size()) + nodes * kRunNodeBytes +
                  group_.state().lost.size() * kLostBytes);
 }
@@ -236,7 +236,7 @@ void Run::place(Seat& seat, uint32_t rank) {
 }
 
 void Run::note_first() {
-  const Roster::Map& all = group_.state().roster.all();
+  const Roster::Map& all = group_.state().roster.list(Role::kActive);
   const auto is_first = [](const auto& entry) {
     return entry.second.role == Role::kActive && entry.second.rank == 0;
   };

@@ -220,7 +220,7 @@ class Run {
   std::string id_;
   std::string key_;  // in the table: see native::kRunKeyPrefix
   Group group_;
-  std::unordered_map<NodeId, Seat, NodeHash> seats_;
+  GradualMap<NodeId, Seat, NodeHash> seats_;
   std::list<Seat*> joining_;  // those with a JOIN
   std::list<Subscription> subscriptions_;
   // How many of these, from the front, have to be looked at because something has changed.

@@ -139,6 +139,8 @@ class Table {
   bool is_new() const { return version_ == 0 && queues_.empty(); }
   // The highest version that was ever used.
   uint64_t version() const { return version_; }
+  // How many values were erased.
+  uint64_t erasures() const { return erasures_; }
 
   // Whatever replaces a value (set, multi_set, and the conditional ones if they do) makes the key
   // permanent; set_for alone gives it a time to live, and add and append keep the one it has.
@@ -349,6 +351,7 @@ class Table {
   BytesMap<Marks> absent_marks_;  // of keys without a value
   Marks hits_ = 0;
   uint64_t version_ = 0;
+  uint64_t erasures_ = 0;
   size_t bytes_ = 0;
   size_t waiter_count_ = 0;
 };

@@ -35,7 +35,7 @@ class CpuClock:
         if not self.is_exact:
             return time.clock_gettime(self._clock)
         counts = (struct.unpack("<Q", os.read(each, 8))[0] for each in self._counters)
-        return sum(counts) * 1e-9
+        return float(sum(counts)) * 1e-9
 
     def close(self) -> None:
         for counter in self._counters:
