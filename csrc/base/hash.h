@@ -10,11 +10,10 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <string>
-#include <unordered_map>
 
 #include "base/bytes.h"
+#include "base/gradual_map.h"
 
 namespace rdzv {
 
@@ -97,7 +96,7 @@ struct BytesHash {
 
 // Made with (0, BytesHash{seed}).
 template <typename Value>
-using BytesMap = std::unordered_map<std::string, Value, BytesHash, std::equal_to<>>;
+using BytesMap = GradualMap<std::string, Value, BytesHash>;
 
 struct NumberHash {
   HashSeed seed;
@@ -106,6 +105,6 @@ struct NumberHash {
 
 // Made with (0, NumberHash{seed}).
 template <typename Number, typename Value>
-using NumberMap = std::unordered_map<Number, Value, NumberHash>;
+using NumberMap = GradualMap<Number, Value, NumberHash>;
 
 }  // namespace rdzv

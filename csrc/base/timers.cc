@@ -4,8 +4,9 @@
 
 namespace rdzv {
 
-void Timers::run(Instant until, size_t max) {
-  for (; max > 0 && next() <= until && !tasks_.empty(); --max) {
+size_t Timers::run(Instant until, size_t max) {
+  size_t count = 0;
+  for (; count < max && next() <= until && !tasks_.empty(); ++count) {
     const Task task = std::move(tasks_.begin()->second);
     tasks_.erase(tasks_.begin());
     try {
@@ -14,6 +15,7 @@ void Timers::run(Instant until, size_t max) {
       // Somebody is not told that his time is over; the others are served on.
     }
   }
+  return count;
 }
 
 }  // namespace rdzv

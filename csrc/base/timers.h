@@ -38,8 +38,8 @@ class Timers {
   static constexpr Instant kNever = Instant::max();
   Instant next() const { return tasks_.empty() ? kNever : tasks_.begin()->first.first; }
 
-  // Runs those that are due, `max` at most.
-  void run(Instant until, size_t max);
+  // Runs those that are due, `max` at most, and says how many that were.
+  size_t run(Instant until, size_t max);
 
  private:
   std::map<Id, Task> tasks_;

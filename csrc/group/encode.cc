@@ -49,17 +49,15 @@ std::string encode_state(const GroupState& state) {
   std::string bytes;
   append_header(bytes, state);
   append_count(bytes, state.roster.participants());
-  for (const auto& [node, member] : state.roster.all()) {
-    if (member.role == Role::kWaiting || member.role == Role::kSpare) continue;
+  for (const auto& [node, member] : state.roster.list(Role::kActive)) {
     append_member(bytes, node, member);
     if (!state.complete) continue;
     append_little_endian(bytes, member.rank);
     append_flag(bytes, member.role == Role::kDone);
   }
   append_count(bytes, state.roster.count(Role::kWaiting));
-  for (const auto& [node, member] : state.roster.all()) {
-    if (member.role == Role::kWaiting) append_member(bytes, node, member);
-  }
+  for (const auto& [node, member] : state.roster.list(Role::kWaiting))
+    append_member(bytes, node, member);
   append_count(bytes, state.roster.count(Role::kSpare));
   for (const auto& [joined, node] : state.roster.spares()) {
     append_member(bytes, node, *state.roster.find(node));

@@ -91,7 +91,14 @@ void Group::leave(const NodeId& node, bool failed, Instant now) {
 void Group::close() {
   state_.closed = true;
   state_.last_call = 0;
-  for (const Role role : {Role::kForming, Role::kWaiting, Role::kSpare}) remove_all(role);
+  for (const Role role : {Role::kForming, Role::kWaiting, Role::kSpare})
+    state_.roster.remove_all(role);
+}
+
+bool Group::sweep(size_t max) {
+  return state_.roster.sweep(max, [this](const NodeId& node) {
+    if (state_.roster.find(node) == nullptr) heartbeats_.forget(node);
+  });
 }
 
 std::vector<NodeId> Group::expire(Instant now, size_t max) {
@@ -109,7 +116,12 @@ std::vector<NodeId> Group::expire(Instant now, size_t max) {
       lose_expected(dead);
       continue;
     }
-    if (is_participant(state_.roster.find(node)->role)) {
+    const Member* member = state_.roster.find(node);
+    if (member == nullptr) {
+      heartbeats_.forget(node);  // its list has gone
+      continue;
+    }
+    if (is_participant(member->role)) {
       lose(node, LossReason::kExpired);
     } else {
       remove(node);
@@ -160,7 +172,7 @@ std::vector<NodeId> Group::participants() const {
   if (!state_.complete) return state_.roster.nodes(Role::kForming);
   // Today ranks follow the natural order, but the state does not promise it.
   std::vector<std::pair<uint32_t, const NodeId*>> ranked;
-  for (const auto& [node, member] : state_.roster.all()) {
+  for (const auto& [node, member] : state_.roster.list(Role::kActive)) {
     if (member.role == Role::kActive) ranked.emplace_back(member.rank, &node);
   }
   std::sort(ranked.begin(), ranked.end());
@@ -251,10 +263,6 @@ void Group::remove(const NodeId& node) {
   heartbeats_.forget(node);
 }
 
-void Group::remove_all(Role role) {
-  for (const NodeId& node : state_.roster.nodes(role)) remove(node);
-}
-
 void Group::lose(const NodeId& node, LossReason reason) {
   remove(node);
   if (state_.lost.size() < kLostNodesMax || state_.lost.contains(node)) state_.lost[node] = reason;
@@ -319,11 +327,11 @@ void Group::end_round() {
   if (finished) {
     // The job is over: who waited for its next round is dismissed, and knows by finished_round.
     state_.finished_round = state_.round;
-    for (const Role role : {Role::kDone, Role::kWaiting, Role::kSpare}) remove_all(role);
+    for (const Role role : {Role::kDone, Role::kWaiting, Role::kSpare}) roster.remove_all(role);
   } else {
-    remove_all(Role::kDone);
+    roster.remove_all(Role::kDone);
     promote_spares();
-    for (const NodeId& node : roster.nodes(Role::kWaiting)) roster.set_role(node, Role::kForming);
+    roster.form_waiting();
   }
   state_.round = std::max(state_.round, state_.round_floor) + 1;
   state_.complete = false;

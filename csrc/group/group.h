@@ -65,6 +65,9 @@ class Group {
   // Removes the dead, whom it returns, and ends the last call. At most `max` of them; if there are
   // more, next_deadline() has come already and the last call waits for them.
   std::vector<NodeId> expire(Instant now, size_t max = SIZE_MAX);
+  // Of the nodes of lists that went as a whole, clears up to `max` out of memory. True: none is
+  // left. Nothing that is seen changes, whenever it is called.
+  bool sweep(size_t max);
   // The node is known to be dead, before its heartbeats were missed for long enough: its
   // connection broke, and it did not come back.
   void drop(const NodeId& node, Instant now);
@@ -100,7 +103,6 @@ class Group {
   void look(Instant now);
   void enroll(const NodeId& node, Role role);
   void remove(const NodeId& node);
-  void remove_all(Role role);
   void lose(const NodeId& node, LossReason reason);
   void rejoin(const NodeId& node);
   bool has_place() const;

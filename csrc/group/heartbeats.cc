@@ -42,16 +42,16 @@ void Heartbeats::observe(const Roster& roster) {
     }
   }
   bool restored = false;
-  for (const auto& [node, member] : roster.all()) {
-    if (member.role == Role::kDone) continue;
+  roster.for_each([&](const NodeId& node, const Member& member) {
+    if (member.role == Role::kDone) return;
     const auto entry = seen_.find(node);
-    if (entry != seen_.end() && entry->second.is_same(member)) continue;
+    if (entry != seen_.end() && entry->second.is_same(member)) return;
     moved(node, member);
     const auto before = forgotten_.find(node);
-    if (before == forgotten_.end() || !before->second.is_same(member)) continue;
+    if (before == forgotten_.end() || !before->second.is_same(member)) return;
     seen_.at(node).moved_at = before->second.moved_at;
     restored = true;
-  }
+  });
   forgotten_.clear();
   if (!restored) return;
   order_.sort([](const auto* a, const auto* b) { return a->second.moved_at < b->second.moved_at; });

@@ -11,10 +11,10 @@
 #include <cstdint>
 #include <list>
 #include <optional>
-#include <unordered_map>
 #include <utility>
 
 #include "base/clock.h"
+#include "base/gradual_map.h"
 #include "group/node.h"
 #include "group/roster.h"
 
@@ -53,7 +53,7 @@ class Heartbeats {
       return joined == member.joined && beats == member.beats;
     }
   };
-  using Index = std::unordered_map<NodeId, Seen, NodeHash>;
+  using Index = GradualMap<NodeId, Seen, NodeHash>;
 
   Duration silence(const Index::value_type* entry) const {
     return counted_ - entry->second.moved_at;

@@ -57,9 +57,9 @@ bool Group::may_resume(const NodeId& node, uint64_t round, uint32_t rank,
 // settings.
 void Group::forget_round(const GroupSettings& settings) {
   forget_expected();
-  for (const Role role : {Role::kActive, Role::kDone}) remove_all(role);
+  for (const Role role : {Role::kActive, Role::kDone}) state_.roster.remove_all(role);
   if (settings == *state_.settings) return;
-  for (const Role role : {Role::kWaiting, Role::kSpare}) remove_all(role);
+  for (const Role role : {Role::kWaiting, Role::kSpare}) state_.roster.remove_all(role);
   state_.settings = settings;
 }
 

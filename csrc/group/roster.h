@@ -1,7 +1,8 @@
-// The nodes of a group, each in exactly one list: one map, so that no node can be in two. Keeps the
-// counts of the lists and the order of the spares, so that the rules never scan. Ranks of the
-// complete round whose nodes are not known yet are numbers, not nodes. Knows no rules and no clock;
-// no locks: one thread at a time.
+// The nodes of a group, each in exactly one list: those of the round, the wait list, the spares.
+// Keeps how many there are of each role and the order of the spares, so that the rules never scan.
+// A list that goes as a whole goes at once, however long it is; what is left of it in memory is
+// cleared away later, in parts. Ranks of the complete round whose nodes are not known yet are
+// numbers, not nodes. Knows no rules and no clock; no locks: one thread at a time.
 #pragma once
 
 #include <array>
@@ -37,10 +38,20 @@ struct Member {
 class Roster {
  public:
   using Map = std::map<NodeId, Member>;  // in natural order
+  using Spares = std::map<uint64_t, NodeId>;
 
-  const Map& all() const { return members_; }
+  // The list that has the nodes of this role. Those of the round are in one, whatever their role.
+  const Map& list(Role role) const { return const_cast<Roster*>(this)->list_of(role); }
+  template <typename Visit>
+  void for_each(Visit&& visit) const {
+    for (const Map* list : {&round_, &waiting_, &spare_}) {
+      for (const auto& [node, member] : *list) visit(node, member);
+    }
+  }
+  // Without expected ranks.
+  size_t listed() const { return round_.size() + waiting_.size() + spare_.size(); }
   // Expected ranks count as nodes: here, and as active ones.
-  size_t size() const { return members_.size() + expected_.size(); }
+  size_t size() const { return listed() + expected_.size(); }
   size_t count(Role role) const { return counts_[static_cast<size_t>(role)]; }
   // In the round, whether it is forming or complete: done nodes keep their place until it ends.
   size_t participants() const {
@@ -49,7 +60,7 @@ class Roster {
   const Member* find(const NodeId& node) const;
   std::vector<NodeId> nodes(Role role) const;  // in natural order
   // The serial at which each spare was listed, and the spare: in order of joining.
-  const std::map<uint64_t, NodeId>& spares() const { return spares_; }
+  const Spares& spares() const { return spares_; }
 
   // False, and nothing changes, when the node is listed already or another spare has that serial.
   bool add(const NodeId& node, const Member& member);
@@ -57,8 +68,28 @@ class Roster {
   void set_role(const NodeId& node, Role role);
   // Moves the heartbeat; returns the member.
   const Member& beat(const NodeId& node);
+  // All of them.
+  void remove_all(Role role);
+  // Takes up to `max` of those whose lists have gone out of memory: visit(node). True: none is
+  // left.
+  template <typename Visit>
+  bool sweep(size_t max, Visit&& visit) {
+    for (; !gone_.empty() && max > 0; --max) {
+      Map& list = gone_.back();
+      visit(list.begin()->first);
+      list.erase(list.begin());
+      if (list.empty()) gone_.pop_back();
+    }
+    for (; !gone_spares_.empty() && max > 0; --max) {
+      gone_spares_.back().erase(gone_spares_.back().begin());
+      if (gone_spares_.back().empty()) gone_spares_.pop_back();
+    }
+    return gone_.empty() && gone_spares_.empty();
+  }
   // Forming nodes become active, with ranks from 0 in natural order.
   void rank_participants();
+  // Those on the wait list, of a round that has nobody.
+  void form_waiting();
 
   // Ranks that count as active although it is not known who has them.
   const RankSet& expected() const { return expected_; }
@@ -67,11 +98,18 @@ class Roster {
   bool take_expected(uint32_t rank);
 
  private:
+  Map& list_of(Role role);
+  Member& at(const NodeId& node);
   void enter(const NodeId& node, const Member& member);
   void exit(const Member& member);
 
-  Map members_;
-  std::map<uint64_t, NodeId> spares_;
+  Map round_;
+  Map waiting_;
+  Map spare_;
+  Spares spares_;
+  // None is empty.
+  std::vector<Map> gone_;
+  std::vector<Spares> gone_spares_;
   std::array<size_t, 5> counts_{};
   RankSet expected_;
 };

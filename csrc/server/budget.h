@@ -25,6 +25,8 @@ class Budget {
   // Of what was left for later (chores.h): at a time, and in one turn.
   static constexpr size_t kChoreSlice = 4'000;
   static constexpr size_t kChores = 8'000;
+  // Of timers that are due, in one turn, of either clock.
+  static constexpr size_t kTimers = 4'000;
 
   // What things cost.
   static constexpr size_t kRequest = 8;
@@ -34,9 +36,11 @@ class Budget {
   static constexpr size_t kKeyGone = 8;  // erased
   static constexpr size_t kName = 2;     // visited
   static constexpr size_t kNode = 60;    // that joins, leaves or comes back
+  static constexpr size_t kGone = 8;     // likewise, cleared out of memory
   static constexpr size_t kPlace = 2;    // of a node, when a round begins or ends
   static constexpr size_t kTell = 30;    // a node or a subscriber of such a change
   static constexpr size_t kWait = 20;    // of a request that waits
+  static constexpr size_t kTimer = 20;   // that is due, with what it tells
   static constexpr size_t kWake = 20;    // of one who waited, with its answer
   static constexpr size_t kLeave = 20;   // of a blocked request whose connection is gone
   static constexpr size_t kBytesAUnit = 256;

@@ -10,6 +10,12 @@
 #include "wire/limits.h"
 
 namespace rdzv {
+namespace {
+
+// Of its answers, a connection that is closed is sent so much at most.
+constexpr size_t kLastBytes = 256 * 1024;
+
+}  // namespace
 
 Connection::Connection(Transport& transport, ServerContext& context)
     : transport_(transport),
@@ -229,23 +235,28 @@ void Connection::end(const std::string& why) {
   flush_later();
 }
 
-bool Connection::send_unsent() {
-  return out_.send([this](std::span<const Bytes> pieces) { return transport_.send(pieces); });
+bool Connection::send_unsent(size_t& most) {
+  return out_.send([this](std::span<const Bytes> pieces) { return transport_.send(pieces); }, most);
 }
 
-void Connection::flush() {
+void Connection::resume_sending() {
+  if (unsent() > 0) flush_later();
+}
+
+void Connection::flush(size_t& most) {
   is_to_be_flushed_ = false;
   if (closed()) return;
   if (is_ending()) {
     close(end_reason_);
     return;
   }
-  const bool is_there = send_unsent();
+  const bool is_there = send_unsent(most);
   charge_unsent();
   if (!is_there || (state_ == State::kFinishing && unsent() == 0)) {
     close("");
     return;
   }
+  if (most == 0) resume_sending();
   if (state_ == State::kStalled && !congested()) consume_buffered(Budget::kFirstSlice);
   if (!closed()) transport_.on_changed();
 }
@@ -266,7 +277,8 @@ void Connection::close(const std::string& why) {
   state_ = State::kClosed;
   if (!why.empty()) {
     log(LogLevel::kWarning, context_.name + ": closed the connection from " + peer() + ": " + why);
-    send_unsent();  // the answers to what came before
+    size_t most = kLastBytes;
+    send_unsent(most);  // the answers to what came before
   }
   context_.clock.awake_timers.cancel(last_timer_);
   context_.connections.open.back()->place_ = place_;

@@ -89,8 +89,11 @@ class Connection final {
   // Of the replies, in bytes.
   size_t unsent() const { return out_.unsent(); }
 
-  // Sends what it can; called at the end of the turn.
-  void flush();
+  // Sends what it can, and `most` bytes at most, which it counts down; called at the end of the
+  // turn. It is called again if there is more.
+  void flush(size_t& most);
+  // The transport takes more: it is flushed at the end of the turn.
+  void resume_sending();
 
   // Handles more of the requests that came in an earlier turn.
   void go_on();
@@ -130,7 +133,7 @@ class Connection final {
 
  private:
   void send_last();
-  bool send_unsent();
+  bool send_unsent(size_t& most);
   void consume_buffered(size_t slice);
   size_t consume_some(Bytes input, size_t slice);
   bool may_have_slice();

@@ -1,6 +1,7 @@
 #include "server/connections.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "server/connection.h"
 #include "server/context.h"
@@ -33,16 +34,30 @@ size_t Connections::go_on(std::deque<Connection*>& those, size_t units) {
   return spent;
 }
 
-// In batches too, for newcomers' sake: one set may have answered thousands.
+// In batches too, for newcomers' sake: one set may have answered thousands. And what is large leaves
+// in parts, behind what is not: the kernel copies it, and takes megabytes at a time.
 bool Connections::flush_some() {
   constexpr size_t kBatch = 256;
+  constexpr size_t kLittle = 4 * 1024;
+  constexpr size_t kBytesAtOnce = 256 * 1024;
+  constexpr size_t kBytes = 1024 * 1024;
+  const size_t count = std::min(unsent.size(), kBatch);
+  size_t bytes = 0;
   // By index: flushing can let a stalled connection go on, which may have more to send.
-  size_t flushed = 0;
-  for (; flushed < unsent.size() && flushed < kBatch; ++flushed) {
-    Connection* connection = unsent[flushed];
-    connection->guarded([connection] { connection->flush(); });
+  const auto flush = [&](size_t i) {
+    Connection* connection = std::exchange(unsent[i], nullptr);
+    size_t most = kBytesAtOnce;
+    connection->guarded([&] { connection->flush(most); });
+    bytes += kBytesAtOnce - most;
+  };
+  for (size_t i = 0; i < count; ++i) {
+    if (unsent[i]->unsent() <= kLittle) flush(i);
   }
-  unsent.erase(unsent.begin(), unsent.begin() + static_cast<std::ptrdiff_t>(flushed));
+  for (size_t i = 0; i < count && bytes < kBytes; ++i) {
+    if (unsent[i] != nullptr) flush(i);
+  }
+  const auto end = unsent.begin() + static_cast<std::ptrdiff_t>(count);
+  unsent.erase(std::remove(unsent.begin(), end, nullptr), end);
   return !unsent.empty();
 }
 

@@ -22,7 +22,7 @@ void ServerCore::end_of_stream(Connection& connection, const Moment& time) {
 
 void ServerCore::resume_sending(Connection& connection, const Moment& time) {
   context_.clock.set(time);
-  connection.flush();
+  connection.resume_sending();
 }
 
 void ServerCore::close(Connection& connection, const std::string& why, const Moment& time) {
@@ -41,11 +41,15 @@ bool ServerCore::end_turn(const Moment& time) {
 }
 
 void ServerCore::run_due(const Moment& until, const Moment& time) {
-  // The others come in the next turn, so that what peers send is looked at between them.
-  constexpr size_t kAtOnce = 512;
   context_.clock.set(time);
-  context_.clock.timers.run(until.now, kAtOnce);
-  context_.clock.awake_timers.run(until.awake, kAtOnce);
+  // The others come in the next turn, so that what peers send is looked at between them.
+  Budget& budget = context_.budget;
+  const auto run = [&budget](Timers& timers, Instant due) {
+    budget.give(Budget::kTimers);
+    while (!budget.is_spent() && timers.run(due, 1) > 0) budget.spend(Budget::kTimer);
+  };
+  run(context_.clock.timers, until.now);
+  run(context_.clock.awake_timers, until.awake);
 }
 
 }  // namespace rdzv

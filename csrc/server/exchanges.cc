@@ -50,15 +50,15 @@ Exchanges::Progress Exchanges::ask(Bytes key, int64_t world_size, Budget& budget
       View* other = composing_;
       if (other != nullptr && !compose(*other, budget)) return {};
     }
-    if (!compose(view, budget)) return {};
+    if (!compose(view, budget))
+      return view.come < world_size ? Progress{State::kMissing, view.come, nullptr} : Progress{};
   }
   return {State::kWhole, 0, &view.body};
 }
 
 int64_t Exchanges::come(Bytes key, int64_t world_size) const {
   for (const auto& view : views_) {
-    if (view->world_size == world_size && view->key == key)
-      return (table_.hits() & view->mark) == 0 ? view->come : 0;
+    if (view->world_size == world_size && view->key == key) return is_good(*view) ? view->come : 0;
   }
   return 0;
 }
@@ -80,16 +80,23 @@ Exchanges::View& Exchanges::view_of(Bytes key, int64_t world_size) {
     view.key = key;
     view.world_size = world_size;
     view.mark = mark;
+    view.erasures = table_.erasures();
     table_.forget_hits(mark);
   }
   std::rotate(views_.begin(), found, found + 1);
   return *views_.front();
 }
 
+// Whether all who had come still have, as far as is known.
+bool Exchanges::is_good(const View& view) const {
+  return (table_.hits() & view.mark) == 0 || view.erasures == table_.erasures();
+}
+
 void Exchanges::look_for_hits(View& view) {
   if ((table_.hits() & view.mark) == 0) return;
+  if (!is_good(view)) view.come = 0;
+  view.erasures = table_.erasures();
   table_.forget_hits(view.mark);
-  view.come = 0;
   forget_body(view);
   if (composing_ == &view) composing_ = nullptr;
 }
@@ -116,7 +123,7 @@ bool Exchanges::look(View& view, Budget& budget) {
   return true;
 }
 
-// Count, then bytes of each. False: the budget is spent.
+// Count, then bytes of each. False: the budget is spent, or somebody is missing after all.
 bool Exchanges::compose(View& view, Budget& budget) {
   composing_ = &view;
   AnswerCache::Body& body = view.body;
@@ -132,9 +139,17 @@ bool Exchanges::compose(View& view, Budget& budget) {
   }
   for (; view.composed < view.world_size; ++view.composed) {
     if (budget.is_spent()) return false;
-    const Table::Value* value = table_.find(keys.of(view.composed));
-    const size_t size = value == nullptr ? 0 : value->bytes.size();
     budget.spend(Budget::kSlot);
+    const Bytes slot = keys.of(view.composed);
+    const Table::Value* value = table_.mark(slot, view.mark);
+    if (value == nullptr) {
+      table_.unmark(slot, view.mark);
+      view.come = view.composed;
+      forget_body(view);
+      composing_ = nullptr;
+      return false;
+    }
+    const size_t size = value->bytes.size();
     body.bytes += sizeof(uint32_t) + size;
     if (body.bytes > limits::kRequestBytesMax) {
       forget_body(view);
@@ -144,10 +159,10 @@ bool Exchanges::compose(View& view, Budget& budget) {
     }
     if (view.text.capacity() < kPieceBytes) view.text.reserve(kPieceBytes);
     native::put_u32(view.text, static_cast<uint32_t>(size));
-    if (SharedBytes shared = value == nullptr ? nullptr : value->bytes.shared()) {
+    if (SharedBytes shared = value->bytes.shared()) {
       end_piece();
       body.pieces.push_back(std::move(shared));
-    } else if (value != nullptr) {
+    } else {
       view.text.append(value->bytes);
       budget.spend(size / Budget::kBytesAUnit);
     }

@@ -1,7 +1,8 @@
 // What exchanges have come to, one view of each for all who ask: up to which rank all have come,
 // and the answer that is made of all values once they have. A view goes on from where it stopped,
 // so that an arrival costs the same however many have come, and an answer is made in slices. The
-// slots are marked (Table::mark): if one of them is written again or erased, its view begins anew.
+// slots are marked (Table::mark): if one of them is written again, the answer is made anew, and if
+// one may have been erased, all are looked at again.
 //
 // There are views of a few exchanges, those that were asked for last. Belongs to the server's loop
 // thread.
@@ -56,8 +57,11 @@ class Exchanges {
     std::string key;
     int64_t world_size = 0;
     Table::Marks mark = 0;
-    int64_t come = 0;      // below this rank all slots are there, and marked
-    int64_t composed = 0;  // below this rank all values are in the body
+    // Below this rank all slots are there, unless one was erased after it was written again: making
+    // the answer finds that out.
+    int64_t come = 0;
+    uint64_t erasures = 0;  // of the table, when come was 0
+    int64_t composed = 0;   // below this rank all values are in the body
     AnswerCache::Body body;
     std::string text;  // the body's last piece, while it is made
     size_t own_bytes = 0;
@@ -65,6 +69,7 @@ class Exchanges {
   };
 
   View& view_of(Bytes key, int64_t world_size);
+  bool is_good(const View& view) const;
   void look_for_hits(View& view);
   static void forget_body(View& view);
   bool look(View& view, Budget& budget);

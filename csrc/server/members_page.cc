@@ -63,11 +63,13 @@ bool MembersPage::go_on(const GroupState& state, Budget& budget) {
     });
   }
   if (!rank_) {
-    const bool is_over = walk(roster.all(), budget, [&](const NodeId& node, const Member& member) {
-      if (wants(member))
-        items_.push_back({node, member.role == Role::kActive ? member.rank : native::kNoRank});
-      node_ = node;
-    });
+    const Role role = which_ == native::MemberList::kWaiting ? Role::kWaiting : Role::kActive;
+    const bool is_over =
+        walk(roster.list(role), budget, [&](const NodeId& node, const Member& member) {
+          if (wants(member))
+            items_.push_back({node, member.role == Role::kActive ? member.rank : native::kNoRank});
+          node_ = node;
+        });
     if (!is_over || !is_last_ || which_ != native::MemberList::kParticipants) return is_over;
     rank_ = 0;
   }

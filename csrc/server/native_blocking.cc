@@ -56,7 +56,7 @@ void NativeProtocol::block(const Header& header, const SharedKeys& keys, uint32_
 }
 
 bool NativeProtocol::may_block(const Header& header) {
-  if (blocked_.count(tag_of(header)) > 0) {
+  if (blocked_.contains(tag_of(header))) {
     reply_error(header, ErrorCode::kProtocol, "a request with this id is still blocked");
     return false;
   }
@@ -111,44 +111,72 @@ void NativeProtocol::block(const Header& header, const std::vector<Bytes>& keys,
   if (Blocked* blocked = park(header, keys, need, target)) set_deadline(*blocked, timeout_ms);
 }
 
+// Who is told when there is a budget for finding out what is missing.
+class NativeProtocol::Overdue final : public LongRequest {
+ public:
+  Overdue(NativeProtocol& protocol, uint64_t tag) : protocol_(protocol), tag_(tag) {}
+  bool go_on(Budget&) override { return protocol_.tell_overdue(tag_); }
+
+ private:
+  NativeProtocol& protocol_;
+  const uint64_t tag_;
+};
+
 void NativeProtocol::on_deadline(uint64_t tag) {
-  auto found = blocked_.find(tag);
+  const auto found = blocked_.find(tag);
   if (found == blocked_.end()) return;
+  found->second.is_overdue = true;
+  if (!late_.empty() || !tell_overdue(tag)) put_off(std::make_unique<Overdue>(*this, tag));
+}
+
+// False: the budget is spent. One that was woken meanwhile has its answer.
+bool NativeProtocol::tell_overdue(uint64_t tag) {
+  auto found = blocked_.find(tag);
+  if (found == blocked_.end() || !found->second.is_overdue) return true;
   if (std::optional<Table::Woken> woken = context_.state.view().take_ripe(found->second.waiter)) {
     on_woken(*woken);
-    return;
+    return true;
   }
   std::vector<uint32_t> missing;
-  std::string text = deadline_text(found->second, missing);
+  const std::optional<std::string> text = deadline_text(found->second, missing);
+  if (!text) return false;
   context_.state.view().cancel(found->second.waiter);
   Blocked blocked = std::move(found->second);
   blocked_.erase(found);
-  reply_timeout(blocked.header, text, std::move(missing));
+  reply_timeout(blocked.header, *text, std::move(missing));
   leave_barrier(blocked);
+  return true;
 }
 
-std::string NativeProtocol::deadline_text(const Blocked& blocked,
-                                          std::vector<uint32_t>& missing) const {
+void NativeProtocol::put_off(std::unique_ptr<LongRequest> request) {
+  late_.push_back(std::move(request));
+  context_.chores.begin(late_chore_);
+}
+
+// None: the budget is spent.
+std::optional<std::string> NativeProtocol::deadline_text(const Blocked& blocked,
+                                                         std::vector<uint32_t>& missing) const {
   auto name = [&missing](const auto& numbers) {
     size_t count = std::min(numbers.size(), kMissingMax);
     missing.assign(numbers.begin(), numbers.begin() + static_cast<ptrdiff_t>(count));
   };
   auto operation = static_cast<Operation>(blocked.header.operation);
   if (operation == Operation::kExchange) {
-    const std::vector<int64_t>& ranks = context_.composed.meetings.missing(
+    const std::vector<int64_t>* ranks = context_.composed.meetings.missing(
         blocked.key, blocked.target, context_.state.table(), context_.composed.exchanges);
-    name(ranks);
+    if (ranks == nullptr) return std::nullopt;
+    name(*ranks);
     int64_t count = context_.state.table().sum(blocked.key, 0).value;
-    return exchange_timeout_text(as_user_knows(blocked.key), ranks, blocked.target, blocked.timeout,
-                                 missing_count(ranks, blocked.target, count));
+    return exchange_timeout_text(as_user_knows(blocked.key), *ranks, blocked.target,
+                                 blocked.timeout, missing_count(*ranks, blocked.target, count));
   }
   if (operation == Operation::kBarrier) {
     BarrierCall call = barrier_call(blocked);
-    const std::vector<int64_t>& ranks =
-        context_.composed.meetings.missing(call, context_.state.table());
-    name(ranks);
+    const std::vector<int64_t>* ranks = context_.composed.meetings.missing(call, context_.state.table());
+    if (ranks == nullptr) return std::nullopt;
+    name(*ranks);
     int64_t count = context_.state.table().sum(blocked.key, 0).value;
-    return barrier_timeout_text(call, count, ranks, blocked.timeout);
+    return barrier_timeout_text(call, count, *ranks, blocked.timeout);
   }
   if (is_of_keys(blocked.header)) return list_deadline_text(blocked, missing);
   missing = context_.state.view().missing_positions(*blocked.waiter);

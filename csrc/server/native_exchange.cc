@@ -128,8 +128,7 @@ void NativeProtocol::exchange_on(const Blocked& blocked) {
   if (blocked.timer) due = blocked.timer->first;
   request->wait_until(due, blocked.timeout);
   if (late_.empty() && request->go_on(context_.budget)) return;
-  late_.push_back(std::move(request));
-  context_.chores.begin(late_chore_);
+  put_off(std::move(request));
 }
 
 }  // namespace rdzv

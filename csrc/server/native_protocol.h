@@ -70,6 +70,7 @@ class NativeProtocol final : public Protocol {
     int64_t round = 1;
     uint64_t token = 0;
     uint64_t slot_version = 0;
+    bool is_overdue = false;  // and not told yet
     std::optional<Timers::Id> timer;
     Charge charge;
   };
@@ -77,6 +78,7 @@ class NativeProtocol final : public Protocol {
   class ListKeys;
   class DeletePrefix;
   class Exchanging;
+  class Overdue;
   // Answers that were due when somebody woke them, and were not made yet.
   class Late final : public Chore {
    public:
@@ -158,8 +160,12 @@ class NativeProtocol final : public Protocol {
   // False when it was refused.
   bool may_block(const native::Header& header);
   void on_deadline(uint64_t tag);
+  bool tell_overdue(uint64_t tag);
+  // To be answered when there is a budget for it.
+  void put_off(std::unique_ptr<LongRequest> request);
   // The text, and the numbers that the answer names: ranks, or positions in the request's keys.
-  std::string deadline_text(const Blocked& blocked, std::vector<uint32_t>& missing) const;
+  std::optional<std::string> deadline_text(const Blocked& blocked,
+                                           std::vector<uint32_t>& missing) const;
   std::string list_deadline_text(const Blocked& blocked, std::vector<uint32_t>& positions) const;
   static BarrierCall barrier_call(const Blocked& blocked);
   void leave_barrier(const Blocked& blocked);

@@ -139,7 +139,7 @@ void NativeRuns::charged(Bytes run_id, Action&& action) {
     const Run* run = std::as_const(context_.runs).find(run_id);
     if (run == nullptr) return std::pair<uint64_t, bool>();
     const GroupState& state = run->group().state();
-    nodes = std::max(nodes, state.roster.all().size());
+    nodes = std::max(nodes, state.roster.listed());
     return std::pair(state.round, state.complete);
   };
   size_t nodes = 0;

@@ -32,6 +32,18 @@ size_t Output::gather(std::array<Bytes, kPieces>& pieces) const {
   return count;
 }
 
+size_t Output::gather(std::array<Bytes, kPieces>& pieces, size_t most) const {
+  const size_t count = gather(pieces);
+  for (size_t i = 0; i < count; ++i) {
+    if (pieces[i].size() >= most) {
+      pieces[i] = pieces[i].substr(0, most);
+      return i + 1;
+    }
+    most -= pieces[i].size();
+  }
+  return count;
+}
+
 void Output::forget(size_t sent) {
   for (;;) {
     bool shared_follows = first_shared_ < shared_.size();

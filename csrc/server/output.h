@@ -67,15 +67,18 @@ class Output {
   size_t own() const { return text_.size() + shared_.size() * sizeof(Shared); }
   size_t held() const { return own() + held_.bytes(); }
 
-  // Sends until the peer takes no more: `take` gets pieces that follow each other, and says how
-  // many bytes it took of them, or nothing when the peer is gone. Then it is false.
+  // Sends `most` bytes, which it counts down, or until the peer takes no more: `take` gets pieces
+  // that follow each other, and says how many bytes it took of them, or nothing when the peer is
+  // gone. Then it is false.
   template <typename Take>
-  bool send(Take&& take) {
-    while (unsent() > 0) {
+  bool send(Take&& take, size_t& most) {
+    while (unsent() > 0 && most > 0) {
       std::array<Bytes, kPieces> pieces;
-      const std::optional<size_t> sent = take(std::span<const Bytes>(pieces).first(gather(pieces)));
+      const size_t count = gather(pieces, most);
+      const std::optional<size_t> sent = take(std::span<const Bytes>(pieces).first(count));
       if (!sent) return false;
       if (*sent == 0) break;
+      most -= *sent;
       forget(*sent);
     }
     tidy();
@@ -92,6 +95,7 @@ class Output {
   };
   static constexpr size_t kPieces = 16;  // that leave with one system call
 
+  size_t gather(std::array<Bytes, kPieces>& pieces, size_t most) const;
   size_t gather(std::array<Bytes, kPieces>& pieces) const;
   void forget(size_t sent);
   void let_go(Shared& shared);

@@ -58,7 +58,7 @@ auto Run::apply(const Change& change) {
 void Run::charge() {
   constexpr size_t kRunBytes = 2048;
   constexpr size_t kLostBytes = 256;
-  const size_t nodes = std::max(seats_.size(), group().state().roster.all().size());
+  const size_t nodes = std::max(seats_.size(), group().state().roster.listed());
   memory_.resize(kRunBytes + 4 * heap_bytes(id_.size()) + nodes * kRunNodeBytes +
                  group().state().lost.size() * kLostBytes);
 }
@@ -249,7 +249,7 @@ void Run::place(Seat& seat, uint32_t rank) {
 }
 
 void Run::note_first() {
-  const Roster::Map& all = group().state().roster.all();
+  const Roster::Map& all = group().state().roster.list(Role::kActive);
   const auto is_first = [](const auto& entry) {
     return entry.second.role == Role::kActive && entry.second.rank == 0;
   };

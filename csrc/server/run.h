@@ -191,7 +191,7 @@ class Run : private Chore {
   Charge memory_;
   std::string id_;
   const Group* group_;  // the state's
-  std::unordered_map<NodeId, Seat, NodeHash> seats_;
+  GradualMap<NodeId, Seat, NodeHash> seats_;
   std::list<Seat*> joining_;  // those with a JOIN
   std::list<Subscription> subscriptions_;
   // How many of these, from the front, have to be looked at because something has changed.

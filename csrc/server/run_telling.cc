@@ -36,6 +36,11 @@ bool Run::tell_some(Budget& budget) {
     if (differs(subscription, present(subscription))) answer(subscription);
   }
   untold_subscriptions_ = 0;
+  constexpr size_t kAtOnce = 64;
+  for (bool is_clear = false; !is_clear; budget.spend(kAtOnce * Budget::kGone)) {
+    if (budget.is_spent()) return false;
+    is_clear = context_.state.sweep(id_, kAtOnce);
+  }
   return true;
 }
 

@@ -35,7 +35,7 @@ std::string names_of_who_is_there(const GroupState& state, bool forming) {
   const size_t all = state.roster.count(role);
   std::string names;
   size_t named = 0;
-  for (const auto& [node, member] : state.roster.all()) {
+  for (const auto& [node, member] : state.roster.list(role)) {
     if (named == kNamesMax || named == all) break;
     if (member.role == role) add_name(names, named, node);
   }

@@ -9,7 +9,6 @@
 namespace rdzv {
 
 ServerState::ServerState(HashSeed seed) : seed_(seed) {
-  // A table that grows past its size is rearranged in one piece: not before it is large.
   constexpr size_t kKeysAtFirst = size_t{1} << 18;
   table_.reserve(kKeysAtFirst);
   table_.index_names();
@@ -20,13 +19,18 @@ const Group* ServerState::run(Bytes id) const {
   return found == runs_.end() ? nullptr : &found->second.group;
 }
 
+bool ServerState::sweep(Bytes run, size_t max) {
+  const auto found = runs_.find(run);
+  return found == runs_.end() || found->second.group.sweep(max);
+}
+
 template <typename Act>
 auto ServerState::change_run(Bytes id, const char* operation, Act&& act) {
   auto found = runs_.find(id);
   const bool is_new = found == runs_.end();
   if (is_new) {
     std::string key = std::string(native::kRunKeyPrefix).append(id);
-    found = runs_.emplace(id, Run{std::move(key), Group(seed_)}).first;
+    found = runs_.emplace(std::string(id), Run{std::move(key), Group(seed_)}).first;
   }
   try {
     Run& run = found->second;

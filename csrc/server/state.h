@@ -57,6 +57,10 @@ class ServerState {
     return effect;
   }
 
+  // Of a run, clears up to `max` nodes out of memory (Group::sweep). True: none is left. It is no
+  // change: nothing that is seen is another one.
+  bool sweep(Bytes run, size_t max);
+
   // From now on. Null: nobody keeps one.
   void keep_journal(Journal* journal) { journal_ = journal; }
 

@@ -156,6 +156,7 @@ bool Table::erase(Bytes key) {
 }
 
 void Table::erase(Values::iterator found) {
+  ++erasures_;
   names_.remove(found->first);
   auto erased = values_.extract(found);
   hit(erased.mapped());
@@ -217,7 +218,7 @@ bool Table::wake_for_item(Bytes key, Bytes item) {
 std::deque<std::string>& Table::queue(Bytes key) {
   auto found = queues_.find(key);
   if (found == queues_.end()) {
-    found = queues_.emplace(std::string(key), 0).first;
+    found = queues_.try_emplace(std::string(key)).first;
     hit_absent(key);
     bytes_ += kQueueBytes + key.size();
   }

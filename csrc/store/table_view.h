@@ -129,6 +129,8 @@ class TableView {
   bool is_new() const { return version_ == 0 && queues_.empty(); }
   // The highest version that was ever used.
   uint64_t version() const { return version_; }
+  // How many values were erased.
+  uint64_t erasures() const { return erasures_; }
 
   // What add would return, without its version. Changes nothing.
   Add sum(Bytes key, int64_t amount) const;
@@ -302,6 +304,7 @@ class TableView {
   BytesMap<Marks> absent_marks_;  // of keys without a value
   Marks hits_ = 0;
   uint64_t version_ = 0;
+  uint64_t erasures_ = 0;
   size_t bytes_ = 0;
   size_t waiter_count_ = 0;
 };

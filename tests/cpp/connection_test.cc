@@ -39,7 +39,7 @@ class Scene {
   void turn() {
     if (connection->wants_input() && !unread_.empty())
       connection->receive(std::exchange(unread_, {}));
-    if (!transport.closed) connection->flush();
+    if (!transport.closed) connection->resume_sending();
     while (!transport.closed && context.end_turn()) {
     }
   }

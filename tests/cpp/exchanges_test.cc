@@ -138,3 +138,34 @@ TEST_CASE("of more exchanges than there are views those that were asked for last
   }
   CHECK(scene.exchanges.bytes() < 64 * 1024);
 }
+
+TEST_CASE("a slot that is written again does not make the others be looked at again") {
+  Scene scene;
+  constexpr int64_t kSize = 2000;
+  for (int64_t rank = 0; rank < kSize - 1; ++rank) scene.give(rank);
+  REQUIRE(scene.ask(kSize).rank == kSize - 1);
+  const uint64_t looks = scene.exchanges.looks();
+  for (int64_t rank = 0; rank < 100; ++rank) {
+    scene.give(rank, "again");
+    scene.exchanges.trim();
+    REQUIRE(scene.exchanges.come("x", kSize) == kSize - 1);
+    REQUIRE(scene.ask(kSize).rank == kSize - 1);
+  }
+  CHECK(scene.exchanges.looks() <= looks + 100);
+}
+
+TEST_CASE("a slot that was written again and then erased is missing from the answer") {
+  Scene scene;
+  for (int64_t rank = 0; rank < 9; ++rank) scene.give(rank);
+  REQUIRE(scene.ask(10).rank == 9);
+  scene.give(3, "again");
+  REQUIRE(scene.ask(10).rank == 9);
+  scene.table.erase(exchange_slot("x", 3));
+  scene.give(9);
+  const auto found = scene.ask(10);
+  REQUIRE(found.state == State::kMissing);
+  CHECK(found.rank == 3);
+  scene.give(3, "w");
+  REQUIRE(scene.ask(10).state == State::kWhole);
+  CHECK(scene.text(scene.ask(10)).find("w") != std::string::npos);
+}

@@ -47,6 +47,10 @@ auto to(const UniqueFd& fd) {
   };
 }
 
+bool send(Output& output, const UniqueFd& fd, size_t most = SIZE_MAX) {
+  return output.send(to(fd), most);
+}
+
 SharedBytes shared(std::string bytes) {
   return std::make_shared<const std::string>(std::move(bytes));
 }
@@ -63,7 +67,7 @@ TEST_CASE("small and shared bytes leave in the order in which they came") {
   output.text() += "dddd";
   output.append_shared(shared("EEEEE"));
   CHECK(output.unsent() == 15);
-  REQUIRE(output.send(to(ends.near)));
+  REQUIRE(send(output, ends.near));
   CHECK(output.unsent() == 0);
   CHECK(ends.receive(100) == "aBBCCCddddEEEEE");
 }
@@ -86,12 +90,12 @@ TEST_CASE("what a slow reader gets is what was written, however it is cut") {
         output.append_shared(shared(piece));
       }
     }
-    REQUIRE(output.send(to(ends.near)));
+    REQUIRE(send(output, ends.near));
     received += ends.receive(random() % 300'000 + 1);
     REQUIRE(output.unsent() <= written.size() - received.size());
   }
   while (output.unsent() > 0 || received.size() < written.size()) {
-    REQUIRE(output.send(to(ends.near)));
+    REQUIRE(send(output, ends.near));
     received += ends.receive(1 << 20);
   }
   CHECK((received == written));
@@ -103,7 +107,7 @@ TEST_CASE("shared bytes are let go as soon as they are sent") {
   SharedBytes value = shared(std::string(10'000, 'v'));
   output.append_shared(value);
   CHECK(value.use_count() == 2);
-  REQUIRE(output.send(to(ends.near)));
+  REQUIRE(send(output, ends.near));
   CHECK(value.use_count() == 1);
 }
 
@@ -112,7 +116,7 @@ TEST_CASE("a peer that is gone is noticed") {
   ends.far.reset();
   Output output;
   output.append_shared(shared("never read"));
-  CHECK_FALSE(output.send(to(ends.near)));
+  CHECK_FALSE(send(output, ends.near));
 }
 
 TEST_CASE("a large value is shared and a small one is not, and writes do not change who has it") {
@@ -171,7 +175,7 @@ TEST_CASE("what outputs hold: shared bytes once, however often and wherever they
   CHECK(output.unsent() == 5 * 6 + 6 * 10'000 + 20'000);
   std::string received;
   while (output.unsent() > 0) {
-    REQUIRE(output.send(to(ends.near)));
+    REQUIRE(send(output, ends.near));
     CHECK(output.held() <= once);
     received += ends.receive(3'000);
   }
@@ -192,6 +196,24 @@ TEST_CASE("an output that is cleared holds nothing, and can be used again") {
   CHECK(output.text().capacity() < 100);
   CHECK(large.use_count() == 1);
   output.text() += "more";
-  REQUIRE(output.send(to(ends.near)));
+  REQUIRE(send(output, ends.near));
   CHECK(ends.receive(100) == "more");
+}
+
+TEST_CASE("no more is sent at once than was said, in order") {
+  Ends ends;
+  Output output;
+  output.text() += "small";
+  output.append_shared(shared(std::string(5000, 'L')));
+  output.text() += "end";
+  std::string received;
+  for (size_t step = 0; output.unsent() > 0; ++step) {
+    const size_t before = output.unsent();
+    size_t most = 700;
+    REQUIRE(output.send(to(ends.near), most));
+    REQUIRE(most == 700 - (before - output.unsent()));
+    REQUIRE((most == 0 || output.unsent() == 0));
+    received += ends.receive(1 << 20);
+  }
+  CHECK(received == "small" + std::string(5000, 'L') + "end");
 }

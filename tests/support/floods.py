@@ -18,7 +18,7 @@ __all__ = ["measure", "names"]
 SET, GET, ADD, CHECK, WAIT = 3, 4, 6, 7, 8
 LIST_KEYS, MULTI_GET, MULTI_SET, CANCEL = 11, 13, 14, 15
 QUEUE_PUSH, QUEUE_POP, BARRIER, WATCH, SET_FOR, DELETE_PREFIX, EXCHANGE = 16, 17, 19, 21, 23, 24, 25
-JOIN, KEEP_ALIVE, CLOSE_RUN, STATUS, SUBSCRIBE, MEMBERS, RESUME = 26, 28, 29, 30, 31, 32, 33
+JOIN, LEAVE, CLOSE_RUN, SUBSCRIBE, MEMBERS, RESUME = 26, 27, 29, 31, 32, 33
 NO_TIMEOUT = 0xFFFFFFFF
 C10D_LIST_KEYS = 17
 
@@ -212,6 +212,16 @@ def a_run_that_is_closed(size: int) -> Flood:
     count = min(size, 60_000)
     closing = native_frame(CLOSE_RUN, native_string(b"run"))
     return Flood([_joins(count - 1, count)], closing, is_short=True)
+
+
+@flood
+def a_job_that_finishes(size: int) -> Flood:
+    count = min(size, 60_000)
+    leaves = [
+        native_frame(LEAVE, native_string(b"run") + _node(i) + b"\0", (1 << 21) + i)
+        for i in range(count)
+    ]
+    return Flood([_joins(count, count), *leaves[:-1]], leaves[-1], is_short=True)
 
 
 @flood
