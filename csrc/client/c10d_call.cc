@@ -22,13 +22,6 @@ constexpr Duration kHeldBackMin = std::chrono::milliseconds(10);
 
 }  // namespace
 
-std::string C10dStore::Request::describe(const C10dStore& store) const {
-  std::string text = name;
-  if (keys != nullptr) text += " of keys " + quoted_list(*keys);
-  if (!key.empty()) text += " of key " + quoted(key);
-  return text + " on " + store.describe();
-}
-
 C10dStore::Conversation::Conversation(C10dStore& store, const Request& request,
                                       const Deadline& deadline, const Deadline& patient,
                                       std::unique_ptr<C10dConnection> connection)
@@ -60,13 +53,7 @@ const c10d::Reply& C10dStore::Conversation::read(Code code, size_t keys) {
       break;
   }
   store_.note_silence();
-  std::string applied = !request_.is_write ? ""
-                        : sent()           ? "; it may or may not have been applied"
-                                           : "; it was not sent";
-  throw Error(ErrorCode::kNoAnswer, request_.describe(store_) + ": timeout: no answer within " +
-                                        seconds_text(request_.timeout) +
-                                        "; the server is stopped, overloaded or unreachable" +
-                                        applied);
+  throw_no_answer(request_.describe(store_), request_.timeout, request_.is_write, sent());
 }
 
 // torch's server without libuv tells its kernel that more comes behind the length of a value, and

@@ -40,8 +40,7 @@ struct C10dStore::Request {
   // What not every server of this protocol knows.
   bool is_extension = false;
 
-  // "get of key 'a' on TCPStore 127.0.0.1:29400"
-  std::string describe(const C10dStore& store) const;
+  std::string describe(const C10dStore& store) const { return store.about(name, key, keys); }
 };
 
 // Ends by a return, by an Error, or by Lost, which run() turns into another try or an Error. The

@@ -11,7 +11,6 @@
 #include "base/text.h"
 #include "client/c10d_call.h"
 #include "client/dial.h"
-#include "client/patience.h"
 
 namespace rdzv {
 namespace {
@@ -128,20 +127,13 @@ void C10dStore::give_back(std::unique_ptr<C10dConnection> connection) {
 
 void C10dStore::run(Request& request, const Talk& talk) {
   check_process();
-  Deadline deadline = Deadline::after(request.timeout);
-  Deadline patient = Deadline::after(request.timeout + kAnswerGrace);
-  Deadline reconnect =
-      request.is_timed ? patient
-                       : Deadline::after(std::min(request.timeout + kAnswerGrace, kReconnectMax));
+  const Times times(request.timeout, request.is_timed);
   for (int closings = 1;; ++closings) {
-    std::unique_ptr<C10dConnection> connection = take(reconnect);
+    std::unique_ptr<C10dConnection> connection = take(times.reconnect);
     if (connection == nullptr) {
-      throw Error(ErrorCode::kNoAnswer, request.describe(*this) + ": timeout: no answer within " +
-                                            seconds_text(request.timeout) +
-                                            "; the server is stopped, overloaded or unreachable" +
-                                            (request.is_write ? "; it was not sent" : ""));
+      throw_no_answer(request.describe(*this), request.timeout, request.is_write, false);
     }
-    Conversation conversation(*this, request, deadline, patient, std::move(connection));
+    Conversation conversation(*this, request, times.deadline, times.patient, std::move(connection));
     try {
       return talk(conversation);
     } catch (const Conversation::Lost& lost) {
@@ -166,7 +158,7 @@ void C10dStore::throw_lost(const Request& request, const std::string& why, bool 
               request.describe(*this) + ": the connection was lost (" + why +
                   "); servers of this protocol also close it at what they refuse: an add to a "
                   "value that is no number, too large a request, an operation they do not know" +
-                  (is_risky ? "; it may or may not have been applied" : ""));
+                  (is_risky ? kUnknownOutcome : ""));
 }
 
 }  // namespace rdzv

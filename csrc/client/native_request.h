@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/text.h"
 #include "client/native_store.h"
 #include "wire/messages.h"
 
@@ -33,12 +32,8 @@ struct NativeStore::Request {
   // What the answer to a timed request names, behind its message.
   Missing missing(const native::ErrorReply& answer) const;
 
-  // "get of key 'a' on TCPStore 127.0.0.1:29400"
   std::string describe(const NativeStore& store) const {
-    std::string text = native::name_of(operation);
-    if (keys != nullptr) text += " of keys " + quoted_list(*keys);
-    if (!key.empty()) text += std::string(" of ") + key_is + " " + quoted(key);
-    return text + " on " + store.describe();
+    return store.about(native::name_of(operation), key, keys, key_is);
   }
 };
 

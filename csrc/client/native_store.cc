@@ -60,20 +60,17 @@ uint32_t NativeStore::time_for_server(const Request& request, const Deadline& de
 
 TakenBytes NativeStore::run_taking(Request& request) {
   check_process();
-  Deadline deadline = Deadline::after(request.timeout);
-  Deadline patient = Deadline::after(request.timeout + kAnswerGrace);
-  Deadline reconnect =
-      request.is_timed ? patient
-                       : Deadline::after(std::min(request.timeout + kAnswerGrace, kReconnectMax));
+  const Times times(request.timeout, request.is_timed);
   NativeLine::Known known;
   for (int attempt = 1;; ++attempt) {
-    std::shared_ptr<Channel> channel = line_.channel(reconnect, known);
+    std::shared_ptr<Channel> channel = line_.channel(times.reconnect, known);
     Channel::Reply reply;
     reply.outcome = Channel::Outcome::kTimedOut;
     reply.sent = false;
     if (channel != nullptr) {
-      if (request.is_timed) native::set_timeout(request.body, time_for_server(request, deadline));
-      reply = ask(request, channel, patient);
+      if (request.is_timed)
+        native::set_timeout(request.body, time_for_server(request, times.deadline));
+      reply = ask(request, channel, times.patient);
     }
     if (reply.outcome == Channel::Outcome::kAnswered) {
       if (reply.status == ErrorCode::kOk) return {std::move(reply.body), reply.body_begin};
@@ -82,12 +79,12 @@ TakenBytes NativeStore::run_taking(Request& request) {
       if (!native::take(reply.body, answer)) answer = {};
       std::string message(answer.message);
       if (attempt > 1 && reply.status == ErrorCode::kTimeout)
-        message = with_time_waited(message, deadline.elapsed());
+        message = with_time_waited(message, times.deadline.elapsed());
       Missing missing;
       if (reply.status == ErrorCode::kTimeout) missing = request.missing(answer);
       throw Error(reply.status, message + " (" + describe() + ")", std::move(missing));
     }
-    throw_unless_repeatable(request, reply, channel.get(), deadline.elapsed());
+    throw_unless_repeatable(request, reply, channel.get(), times.deadline.elapsed());
   }
 }
 
@@ -106,18 +103,13 @@ Channel::Reply NativeStore::ask(const Request& request, const std::shared_ptr<Ch
 // A request that failed on a broken connection is sent again if that cannot apply it twice.
 void NativeStore::throw_unless_repeatable(const Request& request, const Channel::Reply& reply,
                                           Channel* channel, Duration waited) const {
-  std::string outcome = !request.is_write ? ""
-                        : reply.sent      ? "; it may or may not have been applied"
-                                          : "; it was not sent";
   if (reply.outcome == Channel::Outcome::kTimedOut) {
-    throw Error(ErrorCode::kNoAnswer, request.describe(*this) + ": timeout: no answer within " +
-                                          seconds_text(std::min(request.timeout, waited)) +
-                                          "; the server is stopped, overloaded or unreachable" +
-                                          outcome);
+    throw_no_answer(request.describe(*this), std::min(request.timeout, waited), request.is_write,
+                    reply.sent);
   }
   if (request.is_write && reply.sent) {
     throw Error(ErrorCode::kConnection, request.describe(*this) + ": the connection was lost (" +
-                                            channel->broken_text() + ")" + outcome);
+                                            channel->broken_text() + ")" + kUnknownOutcome);
   }
 }
 

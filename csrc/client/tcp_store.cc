@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "client/c10d_store.h"
 #include "client/native_store.h"
+#include "client/patience.h"
 #include "net/address.h"
 
 namespace rdzv {
@@ -136,6 +137,29 @@ std::shared_ptr<NativeStore> TCPStore::native_sibling() const {
                 describe() + " speaks the c10d protocol, which knows no runs");
   }
   return std::make_shared<NativeStore>(server_at_, timeout());
+}
+
+TCPStore::Times::Times(Duration timeout, bool waits_for_others)
+    : deadline(Deadline::after(timeout)),
+      patient(Deadline::after(timeout + kAnswerGrace)),
+      reconnect(waits_for_others
+                    ? patient
+                    : Deadline::after(std::min(timeout + kAnswerGrace, kReconnectMax))) {}
+
+std::string TCPStore::about(const char* operation, Bytes key, const std::vector<Bytes>* keys,
+                            const char* key_is) const {
+  std::string text = operation;
+  if (keys != nullptr) text += " of keys " + quoted_list(*keys);
+  if (!key.empty()) text += std::string(" of ") + key_is + " " + quoted(key);
+  return text + " on " + describe();
+}
+
+void TCPStore::throw_no_answer(const std::string& about, Duration waited, bool is_write,
+                               bool sent) {
+  const char* outcome = !is_write ? "" : sent ? kUnknownOutcome : "; it was not sent";
+  throw Error(ErrorCode::kNoAnswer, about + ": timeout: no answer within " + seconds_text(waited) +
+                                        "; the server is stopped, overloaded or unreachable" +
+                                        outcome);
 }
 
 bool TCPStore::is_own_process() const {
