@@ -6,26 +6,28 @@ which round it has come to (a barrier with ranks), at key/world_size how many th
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rendezvous._arguments import check_ranks, key_bytes, quoted, whole_number
-from rendezvous.errors import StoreValueError
+from rendezvous._arguments import check_ranks, key_bytes, quoted, shown_keys, whole_number
+from rendezvous.errors import StoreKeysMissingError, StoreValueError
 
 __all__ = [
+    "NAMED_RANKS_MAX",
     "Arrival",
     "BarrierCall",
+    "ExchangeCall",
     "barrier_call",
     "barrier_timeout_text",
-    "check_world_size",
     "exchange_timeout_text",
+    "missing_ranks_error",
     "round_in",
     "size_key",
     "slot_key",
-    "used_error",
 ]
 
 _SHOWN_RANKS_MAX = 20
+NAMED_RANKS_MAX = 1024
 _ROUND_MAX = 2**40
 _NEW_KEY = "the key was used already: take a new one for each"
 
@@ -73,7 +75,7 @@ class BarrierCall:
 
     def arrive(self, world_size: bytes | None, count: int, slot: bytes | None) -> Arrival:
         """Raises StoreValueError for whoever comes where the key has served already."""
-        check_world_size("barrier", self.key, self.world_size, world_size)
+        _check_world_size("barrier", self.key, self.world_size, world_size)
         complete = count >= self.target
         text = f"barrier at key {quoted(self.key)}: "
         if self.rank is None:
@@ -97,6 +99,40 @@ class BarrierCall:
         return Arrival(counts=last < self.round, writes=True)
 
 
+@dataclass(frozen=True)
+class ExchangeCall:
+    """The value that a rank gives."""
+
+    key: bytes
+    rank: int
+    world_size: int
+    value: bytes
+
+    def slots(self) -> list[bytes]:
+        """Of all ranks."""
+        return [slot_key(self.key, each) for each in range(self.world_size)]
+
+    def arrive(
+        self,
+        world_size: bytes | None,
+        count: int,
+        slot: bytes | None,
+        have_all_come: Callable[[], bool],
+    ) -> Arrival:
+        """Raises StoreValueError for another value in an exchange to which all have come.
+
+        have_all_come: asked only if the count says so.
+        """
+        _check_world_size("exchange", self.key, self.world_size, world_size)
+        writes = slot != self.value
+        if slot is not None and writes and count >= self.world_size and have_all_come():
+            raise StoreValueError(
+                f"exchange at key {quoted(self.key)}: all ranks have come, and rank {self.rank} "
+                f"gave another value then; {_NEW_KEY} exchange"
+            )
+        return Arrival(counts=slot is None, writes=writes)
+
+
 def barrier_call(key: bytes, world_size: int, rank: int | None, round: int | None) -> BarrierCall:
     """What the arguments of `barrier` mean. Raises TypeError, StoreValueError, StoreLimitError."""
     callers = whole_number(world_size, "the world_size of barrier")
@@ -116,7 +152,7 @@ def barrier_call(key: bytes, world_size: int, rank: int | None, round: int | Non
     return BarrierCall(key, callers, own, number, secrets.randbits(64))
 
 
-def check_world_size(operation: str, key: bytes, world_size: int, found: bytes | None) -> None:
+def _check_world_size(operation: str, key: bytes, world_size: int, found: bytes | None) -> None:
     """Raises StoreValueError where others met who were not as many."""
     if found is None or found == b"%d" % world_size:
         return
@@ -126,11 +162,10 @@ def check_world_size(operation: str, key: bytes, world_size: int, found: bytes |
     )
 
 
-def used_error(key: bytes, rank: int) -> StoreValueError:
-    """For another value in an exchange to which all have come."""
-    return StoreValueError(
-        f"exchange at key {quoted(key)}: all ranks have come, and rank {rank} gave another value "
-        f"then; {_NEW_KEY} exchange"
+def missing_ranks_error(text: str, key: bytes, missing: Sequence[int]) -> StoreKeysMissingError:
+    """Names the key, and the first of the ranks."""
+    return StoreKeysMissingError(
+        text, keys=shown_keys([key]), ranks=list(missing[:NAMED_RANKS_MAX])
     )
 
 

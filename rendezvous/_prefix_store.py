@@ -27,7 +27,7 @@ from rendezvous._arguments import (
 )
 from rendezvous._meeting_rules import barrier_call
 from rendezvous._store import Store, store_object
-from rendezvous._store_object import timedelta_of
+from rendezvous._store_values import timedelta_of
 from rendezvous.errors import StoreClosedError, StoreKeysMissingError, StoreValueError
 
 __all__ = ["PrefixStore", "owning_view"]

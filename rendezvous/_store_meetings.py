@@ -9,22 +9,19 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from rendezvous._arguments import check_ranks, key_bytes, seconds_text, shown_keys
+from rendezvous._arguments import check_ranks, key_bytes, seconds_text
 from rendezvous._meeting_rules import (
     BarrierCall,
+    ExchangeCall,
     barrier_timeout_text,
-    check_world_size,
     exchange_timeout_text,
+    missing_ranks_error,
     round_in,
     size_key,
     slot_key,
-    used_error,
 )
-from rendezvous.errors import StoreKeysMissingError
 
 __all__ = ["Looks", "Meeting"]
-
-_NAMED_RANKS_MAX = 1024
 
 
 class _Store(Protocol):
@@ -97,22 +94,20 @@ class Meeting:
         if count >= call.target and call.rank is None:
             return
         text = barrier_timeout_text(call, count, missing, self._looks.elapsed_text)
-        raise _missing_error(store, text, call.key, missing)
+        raise missing_ranks_error(f"{text} ({store!r})", call.key, missing)
 
     def exchange(self, key: bytes, rank: int, world_size: int, value: bytes) -> list[bytes]:
         """Raises StoreKeysMissingError, StoreValueError."""
         key_bytes("exchange", key)
         check_ranks(key, rank, world_size)
         store = self._store
-        slots = [slot_key(key, each) for each in range(world_size)]
-        size, count = self._look(key, world_size)
-        check_world_size("exchange", key, world_size, size)
-        before = store.try_get(slots[rank])
-        if before is None:
+        call = ExchangeCall(key, rank, world_size, value)
+        slots = call.slots()
+        found = self._look(key, world_size)
+        arrival = call.arrive(*found, store.try_get(slots[rank]), lambda: store.check(slots))
+        if arrival.counts:
             store.add(key, 1)
-        elif before != value and count >= world_size and store.check(slots):
-            raise used_error(key, rank)
-        if before != value:
+        if arrival.writes:
             store.set(slots[rank], value)
         try:
             return store.multi_get(slots, self._looks.left_s)
@@ -125,7 +120,7 @@ class Meeting:
             if not missing:
                 return store.multi_get(slots, 0)
         text = exchange_timeout_text(key, world_size, missing, self._looks.elapsed_text)
-        raise _missing_error(store, text, key, missing)
+        raise missing_ranks_error(f"{text} ({store!r})", key, missing)
 
     def _look(self, key: bytes, world_size: int) -> tuple[bytes | None, int]:
         """How many the others are, and how many have come; says the former if nobody has."""
@@ -160,11 +155,3 @@ class Meeting:
         if count >= call.target:
             self._store.add(call.key, 1)
         return count
-
-
-def _missing_error(
-    store: _Store, text: str, key: bytes, missing: list[int]
-) -> StoreKeysMissingError:
-    return StoreKeysMissingError(
-        f"{text} ({store!r})", keys=shown_keys([key]), ranks=missing[:_NAMED_RANKS_MAX]
-    )

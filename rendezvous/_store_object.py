@@ -6,33 +6,36 @@ possible; the rest raises StoreUnsupportedError. What it raises passes through u
 the caller's thread and holds no lock.
 """
 
-import inspect
-import math
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
 from rendezvous._arguments import (
-    FOREVER_S,
-    bytes_of_value,
     key_bytes,
     quoted,
     quoted_list,
     seconds,
     shown_keys,
-    type_name,
 )
 from rendezvous._meeting_rules import BarrierCall
 from rendezvous._store_meetings import Looks, Meeting
+from rendezvous._store_values import (
+    key_text,
+    listed_key,
+    returned_number,
+    returned_value,
+    returned_values,
+    takes,
+    timedelta_of,
+)
 from rendezvous.errors import (
     StoreKeysMissingError,
     StoreTimeoutError,
     StoreUnsupportedError,
-    StoreValueError,
 )
 
-__all__ = ["StoreObject", "timedelta_of"]
+__all__ = ["StoreObject"]
 
 # No store has it, so a compare_set of it with itself reads without changing anything.
 _NOBODYS_VALUE = b"nobody's value " + secrets.token_hex(16).encode()
@@ -74,20 +77,20 @@ class StoreObject:
         return seconds(getattr(self.target, "timeout", 300.0))
 
     def set(self, key: bytes, value: bytes) -> None:
-        self._method("set")(_text(key), value)
+        self._method("set")(key_text(key), value)
 
     def set_for(self, key: bytes, value: bytes, ttl_s: float) -> None:
         if not self._knows("set", "ttl"):
             raise self.missing("set", "takes no ttl: its keys live for ever")
-        self._method("set")(_text(key), value, ttl=timedelta(seconds=ttl_s))
+        self._method("set")(key_text(key), value, ttl=timedelta(seconds=ttl_s))
 
     def get(self, key: bytes, timeout_s: float) -> bytes:
         """A get that takes no timeout, as torch's, has one by `wait` and `compare_set`."""
         get = self._method("get")
         if self._knows("get", "timeout"):
-            return _value(get(_text(key), timeout=timedelta_of(timeout_s)))
+            return returned_value(get(key_text(key), timeout=timedelta_of(timeout_s)))
         if self._is_own(timeout_s):
-            return _value(get(_text(key)))
+            return returned_value(get(key_text(key)))
         looks = Looks(timeout_s)
         while (value := self._read_now(key)) is None:
             if looks.are_over:
@@ -104,8 +107,8 @@ class StoreObject:
     def try_get(self, key: bytes) -> bytes | None:
         if not self.has("try_get"):
             return self.made_try_get(key)
-        value = self.target.try_get(_text(key))
-        return None if value is None else _value(value)
+        value = self.target.try_get(key_text(key))
+        return None if value is None else returned_value(value)
 
     def made_try_get(self, key: bytes) -> bytes | None:
         return self._read_now(key)
@@ -117,17 +120,19 @@ class StoreObject:
             return None
         if self._knows("get", "timeout"):
             try:
-                return _value(self._method("get")(_text(key), timeout=timedelta(0)))
+                return returned_value(self._method("get")(key_text(key), timeout=timedelta(0)))
             except TimeoutError:
                 return None
         if not self.has("compare_set"):
-            return _value(self._method("get")(_text(key)))
-        value = _value(self.target.compare_set(_text(key), _NOBODYS_VALUE, _NOBODYS_VALUE))
+            return returned_value(self._method("get")(key_text(key)))
+        value = returned_value(
+            self.target.compare_set(key_text(key), _NOBODYS_VALUE, _NOBODYS_VALUE)
+        )
         return None if value == _NOBODYS_VALUE else value
 
     def compare_set(self, key: bytes, expected: bytes, desired: bytes) -> bytes:
         if self.has("compare_set"):
-            return _value(self.target.compare_set(_text(key), expected, desired))
+            return returned_value(self.target.compare_set(key_text(key), expected, desired))
         return self.made_compare_set(key, expected, desired)
 
     def made_compare_set(self, key: bytes, expected: bytes, desired: bytes) -> bytes:
@@ -141,8 +146,8 @@ class StoreObject:
     def compare_exchange(self, key: bytes, expected: bytes, desired: bytes) -> tuple[bytes, bool]:
         if not self.has("compare_exchange"):
             return self.made_compare_exchange(key, expected, desired)
-        value, swapped = self.target.compare_exchange(_text(key), expected, desired)
-        return _value(value), bool(swapped)
+        value, swapped = self.target.compare_exchange(key_text(key), expected, desired)
+        return returned_value(value), bool(swapped)
 
     def made_compare_exchange(
         self, key: bytes, expected: bytes, desired: bytes
@@ -161,11 +166,11 @@ class StoreObject:
         return value, before != desired
 
     def add(self, key: bytes, amount: int) -> int:
-        return _number("add", self._method("add")(_text(key), amount))
+        return returned_number("add", self._method("add")(key_text(key), amount))
 
     def append(self, key: bytes, value: bytes) -> None:
         if self.has("append"):
-            self.target.append(_text(key), value)
+            self.target.append(key_text(key), value)
         else:
             self.made_append(key, value)
 
@@ -188,12 +193,12 @@ class StoreObject:
             looks.pause()
 
     def check(self, keys: Sequence[bytes]) -> bool:
-        return bool(self._method("check")([_text(key) for key in keys]))
+        return bool(self._method("check")([key_text(key) for key in keys]))
 
     def wait(self, keys: Sequence[bytes], timeout_s: float) -> None:
         wait = self._method("wait")
         if timeout_s > 0:
-            wait([_text(key) for key in keys], timedelta_of(timeout_s))
+            wait([key_text(key) for key in keys], timedelta_of(timeout_s))
         elif not self.check(keys):  # some of torch's stores take 0 for "no limit"
             missing = [key for key in keys if not self.check([key])]
             raise StoreKeysMissingError(
@@ -203,26 +208,28 @@ class StoreObject:
             )
 
     def delete_key(self, key: bytes) -> bool:
-        return bool(self._method("delete_key")(_text(key)))
+        return bool(self._method("delete_key")(key_text(key)))
 
     def delete_prefix(self, prefix: bytes) -> int:
         if self.has("delete_prefix"):
-            return _number("delete_prefix", self.target.delete_prefix(_text(prefix)))
+            return returned_number("delete_prefix", self.target.delete_prefix(key_text(prefix)))
         return self.made_delete_prefix(prefix)
 
     def made_delete_prefix(self, prefix: bytes) -> int:
         return sum(self.delete_key(key) for key in self.list_keys(prefix))
 
     def num_keys(self) -> int:
-        return _number("num_keys", self._method("num_keys")())
+        return returned_number("num_keys", self._method("num_keys")())
 
     def list_keys(self, prefix: bytes) -> list[bytes]:
         key_bytes("list_keys", prefix)
         list_keys = self._method("list_keys")
         found = (
-            list_keys(prefix=_text(prefix)) if self._knows("list_keys", "prefix") else list_keys()
+            list_keys(prefix=key_text(prefix))
+            if self._knows("list_keys", "prefix")
+            else list_keys()
         )
-        keys = sorted(key for key in map(_key, found) if key.startswith(prefix))
+        keys = sorted(key for key in map(listed_key, found) if key.startswith(prefix))
         if isinstance(self.target, self._base) or not hasattr(
             self.target, "_underlying_non_prefix_store"
         ):
@@ -233,12 +240,12 @@ class StoreObject:
     def multi_get(self, keys: Sequence[bytes], timeout_s: float) -> list[bytes]:
         if not self.has("multi_get"):
             return self.made_multi_get(keys, timeout_s)
-        texts = [_text(key) for key in keys]
+        texts = [key_text(key) for key in keys]
         if self._knows("multi_get", "timeout"):
-            return _values(self.target.multi_get(texts, timeout=timedelta_of(timeout_s)))
+            return returned_values(self.target.multi_get(texts, timeout=timedelta_of(timeout_s)))
         if not self._is_own(timeout_s):
             self.wait(keys, timeout_s)
-        return _values(self.target.multi_get(texts))
+        return returned_values(self.target.multi_get(texts))
 
     def made_multi_get(self, keys: Sequence[bytes], timeout_s: float) -> list[bytes]:
         if not self.has("wait"):
@@ -251,7 +258,7 @@ class StoreObject:
         if self.has("multi_set"):
             keys, values = [], []
             for key, value in pairs:
-                keys.append(_text(key))
+                keys.append(key_text(key))
                 values.append(value)
             self.target.multi_set(keys, values)
         else:
@@ -264,19 +271,19 @@ class StoreObject:
             self.set(key, value)
 
     def queue_push(self, key: bytes, value: bytes) -> None:
-        self._method("queue_push")(_text(key), value)
+        self._method("queue_push")(key_text(key), value)
 
     def queue_pop(self, key: bytes, block: bool, timeout_s: float) -> bytes:
         """A queue_pop that takes no timeout is asked again and again."""
         pop = self._method("queue_pop")
         if self._knows("queue_pop", "timeout"):
-            return _value(pop(_text(key), block=block, timeout=timedelta_of(timeout_s)))
+            return returned_value(pop(key_text(key), block=block, timeout=timedelta_of(timeout_s)))
         if not block or self._is_own(timeout_s):
-            return _value(pop(_text(key), block=block))
+            return returned_value(pop(key_text(key), block=block))
         looks = Looks(timeout_s)
         while True:
             try:
-                return _value(pop(_text(key), block=False))
+                return returned_value(pop(key_text(key), block=False))
             except RuntimeError as error:
                 # torch's and ours, which torch's store knows nothing of.
                 if type(error).__name__ != "QueueEmptyError":
@@ -289,7 +296,7 @@ class StoreObject:
             looks.pause()
 
     def queue_len(self, key: bytes) -> int:
-        return _number("queue_len", self._method("queue_len")(_text(key)))
+        return returned_number("queue_len", self._method("queue_len")(key_text(key)))
 
     def barrier(self, call: BarrierCall, timeout_s: float) -> None:
         """For a rank, made of other operations where the barrier takes none, as torch's do not."""
@@ -297,7 +304,7 @@ class StoreObject:
             self.made_barrier(call, timeout_s)
             return
         ranks = {} if call.rank is None else {"rank": call.rank, "round": call.round}
-        self.target.barrier(_text(call.key), call.world_size, timedelta_of(timeout_s), **ranks)
+        self.target.barrier(key_text(call.key), call.world_size, timedelta_of(timeout_s), **ranks)
 
     def made_barrier(self, call: BarrierCall, timeout_s: float) -> None:
         if not self.has("add"):
@@ -310,7 +317,9 @@ class StoreObject:
         if not self.has("exchange"):
             return self.made_exchange(key, rank, world_size, value, timeout_s)
         timeout = timedelta_of(timeout_s)
-        return _values(self.target.exchange(_text(key), rank, world_size, value, timeout))
+        return returned_values(
+            self.target.exchange(key_text(key), rank, world_size, value, timeout)
+        )
 
     def made_exchange(
         self, key: bytes, rank: int, world_size: int, value: bytes, timeout_s: float
@@ -319,12 +328,16 @@ class StoreObject:
 
     def watch(self, key: bytes, known_version: int, timeout_s: float) -> tuple[bytes | None, int]:
         watch = self._method("watch")
-        value, version = watch(_text(key), known_version, timedelta_of(timeout_s))
-        return (None, 0) if value is None else (_value(value), _number("watch", version))
+        value, version = watch(key_text(key), known_version, timedelta_of(timeout_s))
+        return (
+            (None, 0)
+            if value is None
+            else (returned_value(value), returned_number("watch", version))
+        )
 
     def set_if_version(self, key: bytes, value: bytes, version: int) -> tuple[int, bool]:
-        now, swapped = self._method("set_if_version")(_text(key), value, version)
-        return _number("set_if_version", now), bool(swapped)
+        now, swapped = self._method("set_if_version")(key_text(key), value, version)
+        return returned_number("set_if_version", now), bool(swapped)
 
     def clone(self, timeout_s: float) -> Any:
         """`timeout_s` is for opening it, where the object's clone takes one."""
@@ -354,53 +367,9 @@ class StoreObject:
         """Whether the method takes a parameter of that name."""
         known = self._takes.get((name, parameter))
         if known is None:
-            known = self._takes[name, parameter] = _takes(self._method(name), parameter)
+            known = self._takes[name, parameter] = takes(self._method(name), parameter)
         return known
 
     def _is_own(self, timeout_s: float) -> bool:
         # A timeout of 0 never is: some of torch's stores take it for "no limit".
         return timeout_s > 0 and timeout_s == self.timeout_s
-
-
-def timedelta_of(timeout_s: float) -> timedelta:
-    """In whole milliseconds, as torch's stores count; only 0 becomes 0, and infinity 30 years."""
-    if timeout_s >= FOREVER_S:
-        return timedelta(seconds=FOREVER_S)
-    return timedelta(milliseconds=math.ceil(timeout_s * 1000))
-
-
-def _takes(method: Callable[..., Any], parameter: str) -> bool:
-    try:
-        parameters = inspect.signature(method).parameters
-    except (TypeError, ValueError):
-        return False  # a compiled method, as torch's are, has no signature
-    return parameter in parameters or any(
-        each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values()
-    )
-
-
-def _text(key: bytes) -> str | bytes:
-    try:
-        return key.decode()
-    except UnicodeDecodeError:
-        return key
-
-
-def _key(found: object) -> bytes:
-    if isinstance(found, (str, bytes)):
-        return found.encode("utf-8", "surrogateescape") if isinstance(found, str) else found
-    raise TypeError(f"a key that a store lists must be str or bytes, not {type_name(found)}")
-
-
-def _value(found: object) -> bytes:
-    return bytes_of_value(found, "a value that a store returns")
-
-
-def _values(found: Iterable[object]) -> list[bytes]:
-    return [_value(value) for value in found]
-
-
-def _number(operation: str, found: object) -> int:
-    if isinstance(found, int):
-        return int(found)
-    raise StoreValueError(f"{operation} of a store returned {type_name(found)}, not int")

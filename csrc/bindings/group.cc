@@ -125,14 +125,12 @@ void bind_settings(py::module_& m) {
   py::class_<GroupSettings>(m, "GroupSettings", py::is_final(),
                             "What all nodes of a group must agree on; the first node that joins an "
                             "empty group decides. Times in seconds.")
-      .def(
-          py::init(&make_settings), py::arg("min_nodes"), py::arg("max_nodes"),
-          py::arg("last_call_timeout") = 30.0, py::arg("keep_alive_interval") = 5.0,
-          py::arg("keep_alive_max_attempt") = 3,
-          "Times are rounded to milliseconds, and at least one.\n\nRaises ValueError when "
-          "min_nodes "
-          "< 1, max_nodes < min_nodes, max_nodes > 131,072, or a time or keep_alive_max_attempt is "
-          "not positive.")
+      .def(py::init(&make_settings), py::arg("min_nodes"), py::arg("max_nodes"),
+           py::arg("last_call_timeout") = 30.0, py::arg("keep_alive_interval") = 5.0,
+           py::arg("keep_alive_max_attempt") = 3,
+           "Times are rounded to milliseconds, and at least one.\n\n"
+           "Raises ValueError when min_nodes < 1, max_nodes < min_nodes, max_nodes > 131,072, or a "
+           "time or keep_alive_max_attempt is not positive.")
       .def_readonly("min_nodes", &GroupSettings::min_nodes,
                     "With so many nodes the last call starts.")
       .def_readonly("max_nodes", &GroupSettings::max_nodes,
@@ -155,9 +153,8 @@ void bind_placement(py::module_& m) {
       .def_property_readonly(
           "role", &role_name,
           "'absent', 'forming' (participant of a round that is not complete), 'active' "
-          "(participant "
-          "of the complete round), 'done' (was participant of the complete round and has left it), "
-          "'waiting' (wait list) or 'spare'.")
+          "(participant of the complete round), 'done' (was participant of the complete round and "
+          "has left it), 'waiting' (wait list) or 'spare'.")
       .def_readonly("rank", &Placement::rank, "-1 unless active or done.")
       .def("__repr__", [](const Placement& placement) {
         return std::string("Placement(role='") + role_name(placement) +
@@ -193,12 +190,10 @@ void bind_operations(py::class_<Group>& group) {
           },
           py::arg("node"), py::arg("settings"), py::arg("after_round"), py::arg("now"),
           "Idempotent. `after_round`: the last round this node took part in, 0 for none; it wants "
-          "a "
-          "later one. A participant of the complete round R that joins with after_round == R moves "
-          "to "
-          "the wait list.\n\nRaises RendezvousStateError when the group was formed with other "
-          "settings, RendezvousClosedError when it is closed, ValueError for a round that cannot "
-          "be.")
+          "a later one. A participant of the complete round R that joins with after_round == R "
+          "moves to the wait list.\n\n"
+          "Raises RendezvousStateError when the group was formed with other settings, "
+          "RendezvousClosedError when it is closed, ValueError for a round that cannot be.")
       .def(
           "keep_alive",
           [](Group& g, const NodeId& node, double now) { g.keep_alive(node, to_instant(now)); },
@@ -227,10 +222,9 @@ void bind_operations(py::class_<Group>& group) {
             return from_instant(*next);
           },
           "When to call expire() again if nothing else happens, in seconds of the caller's clock; "
-          "None "
-          "if time alone changes nothing. At most one keep_alive_interval after the last operation "
-          "while nodes are watched, because a longer gap counts only one interval toward anybody's "
-          "death.");
+          "None if time alone changes nothing. At most one keep_alive_interval after the last "
+          "operation while nodes are watched, because a longer gap counts only one interval toward "
+          "anybody's death.");
 }
 
 void bind_questions(py::class_<Group>& group) {

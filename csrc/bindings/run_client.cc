@@ -171,8 +171,7 @@ server came back without what it had), RendezvousClosedError, RendezvousStateErr
           },
           py::arg("after_round"), py::arg("timeout"),
           "Wait for a complete round later than `after_round` with this node. Keep-alives have to "
-          "be "
-          "sent meanwhile.")
+          "be sent meanwhile.")
       .def(
           "leave",
           [](RunClient& self, bool failed, TimeoutArg timeout) {

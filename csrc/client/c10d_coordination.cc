@@ -21,7 +21,6 @@ void C10dStore::need_queues(const char* name, Bytes key, const Deadline& deadlin
 }
 
 void C10dStore::queue_push(Bytes key, Bytes item) {
-  check_key("queue_push", key);
   check_value("queue_push", key, item);
   need_queues("queue_push", key, Deadline::after(timeout()));
   WireKeys wire({key});
@@ -146,7 +145,6 @@ std::vector<TakenBytes> C10dStore::exchange(Bytes key, int64_t rank, int64_t wor
                                             Bytes value, Duration timeout) {
   WireKeys wire({key});
   ExchangeCall call{wire.one(), key, rank, world_size, value};
-  check_key("exchange", key);
   check_value("exchange", key, value);
   if (std::optional<Error> refusal = refusal_of(call)) throw *refusal;
   ExchangeSlots slots(wire.one(), world_size);

@@ -41,7 +41,6 @@ void C10dStore::write(Request& request, Code code, const std::vector<Bytes>& str
 
 void C10dStore::set_for(Bytes key, Bytes value, Duration ttl) {
   if (ttl < kForever) throw_unsupported("set with a time to live", *this);
-  check_key("set", key);
   check_value("set", key, value);
   WireKeys wire({key});
   Request request{"set", key, timeout()};
@@ -75,7 +74,6 @@ TakenBytes C10dStore::read(Bytes key, Duration timeout) {
 // read first, in the same packet; a client that writes just between the two can make `swapped`
 // wrong, but only if it writes or removes `desired` itself.
 Store::Exchange C10dStore::compare_exchange(Bytes key, Bytes expected, Bytes desired) {
-  check_key("compare_set", key);
   check_value("compare_set", key, expected);
   check_value("compare_set", key, desired);
   WireKeys wire({key});
@@ -169,7 +167,6 @@ std::vector<std::string> C10dStore::list_keys(Bytes prefix) {
 }
 
 void C10dStore::append(Bytes key, Bytes value) {
-  check_key("append", key);
   check_value("append", key, value);
   WireKeys wire({key});
   Request request{"append", key, timeout()};

@@ -9,7 +9,6 @@
 namespace rdzv {
 
 void NativeStore::queue_push(Bytes key, Bytes item) {
-  check_key("queue_push", key);
   check_value("queue_push", key, item);
   Request request{key, timeout(), true};
   Answer(*this, request, native::QueuePushRequest{key, item});

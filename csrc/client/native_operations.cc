@@ -15,7 +15,6 @@ void NativeStore::ping() {
 // Sent again, one with a time to live could undo what another client has set meanwhile: a write like
 // any other.
 void NativeStore::set_for(Bytes key, Bytes value, Duration ttl) {
-  check_key("set", key);
   check_value("set", key, value);
   check_time_to_live(key, ttl);
   Request request{key, timeout(), true};
@@ -35,7 +34,6 @@ TakenBytes NativeStore::read(Bytes key, Duration timeout) {
 }
 
 Store::Exchange NativeStore::compare_exchange(Bytes key, Bytes expected, Bytes desired) {
-  check_key("compare_set", key);
   check_value("compare_set", key, expected);
   check_value("compare_set", key, desired);
   Request request{key, timeout(), true};
@@ -96,7 +94,6 @@ std::vector<std::string> NativeStore::list_keys(Bytes prefix) {
 }
 
 void NativeStore::append(Bytes key, Bytes value) {
-  check_key("append", key);
   check_value("append", key, value);
   Request request{key, timeout(), true};
   Answer(*this, request, native::AppendRequest{key, value});
@@ -127,7 +124,6 @@ Store::Versioned NativeStore::try_get(Bytes key) {
 }
 
 Store::VersionSet NativeStore::set_if_version(Bytes key, Bytes value, uint64_t version) {
-  check_key("set_if_version", key);
   check_value("set_if_version", key, value);
   Request request{key, timeout(), true};
   Answer answer(*this, request, native::SetIfVersionRequest{key, value, version});

@@ -9,7 +9,6 @@
 namespace rdzv {
 
 void LocalStore::set_for(Bytes key, Bytes value, Duration ttl) {
-  check_key("set", key);
   check_value("set", key, value);
   check_time_to_live(key, ttl);
   const Writing writing(*this, "set");
@@ -28,7 +27,6 @@ TakenBytes LocalStore::read(Bytes key, Duration timeout) {
 }
 
 Store::Exchange LocalStore::compare_exchange(Bytes key, Bytes expected, Bytes desired) {
-  check_key("compare_set", key);
   check_value("compare_set", key, expected);
   check_value("compare_set", key, desired);
   const Writing writing(*this, "compare_set");
@@ -85,7 +83,6 @@ std::vector<std::string> LocalStore::list_keys(Bytes prefix) {
 }
 
 void LocalStore::append(Bytes key, Bytes value) {
-  check_key("append", key);
   check_value("append", key, value);
   const Writing writing(*this, "append");
   const Table::Value* before = table().find(key);
@@ -101,7 +98,6 @@ void LocalStore::multi_set(const std::vector<Bytes>& pairs) {
 }
 
 void LocalStore::queue_push(Bytes key, Bytes item) {
-  check_key("queue_push", key);
   check_value("queue_push", key, item);
   const Writing writing(*this, "queue_push");
   push(key, item);
@@ -122,7 +118,6 @@ Store::Versioned LocalStore::try_get(Bytes key) {
 }
 
 Store::VersionSet LocalStore::set_if_version(Bytes key, Bytes value, uint64_t version) {
-  check_key("set_if_version", key);
   check_value("set_if_version", key, value);
   const Writing writing(*this, "set_if_version");
   const Table::Value* current = table().find(key);

@@ -30,6 +30,7 @@ void check_key(const char* operation, Bytes key) {
 }
 
 void check_value(const char* operation, Bytes key, Bytes value) {
+  check_key(operation, key);
   check_value_size(operation, key, value.size());
 }
 

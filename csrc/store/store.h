@@ -159,7 +159,7 @@ class Store {
 
 // Throw kLimit for what no store takes.
 void check_key(const char* operation, Bytes key);
-void check_value(const char* operation, Bytes key, Bytes value);
+void check_value(const char* operation, Bytes key, Bytes value);  // and the key
 void check_value_size(const char* operation, Bytes key,
                       size_t size);  // for append: of the whole value
 void check_keys(const char* operation, const std::vector<Bytes>& keys);

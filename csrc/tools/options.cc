@@ -11,30 +11,27 @@
 namespace rdzv::tools {
 namespace {
 
-constexpr const char* kUsage =
-    "load_driver SCENARIO --port PORT [OPTION VALUE]...\n"
-    "Plays many ranks of a store's clients over real TCP connections, by one process or, where "
-    "its\n"
-    "open files are not enough, by several, and prints one JSON object: times, percentiles, "
-    "counts,\n"
-    "errors. Exit code: 0 all answered, 1 something failed or took too long, 2 wrong arguments.\n\n"
-    "scenarios:\n"
-    "  ops         a closed loop of one operation on every connection\n"
-    "  start       the start of a job: every rank connects, says hello, sets its own key, adds to "
-    "a\n"
-    "              counter, waits for the last one, and gets one value\n"
-    "  idle        connect and say hello, then nothing: the server's memory a connection\n"
-    "  keys        set many keys: the server's memory a key\n"
-    "  barrier     connect; then all ranks pass one barrier\n"
-    "  exchange    connect; then every rank gives a value and gets those of all\n"
-    "  ids         every rank waits for the same keys and gets them all, as NCCL's ids\n"
-    "  multi_set   one multi_set of many keys, sent in small pieces\n"
-    "  rendezvous  every node connects, joins, and gets its answer when the round is complete; "
-    "with\n"
-    "              --lose 1 then one connection breaks, another node takes its place, and all meet "
-    "again\n"
-    "  keepalive   as rendezvous, then keep-alives for --seconds\n\n"
-    "options:\n";
+constexpr const char* kUsage = R"(load_driver SCENARIO --port PORT [OPTION VALUE]...
+Plays many ranks of a store's clients over real TCP connections, by one process or, where its
+open files are not enough, by several, and prints one JSON object: times, percentiles, counts,
+errors. Exit code: 0 all answered, 1 something failed or took too long, 2 wrong arguments.
+
+scenarios:
+  ops         a closed loop of one operation on every connection
+  start       the start of a job: every rank connects, says hello, sets its own key, adds to a
+              counter, waits for the last one, and gets one value
+  idle        connect and say hello, then nothing: the server's memory a connection
+  keys        set many keys: the server's memory a key
+  barrier     connect; then all ranks pass one barrier
+  exchange    connect; then every rank gives a value and gets those of all
+  ids         every rank waits for the same keys and gets them all, as NCCL's ids
+  multi_set   one multi_set of many keys, sent in small pieces
+  rendezvous  every node connects, joins, and gets its answer when the round is complete; with
+              --lose 1 then one connection breaks, another node takes its place, and all meet again
+  keepalive   as rendezvous, then keep-alives for --seconds
+
+options:
+)";
 
 struct Option {
   const char* name;

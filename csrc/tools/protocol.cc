@@ -18,30 +18,6 @@ std::unique_ptr<Protocol> Protocol::make(Wire wire) {
   return nullptr;
 }
 
-void Protocol::put_barrier(std::string&, Bytes, uint64_t) {
-  cannot("barrier");
-}
-
-bool Protocol::put_exchange(std::string&, Bytes, uint64_t, uint64_t, Bytes) {
-  cannot("exchange");
-}
-
-void Protocol::put_gather(std::string&, Bytes, uint64_t, size_t) {
-  cannot("gather");
-}
-
-void Protocol::put_wait_all(std::string&, Bytes, size_t) {
-  cannot("a wait for many keys");
-}
-
-void Protocol::put_multi_get(std::string&, Bytes, size_t, size_t) {
-  cannot("multi_get");
-}
-
-void Protocol::put_multi_set(std::string&, Bytes, size_t, Bytes) {
-  cannot("multi_set");
-}
-
 void Protocol::cannot(const char* what) const {
   throw Error(ErrorCode::kUnsupported,
               std::string("the load driver has no ") + what + " for " + name_of(wire_));

@@ -60,16 +60,28 @@ class Protocol {
   virtual void put_wait(std::string& out, Bytes key) = 0;
   virtual bool put_release(std::string& out, Bytes key) = 0;
   // What not every protocol has: these throw Error{kUnsupported} by default.
-  virtual void put_barrier(std::string& out, Bytes key, uint64_t world_size);
+  virtual void put_barrier(std::string&, Bytes /*key*/, uint64_t /*world_size*/) {
+    cannot("barrier");
+  }
   // Gives a value and asks for all ranks' values. False: the answer (of a kBarrier) only says that
   // all have come, and put_gather asks for the values.
-  virtual bool put_exchange(std::string& out, Bytes key, uint64_t rank, uint64_t world_size,
-                            Bytes value);
-  virtual void put_gather(std::string& out, Bytes key, uint64_t world_size, size_t value_bytes);
+  virtual bool put_exchange(std::string&, Bytes /*key*/, uint64_t /*rank*/, uint64_t /*world_size*/,
+                            Bytes /*value*/) {
+    cannot("exchange");
+  }
+  virtual void put_gather(std::string&, Bytes /*key*/, uint64_t /*world_size*/, size_t /*bytes*/) {
+    cannot("gather");
+  }
   // WAIT and MULTI_GET of keys that put_multi_set of the same prefix has set.
-  virtual void put_wait_all(std::string& out, Bytes prefix, size_t keys);
-  virtual void put_multi_get(std::string& out, Bytes prefix, size_t keys, size_t value_bytes);
-  virtual void put_multi_set(std::string& out, Bytes prefix, size_t keys, Bytes value);
+  virtual void put_wait_all(std::string&, Bytes /*prefix*/, size_t /*keys*/) {
+    cannot("a wait for many keys");
+  }
+  virtual void put_multi_get(std::string&, Bytes /*prefix*/, size_t /*keys*/, size_t /*bytes*/) {
+    cannot("multi_get");
+  }
+  virtual void put_multi_set(std::string&, Bytes /*prefix*/, size_t /*keys*/, Bytes /*value*/) {
+    cannot("multi_set");
+  }
 
   // Gives a request made by put_* its id, where the protocol has ids.
   virtual void stamp(char* /*request*/, uint64_t /*id*/) {}

@@ -68,14 +68,14 @@ size_t allocations_of(Call&& call) {
   return allocations_of_others - before;
 }
 
-// How many bytes this thread allocates for one call, of several.
+// How many bytes this thread allocates for one call, of kCalls.
+constexpr size_t kCalls = 11;
 template <typename Call>
 size_t bytes_of(Call&& call) {
   call();
-  constexpr size_t kCalls = 10;
   size_t before = bytes_here;
-  for (size_t i = 0; i < kCalls; ++i) call();
-  return (bytes_here - before) / kCalls;
+  for (size_t i = 1; i < kCalls; ++i) call();
+  return (bytes_here - before) / (kCalls - 1);
 }
 
 const std::string kValue(200, 'v');
@@ -137,6 +137,13 @@ TEST_CASE("reading a large value of a HashStore copies nothing, whatever is writ
   store.set("b", value);
   CHECK(bytes_of([&] { store.read("a", kHang); }) < 1000);
   CHECK(bytes_of([&] { store.multi_read({"a", "b"}, kHang); }) < 1000);
+  CHECK(bytes_of([&] { store.try_get("a"); }) < 1000);
+  CHECK(bytes_of([&] { store.watch("a", 0, kHang); }) < 1000);
+  CHECK(bytes_of([&] { store.compare_exchange("a", "another", "x"); }) < 1000);
+  for (size_t i = 0; i < kCalls; ++i) store.queue_push("q", value);
+  CHECK(bytes_of([&] { store.queue_pop("q", false, kHang); }) < 1000);
+  store.exchange("x", 0, 1, value, kHang);
+  CHECK(bytes_of([&] { store.exchange("x", 0, 1, value, kHang); }) < 2000);
   TakenBytes taken = store.read("a", kHang);
   store.set("a", std::string(1 << 20, 'w'));
   store.append("b", "x");
@@ -157,6 +164,18 @@ TEST_CASE("a large answer of the native protocol is gathered where it is taken f
   CHECK(bytes_of(read) < value.size() + value.size() / 8);
   auto read_both = [&] { CHECK(store->multi_read({"a", "b"}, kHang)[1].view() == value); };
   CHECK(bytes_of(read_both) < 2 * value.size() + value.size() / 4);
+  auto takes_once = [&](auto&& take) {
+    CHECK(bytes_of([&] { CHECK(take() == value); }) < value.size() + value.size() / 8);
+  };
+  takes_once([&] { return store.try_get("a").value; });
+  takes_once([&] { return store.watch("a", 0, kHang).value; });
+  takes_once([&] { return store.compare_exchange("a", "another", "x").value; });
+  for (size_t i = 0; i < kCalls; ++i) store.queue_push("q", value);
+  takes_once([&] { return store.queue_pop("q", false, kHang); });
+  store.exchange("x", 0, 1, value, kHang);
+  // It gives the value, too: in a request, which becomes a frame.
+  CHECK(bytes_of([&] { store.exchange("x", 0, 1, value, kHang); }) <
+        3 * value.size() + value.size() / 4);
 }
 
 #endif

@@ -6,71 +6,14 @@
 #include <vector>
 
 #include "base/error.h"
-#include "group/codec.h"
-#include "group/group.h"
 #include "group/limits.h"
+#include "group_resume_scene.h"
 
-namespace {
-
-using rdzv::ErrorCode;
-using rdzv::Group;
-using rdzv::GroupSettings;
-using rdzv::GroupState;
-using rdzv::Instant;
-using rdzv::NodeId;
-using rdzv::Resumed;
-using rdzv::Role;
-
-constexpr GroupSettings kSettings{2, 4, 30'000, 5'000, 3};
-
-// Nodes are letters; each operation leaves a state that the decoder takes for possible.
-struct Play {
-  Group group;
-
-  static NodeId node(char name) { return NodeId::make(std::string(1, name), 1, 0); }
-  static Instant at(int seconds) { return Instant(std::chrono::seconds(seconds)); }
-
-  void check_possible() const {
-    GroupState state;
-    const auto problem = rdzv::decode_state(group.encode(), state);
-    CHECK_MESSAGE(!problem, problem->message());
-  }
-  Play& join(const std::string& names, uint64_t after_round = 0) {
-    for (char name : names) group.join(node(name), kSettings, after_round, at(0));
-    check_possible();
-    return *this;
-  }
-  bool resume(char name, uint32_t rank, uint64_t round = 7, uint32_t world_size = 3,
-              const GroupSettings& settings = kSettings) {
-    const Resumed resumed = group.resume(node(name), settings, round, rank, world_size, at(0));
-    check_possible();
-    return resumed != Resumed::kRefused;
-  }
-  ErrorCode resume_error(char name, uint32_t rank, uint64_t round, uint32_t world_size,
-                         const GroupSettings& settings = kSettings) {
-    const std::string before = group.encode();
-    try {
-      resume(name, rank, round, world_size, settings);
-    } catch (const rdzv::Error& error) {
-      CHECK(group.encode() == before);
-      return error.code();
-    }
-    return ErrorCode::kOk;
-  }
-  std::string shown(const std::vector<NodeId>& nodes) const {
-    std::string text;
-    for (const NodeId& each : nodes) text += (text.empty() ? "" : ", ") + each.addr;
-    return text;
-  }
-  std::string in() const { return shown(group.participants()); }
-  std::string lost() const { return shown(group.lost()); }
-  uint64_t round() const { return group.state().round; }
-};
-
-}  // namespace
+using namespace rdzv;
+using namespace rdzv::test;
 
 TEST_CASE("resume: the first node puts the round back, the others take their places") {
-  Play play;
+  ResumePlay play;
   CHECK(play.resume('b', 1));
   CHECK(play.in() == "rank 0, b, rank 2");
   CHECK(play.group.state().complete);
@@ -79,11 +22,12 @@ TEST_CASE("resume: the first node puts the round back, the others take their pla
   CHECK(play.resume('z', 0));
   CHECK(play.resume('a', 2));
   CHECK(play.in() == "z, b, a");
-  for (char name : {'a', 'b', 'z'}) CHECK(play.group.membership_changes(Play::node(name), 7) == 0);
+  for (char name : {'a', 'b', 'z'})
+    CHECK(play.group.membership_changes(ResumePlay::node(name), 7) == 0);
 }
 
 TEST_CASE("resume: said again, it changes nothing but the heartbeat") {
-  Play play;
+  ResumePlay play;
   CHECK(play.resume('b', 1));
   CHECK(play.resume('b', 1));
   CHECK(play.in() == "rank 0, b, rank 2");
@@ -93,33 +37,33 @@ TEST_CASE("resume: said again, it changes nothing but the heartbeat") {
 }
 
 TEST_CASE("resume: a rank has one node, and a round one world size") {
-  Play play;
+  ResumePlay play;
   CHECK(play.resume('b', 1));
   CHECK_FALSE(play.resume('c', 1));
   CHECK_FALSE(play.resume('c', 2, 7, 4));
   CHECK_FALSE(play.resume('c', 2, 6));
   CHECK(play.in() == "rank 0, b, rank 2");
-  CHECK(play.group.membership_changes(Play::node('c'), 6) >= 1);
+  CHECK(play.group.membership_changes(ResumePlay::node('c'), 6) >= 1);
 }
 
 TEST_CASE("resume: ranks that nobody comes for are lost after the time of missed heartbeats") {
-  Play play;
+  ResumePlay play;
   CHECK(play.resume('b', 1));
   for (int second = 5; second < 15; second += 5) {
-    play.group.keep_alive(Play::node('b'), Play::at(second));
-    CHECK(play.group.expire(Play::at(second)).empty());
+    play.group.keep_alive(ResumePlay::node('b'), ResumePlay::at(second));
+    CHECK(play.group.expire(ResumePlay::at(second)).empty());
   }
-  play.group.keep_alive(Play::node('b'), Play::at(15));
-  CHECK(play.shown(play.group.expire(Play::at(15))) == "rank 0, rank 2");
+  play.group.keep_alive(ResumePlay::node('b'), ResumePlay::at(15));
+  CHECK(play.shown(play.group.expire(ResumePlay::at(15))) == "rank 0, rank 2");
   play.check_possible();
   CHECK(play.in() == "b");
   CHECK(play.lost() == "rank 0, rank 2");
-  CHECK(play.group.membership_changes(Play::node('b'), 7) == 2);
+  CHECK(play.group.membership_changes(ResumePlay::node('b'), 7) == 2);
   CHECK_FALSE(play.resume('a', 0));
 }
 
 TEST_CASE("resume: who joined before the round was put back waits for the next one") {
-  Play play;
+  ResumePlay play;
   play.join("xy", 7);
   CHECK(play.round() == 8);
   CHECK(play.group.state().last_call != 0);
@@ -129,14 +73,15 @@ TEST_CASE("resume: who joined before the round was put back waits for the next o
   CHECK(play.shown(play.group.spares()) == "y");
   CHECK_FALSE(play.group.next_deadline() == std::nullopt);
   for (char name : {'z', 'a'}) CHECK(play.resume(name, name == 'z' ? 0 : 2));
-  for (char name : {'z', 'b', 'a'}) play.group.leave(Play::node(name), true, Play::at(1));
+  for (char name : {'z', 'b', 'a'})
+    play.group.leave(ResumePlay::node(name), true, ResumePlay::at(1));
   play.check_possible();
   CHECK(play.round() == 8);
   CHECK(play.in() == "x, y");
 }
 
 TEST_CASE("resume: a node that has joined already can still take its old place") {
-  Play play;
+  ResumePlay play;
   play.join("b", 7);
   CHECK(play.resume('b', 1));
   CHECK(play.in() == "rank 0, b, rank 2");
@@ -144,9 +89,10 @@ TEST_CASE("resume: a node that has joined already can still take its old place")
 }
 
 TEST_CASE("resume: a round that ended here, or an earlier one, is not put back") {
-  Play play;
+  ResumePlay play;
   play.join("abcd");
-  for (char name : {'a', 'b', 'c', 'd'}) play.group.leave(Play::node(name), true, Play::at(0));
+  for (char name : {'a', 'b', 'c', 'd'})
+    play.group.leave(ResumePlay::node(name), true, ResumePlay::at(0));
   CHECK(play.round() == 2);
   CHECK_FALSE(play.resume('a', 0, 1, 4));
   CHECK(play.resume('a', 0, 2, 4));
@@ -154,36 +100,37 @@ TEST_CASE("resume: a round that ended here, or an earlier one, is not put back")
 }
 
 TEST_CASE("resume: a lost node does not come back into its round") {
-  Play play;
+  ResumePlay play;
   play.join("abcd");
-  play.group.drop(Play::node('b'), Play::at(0));
+  play.group.drop(ResumePlay::node('b'), ResumePlay::at(0));
   CHECK_FALSE(play.resume('b', 1, 1, 4));
   CHECK(play.lost() == "b");
 }
 
 TEST_CASE("resume: a round that an observed state shows as ended is not put back") {
-  Play other;
+  ResumePlay other;
   other.join("abcd");
-  for (char name : {'a', 'b', 'c', 'd'}) other.group.leave(Play::node(name), false, Play::at(0));
-  Play play;
+  for (char name : {'a', 'b', 'c', 'd'})
+    other.group.leave(ResumePlay::node(name), false, ResumePlay::at(0));
+  ResumePlay play;
   const std::string bytes = other.group.encode();
-  play.group.observe(bytes, Play::at(0));
+  play.group.observe(bytes, ResumePlay::at(0));
   CHECK_FALSE(play.resume('a', 0, 1, 4));
 }
 
 TEST_CASE("resume: in a closed group, participants finish their round") {
-  Play play;
+  ResumePlay play;
   play.group.close();
   CHECK(play.resume('b', 0, 7, 2));
   CHECK(play.resume('a', 1, 7, 2));
   CHECK(play.group.state().closed);
-  for (char name : {'a', 'b'}) play.group.leave(Play::node(name), false, Play::at(0));
+  for (char name : {'a', 'b'}) play.group.leave(ResumePlay::node(name), false, ResumePlay::at(0));
   play.check_possible();
   CHECK(play.group.state().finished_round == 7);
 }
 
 TEST_CASE("resume: what cannot be is refused") {
-  Play play;
+  ResumePlay play;
   CHECK(play.resume_error('a', 3, 7, 3) == ErrorCode::kInvalidArgument);
   CHECK(play.resume_error('a', 0, 0, 3) == ErrorCode::kInvalidArgument);
   CHECK(play.resume_error('a', 0, rdzv::kAfterRoundMax + 1, 3) == ErrorCode::kInvalidArgument);
@@ -202,13 +149,13 @@ TEST_CASE("resume: what cannot be is refused") {
 TEST_CASE("resume: a group has room for so many") {
   constexpr auto kMax = static_cast<uint32_t>(rdzv::kGroupNodesMax);
   const GroupSettings settings{1, kMax, 30'000, 5'000, 3};
-  Play play;
-  play.group.join(Play::node('x'), settings, 0, Play::at(0));
+  ResumePlay play;
+  play.group.join(ResumePlay::node('x'), settings, 0, ResumePlay::at(0));
   CHECK(play.resume_error('a', 0, 7, kMax, settings) == ErrorCode::kLimit);
 }
 
 TEST_CASE("resume: a later round takes the place of one that only a resume told of") {
-  Play play;
+  ResumePlay play;
   CHECK(play.resume('s', 1, 5, 4));
   CHECK(play.resume('b', 1, 7, 3));
   CHECK(play.round() == 7);
@@ -217,9 +164,10 @@ TEST_CASE("resume: a later round takes the place of one that only a resume told 
   CHECK(play.resume('c', 2, 7, 3));
   CHECK(play.in() == "a, b, c");
   CHECK(play.lost() == "");
-  for (char name : {'a', 'b', 'c'}) CHECK(play.group.membership_changes(Play::node(name), 7) == 0);
+  for (char name : {'a', 'b', 'c'})
+    CHECK(play.group.membership_changes(ResumePlay::node(name), 7) == 0);
   // The one that was cut off is not in it, and has to join again.
-  CHECK(play.group.membership_changes(Play::node('s'), 5) >= 1);
+  CHECK(play.group.membership_changes(ResumePlay::node('s'), 5) >= 1);
   CHECK_FALSE(play.resume('s', 1, 5, 4));
   play.join("s", 5);
   CHECK(play.shown(play.group.waiting()) == "s");
@@ -227,18 +175,18 @@ TEST_CASE("resume: a later round takes the place of one that only a resume told 
 
 TEST_CASE("resume: it does so whatever has become of the earlier round meanwhile") {
   SUBCASE("all its nodes came") {
-    Play play;
+    ResumePlay play;
     CHECK(play.resume('s', 0, 5, 2));
     CHECK(play.resume('t', 1, 5, 2));
     CHECK(play.resume('b', 1));
     CHECK(play.in() == "rank 0, b, rank 2");
   }
   SUBCASE("its stand-ins were lost") {
-    Play play;
+    ResumePlay play;
     CHECK(play.resume('s', 1, 5, 4));
     for (int second = 5; second <= 15; second += 5) {
-      play.group.keep_alive(Play::node('s'), Play::at(second));
-      play.group.expire(Play::at(second));
+      play.group.keep_alive(ResumePlay::node('s'), ResumePlay::at(second));
+      play.group.expire(ResumePlay::at(second));
     }
     CHECK(play.lost() == "rank 0, rank 2, rank 3");
     CHECK(play.resume('b', 1));
@@ -247,22 +195,22 @@ TEST_CASE("resume: it does so whatever has become of the earlier round meanwhile
   }
   SUBCASE("its node left, with success or not, and a later one forms") {
     for (bool failed : {false, true}) {
-      Play play;
+      ResumePlay play;
       CHECK(play.resume('s', 1, 5, 4));
-      play.group.leave(Play::node('s'), failed, Play::at(0));
+      play.group.leave(ResumePlay::node('s'), failed, ResumePlay::at(0));
       play.check_possible();
       CHECK(play.resume('b', 1));
       CHECK(play.in() == "rank 0, b, rank 2");
     }
   }
   SUBCASE("the same node says so itself") {
-    Play play;
+    ResumePlay play;
     CHECK(play.resume('s', 1, 5, 4));
     CHECK(play.resume('s', 0));
     CHECK(play.in() == "s, rank 1, rank 2");
   }
   SUBCASE("twice") {
-    Play play;
+    ResumePlay play;
     CHECK(play.resume('s', 1, 5, 4));
     CHECK(play.resume('t', 1, 6, 4));
     CHECK(play.resume('b', 1));
@@ -272,7 +220,7 @@ TEST_CASE("resume: it does so whatever has become of the earlier round meanwhile
 }
 
 TEST_CASE("resume: who waited for the next round waits on when a later round takes the place") {
-  Play play;
+  ResumePlay play;
   CHECK(play.resume('s', 1, 5, 4));
   play.join("xy");
   CHECK(play.shown(play.group.spares()) == "x, y");
@@ -287,7 +235,7 @@ TEST_CASE("resume: who waited for the next round waits on when a later round tak
 
 TEST_CASE("resume: a later round brings its settings, and who waited with others is not listed") {
   const GroupSettings other{1, 3, 30'000, 5'000, 3};
-  Play play;
+  ResumePlay play;
   CHECK(play.resume('s', 1, 5, 4));
   play.join("x");
   CHECK(play.resume_error('b', 1, 5, 3, other) == ErrorCode::kState);
@@ -295,21 +243,21 @@ TEST_CASE("resume: a later round brings its settings, and who waited with others
   CHECK(play.in() == "rank 0, b, rank 2");
   CHECK((*play.group.state().settings == other));
   CHECK(play.group.waiting().empty());
-  CHECK_FALSE(play.group.placement(Play::node('x')).role);
+  CHECK_FALSE(play.group.placement(ResumePlay::node('x')).role);
   CHECK(play.resume('a', 0, 7, 3, other));
 }
 
 TEST_CASE("resume: a round that came about by joins is not replaced by what a node says") {
-  Play play;
+  ResumePlay play;
   play.join("abcd");
   CHECK_FALSE(play.resume('s', 1, 7, 3));
   CHECK_FALSE(play.resume('a', 0, 7, 3));
   CHECK(play.in() == "a, b, c, d");
   // Nor one that joins formed after a round was put back.
-  Play other;
+  ResumePlay other;
   CHECK(other.resume('a', 0, 5, 2));
   CHECK(other.resume('b', 1, 5, 2));
-  for (char name : {'a', 'b'}) other.group.leave(Play::node(name), true, Play::at(0));
+  for (char name : {'a', 'b'}) other.group.leave(ResumePlay::node(name), true, ResumePlay::at(0));
   other.join("abcd", 5);
   CHECK(other.round() == 6);
   CHECK_FALSE(other.resume('s', 1, 7, 3));
@@ -317,13 +265,13 @@ TEST_CASE("resume: a round that came about by joins is not replaced by what a no
 }
 
 TEST_CASE("resume: a round before one that a join told of is not put back") {
-  Play play;
+  ResumePlay play;
   play.join("x", 7);
   CHECK_FALSE(play.resume('s', 1, 5, 4));
   CHECK(play.in() == "x");
   CHECK(play.resume('b', 1));
   // Told of after the earlier one was put back, neither does that replace it.
-  Play other;
+  ResumePlay other;
   CHECK(other.resume('s', 1, 5, 4));
   other.join("x", 7);
   CHECK_FALSE(other.resume('t', 1, 6, 4));
@@ -332,7 +280,7 @@ TEST_CASE("resume: a round before one that a join told of is not put back") {
 }
 
 TEST_CASE("resume: of one round the first list of members counts") {
-  Play play;
+  ResumePlay play;
   CHECK(play.resume('b', 1));
   CHECK_FALSE(play.resume('c', 1));
   CHECK_FALSE(play.resume('c', 1, 7, 4));
@@ -344,22 +292,23 @@ TEST_CASE("resume: ranks that have not come cost nothing, however many they are"
   constexpr auto kMax = static_cast<uint32_t>(rdzv::kGroupNodesMax);
   const GroupSettings settings{1, kMax, 30'000, 5'000, 3};
   Group group;
-  CHECK(group.resume(Play::node('a'), settings, 7, 9, kMax, Play::at(0)) == Resumed::kTaken);
+  CHECK(group.resume(ResumePlay::node('a'), settings, 7, 9, kMax, ResumePlay::at(0)) ==
+        Resumed::kTaken);
   CHECK(group.state().roster.size() == kMax);
   CHECK(group.state().roster.listed() == 1);
   CHECK(group.state().roster.expected().ranges() == 2);
   const std::vector<NodeId> all = group.participants();
   CHECK(all.size() == kMax);
   CHECK(all[8] == rdzv::stand_in(8));
-  CHECK(all[9] == Play::node('a'));
+  CHECK(all[9] == ResumePlay::node('a'));
   CHECK(all[kMax - 1] == rdzv::stand_in(kMax - 1));
   // Lost together, and so many of them are named.
   for (int second = 5; second < 15; second += 5) {
-    group.keep_alive(Play::node('a'), Play::at(second));
-    CHECK(group.expire(Play::at(second)).empty());
+    group.keep_alive(ResumePlay::node('a'), ResumePlay::at(second));
+    CHECK(group.expire(ResumePlay::at(second)).empty());
   }
-  group.keep_alive(Play::node('a'), Play::at(15));
-  CHECK(group.expire(Play::at(15)).size() == rdzv::kLostNodesMax);
+  group.keep_alive(ResumePlay::node('a'), ResumePlay::at(15));
+  CHECK(group.expire(ResumePlay::at(15)).size() == rdzv::kLostNodesMax);
   CHECK(group.lost().size() == rdzv::kLostNodesMax);
   CHECK(group.state().roster.size() == 1);
 }
@@ -372,36 +321,36 @@ TEST_CASE("resume: ranks come in any order, each once") {
   for (uint32_t i = 0; i < kRanks; ++i) {
     const uint32_t rank = i * 37 % kRanks;
     const NodeId node = NodeId::make("n" + std::to_string(rank), 1, 0);
-    CHECK(group.resume(node, settings, 7, rank, kRanks, Play::at(0)) == Resumed::kTaken);
+    CHECK(group.resume(node, settings, 7, rank, kRanks, ResumePlay::at(0)) == Resumed::kTaken);
     const NodeId other = NodeId::make("other" + std::to_string(rank), 1, 0);
-    CHECK(group.resume(other, settings, 7, rank, kRanks, Play::at(0)) == Resumed::kRefused);
+    CHECK(group.resume(other, settings, 7, rank, kRanks, ResumePlay::at(0)) == Resumed::kRefused);
     CHECK(group.participants().size() == kRanks);
     CHECK(group.participants()[rank] == node);
   }
   CHECK(group.state().roster.expected().empty());
   // Nobody is watched for those who came.
-  CHECK(group.expire(Play::at(5)).empty());
+  CHECK(group.expire(ResumePlay::at(5)).empty());
 }
 
 TEST_CASE("drop: a participant is lost, others are gone, one that is done stays so") {
-  Play play;
+  ResumePlay play;
   play.join("ab");
-  play.group.drop(Play::node('b'), Play::at(0));
+  play.group.drop(ResumePlay::node('b'), ResumePlay::at(0));
   play.check_possible();
   CHECK(play.in() == "a");
   CHECK(play.group.state().last_call == 0);
   play.join("bcd").join("wx");
   CHECK(play.group.state().complete);
-  play.group.drop(Play::node('w'), Play::at(0));
+  play.group.drop(ResumePlay::node('w'), ResumePlay::at(0));
   CHECK(play.shown(play.group.spares()) == "x");
   CHECK(play.lost() == "");
-  play.group.leave(Play::node('a'), false, Play::at(0));
-  play.group.drop(Play::node('a'), Play::at(0));
+  play.group.leave(ResumePlay::node('a'), false, ResumePlay::at(0));
+  play.group.drop(ResumePlay::node('a'), ResumePlay::at(0));
   CHECK(play.lost() == "");
-  play.group.drop(Play::node('c'), Play::at(0));
+  play.group.drop(ResumePlay::node('c'), ResumePlay::at(0));
   play.check_possible();
   CHECK(play.lost() == "c");
   CHECK(play.shown(play.group.waiting()) == "x");
-  play.group.drop(Play::node('?'), Play::at(0));
-  CHECK(play.group.membership_changes(Play::node('b'), 1) == 2);
+  play.group.drop(ResumePlay::node('?'), ResumePlay::at(0));
+  CHECK(play.group.membership_changes(ResumePlay::node('b'), 1) == 2);
 }

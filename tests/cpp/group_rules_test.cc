@@ -5,80 +5,14 @@
 #include <vector>
 
 #include "base/error.h"
-#include "group/codec.h"
-#include "group/group.h"
 #include "group/limits.h"
+#include "group_rules_scene.h"
 
-namespace {
-
-using rdzv::ErrorCode;
-using rdzv::Group;
-using rdzv::GroupSettings;
-using rdzv::NodeId;
-using rdzv::Role;
-
-// A tiny vocabulary: nodes are letters, time stands still at 0, settings are min and max.
-struct Play {
-  Group group;
-  GroupSettings settings;
-
-  Play(uint32_t min, uint32_t max) : settings{min, max, 30'000, 5'000, 3} {}
-
-  static NodeId node(char name) { return NodeId::make(std::string("host-") + name, 1, 0); }
-
-  Play& join(const std::string& names, uint64_t after_round = 0) {
-    for (char name : names) group.join(node(name), settings, after_round, {});
-    return *this;
-  }
-  Play& leave(const std::string& names) {
-    for (char name : names) group.leave(node(name), false, {});
-    return *this;
-  }
-  Play& fail(const std::string& names) {
-    for (char name : names) group.leave(node(name), true, {});
-    return *this;
-  }
-  Play& last_call_over() {
-    group.expire(rdzv::Instant(std::chrono::seconds(30)));
-    return *this;
-  }
-  ErrorCode join_error(char name, const GroupSettings& with, uint64_t after_round = 0) {
-    const std::string before = group.encode();
-    try {
-      group.join(node(name), with, after_round, {});
-    } catch (const rdzv::Error& error) {
-      message = error.message();
-      CHECK(group.encode() == before);
-      return error.code();
-    }
-    return ErrorCode::kOk;
-  }
-  uint64_t changes(char name, uint64_t round) const {
-    return group.membership_changes(node(name), round);
-  }
-  int64_t rank(char name) const { return group.placement(node(name)).rank; }
-  std::optional<Role> role(char name) const { return group.placement(node(name)).role; }
-  uint64_t round() const { return group.state().round; }
-  bool complete() const { return group.state().complete; }
-  bool last_call() const { return group.state().last_call != 0; }
-
-  static std::string letters(const std::vector<NodeId>& nodes) {
-    std::string text;
-    for (const NodeId& node : nodes) text += node.addr.back();
-    return text;
-  }
-  std::string in() const { return letters(group.participants()); }
-  std::string waiting() const { return letters(group.waiting()); }
-  std::string spares() const { return letters(group.spares()); }
-  std::string lost() const { return letters(group.lost()); }
-
-  std::string message;
-};
-
-}  // namespace
+using namespace rdzv;
+using namespace rdzv::test;
 
 TEST_CASE("a fresh group forms round 1 and knows no settings") {
-  Play play(1, 1);
+  RulesPlay play(1, 1);
   CHECK(play.round() == 1);
   CHECK_FALSE(play.complete());
   CHECK_FALSE(play.group.state().settings);
@@ -88,7 +22,7 @@ TEST_CASE("a fresh group forms round 1 and knows no settings") {
 }
 
 TEST_CASE("nodes that join form the round") {
-  Play play(2, 4);
+  RulesPlay play(2, 4);
   play.join("a");
   CHECK(play.in() == "a");
   CHECK(play.role('a') == Role::kForming);
@@ -98,7 +32,7 @@ TEST_CASE("nodes that join form the round") {
 }
 
 TEST_CASE("min nodes start the last call, max nodes complete the round at once") {
-  Play play(2, 3);
+  RulesPlay play(2, 3);
   play.join("ab");
   CHECK(play.last_call());
   CHECK_FALSE(play.complete());
@@ -109,7 +43,7 @@ TEST_CASE("min nodes start the last call, max nodes complete the round at once")
 }
 
 TEST_CASE("with min equal to max there is no last call") {
-  Play play(2, 2);
+  RulesPlay play(2, 2);
   play.join("a");
   CHECK_FALSE(play.last_call());
   play.join("b");
@@ -117,7 +51,7 @@ TEST_CASE("with min equal to max there is no last call") {
 }
 
 TEST_CASE("a single node is complete when it joins") {
-  Play play(1, 1);
+  RulesPlay play(1, 1);
   play.join("a");
   CHECK(play.complete());
   CHECK(play.rank('a') == 0);
@@ -135,20 +69,20 @@ TEST_CASE("ranks follow the natural order, not the order of joining") {
 }
 
 TEST_CASE("to join again changes no byte") {
-  Play play(2, 3);
+  RulesPlay play(2, 3);
   play.join("abc").join("d").join("e");
   const std::string before = play.group.encode();
   play.join("abcde");
   CHECK(play.group.encode() == before);
 
-  Play forming(2, 3);
+  RulesPlay forming(2, 3);
   forming.join("ab");
   const std::string formed = forming.group.encode();
   CHECK(forming.join("ab").group.encode() == formed);
 }
 
 TEST_CASE("a last call that falls below min is off, and a later one is a new one") {
-  Play play(2, 3);
+  RulesPlay play(2, 3);
   play.join("ab");
   const uint64_t first = play.group.state().last_call;
   play.leave("a");
@@ -158,7 +92,7 @@ TEST_CASE("a last call that falls below min is off, and a later one is a new one
 }
 
 TEST_CASE("other settings are refused, and the message says which field differs") {
-  Play play(2, 3);
+  RulesPlay play(2, 3);
   play.join("a");
   CHECK(play.join_error('b', {2, 4, 30'000, 5'000, 3}) == ErrorCode::kState);
   CHECK(play.message.find("differ in max_nodes;") != std::string::npos);
@@ -169,7 +103,7 @@ TEST_CASE("other settings are refused, and the message says which field differs"
 }
 
 TEST_CASE("an empty group takes the settings of the next node") {
-  Play play(2, 3);
+  RulesPlay play(2, 3);
   play.join("a").leave("a");
   play.settings.max_nodes = 5;
   play.join("b");
@@ -177,7 +111,7 @@ TEST_CASE("an empty group takes the settings of the next node") {
 }
 
 TEST_CASE("wrong arguments are refused and change nothing") {
-  Play play(2, 3);
+  RulesPlay play(2, 3);
   play.join("a");
   CHECK(play.join_error('b', {0, 3, 1, 1, 1}) == ErrorCode::kInvalidArgument);
   CHECK(play.join_error('b', play.settings, rdzv::kAfterRoundMax + 1) ==
@@ -186,7 +120,7 @@ TEST_CASE("wrong arguments are refused and change nothing") {
 }
 
 TEST_CASE("a node that comes to a complete round waits, or is a spare") {
-  Play play(2, 3);
+  RulesPlay play(2, 3);
   play.join("ab").last_call_over();
   REQUIRE(play.complete());
   CHECK(play.group.state().world_size == 2);
@@ -198,14 +132,14 @@ TEST_CASE("a node that comes to a complete round waits, or is a spare") {
 }
 
 TEST_CASE("a participant that repeats its join after a lost reply keeps its rank") {
-  Play play(2, 2);
+  RulesPlay play(2, 2);
   play.join("ab").join("a", 0);
   CHECK(play.role('a') == Role::kActive);
   CHECK(play.rank('a') == 0);
 }
 
 TEST_CASE("a participant that wants a later round moves to the wait list") {
-  Play play(3, 3);
+  RulesPlay play(3, 3);
   play.join("abc").join("a", 1);
   CHECK(play.role('a') == Role::kWaiting);
   CHECK(play.in() == "bc");
@@ -214,7 +148,7 @@ TEST_CASE("a participant that wants a later round moves to the wait list") {
 }
 
 TEST_CASE("when all participants want a later round, it forms and completes") {
-  Play play(2, 2);
+  RulesPlay play(2, 2);
   play.join("ab").join("a", 1);
   CHECK(play.round() == 1);
   play.join("b", 1);
@@ -225,7 +159,7 @@ TEST_CASE("when all participants want a later round, it forms and completes") {
 }
 
 TEST_CASE("spares take part in the next round in order of joining, the rest stays") {
-  Play play(2, 2);
+  RulesPlay play(2, 2);
   play.join("ab").join("e").join("d").join("c");
   play.join("a", 1);
   CHECK(play.waiting() == "a");
@@ -238,14 +172,14 @@ TEST_CASE("spares take part in the next round in order of joining, the rest stay
 }
 
 TEST_CASE("a node that goes from a forming round is gone") {
-  Play play(2, 4);
+  RulesPlay play(2, 4);
   play.join("ab").leave("a");
   CHECK_FALSE(play.role('a'));
   CHECK(play.lost().empty());
 }
 
 TEST_CASE("a node that fails while the round forms is remembered until the round completes") {
-  Play play(2, 2);
+  RulesPlay play(2, 2);
   play.join("a").fail("a");
   CHECK_FALSE(play.role('a'));
   CHECK(play.lost() == "a");
@@ -255,26 +189,26 @@ TEST_CASE("a node that fails while the round forms is remembered until the round
 }
 
 TEST_CASE("a participant that leaves is done and keeps its rank") {
-  Play play(2, 2);
+  RulesPlay play(2, 2);
   play.join("ab").leave("a");
   CHECK(play.role('a') == Role::kDone);
   CHECK(play.rank('a') == 0);
   CHECK(play.in() == "b");
   const std::string before = play.group.encode();
   play.leave("a").fail("a");
-  play.group.keep_alive(Play::node('a'), {});
+  play.group.keep_alive(RulesPlay::node('a'), {});
   CHECK(play.group.encode() == before);
 }
 
 TEST_CASE("a participant that is done gives its place to no spare") {
-  Play play(2, 2);
+  RulesPlay play(2, 2);
   play.join("ab").join("c").leave("a");
   CHECK(play.role('c') == Role::kSpare);
   CHECK(play.changes('b', 1) == 0);
 }
 
 TEST_CASE("a participant that fails gives its place to the first spare") {
-  Play play(2, 3);
+  RulesPlay play(2, 3);
   play.join("abc").join("e").join("d").fail("b");
   CHECK(play.lost() == "b");
   CHECK(play.waiting() == "e");
@@ -284,30 +218,30 @@ TEST_CASE("a participant that fails gives its place to the first spare") {
 }
 
 TEST_CASE("a place that becomes free on the wait list goes to the first spare") {
-  Play play(2, 3);
+  RulesPlay play(2, 3);
   play.join("ab").last_call_over().join("c").join("d").leave("c");
   CHECK(play.waiting() == "d");
   CHECK(play.spares().empty());
 }
 
 TEST_CASE("leaving from the wait list or the spares is no loss, failed or not") {
-  Play play(1, 2);
+  RulesPlay play(1, 2);
   play.join("a").last_call_over().join("bcd").fail("b").leave("d");
   CHECK(play.lost().empty());
   CHECK(play.waiting() == "c");
 }
 
 TEST_CASE("an unknown node that leaves or is alive changes nothing") {
-  Play play(2, 3);
+  RulesPlay play(2, 3);
   play.join("ab");
   const std::string before = play.group.encode();
   play.leave("x").fail("x");
-  play.group.keep_alive(Play::node('x'), {});
+  play.group.keep_alive(RulesPlay::node('x'), {});
   CHECK(play.group.encode() == before);
 }
 
 TEST_CASE("a round that all leave as done is finished, and who waited is dismissed") {
-  Play play(2, 2);
+  RulesPlay play(2, 2);
   play.join("ab").join("c").leave("ab");
   CHECK(play.group.state().finished_round == 1);
   CHECK(play.round() == 2);
@@ -317,7 +251,7 @@ TEST_CASE("a round that all leave as done is finished, and who waited is dismiss
 }
 
 TEST_CASE("a round in which a node was lost is not finished: the next one forms") {
-  Play play(2, 3);
+  RulesPlay play(2, 3);
   play.join("abc").join("d").fail("a").leave("bc");
   CHECK(play.group.state().finished_round == 0);
   CHECK(play.round() == 2);
@@ -326,7 +260,7 @@ TEST_CASE("a round in which a node was lost is not finished: the next one forms"
 }
 
 TEST_CASE("a round that a participant left for a later one is not finished") {
-  Play play(2, 2);
+  RulesPlay play(2, 2);
   play.join("ab").join("a", 1).leave("b");
   CHECK(play.group.state().finished_round == 0);
   CHECK(play.round() == 2);
@@ -334,7 +268,7 @@ TEST_CASE("a round that a participant left for a later one is not finished") {
 }
 
 TEST_CASE("a done participant that joins again waits for the next round") {
-  Play play(2, 2);
+  RulesPlay play(2, 2);
   play.join("ab").join("c").leave("a").join("a", 1);
   CHECK(play.role('a') == Role::kWaiting);
   CHECK(play.role('c') == Role::kSpare);
@@ -345,7 +279,7 @@ TEST_CASE("a done participant that joins again waits for the next round") {
 }
 
 TEST_CASE("the next round goes on from the last call when it has min nodes") {
-  Play play(1, 3);
+  RulesPlay play(1, 3);
   play.join("abc").join("a", 1).fail("bc");
   CHECK(play.round() == 2);
   CHECK_FALSE(play.complete());
@@ -353,7 +287,7 @@ TEST_CASE("the next round goes on from the last call when it has min nodes") {
 }
 
 TEST_CASE("a round a node has taken part in is not given out again") {
-  Play play(2, 2);
+  RulesPlay play(2, 2);
   play.join("a", 7);
   CHECK(play.round() == 8);
   play.join("b", 3);
@@ -364,14 +298,14 @@ TEST_CASE("a round a node has taken part in is not given out again") {
 }
 
 TEST_CASE("the highest round that may be named leads to states that decode") {
-  Play play(1, 1);
+  RulesPlay play(1, 1);
   play.join("a", rdzv::kAfterRoundMax).leave("a").join("a", rdzv::kAfterRoundMax);
   rdzv::GroupState state;
   CHECK_FALSE(rdzv::decode_state(play.group.encode(), state));
 }
 
 TEST_CASE("membership changes count those who wait and those who were lost") {
-  Play play(2, 4);
+  RulesPlay play(2, 4);
   play.join("abc").last_call_over();
   CHECK(play.changes('a', 1) == 0);
   play.join("d");
@@ -381,7 +315,7 @@ TEST_CASE("membership changes count those who wait and those who were lost") {
 }
 
 TEST_CASE("a node that is no participant of that round sees at least one change") {
-  Play play(2, 2);
+  RulesPlay play(2, 2);
   play.join("ab");
   CHECK(play.changes('x', 1) == 1);
   CHECK(play.changes('a', 0) == 1);
@@ -391,7 +325,7 @@ TEST_CASE("a node that is no participant of that round sees at least one change"
 }
 
 TEST_CASE("a closed group takes nobody and dismisses who has no rank") {
-  Play play(2, 3);
+  RulesPlay play(2, 3);
   play.join("ab");
   play.group.close();
   CHECK(play.group.state().closed);
@@ -402,7 +336,7 @@ TEST_CASE("a closed group takes nobody and dismisses who has no rank") {
 }
 
 TEST_CASE("the participants of a complete round finish it after the group was closed") {
-  Play play(2, 2);
+  RulesPlay play(2, 2);
   play.join("ab").join("c");
   play.group.close();
   CHECK_FALSE(play.role('c'));

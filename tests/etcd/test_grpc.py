@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import random
-import socket
-import ssl
 from collections.abc import Callable
 
 import pytest
-from support.background import Background
+from support.grpc import WRITTEN, failure, is_ambiguous, put, succeed
 from support.http2 import OK, ErrorCodes, Request, StrictServer
 
 from rendezvous.backends.etcd import EtcdClient
@@ -22,38 +20,12 @@ from rendezvous.backends.etcd._errors import (
     TransportError,
 )
 from rendezvous.backends.etcd._transport import http2
-from rendezvous.backends.etcd._transport.dial import tls_reason
 from rendezvous.backends.etcd._transport.grpc import GrpcTransport
-from rendezvous.errors import StoreError
 
-# A header whose revision is 7: the answer to a put.
-WRITTEN = b"\x0a\x02\x18\x07"
 # (header, created): the answer to a watch; and an event of the key k with the value v.
 CREATED = b"\x0a\x02\x18\x07\x18\x01"
 EVENT = b"\x0a\x02\x18\x08\x5a\x0a\x12\x08\x0a\x01k\x18\x08\x2a\x01v"
 FUZZ_RUNS = 3_000
-
-
-def succeed(request: Request) -> None:
-    request.answer(WRITTEN)
-
-
-def put(server: StrictServer, value: bytes = b"v") -> int:
-    client = EtcdClient(server.endpoint)
-    try:
-        return client.put(b"k", value, deadline=Deadline(60))
-    finally:
-        client.close()
-
-
-def failure(server: StrictServer) -> StoreError:
-    with pytest.raises(StoreError) as caught:
-        put(server)
-    return caught.value
-
-
-def is_ambiguous(error: StoreError) -> bool:
-    return bool(getattr(error, "ambiguous"))  # noqa: B009  (both kinds have it)
 
 
 def test_requests_are_those_of_grpc() -> None:
@@ -269,66 +241,6 @@ def test_an_answer_that_is_none_leaves_the_end_open(
     assert isinstance(error, EtcdConnectionError)
     assert text in str(error)
     assert is_ambiguous(error)
-
-
-def test_another_kind_of_server_is_told_at_once() -> None:
-    """One of HTTP/2 that has no gRPC: nobody waits for it to become etcd."""
-
-    def serve(request: Request) -> None:
-        request.h2.send_headers(request.stream, [(":status", "404"), ("content-type", "text/html")])
-        request.h2.send_data(request.stream, b"<html>", end_stream=True)
-
-    with StrictServer(serve) as server:
-        error = failure(server)
-    assert "answered 404 and no gRPC" in str(error)
-    assert not is_ambiguous(error)
-
-
-@pytest.mark.parametrize(
-    ("greeting", "text"),
-    [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "say transport=gateway"),
-        (b"\x15\x03\x01\x00\x02\x02\x46", "protocol=https"),
-        (b"\0\0\0", "no HTTP/2"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "no HTTP/2: b'SSH-2.0"),
-        (b"", "closed the connection"),
-    ],
-)
-def test_what_speaks_no_http2_is_told(greeting: bytes, text: str) -> None:
-    """With what to do where that is known."""
-
-    def serve(listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        with connection:
-            connection.recv(65_536)
-            connection.sendall(greeting)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        serving = Background(serve, listener)
-        client = EtcdClient(f"127.0.0.1:{listener.getsockname()[1]}")
-        with pytest.raises(EtcdConnectionError, match=text):
-            client.put(b"k", b"v", deadline=Deadline(60))
-        serving.result()
-
-
-def test_headers_without_end_are_no_answer() -> None:
-    """They would fill the memory."""
-
-    def serve(request: Request) -> None:
-        for _ in range(20):
-            request.h2.send_headers(request.stream, [(":status", "103")])
-        request.answer(WRITTEN)
-
-    with StrictServer(serve) as server:
-        error = failure(server)
-    assert "headers again and again" in str(error)
-
-
-def test_a_server_without_http2_in_tls_is_told() -> None:
-    """It ends the handshake by an alert that says so."""
-    error = ssl.SSLError(1, "")
-    error.reason = "TLSV1_ALERT_NO_APPLICATION_PROTOCOL"
-    assert "say transport=gateway" in tls_reason(error)
 
 
 def test_a_watch_reads_messages_as_they_come() -> None:

@@ -5,15 +5,16 @@ from collections.abc import Callable
 
 from rendezvous._arguments import quoted, shown_keys
 from rendezvous._meeting_rules import (
+    NAMED_RANKS_MAX,
     Arrival,
     BarrierCall,
+    ExchangeCall,
     barrier_timeout_text,
-    check_world_size,
     exchange_timeout_text,
+    missing_ranks_error,
     round_in,
     size_key,
     slot_key,
-    used_error,
 )
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._session import Session
@@ -30,8 +31,6 @@ from rendezvous.errors import (
 )
 
 __all__ = ["Meetings"]
-
-_RANKS_NAMED_MAX = 1024
 
 
 class Meetings:
@@ -85,16 +84,14 @@ class Meetings:
         round_trip: Deadline,
     ) -> list[bytes]:
         """Raises StoreKeysMissingError, StoreValueError."""
-        slots = [slot_key(key, each) for each in range(world_size)]
+        call = ExchangeCall(key, rank, world_size, value)
+        slots = call.slots()
+
+        def have_all_come() -> bool:
+            return set(self._values.keys(key + b"/", round_trip)).issuperset(slots)
 
         def arrive(size: KeyValue | None, count: int, slot: KeyValue | None) -> Arrival:
-            check_world_size("exchange", key, world_size, _value(size))
-            writes = slot is None or slot.value != value
-            if slot is not None and writes and count >= world_size:
-                there = set(self._values.keys(key + b"/", round_trip))
-                if there.issuperset(slots):
-                    raise used_error(key, rank)
-            return Arrival(counts=slot is None, writes=writes)
+            return call.arrive(_value(size), count, _value(slot), have_all_come)
 
         what = f"exchange at key {quoted(key)}"
         self._come(what, (key, world_size, rank), arrive, value, round_trip)
@@ -103,16 +100,13 @@ class Meetings:
         except StoreKeysMissingError as error:
             # That error names keys, though not all of many; whoever exchanges thinks in ranks.
             missing = [each for each, name in enumerate(shown_keys(slots)) if name in error.keys]
-            if len(error.keys) > len(missing) or len(missing) == _RANKS_NAMED_MAX:
+            if len(error.keys) > len(missing) or len(missing) == NAMED_RANKS_MAX:
                 there = set(self._values.keys(key + b"/", deadline.at_least(GRACE_S)))
                 missing = [each for each, slot in enumerate(slots) if slot not in there]
             if not missing:
                 return self._waiter.read("exchange", slots, deadline)
-            raise StoreKeysMissingError(
-                exchange_timeout_text(key, world_size, missing, deadline.elapsed_text()),
-                keys=shown_keys([key]),
-                ranks=missing[:_RANKS_NAMED_MAX],
-            ) from error
+            text = exchange_timeout_text(key, world_size, missing, deadline.elapsed_text())
+            raise missing_ranks_error(text, key, missing) from error
 
     def _come(
         self,
@@ -179,11 +173,8 @@ class Meetings:
                 raise
             count = 0
         if count < call.target:
-            raise StoreKeysMissingError(
-                barrier_timeout_text(call, count, missing, before),
-                keys=shown_keys([call.key]),
-                ranks=missing[:_RANKS_NAMED_MAX],
-            )
+            text = barrier_timeout_text(call, count, missing, before)
+            raise missing_ranks_error(text, call.key, missing)
 
     def _rounds(self, call: BarrierCall, deadline: Deadline) -> dict[int, int]:
         """To which round each rank has come."""
