@@ -88,7 +88,7 @@ class Bootstrap:
                     f"run {self._run_id!r}: round {seat.round} is complete, but the store refuses "
                     f"what its nodes tell each other: {failure}"
                 ) from failure
-            if not coordinator.is_intact():
+            if not coordinator.is_running or not coordinator.is_intact():
                 return None
             if time.monotonic() >= deadline_s:
                 raise self._timeout(seat, coordinator, failure) from failure

@@ -59,6 +59,11 @@ void Run::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request, 
     peer.on_joined(tag, reply);
     return;
   }
+  if (was_failed(node)) {
+    remove_seat(seats_.at(node));
+    peer.on_join_failed(tag, ErrorCode::kRunFailed, failed_text(id_, group_));
+    return;
+  }
   group_.join(node, settings_of(request.settings), request.after_round, now);
   Seat& seat = seat_of(node, peer, request.handle, request.grace_ms);
   const Placement placement = group_.placement(node);
@@ -91,6 +96,11 @@ bool Run::was_dismissed(const NodeId& node) const {
          !group_.placement(node).role;
 }
 
+// Likewise, where too few nodes were left meanwhile because nodes gave up.
+bool Run::was_failed(const NodeId& node) const {
+  return seats_.contains(node) && group_.state().failed_round != 0 && !group_.placement(node).role;
+}
+
 native::ResumeReply Run::resume(RunPeer& peer, const native::ResumeRequest& request, Instant now) {
   const NodeId node = node_of(request.node);
   native::ResumeReply reply;
@@ -111,15 +121,23 @@ native::ResumeReply Run::resume(RunPeer& peer, const native::ResumeRequest& requ
   return reply;
 }
 
-bool Run::leave(const NodeId& node, bool failed, Instant now) {
+native::LeaveReply Run::leave(const native::LeaveRequest& request, Instant now) {
+  const NodeId node = node_of(request.node);
   const std::optional<Role> role = group_.placement(node).role;
-  group_.leave(node, failed, now);
+  if (request.gave_up) {
+    group_.give_up(
+        node,
+        {static_cast<int32_t>(request.exit_code), request.unix_ms, std::string(request.last_line)},
+        now);
+  } else {
+    group_.leave(node, request.failed, now);
+  }
   if (const auto found = seats_.find(node); found != seats_.end()) {
     drop_join(found->second, native::JoinOutcome::kDropped);
     remove_seat(found->second);
   }
   settled(now);
-  return role && *role != Role::kDone;
+  return {role && *role != Role::kDone, cause_};
 }
 
 void Run::close(Instant now) {

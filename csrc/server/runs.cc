@@ -52,7 +52,9 @@ native::LeaveReply Runs::leave(const native::LeaveRequest& request) {
   native::LeaveReply reply;
   Run* run = find(request.run_id);
   if (run == nullptr) return reply;
-  reply.was_listed = run->leave(node_of(request.node), request.failed, context_.time.now);
+  reply = run->leave(request, context_.time.now);
+  left_cause_ = reply.cause;
+  reply.cause = left_cause_;
   release_if_idle(*run);
   return reply;
 }

@@ -69,6 +69,7 @@ class Runs {
   std::list<Run*> idle_;       // longest idle first
   std::list<Run*> abandoned_;  // likewise
   std::optional<Timers::Id> idle_timer_;
+  std::string left_cause_;  // for the answer of a LEAVE, after which its run may be gone
 };
 
 }  // namespace rdzv

@@ -97,6 +97,8 @@ class Follower:
     def ask_to_stop(self) -> None:
         """No further sign of life is begun. A term as leader goes on."""
         self._stop.set()
+        with self.changed:
+            self.changed.notify_all()
         watch = self._watch
         if watch is not None:
             watch.interrupt()

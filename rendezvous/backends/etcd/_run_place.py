@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from rendezvous._coordinator import NodeSetup
+from rendezvous._coordinator import Ending, NodeSetup
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._errors import NOT_FOUND, EtcdConnectionError, EtcdRequestError
 from rendezvous.backends.etcd._lease import KeptLease
@@ -76,11 +76,18 @@ class Place:
         wish = Wish.to_join(after_round, self._settings, os.urandom(8).hex())
         return self._write(wish, self._own_lease, deadline)
 
-    def give_up(self, failed: bool, deadline: Deadline) -> None:
-        """Say that the node goes; what it says outlives it. Raises as `ask_to_join`."""
+    def give_up(self, failed: bool, deadline: Deadline, ending: Ending | None = None) -> None:
+        """Say that the node goes; what it says outlives it. Raises as `ask_to_join`.
+
+        ending: it goes for good.
+        """
         if not self._may_be_there:
             return
         wish = Wish("failed" if failed else "left", os.urandom(8).hex())
+        if ending is not None:
+            line = ending.last_line.decode("latin-1")
+            told = (ending.exit_code, ending.unix_ms, line)
+            wish = Wish("gave up", os.urandom(8).hex(), ending=told)
         self._write(wish, self._kept.get, deadline)
         self.lease = 0
         self._may_be_there = False
