@@ -147,6 +147,10 @@ class Supervisor:
             if code == 0 or self._kill_at is not None:
                 return code
             last_line = self._guard.last_line()
+            if self._was_told_to_end():
+                # By Ctrl-C, for good. Whoever ends a node by SIGTERM may move it.
+                self._note_giving_up(code, last_line)
+                return code
             if self._is_by_a_loss(handler):
                 # The loss of a node breaks the others' commands, often before it is known here.
                 logger.info("the command failed (exit code %d) as the membership changed", code)
@@ -255,7 +259,8 @@ class Supervisor:
                 self._kill_at = time.monotonic()
 
     def _part(self, handler: RendezvousHandler, code: int) -> None:
-        """Leave, linger, shut down. A signal ends each step at once."""
+        """Leave, linger, shut down. A signal ends what it comes in at once."""
+        shutdown_s = None
         try:
             if isinstance(handler, DynamicRendezvousHandler):
                 what = self._needed_by_others(handler, code)
@@ -269,9 +274,10 @@ class Supervisor:
             logger.warning("the other nodes could not be told that this one leaves: %s", error)
         except SignalledError as stop:
             logger.warning("%s: not waiting for other nodes", _exit.signal_name(stop.signum))
+            shutdown_s = _SHUTDOWN_S
         try:
-            self._signals.during(handler.shutdown)
-        except SignalledError:
+            self._signals.during(handler.shutdown, shutdown_s)
+        except (SignalledError, OvertimeError):
             logger.debug("shut down was cut short", exc_info=True)
 
     def _part_at_once(self, handler: RendezvousHandler, code: int) -> None:
