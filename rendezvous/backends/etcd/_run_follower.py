@@ -211,7 +211,7 @@ class Follower:
                 self._stand_at_s = None
                 self.stand(Deadline(self._setup.exchange_s))
                 # Whoever won is seen soon; if nobody did, it is tried again.
-                if not self._has_leader:
+                if not self._has_leader and self.leader is None:
                     self._stand_at_s = time.monotonic() + self._beat_s
             until_s = min(beat_s, self._stand_at_s or beat_s)
             for event in watch.next(Deadline(max(0.0, until_s - time.monotonic()))):
@@ -262,7 +262,9 @@ class Follower:
     def _take(self, entry: KeyValue, is_delete: bool) -> None:
         if entry.key == self._keys.leader:
             self._has_leader = not is_delete
-            if is_delete:
+            # Elected, and the answer that said so did not come: the office is still to be taken.
+            is_vacant = not is_delete and self._place.is_own(entry) and self.leader is None
+            if is_delete or is_vacant:
                 self._stand_soon()
             else:
                 self._stand_at_s = None

@@ -16,8 +16,16 @@ from rendezvous._coordinator import Ending, NodeSetup
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._errors import NOT_FOUND, EtcdConnectionError, EtcdRequestError
 from rendezvous.backends.etcd._lease import KeptLease
-from rendezvous.backends.etcd._run_keys import MARKER, RunKeys, Wish, leader_value, node_name
+from rendezvous.backends.etcd._run_keys import (
+    MARKER,
+    RunKeys,
+    Wish,
+    leader_name,
+    leader_value,
+    node_name,
+)
 from rendezvous.backends.etcd._wire import (
+    KeyValue,
     TxnResult,
     compare_mod,
     compare_there,
@@ -137,7 +145,13 @@ class Place:
         if result.succeeded:
             return result.revision
         found = result.range(0).first
-        return found.mod_revision if found is not None and found.value == value else 0
+        # Also one that was written by an attempt whose answer did not come.
+        return found.mod_revision if found is not None and self.is_own(found) else 0
+
+    def is_own(self, leader: KeyValue) -> bool:
+        """Whether this node wrote that key, and is there still."""
+        is_mine = leader_name(leader.value) == self.name
+        return is_mine and self.lease != 0 and leader.lease == self.lease
 
     def _write(
         self, wish: Wish, lease_of: Callable[[Deadline], int], deadline: Deadline
