@@ -99,7 +99,7 @@ class Coordinator(ABC):
         """Whether the node's place is kept and the view is fresh, from this process."""
 
     @abstractmethod
-    def is_intact(self) -> bool:
+    def is_intact(self, deadline_s: float) -> bool:
         """Whether this node is active in a round that has lost nobody, as far as is known."""
 
     @abstractmethod

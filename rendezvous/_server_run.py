@@ -180,14 +180,14 @@ class ServerRun(Coordinator):
     def census(self, deadline_s: float) -> Census:
         return self._patiently(lambda left_s: census_of(self._client, left_s), deadline_s)
 
-    def is_intact(self) -> bool:
+    def is_intact(self, deadline_s: float) -> bool:
         view = self.view
         if view.role != "active":
             return False
         if view.changes == 0:
             return True
         try:
-            status = self._ask(self._client.status, time.monotonic() + self._setup.exchange_s)
+            status = self._ask(self._client.status, deadline_s)
         except RendezvousError:
             return True  # who asks has a deadline of its own
         return status.role == "active" and status.round == view.my_round and status.lost == 0

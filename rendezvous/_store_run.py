@@ -47,7 +47,7 @@ class StoreRun(Coordinator):
     def is_running(self) -> bool:
         return self._heartbeat.is_running
 
-    def is_intact(self) -> bool:
+    def is_intact(self, deadline_s: float) -> bool:
         return self._sync.is_intact()
 
     def start(self) -> None:

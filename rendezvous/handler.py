@@ -31,6 +31,10 @@ _log = logging.getLogger(__name__)
 
 # For the thread of a handler that was dropped without a shutdown, or lives at interpreter exit.
 _ABANDON_S = 1.0
+# At the deadline of a shutdown; a thread that waits for a store on is nobody's business.
+_STOP_S_MIN = 0.05
+# For telling the others, when the caller was interrupted and waits.
+_INTERRUPTED_S = 0.25
 _LAST_LINE_BYTES_MAX = 512
 
 
@@ -342,6 +346,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
             return True
         if self._shutdown_result is None:
             told = True
+            deadline_s = time.monotonic() + self._timeout.close_s
             try:
                 self._membership.leave(failed=False, timeout_s=self._timeout.close_s)
             except RendezvousError as error:
@@ -356,7 +361,8 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 if self._connection is not None:
                     self._connection.close()
                 # Closing the connection has ended what the thread may have been waiting for.
-                self._coordinator.stop(self._timeout.heartbeat_s)
+                left_s = max(_STOP_S_MIN, deadline_s - time.monotonic())
+                self._coordinator.stop(min(self._timeout.heartbeat_s, left_s))
                 self._shutdown_result = told
         return self._shutdown_result
 
@@ -370,6 +376,10 @@ class DynamicRendezvousHandler(RendezvousHandler):
         self._bootstrap.close()
         in_time = time.monotonic() < deadline_s or error.__cause__ is None
         timeout_s = min(self._timeout.heartbeat_s, self._timeout.close_s) if in_time else 0.0
+        if not isinstance(error, RendezvousError):
+            timeout_s = min(timeout_s, _INTERRUPTED_S)  # by Ctrl-C, or by a signal's handler
+        elif in_time:
+            timeout_s = min(timeout_s, max(0.0, deadline_s - time.monotonic()))
         try:
             self._membership.leave(failed=is_seated, timeout_s=timeout_s)
         except RendezvousError as failure:

@@ -90,7 +90,7 @@ class EtcdRun(Coordinator):
     def is_running(self) -> bool:
         return self._follower.is_running
 
-    def is_intact(self) -> bool:
+    def is_intact(self, deadline_s: float) -> bool:
         summary = self._follower.summary
         return self.view.role == "active" and summary is not None and summary.lost == 0
 

@@ -20,7 +20,7 @@ from rendezvous.backends.etcd._run_place import Place
 from rendezvous.backends.etcd._watch import CompactedError, Watch
 from rendezvous.backends.etcd._wire import KeyValue
 from rendezvous.backends.etcd.client import EtcdClient
-from rendezvous.errors import RendezvousStateError
+from rendezvous.errors import RendezvousStateError, StoreNoAnswerError
 
 __all__ = ["Follower"]
 
@@ -135,7 +135,12 @@ class Follower:
 
     def stand(self, deadline: Deadline) -> None:
         """Try to become the leader. Any thread may."""
-        with self._election:
+        # Another thread may be asking, by a deadline of its own.
+        if not self._election.acquire(timeout=deadline.left_s):
+            raise StoreNoAnswerError(
+                f"run {self._setup.run_id!r}: timeout: an election that began before has not ended"
+            )
+        try:
             if self.leader is not None or self._stop.is_set():
                 return
             fence = self._place.stand(deadline)
@@ -151,6 +156,8 @@ class Follower:
             )
             leader.start()
             self._leader = leader
+        finally:
+            self._election.release()
 
     def _run(self, stop: threading.Event) -> None:
         failing = False

@@ -34,7 +34,7 @@ from rendezvous.backends.etcd._wire import (
     op_range,
 )
 from rendezvous.backends.etcd.client import EtcdClient
-from rendezvous.errors import RendezvousStateError
+from rendezvous.errors import RendezvousStateError, StoreNoAnswerError
 
 __all__ = ["Place", "Written"]
 
@@ -156,8 +156,14 @@ class Place:
     def _write(
         self, wish: Wish, lease_of: Callable[[Deadline], int], deadline: Deadline
     ) -> Written:
-        with self._lock:
+        if not self._lock.acquire(timeout=deadline.left_s):
+            raise StoreNoAnswerError(
+                f"run {self._keys.run_id!r}: timeout: what this node wrote before has no answer yet"
+            )
+        try:
             return self._write_locked(wish.encode(), lease_of, deadline)
+        finally:
+            self._lock.release()
 
     def _write_locked(
         self, value: bytes, lease_of: Callable[[Deadline], int], deadline: Deadline
