@@ -5,6 +5,8 @@ round anew, so that a rank 0 that moves takes it along. Runs on the caller's thr
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from rendezvous import _core
@@ -20,6 +22,7 @@ from rendezvous.errors import (
     RendezvousError,
     RendezvousTimeoutError,
     StoreError,
+    StoreUnsupportedError,
 )
 
 __all__ = ["Bootstrap"]
@@ -27,6 +30,8 @@ __all__ = ["Bootstrap"]
 # How long to wait for rank 0 before looking whether it is still there; with very many nodes, whose
 # waits all begin anew then, longer.
 _SLICE_S = 0.5
+# What publishing gets even at the deadline: enough for a server that is well.
+_PUBLISH_S_MIN = 0.05
 _NODES_A_SECOND = 500
 
 
@@ -88,7 +93,7 @@ class Bootstrap:
                     f"run {self._run_id!r}: round {seat.round} is complete, but the store refuses "
                     f"what its nodes tell each other: {failure}"
                 ) from failure
-            if not coordinator.is_intact():
+            if not coordinator.is_running or not coordinator.is_intact(deadline_s):
                 return None
             if time.monotonic() >= deadline_s:
                 raise self._timeout(seat, coordinator, failure) from failure
@@ -121,7 +126,29 @@ class Bootstrap:
                 return RendezvousStoreInfo(address.decode(), int(port_text))
             store.wait(keys, timedelta(seconds=slice_s))
         port = None if self._server is None else self._server.port
-        return RendezvousStoreInfo.build(seat.rank, store, self._node.addr, port)
+        with self._in_time(store, deadline_s) as bounded:
+            return RendezvousStoreInfo.build(seat.rank, bounded, self._node.addr, port)
+
+    @contextmanager
+    def _in_time(self, store: KeyValueStore, deadline_s: float) -> Iterator[KeyValueStore]:
+        """The store, with a timeout that keeps the deadline, and that no other user of it sees.
+
+        Stores that are not ours keep their own.
+        """
+        if not isinstance(store, Store):
+            yield store
+            return
+        left_s = max(_PUBLISH_S_MIN, deadline_s - time.monotonic())
+        try:
+            own = store.clone(timeout=left_s)
+        except StoreUnsupportedError:
+            yield store
+            return
+        try:
+            own.set_timeout(max(_PUBLISH_S_MIN, deadline_s - time.monotonic()))
+            yield own
+        finally:
+            own.close()
 
     def _timeout(
         self, seat: Seat, coordinator: Coordinator, failure: Exception

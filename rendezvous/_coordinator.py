@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rendezvous import _core
 
-__all__ = ["Census", "Coordinator", "NodeSetup", "Seat", "View"]
+__all__ = ["Census", "Coordinator", "Ending", "NodeSetup", "Seat", "View", "is_disturbed"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,18 @@ class NodeSetup:
     join_s: float
     exchange_s: float
     where: str
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why a node gives up for good.
+
+    unix_ms: by its own clock, to be shown; last_line: of any bytes.
+    """
+
+    exit_code: int
+    unix_ms: int
+    last_line: bytes
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,7 @@ class Coordinator(ABC):
         """Whether the node's place is kept and the view is fresh, from this process."""
 
     @abstractmethod
-    def is_intact(self) -> bool:
+    def is_intact(self, deadline_s: float) -> bool:
         """Whether this node is active in a round that has lost nobody, as far as is known."""
 
     @abstractmethod
@@ -119,6 +131,21 @@ class Coordinator(ABC):
         """
 
     @abstractmethod
+    def give_up(self, ending: Ending, deadline_s: float) -> str:
+        """Leave, and tell the others that nobody starts this node's work again.
+
+        Returns which node gave up first since the last complete round, and why.
+        """
+
+    @abstractmethod
+    def is_disturbed(self, deadline_s: float) -> bool:
+        """Whether the round has lost somebody, or may have, or others wait for the next one.
+
+        Then what breaks now may break because of that. A node that gave up is no such loss. May
+        wait for a sign of life of the others; who gives none until the deadline counts as lost.
+        """
+
+    @abstractmethod
     def close(self, deadline_s: float) -> None:
         """No more nodes are taken, for ever."""
 
@@ -129,3 +156,9 @@ class Coordinator(ABC):
     @abstractmethod
     def census(self, deadline_s: float) -> Census:
         """Who is there, now."""
+
+
+def is_disturbed(group: _core.Group, node: _core.Node) -> bool:
+    """What is known to Coordinator.is_disturbed of a group without waiting."""
+    has_place = group.complete and group.placement(node).role == "active"
+    return not has_place or bool(group.waiting) or len(group.lost) > group.gave_up

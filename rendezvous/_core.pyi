@@ -228,6 +228,10 @@ class Group:
     def keep_alive(self, node: Node, now: float) -> None: ...
     # failed=True: the node's job broke; the others are told as for a node that was lost.
     def leave(self, node: Node, failed: bool, now: float) -> None: ...
+    # The node goes for good: its job broke, and nobody will start it again.
+    def give_up(
+        self, node: Node, exit_code: int, unix_ms: int, last_line: bytes, now: float
+    ) -> None: ...
     def close(self) -> None: ...
     # Remove the dead, end the last call, complete and start rounds. Called before any decision.
     def expire(self, now: float) -> None: ...
@@ -260,6 +264,15 @@ class Group:
     # since the last round completed; at most 1,024 are remembered
     @property
     def lost(self) -> list[Node]: ...
+    @property
+    def gave_up(self) -> int: ...  # how many of the lost did so for good
+    # which node gave up first since the last round completed, and why; empty: none did
+    @property
+    def cause(self) -> str: ...
+    # the round after which too few nodes were left because nodes gave up; 0: that is not so
+    @property
+    def failed_round(self) -> int: ...
+    def beats(self, node: Node) -> int | None: ...  # moves with each heartbeat; None: not listed
     def last_call_left(self, now: float) -> float | None: ...  # None: no last call is running
 
 @final
@@ -346,6 +359,14 @@ class RunStatus:
     def rank(self) -> int: ...
     @property
     def changes(self) -> int: ...
+    @property
+    def suspects(self) -> int: ...  # whose connection broke, and may come back
+    @property
+    def gave_up(self) -> int: ...  # of the lost
+    @property
+    def failed(self) -> bool: ...  # too few nodes are left because nodes gave up
+    @property
+    def cause(self) -> str: ...  # which node gave up first, and why; empty: none did
 
 @final
 class RunClient:
@@ -369,6 +390,7 @@ class RunClient:
     # sent meanwhile.
     def join(self, after_round: int, timeout: _Timeout) -> RunJoined: ...
     def leave(self, failed: bool, timeout: _Timeout) -> bool: ...  # whether it was listed
+    def give_up(self, exit_code: int, unix_ms: int, last_line: bytes, timeout: _Timeout) -> str: ...
     def keep_alive(self, timeout: _Timeout) -> RunKeptAlive: ...
     def close_run(self, timeout: _Timeout) -> None: ...
     def status(self, timeout: _Timeout) -> RunStatus: ...

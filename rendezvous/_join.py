@@ -6,6 +6,7 @@ to wait between two looks, and what to say, is in _waiting.py. Runs on the calle
 
 import logging
 import time
+from collections.abc import Callable
 
 from rendezvous import _core
 from rendezvous._coordinator import NodeSetup, Seat
@@ -16,7 +17,9 @@ from rendezvous._waiting import (
     Progress,
     Standing,
     evicted_text,
+    failed_error,
     finished_error,
+    left_error,
     timeout_error,
 )
 from rendezvous.errors import (
@@ -33,13 +36,15 @@ _log = logging.getLogger(__name__)
 class Joiner:
     """Brings one node into rounds of one run."""
 
-    def __init__(self, setup: NodeSetup, sync: StateSync) -> None:
+    def __init__(self, setup: NodeSetup, sync: StateSync, is_wanted: Callable[[], bool]) -> None:
+        """is_wanted: whether the node has not left meanwhile, by another thread."""
         self._setup = setup
         self._sync = sync
+        self._is_wanted = is_wanted
 
     def join(self, after_round: int, deadline_s: float) -> Seat:
         """As Coordinator.join."""
-        attempt = _Attempt(self._setup, after_round)
+        attempt = _Attempt(self._setup, after_round, self._is_wanted)
         pace = Pace()
         progress = Progress(self._setup, deadline_s)
         backoff = Backoff(0.05, 2.0)
@@ -78,7 +83,8 @@ class Joiner:
 class _Attempt:
     """The operation of a join: idempotent, and applied at each look: who was evicted comes back."""
 
-    def __init__(self, setup: NodeSetup, after_round: int) -> None:
+    def __init__(self, setup: NodeSetup, after_round: int, is_wanted: Callable[[], bool]) -> None:
+        self._is_wanted = is_wanted
         self._run_id = setup.run_id
         self._node = setup.node
         self._settings = setup.settings
@@ -89,12 +95,16 @@ class _Attempt:
         self._is_evicted = False
 
     def __call__(self, group: _core.Group, now_s: float) -> Standing:
+        if not self._is_wanted():
+            raise left_error(self._run_id)
         is_gone = group.placement(self._node).role == "absent"
         self._is_evicted = is_gone and self._role != "absent"
         # Asked before joining: who waited for a job that finished is not listed any more, and must
         # not start it anew.
         if self._outlasts and is_gone and group.finished_round >= self._outlasts:
             raise finished_error(self._run_id, group.finished_round, self._role)
+        if is_gone and self._role != "absent" and group.failed_round:
+            raise failed_error(self._run_id, group.cause)
         try:
             group.join(self._node, self._settings, self._after_round, now_s)
         except (RendezvousClosedError, RendezvousStateError) as error:

@@ -8,7 +8,7 @@ the handler's caller's thread.
 import time
 
 from rendezvous import _core
-from rendezvous._coordinator import Coordinator
+from rendezvous._coordinator import Coordinator, Ending
 from rendezvous._patience import Backoff
 
 __all__ = ["Membership"]
@@ -52,6 +52,18 @@ class Membership:
         self._may_wait = False
         self._others_wait |= self._coordinator.leave(self._has_failed, deadline_s)
         self.may_be_listed = False
+
+    def give_up(self, ending: Ending, timeout_s: float) -> str:
+        """As `leave`, for good; which node gave up first, and why."""
+        self._coordinator.ask_to_stop()
+        if not self.may_be_listed:
+            return ""
+        deadline_s = time.monotonic() + (timeout_s if self._may_wait else 0.0)
+        self._has_failed = True
+        self._may_wait = False
+        cause = self._coordinator.give_up(ending, deadline_s)
+        self.may_be_listed = False
+        return cause
 
     def wait_until_alone(self, timeout_s: float) -> bool:
         """Wait until no other node has a place, and those that waited know that it is over.

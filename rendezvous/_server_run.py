@@ -11,11 +11,18 @@ from dataclasses import replace
 from typing import TypeVar
 
 from rendezvous import _core
-from rendezvous._coordinator import Census, Coordinator, NodeSetup, Seat, View
+from rendezvous._coordinator import Census, Coordinator, Ending, NodeSetup, Seat, View
 from rendezvous._patience import Backoff, is_hopeless, patiently
 from rendezvous._server_census import census_of, look_at
 from rendezvous._server_watch import Watch
-from rendezvous._waiting import Progress, Standing, evicted_text, finished_error, timeout_error
+from rendezvous._waiting import (
+    Progress,
+    Standing,
+    evicted_text,
+    finished_error,
+    left_error,
+    timeout_error,
+)
 from rendezvous.errors import (
     RendezvousClosedError,
     RendezvousConnectionError,
@@ -34,6 +41,7 @@ _T = TypeVar("_T")
 # What a request gets even at its deadline: enough for a server that is well, within the promise of
 # 100 ms.
 _EXCHANGE_S_MIN = 0.05
+_SETTLE_S = 0.2
 
 
 class ServerRun(Coordinator):
@@ -94,9 +102,7 @@ class ServerRun(Coordinator):
                 if seat is not None:
                     return seat
                 if not self._watch.is_running:
-                    raise RendezvousStateError(
-                        f"run {self._setup.run_id!r}: this node left while it joined"
-                    )
+                    raise left_error(self._setup.run_id)
                 _log.warning("%s", evicted_text(self._setup.run_id))
 
     def _reclaim(self, after_round: int, deadline_s: float) -> None:
@@ -139,6 +145,30 @@ class ServerRun(Coordinator):
         # Who waits for a job's end is told by the server, in the same moment.
         return False
 
+    def give_up(self, ending: Ending, deadline_s: float) -> str:
+        with self._watch.holding_place(deadline_s):
+            self._seat = None
+            self._watch.give_up()
+            return self._patiently(
+                lambda left_s: self._client.give_up(
+                    ending.exit_code, ending.unix_ms, ending.last_line, left_s
+                ),
+                deadline_s,
+            )
+
+    def is_disturbed(self, deadline_s: float) -> bool:
+        # The end of a node reaches the server on another way than what broke by it came here.
+        settled_s = min(deadline_s, time.monotonic() + _SETTLE_S)
+        while True:
+            status = self._ask(self._client.status, deadline_s)
+            is_lost = status.suspects > 0 or status.lost > status.gave_up
+            if is_lost or status.waiting > 0 or status.role != "active":
+                return True
+            left_s = settled_s - time.monotonic()
+            if left_s <= 0:
+                return False
+            time.sleep(left_s)
+
     def close(self, deadline_s: float) -> None:
         self._patiently(self._client.close_run, deadline_s)
         self._watch.note_closed()
@@ -150,14 +180,14 @@ class ServerRun(Coordinator):
     def census(self, deadline_s: float) -> Census:
         return self._patiently(lambda left_s: census_of(self._client, left_s), deadline_s)
 
-    def is_intact(self) -> bool:
+    def is_intact(self, deadline_s: float) -> bool:
         view = self.view
         if view.role != "active":
             return False
         if view.changes == 0:
             return True
         try:
-            status = self._ask(self._client.status, time.monotonic() + self._setup.exchange_s)
+            status = self._ask(self._client.status, deadline_s)
         except RendezvousError:
             return True  # who asks has a deadline of its own
         return status.role == "active" and status.round == view.my_round and status.lost == 0

@@ -4,8 +4,18 @@ Puts together the node's copy of the state (_sync.py), joining (_join.py) and th
 (_heartbeat.py), which has the thread. Knows no rule and no backend's format.
 """
 
+import time
+
 from rendezvous import _core
-from rendezvous._coordinator import Census, Coordinator, NodeSetup, Seat, View
+from rendezvous._coordinator import (
+    Census,
+    Coordinator,
+    Ending,
+    NodeSetup,
+    Seat,
+    View,
+    is_disturbed,
+)
 from rendezvous._heartbeat import Heartbeat
 from rendezvous._join import Joiner
 from rendezvous._sync import StateSync
@@ -24,9 +34,10 @@ class StoreRun(Coordinator):
 
     def __init__(self, backend: RendezvousBackend, setup: NodeSetup) -> None:
         self._node = setup.node
+        self._interval_s = setup.settings.keep_alive_interval
         self._sync = StateSync(backend, setup.node, setup.run_id, setup.exchange_s)
-        self._joiner = Joiner(setup, self._sync)
         self._heartbeat = Heartbeat(self._sync, setup)
+        self._joiner = Joiner(setup, self._sync, lambda: self._heartbeat.is_running)
 
     @property
     def view(self) -> View:
@@ -36,7 +47,7 @@ class StoreRun(Coordinator):
     def is_running(self) -> bool:
         return self._heartbeat.is_running
 
-    def is_intact(self) -> bool:
+    def is_intact(self, deadline_s: float) -> bool:
         return self._sync.is_intact()
 
     def start(self) -> None:
@@ -58,6 +69,35 @@ class StoreRun(Coordinator):
             return others_wait
 
         return self._sync.run_patiently(operation, deadline_s)
+
+    def give_up(self, ending: Ending, deadline_s: float) -> str:
+        def operation(group: _core.Group, now_s: float) -> str:
+            group.give_up(self._node, ending.exit_code, ending.unix_ms, ending.last_line, now_s)
+            return group.cause
+
+        return self._sync.run_patiently(operation, deadline_s)
+
+    def is_disturbed(self, deadline_s: float) -> bool:
+        """Nobody sees a connection break: who lives has moved its heartbeat since the question."""
+        first: dict[_core.Node, int | None] | None = None
+
+        def look(group: _core.Group, now_s: float) -> dict[_core.Node, int | None] | None:
+            del now_s
+            if is_disturbed(group, self._node):
+                return None
+            others = (node for node in group.participants if node != self._node)
+            return {node: group.beats(node) for node in others}
+
+        while True:
+            beats = self._sync.run(look, deadline_s)
+            if beats is None:
+                return True
+            first = beats if first is None else first
+            if not any(first.get(node) == beat for node, beat in beats.items()):
+                return False
+            if time.monotonic() >= deadline_s:
+                return True
+            time.sleep(max(0.0, min(self._interval_s / 8, deadline_s - time.monotonic())))
 
     def close(self, deadline_s: float) -> None:
         self._sync.run_patiently(lambda group, _: group.close(), deadline_s)

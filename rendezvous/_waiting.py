@@ -13,7 +13,9 @@ from rendezvous import _core
 from rendezvous._coordinator import NodeSetup
 from rendezvous.errors import (
     RendezvousConnectionError,
+    RendezvousFailedError,
     RendezvousFinishedError,
+    RendezvousStateError,
     RendezvousTimeoutError,
 )
 
@@ -23,7 +25,9 @@ __all__ = [
     "Progress",
     "Standing",
     "evicted_text",
+    "failed_error",
     "finished_error",
+    "left_error",
     "node_text",
     "timeout_error",
 ]
@@ -205,6 +209,18 @@ def finished_error(run_id: str, finished_round: int, role: str | None) -> Rendez
     return RendezvousFinishedError(
         f"run {run_id!r}: the job finished (round {finished_round}) while this node waited{part}"
     )
+
+
+def failed_error(run_id: str, cause: str) -> RendezvousFailedError:
+    """What a node tells whose job cannot go on because others gave up."""
+    return RendezvousFailedError(
+        f"run {run_id!r}: too few nodes are left since nodes gave up for good: {cause}"
+    )
+
+
+def left_error(run_id: str) -> RendezvousStateError:
+    """For who joins although another thread, or a signal's handler, has given the place up."""
+    return RendezvousStateError(f"run {run_id!r}: this node left while it joined")
 
 
 def evicted_text(run_id: str) -> str:

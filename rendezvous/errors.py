@@ -2,7 +2,8 @@
 
 RendezvousError
 ├── RendezvousClosedError            the run takes no more nodes
-│   └── RendezvousFinishedError      the others finished the job while this node waited
+│   ├── RendezvousFinishedError      the others finished the job while this node waited
+│   └── RendezvousFailedError        nodes gave up for good, and those left are too few
 ├── RendezvousTimeoutError           (TimeoutError) too few nodes joined in time; says who did
 ├── RendezvousConnectionError        (ConnectionError) the backend cannot be reached
 ├── RendezvousStateError             what is stored is no state, or has other settings
@@ -32,6 +33,7 @@ __all__ = [
     "RendezvousClosedError",
     "RendezvousConnectionError",
     "RendezvousError",
+    "RendezvousFailedError",
     "RendezvousFinishedError",
     "RendezvousGracefulExitError",
     "RendezvousStateError",
@@ -63,6 +65,13 @@ class RendezvousFinishedError(RendezvousClosedError):
     """The others finished the job while this node waited for a place, as a spare or a late joiner.
 
     Nothing is wrong and nothing is left to do: what a launcher would report as success.
+    """
+
+
+class RendezvousFailedError(RendezvousClosedError):
+    """Nodes gave up for good, and fewer than min_nodes are left: nobody waits for others any more.
+
+    The message names the node that gave up first, with its exit code, the time and its last line.
     """
 
 

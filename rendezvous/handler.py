@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from rendezvous import _core
 from rendezvous._bootstrap import Bootstrap
-from rendezvous._coordinator import Coordinator, NodeSetup
+from rendezvous._coordinator import Coordinator, Ending, NodeSetup
 from rendezvous._hosts import advertised_address
 from rendezvous._membership import Membership
 from rendezvous._rulebook import make_coordinator
 from rendezvous._settings import Duration, HandlerOptions, RendezvousTimeout, as_seconds
 from rendezvous.api import KeyValueStore, RendezvousHandler, RendezvousInfo, RendezvousParameters
 from rendezvous.backends.base import RendezvousBackend
-from rendezvous.errors import RendezvousError, RendezvousStateError
+from rendezvous.errors import RendezvousError, RendezvousGracefulExitError, RendezvousStateError
 
 if TYPE_CHECKING:
     from rendezvous.backends._open import StoreConnection
@@ -31,6 +31,11 @@ _log = logging.getLogger(__name__)
 
 # For the thread of a handler that was dropped without a shutdown, or lives at interpreter exit.
 _ABANDON_S = 1.0
+# At the deadline of a shutdown; a thread that waits for a store on is nobody's business.
+_STOP_S_MIN = 0.05
+# For telling the others, when the caller was interrupted and waits.
+_INTERRUPTED_S = 0.25
+_LAST_LINE_BYTES_MAX = 512
 
 
 class DynamicRendezvousHandler(RendezvousHandler):
@@ -45,6 +50,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         coordinator: Coordinator,
         bootstrap: Bootstrap,
         timeout: RendezvousTimeout,
+        window_s: float,
         where: str,
         connection: "StoreConnection | None",
     ) -> None:
@@ -54,12 +60,15 @@ class DynamicRendezvousHandler(RendezvousHandler):
         self._coordinator = coordinator
         self._bootstrap = bootstrap
         self._timeout = timeout
+        # So long a node lives without a sign of life.
+        self._window_s = window_s
         self._where = where
         self._connection = connection
         self._pid = os.getpid()
         self._membership = Membership(coordinator, node)
         self._round = 0
         self._shutdown_result: bool | None = None
+        self._is_cancelled = False
         weakref.finalize(self, coordinator.stop, _ABANDON_S)
 
     @classmethod
@@ -132,6 +141,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 serve=bootstrap_store,
             ),
             timeout=timeout,
+            window_s=interval_s * keep_alive_max_attempt,
             where=where,
             connection=connection,
         )
@@ -180,7 +190,8 @@ class DynamicRendezvousHandler(RendezvousHandler):
         of the rendezvous again.
 
         Raises RendezvousClosedError (the run was closed; a RendezvousFinishedError when the others
-        finished the job while this node waited), RendezvousTimeoutError (says who joined),
+        finished the job while this node waited, a RendezvousFailedError when nodes gave up and too
+        few are left), RendezvousTimeoutError (says who joined),
         RendezvousConnectionError, RendezvousStateError (what is stored is no state, or the group
         has other settings).
         """
@@ -190,7 +201,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         is_seated = False
         try:
             while True:
-                self._membership.enter()
+                self._enter()
                 is_seated = False
                 seat = self._coordinator.join(self._round, deadline_s)
                 is_seated = True
@@ -206,7 +217,16 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 self._bootstrap.close()
         except BaseException as error:
             self._give_up(error, deadline_s, is_seated)
+            if self._is_cancelled and isinstance(error, RendezvousError):
+                raise RendezvousGracefulExitError(
+                    f"run {self._run_id!r}: cancelled while this node joined"
+                ) from error
             raise
+
+    def _enter(self) -> None:
+        if self._is_cancelled:
+            raise RendezvousGracefulExitError(f"run {self._run_id!r}: cancelled")
+        self._membership.enter()
 
     def num_nodes_waiting(self) -> int:
         """How many changes of membership there were since this node's round was completed.
@@ -253,6 +273,51 @@ class DynamicRendezvousHandler(RendezvousHandler):
         self._check_usable()
         self._membership.leave(failed, self._timeout.close_s)
 
+    def give_up(self, exit_code: int, last_line: str | bytes = b"") -> str:
+        """Leave for good: this node's work broke, and nobody will start it again.
+
+        When nodes gave up and those left are fewer than min_nodes (lost ones that may come back
+        counted among them), nobody waits for others any more: the other nodes'
+        `next_rendezvous` raises RendezvousFailedError.
+
+        Args:
+            exit_code: how the work ended.
+            last_line: the last that it wrote, for the others; at most 512 bytes of it are kept.
+
+        Returns the root cause as text: which node gave up first since the round was complete, with
+        its exit code, the time and its last line. Empty for a node that takes no part. Raises as
+        `leave`.
+        """
+        self._check_usable()
+        line = last_line.encode() if isinstance(last_line, str) else last_line
+        ending = Ending(exit_code, time.time_ns() // 1_000_000, line[:_LAST_LINE_BYTES_MAX])
+        return self._membership.give_up(ending, self._timeout.close_s)
+
+    def is_disturbed(self) -> bool:
+        """Whether work that fails now may fail because another node was lost.
+
+        Asks whether a node of the round is lost or suspected, or others wait for the next round.
+        A store's server has seen a connection break, and answers at once; otherwise a sign of life
+        of the others is waited for, up to keep_alive_interval x keep_alive_max_attempt. A node that
+        gave up is no loss. Raises RendezvousConnectionError.
+        """
+        self._check_usable()
+        return self._coordinator.is_disturbed(time.monotonic() + self._window_s)
+
+    def cancel(self, timeout_s: float, failed: bool = False) -> None:
+        """End a `next_rendezvous` that waits in another thread, and leave; for any thread.
+
+        The other thread's call raises RendezvousGracefulExitError. Nothing but `shutdown` may be
+        called afterwards. Raises RendezvousError when the others could not be told in time; they
+        notice by the connection's end, or by missing heartbeats.
+
+        Args:
+            timeout_s: for telling the others.
+            failed: as for `leave`.
+        """
+        self._is_cancelled = True
+        self._membership.leave(failed, timeout_s)
+
     def wait_until_alone(self, timeout_s: float) -> bool:
         """Wait until no other node takes part or waits; True if so, False at the timeout.
 
@@ -281,6 +346,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
             return True
         if self._shutdown_result is None:
             told = True
+            deadline_s = time.monotonic() + self._timeout.close_s
             try:
                 self._membership.leave(failed=False, timeout_s=self._timeout.close_s)
             except RendezvousError as error:
@@ -295,7 +361,8 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 if self._connection is not None:
                     self._connection.close()
                 # Closing the connection has ended what the thread may have been waiting for.
-                self._coordinator.stop(self._timeout.heartbeat_s)
+                left_s = max(_STOP_S_MIN, deadline_s - time.monotonic())
+                self._coordinator.stop(min(self._timeout.heartbeat_s, left_s))
                 self._shutdown_result = told
         return self._shutdown_result
 
@@ -309,6 +376,10 @@ class DynamicRendezvousHandler(RendezvousHandler):
         self._bootstrap.close()
         in_time = time.monotonic() < deadline_s or error.__cause__ is None
         timeout_s = min(self._timeout.heartbeat_s, self._timeout.close_s) if in_time else 0.0
+        if not isinstance(error, RendezvousError):
+            timeout_s = min(timeout_s, _INTERRUPTED_S)  # by Ctrl-C, or by a signal's handler
+        elif in_time:
+            timeout_s = min(timeout_s, max(0.0, deadline_s - time.monotonic()))
         try:
             self._membership.leave(failed=is_seated, timeout_s=timeout_s)
         except RendezvousError as failure:

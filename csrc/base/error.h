@@ -30,6 +30,7 @@ enum class ErrorCode : uint8_t {
   // The deadline passed, and nobody said how it stands: the peer did not answer, or the file was
   // locked. A write may or may not have been applied. Never on the wire.
   kNoAnswer = 15,
+  kRunFailed = 16,  // nodes of this run gave up for good, and those left are too few
 };
 
 // What was not there when a deadline passed. Whoever knows more than kMissingMax names the first.

@@ -5,10 +5,9 @@
 
 namespace rdzv {
 
-std::string quoted(Bytes bytes) {
-  constexpr size_t kShownMax = 120;
+std::string quoted(Bytes bytes, size_t shown_max) {
   std::string text = "'";
-  for (char byte : bytes.substr(0, kShownMax)) {
+  for (char byte : bytes.substr(0, shown_max)) {
     auto code = static_cast<unsigned char>(byte);
     if (code < 0x20 || code == 0x7F) {
       char escaped[8];
@@ -18,7 +17,7 @@ std::string quoted(Bytes bytes) {
       text += byte;
     }
   }
-  return text + (bytes.size() > kShownMax ? "...'" : "'");
+  return text + (bytes.size() > shown_max ? "...'" : "'");
 }
 
 std::string quoted_list(const std::vector<Bytes>& items, size_t count) {

@@ -10,7 +10,7 @@
 namespace rdzv {
 
 // 'key' with unprintable bytes escaped and a long one cut.
-std::string quoted(Bytes bytes);
+std::string quoted(Bytes bytes, size_t shown_max = 120);
 // 'a', 'b' and 98 more. `count`: of all, when `items` are only the first of them.
 std::string quoted_list(const std::vector<Bytes>& items, size_t count = 0);
 // "5 s", "0.25 s"

@@ -49,6 +49,8 @@ const char* class_of(const Error& error) {
       return "QueueEmptyError";
     case ErrorCode::kRunClosed:
       return "RendezvousClosedError";
+    case ErrorCode::kRunFailed:
+      return "RendezvousFailedError";
     case ErrorCode::kState:
       return "RendezvousStateError";
     case ErrorCode::kOk:

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "bindings/convert.h"
 
 namespace py = pybind11;
 
@@ -193,7 +194,8 @@ void bind_operations(py::class_<Group>& group) {
           "a later one. A participant of the complete round R that joins with after_round == R "
           "moves to the wait list.\n\n"
           "Raises RendezvousStateError when the group was formed with other settings, "
-          "RendezvousClosedError when it is closed, ValueError for a round that cannot be.")
+          "RendezvousClosedError when it is closed, RendezvousFailedError for a node that took "
+          "part before too few were left, ValueError for a round that cannot be.")
       .def(
           "keep_alive",
           [](Group& g, const NodeId& node, double now) { g.keep_alive(node, to_instant(now)); },
@@ -207,6 +209,16 @@ void bind_operations(py::class_<Group>& group) {
           py::arg("node"), py::arg("failed"), py::arg("now"),
           "The node goes. failed=True: its job broke; the others are told as for a node that was "
           "lost. Nothing happens for a node that is absent.")
+      .def(
+          "give_up",
+          [](Group& g, const NodeId& node, int32_t exit_code, uint64_t unix_ms,
+             const py::bytes& last_line, double now) {
+            g.give_up(node, {exit_code, unix_ms, std::string(last_line)}, to_instant(now));
+          },
+          py::arg("node"), py::arg("exit_code"), py::arg("unix_ms"), py::arg("last_line"),
+          py::arg("now"),
+          "The node goes for good: its job broke, and nobody will start it again. The first one's "
+          "is the `cause`.")
       .def("close", &Group::close,
            "Nobody joins any more and no further round completes. Nodes without a rank are "
            "dismissed; the participants of a complete round finish it.")
@@ -251,6 +263,21 @@ void bind_questions(py::class_<Group>& group) {
       .def_property_readonly(
           "finished_round", [](const Group& g) { return g.state().finished_round; },
           "The last round that every participant left as done; 0: none.")
+      .def_property_readonly(
+          "failed_round", [](const Group& g) { return g.state().failed_round; },
+          "The round after which too few nodes were left because nodes gave up; 0: that is not so.")
+      .def_property_readonly(
+          "cause", [](const Group& g) { return message_to_python(g.cause_text()); },
+          "Which node gave up first since the last round completed, and why; empty: none did.")
+      .def_property_readonly("gave_up", &Group::gave_up, "How many of the lost gave up for good.")
+      .def(
+          "beats",
+          [](const Group& g, const NodeId& node) -> std::optional<uint32_t> {
+            const Member* member = g.state().roster.find(node);
+            if (member == nullptr) return std::nullopt;
+            return member->beats;
+          },
+          py::arg("node"), "Moves with each of its heartbeats; None: it is not listed.")
       .def_property_readonly(
           "world_size", [](const Group& g) { return g.state().world_size; },
           "Of the complete round, lost nodes included; 0 while forming.")

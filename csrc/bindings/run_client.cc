@@ -114,7 +114,7 @@ void bind_news(py::module_& m) {
 }
 
 void bind_status(py::module_& m) {
-  using native::StatusReply;
+  using StatusReply = RunClient::Status;
   py::class_<StatusReply>(m, "RunStatus", py::is_final(), "A run at one moment.")
       .def_readonly("known", &StatusReply::known, "Whether the server keeps such a run.")
       .def_readonly("round", &StatusReply::round, "Forming, or complete.")
@@ -146,7 +146,15 @@ void bind_status(py::module_& m) {
       .def_property_readonly(
           "rank", [](const StatusReply& s) { return rank_from_wire(s.rank); },
           "-1 unless active or done.")
-      .def_readonly("changes", &StatusReply::changes, "Changes of membership.");
+      .def_readonly("changes", &StatusReply::changes, "Changes of membership.")
+      .def_readonly("suspects", &StatusReply::suspects,
+                    "How many nodes' connections are broken, and may yet come back.")
+      .def_readonly("gave_up", &StatusReply::gave_up, "How many of the lost gave up for good.")
+      .def_readonly("failed", &StatusReply::failed,
+                    "Whether too few nodes are left because nodes gave up.")
+      .def_property_readonly(
+          "cause", [](const StatusReply& s) { return message_to_python(s.cause); },
+          "Which node gave up first, and why; empty: none did.");
 }
 
 void bind_client(py::module_& m) {
@@ -178,6 +186,16 @@ server came back without what it had), RendezvousClosedError, RendezvousStateErr
             return without_gil([&] { return self.leave(failed, timeout.duration); });
           },
           py::arg("failed"), py::arg("timeout"), "Whether it was listed.")
+      .def(
+          "give_up",
+          [](RunClient& self, int32_t exit_code, uint64_t unix_ms, const py::bytes& last_line,
+             TimeoutArg timeout) {
+            const RunClient::Ending ending{exit_code, unix_ms, std::string(last_line)};
+            return message_to_python(
+                without_gil([&] { return self.give_up(ending, timeout.duration); }));
+          },
+          py::arg("exit_code"), py::arg("unix_ms"), py::arg("last_line"), py::arg("timeout"),
+          "Leave for good. Which node gave up first, and why.")
       .def(
           "keep_alive",
           [](RunClient& self, TimeoutArg timeout) {

@@ -66,8 +66,22 @@ RunClient::Joined RunClient::join(uint64_t after_round, Duration timeout) {
 bool RunClient::leave(bool failed, Duration timeout) {
   NativeStore::Request leave = request(timeout, false);
   leave.is_sign_of_life = true;
-  return NativeStore::Answer(*link_, leave, native::LeaveRequest{run_id_, wire_node(), failed})
-      .was_listed;
+  native::LeaveRequest body;
+  body.run_id = run_id_;
+  body.node = wire_node();
+  body.failed = failed;
+  return NativeStore::Answer(*link_, leave, body).was_listed;
+}
+
+std::string RunClient::give_up(const Ending& ending, Duration timeout) {
+  NativeStore::Request leave = request(timeout, false);
+  leave.is_sign_of_life = true;
+  const std::string line = ending.last_line.substr(0, limits::kLastLineBytesMax);
+  NativeStore::Answer reply(
+      *link_, leave,
+      native::LeaveRequest{run_id_, wire_node(), true, true,
+                           static_cast<uint32_t>(ending.exit_code), ending.unix_ms, line});
+  return std::string(reply.cause);
 }
 
 native::KeepAliveReply RunClient::keep_alive(Duration timeout) {
@@ -81,9 +95,14 @@ void RunClient::close_run(Duration timeout) {
   NativeStore::Answer(*link_, close, native::CloseRunRequest{run_id_});
 }
 
-native::StatusReply RunClient::status(Duration timeout) {
+RunClient::Status RunClient::status(Duration timeout) {
   NativeStore::Request status = request(timeout, false);
-  return NativeStore::Answer(*link_, status, native::StatusRequest{run_id_, wire_node()});
+  NativeStore::Answer reply(*link_, status, native::StatusRequest{run_id_, wire_node()});
+  Status found;
+  static_cast<native::StatusReply&>(found) = reply;
+  found.cause = std::string(reply.cause);
+  found.native::StatusReply::cause = {};
+  return found;
 }
 
 native::SubscribeReply RunClient::subscribe(uint64_t round, uint32_t known_changes,

@@ -44,6 +44,15 @@ class RunClient {
     uint32_t spares = 0;
     uint32_t changes = 0;
   };
+  struct Status : native::StatusReply {
+    std::string cause;  // in place of the reply's, which ends with its bytes
+  };
+  // Why the node's work broke, and that nobody will start it again.
+  struct Ending {
+    int32_t exit_code = 0;
+    uint64_t unix_ms = 0;
+    std::string last_line;
+  };
   // The node's place in a complete round.
   struct Place {
     uint64_t round = 0;
@@ -61,9 +70,11 @@ class RunClient {
   Joined join(uint64_t after_round, Duration timeout);
   // Whether it was listed.
   bool leave(bool failed, Duration timeout);
+  // For good; who gave up first, and why.
+  std::string give_up(const Ending& ending, Duration timeout);
   native::KeepAliveReply keep_alive(Duration timeout);
   void close_run(Duration timeout);
-  native::StatusReply status(Duration timeout);
+  Status status(Duration timeout);
   // Waits until something differs from what is known; at the timeout, what is.
   native::SubscribeReply subscribe(uint64_t round, uint32_t known_changes, bool known_closed,
                                    Duration timeout);

@@ -7,10 +7,12 @@
 //   u8 version = 1 | flags closed, complete, rejoined | flag settings follow
 //   if so: settings, as in the native protocol (wire/run_messages.h)
 //   u64 round | u64 finished_round | u64 round_floor | u64 serial | u64 last_call | u32 world_size
+//   u64 failed_round | flag cause follows
+//   if so: node | u32 exit code | u64 unix_ms | u16 length, that many bytes of its last line
 //   u32 n, n participants in natural order: member, and if complete u32 rank | flag done
 //   u32 n, n waiting in natural order: member
 //   u32 n, n spares by ascending serial: member
-//   u32 n, n lost in natural order: node | flag failed
+//   u32 n, n lost in natural order: node | u8 reason (state.h)
 // with
 //   node = u8 length, that many bytes of addr | i64 pid | u64 local_id
 //   member = node | u64 serial | u32 beats

@@ -23,8 +23,9 @@ class Decoder {
   explicit Decoder(Bytes bytes) : bytes_(bytes), reader_(bytes) {}
 
   std::optional<Error> run(GroupState& into) {
-    const bool fine = header() && numbers() && participants() && others(Role::kWaiting) &&
-                      others(Role::kSpare) && lost() && end() && possible();
+    const bool fine = header() && numbers() && cause() && participants() &&
+                      others(Role::kWaiting) && others(Role::kSpare) && lost() && end() &&
+                      possible();
     if (!fine) return problem_;
     into = std::move(state_);
     return std::nullopt;
@@ -34,7 +35,7 @@ class Decoder {
   // Where each part began, for the checks that need all of them.
   struct Places {
     size_t closed = 0, settings = 0, round = 0, finished_round = 0, round_floor = 0, last_call = 0;
-    size_t world_size = 0, participants = 0, waiting = 0, spares = 0, lost = 0;
+    size_t world_size = 0, failed_round = 0, participants = 0, waiting = 0, spares = 0, lost = 0;
   };
 
   bool fail(const std::string& what, size_t at) {
@@ -112,6 +113,28 @@ class Decoder {
       return fail("the last call has a serial that was not drawn", places_.last_call);
     }
     return true;
+  }
+
+  bool cause() {
+    places_.failed_round = reader_.position();
+    state_.failed_round = reader_.u64();
+    bool has_cause = false;
+    if (!flag("the flag of a cause", has_cause)) return false;
+    if (!has_cause) {
+      return state_.failed_round == 0 ||
+             fail("a run that failed without a cause", places_.failed_round);
+    }
+    if (state_.failed_round > state_.round) return fail("no such round", places_.failed_round);
+    RootCause found;
+    if (!node(found.node)) return false;
+    found.ending.exit_code = static_cast<int32_t>(reader_.u32());
+    found.ending.unix_ms = reader_.u64();
+    const size_t at = reader_.position();
+    const uint16_t bytes = reader_.u16();
+    if (bytes > limits::kLastLineBytesMax) return fail("a last line that is too long", at);
+    found.ending.last_line = reader_.take(bytes);
+    state_.cause = std::move(found);
+    return whole();
   }
 
   // Checked before anything is allocated for the entries.
@@ -219,11 +242,16 @@ class Decoder {
     for (; left > 0; --left) {
       const size_t at = reader_.position();
       NodeId gone;
-      bool failed = false;
-      if (!node(gone) || !flag("failed", failed)) return false;
+      if (!node(gone)) return false;
+      const size_t at_reason = reader_.position();
+      const uint8_t reason = reader_.u8();
+      if (!whole()) return false;
+      if (reason > static_cast<uint8_t>(LossReason::kGaveUp)) {
+        return fail("no such reason of a loss", at_reason);
+      }
       if (!(last < gone)) return fail("lost nodes are not in order", at);
       last = gone;
-      state_.lost.emplace(std::move(gone), failed ? LossReason::kFailed : LossReason::kExpired);
+      state_.lost.emplace(std::move(gone), static_cast<LossReason>(reason));
     }
     return true;
   }
@@ -241,6 +269,7 @@ class Decoder {
       if (state_.complete) return fail("a complete round without settings", places_.world_size);
       if (roster.size() > 0) return fail("nodes without settings", places_.participants);
       if (!state_.lost.empty()) return fail("lost nodes without settings", places_.lost);
+      if (state_.cause) return fail("a cause without settings", places_.failed_round);
     }
     if (state_.closed && waiting + spares > 0)
       return fail("nodes wait in a closed group", places_.waiting);

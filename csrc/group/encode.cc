@@ -41,6 +41,14 @@ void append_header(std::string& to, const GroupState& state) {
   append_little_endian(to, state.serial);
   append_little_endian(to, state.last_call);
   append_little_endian(to, state.world_size);
+  append_little_endian(to, state.failed_round);
+  append_flag(to, state.cause.has_value());
+  if (!state.cause) return;
+  append_node(to, state.cause->node);
+  append_little_endian(to, static_cast<uint32_t>(state.cause->ending.exit_code));
+  append_little_endian(to, state.cause->ending.unix_ms);
+  append_little_endian(to, static_cast<uint16_t>(state.cause->ending.last_line.size()));
+  to += state.cause->ending.last_line;
 }
 
 }  // namespace
@@ -65,7 +73,7 @@ std::string encode_state(const GroupState& state) {
   append_count(bytes, state.lost.size());
   for (const auto& [node, reason] : state.lost) {
     append_node(bytes, node);
-    append_flag(bytes, reason == LossReason::kFailed);
+    bytes.push_back(static_cast<char>(reason));
   }
   return bytes;
 }

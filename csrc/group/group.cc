@@ -231,6 +231,7 @@ void Group::check_join(const NodeId& node, const GroupSettings& settings,
     throw Error(ErrorCode::kRunClosed,
                 what + "the rendezvous was closed; a new job needs another run id");
   }
+  check_not_failed(after_round, what);
   if (state_.roster.size() == 0) return;
   if (settings != *state_.settings) {
     throw Error(ErrorCode::kState,
@@ -280,6 +281,7 @@ bool Group::has_place() const {
 }
 
 void Group::settle(Instant now) {
+  fail_if_hopeless();
   for (;;) {
     if (!state_.complete) settle_forming(now);
     if (!state_.complete) return;
@@ -311,6 +313,8 @@ void Group::complete_round() {
   state_.rejoined = false;
   state_.last_call = 0;
   state_.lost.clear();
+  state_.cause.reset();
+  state_.failed_round = 0;
 }
 
 // A node that is done keeps its place: a job that is finishing is not disturbed by spares.

@@ -52,13 +52,18 @@ class Group {
 
   // `after_round`: the last round this node took part in, 0 for none; it wants a later one. To join
   // again changes nothing, unless the complete round is not later: then the node moves to the wait
-  // list. Throws kRunClosed, kState when the group has other settings, kLimit when it is full,
+  // list. Throws kRunClosed, kRunFailed, kState when the group has other settings, kLimit when it is full,
   // kInvalidArgument.
   void join(const NodeId& node, const GroupSettings& settings, uint64_t after_round, Instant now);
   // The node is alive. Nothing for one that is done or not listed: it has to join again.
   void keep_alive(const NodeId& node, Instant now);
   // `failed`: its job broke, and the others are told as for a node that was lost.
   void leave(const NodeId& node, bool failed, Instant now);
+  // Its job broke, and nobody will start it again. The first to say so is the root cause. When that
+  // leaves fewer than min_nodes, lost ones that may come back included, the run has failed: who
+  // waits is dismissed, and join() throws kRunFailed for nodes that took part. Who comes new begins
+  // anew.
+  void give_up(const NodeId& node, const Ending& ending, Instant now);
   // For good: nobody joins any more and no further round completes. Who has no rank is dismissed;
   // the participants of a complete round finish it.
   void close();
@@ -95,6 +100,9 @@ class Group {
   std::vector<NodeId> waiting() const;                        // in natural order
   std::vector<NodeId> spares() const;                         // in order of joining
   std::vector<NodeId> lost() const;                           // in natural order
+  uint32_t gave_up() const;                                   // how many of the lost
+  std::string cause_text() const;                             // empty: nobody gave up
+  std::string failed_text() const;                            // of a run that has failed
   std::optional<Duration> last_call_left(Instant now) const;  // none: no last call is running
   const GroupState& state() const { return state_; }
 
@@ -118,6 +126,8 @@ class Group {
   void lose_expected(std::vector<NodeId>& dead);
   void enroll_active(const NodeId& node, uint32_t rank);
 
+  void fail_if_hopeless();
+  void check_not_failed(uint64_t after_round, const std::string& what) const;
   void settle(Instant now);
   void settle_forming(Instant now);
   void complete_round();

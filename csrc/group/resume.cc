@@ -73,6 +73,8 @@ void Group::put_back(uint64_t round, uint32_t world_size) {
   state_.last_call = 0;
   state_.world_size = world_size;
   state_.lost.clear();
+  state_.cause.reset();
+  state_.failed_round = 0;
   completed_round_ = round;
   state_.roster.expect(RankSet(world_size));
   heartbeats_.moved(kExpectedRanks, Member{Role::kActive, ++state_.serial});

@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 
+#include "group/giving_up.h"
 #include "group/node.h"
 #include "group/roster.h"
 #include "group/settings.h"
@@ -15,7 +16,8 @@ namespace rdzv {
 
 enum class LossReason : uint8_t {
   kExpired = 0,  // its heartbeat stopped
-  kFailed = 1,   // it said that its job broke
+  kFailed = 1,   // it said that its job broke; it may come back
+  kGaveUp = 2,   // it said that its job broke, and that nobody will start it again
 };
 
 struct GroupState {
@@ -32,6 +34,10 @@ struct GroupState {
   uint64_t last_call = 0;   // the serial of the running last call; 0: none is running
   uint32_t world_size = 0;  // of the complete round, lost nodes included; 0 while forming
   Roster roster;
+  // The first node that gave up since the last round completed.
+  std::optional<RootCause> cause;
+  // The round after which too few nodes were left because nodes gave up; 0: that is not so.
+  uint64_t failed_round = 0;
   // Participants removed since the last round completed, at most kLostNodesMax of them.
   std::map<NodeId, LossReason> lost;
 };

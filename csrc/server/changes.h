@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "group/giving_up.h"
 #include "group/node.h"
 #include "group/settings.h"
 #include "store/table.h"
@@ -92,6 +93,12 @@ struct LeaveRun {
   const NodeId& node;
   bool failed = false;
 };
+// As LeaveRun, for good.
+struct GiveUpRun {
+  Bytes run;
+  const NodeId& node;
+  Ending ending;
+};
 struct CloseRun {
   Bytes run;
 };
@@ -119,7 +126,7 @@ using Change =
     std::variant<change::Set, change::SetFor, change::Append, change::MultiSet, change::CompareSet,
                  change::SetIfVersion, change::Add, change::Erase, change::EraseWalked,
                  change::Expire, change::Push, change::Pop, change::Unpop, change::JoinRun,
-                 change::ResumeRun, change::LeaveRun, change::CloseRun, change::KeepAlive,
-                 change::DropNode, change::ExpireRun, change::ForgetRun>;
+                 change::ResumeRun, change::LeaveRun, change::GiveUpRun, change::CloseRun,
+                 change::KeepAlive, change::DropNode, change::ExpireRun, change::ForgetRun>;
 
 }  // namespace rdzv

@@ -172,7 +172,8 @@ std::optional<std::string> NativeProtocol::deadline_text(const Blocked& blocked,
   }
   if (operation == Operation::kBarrier) {
     BarrierCall call = barrier_call(blocked);
-    const std::vector<int64_t>* ranks = context_.composed.meetings.missing(call, context_.state.table());
+    const std::vector<int64_t>* ranks =
+        context_.composed.meetings.missing(call, context_.state.table());
     if (ranks == nullptr) return std::nullopt;
     name(*ranks);
     int64_t count = context_.state.table().sum(blocked.key, 0).value;

@@ -73,6 +73,11 @@ void Run::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request) 
     peer.on_joined(tag, reply);
     return;
   }
+  if (was_failed(node)) {
+    remove_seat(seats_.at(node));
+    peer.on_join_failed(tag, ErrorCode::kRunFailed, failed_text(id_, group()));
+    return;
+  }
   apply(change::JoinRun{id_, node, settings_of(request.settings), request.after_round});
   Seat& seat = seat_of(node, peer, request.handle, request.grace_ms);
   const Placement placement = group().placement(node);
@@ -105,6 +110,12 @@ bool Run::was_dismissed(const NodeId& node) const {
          !group().placement(node).role;
 }
 
+// Likewise, where too few nodes were left meanwhile because nodes gave up.
+bool Run::was_failed(const NodeId& node) const {
+  return seats_.contains(node) && group().state().failed_round != 0 &&
+         !group().placement(node).role;
+}
+
 native::ResumeReply Run::resume(RunPeer& peer, const native::ResumeRequest& request) {
   const NodeId node = node_of(request.node);
   native::ResumeReply reply;
@@ -125,14 +136,21 @@ native::ResumeReply Run::resume(RunPeer& peer, const native::ResumeRequest& requ
   return reply;
 }
 
-bool Run::leave(const NodeId& node, bool failed) {
-  const bool was_listed = context_.apply(change::LeaveRun{id_, node, failed});
+native::LeaveReply Run::leave(const native::LeaveRequest& request) {
+  const NodeId node = node_of(request.node);
+  const bool was_listed =
+      request.gave_up
+          ? context_.apply(change::GiveUpRun{id_,
+                                             node,
+                                             {static_cast<int32_t>(request.exit_code),
+                                              request.unix_ms, std::string(request.last_line)}})
+          : context_.apply(change::LeaveRun{id_, node, request.failed});
   if (const auto found = seats_.find(node); found != seats_.end()) {
     drop_join(found->second, native::JoinOutcome::kDropped);
     remove_seat(found->second);
   }
   settled();
-  return was_listed;
+  return {was_listed, cause_};
 }
 
 void Run::close() {

@@ -100,7 +100,7 @@ class Run : private Chore {
   native::ResumeReply resume(RunPeer& peer, const native::ResumeRequest& request);
   void close();
 
-  bool leave(const NodeId& node, bool failed);
+  native::LeaveReply leave(const native::LeaveRequest& request);
   native::KeepAliveReply keep_alive(Seat& seat);
   native::StatusReply status(const NodeId& node) const;
   void subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest& request);
@@ -129,6 +129,7 @@ class Run : private Chore {
     uint64_t round = 1;
     bool complete = false;
     bool closed = false;
+    bool failed = false;
     size_t active = 0;
     uint64_t changes = 0;
 
@@ -149,6 +150,7 @@ class Run : private Chore {
   void remove_seat(Seat& seat);
   void end_join(Seat& seat);
   bool was_dismissed(const NodeId& node) const;
+  bool was_failed(const NodeId& node) const;
   void place(Seat& seat, uint32_t rank);
   void note_first();
   void log_replaced(uint64_t round_before) const;
@@ -174,6 +176,7 @@ class Run : private Chore {
   void arm();
   void on_deadline();
   Standing standing() const;
+  void log_failed() const;
   void log_round(uint64_t before) const;
   void log_loss(const NodeId& node, const char* why, size_t nth) const;
   void announce();
@@ -203,7 +206,8 @@ class Run : private Chore {
   Standing published_;
   Instant published_at_{};
   std::optional<Timers::Id> publish_timer_;
-  NodeId first_;  // who has rank 0 in the complete round
+  std::string cause_;  // Group::cause_text(), for answers
+  NodeId first_;       // who has rank 0 in the complete round
   // For those who take part in what forms, and for those who wait behind a complete round: their
   // times may end in turn.
   std::array<std::optional<Snapshot>, 2> snapshots_;

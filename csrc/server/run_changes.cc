@@ -41,13 +41,15 @@ void Run::settled() {
   const Standing current = standing();
   const Standing before = std::exchange(settled_, current);
   if (current.round != before.round || current.complete != before.complete ||
-      current.closed != before.closed) {
+      current.closed != before.closed || current.failed != before.failed) {
     if (current.round != before.round || current.complete != before.complete)
       log_round(before.round);
+    if (current.failed && !before.failed) log_failed();
     if (current.complete) note_first();
     untold_joins_ = joining_.size();
     tell_all();
   }
+  if (cause_.empty() == group().state().cause.has_value()) cause_ = group().cause_text();
   announce();
   arm();
   charge();
@@ -55,7 +57,11 @@ void Run::settled() {
 
 Run::Standing Run::standing() const {
   const GroupState& state = group().state();
-  return {state.round, state.complete, state.closed, state.roster.count(Role::kActive),
+  return {state.round,
+          state.complete,
+          state.closed,
+          state.failed_round != 0,
+          state.roster.count(Role::kActive),
           state.roster.count(Role::kWaiting) + state.lost.size()};
 }
 
@@ -83,6 +89,10 @@ void Run::on_deadline() {
   }
   settled();
   keeper_.look_after(*this);
+}
+
+void Run::log_failed() const {
+  context_.log(LogLevel::kWarning, "run " + quoted(id_) + ": " + group().failed_text());
 }
 
 void Run::log_round(uint64_t before) const {
@@ -234,6 +244,11 @@ native::StatusReply Run::status(const NodeId& node) const {
   reply.role = wire_role(placement.role);
   if (placement.rank >= 0) reply.rank = static_cast<uint32_t>(placement.rank);
   reply.changes = clamped(group().membership_changes(node, state.round));
+  // What has a connection is a seat or a subscription.
+  reply.suspects = clamped(seats_.size() + subscriptions_.size() - connected_);
+  reply.gave_up = group().gave_up();
+  reply.failed = state.failed_round != 0;
+  reply.cause = cause_;
   return reply;
 }
 

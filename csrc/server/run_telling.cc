@@ -66,6 +66,11 @@ void Run::dismiss(Seat& seat) {
     const uint64_t tag = seat.join->tag;
     end_join(seat);
     peer.on_join_failed(tag, ErrorCode::kRunClosed, closed_text(id_, *seat.node));
+  } else if (state.failed_round != 0) {
+    RunPeer& peer = *seat.peer;
+    const uint64_t tag = seat.join->tag;
+    end_join(seat);
+    peer.on_join_failed(tag, ErrorCode::kRunFailed, failed_text(id_, group()));
   } else {
     const bool is_finished = seat.outlasts != 0 && state.finished_round >= seat.outlasts;
     drop_join(seat, is_finished ? native::JoinOutcome::kFinished : native::JoinOutcome::kDropped);

@@ -66,6 +66,10 @@ std::string closed_text(Bytes run_id, const NodeId& node) {
          ": the rendezvous was closed; a new job needs another run id";
 }
 
+std::string failed_text(Bytes run_id, const Group& group) {
+  return "run " + quoted(run_id) + ": " + group.failed_text();
+}
+
 std::string mixed_text(Bytes operation) {
   return std::string(operation) +
          ": it is kept by compare-and-set clients on this server; members of a run must all use "

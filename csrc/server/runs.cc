@@ -49,9 +49,11 @@ void Runs::subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest
 native::LeaveReply Runs::leave(const native::LeaveRequest& request) {
   const auto found = runs_.find(request.run_id);
   if (found == runs_.end()) return {};
-  const bool was_listed = found->second->leave(node_of(request.node), request.failed);
+  native::LeaveReply reply = found->second->leave(request);
+  left_cause_ = reply.cause;
+  reply.cause = left_cause_;
   release_if_idle(*found->second);
-  return {was_listed};
+  return reply;
 }
 
 native::KeepAliveReply Runs::keep_alive(const RunPeer& peer, uint32_t handle) {

@@ -71,6 +71,7 @@ class Runs final : private RunKeeper {
   std::list<Kept*> idle_;       // longest idle first
   std::list<Kept*> abandoned_;  // likewise
   std::optional<Timers::Id> idle_timer_;
+  std::string left_cause_;  // for the answer of a LEAVE, after which its run may be gone
 };
 
 }  // namespace rdzv

@@ -69,13 +69,24 @@ ServerState::Nothing ServerState::make(const change::CloseRun& close, const Mome
 }
 
 // Those that follow change a run that is there, or nothing.
-bool ServerState::make(const change::LeaveRun& leave, const Moment& time) {
-  const auto found = runs_.find(leave.run);
+template <typename Act>
+bool ServerState::take_out(Bytes run, const NodeId& node, Act&& act) {
+  const auto found = runs_.find(run);
   if (found == runs_.end()) return false;
   Group& group = found->second.group;
-  const std::optional<Role> role = group.placement(leave.node).role;
-  group.leave(leave.node, leave.failed, time.now);
+  const std::optional<Role> role = group.placement(node).role;
+  act(group);
   return role && *role != Role::kDone;
+}
+
+bool ServerState::make(const change::LeaveRun& leave, const Moment& time) {
+  return take_out(leave.run, leave.node,
+                  [&](Group& group) { group.leave(leave.node, leave.failed, time.now); });
+}
+
+bool ServerState::make(const change::GiveUpRun& giving_up, const Moment& time) {
+  return take_out(giving_up.run, giving_up.node,
+                  [&](Group& group) { group.give_up(giving_up.node, giving_up.ending, time.now); });
 }
 
 ServerState::Nothing ServerState::make(const change::KeepAlive& keep_alive, const Moment& time) {

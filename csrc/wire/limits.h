@@ -22,6 +22,8 @@ inline constexpr size_t kReplyBytesMax = 1024 * 1024 * 1024;
 // Free text in a HELLO (credentials, client name) and in error answers.
 inline constexpr size_t kTextBytesMax = 4 * 1024;
 inline constexpr size_t kRunIdBytesMax = 1024;
+// Of what a node's work wrote last before the node gave up.
+inline constexpr size_t kLastLineBytesMax = 512;
 inline constexpr size_t kMembersPerReplyMax = 1000;
 // Where a page of them ended: a node.
 inline constexpr size_t kMembersCursorBytesMax = 512;

@@ -86,17 +86,25 @@ struct JoinRequest {
   }
 };
 
+// `cause`: of a run some of whose nodes gave up, who did so first and why; else empty.
 struct LeaveReply {
   bool was_listed = false;
-  static void fields(auto& a, auto& m) { all(a, "was listed", m.was_listed); }
+  Text cause;
+  static void fields(auto& a, auto& m) { all(a, "was listed", m.was_listed, "cause", m.cause); }
 };
+using LastLine = Limited<limits::kLastLineBytesMax>;
 struct LeaveRequest {
   using Is = Request<Operation::kLeave, "leave", LeaveReply>;
   RunId run_id;
   RunNode node;
   bool failed = false;
+  bool gave_up = false;  // for good; what follows says why, and is 0 and empty without
+  uint32_t exit_code = 0;
+  uint64_t unix_ms = 0;
+  LastLine last_line;
   static void fields(auto& a, auto& m) {
-    all(a, "run id", m.run_id, "node", m.node, "failed", m.failed);
+    all(a, "run id", m.run_id, "node", m.node, "failed", m.failed, "gave up", m.gave_up);
+    all(a, "exit code", m.exit_code, "unix time in ms", m.unix_ms, "last line", m.last_line);
   }
 };
 
@@ -149,6 +157,10 @@ struct StatusReply {
   RunRole role = RunRole::kAbsent;
   uint32_t rank = kNoRank;
   uint32_t changes = 0;
+  uint32_t suspects = 0;  // nodes whose connection broke, and whose grace runs
+  uint32_t gave_up = 0;   // how many of the lost
+  bool failed = false;    // so many that too few are left
+  Text cause;             // see LeaveReply
   static void fields(auto& a, auto& m) {
     all(a, "known", m.known, "round", m.round, "complete", m.complete, "closed", m.closed);
     all(a, "finished round", m.finished_round, "world size", m.world_size);
@@ -156,6 +168,7 @@ struct StatusReply {
     all(a, "participants", m.participants, "waiting", m.waiting, "spares", m.spares);
     all(a, "lost", m.lost, "last call left in ms", m.last_call_left_ms);
     all(a, "role", m.role, "rank", m.rank, "changes", m.changes);
+    all(a, "suspects", m.suspects, "gave up", m.gave_up, "failed", m.failed, "cause", m.cause);
   }
 };
 struct StatusRequest {

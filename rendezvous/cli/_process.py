@@ -1,4 +1,4 @@
-"""The command that `exec` runs: a process group of its own, started, signalled and stopped as one.
+"""The command that `exec` runs: a session of its own, started, signalled and stopped as one.
 
 Only the main thread uses it, with a SignalScope open that includes SIGCHLD, so that the end of
 the command wakes `SignalScope.wait`. Knows nothing of rendezvous.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -16,11 +17,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rendezvous.cli import _exit
+from rendezvous.cli import _exit, _guard
 from rendezvous.cli._logging import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from rendezvous.cli._signals import SignalScope
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _GROUP_POLL_S = 0.05
 # What SIGKILL does not end by then hangs in the kernel (a dead file server): go on without it.
 _KILL_S = 10.0
+# For an answer of the guard, which may wait for who reads our stderr.
+_ANSWER_S = 2.0
 
 
 def check_program(name: str) -> None:
@@ -44,21 +47,34 @@ def check_program(name: str) -> None:
 
 
 class Guard:
-    """The process that kills the command's group if this process is killed. See _guard.py."""
+    """The process that kills the command if this process is killed, and copies the command's
+    stderr. See _guard.py.
+    """
 
     def __init__(self) -> None:
+        self.token = f"{os.getpid()}-{os.urandom(8).hex()}"
+        # What draws on a terminal shall find one: then nobody knows what was said last.
+        self.stderr: int | None = None
+        read_fd = -1
+        if not _is_terminal(2):
+            read_fd, self.stderr = os.pipe()
         script = Path(__file__).with_name("_guard.py")
-        # A session of its own: a signal to our group, Ctrl-C included, is not for it. No stdout or
-        # stderr: who waits for the end of our output must not wait for the guard.
+        # A session of its own: a signal to our group, Ctrl-C included, is not for it. No stdout:
+        # who waits for the end of our output must not wait for the guard.
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(script)],
+            [sys.executable, "-I", "-S", str(script), self.token, str(read_fd)],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if self.stderr is None else None,
+            pass_fds=() if self.stderr is None else (read_fd,),
             start_new_session=True,
         )
+        if read_fd >= 0:
+            os.close(read_fd)
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._fd = self._process.stdin.fileno()
+        self._answers = self._process.stdout.fileno()
 
     def __enter__(self) -> Guard:
         return self
@@ -69,9 +85,19 @@ class Guard:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # It reads the end of file; the last group it was told decides whether it kills.
+        # It reads the end of file; the last command it was told decides whether it kills. It goes
+        # on copying for what a command that succeeded has left behind.
+        if self.stderr is not None:
+            os.close(self.stderr)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.communicate()
+            self._process.stdin.close()
+        self._read_until(lambda data: False, _KILL_S)
+        self._process.stdout.close()
+        self._process.poll()
+        # Not waited for, and no reason to warn.
+        self._process.returncode = self._process.returncode or 0
 
     def is_there(self) -> bool:
         """Whether the guard runs; a warning if it does not."""
@@ -84,13 +110,46 @@ class Guard:
         return False
 
     def announce(self) -> None:
-        """Kill the group of the process that calls this, which leads it, if our process dies."""
+        """Kill the command that calls this, which leads its session, if our process dies."""
         os.write(self._fd, b"%d\n" % os.getpid())
 
     def watch(self, group: int) -> None:
         """Kill `group` if this process dies; 0: nothing."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._fd, b"%d\n" % group)
+
+    def last_line(self) -> bytes:
+        """What the command wrote last to stderr; empty where that is not known."""
+        if self.stderr is None:
+            return b""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._fd, b"?\n")
+        data = self._read_until(_is_whole, _ANSWER_S)
+        return data.partition(b"\n")[2] if _is_whole(data) else b""
+
+    def _read_until(self, is_enough: Callable[[bytes], bool], timeout_s: float) -> bytes:
+        data, deadline = b"", time.monotonic() + timeout_s
+        while not is_enough(data):
+            left_s = max(0.0, deadline - time.monotonic())
+            if not select.select([self._answers], [], [], left_s)[0]:
+                break
+            more = os.read(self._answers, 4096)
+            if not more:
+                break
+            data += more
+        return data
+
+
+def _is_whole(answer: bytes) -> bool:
+    size, newline, line = answer.partition(b"\n")
+    return bool(newline) and len(line) >= int(size)
+
+
+def _is_terminal(fd: int) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return True  # there is none to copy to
 
 
 class Command:
@@ -107,7 +166,8 @@ class Command:
         try:
             self._process = subprocess.Popen(
                 argv,
-                env=environment,
+                env={**environment, _guard.TOKEN_VARIABLE: guard.token},
+                stderr=guard.stderr,
                 start_new_session=True,
                 close_fds=False,
                 # Between fork and exec, in the child: so nothing of the command runs before the
@@ -138,31 +198,45 @@ class Command:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signum)
 
+    def kill(self) -> None:
+        """SIGKILL to all that the command has started, also in sessions of their own."""
+        _guard.kill(self.pid, self._guard.token)
+
     def release(self) -> None:
-        """Leave alone whatever is still there of the group."""
+        """Leave alone whatever is still there of the command."""
         self._guard.watch(0)
 
     def stop(self, grace_s: float, signals: SignalScope) -> list[int]:
-        """End the whole group: SIGTERM, `grace_s` seconds, SIGKILL. Returns when it is empty.
+        """End all of it: SIGTERM, `grace_s` seconds, SIGKILL. Returns when nobody is left.
 
-        Returns the signals noted meanwhile. They are not passed on, as the command is ending.
+        Who has a session of its own is its parent's to end (torchrun ends its workers), and ours
+        when that is gone. Returns the signals noted meanwhile. They are not passed on, as the
+        command is ending.
         """
         noted: list[int] = []
         self.send(signal.SIGTERM)
         # Nobody who is stopped (SIGTSTP) would see it otherwise.
         self.send(signal.SIGCONT)
+        told: set[int] = set()
         deadline = time.monotonic() + grace_s
         while not self._gone() and (left_s := deadline - time.monotonic()) > 0:
             leader_runs = self._process.returncode is None
+            if not leader_runs:
+                orphans = set(self._members()) - told
+                _guard.send(list(orphans), signal.SIGTERM)
+                told |= orphans
             noted += signals.wait(left_s if leader_runs else min(left_s, _GROUP_POLL_S))
         if not self._gone():
             logger.warning("the command did not end within %g s of SIGTERM: killing it", grace_s)
-            self.send(signal.SIGKILL)
+            self.kill()
             deadline = time.monotonic() + _KILL_S
             while not self._gone() and time.monotonic() < deadline:
                 noted += signals.wait(_GROUP_POLL_S)
         self._guard.watch(0)
         return noted
+
+    def _members(self) -> list[int]:
+        return _guard.members(self.pid, self._guard.token)
 
     def _gone(self) -> bool:
         if self._process.poll() is None:
@@ -171,27 +245,4 @@ class Command:
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-self.pid, os.WNOHANG)[0] != 0:
                 pass
-        try:
-            os.killpg(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            pass
-        return not _has_live_member(self.pid)
-
-
-def _has_live_member(group: int) -> bool:
-    """Whether anyone in the group runs. Zombies are in it until process 1 reaps them, which in a
-    container may be never."""
-    for directory in Path("/proc").iterdir():
-        if directory.name.isdigit():
-            try:
-                stat = (directory / "stat").read_text(errors="replace")
-            except OSError:
-                # It has just ended.
-                continue
-            # The name in parentheses may contain anything, so count from behind it.
-            state, _parent, its_group = stat.rpartition(")")[2].split()[:3]
-            if int(its_group) == group and state not in "ZX":
-                return True
-    return False
+        return not self._members()

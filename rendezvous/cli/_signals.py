@@ -1,11 +1,9 @@
-"""Signals as events that the main thread waits for, or as an exception that ends a blocking call.
+"""Signals as events that the main thread waits for, while another thread does what may block.
 
-Only the main thread uses it. While the scope is open, every signal named is noted and wakes
-`wait`; inside `interrupting()` a signal that ends the command raises SignalledError instead, out
-of whatever call is blocked. An exception out of nowhere would break code that is not written for
-it (a lock that is being released, a thread that is being started): inside such code it is put off
-by some milliseconds, with a timer. Signals that were ignored at the start (nohup, a background
-job of a script) stay ignored.
+The main thread never blocks in anything but this wait, so that a signal is seen at once, whatever a
+server, a disk or a resolver does; and no exception comes out of nowhere into code that is not
+written for it. Signals that were ignored at the start (nohup, a background job of a script) stay
+ignored.
 """
 
 from __future__ import annotations
@@ -14,21 +12,21 @@ import contextlib
 import os
 import select
 import signal
+import sys
+import threading
+import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
+
+from rendezvous._threads import start_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from types import FrameType, TracebackType
 
-ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
+_T = TypeVar("_T")
 
-# Packages whose functions must not be left half done, whoever called them.
-_UNSAFE = frozenset({"contextlib", "importlib", "logging", "subprocess", "threading", "weakref"})
-_PUT_OFF_S = 0.005
-# If the blocked call is still not left by then, the exception got lost on its way, or cleaning up
-# takes too long. Longer than leaving a rendezvous may take.
-_AGAIN_S = 10.0
+ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 
 
 class SignalledError(BaseException):
@@ -39,18 +37,24 @@ class SignalledError(BaseException):
         self.signum = signum
 
 
+class OvertimeError(Exception):
+    """What `SignalScope.during` was to call did not end in time, and goes on without its caller."""
+
+
 class SignalScope:
-    """Notes the given signals between `__enter__` and `__exit__`, in the order they came."""
+    """Notes the given signals between `__enter__` and `__exit__`, in the order they came.
+
+    Attributes:
+        has_left_behind: whether a call of `during` goes on although nobody waits for it.
+    """
 
     def __init__(self, *signums: int) -> None:
         self._signums = signums
         self._noted: deque[int] = deque()
-        self._interrupting = False
-        # The signal that ends the blocked call, from its arrival to the end of `interrupting()`.
-        self._pending: int | None = None
         self._old_handlers: dict[int, object] = {}
         self._old_wakeup_fd = -1
         self._read_fd = self._write_fd = -1
+        self._left_behind: list[threading.Thread] = []
 
     def __enter__(self) -> SignalScope:
         self._read_fd, self._write_fd = os.pipe()
@@ -58,7 +62,6 @@ class SignalScope:
         os.set_blocking(self._write_fd, False)
         # A full pipe already wakes the reader, so there is nothing to warn about.
         self._old_wakeup_fd = signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
-        self._old_handlers[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._on_timer)
         for signum in self._signums:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 self._old_handlers[signum] = signal.signal(signum, self._on_signal)
@@ -73,30 +76,17 @@ class SignalScope:
         for signum, old in self._old_handlers.items():
             signal.signal(signum, old)  # type: ignore[arg-type]
         signal.set_wakeup_fd(self._old_wakeup_fd)
-        os.close(self._read_fd)
-        os.close(self._write_fd)
+        read_fd, self._read_fd = self._read_fd, -1
+        write_fd, self._write_fd = self._write_fd, -1
+        os.close(read_fd)
+        os.close(write_fd)
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
-        if not self._interrupting:
-            self._noted.append(signum)
-        elif signum in ENDING:
-            self._pending = signum
-            self._interrupt(frame)
-        elif signum == signal.SIGTSTP:
-            os.kill(os.getpid(), signal.SIGSTOP)
+        self._noted.append(signum)
 
-    def _on_timer(self, signum: int, frame: FrameType | None) -> None:
-        if self._interrupting:
-            self._interrupt(frame)
-
-    def _interrupt(self, frame: FrameType | None) -> None:
-        if self._pending is None:
-            return
-        if not _is_safe(frame):
-            signal.setitimer(signal.ITIMER_REAL, _PUT_OFF_S)
-            return
-        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
-        raise SignalledError(self._pending)
+    @property
+    def has_left_behind(self) -> bool:
+        return any(thread.is_alive() for thread in self._left_behind)
 
     def take(self) -> list[int]:
         """The signals noted since the last call, without waiting."""
@@ -114,39 +104,68 @@ class SignalScope:
             select.select([self._read_fd], [], [], timeout_s)
         return self.take()
 
-    @contextlib.contextmanager
-    def interrupting(self) -> Iterator[None]:
-        """A scope that an ending signal leaves at once, by SignalledError.
+    def during(self, call: Callable[[], _T], timeout_s: float | None = None) -> _T:
+        """What `call` returns or raises, called on a thread of its own.
 
-        One that was noted before the scope counts as well. Other signals are dropped inside.
+        An ending signal leaves it at once, by SignalledError; one that was noted before counts as
+        well. Other signals are dropped. `timeout_s` over: OvertimeError.
         """
-        self._interrupting = True
-        try:
-            self._raise_noted()
-            yield
-        except Exception as error:
-            # What came of being interrupted is no news.
-            if self._pending is not None:
-                raise SignalledError(self._pending) from error
-            raise
-        else:
-            if self._pending is not None:
-                raise SignalledError(self._pending)
-        finally:
-            self._interrupting = False
-            self._pending = None
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        errand = _Errand(call, self._wake)
+        end_s = None if timeout_s is None else time.monotonic() + timeout_s
+        self._note_ending(self.take())
+        errand.start()
+        self._left_behind.append(errand.thread)
+        while not errand.is_done:
+            left_s = None if end_s is None else end_s - time.monotonic()
+            if left_s is not None and left_s <= 0:
+                raise OvertimeError(f"not within {timeout_s:g} s")
+            self._note_ending(self.wait(left_s))
+        self._left_behind.remove(errand.thread)
+        return errand.result()
 
-    def _raise_noted(self) -> None:
-        for signum in self.take():
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._write_fd, b"\0")
+
+    def _note_ending(self, signums: list[int]) -> None:
+        for signum in signums:
             if signum in ENDING:
                 raise SignalledError(signum)
+            if signum == signal.SIGTSTP:
+                os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def _is_safe(frame: FrameType | None) -> bool:
-    while frame is not None:
-        name = frame.f_globals.get("__name__") or ""
-        if name.partition(".")[0] in _UNSAFE:
-            return False
-        frame = frame.f_back
-    return True
+class _Errand(Generic[_T]):
+    """A call on a thread of its own, which the end of the process does not wait for."""
+
+    def __init__(self, call: Callable[[], _T], done: Callable[[], None]) -> None:
+        self._call = call
+        self._done = done
+        self._result: list[_T] = []
+        self._error: BaseException | None = None
+        self.is_done = False
+        self.thread = threading.Thread(target=self._run, name="rendezvous-call", daemon=True)
+
+    def start(self) -> None:
+        start_thread(self.thread)
+
+    def _run(self) -> None:
+        try:
+            self._result.append(self._call())
+        except BaseException as error:  # noqa: BLE001  (it is raised where it is waited for)
+            self._error = error
+        self.is_done = True
+        self._done()
+
+    def result(self) -> _T:
+        if self._error is not None:
+            raise self._error
+        return self._result[0]
+
+
+def leave_at_once(code: int) -> NoReturn:
+    """End the process without waiting for what its threads do, or for what would be tidied up."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)

@@ -1,8 +1,9 @@
 """The life of one node under `exec`: join, run the command, join again, leave.
 
-One thread, the main one, which sleeps until the command ends, a signal comes, or a tenth of a
-second is over. Heartbeats are the handler's, on a thread of its own. The order at the end is
-fixed: the command has ended, leave, linger while other nodes use the store hosted here, shut down.
+The main thread sleeps until the command ends, a signal comes, or a tenth of a second is over; what
+may wait for others is called on a thread of its own (SignalScope.during). Heartbeats are the
+handler's, on another one. The order at the end is fixed: the command has ended, leave, linger while
+other nodes use the store hosted here, shut down, say what the job failed by.
 """
 
 from __future__ import annotations
@@ -11,14 +12,20 @@ import os
 import signal
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rendezvous.cli import _exit
 from rendezvous.cli._environment import command_environment
 from rendezvous.cli._logging import complain, logger
 from rendezvous.cli._process import Command, Guard
-from rendezvous.cli._signals import ENDING, SignalledError, SignalScope
-from rendezvous.errors import RendezvousConnectionError, RendezvousError, RendezvousFinishedError
+from rendezvous.cli._signals import ENDING, OvertimeError, SignalledError, SignalScope
+from rendezvous.errors import (
+    RendezvousConnectionError,
+    RendezvousError,
+    RendezvousFailedError,
+    RendezvousFinishedError,
+)
 from rendezvous.handler import DynamicRendezvousHandler
 from rendezvous.registry import get_rendezvous_handler
 
@@ -33,6 +40,9 @@ _LINGER_LOG_S = 10.0
 # How soon a store that is gone is noticed. Also how long nothing is logged: the nodes of a job end
 # at nearly the same time.
 _LINGER_SLICE_S = 1.0
+# Who was told to end tells the others, and closes what is its own, if that takes no longer.
+_PARTING_S = 0.25
+_SHUTDOWN_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,7 @@ class Plan:
     command: Sequence[str]
     parameters: RendezvousParameters
     failures_max: int
+    waits_for_replacements: bool
     grace_s: float
     linger_s: float
     environment: Mapping[str, str]
@@ -58,6 +69,12 @@ class Supervisor:
         self._rank = -1
         # When the command gets SIGKILL, because we were told to end; None: we were not.
         self._kill_at: float | None = None
+        # Until when the end of the command is what a Ctrl-C asked for.
+        self._interrupted_until = 0.0
+        # How the command ended, if that is for good and no order of ours or of the user's.
+        self._gave_up: tuple[int, bytes] | None = None
+        # What every node of a job that failed says in the end.
+        self._root_cause = ""
 
     def run(self) -> int:
         """The exit code: the command's, or why there is none."""
@@ -65,33 +82,47 @@ class Supervisor:
             handler = self._open()
         except SignalledError as stop:
             return _exit.of_signal(stop.signum)
+        hurried = False
         try:
             code = self._run_rounds(handler)
             logger.info("the command ended with exit code %d: leaving", code)
+            hurried = self._was_told_to_end()
         except SignalledError as stop:
             logger.info("%s: leaving", _exit.signal_name(stop.signum))
             code = _exit.of_signal(stop.signum)
+            hurried = True
         except RendezvousFinishedError as error:
             # To wait as a spare was our part, and we have done it.
             logger.info("%s", error)
             code = _exit.OK
+        except RendezvousFailedError as error:
+            logger.warning("%s", error)
+            self._root_cause = str(error)
+            code = _exit.FAILED
         except (RendezvousError, _exit.CommandError) as error:
             # Told now and not by main(): lingering may follow, for minutes.
             complain("exec", str(error))
             logger.debug("the error came from here", exc_info=True)
-            code = error.code if isinstance(error, _exit.CommandError) else _exit.FAILED
+            code = _exit.FAILED
+            if isinstance(error, _exit.CommandError):
+                code = error.code
+                self._note_giving_up(code, str(error).encode())
         except BaseException:
             handler.shutdown()
             raise
-        self._part(handler, code)
+        if hurried:
+            self._part_at_once(handler, code)
+        else:
+            self._part(handler, code)
+        if self._root_cause:
+            complain("exec", self._root_cause)
         return code
 
     def _open(self) -> RendezvousHandler:
         parameters = self._plan.parameters
         try:
-            with self._signals.interrupting():
-                logger.info("joining run %r at %s", parameters.run_id, parameters.endpoint)
-                return get_rendezvous_handler(parameters)
+            logger.info("joining run %r at %s", parameters.run_id, parameters.endpoint)
+            return self._signals.during(lambda: get_rendezvous_handler(parameters))
         except ValueError as error:
             raise _exit.CommandError(str(error), _exit.USAGE) from error
         except RendezvousError as error:
@@ -100,8 +131,7 @@ class Supervisor:
     def _run_rounds(self, handler: RendezvousHandler) -> int:
         failures_used, failures_max = 0, self._plan.failures_max
         while True:
-            with self._signals.interrupting():
-                info = handler.next_rendezvous()
+            info = self._signals.during(handler.next_rendezvous)
             self._rank = info.rank
             logger.info(
                 "round %d: rank %d of %d, rank 0 is at %s port %d",
@@ -116,11 +146,17 @@ class Supervisor:
                 continue
             if code == 0 or self._kill_at is not None:
                 return code
-            if handler.num_nodes_waiting() > 0:
+            last_line = self._guard.last_line()
+            if self._was_told_to_end():
+                # By Ctrl-C, for good. Whoever ends a node by SIGTERM may move it.
+                self._note_giving_up(code, last_line)
+                return code
+            if self._is_by_a_loss(handler):
                 # The loss of a node breaks the others' commands, often before it is known here.
                 logger.info("the command failed (exit code %d) as the membership changed", code)
                 continue
             if failures_used == failures_max:
+                self._note_giving_up(code, last_line)
                 return code
             failures_used += 1
             logger.warning(
@@ -129,6 +165,24 @@ class Supervisor:
                 failures_used,
                 failures_max,
             )
+
+    def _is_by_a_loss(self, handler: RendezvousHandler) -> bool:
+        """Whether the command may have failed because of others, who were lost or come anew."""
+        if not isinstance(handler, DynamicRendezvousHandler):
+            return handler.num_nodes_waiting() > 0
+        try:
+            return self._signals.during(handler.is_disturbed)
+        except RendezvousError as error:
+            logger.info("it is not known whether nodes were lost: %s", error)
+            # Whoever waits for replacements waits for the store's host as well.
+            return self._plan.waits_for_replacements
+
+    def _note_giving_up(self, code: int, last_line: bytes) -> None:
+        if not self._plan.waits_for_replacements:
+            self._gave_up = code, last_line
+
+    def _was_told_to_end(self) -> bool:
+        return self._kill_at is not None or time.monotonic() < self._interrupted_until
 
     def _run_command(self, handler: RendezvousHandler, info: RendezvousInfo) -> int | None:
         """The command's exit code; None if it was stopped for a new round."""
@@ -147,7 +201,7 @@ class Supervisor:
                         "the command did not end within %g s of SIGTERM: killing it",
                         self._plan.grace_s,
                     )
-                    command.send(signal.SIGKILL)
+                    command.kill()
                     self._kill_at = float("inf")
             elif (changes := handler.num_nodes_waiting()) > 0:
                 logger.info(
@@ -189,6 +243,8 @@ class Supervisor:
         command.send(signum)
         if signum == signal.SIGTERM and self._kill_at is None:
             self._kill_at = time.monotonic() + self._plan.grace_s
+        elif signum == signal.SIGINT:
+            self._interrupted_until = time.monotonic() + self._plan.grace_s
 
     def _clear(self, command: Command, code: int) -> None:
         """What a failed command started must not go on; after success it may, as under a shell."""
@@ -203,26 +259,50 @@ class Supervisor:
                 self._kill_at = time.monotonic()
 
     def _part(self, handler: RendezvousHandler, code: int) -> None:
-        """Leave, linger, shut down. A signal ends each step at once."""
+        """Leave, linger, shut down. A signal ends what it comes in at once."""
+        shutdown_s = None
         try:
             if isinstance(handler, DynamicRendezvousHandler):
                 what = self._needed_by_others(handler, code)
                 # Otherwise shutting down leaves as well, and only once waits for a store that is
                 # gone.
                 if code != 0 or what:
-                    with self._signals.interrupting():
-                        handler.leave(failed=code != 0)
+                    self._signals.during(lambda: self._leave(handler, code))
                 if what:
                     self._linger(handler, what)
         except RendezvousError as error:
             logger.warning("the other nodes could not be told that this one leaves: %s", error)
         except SignalledError as stop:
             logger.warning("%s: not waiting for other nodes", _exit.signal_name(stop.signum))
+            shutdown_s = _SHUTDOWN_S
         try:
-            with self._signals.interrupting():
-                handler.shutdown()
-        except SignalledError:
+            self._signals.during(handler.shutdown, shutdown_s)
+        except (SignalledError, OvertimeError):
             logger.debug("shut down was cut short", exc_info=True)
+
+    def _part_at_once(self, handler: RendezvousHandler, code: int) -> None:
+        """As far as it goes in a moment: who was told to end does not wait for others."""
+        try:
+            if isinstance(handler, DynamicRendezvousHandler):
+                self._signals.during(lambda: self._leave(handler, code, _PARTING_S), _PARTING_S)
+            self._signals.during(handler.shutdown, _SHUTDOWN_S)
+        except (SignalledError, OvertimeError, RendezvousError):
+            logger.debug("parting was cut short", exc_info=True)
+
+    def _leave(
+        self, handler: DynamicRendezvousHandler, code: int, timeout_s: float | None = None
+    ) -> None:
+        if self._gave_up is None:
+            if timeout_s is None:
+                handler.leave(failed=code != 0)
+            else:
+                handler.cancel(timeout_s, failed=code != 0)
+            return
+        cause = handler.give_up(*self._gave_up)
+        if cause:
+            run = self._plan.parameters.run_id
+            self._root_cause = f"run {run!r}: who gave up first: {cause}"
+            logger.warning("gave up: %s", cause)
 
     def _needed_by_others(self, handler: DynamicRendezvousHandler, code: int) -> str:
         """What other nodes use of this process, for the log; empty: nothing."""
@@ -239,15 +319,15 @@ class Supervisor:
         deadline, next_log = now_s + self._plan.linger_s, now_s + _LINGER_SLICE_S
         while True:
             left_s = max(0.0, deadline - time.monotonic())
-            with self._signals.interrupting():
-                try:
-                    if handler.wait_until_alone(min(_LINGER_SLICE_S, left_s)):
-                        return
-                except RendezvousConnectionError as error:
-                    # The store's host stays until the others have left: then we need not either.
-                    logger.info("the run's store is gone, so nobody is waited for")
-                    logger.debug("%s", error)
+            slice_s = min(_LINGER_SLICE_S, left_s)
+            try:
+                if self._signals.during(partial(handler.wait_until_alone, slice_s)):
                     return
+            except RendezvousConnectionError as error:
+                # The store's host stays until the others have left: then we need not either.
+                logger.info("the run's store is gone, so nobody is waited for")
+                logger.debug("%s", error)
+                return
             if left_s <= _LINGER_SLICE_S:
                 logger.warning(
                     "%s ends although other nodes are not done: linger_timeout is over (%g s)",

@@ -98,14 +98,15 @@ def run(args: argparse.Namespace) -> int:
     """Start, meet, print. CommandError when a node fails."""
     try:
         scope = SignalScope(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        with scope as signals, signals.interrupting():
-            return _demo(args.nodes, args.backend)
+        # What the demo has started ends with the stack, also if a signal leaves it behind.
+        with scope as signals, ExitStack() as stack:
+            return signals.during(lambda: _demo(stack, args.nodes, args.backend))
     except SignalledError as stop:
         return _exit.of_signal(stop.signum)
 
 
-def _demo(count: int, backend: str) -> int:
-    with ExitStack() as stack:
+def _demo(stack: ExitStack, count: int, backend: str) -> int:
+    with stack:
         try:
             hush_server()  # what it would say of the round is what the table shows
             endpoint = stack.enter_context(_SERVERS[backend]())

@@ -15,7 +15,7 @@ from rendezvous.api import RendezvousParameters
 from rendezvous.cli import _exit, _options
 from rendezvous.cli._logging import logger
 from rendezvous.cli._process import Guard, check_program
-from rendezvous.cli._signals import SignalScope
+from rendezvous.cli._signals import SignalScope, leave_at_once
 from rendezvous.cli._supervisor import Plan, Supervisor
 
 if TYPE_CHECKING:
@@ -174,6 +174,13 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         " restarts because nodes came or went do not count (default: 0)",
     )
     parser.add_argument(
+        "--wait-for-replacements",
+        action="store_true",
+        help="when the command has failed for good, let the other nodes wait for another one in"
+        " this node's place, up to join_timeout, as where Kubernetes starts it anew; without, they"
+        " end as soon as fewer than MIN are left",
+    )
+    parser.add_argument(
         "--grace",
         type=_options.seconds,
         default=30.0,
@@ -246,6 +253,7 @@ def run(args: argparse.Namespace) -> int:
         command=args.command,
         parameters=parameters,
         failures_max=args.max_restarts,
+        waits_for_replacements=args.wait_for_replacements,
         grace_s=args.grace,
         linger_s=linger_s,
         environment=os.environ.copy(),
@@ -257,4 +265,8 @@ def run(args: argparse.Namespace) -> int:
         ) as signals,
         Guard() as guard,
     ):  # fmt: skip
-        return Supervisor(plan, signals, guard).run()
+        code = Supervisor(plan, signals, guard).run()
+    if signals.has_left_behind:
+        # Nothing that still waits for a server may hold up the end.
+        leave_at_once(code)
+    return code

@@ -117,11 +117,10 @@ def _raise_open_files() -> None:
 def _serve(host: str, port_wanted: int, limits: dict[str, int], signals: SignalScope) -> int:
     _raise_open_files()
     # A name is looked up here, which can take long.
-    with signals.interrupting():
-        try:
-            server = Server(host, port_wanted, limits=limits)
-        except (StoreError, ValueError) as error:
-            raise _exit.CommandError(str(error)) from error
+    try:
+        server = signals.during(lambda: Server(host, port_wanted, limits=limits))
+    except (StoreError, ValueError) as error:
+        raise _exit.CommandError(str(error)) from error
     with server:
         logger.info("listening on %s", format_endpoint(server.host, server.port))
         while not (noted := signals.wait(None)):

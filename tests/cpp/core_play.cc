@@ -150,7 +150,9 @@ void play_run(World& world, MemoryPeer& a) {
   a.ask(native::MembersRequest{{"run"}, native::MemberList::kLost, {}, 10});
   const size_t status = a.ask(native::StatusRequest{{"run"}, node(names[0])});
   CHECK(a.answer<native::StatusRequest>(status).lost == 1);
-  one.ask(native::LeaveRequest{{"run"}, node(names[0]), false});
+  one.ask(native::LeaveRequest{{"run"}, node(names[0]), true, true, 1, 0, {"no such file"}});
+  CHECK(a.answer<native::StatusRequest>(a.ask(native::StatusRequest{{"run"}, node(names[3])}))
+            .gave_up == 1);
   a.ask(native::CloseRunRequest{{"run"}});
 }
 

@@ -22,7 +22,8 @@ std::string FuzzStreams::run_one(uint64_t id, uint32_t timeout_ms) {
   };
   switch (below(11)) {
     case 0:
-      native::put(body, native::LeaveRequest{run_id, node, below(2) == 0});
+      native::put(body,
+                  native::LeaveRequest{run_id, node, below(2) == 0, below(2) == 0, 1, 2, "x"});
       return frame(Operation::kLeave);
     case 1:
     case 2:

@@ -108,7 +108,7 @@ std::string with(std::string bytes, size_t offset, T value) {
 // Offsets of a state that has settings.
 constexpr size_t kClosedAt = 1, kCompleteAt = 2, kRejoinedAt = 3, kMinAt = 5, kMaxAt = 9;
 constexpr size_t kRoundAt = 33, kFinishedAt = 41, kFloorAt = 49, kSerialAt = 57, kLastCallAt = 65;
-constexpr size_t kWorldAt = 73, kCountAt = 77, kFirstAt = 81;
+constexpr size_t kWorldAt = 73, kFailedAt = 77, kCauseAt = 85, kCountAt = 86, kFirstAt = 90;
 constexpr size_t kNodeBytes = 1 + 2 + 8 + 8, kMemberBytes = kNodeBytes + 12;
 
 }  // namespace
@@ -127,6 +127,8 @@ TEST_CASE("the bytes of a state are these") {
         // round 1, finished 0, floor 1, serial 7, no last call, world size 3
         "01000000000000000000000000000000010000000000000007000000000000000000000000000000"
         "03000000"
+        // no round after which the run failed, and no cause
+        "000000000000000000"
         // one participant: hc, pid 7, local id 1, serial 4, no beats, rank 2, active
         "01000000"
         "0268630700000000000000010000000000000004000000000000000000000002000000"

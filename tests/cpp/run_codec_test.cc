@@ -55,8 +55,9 @@ std::vector<Case> cases() {
           Fields().u32(1000).string32("run").raw(kNode).raw(kSettings).u64(4).u32(250).u32(7)),
       one<JoinReply>("join reply",
                      Fields().u8(0).u64(5).u32(1).u32(2).raw(kNode).u32(3).u32(4).u32(5)),
-      one<LeaveRequest>("leave", Fields().string32("run").raw(kNode).u8(1)),
-      one<LeaveReply>("leave reply", Fields().u8(1)),
+      one<LeaveRequest>(
+          "leave", Fields().string32("run").raw(kNode).u8(1).u8(1).u32(3).u64(5).string32("last")),
+      one<LeaveReply>("leave reply", Fields().u8(1).string32("node a gave up")),
       one<KeepAliveRequest>("keep_alive", Fields().u32(7)),
       one<KeepAliveReply>("keep_alive reply", Fields().u8(1).u32(3).u8(1)),
       one<CloseRunRequest>("close", Fields().string32("run")),
@@ -79,7 +80,11 @@ std::vector<Case> cases() {
                                            .u32(UINT32_MAX)
                                            .u8(5)
                                            .u32(UINT32_MAX)
-                                           .u32(6)),
+                                           .u32(6)
+                                           .u32(1)
+                                           .u32(2)
+                                           .u8(1)
+                                           .string32("node a gave up")),
       one<SubscribeRequest>("subscribe",
                             Fields().u32(1000).string32("run").raw(kNode).u64(5).u32(1).u8(1)),
       one<SubscribeReply>("subscribe reply", Fields().u8(1).u32(3).u8(0)),
@@ -177,8 +182,14 @@ TEST_CASE("what was taken of a run body is what was sent") {
 
 TEST_CASE("flags and kinds that do not exist are refused") {
   using namespace native;
-  CHECK_FALSE(takes<LeaveRequest>(Fields().string32("run").raw(kNode).u8(2)));
-  CHECK_FALSE(takes<LeaveReply>(Fields().u8(2)));
+  CHECK_FALSE(takes<LeaveRequest>(
+      Fields().string32("run").raw(kNode).u8(2).u8(0).u32(0).u64(0).string32("")));
+  CHECK_FALSE(takes<LeaveReply>(Fields().u8(2).string32("")));
+  CHECK_FALSE(takes<LeaveRequest>(
+      Fields().string32("run").raw(kNode).u8(1).u8(2).u32(0).u64(0).string32("")));
+  CHECK_FALSE(
+      takes<LeaveRequest>(Fields().string32("run").raw(kNode).u8(1).u8(1).u32(0).u64(0).string32(
+          std::string(limits::kLastLineBytesMax + 1, 'x'))));
   CHECK_FALSE(takes<KeepAliveReply>(Fields().u8(255).u32(0).u8(0)));
   CHECK_FALSE(takes<KeepAliveReply>(Fields().u8(0).u32(0).u8(2)));
   CHECK_FALSE(takes<MembersRequest>(Fields().string32("run").u8(4).u32(0).u32(0)));

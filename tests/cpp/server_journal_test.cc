@@ -116,6 +116,11 @@ class Recorded final : public Journal {
       state.apply(change::LeaveRun{run, node, failed}, time);
     };
   }
+  static Make copy(const change::GiveUpRun& c) {
+    return [run = Text(c.run), node = c.node, ending = c.ending](auto& state, auto& time) {
+      state.apply(change::GiveUpRun{run, node, ending}, time);
+    };
+  }
   static Make copy(const change::ExpireRun& c) {
     return [run = Text(c.run), max = c.max](auto& state, auto& time) {
       state.apply(change::ExpireRun{run, max}, time);

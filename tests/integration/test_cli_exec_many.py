@@ -146,11 +146,13 @@ def test_lingering_has_an_end(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_a_failed_node_stops_the_others(cli: Cli, tmp_path: Path) -> None:
-    """Its loss is a change of membership: the others stop their commands, wait for a new one."""
+    """Its loss is a change of membership: the others stop their commands, wait for a new one, if
+    that is what the user said."""
     endpoint = f"127.0.0.1:{free_port()}"
     host = cli.start_exec(endpoint, "2", *_HOST, *report_command(tmp_path))
     wait = "while ! test -e fail; do sleep 0.05; done; exit 9"
-    failing = cli.start_exec(endpoint, "2", *_CLIENT, "--", "sh", "-c", wait)
+    patient = (*_CLIENT, "--wait-for-replacements")
+    failing = cli.start_exec(endpoint, "2", *patient, "--", "sh", "-c", wait)
     host.line("rank ")
     (tmp_path / "fail").touch()
     assert failing.end() == 9

@@ -25,6 +25,7 @@ from rendezvous import (
     StoreTimeoutError,
     _core,
 )
+from rendezvous.backends.etcd._errors import EtcdConnectionError
 from rendezvous.backends.etcd._run_keys import RunKeys, node_name
 
 RULEBOOKS = ["auto", "store"]
@@ -101,6 +102,25 @@ def participants(run: EtcdRun, rulebook: str) -> Sequence[_core.Node]:
     group = _core.Group()
     group.observe(answer[0] if answer else None, 0.0)
     return list(group.participants)
+
+
+def test_an_election_whose_answer_is_lost_is_noticed(etcd_endpoint: str) -> None:
+    """The key says that this node leads: it does, although nobody told it so. Nobody else can."""
+    with run_at(etcd_endpoint) as run:
+        handler = run.node(1, join_s=BACKSTOP_S)
+        client: Any = handler._coordinator._client  # type: ignore[attr-defined]
+        elect, lost = client.txn, []
+
+        def txn(*args: Any, **options: Any) -> Any:
+            result = elect(*args, **options)
+            if "electing" in options["what"] and not lost:
+                lost.append(result)
+                raise EtcdConnectionError("the answer did not come")
+            return result
+
+        client.txn = txn
+        assert handler.next_rendezvous().rank == 0
+        assert len(lost) == 1
 
 
 def test_answers_are_lost_after_what_they_answer_was_done(

@@ -70,6 +70,7 @@ class FaultProxy:
         self._flowing = threading.Event()
         self._flowing.set()
         self._cut_before_reply = False
+        self._pieces_left: int | None = None
         self._closing = False
         self._lock = threading.Lock()
         self._pairs: list[_Pair] = []
@@ -82,7 +83,15 @@ class FaultProxy:
         """Hold back all bytes, in both directions; connections stay open."""
         self._flowing.clear()
 
+    def freeze_after(self, pieces: int) -> None:
+        """Freeze once so many pieces have been passed on, in either direction."""
+        with self._lock:
+            self._pieces_left = pieces
+        if pieces == 0:
+            self.freeze()
+
     def thaw(self) -> None:
+        self._pieces_left = None
         self._flowing.set()
 
     def swallow(self) -> None:
@@ -132,6 +141,13 @@ class FaultProxy:
         thread.start()
         return thread
 
+    def _count_piece(self) -> None:
+        with self._lock:
+            if self._pieces_left is not None:
+                self._pieces_left -= 1
+                if self._pieces_left <= 0:
+                    self.freeze()
+
     def _accept(self) -> None:
         while not self._closing:
             try:
@@ -171,6 +187,7 @@ class FaultProxy:
                     if pair.swallows:
                         break
                     sink.sendall(data[begin : begin + step])
+                    self._count_piece()
             self._flowing.wait()
             with self._lock:
                 if pair in self._pairs:  # one that is being reset sends no FIN

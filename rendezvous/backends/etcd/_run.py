@@ -9,18 +9,36 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from rendezvous import _core
-from rendezvous._coordinator import Census, Coordinator, NodeSetup, Seat, View
+from rendezvous._coordinator import (
+    Census,
+    Coordinator,
+    Ending,
+    NodeSetup,
+    Seat,
+    View,
+    is_disturbed,
+)
 from rendezvous._patience import Backoff
-from rendezvous._waiting import Progress, Standing, evicted_text, finished_error, timeout_error
+from rendezvous._waiting import (
+    Progress,
+    Standing,
+    evicted_text,
+    failed_error,
+    finished_error,
+    left_error,
+    timeout_error,
+)
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._errors import EtcdRequestError
 from rendezvous.backends.etcd._lease import KeptLease
 from rendezvous.backends.etcd._run_census import census_of, look_at
 from rendezvous.backends.etcd._run_follower import Follower
-from rendezvous.backends.etcd._run_keys import RunKeys, Summary, page_of, rank_on
+from rendezvous.backends.etcd._run_keys import RunKeys, Summary, Wish, page_of, rank_on
+from rendezvous.backends.etcd._run_leader import read_run
 from rendezvous.backends.etcd._run_place import Place
 from rendezvous.backends.etcd._wire import compare_mod, op_put
 from rendezvous.backends.etcd.client import EtcdClient
@@ -28,6 +46,7 @@ from rendezvous.errors import (
     RendezvousClosedError,
     RendezvousConnectionError,
     RendezvousError,
+    RendezvousFailedError,
     RendezvousStateError,
     RendezvousTimeoutError,
     StoreError,
@@ -44,6 +63,10 @@ _EXCHANGE_S_MIN = 0.05
 # How long before a join's deadline the node looks once more who is there: at the deadline, all who
 # gave up are gone.
 _LAST_LOOK_S = 0.15
+# Of the nodes of a larger run, nobody is asked for a sign of life.
+_ASKED_MAX = 64
+_SILENCE_LOOK_S = 0.5
+_REFUSALS = {"closed": RendezvousClosedError, "failed": RendezvousFailedError}
 
 
 class EtcdRun(Coordinator):
@@ -67,7 +90,7 @@ class EtcdRun(Coordinator):
     def is_running(self) -> bool:
         return self._follower.is_running
 
-    def is_intact(self) -> bool:
+    def is_intact(self, deadline_s: float) -> bool:
         summary = self._follower.summary
         return self.view.role == "active" and summary is not None and summary.lost == 0
 
@@ -89,6 +112,8 @@ class EtcdRun(Coordinator):
         try:
             attempt = _Attempt(after_round, self._ask_to_join(after_round, deadline_s))
             while True:
+                if not self._follower.is_running:
+                    raise left_error(self._setup.run_id)
                 losses, seen = self._follower.losses, self._follower.summary
                 seat = self._look_for_seat(attempt, deadline_s)
                 if seat is not None:
@@ -122,6 +147,51 @@ class EtcdRun(Coordinator):
         self._client.close()
         # Who waits for a job's end is told by the leader.
         return False
+
+    def give_up(self, ending: Ending, deadline_s: float) -> str:
+        self._follower.take_seat(None)
+        leader = self._follower.leader
+        self._patiently(lambda deadline: self._place.give_up(True, deadline, ending), deadline_s)
+        try:
+            cause = self._ask(self._cause, deadline_s)
+        finally:
+            if leader is not None:
+                leader.join(deadline_s - time.monotonic())
+            self._client.close()
+        return cause
+
+    def _cause(self, deadline: Deadline) -> str:
+        reading = read_run(self._client, self._keys, deadline)
+        return reading.book(self._keys, time.monotonic()).group.cause
+
+    def is_disturbed(self, deadline_s: float) -> bool:
+        """Etcd tells nobody of a broken connection: who lives has renewed its lease meanwhile."""
+        begun_s = time.monotonic()
+
+        def look(deadline: Deadline) -> list[int] | None:
+            reading = read_run(self._client, self._keys, deadline)
+            group = reading.book(self._keys, time.monotonic()).group
+            if is_disturbed(group, self._setup.node):
+                return None
+            own = self._keys.node(self._place.name)
+            others = (kv for kv in reading.inbox if kv.key not in (own, self._keys.closed))
+            leases = [kv.lease for kv in others if Wish.decode(kv.value).kind == "join"]
+            return leases if len(leases) <= _ASKED_MAX else []
+
+        def silent(lease: int, deadline: Deadline) -> bool:
+            asked_s = time.monotonic()  # not when the answer is there, which may take long
+            age_s = self._client.lease_age(lease, deadline=deadline)
+            return age_s is None or age_s > asked_s - begun_s
+
+        while True:
+            leases = self._ask(look, deadline_s)
+            if leases is None:
+                return True
+            if not any(self._ask(partial(silent, each), deadline_s) for each in leases):
+                return False
+            if time.monotonic() >= deadline_s:
+                return True
+            time.sleep(_SILENCE_LOOK_S)
 
     def close(self, deadline_s: float) -> None:
         def write(deadline: Deadline) -> None:
@@ -182,6 +252,8 @@ class EtcdRun(Coordinator):
             raise RendezvousClosedError(
                 f"{run}: the rendezvous was closed; a new job needs another run id"
             )
+        if summary.failed_round and summary.failed_at > attempt.revision:
+            raise failed_error(self._setup.run_id, summary.cause)
         if summary.finished_at > attempt.revision:
             raise finished_error(self._setup.run_id, summary.finished_round, None)
         return None
@@ -202,7 +274,7 @@ class EtcdRun(Coordinator):
             return
         refusal = json.loads(found.value)
         if refusal["revision"] == revision:
-            kind = RendezvousClosedError if refusal["closed"] else RendezvousStateError
+            kind = _REFUSALS.get(refusal["kind"], RendezvousStateError)
             raise kind(f"run {self._setup.run_id!r}: {refusal['text']}")
 
     def _wait(self, seen: Summary | None, losses: int, until_s: float) -> None:
@@ -214,6 +286,7 @@ class EtcdRun(Coordinator):
                     follower.summary is not seen
                     or follower.losses != losses
                     or follower.broken is not None
+                    or not follower.is_running
                 ),
                 max(0.0, until_s - time.monotonic()),
             )

@@ -7,6 +7,7 @@ was made of, `Book.of`, is all that a successor, or somebody who wants a census,
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from rendezvous import _core
 from rendezvous.backends.etcd._run_keys import (
@@ -18,7 +19,12 @@ from rendezvous.backends.etcd._run_keys import (
     seat_pages,
 )
 from rendezvous.backends.etcd._wire import KeyValue
-from rendezvous.errors import RendezvousClosedError, RendezvousError, RendezvousStateError
+from rendezvous.errors import (
+    RendezvousClosedError,
+    RendezvousError,
+    RendezvousFailedError,
+    RendezvousStateError,
+)
 
 __all__ = ["Book", "Refusal"]
 
@@ -29,7 +35,7 @@ class Refusal:
 
     name: str
     revision: int
-    closed: bool
+    kind: Literal["closed", "failed", "state"]
     text: str
 
 
@@ -54,6 +60,8 @@ class Book:
         self._placed = summary
         self._finished_at = summary.finished_at
         self._refused_at = summary.refused_at
+        self._failed_at = summary.failed_at
+        self._has_failed = summary.failed_round != 0
 
     @staticmethod
     def of(  # noqa: PLR0917
@@ -116,8 +124,8 @@ class Book:
         """Whether somebody waits for what happened."""
         group, told = self.group, self.published
         return (
-            (group.round, group.complete, group.closed, group.finished_round)
-            != (told.round, told.complete, told.closed, told.finished_round)
+            (group.round, group.complete, group.closed, group.finished_round, group.failed_round)
+            != (told.round, told.complete, told.closed, told.finished_round, told.failed_round)
             or bool(self.seats)
             or bool(self.refusals)
         )
@@ -136,6 +144,9 @@ class Book:
             finished_round=group.finished_round,
             finished_at=self._finished_at,
             refused_at=self._refused_at,
+            failed_round=group.failed_round,
+            failed_at=self._failed_at,
+            cause=group.cause,
             active=len(group.participants),
             waiting=len(group.waiting),
             spares=len(group.spares),
@@ -164,12 +175,19 @@ class Book:
                 settings = _core.GroupSettings(*wish.settings)
                 self.group.join(node, settings, wish.after_round, now_s)
             else:
-                self.group.leave(node, wish.kind == "failed", now_s)
+                if wish.kind == "gave up" and wish.ending is not None:
+                    exit_code, unix_ms, line = wish.ending
+                    last_line = line.encode("latin-1", "replace")
+                    self.group.give_up(node, exit_code, unix_ms, last_line, now_s)
+                else:
+                    self.group.leave(node, wish.kind != "left", now_s)
                 self.left[entry.key] = entry.mod_revision
         except (RendezvousError, ValueError, TypeError) as error:
             # Also of a node of another version: it must not hold up the others.
-            closed = isinstance(error, RendezvousClosedError)
-            self.refusals.append(Refusal(name, entry.mod_revision, closed, str(error)))
+            kind: Literal["closed", "failed", "state"] = "state"
+            if isinstance(error, RendezvousClosedError):
+                kind = "failed" if isinstance(error, RendezvousFailedError) else "closed"
+            self.refusals.append(Refusal(name, entry.mod_revision, kind, str(error)))
             self._refused_at = entry.mod_revision
         self._note(entry.mod_revision)
 
@@ -183,6 +201,9 @@ class Book:
 
     def _note(self, revision: int) -> None:
         group = self.group
+        if group.failed_round and not self._has_failed:
+            self._failed_at = revision
+        self._has_failed = group.failed_round != 0
         if group.finished_round > self._placed.finished_round:
             self._placed = replace(self._placed, finished_round=group.finished_round)
             self._finished_at = revision

@@ -20,7 +20,7 @@ from rendezvous.backends.etcd._run_place import Place
 from rendezvous.backends.etcd._watch import CompactedError, Watch
 from rendezvous.backends.etcd._wire import KeyValue
 from rendezvous.backends.etcd.client import EtcdClient
-from rendezvous.errors import RendezvousStateError
+from rendezvous.errors import RendezvousStateError, StoreNoAnswerError
 
 __all__ = ["Follower"]
 
@@ -97,6 +97,8 @@ class Follower:
     def ask_to_stop(self) -> None:
         """No further sign of life is begun. A term as leader goes on."""
         self._stop.set()
+        with self.changed:
+            self.changed.notify_all()
         watch = self._watch
         if watch is not None:
             watch.interrupt()
@@ -133,7 +135,12 @@ class Follower:
 
     def stand(self, deadline: Deadline) -> None:
         """Try to become the leader. Any thread may."""
-        with self._election:
+        # Another thread may be asking, by a deadline of its own.
+        if not self._election.acquire(timeout=deadline.left_s):
+            raise StoreNoAnswerError(
+                f"run {self._setup.run_id!r}: timeout: an election that began before has not ended"
+            )
+        try:
             if self.leader is not None or self._stop.is_set():
                 return
             fence = self._place.stand(deadline)
@@ -149,6 +156,8 @@ class Follower:
             )
             leader.start()
             self._leader = leader
+        finally:
+            self._election.release()
 
     def _run(self, stop: threading.Event) -> None:
         failing = False
@@ -209,7 +218,7 @@ class Follower:
                 self._stand_at_s = None
                 self.stand(Deadline(self._setup.exchange_s))
                 # Whoever won is seen soon; if nobody did, it is tried again.
-                if not self._has_leader:
+                if not self._has_leader and self.leader is None:
                     self._stand_at_s = time.monotonic() + self._beat_s
             until_s = min(beat_s, self._stand_at_s or beat_s)
             for event in watch.next(Deadline(max(0.0, until_s - time.monotonic()))):
@@ -260,7 +269,9 @@ class Follower:
     def _take(self, entry: KeyValue, is_delete: bool) -> None:
         if entry.key == self._keys.leader:
             self._has_leader = not is_delete
-            if is_delete:
+            # Elected, and the answer that said so did not come: the office is still to be taken.
+            is_vacant = not is_delete and self._place.is_own(entry) and self.leader is None
+            if is_delete or is_vacant:
                 self._stand_soon()
             else:
                 self._stand_at_s = None

@@ -96,12 +96,19 @@ class RunKeys:
 
 @dataclass(frozen=True)
 class Wish:
-    """What a node's key says. kind: `join`, `left` or `failed`; nonce: tells writes apart."""
+    """What a node's key says.
+
+    Attributes:
+        kind: `join`, `left`, `failed` or `gave up`.
+        nonce: tells writes apart.
+        ending: of who gave up: exit code, time, and last line, a character a byte.
+    """
 
     kind: str
     nonce: str
     after_round: int = 0
     settings: tuple[int, int, float, float, int] | None = None
+    ending: tuple[int, int, str] | None = None
 
     @staticmethod
     def to_join(after_round: int, settings: _core.GroupSettings, nonce: str) -> "Wish":
@@ -122,12 +129,13 @@ class Wish:
         """Raises RendezvousStateError."""
         fields = _fields(data, "a node's wish")
         try:
-            settings = fields.get("settings")
+            settings, ending = fields.get("settings"), fields.get("ending")
             return Wish(
                 str(fields["kind"]),
                 str(fields["nonce"]),
                 int(fields["after_round"]),
                 None if settings is None else tuple(settings),
+                None if ending is None else tuple(ending),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise _broken("a node's wish", error) from error
@@ -143,6 +151,7 @@ class Summary:
         placed_round, placed_world, placed_first, pages: the last round that was complete, also when
             the next one forms already; of its seats there are so many pages.
         finished_round, finished_at: the last round that ended as a job ends, and by which revision.
+        failed_at: by which revision too few nodes were left because nodes gave up; cause: why.
         refused_at: the revision of the last wish that was refused.
         active: participants that still are; nodes: all that are listed.
     """
@@ -159,6 +168,9 @@ class Summary:
     finished_round: int = 0
     finished_at: int = 0
     refused_at: int = 0
+    failed_round: int = 0
+    failed_at: int = 0
+    cause: str = ""
     active: int = 0
     waiting: int = 0
     spares: int = 0

@@ -12,12 +12,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from rendezvous._coordinator import NodeSetup
+from rendezvous._coordinator import Ending, NodeSetup
 from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._errors import NOT_FOUND, EtcdConnectionError, EtcdRequestError
 from rendezvous.backends.etcd._lease import KeptLease
-from rendezvous.backends.etcd._run_keys import MARKER, RunKeys, Wish, leader_value, node_name
+from rendezvous.backends.etcd._run_keys import (
+    MARKER,
+    RunKeys,
+    Wish,
+    leader_name,
+    leader_value,
+    node_name,
+)
 from rendezvous.backends.etcd._wire import (
+    KeyValue,
     TxnResult,
     compare_mod,
     compare_there,
@@ -26,7 +34,7 @@ from rendezvous.backends.etcd._wire import (
     op_range,
 )
 from rendezvous.backends.etcd.client import EtcdClient
-from rendezvous.errors import RendezvousStateError
+from rendezvous.errors import RendezvousStateError, StoreNoAnswerError
 
 __all__ = ["Place", "Written"]
 
@@ -76,11 +84,18 @@ class Place:
         wish = Wish.to_join(after_round, self._settings, os.urandom(8).hex())
         return self._write(wish, self._own_lease, deadline)
 
-    def give_up(self, failed: bool, deadline: Deadline) -> None:
-        """Say that the node goes; what it says outlives it. Raises as `ask_to_join`."""
+    def give_up(self, failed: bool, deadline: Deadline, ending: Ending | None = None) -> None:
+        """Say that the node goes; what it says outlives it. Raises as `ask_to_join`.
+
+        ending: it goes for good.
+        """
         if not self._may_be_there:
             return
         wish = Wish("failed" if failed else "left", os.urandom(8).hex())
+        if ending is not None:
+            line = ending.last_line.decode("latin-1")
+            told = (ending.exit_code, ending.unix_ms, line)
+            wish = Wish("gave up", os.urandom(8).hex(), ending=told)
         self._write(wish, self._kept.get, deadline)
         self.lease = 0
         self._may_be_there = False
@@ -130,13 +145,25 @@ class Place:
         if result.succeeded:
             return result.revision
         found = result.range(0).first
-        return found.mod_revision if found is not None and found.value == value else 0
+        # Also one that was written by an attempt whose answer did not come.
+        return found.mod_revision if found is not None and self.is_own(found) else 0
+
+    def is_own(self, leader: KeyValue) -> bool:
+        """Whether this node wrote that key, and is there still."""
+        is_mine = leader_name(leader.value) == self.name
+        return is_mine and self.lease != 0 and leader.lease == self.lease
 
     def _write(
         self, wish: Wish, lease_of: Callable[[Deadline], int], deadline: Deadline
     ) -> Written:
-        with self._lock:
+        if not self._lock.acquire(timeout=deadline.left_s):
+            raise StoreNoAnswerError(
+                f"run {self._keys.run_id!r}: timeout: what this node wrote before has no answer yet"
+            )
+        try:
             return self._write_locked(wish.encode(), lease_of, deadline)
+        finally:
+            self._lock.release()
 
     def _write_locked(
         self, value: bytes, lease_of: Callable[[Deadline], int], deadline: Deadline

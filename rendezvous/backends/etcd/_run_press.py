@@ -178,5 +178,5 @@ def _batches(parts: Sequence[tuple[bytes, bytes]]) -> list[list[tuple[bytes, byt
 
 
 def _encode(refusal: Refusal) -> bytes:
-    fields = {"revision": refusal.revision, "closed": refusal.closed, "text": refusal.text}
+    fields = {"revision": refusal.revision, "kind": refusal.kind, "text": refusal.text}
     return json.dumps(fields).encode()

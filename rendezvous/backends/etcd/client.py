@@ -214,6 +214,12 @@ class EtcdClient:
         ttl_s: int = answer.get("TTL", 0)
         return ttl_s
 
+    def lease_age(self, lease: int, *, deadline: Deadline | None = None) -> int | None:
+        """Seconds, rounded up, since a lease was renewed; None if its time is over."""
+        answer = self._ask("lease/timetolive", {"ID": lease}, "looking at a lease", deadline)
+        granted_s, left_s = answer.get("grantedTTL", 0), answer.get("TTL", 0)
+        return None if left_s <= 0 else granted_s - left_s
+
     def revoke_lease(self, lease: int, *, deadline: Deadline | None = None) -> None:
         """End a lease, and delete the keys that have it. One that is gone is no error."""
         try:

@@ -170,6 +170,16 @@ METHODS = {
         _LEASE_RESPONSE,
         answers_stream=True,
     ),
+    "lease/timetolive": Method(
+        "/etcdserverpb.Lease/LeaseTimeToLive",
+        Shape(Field("ID", 1, Scalar.INT)),
+        Shape(
+            _HEADER,
+            Field("ID", 2, Scalar.INT),
+            Field("TTL", 3, Scalar.INT),
+            Field("grantedTTL", 4, Scalar.INT),
+        ),
+    ),
     "watch": Method(
         "/etcdserverpb.Watch/Watch", _WATCH_REQUEST, _WATCH_RESPONSE, answers_stream=True
     ),
