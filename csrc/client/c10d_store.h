@@ -39,6 +39,7 @@ class C10dStore final : public TCPStore {
   // barrier: a caller more, or another world size, is noticed when it comes after the others, and not
   // when both come at once: no request does both. Who times out stays counted.
   RDZV_STORE_OPERATIONS
+  TakenBytes queue_pop(Bytes key, bool block, Duration timeout) override;
 
  private:
   void connect(const Deadline& deadline) override;
@@ -56,6 +57,7 @@ class C10dStore final : public TCPStore {
   [[noreturn]] void throw_lost(const Request& request, const std::string& why, bool is_risky) const;
   void write(Request& request, c10d::Code code, const std::vector<Bytes>& strings);
   [[noreturn]] void throw_refused(const Error& refusal) const;
+  void barrier_without_ranks(Bytes key, int64_t world_size, Duration timeout);
   // Callers at a barrier who gave up and stayed counted there.
   bool take_stayed(Bytes key);
   void note_stayed(Bytes key);

@@ -21,11 +21,10 @@ class NativeStore final : public TCPStore {
 
   void ping() override;
   std::string observed_address() override;
-  // queue_pop: an item whose answer is lost with the connection is lost: the error says that it may
-  // be. One that comes when the call was given up or interrupted goes back, to the end of the queue.
   RDZV_STORE_OPERATIONS
-  TakenBytes read(Bytes key, Duration timeout) override;
-  std::vector<TakenBytes> multi_read(const std::vector<Bytes>& keys, Duration timeout) override;
+  // An item whose answer is lost with the connection is lost: the error says that it may be. One that
+  // comes when the call was given up or interrupted goes back, to the end of the queue.
+  TakenBytes queue_pop(Bytes key, bool block, Duration timeout) override;
 
   // For what the same server offers beside keys (run_client.h): a request on its way, which is what
   // it is for messages, and its answer.
@@ -40,7 +39,6 @@ class NativeStore final : public TCPStore {
   void disconnect() override { line_.close(is_own_process()); }
   bool is_closed() const override { return line_.is_closed(); }
   int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount, Duration timeout) override;
-  void meet(const BarrierCall& call, Duration timeout);
   static uint32_t time_for_server(const Request& request, const Deadline& deadline);
   Channel::Reply ask(const Request& request, const std::shared_ptr<Channel>& channel,
                      const Deadline& patient);

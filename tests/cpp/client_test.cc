@@ -40,8 +40,9 @@ void use(Store& store, int thread, int rounds) {
     expect(store.get(own, kHang) == value + "+", "get what was appended");
     store.add("sum", 1);
     for (Store::Exchange now{}; !now.swapped;) {
-      std::string next = now.exists ? std::to_string(std::stoi(now.value) + 1) : "1";
-      now = store.compare_exchange("swaps", now.exists ? now.value : "", next);
+      std::string before(now.value.view());
+      std::string next = now.exists ? std::to_string(std::stoi(before) + 1) : "1";
+      now = store.compare_exchange("swaps", before, next);
     }
     std::string other = own + "/other";
     store.multi_set({own, "1", other, "2"});

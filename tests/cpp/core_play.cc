@@ -1,5 +1,5 @@
-// What the tests of the server's core let its clients do: every operation, waits that end in each
-// way, a run of 1,000 nodes.
+// What the tests of the cores let clients do: every operation, waits that end in each way, a run of
+// 1,000 nodes.
 #include <chrono>
 #include <set>
 #include <string>

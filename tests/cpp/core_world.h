@@ -1,5 +1,5 @@
-// The server's core and its clients' in memory: bytes, times and closings go in, bytes come out. No
-// socket, no thread, no clock.
+// The server's core in memory, with clients' cores: bytes, times and closings go in, bytes come out.
+// No socket, no thread, no clock.
 #pragma once
 
 #include <doctest/doctest.h>
