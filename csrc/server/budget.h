@@ -44,6 +44,7 @@ class Budget {
   static constexpr size_t kWake = 20;    // of one who waited, with its answer
   static constexpr size_t kLeave = 20;   // of a blocked request whose connection is gone
   static constexpr size_t kBytesAUnit = 256;
+  static constexpr size_t kBytesKeptAUnit = 64;  // received, and kept until there are more
 
   void give(size_t units) {
     given_ = units;

@@ -63,9 +63,15 @@ void Connection::send_last() {
 void Connection::receive(Bytes received) {
   const bool has_slice = may_have_slice();
   while (!received.empty() && !closed()) {
+    if (!has_whole_value()) {
+      received.remove_prefix(keep_value(received));
+      if (has_slice && !is_waiting_for_turn()) consume_buffered(Budget::kFirstSlice);
+      continue;
+    }
     if (in_.empty() && has_slice) {
       size_t used = consume_some(received, Budget::kFirstSlice);
       if (!closed() && used < received.size()) keep(received.substr(used));
+      if (!closed()) begin_value();
       break;
     }
     // What comes right behind a greeting does not count as part of it.
@@ -77,18 +83,55 @@ void Connection::receive(Bytes received) {
   if (!closed()) transport_.on_changed();
 }
 
+size_t Connection::input_room() const {
+  constexpr size_t kLittle = 16 * 1024;
+  return context_.connections.first_slices < Budget::kFirstSlices ? SIZE_MAX : kLittle;
+}
+
 Connection::Awaited Connection::awaited() const {
   if (in_.empty() || state_ != State::kOpen || protocol_ == nullptr) return {};
+  if (value_bytes_ > 0) return {value_bytes_ - value_.size(), 0};
   return {protocol_->missing(), protocol_->expected()};
 }
 
 void Connection::consume_buffered(size_t slice) {
+  if (!has_whole_value()) {
+    state_ = congested() ? State::kStalled : State::kOpen;
+    return;
+  }
   size_t used = consume_some(in_, slice);
   if (closed()) return;
-  in_.erase(0, used);
+  if (used > 0) {
+    in_.erase(0, used);
+    std::string().swap(value_);
+    value_bytes_ = 0;
+  }
+  begin_value();
   if (in_.empty()) release_if_large(in_);
   release_if_mostly_empty(in_);
   charge_input();
+}
+
+// What is there of a large value moves to where the rest will come. There is room for all of it, so
+// that nothing moves again; of what is not there yet the system gives no memory.
+void Connection::begin_value() {
+  if (in_.empty() || value_bytes_ > 0 || protocol_ == nullptr || is_ending()) return;
+  const size_t begin = protocol_->value_begin(in_);
+  if (begin == 0) return;
+  const size_t bytes = in_.size() + protocol_->missing() - begin;
+  if (bytes > limits::kValueBytesMax) return;
+  value_.reserve(bytes);
+  value_bytes_ = bytes;
+  value_.assign(in_, begin);
+  in_.resize(begin);
+  charge_input();
+}
+
+size_t Connection::keep_value(Bytes input) {
+  const Bytes part = input.substr(0, value_bytes_ - value_.size());
+  value_.append(part);
+  charge_kept(part.size());
+  return part.size();
 }
 
 size_t Connection::greeting_room() const {
@@ -102,20 +145,27 @@ void Connection::keep(Bytes input) {
     return;
   }
   in_.append(input);
+  charge_kept(input.size());
+}
+
+void Connection::charge_kept(size_t bytes) {
+  context_.connections.first_slices += bytes / Budget::kBytesKeptAUnit;
   charge_input();
   if (context_.memory.input.used() > context_.limits.input_bytes)
     end_the_largest(context_, kInputAccount);
 }
 
 void Connection::charge_input() {
-  input_charge_.resize(heap_bytes(in_.capacity()) +
+  input_charge_.resize(heap_bytes(in_.capacity()) + value_.size() +
                        (protocol_ == nullptr ? 0 : protocol_->scanned_bytes()));
 }
 
 size_t Connection::consume_some(Bytes input, size_t slice) {
   if (protocol_ == nullptr && !choose_protocol(input)) return 0;
   context_.budget.give(slice);
-  size_t used = protocol_->consume(input);
+  context_.state.offer(&value_);
+  size_t used = protocol_->consume(input, value_);
+  context_.state.offer(nullptr);
   context_.connections.first_slices += context_.budget.spent();
   if (closed()) return used;
   debt_ += context_.budget.overdrawn();
@@ -261,8 +311,8 @@ void Connection::flush(size_t& most) {
   if (!closed()) transport_.on_changed();
 }
 
-void Protocol::send_body(const AnswerCache::Body& body) {
-  for (const SharedBytes& piece : body.pieces) {
+void Protocol::send_body(const AnswerBody& body) {
+  for (const SharedBytes& piece : body.pieces()) {
     if (piece->size() < ValueBytes::kSharedMin) {
       connection_.out().append(*piece);
     } else {

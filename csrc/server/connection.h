@@ -59,6 +59,9 @@ class Connection final {
   State state() const { return state_; }
   // Whether receive() would handle anything.
   bool wants_input() const { return state_ == State::kOpen; }
+  // How much of what the peer has sent should be handed over at once: less when others have sent
+  // much in this turn.
+  size_t input_room() const;
   // Of a request that is not whole yet: how many bytes are missing at least, and how many if it is
   // like one that was seen before. 0: nothing is known.
   struct Awaited {
@@ -124,6 +127,9 @@ class Connection final {
     return state_ == State::kUnserved || state_ == State::kPutOff;
   }
 
+  // Departures': the next one of those that are closed.
+  std::unique_ptr<Connection> next_gone;
+
   ConnectionMemory& memory() { return memory_; }
   const ConnectionMemory& memory() const { return memory_; }
 
@@ -141,8 +147,12 @@ class Connection final {
   bool choose_protocol(Bytes input);
   size_t greeting_room() const;
   void keep(Bytes input);
+  void begin_value();
+  size_t keep_value(Bytes input);
+  bool has_whole_value() const { return value_.size() == value_bytes_; }
   void end_unread(size_t more);
   void charge_input();
+  void charge_kept(size_t bytes);
   void charge_unsent();
   void flush_later();
 
@@ -159,6 +169,9 @@ class Connection final {
   std::optional<Greetings::Place> greeting_;  // until it has said who it is
   std::unique_ptr<Protocol> protocol_;
   std::string in_;  // the beginning of a request that is not whole yet
+  // Of that request the last part, if it is a large value: received where it will stay.
+  std::string value_;
+  size_t value_bytes_ = 0;  // how long it will be; 0: there is none
   Output out_{&context_.memory.shared};
   bool was_congested_ = false;  // before the reply that is being made
   bool has_left_ = false;       // kClosed: nothing of it is left anywhere

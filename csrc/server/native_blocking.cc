@@ -16,6 +16,8 @@ using native::Operation;
 
 namespace {
 
+constexpr auto kForm = AnswerCache::Form::kNative;
+
 // Of a blocked request, beside what the table has of it: with its timer.
 constexpr size_t kBlockedBytes = 384;
 
@@ -42,17 +44,53 @@ NativeProtocol::Blocked* NativeProtocol::park(const Header& header, const std::v
   return park(header, waiter, target, is_exchange(header) ? keys.front() : Bytes());
 }
 
-void NativeProtocol::block(const Header& header, const SharedKeys& keys, uint32_t timeout_ms,
-                           Table::Need need) {
-  if (!may_block(header)) return;
+// A request for a list of keys that has much to look at: CHECK, or one that may have to wait.
+class NativeProtocol::OfKeys final : public LongRequest {
+ public:
+  OfKeys(NativeProtocol& protocol, const Header& header, SharedKeys keys, uint32_t timeout_ms)
+      : protocol_(protocol), header_(header), keys_(std::move(keys)), timeout_ms_(timeout_ms) {}
+
+  bool go_on(Budget&) override {
+    return header_.operation == static_cast<uint8_t>(Operation::kCheck)
+               ? protocol_.check_list(header_, keys_)
+               : protocol_.answer_or_block(header_, keys_, timeout_ms_);
+  }
+
+ private:
+  NativeProtocol& protocol_;
+  const Header header_;
+  const SharedKeys keys_;
+  const uint32_t timeout_ms_;
+};
+
+void NativeProtocol::serve_list(const Header& header, const SharedKeys& keys, uint32_t timeout_ms) {
+  auto request = std::make_unique<OfKeys>(*this, header, keys, timeout_ms);
+  if (!request->go_on(context_.budget)) long_request_ = std::move(request);
+}
+
+// False, as of the following: the budget is spent.
+bool NativeProtocol::check_list(const Header& header, const SharedKeys& keys) {
+  const AnswerCache::Missing* missing =
+      context_.composed.answers.missing(kForm, keys, Table::Need::kPresent);
+  if (missing == nullptr) return false;
+  reply(header, native::CheckReply{missing->at.empty()});
+  return true;
+}
+
+bool NativeProtocol::answer_or_block(const Header& header, const SharedKeys& keys,
+                                     uint32_t timeout_ms) {
+  if (!may_block(header)) return true;
+  const Table::Need need = need_of(header);
   // Whoever finds others waiting need not look.
-  if (!context_.state.view().is_awaited(keys, need) &&
-      context_.composed.answers.missing(AnswerCache::Form::kNative, keys, need).at.empty()) {
-    answer_list(header, keys);
-    return;
+  if (!context_.state.view().is_awaited(keys, need)) {
+    const AnswerCache::Missing* missing = context_.composed.answers.missing(kForm, keys, need);
+    if (missing == nullptr) return false;
+    if (missing->at.empty()) return answer_list(header, keys);
   }
   Table::Waiter* waiter = context_.state.view().wait(*this, tag_of(header), keys, need);
+  if (waiter == nullptr) return false;  // the last one has come since
   if (Blocked* blocked = park(header, waiter, 0, {})) set_deadline(*blocked, timeout_ms);
+  return true;
 }
 
 bool NativeProtocol::may_block(const Header& header) {
@@ -172,7 +210,8 @@ std::optional<std::string> NativeProtocol::deadline_text(const Blocked& blocked,
   }
   if (operation == Operation::kBarrier) {
     BarrierCall call = barrier_call(blocked);
-    const std::vector<int64_t>* ranks = context_.composed.meetings.missing(call, context_.state.table());
+    const std::vector<int64_t>* ranks =
+        context_.composed.meetings.missing(call, context_.state.table());
     if (ranks == nullptr) return std::nullopt;
     name(*ranks);
     int64_t count = context_.state.table().sum(blocked.key, 0).value;
@@ -192,8 +231,8 @@ std::optional<std::string> NativeProtocol::deadline_text(const Blocked& blocked,
 }
 
 // Many may be told at once that the same keys are missing.
-std::string NativeProtocol::list_deadline_text(const Blocked& blocked,
-                                               std::vector<uint32_t>& positions) const {
+std::optional<std::string> NativeProtocol::list_deadline_text(
+    const Blocked& blocked, std::vector<uint32_t>& positions) const {
   auto operation = static_cast<Operation>(blocked.header.operation);
   const SharedKeys& keys = context_.state.view().keys_of(*blocked.waiter);
   std::vector<Bytes> names;
@@ -203,12 +242,13 @@ std::string NativeProtocol::list_deadline_text(const Blocked& blocked,
     names = context_.state.view().missing_keys(*blocked.waiter);
     count = names.size();
   } else {
-    const AnswerCache::Missing& missing = context_.composed.answers.missing(
-        AnswerCache::Form::kNative, keys, need_of(blocked.header));
-    size_t named = std::min(missing.at.size(), kMissingMax);
-    positions.assign(missing.at.begin(), missing.at.begin() + static_cast<ptrdiff_t>(named));
-    names = missing.names;
-    count = missing.at.size();
+    const AnswerCache::Missing* missing =
+        context_.composed.answers.missing(kForm, keys, need_of(blocked.header));
+    if (missing == nullptr) return std::nullopt;
+    size_t named = std::min(missing->at.size(), kMissingMax);
+    positions.assign(missing->at.begin(), missing->at.begin() + static_cast<ptrdiff_t>(named));
+    names = missing->names;
+    count = missing->at.size();
   }
   for (Bytes& key : names) key = as_user_knows(key);
   return timeout_text(native::name_of(operation), names, keys->size(), blocked.timeout, count);
@@ -226,6 +266,19 @@ void NativeProtocol::answer_moment(const Header& header, const Table::Moment& mo
   put_value({moment.bytes, moment.version});
   connection().reply_ready();
 }
+
+// One that waited for many keys, whose answer is not made yet.
+class NativeProtocol::WokenAtList final : public LongRequest {
+ public:
+  WokenAtList(NativeProtocol& protocol, Blocked blocked, SharedKeys keys)
+      : protocol_(protocol), blocked_(std::move(blocked)), keys_(std::move(keys)) {}
+  bool go_on(Budget&) override { return protocol_.answer_list_or_wait(blocked_, keys_); }
+
+ private:
+  NativeProtocol& protocol_;
+  const Blocked blocked_;
+  const SharedKeys keys_;
+};
 
 void NativeProtocol::on_woken(const Table::Woken& woken) {
   auto found = blocked_.find(woken.tag);
@@ -248,26 +301,29 @@ void NativeProtocol::on_woken(const Table::Woken& woken) {
   } else if (woken.moment != nullptr) {
     answer_moment(blocked.header, *woken.moment);
   } else if (woken.keys->size() >= AnswerCache::kKeysMin) {
-    answer_list_or_wait(blocked, woken.keys);
+    if (!late_.empty() || !answer_list_or_wait(blocked, woken.keys))
+      put_off(std::make_unique<WokenAtList>(*this, std::move(blocked), woken.keys));
   } else {
     answer(blocked.header, woken.keys->all());
   }
 }
 
 // Values may have gone since they were all there, for who is told later than at once.
-void NativeProtocol::answer_list_or_wait(const Blocked& blocked, const SharedKeys& keys) {
+bool NativeProtocol::answer_list_or_wait(const Blocked& blocked, const SharedKeys& keys) {
   const Table::Need need = need_of(blocked.header);
-  const bool is_due =
-      need != Table::Need::kValue ||
-      context_.composed.answers.missing(AnswerCache::Form::kNative, keys, need).at.empty();
-  if (is_due) return answer_list(blocked.header, keys);
+  if (need != Table::Need::kValue) return answer_list(blocked.header, keys);
+  const AnswerCache::Missing* missing = context_.composed.answers.missing(kForm, keys, need);
+  if (missing == nullptr) return false;
+  if (missing->at.empty()) return answer_list(blocked.header, keys);
   Table::Waiter* waiter = context_.state.view().wait(*this, tag_of(blocked.header), keys, need);
+  if (waiter == nullptr) return false;
   Blocked* again = park(blocked.header, waiter, 0, {});
-  if (again == nullptr) return;
+  if (again == nullptr) return true;
   again->timeout = blocked.timeout;
-  if (!blocked.timer) return;
+  if (!blocked.timer) return true;
   again->timer = context_.clock.timers.call_at(
       blocked.timer->first, [this, tag = tag_of(blocked.header)] { on_deadline(tag); });
+  return true;
 }
 
 // The cancelled request is not answered: whoever cancels has stopped listening.

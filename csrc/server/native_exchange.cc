@@ -73,8 +73,8 @@ class NativeProtocol::Exchanging final : public LongRequest {
         *due_, [protocol = &protocol_, tag = tag_of(header_)] { protocol->on_deadline(tag); });
   }
 
-  void answer(const AnswerCache::Body& body) {
-    if (body.is_too_large) {
+  void answer(const AnswerBody& body) {
+    if (body.is_too_large()) {
       protocol_.reply_error(
           header_, ErrorCode::kLimit,
           "exchange: the values of all ranks are too large for an answer; give smaller ones");

@@ -75,10 +75,13 @@ native::DeleteKeyReply NativeProtocol::delete_key(const native::DeleteKeyRequest
   return {context_.apply(change::Erase{request.key})};
 }
 
-native::Nothing NativeProtocol::multi_set(const native::MultiSetRequest&) {
+void NativeProtocol::multi_set(const Header& header, const native::MultiSetRequest&) {
+  const size_t keys = context_.strings.size() / 2;
+  if (std::optional<std::string> refusal = context_.refuse_multi_set(keys))
+    return reply_error(header, ErrorCode::kLimit, *refusal);
   context_.apply(change::MultiSet{context_.strings});
-  context_.budget.spend(context_.strings.size() / 2 * (Budget::kKey + Budget::kKeySet));
-  return {};
+  context_.budget.spend(keys * (Budget::kKey + Budget::kKeySet));
+  reply(header, native::Nothing());
 }
 
 native::CountReply NativeProtocol::num_keys(const native::NumKeysRequest&) {
@@ -87,12 +90,8 @@ native::CountReply NativeProtocol::num_keys(const native::NumKeysRequest&) {
 
 void NativeProtocol::check(const Header& header, const native::CheckRequest&,
                            const SharedKeys& shared) {
-  constexpr auto kForm = AnswerCache::Form::kNative;
-  reply(header,
-        native::CheckReply{shared == nullptr ? context_.state.table().has_all(context_.strings)
-                                             : context_.composed.answers
-                                                   .missing(kForm, shared, Table::Need::kPresent)
-                                                   .at.empty()});
+  if (shared != nullptr) return serve_list(header, shared, 0);
+  reply(header, native::CheckReply{context_.state.table().has_all(context_.strings)});
 }
 
 void NativeProtocol::get(const Header& header, const native::GetRequest& request) {
@@ -112,7 +111,7 @@ void NativeProtocol::multi_get(const Header& header, const native::MultiGetReque
 
 void NativeProtocol::block(const Header& header, uint32_t timeout_ms, const SharedKeys& shared) {
   if (shared != nullptr) {
-    block(header, shared, timeout_ms, need_of(header));
+    serve_list(header, shared, timeout_ms);
   } else {
     block(header, context_.strings, timeout_ms, need_of(header));
   }

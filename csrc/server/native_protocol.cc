@@ -21,14 +21,15 @@ NativeProtocol::NativeProtocol(Connection& connection, ServerContext& context)
 
 NativeProtocol::~NativeProtocol() = default;
 
-size_t NativeProtocol::consume(Bytes input) {
+size_t NativeProtocol::consume(Bytes input, Bytes value) {
   context_.expire();
   size_t consumed = preamble_seen_ ? 0 : consume_preamble(input);
   if (!preamble_seen_) return 0;
   while (!connection().closed() && finish_long_request() && !connection().congested() &&
          !context_.budget.is_spent()) {
     native::Frame frame;
-    native::Progress progress = native::next_frame(input.substr(consumed), frame);
+    native::Progress progress =
+        native::next_frame(input.substr(consumed), frame, std::exchange(value, {}));
     if (progress == native::Progress::kNeedMore) {
       size_t there = input.size() - consumed;
       missing_ =
@@ -43,10 +44,23 @@ size_t NativeProtocol::consume(Bytes input) {
     consumed += native::kHeaderBytes + frame.body.size();
     size_t unsent = connection().unsent();
     handle(frame);
-    size_t bytes = frame.body.size() + connection().unsent() - unsent;
+    size_t bytes = frame.body.size() + connection().unsent() - unsent;  // a tail is not touched
     context_.budget.spend(Budget::kRequest + bytes / Budget::kBytesAUnit);
   }
   return consumed;
+}
+
+size_t NativeProtocol::value_begin(Bytes input) const {
+  constexpr size_t kWorthIt = 64 * 1024;
+  native::Frame frame;
+  if (!hello_seen_ || missing_ < kWorthIt ||
+      native::next_frame(input, frame) != native::Progress::kNeedMore)
+    return 0;
+  const Served* served = NativeProtocol::served(frame.header.operation);
+  const size_t begin = served == nullptr ? 0
+                                         : served->value_begin(input.substr(native::kHeaderBytes),
+                                                               frame.header.body_bytes);
+  return begin == 0 ? 0 : native::kHeaderBytes + begin;
 }
 
 // True: there is none any more.
@@ -117,7 +131,7 @@ void NativeProtocol::handle(const native::Frame& frame) {
                     std::to_string(header.operation));
     return;
   }
-  if (served->kind == Kind::kStore && context_.is_full(frame.body.size())) {
+  if (served->kind == Kind::kStore && context_.is_full(frame.body.size() + frame.tail.size())) {
     reply_error(header, ErrorCode::kLimit, context_.full_text());
     return;
   }
@@ -187,17 +201,19 @@ void NativeProtocol::answer_present(const Header& header, const std::vector<Byte
   connection().reply_ready();
 }
 
-void NativeProtocol::answer_list(const Header& header, const SharedKeys& keys) {
+bool NativeProtocol::answer_list(const Header& header, const SharedKeys& keys) {
   if (header.operation == static_cast<uint8_t>(Operation::kWait)) {
     reply(header, native::Nothing());
-    return;
+    return true;
   }
-  const AnswerCache::Body& body = context_.composed.answers.body(AnswerCache::Form::kNative, keys);
-  if (body.is_too_large) {
+  const AnswerBody* body = context_.composed.answers.body(AnswerCache::Form::kNative, keys);
+  if (body == nullptr) return false;
+  if (body->is_too_large()) {
     refuse_large_answer(header);
   } else {
-    reply_body(header, body);
+    reply_body(header, *body);
   }
+  return true;
 }
 
 void NativeProtocol::refuse_large_answer(const Header& header) {
@@ -242,8 +258,8 @@ void NativeProtocol::begin_sized_reply(const Header& header, size_t body_bytes) 
   native::begin_frame(out(), reply);
 }
 
-void NativeProtocol::reply_body(const Header& header, const AnswerCache::Body& body) {
-  begin_sized_reply(header, body.bytes);
+void NativeProtocol::reply_body(const Header& header, const AnswerBody& body) {
+  begin_sized_reply(header, body.bytes());
   send_body(body);
 }
 

@@ -48,9 +48,10 @@ class NativeProtocol final : public Protocol {
   NativeProtocol(Connection& connection, ServerContext& context);
   ~NativeProtocol() override;
 
-  size_t consume(Bytes input) override;
+  size_t consume(Bytes input, Bytes value) override;
   bool is_in_request() const override { return long_request_ != nullptr; }
   size_t missing() const override { return missing_; }
+  size_t value_begin(Bytes input) const override;
   bool greeted() const override { return hello_seen_; }
   bool leave(Budget& budget) override;
   void on_woken(const Table::Woken& woken) override;
@@ -78,7 +79,9 @@ class NativeProtocol final : public Protocol {
   class ListKeys;
   class DeletePrefix;
   class Exchanging;
+  class OfKeys;
   class Overdue;
+  class WokenAtList;
   // Answers that were due when somebody woke them, and were not made yet.
   class Late final : public Chore {
    public:
@@ -110,6 +113,9 @@ class NativeProtocol final : public Protocol {
     native::Operation operation;
     Kind kind;
     bool (*run)(NativeProtocol& protocol, const native::Frame& frame);  // false: malformed
+    // In a body of so many bytes that begins so, of its last field, a value that is cut; 0: that is
+    // something else.
+    size_t (*value_begin)(Bytes begin, size_t body_bytes);
   };
   struct Serving;
   static const Served* served(uint8_t operation);
@@ -119,7 +125,7 @@ class NativeProtocol final : public Protocol {
   native::CompareSetReply compare_set(const native::CompareSetRequest& request);
   void add(const native::Header& header, const native::AddRequest& request);
   native::DeleteKeyReply delete_key(const native::DeleteKeyRequest& request);
-  native::Nothing multi_set(const native::MultiSetRequest& request);
+  void multi_set(const native::Header& header, const native::MultiSetRequest& request);
   native::CountReply num_keys(const native::NumKeysRequest& request);
   void check(const native::Header& header, const native::CheckRequest& request,
              const SharedKeys& shared);
@@ -151,9 +157,10 @@ class NativeProtocol final : public Protocol {
   void set_deadline(Blocked& blocked, uint32_t timeout_ms);
   void block(const native::Header& header, const std::vector<Bytes>& keys, uint32_t timeout_ms,
              Table::Need need, int64_t target = 0);
-  // The same for a list of keys that others may ask for as well.
-  void block(const native::Header& header, const SharedKeys& keys, uint32_t timeout_ms,
-             Table::Need need);
+  // The same, and CHECK, for a list of keys that others may ask for as well.
+  void serve_list(const native::Header& header, const SharedKeys& keys, uint32_t timeout_ms);
+  bool check_list(const native::Header& header, const SharedKeys& keys);
+  bool answer_or_block(const native::Header& header, const SharedKeys& keys, uint32_t timeout_ms);
   void block(const native::Header& header, uint32_t timeout_ms, const SharedKeys& shared);
   size_t waits() const;
   std::string waits_text() const;
@@ -166,7 +173,8 @@ class NativeProtocol final : public Protocol {
   // The text, and the numbers that the answer names: ranks, or positions in the request's keys.
   std::optional<std::string> deadline_text(const Blocked& blocked,
                                            std::vector<uint32_t>& missing) const;
-  std::string list_deadline_text(const Blocked& blocked, std::vector<uint32_t>& positions) const;
+  std::optional<std::string> list_deadline_text(const Blocked& blocked,
+                                                std::vector<uint32_t>& positions) const;
   static BarrierCall barrier_call(const Blocked& blocked);
   void leave_barrier(const Blocked& blocked);
   void take_back(const BarrierCall& call);
@@ -174,8 +182,9 @@ class NativeProtocol final : public Protocol {
   // To one whose need was met, with what was at its key then.
   void answer_moment(const native::Header& header, const Table::Moment& moment);
   void answer_present(const native::Header& header, const std::vector<Bytes>& keys);
-  void answer_list(const native::Header& header, const SharedKeys& keys);
-  void answer_list_or_wait(const Blocked& blocked, const SharedKeys& keys);
+  // False: the budget is spent.
+  bool answer_list(const native::Header& header, const SharedKeys& keys);
+  bool answer_list_or_wait(const Blocked& blocked, const SharedKeys& keys);
   void refuse_large_answer(const native::Header& header);
   // A ValueReply.
   void put_value(const Table::Value& value);
@@ -191,7 +200,7 @@ class NativeProtocol final : public Protocol {
   // The same for a reply whose size is known, which may have shared bytes in it: what is appended
   // after this, and then connection().reply_ready().
   void begin_sized_reply(const native::Header& header, size_t body_bytes);
-  void reply_body(const native::Header& header, const AnswerCache::Body& body);
+  void reply_body(const native::Header& header, const AnswerBody& body);
   void reply_error(const native::Header& header, ErrorCode code, const std::string& message);
   void reply_timeout(const native::Header& header, const std::string& message,
                      std::vector<uint32_t> missing);

@@ -51,11 +51,28 @@ struct NativeProtocol::Serving {
     }
   }
 
+  template <typename Request>
+  static bool take(NativeProtocol& protocol, const Frame& frame, Request& request) {
+    std::vector<Bytes>* strings = &protocol.context_.strings;
+    if (frame.tail.empty()) return native::take(frame.body, request, strings);
+    native::TakeTail take(frame.body, frame.tail, strings);
+    Request::fields(take, request);
+    return take.is_whole();
+  }
+
+  template <typename Request>
+  static size_t value_begin(Bytes begin, size_t body_bytes) {
+    native::TakeTail take(begin, {});
+    Request request;
+    Request::fields(take, request);
+    return take.begin(body_bytes);
+  }
+
   template <typename Owner, typename Reply, typename Request>
   static bool call(NativeProtocol& protocol, const Frame& frame,
                    Reply (Owner::*handler)(const Request&)) {
     Request request;
-    if (!native::take(frame.body, request, &protocol.context_.strings)) return false;
+    if (!take(protocol, frame, request)) return false;
     protocol.reply(frame.header, (part<Owner>(protocol).*handler)(request));
     return true;
   }
@@ -64,7 +81,7 @@ struct NativeProtocol::Serving {
   static bool call(NativeProtocol& protocol, const Frame& frame,
                    void (Owner::*handler)(const Header&, const Request&)) {
     Request request;
-    if (!native::take(frame.body, request)) return false;
+    if (!take(protocol, frame, request)) return false;
     (part<Owner>(protocol).*handler)(frame.header, request);
     return true;
   }
@@ -89,10 +106,12 @@ struct NativeProtocol::Serving {
 
   template <auto kHandler>
   static constexpr Served by(Kind kind) {
-    return {decltype(request_of(kHandler))::Is::kOperation, kind,
+    using Request = decltype(request_of(kHandler));
+    return {Request::Is::kOperation, kind,
             [](NativeProtocol& protocol, const Frame& frame) {
               return call(protocol, frame, kHandler);
-            }};
+            },
+            value_begin<Request>};
   }
 };
 

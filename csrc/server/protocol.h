@@ -21,14 +21,18 @@ class Protocol : public Table::WaiterOwner {
 
   // Handles the whole requests at the beginning of `input` until the connection is congested or
   // the context's budget is spent, and returns how many bytes they took. Called again with the rest
-  // and what came behind it. A peer that breaks the protocol: connection().close(why).
-  virtual size_t consume(Bytes input) = 0;
+  // and what came behind it. `value`: belongs to the first of them (value_begin()). A peer that breaks the protocol: connection().close(why).
+  virtual size_t consume(Bytes input, Bytes value) = 0;
 
   // A request was begun and is not answered, because the budget was spent first.
   virtual bool is_in_request() const = 0;
 
   // Of the request that is not whole yet: how many bytes are missing at least.
   virtual size_t missing() const = 0;
+  // Of the request at the beginning of this input, which is not whole: where its last part begins,
+  // if that is a value and large. Then only what comes before it is handed to consume() again, when
+  // all is there, and the value beside it. 0: it is none.
+  virtual size_t value_begin(Bytes) const { return 0; }
   // Of a request that looks like one that was seen before: how many bytes are missing if it is the
   // same. 0: nothing is known.
   virtual size_t expected() const { return 0; }
@@ -49,7 +53,7 @@ class Protocol : public Table::WaiterOwner {
  protected:
   Connection& connection() const { return connection_; }
   // The rest of a reply, or all of it.
-  void send_body(const AnswerCache::Body& body);
+  void send_body(const AnswerBody& body);
 
  private:
   Connection& connection_;

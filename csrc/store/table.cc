@@ -71,7 +71,11 @@ Table::Values::iterator Table::insert(Bytes key) {
 
 uint64_t Table::write(Value& value, Bytes bytes) {
   bytes_ += bytes.size() - value.bytes.size();
-  value.bytes.assign(bytes);
+  if (offered_ != nullptr && bytes.data() == offered_->data() && bytes.size() == offered_->size()) {
+    value.bytes.adopt(std::move(*offered_));
+  } else {
+    value.bytes.assign(bytes);
+  }
   value.version = ++version_;
   hit(value);
   return version_;

@@ -105,6 +105,13 @@ def many_keys_at_once(size: int) -> Flood:
 
 
 @flood
+def all_keys_that_one_request_may_set(size: int) -> Flood:
+    count = min(size, 131_072)
+    pairs = b"".join(native_string(_key(i)) + native_string(b"v") for i in range(count))
+    return Flood([], native_frame(MULTI_SET, _u32(count) + pairs))
+
+
+@flood
 def reads_of_many_keys(size: int) -> Flood:
     keys = _key_list(min(size, 50_000))
     bodies = (_u32(0) + keys for _ in range(20))
