@@ -18,9 +18,10 @@ namespace rdzv {
 class AnswerBody {
  public:
   const std::vector<SharedBytes>& pieces() const { return pieces_; }
-  size_t bytes() const { return bytes_; }
-  // For an answer; there are no pieces then.
-  bool is_too_large() const { return bytes_ > limits::kRequestBytesMax; }
+  // With what is in text().
+  size_t bytes() const { return bytes_ + text_.size(); }
+  // For an answer. What add() found to be has no pieces.
+  bool is_too_large() const { return bytes() > limits::kRequestBytesMax; }
   // What is in memory for it alone.
   size_t own_bytes() const {
     return own_bytes_ + text_.capacity() + pieces_.capacity() * sizeof(SharedBytes);
@@ -36,12 +37,16 @@ class AnswerBody {
       pieces_.push_back(std::move(shared));
     } else {
       text_.append(value);
-      if (text_.size() + ValueBytes::kSharedMin > kPieceBytes) end();
+      end_piece();
     }
-    if (bytes_ + text_.size() <= limits::kRequestBytesMax) return true;
+    if (!is_too_large()) return true;
     *this = AnswerBody();
     bytes_ = limits::kRequestBytesMax + 1;
     return false;
+  }
+  // The same for what has no values: it may be called in place of add(), at any time.
+  void end_piece() {
+    if (text_.size() + ValueBytes::kSharedMin > kPieceBytes) end();
   }
   void end() {
     if (text_.empty()) return;

@@ -109,7 +109,7 @@ bool AnswerCache::look(Entry& entry) {
   const size_t size = entry.keys->size();
   if (entry.looked == 0) {
     ++looks_;
-    entry.erasures = table_.erasures();
+    entry.losses = table_.losses();
     entry.was_hit = false;
     entry.without_value = {};
     entry.absent = {};
@@ -128,7 +128,7 @@ bool AnswerCache::look(Entry& entry) {
   }
   working_ = nullptr;
   // Who was there may have gone.
-  const bool is_doubtful = entry.was_hit && entry.erasures != table_.erasures();
+  const bool is_doubtful = entry.was_hit && entry.losses != table_.losses();
   if (!is_doubtful || !entry.absent.at.empty()) return true;
   entry.looked = 0;
   return look(entry);

@@ -73,9 +73,9 @@ class AnswerCache {
     Form form = Form::kNative;
     SharedKeys keys;
     Table::Marks mark = 0;
-    size_t looked = 0;      // below this key all are marked
-    bool was_hit = false;   // since the first was: what was found does not last
-    uint64_t erasures = 0;  // of the table then
+    size_t looked = 0;     // below this key all are marked
+    bool was_hit = false;  // since the first was: what was found does not last
+    uint64_t losses = 0;   // of the table then
     Missing without_value;
     Missing absent;
     AnswerBody body;

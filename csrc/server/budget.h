@@ -14,17 +14,17 @@ namespace rdzv {
 class Budget {
  public:
   // Of a connection that has something new to say: little, as many who do get it in one turn.
-  static constexpr size_t kFirstSlice = 2'000;
+  static constexpr size_t kFirstSlice = 1'000;
   // Of all first slices of one turn: whoever comes later has to wait for the next, but not behind
   // those that go on.
-  static constexpr size_t kFirstSlices = 18'000;
+  static constexpr size_t kFirstSlices = 12'000;
   // Of one that goes on.
-  static constexpr size_t kSlice = 8'000;
+  static constexpr size_t kSlice = 6'000;
   // Of all that go on, in one turn.
-  static constexpr size_t kTurn = 10'000;
+  static constexpr size_t kTurn = 8'000;
   // Of what was left for later (chores.h): at a time, and in one turn.
   static constexpr size_t kChoreSlice = 4'000;
-  static constexpr size_t kChores = 8'000;
+  static constexpr size_t kChores = 6'000;
   // Of timers that are due, in one turn, of either clock.
   static constexpr size_t kTimers = 4'000;
 

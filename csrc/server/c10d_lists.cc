@@ -71,13 +71,19 @@ bool C10dProtocol::check_or_wait(Code code, const SharedKeys& keys) {
   if (code == Code::kWait && !may_wait()) return true;
   // Whoever finds others waiting need not look.
   bool all_are_there = false;
+  size_t first = 0;
   if (code == Code::kCheck || !context_.state.view().is_awaited(keys, kNeed)) {
     const AnswerCache::Missing* missing = context_.composed.answers.missing(kForm, keys, kNeed);
     if (missing == nullptr) return false;
     all_are_there = missing->at.empty();
+    if (!all_are_there) first = static_cast<size_t>(missing->at.front());
   }
-  if (code == Code::kWait) {
-    park_or_stop(all_are_there ? nullptr : context_.state.view().wait(*this, kNoTag, keys, kNeed));
+  if (code == Code::kWait && all_are_there) {
+    stop_waiting();
+  } else if (code == Code::kWait) {
+    const Table::Waiter* waiter = context_.state.view().wait(*this, kNoTag, keys, kNeed, first);
+    if (waiter == nullptr) return false;  // the last one has come since
+    park_or_stop(waiter);
   } else {
     c10d::put_u8(out(), all_are_there ? 0 : 1);
     connection().reply_ready();

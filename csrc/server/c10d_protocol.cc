@@ -205,11 +205,10 @@ bool C10dProtocol::finish_list() {
                        std::to_string(limits::kRequestBytesMax) + " bytes");
     return false;
   }
-  std::string keys = list_->take();
-  if (!connection().has_room(keys.size())) return false;
+  const AnswerBody keys = list_->take();
+  if (!connection().has_room(keys.bytes())) return false;
   c10d::put_i64(out(), static_cast<int64_t>(list_->count()));
-  connection().append(std::move(keys));
-  connection().reply_ready();
+  send_body(keys);
   list_.reset();
   return true;
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/large_buffer.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "store/value_bytes.h"
@@ -120,7 +121,7 @@ void Connection::begin_value() {
   if (begin == 0) return;
   const size_t bytes = in_.size() + protocol_->missing() - begin;
   if (bytes > limits::kValueBytesMax) return;
-  value_.reserve(bytes);
+  reserve_large(value_, bytes);
   value_bytes_ = bytes;
   value_.assign(in_, begin);
   in_.resize(begin);

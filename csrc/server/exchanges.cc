@@ -77,7 +77,7 @@ Exchanges::View& Exchanges::view_of(Bytes key, int64_t world_size) {
     view.key = key;
     view.world_size = world_size;
     view.mark = mark;
-    view.erasures = table_.erasures();
+    view.losses = table_.losses();
     table_.forget_hits(mark);
   }
   std::rotate(views_.begin(), found, found + 1);
@@ -86,13 +86,13 @@ Exchanges::View& Exchanges::view_of(Bytes key, int64_t world_size) {
 
 // Whether all who had come still have, as far as is known.
 bool Exchanges::is_good(const View& view) const {
-  return (table_.hits() & view.mark) == 0 || view.erasures == table_.erasures();
+  return (table_.hits() & view.mark) == 0 || view.losses == table_.losses();
 }
 
 void Exchanges::look_for_hits(View& view) {
   if ((table_.hits() & view.mark) == 0) return;
   if (!is_good(view)) view.come = 0;
-  view.erasures = table_.erasures();
+  view.losses = table_.losses();
   table_.forget_hits(view.mark);
   forget_body(view);
   if (composing_ == &view) composing_ = nullptr;

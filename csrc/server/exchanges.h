@@ -60,8 +60,8 @@ class Exchanges {
     // Below this rank all slots are there, unless one was erased after it was written again: making
     // the answer finds that out.
     int64_t come = 0;
-    uint64_t erasures = 0;  // of the table, when come was 0
-    int64_t composed = 0;   // below this rank all values are in the body
+    uint64_t losses = 0;   // of the table, when come was 0
+    int64_t composed = 0;  // below this rank all values are in the body
     AnswerBody body;
     bool is_asked_for = false;  // in this turn
   };

@@ -81,13 +81,15 @@ bool NativeProtocol::answer_or_block(const Header& header, const SharedKeys& key
                                      uint32_t timeout_ms) {
   if (!may_block(header)) return true;
   const Table::Need need = need_of(header);
+  size_t first = 0;
   // Whoever finds others waiting need not look.
   if (!context_.state.view().is_awaited(keys, need)) {
     const AnswerCache::Missing* missing = context_.composed.answers.missing(kForm, keys, need);
     if (missing == nullptr) return false;
     if (missing->at.empty()) return answer_list(header, keys);
+    first = static_cast<size_t>(missing->at.front());
   }
-  Table::Waiter* waiter = context_.state.view().wait(*this, tag_of(header), keys, need);
+  Table::Waiter* waiter = context_.state.view().wait(*this, tag_of(header), keys, need, first);
   if (waiter == nullptr) return false;  // the last one has come since
   if (Blocked* blocked = park(header, waiter, 0, {})) set_deadline(*blocked, timeout_ms);
   return true;
@@ -149,6 +151,19 @@ void NativeProtocol::block(const Header& header, const std::vector<Bytes>& keys,
   if (Blocked* blocked = park(header, keys, need, target)) set_deadline(*blocked, timeout_ms);
 }
 
+// One that waited for many keys, whose answer is not made yet.
+class NativeProtocol::WokenAtList final : public LongRequest {
+ public:
+  WokenAtList(NativeProtocol& protocol, Blocked blocked, SharedKeys keys)
+      : protocol_(protocol), blocked_(std::move(blocked)), keys_(std::move(keys)) {}
+  bool go_on(Budget&) override { return protocol_.answer_list_or_wait(blocked_, keys_); }
+
+ private:
+  NativeProtocol& protocol_;
+  const Blocked blocked_;
+  const SharedKeys keys_;
+};
+
 // Who is told when there is a budget for finding out what is missing.
 class NativeProtocol::Overdue final : public LongRequest {
  public:
@@ -175,6 +190,7 @@ bool NativeProtocol::tell_overdue(uint64_t tag) {
     on_woken(*woken);
     return true;
   }
+  if (has_all_by_now(found->second)) return true;
   std::vector<uint32_t> missing;
   const std::optional<std::string> text = deadline_text(found->second, missing);
   if (!text) return false;
@@ -183,6 +199,21 @@ bool NativeProtocol::tell_overdue(uint64_t tag) {
   blocked_.erase(found);
   reply_timeout(blocked.header, *text, std::move(missing));
   leave_barrier(blocked);
+  return true;
+}
+
+// Of one that waits for many keys and was not looked at since the last of them came.
+bool NativeProtocol::has_all_by_now(Blocked& blocked) {
+  if (!is_of_keys(blocked.header)) return false;
+  const SharedKeys keys = context_.state.view().keys_of(*blocked.waiter);
+  if (keys->size() <= Table::kLookedAtOnce) return false;
+  const AnswerCache::Missing* missing =
+      context_.composed.answers.missing(kForm, keys, need_of(blocked.header));
+  if (missing == nullptr || !missing->at.empty()) return false;
+  context_.state.view().cancel(blocked.waiter);
+  const auto tag = tag_of(blocked.header);
+  put_off(std::make_unique<WokenAtList>(*this, std::move(blocked), keys));
+  blocked_.erase(tag);
   return true;
 }
 
@@ -266,19 +297,6 @@ void NativeProtocol::answer_moment(const Header& header, const Table::Moment& mo
   put_value({moment.bytes, moment.version});
   connection().reply_ready();
 }
-
-// One that waited for many keys, whose answer is not made yet.
-class NativeProtocol::WokenAtList final : public LongRequest {
- public:
-  WokenAtList(NativeProtocol& protocol, Blocked blocked, SharedKeys keys)
-      : protocol_(protocol), blocked_(std::move(blocked)), keys_(std::move(keys)) {}
-  bool go_on(Budget&) override { return protocol_.answer_list_or_wait(blocked_, keys_); }
-
- private:
-  NativeProtocol& protocol_;
-  const Blocked blocked_;
-  const SharedKeys keys_;
-};
 
 void NativeProtocol::on_woken(const Table::Woken& woken) {
   auto found = blocked_.find(woken.tag);

@@ -25,12 +25,11 @@ class NativeProtocol::ListKeys final : public LongRequest {
                             "list_keys: the answer is too large; ask for a longer prefix");
       return true;
     }
-    std::string keys = list_.take();
-    if (!protocol_.connection().has_room(keys.size())) return true;
-    protocol_.begin_sized_reply(header_, sizeof(uint32_t) + keys.size());
+    const AnswerBody keys = list_.take();
+    if (!protocol_.connection().has_room(keys.bytes())) return true;
+    protocol_.begin_sized_reply(header_, sizeof(uint32_t) + keys.bytes());
     native::put_u32(protocol_.out(), static_cast<uint32_t>(list_.count()));
-    protocol_.connection().append(std::move(keys));
-    protocol_.connection().reply_ready();
+    protocol_.send_body(keys);
     return true;
   }
 

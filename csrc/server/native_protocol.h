@@ -168,6 +168,7 @@ class NativeProtocol final : public Protocol {
   bool may_block(const native::Header& header);
   void on_deadline(uint64_t tag);
   bool tell_overdue(uint64_t tag);
+  bool has_all_by_now(Blocked& blocked);
   // To be answered when there is a budget for it.
   void put_off(std::unique_ptr<LongRequest> request);
   // The text, and the numbers that the answer names: ranks, or positions in the request's keys.

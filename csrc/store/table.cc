@@ -160,7 +160,7 @@ bool Table::erase(Bytes key) {
 }
 
 void Table::erase(Values::iterator found) {
-  ++erasures_;
+  ++losses_;
   names_.remove(found->first);
   auto erased = values_.extract(found);
   hit(erased.mapped());
@@ -238,6 +238,7 @@ std::optional<std::string> TableView::take_item(Bytes key) {
   if (found->second.empty()) {
     bytes_ -= kQueueBytes + found->first.size();
     queues_.erase(found);
+    ++losses_;
     hit_absent(key);
   }
   return item;

@@ -15,7 +15,7 @@ from support.wire import c10d, c10d_list, native_frame, native_string
 
 __all__ = ["measure", "names"]
 
-SET, GET, ADD, CHECK, WAIT = 3, 4, 6, 7, 8
+SET, GET, ADD, CHECK, WAIT, DELETE_KEY = 3, 4, 6, 7, 8, 9
 LIST_KEYS, MULTI_GET, MULTI_SET, CANCEL = 11, 13, 14, 15
 QUEUE_PUSH, QUEUE_POP, BARRIER, WATCH, SET_FOR, DELETE_PREFIX, EXCHANGE = 16, 17, 19, 21, 23, 24, 25
 JOIN, LEAVE, CLOSE_RUN, SUBSCRIBE, MEMBERS, RESUME = 26, 27, 29, 31, 32, 33
@@ -122,6 +122,14 @@ def reads_of_many_keys(size: int) -> Flood:
 def waits_for_many_keys_that_time_out(size: int) -> Flood:
     body = _u32(0) + _key_list(min(size, 50_000))
     return Flood([], _frames(WAIT, iter([body] * 20)))
+
+
+@flood
+def a_list_whose_first_key_comes_last(size: int) -> Flood:
+    wait = native_frame(WAIT, _u32(NO_TIMEOUT) + _key_list(min(size, 50_000)), 9)
+    gone = native_frame(DELETE_KEY, native_string(_key(0)))
+    last = native_frame(SET, native_string(_key(0)) + native_string(b"v"))
+    return Flood([*_set_keys(size), gone, wait], last, is_short=True)
 
 
 @flood
