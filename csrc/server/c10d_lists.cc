@@ -57,7 +57,7 @@ void C10dProtocol::handle_known(Code code, const SharedKeys& keys) {
              body.is_too_large) {
     refuse_large_answer();
   } else {
-    send_body(body);
+    connection().send_body(body);
   }
 }
 

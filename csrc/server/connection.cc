@@ -14,6 +14,7 @@ namespace rdzv {
 Connection::Connection(Transport& transport, ServerContext& context)
     : transport_(transport),
       context_(context),
+      unread_max_(context.limits.unread_bytes),
       place_(context.connections.open.size()),
       memory_(context.memory),
       greeting_(context.connections.greetings.await(*this)) {}
@@ -116,8 +117,9 @@ size_t Connection::consume_some(Bytes input, size_t slice) {
   if (greeting_ && protocol_->greeted())
     context_.connections.greetings.forget(*std::exchange(greeting_, std::nullopt));
   if (state_ == State::kEnding) return used;
-  state_ = congested() ? State::kStalled : State::kOpen;
-  const bool may_go_on = protocol_->is_in_request() || (used < input.size() && !congested());
+  const bool is_stalled = congested() || protocol_->is_held_back();
+  state_ = is_stalled ? State::kStalled : State::kOpen;
+  const bool may_go_on = protocol_->is_in_request() || (used < input.size() && !is_stalled);
   if ((may_go_on && context_.budget.is_spent()) || debt_ > 0) put_off(State::kPutOff);
   return used;
 }
@@ -148,7 +150,7 @@ void Connection::go_on() {
 }
 
 bool Connection::congested() const {
-  return unsent() > context_.limits.unread_bytes || is_ending();
+  return unsent() > unread_max_ || is_ending();
 }
 
 bool Connection::has_room(size_t bytes) {
@@ -230,7 +232,13 @@ void Connection::end(const std::string& why) {
 }
 
 bool Connection::send_unsent() {
-  return out_.send([this](std::span<const Bytes> pieces) { return transport_.send(pieces); });
+  const bool is_there = out_.send([this](std::span<const Bytes> pieces) {
+    const std::optional<size_t> taken = transport_.send(pieces);
+    sent_ += taken.value_or(0);
+    return taken;
+  });
+  if (protocol_ != nullptr) protocol_->on_sent();
+  return is_there;
 }
 
 void Connection::flush() {
@@ -246,19 +254,20 @@ void Connection::flush() {
     close("");
     return;
   }
-  if (state_ == State::kStalled && !congested()) consume_buffered(Budget::kFirstSlice);
+  if (state_ == State::kStalled && !congested() && !protocol_->is_held_back())
+    consume_buffered(Budget::kFirstSlice);
   if (!closed()) transport_.on_changed();
 }
 
-void Protocol::send_body(const AnswerCache::Body& body) {
+void Connection::send_body(const AnswerCache::Body& body) {
   for (const SharedBytes& piece : body.pieces) {
     if (piece->size() < ValueBytes::kSharedMin) {
-      connection_.out().append(*piece);
+      out().append(*piece);
     } else {
-      connection_.send_shared(piece);
+      send_shared(piece);
     }
   }
-  connection_.reply_ready();
+  reply_ready();
 }
 
 void Connection::close(const std::string& why) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "server/native_channel.h"
 #include "server/native_protocol.h"
 #include "server/native_runs.h"
 #include "store/exchange.h"
@@ -30,8 +31,8 @@ bool is_of_keys(const Header& header) {
 
 }  // namespace
 
-NativeProtocol::Blocked* NativeProtocol::park(const Header& header, const std::vector<Bytes>& keys,
-                                              Table::Need need, int64_t target) {
+NativeChannel::Blocked* NativeChannel::park(const Header& header, const std::vector<Bytes>& keys,
+                                            Table::Need need, int64_t target) {
   if (!may_block(header)) return nullptr;
   uint64_t tag = tag_of(header);
   Table::Waiter* waiter = context_.state.view().wait(*this, tag, keys, need, target);
@@ -42,8 +43,8 @@ NativeProtocol::Blocked* NativeProtocol::park(const Header& header, const std::v
   return park(header, waiter, target, is_exchange(header) ? keys.front() : Bytes());
 }
 
-void NativeProtocol::block(const Header& header, const SharedKeys& keys, uint32_t timeout_ms,
-                           Table::Need need) {
+void NativeChannel::block(const Header& header, const SharedKeys& keys, uint32_t timeout_ms,
+                          Table::Need need) {
   if (!may_block(header)) return;
   // Whoever finds others waiting need not look.
   if (!context_.state.view().is_awaited(keys, need) &&
@@ -55,7 +56,7 @@ void NativeProtocol::block(const Header& header, const SharedKeys& keys, uint32_
   if (Blocked* blocked = park(header, waiter, 0, {})) set_deadline(*blocked, timeout_ms);
 }
 
-bool NativeProtocol::may_block(const Header& header) {
+bool NativeChannel::may_block(const Header& header) {
   if (blocked_.count(tag_of(header)) > 0) {
     reply_error(header, ErrorCode::kProtocol, "a request with this id is still blocked");
     return false;
@@ -67,8 +68,8 @@ bool NativeProtocol::may_block(const Header& header) {
   return true;
 }
 
-NativeProtocol::Blocked* NativeProtocol::park(const Header& header, Table::Waiter* waiter,
-                                              int64_t target, Bytes exchange_key) {
+NativeChannel::Blocked* NativeChannel::park(const Header& header, Table::Waiter* waiter,
+                                            int64_t target, Bytes exchange_key) {
   if (std::optional<std::string> refusal = refuse_parked(context_, connection())) {
     context_.state.view().cancel(waiter);
     reply_error(header, ErrorCode::kLimit,
@@ -86,7 +87,7 @@ NativeProtocol::Blocked* NativeProtocol::park(const Header& header, Table::Waite
   return &blocked;
 }
 
-void NativeProtocol::set_deadline(Blocked& blocked, uint32_t timeout_ms) {
+void NativeChannel::set_deadline(Blocked& blocked, uint32_t timeout_ms) {
   blocked.timeout = std::chrono::milliseconds(timeout_ms);
   uint64_t tag = tag_of(blocked.header);
   if (timeout_ms == 0) {
@@ -97,21 +98,21 @@ void NativeProtocol::set_deadline(Blocked& blocked, uint32_t timeout_ms) {
   }
 }
 
-size_t NativeProtocol::waits() const {
+size_t NativeChannel::waits() const {
   return blocked_.size() + late_.size() + (runs_ == nullptr ? 0 : runs_->ties().waits());
 }
 
-std::string NativeProtocol::waits_text() const {
+std::string NativeChannel::waits_text() const {
   return "more than " + std::to_string(context_.limits.waits_per_connection) +
          " blocked requests on one connection; the server's limit is waits_per_connection";
 }
 
-void NativeProtocol::block(const Header& header, const std::vector<Bytes>& keys,
-                           uint32_t timeout_ms, Table::Need need, int64_t target) {
+void NativeChannel::block(const Header& header, const std::vector<Bytes>& keys, uint32_t timeout_ms,
+                          Table::Need need, int64_t target) {
   if (Blocked* blocked = park(header, keys, need, target)) set_deadline(*blocked, timeout_ms);
 }
 
-void NativeProtocol::on_deadline(uint64_t tag) {
+void NativeChannel::on_deadline(uint64_t tag) {
   auto found = blocked_.find(tag);
   if (found == blocked_.end()) return;
   if (std::optional<Table::Woken> woken = context_.state.view().take_ripe(found->second.waiter)) {
@@ -127,8 +128,8 @@ void NativeProtocol::on_deadline(uint64_t tag) {
   leave_barrier(blocked);
 }
 
-std::string NativeProtocol::deadline_text(const Blocked& blocked,
-                                          std::vector<uint32_t>& missing) const {
+std::string NativeChannel::deadline_text(const Blocked& blocked,
+                                         std::vector<uint32_t>& missing) const {
   auto name = [&missing](const auto& numbers) {
     size_t count = std::min(numbers.size(), kMissingMax);
     missing.assign(numbers.begin(), numbers.begin() + static_cast<ptrdiff_t>(count));
@@ -164,8 +165,8 @@ std::string NativeProtocol::deadline_text(const Blocked& blocked,
 }
 
 // Many may be told at once that the same keys are missing.
-std::string NativeProtocol::list_deadline_text(const Blocked& blocked,
-                                               std::vector<uint32_t>& positions) const {
+std::string NativeChannel::list_deadline_text(const Blocked& blocked,
+                                              std::vector<uint32_t>& positions) const {
   auto operation = static_cast<Operation>(blocked.header.operation);
   const SharedKeys& keys = context_.state.view().keys_of(*blocked.waiter);
   std::vector<Bytes> names;
@@ -186,7 +187,7 @@ std::string NativeProtocol::list_deadline_text(const Blocked& blocked,
   return timeout_text(native::name_of(operation), names, keys->size(), blocked.timeout, count);
 }
 
-void NativeProtocol::answer_moment(const Header& header, const Table::Moment& moment) {
+void NativeChannel::answer_moment(const Header& header, const Table::Moment& moment) {
   const auto operation = static_cast<Operation>(header.operation);
   if (operation == Operation::kWait || operation == Operation::kBarrier) {
     reply(header, native::Nothing());
@@ -196,10 +197,10 @@ void NativeProtocol::answer_moment(const Header& header, const Table::Moment& mo
   begin_sized_reply(header, (is_list ? sizeof(uint32_t) : 0) + kNoValueBytes + moment.bytes.size());
   if (is_list) native::put_u32(out(), 1);
   put_value({moment.bytes, moment.version});
-  connection().reply_ready();
+  reply_ready();
 }
 
-void NativeProtocol::on_woken(const Table::Woken& woken) {
+void NativeChannel::on_woken(const Table::Woken& woken) {
   auto found = blocked_.find(woken.tag);
   if (connection().is_ending() || connection().closed()) {
     // It is told nothing any more; and its waiter is gone, so its timer must not find it.
@@ -227,7 +228,7 @@ void NativeProtocol::on_woken(const Table::Woken& woken) {
 }
 
 // Values may have gone since they were all there, for who is told later than at once.
-void NativeProtocol::answer_list_or_wait(const Blocked& blocked, const SharedKeys& keys) {
+void NativeChannel::answer_list_or_wait(const Blocked& blocked, const SharedKeys& keys) {
   const Table::Need need = need_of(blocked.header);
   const bool is_due =
       need != Table::Need::kValue ||
@@ -243,10 +244,14 @@ void NativeProtocol::answer_list_or_wait(const Blocked& blocked, const SharedKey
 }
 
 // The cancelled request is not answered: whoever cancels has stopped listening.
-void NativeProtocol::cancel(const Header&, const native::CancelRequest& request) {
+void NativeChannel::cancel(const Header&, const native::CancelRequest& request) {
   Header target;
   target.channel = request.channel;
   target.id = static_cast<uint64_t>(request.id);
+  if (NativeChannel* channel = protocol_.find(request.channel)) channel->forget(target);
+}
+
+void NativeChannel::forget(const Header& target) {
   auto found = blocked_.find(tag_of(target));
   if (found == blocked_.end()) {
     if (runs_) runs_->cancel(target);

@@ -67,6 +67,16 @@ void play_store(World& world, MemoryPeer& a, MemoryPeer& b) {
   CHECK(a.answer<native::ExchangeRequest>(gives).values[1] == "one");
 }
 
+// Another client over the same connection, which ends.
+void play_channel(World& world, MemoryPeer& a) {
+  const uint64_t waits = a.ask(native::GetRequest{native::kNoTimeout, {"/of 7"}}, 7);
+  const uint64_t ends = a.ask(native::CloseChannelRequest{}, 7);
+  a.answer<native::CloseChannelRequest>(ends);
+  a.ask(native::SetRequest{{"/of 7"}, {"late"}});
+  CHECK_FALSE(a.has_answer(waits));
+  world.turn();
+}
+
 // A wait whose time is over, one that is cancelled, and one whose connection is lost.
 void play_endings(World& world, MemoryPeer& a, MemoryPeer& b) {
   const uint64_t late = a.ask(native::GetRequest{100, {"/never"}});
@@ -158,6 +168,7 @@ std::string play(World& world) {
   play_endings(world, a, b);
   play_run(world, a);
   play_c10d(world);
+  play_channel(world, b);
   std::string bytes;
   for (const auto& peer : world.peers) bytes += peer->all + peer->transport.sent + '|';
   return bytes;

@@ -26,7 +26,7 @@ class MemoryPeer {
              const std::string& greeting = native_greeting());
 
   template <typename Request>
-  uint64_t ask(const Request& request);
+  uint64_t ask(const Request& request, uint16_t channel = 0);
   void send(Bytes bytes);
   void hang_up();
 
@@ -90,11 +90,11 @@ inline void MemoryPeer::hang_up() {
 }
 
 template <typename Request>
-uint64_t MemoryPeer::ask(const Request& request) {
+uint64_t MemoryPeer::ask(const Request& request, uint16_t channel) {
   world_.asked.insert(Request::Is::kOperation);
   std::string body;
   native::put(body, request);
-  send(native_frame(Request::Is::kOperation, ++last_id_, body));
+  send(native_frame(Request::Is::kOperation, ++last_id_, body, channel));
   return last_id_;
 }
 
