@@ -23,8 +23,8 @@ bool NativeChannel::come(const Header& header, const TableStep& step) {
 
 void NativeChannel::barrier(const Header& header, const native::BarrierRequest& request) {
   const Bytes key = request.key;
-  BarrierCall call{key,          as_user_knows(key), request.world_size,
-                   request.rank, request.round,      request.token};
+  BarrierCall call{
+      {request.world_size, request.rank, request.round}, key, as_user_knows(key), request.token};
   if (call.rank == native::kRanklessCaller) {
     call.rank = BarrierCall::kNoRank;
     call.round = 1;
@@ -53,7 +53,9 @@ void NativeChannel::barrier(const Header& header, const native::BarrierRequest& 
 
 BarrierCall NativeChannel::barrier_call(const Blocked& blocked) {
   int64_t world_size = blocked.target / blocked.round;
-  return {blocked.key,  as_user_knows(blocked.key), world_size, blocked.rank, blocked.round,
+  return {{world_size, blocked.rank, blocked.round},
+          blocked.key,
+          as_user_knows(blocked.key),
           blocked.token};
 }
 
