@@ -57,8 +57,16 @@ class Budget {
     return std::max<size_t>(is_spent() ? 0 : (given_ - spent_) / cost, 1);
   }
   size_t spent() const { return spent_; }
+  // What is left of it.
+  size_t left() const { return given_ - std::min(spent_, given_); }
   // What had to be done at once although there was no budget for it.
   size_t overdrawn() const { return spent_ - std::min(spent_, given_); }
+  // The same, which whoever calls takes upon himself.
+  size_t take_debt() {
+    const size_t debt = overdrawn();
+    spent_ -= debt;
+    return debt;
+  }
 
  private:
   size_t given_ = 0;

@@ -56,7 +56,7 @@ bool C10dProtocol::finish_known() {
     if (body->is_too_large()) {
       refuse_large_answer();
     } else {
-      send_body(*body);
+      connection().send_body(*body);
     }
   } else if (!check_or_wait(code, keys)) {
     return false;

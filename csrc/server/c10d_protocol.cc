@@ -208,7 +208,7 @@ bool C10dProtocol::finish_list() {
   const AnswerBody keys = list_->take();
   if (!connection().has_room(keys.bytes())) return false;
   c10d::put_i64(out(), static_cast<int64_t>(list_->count()));
-  send_body(keys);
+  connection().send_body(keys);
   list_.reset();
   return true;
 }

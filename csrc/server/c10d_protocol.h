@@ -20,10 +20,10 @@ inline bool is_of_keys(c10d::Code code) {
   return code == c10d::Code::kWait || code == c10d::Code::kCheck || code == c10d::Code::kMultiGet;
 }
 
-class C10dProtocol final : public Protocol {
+class C10dProtocol final : public Protocol, private Waiting {
  public:
   C10dProtocol(Connection& connection, ServerContext& context)
-      : Protocol(connection, connection.memory().parked), context_(context) {}
+      : Protocol(connection), Waiting(connection.memory().parked), context_(context) {}
 
   size_t consume(Bytes input, Bytes) override {
     context_.expire();

@@ -16,11 +16,24 @@ namespace {
 // Of its answers, a connection that is closed is sent so much at most.
 constexpr size_t kLastBytes = 256 * 1024;
 
+// While it is there, a value may be made of the buffer that it came in.
+class Offer {
+ public:
+  Offer(ServerState& state, std::string& buffer) : state_(state) { state.offer(&buffer); }
+  ~Offer() { state_.offer(nullptr); }
+  Offer(const Offer&) = delete;
+  Offer& operator=(const Offer&) = delete;
+
+ private:
+  ServerState& state_;
+};
+
 }  // namespace
 
 Connection::Connection(Transport& transport, ServerContext& context)
     : transport_(transport),
       context_(context),
+      unread_max_(context.limits.unread_bytes),
       place_(context.connections.open.size()),
       memory_(context.memory),
       greeting_(context.connections.greetings.await(*this)) {}
@@ -97,7 +110,7 @@ Connection::Awaited Connection::awaited() const {
 
 void Connection::consume_buffered(size_t slice) {
   if (!has_whole_value()) {
-    state_ = congested() ? State::kStalled : State::kOpen;
+    if (!is_ending()) state_ = is_stalled() ? State::kStalled : State::kOpen;
     return;
   }
   size_t used = consume_some(in_, slice);
@@ -161,20 +174,26 @@ void Connection::charge_input() {
                        (protocol_ == nullptr ? 0 : protocol_->scanned_bytes()));
 }
 
+bool Connection::is_stalled() const {
+  return congested() || protocol_->is_held_back();
+}
+
 size_t Connection::consume_some(Bytes input, size_t slice) {
   if (protocol_ == nullptr && !choose_protocol(input)) return 0;
   context_.budget.give(slice);
-  context_.state.offer(&value_);
-  size_t used = protocol_->consume(input, value_);
-  context_.state.offer(nullptr);
+  size_t used = 0;
+  {
+    const Offer offer(context_.state, value_);
+    used = protocol_->consume(input, value_);
+  }
   context_.connections.first_slices += context_.budget.spent();
   if (closed()) return used;
   debt_ += context_.budget.overdrawn();
   if (greeting_ && protocol_->greeted())
     context_.connections.greetings.forget(*std::exchange(greeting_, std::nullopt));
   if (state_ == State::kEnding) return used;
-  state_ = congested() ? State::kStalled : State::kOpen;
-  const bool may_go_on = protocol_->is_in_request() || (used < input.size() && !congested());
+  state_ = is_stalled() ? State::kStalled : State::kOpen;
+  const bool may_go_on = protocol_->is_in_request() || (used < input.size() && !is_stalled());
   if ((may_go_on && context_.budget.is_spent()) || debt_ > 0) put_off(State::kPutOff);
   return used;
 }
@@ -205,7 +224,7 @@ void Connection::go_on() {
 }
 
 bool Connection::congested() const {
-  return unsent() > context_.limits.unread_bytes || is_ending();
+  return unsent() > unread_max_ || is_ending();
 }
 
 bool Connection::has_room(size_t bytes) {
@@ -287,7 +306,15 @@ void Connection::end(const std::string& why) {
 }
 
 bool Connection::send_unsent(size_t& most) {
-  return out_.send([this](std::span<const Bytes> pieces) { return transport_.send(pieces); }, most);
+  const bool is_there = out_.send(
+      [this](std::span<const Bytes> pieces) {
+        const std::optional<size_t> taken = transport_.send(pieces);
+        sent_ += taken.value_or(0);
+        return taken;
+      },
+      most);
+  if (protocol_ != nullptr) protocol_->on_sent();
+  return is_there;
 }
 
 void Connection::resume_sending() {
@@ -308,19 +335,20 @@ void Connection::flush(size_t& most) {
     return;
   }
   if (most == 0) resume_sending();
-  if (state_ == State::kStalled && !congested()) consume_buffered(Budget::kFirstSlice);
+  if (state_ == State::kStalled && !congested() && !protocol_->is_held_back())
+    consume_buffered(Budget::kFirstSlice);
   if (!closed()) transport_.on_changed();
 }
 
-void Protocol::send_body(const AnswerBody& body) {
+void Connection::send_body(const AnswerBody& body) {
   for (const SharedBytes& piece : body.pieces()) {
     if (piece->size() < ValueBytes::kSharedMin) {
-      connection_.out().append(*piece);
+      out().append(*piece);
     } else {
-      connection_.send_shared(piece);
+      send_shared(piece);
     }
   }
-  connection_.reply_ready();
+  reply_ready();
 }
 
 void Connection::close(const std::string& why) {

@@ -1,6 +1,4 @@
-// One protocol spoken on one connection: bytes in, operations on the table, replies out.
-//
-// It owns its blocked requests in the table, so that its end drops them.
+// One protocol spoken on one connection: bytes in, operations on the state, replies out.
 #pragma once
 
 #include <memory>
@@ -12,11 +10,22 @@
 
 namespace rdzv {
 
-class Protocol : public Table::WaiterOwner {
+// Who has blocked requests in the table. All owners of a server's table are of this kind.
+class Waiting : public Table::WaiterOwner {
  public:
   // What its requests take while they wait is charged to `parked`.
-  Protocol(Connection& connection, MemoryAccount& parked)
-      : WaiterOwner(&parked), connection_(connection) {}
+  explicit Waiting(MemoryAccount& parked) : WaiterOwner(&parked) {}
+  virtual ~Waiting() = default;
+
+  // A wait that it owns is satisfied: its keys are there, now.
+  virtual void on_woken(const Table::Woken& woken) = 0;
+};
+
+class Protocol {
+ public:
+  explicit Protocol(Connection& connection) : connection_(connection) {}
+  Protocol(const Protocol&) = delete;
+  Protocol& operator=(const Protocol&) = delete;
   virtual ~Protocol() = default;
 
   // Handles the whole requests at the beginning of `input` until the connection is congested or
@@ -26,6 +35,11 @@ class Protocol : public Table::WaiterOwner {
 
   // A request was begun and is not answered, because the budget was spent first.
   virtual bool is_in_request() const = 0;
+
+  // Nothing is read until some of what it has put aside is done.
+  virtual bool is_held_back() const { return false; }
+  // More of the replies was sent.
+  virtual void on_sent() {}
 
   // Of the request that is not whole yet: how many bytes are missing at least.
   virtual size_t missing() const = 0;
@@ -47,13 +61,8 @@ class Protocol : public Table::WaiterOwner {
   // everything. Until then it may be called back, and tells nobody.
   virtual bool leave(Budget& budget) = 0;
 
-  // A wait that it owns is satisfied: its keys are there, now.
-  virtual void on_woken(const Table::Woken& woken) = 0;
-
  protected:
   Connection& connection() const { return connection_; }
-  // The rest of a reply, or all of it.
-  void send_body(const AnswerBody& body);
 
  private:
   Connection& connection_;

@@ -61,6 +61,8 @@ enum class Operation : uint8_t {
   kSubscribe = 31,
   kMembers = 32,
   kResume = 33,
+  // What ends a channel of a connection (wire/messages.h).
+  kCloseChannel = 34,
 };
 
 // For messages (wire/messages.h has it).

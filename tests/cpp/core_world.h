@@ -1,15 +1,17 @@
-// The server's core in memory, with clients: bytes, times and closings go in, bytes come out. No
-// socket, no thread, no clock.
+// The server's core in memory, with clients' cores: bytes, times and closings go in, bytes come out.
+// No socket, no thread, no clock.
 #pragma once
 
 #include <doctest/doctest.h>
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "client/core.h"
 #include "memory_transport.h"
 #include "server/core.h"
 #include "support.h"
@@ -19,40 +21,53 @@ namespace rdzv::test {
 
 class World;
 
-// A native client: requests go out, answers are taken apart.
+// One end of a connection in memory, with the core of a native client on it.
 class MemoryPeer {
  public:
-  MemoryPeer(World& world, const std::string& name,
-             const std::string& greeting = native_greeting());
+  MemoryPeer(World& world, const std::string& name, uint8_t session);
 
-  template <typename Request>
-  uint64_t ask(const Request& request);
+  // To the server, what the client's core has to send or what a test makes up; and back.
+  void exchange();
   void send(Bytes bytes);
-  void hang_up();
+  void take(Bytes bytes);
+  // The connection breaks, which both sides notice.
+  void lose();
 
-  // The answer to that request: its status, and what it says. It has to be there.
+  // Its number, for what follows. With `patience`: the client gives up then.
   template <typename Request>
-  typename Request::Is::Reply answer(uint64_t id, ErrorCode expected = ErrorCode::kOk);
+  size_t ask(const Request& request, std::optional<Duration> patience = {});
+  void give_up(size_t call) { client.give_up(*calls_[call]); }
+  // The answer: its status, and what it says. It has to be there.
+  template <typename Request>
+  typename Request::Is::Reply answer(size_t call, ErrorCode expected = ErrorCode::kOk);
   // The text of an error's answer.
-  std::string error(uint64_t id);
-  bool has_answer(uint64_t id);
+  std::string error(size_t call);
+  bool has_answer(size_t call) { return reply(call).outcome == ClientCore::Outcome::kAnswered; }
+  const ClientCore::Reply& reply(size_t call);
 
   MemoryTransport transport;
+  ClientCore client;
   std::string all;  // that was ever received
 
  private:
-  native::Frame find(uint64_t id);
-
   World& world_;
   Connection* connection_;
-  uint64_t last_id_ = 0;
+  std::vector<std::unique_ptr<ClientCore::Call>> calls_;
   std::vector<Bytes> strings_;
 };
 
 class World {
  public:
-  MemoryPeer& newcomer(const std::string& name, const std::string& greeting = native_greeting()) {
-    return *peers.emplace_back(std::make_unique<MemoryPeer>(*this, name, greeting));
+  MemoryPeer& stranger(const std::string& name) {
+    const auto session = static_cast<uint8_t>(peers.size());
+    return *peers.emplace_back(std::make_unique<MemoryPeer>(*this, name, session));
+  }
+  MemoryPeer& newcomer(const std::string& name) {
+    MemoryPeer& peer = stranger(name);
+    peer.exchange();
+    CHECK(peer.client.state() == ClientCore::State::kOpen);
+    CHECK(peer.client.peer().instance == native::Id128{7, 7, 7});
+    return peer;
   }
   void turn() {
     while (core.end_turn(time)) {
@@ -63,6 +78,9 @@ class World {
     time.awake += duration;
     core.run_due(time, time);
     turn();
+    for (const auto& peer : peers) {
+      if (peer->client.next() <= time.now) peer->client.run_due(time.now);
+    }
   }
 
   std::vector<std::unique_ptr<MemoryPeer>> peers;
@@ -71,11 +89,10 @@ class World {
   std::set<native::Operation> asked;
 };
 
-inline MemoryPeer::MemoryPeer(World& world, const std::string& name, const std::string& greeting)
-    : world_(world) {
+inline MemoryPeer::MemoryPeer(World& world, const std::string& name, uint8_t session)
+    : client({session}, "memory"), world_(world) {
   transport.name = name;
   connection_ = &world.core.connect(transport, world.time);
-  send(greeting);
 }
 
 inline void MemoryPeer::send(Bytes bytes) {
@@ -84,51 +101,63 @@ inline void MemoryPeer::send(Bytes bytes) {
   world_.turn();
 }
 
-inline void MemoryPeer::hang_up() {
+inline void MemoryPeer::take(Bytes bytes) {
+  all.append(bytes);
+  client.receive(bytes, world_.time.now);
+}
+
+inline void MemoryPeer::exchange() {
+  for (;;) {
+    while (!client.to_send().empty()) {
+      const Bytes out = client.to_send();
+      send(out);
+      client.on_sent(out.size(), world_.time.now);
+    }
+    const std::string in = transport.read();
+    if (in.empty()) return;
+    take(in);
+  }
+}
+
+inline void MemoryPeer::lose() {
   world_.core.end_of_stream(*connection_, world_.time);
   world_.turn();
+  client.break_off("cut");
 }
 
 template <typename Request>
-uint64_t MemoryPeer::ask(const Request& request) {
+size_t MemoryPeer::ask(const Request& request, std::optional<Duration> patience) {
   world_.asked.insert(Request::Is::kOperation);
   std::string body;
   native::put(body, request);
-  send(native_frame(Request::Is::kOperation, ++last_id_, body));
-  return last_id_;
+  ClientCore::Call& call =
+      *calls_.emplace_back(std::make_unique<ClientCore::Call>(Request::Is::kOperation));
+  call.waits_for_others = true;
+  if (patience) call.deadline = world_.time.now + *patience;
+  client.send(call, body, world_.time.now);
+  exchange();
+  return calls_.size() - 1;
 }
 
-inline native::Frame MemoryPeer::find(uint64_t id) {
-  all += transport.read();
-  native::Frame found;
-  for (Bytes rest = all; !rest.empty();) {
-    native::Frame frame;
-    REQUIRE(native::next_frame(rest, frame) == native::Progress::kTaken);
-    if (frame.header.id == id) found = frame;
-    rest.remove_prefix(native::kHeaderBytes + frame.body.size());
-  }
-  return found;
-}
-
-inline bool MemoryPeer::has_answer(uint64_t id) {
-  return find(id).header.operation != 0;
+inline const ClientCore::Reply& MemoryPeer::reply(size_t call) {
+  if (!transport.closed) exchange();
+  return calls_[call]->reply;
 }
 
 template <typename Request>
-typename Request::Is::Reply MemoryPeer::answer(uint64_t id, ErrorCode expected) {
-  const native::Frame frame = find(id);
-  REQUIRE(frame.header.operation ==
-          (static_cast<uint8_t>(Request::Is::kOperation) | native::kReplyBit));
-  typename Request::Is::Reply reply;
-  REQUIRE(frame.header.status == static_cast<uint8_t>(expected));
-  if (expected == ErrorCode::kOk) REQUIRE(native::take(frame.body, reply, &strings_));
-  return reply;
+typename Request::Is::Reply MemoryPeer::answer(size_t call, ErrorCode expected) {
+  REQUIRE(has_answer(call));
+  CHECK(reply(call).status == expected);
+  typename Request::Is::Reply answer;
+  const Bytes body = Bytes(reply(call).body).substr(reply(call).body_begin);
+  if (expected == ErrorCode::kOk) REQUIRE(native::take(body, answer, &strings_));
+  return answer;
 }
 
-inline std::string MemoryPeer::error(uint64_t id) {
-  native::ErrorReply reply;
-  REQUIRE(native::take(find(id).body, reply));
-  return std::string(reply.message);
+inline std::string MemoryPeer::error(size_t call) {
+  native::ErrorReply answer;
+  REQUIRE(native::take(reply(call).body, answer));
+  return std::string(answer.message);
 }
 
 // Asks for every operation, over both protocols, and returns all bytes that anybody was sent.

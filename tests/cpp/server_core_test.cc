@@ -1,4 +1,4 @@
-// The server's core in memory, and so the same twice.
+// The server's core and its clients' in memory, and so the same twice.
 #include <doctest/doctest.h>
 
 #include <chrono>
@@ -10,7 +10,7 @@ using namespace rdzv;
 using namespace rdzv::test;
 using std::chrono::milliseconds;
 
-TEST_CASE("a server's core does the same twice, through every operation") {
+TEST_CASE("a server's core and its clients' do the same twice, through every operation") {
   World first;
   const std::string bytes = play(first);
   native::for_each_request([&]<typename Request>(Request*) {
@@ -23,10 +23,10 @@ TEST_CASE("a server's core does the same twice, through every operation") {
 TEST_CASE("a server's core that has nothing to do says so") {
   World world;
   CHECK(world.core.next() == Timers::kNever);
-  MemoryPeer& peer = world.newcomer("10.0.0.1:1", "");
+  MemoryPeer& peer = world.stranger("10.0.0.1:1");
   CHECK(world.core.next() == world.time.now + milliseconds(world.core.limits().greeting_ms));
-  peer.send(native_greeting());
-  const uint64_t waits = peer.ask(native::GetRequest{native::kNoTimeout, {"/k"}});
+  peer.exchange();
+  const size_t waits = peer.ask(native::GetRequest{native::kNoTimeout, {"/k"}});
   world.wait(std::chrono::hours(24));
   CHECK(world.core.next() == Timers::kNever);
   CHECK_FALSE(peer.has_answer(waits));
