@@ -13,7 +13,10 @@ from support import wire
 from support.flooding import Flood, flood, measure, names
 from support.wire import c10d, c10d_list, native_frame, native_string
 
-__all__ = ["measure", "names"]
+__all__ = ["AS_A_WHOLE", "measure", "names"]
+
+# What is done in one piece, so that readers see all of it or nothing (docs/limits.md).
+AS_A_WHOLE = {"many_keys_at_once", "all_keys_that_one_request_may_set"}
 
 SET, GET, ADD, CHECK, WAIT, DELETE_KEY = 3, 4, 6, 7, 8, 9
 LIST_KEYS, MULTI_GET, MULTI_SET, CANCEL = 11, 13, 14, 15
