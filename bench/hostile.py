@@ -2,8 +2,9 @@
 
     python bench/hostile.py [--short] [--runs N] [--json FILE]
 
-In processor time of the server's process, so that other work on the machine does not count. The
-floods are those of tests/hostile.
+In processor time of the server's process, so that other work on the machine does not count: of a
+counter of the kernel's (perf_event_open), where that may be used; else of the process's clock,
+which moves by 4 ms. The floods are those of tests/hostile.
 """
 
 from __future__ import annotations

@@ -65,6 +65,16 @@ def _floods() -> list[Target]:
         "exchanges_that_time_out_at_once": "exchanges with a timeout of 0",
         "keys_that_expire_at_once": "200,000 keys that expire at once",
         "barriers_of_many_sizes": "barriers of 60,000 sizes on one key",
+        "a_run_that_is_closed": "a run of 60,000 nodes that is closed",
+        "a_job_that_finishes": "the last of 60,000 nodes that leaves",
+        "arrivals_at_an_exchange_that_lacks_one": "arrivals at an exchange that lacks one",
+        "reads_of_many_keys": "reads of 50,000 keys",
+        "waits_for_many_keys_that_time_out": "waits for 50,000 keys that time out",
+        "a_list_whose_first_key_comes_last": "a wait for 50,000 keys whose last one comes",
+        "waiters_that_time_out_together": "60,000 waits that time out together",
+        "thirty_connections_that_ask_for_much_at_once": "thirty floods at once",
+        "large_values": "values of 64 MiB",
+        "lists_of_all_keys": "lists of 200,000 keys",
     }
     return [
         Target(

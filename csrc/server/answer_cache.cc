@@ -15,21 +15,6 @@ using Form = AnswerCache::Form;
 
 constexpr size_t kNamesMax = 16;
 
-size_t head_bytes(Form form) {
-  return form == Form::kC10d ? 0 : sizeof(uint32_t);
-}
-
-// What comes with each value.
-size_t overhead_bytes(Form form) {
-  switch (form) {
-    case Form::kNative:
-      return sizeof(uint64_t) + sizeof(uint32_t);
-    case Form::kC10d:
-      return sizeof(uint64_t);
-  }
-  return 0;
-}
-
 void put_overhead(std::string& out, Form form, const Table::Value* value) {
   size_t size = value == nullptr ? 0 : value->bytes.size();
   if (form == Form::kC10d) {
@@ -49,8 +34,7 @@ void add_missing(AnswerCache::Missing& missing, size_t at, Bytes key) {
 
 size_t AnswerCache::Entry::bytes() const {
   size_t positions = without_value.at.capacity() + absent.at.capacity();
-  return sizeof(Entry) + keys->bytes() + positions * sizeof(int64_t) +
-         body.pieces.capacity() * sizeof(SharedBytes) + own_bytes;
+  return sizeof(Entry) + keys->bytes() + positions * sizeof(int64_t) + body.own_bytes();
 }
 
 template <typename Matches>
@@ -86,7 +70,12 @@ SharedKeys AnswerCache::remember(Form form, Bytes request, const std::vector<Byt
 }
 
 AnswerCache::Entry& AnswerCache::add(Form form, SharedKeys keys) {
-  if (free_marks_ == 0) drop_last();
+  if (free_marks_ == 0) {
+    if (going_.empty()) drop_last();
+    Budget at_once;
+    at_once.give(SIZE_MAX);
+    unmark(at_once);
+  }
   auto entry = std::make_unique<Entry>();
   entry->form = form;
   entry->keys = std::move(keys);
@@ -98,93 +87,141 @@ AnswerCache::Entry& AnswerCache::add(Form form, SharedKeys keys) {
   return *entries_.front();
 }
 
-// The list of somebody who waited may be forgotten meanwhile.
-AnswerCache::Entry& AnswerCache::look(Form form, const SharedKeys& keys) {
+// The list of somebody who waited may be forgotten meanwhile. Null: the budget is spent, for what was
+// begun before.
+AnswerCache::Entry* AnswerCache::entry_of(Form form, const SharedKeys& keys) {
+  if (working_ != nullptr && working_->keys != keys) {
+    Entry& other = *find_entry([this](const Entry& each) { return &each == working_; });
+    look_for_hits(other);
+    const bool is_to_be_looked_at = other.looked < other.keys->size();
+    if (!other.was_hit && !(is_to_be_looked_at ? look(other) : compose(other))) return nullptr;
+    working_ = nullptr;
+  }
   Entry* known = find_entry([&](const Entry& each) { return each.keys == keys; });
   Entry& entry = known != nullptr ? *known : add(form, keys);
-  if (entry.is_fresh && (table_.hits() & entry.mark) == 0) return entry;
-  ++looks_;
-  budget_.spend(keys->size() * Budget::kKey);
-  table_.forget_hits(entry.mark);
-  let_go_of_body(entry);
-  entry.without_value = {};
-  entry.absent = {};
-  for (size_t i = 0; i < keys->size(); ++i) {
-    Bytes key = (*keys)[i];
-    if (table_.mark(key, entry.mark) != nullptr) continue;
-    add_missing(entry.without_value, i, key);
-    if (table_.queue_size(key) == 0) add_missing(entry.absent, i, key);
+  look_for_hits(entry);
+  entry.is_awaited_until = turn_ + kTurnsAwaited;
+  return &entry;
+}
+
+// False: the budget is spent.
+bool AnswerCache::look(Entry& entry) {
+  const size_t size = entry.keys->size();
+  if (entry.looked == 0) {
+    ++looks_;
+    entry.losses = table_.losses();
+    entry.was_hit = false;
+    entry.without_value = {};
+    entry.absent = {};
   }
-  entry.is_fresh = true;
   has_grown_ = true;
-  return entry;
+  for (; entry.looked < size; ++entry.looked) {
+    if (budget_.is_spent()) {
+      working_ = &entry;
+      return false;
+    }
+    budget_.spend(Budget::kKey);
+    const Bytes key = (*entry.keys)[entry.looked];
+    if (table_.mark(key, entry.mark) != nullptr) continue;
+    add_missing(entry.without_value, entry.looked, key);
+    if (table_.queue_size(key) == 0) add_missing(entry.absent, entry.looked, key);
+  }
+  working_ = nullptr;
+  // Who was there may have gone.
+  const bool is_doubtful = entry.was_hit && entry.losses != table_.losses();
+  if (!is_doubtful || !entry.absent.at.empty()) return true;
+  entry.looked = 0;
+  return look(entry);
 }
 
-const AnswerCache::Missing& AnswerCache::missing(Form form, const SharedKeys& keys,
+const AnswerCache::Missing* AnswerCache::missing(Form form, const SharedKeys& keys,
                                                  Table::Need need) {
-  Entry& entry = look(form, keys);
-  return need == Table::Need::kPresent ? entry.absent : entry.without_value;
+  Entry* entry = entry_of(form, keys);
+  if (entry == nullptr) return nullptr;
+  // What was found does not last if something has changed meanwhile.
+  if (entry->looked == keys->size() && entry->was_hit) entry->looked = 0;
+  if (entry->looked < keys->size() && !look(*entry)) return nullptr;
+  entry->is_awaited_until = 0;
+  return need == Table::Need::kPresent ? &entry->absent : &entry->without_value;
 }
 
-const AnswerCache::Body& AnswerCache::body(Form form, const SharedKeys& keys) {
-  Entry& entry = look(form, keys);
-  if (!entry.has_body) {
-    compose(entry);
-    budget_.spend(keys->size() * Budget::kKey + entry.own_bytes / Budget::kBytesAUnit);
-    has_grown_ = true;
-    keep_within(limits::kComposedBytesMax, 1);
-  }
-  return entry.body;
+const AnswerBody* AnswerCache::body(Form form, const SharedKeys& keys) {
+  Entry* entry = entry_of(form, keys);
+  if (entry == nullptr) return nullptr;
+  if (entry->looked < keys->size() && !look(*entry)) return nullptr;
+  if (!compose(*entry)) return nullptr;
+  entry->is_awaited_until = 0;
+  return &entry->body;
 }
 
-void AnswerCache::compose(Entry& entry) const {
-  entry.has_body = true;
-  Body& body = entry.body;
-  std::vector<const Table::Value*> values;
-  values.reserve(entry.keys->size());
-  body.bytes = head_bytes(entry.form) + entry.keys->size() * overhead_bytes(entry.form);
-  size_t large = 0;
-  for (Bytes key : *entry.keys) {
-    const Table::Value* value = table_.find(key);
-    values.push_back(value);
-    if (value == nullptr) continue;
-    body.bytes += value->bytes.size();
-    if (value->bytes.shared() != nullptr) large += value->bytes.size();
-    if (body.bytes > limits::kRequestBytesMax) {
-      body.is_too_large = true;
-      return;
+// False: the budget is spent, or one is missing.
+bool AnswerCache::compose(Entry& entry) {
+  const WantedKeys& keys = *entry.keys;
+  if (entry.composed == keys.size()) return true;
+  AnswerBody& body = entry.body;
+  if (entry.composed == 0 && entry.form == Form::kNative && body.text().empty())
+    native::put_u32(body.text(), static_cast<uint32_t>(keys.size()));
+  for (; entry.composed < keys.size(); ++entry.composed) {
+    if (budget_.is_spent()) {
+      working_ = &entry;
+      return false;
     }
-  }
-  std::string text;
-  text.reserve(body.bytes - large);
-  entry.own_bytes = body.bytes - large;
-  if (entry.form != Form::kC10d) native::put_u32(text, static_cast<uint32_t>(values.size()));
-  for (const Table::Value* value : values) {
-    put_overhead(text, entry.form, value);
-    if (value == nullptr) continue;
-    if (SharedBytes shared = value->bytes.shared()) {
-      body.pieces.push_back(std::make_shared<std::string>(std::exchange(text, {})));
-      body.pieces.push_back(std::move(shared));
-    } else {
-      text.append(value->bytes);
+    budget_.spend(Budget::kKey);
+    const Table::Value* value = table_.mark(keys[entry.composed], entry.mark);
+    if (value == nullptr && entry.form == Form::kNative) {
+      forget_body(entry);
+      entry.looked = 0;
+      working_ = nullptr;
+      return false;
     }
+    put_overhead(body.text(), entry.form, value);
+    static const ValueBytes kNothing;
+    const ValueBytes& bytes = value == nullptr ? kNothing : value->bytes;
+    if (bytes.shared() == nullptr) budget_.spend(bytes.size() / Budget::kBytesAUnit);
+    if (!body.add(bytes)) entry.composed = keys.size() - 1;
   }
-  if (!text.empty()) body.pieces.push_back(std::make_shared<std::string>(std::move(text)));
+  body.end();
+  working_ = nullptr;
+  has_grown_ = true;
+  keep_within(limits::kComposedBytesMax, 1);
+  return true;
 }
 
-void AnswerCache::let_go_of_body(Entry& entry) {
+void AnswerCache::look_for_hits(Entry& entry) {
+  if ((table_.hits() & entry.mark) == 0) return;
+  table_.forget_hits(entry.mark);
+  entry.was_hit = true;
+  forget_body(entry);
+}
+
+void AnswerCache::forget_body(Entry& entry) {
   entry.body = {};
-  entry.own_bytes = 0;
-  entry.has_body = false;
+  entry.composed = 0;
 }
 
+// Its mark is free again when no key without a value has it any more.
 void AnswerCache::drop_last() {
-  Entry& last = *entries_.back();
-  for (int64_t at : last.without_value.at)
-    table_.unmark((*last.keys)[static_cast<size_t>(at)], last.mark);
-  table_.forget_hits(last.mark);
-  free_marks_ |= last.mark;
+  if (working_ == entries_.back().get()) working_ = nullptr;
+  entries_.back()->looked = 0;
+  going_.push_back(std::move(entries_.back()));
   entries_.pop_back();
+}
+
+// False: the budget is spent.
+bool AnswerCache::unmark(Budget& budget) {
+  while (!going_.empty()) {
+    Entry& entry = *going_.back();
+    forget_body(entry);
+    for (; entry.looked < entry.keys->size(); ++entry.looked) {
+      if (budget.is_spent()) return false;
+      budget.spend(Budget::kKey);
+      table_.unmark((*entry.keys)[entry.looked], entry.mark);
+    }
+    table_.forget_hits(entry.mark);
+    free_marks_ |= entry.mark;
+    going_.pop_back();
+  }
+  return true;
 }
 
 size_t AnswerCache::bytes() const {
@@ -196,20 +233,21 @@ size_t AnswerCache::bytes() const {
 void AnswerCache::keep_within(size_t bytes_max, size_t entries_min) {
   size_t total = bytes();
   while (total > bytes_max && entries_.size() > entries_min) {
-    total -= entries_.back()->bytes();
+    const Entry& last = *entries_.back();
+    if (&last == working_ || last.is_awaited_until > turn_) return;
+    total -= last.bytes();
     drop_last();
   }
 }
 
 void AnswerCache::trim() {
+  ++turn_;
+  Budget budget;
+  budget.give(Budget::kChoreSlice);
+  unmark(budget);
   if (!has_grown_ && (table_.hits() & marks_ & ~free_marks_) == 0) return;
   has_grown_ = false;
-  for (const auto& entry : entries_) {
-    if ((table_.hits() & entry->mark) == 0) continue;
-    entry->is_fresh = false;
-    table_.forget_hits(entry->mark);
-    let_go_of_body(*entry);
-  }
+  for (const auto& entry : entries_) look_for_hits(*entry);
   keep_within(limits::kComposedBytesMax, 0);
 }
 

@@ -14,17 +14,17 @@ namespace rdzv {
 class Budget {
  public:
   // Of a connection that has something new to say: little, as many who do get it in one turn.
-  static constexpr size_t kFirstSlice = 2'000;
+  static constexpr size_t kFirstSlice = 1'000;
   // Of all first slices of one turn: whoever comes later has to wait for the next, but not behind
   // those that go on.
-  static constexpr size_t kFirstSlices = 18'000;
+  static constexpr size_t kFirstSlices = 12'000;
   // Of one that goes on.
-  static constexpr size_t kSlice = 8'000;
+  static constexpr size_t kSlice = 6'000;
   // Of all that go on, in one turn.
-  static constexpr size_t kTurn = 10'000;
+  static constexpr size_t kTurn = 8'000;
   // Of what was left for later (chores.h): at a time, and in one turn.
   static constexpr size_t kChoreSlice = 4'000;
-  static constexpr size_t kChores = 8'000;
+  static constexpr size_t kChores = 6'000;
   // Of timers that are due, in one turn, of either clock.
   static constexpr size_t kTimers = 4'000;
 
@@ -44,6 +44,7 @@ class Budget {
   static constexpr size_t kWake = 20;    // of one who waited, with its answer
   static constexpr size_t kLeave = 20;   // of a blocked request whose connection is gone
   static constexpr size_t kBytesAUnit = 256;
+  static constexpr size_t kBytesKeptAUnit = 64;  // received, and kept until there are more
 
   void give(size_t units) {
     given_ = units;
@@ -56,8 +57,16 @@ class Budget {
     return std::max<size_t>(is_spent() ? 0 : (given_ - spent_) / cost, 1);
   }
   size_t spent() const { return spent_; }
+  // What is left of it.
+  size_t left() const { return given_ - std::min(spent_, given_); }
   // What had to be done at once although there was no budget for it.
   size_t overdrawn() const { return spent_ - std::min(spent_, given_); }
+  // The same, which whoever calls takes upon himself.
+  size_t take_debt() {
+    const size_t debt = overdrawn();
+    spent_ -= debt;
+    return debt;
+  }
 
  private:
   size_t given_ = 0;

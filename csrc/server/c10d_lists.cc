@@ -42,32 +42,53 @@ size_t C10dProtocol::consume_known(Bytes input) {
   SharedKeys keys = std::exchange(guess_, nullptr);
   if (!is_same) return 0;
   if (!turns_.empty()) pass_turns(nullptr);
-  handle_known(static_cast<Code>(input[0]), keys);
+  known_.emplace(static_cast<Code>(input[0]), std::move(keys));
   return 1 + list.size();
 }
 
-void C10dProtocol::handle_known(Code code, const SharedKeys& keys) {
-  if (code == Code::kWait) {
-    wait(keys);
-  } else if (code == Code::kCheck) {
-    bool all = context_.composed.answers.missing(kForm, keys, Table::Need::kPresent).at.empty();
-    c10d::put_u8(out(), all ? 0 : 1);
-    connection().reply_ready();
-  } else if (const AnswerCache::Body& body = context_.composed.answers.body(kForm, keys);
-             body.is_too_large) {
-    refuse_large_answer();
-  } else {
-    send_body(body);
+// Answers the request for a list of keys, in slices. True: there is none any more.
+bool C10dProtocol::finish_known() {
+  if (!known_) return true;
+  const auto& [code, keys] = *known_;
+  if (code == Code::kMultiGet) {
+    const AnswerBody* body = context_.composed.answers.body(kForm, keys);
+    if (body == nullptr) return false;
+    if (body->is_too_large()) {
+      refuse_large_answer();
+    } else {
+      connection().send_body(*body);
+    }
+  } else if (!check_or_wait(code, keys)) {
+    return false;
   }
+  known_.reset();
+  return true;
 }
 
-void C10dProtocol::wait(const SharedKeys& keys) {
-  if (!may_wait()) return;
+// False: the budget is spent.
+bool C10dProtocol::check_or_wait(Code code, const SharedKeys& keys) {
   constexpr Table::Need kNeed = Table::Need::kPresent;
+  if (code == Code::kWait && !may_wait()) return true;
   // Whoever finds others waiting need not look.
-  bool is_missing = context_.state.view().is_awaited(keys, kNeed) ||
-                    !context_.composed.answers.missing(kForm, keys, kNeed).at.empty();
-  park_or_stop(is_missing ? context_.state.view().wait(*this, kNoTag, keys, kNeed) : nullptr);
+  bool all_are_there = false;
+  size_t first = 0;
+  if (code == Code::kCheck || !context_.state.view().is_awaited(keys, kNeed)) {
+    const AnswerCache::Missing* missing = context_.composed.answers.missing(kForm, keys, kNeed);
+    if (missing == nullptr) return false;
+    all_are_there = missing->at.empty();
+    if (!all_are_there) first = static_cast<size_t>(missing->at.front());
+  }
+  if (code == Code::kWait && all_are_there) {
+    stop_waiting();
+  } else if (code == Code::kWait) {
+    const Table::Waiter* waiter = context_.state.view().wait(*this, kNoTag, keys, kNeed, first);
+    if (waiter == nullptr) return false;  // the last one has come since
+    park_or_stop(waiter);
+  } else {
+    c10d::put_u8(out(), all_are_there ? 0 : 1);
+    connection().reply_ready();
+  }
+  return true;
 }
 
 }  // namespace rdzv

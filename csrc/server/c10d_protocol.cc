@@ -57,6 +57,8 @@ void C10dProtocol::handle_write(const c10d::Request& request) {
       append(request);
       break;
     case Code::kMultiSet:
+      if (std::optional<std::string> refusal = context_.refuse_multi_set(strings.size() / 2))
+        return connection().close(*refusal);
       context_.apply(change::MultiSet{strings});
       context_.budget.spend(strings.size() / 2 * Budget::kKeySet);
       break;
@@ -95,7 +97,7 @@ void C10dProtocol::handle_write(const c10d::Request& request) {
 void C10dProtocol::handle_read(const c10d::Request& request) {
   const Table& table = context_.state.table();
   if (is_of_keys(request.code) && request.strings.size() >= AnswerCache::kKeysMin) {
-    handle_known(request.code, shared_keys(request));
+    known_.emplace(request.code, shared_keys(request));
     return;
   }
   switch (request.code) {
@@ -203,11 +205,10 @@ bool C10dProtocol::finish_list() {
                        std::to_string(limits::kRequestBytesMax) + " bytes");
     return false;
   }
-  std::string keys = list_->take();
-  if (!connection().has_room(keys.size())) return false;
+  const AnswerBody keys = list_->take();
+  if (!connection().has_room(keys.bytes())) return false;
   c10d::put_i64(out(), static_cast<int64_t>(list_->count()));
-  connection().append(std::move(keys));
-  connection().reply_ready();
+  connection().send_body(keys);
   list_.reset();
   return true;
 }

@@ -20,15 +20,15 @@ inline bool is_of_keys(c10d::Code code) {
   return code == c10d::Code::kWait || code == c10d::Code::kCheck || code == c10d::Code::kMultiGet;
 }
 
-class C10dProtocol final : public Protocol {
+class C10dProtocol final : public Protocol, private Waiting {
  public:
   C10dProtocol(Connection& connection, ServerContext& context)
-      : Protocol(connection, connection.memory().parked), context_(context) {}
+      : Protocol(connection), Waiting(connection.memory().parked), context_(context) {}
 
-  size_t consume(Bytes input) override {
+  size_t consume(Bytes input, Bytes) override {
     context_.expire();
     size_t consumed = 0;
-    while (!connection().closed() && finish_list() && finish_cancel() &&
+    while (!connection().closed() && finish_list() && finish_cancel() && finish_known() &&
            !connection().congested() && !context_.budget.is_spent() && consumed < input.size()) {
       size_t unsent = connection().unsent();
       size_t used = 0;
@@ -55,7 +55,9 @@ class C10dProtocol final : public Protocol {
     return consumed;
   }
 
-  bool is_in_request() const override { return list_.has_value() || is_cancelling_; }
+  bool is_in_request() const override {
+    return list_.has_value() || is_cancelling_ || known_.has_value();
+  }
   size_t missing() const override { return guess_ != nullptr ? 1 : decoder_.missing(); }
   size_t expected() const override {
     return guess_ != nullptr ? guess_->text().size() - compared_ : 0;
@@ -85,7 +87,8 @@ class C10dProtocol final : public Protocol {
   }
 
   size_t consume_known(Bytes input);
-  void handle_known(c10d::Code code, const SharedKeys& keys);
+  bool finish_known();
+  bool check_or_wait(c10d::Code code, const SharedKeys& keys);
   void handle(const c10d::Request& request);
   void handle_write(const c10d::Request& request);
   void handle_read(const c10d::Request& request);
@@ -100,7 +103,6 @@ class C10dProtocol final : public Protocol {
   bool drop_waits(Budget& budget);
   void append(const c10d::Request& request);
   void wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target);
-  void wait(const SharedKeys& keys);
   bool may_wait();
   void park_or_stop(const Table::Waiter* waiter);
   void stop_waiting();
@@ -116,8 +118,10 @@ class C10dProtocol final : public Protocol {
   size_t compared_ = 0;
   // Keys at which this client was woken and has not popped yet.
   std::vector<std::string> turns_;
-  std::optional<PrefixListing> list_;  // that is being made
-  bool is_cancelling_ = false;         // its waits; it is answered when they are gone
+  // What is being done, in slices.
+  std::optional<std::pair<c10d::Code, SharedKeys>> known_;
+  std::optional<PrefixListing> list_;
+  bool is_cancelling_ = false;  // its waits; it is answered when they are gone
   Charge turns_charge_{&connection().memory().parked};
   bool validated_ = false;
 };

@@ -9,15 +9,15 @@ Chore::~Chore() {
   if (chores_ != nullptr) chores_->end(*this);
 }
 
-void Chores::begin(Chore& chore) {
+void Chores::begin(Chore& chore) noexcept {
   if (chore.chores_ != nullptr) return;
   chore.chores_ = this;
-  chore.place_ = waiting_.insert(waiting_.end(), &chore);
+  waiting_.splice(waiting_.end(), chore.node_);
 }
 
 void Chores::end(Chore& chore) {
   if (chore.chores_ == nullptr) return;
-  waiting_.erase(chore.place_);
+  chore.node_.splice(chore.node_.begin(), waiting_, chore.place_);
   chore.chores_ = nullptr;
 }
 

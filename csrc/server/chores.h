@@ -15,7 +15,7 @@ class Chores;
 
 class Chore {
  public:
-  Chore() = default;
+  Chore() : node_(1, this), place_(node_.begin()) {}
   Chore(const Chore&) = delete;
   Chore& operator=(const Chore&) = delete;
   virtual ~Chore();
@@ -27,6 +27,7 @@ class Chore {
  private:
   friend class Chores;
   Chores* chores_ = nullptr;  // null: there is nothing to do
+  std::list<Chore*> node_;    // while there is not: so that beginning allocates nothing
   std::list<Chore*>::iterator place_;
 };
 
@@ -38,7 +39,7 @@ class Chores {
   Chores& operator=(const Chores&) = delete;
 
   // There is something to do. It lives until it is done, or forgets it by its own end.
-  void begin(Chore& chore);
+  void begin(Chore& chore) noexcept;
   void end(Chore& chore);
   // Spends about so many units. True: there is more to do.
   bool work(size_t units);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/large_buffer.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "store/value_bytes.h"
@@ -15,11 +16,24 @@ namespace {
 // Of its answers, a connection that is closed is sent so much at most.
 constexpr size_t kLastBytes = 256 * 1024;
 
+// While it is there, a value may be made of the buffer that it came in.
+class Offer {
+ public:
+  Offer(ServerState& state, std::string& buffer) : state_(state) { state.offer(&buffer); }
+  ~Offer() { state_.offer(nullptr); }
+  Offer(const Offer&) = delete;
+  Offer& operator=(const Offer&) = delete;
+
+ private:
+  ServerState& state_;
+};
+
 }  // namespace
 
 Connection::Connection(Transport& transport, ServerContext& context)
     : transport_(transport),
       context_(context),
+      unread_max_(context.limits.unread_bytes),
       place_(context.connections.open.size()),
       memory_(context.memory),
       greeting_(context.connections.greetings.await(*this)) {}
@@ -63,9 +77,15 @@ void Connection::send_last() {
 void Connection::receive(Bytes received) {
   const bool has_slice = may_have_slice();
   while (!received.empty() && !closed()) {
+    if (!has_whole_value()) {
+      received.remove_prefix(keep_value(received));
+      if (has_slice && !is_waiting_for_turn()) consume_buffered(Budget::kFirstSlice);
+      continue;
+    }
     if (in_.empty() && has_slice) {
       size_t used = consume_some(received, Budget::kFirstSlice);
       if (!closed() && used < received.size()) keep(received.substr(used));
+      if (!closed()) begin_value();
       break;
     }
     // What comes right behind a greeting does not count as part of it.
@@ -77,18 +97,55 @@ void Connection::receive(Bytes received) {
   if (!closed()) transport_.on_changed();
 }
 
+size_t Connection::input_room() const {
+  constexpr size_t kLittle = 16 * 1024;
+  return context_.connections.first_slices < Budget::kFirstSlices ? SIZE_MAX : kLittle;
+}
+
 Connection::Awaited Connection::awaited() const {
   if (in_.empty() || state_ != State::kOpen || protocol_ == nullptr) return {};
+  if (value_bytes_ > 0) return {value_bytes_ - value_.size(), 0};
   return {protocol_->missing(), protocol_->expected()};
 }
 
 void Connection::consume_buffered(size_t slice) {
+  if (!has_whole_value()) {
+    if (!is_ending()) state_ = is_stalled() ? State::kStalled : State::kOpen;
+    return;
+  }
   size_t used = consume_some(in_, slice);
   if (closed()) return;
-  in_.erase(0, used);
+  if (used > 0) {
+    in_.erase(0, used);
+    std::string().swap(value_);
+    value_bytes_ = 0;
+  }
+  begin_value();
   if (in_.empty()) release_if_large(in_);
   release_if_mostly_empty(in_);
   charge_input();
+}
+
+// What is there of a large value moves to where the rest will come. There is room for all of it, so
+// that nothing moves again; of what is not there yet the system gives no memory.
+void Connection::begin_value() {
+  if (in_.empty() || value_bytes_ > 0 || protocol_ == nullptr || is_ending()) return;
+  const size_t begin = protocol_->value_begin(in_);
+  if (begin == 0) return;
+  const size_t bytes = in_.size() + protocol_->missing() - begin;
+  if (bytes > limits::kValueBytesMax) return;
+  reserve_large(value_, bytes);
+  value_bytes_ = bytes;
+  value_.assign(in_, begin);
+  in_.resize(begin);
+  charge_input();
+}
+
+size_t Connection::keep_value(Bytes input) {
+  const Bytes part = input.substr(0, value_bytes_ - value_.size());
+  value_.append(part);
+  charge_kept(part.size());
+  return part.size();
 }
 
 size_t Connection::greeting_room() const {
@@ -102,28 +159,41 @@ void Connection::keep(Bytes input) {
     return;
   }
   in_.append(input);
+  charge_kept(input.size());
+}
+
+void Connection::charge_kept(size_t bytes) {
+  context_.connections.first_slices += bytes / Budget::kBytesKeptAUnit;
   charge_input();
   if (context_.memory.input.used() > context_.limits.input_bytes)
     end_the_largest(context_, kInputAccount);
 }
 
 void Connection::charge_input() {
-  input_charge_.resize(heap_bytes(in_.capacity()) +
+  input_charge_.resize(heap_bytes(in_.capacity()) + value_.size() +
                        (protocol_ == nullptr ? 0 : protocol_->scanned_bytes()));
+}
+
+bool Connection::is_stalled() const {
+  return congested() || protocol_->is_held_back();
 }
 
 size_t Connection::consume_some(Bytes input, size_t slice) {
   if (protocol_ == nullptr && !choose_protocol(input)) return 0;
   context_.budget.give(slice);
-  size_t used = protocol_->consume(input);
+  size_t used = 0;
+  {
+    const Offer offer(context_.state, value_);
+    used = protocol_->consume(input, value_);
+  }
   context_.connections.first_slices += context_.budget.spent();
   if (closed()) return used;
   debt_ += context_.budget.overdrawn();
   if (greeting_ && protocol_->greeted())
     context_.connections.greetings.forget(*std::exchange(greeting_, std::nullopt));
   if (state_ == State::kEnding) return used;
-  state_ = congested() ? State::kStalled : State::kOpen;
-  const bool may_go_on = protocol_->is_in_request() || (used < input.size() && !congested());
+  state_ = is_stalled() ? State::kStalled : State::kOpen;
+  const bool may_go_on = protocol_->is_in_request() || (used < input.size() && !is_stalled());
   if ((may_go_on && context_.budget.is_spent()) || debt_ > 0) put_off(State::kPutOff);
   return used;
 }
@@ -154,7 +224,7 @@ void Connection::go_on() {
 }
 
 bool Connection::congested() const {
-  return unsent() > context_.limits.unread_bytes || is_ending();
+  return unsent() > unread_max_ || is_ending();
 }
 
 bool Connection::has_room(size_t bytes) {
@@ -236,7 +306,15 @@ void Connection::end(const std::string& why) {
 }
 
 bool Connection::send_unsent(size_t& most) {
-  return out_.send([this](std::span<const Bytes> pieces) { return transport_.send(pieces); }, most);
+  const bool is_there = out_.send(
+      [this](std::span<const Bytes> pieces) {
+        const std::optional<size_t> taken = transport_.send(pieces);
+        sent_ += taken.value_or(0);
+        return taken;
+      },
+      most);
+  if (protocol_ != nullptr) protocol_->on_sent();
+  return is_there;
 }
 
 void Connection::resume_sending() {
@@ -257,19 +335,20 @@ void Connection::flush(size_t& most) {
     return;
   }
   if (most == 0) resume_sending();
-  if (state_ == State::kStalled && !congested()) consume_buffered(Budget::kFirstSlice);
+  if (state_ == State::kStalled && !congested() && !protocol_->is_held_back())
+    consume_buffered(Budget::kFirstSlice);
   if (!closed()) transport_.on_changed();
 }
 
-void Protocol::send_body(const AnswerCache::Body& body) {
-  for (const SharedBytes& piece : body.pieces) {
+void Connection::send_body(const AnswerBody& body) {
+  for (const SharedBytes& piece : body.pieces()) {
     if (piece->size() < ValueBytes::kSharedMin) {
-      connection_.out().append(*piece);
+      out().append(*piece);
     } else {
-      connection_.send_shared(piece);
+      send_shared(piece);
     }
   }
-  connection_.reply_ready();
+  reply_ready();
 }
 
 void Connection::close(const std::string& why) {

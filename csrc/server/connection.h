@@ -3,7 +3,8 @@
 // nothing of operations.
 //
 //   kOpen       reads and answers
-//   kStalled    the peer does not read its answers: its requests wait in the buffer until it has
+//   kStalled    the peer does not read its answers, or one of its channels has too many requests
+//               put aside: the next ones wait in the buffer until that is over
 //   kUnserved   others have had much in this turn: the same, until the next
 //   kPutOff     it has had its turn, or more: the same, until the others have had theirs
 //   kFinishing  the peer has ended its stream; it is closed when what is left for it was sent
@@ -59,6 +60,9 @@ class Connection final {
   State state() const { return state_; }
   // Whether receive() would handle anything.
   bool wants_input() const { return state_ == State::kOpen; }
+  // How much of what the peer has sent should be handed over at once: less when others have sent
+  // much in this turn.
+  size_t input_room() const;
   // Of a request that is not whole yet: how many bytes are missing at least, and how many if it is
   // like one that was seen before. 0: nothing is known.
   struct Awaited {
@@ -78,6 +82,8 @@ class Connection final {
   // Bytes that were made for this connection alone.
   void append(std::string bytes);
   void reply_ready();
+  // The rest of a reply, or all of it.
+  void send_body(const AnswerBody& body);
 
   // Whether an answer of so many bytes may be made, for one that may be large. If not, because the
   // peer has too much that it has not read, or all have, then the connection ends, and nothing that
@@ -88,6 +94,12 @@ class Connection final {
   bool congested() const;
   // Of the replies, in bytes.
   size_t unsent() const { return out_.unsent(); }
+  // How many bytes of all replies were sent.
+  uint64_t sent() const { return sent_; }
+  // It is of several channels, which have their own bounds: all together may have more unsent.
+  void share() { unread_max_ = context_.limits.unsent_bytes_per_connection / 2; }
+  // Its requests may be handled again, at the end of the turn.
+  void look_again() { flush_later(); }
 
   // Sends what it can, and `most` bytes at most, which it counts down; called at the end of the
   // turn. It is called again if there is more.
@@ -124,6 +136,9 @@ class Connection final {
     return state_ == State::kUnserved || state_ == State::kPutOff;
   }
 
+  // Departures': the next one of those that are closed.
+  std::unique_ptr<Connection> next_gone;
+
   ConnectionMemory& memory() { return memory_; }
   const ConnectionMemory& memory() const { return memory_; }
 
@@ -141,8 +156,13 @@ class Connection final {
   bool choose_protocol(Bytes input);
   size_t greeting_room() const;
   void keep(Bytes input);
+  void begin_value();
+  bool is_stalled() const;
+  size_t keep_value(Bytes input);
+  bool has_whole_value() const { return value_.size() == value_bytes_; }
   void end_unread(size_t more);
   void charge_input();
+  void charge_kept(size_t bytes);
   void charge_unsent();
   void flush_later();
 
@@ -150,8 +170,10 @@ class Connection final {
   ServerContext& context_;
   State state_ = State::kOpen;
   bool is_to_be_flushed_ = false;  // it is in ServerContext::unsent
-  size_t place_;                   // in ServerContext::open
-  std::string end_reason_;         // kEnding
+  uint64_t unread_max_;
+  uint64_t sent_ = 0;
+  size_t place_;            // in ServerContext::open
+  std::string end_reason_;  // kEnding
   ConnectionMemory memory_;
   Charge input_charge_{&memory_.input};
   Charge unsent_charge_{&memory_.unsent};
@@ -159,6 +181,9 @@ class Connection final {
   std::optional<Greetings::Place> greeting_;  // until it has said who it is
   std::unique_ptr<Protocol> protocol_;
   std::string in_;  // the beginning of a request that is not whole yet
+  // Of that request the last part, if it is a large value: received where it will stay.
+  std::string value_;
+  size_t value_bytes_ = 0;  // how long it will be; 0: there is none
   Output out_{&context_.memory.shared};
   bool was_congested_ = false;  // before the reply that is being made
   bool has_left_ = false;       // kClosed: nothing of it is left anywhere

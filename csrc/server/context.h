@@ -2,6 +2,7 @@
 // whoever calls says it is. One thread at a time.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -65,6 +66,8 @@ struct ServerContext {
   // Whether the store has no room for so many bytes more.
   bool is_full(size_t more) const { return state.table().bytes() + more > limits.stored_bytes; }
   std::string full_text() const;
+  // Why so many keys are not set at once; nothing: they are.
+  std::optional<std::string> refuse_multi_set(size_t keys) const;
   void log(LogLevel level, const std::string& text) const;
 
   // What is done at the end of a turn: keys that are due, connections that were put off, answers

@@ -3,9 +3,7 @@
 // connection had broken a little later. One thread at a time.
 #pragma once
 
-#include <deque>
 #include <memory>
-#include <vector>
 
 #include "server/chores.h"
 
@@ -18,8 +16,8 @@ class Departures final : public Chore {
   explicit Departures(Chores& chores);
   ~Departures() override;
 
-  // A closed one.
-  void add(std::unique_ptr<Connection> connection);
+  // A closed one, which may be in use: nothing is allocated for it, so that it is not lost.
+  void add(std::unique_ptr<Connection> connection) noexcept;
   bool work(Budget& budget) override;
 
   // Whether there are new ones, or ones that have left, since forget().
@@ -27,12 +25,12 @@ class Departures final : public Chore {
   // Destroys those that have left. Nobody speaks of them any more.
   void forget();
 
-  size_t size() const { return leaving_.size(); }
-
  private:
   Chores& chores_;
-  std::deque<std::unique_ptr<Connection>> leaving_;
-  std::vector<std::unique_ptr<Connection>> gone_;
+  // The first of those that have something to clear away, and of those that have not; each has the
+  // next.
+  std::unique_ptr<Connection> leaving_;
+  std::unique_ptr<Connection> gone_;
   bool any_new_ = false;
 };
 

@@ -10,9 +10,6 @@
 namespace rdzv {
 namespace {
 
-// Of the pieces that an answer is made of. Nothing large is ever copied when it grows.
-constexpr size_t kPieceBytes = 64 * 1024;
-
 // The keys of an exchange's slots, one after the other (store/exchange.h).
 class SlotKeys {
  public:
@@ -43,7 +40,7 @@ Exchanges::Progress Exchanges::ask(Bytes key, int64_t world_size, Budget& budget
                ? Progress{}
                : Progress{State::kMissing, view.come, nullptr};
   }
-  if (view.composed < world_size && !view.body.is_too_large) {
+  if (view.composed < world_size && !view.body.is_too_large()) {
     // Whoever waits for it helps along the one that is being made.
     if (composing_ != nullptr && composing_ != &view) {
       look_for_hits(*composing_);
@@ -80,7 +77,7 @@ Exchanges::View& Exchanges::view_of(Bytes key, int64_t world_size) {
     view.key = key;
     view.world_size = world_size;
     view.mark = mark;
-    view.erasures = table_.erasures();
+    view.losses = table_.losses();
     table_.forget_hits(mark);
   }
   std::rotate(views_.begin(), found, found + 1);
@@ -89,13 +86,13 @@ Exchanges::View& Exchanges::view_of(Bytes key, int64_t world_size) {
 
 // Whether all who had come still have, as far as is known.
 bool Exchanges::is_good(const View& view) const {
-  return (table_.hits() & view.mark) == 0 || view.erasures == table_.erasures();
+  return (table_.hits() & view.mark) == 0 || view.losses == table_.losses();
 }
 
 void Exchanges::look_for_hits(View& view) {
   if ((table_.hits() & view.mark) == 0) return;
   if (!is_good(view)) view.come = 0;
-  view.erasures = table_.erasures();
+  view.losses = table_.losses();
   table_.forget_hits(view.mark);
   forget_body(view);
   if (composing_ == &view) composing_ = nullptr;
@@ -103,9 +100,7 @@ void Exchanges::look_for_hits(View& view) {
 
 void Exchanges::forget_body(View& view) {
   view.body = {};
-  view.text = {};
   view.composed = 0;
-  view.own_bytes = 0;
 }
 
 // False: somebody has not come, or the budget is spent.
@@ -126,17 +121,10 @@ bool Exchanges::look(View& view, Budget& budget) {
 // Count, then bytes of each. False: the budget is spent, or somebody is missing after all.
 bool Exchanges::compose(View& view, Budget& budget) {
   composing_ = &view;
-  AnswerCache::Body& body = view.body;
+  AnswerBody& body = view.body;
   SlotKeys keys(view.key);
-  const auto end_piece = [&] {
-    view.own_bytes += view.text.size();
-    if (!view.text.empty())
-      body.pieces.push_back(std::make_shared<std::string>(std::exchange(view.text, {})));
-  };
-  if (view.composed == 0 && view.text.empty()) {
-    native::put_u32(view.text, static_cast<uint32_t>(view.world_size));
-    body.bytes = view.text.size();
-  }
+  if (view.composed == 0 && body.text().empty())
+    native::put_u32(body.text(), static_cast<uint32_t>(view.world_size));
   for (; view.composed < view.world_size; ++view.composed) {
     if (budget.is_spent()) return false;
     budget.spend(Budget::kSlot);
@@ -150,25 +138,11 @@ bool Exchanges::compose(View& view, Budget& budget) {
       return false;
     }
     const size_t size = value->bytes.size();
-    body.bytes += sizeof(uint32_t) + size;
-    if (body.bytes > limits::kRequestBytesMax) {
-      forget_body(view);
-      view.body.is_too_large = true;
-      composing_ = nullptr;
-      return true;
-    }
-    if (view.text.capacity() < kPieceBytes) view.text.reserve(kPieceBytes);
-    native::put_u32(view.text, static_cast<uint32_t>(size));
-    if (SharedBytes shared = value->bytes.shared()) {
-      end_piece();
-      body.pieces.push_back(std::move(shared));
-    } else {
-      view.text.append(value->bytes);
-      budget.spend(size / Budget::kBytesAUnit);
-    }
-    if (view.text.size() + ValueBytes::kSharedMin > kPieceBytes) end_piece();
+    if (value->bytes.shared() == nullptr) budget.spend(size / Budget::kBytesAUnit);
+    native::put_u32(body.text(), static_cast<uint32_t>(size));
+    if (!body.add(value->bytes)) break;
   }
-  end_piece();
+  body.end();
   composing_ = nullptr;
   return true;
 }
@@ -176,8 +150,7 @@ bool Exchanges::compose(View& view, Budget& budget) {
 size_t Exchanges::bytes() const {
   size_t total = 0;
   for (const auto& view : views_) {
-    total += sizeof(View) + view->key.capacity() + view->text.capacity() + view->own_bytes +
-             view->body.pieces.capacity() * sizeof(SharedBytes);
+    total += sizeof(View) + view->key.capacity() + view->body.own_bytes();
   }
   return total;
 }
@@ -188,7 +161,7 @@ void Exchanges::trim() {
   for (auto view = views_.rbegin(); view != views_.rend(); ++view) {
     const bool is_needed = std::exchange((*view)->is_asked_for, false) || composing_ == view->get();
     if (total <= limits::kComposedBytesMax || is_needed) continue;
-    total -= std::min(total, (*view)->own_bytes);
+    total -= std::min(total, (*view)->body.own_bytes());
     forget_body(**view);
   }
 }

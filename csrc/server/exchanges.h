@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "base/bytes.h"
-#include "server/answer_cache.h"
+#include "server/answer_body.h"
 #include "server/budget.h"
 #include "store/table.h"
 
@@ -35,7 +35,7 @@ class Exchanges {
     };
     State state = State::kSpent;
     int64_t rank = 0;
-    const AnswerCache::Body* body = nullptr;
+    const AnswerBody* body = nullptr;
   };
 
   explicit Exchanges(TableView& table) : table_(table) {}
@@ -60,11 +60,9 @@ class Exchanges {
     // Below this rank all slots are there, unless one was erased after it was written again: making
     // the answer finds that out.
     int64_t come = 0;
-    uint64_t erasures = 0;  // of the table, when come was 0
-    int64_t composed = 0;   // below this rank all values are in the body
-    AnswerCache::Body body;
-    std::string text;  // the body's last piece, while it is made
-    size_t own_bytes = 0;
+    uint64_t losses = 0;   // of the table, when come was 0
+    int64_t composed = 0;  // below this rank all values are in the body
+    AnswerBody body;
     bool is_asked_for = false;  // in this turn
   };
 

@@ -18,6 +18,7 @@ std::span<const ServerLimits::Field> ServerLimits::fields() {
       {"unsent_bytes_per_connection", &ServerLimits::unsent_bytes_per_connection},
       {"unsent_bytes", &ServerLimits::unsent_bytes},
       {"stored_bytes", &ServerLimits::stored_bytes},
+      {"keys_per_multi_set", &ServerLimits::keys_per_multi_set},
       {"ttl_ms", &ServerLimits::ttl_ms},
       {"runs", &ServerLimits::runs},
       {"runs_per_connection", &ServerLimits::runs_per_connection},

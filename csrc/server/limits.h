@@ -26,6 +26,7 @@ struct ServerLimits {
   uint64_t unsent_bytes_per_connection = limits::kUnsentBytesPerConnectionMax;
   uint64_t unsent_bytes = limits::kUnsentBytesOfAllMax;
   uint64_t stored_bytes = limits::kStoredBytesMax;
+  uint64_t keys_per_multi_set = limits::kKeysPerRequestMax;
   uint64_t ttl_ms = limits::kTtlMsMax;
   uint64_t runs = limits::kRunsMax;
   uint64_t runs_per_connection = limits::kRunsPerConnectionMax;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/memory_account.h"
+#include "server/answer_body.h"
 #include "server/budget.h"
 #include "store/table.h"
 #include "wire/limits.h"
@@ -31,25 +32,27 @@ class PrefixListing {
   template <typename Put>
   bool go_on(TableView& table, Budget& budget, Put&& put) {
     while (!is_whole() && !budget.is_spent()) {
-      const size_t before = bytes_.size();
+      const size_t before = body_.bytes();
       size_t count = 0;
       table.walk(walk_, kAtOnce, [&](Bytes key) {
-        put(bytes_, key);
+        put(body_.text(), key);
         ++count;
       });
+      body_.end_piece();
       count_ += count;
-      budget.spend((count + 1) * Budget::kName + (bytes_.size() - before) / Budget::kBytesAUnit);
+      budget.spend((count + 1) * Budget::kName + (body_.bytes() - before) / Budget::kBytesAUnit);
     }
-    charge_.resize(bytes_.capacity());
+    charge_.resize(body_.own_bytes());
     return is_whole();
   }
 
-  bool is_too_large() const { return bytes_.size() > limits::kRequestBytesMax; }
+  bool is_too_large() const { return body_.is_too_large(); }
   size_t count() const { return count_; }
   // The whole list, for an answer, which is charged by itself.
-  std::string take() {
+  AnswerBody take() {
     charge_.resize(0);
-    return std::move(bytes_);
+    body_.end();
+    return std::move(body_);
   }
 
  private:
@@ -58,7 +61,7 @@ class PrefixListing {
   bool is_whole() const { return walk_.done || is_too_large(); }
 
   Table::PrefixWalk walk_;
-  std::string bytes_;
+  AnswerBody body_;
   size_t count_ = 0;
   Charge charge_;
 };

@@ -15,8 +15,8 @@ const std::vector<int64_t>* MeetingView::look(Bytes key, const Table& table, int
     found = views_.emplace(std::string(key), View{}).first;
   }
   View& view = found->second;
-  if (view.round != round || view.world_size != world_size || view.erasures != table.erasures())
-    view = View{table.version(), table.erasures(), round, world_size, first, {}};
+  if (view.round != round || view.world_size != world_size || view.losses != table.losses())
+    view = View{table.version(), table.losses(), round, world_size, first, {}};
   const auto has_come = [&](int64_t rank) {
     budget_.spend(Budget::kSlot);
     return !is_missing(table.find(exchange_slot(key, rank)));

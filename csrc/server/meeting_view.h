@@ -29,7 +29,7 @@ class MeetingView {
  private:
   struct View {
     uint64_t version = 0;  // of the table, when those who are missing were looked at
-    uint64_t erasures = 0;
+    uint64_t losses = 0;
     int64_t round = -1;  // 0: of an exchange
     int64_t world_size = 0;
     int64_t next = 0;  // the first rank that was not looked at

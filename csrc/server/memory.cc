@@ -78,6 +78,13 @@ std::string ServerContext::full_text() const {
          std::to_string(limits.stored_bytes) + "; delete keys that nobody needs";
 }
 
+std::optional<std::string> ServerContext::refuse_multi_set(size_t keys) const {
+  if (keys <= limits.keys_per_multi_set) return std::nullopt;
+  return "multi_set: " + std::to_string(keys) +
+         " keys at once; the server's limit keys_per_multi_set is " +
+         std::to_string(limits.keys_per_multi_set);
+}
+
 bool has_room_for_lists(ServerContext& context, Connection& connection) {
   if (context.memory.unsent.used() > context.limits.unsent_bytes)
     end_the_largest(context, kUnsentAccount);

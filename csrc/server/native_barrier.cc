@@ -2,7 +2,7 @@
 // the count is enough; whoever leaves before that takes its arrival back, or is marked as gone.
 #include <utility>
 
-#include "server/native_protocol.h"
+#include "server/native_channel.h"
 #include "store/meeting.h"
 
 namespace rdzv {
@@ -10,7 +10,7 @@ namespace rdzv {
 using native::Header;
 
 // What somebody who came has to write, unless it is refused; then it is answered, too.
-bool NativeProtocol::come(const Header& header, const TableStep& step) {
+bool NativeChannel::come(const Header& header, const TableStep& step) {
   if (step.refusal) {
     reply_error(header, step.refusal->code(), step.refusal->message());
     return false;
@@ -21,7 +21,7 @@ bool NativeProtocol::come(const Header& header, const TableStep& step) {
   return true;
 }
 
-void NativeProtocol::barrier(const Header& header, const native::BarrierRequest& request) {
+void NativeChannel::barrier(const Header& header, const native::BarrierRequest& request) {
   const Bytes key = request.key;
   BarrierCall call{
       {request.world_size, request.rank, request.round}, key, as_user_knows(key), request.token};
@@ -51,7 +51,7 @@ void NativeProtocol::barrier(const Header& header, const native::BarrierRequest&
   set_deadline(*blocked, request.timeout_ms);
 }
 
-BarrierCall NativeProtocol::barrier_call(const Blocked& blocked) {
+BarrierCall NativeChannel::barrier_call(const Blocked& blocked) {
   int64_t world_size = blocked.target / blocked.round;
   return {{world_size, blocked.rank, blocked.round},
           blocked.key,
@@ -60,7 +60,7 @@ BarrierCall NativeProtocol::barrier_call(const Blocked& blocked) {
 }
 
 // Of a request that is parked no more, and was not let through.
-void NativeProtocol::leave_barrier(const Blocked& blocked) {
+void NativeChannel::leave_barrier(const Blocked& blocked) {
   if (blocked.header.operation != static_cast<uint8_t>(native::Operation::kBarrier)) return;
   BarrierCall call = barrier_call(blocked);
   if (call.has_rank()) {
@@ -70,7 +70,7 @@ void NativeProtocol::leave_barrier(const Blocked& blocked) {
   take_back(call);
 }
 
-void NativeProtocol::take_back(const BarrierCall& call) {
+void NativeChannel::take_back(const BarrierCall& call) {
   TableStep step = rdzv::leave(call, context_.state.table());
   if (step.pairs.empty()) return;
   context_.apply(change::MultiSet{step.pairs});

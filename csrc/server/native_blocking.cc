@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "server/native_channel.h"
 #include "server/native_protocol.h"
 #include "server/native_runs.h"
 #include "store/exchange.h"
@@ -15,6 +16,8 @@ using native::Header;
 using native::Operation;
 
 namespace {
+
+constexpr auto kForm = AnswerCache::Form::kNative;
 
 // Of a blocked request, beside what the table has of it: with its timer.
 constexpr size_t kBlockedBytes = 384;
@@ -30,8 +33,8 @@ bool is_of_keys(const Header& header) {
 
 }  // namespace
 
-NativeProtocol::Blocked* NativeProtocol::park(const Header& header, const std::vector<Bytes>& keys,
-                                              Table::Need need, int64_t target) {
+NativeChannel::Blocked* NativeChannel::park(const Header& header, const std::vector<Bytes>& keys,
+                                            Table::Need need, int64_t target) {
   if (!may_block(header)) return nullptr;
   uint64_t tag = tag_of(header);
   Table::Waiter* waiter = context_.state.view().wait(*this, tag, keys, need, target);
@@ -42,20 +45,58 @@ NativeProtocol::Blocked* NativeProtocol::park(const Header& header, const std::v
   return park(header, waiter, target, is_exchange(header) ? keys.front() : Bytes());
 }
 
-void NativeProtocol::block(const Header& header, const SharedKeys& keys, uint32_t timeout_ms,
-                           Table::Need need) {
-  if (!may_block(header)) return;
-  // Whoever finds others waiting need not look.
-  if (!context_.state.view().is_awaited(keys, need) &&
-      context_.composed.answers.missing(AnswerCache::Form::kNative, keys, need).at.empty()) {
-    answer_list(header, keys);
-    return;
+// A request for a list of keys that has much to look at: CHECK, or one that may have to wait.
+class NativeChannel::OfKeys final : public LongRequest {
+ public:
+  OfKeys(NativeChannel& channel, const Header& header, SharedKeys keys, uint32_t timeout_ms)
+      : channel_(channel), header_(header), keys_(std::move(keys)), timeout_ms_(timeout_ms) {}
+
+  bool go_on(Budget&) override {
+    return header_.operation == static_cast<uint8_t>(Operation::kCheck)
+               ? channel_.check_list(header_, keys_)
+               : channel_.answer_or_block(header_, keys_, timeout_ms_);
   }
-  Table::Waiter* waiter = context_.state.view().wait(*this, tag_of(header), keys, need);
-  if (Blocked* blocked = park(header, waiter, 0, {})) set_deadline(*blocked, timeout_ms);
+
+ private:
+  NativeChannel& channel_;
+  const Header header_;
+  const SharedKeys keys_;
+  const uint32_t timeout_ms_;
+};
+
+void NativeChannel::serve_list(const Header& header, const SharedKeys& keys, uint32_t timeout_ms) {
+  auto request = std::make_unique<OfKeys>(*this, header, keys, timeout_ms);
+  if (!request->go_on(context_.budget)) long_request_ = std::move(request);
 }
 
-bool NativeProtocol::may_block(const Header& header) {
+// False, as of the following: the budget is spent.
+bool NativeChannel::check_list(const Header& header, const SharedKeys& keys) {
+  const AnswerCache::Missing* missing =
+      context_.composed.answers.missing(kForm, keys, Table::Need::kPresent);
+  if (missing == nullptr) return false;
+  reply(header, native::CheckReply{missing->at.empty()});
+  return true;
+}
+
+bool NativeChannel::answer_or_block(const Header& header, const SharedKeys& keys,
+                                    uint32_t timeout_ms) {
+  if (!may_block(header)) return true;
+  const Table::Need need = need_of(header);
+  size_t first = 0;
+  // Whoever finds others waiting need not look.
+  if (!context_.state.view().is_awaited(keys, need)) {
+    const AnswerCache::Missing* missing = context_.composed.answers.missing(kForm, keys, need);
+    if (missing == nullptr) return false;
+    if (missing->at.empty()) return answer_list(header, keys);
+    first = static_cast<size_t>(missing->at.front());
+  }
+  Table::Waiter* waiter = context_.state.view().wait(*this, tag_of(header), keys, need, first);
+  if (waiter == nullptr) return false;  // the last one has come since
+  if (Blocked* blocked = park(header, waiter, 0, {})) set_deadline(*blocked, timeout_ms);
+  return true;
+}
+
+bool NativeChannel::may_block(const Header& header) {
   if (blocked_.contains(tag_of(header))) {
     reply_error(header, ErrorCode::kProtocol, "a request with this id is still blocked");
     return false;
@@ -67,8 +108,8 @@ bool NativeProtocol::may_block(const Header& header) {
   return true;
 }
 
-NativeProtocol::Blocked* NativeProtocol::park(const Header& header, Table::Waiter* waiter,
-                                              int64_t target, Bytes exchange_key) {
+NativeChannel::Blocked* NativeChannel::park(const Header& header, Table::Waiter* waiter,
+                                            int64_t target, Bytes exchange_key) {
   if (std::optional<std::string> refusal = refuse_parked(context_, connection())) {
     context_.state.view().cancel(waiter);
     reply_error(header, ErrorCode::kLimit,
@@ -86,7 +127,7 @@ NativeProtocol::Blocked* NativeProtocol::park(const Header& header, Table::Waite
   return &blocked;
 }
 
-void NativeProtocol::set_deadline(Blocked& blocked, uint32_t timeout_ms) {
+void NativeChannel::set_deadline(Blocked& blocked, uint32_t timeout_ms) {
   blocked.timeout = std::chrono::milliseconds(timeout_ms);
   uint64_t tag = tag_of(blocked.header);
   if (timeout_ms == 0) {
@@ -97,32 +138,45 @@ void NativeProtocol::set_deadline(Blocked& blocked, uint32_t timeout_ms) {
   }
 }
 
-size_t NativeProtocol::waits() const {
+size_t NativeChannel::waits() const {
   return blocked_.size() + late_.size() + (runs_ == nullptr ? 0 : runs_->ties().waits());
 }
 
-std::string NativeProtocol::waits_text() const {
+std::string NativeChannel::waits_text() const {
   return "more than " + std::to_string(context_.limits.waits_per_connection) +
          " blocked requests on one connection; the server's limit is waits_per_connection";
 }
 
-void NativeProtocol::block(const Header& header, const std::vector<Bytes>& keys,
-                           uint32_t timeout_ms, Table::Need need, int64_t target) {
+void NativeChannel::block(const Header& header, const std::vector<Bytes>& keys, uint32_t timeout_ms,
+                          Table::Need need, int64_t target) {
   if (Blocked* blocked = park(header, keys, need, target)) set_deadline(*blocked, timeout_ms);
 }
 
-// Who is told when there is a budget for finding out what is missing.
-class NativeProtocol::Overdue final : public LongRequest {
+// One that waited for many keys, whose answer is not made yet.
+class NativeChannel::WokenAtList final : public LongRequest {
  public:
-  Overdue(NativeProtocol& protocol, uint64_t tag) : protocol_(protocol), tag_(tag) {}
-  bool go_on(Budget&) override { return protocol_.tell_overdue(tag_); }
+  WokenAtList(NativeChannel& channel, Blocked blocked, SharedKeys keys)
+      : channel_(channel), blocked_(std::move(blocked)), keys_(std::move(keys)) {}
+  bool go_on(Budget&) override { return channel_.answer_list_or_wait(blocked_, keys_); }
 
  private:
-  NativeProtocol& protocol_;
+  NativeChannel& channel_;
+  const Blocked blocked_;
+  const SharedKeys keys_;
+};
+
+// Who is told when there is a budget for finding out what is missing.
+class NativeChannel::Overdue final : public LongRequest {
+ public:
+  Overdue(NativeChannel& channel, uint64_t tag) : channel_(channel), tag_(tag) {}
+  bool go_on(Budget&) override { return channel_.tell_overdue(tag_); }
+
+ private:
+  NativeChannel& channel_;
   const uint64_t tag_;
 };
 
-void NativeProtocol::on_deadline(uint64_t tag) {
+void NativeChannel::on_deadline(uint64_t tag) {
   const auto found = blocked_.find(tag);
   if (found == blocked_.end()) return;
   found->second.is_overdue = true;
@@ -130,13 +184,14 @@ void NativeProtocol::on_deadline(uint64_t tag) {
 }
 
 // False: the budget is spent. One that was woken meanwhile has its answer.
-bool NativeProtocol::tell_overdue(uint64_t tag) {
+bool NativeChannel::tell_overdue(uint64_t tag) {
   auto found = blocked_.find(tag);
   if (found == blocked_.end() || !found->second.is_overdue) return true;
   if (std::optional<Table::Woken> woken = context_.state.view().take_ripe(found->second.waiter)) {
     on_woken(*woken);
     return true;
   }
+  if (has_all_by_now(found->second)) return true;
   std::vector<uint32_t> missing;
   const std::optional<std::string> text = deadline_text(found->second, missing);
   if (!text) return false;
@@ -148,14 +203,29 @@ bool NativeProtocol::tell_overdue(uint64_t tag) {
   return true;
 }
 
-void NativeProtocol::put_off(std::unique_ptr<LongRequest> request) {
+// Of one that waits for many keys and was not looked at since the last of them came.
+bool NativeChannel::has_all_by_now(Blocked& blocked) {
+  if (!is_of_keys(blocked.header)) return false;
+  const SharedKeys keys = context_.state.view().keys_of(*blocked.waiter);
+  if (keys->size() <= Table::kLookedAtOnce) return false;
+  const AnswerCache::Missing* missing =
+      context_.composed.answers.missing(kForm, keys, need_of(blocked.header));
+  if (missing == nullptr || !missing->at.empty()) return false;
+  context_.state.view().cancel(blocked.waiter);
+  const auto tag = tag_of(blocked.header);
+  put_off(std::make_unique<WokenAtList>(*this, std::move(blocked), keys));
+  blocked_.erase(tag);
+  return true;
+}
+
+void NativeChannel::put_off(std::unique_ptr<LongRequest> request) {
   late_.push_back(std::move(request));
   context_.chores.begin(late_chore_);
 }
 
 // None: the budget is spent.
-std::optional<std::string> NativeProtocol::deadline_text(const Blocked& blocked,
-                                                         std::vector<uint32_t>& missing) const {
+std::optional<std::string> NativeChannel::deadline_text(const Blocked& blocked,
+                                                        std::vector<uint32_t>& missing) const {
   auto name = [&missing](const auto& numbers) {
     size_t count = std::min(numbers.size(), kMissingMax);
     missing.assign(numbers.begin(), numbers.begin() + static_cast<ptrdiff_t>(count));
@@ -193,8 +263,8 @@ std::optional<std::string> NativeProtocol::deadline_text(const Blocked& blocked,
 }
 
 // Many may be told at once that the same keys are missing.
-std::string NativeProtocol::list_deadline_text(const Blocked& blocked,
-                                               std::vector<uint32_t>& positions) const {
+std::optional<std::string> NativeChannel::list_deadline_text(
+    const Blocked& blocked, std::vector<uint32_t>& positions) const {
   auto operation = static_cast<Operation>(blocked.header.operation);
   const SharedKeys& keys = context_.state.view().keys_of(*blocked.waiter);
   std::vector<Bytes> names;
@@ -204,18 +274,19 @@ std::string NativeProtocol::list_deadline_text(const Blocked& blocked,
     names = context_.state.view().missing_keys(*blocked.waiter);
     count = names.size();
   } else {
-    const AnswerCache::Missing& missing = context_.composed.answers.missing(
-        AnswerCache::Form::kNative, keys, need_of(blocked.header));
-    size_t named = std::min(missing.at.size(), kMissingMax);
-    positions.assign(missing.at.begin(), missing.at.begin() + static_cast<ptrdiff_t>(named));
-    names = missing.names;
-    count = missing.at.size();
+    const AnswerCache::Missing* missing =
+        context_.composed.answers.missing(kForm, keys, need_of(blocked.header));
+    if (missing == nullptr) return std::nullopt;
+    size_t named = std::min(missing->at.size(), kMissingMax);
+    positions.assign(missing->at.begin(), missing->at.begin() + static_cast<ptrdiff_t>(named));
+    names = missing->names;
+    count = missing->at.size();
   }
   for (Bytes& key : names) key = as_user_knows(key);
   return timeout_text(native::name_of(operation), names, keys->size(), blocked.timeout, count);
 }
 
-void NativeProtocol::answer_moment(const Header& header, const Table::Moment& moment) {
+void NativeChannel::answer_moment(const Header& header, const Table::Moment& moment) {
   const auto operation = static_cast<Operation>(header.operation);
   if (operation == Operation::kWait || operation == Operation::kBarrier) {
     reply(header, native::Nothing());
@@ -225,10 +296,10 @@ void NativeProtocol::answer_moment(const Header& header, const Table::Moment& mo
   begin_sized_reply(header, (is_list ? sizeof(uint32_t) : 0) + kNoValueBytes + moment.bytes.size());
   if (is_list) native::put_u32(out(), 1);
   put_value({moment.bytes, moment.version});
-  connection().reply_ready();
+  reply_ready();
 }
 
-void NativeProtocol::on_woken(const Table::Woken& woken) {
+void NativeChannel::on_woken(const Table::Woken& woken) {
   auto found = blocked_.find(woken.tag);
   if (connection().is_ending() || connection().closed()) {
     // It is told nothing any more; and its waiter is gone, so its timer must not find it.
@@ -249,33 +320,40 @@ void NativeProtocol::on_woken(const Table::Woken& woken) {
   } else if (woken.moment != nullptr) {
     answer_moment(blocked.header, *woken.moment);
   } else if (woken.keys->size() >= AnswerCache::kKeysMin) {
-    answer_list_or_wait(blocked, woken.keys);
+    if (!late_.empty() || !answer_list_or_wait(blocked, woken.keys))
+      put_off(std::make_unique<WokenAtList>(*this, std::move(blocked), woken.keys));
   } else {
     answer(blocked.header, woken.keys->all());
   }
 }
 
 // Values may have gone since they were all there, for who is told later than at once.
-void NativeProtocol::answer_list_or_wait(const Blocked& blocked, const SharedKeys& keys) {
+bool NativeChannel::answer_list_or_wait(const Blocked& blocked, const SharedKeys& keys) {
   const Table::Need need = need_of(blocked.header);
-  const bool is_due =
-      need != Table::Need::kValue ||
-      context_.composed.answers.missing(AnswerCache::Form::kNative, keys, need).at.empty();
-  if (is_due) return answer_list(blocked.header, keys);
+  if (need != Table::Need::kValue) return answer_list(blocked.header, keys);
+  const AnswerCache::Missing* missing = context_.composed.answers.missing(kForm, keys, need);
+  if (missing == nullptr) return false;
+  if (missing->at.empty()) return answer_list(blocked.header, keys);
   Table::Waiter* waiter = context_.state.view().wait(*this, tag_of(blocked.header), keys, need);
+  if (waiter == nullptr) return false;
   Blocked* again = park(blocked.header, waiter, 0, {});
-  if (again == nullptr) return;
+  if (again == nullptr) return true;
   again->timeout = blocked.timeout;
-  if (!blocked.timer) return;
+  if (!blocked.timer) return true;
   again->timer = context_.clock.timers.call_at(
       blocked.timer->first, [this, tag = tag_of(blocked.header)] { on_deadline(tag); });
+  return true;
 }
 
 // The cancelled request is not answered: whoever cancels has stopped listening.
-void NativeProtocol::cancel(const Header&, const native::CancelRequest& request) {
+void NativeChannel::cancel(const Header&, const native::CancelRequest& request) {
   Header target;
   target.channel = request.channel;
   target.id = static_cast<uint64_t>(request.id);
+  if (NativeChannel* channel = protocol_.find(request.channel)) channel->forget(target);
+}
+
+void NativeChannel::forget(const Header& target) {
   auto found = blocked_.find(tag_of(target));
   if (found == blocked_.end()) {
     if (runs_) runs_->cancel(target);

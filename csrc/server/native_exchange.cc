@@ -5,7 +5,7 @@
 #include <optional>
 #include <utility>
 
-#include "server/native_protocol.h"
+#include "server/native_channel.h"
 #include "store/exchange.h"
 #include "store/meeting.h"
 
@@ -14,10 +14,10 @@ namespace rdzv {
 using native::Header;
 
 // A request that may have much to look at. It has come already, or does once that is known.
-class NativeProtocol::Exchanging final : public LongRequest {
+class NativeChannel::Exchanging final : public LongRequest {
  public:
-  Exchanging(NativeProtocol& protocol, const Header& header, Bytes key, int64_t world_size)
-      : protocol_(protocol), header_(header), key_(key), world_size_(world_size) {}
+  Exchanging(NativeChannel& channel, const Header& header, Bytes key, int64_t world_size)
+      : channel_(channel), header_(header), key_(key), world_size_(world_size) {}
 
   // Has to come first.
   void come_with(int64_t rank, Bytes value) {
@@ -34,7 +34,7 @@ class NativeProtocol::Exchanging final : public LongRequest {
 
   bool go_on(Budget& budget) override {
     using State = Exchanges::Progress::State;
-    ServerContext& context = protocol_.context_;
+    ServerContext& context = channel_.context_;
     Exchanges::Progress found = context.composed.exchanges.ask(key_, world_size_, budget);
     if (found.state == State::kSpent) return false;
     if (value_) {
@@ -42,7 +42,7 @@ class NativeProtocol::Exchanging final : public LongRequest {
       ExchangeCall call{key_, as_user_knows(key_), rank_, world_size_, value};
       const bool is_whole = found.state == State::kWhole;
       const bool has_come =
-          protocol_.come(header_, arrive(call, context.state.table(), [&] { return is_whole; }));
+          channel_.come(header_, arrive(call, context.state.table(), [&] { return is_whole; }));
       value_.reset();
       if (!has_come) return true;
       context.wake();
@@ -59,31 +59,31 @@ class NativeProtocol::Exchanging final : public LongRequest {
 
  private:
   void wait(int64_t rank) {
-    if (!protocol_.may_block(header_)) return;
-    ServerContext& context = protocol_.context_;
+    if (!channel_.may_block(header_)) return;
+    ServerContext& context = channel_.context_;
     const std::string slot = exchange_slot(key_, rank);
     Table::Waiter* waiter =
-        context.state.view().wait(protocol_, tag_of(header_), {slot}, Table::Need::kValue);
-    Blocked* blocked = protocol_.park(header_, waiter, world_size_, key_);
+        context.state.view().wait(channel_, tag_of(header_), {slot}, Table::Need::kValue);
+    Blocked* blocked = channel_.park(header_, waiter, world_size_, key_);
     if (blocked == nullptr) return;
-    if (!is_going_on_) return protocol_.set_deadline(*blocked, timeout_ms_);
+    if (!is_going_on_) return channel_.set_deadline(*blocked, timeout_ms_);
     blocked->timeout = timeout_;
     if (!due_) return;
     blocked->timer = context.clock.timers.call_at(
-        *due_, [protocol = &protocol_, tag = tag_of(header_)] { protocol->on_deadline(tag); });
+        *due_, [channel = &channel_, tag = tag_of(header_)] { channel->on_deadline(tag); });
   }
 
-  void answer(const AnswerCache::Body& body) {
-    if (body.is_too_large) {
-      protocol_.reply_error(
+  void answer(const AnswerBody& body) {
+    if (body.is_too_large()) {
+      channel_.reply_error(
           header_, ErrorCode::kLimit,
           "exchange: the values of all ranks are too large for an answer; give smaller ones");
     } else {
-      protocol_.reply_body(header_, body);
+      channel_.reply_body(header_, body);
     }
   }
 
-  NativeProtocol& protocol_;
+  NativeChannel& channel_;
   const Header header_;
   const std::string key_;
   const int64_t world_size_;
@@ -95,7 +95,7 @@ class NativeProtocol::Exchanging final : public LongRequest {
   Duration timeout_{};
 };
 
-void NativeProtocol::exchange(const Header& header, const native::ExchangeRequest& request) {
+void NativeChannel::exchange(const Header& header, const native::ExchangeRequest& request) {
   ExchangeCall call{request.key, as_user_knows(request.key), request.rank, request.world_size,
                     request.value};
   if (std::optional<Error> refusal = refusal_of(call)) {
@@ -122,7 +122,7 @@ void NativeProtocol::exchange(const Header& header, const native::ExchangeReques
 }
 
 // So many have come, or the one who was missing: whether all have is looked at now, or later.
-void NativeProtocol::exchange_on(const Blocked& blocked) {
+void NativeChannel::exchange_on(const Blocked& blocked) {
   auto request = std::make_unique<Exchanging>(*this, blocked.header, blocked.key, blocked.target);
   std::optional<Instant> due;
   if (blocked.timer) due = blocked.timer->first;

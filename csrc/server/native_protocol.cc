@@ -5,8 +5,6 @@
 
 #include "base/text.h"
 #include "base/version.h"
-#include "server/native_runs.h"
-#include "store/store.h"
 #include "wire/limits.h"
 
 namespace rdzv {
@@ -14,47 +12,93 @@ namespace rdzv {
 using native::Header;
 using native::Operation;
 
+namespace {
+
+bool names_another_channel(Bytes input, Bytes value) {
+  native::Frame frame;
+  for (; native::next_frame(input, frame, std::exchange(value, {})) == native::Progress::kTaken;
+       input.remove_prefix(native::kHeaderBytes + frame.body.size())) {
+    if (frame.header.channel != 0) return true;
+  }
+  return input.size() >= native::kHeaderBytes && frame.header.channel != 0;
+}
+
+}  // namespace
+
 NativeProtocol::NativeProtocol(Connection& connection, ServerContext& context)
-    : Protocol(connection, connection.memory().parked),
-      context_(context),
-      blocked_(0, NumberHash{context.state.seed()}) {}
+    : Protocol(connection), context_(context), first_(*this, connection, context, 0, 0) {}
 
-NativeProtocol::~NativeProtocol() = default;
-
-size_t NativeProtocol::consume(Bytes input) {
+size_t NativeProtocol::consume(Bytes input, Bytes value) {
   context_.expire();
   size_t consumed = preamble_seen_ ? 0 : consume_preamble(input);
   if (!preamble_seen_) return 0;
-  while (!connection().closed() && finish_long_request() && !connection().congested() &&
-         !context_.budget.is_spent()) {
+  while (!connection().closed()) {
+    const bool is_busy = shared_ == nullptr && first_.is_in_request();
+    if (is_busy && names_another_channel(input.substr(consumed), value)) share();
+    if (shared_ == nullptr && (!first_.finish_long_request() || context_.budget.is_spent())) break;
+    if (connection().congested()) break;
     native::Frame frame;
-    native::Progress progress = native::next_frame(input.substr(consumed), frame);
-    if (progress == native::Progress::kNeedMore) {
-      size_t there = input.size() - consumed;
-      missing_ =
-          there < native::kHeaderBytes ? 0 : native::kHeaderBytes + frame.header.body_bytes - there;
-      break;
-    }
-    if (progress == native::Progress::kMalformed) {
-      connection().close("a frame of " + std::to_string(frame.header.body_bytes) +
-                         " bytes; the limit is " + std::to_string(limits::kRequestBytesMax));
-      break;
-    }
-    consumed += native::kHeaderBytes + frame.body.size();
-    size_t unsent = connection().unsent();
-    handle(frame);
-    size_t bytes = frame.body.size() + connection().unsent() - unsent;
-    context_.budget.spend(Budget::kRequest + bytes / Budget::kBytesAUnit);
+    if (!next_frame(input.substr(consumed), value, frame)) break;
+    const size_t bytes = native::kHeaderBytes + frame.body.size();
+    if (!serve(frame, input.substr(consumed, bytes))) break;
+    consumed += bytes;
+    value = {};
   }
   return consumed;
 }
 
-// True: there is none any more.
-bool NativeProtocol::finish_long_request() {
-  if (long_request_ == nullptr) return true;
-  if (!long_request_->go_on(context_.budget)) return false;
-  long_request_.reset();
+// False: it is put aside nowhere, and comes again.
+bool NativeProtocol::serve(const native::Frame& frame, Bytes bytes) {
+  const Header& header = frame.header;
+  if (header.id >> native::kIdBits != 0) {
+    first_.reply_error(header, ErrorCode::kProtocol, "request ids stay below 2^48");
+    return true;
+  }
+  if (!hello_seen_) {
+    hello(frame);
+    return true;
+  }
+  if (header.channel != 0 && shared_ == nullptr) share();
+  if (shared_ == nullptr) {
+    first_.serve(frame);
+    return true;
+  }
+  NativeChannel* channel = open(header);
+  if (channel == nullptr) return true;
+  if (channel->is_ready() && !context_.budget.is_spent()) {
+    channel->serve(frame);
+  } else if (!channel->put_aside(bytes, frame.tail)) {
+    shared_->is_held_back = true;
+    return false;
+  }
+  channel->take_debt();
+  if (!connection().closed()) channel->go_on_later();
   return true;
+}
+
+// False: there is none, and perhaps the connection is closed.
+bool NativeProtocol::next_frame(Bytes input, Bytes value, native::Frame& frame) {
+  const native::Progress progress = native::next_frame(input, frame, value);
+  if (progress == native::Progress::kNeedMore) {
+    missing_ = input.size() < native::kHeaderBytes
+                   ? 0
+                   : native::kHeaderBytes + frame.header.body_bytes - input.size();
+  } else if (progress == native::Progress::kMalformed) {
+    connection().close("a frame of " + std::to_string(frame.header.body_bytes) +
+                       " bytes; the limit is " + std::to_string(limits::kRequestBytesMax));
+  }
+  return progress == native::Progress::kTaken;
+}
+
+size_t NativeProtocol::value_begin(Bytes input) const {
+  constexpr size_t kWorthIt = 64 * 1024;
+  native::Frame frame;
+  if (!hello_seen_ || missing_ < kWorthIt ||
+      native::next_frame(input, frame) != native::Progress::kNeedMore)
+    return 0;
+  const size_t begin = NativeChannel::value_begin(
+      frame.header.operation, input.substr(native::kHeaderBytes), frame.header.body_bytes);
+  return begin == 0 ? 0 : native::kHeaderBytes + begin;
 }
 
 size_t NativeProtocol::consume_preamble(Bytes input) {
@@ -69,68 +113,13 @@ size_t NativeProtocol::consume_preamble(Bytes input) {
   if (preamble.version_min > native::kVersion || preamble.version_max < native::kVersion) {
     Header header;
     header.operation = static_cast<uint8_t>(Operation::kHello);
-    reply_error(header, ErrorCode::kUnsupported,
-                "this server speaks version " + std::to_string(native::kVersion) +
-                    " of the protocol, the client " + std::to_string(preamble.version_min) +
-                    " to " + std::to_string(preamble.version_max));
+    first_.reply_error(header, ErrorCode::kUnsupported,
+                       "this server speaks version " + std::to_string(native::kVersion) +
+                           " of the protocol, the client " + std::to_string(preamble.version_min) +
+                           " to " + std::to_string(preamble.version_max));
     connection().close("no common version of the protocol");
   }
   return native::kPreambleBytes;
-}
-
-bool NativeProtocol::Late::work(Budget& budget) {
-  while (!protocol_.late_.empty() && !protocol_.connection().closed()) {
-    if (budget.is_spent() || !protocol_.late_.front()->go_on(budget)) return false;
-    budget.spend(Budget::kWake);
-    protocol_.late_.pop_front();
-  }
-  return true;
-}
-
-bool NativeProtocol::leave(Budget& budget) {
-  late_.clear();
-  for (; !blocked_.empty(); budget.spend(Budget::kLeave)) {
-    if (budget.is_spent()) return false;
-    auto gone = blocked_.extract(blocked_.begin());
-    Blocked& blocked = gone.mapped();
-    context_.clock.timers.cancel(blocked.timer);
-    context_.state.view().cancel(blocked.waiter);
-    leave_barrier(blocked);
-  }
-  return runs_ == nullptr || runs_->leave_all(budget);
-}
-
-void NativeProtocol::handle(const native::Frame& frame) {
-  const Header& header = frame.header;
-  if (header.id >> native::kIdBits != 0) {
-    reply_error(header, ErrorCode::kProtocol, "request ids stay below 2^48");
-    return;
-  }
-  if (!hello_seen_) {
-    hello(frame);
-    return;
-  }
-  const Served* served = NativeProtocol::served(header.operation);
-  if (served == nullptr) {
-    reply_error(header, ErrorCode::kUnsupported,
-                "this server (version " + std::string(kVersion) + ") does not know operation " +
-                    std::to_string(header.operation));
-    return;
-  }
-  if (served->kind == Kind::kStore && context_.is_full(frame.body.size())) {
-    reply_error(header, ErrorCode::kLimit, context_.full_text());
-    return;
-  }
-  const bool is_read = served->run(*this, frame);
-  if (served->kind == Kind::kWrite || served->kind == Kind::kStore) context_.wake();
-  if (is_read) return;
-  reply_error(header, ErrorCode::kProtocol,
-              std::string("malformed ") +
-                  native::name_of(static_cast<Operation>(header.operation)) +
-                  " request: a field is cut, left over or above its limit (key " +
-                  std::to_string(limits::kWireKeyBytesMax) + " B, value " +
-                  std::to_string(limits::kValueBytesMax) + " B, " +
-                  std::to_string(limits::kKeysPerRequestMax) + " keys)");
 }
 
 void NativeProtocol::hello(const native::Frame& frame) {
@@ -149,112 +138,100 @@ void NativeProtocol::hello(const native::Frame& frame) {
   hello.key_bytes_max = limits::kWireKeyBytesMax;
   hello.value_bytes_max = limits::kValueBytesMax;
   hello.keys_per_request_max = limits::kKeysPerRequestMax;
-  reply(frame.header, hello);
+  first_.reply(frame.header, hello);
 }
 
-// To a request whose need is met.
-void NativeProtocol::answer(const Header& header, const std::vector<Bytes>& keys) {
-  switch (static_cast<Operation>(header.operation)) {
-    case Operation::kWatch:
-      return answer_value(header, keys.front());
-    default:
-      return answer_present(header, keys);
-  }
+// The first channel goes on as the others do.
+void NativeProtocol::share() {
+  shared_ = std::make_unique<Shared>(context_.state.seed());
+  shared_->sent = shared_->counted = connection().sent();
+  count_unsent_of(first_);
+  connection().share();
+  first_.go_on_later();
 }
 
-void NativeProtocol::answer_present(const Header& header, const std::vector<Bytes>& keys) {
-  auto operation = static_cast<Operation>(header.operation);
-  if (operation == Operation::kWait || operation == Operation::kBarrier) {
-    reply(header, native::Nothing());
-    return;
-  }
-  bool is_list = operation == Operation::kMultiGet;
-  size_t body_bytes = is_list ? sizeof(uint32_t) : 0;
-  size_t shared_bytes = 0;
-  for (Bytes key : keys) {
-    const size_t value_bytes = context_.state.table().find(key)->bytes.size();
-    body_bytes += kNoValueBytes + value_bytes;
-    if (value_bytes >= ValueBytes::kSharedMin) shared_bytes += value_bytes;
-  }
-  if (body_bytes > limits::kRequestBytesMax) {
-    refuse_large_answer(header);
-    return;
-  }
-  if (!connection().has_room(body_bytes - shared_bytes)) return;
-  begin_sized_reply(header, body_bytes);
-  if (is_list) native::put_u32(out(), static_cast<uint32_t>(keys.size()));
-  for (Bytes key : keys) put_value(*context_.state.table().find(key));
-  connection().reply_ready();
+NativeChannel* NativeProtocol::find(uint16_t number) {
+  if (number == 0) return &first_;
+  if (shared_ == nullptr) return nullptr;
+  const auto found = shared_->others.find(number);
+  return found == shared_->others.end() ? nullptr : found->second.get();
 }
 
-void NativeProtocol::answer_list(const Header& header, const SharedKeys& keys) {
-  if (header.operation == static_cast<uint8_t>(Operation::kWait)) {
-    reply(header, native::Nothing());
-    return;
+// Null: there are too many, and it was answered.
+NativeChannel* NativeProtocol::open(const Header& header) {
+  if (NativeChannel* channel = find(header.channel)) return channel;
+  if (shared_->others.size() + 1 >= limits::kChannelsPerConnectionMax) {
+    first_.reply_error(header, ErrorCode::kLimit,
+                       "channel " + std::to_string(header.channel) + ": this connection has " +
+                           std::to_string(limits::kChannelsPerConnectionMax) +
+                           " channels, and no more are allowed; close some");
+    return nullptr;
   }
-  const AnswerCache::Body& body = context_.composed.answers.body(AnswerCache::Form::kNative, keys);
-  if (body.is_too_large) {
-    refuse_large_answer(header);
+  auto made = std::make_unique<NativeChannel>(*this, connection(), context_, header.channel,
+                                              ++shared_->serials);
+  return shared_->others.emplace(header.channel, std::move(made)).first->second.get();
+}
+
+// What it is sent behind its end opens it anew.
+void NativeProtocol::close(const NativeChannel& channel) {
+  const auto is_it = [&](const auto& other) { return other.second.get() == &channel; };
+  const auto found = std::find_if(shared_->others.begin(), shared_->others.end(), is_it);
+  auto closed = shared_->others.extract(found);
+  const std::string aside = closed.mapped()->take_aside();
+  closed.mapped().reset();
+  native::Frame frame;
+  if (native::next_frame(aside, frame) == native::Progress::kTaken) {
+    NativeChannel* again = open(frame.header);
+    again->put_aside(aside);
+    again->go_on_later();
+  }
+  go_on_reading();
+}
+
+void NativeProtocol::go_on_reading() {
+  if (std::exchange(shared_->is_held_back, false)) connection().look_again();
+}
+
+void NativeProtocol::count_unsent_of(NativeChannel& channel) {
+  const uint64_t made = connection().sent() + connection().unsent();
+  if (made <= shared_->counted) return;
+  channel.add_unsent(made - std::exchange(shared_->counted, made));
+  std::deque<Part>& unsent = shared_->unsent;
+  if (!unsent.empty() && unsent.back().serial == channel.serial()) {
+    unsent.back().end = made;
   } else {
-    reply_body(header, body);
+    unsent.push_back({channel.number(), channel.serial(), made});
   }
 }
 
-void NativeProtocol::refuse_large_answer(const Header& header) {
-  reply_error(header, ErrorCode::kLimit,
-              "multi_get: the answer is too large; ask for fewer keys at once");
-}
-
-namespace {
-
-// Sends a large value as it is, without a copy.
-class PutShared : public native::Put {
- public:
-  PutShared(Connection& connection, SharedBytes value)
-      : Put(connection.out()), connection_(connection), value_(std::move(value)) {}
-
-  using Put::field;
-  void field(const char*, const native::Value& value) {
-    native::put_u32(out_, static_cast<uint32_t>(value.size()));
-    connection_.send_shared(std::move(value_));
+void NativeProtocol::on_sent() {
+  if (shared_ == nullptr) return;
+  std::deque<Part>& unsent = shared_->unsent;
+  while (!unsent.empty() && shared_->sent < connection().sent()) {
+    const Part& part = unsent.front();
+    const uint64_t until = std::min(part.end, connection().sent());
+    NativeChannel* channel = find(part.channel);
+    // One that was closed since is another one.
+    if (channel != nullptr && channel->serial() == part.serial)
+      channel->remove_unsent(until - shared_->sent);
+    shared_->sent = until;
+    if (until == part.end) unsent.pop_front();
   }
-
- private:
-  Connection& connection_;
-  SharedBytes value_;
-};
-
-}  // namespace
-
-void NativeProtocol::put_value(const Table::Value& value) {
-  const native::ValueReply reply{value.version, value.bytes};
-  if (SharedBytes shared = value.bytes.shared()) {
-    PutShared put(connection(), std::move(shared));
-    native::ValueReply::fields(put, reply);
-  } else {
-    native::put(out(), reply);
-  }
+  if (connection().congested()) return;
+  for_each_channel([](NativeChannel& channel) { channel.go_on_later(); });
 }
 
-void NativeProtocol::begin_sized_reply(const Header& header, size_t body_bytes) {
-  Header reply = native::reply_to(header);
-  reply.body_bytes = static_cast<uint32_t>(body_bytes);
-  native::begin_frame(out(), reply);
+template <typename Visit>
+void NativeProtocol::for_each_channel(Visit&& visit) {
+  visit(first_);
+  if (shared_ == nullptr) return;
+  for (const auto& [number, channel] : shared_->others) visit(*channel);
 }
 
-void NativeProtocol::reply_body(const Header& header, const AnswerCache::Body& body) {
-  begin_sized_reply(header, body.bytes);
-  send_body(body);
-}
-
-void NativeProtocol::reply_error(const Header& header, ErrorCode code, const std::string& message) {
-  reply(header, native::ErrorReply{Bytes(message).substr(0, limits::kTextBytesMax), {}}, code);
-}
-
-void NativeProtocol::reply_timeout(const Header& header, const std::string& message,
-                                   std::vector<uint32_t> missing) {
-  const Bytes text = Bytes(message).substr(0, limits::kTextBytesMax);
-  reply(header, native::ErrorReply{text, {std::move(missing)}}, ErrorCode::kTimeout);
+bool NativeProtocol::leave(Budget& budget) {
+  bool is_all = true;
+  for_each_channel([&](NativeChannel& channel) { is_all = is_all && channel.leave(budget); });
+  return is_all;
 }
 
 std::unique_ptr<Protocol> make_native_protocol(Connection& connection, ServerContext& context) {

@@ -26,17 +26,17 @@ Header header_of(uint64_t tag, Operation operation) {
 
 class NativeRuns::ListMembers final : public LongRequest {
  public:
-  ListMembers(NativeProtocol& protocol, const Runs& runs, const Header& header, MembersPage page)
-      : protocol_(protocol), runs_(runs), header_(header), page_(std::move(page)) {}
+  ListMembers(NativeChannel& channel, const Runs& runs, const Header& header, MembersPage page)
+      : channel_(channel), runs_(runs), header_(header), page_(std::move(page)) {}
 
   bool go_on(Budget& budget) override {
     if (!page_.go_on(runs_, budget)) return false;
-    protocol_.reply(header_, page_.reply());
+    channel_.reply(header_, page_.reply());
     return true;
   }
 
  private:
-  NativeProtocol& protocol_;
+  NativeChannel& channel_;
   const Runs& runs_;
   const Header header_;
   MembersPage page_;
@@ -51,19 +51,19 @@ bool NativeRuns::leave_all(Budget& budget) {
 }
 
 MemoryAccount& NativeRuns::parked() {
-  return protocol_.connection().memory().parked;
+  return channel_.connection().memory().parked;
 }
 
 void NativeRuns::on_joined(uint64_t tag, const native::JoinReply& body) {
-  protocol_.reply(header_of(tag, Operation::kJoin), body);
+  channel_.reply(header_of(tag, Operation::kJoin), body);
 }
 
 void NativeRuns::on_join_failed(uint64_t tag, ErrorCode code, const std::string& message) {
-  protocol_.reply_error(header_of(tag, Operation::kJoin), code, message);
+  channel_.reply_error(header_of(tag, Operation::kJoin), code, message);
 }
 
 void NativeRuns::on_changes(uint64_t tag, const native::SubscribeReply& body) {
-  protocol_.reply(header_of(tag, Operation::kSubscribe), body);
+  channel_.reply(header_of(tag, Operation::kSubscribe), body);
 }
 
 void NativeRuns::join(const Header& header, const native::JoinRequest& request) {
@@ -74,7 +74,7 @@ void NativeRuns::join(const Header& header, const native::JoinRequest& request) 
 }
 
 void NativeRuns::leave(const Header& header, const native::LeaveRequest& request) {
-  charged(request.run_id, [&] { protocol_.reply(header, context_.runs.leave(request)); });
+  charged(request.run_id, [&] { channel_.reply(header, context_.runs.leave(request)); });
 }
 
 native::KeepAliveReply NativeRuns::keep_alive(const native::KeepAliveRequest& request) {
@@ -84,7 +84,7 @@ native::KeepAliveReply NativeRuns::keep_alive(const native::KeepAliveRequest& re
 void NativeRuns::close_run(const Header& header, const native::CloseRunRequest& request) {
   answer_errors_of(header, [&] {
     context_.runs.close(request);
-    protocol_.reply(header, native::Nothing());
+    channel_.reply(header, native::Nothing());
   });
 }
 
@@ -100,33 +100,32 @@ void NativeRuns::subscribe(const Header& header, const native::SubscribeRequest&
 void NativeRuns::members(const Header& header, const native::MembersRequest& request) {
   std::optional<MembersPage> page = MembersPage::begin(request);
   if (!page) {
-    protocol_.reply_error(header, ErrorCode::kInvalidArgument,
-                          "members: the cursor is none of this list's; begin without one");
+    channel_.reply_error(header, ErrorCode::kInvalidArgument,
+                         "members: the cursor is none of this list's; begin without one");
     return;
   }
-  protocol_.long_request_ =
-      std::make_unique<ListMembers>(protocol_, context_.runs, header, std::move(*page));
+  channel_.long_request_ =
+      std::make_unique<ListMembers>(channel_, context_.runs, header, std::move(*page));
 }
 
 void NativeRuns::resume(const Header& header, const native::ResumeRequest& request) {
   charged(request.run_id, [&] {
-    answer_errors_of(header,
-                     [&] { protocol_.reply(header, context_.runs.resume(*this, request)); });
+    answer_errors_of(header, [&] { channel_.reply(header, context_.runs.resume(*this, request)); });
   });
 }
 
 bool NativeRuns::may_wait(const Header& header) {
   if (ties().wait(tag_of(header)) != nullptr) {
-    protocol_.reply_error(header, ErrorCode::kProtocol, "a request with this id is still blocked");
+    channel_.reply_error(header, ErrorCode::kProtocol, "a request with this id is still blocked");
     return false;
   }
-  if (protocol_.waits() >= context_.limits.waits_per_connection) {
-    protocol_.reply_error(header, ErrorCode::kLimit, protocol_.waits_text());
+  if (channel_.waits() >= context_.limits.waits_per_connection) {
+    channel_.reply_error(header, ErrorCode::kLimit, channel_.waits_text());
     return false;
   }
   // It has what it takes when it is made; how little that is, is bounded.
-  if (std::optional<std::string> refusal = refuse_parked(context_, protocol_.connection())) {
-    protocol_.reply_error(header, ErrorCode::kLimit, *refusal);
+  if (std::optional<std::string> refusal = refuse_parked(context_, channel_.connection())) {
+    channel_.reply_error(header, ErrorCode::kLimit, *refusal);
     return false;
   }
   return true;
@@ -154,7 +153,7 @@ void NativeRuns::answer_errors_of(const Header& header, Action&& action) {
   try {
     action();
   } catch (const Error& error) {
-    protocol_.reply_error(header, error.code(), error.message());
+    channel_.reply_error(header, error.code(), error.message());
   }
 }
 

@@ -1,11 +1,11 @@
 // The native protocol's operations on runs, on one connection: bodies to Runs, and its answers, now
-// or later, to frames. Decides nothing about a run. Belongs to the connection's NativeProtocol.
+// or later, to frames. Decides nothing about a run. Belongs to the connection's NativeChannel.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
-#include "server/native_protocol.h"
+#include "server/native_channel.h"
 #include "server/run.h"
 #include "wire/messages.h"
 
@@ -13,8 +13,8 @@ namespace rdzv {
 
 class NativeRuns final : public RunPeer {
  public:
-  NativeRuns(NativeProtocol& protocol, ServerContext& context)
-      : RunPeer(context.state.seed()), protocol_(protocol), context_(context) {}
+  NativeRuns(NativeChannel& channel, ServerContext& context)
+      : RunPeer(context.state.seed()), channel_(channel), context_(context) {}
 
   // What each operation does (native_table.cc).
   void join(const native::Header& header, const native::JoinRequest& request);
@@ -46,7 +46,7 @@ class NativeRuns final : public RunPeer {
   template <typename Action>
   void answer_errors_of(const native::Header& header, Action&& action);
 
-  NativeProtocol& protocol_;
+  NativeChannel& channel_;
   ServerContext& context_;
 };
 

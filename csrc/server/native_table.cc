@@ -3,7 +3,7 @@
 #include <array>
 #include <type_traits>
 
-#include "server/native_protocol.h"
+#include "server/native_channel.h"
 #include "server/native_runs.h"
 
 namespace rdzv {
@@ -41,44 +41,61 @@ class TakeShared : public native::Take {
 }  // namespace
 
 // Each form of a handler, called with what the body says. False: it is malformed.
-struct NativeProtocol::Serving {
+struct NativeChannel::Serving {
   template <typename Owner>
-  static Owner& part(NativeProtocol& protocol) {
+  static Owner& part(NativeChannel& channel) {
     if constexpr (std::is_same_v<Owner, NativeRuns>) {
-      return protocol.runs();
+      return channel.runs();
     } else {
-      return protocol;
+      return channel;
     }
   }
 
+  template <typename Request>
+  static bool take(NativeChannel& channel, const Frame& frame, Request& request) {
+    std::vector<Bytes>* strings = &channel.context_.strings;
+    if (frame.tail.empty()) return native::take(frame.body, request, strings);
+    native::TakeTail take(frame.body, frame.tail, strings);
+    Request::fields(take, request);
+    return take.is_whole();
+  }
+
+  template <typename Request>
+  static size_t value_begin(Bytes begin, size_t body_bytes) {
+    native::TakeTail take(begin, {});
+    Request request;
+    Request::fields(take, request);
+    return take.begin(body_bytes);
+  }
+
   template <typename Owner, typename Reply, typename Request>
-  static bool call(NativeProtocol& protocol, const Frame& frame,
+  static bool call(NativeChannel& channel, const Frame& frame,
                    Reply (Owner::*handler)(const Request&)) {
     Request request;
-    if (!native::take(frame.body, request, &protocol.context_.strings)) return false;
-    protocol.reply(frame.header, (part<Owner>(protocol).*handler)(request));
+    if (!take(channel, frame, request)) return false;
+    channel.reply(frame.header, (part<Owner>(channel).*handler)(request));
     return true;
   }
 
   template <typename Owner, typename Request>
-  static bool call(NativeProtocol& protocol, const Frame& frame,
+  static bool call(NativeChannel& channel, const Frame& frame,
                    void (Owner::*handler)(const Header&, const Request&)) {
     Request request;
-    if (!native::take(frame.body, request)) return false;
-    (part<Owner>(protocol).*handler)(frame.header, request);
+    if (!take(channel, frame, request)) return false;
+    (part<Owner>(channel).*handler)(frame.header, request);
     return true;
   }
 
   template <typename Request>
-  static bool call(NativeProtocol& protocol, const Frame& frame,
-                   void (NativeProtocol::*handler)(const Header&, const Request&,
-                                                   const SharedKeys&)) {
+  static bool call(NativeChannel& channel, const Frame& frame,
+                   void (NativeChannel::*handler)(const Header&, const Request&,
+                                                  const SharedKeys&)) {
     Request request;
     SharedKeys shared;
-    TakeShared take(frame.body, protocol.context_, shared);
+    TakeShared take(frame.body, channel.context_, shared);
     Request::fields(take, request);
     if (!take.is_whole()) return false;
-    (protocol.*handler)(frame.header, request, shared);
+    (channel.*handler)(frame.header, request, shared);
     return true;
   }
 
@@ -89,18 +106,19 @@ struct NativeProtocol::Serving {
 
   template <auto kHandler>
   static constexpr Served by(Kind kind) {
-    return {decltype(request_of(kHandler))::Is::kOperation, kind,
-            [](NativeProtocol& protocol, const Frame& frame) {
-              return call(protocol, frame, kHandler);
-            }};
+    using Request = decltype(request_of(kHandler));
+    return {
+        Request::Is::kOperation, kind,
+        [](NativeChannel& channel, const Frame& frame) { return call(channel, frame, kHandler); },
+        value_begin<Request>};
   }
 };
 
 // Null: nobody serves it.
-const NativeProtocol::Served* NativeProtocol::served(uint8_t operation) {
+const NativeChannel::Served* NativeChannel::served(uint8_t operation) {
   using enum Kind;
   using OfRuns = NativeRuns;
-  using OfKeys = NativeProtocol;
+  using OfKeys = NativeChannel;
   static constexpr Served kAll[] = {
       Serving::by<&OfKeys::ping>(kRead),
       Serving::by<&OfKeys::set>(kStore),
@@ -126,6 +144,7 @@ const NativeProtocol::Served* NativeProtocol::served(uint8_t operation) {
       Serving::by<&OfKeys::set_for>(kStore),
       Serving::by<&OfKeys::delete_prefix>(kWrite),
       Serving::by<&OfKeys::exchange>(kStore),
+      Serving::by<&OfKeys::close_channel>(kWrite),
       Serving::by<&OfRuns::join>(kRun),
       Serving::by<&OfRuns::leave>(kRun),
       Serving::by<&OfRuns::keep_alive>(kRun),
@@ -143,7 +162,12 @@ const NativeProtocol::Served* NativeProtocol::served(uint8_t operation) {
   return kByCode[operation];
 }
 
-NativeRuns& NativeProtocol::runs() {
+size_t NativeChannel::value_begin(uint8_t operation, Bytes begin, size_t body_bytes) {
+  const Served* found = served(operation);
+  return found == nullptr ? 0 : found->value_begin(begin, body_bytes);
+}
+
+NativeRuns& NativeChannel::runs() {
   if (runs_ == nullptr) runs_ = std::make_unique<NativeRuns>(*this, context_);
   return *runs_;
 }

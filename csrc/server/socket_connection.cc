@@ -39,7 +39,8 @@ void SocketConnection::on_refused(int error) {
 void SocketConnection::receive() {
   if (!connection_.wants_input()) return;  // it says when it does: read_again()
   std::vector<char>& buffer = shared_.buffer;
-  const long received = receive_some(fd_.get(), buffer.data(), buffer.size());
+  const size_t room = std::min(buffer.size(), connection_.input_room());
+  const long received = receive_some(fd_.get(), buffer.data(), room);
   if (received == kWouldBlock) return;
   if (received == kBroken) {
     const int error = errno;
@@ -58,7 +59,7 @@ void SocketConnection::receive() {
   if (!fd_) return;
   if (connection_.state() == Connection::State::kPutOff) {
     shared_.loop.leave_unhandled();
-  } else if (static_cast<size_t>(received) == buffer.size()) {
+  } else if (static_cast<size_t>(received) == room) {
     shared_.loop.call_again(*this);
   }
 }

@@ -57,6 +57,8 @@ class ServerState {
     return effect;
   }
 
+  // Table::offer.
+  void offer(std::string* buffer) { table_.offer(buffer); }
   // Of a run, clears up to `max` nodes out of memory (Group::sweep). True: none is left. It is no
   // change: nothing that is seen is another one.
   bool sweep(Bytes run, size_t max);

@@ -15,7 +15,7 @@ void Upkeep::wake() {
 void Upkeep::tell(std::vector<TableView::Woken> woken) {
   // What is given back, because who was woken is going, wakes others.
   for (; !woken.empty(); woken = context_.state.view().take_woken(0)) {
-    for (const TableView::Woken& one : woken) static_cast<Protocol*>(one.owner)->on_woken(one);
+    for (const TableView::Woken& one : woken) static_cast<Waiting*>(one.owner)->on_woken(one);
   }
 }
 

@@ -6,6 +6,7 @@ void Expiries::set(Bytes key, Instant at) {
   auto found = times_.find(key);
   if (found == times_.end()) {
     found = times_.emplace(std::string(key), at).first;
+    bytes_ += kKeyBytes + key.size();
   } else {
     order_.erase({found->second, &found->first});
     found->second = at;
@@ -17,6 +18,7 @@ void Expiries::clear(Bytes key) {
   auto found = times_.find(key);
   if (found == times_.end()) return;
   order_.erase({found->second, &found->first});
+  bytes_ -= kKeyBytes + key.size();
   times_.erase(found);
 }
 

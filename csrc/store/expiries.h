@@ -18,6 +18,8 @@ namespace rdzv {
 class Expiries {
  public:
   bool empty() const { return times_.empty(); }
+  // The memory that it takes, roughly.
+  size_t bytes() const { return bytes_; }
   void set(Bytes key, Instant at);
   void clear(Bytes key);
   std::optional<Instant> find(Bytes key) const;
@@ -40,6 +42,9 @@ class Expiries {
     }
   };
 
+  static constexpr size_t kKeyBytes = 192;  // beside its name
+
+  size_t bytes_ = 0;
   Times times_;
   std::set<std::pair<Instant, const std::string*>, Sooner> order_;  // the names are in times_
 };

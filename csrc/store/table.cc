@@ -71,7 +71,11 @@ Table::Values::iterator Table::insert(Bytes key) {
 
 uint64_t Table::write(Value& value, Bytes bytes) {
   bytes_ += bytes.size() - value.bytes.size();
-  value.bytes.assign(bytes);
+  if (offered_ != nullptr && bytes.data() == offered_->data() && bytes.size() == offered_->size()) {
+    value.bytes.adopt(std::move(*offered_));
+  } else {
+    value.bytes.assign(bytes);
+  }
   value.version = ++version_;
   hit(value);
   return version_;
@@ -156,7 +160,7 @@ bool Table::erase(Bytes key) {
 }
 
 void Table::erase(Values::iterator found) {
-  ++erasures_;
+  ++losses_;
   names_.remove(found->first);
   auto erased = values_.extract(found);
   hit(erased.mapped());
@@ -234,6 +238,7 @@ std::optional<std::string> TableView::take_item(Bytes key) {
   if (found->second.empty()) {
     bytes_ -= kQueueBytes + found->first.size();
     queues_.erase(found);
+    ++losses_;
     hit_absent(key);
   }
   return item;

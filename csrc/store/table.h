@@ -28,6 +28,9 @@ class Table final : public TableView {
 
   // Whatever replaces a value (set, multi_set, and the conditional ones if they do) makes the key
   // permanent; set_for alone gives it a time to live, and add and append keep the one it has.
+  // Until it is called with null: whatever sets a value to all of what is in this buffer may take
+  // the buffer, in place of a copy.
+  void offer(std::string* buffer) { offered_ = buffer; }
   uint64_t set(Bytes key, Bytes value);
   uint64_t set_for(Bytes key, Bytes value, Instant expires_at);
   uint64_t append(Bytes key, Bytes value);
@@ -73,6 +76,8 @@ class Table final : public TableView {
   void erase(Values::iterator found);
   std::deque<std::string>& queue(Bytes key);
   bool wake_for_item(Bytes key, Bytes item);
+
+  std::string* offered_ = nullptr;
 };
 
 }  // namespace rdzv

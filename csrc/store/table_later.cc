@@ -1,4 +1,5 @@
 // Waiters of a Table who were woken together with very many: they are taken in parts.
+#include <algorithm>
 #include <utility>
 
 #include "store/table_waiter.h"
@@ -20,11 +21,32 @@ TableView::Woken TableView::woken(Waiter& waiter, const Ripe* ripe) {
   return entry;
 }
 
+// As missing_key(), so many keys at a time. False: there are more of them.
+bool TableView::look_on(Waiter& waiter, const Bytes*& missing) const {
+  const std::vector<Bytes>& keys = waiter.keys->all();
+  if (waiter.looked == 0) waiter.losses = losses_;
+  const size_t end = std::min(waiter.looked + kLookedAtOnce, keys.size());
+  for (; waiter.looked < end; ++waiter.looked) {
+    const size_t at = (waiter.parked_at + waiter.looked) % keys.size();
+    if (is_met(keys[at], waiter.need, waiter.target)) continue;
+    waiter.parked_at = at;
+    waiter.looked = 0;
+    missing = &keys[at];
+    return true;
+  }
+  if (end < keys.size()) return false;
+  waiter.looked = 0;
+  // What was there may have gone.
+  missing = waiter.losses == losses_ ? nullptr : missing_key(waiter);
+  return true;
+}
+
 // Of those who were left for later the one whose turn it is.
 void TableView::wake_first(Ripe& ripe) {
   Waiter& waiter = *ripe.list->first;
   const bool is_settled = ripe.is_group || waiter.keys->size() == 1;
-  const Bytes* missing = is_settled ? nullptr : missing_key(waiter);
+  const Bytes* missing = nullptr;
+  if (!is_settled && !look_on(waiter, missing)) return;
   if (missing != nullptr) {
     unlink(waiter);
     park(waiter, *missing);
@@ -62,8 +84,11 @@ std::vector<TableView::Woken> TableView::take_woken(size_t max) {
     if (ripe.list->first == nullptr) {
       ripe_.pop_front();
     } else {
+      const bool is_settled = ripe.is_group;
+      step +=
+          1 +
+          (is_settled ? 0 : std::min(ripe.list->first->keys->size(), kLookedAtOnce) / kKeysAStep);
       wake_first(ripe);
-      ++step;
     }
   }
   return std::exchange(woken_, {});

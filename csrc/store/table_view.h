@@ -108,7 +108,7 @@ class TableView {
   bool has_all(const std::vector<Bytes>& keys, Need need = Need::kPresent) const;
   size_t size() const { return values_.size(); }
   // The memory that keys, values and queues take, roughly.
-  size_t bytes() const { return bytes_; }
+  size_t bytes() const { return bytes_ + expiries_.bytes(); }
   template <typename Visit>
   void for_each_key(Visit&& visit) const {
     for (const auto& [key, value] : values_) visit(Bytes(key));
@@ -129,8 +129,8 @@ class TableView {
   bool is_new() const { return version_ == 0 && queues_.empty(); }
   // The highest version that was ever used.
   uint64_t version() const { return version_; }
-  // How many values were erased.
-  uint64_t erasures() const { return erasures_; }
+  // How many values were erased, and queues emptied.
+  uint64_t losses() const { return losses_; }
 
   // What add would return, without its version. Changes nothing.
   Add sum(Bytes key, int64_t amount) const;
@@ -178,7 +178,9 @@ class TableView {
                Need need = Need::kPresent, int64_t target = 0);
   // The same for a list of which many may wait (kPresent, kValue): they stand in line as one, so
   // that what moves or wakes them is done once.
-  Waiter* wait(WaiterOwner& owner, uint64_t tag, const SharedKeys& keys, Need need);
+  // `first`: those before it are known to be there.
+  Waiter* wait(WaiterOwner& owner, uint64_t tag, const SharedKeys& keys, Need need,
+               size_t first = 0);
   // Whether somebody waits for the list already: so does who comes now.
   bool is_awaited(const SharedKeys& keys, Need need) const;
   void cancel(Waiter* waiter);
@@ -202,6 +204,10 @@ class TableView {
   // else is if all are there when his turn comes, and waits on if not.
   std::vector<Woken> take_woken(size_t max = SIZE_MAX);
   static constexpr size_t kWokenAtOnce = 256;
+  // Who waits for more keys than that is always looked at later, so many of them at a time.
+  static constexpr size_t kLookedAtOnce = 512;
+  // To look at so many is about as much as to wake one.
+  static constexpr size_t kKeysAStep = 16;
   // Whether some are left.
   bool has_ripe() const { return !ripe_.empty(); }
   // Of one that is about to be woken: wakes it now, in place of cancel(). Nothing: it waits on.
@@ -266,6 +272,7 @@ class TableView {
   bool wake_list(Bytes key, ListOfNeed& list, size_t woken_max = SIZE_MAX);
   bool is_enough_at_once() const { return woken_.size() + walked_ >= kWokenAtOnce; }
   void leave_for_later(Bytes key, Need need, ListOfNeed list, bool is_group);
+  bool look_on(Waiter& waiter, const Bytes*& missing) const;
   void wake_first(Ripe& ripe);
   void drop_list_if_empty(Waiter& waiter, Bytes key);
   void drop_if_empty(Bytes key);
@@ -304,7 +311,7 @@ class TableView {
   BytesMap<Marks> absent_marks_;  // of keys without a value
   Marks hits_ = 0;
   uint64_t version_ = 0;
-  uint64_t erasures_ = 0;
+  uint64_t losses_ = 0;
   size_t bytes_ = 0;
   size_t waiter_count_ = 0;
 };

@@ -25,6 +25,8 @@ struct TableView::Waiter {
   // The leader's:
   bool leads = false;    // it is in leaders_
   size_t parked_at = 0;  // index into keys
+  size_t looked = 0;     // so many from there on are there (look_on())
+  uint64_t losses = 0;   // of the table, when the first of them was looked at
   Waiter* next_of_key = nullptr;
   Waiter* previous_of_key = nullptr;
   WaitList* list = nullptr;

@@ -31,7 +31,7 @@ TableView::Waiter* TableView::wait(WaiterOwner& owner, uint64_t tag, const std::
 }
 
 TableView::Waiter* TableView::wait(WaiterOwner& owner, uint64_t tag, const SharedKeys& keys,
-                                   Need need) {
+                                   Need need, size_t first) {
   constexpr int64_t kNoTarget = 0;
   auto leader = leaders_.find({keys.get(), need});
   if (leader != leaders_.end()) {
@@ -40,7 +40,7 @@ TableView::Waiter* TableView::wait(WaiterOwner& owner, uint64_t tag, const Share
     return waiter;
   }
   auto met = [&](Bytes key) { return is_met(key, need, kNoTarget); };
-  auto missing = std::find_if_not(keys->begin(), keys->end(), met);
+  auto missing = std::find_if_not(keys->begin() + static_cast<ptrdiff_t>(first), keys->end(), met);
   if (missing == keys->end()) return nullptr;
   Waiter* waiter = add_waiter(owner, tag, keys, need, kNoTarget);
   waiter->leads = true;
@@ -195,10 +195,13 @@ bool TableView::wake_list(Bytes key, ListOfNeed& list, size_t woken_max) {
   for (size_t woken = 0; waiter != nullptr && woken < woken_max;) {
     Waiter* next = waiter->next_of_key;
     const Need need = waiter->need;
-    const Bytes* missing = missing_key(*waiter);
+    const size_t keys = waiter->keys->size();
+    const bool is_much = keys > kLookedAtOnce;
+    const Bytes* missing = is_much ? nullptr : missing_key(*waiter);
     if (missing != nullptr && *missing == key) return false;
+    walked_ += keys / kKeysAStep;
     // Whoever takes something is woken while it is there.
-    if (is_enough_at_once() && need != Need::kItem && woken_max == SIZE_MAX) {
+    if ((is_much || is_enough_at_once()) && need != Need::kItem && woken_max == SIZE_MAX) {
       leave_for_later(key, need, std::move(list), false);
       return true;
     }

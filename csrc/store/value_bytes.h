@@ -56,6 +56,9 @@ class ValueBytes {
     }
   }
 
+  // A large one.
+  void adopt(std::string bytes) { become_large(std::move(bytes)); }
+
   void append(Bytes bytes) {
     if (size() + bytes.size() < kSharedMin) {
       small_.append(bytes);

@@ -261,6 +261,41 @@ class Take {
   bool ok_ = true;
 };
 
+// Takes a request whose last field is a value that lies elsewhere, or finds out where that would
+// begin.
+class TakeTail : public Take {
+ public:
+  TakeTail(Bytes body, Bytes tail, std::vector<Bytes>* strings = nullptr)
+      : Take(body, strings), here_(body.size()), tail_(tail) {}
+
+  // In the body, of a value that is cut and ends with it; 0: there is none.
+  size_t begin(size_t body_bytes) const { return begin_ + value_bytes_ == body_bytes ? begin_ : 0; }
+
+  using Take::field;
+  void field(const char* name, Value& value) {
+    const Bytes left = rest();
+    const size_t bytes = left.size() < kLengthBytes ? 0 : load_little_endian<uint32_t>(left.data());
+    if (!ok() || bytes + kLengthBytes <= left.size()) return Take::field(name, value);
+    begin_ = here_ - left.size() + kLengthBytes;
+    value_bytes_ = bytes;
+    if (bytes != tail_.size() || begin_ != here_) return Take::field(name, value);
+    value = Value(tail_);
+    skip_rest();
+  }
+  // No value comes behind them.
+  template <Strings T>
+  void field(const char*, T&) {
+    skip_rest();
+  }
+
+ private:
+  static constexpr size_t kLengthBytes = sizeof(uint32_t);
+  const size_t here_;  // of the body
+  const Bytes tail_;
+  size_t begin_ = 0;
+  size_t value_bytes_ = 0;
+};
+
 // False: the body is malformed, cut or longer than its fields, or one of them is above its limit.
 template <typename Message>
 bool take(Bytes body, Message& message, std::vector<Bytes>* strings = nullptr) {

@@ -33,6 +33,10 @@ inline constexpr size_t kConnectionsMax = 1'000'000;
 // Before a peer has said who it is: what is buffered of its input, and how long it may take.
 inline constexpr size_t kGreetingBytesMax = 16 * 1024;
 inline constexpr uint64_t kGreetingMsMax = 10'000;
+// Channels of one connection of the native protocol; and of each, the requests that wait for its
+// turn (one may be larger).
+inline constexpr size_t kChannelsPerConnectionMax = 256;
+inline constexpr size_t kChannelInputBytesMax = 256 * 1024;
 // Requests of all connections that are not whole yet.
 inline constexpr size_t kInputBytesMax = size_t{1} << 30;
 // Blocked requests: of one connection, of all, and their number on one connection.

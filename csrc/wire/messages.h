@@ -62,6 +62,11 @@ struct CancelRequest {
   static void fields(auto& a, auto& m) { all(a, "channel", m.channel, "request id", m.id); }
 };
 
+// Of the channel that it comes on.
+struct CloseChannelRequest : Nothing {
+  using Is = Request<Operation::kCloseChannel, "close_channel", Nothing>;
+};
+
 // All of them, by code.
 using Requests =
     std::tuple<HelloRequest, PingRequest, SetRequest, GetRequest, CompareSetRequest, AddRequest,
@@ -70,7 +75,7 @@ using Requests =
                QueuePopRequest, QueueLenRequest, BarrierRequest, TryGetRequest, WatchRequest,
                SetIfVersionRequest, SetForRequest, DeletePrefixRequest, ExchangeRequest,
                JoinRequest, LeaveRequest, KeepAliveRequest, CloseRunRequest, StatusRequest,
-               SubscribeRequest, MembersRequest, ResumeRequest>;
+               SubscribeRequest, MembersRequest, ResumeRequest, CloseChannelRequest>;
 inline constexpr uint8_t kOperationMax = std::tuple_size_v<Requests>;
 
 // Calls `visit` with a pointer, which is null, to the type of each.

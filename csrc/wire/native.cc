@@ -6,7 +6,7 @@
 
 namespace rdzv::native {
 
-Progress next_frame(Bytes input, Frame& frame) {
+Progress next_frame(Bytes input, Frame& frame, Bytes tail) {
   if (input.size() < kHeaderBytes) return Progress::kNeedMore;
   ByteReader reader(input);
   Header& header = frame.header;
@@ -16,8 +16,9 @@ Progress next_frame(Bytes input, Frame& frame) {
   header.channel = reader.u16();
   header.id = reader.u64();
   if (header.body_bytes > limits::kRequestBytesMax) return Progress::kMalformed;
-  if (reader.left() < header.body_bytes) return Progress::kNeedMore;
-  frame.body = reader.take(header.body_bytes);
+  if (reader.left() + tail.size() < header.body_bytes) return Progress::kNeedMore;
+  frame.body = reader.take(header.body_bytes - tail.size());
+  frame.tail = tail;
   return Progress::kTaken;
 }
 

@@ -61,6 +61,8 @@ enum class Operation : uint8_t {
   kSubscribe = 31,
   kMembers = 32,
   kResume = 33,
+  // What ends a channel of a connection (wire/messages.h).
+  kCloseChannel = 34,
 };
 
 // For messages (wire/messages.h has it).
@@ -79,6 +81,7 @@ struct Header {
 struct Frame {
   Header header;
   Bytes body;  // a view into the input
+  Bytes tail;  // the rest of it, if that lies elsewhere: a large value, which comes last
 };
 
 // What a decoder says: it is there as a whole; more bytes are needed to tell; it cannot be read; it is
@@ -86,8 +89,8 @@ struct Frame {
 enum class Progress : uint8_t { kTaken, kNeedMore, kMalformed, kNotMine };
 
 // The frame at the beginning of `input`; kMalformed when its body would be larger than
-// limits::kRequestBytesMax.
-Progress next_frame(Bytes input, Frame& frame);
+// limits::kRequestBytesMax. `tail`: the end of its body, if that lies elsewhere.
+Progress next_frame(Bytes input, Frame& frame, Bytes tail = {});
 
 // Begins a frame at the end of `out` and, with end_frame, fills in the body's size.
 size_t begin_frame(std::string& out, const Header& header);

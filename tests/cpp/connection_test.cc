@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <random>
 #include <string>
 
 #include "memory_transport.h"
@@ -230,4 +231,53 @@ TEST_CASE("a connection says in which state it is") {
   CHECK(scene.connection->state() == State::kEnding);
   scene.connection->close("");
   CHECK(scene.connection->state() == State::kClosed);
+}
+
+TEST_CASE("requests with large values are the same in whatever parts they come") {
+  const std::string large(200'000, 'l');
+  const std::string larger(300'000, 'm');
+  using native::Operation;
+  std::string stream = native_set(1, "/a", large);
+  stream += native_frame(Operation::kAppend, 2, Fields().string32("/a").string32(larger).bytes);
+  stream += native_set(3, "/b", "small");
+  stream += native_frame(Operation::kQueuePush, 4, Fields().string32("/q").string32(large).bytes);
+  stream += native_frame(Operation::kCompareSet, 5,
+                         Fields().string32("/b").string32("small").string32(larger).bytes);
+  stream += native_frame(Operation::kCompareSet, 6,
+                         Fields().string32("/b").string32(larger).string32(large).bytes);
+  stream +=
+      native_frame(Operation::kSetFor, 7, Fields().u64(1000).string32("/c").string32(larger).bytes);
+  stream += native_get(8, "/none", 0);
+  for (uint32_t seed = 1; seed <= 20; ++seed) {
+    CAPTURE(seed);
+    std::mt19937 random(seed);
+    Scene scene{native_greeting()};
+    scene.transport.room = SIZE_MAX;
+    for (Bytes left = stream; !left.empty();) {
+      const Bytes part = left.substr(0, 1 + random() % (seed < 10 ? 150'000 : 1'000'000));
+      scene.send(part);
+      left.remove_prefix(part.size());
+      if (random() % 2 == 0 || left.empty()) scene.turn();
+    }
+    scene.turn();
+    const Table& table = scene.context.state.table();
+    CHECK(table.find("/a")->bytes == large + larger);
+    CHECK(table.find("/b")->bytes == large);
+    CHECK(table.find("/c")->bytes == larger);
+    CHECK(*table.front("/q") == large);
+    CHECK(scene.connection->memory().input.used() < 1000);
+    CHECK(scene.connection->state() == Connection::State::kOpen);
+  }
+}
+
+TEST_CASE("a request whose value is longer than it says is malformed, however large") {
+  Scene scene{native_greeting()};
+  std::string body = Fields().string32("/a").string32(std::string(200'000, 'v')).bytes;
+  body.resize(body.size() + 10);
+  scene.send(native_frame(native::Operation::kSet, 1, body).substr(0, 100'000));
+  scene.turn();
+  scene.send(native_frame(native::Operation::kSet, 1, body).substr(100'000));
+  scene.turn();
+  CHECK(scene.context.state.table().find("/a") == nullptr);
+  CHECK(scene.transport.sent.find("malformed set") != std::string::npos);
 }

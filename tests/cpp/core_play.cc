@@ -68,6 +68,23 @@ void play_store(World& world, MemoryPeer& a, MemoryPeer& b) {
   CHECK(a.answer<native::ExchangeRequest>(gives).values[1] == "one");
 }
 
+// A client of its own on another channel of a connection, which ends.
+void play_channel(World& world) {
+  MemoryPeer& peer = world.stranger("10.0.4.1:1");
+  world.asked.insert(Operation::kCloseChannel);
+  peer.send(
+      native_greeting() +
+      native_frame(Operation::kGet, 1, Fields().u32(native::kNoTimeout).string32("/7").bytes, 7) +
+      native_frame(Operation::kPing, 2, "", 7) + native_frame(Operation::kCloseChannel, 3, "", 7) +
+      native_set(4, "/7", "late"));
+  size_t answers = 0;
+  native::Frame frame;
+  for (Bytes left = peer.transport.sent;
+       native::next_frame(left, frame) == native::Progress::kTaken; ++answers)
+    left.remove_prefix(native::kHeaderBytes + frame.body.size());
+  CHECK(answers == 4);  // all but the GET
+}
+
 // A wait whose time is over, one that is given up, and one whose connection is lost.
 void play_endings(World& world, MemoryPeer& a, MemoryPeer& b) {
   const size_t late = a.ask(native::GetRequest{100, {"/never"}});
@@ -180,6 +197,7 @@ std::string play(World& world) {
   play_endings(world, a, b);
   play_run(world, a);
   play_c10d(world);
+  play_channel(world);
   std::string bytes;
   for (const auto& peer : world.peers) bytes += peer->all + peer->transport.sent + '|';
   return bytes;

@@ -28,8 +28,8 @@ struct Scene {
   }
   static std::string text(const Exchanges::Progress& found) {
     std::string all;
-    for (const SharedBytes& piece : found.body->pieces) all += *piece;
-    CHECK(all.size() == found.body->bytes);
+    for (const SharedBytes& piece : found.body->pieces()) all += *piece;
+    CHECK(all.size() == found.body->bytes());
     return all;
   }
 };

@@ -335,3 +335,34 @@ TEST_CASE("ten thousand nodes join, stay alive, die and form the next round") {
   CHECK(group.state().complete);
   CHECK(group.placement(host(500)).rank == 0);
 }
+
+TEST_CASE("a list that went as a whole is cleared away in parts, which nobody sees") {
+  Group group;
+  const GroupSettings three{3, 3, 30'000, 5'000, 3};
+  join(group, "abc", 0, three);
+  for (char name : std::string("abc")) group.leave(node(name), false, at(1));
+  CHECK(group.state().finished_round == 1);
+  CHECK(group.state().roster.size() == 0);
+  CHECK_FALSE(group.sweep(1));
+  // One that is back before the rest of the list is gone is watched as any other.
+  join(group, "c", 2, three, 1);
+  CHECK(in(group) == "c");
+  const std::string before = group.encode();
+  CHECK(group.sweep(10));
+  CHECK(group.encode() == before);
+  CHECK(group.sweep(10));
+  CHECK(in(group) == "c");
+  CHECK(watch(group, 100) == 17);
+  CHECK(in(group).empty());
+}
+
+TEST_CASE("nodes of a closed group that were not cleared away yet are not found dead") {
+  Group group;
+  join(group, "ab", 0, GroupSettings{3, 3, 30'000, 5'000, 3});
+  group.close();
+  CHECK(group.placement(node('a')).role == std::nullopt);
+  for (double now = 5; now < 60; now += 5) CHECK(group.expire(at(now)).empty());
+  CHECK(lost(group).empty());
+  CHECK(group.sweep(10));
+  CHECK(deadline(group) == std::nullopt);
+}

@@ -141,3 +141,20 @@ TEST_CASE("limits: each has one name, and can be set by it") {
   CHECK_THROWS_AS(limits.set("", 1), Error);
   CHECK_THROWS_AS(limits.set("grace_ms", UINT64_MAX), Error);
 }
+
+TEST_CASE("a time to live takes room, and gives it back") {
+  Table table;
+  const std::string key(100, 'k');
+  table.set(key, "v");
+  const size_t permanent = table.bytes();
+  table.set_for(key, "v", Instant{} + std::chrono::seconds(1));
+  const size_t temporary = table.bytes();
+  CHECK(temporary > permanent + key.size());
+  table.set_for(key, "w", Instant{} + std::chrono::seconds(2));
+  CHECK(table.bytes() == temporary);
+  table.set(key, "v");
+  CHECK(table.bytes() == permanent);
+  table.set_for(key, "v", Instant{} + std::chrono::seconds(1));
+  table.expire(Instant{} + std::chrono::seconds(1));
+  CHECK(table.bytes() == 0);
+}

@@ -51,6 +51,7 @@ TEST_CASE("native: a malformed body is answered, changes nothing, and the connec
       {Operation::kSubscribe, Fields().u32(0)},
       {Operation::kMembers, Fields().string32("run").u8(9).u32(0).u32(0)},
       {Operation::kResume, Fields().string32("run")},
+      {Operation::kCloseChannel, Fields().u8(0)},
   };
   CHECK(kMalformed.size() == native::kOperationMax - 1);
   for (const auto& [operation, body] : kMalformed) {

@@ -195,3 +195,40 @@ TEST_CASE("an owner's waiters are dropped in parts") {
   CHECK(scene.table.waiters() == 1);
   CHECK(scene.table.drop(scene.owner, 1));
 }
+
+TEST_CASE("who waits for very many keys is looked at in steps, and woken if all are there then") {
+  Table table;
+  Table::WaiterOwner owner;
+  constexpr size_t kKeys = 5 * Table::kLookedAtOnce;
+  std::vector<std::string> names;
+  std::vector<Bytes> views;
+  for (size_t i = 0; i < kKeys; ++i) names.push_back("k" + std::to_string(i));
+  for (const std::string& name : names) views.push_back(name);
+  for (size_t i = 1; i < kKeys; ++i) table.set(names[i], "v");
+  const auto keys = std::make_shared<WantedKeys>(views);
+  const auto woken_in_steps = [&] {
+    size_t steps = 0;
+    for (; table.has_ripe(); ++steps) {
+      if (table.take_woken(1).size() == 1) return steps + 1;
+    }
+    return size_t{0};
+  };
+  REQUIRE(table.wait(owner, 1, keys, Table::Need::kValue) != nullptr);
+  table.set(names[0], "v");
+  CHECK(table.take_woken(0).empty());
+  CHECK(woken_in_steps() >= 5);
+  CHECK(owner.waiters() == 0);
+
+  // One goes while the others are looked at.
+  table.erase(names[0]);
+  REQUIRE(table.wait(owner, 2, keys, Table::Need::kValue) != nullptr);
+  table.set(names[0], "v");
+  table.take_woken(0);
+  table.take_woken(1);
+  table.erase(names[1]);
+  CHECK(woken_in_steps() == 0);
+  CHECK(owner.waiters() == 1);
+  table.set(names[1], "v");
+  table.take_woken(0);
+  CHECK(woken_in_steps() >= 5);
+}

@@ -164,3 +164,20 @@ TEST_CASE("a restored table has the values and versions of the first, and goes o
   CHECK(second.version("a") == first.version("a"));
   CHECK(second.table.set("c", "4") == 4);
 }
+
+TEST_CASE("a value may be made of the buffer that it came in") {
+  Table table;
+  std::string buffer(100'000, 'v');
+  const char* bytes = buffer.data();
+  table.offer(&buffer);
+  table.set("small", "value");
+  REQUIRE(buffer.size() == 100'000);
+  table.set("k", buffer);
+  CHECK(buffer.empty());
+  CHECK(Bytes(table.find("k")->bytes).data() == bytes);
+  CHECK(table.find("k")->bytes == std::string(100'000, 'v'));
+  CHECK(table.find("small")->bytes == "value");
+  table.offer(nullptr);
+  table.append("k", "more");
+  CHECK(table.find("k")->bytes.size() == 100'004);
+}

@@ -409,6 +409,26 @@ def test_stored_bytes_of_c10d(caplog: pytest.LogCaptureFixture) -> None:
                 eventually("the log line", lambda: logged(caplog, peer.address, "stored_bytes"))
 
 
+def test_keys_per_multi_set(connect: Connect) -> None:
+    """So many keys are set at once, and no more."""
+    with Server(limits={"keys_per_multi_set": 3}) as server:
+        store = connect(server.port)
+        store.multi_set(["a", "b", "c"], [b"1", b"2", b"3"])
+        with pytest.raises(StoreLimitError, match="keys_per_multi_set"):
+            store.multi_set(["d", "e", "f", "g"], [b"1", b"2", b"3", b"4"])
+        assert not store.check(["d"])
+        assert store.get("c") == b"3"
+
+
+def test_keys_per_multi_set_of_torchs_protocol(caplog: pytest.LogCaptureFixture) -> None:
+    """There the connection is closed, with a line in the log."""
+    with Server(limits={"keys_per_multi_set": 1}) as server:
+        with RawPeer(server.port, wire.C10D_VALIDATE) as peer:
+            peer.send(wire.c10d_list(wire.MULTI_SET, b"a", b"1", b"b", b"2", items=2))
+            peer.wait_closed()
+        eventually("the log line", lambda: logged(caplog, "keys_per_multi_set"))
+
+
 def test_ttl_ms(connect: Connect) -> None:
     """A time to live beyond the limit is refused."""
     with Server(limits={"ttl_ms": 10_000}) as server:

@@ -13,9 +13,12 @@ from support import wire
 from support.flooding import Flood, flood, measure, names
 from support.wire import c10d, c10d_list, native_frame, native_string
 
-__all__ = ["measure", "names"]
+__all__ = ["AS_A_WHOLE", "measure", "names"]
 
-SET, GET, ADD, CHECK, WAIT = 3, 4, 6, 7, 8
+# What is done in one piece, so that readers see all of it or nothing (docs/limits.md).
+AS_A_WHOLE = {"many_keys_at_once", "all_keys_that_one_request_may_set"}
+
+SET, GET, ADD, CHECK, WAIT, DELETE_KEY = 3, 4, 6, 7, 8, 9
 LIST_KEYS, MULTI_GET, MULTI_SET, CANCEL = 11, 13, 14, 15
 QUEUE_PUSH, QUEUE_POP, BARRIER, WATCH, SET_FOR, DELETE_PREFIX, EXCHANGE = 16, 17, 19, 21, 23, 24, 25
 JOIN, LEAVE, CLOSE_RUN, SUBSCRIBE, MEMBERS, RESUME = 26, 27, 29, 31, 32, 33
@@ -105,6 +108,13 @@ def many_keys_at_once(size: int) -> Flood:
 
 
 @flood
+def all_keys_that_one_request_may_set(size: int) -> Flood:
+    count = min(size, 131_072)
+    pairs = b"".join(native_string(_key(i)) + native_string(b"v") for i in range(count))
+    return Flood([], native_frame(MULTI_SET, _u32(count) + pairs))
+
+
+@flood
 def reads_of_many_keys(size: int) -> Flood:
     keys = _key_list(min(size, 50_000))
     bodies = (_u32(0) + keys for _ in range(20))
@@ -115,6 +125,14 @@ def reads_of_many_keys(size: int) -> Flood:
 def waits_for_many_keys_that_time_out(size: int) -> Flood:
     body = _u32(0) + _key_list(min(size, 50_000))
     return Flood([], _frames(WAIT, iter([body] * 20)))
+
+
+@flood
+def a_list_whose_first_key_comes_last(size: int) -> Flood:
+    wait = native_frame(WAIT, _u32(NO_TIMEOUT) + _key_list(min(size, 50_000)), 9)
+    gone = native_frame(DELETE_KEY, native_string(_key(0)))
+    last = native_frame(SET, native_string(_key(0)) + native_string(b"v"))
+    return Flood([*_set_keys(size), gone, wait], last, is_short=True)
 
 
 @flood

@@ -52,6 +52,14 @@ FIXED = {
     "a value, or an item of a queue": ("wire/limits.h", "kValueBytesMax"),
     "keys in one request, ranks in one exchange": ("wire/limits.h", "kKeysPerRequestMax"),
     "a request, and an answer of the native protocol": ("wire/limits.h", "kRequestBytesMax"),
+    "channels of one connection of the native protocol": (
+        "wire/limits.h",
+        "kChannelsPerConnectionMax",
+    ),
+    "requests of one channel that wait for its turn; one may be larger": (
+        "wire/limits.h",
+        "kChannelInputBytesMax",
+    ),
     "credentials and client name in HELLO, text of an error answer": (
         "wire/limits.h",
         "kTextBytesMax",
