@@ -133,6 +133,30 @@ class Store {
   std::atomic<Duration> timeout_{kDefaultTimeout};
 };
 
+// What a store that does its operations itself declares: all of the above but queue_pop.
+#define RDZV_STORE_OPERATIONS                                                                    \
+  void set_for(Bytes key, Bytes value, Duration ttl) override;                                   \
+  TakenBytes read(Bytes key, Duration timeout) override;                                         \
+  Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) override;                  \
+  int64_t add(Bytes key, int64_t amount) override;                                               \
+  bool check(const std::vector<Bytes>& keys) override;                                           \
+  void wait(const std::vector<Bytes>& keys, Duration timeout) override;                          \
+  bool delete_key(Bytes key) override;                                                           \
+  int64_t num_keys() override;                                                                   \
+  std::vector<std::string> list_keys(Bytes prefix) override;                                     \
+  void append(Bytes key, Bytes value) override;                                                  \
+  std::vector<TakenBytes> multi_read(const std::vector<Bytes>& keys, Duration timeout) override; \
+  void multi_set(const std::vector<Bytes>& pairs) override;                                      \
+  void queue_push(Bytes key, Bytes item) override;                                               \
+  int64_t queue_len(Bytes key) override;                                                         \
+  void barrier_as(Bytes key, const Seat& seat, Duration timeout) override;                       \
+  Versioned try_get(Bytes key) override;                                                         \
+  Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override;                 \
+  VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override;                  \
+  int64_t delete_prefix(Bytes prefix) override;                                                  \
+  std::vector<TakenBytes> exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value,     \
+                                   Duration timeout) override;
+
 // Throw kLimit for what no store takes.
 void check_key(const char* operation, Bytes key);
 void check_value(const char* operation, Bytes key, Bytes value);  // and the key

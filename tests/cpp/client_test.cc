@@ -197,14 +197,14 @@ TEST_CASE("multi-tenant stores of one port share a server, which lives as long a
   options.host = "127.0.0.1";
   options.is_master = true;
   options.multi_tenant = true;
-  auto first = std::make_unique<TCPStore>(options);
+  auto first = TCPStore::open(options);
   options.port = first->port();
-  auto second = std::make_unique<TCPStore>(options);
+  auto second = TCPStore::open(options);
   first->set("k", "v");
   first.reset();
   CHECK(second->get("k", kHang) == "v");
   second.reset();
-  CHECK(TCPStore(options).num_keys() == 0);
+  CHECK(TCPStore::open(options)->num_keys() == 0);
 }
 
 TEST_CASE("the host waits for its workers") {
@@ -214,7 +214,7 @@ TEST_CASE("the host waits for its workers") {
   options.world_size = 3;
   options.timeout = std::chrono::milliseconds(30);
   try {
-    TCPStore alone(options);
+    const std::shared_ptr<TCPStore> alone = TCPStore::open(options);
     FAIL("did not wait");
   } catch (const Error& error) {
     CHECK(error.code() == ErrorCode::kTimeout);

@@ -127,6 +127,21 @@ def test_the_core_of_the_server_has_no_clock_socket_or_randomness() -> None:
     assert offenders == []
 
 
+def test_the_core_of_the_client_has_no_clock_socket_lock_or_randomness() -> None:
+    """ClientCore and its session are handed bytes and times, by whoever waits, however."""
+    forbidden = re.compile(
+        r"\bnow\(\)|\"net/|<sys/|<random>|base/random\.h|<thread>|mutex|<atomic>|base/interrupt"
+        r"|<condition_variable>|<future>|<unistd\.h>|\"(store|server)/"
+    )
+    client = ROOT / "csrc" / "client"
+    core = [client / name for name in ("core.h", "core.cc", "session.h", "patience.h")]
+    assert [path.name for path in core if forbidden.search(path.read_text())] == []
+    included = {
+        name for path in core for name in re.findall(r'"client/(\w+\.h)"', path.read_text())
+    }
+    assert included <= {"core.h", "session.h", "patience.h"}
+
+
 def layer_of(module: str) -> int:
     for level, names in enumerate(PYTHON_LAYERS):
         if module in names:
