@@ -6,7 +6,7 @@ round anew, so that a rank 0 that moves takes it along. Runs on the caller's thr
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 from rendezvous import _core
@@ -22,6 +22,7 @@ from rendezvous.errors import (
     RendezvousError,
     RendezvousTimeoutError,
     StoreError,
+    StoreRestartedError,
     StoreUnsupportedError,
 )
 
@@ -61,6 +62,7 @@ class Bootstrap:
         self._local_addr = local_addr
         self.serves = serve
         self._server: _core.Server | None = None
+        self._has_opened = False
 
     def open(
         self, seat: Seat, coordinator: Coordinator, deadline_s: float
@@ -77,11 +79,13 @@ class Bootstrap:
         while True:
             begun_s = time.monotonic()
             try:
+                where = self._exchange(seat, control, deadline_s)
+                self._meet_server(store, deadline_s)
                 return RendezvousInfo(
                     store=store,
                     rank=seat.rank,
                     world_size=seat.world_size,
-                    bootstrap_store_info=self._exchange(seat, control, deadline_s),
+                    bootstrap_store_info=where,
                     round=seat.round,
                 )
             except (RuntimeError, OSError) as error:
@@ -128,6 +132,16 @@ class Bootstrap:
         port = None if self._server is None else self._server.port
         with self._in_time(store, deadline_s) as bounded:
             return RendezvousStoreInfo.build(seat.rank, bounded, self._node.addr, port)
+
+    def _meet_server(self, store: KeyValueStore, deadline_s: float) -> None:
+        """A server that has restarted is told of by the first call of each connection: not by the
+        user's, for whom this round has lost nothing. In a first round nothing can have been lost.
+        """
+        if self._has_opened and isinstance(store, Store):
+            left_s = max(_PUBLISH_S_MIN, deadline_s - time.monotonic())
+            with suppress(StoreRestartedError):
+                store.multi_get([], left_s)
+        self._has_opened = True
 
     @contextmanager
     def _in_time(self, store: KeyValueStore, deadline_s: float) -> Iterator[KeyValueStore]:

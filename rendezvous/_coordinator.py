@@ -6,7 +6,8 @@ called: an implementation has one background thread at most, and is called from 
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from rendezvous import _core
 
@@ -22,6 +23,7 @@ class NodeSetup:
         exchange_s: how long one exchange with the backend may take, where the backend lets itself
             be told.
         where: the store, for messages.
+        store_is_gone: asks whether the store's host has ended for good, as far as can be seen.
     """
 
     run_id: str
@@ -30,6 +32,7 @@ class NodeSetup:
     join_s: float
     exchange_s: float
     where: str
+    store_is_gone: Callable[[], bool] = field(default=lambda: False)
 
 
 @dataclass(frozen=True)

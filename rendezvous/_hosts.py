@@ -18,6 +18,9 @@ __all__ = [
     "HostingPlan",
     "advertised_address",
     "bootstrap_hosts",
+    "is_loopback",
+    "is_refused",
+    "is_wildcard",
     "match_host",
     "plan_hosting",
     "serve_on",
@@ -26,6 +29,8 @@ __all__ = [
 _Address: TypeAlias = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 _WILDCARD_V4, _WILDCARD_V6 = "0.0.0.0", "::"  # noqa: S104  (where it is used is the question)
+# A refusal comes at once; whoever says nothing is not refusing.
+_PROBE_S = 0.5
 _WILDCARDS = (_WILDCARD_V6, _WILDCARD_V4)
 _LOOPBACK_NAMES = (
     "localhost",
@@ -131,13 +136,41 @@ def advertised_address(store: object, endpoint_host: str | None, local_addr: str
     if observed is not None:
         if not _is_loopback_ip(observed):
             return observed
-        if endpoint_host and not _is_loopback_name(endpoint_host):
+        # Of a loopback endpoint, too: a name that resolves to ::1 is written in URLs as it is.
+        if endpoint_host and not is_wildcard(endpoint_host):
             return endpoint_host
         return observed
     name = socket.getfqdn()
     if _resolve(name)[0]:
         return name
     return _primary_ip() or "127.0.0.1"
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether it means every interface of whoever serves there."""
+    ip = _ip(host)
+    return ip is not None and ip.is_unspecified
+
+
+def is_loopback(host: str) -> bool:
+    """Whether it leads every machine to itself."""
+    return _is_loopback_name(host)
+
+
+def is_refused(host: str, port: int) -> bool:
+    """Whether nothing listens there: every address that can be asked refuses, at once."""
+    refused = False
+    for family, address in _resolve(host)[0]:
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.settimeout(_PROBE_S)
+                probe.connect((address[0], port, *address[2:]))
+                return False
+        except ConnectionRefusedError:
+            refused = True
+        except OSError:
+            continue
+    return refused
 
 
 def _observed_address(store: object) -> str | None:

@@ -46,13 +46,20 @@ def is_hopeless(error: Exception) -> bool:
     return is_refusal(error.__cause__)
 
 
-def patiently(call: Callable[[], _T], deadline_s: float) -> _T:
-    """Call again as long as the backend is out of reach; raises its error at the deadline."""
+def patiently(
+    call: Callable[[], _T], deadline_s: float, is_over: Callable[[], bool] | None = None
+) -> _T:
+    """Call again as long as the backend is out of reach; raises its error at the deadline.
+
+    is_over: asked after each failure: whether there is nobody to be waited for.
+    """
     backoff = Backoff(0.05, 2.0)
     while True:
         try:
             return call()
         except RendezvousConnectionError as error:
             if is_hopeless(error) or time.monotonic() >= deadline_s:
+                raise
+            if is_over is not None and is_over():
                 raise
         backoff.sleep(deadline_s)

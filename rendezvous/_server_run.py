@@ -42,6 +42,7 @@ _T = TypeVar("_T")
 # 100 ms.
 _EXCHANGE_S_MIN = 0.05
 _SETTLE_S = 0.2
+_LEAVE_ATTEMPT_S = 0.5
 
 
 class ServerRun(Coordinator):
@@ -141,7 +142,7 @@ class ServerRun(Coordinator):
         with self._watch.holding_place(deadline_s):
             self._seat = None
             self._watch.give_up()
-            self._patiently(lambda left_s: self._client.leave(failed, left_s), deadline_s)
+            self._leave(lambda left_s: self._client.leave(failed, left_s), deadline_s)
         # Who waits for a job's end is told by the server, in the same moment.
         return False
 
@@ -149,12 +150,21 @@ class ServerRun(Coordinator):
         with self._watch.holding_place(deadline_s):
             self._seat = None
             self._watch.give_up()
-            return self._patiently(
+            return self._leave(
                 lambda left_s: self._client.give_up(
                     ending.exit_code, ending.unix_ms, ending.last_line, left_s
                 ),
                 deadline_s,
             )
+
+    def _leave(self, call: Callable[[float], _T], deadline_s: float) -> _T:
+        """Of a run whose store has gone, there is nobody to be told."""
+
+        def attempt() -> _T:
+            # Short: a store that is gone is asked for first, and then looked for.
+            return self._ask(call, min(deadline_s, time.monotonic() + _LEAVE_ATTEMPT_S))
+
+        return patiently(attempt, deadline_s, self._setup.store_is_gone)
 
     def is_disturbed(self, deadline_s: float) -> bool:
         # The end of a node reaches the server on another way than what broke by it came here.

@@ -34,6 +34,7 @@ class StoreRun(Coordinator):
 
     def __init__(self, backend: RendezvousBackend, setup: NodeSetup) -> None:
         self._node = setup.node
+        self._is_gone = setup.store_is_gone
         self._interval_s = setup.settings.keep_alive_interval
         self._sync = StateSync(backend, setup.node, setup.run_id, setup.exchange_s)
         self._heartbeat = Heartbeat(self._sync, setup)
@@ -68,14 +69,14 @@ class StoreRun(Coordinator):
             group.leave(self._node, failed, now_s)
             return others_wait
 
-        return self._sync.run_patiently(operation, deadline_s)
+        return self._sync.run_patiently(operation, deadline_s, self._is_gone)
 
     def give_up(self, ending: Ending, deadline_s: float) -> str:
         def operation(group: _core.Group, now_s: float) -> str:
             group.give_up(self._node, ending.exit_code, ending.unix_ms, ending.last_line, now_s)
             return group.cause
 
-        return self._sync.run_patiently(operation, deadline_s)
+        return self._sync.run_patiently(operation, deadline_s, self._is_gone)
 
     def is_disturbed(self, deadline_s: float) -> bool:
         """Nobody sees a connection break: who lives has moved its heartbeat since the question."""

@@ -39,6 +39,7 @@ _PAUSE_S_MAX = 2.0
 # What an exchange gets even at its deadline: enough for a server that is well, within the promise
 # of 100 ms.
 _EXCHANGE_S_MIN = 0.05
+_LEAVE_ATTEMPT_S = 0.5
 
 
 class StateSync:
@@ -102,9 +103,22 @@ class StateSync:
                 )
             backoff.sleep(deadline_s, min(_PAUSE_S_MAX, _PAUSES_AN_EXCHANGE * (ended_s - begun_s)))
 
-    def run_patiently(self, operation: Operation[_T], deadline_s: float) -> _T:
-        """As `run`, but waits for a backend out of reach; raises its error at the deadline."""
-        return patiently(lambda: self.run(operation, deadline_s), deadline_s)
+    def run_patiently(
+        self,
+        operation: Operation[_T],
+        deadline_s: float,
+        is_over: Callable[[], bool] | None = None,
+    ) -> _T:
+        """As `run`, but waits for a backend out of reach; raises its error at the deadline.
+
+        is_over: whether nobody is to be waited for, as in `patiently`; asked after half a second.
+        """
+        attempt_s = deadline_s if is_over is None else _LEAVE_ATTEMPT_S
+
+        def attempt() -> _T:
+            return self.run(operation, min(deadline_s, time.monotonic() + attempt_s))
+
+        return patiently(attempt, deadline_s, is_over)
 
     @contextmanager
     def _hold(self, deadline_s: float) -> Iterator[None]:

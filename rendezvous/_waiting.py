@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from rendezvous import _core
 from rendezvous._coordinator import NodeSetup
+from rendezvous._endpoint import parse_endpoint
+from rendezvous._hosts import is_loopback
 from rendezvous.errors import (
     RendezvousConnectionError,
     RendezvousFailedError,
@@ -192,6 +194,8 @@ def timeout_error(
     if lost:
         text += f"; lost: {_names(lost)}"
     text += f"; the store is at {setup.where}"
+    if low > 1 and is_loopback(_host_of(setup.where)):
+        text += ", which on every machine is that machine alone"
     if failure is not None:
         text += f"; its last failure: {failure}"
     return RendezvousTimeoutError(
@@ -201,6 +205,13 @@ def timeout_error(
         min_nodes=low,
         max_nodes=high,
     )
+
+
+def _host_of(where: str) -> str:
+    try:
+        return parse_endpoint(where, 0)[0]
+    except ValueError:  # a path, or several members
+        return ""
 
 
 def finished_error(run_id: str, finished_round: int, role: str | None) -> RendezvousFinishedError:

@@ -9,6 +9,7 @@ import logging
 import os
 import time
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rendezvous import _core
@@ -31,6 +32,8 @@ _log = logging.getLogger(__name__)
 
 # For the thread of a handler that was dropped without a shutdown, or lives at interpreter exit.
 _ABANDON_S = 1.0
+# Of a first join after connecting has taken nearly all the time.
+_FIRST_JOIN_S_MIN = 1.0
 # At the deadline of a shutdown; a thread that waits for a store on is nobody's business.
 _STOP_S_MIN = 0.05
 # For telling the others, when the caller was interrupted and waits.
@@ -64,6 +67,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         self._window_s = window_s
         self._where = where
         self._connection = connection
+        self._opening_s = 0.0 if connection is None else connection.opening_s
         self._pid = os.getpid()
         self._membership = Membership(coordinator, node)
         self._round = 0
@@ -127,6 +131,8 @@ class DynamicRendezvousHandler(RendezvousHandler):
         where = connection.endpoint if connection is not None else _describe(store)
         control = connection.control if connection is not None else store
         setup = NodeSetup(run_id, node, settings, timeout.join_s, timeout.heartbeat_s, where)
+        if connection is not None:
+            setup = replace(setup, store_is_gone=connection.is_gone)
         return cls(
             run_id=run_id,
             backend=backend,
@@ -185,6 +191,8 @@ class DynamicRendezvousHandler(RendezvousHandler):
     def next_rendezvous(self) -> RendezvousInfo:
         """Join, and block until a round with this node is complete; at most the join timeout.
 
+        The first call has what connecting to the store has left of it.
+
         A node that is in a complete round asks for the next one by this; the others'
         `num_nodes_waiting` tells them. Whatever ends it early, Ctrl-C included, takes this node out
         of the rendezvous again.
@@ -196,7 +204,10 @@ class DynamicRendezvousHandler(RendezvousHandler):
         has other settings).
         """
         self._check_usable()
-        deadline_s = time.monotonic() + self._timeout.join_s
+        # Who connects and joins for the first time has one budget for both.
+        opening_s, self._opening_s = self._opening_s, 0.0
+        left_s = max(_FIRST_JOIN_S_MIN, self._timeout.join_s - opening_s)
+        deadline_s = time.monotonic() + min(left_s, self._timeout.join_s)
         self._bootstrap.close()
         is_seated = False
         try:

@@ -66,6 +66,8 @@ void raise(const Error& error) {
     if (PyErr_Occurred() == nullptr) PyErr_SetNone(PyExc_KeyboardInterrupt);
     return;
   }
+  // A signal's handler has closed the store and raised: what it raised is what the caller asked for.
+  if (PyErr_Occurred() != nullptr) return;
   py::object type = g_classes[class_of(error)];
   py::object made = type(message_to_python(error.message()));
   const Missing& missing = error.missing();

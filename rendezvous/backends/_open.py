@@ -12,10 +12,17 @@ from pathlib import Path
 
 from rendezvous import _core
 from rendezvous._endpoint import format_endpoint, parse_endpoint
-from rendezvous._hosts import match_host, plan_hosting, serve_on
+from rendezvous._hosts import is_refused, is_wildcard, match_host, plan_hosting, serve_on
 from rendezvous._settings import read_seconds
 from rendezvous.api import RendezvousParameters
-from rendezvous.errors import RendezvousConnectionError, StoreAddressInUseError, StoreError
+from rendezvous.errors import (
+    RendezvousConnectionError,
+    StoreAddressInUseError,
+    StoreConnectionError,
+    StoreError,
+    StoreProtocolError,
+    StoreTimeoutError,
+)
 
 __all__ = ["DEFAULT_PORT", "StoreConnection", "open_store"]
 
@@ -23,6 +30,9 @@ _log = logging.getLogger(__name__)
 
 DEFAULT_PORT = 29400
 _READ_TIMEOUT_S = 60.0
+_JOIN_TIMEOUT_S = 600.0
+# When a node that cannot connect says so, at first and again.
+_FIRST_WORD_S, _WORD_S = 1.0, 10.0
 # The second connection goes where the first has just got through, even if that took all the time.
 _CONNECT_S_MIN = 1.0
 
@@ -40,6 +50,7 @@ class StoreConnection:
         host: of the endpoint; None for a file.
         server: the store's server, if this process is its host.
         temporary: a file that nobody else can know of, to be removed in the end.
+        opening_s: how long it took to be opened, which is a part of the first join's time.
     """
 
     store: _core.TCPStore | _core.FileStore
@@ -48,12 +59,19 @@ class StoreConnection:
     host: str | None = None
     server: _core.Server | None = None
     temporary: Path | None = None
+    opening_s: float = 0.0
 
     @property
     def address(self) -> str:
         if isinstance(self.store, _core.TCPStore):
             return self.endpoint
         return Path(self.endpoint).absolute().as_uri()
+
+    def is_gone(self) -> bool:
+        """Whether nothing listens any more where the store was: its host has ended."""
+        if self.server is not None or not isinstance(self.control, _core.TCPStore):
+            return False
+        return is_refused(self.control.host, self.control.port)
 
     def close(self) -> None:
         """Close the connections, and the server if it is ours. May be called again."""
@@ -84,8 +102,8 @@ def open_store(params: RendezvousParameters) -> StoreConnection:
         is_host: whether this process serves the store. Default: it does if the endpoint's host
             names this machine and nobody serves there already.
         read_timeout: seconds that one request may take; default 60.
-        join_timeout: seconds for connecting, as clients may start long before the server; default:
-            read_timeout.
+        join_timeout: seconds for connecting, as clients may start long before the server, and for
+            the first round; default 600.
 
     Raises ValueError for bad parameters, RendezvousConnectionError when the store cannot be served
     or reached.
@@ -102,7 +120,13 @@ def open_store(params: RendezvousParameters) -> StoreConnection:
 def _open_file(params: RendezvousParameters) -> StoreConnection:
     path, temporary = params.endpoint, None
     if not path:
-        handle, path = tempfile.mkstemp(prefix="rendezvous-")
+        try:
+            handle, path = tempfile.mkstemp(prefix="rendezvous-")
+        except OSError as error:
+            raise RendezvousConnectionError(
+                f"cannot make a temporary file for the rendezvous store: {error}; name a path as "
+                "the endpoint, or a directory that can be written in TMPDIR"
+            ) from error
         os.close(handle)
         temporary = Path(path)
     try:
@@ -122,7 +146,8 @@ def _open_file(params: RendezvousParameters) -> StoreConnection:
 
 def _open_tcp(params: RendezvousParameters) -> StoreConnection:
     read_timeout_s = read_seconds(params, "read_timeout", _READ_TIMEOUT_S)
-    connect_timeout_s = read_seconds(params, "join_timeout", read_timeout_s)
+    connect_timeout_s = read_seconds(params, "join_timeout", _JOIN_TIMEOUT_S)
+    begun_s = time.monotonic()
     host, port = parse_endpoint(params.endpoint, DEFAULT_PORT)
     role = _take_role(host, port, params.get_as_bool("is_host"))
     if role.server is not None:
@@ -133,14 +158,13 @@ def _open_tcp(params: RendezvousParameters) -> StoreConnection:
             f"({role.reason}); name the port that the host listens on"
         )
     opened: list[_core.TCPStore] = []
-    timeout_s = connect_timeout_s
-    deadline_s = time.monotonic() + connect_timeout_s
+    deadline_s = begun_s + connect_timeout_s
     try:
         while len(opened) < 2:
-            store = _core.TCPStore(role.connect, port, timeout=timeout_s, wait_for_workers=False)
+            store = _connect(role, port, format_endpoint(host, port), deadline_s)
             opened.append(store)
             store.set_timeout(read_timeout_s)
-            timeout_s = max(_CONNECT_S_MIN, deadline_s - time.monotonic())
+            deadline_s = max(deadline_s, time.monotonic() + _CONNECT_S_MIN)
     except BaseException as error:
         for store in opened:
             store.close()
@@ -152,11 +176,50 @@ def _open_tcp(params: RendezvousParameters) -> StoreConnection:
             ) from error
         raise
     store, control = opened
-    return StoreConnection(store, control, format_endpoint(host, port), host, role.server)
+    opening_s = time.monotonic() - begun_s
+    endpoint = format_endpoint(host, port)
+    return StoreConnection(store, control, endpoint, host, role.server, opening_s=opening_s)
+
+
+def _connect(role: _Role, port: int, endpoint: str, deadline_s: float) -> _core.TCPStore:
+    """Until the deadline, with a word in the log after a second, and every ten from then on.
+
+    Raises StoreError: what it failed by last, or at once what time does not heal.
+    """
+    slice_s, told = _FIRST_WORD_S, False
+    while True:
+        left_s = max(0.0, deadline_s - time.monotonic())
+        try:
+            store = _core.TCPStore(
+                role.connect, port, timeout=min(slice_s, left_s), wait_for_workers=False
+            )
+        except StoreProtocolError:
+            raise
+        except (StoreConnectionError, StoreTimeoutError) as error:
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                raise
+            _log.warning(
+                "no store answers at %s yet (%s); trying for another %.0f s: %s",
+                endpoint,
+                role.reason,
+                left_s,
+                error,
+            )
+            slice_s, told = _WORD_S, True
+        else:
+            if told:
+                _log.warning("the store at %s answers", endpoint)
+            return store
 
 
 def _take_role(host: str, port: int, is_host: bool | None) -> _Role:
     if is_host is False:
+        if is_wildcard(host):
+            raise ValueError(
+                f"the endpoint's host {host!r} means every interface, which a node that connects "
+                "(is_host is false) cannot do; name the machine that hosts the store"
+            )
         return _Role(None, host, "is_host is false")
     if is_host is None:
         match = match_host(host)
@@ -177,7 +240,7 @@ def _take_role(host: str, port: int, is_host: bool | None) -> _Role:
             ) from error
         if isinstance(error, StoreAddressInUseError):
             # Usually the first of several launchers on this machine.
-            _log.info("the store at %s is served already; connecting to it", endpoint)
+            _log.info("connecting to whoever has the port of %s already: %s", endpoint, error)
         else:
             _log.warning("the store cannot be served here; connecting as a client: %s", error)
         return _Role(None, plan.connect, f"{reason}, but serving failed: {error}")
@@ -194,6 +257,12 @@ def _cannot_connect(
         return RendezvousConnectionError(
             f"cannot connect to the rendezvous store at {endpoint}, which this process serves "
             f"({role.reason}): {error}"
+        )
+    if isinstance(error, StoreProtocolError):
+        return RendezvousConnectionError(
+            f"cannot connect to the rendezvous store at {endpoint}: another program has that port. "
+            f"This process is a client of the store ({role.reason}). {error}. Name another port in "
+            "the endpoint of all nodes, or stop that program"
         )
     return RendezvousConnectionError(
         f"cannot connect to the rendezvous store at {endpoint} within {timeout_s:g} s. This "

@@ -10,9 +10,12 @@ import argparse
 import math
 import os
 from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import urlsplit
 
 from rendezvous._arguments import FOREVER_S
 from rendezvous._endpoint import format_endpoint, parse_endpoint
+from rendezvous._hosts import is_refused
+from rendezvous.errors import StoreConnectionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +69,35 @@ def add_store(parser: argparse.ArgumentParser) -> None:
         metavar="HOST[:PORT]|URL",
         help="a server, or a store's URL: tcp://, file://, etcd://"
         f" (default: ${ENDPOINT_VARIABLE}, else 127.0.0.1:{DEFAULT_PORT})",
+    )
+
+
+def add_wait_for_server(parser: argparse.ArgumentParser) -> None:
+    """Add `--wait-for-server`."""
+    parser.add_argument(
+        "--wait-for-server",
+        action="store_true",
+        help="where nothing listens yet, try until the time is over, instead of saying so at once",
+    )
+
+
+def check_not_refused(url: str) -> None:
+    """Raise StoreConnectionError, at once, if nothing listens where a `tcp://` URL says.
+
+    What else may be wrong is the store's to find out: this asks for a connection and no more.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "tcp":
+        return
+    try:
+        host, port = parse_endpoint(parts.netloc, DEFAULT_PORT)
+    except ValueError:
+        return
+    if not is_refused(host, port):
+        return
+    raise StoreConnectionError(
+        f"no store at {format_endpoint(host, port)}: connection refused: nothing listens there; "
+        "start a server, or give --wait-for-server where one is about to start"
     )
 
 

@@ -12,7 +12,7 @@ from rendezvous._core import TCPStore
 from rendezvous._endpoint import format_endpoint, parse_endpoint, refuse_secrets
 from rendezvous._patience import is_refusal
 from rendezvous.api import RendezvousParameters
-from rendezvous.cli._options import DEFAULT_PORT
+from rendezvous.cli._options import DEFAULT_PORT, check_not_refused
 from rendezvous.cli._run_report import RunReport, look_at_etcd_run, look_at_run
 from rendezvous.errors import StoreError
 
@@ -52,10 +52,13 @@ class Place(Protocol):
         """Close its connections."""
 
 
-def open_place(endpoint: str, backend: str | None, config: Mapping[str, str]) -> Place:
+def open_place(
+    endpoint: str, backend: str | None, config: Mapping[str, str], waits: bool = True
+) -> Place:
     """What the endpoint names, as text or as a store's URL; nothing is sent yet.
 
-    backend: None: as the scheme says. config: as of an etcd rendezvous. Raises ValueError.
+    backend: None: as the scheme says. config: as of an etcd rendezvous. waits: whether a
+    server that is not there is waited for. Raises ValueError.
     """
     refuse_secrets(endpoint)
     scheme, separator, _ = endpoint.partition("://")
@@ -72,7 +75,7 @@ def open_place(endpoint: str, backend: str | None, config: Mapping[str, str]) ->
     if config:
         raise ValueError("--rdzv-conf is for --backend etcd")
     address = urlsplit(endpoint).netloc if separator else endpoint
-    return _ServerPlace(*parse_endpoint(address or "127.0.0.1", DEFAULT_PORT))
+    return _ServerPlace(*parse_endpoint(address or "127.0.0.1", DEFAULT_PORT), waits)
 
 
 def _split_url(endpoint: str) -> tuple[str, dict[str, str]]:
@@ -91,8 +94,9 @@ def _split_url(endpoint: str) -> tuple[str, dict[str, str]]:
 
 
 class _ServerPlace:
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, waits: bool) -> None:
         self._host, self._port = host, port
+        self._waits = waits
         self.endpoint = format_endpoint(host, port)
         self._store: TCPStore | None = None
 
@@ -118,6 +122,8 @@ class _ServerPlace:
     def _connected(self, deadline_s: float) -> TCPStore:
         left_s = max(0.0, deadline_s - time.monotonic())
         if self._store is None:
+            if not self._waits:
+                check_not_refused(f"tcp://{self.endpoint}")
             self._store = TCPStore(self._host, self._port, wait_for_workers=False, timeout=left_s)
         self._store.set_timeout(left_s)
         return self._store

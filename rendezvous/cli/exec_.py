@@ -11,6 +11,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from rendezvous._endpoint import parse_endpoint
+from rendezvous._hosts import is_loopback
 from rendezvous.api import RendezvousParameters
 from rendezvous.cli import _exit, _options
 from rendezvous.cli._logging import logger
@@ -198,6 +199,12 @@ def add_parser(subparsers: _options.Subparsers) -> None:
 
 def _check(backend: str, endpoint: str, config: Mapping[str, str]) -> None:
     """Find mistakes that would come to light late, or never. Only for backends known here."""
+    if not endpoint.strip():
+        raise _exit.CommandError(
+            "--endpoint is empty, as an unset variable of a shell makes it; name the host and port "
+            "that all nodes shall meet at (localhost for this machine alone)",
+            _exit.USAGE,
+        )
     try:
         if backend == "c10d":
             parse_endpoint(endpoint, _options.DEFAULT_PORT)
@@ -215,6 +222,16 @@ def _check(backend: str, endpoint: str, config: Mapping[str, str]) -> None:
             logger.warning("--rdzv-conf: the setting %r has no effect%s", key, hint)
 
 
+def _warn_of_loopback(endpoint: str) -> None:
+    host, _ = parse_endpoint(endpoint, _options.DEFAULT_PORT)
+    if is_loopback(host):
+        logger.warning(
+            "the endpoint %s is this machine alone on every machine: nodes elsewhere make a run of"
+            " their own",
+            endpoint,
+        )
+
+
 def run(args: argparse.Namespace) -> int:
     """Join and run `args.command`; its exit code."""
     # Before joining: nobody shall wait for a node whose command is a typing mistake.
@@ -228,6 +245,8 @@ def run(args: argparse.Namespace) -> int:
         raise _exit.CommandError(f"--rdzv-conf linger_timeout: {error}", _exit.USAGE) from None
     if args.backend == "c10d" or args.backend in _ETCD_BACKENDS:
         _check(args.backend, args.endpoint, config)
+    if args.backend == "c10d" and args.nodes[1] > 1:
+        _warn_of_loopback(args.endpoint)
     if args.etcd_user is not None:
         if args.backend not in _ETCD_BACKENDS:
             raise _exit.CommandError(

@@ -14,6 +14,7 @@ from rendezvous.cli._options import (
     ENDPOINT_VARIABLE,
     OptionError,
     add_command,
+    add_wait_for_server,
     conf,
     endpoint_from_environment,
     seconds,
@@ -110,6 +111,7 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="SECONDS",
         help=f"how long to try, connecting included (default: {_TIMEOUT_S:g})",
     )
+    add_wait_for_server(parser)
     parser.add_argument(
         "--all", action="store_true", help=f"name all nodes, not {_SHOWN_MAX} of each list"
     )
@@ -128,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
     for pairs in args.rdzv_conf:
         config |= pairs
     try:
-        place = open_place(args.endpoint, args.backend, config)
+        place = open_place(args.endpoint, args.backend, config, args.wait_for_server)
     except ValueError as error:
         args.fail(str(error))
     try:

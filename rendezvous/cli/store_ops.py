@@ -16,7 +16,14 @@ from rendezvous._open import open_store
 from rendezvous._store import Store
 from rendezvous.cli import _exit
 from rendezvous.cli._logging import complain
-from rendezvous.cli._options import add_command, add_store, seconds, whole_number
+from rendezvous.cli._options import (
+    add_command,
+    add_store,
+    add_wait_for_server,
+    check_not_refused,
+    seconds,
+    whole_number,
+)
 from rendezvous.errors import (
     StoreConnectionError,
     StoreError,
@@ -77,6 +84,7 @@ def _add(
         metavar="SECONDS",
         help=f"how long to try, connecting included (default: {_ANSWER_TIMEOUT_S:g}{longer})",
     )
+    add_wait_for_server(parser)
     parser.set_defaults(run=functools.partial(_run, operation))
     return parser
 
@@ -103,6 +111,8 @@ def _run(operation: Operation, args: argparse.Namespace) -> int:
 
 
 def _open(args: argparse.Namespace, timeout_s: float) -> Store:
+    if not args.wait_for_server:
+        check_not_refused(args.endpoint)
     try:
         return open_store(args.endpoint, timeout_s)
     except ValueError as error:

@@ -163,7 +163,7 @@ def test_a_host_by_choice_that_cannot_serve_is_an_error(server: Server) -> None:
 def test_a_client_by_choice_does_not_serve(free_port: int) -> None:
     """The error says that it was a client, why, where to, what happened and what to do."""
     with pytest.raises(RendezvousConnectionError) as caught:
-        open_backend(parameters(f"127.0.0.1:{free_port}", is_host="no", read_timeout=0.2))
+        open_backend(parameters(f"127.0.0.1:{free_port}", is_host="no", join_timeout=0.2))
     text = str(caught.value)
     for part in (f"127.0.0.1:{free_port}", "0.2 s", "is_host is false", "refused", "is_host=1"):
         assert part in text

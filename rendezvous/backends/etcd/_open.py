@@ -55,6 +55,11 @@ class EtcdConnection:
     address: str
     host: str
     server: None = None
+    opening_s: float = 0.0
+
+    def is_gone(self) -> bool:
+        """A cluster is there for longer than any of its users."""
+        return False
 
     def close(self) -> None:
         """Close this thread's connections. May be called again."""

@@ -66,6 +66,8 @@ _LAST_LOOK_S = 0.15
 # Of the nodes of a larger run, nobody is asked for a sign of life.
 _ASKED_MAX = 64
 _SILENCE_LOOK_S = 0.5
+# When a node that cannot reach etcd says so.
+_FIRST_WORD_S = 1.0
 _REFUSALS = {"closed": RendezvousClosedError, "failed": RendezvousFailedError}
 
 
@@ -110,7 +112,7 @@ class EtcdRun(Coordinator):
         error: RendezvousTimeoutError | None = None
         tell_s = time.monotonic() + Progress.interval_s()
         try:
-            attempt = _Attempt(after_round, self._ask_to_join(after_round, deadline_s))
+            attempt = _Attempt(after_round, self._ask_to_join(after_round, deadline_s, progress))
             while True:
                 if not self._follower.is_running:
                     raise left_error(self._setup.run_id)
@@ -131,7 +133,7 @@ class EtcdRun(Coordinator):
                 self._wait(seen, losses, until_s)
                 if self._follower.losses != losses:
                     _log.warning("%s", evicted_text(self._setup.run_id))
-                    attempt.revision = self._ask_to_join(after_round, deadline_s)
+                    attempt.revision = self._ask_to_join(after_round, deadline_s, progress)
         except RendezvousConnectionError as failure:
             if isinstance(failure.__cause__, EtcdRequestError) or time.monotonic() < deadline_s:
                 raise
@@ -221,14 +223,14 @@ class EtcdRun(Coordinator):
             lambda deadline: census_of(self._client, self._keys, deadline), deadline_s
         )
 
-    def _ask_to_join(self, after_round: int, deadline_s: float) -> int:
+    def _ask_to_join(self, after_round: int, deadline_s: float, progress: Progress) -> int:
         def write(deadline: Deadline) -> int:
             written = self._place.ask_to_join(after_round, deadline)
             if not written.has_leader:
                 self._follower.stand(deadline)
             return written.revision
 
-        return self._patiently(write, deadline_s)
+        return self._patiently(write, deadline_s, progress)
 
     def _look_for_seat(self, attempt: "_Attempt", deadline_s: float) -> Seat | None:
         """From what was published last. Raises when it says that there will be none."""
@@ -314,20 +316,36 @@ class EtcdRun(Coordinator):
     def _look_who_is_there(self, deadline: Deadline) -> Standing:
         return look_at(self._client, self._keys, self._setup, self._follower.summary, deadline)
 
-    def _patiently(self, call: Callable[[Deadline], _T], deadline_s: float) -> _T:
-        """Again and again while etcd is out of reach; what it refuses, it refuses at once."""
+    def _patiently(
+        self,
+        call: Callable[[Deadline], _T],
+        deadline_s: float,
+        progress: Progress | None = None,
+    ) -> _T:
+        """Again and again while etcd is out of reach; what it refuses, it refuses at once.
+
+        progress: says in the log that it is, after a second for the first time.
+        """
         backoff = Backoff(0.05, 2.0)
+        attempt_s, again = _FIRST_WORD_S if progress else self._setup.exchange_s, False
         while True:
             try:
-                return self._ask(call, deadline_s)
+                return self._ask(call, deadline_s, attempt_s)
             except RendezvousConnectionError as error:
                 refused = isinstance(error.__cause__, EtcdRequestError)
                 if refused or time.monotonic() >= deadline_s:
                     raise
+                if progress is not None:
+                    progress.tell_failure(error, again)
+                again, attempt_s = True, self._setup.exchange_s
             backoff.sleep(deadline_s)
 
-    def _ask(self, call: Callable[[Deadline], _T], deadline_s: float) -> _T:
+    def _ask(
+        self, call: Callable[[Deadline], _T], deadline_s: float, attempt_s: float | None = None
+    ) -> _T:
         left_s = max(_EXCHANGE_S_MIN, deadline_s - time.monotonic())
+        if attempt_s is not None:
+            left_s = min(attempt_s, left_s)
         try:
             return call(Deadline(min(self._setup.exchange_s, left_s)))
         except StoreError as error:
