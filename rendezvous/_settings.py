@@ -12,6 +12,8 @@ from rendezvous._arguments import FOREVER_S
 from rendezvous.api import RendezvousParameters
 
 __all__ = [
+    "C10D_SETTINGS",
+    "ETCD_SETTINGS",
     "RULEBOOKS",
     "Duration",
     "HandlerOptions",
@@ -25,6 +27,39 @@ Duration: TypeAlias = timedelta | float
 
 # Who runs the rulebook of a rendezvous: the store's server, if it can; the server; the nodes.
 RULEBOOKS = ("auto", "server", "store")
+
+
+# What a configuration may say to the c10d backend and the handler; `linger_timeout` is of those
+# who run them.
+C10D_SETTINGS = (
+    "join_timeout",
+    "last_call_timeout",
+    "close_timeout",
+    "heartbeat_timeout",
+    "keep_alive_interval",
+    "keep_alive_max_attempt",
+    "linger_timeout",
+    "read_timeout",
+    "is_host",
+    "store_type",
+    "bootstrap_store",
+    "rulebook",
+)
+
+# Of the etcd backend and the handler.
+ETCD_SETTINGS = (
+    *(name for name in C10D_SETTINGS if name not in {"is_host", "store_type"}),
+    "key_prefix",
+    "store_prefix",
+    "ttl",
+    "transport",
+    "endpoints",
+    "protocol",
+    "ca_cert",
+    "ssl_cert",
+    "ssl_cert_key",
+    "password_file",
+)
 
 
 def as_seconds(name: str, value: Duration) -> float:

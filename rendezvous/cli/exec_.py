@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rendezvous._endpoint import parse_endpoint
 from rendezvous._hosts import is_loopback
+from rendezvous._settings import C10D_SETTINGS, ETCD_SETTINGS
 from rendezvous.api import RendezvousParameters
 from rendezvous.cli import _exit, _options
 from rendezvous.cli._logging import logger
@@ -23,36 +24,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-# Of the c10d backend and the handler.
-_C10D_SETTINGS = (
-    "join_timeout",
-    "last_call_timeout",
-    "close_timeout",
-    "heartbeat_timeout",
-    "keep_alive_interval",
-    "keep_alive_max_attempt",
-    "linger_timeout",
-    "read_timeout",
-    "is_host",
-    "store_type",
-    "bootstrap_store",
-    "rulebook",
-)
-
-# Of the etcd backend and the handler.
-_ETCD_SETTINGS = (
-    *(name for name in _C10D_SETTINGS if name not in {"is_host", "store_type"}),
-    "key_prefix",
-    "store_prefix",
-    "ttl",
-    "transport",
-    "endpoints",
-    "protocol",
-    "ca_cert",
-    "ssl_cert",
-    "ssl_cert_key",
-    "password_file",
-)
 _ETCD_BACKENDS = ("etcd", "etcd-v3")
 
 _USAGE = """rendezvous exec --endpoint HOST[:PORT] --nodes MIN[:MAX] [options]
@@ -214,7 +185,7 @@ def _check(backend: str, endpoint: str, config: Mapping[str, str]) -> None:
             parse_endpoints(endpoint)
     except ValueError as error:
         raise _exit.CommandError(str(error), _exit.USAGE) from None
-    settings = _C10D_SETTINGS if backend == "c10d" else _ETCD_SETTINGS
+    settings = C10D_SETTINGS if backend == "c10d" else ETCD_SETTINGS
     for key in config:
         if key not in settings:
             likely = difflib.get_close_matches(key, settings, 1)

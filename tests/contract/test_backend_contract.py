@@ -236,6 +236,3 @@ def test_what_is_no_state_is_refused_by_name_of_its_key(place: Place) -> None:
             with pytest.raises(RendezvousStateError, match=re.escape(place.key)):
                 act()
         assert place.raw() == (junk.encode() if isinstance(junk, str) else junk)
-
-
-# From here on: the c10d format, and how c10d treats its store.

@@ -1,0 +1,334 @@
+"""torchrun's plug-in: `torchrun --rdzv-backend=rendezvous --rdzv-endpoint=HOST:PORT ...`.
+
+torch finds `get_creator` by the entry point group `torchrun.handlers` and asks what it returns for
+a handler. Which store is behind it comes from the endpoint: HOST[:PORT] or tcp://HOST[:PORT],
+etcd://MEMBER[,MEMBER...] (etcds:// over TLS), file:///PATH. Keys of --rdzv-conf are those of
+`rendezvous exec`. docs/torchrun.md says what torchrun's users see of it.
+
+torch loads this module while it is being imported itself: torch is imported when the first handler
+is made.
+"""
+
+from __future__ import annotations
+
+import atexit
+import difflib
+import functools
+import logging
+import os
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from rendezvous._settings import C10D_SETTINGS, ETCD_SETTINGS, read_seconds
+from rendezvous.api import RendezvousParameters
+from rendezvous.errors import (
+    RendezvousClosedError,
+    RendezvousConnectionError,
+    RendezvousError,
+    RendezvousFinishedError,
+    RendezvousGracefulExitError,
+    RendezvousStateError,
+    RendezvousTimeoutError,
+)
+from rendezvous.handler import DynamicRendezvousHandler
+from rendezvous.registry import get_rendezvous_handler
+
+if TYPE_CHECKING:
+    from torch.distributed.elastic.rendezvous import RendezvousInfo as TorchInfo
+    from torch.distributed.elastic.rendezvous import RendezvousParameters as TorchParameters
+
+__all__ = ["TorchrunHandler", "get_creator"]
+
+_log = logging.getLogger(__name__)
+
+# torchrun adds these whatever the backend is: `timeout` for torch's oldest one, `rank` for static.
+_IGNORED_SETTINGS = ("timeout", "rank")
+# torchrun's own name for a job that was not given one.
+_NO_RUN_ID = "none"
+_LINGER_S = 300.0
+_LINGER_SLICE_S = 10.0
+# Who ends by a signal does not wait long for a store that may be gone.
+_AT_EXIT_S = 2.0
+
+
+def get_creator() -> Callable[[TorchParameters], TorchrunHandler]:
+    """What torch calls for each handler; see its RendezvousHandlerRegistry."""
+    return create_handler
+
+
+def create_handler(params: TorchParameters) -> TorchrunHandler:
+    """A handler for torch's elastic agent.
+
+    Raises ValueError for bad parameters, and torch's own classes of errors for the rest.
+    """
+    _show_log()
+    ours = _parameters(params)
+    linger_s = read_seconds(ours, "linger_timeout", _LINGER_S)
+    with _translated(ours.run_id):
+        handler = get_rendezvous_handler(ours)
+    assert isinstance(handler, DynamicRendezvousHandler)
+    return _handler_class()(handler, params.backend, linger_s)
+
+
+def _parameters(params: TorchParameters) -> RendezvousParameters:
+    config = {key: value for key, value in params.config.items() if key not in _IGNORED_SETTINGS}
+    scheme, separator, rest = params.endpoint.strip().partition("://")
+    scheme = scheme.lower() if separator else "tcp"
+    endpoint = rest if separator else params.endpoint
+    backend = "c10d"
+    if scheme in {"etcd", "etcds"}:
+        backend = "etcd"
+        endpoint = rest.rstrip("/")
+        if scheme == "etcds":
+            config.setdefault("protocol", "https")
+        if params.run_id == _NO_RUN_ID:
+            raise ValueError(
+                "a job over etcd needs a name of its own, as all jobs without one would meet: give "
+                "every torchrun of the job the same --rdzv-id"
+            )
+    elif scheme == "file":
+        config.setdefault("store_type", "file")
+    elif scheme != "tcp":
+        raise ValueError(
+            f"--rdzv-endpoint={params.endpoint}: its scheme is {scheme!r}; use HOST:PORT, "
+            "etcd://HOST:PORT[,HOST:PORT...], etcds://... or file:///PATH"
+        )
+    known = C10D_SETTINGS if backend == "c10d" else (*ETCD_SETTINGS, "user")
+    for key in config:
+        if key not in known:
+            likely = difflib.get_close_matches(key, known, 1)
+            hint = f"; is it {likely[0]}?" if likely else ""
+            _log.warning("--rdzv-conf: the setting %r has no effect%s", key, hint)
+    if os.environ.get("TORCH_DISABLE_SHARE_RDZV_TCP_STORE") == "1":
+        config["bootstrap_store"] = False
+    return RendezvousParameters(
+        backend,
+        endpoint,
+        params.run_id,
+        params.min_nodes,
+        params.max_nodes,
+        params.local_addr,
+        **config,
+    )
+
+
+class TorchrunHandler:
+    """What torch's elastic agent asks of a rendezvous; made by `create_handler`.
+
+    Its class at run time is also derived from torch's RendezvousHandler.
+    """
+
+    def __init__(self, handler: DynamicRendezvousHandler, name: str, linger_s: float) -> None:
+        self._handler = handler
+        self._name = name
+        self._linger_s = linger_s
+        self._rank: int | None = None
+        self._pid = os.getpid()
+        atexit.register(_leave_at_exit, weakref.ref(self))
+
+    def get_backend(self) -> str:
+        return self._name
+
+    def get_run_id(self) -> str:
+        return self._handler.get_run_id()
+
+    @property
+    def use_agent_store(self) -> bool:
+        """Whether the workers' `init_process_group` meets in the store of rank 0's agent."""
+        return self._handler.use_agent_store
+
+    def next_rendezvous(self) -> TorchInfo:
+        """Join, and block until a round with this node is complete; at most the join timeout.
+
+        Raises torch's errors, which are ours at the same time. Under the command torchrun, an error
+        is one line of the log and exit code 1, and a spare whose job is done ends with 0.
+        """
+        from torch.distributed.elastic import rendezvous as elastic
+
+        from rendezvous._agent_store import AgentStore
+
+        self._record("joins the next round")
+        with _translated(self.get_run_id(), self._record):
+            info = self._handler.next_rendezvous()
+        self._rank = info.rank
+        where = info.bootstrap_store_info
+        self._record(
+            f"is rank {info.rank} of {info.world_size} in round {info.round}",
+            master_endpoint=f"{where.master_addr}:{where.master_port}",
+        )
+        store = AgentStore(info.store, info.rank, info.world_size, self._is_broken)
+        return elastic.RendezvousInfo(
+            store,
+            info.rank,
+            info.world_size,
+            elastic.RendezvousStoreInfo(where.master_addr, where.master_port),
+        )
+
+    def is_closed(self) -> bool:
+        return self._handler.is_closed()
+
+    def set_closed(self) -> None:
+        self._handler.set_closed()
+
+    def num_nodes_waiting(self) -> int:
+        """How many changes of membership ask for a new round; costs nothing and never raises."""
+        return self._handler.num_nodes_waiting()
+
+    def shutdown(self) -> bool:
+        """Leave; as failed, if torchrun ends by an error. Whoever hosts the store stays for others.
+
+        Other than with torch's c10d, the run is not closed: the nodes that are left go on if they
+        are enough.
+        """
+        # torchrun calls it in a `finally`, and does not say why it ends.
+        error = sys.exc_info()[1]
+        has_failed = error is not None and not (isinstance(error, SystemExit) and not error.code)
+        try:
+            if error is not None and has_failed:
+                cause = self._handler.give_up(*_ending(error))
+                if cause:
+                    _log.error("run %r: the job fails: %s", self.get_run_id(), cause)
+            else:
+                self._handler.leave()
+            if self._handler.hosts_store:
+                self._linger()
+        except RendezvousError as failure:
+            _log.warning("%s", failure)
+        finally:
+            told = self._handler.shutdown()
+        self._record("left", "FAILED" if has_failed else "SUCCEEDED")
+        return told
+
+    def _linger(self) -> None:
+        """Serve the store to the others until they have left as well."""
+        left_s = self._linger_s
+        while not self._handler.wait_until_alone(min(_LINGER_SLICE_S, left_s)):
+            left_s -= _LINGER_SLICE_S
+            if left_s <= 0:
+                _log.warning(
+                    "run %r: the store ends with this node, although %d others have not left after "
+                    "%g s",
+                    self.get_run_id(),
+                    self._handler.other_nodes,
+                    self._linger_s,
+                )
+                return
+            _log.info(
+                "run %r: this node hosts the store and stays until %d others have left",
+                self.get_run_id(),
+                self._handler.other_nodes,
+            )
+
+    def _is_broken(self) -> bool:
+        return self._handler.num_nodes_waiting() > 0
+
+    def _record(self, what: str, state: str = "RUNNING", master_endpoint: str = "") -> None:
+        """An event for torch.distributed.elastic.events, as torch's own handler gives."""
+        from torch.distributed.elastic.events import NodeState, construct_and_record_rdzv_event
+
+        node = self._handler.node
+        construct_and_record_rdzv_event(
+            run_id=self.get_run_id(),
+            message=f"The node '{node.addr}_{node.pid}_{node.local_id}' {what}.",
+            node_state=NodeState[state],
+            name=type(self).__name__,
+            hostname=node.addr,
+            pid=node.pid,
+            master_endpoint=master_endpoint,
+            local_id=node.local_id,
+            rank=self._rank,
+        )
+
+    def _leave_at_exit(self) -> None:
+        if os.getpid() == self._pid:
+            self._handler.abandon(_AT_EXIT_S)
+
+
+def _leave_at_exit(handler: weakref.ref[TorchrunHandler]) -> None:
+    """torchrun does not shut its handler down when a signal ends it."""
+    alive = handler()
+    if alive is not None:
+        alive._leave_at_exit()
+
+
+def _ending(error: BaseException) -> tuple[int, str]:
+    """The exit code, and the last line, of what torchrun ends by."""
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    if isinstance(error, ChildFailedError):
+        rank, failure = error.get_first_failure()
+        lines = str(failure.message).strip().splitlines()
+        return failure.exitcode, f"rank {rank}: {lines[-1] if lines else ''}"
+    code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
+    return code, f"{type(error).__name__}: {error}"
+
+
+@functools.cache
+def _handler_class() -> type[TorchrunHandler]:
+    from torch.distributed.elastic import rendezvous as elastic
+
+    return type("TorchrunHandler", (TorchrunHandler, elastic.RendezvousHandler), {})
+
+
+@contextmanager
+def _translated(run_id: str, record: Callable[..., None] | None = None) -> Iterator[None]:
+    """Errors of ours leave as torch's too; the command torchrun ends by them, in words."""
+    try:
+        yield
+    except RendezvousError as error:
+        if record is not None:
+            record(f"fails: {error}", "FAILED")
+        if _is_torchrun():
+            _end_torchrun(error)
+        from rendezvous.torch import mixed_with
+
+        raise mixed_with(error, _torch_class(error)) from error.__cause__
+
+
+def _torch_class(error: RendezvousError) -> type[Exception]:
+    from torch.distributed.elastic import rendezvous as elastic
+
+    pairs: dict[type[RendezvousError], Any] = {
+        RendezvousClosedError: elastic.RendezvousClosedError,
+        RendezvousTimeoutError: elastic.RendezvousTimeoutError,
+        RendezvousConnectionError: elastic.RendezvousConnectionError,
+        RendezvousStateError: elastic.RendezvousStateError,
+        RendezvousGracefulExitError: elastic.RendezvousGracefulExitError,
+    }
+    found = (theirs for ours, theirs in pairs.items() if isinstance(error, ours))
+    torch_class: type[Exception] = next(found, elastic.RendezvousError)
+    return torch_class
+
+
+def _is_torchrun() -> bool:
+    """Whether the process is the command torchrun, and no program that embeds torch's agent."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    name = getattr(spec, "name", "") or Path(sys.argv[0]).name
+    return name in {"torch.distributed.run", "torch.distributed.launch", "torchrun"}
+
+
+def _end_torchrun(error: RendezvousError) -> NoReturn:
+    if isinstance(error, (RendezvousFinishedError, RendezvousGracefulExitError)):
+        _log.info("%s", error)
+        raise SystemExit(0) from None
+    _log.error("%s", error)
+    raise SystemExit(1) from None
+
+
+def _show_log() -> None:
+    """torchrun shows the log of torch alone, and only its warnings."""
+    logger = logging.getLogger("rendezvous")
+    if logger.hasHandlers():
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        logging.Formatter("[%(asctime)s] rendezvous: %(levelname)s: %(message)s", "%H:%M:%S")
+    )
+    logger.addHandler(handler)
+    logger.propagate = False
+    level = logging.getLevelName(os.environ.get("LOGLEVEL", "INFO").upper())
+    logger.setLevel(level if isinstance(level, int) else logging.INFO)
