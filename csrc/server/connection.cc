@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/large_buffer.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "store/value_bytes.h"
@@ -134,7 +133,7 @@ void Connection::begin_value() {
   if (begin == 0) return;
   const size_t bytes = in_.size() + protocol_->missing() - begin;
   if (bytes > limits::kValueBytesMax) return;
-  reserve_large(value_, bytes);
+  value_.reserve(bytes);
   value_bytes_ = bytes;
   value_.assign(in_, begin);
   in_.resize(begin);
