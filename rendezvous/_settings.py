@@ -118,6 +118,7 @@ class HandlerOptions:
     keep_alive_interval_s: float
     keep_alive_max_attempt: int
     bootstrap_store: bool
+    hold_port: bool
     rulebook: str
 
     @staticmethod
@@ -134,5 +135,6 @@ class HandlerOptions:
             keep_alive_interval_s=read_seconds(params, "keep_alive_interval", 5),
             keep_alive_max_attempt=3 if attempts is None else attempts,
             bootstrap_store=read_flag(params, "bootstrap_store", True),
+            hold_port=read_flag(params, "hold_port", True),
             rulebook=params.get("rulebook", "auto"),
         )
