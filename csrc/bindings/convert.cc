@@ -189,16 +189,6 @@ void fill_large(const py::bytes& made, Bytes bytes) {
   without_gil([&] { std::memcpy(PyBytes_AS_STRING(made.ptr()), bytes.data(), bytes.size()); });
 }
 
-template <typename Values, typename View>
-py::list list_of(const Values& values, View&& view) {
-  py::list list(values.size());
-  for (size_t i = 0; i < values.size(); ++i) list[i] = begun(view(values[i]));
-  // The list is whole before another thread can run.
-  for (size_t i = 0; i < values.size(); ++i)
-    fill_large(py::reinterpret_borrow<py::bytes>(list[i]), view(values[i]));
-  return list;
-}
-
 }  // namespace
 
 py::bytes to_python(Bytes bytes) {
@@ -207,12 +197,13 @@ py::bytes to_python(Bytes bytes) {
   return made;
 }
 
-py::list to_python(const std::vector<std::string>& values) {
-  return list_of(values, [](const std::string& value) { return Bytes(value); });
-}
-
 py::list to_python(const std::vector<TakenBytes>& values) {
-  return list_of(values, [](const TakenBytes& value) { return value.view(); });
+  py::list list(values.size());
+  for (size_t i = 0; i < values.size(); ++i) list[i] = begun(values[i]);
+  // The list is whole before another thread can run.
+  for (size_t i = 0; i < values.size(); ++i)
+    fill_large(py::reinterpret_borrow<py::bytes>(list[i]), values[i]);
+  return list;
 }
 
 py::str key_to_python(const std::string& key) {

@@ -76,7 +76,6 @@ uint16_t port_from(int port);
 // Large bytes are copied without the GIL, so they belong to somebody whom no other thread of
 // Python can reach: a result that is on its way out.
 pybind11::bytes to_python(Bytes bytes);
-pybind11::list to_python(const std::vector<std::string>& values);
 pybind11::list to_python(const std::vector<TakenBytes>& values);
 // Keys that are no UTF-8 keep their bytes as surrogate escapes.
 pybind11::str key_to_python(const std::string& key);

@@ -34,13 +34,8 @@ void bind_single_key_operations(StoreClass& store) {
       .def(
           "set",
           [](Store& self, BytesArg key, const ValueArg& value, const std::optional<TtlArg>& ttl) {
-            without_gil([&] {
-              if (ttl && ttl->duration < kForever) {
-                self.set_for(key.view, value.view, ttl->duration);
-              } else {
-                self.set(key.view, value.view);
-              }
-            });
+            Duration time = ttl ? ttl->duration : kForever;
+            without_gil([&] { self.set_for(key.view, value.view, time); });
           },
           py::arg("key"), py::arg("value"), py::arg("ttl") = py::none(),
           R"(Set the value of a key. Acknowledged: when it returns, the store has it.
@@ -52,7 +47,7 @@ Raises StoreUnsupportedError for a ttl over the c10d protocol.)")
           "get",
           [](Store& self, BytesArg key, const std::optional<TimeoutArg>& timeout) {
             return to_python(
-                without_gil([&] { return self.read(key.view, timeout_of(self, timeout)); }).view());
+                without_gil([&] { return self.read(key.view, timeout_of(self, timeout)); }));
           },
           py::arg("key"), py::arg("timeout") = py::none(),
           R"(The value of a key; waits until there is one, up to `timeout` (default: the store's; 0: now or never).
@@ -63,7 +58,9 @@ Raises StoreKeysMissingError when the store says that it is not there, StoreNoAn
           [](Store& self, BytesArg key, const ValueArg& expected, const ValueArg& desired) {
             Store::Exchange result = without_gil(
                 [&] { return self.compare_exchange(key.view, expected.view, desired.view); });
-            return result.exists ? to_python(result.value) : py::bytes(expected.view);
+            return result.swapped  ? to_python(desired.view)
+                   : result.exists ? to_python(result.value)
+                                   : to_python(expected.view);
           },
           py::arg("key"), py::arg("expected"), py::arg("desired"),
           R"(Set `desired` if the value equals `expected`, or if there is none and `expected` is empty.
@@ -74,7 +71,8 @@ Returns what is there afterwards; for a missing key, when nothing was set, `expe
           [](Store& self, BytesArg key, const ValueArg& expected, const ValueArg& desired) {
             Store::Exchange result = without_gil(
                 [&] { return self.compare_exchange(key.view, expected.view, desired.view); });
-            return py::make_tuple(to_python(result.value), result.swapped);
+            return py::make_tuple(to_python(result.swapped ? desired.view : Bytes(result.value)),
+                                  result.swapped);
           },
           py::arg("key"), py::arg("expected"), py::arg("desired"),
           "As compare_set, but returns (value now there, or b\"\"; whether it was swapped).")

@@ -107,14 +107,7 @@ Without `block`, raises QueueEmptyError when there is none; with it, StoreKeysMi
             }
             if (rank) seat.rank = rank->as("the rank of barrier");
             if (round) seat.round = round->as("the round of barrier");
-            without_gil([&] {
-              Duration time = timeout_of(self, timeout);
-              if (rank) {
-                self.barrier_as(key.view, seat, time);
-              } else {
-                self.barrier(key.view, seat.world_size, time);
-              }
-            });
+            without_gil([&] { self.barrier_as(key.view, seat, timeout_of(self, timeout)); });
           },
           py::arg("key"), py::arg("world_size"), py::arg("timeout") = py::none(),
           py::arg("rank") = py::none(), py::arg("round") = py::none(),

@@ -7,7 +7,18 @@
 #include <optional>
 
 #include "bindings/convert.h"
+#include "client/tcp_store.h"
 #include "store/store.h"
+
+// Python sees a TCPStore, of either kind.
+template <>
+struct pybind11::polymorphic_type_hook<rdzv::Store> {
+  static const void* get(const rdzv::Store* store, const std::type_info*& type) {
+    const auto* tcp = dynamic_cast<const rdzv::TCPStore*>(store);
+    type = tcp != nullptr ? &typeid(rdzv::TCPStore) : store != nullptr ? &typeid(*store) : nullptr;
+    return dynamic_cast<const void*>(store);
+  }
+};
 
 namespace rdzv {
 

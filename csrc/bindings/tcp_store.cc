@@ -89,7 +89,7 @@ Raises StoreConnectionError, StoreProtocolError, StoreAddressInUseError, StoreTi
              options.listen_fd = master_listen_fd;
              if (is_master) use_agent_store(options);
              if (options.is_master) start_logging();
-             return without_gil([&] { return std::make_shared<TCPStore>(options); });
+             return without_gil([&] { return TCPStore::open(options); });
            }),
            py::arg("host_name"), py::arg("port"), py::arg("world_size") = py::none(),
            py::arg("is_master") = false, py::arg("timeout") = py::none(),

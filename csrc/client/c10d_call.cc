@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/text.h"
+#include "client/patience.h"
 
 namespace rdzv {
 
@@ -197,15 +198,16 @@ std::vector<Bytes> C10dStore::Conversation::missing_of(const std::vector<Bytes>&
 // MULTI_GET answers a missing key with nothing, or not at all, so it is asked only for keys that
 // were there; what comes empty is looked at once more, and counts as missing unless it is empty.
 std::vector<Bytes> C10dStore::Conversation::wait_for_values(const std::vector<Bytes>& wire_keys,
-                                                            std::vector<std::string>& values) {
+                                                            std::vector<TakenBytes>& values) {
   for (;; pause()) {
     std::vector<Bytes> missing;
     if (!wait(Code::kWait, wire_keys)) missing = missing_of(wire_keys);
     if (missing.empty()) {
       const c10d::Reply& reply = ask(Code::kMultiGet, wire_keys);
-      values.assign(reply.strings.begin(), reply.strings.end());
+      values.clear();
+      for (Bytes value : reply.strings) values.emplace_back(std::string(value));
       for (size_t i = 0; i < values.size(); ++i) {
-        if (values[i].empty() && value_of(wire_keys[i]) != "") missing.push_back(wire_keys[i]);
+        if (values[i].size() == 0 && value_of(wire_keys[i]) != "") missing.push_back(wire_keys[i]);
       }
     }
     if (missing.empty() || deadline_.passed()) return missing;
@@ -217,7 +219,7 @@ std::vector<int64_t> C10dStore::Conversation::wait_for_ranks(const BarrierCall& 
                                                              const ExchangeSlots& slots) {
   auto is_behind = [&](Bytes slot) { return round_in(slot) < call.round; };
   for (;; pause()) {
-    std::vector<std::string> rounds;
+    std::vector<TakenBytes> rounds;
     if (wait_for_values(slots.all(), rounds).empty() &&
         std::none_of(rounds.begin(), rounds.end(), is_behind)) {
       return {};

@@ -82,7 +82,7 @@ class C10dStore::Conversation {
   // The values, as of one moment, once all are there. Returns the keys that are missing at the
   // deadline, in the order of `wire_keys`; none: `values` has them all.
   std::vector<Bytes> wait_for_values(const std::vector<Bytes>& wire_keys,
-                                     std::vector<std::string>& values);
+                                     std::vector<TakenBytes>& values);
   // Until all ranks have come to the round of a barrier; those that have not at the deadline.
   std::vector<int64_t> wait_for_ranks(const BarrierCall& call, const ExchangeSlots& slots);
   // Before trying again what somebody else was faster at.

@@ -31,7 +31,7 @@ void C10dStore::queue_push(Bytes key, Bytes item) {
 
 // Somebody else may be faster between WAIT and QUEUE_POP, or WAIT was content with a key of that
 // name.
-std::string C10dStore::queue_pop(Bytes key, bool block, Duration timeout) {
+TakenBytes C10dStore::queue_pop(Bytes key, bool block, Duration timeout) {
   check_key("queue_pop", key);
   Deadline deadline = Deadline::after(block ? timeout : this->timeout());
   need_queues("queue_pop", key, deadline);
@@ -69,9 +69,9 @@ int64_t C10dStore::queue_len(Bytes key) {
 // BARRIER adds 1 and waits. Whoever gives up stays counted, as it is with torch's servers: to take
 // it back would let all through who wait there. So this store remembers it, and the next caller at
 // the key, who is taken for the same, is not counted again.
-void C10dStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
+void C10dStore::barrier_without_ranks(Bytes key, int64_t world_size, Duration timeout) {
   WireKeys wire({key});
-  BarrierCall call{wire.one(), key, world_size};
+  BarrierCall call{{world_size}, wire.one(), key};
   check_key("barrier", key);
   check_barrier(call);
   Request request{"barrier", key, timeout, false, true};
@@ -115,8 +115,9 @@ void C10dStore::note_stayed(Bytes key) {
 // The slots and the count of the native BARRIER, so that clients of both protocols may meet in one.
 // The slots say who has come; the count is for those who look at it.
 void C10dStore::barrier_as(Bytes key, const Seat& seat, Duration timeout) {
+  if (!seat.has_rank()) return barrier_without_ranks(key, seat.world_size, timeout);
   WireKeys wire({key});
-  BarrierCall call{wire.one(), key, seat.world_size, seat.rank, seat.round, random_token()};
+  BarrierCall call{seat, wire.one(), key, random_token()};
   check_key("barrier", key);
   check_barrier(call);
   ExchangeSlots slots(wire.one(), seat.world_size);
@@ -141,8 +142,8 @@ void C10dStore::barrier_as(Bytes key, const Seat& seat, Duration timeout) {
 
 // The slots and the count of the native EXCHANGE, so that clients of both protocols may meet in
 // one. Whatever of it is repeated on another connection leaves the count high enough.
-std::vector<std::string> C10dStore::exchange(Bytes key, int64_t rank, int64_t world_size,
-                                             Bytes value, Duration timeout) {
+std::vector<TakenBytes> C10dStore::exchange(Bytes key, int64_t rank, int64_t world_size,
+                                            Bytes value, Duration timeout) {
   WireKeys wire({key});
   ExchangeCall call{wire.one(), key, rank, world_size, value};
   check_key("exchange", key);
@@ -151,7 +152,7 @@ std::vector<std::string> C10dStore::exchange(Bytes key, int64_t rank, int64_t wo
   ExchangeSlots slots(wire.one(), world_size);
   Bytes own = slots.of(rank);
   Request request{"exchange", key, timeout, false, true};
-  std::vector<std::string> values;
+  std::vector<TakenBytes> values;
   run(request, [&](Conversation& talk) {
     MeetingFound found = talk.look_at_meeting(std::string(wire.one()), world_size);
     std::optional<std::string> before = talk.value_of(own);

@@ -39,7 +39,8 @@ void C10dStore::write(Request& request, Code code, const std::vector<Bytes>& str
   });
 }
 
-void C10dStore::set(Bytes key, Bytes value) {
+void C10dStore::set_for(Bytes key, Bytes value, Duration ttl) {
+  if (ttl < kForever) throw_unsupported("set with a time to live", *this);
   check_key("set", key);
   check_value("set", key, value);
   WireKeys wire({key});
@@ -47,7 +48,7 @@ void C10dStore::set(Bytes key, Bytes value) {
   write(request, Code::kSet, {wire.one(), value});
 }
 
-std::string C10dStore::get(Bytes key, Duration timeout) {
+TakenBytes C10dStore::read(Bytes key, Duration timeout) {
   check_key("get", key);
   WireKeys wire({key});
   Request request{"get", key, timeout, false, true};
@@ -85,18 +86,17 @@ Store::Exchange C10dStore::compare_exchange(Bytes key, Bytes expected, Bytes des
     talk.put(Code::kCompareSet, {wire.one(), expected, desired});
     std::string before(talk.read(Code::kCompareSet).strings[0]);
     bool existed = before != nobodys_value_;
-    exchange.value = talk.read(Code::kCompareSet).strings[0];
-    if (exchange.value != desired) {
+    const std::string after(talk.read(Code::kCompareSet).strings[0]);
+    if (after != desired) {
       // What was expected and not exchanged was not there: so a missing key is answered.
-      exchange.exists = exchange.value != expected;
-      if (!exchange.exists) exchange.value.clear();
+      exchange.exists = after != expected;
     } else if (expected == desired) {
       exchange.exists = exchange.swapped = existed || desired.empty();
-      if (!exchange.exists) exchange.value.clear();
     } else {
       exchange.exists = true;
       exchange.swapped = !existed || before != desired;
     }
+    if (exchange.exists && !exchange.swapped) exchange.value = after;
   });
   return exchange;
 }
@@ -176,11 +176,11 @@ void C10dStore::append(Bytes key, Bytes value) {
   write(request, Code::kAppend, {wire.one(), value});
 }
 
-std::vector<std::string> C10dStore::multi_get(const std::vector<Bytes>& keys, Duration timeout) {
+std::vector<TakenBytes> C10dStore::multi_read(const std::vector<Bytes>& keys, Duration timeout) {
   check_keys("multi_get", keys);
   WireKeys wire(keys);
   Request request{"multi_get", {}, timeout, false, true, &keys};
-  std::vector<std::string> values;
+  std::vector<TakenBytes> values;
   if (keys.empty()) return values;
   run(request, [&](Conversation& talk) {
     std::vector<Bytes> missing = talk.wait_for_values(wire.all(), values);
@@ -221,10 +221,6 @@ Store::Versioned C10dStore::watch(Bytes, uint64_t, Duration) {
 
 Store::VersionSet C10dStore::set_if_version(Bytes, Bytes, uint64_t) {
   throw_unsupported("set_if_version", *this);
-}
-
-void C10dStore::set_for(Bytes, Bytes, Duration) {
-  throw_unsupported("set with a time to live", *this);
 }
 
 int64_t C10dStore::delete_prefix(Bytes prefix) {

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "client/c10d_call.h"
 #include "client/dial.h"
+#include "client/patience.h"
 
 namespace rdzv {
 namespace {
@@ -32,8 +33,8 @@ std::string random_value() {
 
 }  // namespace
 
-C10dStore::C10dStore(std::string host, uint16_t port, Duration timeout)
-    : RemoteStore(std::move(host), port, timeout), nobodys_value_(random_value()) {}
+C10dStore::C10dStore(const Place& server_at, Duration timeout)
+    : TCPStore(Protocol::kC10d, server_at, timeout), nobodys_value_(random_value()) {}
 
 C10dStore::~C10dStore() = default;
 
@@ -46,11 +47,7 @@ std::string C10dStore::observed_address() {
   return observed_address_;
 }
 
-std::shared_ptr<RemoteStore> C10dStore::sibling() const {
-  return std::make_shared<C10dStore>(host(), port(), timeout());
-}
-
-void C10dStore::close() {
+void C10dStore::disconnect() {
   std::vector<std::unique_ptr<C10dConnection>> idle;
   Lock lock(mutex_);
   closed_ = true;
@@ -91,7 +88,7 @@ std::unique_ptr<C10dConnection> C10dStore::dial_new(const Deadline& deadline,
                                                     const Cancelled& cancelled) {
   DialProgress progress;
   return std::make_unique<C10dConnection>(
-      dial(host(), port(), deadline, cancelled, greet_c10d, progress));
+      dial(host_to_connect(), port(), deadline, cancelled, greet_c10d, progress));
 }
 
 void C10dStore::note_silence() {

@@ -17,57 +17,35 @@
 #include "base/mutex.h"
 #include "client/c10d_connection.h"
 #include "client/greeting.h"
-#include "client/remote_store.h"
+#include "client/tcp_store.h"
 
 namespace rdzv {
 
-class C10dStore final : public RemoteStore {
+class C10dStore final : public TCPStore {
  public:
-  C10dStore(std::string host, uint16_t port, Duration timeout);
+  C10dStore(const Place& server_at, Duration timeout);
   ~C10dStore() override;
 
-  void connect(const Deadline& deadline) override;
   void ping() override;
-  void close() override;
   // This end's own address: the protocol does not say what the server saw.
   std::string observed_address() override;
-  int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount, Duration timeout) override;
-
-  void set(Bytes key, Bytes value) override;
-  std::string get(Bytes key, Duration timeout) override;
-  // Versions are 0. `swapped` may be wrong when another client changes the value at the same time.
-  Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) override;
-  // A server closes the connection when the value is no number.
-  int64_t add(Bytes key, int64_t amount) override;
-  bool check(const std::vector<Bytes>& keys) override;
-  void wait(const std::vector<Bytes>& keys, Duration timeout) override;
-  bool delete_key(Bytes key) override;
-  int64_t num_keys() override;
-  std::vector<std::string> list_keys(Bytes prefix) override;
-  void append(Bytes key, Bytes value) override;
-  std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) override;
-  void multi_set(const std::vector<Bytes>& pairs) override;
-  void queue_push(Bytes key, Bytes item) override;
-  std::string queue_pop(Bytes key, bool block, Duration timeout) override;
-  int64_t queue_len(Bytes key) override;
-  // A caller more, or another world size, is noticed when it comes after the others, and not when
-  // both come at once: the protocol has no request that does both. Who times out stays counted.
-  void barrier(Bytes key, int64_t world_size, Duration timeout) override;
-  void barrier_as(Bytes key, const Seat& seat, Duration timeout) override;
-  // The version says only whether there is a value: it is 0 or 1.
-  Versioned try_get(Bytes key) override;
-  // The protocol has no versions and no times to live: these throw kUnsupported.
-  Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override;
-  VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override;
-  void set_for(Bytes key, Bytes value, Duration ttl) override;
-  // Not atomic: the keys are listed, then deleted; one that comes meanwhile may stay.
-  int64_t delete_prefix(Bytes prefix) override;
-  std::vector<std::string> exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value,
-                                    Duration timeout) override;
-  std::shared_ptr<RemoteStore> sibling() const override;
+  // What they cannot promise, as the protocol cannot:
+  // compare_exchange: versions are 0, and `swapped` may be wrong when another client changes the
+  // value at the same time. try_get: the version is 0 or 1, and says only whether there is a value.
+  // watch, set_if_version, set_for: throw kUnsupported; there are no versions and no times to live.
+  // add: a server closes the connection when the value is no number.
+  // delete_prefix: is not atomic; the keys are listed, then deleted, and one that comes meanwhile may
+  // stay.
+  // barrier: a caller more, or another world size, is noticed when it comes after the others, and not
+  // when both come at once: no request does both. Who times out stays counted.
+  RDZV_STORE_OPERATIONS
+  TakenBytes queue_pop(Bytes key, bool block, Duration timeout) override;
 
  private:
+  void connect(const Deadline& deadline) override;
+  void disconnect() override;
   bool is_closed() const override { return closed_; }
+  int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount, Duration timeout) override;
 
   struct Request;      // c10d_call.h
   class WireKeys;      // c10d_call.h
@@ -79,6 +57,7 @@ class C10dStore final : public RemoteStore {
   [[noreturn]] void throw_lost(const Request& request, const std::string& why, bool is_risky) const;
   void write(Request& request, c10d::Code code, const std::vector<Bytes>& strings);
   [[noreturn]] void throw_refused(const Error& refusal) const;
+  void barrier_without_ranks(Bytes key, int64_t world_size, Duration timeout);
   // Callers at a barrier who gave up and stayed counted there.
   bool take_stayed(Bytes key);
   void note_stayed(Bytes key);

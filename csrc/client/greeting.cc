@@ -7,10 +7,8 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/text.h"
-#include "base/version.h"
 #include "net/socket.h"
 #include "wire/c10d.h"
-#include "wire/messages.h"
 
 namespace rdzv {
 namespace {
@@ -19,45 +17,6 @@ constexpr size_t kShownBytesMax = 32;
 
 std::string shown(Bytes in) {
   return quoted(in.substr(0, kShownBytesMax));
-}
-
-std::string native_hello(const native::Id128& session) {
-  std::string client = std::string("rendezvous ") + kVersion + " pid " + std::to_string(::getpid());
-  native::HelloRequest hello;
-  hello.session = session;
-  hello.client = client;
-  std::string out;
-  native::put_preamble(out);
-  native::put_request(out, hello);
-  return out;
-}
-
-// A foreign protocol shows in the first bytes, before a whole frame could be there.
-void check_begin(const std::string& endpoint, const std::string& in) {
-  native::Header header;
-  ByteReader reader(in);
-  header.body_bytes = reader.u32();
-  header.operation = reader.u8();
-  constexpr uint32_t kHelloBytesMax = 64 * 1024;
-  if (header.operation == (static_cast<uint8_t>(native::Operation::kHello) | native::kReplyBit) &&
-      header.body_bytes <= kHelloBytesMax) {
-    return;
-  }
-  throw_no_store(endpoint, "it answered " + shown(in));
-}
-
-NativePeer accept(const std::string& endpoint, const native::Frame& frame) {
-  if (frame.header.status != 0) {
-    native::ErrorReply error;
-    if (!native::take(frame.body, error)) error = {};
-    // The server is full; everything else is about what we speak.
-    bool is_full = frame.header.status == static_cast<uint8_t>(ErrorCode::kLimit);
-    throw Error(is_full ? ErrorCode::kConnection : ErrorCode::kUnsupported,
-                "the server at " + endpoint + " refused: " + std::string(error.message));
-  }
-  native::HelloReply hello;
-  if (!native::take(frame.body, hello)) throw_no_store(endpoint, "its HELLO cannot be read");
-  return {hello.instance, std::string(hello.observed_address)};
 }
 
 }  // namespace
@@ -84,19 +43,19 @@ bool Greeting::send(Bytes out) {
   return true;
 }
 
-bool Greeting::receive(std::string& in) {
-  char buffer[4096];
-  long count = receive_some(fd_, buffer, sizeof(buffer));
+std::optional<Bytes> Greeting::receive() {
+  const long count = receive_some(fd_, buffer_, sizeof(buffer_));
   if (count == kBroken) {
-    if (!in.empty()) throw_no_store(endpoint_, "it answered " + shown(in) + " and hung up");
-    return false;
+    if (!begin_.empty()) throw_no_store(endpoint_, "it answered " + shown(begin_) + " and hung up");
+    return std::nullopt;
   }
   if (count == kWouldBlock) {
     wait(true);
-  } else {
-    in.append(buffer, static_cast<size_t>(count));
+    return Bytes();
   }
-  return true;
+  const Bytes received(buffer_, static_cast<size_t>(count));
+  if (begin_.size() < kShownBytesMax) begin_.append(received.substr(0, kShownBytesMax));
+  return received;
 }
 
 void Greeting::wait(bool read) {
@@ -105,19 +64,19 @@ void Greeting::wait(bool read) {
   if (deadline_.passed() || cancelled_()) throw_silent(endpoint_, deadline_.timeout());
 }
 
-std::optional<NativePeer> greet_native(Greeting& greeting, const native::Id128& session) {
-  if (!greeting.send(native_hello(session))) return std::nullopt;
-  std::string in;
-  for (;;) {
-    native::Frame frame;
-    if (in.size() >= native::kHeaderBytes) {
-      check_begin(greeting.endpoint(), in);
-      if (native::next_frame(in, frame) == native::Progress::kTaken) {
-        return accept(greeting.endpoint(), frame);
-      }
-    }
-    if (!greeting.receive(in)) return std::nullopt;
+bool greet_native(Greeting& greeting, ClientCore& core) {
+  while (core.state() == ClientCore::State::kGreeting) {
+    const Bytes out = core.to_send();
+    if (!greeting.send(out)) return false;
+    core.on_sent(out.size(), now());
+    const std::optional<Bytes> in = greeting.receive();
+    if (!in) return false;
+    core.receive(*in, now());
   }
+  if (core.state() == ClientCore::State::kOpen) return true;
+  const ClientCore::Break& broken = core.broken();
+  if (broken.code == ErrorCode::kProtocol) throw_no_store(greeting.endpoint(), broken.why);
+  throw Error(broken.code, "the server at " + greeting.endpoint() + " refused: " + broken.why);
 }
 
 bool greet_c10d(Greeting& greeting) {
@@ -136,7 +95,9 @@ bool greet_c10d(Greeting& greeting) {
                      "it does not speak the c10d protocol; it answered " + shown(in));
     }
     if (in.size() == echo.size()) return true;
-    if (!greeting.receive(in)) return false;
+    const std::optional<Bytes> more = greeting.receive();
+    if (!more) return false;
+    in.append(*more);
   }
 }
 

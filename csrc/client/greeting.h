@@ -8,7 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
-#include "wire/native.h"
+#include "client/core.h"
 
 namespace rdzv {
 
@@ -19,7 +19,8 @@ using Cancelled = std::function<bool()>;
 [[noreturn]] void throw_no_store(const std::string& endpoint, const std::string& seen);
 
 // The socket of a connection that is being greeted, as sends and receives that keep the deadline.
-// They return false when the peer has closed the connection, and throw kNoAnswer or kProtocol.
+// They return false or none
+// when the peer has closed the connection, and throw kNoAnswer or kProtocol.
 class Greeting {
  public:
   Greeting(int fd, const std::string& endpoint, const Deadline& deadline,
@@ -30,8 +31,8 @@ class Greeting {
   const std::string& endpoint() const { return endpoint_; }
 
   bool send(Bytes out);
-  // Adds what has come to `in`, if anything.
-  bool receive(std::string& in);
+  // What has come, if anything; a view until the next call.
+  std::optional<Bytes> receive();
 
  private:
   void wait(bool read);
@@ -40,15 +41,12 @@ class Greeting {
   const std::string& endpoint_;
   const Deadline& deadline_;
   const Cancelled& cancelled_;
+  char buffer_[4096];
+  std::string begin_;  // the first bytes that came
 };
 
-struct NativePeer {
-  native::Id128 instance{};
-  std::string observed_address;  // of this client, as the server sees it
-};
-
-// Both: none or false when the peer closed the connection without an answer.
-std::optional<NativePeer> greet_native(Greeting& greeting, const native::Id128& session);
+// Both: false when the peer closed the connection without an answer.
+bool greet_native(Greeting& greeting, ClientCore& core);
 bool greet_c10d(Greeting& greeting);
 
 }  // namespace rdzv

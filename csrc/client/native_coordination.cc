@@ -15,13 +15,14 @@ void NativeStore::queue_push(Bytes key, Bytes item) {
   Answer(*this, request, native::QueuePushRequest{key, item});
 }
 
-std::string NativeStore::queue_pop(Bytes key, bool block, Duration timeout) {
+TakenBytes NativeStore::queue_pop(Bytes key, bool block, Duration timeout) {
   check_key("queue_pop", key);
   // One that does not wait may still have to wait for the server.
   Request request{key, block ? timeout : this->timeout(), true, true};
   request.server_may_wait = block;
   try {
-    return std::string(Answer(*this, request, native::QueuePopRequest{0, key}).item);
+    Answer answer(*this, request, native::QueuePopRequest{0, key});
+    return std::move(answer).taking(answer.item);
   } catch (const Error& error) {
     if (block || error.code() != ErrorCode::kTimeout || !request.answered) throw;
     throw_queue_empty(key, describe());
@@ -34,15 +35,8 @@ int64_t NativeStore::queue_len(Bytes key) {
   return static_cast<int64_t>(Answer(*this, request, native::QueueLenRequest{key}).count);
 }
 
-void NativeStore::barrier(Bytes key, int64_t world_size, Duration timeout) {
-  meet({key, key, world_size}, timeout);
-}
-
 void NativeStore::barrier_as(Bytes key, const Seat& seat, Duration timeout) {
-  meet({key, key, seat.world_size, seat.rank, seat.round, random_token()}, timeout);
-}
-
-void NativeStore::meet(const BarrierCall& call, Duration timeout) {
+  const BarrierCall call{seat, key, key, random_token()};
   check_barrier(call);
   // Repeatable with a rank: the server knows the call by its token.
   Request request{call.key, timeout, !call.has_rank(), true};
@@ -54,21 +48,22 @@ void NativeStore::meet(const BarrierCall& call, Duration timeout) {
 }
 
 // Repeatable: the server counts a rank once.
-std::vector<std::string> NativeStore::exchange(Bytes key, int64_t rank, int64_t world_size,
-                                               Bytes value, Duration timeout) {
+std::vector<TakenBytes> NativeStore::exchange(Bytes key, int64_t rank, int64_t world_size,
+                                              Bytes value, Duration timeout) {
   check_exchange({key, key, rank, world_size, value});
   Request request{key, timeout, false, true};
   request.names_ranks = true;
   Answer answer(*this, request, native::ExchangeRequest{0, key, rank, world_size, value});
   if (answer.values.size() != static_cast<uint64_t>(world_size)) answer.throw_unreadable();
-  return {answer.values.begin(), answer.values.end()};
+  return std::move(answer).taking(std::vector<Bytes>(answer.values.begin(), answer.values.end()));
 }
 
 Store::Versioned NativeStore::watch(Bytes key, uint64_t known_version, Duration timeout) {
   check_key("watch", key);
   Request request{key, timeout, false, true};
   Answer answer(*this, request, native::WatchRequest{0, key, known_version});
-  return {std::string(answer.value), answer.version};
+  const uint64_t version = answer.version;
+  return {std::move(answer).taking(answer.value), version};
 }
 
 }  // namespace rdzv

@@ -1,5 +1,7 @@
 #include "client/native_line.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <exception>
@@ -12,8 +14,9 @@
 #include "base/mutex.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "base/version.h"
 #include "client/dial.h"
-#include "client/remote_store.h"
+#include "client/patience.h"
 #include "net/address.h"
 #include "net/thread.h"
 
@@ -26,6 +29,16 @@ constexpr Duration kDialMin = std::chrono::seconds(5);
 // Between two suspicions: at first, and where they were wrong again and again.
 constexpr Duration kCalmMin = std::chrono::seconds(1);
 constexpr Duration kCalmMax = std::chrono::seconds(5);
+
+native::Id128 random_id() {
+  native::Id128 id;
+  fill_random(id.data(), id.size());
+  return id;
+}
+
+std::string client_text() {
+  return std::string("rendezvous ") + kVersion + " pid " + std::to_string(::getpid());
+}
 
 // What more time might have helped.
 bool is_out_of_time(const Error& error) {
@@ -51,16 +64,13 @@ struct NativeLine::State {
   std::string name;
   std::string host;
   uint16_t port = 0;
-  native::Id128 session{};
   std::atomic<bool> closed{false};
 
   mutable Mutex mutex;  // protects all below
   Condition changed;
   std::shared_ptr<Channel> channel;
   std::shared_ptr<Dialling> dialling;  // one at most
-  std::optional<native::Id128> instance;
-  uint64_t restarts = 0;
-  std::string observed_address;
+  ClientSession session{random_id()};
   Instant calm_until{};
   Duration calm = kCalmMin;
 
@@ -72,7 +82,6 @@ NativeLine::NativeLine(std::string host, uint16_t port, std::string name)
   state_->name = std::move(name);
   state_->host = std::move(host);
   state_->port = port;
-  fill_random(state_->session.data(), state_->session.size());
 }
 
 NativeLine::~NativeLine() {
@@ -81,7 +90,7 @@ NativeLine::~NativeLine() {
 
 std::string NativeLine::observed_address() const {
   Lock lock(state_->mutex);
-  return state_->observed_address;
+  return state_->session.observed_address();
 }
 
 bool NativeLine::is_closed() const {
@@ -102,10 +111,10 @@ void NativeLine::close(bool is_own_process) {
 std::shared_ptr<Channel> NativeLine::channel(const Deadline& deadline, Known& known) {
   State& state = *state_;
   Lock lock(state.mutex);
-  if (!known) known = state.restarts;
+  if (!known) known = state.session.restarts();
   for (;;) {
     if (state.closed) throw Error(ErrorCode::kClosed, state.name + " was closed; make a new store");
-    if (*known != state.restarts) {
+    if (*known != state.session.restarts()) {
       throw Error(ErrorCode::kRestarted,
                   state.name +
                       ": the server was restarted and no longer has the data it had; calls that "
@@ -171,7 +180,7 @@ void NativeLine::run(const std::shared_ptr<State>& shared,
   State& state = *shared;
   Channel* const suspect = dialling->suspect.get();
   auto lives = [&] { return suspect != nullptr && suspect->alive_since(dialling->suspected_at); };
-  std::optional<NativePeer> peer;
+  std::optional<ClientCore> core;
   std::shared_ptr<Channel> fresh;
   std::optional<Error> failure;
   bool is_alive = false;
@@ -179,11 +188,11 @@ void NativeLine::run(const std::shared_ptr<State>& shared,
     UniqueFd fd = dial(
         state.host, state.port, dialling->deadline, [&] { return state.closed || lives(); },
         [&](Greeting& greeting) {
-          peer = greet_native(greeting, state.session);
-          return peer.has_value();
+          core.emplace(state.session.id(), client_text());
+          return greet_native(greeting, *core);
         },
         dialling->progress);
-    fresh = std::make_shared<Channel>(std::move(fd));
+    fresh = std::make_shared<Channel>(std::move(fd), std::move(*core));
     Deadline sign = Deadline::after(kSignOfLife);
     while (suspect != nullptr && !sign.passed() && !state.closed && !(is_alive = lives()))
       std::this_thread::sleep_for(std::min<Duration>(sign.left(), std::chrono::milliseconds(5)));
@@ -205,10 +214,9 @@ void NativeLine::run(const std::shared_ptr<State>& shared,
   if (is_alive) {
     failure.reset();
   } else if (fresh != nullptr && !state.closed) {
+    if (state.channel != nullptr) state.channel->leave(state.session);
+    fresh->enter(state.session);
     state.channel = std::move(fresh);
-    state.observed_address = peer->observed_address;
-    if (state.instance.has_value() && *state.instance != peer->instance) ++state.restarts;
-    state.instance = peer->instance;
   }
   dialling->failure = std::move(failure);
   dialling->done = true;

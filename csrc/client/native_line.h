@@ -18,7 +18,6 @@
 
 #include "base/clock.h"
 #include "client/channel.h"
-#include "wire/native.h"
 
 namespace rdzv {
 

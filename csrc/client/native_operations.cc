@@ -12,15 +12,19 @@ void NativeStore::ping() {
   Answer(*this, request, native::PingRequest());
 }
 
-void NativeStore::set(Bytes key, Bytes value) {
+// Sent again, one with a time to live could undo what another client has set meanwhile: a write like
+// any other.
+void NativeStore::set_for(Bytes key, Bytes value, Duration ttl) {
   check_key("set", key);
   check_value("set", key, value);
+  check_time_to_live(key, ttl);
   Request request{key, timeout(), true};
-  Answer(*this, request, native::SetRequest{key, value});
-}
-
-std::string NativeStore::get(Bytes key, Duration timeout) {
-  return read(key, timeout).own();
+  if (ttl >= kForever) {
+    Answer(*this, request, native::SetRequest{key, value});
+    return;
+  }
+  auto ttl_ms = std::chrono::ceil<std::chrono::milliseconds>(ttl).count();
+  Answer(*this, request, native::SetForRequest{static_cast<uint64_t>(ttl_ms), key, value});
 }
 
 TakenBytes NativeStore::read(Bytes key, Duration timeout) {
@@ -40,7 +44,7 @@ Store::Exchange NativeStore::compare_exchange(Bytes key, Bytes expected, Bytes d
   exchange.swapped = answer.swapped;
   exchange.exists = answer.exists;
   exchange.version = answer.version;
-  exchange.value = answer.swapped ? desired : answer.value;
+  if (!answer.swapped) exchange.value = std::move(answer).taking(answer.value);
   return exchange;
 }
 
@@ -98,12 +102,6 @@ void NativeStore::append(Bytes key, Bytes value) {
   Answer(*this, request, native::AppendRequest{key, value});
 }
 
-std::vector<std::string> NativeStore::multi_get(const std::vector<Bytes>& keys, Duration timeout) {
-  std::vector<std::string> values;
-  for (const TakenBytes& value : multi_read(keys, timeout)) values.emplace_back(value.view());
-  return values;
-}
-
 std::vector<TakenBytes> NativeStore::multi_read(const std::vector<Bytes>& keys, Duration timeout) {
   check_keys("multi_get", keys);
   Request request{{}, timeout, false, true, &keys};
@@ -124,7 +122,8 @@ Store::Versioned NativeStore::try_get(Bytes key) {
   check_key("try_get", key);
   Request request{key, timeout()};
   Answer answer(*this, request, native::TryGetRequest{key});
-  return {std::string(answer.value), answer.version};
+  const uint64_t version = answer.version;
+  return {std::move(answer).taking(answer.value), version};
 }
 
 Store::VersionSet NativeStore::set_if_version(Bytes key, Bytes value, uint64_t version) {
@@ -133,16 +132,6 @@ Store::VersionSet NativeStore::set_if_version(Bytes key, Bytes value, uint64_t v
   Request request{key, timeout(), true};
   Answer answer(*this, request, native::SetIfVersionRequest{key, value, version});
   return {answer.swapped, answer.version};
-}
-
-// Sent again, it could undo what another client has set meanwhile: a write like any other.
-void NativeStore::set_for(Bytes key, Bytes value, Duration ttl) {
-  check_key("set", key);
-  check_value("set", key, value);
-  check_time_to_live(key, ttl);
-  Request request{key, timeout(), true};
-  auto ttl_ms = std::chrono::ceil<std::chrono::milliseconds>(std::min(ttl, kForever)).count();
-  Answer(*this, request, native::SetForRequest{static_cast<uint64_t>(ttl_ms), key, value});
 }
 
 int64_t NativeStore::delete_prefix(Bytes prefix) {

@@ -59,10 +59,8 @@ class NativeStore::Answer : public Message::Is::Reply {
   Answer(const Answer&) = delete;
   Answer& operator=(const Answer&) = delete;
 
-  // One of its values, which is at its end and is not moved for it.
-  TakenBytes taking(Bytes last) && {
-    return std::move(body_).from(body_.view().size() - last.size());
-  }
+  // One of its values, or all, which are not moved for it.
+  TakenBytes taking(Bytes one) && { return std::move(body_).part(one); }
   std::vector<TakenBytes> taking(const std::vector<Bytes>& all) && {
     return std::move(body_).split(all);
   }

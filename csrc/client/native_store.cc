@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "client/native_request.h"
+#include "client/patience.h"
 
 namespace rdzv {
 namespace {
@@ -38,9 +39,9 @@ Missing NativeStore::Request::missing(const native::ErrorReply& answer) const {
   return missing;
 }
 
-NativeStore::NativeStore(std::string host, uint16_t port, Duration timeout)
-    : RemoteStore(std::move(host), port, timeout),
-      line_(this->host(), this->port(), RemoteStore::describe()) {}
+NativeStore::NativeStore(const Place& server_at, Duration timeout)
+    : TCPStore(Protocol::kNative, server_at, timeout),
+      line_(host_to_connect(), port(), TCPStore::describe()) {}
 
 void NativeStore::connect(const Deadline& deadline) {
   NativeLine::Known known;
@@ -50,14 +51,6 @@ void NativeStore::connect(const Deadline& deadline) {
 
 std::string NativeStore::observed_address() {
   return line_.observed_address();
-}
-
-std::shared_ptr<RemoteStore> NativeStore::sibling() const {
-  return std::make_shared<NativeStore>(host(), port(), timeout());
-}
-
-void NativeStore::close() {
-  line_.close(is_own_process());
 }
 
 uint32_t NativeStore::time_for_server(const Request& request, const Deadline& deadline) {
@@ -76,13 +69,13 @@ TakenBytes NativeStore::run_taking(Request& request) {
   for (int attempt = 1;; ++attempt) {
     std::shared_ptr<Channel> channel = line_.channel(reconnect, known);
     Channel::Reply reply;
-    reply.failure = Channel::Failure::kTimedOut;
+    reply.outcome = Channel::Outcome::kTimedOut;
     reply.sent = false;
     if (channel != nullptr) {
       if (request.is_timed) native::set_timeout(request.body, time_for_server(request, deadline));
       reply = ask(request, channel, patient);
     }
-    if (reply.failure == Channel::Failure::kNone) {
+    if (reply.outcome == Channel::Outcome::kAnswered) {
       if (reply.status == ErrorCode::kOk) return {std::move(reply.body), reply.body_begin};
       request.answered = true;
       native::ErrorReply answer;
@@ -102,12 +95,9 @@ TakenBytes NativeStore::run_taking(Request& request) {
 Channel::Reply NativeStore::ask(const Request& request, const std::shared_ptr<Channel>& channel,
                                 const Deadline& patient) {
   const Instant begin = now();
-  Channel::Silence silence;
-  if (!request.is_timed) {
-    silence = {kSilenceMax, [this, &channel] { line_.suspect(channel, kSilenceMax); }};
-  }
-  Channel::Reply reply = channel->call(request.operation, request.body, patient, silence);
-  if (reply.failure == Channel::Failure::kTimedOut &&
+  Channel::Reply reply = channel->call({request.operation, request.body, request.is_timed}, patient,
+                                       [this, &channel] { line_.suspect(channel, kSilenceMax); });
+  if (reply.outcome == Channel::Outcome::kTimedOut &&
       (request.is_sign_of_life || !channel->alive_since(begin)))
     line_.suspect(channel, now() - begin);
   return reply;
@@ -119,7 +109,7 @@ void NativeStore::throw_unless_repeatable(const Request& request, const Channel:
   std::string outcome = !request.is_write ? ""
                         : reply.sent      ? "; it may or may not have been applied"
                                           : "; it was not sent";
-  if (reply.failure == Channel::Failure::kTimedOut) {
+  if (reply.outcome == Channel::Outcome::kTimedOut) {
     throw Error(ErrorCode::kNoAnswer, request.describe(*this) + ": timeout: no answer within " +
                                           seconds_text(std::min(request.timeout, waited)) +
                                           "; the server is stopped, overloaded or unreachable" +

@@ -1,5 +1,7 @@
 #include "client/tcp_store.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <map>
 #include <thread>
@@ -62,58 +64,70 @@ std::string host_to_connect_to(const std::string& host, bool is_master) {
   return host;
 }
 
-std::shared_ptr<RemoteStore> make_remote(TCPStore::Protocol protocol, const std::string& host,
-                                         uint16_t port, Duration timeout) {
-  if (protocol == TCPStore::Protocol::kC10d) {
-    return std::make_shared<C10dStore>(host, port, timeout);
+// None: somebody else may serve there.
+std::shared_ptr<Server> serve(const TCPStore::Options& options) {
+  try {
+    return options.multi_tenant ? share_server(options) : make_server(options);
+  } catch (const Error&) {
+    if (!options.may_be_served) throw;
+    return nullptr;
   }
-  return std::make_shared<NativeStore>(host, port, timeout);
 }
 
 }  // namespace
 
-TCPStore::TCPStore(const Options& options)
-    : host_(options.host), port_(options.port), protocol_(options.protocol) {
+TCPStore::TCPStore(Protocol protocol, Place server_at, Duration timeout)
+    : protocol_(protocol), server_at_(std::move(server_at)), owner_pid_(::getpid()) {
+  set_timeout(timeout);
+}
+
+TCPStore::~TCPStore() = default;
+
+std::shared_ptr<TCPStore> TCPStore::make(Protocol protocol, const Place& server_at,
+                                         Duration timeout) {
+  if (protocol == Protocol::kC10d) return std::make_shared<C10dStore>(server_at, timeout);
+  return std::make_shared<NativeStore>(server_at, timeout);
+}
+
+std::shared_ptr<TCPStore> TCPStore::open(const Options& options) {
+  std::shared_ptr<Server> server;
   if (options.is_master) {
-    serve(options);
+    server = serve(options);
   } else if (options.listen_fd) {
     throw Error(ErrorCode::kInvalidArgument,
                 "TCPStore: master_listen_fd is for the master, which serves on it; pass "
                 "is_master=True, or no descriptor");
-  } else if (port_ == 0) {
+  } else if (options.port == 0) {
     throw Error(ErrorCode::kInvalidArgument,
                 "TCPStore: port 0 is for the master, which picks a free port; give a client "
                 "the port that the master has");
   }
   const Deadline deadline = Deadline::after(options.timeout);
-  remote_ = make_remote(options.protocol, host_to_connect_to(host_, options.is_master), port_,
-                        options.timeout);
-  remote_->connect(deadline);
+  const std::shared_ptr<TCPStore> store =
+      make(options.protocol,
+           {options.host, host_to_connect_to(options.host, options.is_master),
+            server != nullptr ? server->port() : options.port},
+           options.timeout);
+  store->server_ = std::move(server);
+  store->connect(deadline);
   if (options.wait_for_workers && options.world_size.value_or(0) > 0) {
-    int64_t count = remote_->add_wire_key(kWorkersKey, kWorkersKey, 1, deadline.left());
-    if (server_ != nullptr && count < *options.world_size)
-      wait_for_workers(*options.world_size, deadline);
+    int64_t count = store->add_wire_key(kWorkersKey, kWorkersKey, 1, deadline.left());
+    if (store->server_ != nullptr && count < *options.world_size)
+      store->wait_for_workers(*options.world_size, deadline);
   }
+  return store;
 }
 
-void TCPStore::serve(const Options& options) {
-  try {
-    server_ = options.multi_tenant ? share_server(options) : make_server(options);
-    port_ = server_->port();
-  } catch (const Error&) {
-    if (!options.may_be_served) throw;
-  }
+std::string TCPStore::describe() const {
+  return "TCPStore " + format_endpoint(server_at_.host_to_connect, server_at_.port);
 }
-
-TCPStore::TCPStore(std::string host, uint16_t port, Protocol protocol,
-                   std::shared_ptr<RemoteStore> remote)
-    : host_(std::move(host)), port_(port), protocol_(protocol), remote_(std::move(remote)) {}
-
-TCPStore::~TCPStore() = default;
 
 std::shared_ptr<Store> TCPStore::clone(Duration timeout) {
-  auto remote = std::static_pointer_cast<RemoteStore>(remote_->clone(timeout));
-  return std::shared_ptr<TCPStore>(new TCPStore(host_, port_, protocol_, std::move(remote)));
+  if (is_closed()) throw_closed();
+  check_process();
+  const std::shared_ptr<TCPStore> store = make(protocol_, server_at_, this->timeout());
+  store->connect(Deadline::after(timeout));
+  return store;
 }
 
 std::shared_ptr<NativeStore> TCPStore::native_sibling() const {
@@ -121,13 +135,28 @@ std::shared_ptr<NativeStore> TCPStore::native_sibling() const {
     throw Error(ErrorCode::kUnsupported,
                 describe() + " speaks the c10d protocol, which knows no runs");
   }
-  return std::static_pointer_cast<NativeStore>(remote_->sibling());
+  return std::make_shared<NativeStore>(server_at_, timeout());
+}
+
+bool TCPStore::is_own_process() const {
+  return ::getpid() == owner_pid_;
+}
+
+void TCPStore::check_process() const {
+  if (is_own_process()) return;
+  throw Error(ErrorCode::kClosed,
+              describe() + " was made by process " + std::to_string(owner_pid_) +
+                  " and cannot be used in its forked child; make a new store there");
+}
+
+void TCPStore::throw_closed() const {
+  throw Error(ErrorCode::kClosed, describe() + " was closed; make a new store");
 }
 
 void TCPStore::wait_for_workers(int64_t world_size, const Deadline& deadline) {
   constexpr Duration kLongestPause = std::chrono::milliseconds(20);
   for (Duration pause = std::chrono::milliseconds(1);; pause = std::min(2 * pause, kLongestPause)) {
-    int64_t count = remote_->add_wire_key(kWorkersKey, kWorkersKey, 0, deadline.left());
+    int64_t count = add_wire_key(kWorkersKey, kWorkersKey, 0, deadline.left());
     if (count >= world_size) return;
     if (deadline.passed()) {
       throw Error(ErrorCode::kTimeout,
@@ -142,7 +171,7 @@ void TCPStore::wait_for_workers(int64_t world_size, const Deadline& deadline) {
 }
 
 void TCPStore::close() {
-  remote_->close();
+  disconnect();
   // Let go of without the lock: the server's end waits for its thread.
   std::shared_ptr<Server> server;
   Lock lock(mutex_);

@@ -1,15 +1,15 @@
-// A store on a server, shared by all its clients; optionally it also hosts that server. What goes
-// over the wire, and how, is the matter of one of the two clients that it hands all calls to.
+// A store on a server, shared by all its clients; optionally it also hosts that server. Made by one
+// process. What goes over the wire, and how, is the matter of its two kinds, NativeStore and
+// C10dStore, which keep their own connections. Any thread may call any method.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "base/mutex.h"
-#include "client/remote_store.h"
 #include "server/server.h"
 #include "store/store.h"
 
@@ -17,7 +17,7 @@ namespace rdzv {
 
 class NativeStore;
 
-class TCPStore final : public Store {
+class TCPStore : public Store {
  public:
   enum class Protocol {
     kNative,
@@ -40,87 +40,61 @@ class TCPStore final : public Store {
     Protocol protocol = Protocol::kNative;
   };
 
-  explicit TCPStore(const Options& options);
+  static std::shared_ptr<TCPStore> open(const Options& options);
   ~TCPStore() override;
 
-  const std::string& host() const { return host_; }
-  uint16_t port() const { return port_; }
-  std::string observed_address() { return remote_->observed_address(); }
+  const std::string& host() const { return server_at_.host; }
+  uint16_t port() const { return server_at_.port; }
   Protocol protocol() const { return protocol_; }
+  // The numeric address of this client's end of the connection: as the server saw it, where the
+  // protocol tells.
+  virtual std::string observed_address() = 0;
   // A native client of the same server that is not connected yet. Throws kUnsupported with the c10d
   // protocol.
   std::shared_ptr<NativeStore> native_sibling() const;
 
   // A round trip that does nothing.
-  void ping() { remote_->ping(); }
-  // Ends the connection, and the server if this store is its last host. Later calls throw kClosed.
-  void close() override;
-
-  void set(Bytes key, Bytes value) override { remote_->set(key, value); }
-  std::string get(Bytes key, Duration timeout) override { return remote_->get(key, timeout); }
-  TakenBytes read(Bytes key, Duration timeout) override { return remote_->read(key, timeout); }
-  Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) override {
-    return remote_->compare_exchange(key, expected, desired);
-  }
-  int64_t add(Bytes key, int64_t amount) override { return remote_->add(key, amount); }
-  bool check(const std::vector<Bytes>& keys) override { return remote_->check(keys); }
-  void wait(const std::vector<Bytes>& keys, Duration timeout) override {
-    remote_->wait(keys, timeout);
-  }
-  bool delete_key(Bytes key) override { return remote_->delete_key(key); }
-  int64_t num_keys() override { return remote_->num_keys(); }
-  std::vector<std::string> list_keys(Bytes prefix) override { return remote_->list_keys(prefix); }
-  void append(Bytes key, Bytes value) override { remote_->append(key, value); }
-  std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) override {
-    return remote_->multi_get(keys, timeout);
-  }
-  std::vector<TakenBytes> multi_read(const std::vector<Bytes>& keys, Duration timeout) override {
-    return remote_->multi_read(keys, timeout);
-  }
-  void multi_set(const std::vector<Bytes>& pairs) override { remote_->multi_set(pairs); }
-  void queue_push(Bytes key, Bytes item) override { remote_->queue_push(key, item); }
-  std::string queue_pop(Bytes key, bool block, Duration timeout) override {
-    return remote_->queue_pop(key, block, timeout);
-  }
-  int64_t queue_len(Bytes key) override { return remote_->queue_len(key); }
-  void barrier(Bytes key, int64_t world_size, Duration timeout) override {
-    remote_->barrier(key, world_size, timeout);
-  }
-  void barrier_as(Bytes key, const Seat& seat, Duration timeout) override {
-    remote_->barrier_as(key, seat, timeout);
-  }
-  Versioned try_get(Bytes key) override { return remote_->try_get(key); }
-  Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override {
-    return remote_->watch(key, known_version, timeout);
-  }
-  VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override {
-    return remote_->set_if_version(key, value, version);
-  }
-  void set_for(Bytes key, Bytes value, Duration ttl) override { remote_->set_for(key, value, ttl); }
-  int64_t delete_prefix(Bytes prefix) override { return remote_->delete_prefix(prefix); }
-  std::vector<std::string> exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value,
-                                    Duration timeout) override {
-    return remote_->exchange(key, rank, world_size, value, timeout);
-  }
+  virtual void ping() = 0;
+  // Ends all connections, and the server if this store is its last host. Later calls throw kClosed.
+  void close() final;
   // A client, also of a master's store.
   using Store::clone;
-  std::shared_ptr<Store> clone(Duration timeout) override;
-  std::string describe() const override { return remote_->describe(); }
-  Duration timeout() const override { return remote_->timeout(); }
-  void set_timeout(Duration timeout) override { remote_->set_timeout(timeout); }
+  std::shared_ptr<Store> clone(Duration timeout) final;
+  std::string describe() const final;
+
+ protected:
+  struct Place {
+    std::string host;             // as it was given
+    std::string host_to_connect;  // not one that only a server can bind
+    uint16_t port = 0;
+  };
+  TCPStore(Protocol protocol, Place server_at, Duration timeout);
+
+  // Makes a connection now, so that a caller knows that there is a store.
+  virtual void connect(const Deadline& deadline) = 0;
+  virtual void disconnect() = 0;
+  virtual bool is_closed() const = 0;
+  // add to a key as it is on the wire: users' keys carry a '/' there, and the count of workers does
+  // not.
+  virtual int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount,
+                               Duration timeout) = 0;
+
+  const std::string& host_to_connect() const { return server_at_.host_to_connect; }
+  bool is_own_process() const;
+  // Throws kClosed in a forked child, which shares its parent's connections.
+  void check_process() const;
+  [[noreturn]] void throw_closed() const;
 
  private:
-  TCPStore(std::string host, uint16_t port, Protocol protocol, std::shared_ptr<RemoteStore> remote);
-
-  void serve(const Options& options);
+  static std::shared_ptr<TCPStore> make(Protocol protocol, const Place& server_at,
+                                        Duration timeout);
   void wait_for_workers(int64_t world_size, const Deadline& deadline);
 
-  std::string host_;
-  uint16_t port_;
-  Protocol protocol_;
+  const Protocol protocol_;
+  const Place server_at_;
+  const int64_t owner_pid_;
   Mutex mutex_;  // protects server_
   std::shared_ptr<Server> server_;
-  std::shared_ptr<RemoteStore> remote_;
 };
 
 }  // namespace rdzv

@@ -47,7 +47,7 @@ class AnswerCache {
 
   // What is looked up and made is spent from the budget.
   // It uses these marks, and nobody else does.
-  AnswerCache(Table& table, Budget& budget, Table::Marks marks = ~Table::Marks{0})
+  AnswerCache(TableView& table, Budget& budget, Table::Marks marks = ~Table::Marks{0})
       : table_(table), budget_(budget), marks_(marks) {}
 
   // The list that was asked for with these bytes; null if it is not remembered.
@@ -98,7 +98,7 @@ class AnswerCache {
   void drop_last();
   void keep_within(size_t bytes_max, size_t entries_min);
 
-  Table& table_;
+  TableView& table_;
   Budget& budget_;
   std::vector<std::unique_ptr<Entry>> entries_;  // the last used one first
   const Table::Marks marks_;

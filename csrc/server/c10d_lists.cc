@@ -17,8 +17,9 @@ constexpr uint64_t kNoTag = 0;  // this protocol's answers do not say what they 
 // The keys of a request for so many that others may ask for the same.
 SharedKeys C10dProtocol::shared_keys(const c10d::Request& request) {
   Bytes list = request.raw.substr(1);
-  SharedKeys known = context_.answers.find(kForm, list);
-  return known != nullptr ? known : context_.answers.remember(kForm, list, request.strings);
+  SharedKeys known = context_.composed.answers.find(kForm, list);
+  return known != nullptr ? known
+                          : context_.composed.answers.remember(kForm, list, request.strings);
 }
 
 // Handles a request for keys that were asked for before, and returns how many bytes it has. While
@@ -28,7 +29,7 @@ size_t C10dProtocol::consume_known(Bytes input) {
   if (guess_ == nullptr) {
     if (input.size() < kBeginning) return 0;
     if (!validated_ || !decoder_.is_between()) return 0;
-    guess_ = context_.answers.find_like(kForm, input.substr(1));
+    guess_ = context_.composed.answers.find_like(kForm, input.substr(1));
     if (guess_ == nullptr) return 0;
     compared_ = 0;
   }
@@ -49,10 +50,10 @@ void C10dProtocol::handle_known(Code code, const SharedKeys& keys) {
   if (code == Code::kWait) {
     wait(keys);
   } else if (code == Code::kCheck) {
-    bool all = context_.answers.missing(kForm, keys, Table::Need::kPresent).at.empty();
+    bool all = context_.composed.answers.missing(kForm, keys, Table::Need::kPresent).at.empty();
     c10d::put_u8(out(), all ? 0 : 1);
     connection().reply_ready();
-  } else if (const AnswerCache::Body& body = context_.answers.body(kForm, keys);
+  } else if (const AnswerCache::Body& body = context_.composed.answers.body(kForm, keys);
              body.is_too_large) {
     refuse_large_answer();
   } else {
@@ -64,9 +65,9 @@ void C10dProtocol::wait(const SharedKeys& keys) {
   if (!may_wait()) return;
   constexpr Table::Need kNeed = Table::Need::kPresent;
   // Whoever finds others waiting need not look.
-  bool is_missing = context_.table.is_awaited(keys, kNeed) ||
-                    !context_.answers.missing(kForm, keys, kNeed).at.empty();
-  park_or_stop(is_missing ? context_.table.wait(*this, kNoTag, keys, kNeed) : nullptr);
+  bool is_missing = context_.state.view().is_awaited(keys, kNeed) ||
+                    !context_.composed.answers.missing(kForm, keys, kNeed).at.empty();
+  park_or_stop(is_missing ? context_.state.view().wait(*this, kNoTag, keys, kNeed) : nullptr);
 }
 
 }  // namespace rdzv

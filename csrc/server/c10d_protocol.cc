@@ -42,7 +42,6 @@ void C10dProtocol::handle(const c10d::Request& request) {
 }
 
 void C10dProtocol::handle_write(const c10d::Request& request) {
-  Table& table = context_.table;
   const std::vector<Bytes>& strings = request.strings;
   size_t bytes = 0;
   for (Bytes string : strings) bytes += string.size();
@@ -52,13 +51,13 @@ void C10dProtocol::handle_write(const c10d::Request& request) {
   }
   switch (request.code) {
     case Code::kSet:
-      table.set(strings[0], strings[1]);
+      context_.apply(change::Set{strings[0], strings[1]});
       break;
     case Code::kAppend:
       append(request);
       break;
     case Code::kMultiSet:
-      table.multi_set(strings);
+      context_.apply(change::MultiSet{strings});
       context_.budget.spend(strings.size() / 2 * Budget::kKeySet);
       break;
     case Code::kAdd:
@@ -71,10 +70,11 @@ void C10dProtocol::handle_write(const c10d::Request& request) {
       if (add(strings[0], 1)) wait(strings, Table::Need::kCount, request.number);
       break;
     case Code::kQueuePush:
-      table.push(strings[0], strings[1]);
+      context_.apply(change::Push{strings[0], strings[1]});
       break;
     case Code::kCompareSet: {
-      Table::CompareSet result = table.compare_set(strings[0], strings[1], strings[2]);
+      Table::CompareSet result =
+          context_.apply(change::CompareSet{strings[0], strings[1], strings[2]});
       // A missing key answers with what the caller expected: that is how this protocol says
       // "nothing there".
       if (result.current == nullptr) {
@@ -86,14 +86,14 @@ void C10dProtocol::handle_write(const c10d::Request& request) {
       break;
     }
     default:
-      c10d::put_i64(out(), table.erase(strings[0]) ? 1 : 0);
+      c10d::put_i64(out(), context_.apply(change::Erase{strings[0]}) ? 1 : 0);
       connection().reply_ready();
   }
   context_.wake();
 }
 
 void C10dProtocol::handle_read(const c10d::Request& request) {
-  Table& table = context_.table;
+  const Table& table = context_.state.table();
   if (is_of_keys(request.code) && request.strings.size() >= AnswerCache::kKeysMin) {
     handle_known(request.code, shared_keys(request));
     return;
@@ -115,7 +115,7 @@ void C10dProtocol::handle_read(const c10d::Request& request) {
       return;
     case Code::kQueuePop: {
       c10d::put_i64(out(), static_cast<int64_t>(table.queue_size(request.strings[0])));
-      std::optional<std::string> item = table.pop(request.strings[0]);
+      std::optional<std::string> item = context_.apply(change::Pop{request.strings[0]});
       if (item) c10d::put_bytes(out(), *item);
       break;
     }
@@ -144,7 +144,7 @@ void C10dProtocol::multi_get(const std::vector<Bytes>& keys) {
   size_t total = 0;
   size_t copied = 0;
   for (Bytes key : keys) {
-    const Table::Value* value = context_.table.find(key);
+    const Table::Value* value = context_.state.table().find(key);
     total += value == nullptr ? 0 : value->bytes.size();
     if (total > limits::kRequestBytesMax) {
       refuse_large_answer();
@@ -165,7 +165,7 @@ void C10dProtocol::refuse_large_answer() {
 
 // Nothing there reads as an empty value.
 void C10dProtocol::put_value_of(Bytes key) {
-  const Table::Value* value = context_.table.find(key);
+  const Table::Value* value = context_.state.table().find(key);
   if (value == nullptr) {
     c10d::put_bytes(out(), Bytes());
   } else {
@@ -185,17 +185,18 @@ void C10dProtocol::put_value(const ValueBytes& value) {
 
 // The sum; none when the connection was closed because there is none.
 std::optional<int64_t> C10dProtocol::add(Bytes key, int64_t amount) {
-  Table::Add result = context_.table.add(key, amount);
+  Table::Add result = context_.apply(change::Add{key, amount});
   if (result.status == Table::AddStatus::kOk) return result.value;
   bool overflow = result.status == Table::AddStatus::kOverflow;
-  connection().close(not_a_number_text(key, context_.table.find(key)->bytes, amount, overflow));
+  connection().close(
+      not_a_number_text(key, context_.state.table().find(key)->bytes, amount, overflow));
   return std::nullopt;
 }
 
 // Answers LIST_KEYS, in slices. True: nothing is left of it.
 bool C10dProtocol::finish_list() {
   if (!list_) return true;
-  bool is_whole = list_->go_on(context_.table, context_.budget, c10d::put_bytes);
+  bool is_whole = list_->go_on(context_.state.view(), context_.budget, c10d::put_bytes);
   if (!has_room_for_lists(context_, connection()) || !is_whole) return false;
   if (list_->is_too_large()) {
     connection().close("the answer to LIST_KEYS would be larger than " +
@@ -213,7 +214,7 @@ bool C10dProtocol::finish_list() {
 
 void C10dProtocol::append(const c10d::Request& request) {
   Bytes key = request.strings[0];
-  const Table::Value* before = context_.table.find(key);
+  const Table::Value* before = context_.state.table().find(key);
   size_t size = (before == nullptr ? 0 : before->bytes.size()) + request.strings[1].size();
   if (size > limits::kValueBytesMax) {
     connection().close("APPEND would make the value of key " + quoted(key) + " " +
@@ -221,11 +222,11 @@ void C10dProtocol::append(const c10d::Request& request) {
                        std::to_string(limits::kValueBytesMax));
     return;
   }
-  context_.table.append(key, request.strings[1]);
+  context_.apply(change::Append{key, request.strings[1]});
 }
 
 void C10dProtocol::wait(const std::vector<Bytes>& keys, Table::Need need, int64_t target) {
-  if (may_wait()) park_or_stop(context_.table.wait(*this, kNoTag, keys, need, target));
+  if (may_wait()) park_or_stop(context_.state.view().wait(*this, kNoTag, keys, need, target));
 }
 
 bool C10dProtocol::may_wait() {
@@ -261,14 +262,14 @@ bool C10dProtocol::finish_cancel() {
 // As far as the budget goes. True: all of them.
 bool C10dProtocol::drop_waits(Budget& budget) {
   const size_t before = waiters();
-  const bool none_left = context_.table.drop(*this, budget.good_for(Budget::kLeave));
+  const bool none_left = context_.state.view().drop(*this, budget.good_for(Budget::kLeave));
   budget.spend((before - waiters()) * Budget::kLeave);
   return none_left;
 }
 
 void C10dProtocol::pass_turn(const Table::Woken& woken) {
   if (woken.keys->size() > 1) return;
-  context_.table.pass_turn(woken.keys->front());
+  context_.state.view().pass_turn(woken.keys->front());
 }
 
 void C10dProtocol::take_turn(Bytes key) {
@@ -283,7 +284,7 @@ void C10dProtocol::pass_turns(const c10d::Request* next) {
   turns_charge_.resize(0);
   for (const std::string& key : turns) {
     bool pops = next != nullptr && next->code == Code::kQueuePop && next->strings[0] == key;
-    if (!pops) context_.table.pass_turn(key);
+    if (!pops) context_.state.view().pass_turn(key);
   }
   context_.wake();
 }

@@ -40,7 +40,7 @@ class C10dProtocol final : public Protocol {
         continue;
       }
       if (guess_ != nullptr) break;
-      c10d::Request& request = context_.c10d_request;
+      c10d::Request& request = context_.composed.c10d_request;
       c10d::Progress progress = decoder_.next(input.substr(consumed), request, used);
       if (progress == c10d::Progress::kNeedMore) break;
       if (progress == c10d::Progress::kInvalid) {
@@ -72,7 +72,7 @@ class C10dProtocol final : public Protocol {
   void on_woken(const Table::Woken& woken) override {
     if (connection().closed()) return pass_turn(woken);
     // At a value nobody has a turn.
-    if (woken.keys->size() == 1 && context_.table.queue_size(woken.keys->front()) > 0)
+    if (woken.keys->size() == 1 && context_.state.table().queue_size(woken.keys->front()) > 0)
       take_turn(woken.keys->front());
     stop_waiting();
   }

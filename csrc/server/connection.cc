@@ -14,9 +14,9 @@ namespace rdzv {
 Connection::Connection(Transport& transport, ServerContext& context)
     : transport_(transport),
       context_(context),
-      place_(context.open.size()),
+      place_(context.connections.open.size()),
       memory_(context.memory),
-      greeting_(context.greetings.await(*this)) {}
+      greeting_(context.connections.greetings.await(*this)) {}
 
 Connection::~Connection() {
   while (!has_left_) {
@@ -24,7 +24,7 @@ Connection::~Connection() {
     budget.give(Budget::kSlice);
     leave(budget);
   }
-  if (greeting_) context_.greetings.forget(*greeting_);
+  if (greeting_) context_.connections.greetings.forget(*greeting_);
 }
 
 void Connection::on_refused(int error) {
@@ -45,8 +45,8 @@ void Connection::end_of_stream() {
 // A peer that ended its stream may be slow to read what is left for it. One that reads nothing
 // would stay for ever: its host acknowledges, and so neither keep-alive nor the kernel gives it up.
 void Connection::send_last() {
-  last_timer_ = context_.awake_timers.call_at(
-      context_.time.awake + context_.last_answers_kept, [this, before = unsent()] {
+  last_timer_ = context_.clock.awake_timers.call_at(
+      context_.clock.awake + context_.last_answers_kept, [this, before = unsent()] {
         last_timer_.reset();
         if (unsent() < before) return send_last();
         close("it has ended its stream and does not read the " + std::to_string(unsent()) +
@@ -110,11 +110,11 @@ size_t Connection::consume_some(Bytes input, size_t slice) {
   if (protocol_ == nullptr && !choose_protocol(input)) return 0;
   context_.budget.give(slice);
   size_t used = protocol_->consume(input);
-  context_.first_slices += context_.budget.spent();
+  context_.connections.first_slices += context_.budget.spent();
   if (closed()) return used;
   debt_ += context_.budget.overdrawn();
   if (greeting_ && protocol_->greeted())
-    context_.greetings.forget(*std::exchange(greeting_, std::nullopt));
+    context_.connections.greetings.forget(*std::exchange(greeting_, std::nullopt));
   if (state_ == State::kEnding) return used;
   state_ = congested() ? State::kStalled : State::kOpen;
   const bool may_go_on = protocol_->is_in_request() || (used < input.size() && !congested());
@@ -124,20 +124,21 @@ size_t Connection::consume_some(Bytes input, size_t slice) {
 
 // Those that have not said who they are send little, and few of them have anything to send.
 bool Connection::may_have_slice() {
-  if (greeting_ || context_.first_slices < Budget::kFirstSlices) return true;
+  if (greeting_ || context_.connections.first_slices < Budget::kFirstSlices) return true;
   put_off(State::kUnserved);
   return false;
 }
 
 void Connection::put_off(State as) {
   state_ = as;
-  (as == State::kUnserved ? context_.unserved : context_.put_off).push_back(this);
+  (as == State::kUnserved ? context_.connections.unserved : context_.connections.put_off)
+      .push_back(this);
 }
 
 void Connection::go_on() {
   context_.budget.give(0);
   if (!is_waiting_for_turn()) return;
-  const bool is_short = state_ == State::kUnserved || !context_.unserved.empty();
+  const bool is_short = state_ == State::kUnserved || !context_.connections.unserved.empty();
   debt_ -= std::min(debt_, Budget::kSlice);
   if (debt_ > 0) return put_off(State::kPutOff);
   consume_buffered(is_short ? Budget::kFirstSlice : Budget::kSlice);
@@ -216,7 +217,7 @@ void Connection::charge_unsent() {
 
 void Connection::flush_later() {
   if (std::exchange(is_to_be_flushed_, true)) return;
-  context_.unsent.push_back(this);
+  context_.connections.unsent.push_back(this);
 }
 
 void Connection::end(const std::string& why) {
@@ -267,17 +268,17 @@ void Connection::close(const std::string& why) {
     log(LogLevel::kWarning, context_.name + ": closed the connection from " + peer() + ": " + why);
     send_unsent();  // the answers to what came before
   }
-  context_.awake_timers.cancel(last_timer_);
-  context_.open.back()->place_ = place_;
-  std::swap(context_.open[place_], context_.open.back());
-  std::unique_ptr<Connection> self = std::move(context_.open.back());
-  context_.open.pop_back();
-  if (greeting_) context_.greetings.forget(*std::exchange(greeting_, std::nullopt));
+  context_.clock.awake_timers.cancel(last_timer_);
+  context_.connections.open.back()->place_ = place_;
+  std::swap(context_.connections.open[place_], context_.connections.open.back());
+  std::unique_ptr<Connection> self = std::move(context_.connections.open.back());
+  context_.connections.open.pop_back();
+  if (greeting_) context_.connections.greetings.forget(*std::exchange(greeting_, std::nullopt));
   Budget budget;
   budget.give(Budget::kFirstSlice);
   leave(budget);
   transport_.close();
-  context_.departures.add(std::move(self));
+  context_.connections.departures.add(std::move(self));
 }
 
 bool Connection::leave(Budget& budget) {

@@ -42,13 +42,17 @@ class ServerCore {
   bool end_turn(const Moment& time);
 
   // When run_due() has something to do, by both clocks of a Moment. Timers::kNever: never.
-  Instant next() const { return context_.timers.next(); }
-  Instant next_awake() const { return context_.awake_timers.next(); }
+  Instant next() const { return context_.clock.timers.next(); }
+  Instant next_awake() const { return context_.clock.awake_timers.next(); }
   // All that came before `until` was handled; it is `time` now.
   void run_due(const Moment& until, const Moment& time);
 
+  // What it keeps, and who is told of every change of that from now on.
+  const ServerState& state() const { return context_.state; }
+  void keep_journal(Journal* journal) { context_.state.keep_journal(journal); }
+
   // How many connections are open.
-  size_t connections() const { return context_.open.size(); }
+  size_t connections() const { return context_.connections.open.size(); }
   const ServerLimits& limits() const { return context_.limits; }
   const std::string& name() const { return context_.name; }
 

@@ -37,7 +37,7 @@ class Exchanges {
     const AnswerCache::Body* body = nullptr;
   };
 
-  explicit Exchanges(Table& table) : table_(table) {}
+  explicit Exchanges(TableView& table) : table_(table) {}
 
   // Looks at the slots that it does not know yet; if all are there, makes the answer.
   Progress ask(Bytes key, int64_t world_size, Budget& budget);
@@ -70,7 +70,7 @@ class Exchanges {
   bool look(View& view, Budget& budget);
   bool compose(View& view, Budget& budget);
 
-  Table& table_;
+  TableView& table_;
   std::vector<std::unique_ptr<View>> views_;  // the last used one first
   View* composing_ = nullptr;                 // one at a time, so that parts of few are kept
   uint64_t looks_ = 0;

@@ -10,7 +10,7 @@
 namespace rdzv {
 
 Greetings::Place Greetings::await(Connection& connection) {
-  const Instant until = context_.time.now + std::chrono::milliseconds(context_.limits.greeting_ms);
+  const Instant until = context_.clock.now + std::chrono::milliseconds(context_.limits.greeting_ms);
   const Place place = awaited_.insert(awaited_.end(), {&connection, until});
   if (!timer_) arm();
   return place;
@@ -18,12 +18,12 @@ Greetings::Place Greetings::await(Connection& connection) {
 
 // The timer stays when the one that it is for has greeted: it finds nothing to do then.
 void Greetings::arm() {
-  timer_ = context_.timers.call_at(awaited_.front().until, [this] { on_time(); });
+  timer_ = context_.clock.timers.call_at(awaited_.front().until, [this] { on_time(); });
 }
 
 void Greetings::on_time() {
   timer_.reset();
-  const Instant current = context_.time.now;
+  const Instant current = context_.clock.now;
   size_t closed = 0;
   std::string first;
   while (!awaited_.empty() && awaited_.front().until <= current) {

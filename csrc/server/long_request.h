@@ -29,7 +29,7 @@ class PrefixListing {
 
   // False: the budget is spent.
   template <typename Put>
-  bool go_on(Table& table, Budget& budget, Put&& put) {
+  bool go_on(TableView& table, Budget& budget, Put&& put) {
     while (!is_whole() && !budget.is_spent()) {
       const size_t before = bytes_.size();
       size_t count = 0;

@@ -33,7 +33,7 @@ size_t used_by(const Connection& connection, const SharedAccount& account) {
 Connection* largest(const ServerContext& context, const SharedAccount& account, size_t& going) {
   Connection* found = nullptr;
   going = 0;
-  for (const std::unique_ptr<Connection>& each : context.open) {
+  for (const std::unique_ptr<Connection>& each : context.connections.open) {
     Connection* connection = each.get();
     const size_t used = used_by(*connection, account);
     if (connection->is_ending()) {
@@ -73,7 +73,7 @@ bool end_the_largest(ServerContext& context, const SharedAccount& account, size_
 }
 
 std::string ServerContext::full_text() const {
-  return "the server stores " + std::to_string(table.bytes()) +
+  return "the server stores " + std::to_string(state.table().bytes()) +
          " bytes and takes no more: its limit stored_bytes is " +
          std::to_string(limits.stored_bytes) + "; delete keys that nobody needs";
 }

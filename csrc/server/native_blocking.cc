@@ -34,7 +34,7 @@ NativeProtocol::Blocked* NativeProtocol::park(const Header& header, const std::v
                                               Table::Need need, int64_t target) {
   if (!may_block(header)) return nullptr;
   uint64_t tag = tag_of(header);
-  Table::Waiter* waiter = context_.table.wait(*this, tag, keys, need, target);
+  Table::Waiter* waiter = context_.state.view().wait(*this, tag, keys, need, target);
   if (waiter == nullptr) {
     answer(header, keys);
     return nullptr;
@@ -46,12 +46,12 @@ void NativeProtocol::block(const Header& header, const SharedKeys& keys, uint32_
                            Table::Need need) {
   if (!may_block(header)) return;
   // Whoever finds others waiting need not look.
-  if (!context_.table.is_awaited(keys, need) &&
-      context_.answers.missing(AnswerCache::Form::kNative, keys, need).at.empty()) {
+  if (!context_.state.view().is_awaited(keys, need) &&
+      context_.composed.answers.missing(AnswerCache::Form::kNative, keys, need).at.empty()) {
     answer_list(header, keys);
     return;
   }
-  Table::Waiter* waiter = context_.table.wait(*this, tag_of(header), keys, need);
+  Table::Waiter* waiter = context_.state.view().wait(*this, tag_of(header), keys, need);
   if (Blocked* blocked = park(header, waiter, 0, {})) set_deadline(*blocked, timeout_ms);
 }
 
@@ -70,7 +70,7 @@ bool NativeProtocol::may_block(const Header& header) {
 NativeProtocol::Blocked* NativeProtocol::park(const Header& header, Table::Waiter* waiter,
                                               int64_t target, Bytes exchange_key) {
   if (std::optional<std::string> refusal = refuse_parked(context_, connection())) {
-    context_.table.cancel(waiter);
+    context_.state.view().cancel(waiter);
     reply_error(header, ErrorCode::kLimit,
                 native::name_of(static_cast<Operation>(header.operation)) + (": " + *refusal));
     return nullptr;
@@ -92,13 +92,13 @@ void NativeProtocol::set_deadline(Blocked& blocked, uint32_t timeout_ms) {
   if (timeout_ms == 0) {
     on_deadline(tag);
   } else if (timeout_ms != native::kNoTimeout) {
-    blocked.timer = context_.timers.call_at(context_.time.now + blocked.timeout,
-                                            [this, tag] { on_deadline(tag); });
+    blocked.timer = context_.clock.timers.call_at(context_.clock.now + blocked.timeout,
+                                                  [this, tag] { on_deadline(tag); });
   }
 }
 
 size_t NativeProtocol::waits() const {
-  return blocked_.size() + late_.size() + (runs_ == nullptr ? 0 : runs_->waits());
+  return blocked_.size() + late_.size() + (runs_ == nullptr ? 0 : runs_->ties().waits());
 }
 
 std::string NativeProtocol::waits_text() const {
@@ -114,13 +114,13 @@ void NativeProtocol::block(const Header& header, const std::vector<Bytes>& keys,
 void NativeProtocol::on_deadline(uint64_t tag) {
   auto found = blocked_.find(tag);
   if (found == blocked_.end()) return;
-  if (std::optional<Table::Woken> woken = context_.table.take_ripe(found->second.waiter)) {
+  if (std::optional<Table::Woken> woken = context_.state.view().take_ripe(found->second.waiter)) {
     on_woken(*woken);
     return;
   }
   std::vector<uint32_t> missing;
   std::string text = deadline_text(found->second, missing);
-  context_.table.cancel(found->second.waiter);
+  context_.state.view().cancel(found->second.waiter);
   Blocked blocked = std::move(found->second);
   blocked_.erase(found);
   reply_timeout(blocked.header, text, std::move(missing));
@@ -135,23 +135,24 @@ std::string NativeProtocol::deadline_text(const Blocked& blocked,
   };
   auto operation = static_cast<Operation>(blocked.header.operation);
   if (operation == Operation::kExchange) {
-    const std::vector<int64_t>& ranks = context_.meeting_view.missing(
-        blocked.key, blocked.target, context_.table, context_.exchanges);
+    const std::vector<int64_t>& ranks = context_.composed.meetings.missing(
+        blocked.key, blocked.target, context_.state.table(), context_.composed.exchanges);
     name(ranks);
-    int64_t count = context_.table.sum(blocked.key, 0).value;
+    int64_t count = context_.state.table().sum(blocked.key, 0).value;
     return exchange_timeout_text(as_user_knows(blocked.key), ranks, blocked.target, blocked.timeout,
                                  missing_count(ranks, blocked.target, count));
   }
   if (operation == Operation::kBarrier) {
     BarrierCall call = barrier_call(blocked);
-    const std::vector<int64_t>& ranks = context_.meeting_view.missing(call, context_.table);
+    const std::vector<int64_t>& ranks =
+        context_.composed.meetings.missing(call, context_.state.table());
     name(ranks);
-    int64_t count = context_.table.sum(blocked.key, 0).value;
+    int64_t count = context_.state.table().sum(blocked.key, 0).value;
     return barrier_timeout_text(call, count, ranks, blocked.timeout);
   }
   if (is_of_keys(blocked.header)) return list_deadline_text(blocked, missing);
-  missing = context_.table.missing_positions(*blocked.waiter);
-  std::vector<Bytes> keys = context_.table.missing_keys(*blocked.waiter);
+  missing = context_.state.view().missing_positions(*blocked.waiter);
+  std::vector<Bytes> keys = context_.state.view().missing_keys(*blocked.waiter);
   if (operation == Operation::kWatch) {
     return watch_timeout_text(as_user_knows(keys.front()), static_cast<uint64_t>(blocked.target),
                               blocked.timeout);
@@ -166,16 +167,16 @@ std::string NativeProtocol::deadline_text(const Blocked& blocked,
 std::string NativeProtocol::list_deadline_text(const Blocked& blocked,
                                                std::vector<uint32_t>& positions) const {
   auto operation = static_cast<Operation>(blocked.header.operation);
-  const SharedKeys& keys = context_.table.keys_of(*blocked.waiter);
+  const SharedKeys& keys = context_.state.view().keys_of(*blocked.waiter);
   std::vector<Bytes> names;
   size_t count = 0;
   if (keys->size() < AnswerCache::kKeysMin) {
-    positions = context_.table.missing_positions(*blocked.waiter);
-    names = context_.table.missing_keys(*blocked.waiter);
+    positions = context_.state.view().missing_positions(*blocked.waiter);
+    names = context_.state.view().missing_keys(*blocked.waiter);
     count = names.size();
   } else {
-    const AnswerCache::Missing& missing =
-        context_.answers.missing(AnswerCache::Form::kNative, keys, need_of(blocked.header));
+    const AnswerCache::Missing& missing = context_.composed.answers.missing(
+        AnswerCache::Form::kNative, keys, need_of(blocked.header));
     size_t named = std::min(missing.at.size(), kMissingMax);
     positions.assign(missing.at.begin(), missing.at.begin() + static_cast<ptrdiff_t>(named));
     names = missing.names;
@@ -202,16 +203,16 @@ void NativeProtocol::on_woken(const Table::Woken& woken) {
   auto found = blocked_.find(woken.tag);
   if (connection().is_ending() || connection().closed()) {
     // It is told nothing any more; and its waiter is gone, so its timer must not find it.
-    if (woken.item) context_.table.unpop(woken.keys->front(), *woken.item);
+    if (woken.item) context_.apply(change::Unpop{woken.keys->front(), *woken.item});
     if (found == blocked_.end()) return;
-    context_.timers.cancel(found->second.timer);
+    context_.clock.timers.cancel(found->second.timer);
     blocked_.erase(found);
     return;
   }
   if (found == blocked_.end()) return;
   Blocked blocked = std::move(found->second);
   blocked_.erase(found);
-  context_.timers.cancel(blocked.timer);
+  context_.clock.timers.cancel(blocked.timer);
   if (woken.item) {
     reply(blocked.header, native::QueuePopReply{*woken.item});
   } else if (is_exchange(blocked.header)) {
@@ -228,15 +229,16 @@ void NativeProtocol::on_woken(const Table::Woken& woken) {
 // Values may have gone since they were all there, for who is told later than at once.
 void NativeProtocol::answer_list_or_wait(const Blocked& blocked, const SharedKeys& keys) {
   const Table::Need need = need_of(blocked.header);
-  const bool is_due = need != Table::Need::kValue ||
-                      context_.answers.missing(AnswerCache::Form::kNative, keys, need).at.empty();
+  const bool is_due =
+      need != Table::Need::kValue ||
+      context_.composed.answers.missing(AnswerCache::Form::kNative, keys, need).at.empty();
   if (is_due) return answer_list(blocked.header, keys);
-  Table::Waiter* waiter = context_.table.wait(*this, tag_of(blocked.header), keys, need);
+  Table::Waiter* waiter = context_.state.view().wait(*this, tag_of(blocked.header), keys, need);
   Blocked* again = park(blocked.header, waiter, 0, {});
   if (again == nullptr) return;
   again->timeout = blocked.timeout;
   if (!blocked.timer) return;
-  again->timer = context_.timers.call_at(
+  again->timer = context_.clock.timers.call_at(
       blocked.timer->first, [this, tag = tag_of(blocked.header)] { on_deadline(tag); });
 }
 
@@ -250,8 +252,8 @@ void NativeProtocol::cancel(const Header&, const native::CancelRequest& request)
     if (runs_) runs_->cancel(target);
     return;
   }
-  context_.timers.cancel(found->second.timer);
-  context_.table.cancel(found->second.waiter);
+  context_.clock.timers.cancel(found->second.timer);
+  context_.state.view().cancel(found->second.waiter);
   Blocked blocked = std::move(found->second);
   blocked_.erase(found);
   leave_barrier(blocked);

@@ -35,18 +35,18 @@ class NativeProtocol::Exchanging final : public LongRequest {
   bool go_on(Budget& budget) override {
     using State = Exchanges::Progress::State;
     ServerContext& context = protocol_.context_;
-    Exchanges::Progress found = context.exchanges.ask(key_, world_size_, budget);
+    Exchanges::Progress found = context.composed.exchanges.ask(key_, world_size_, budget);
     if (found.state == State::kSpent) return false;
     if (value_) {
       const Bytes value = *value_;
       ExchangeCall call{key_, as_user_knows(key_), rank_, world_size_, value};
       const bool is_whole = found.state == State::kWhole;
       const bool has_come =
-          protocol_.come(header_, arrive(call, context.table, [&] { return is_whole; }));
+          protocol_.come(header_, arrive(call, context.state.table(), [&] { return is_whole; }));
       value_.reset();
       if (!has_come) return true;
       context.wake();
-      found = context.exchanges.ask(key_, world_size_, budget);
+      found = context.composed.exchanges.ask(key_, world_size_, budget);
       if (found.state == State::kSpent) return false;
     }
     if (found.state == State::kMissing) {
@@ -63,13 +63,13 @@ class NativeProtocol::Exchanging final : public LongRequest {
     ServerContext& context = protocol_.context_;
     const std::string slot = exchange_slot(key_, rank);
     Table::Waiter* waiter =
-        context.table.wait(protocol_, tag_of(header_), {slot}, Table::Need::kValue);
+        context.state.view().wait(protocol_, tag_of(header_), {slot}, Table::Need::kValue);
     Blocked* blocked = protocol_.park(header_, waiter, world_size_, key_);
     if (blocked == nullptr) return;
     if (!is_going_on_) return protocol_.set_deadline(*blocked, timeout_ms_);
     blocked->timeout = timeout_;
     if (!due_) return;
-    blocked->timer = context.timers.call_at(
+    blocked->timer = context.clock.timers.call_at(
         *due_, [protocol = &protocol_, tag = tag_of(header_)] { protocol->on_deadline(tag); });
   }
 
@@ -103,12 +103,12 @@ void NativeProtocol::exchange(const Header& header, const native::ExchangeReques
     return;
   }
   const auto is_counted = [&] {
-    return context_.table.sum(request.key, 0).value >= request.world_size;
+    return context_.state.table().sum(request.key, 0).value >= request.world_size;
   };
   // Where so many have come already, all of them are looked at before this one comes.
   const bool comes_last = is_counted();
   if (!comes_last) {
-    if (!come(header, arrive(call, context_.table))) return;
+    if (!come(header, arrive(call, context_.state.table()))) return;
     if (!is_counted()) {
       context_.strings.assign(1, request.key);
       block(header, context_.strings, request.timeout_ms, Table::Need::kCount, request.world_size);

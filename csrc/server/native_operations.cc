@@ -15,11 +15,11 @@ native::Nothing NativeProtocol::ping(const native::PingRequest&) {
 }
 
 native::VersionReply NativeProtocol::set(const native::SetRequest& request) {
-  return {context_.table.set(request.key, request.value)};
+  return {context_.apply(change::Set{request.key, request.value})};
 }
 
 void NativeProtocol::append(const Header& header, const native::AppendRequest& request) {
-  const Table::Value* before = context_.table.find(request.key);
+  const Table::Value* before = context_.state.table().find(request.key);
   size_t size = (before == nullptr ? 0 : before->bytes.size()) + request.value.size();
   if (size > limits::kValueBytesMax) {
     reply_error(header, ErrorCode::kLimit,
@@ -28,12 +28,12 @@ void NativeProtocol::append(const Header& header, const native::AppendRequest& r
                     std::to_string(limits::kValueBytesMax));
     return;
   }
-  reply(header, native::VersionReply{context_.table.append(request.key, request.value)});
+  reply(header, native::VersionReply{context_.apply(change::Append{request.key, request.value})});
 }
 
 native::CompareSetReply NativeProtocol::compare_set(const native::CompareSetRequest& request) {
   Table::CompareSet result =
-      context_.table.compare_set(request.key, request.expected, request.desired);
+      context_.apply(change::CompareSet{request.key, request.expected, request.desired});
   if (result.current == nullptr) return {result.swapped, false, 0, {}};
   // The caller knows what it has set itself.
   return {result.swapped, true, result.current->version,
@@ -41,24 +41,25 @@ native::CompareSetReply NativeProtocol::compare_set(const native::CompareSetRequ
 }
 
 void NativeProtocol::add(const Header& header, const native::AddRequest& request) {
-  Table::Add result = context_.table.add(request.key, request.amount);
+  Table::Add result = context_.apply(change::Add{request.key, request.amount});
   if (result.status == Table::AddStatus::kOk) {
     reply(header, native::AddReply{result.value, result.version});
     return;
   }
   bool overflow = result.status == Table::AddStatus::kOverflow;
-  reply_error(header, ErrorCode::kNotANumber,
-              not_a_number_text(as_user_knows(request.key), context_.table.find(request.key)->bytes,
-                                request.amount, overflow));
+  reply_error(
+      header, ErrorCode::kNotANumber,
+      not_a_number_text(as_user_knows(request.key), context_.state.table().find(request.key)->bytes,
+                        request.amount, overflow));
 }
 
 native::Nothing NativeProtocol::queue_push(const native::QueuePushRequest& request) {
-  context_.table.push(request.key, request.item);
+  context_.apply(change::Push{request.key, request.item});
   return {};
 }
 
 void NativeProtocol::queue_pop(const Header& header, const native::QueuePopRequest& request) {
-  if (std::optional<std::string> item = context_.table.pop(request.key)) {
+  if (std::optional<std::string> item = context_.apply(change::Pop{request.key})) {
     reply(header, native::QueuePopReply{*item});
     return;
   }
@@ -67,31 +68,31 @@ void NativeProtocol::queue_pop(const Header& header, const native::QueuePopReque
 }
 
 native::CountReply NativeProtocol::queue_len(const native::QueueLenRequest& request) {
-  return {context_.table.queue_size(request.key)};
+  return {context_.state.table().queue_size(request.key)};
 }
 
 native::DeleteKeyReply NativeProtocol::delete_key(const native::DeleteKeyRequest& request) {
-  return {context_.table.erase(request.key)};
+  return {context_.apply(change::Erase{request.key})};
 }
 
 native::Nothing NativeProtocol::multi_set(const native::MultiSetRequest&) {
-  context_.table.multi_set(context_.strings);
+  context_.apply(change::MultiSet{context_.strings});
   context_.budget.spend(context_.strings.size() / 2 * (Budget::kKey + Budget::kKeySet));
   return {};
 }
 
 native::CountReply NativeProtocol::num_keys(const native::NumKeysRequest&) {
-  return {context_.table.size()};
+  return {context_.state.table().size()};
 }
 
 void NativeProtocol::check(const Header& header, const native::CheckRequest&,
                            const SharedKeys& shared) {
   constexpr auto kForm = AnswerCache::Form::kNative;
   reply(header,
-        native::CheckReply{
-            shared == nullptr
-                ? context_.table.has_all(context_.strings)
-                : context_.answers.missing(kForm, shared, Table::Need::kPresent).at.empty()});
+        native::CheckReply{shared == nullptr ? context_.state.table().has_all(context_.strings)
+                                             : context_.composed.answers
+                                                   .missing(kForm, shared, Table::Need::kPresent)
+                                                   .at.empty()});
 }
 
 void NativeProtocol::get(const Header& header, const native::GetRequest& request) {

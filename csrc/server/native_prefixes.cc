@@ -17,7 +17,7 @@ class NativeProtocol::ListKeys final : public LongRequest {
         list_(prefix, protocol.connection().memory().unsent) {}
 
   bool go_on(Budget& budget) override {
-    bool is_whole = list_.go_on(protocol_.context_.table, budget, native::put_string);
+    bool is_whole = list_.go_on(protocol_.context_.state.view(), budget, native::put_string);
     if (!has_room_for_lists(protocol_.context_, protocol_.connection())) return true;
     if (!is_whole) return false;
     if (list_.is_too_large()) {
@@ -51,16 +51,17 @@ class NativeProtocol::DeletePrefix final : public LongRequest {
       : protocol_(protocol),
         header_(header),
         walk_(prefix),
-        version_(protocol.context_.table.version()) {}
+        version_(protocol.context_.state.table().version()) {}
 
   bool go_on(Budget& budget) override {
     constexpr size_t kAtOnce = 64;
     ServerContext& context = protocol_.context_;
     while (!walk_.done && !budget.is_spent()) {
-      size_t erased = context.table.erase_walked(walk_, kAtOnce, version_);
+      auto erased = context.apply(change::EraseWalked{walk_, kAtOnce, version_});
       context.wake();
-      count_ += erased;
-      budget.spend(kAtOnce * Budget::kName + erased * Budget::kKeyGone);
+      walk_ = std::move(erased.walk);
+      count_ += erased.count;
+      budget.spend(kAtOnce * Budget::kName + erased.count * Budget::kKeyGone);
     }
     if (!walk_.done) return false;
     protocol_.reply(header_, native::CountReply{count_});

@@ -17,7 +17,7 @@ using native::Operation;
 NativeProtocol::NativeProtocol(Connection& connection, ServerContext& context)
     : Protocol(connection, connection.memory().parked),
       context_(context),
-      blocked_(0, NumberHash{context.seed}) {}
+      blocked_(0, NumberHash{context.state.seed()}) {}
 
 NativeProtocol::~NativeProtocol() = default;
 
@@ -93,8 +93,8 @@ bool NativeProtocol::leave(Budget& budget) {
     if (budget.is_spent()) return false;
     auto gone = blocked_.extract(blocked_.begin());
     Blocked& blocked = gone.mapped();
-    context_.timers.cancel(blocked.timer);
-    context_.table.cancel(blocked.waiter);
+    context_.clock.timers.cancel(blocked.timer);
+    context_.state.view().cancel(blocked.waiter);
     leave_barrier(blocked);
   }
   return runs_ == nullptr || runs_->leave_all(budget);
@@ -172,7 +172,7 @@ void NativeProtocol::answer_present(const Header& header, const std::vector<Byte
   size_t body_bytes = is_list ? sizeof(uint32_t) : 0;
   size_t shared_bytes = 0;
   for (Bytes key : keys) {
-    const size_t value_bytes = context_.table.find(key)->bytes.size();
+    const size_t value_bytes = context_.state.table().find(key)->bytes.size();
     body_bytes += kNoValueBytes + value_bytes;
     if (value_bytes >= ValueBytes::kSharedMin) shared_bytes += value_bytes;
   }
@@ -183,7 +183,7 @@ void NativeProtocol::answer_present(const Header& header, const std::vector<Byte
   if (!connection().has_room(body_bytes - shared_bytes)) return;
   begin_sized_reply(header, body_bytes);
   if (is_list) native::put_u32(out(), static_cast<uint32_t>(keys.size()));
-  for (Bytes key : keys) put_value(*context_.table.find(key));
+  for (Bytes key : keys) put_value(*context_.state.table().find(key));
   connection().reply_ready();
 }
 
@@ -192,7 +192,7 @@ void NativeProtocol::answer_list(const Header& header, const SharedKeys& keys) {
     reply(header, native::Nothing());
     return;
   }
-  const AnswerCache::Body& body = context_.answers.body(AnswerCache::Form::kNative, keys);
+  const AnswerCache::Body& body = context_.composed.answers.body(AnswerCache::Form::kNative, keys);
   if (body.is_too_large) {
     refuse_large_answer(header);
   } else {

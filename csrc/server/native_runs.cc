@@ -116,7 +116,7 @@ void NativeRuns::resume(const Header& header, const native::ResumeRequest& reque
 }
 
 bool NativeRuns::may_wait(const Header& header) {
-  if (has_wait(tag_of(header))) {
+  if (ties().wait(tag_of(header)) != nullptr) {
     protocol_.reply_error(header, ErrorCode::kProtocol, "a request with this id is still blocked");
     return false;
   }

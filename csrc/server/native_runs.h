@@ -14,7 +14,7 @@ namespace rdzv {
 class NativeRuns final : public RunPeer {
  public:
   NativeRuns(NativeProtocol& protocol, ServerContext& context)
-      : RunPeer(context.seed), protocol_(protocol), context_(context) {}
+      : RunPeer(context.state.seed()), protocol_(protocol), context_(context) {}
 
   // What each operation does (native_table.cc).
   void join(const native::Header& header, const native::JoinRequest& request);

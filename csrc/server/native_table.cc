@@ -25,12 +25,12 @@ class TakeShared : public native::Take {
     const Bytes list = rest();
     const bool are_many = list.size() >= sizeof(uint32_t) &&
                           load_little_endian<uint32_t>(list.data()) >= AnswerCache::kKeysMin;
-    if (are_many) shared_ = context_.answers.find(kForm, list);
+    if (are_many) shared_ = context_.composed.answers.find(kForm, list);
     if (shared_ != nullptr) return skip_rest();
     Take::field(name, keys);
     if (!is_whole()) return;
     context_.budget.spend(keys.strings.size() * Budget::kKey);
-    if (are_many) shared_ = context_.answers.remember(kForm, list, context_.strings);
+    if (are_many) shared_ = context_.composed.answers.remember(kForm, list, context_.strings);
   }
 
  private:

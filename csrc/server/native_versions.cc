@@ -13,7 +13,7 @@ void NativeProtocol::try_get(const Header& header, const native::TryGetRequest& 
 }
 
 void NativeProtocol::answer_value(const Header& header, Bytes key) {
-  const Table::Value* value = context_.table.find(key);
+  const Table::Value* value = context_.state.table().find(key);
   begin_sized_reply(header, kNoValueBytes + (value == nullptr ? 0 : value->bytes.size()));
   static const Table::Value kNothing;
   put_value(value == nullptr ? kNothing : *value);
@@ -29,7 +29,7 @@ void NativeProtocol::watch(const Header& header, const native::WatchRequest& req
 native::SetIfVersionReply NativeProtocol::set_if_version(
     const native::SetIfVersionRequest& request) {
   Table::VersionSet result =
-      context_.table.set_if_version(request.key, request.value, request.version);
+      context_.apply(change::SetIfVersion{request.key, request.value, request.version});
   return {result.swapped, result.version};
 }
 
@@ -47,8 +47,8 @@ void NativeProtocol::set_for(const Header& header, const native::SetForRequest& 
                     seconds_text(std::chrono::milliseconds(context_.limits.ttl_ms)));
     return;
   }
-  const Instant end = context_.time.awake + std::chrono::milliseconds(request.ttl_ms);
-  reply(header, native::VersionReply{context_.table.set_for(request.key, request.value, end)});
+  const change::SetFor set{request.key, request.value, std::chrono::milliseconds(request.ttl_ms)};
+  reply(header, native::VersionReply{context_.apply(set)});
 }
 
 }  // namespace rdzv

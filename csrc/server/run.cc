@@ -18,73 +18,87 @@ GroupSettings settings_of(const native::RunSettings& settings) {
 
 constexpr size_t kPendingJoinBytes = 384;
 
+// What is known of a run that nobody has changed.
+const Group kNobody;
+
 bool waits_for_next_round(std::optional<Role> role) {
   return role == Role::kWaiting || role == Role::kSpare;
 }
 
 }  // namespace
 
-Run::Run(ServerContext& context, Bytes id)
+Run::Run(ServerContext& context, RunKeeper& keeper, Bytes id)
     : context_(context),
+      keeper_(keeper),
       memory_(&context.memory.runs),
       id_(id),
-      key_(std::string(native::kRunKeyPrefix) + id_),
-      group_(context.seed),
-      seats_(0, NodeHash{context.seed}) {
+      group_(&kNobody),
+      seats_(0, NodeHash{context.state.seed()}) {
   charge();
 }
 
 // Only runs that nobody is connected to are forgotten, and the others end with the loop.
 Run::~Run() {
-  context_.awake_timers.cancel(deadline_);
-  context_.timers.cancel(publish_timer_);
-  for (auto& [node, seat] : seats_) context_.awake_timers.cancel(seat.grace_timer);
+  context_.clock.awake_timers.cancel(deadline_);
+  context_.clock.timers.cancel(publish_timer_);
+  for (auto& [node, seat] : seats_) context_.clock.awake_timers.cancel(seat.grace_timer);
+}
+
+bool Run::is_held() const {
+  return group_ != &kNobody;
+}
+
+template <typename Change>
+auto Run::apply(const Change& change) {
+  auto effect = context_.apply(change);
+  if (!is_held()) group_ = context_.state.run(id_);
+  return effect;
 }
 
 void Run::charge() {
   constexpr size_t kRunBytes = 2048;
   constexpr size_t kLostBytes = 256;
-  const size_t nodes = std::max(seats_.size(), group_.state().roster.all().size());
+  const size_t nodes = std::max(seats_.size(), group().state().roster.all().size());
   memory_.resize(kRunBytes + 4 * heap_bytes(id_.size()) + nodes * kRunNodeBytes +
-                 group_.state().lost.size() * kLostBytes);
+                 group().state().lost.size() * kLostBytes);
 }
 
-void Run::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request, Instant now) {
+void Run::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request) {
   const NodeId node = node_of(request.node);
   if (was_dismissed(node)) {
     native::JoinReply reply;
     reply.outcome = native::JoinOutcome::kFinished;
-    reply.round = group_.state().finished_round;
+    reply.round = group().state().finished_round;
     remove_seat(seats_.at(node));
     peer.on_joined(tag, reply);
     return;
   }
   if (was_failed(node)) {
     remove_seat(seats_.at(node));
-    peer.on_join_failed(tag, ErrorCode::kRunFailed, failed_text(id_, group_));
+    peer.on_join_failed(tag, ErrorCode::kRunFailed, failed_text(id_, group()));
     return;
   }
-  group_.join(node, settings_of(request.settings), request.after_round, now);
+  apply(change::JoinRun{id_, node, settings_of(request.settings), request.after_round});
   Seat& seat = seat_of(node, peer, request.handle, request.grace_ms);
-  const Placement placement = group_.placement(node);
-  seat.outlasts = waits_for_next_round(placement.role) ? group_.state().round : 0;
+  const Placement placement = group().placement(node);
+  seat.outlasts = waits_for_next_round(placement.role) ? group().state().round : 0;
   seat.join = PendingJoin{tag,
                           request.after_round,
                           std::chrono::milliseconds(request.timeout_ms),
                           std::nullopt,
                           Charge(&peer.parked(), kPendingJoinBytes),
                           joining_.insert(joining_.end(), &seat)};
-  peer.joins_.emplace(tag, &seat);
-  settled(now);
+  peer.ties().add_join(tag, *this, seat);
+  settled();
   if (seat.join && untold_joins_ > 0) {
     untold_joins_ = joining_.size();  // in its turn
   } else if (seat.join && placement.role == Role::kActive &&
-             group_.state().round > request.after_round) {
+             group().state().round > request.after_round) {
     place(seat, static_cast<uint32_t>(placement.rank));
   }
   if (!seat.join || request.timeout_ms == native::kNoTimeout) return;
-  seat.join->timer =
-      context_.timers.call_at(now + seat.join->timeout, [this, &seat] { on_join_deadline(seat); });
+  seat.join->timer = context_.clock.timers.call_at(context_.clock.now + seat.join->timeout,
+                                                   [this, &seat] { on_join_deadline(seat); });
 }
 
 // Whether the job whose next round the node waits for has finished while its connection was broken.
@@ -92,21 +106,22 @@ bool Run::was_dismissed(const NodeId& node) const {
   const auto found = seats_.find(node);
   if (found == seats_.end()) return false;
   const Seat& seat = found->second;
-  return seat.outlasts != 0 && group_.state().finished_round >= seat.outlasts &&
-         !group_.placement(node).role;
+  return seat.outlasts != 0 && group().state().finished_round >= seat.outlasts &&
+         !group().placement(node).role;
 }
 
 // Likewise, where too few nodes were left meanwhile because nodes gave up.
 bool Run::was_failed(const NodeId& node) const {
-  return seats_.contains(node) && group_.state().failed_round != 0 && !group_.placement(node).role;
+  return seats_.contains(node) && group().state().failed_round != 0 &&
+         !group().placement(node).role;
 }
 
-native::ResumeReply Run::resume(RunPeer& peer, const native::ResumeRequest& request, Instant now) {
+native::ResumeReply Run::resume(RunPeer& peer, const native::ResumeRequest& request) {
   const NodeId node = node_of(request.node);
   native::ResumeReply reply;
-  const uint64_t before = group_.state().round;
-  const Resumed resumed = group_.resume(node, settings_of(request.settings), request.round,
-                                        request.rank, request.world_size, now);
+  const uint64_t before = group().state().round;
+  const Resumed resumed = apply(change::ResumeRun{id_, node, settings_of(request.settings),
+                                                  request.round, request.rank, request.world_size});
   reply.taken = resumed != Resumed::kRefused;
   if (resumed == Resumed::kReplaced) log_replaced(before);
   if (reply.taken) {
@@ -115,77 +130,76 @@ native::ResumeReply Run::resume(RunPeer& peer, const native::ResumeRequest& requ
     seat.outlasts = 0;
     if (request.rank == 0) first_ = node;  // until now a stand-in
   }
-  settled(now);
-  reply.changes = clamped(group_.membership_changes(node, request.round));
-  reply.closed = group_.state().closed;
+  settled();
+  reply.changes = clamped(group().membership_changes(node, request.round));
+  reply.closed = group().state().closed;
   return reply;
 }
 
-native::LeaveReply Run::leave(const native::LeaveRequest& request, Instant now) {
+native::LeaveReply Run::leave(const native::LeaveRequest& request) {
   const NodeId node = node_of(request.node);
-  const std::optional<Role> role = group_.placement(node).role;
+  std::optional<Ending> ending;
   if (request.gave_up) {
-    group_.give_up(
-        node,
-        {static_cast<int32_t>(request.exit_code), request.unix_ms, std::string(request.last_line)},
-        now);
-  } else {
-    group_.leave(node, request.failed, now);
+    ending = Ending{static_cast<int32_t>(request.exit_code), request.unix_ms,
+                    std::string(request.last_line)};
   }
+  const bool was_listed = context_.apply(change::LeaveRun{id_, node, request.failed, ending});
   if (const auto found = seats_.find(node); found != seats_.end()) {
     drop_join(found->second, native::JoinOutcome::kDropped);
     remove_seat(found->second);
   }
-  settled(now);
-  return {role && *role != Role::kDone, cause_};
+  settled();
+  return {was_listed, cause_};
 }
 
-void Run::close(Instant now) {
-  group_.close();
-  settled(now);
+void Run::close() {
+  apply(change::CloseRun{id_});
+  settled();
 }
 
-native::KeepAliveReply Run::keep_alive(Seat& seat, Instant now) {
-  group_.keep_alive(*seat.node, now);
+native::KeepAliveReply Run::keep_alive(Seat& seat) {
+  context_.apply(change::KeepAlive{id_, *seat.node});
   native::KeepAliveReply reply;
-  reply.known = group_.placement(*seat.node).role.has_value();
-  reply.changes = clamped(group_.membership_changes(*seat.node, seat.round));
-  reply.closed = group_.state().closed;
+  reply.known = group().placement(*seat.node).role.has_value();
+  reply.changes = clamped(group().membership_changes(*seat.node, seat.round));
+  reply.closed = group().state().closed;
   return reply;
 }
 
-void Run::give_up_join(Seat& seat, Instant now) {
+void Run::cancel_join(Seat& seat) {
+  if (!tell_if_due(seat)) give_up_join(seat);
+}
+
+void Run::give_up_join(Seat& seat) {
   const NodeId node = *seat.node;
   end_join(seat);
   remove_seat(seat);
-  group_.leave(node, false, now);
-  settled(now);
+  context_.apply(change::LeaveRun{id_, node, false});
+  settled();
 }
 
 void Run::on_broken(Seat& seat) {
   if (seat.join) end_join(seat);
   unbind(seat);
   // Counted while the loop is awake: a node that is back may lie unread.
-  seat.grace_timer = context_.awake_timers.call_at(context_.time.awake + seat.grace,
-                                                   [this, &seat] { on_grace_over(seat); });
+  seat.grace_timer = context_.clock.awake_timers.call_at(context_.clock.awake + seat.grace,
+                                                         [this, &seat] { on_grace_over(seat); });
 }
 
 void Run::on_grace_over(Seat& seat) {
-  const Instant current = context_.time.now;
   seat.grace_timer.reset();
   const NodeId node = *seat.node;
   remove_seat(seat);
-  group_.drop(node, current);
-  log_loss(node, "its connection broke", group_.state().lost.size());
-  settled(current);
-  context_.runs.release_if_idle(*this);
+  context_.apply(change::DropNode{id_, node});
+  log_loss(node, "its connection broke", group().state().lost.size());
+  settled();
+  keeper_.look_after(*this);
 }
 
 // The node's seat, on this connection from now on.
 Seat& Run::seat_of(const NodeId& node, RunPeer& peer, uint32_t handle, uint32_t grace_ms) {
   const auto [entry, is_new] = seats_.try_emplace(node);
   Seat& seat = entry->second;
-  seat.run = this;
   seat.node = &entry->first;
   if (!is_new) {
     if (seat.join) end_join_as_moved(seat);
@@ -193,23 +207,21 @@ Seat& Run::seat_of(const NodeId& node, RunPeer& peer, uint32_t handle, uint32_t 
   }
   bind(seat, peer, handle);
   seat.grace = std::chrono::milliseconds(grace_ms);
-  context_.awake_timers.cancel(seat.grace_timer);
+  context_.clock.awake_timers.cancel(seat.grace_timer);
   return seat;
 }
 
 void Run::bind(Seat& seat, RunPeer& peer, uint32_t handle) {
   seat.peer = &peer;
   seat.handle = handle;
-  peer.seats_.emplace(handle, &seat);
-  peer.enter(*this);
+  peer.ties().add_seat(handle, *this, seat);
   ++connected_;
 }
 
 // From its connection, if it has one.
 void Run::unbind(Seat& seat) {
   if (seat.peer == nullptr) return;
-  seat.peer->seats_.erase(seat.handle);
-  seat.peer->leave(*this);
+  seat.peer->ties().remove_seat(seat.handle, *this);
   seat.peer = nullptr;
   --connected_;
 }
@@ -225,19 +237,19 @@ void Run::end_join_as_moved(Seat& seat) {
 
 void Run::remove_seat(Seat& seat) {
   unbind(seat);
-  context_.awake_timers.cancel(seat.grace_timer);
+  context_.clock.awake_timers.cancel(seat.grace_timer);
   seats_.erase(NodeId(*seat.node));
 }
 
 void Run::end_join(Seat& seat) {
-  context_.timers.cancel(seat.join->timer);
-  seat.peer->joins_.erase(seat.join->tag);
+  context_.clock.timers.cancel(seat.join->timer);
+  seat.peer->ties().remove_join(seat.join->tag);
   joining_.erase(seat.join->place);
   seat.join.reset();
 }
 
 void Run::place(Seat& seat, uint32_t rank) {
-  const GroupState& state = group_.state();
+  const GroupState& state = group().state();
   native::JoinReply reply;
   reply.round = state.round;
   reply.rank = rank;
@@ -254,7 +266,7 @@ void Run::place(Seat& seat, uint32_t rank) {
 }
 
 void Run::note_first() {
-  const Roster::Map& all = group_.state().roster.all();
+  const Roster::Map& all = group().state().roster.all();
   const auto is_first = [](const auto& entry) {
     return entry.second.role == Role::kActive && entry.second.rank == 0;
   };
@@ -262,7 +274,7 @@ void Run::note_first() {
   if (first != all.end()) {
     first_ = first->first;
   } else {
-    first_ = group_.state().roster.expected().contains(0) ? stand_in(0) : NodeId();
+    first_ = group().state().roster.expected().contains(0) ? stand_in(0) : NodeId();
   }
 }
 
@@ -270,7 +282,7 @@ void Run::drop_join(Seat& seat, native::JoinOutcome outcome) {
   if (!seat.join) return;
   native::JoinReply reply;
   reply.outcome = outcome;
-  reply.round = outcome == native::JoinOutcome::kFinished ? group_.state().finished_round : 0;
+  reply.round = outcome == native::JoinOutcome::kFinished ? group().state().finished_round : 0;
   const uint64_t tag = seat.join->tag;
   end_join(seat);
   seat.peer->on_joined(tag, reply);
@@ -279,25 +291,25 @@ void Run::drop_join(Seat& seat, native::JoinOutcome outcome) {
 void Run::on_join_deadline(Seat& seat) {
   const Instant due = std::exchange(seat.join->timer, std::nullopt)->first;
   if (tell_if_due(seat)) {
-    context_.runs.release_if_idle(*this);
+    keeper_.look_after(*this);
     return;
   }
   const std::string text = timeout_text(seat, due);
   RunPeer& peer = *seat.peer;
   const uint64_t tag = seat.join->tag;
-  give_up_join(seat, context_.time.now);
+  give_up_join(seat);
   peer.on_join_failed(tag, ErrorCode::kTimeout, text);
-  context_.runs.release_if_idle(*this);
+  keeper_.look_after(*this);
 }
 
 std::string Run::timeout_text(const Seat& seat, Instant due) {
   constexpr Duration kSnapshotKept = std::chrono::seconds(1);
-  const bool forming = group_.placement(*seat.node).role == Role::kForming;
+  const bool forming = group().placement(*seat.node).role == Role::kForming;
   std::optional<Snapshot>& snapshot = snapshots_[forming ? 1 : 0];
   const bool was_there = snapshot && due - seat.join->timeout <= snapshot->at;
   if (!was_there || due - snapshot->at > kSnapshotKept) {
-    snapshot = {due, who_is_there(group_.state(), forming),
-                names_of_who_is_there(group_.state(), forming)};
+    snapshot = {due, who_is_there(group().state(), forming),
+                names_of_who_is_there(group().state(), forming)};
   }
   return join_timeout_text(id_, snapshot->who, snapshot->names, forming, seat.join->timeout);
 }

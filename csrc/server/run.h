@@ -1,6 +1,6 @@
-// The rendezvous of one run id, kept by the server: its Group, the nodes' connections, the JOINs
-// and SUBSCRIBEs that wait. It turns what happens to the group into answers. Owns no rule (group/)
-// and no byte of the protocol's frames (native_runs.cc).
+// The rendezvous of one run id as its connections see it: who sits where, the JOINs and SUBSCRIBEs
+// that wait. It changes the run's Group through the server's state, and turns what happens to it
+// into answers. Owns no rule (group/) and no byte of the protocol's frames (native_runs.cc).
 #pragma once
 
 #include <algorithm>
@@ -12,19 +12,16 @@
 #include <unordered_map>
 
 #include "base/clock.h"
-#include "base/error.h"
 #include "base/hash.h"
 #include "base/memory_account.h"
 #include "base/timers.h"
 #include "group/group.h"
 #include "server/chores.h"
+#include "server/run_peer.h"
 #include "wire/run_messages.h"
 
 namespace rdzv {
 
-class Run;
-class RunPeer;
-class Runs;
 struct ServerContext;
 
 // For the wire's counts, which no group reaches.
@@ -43,8 +40,6 @@ inline native::RunNode wire_node(const NodeId& node) {
 // What a node takes in a run, with its seat and its heartbeats.
 inline constexpr size_t kRunNodeBytes = 1024;
 
-struct Seat;
-
 // A JOIN that waits for its round.
 struct PendingJoin {
   uint64_t tag = 0;
@@ -58,7 +53,6 @@ struct PendingJoin {
 // A node's tie to the connection it was last heard on. Lives while the connection does, and for the
 // grace after it.
 struct Seat {
-  Run* run = nullptr;
   const NodeId* node = nullptr;
   RunPeer* peer = nullptr;  // null: the connection broke, and the grace runs
   uint32_t handle = 0;
@@ -70,7 +64,6 @@ struct Seat {
 };
 
 struct Subscription {
-  Run* run = nullptr;
   RunPeer* peer = nullptr;
   uint64_t tag = 0;
   NodeId node;
@@ -82,74 +75,55 @@ struct Subscription {
   std::list<Subscription>::iterator place;
 };
 
-// A connection as runs see it. Run keeps the maps; the answers' bytes are the connection's.
-class RunPeer {
+class Run;
+
+// Whoever keeps a run.
+class RunKeeper {
  public:
-  explicit RunPeer(HashSeed seed)
-      : seats_(0, NumberHash{seed}),
-        joins_(0, NumberHash{seed}),
-        subscriptions_(0, NumberHash{seed}) {}
-  virtual ~RunPeer() = default;
-  virtual void on_joined(uint64_t tag, const native::JoinReply& reply) = 0;
-  virtual void on_join_failed(uint64_t tag, ErrorCode code, const std::string& message) = 0;
-  virtual void on_changes(uint64_t tag, const native::SubscribeReply& reply) = 0;
+  // Called when somebody may have left the run by himself, because of a time that was over or a
+  // change that he was told of, as the last thing: it may be gone after it.
+  virtual void look_after(Run& run) = 0;
 
-  // What its JOINs and SUBSCRIBEs take while they wait.
-  virtual MemoryAccount& parked() = 0;
-
-  size_t waits() const { return joins_.size() + subscriptions_.size(); }
-  bool has_wait(uint64_t tag) const { return joins_.contains(tag) || subscriptions_.contains(tag); }
-
- private:
-  friend class Run;
-  friend class Runs;
-
-  void enter(Run& run) { ++runs_[&run]; }
-  void leave(Run& run) {
-    const auto found = runs_.find(&run);
-    if (--found->second == 0) runs_.erase(found);
-  }
-
-  std::unordered_map<Run*, size_t> runs_;  // where it has seats and subscriptions, and how many
-  NumberMap<uint32_t, Seat*> seats_;       // by handle
-  NumberMap<uint64_t, Seat*> joins_;       // by tag
-  NumberMap<uint64_t, Subscription*> subscriptions_;
+ protected:
+  ~RunKeeper() = default;
 };
 
-class Run {
+class Run : private Chore {
  public:
-  Run(ServerContext& context, Bytes id);
-  ~Run();
+  Run(ServerContext& context, RunKeeper& keeper, Bytes id);
+  ~Run() override;
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
 
-  // These throw what Group does, and change nothing then. JOIN is answered through the peer.
-  void join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request, Instant now);
-  native::ResumeReply resume(RunPeer& peer, const native::ResumeRequest& request, Instant now);
+  // These throw what ServerState does, and change nothing then. JOIN is answered through the peer.
+  void join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request);
+  native::ResumeReply resume(RunPeer& peer, const native::ResumeRequest& request);
+  void close();
 
-  native::LeaveReply leave(const native::LeaveRequest& request, Instant now);
-  void close(Instant now);
-  native::KeepAliveReply keep_alive(Seat& seat, Instant now);
-  native::StatusReply status(const NodeId& node, Instant now) const;
-  void subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest& request, Instant now);
+  native::LeaveReply leave(const native::LeaveRequest& request);
+  native::KeepAliveReply keep_alive(Seat& seat);
+  native::StatusReply status(const NodeId& node) const;
+  void subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest& request);
   void unsubscribe(Subscription& subscription);
-  // As if its time were over, without an answer.
-  void give_up_join(Seat& seat, Instant now);
+  // Of one that is placed already the others count on it, and it is told so. Else as if its time
+  // were over, without an answer.
+  void cancel_join(Seat& seat);
   // The seat's connection is gone.
   void on_broken(Seat& seat);
 
   const std::string& id() const { return id_; }
-  const Group& group() const { return group_; }
+  // An empty one until somebody has changed it.
+  const Group& group() const { return *group_; }
+  // Somebody has, and so it is in the server's state.
+  bool is_held() const;
   // Nobody is in it and nobody looks at it.
   bool is_idle() const {
-    return group_.state().roster.size() == 0 && seats_.empty() && subscriptions_.empty();
+    return group().state().roster.size() == 0 && seats_.empty() && subscriptions_.empty();
   }
   // Nobody is connected who is in it or looks at it: it is there for those who may come back.
   bool is_abandoned() const { return connected_ == 0; }
 
  private:
-  friend class Runs;
-
   // What JOINs and subscribers wait for, so that a change is noticed without looking at them.
   struct Standing {
     uint64_t round = 1;
@@ -187,29 +161,26 @@ class Run {
 
   // Changes are told to very many in slices (run_telling.cc): tell_all() begins it, and a JOIN that
   // is due before its turn has come is told at once.
-  class Telling final : public Chore {
-   public:
-    explicit Telling(Run& run) : run_(run) {}
-    bool work(Budget& budget) override;
-
-   private:
-    Run& run_;
-  };
+  bool work(Budget& budget) override;
   void tell_all();
   bool tell_some(Budget& budget);
   bool tell_if_due(Seat& seat);
   void dismiss(Seat& seat);
 
+  // Changes the group, which is this one's own from the first time on.
+  template <typename Change>
+  auto apply(const Change& change);
+  void give_up_join(Seat& seat);
   // After every change of the group: tells whom it concerns, and looks when to look again.
-  void settled(Instant now);
+  void settled();
   void arm();
   void on_deadline();
   Standing standing() const;
   void log_failed() const;
   void log_round(uint64_t before) const;
   void log_loss(const NodeId& node, const char* why, size_t nth) const;
-  void announce(Instant now);
-  bool is_due(Instant now) const;
+  void announce();
+  bool is_due() const;
   void publish_later();
   void publish();
   native::SubscribeReply present(const Subscription& subscription) const;
@@ -219,17 +190,16 @@ class Run {
   void charge();
 
   ServerContext& context_;
+  RunKeeper& keeper_;
   Charge memory_;
   std::string id_;
-  std::string key_;  // in the table: see native::kRunKeyPrefix
-  Group group_;
+  const Group* group_;  // the state's
   std::unordered_map<NodeId, Seat, NodeHash> seats_;
   std::list<Seat*> joining_;  // those with a JOIN
   std::list<Subscription> subscriptions_;
   // How many of these, from the front, have to be looked at because something has changed.
   size_t untold_joins_ = 0;
   size_t untold_subscriptions_ = 0;
-  Telling telling_{*this};
   size_t connected_ = 0;  // seats with a connection, and subscriptions
   std::optional<Timers::Id> deadline_;
   Standing settled_;
@@ -241,12 +211,6 @@ class Run {
   // For those who take part in what forms, and for those who wait behind a complete round: their
   // times may end in turn.
   std::array<std::optional<Snapshot>, 2> snapshots_;
-  // Runs' own: whether the run's key in the table is ours, and its place among those that nobody is
-  // connected to.
-  bool is_taken_ = false;
-  std::list<Run*>* kept_among_ = nullptr;
-  std::list<Run*>::iterator kept_at_;
-  Instant kept_since_{};
 };
 
 }  // namespace rdzv

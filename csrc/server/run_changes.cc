@@ -37,7 +37,7 @@ native::RunRole wire_role(std::optional<Role> role) {
 
 }  // namespace
 
-void Run::settled(Instant now) {
+void Run::settled() {
   const Standing current = standing();
   const Standing before = std::exchange(settled_, current);
   if (current.round != before.round || current.complete != before.complete ||
@@ -49,14 +49,14 @@ void Run::settled(Instant now) {
     untold_joins_ = joining_.size();
     tell_all();
   }
-  if (cause_.empty() == group_.state().cause.has_value()) cause_ = group_.cause_text();
-  announce(now);
+  if (cause_.empty() == group().state().cause.has_value()) cause_ = group().cause_text();
+  announce();
   arm();
   charge();
 }
 
 Run::Standing Run::standing() const {
-  const GroupState& state = group_.state();
+  const GroupState& state = group().state();
   return {state.round,
           state.complete,
           state.closed,
@@ -68,95 +68,92 @@ Run::Standing Run::standing() const {
 // A deadline only ever moves away while heartbeats come. So the timer stays where it is, fires
 // early and is set anew then, not at each of them.
 void Run::arm() {
-  const std::optional<Instant> next = group_.next_deadline();
+  const std::optional<Instant> next = group().next_deadline();
   if (!next) return;
-  const Instant due = context_.time.awake_at(*next);
+  const Instant due = context_.clock.awake_at(*next);
   if (deadline_ && deadline_->first <= due) return;
-  context_.awake_timers.cancel(deadline_);
-  deadline_ = context_.awake_timers.call_at(due, [this] { on_deadline(); });
+  context_.clock.awake_timers.cancel(deadline_);
+  deadline_ = context_.clock.awake_timers.call_at(due, [this] { on_deadline(); });
 }
 
 void Run::on_deadline() {
   deadline_.reset();
-  const Instant current = context_.time.now;
   size_t dead = 0;
   constexpr size_t kAtOnce = 1024;
-  for (const NodeId& node : group_.expire(current, kAtOnce)) {
+  for (const NodeId& node : context_.apply(change::ExpireRun{id_, kAtOnce})) {
     log_loss(node, "its keep-alives stopped", ++dead);
     const auto found = seats_.find(node);
     if (found == seats_.end()) continue;
     drop_join(found->second, native::JoinOutcome::kDropped);
     remove_seat(found->second);
   }
-  settled(current);
-  context_.runs.release_if_idle(*this);
+  settled();
+  keeper_.look_after(*this);
 }
 
 void Run::log_failed() const {
-  context_.runs.log(LogLevel::kWarning, "run " + quoted(id_) + ": " + group_.failed_text());
+  context_.log(LogLevel::kWarning, "run " + quoted(id_) + ": " + group().failed_text());
 }
 
 void Run::log_round(uint64_t before) const {
-  const GroupState& state = group_.state();
+  const GroupState& state = group().state();
   if (state.complete) {
-    context_.runs.log(LogLevel::kInfo, "run " + quoted(id_) + ": round " +
-                                           std::to_string(state.round) + " is complete with " +
-                                           std::to_string(state.world_size) + " nodes");
+    context_.log(LogLevel::kInfo, "run " + quoted(id_) + ": round " + std::to_string(state.round) +
+                                      " is complete with " + std::to_string(state.world_size) +
+                                      " nodes");
   } else if (state.finished_round == before) {
-    context_.runs.log(LogLevel::kInfo, "run " + quoted(id_) + ": the job finished with round " +
-                                           std::to_string(state.finished_round));
+    context_.log(LogLevel::kInfo, "run " + quoted(id_) + ": the job finished with round " +
+                                      std::to_string(state.finished_round));
   }
 }
 
 // Of a job that was killed as a whole, the first ones tell enough.
 void Run::log_loss(const NodeId& node, const char* why, size_t nth) const {
   constexpr size_t kLoggedMax = 16;
-  if (nth > kLoggedMax || !group_.state().lost.contains(node)) return;
-  context_.runs.log(LogLevel::kWarning,
-                    "run " + quoted(id_) + ": lost node " + to_text(node) + ": " + why +
-                        (nth == kLoggedMax ? "; further ones are not logged" : ""));
+  if (nth > kLoggedMax || !group().state().lost.contains(node)) return;
+  context_.log(LogLevel::kWarning, "run " + quoted(id_) + ": lost node " + to_text(node) + ": " +
+                                       why +
+                                       (nth == kLoggedMax ? "; further ones are not logged" : ""));
 }
 
-void Run::announce(Instant now) {
+void Run::announce() {
   if (settled_ == published_) return;
   if (subscriptions_.empty()) {
     published_ = settled_;
     return;
   }
   const bool is_first = published_.changes == 0 && settled_.changes > 0;
-  if (is_first || settled_.closed != published_.closed || is_due(now)) {
-    published_at_ = now;
+  if (is_first || settled_.closed != published_.closed || is_due()) {
+    published_at_ = context_.clock.now;
     publish();
   } else {
     publish_later();
   }
 }
 
-bool Run::is_due(Instant now) const {
-  return now - published_at_ >= kPublishInterval;
+bool Run::is_due() const {
+  return context_.clock.now - published_at_ >= kPublishInterval;
 }
 
 void Run::publish_later() {
   if (publish_timer_) return;
-  publish_timer_ = context_.timers.call_at(published_at_ + kPublishInterval, [this] {
+  publish_timer_ = context_.clock.timers.call_at(published_at_ + kPublishInterval, [this] {
     publish_timer_.reset();
-    published_at_ = context_.time.now;
+    published_at_ = context_.clock.now;
     publish();
-    context_.runs.release_if_idle(*this);
+    keeper_.look_after(*this);
   });
 }
 
 void Run::publish() {
-  context_.timers.cancel(publish_timer_);
+  context_.clock.timers.cancel(publish_timer_);
   published_ = settled_;
   untold_subscriptions_ = subscriptions_.size();
   tell_all();
 }
 
-void Run::subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest& request,
-                    Instant now) {
+void Run::subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest& request) {
   Subscription& made = subscriptions_.emplace_back();
-  made.run = this;
   made.peer = &peer;
   made.tag = tag;
   made.node = node_of(request.node);
@@ -165,34 +162,32 @@ void Run::subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest&
   made.known_closed = request.known_closed;
   made.place = std::prev(subscriptions_.end());
   made.charge = Charge(&peer.parked(), kSubscriptionBytes + heap_bytes(made.node.addr.size()));
-  peer.subscriptions_.emplace(tag, &made);
-  peer.enter(*this);
+  peer.ties().add_subscription(tag, *this, made);
   ++connected_;
   const native::SubscribeReply reply = present(made);
   if (differs(made, reply)) {
     // Whoever was told of one change asks again, and the next one is there by then: that has to
     // wait for its turn as if it had come while he was asking.
     const bool is_first = made.known_changes == 0 || made.known_closed != reply.closed;
-    if (is_first || is_due(now)) {
-      if (!is_first) published_at_ = now;
+    if (is_first || is_due()) {
+      if (!is_first) published_at_ = context_.clock.now;
       answer(made);
       return;
     }
     publish_later();
   }
   if (request.timeout_ms == native::kNoTimeout) return;
-  made.timer =
-      context_.timers.call_at(now + std::chrono::milliseconds(request.timeout_ms), [this, &made] {
+  made.timer = context_.clock.timers.call_at(
+      context_.clock.now + std::chrono::milliseconds(request.timeout_ms), [this, &made] {
         made.timer.reset();
         answer(made);
-        context_.runs.release_if_idle(*this);
+        keeper_.look_after(*this);
       });
 }
 
 void Run::unsubscribe(Subscription& subscription) {
-  context_.timers.cancel(subscription.timer);
-  subscription.peer->subscriptions_.erase(subscription.tag);
-  subscription.peer->leave(*this);
+  context_.clock.timers.cancel(subscription.timer);
+  subscription.peer->ties().remove_subscription(subscription.tag, *this);
   --connected_;
   subscriptions_.erase(std::list<Subscription>::iterator(subscription.place));
 }
@@ -206,11 +201,11 @@ void Run::answer(Subscription& subscription) {
 }
 
 native::SubscribeReply Run::present(const Subscription& subscription) const {
-  const GroupState& state = group_.state();
+  const GroupState& state = group().state();
   native::SubscribeReply reply;
   reply.active = state.complete && state.round == subscription.round &&
-                 group_.placement(subscription.node).role == Role::kActive;
-  reply.changes = clamped(group_.membership_changes(subscription.node, subscription.round));
+                 group().placement(subscription.node).role == Role::kActive;
+  reply.changes = clamped(group().membership_changes(subscription.node, subscription.round));
   reply.closed = state.closed;
   return reply;
 }
@@ -219,10 +214,10 @@ bool Run::differs(const Subscription& subscription, const native::SubscribeReply
   return subscription.known_changes != reply.changes || subscription.known_closed != reply.closed;
 }
 
-native::StatusReply Run::status(const NodeId& node, Instant now) const {
-  const GroupState& state = group_.state();
+native::StatusReply Run::status(const NodeId& node) const {
+  const GroupState& state = group().state();
   const Roster& roster = state.roster;
-  const Placement placement = group_.placement(node);
+  const Placement placement = group().placement(node);
   native::StatusReply reply;
   reply.known = true;
   reply.round = state.round;
@@ -241,17 +236,17 @@ native::StatusReply Run::status(const NodeId& node, Instant now) const {
   reply.waiting = static_cast<uint32_t>(roster.count(Role::kWaiting));
   reply.spares = static_cast<uint32_t>(roster.count(Role::kSpare));
   reply.lost = static_cast<uint32_t>(state.lost.size());
-  if (const auto left = group_.last_call_left(now)) {
+  if (const auto left = group().last_call_left(context_.clock.now)) {
     const auto left_ms = std::chrono::ceil<std::chrono::milliseconds>(*left).count();
     reply.last_call_left_ms =
         static_cast<uint32_t>(std::min<int64_t>(left_ms, int64_t{native::kNoLastCall} - 1));
   }
   reply.role = wire_role(placement.role);
   if (placement.rank >= 0) reply.rank = static_cast<uint32_t>(placement.rank);
-  reply.changes = clamped(group_.membership_changes(node, state.round));
+  reply.changes = clamped(group().membership_changes(node, state.round));
   // What has a connection is a seat or a subscription.
   reply.suspects = clamped(seats_.size() + subscriptions_.size() - connected_);
-  reply.gave_up = group_.gave_up();
+  reply.gave_up = group().gave_up();
   reply.failed = state.failed_round != 0;
   reply.cause = cause_;
   return reply;

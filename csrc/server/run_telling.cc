@@ -10,12 +10,12 @@ namespace rdzv {
 void Run::tell_all() {
   Budget at_once;
   at_once.give(Budget::kChoreSlice);
-  if (!tell_some(at_once)) context_.chores.begin(telling_);
+  if (!tell_some(at_once)) context_.chores.begin(*this);
 }
 
-bool Run::Telling::work(Budget& budget) {
-  if (!run_.tell_some(budget)) return false;
-  run_.context_.runs.release_if_idle(run_);
+bool Run::work(Budget& budget) {
+  if (!tell_some(budget)) return false;
+  keeper_.look_after(*this);
   return true;
 }
 
@@ -41,12 +41,12 @@ bool Run::tell_some(Budget& budget) {
 
 // Its round is complete, or it has no place any more. False: it waits on.
 bool Run::tell_if_due(Seat& seat) {
-  const Placement placement = group_.placement(*seat.node);
+  const Placement placement = group().placement(*seat.node);
   if (!placement.role) {
     dismiss(seat);
     return true;
   }
-  if (placement.role != Role::kActive || group_.state().round <= seat.join->after_round)
+  if (placement.role != Role::kActive || group().state().round <= seat.join->after_round)
     return false;
   place(seat, static_cast<uint32_t>(placement.rank));
   return true;
@@ -55,7 +55,7 @@ bool Run::tell_if_due(Seat& seat) {
 // The run was closed, the job whose next round it waited for has finished, or a later round has
 // taken the place of the one it was in.
 void Run::dismiss(Seat& seat) {
-  const GroupState& state = group_.state();
+  const GroupState& state = group().state();
   if (state.closed) {
     RunPeer& peer = *seat.peer;
     const uint64_t tag = seat.join->tag;
@@ -65,7 +65,7 @@ void Run::dismiss(Seat& seat) {
     RunPeer& peer = *seat.peer;
     const uint64_t tag = seat.join->tag;
     end_join(seat);
-    peer.on_join_failed(tag, ErrorCode::kRunFailed, failed_text(id_, group_));
+    peer.on_join_failed(tag, ErrorCode::kRunFailed, failed_text(id_, group()));
   } else {
     const bool is_finished = seat.outlasts != 0 && state.finished_round >= seat.outlasts;
     drop_join(seat, is_finished ? native::JoinOutcome::kFinished : native::JoinOutcome::kDropped);
@@ -74,10 +74,10 @@ void Run::dismiss(Seat& seat) {
 }
 
 void Run::log_replaced(uint64_t round_before) const {
-  context_.runs.log(LogLevel::kWarning,
-                    "run " + quoted(id_) + ": round " + std::to_string(group_.state().round) +
-                        " takes the place of round " + std::to_string(round_before) +
-                        ", which nobody knew of but nodes that had been cut off");
+  context_.log(LogLevel::kWarning, "run " + quoted(id_) + ": round " +
+                                       std::to_string(group().state().round) +
+                                       " takes the place of round " + std::to_string(round_before) +
+                                       ", which nobody knew of but nodes that had been cut off");
 }
 
 }  // namespace rdzv

@@ -18,88 +18,79 @@ std::string seconds_of(uint64_t ms) {
 
 }  // namespace
 
-Runs::Runs(ServerContext& context) : context_(context), runs_(0, BytesHash{context.seed}) {}
+Runs::Runs(ServerContext& context) : context_(context), runs_(0, BytesHash{context.state.seed()}) {}
 
 Runs::~Runs() = default;
 
 void Runs::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request) {
   check_handle(peer, request.handle, request.run_id, request.node, "join");
   check_times(request.grace_ms, request.settings, "join");
-  change(&peer, request.run_id, "join",
-         [&](Run& run) { run.join(peer, tag, request, context_.time.now); });
+  change(&peer, request.run_id, "join", [&](Run& run) { run.join(peer, tag, request); });
 }
 
 native::ResumeReply Runs::resume(RunPeer& peer, const native::ResumeRequest& request) {
   check_handle(peer, request.handle, request.run_id, request.node, "resume");
   check_times(request.grace_ms, request.settings, "resume");
   native::ResumeReply reply;
-  change(&peer, request.run_id, "resume",
-         [&](Run& run) { reply = run.resume(peer, request, context_.time.now); });
+  change(&peer, request.run_id, "resume", [&](Run& run) { reply = run.resume(peer, request); });
   return reply;
 }
 
 void Runs::close(const native::CloseRunRequest& request) {
-  change(nullptr, request.run_id, "close", [&](Run& run) { run.close(context_.time.now); });
+  change(nullptr, request.run_id, "close", [&](Run& run) { run.close(); });
 }
 
 void Runs::subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest& request) {
-  Run& run = find_or_create(&peer, request.run_id, "subscribe");
-  run.subscribe(peer, tag, request, context_.time.now);
+  Kept& run = find_or_create(&peer, request.run_id, "subscribe");
+  run.subscribe(peer, tag, request);
   release_if_idle(run);
 }
 
 native::LeaveReply Runs::leave(const native::LeaveRequest& request) {
-  native::LeaveReply reply;
-  Run* run = find(request.run_id);
-  if (run == nullptr) return reply;
-  reply = run->leave(request, context_.time.now);
+  const auto found = runs_.find(request.run_id);
+  if (found == runs_.end()) return {};
+  native::LeaveReply reply = found->second->leave(request);
   left_cause_ = reply.cause;
   reply.cause = left_cause_;
-  release_if_idle(*run);
+  release_if_idle(*found->second);
   return reply;
 }
 
-native::KeepAliveReply Runs::keep_alive(RunPeer& peer, uint32_t handle) {
-  const auto found = peer.seats_.find(handle);
-  if (found == peer.seats_.end()) return {false, 1, false};
-  return found->second->run->keep_alive(*found->second, context_.time.now);
+native::KeepAliveReply Runs::keep_alive(const RunPeer& peer, uint32_t handle) {
+  const RunTies::Place* place = peer.ties().seat(handle);
+  if (place == nullptr) return {false, 1, false};
+  return place->run->keep_alive(*place->seat);
 }
 
-native::StatusReply Runs::status(const native::StatusRequest& request) {
+native::StatusReply Runs::status(const native::StatusRequest& request) const {
   const Run* run = find(request.run_id);
-  return run == nullptr ? native::StatusReply{}
-                        : run->status(node_of(request.node), context_.time.now);
+  return run == nullptr ? native::StatusReply{} : run->status(node_of(request.node));
 }
 
-void Runs::cancel(RunPeer& peer, uint64_t tag) {
-  if (const auto found = peer.subscriptions_.find(tag); found != peer.subscriptions_.end()) {
-    Run& run = *found->second->run;
-    run.unsubscribe(*found->second);
-    release_if_idle(run);
-    return;
+void Runs::cancel(const RunPeer& peer, uint64_t tag) {
+  const RunTies::Place* place = peer.ties().wait(tag);
+  if (place == nullptr) return;
+  Run& run = *place->run;
+  if (place->subscription != nullptr) {
+    run.unsubscribe(*place->subscription);
+  } else {
+    run.cancel_join(*place->seat);
   }
-  const auto found = peer.joins_.find(tag);
-  if (found == peer.joins_.end()) return;
-  Run& run = *found->second->run;
-  // Of one that is placed already the others count on it, told or not.
-  if (!run.tell_if_due(*found->second)) run.give_up_join(*found->second, context_.time.now);
-  release_if_idle(run);
+  look_after(run);
 }
 
-bool Runs::leave(RunPeer& peer, Budget& budget) {
-  for (; !peer.subscriptions_.empty(); budget.spend(Budget::kLeave)) {
+bool Runs::leave(const RunPeer& peer, Budget& budget) {
+  const RunTies& ties = peer.ties();
+  for (; ties.runs() > 0; budget.spend(Budget::kLeave)) {
     if (budget.is_spent()) return false;
-    Subscription& subscription = *peer.subscriptions_.begin()->second;
-    Run& run = *subscription.run;
-    run.unsubscribe(subscription);
-    release_if_idle(run);
-  }
-  for (; !peer.seats_.empty(); budget.spend(Budget::kLeave)) {
-    if (budget.is_spent()) return false;
-    Seat& seat = *peer.seats_.begin()->second;
-    Run& run = *seat.run;
-    run.on_broken(seat);
-    release_if_idle(run);
+    const RunTies::Place& place = ties.waits() > 0 ? *ties.any_wait() : *ties.any_seat();
+    Run& run = *place.run;
+    if (place.subscription != nullptr) {
+      run.unsubscribe(*place.subscription);
+    } else {
+      run.on_broken(*place.seat);
+    }
+    look_after(run);
   }
   return true;
 }
@@ -109,20 +100,16 @@ const Run* Runs::find(Bytes id) const {
   return found == runs_.end() ? nullptr : found->second.get();
 }
 
-Run* Runs::find(Bytes id) {
-  const auto found = runs_.find(id);
-  return found == runs_.end() ? nullptr : found->second.get();
-}
-
-Run& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* operation) {
+Runs::Kept& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* operation) {
   const auto refuse = [&](const std::string& why) {
     throw Error(ErrorCode::kLimit, std::string(operation) + ": run " + quoted(id) + ": " + why);
   };
   const ServerLimits& limits = context_.limits;
-  Run* run = find(id);
-  const bool is_in_it = peer != nullptr && run != nullptr && peer->runs_.contains(run);
-  if (peer != nullptr && !is_in_it && peer->runs_.size() >= limits.runs_per_connection) {
-    refuse("this connection has to do with " + std::to_string(peer->runs_.size()) +
+  const auto found = runs_.find(id);
+  Kept* run = found == runs_.end() ? nullptr : found->second.get();
+  const bool is_in_it = peer != nullptr && run != nullptr && peer->ties().is_in(*run);
+  if (peer != nullptr && !is_in_it && peer->ties().runs() >= limits.runs_per_connection) {
+    refuse("this connection has to do with " + std::to_string(peer->ties().runs()) +
            " runs already; the server's limit is runs_per_connection");
   }
   if (!make_room(run)) {
@@ -137,25 +124,17 @@ Run& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* operation) 
         ErrorCode::kInvalidArgument,
         std::string(operation) + ": the run id is empty; give every node of the job the same name");
   }
-  auto made = std::make_unique<Run>(context_, id);
+  RunKeeper& keeper = *this;
+  auto made = std::make_unique<Kept>(context_, keeper, id);
   return *runs_.emplace(std::string(id), std::move(made)).first->second;
 }
 
-// Of a run that is the server's own from then on: compare-and-set clients see it by their key.
 template <typename Action>
 void Runs::change(RunPeer* peer, Bytes run_id, const char* operation, Action&& action) {
-  Run& run = find_or_create(peer, run_id, operation);
+  Kept& run = find_or_create(peer, run_id, operation);
   try {
-    const Table::Value* value = context_.table.find(run.key_);
-    const bool is_marked = value != nullptr && value->bytes == native::kRunMarker;
-    if (value != nullptr && !is_marked && value->bytes != native::kRunNothingYet)
-      throw Error(ErrorCode::kState, mixed_text(operation));
     action(run);
-    run.is_taken_ = true;
-    if (!is_marked) {
-      context_.table.set(run.key_, native::kRunMarker);
-      context_.wake();
-    }
+    context_.wake();  // who waits for the key of the run
   } catch (const Error& error) {
     release_if_idle(run);
     throw Error(error.code(), "run " + quoted(run_id) + ": " + error.message());
@@ -165,16 +144,15 @@ void Runs::change(RunPeer* peer, Bytes run_id, const char* operation, Action&& a
 
 void Runs::check_handle(const RunPeer& peer, uint32_t handle, Bytes run_id,
                         const native::RunNode& node, const char* operation) const {
-  const auto found = peer.seats_.find(handle);
-  if (found != peer.seats_.end()) {
-    const Seat& seat = *found->second;
-    if (seat.run->id() == run_id && *seat.node == node_of(node)) return;
+  if (const RunTies::Place* place = peer.ties().seat(handle)) {
+    const NodeId& named = *place->seat->node;
+    if (place->run->id() == run_id && named == node_of(node)) return;
     throw Error(ErrorCode::kInvalidArgument,
                 std::string(operation) + ": the handle " + std::to_string(handle) +
-                    " names another node on this connection: " + to_text(*seat.node) + " of run " +
-                    quoted(seat.run->id()));
+                    " names another node on this connection: " + to_text(named) + " of run " +
+                    quoted(place->run->id()));
   }
-  if (peer.seats_.size() >= context_.limits.nodes_per_connection) {
+  if (peer.ties().seats() >= context_.limits.nodes_per_connection) {
     throw Error(ErrorCode::kLimit, std::string(operation) + ": more than " +
                                        std::to_string(context_.limits.nodes_per_connection) +
                                        " nodes on one connection; the server's limit is "
@@ -198,10 +176,6 @@ void Runs::check_times(uint32_t grace_ms, const native::RunSettings& settings,
   check("keep-alive window", settings.keep_alive_interval_ms, settings.keep_alive_max_attempt,
         limits.keep_alive_window_ms, "keep_alive_window_ms");
   check("last call", settings.last_call_ms, 1, limits.last_call_ms, "last_call_ms");
-}
-
-void Runs::log(LogLevel level, const std::string& text) const {
-  rdzv::log(level, context_.name + ": " + text);
 }
 
 }  // namespace rdzv

@@ -9,56 +9,54 @@
 
 namespace rdzv {
 
-void Runs::release_if_idle(Run& run) {
+void Runs::release_if_idle(Kept& run) {
   const bool is_idle = run.is_idle();
-  if (is_idle && !run.is_taken_) {
+  if (is_idle && !run.is_held()) {
     forget(run);
     return;
   }
-  std::list<Run*>* among = is_idle ? &idle_ : run.is_abandoned() ? &abandoned_ : nullptr;
-  if (run.kept_among_ == among) return;
-  if (run.kept_among_ != nullptr) run.kept_among_->erase(run.kept_at_);
-  run.kept_among_ = among;
+  std::list<Kept*>* among = is_idle ? &idle_ : run.is_abandoned() ? &abandoned_ : nullptr;
+  if (run.among == among) return;
+  if (run.among != nullptr) run.among->erase(run.at);
+  run.among = among;
   if (among == nullptr) return;
-  run.kept_at_ = among->insert(among->end(), &run);
-  run.kept_since_ = context_.time.now;
+  run.at = among->insert(among->end(), &run);
+  run.since = context_.clock.now;
   if (idle_.size() > context_.limits.idle_runs) forget(*idle_.front());
   arm_idle_timer();
 }
 
 // Of `needed` alone nothing goes: it is about to be used.
-bool Runs::make_room(const Run* needed) {
+bool Runs::make_room(const Kept* needed) {
   const ServerLimits& limits = context_.limits;
   const auto has_room = [&] {
     return (needed != nullptr || runs_.size() < limits.runs) &&
            context_.memory.runs.used() + kRunNodeBytes <= limits.run_bytes;
   };
   while (!has_room()) {
-    Run* oldest = nullptr;
-    for (std::list<Run*>* among : {&idle_, &abandoned_}) {
-      for (Run* run : *among) {
+    Kept* oldest = nullptr;
+    for (std::list<Kept*>* among : {&idle_, &abandoned_}) {
+      for (Kept* run : *among) {
         if (oldest == nullptr && run != needed) oldest = run;
         if (oldest != nullptr) break;
       }
     }
     if (oldest == nullptr) return false;
-    if (oldest->kept_among_ == &abandoned_) {
-      log(LogLevel::kWarning, "forgets run " + quoted(oldest->id()) +
-                                  ", whose nodes are not connected: others need its place");
+    if (oldest->among == &abandoned_) {
+      context_.log(LogLevel::kWarning,
+                   "forgets run " + quoted(oldest->id()) +
+                       ", whose nodes are not connected: others need its place");
     }
     forget(*oldest);
   }
   return true;
 }
 
-void Runs::forget(Run& run) {
-  if (run.kept_among_ != nullptr) run.kept_among_->erase(run.kept_at_);
-  if (run.is_taken_) {
-    const Table::Value* value = context_.table.find(run.key_);
-    if (value != nullptr && value->bytes == native::kRunMarker) {
-      context_.table.erase(run.key_);
-      context_.wake();
-    }
+void Runs::forget(Kept& run) {
+  if (run.among != nullptr) run.among->erase(run.at);
+  if (run.is_held()) {
+    context_.apply(change::ForgetRun{run.id()});
+    context_.wake();
   }
   runs_.erase(std::string(run.id()));
 }
@@ -66,10 +64,10 @@ void Runs::forget(Run& run) {
 void Runs::arm_idle_timer() {
   if (idle_timer_ || idle_.empty()) return;
   const Duration kept = std::chrono::milliseconds(context_.limits.idle_run_ms);
-  idle_timer_ = context_.timers.call_at(idle_.front()->kept_since_ + kept, [this, kept] {
+  idle_timer_ = context_.clock.timers.call_at(idle_.front()->since + kept, [this, kept] {
     idle_timer_.reset();
-    const Instant current = context_.time.now;
-    while (!idle_.empty() && current - idle_.front()->kept_since_ >= kept) forget(*idle_.front());
+    const Instant current = context_.clock.now;
+    while (!idle_.empty() && current - idle_.front()->since >= kept) forget(*idle_.front());
     arm_idle_timer();
   });
 }

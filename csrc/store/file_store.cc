@@ -9,7 +9,12 @@
 namespace rdzv {
 namespace {
 
+using file_format::RecordType;
+using file_format::RecordWriter;
+
 constexpr Duration kHolderSearch = std::chrono::milliseconds(50);
+// A buffer that one large record needed is not kept.
+constexpr size_t kRecordKeptBytes = 1024 * 1024;
 
 }  // namespace
 
@@ -57,69 +62,106 @@ void FileStore::throw_locked_out(const char* operation, Duration elapsed) const 
 void FileStore::refresh(Lock& lock, const char* operation, Duration timeout) {
   if (replica_->catch_up()) return;
   lock.unlock();
-  check_locked(operation, timeout);
+  // The verdict on what looked wrong to a reader.
+  {
+    const Writing writing(*this, operation, timeout);
+  }
   lock.lock();
 }
 
-std::string FileStore::get(Bytes key, Duration timeout) {
-  return read(key, timeout).own();
+Lock FileStore::begin_reading(const char* operation, Duration timeout) {
+  throw_if_forked();
+  Lock lock(mutex_);
+  refresh(lock, operation, timeout);
+  return lock;
 }
 
-TakenBytes FileStore::read(Bytes key, Duration timeout) {
-  check_key("get", key);
+Lock FileStore::begin_writing(const char* operation, Duration timeout) {
   throw_if_forked();
-  {
-    Lock lock(mutex_);
-    refresh(lock, "get", timeout);
-    if (const Table::Value* value = replica_->table().find(key)) return value->bytes.taken();
+  LockBackoff backoff(timeout);
+  Lock lock(mutex_);
+  while (true) {
+    if (replica_->log().try_lock()) {
+      bool is_current = false;
+      try {
+        const HeldRole role;
+        is_current = replica_->catch_up_locked();
+      } catch (...) {
+        end_writing();
+        throw;
+      }
+      if (is_current) return lock;
+      end_writing();
+      static_cast<void>(replica_->reload());
+      continue;
+    }
+    lock.unlock();
+    if (!backoff.pause()) throw_locked_out(operation, backoff.elapsed());
+    lock.lock();
   }
-  return std::move(wait_for("get", {key}, timeout, Table::Need::kValue).front());
 }
 
-bool FileStore::check(const std::vector<Bytes>& keys) {
-  check_keys("check", keys);
-  throw_if_forked();
-  Lock lock(mutex_);
-  refresh(lock, "check", timeout());
-  return replica_->table().has_all(keys);
+template <typename Make>
+void FileStore::write(RecordType type, Make&& make) {
+  record_.clear();
+  RecordWriter writer(record_, type);
+  make(writer);
+  writer.end();
+  replica_->write(record_);
+  replica_->compact_if_due();
+  if (record_.capacity() > kRecordKeptBytes) record_ = std::string();
 }
 
-int64_t FileStore::num_keys() {
-  throw_if_forked();
-  Lock lock(mutex_);
-  refresh(lock, "num_keys", timeout());
-  return static_cast<int64_t>(replica_->table().size());
+void FileStore::put(Bytes key, Bytes value, std::optional<Instant> expires_at) {
+  write(expires_at ? RecordType::kSetFor : RecordType::kSet, [&](RecordWriter& record) {
+    if (expires_at) record.u64(expiry_to_file_ms(*expires_at));
+    record.string(key).string(value);
+  });
 }
 
-std::vector<std::string> FileStore::list_keys(Bytes prefix) {
-  check_key("list_keys", prefix);
-  throw_if_forked();
-  std::vector<std::string> keys;
-  {
-    Lock lock(mutex_);
-    refresh(lock, "list_keys", timeout());
-    Table::PrefixWalk walk(prefix);
-    replica_->table().walk(walk, SIZE_MAX, [&](Bytes key) { keys.emplace_back(key); });
+void FileStore::put_all(const std::vector<Bytes>& pairs) {
+  write(RecordType::kMultiSet, [&](RecordWriter& record) {
+    record.u32(static_cast<uint32_t>(pairs.size() / 2));
+    for (Bytes item : pairs) record.string(item);
+  });
+}
+
+void FileStore::extend(Bytes key, Bytes value) {
+  write(RecordType::kAppend, [&](RecordWriter& record) { record.string(key).string(value); });
+}
+
+void FileStore::erase(Bytes key) {
+  write(RecordType::kDelete, [&](RecordWriter& record) { record.string(key); });
+}
+
+void FileStore::erase_prefix(Bytes prefix) {
+  write(RecordType::kDeletePrefix, [&](RecordWriter& record) { record.string(prefix); });
+}
+
+void FileStore::push(Bytes key, Bytes item) {
+  write(RecordType::kPush, [&](RecordWriter& record) { record.string(key).string(item); });
+}
+
+std::optional<std::string> FileStore::try_pop(Bytes key, Duration timeout) {
+  const Writing writing(*this, "queue_pop", timeout);
+  const std::string* first = table().front(key);
+  if (first == nullptr) return std::nullopt;
+  std::string item = *first;
+  write(RecordType::kPop, [&](RecordWriter& record) { record.string(key); });
+  return item;
+}
+
+// An item is taken by a record in the file, under the lock. So a blocked call waits until there is
+// one and then tries to be the one who takes it.
+TakenBytes FileStore::queue_pop(Bytes key, bool block, Duration timeout) {
+  check_key("queue_pop", key);
+  Deadline deadline = Deadline::after(timeout);
+  for (;;) {
+    Duration left = block ? deadline.left() : this->timeout();
+    if (std::optional<std::string> item = try_pop(key, left)) return std::move(*item);
+    if (!block) throw_queue_empty(key, describe());
+    wait_for("queue_pop", {key}, deadline.left(), Table::Need::kQueue);
   }
-  return keys;
-}
-
-int64_t FileStore::queue_len(Bytes key) {
-  check_key("queue_len", key);
-  throw_if_forked();
-  Lock lock(mutex_);
-  refresh(lock, "queue_len", timeout());
-  return static_cast<int64_t>(replica_->table().queue_size(key));
-}
-
-Store::Versioned FileStore::try_get(Bytes key) {
-  check_key("try_get", key);
-  throw_if_forked();
-  Lock lock(mutex_);
-  refresh(lock, "try_get", timeout());
-  const Table::Value* value = replica_->table().find(key);
-  if (value == nullptr) return {};
-  return {value->bytes, value->version};
 }
 
 std::shared_ptr<Store> FileStore::clone(Duration timeout) {

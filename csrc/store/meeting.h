@@ -28,19 +28,25 @@ class Table;
 // The key of how many there are.
 std::string meeting_size_key(Bytes key);
 
-// Who comes to a barrier.
-struct BarrierCall {
-  Bytes key;
-  Bytes shown_key;  // for messages: on the wire, keys carry a '/'
+// Whose place it is at a barrier.
+struct BarrierSeat {
+  static constexpr int64_t kNoRank = INT64_MIN;  // no caller can mean it, as he could -1
+
   int64_t world_size = 0;
   int64_t rank = kNoRank;
   // With a rank: from 1 on, so that one key serves again and again.
   int64_t round = 1;
+
+  bool has_rank() const { return rank != kNoRank; }
+};
+
+// Who comes to a barrier.
+struct BarrierCall : BarrierSeat {
+  Bytes key;
+  Bytes shown_key;  // for messages: on the wire, keys carry a '/'
   // With a rank: tells one call from another, and the same call sent again from a new one.
   uint64_t token = 0;
 
-  static constexpr int64_t kNoRank = INT64_MIN;  // no caller can mean it, as he could -1
-  bool has_rank() const { return rank != kNoRank; }
   // What the count is when all have come.
   int64_t target() const { return round * world_size; }
 };

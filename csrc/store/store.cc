@@ -68,10 +68,10 @@ void check_pairs(const char* operation, const std::vector<Bytes>& pairs) {
   check_total(operation, total);
 }
 
-std::vector<TakenBytes> Store::multi_read(const std::vector<Bytes>& keys, Duration timeout) {
-  std::vector<TakenBytes> values;
+std::vector<std::string> Store::multi_get(const std::vector<Bytes>& keys, Duration timeout) {
+  std::vector<std::string> values;
   values.reserve(keys.size());
-  for (std::string& value : multi_get(keys, timeout)) values.emplace_back(std::move(value));
+  for (TakenBytes& value : multi_read(keys, timeout)) values.push_back(std::move(value).own());
   return values;
 }
 

@@ -5,6 +5,9 @@
 // side does; a timeout of zero means now or never. Errors: kTimeout (what was waited for is not
 // there; names it), kNoAnswer (nobody said so in time), kLimit, kNotANumber, kInvalidArgument,
 // kConnection and its kin; kUnsupported for what a store of a kind cannot do.
+//
+// Each operation is declared here, in ForwardingStore, and by those that carry it out: LocalStore,
+// NativeStore, C10dStore. All other stores are made of these.
 #pragma once
 
 #include <atomic>
@@ -17,6 +20,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "store/meeting.h"
 #include "store/taken_bytes.h"
 
 namespace rdzv {
@@ -26,12 +30,12 @@ class Store {
   struct Exchange {
     bool swapped = false;
     bool exists = false;  // whether a value is there now
-    std::string value;    // what is there now
+    TakenBytes value;     // what is there now; empty if swapped, as the caller has it
     uint64_t version = 0;
   };
 
   struct Versioned {
-    std::string value;
+    TakenBytes value;
     uint64_t version = 0;  // 0: there is no value
   };
   struct VersionSet {
@@ -43,11 +47,13 @@ class Store {
 
   virtual ~Store() = default;
 
-  virtual void set(Bytes key, Bytes value) = 0;
+  void set(Bytes key, Bytes value) { set_for(key, value, kForever); }
+  // The key is deleted after `ttl` (more than 0; kForever: never) unless it is set again before: by
+  // set_for, or for good by any other write that replaces the value. add and append keep its time.
+  virtual void set_for(Bytes key, Bytes value, Duration ttl) = 0;
   // Waits until the key is there.
-  virtual std::string get(Bytes key, Duration timeout) = 0;
-  // The same, without a copy of a large value where the store can spare it.
-  virtual TakenBytes read(Bytes key, Duration timeout) { return get(key, timeout); }
+  virtual TakenBytes read(Bytes key, Duration timeout) = 0;
+  std::string get(Bytes key, Duration timeout) { return read(key, timeout).own(); }
   // Sets `desired` if the value equals `expected`, or if there is none and `expected` is empty.
   virtual Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) = 0;
   // The value is a decimal 64-bit number; a missing key counts as 0. Returns the sum.
@@ -64,9 +70,8 @@ class Store {
   // Adds to the end of the value; a missing key is created.
   virtual void append(Bytes key, Bytes value) = 0;
   // Waits until all keys are there, then returns their values as of one moment.
-  virtual std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout) = 0;
-  // The same, as read() is to get().
-  virtual std::vector<TakenBytes> multi_read(const std::vector<Bytes>& keys, Duration timeout);
+  virtual std::vector<TakenBytes> multi_read(const std::vector<Bytes>& keys, Duration timeout) = 0;
+  std::vector<std::string> multi_get(const std::vector<Bytes>& keys, Duration timeout);
   // `pairs`: key, value, key, value... All become visible at once.
   virtual void multi_set(const std::vector<Bytes>& pairs) = 0;
 
@@ -74,22 +79,20 @@ class Store {
   // show. check and wait take a queue that is not empty for a key that is there.
   virtual void queue_push(Bytes key, Bytes item) = 0;
   // Takes the first item. An empty queue: waits for one, or without `block` throws kQueueEmpty.
-  virtual std::string queue_pop(Bytes key, bool block, Duration timeout) = 0;
+  virtual TakenBytes queue_pop(Bytes key, bool block, Duration timeout) = 0;
   virtual int64_t queue_len(Bytes key) = 0;
 
   // Waits until `world_size` callers have come. The number at the key counts them. A key serves
   // once: one caller more, or another world size, throws kInvalidArgument. Who times out is counted
   // no more.
-  virtual void barrier(Bytes key, int64_t world_size, Duration timeout) = 0;
-  // The same for ranks: one that comes again (after a timeout) counts once, and a timeout names
-  // those that are missing. One key serves for many rounds, which each rank counts from 1. What
-  // each has come to is at `key`/0 ... `key`/world_size - 1. A rank that has passed a round and
-  // comes to it again throws kInvalidArgument.
-  struct Seat {
-    int64_t rank = 0;
-    int64_t world_size = 0;
-    int64_t round = 1;
-  };
+  void barrier(Bytes key, int64_t world_size, Duration timeout) {
+    barrier_as(key, {.world_size = world_size}, timeout);
+  }
+  // The same for ranks, if the seat has one: one that comes again (after a timeout) counts once,
+  // and a timeout names those that are missing. One key serves for many rounds, which each rank
+  // counts from 1. What each has come to is at `key`/0 ... `key`/world_size - 1. A rank that has
+  // passed a round and comes to it again throws kInvalidArgument.
+  using Seat = BarrierSeat;
   virtual void barrier_as(Bytes key, const Seat& seat, Duration timeout) = 0;
 
   // The value now, with its version; version 0: there is none.
@@ -100,9 +103,6 @@ class Store {
   virtual Versioned watch(Bytes key, uint64_t known_version, Duration timeout) = 0;
   // Sets the value if the key's version is `version` (0: if there is no value).
   virtual VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) = 0;
-  // As set, but the key is deleted after `ttl` (more than 0) unless it is set again before: by
-  // set_for, or for good by any other write that replaces the value. add and append keep its time.
-  virtual void set_for(Bytes key, Bytes value, Duration ttl) = 0;
   // Deletes the keys that begin with `prefix`; returns how many there were.
   virtual int64_t delete_prefix(Bytes prefix) = 0;
 
@@ -111,8 +111,8 @@ class Store {
   // exchange's key serves once. A rank that comes again (after a timeout) counts once; another
   // value when all have come, or another world size, throws kInvalidArgument. A timeout names the
   // ranks that are missing.
-  virtual std::vector<std::string> exchange(Bytes key, int64_t rank, int64_t world_size,
-                                            Bytes value, Duration timeout) = 0;
+  virtual std::vector<TakenBytes> exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value,
+                                           Duration timeout) = 0;
 
   // For another user of the same store: with a connection and a timeout of its own, where there is
   // one, which it opens within `timeout`. A HashStore is its own clone.
@@ -132,6 +132,30 @@ class Store {
  private:
   std::atomic<Duration> timeout_{kDefaultTimeout};
 };
+
+// What a store that does its operations itself declares: all of the above but queue_pop.
+#define RDZV_STORE_OPERATIONS                                                                    \
+  void set_for(Bytes key, Bytes value, Duration ttl) override;                                   \
+  TakenBytes read(Bytes key, Duration timeout) override;                                         \
+  Exchange compare_exchange(Bytes key, Bytes expected, Bytes desired) override;                  \
+  int64_t add(Bytes key, int64_t amount) override;                                               \
+  bool check(const std::vector<Bytes>& keys) override;                                           \
+  void wait(const std::vector<Bytes>& keys, Duration timeout) override;                          \
+  bool delete_key(Bytes key) override;                                                           \
+  int64_t num_keys() override;                                                                   \
+  std::vector<std::string> list_keys(Bytes prefix) override;                                     \
+  void append(Bytes key, Bytes value) override;                                                  \
+  std::vector<TakenBytes> multi_read(const std::vector<Bytes>& keys, Duration timeout) override; \
+  void multi_set(const std::vector<Bytes>& pairs) override;                                      \
+  void queue_push(Bytes key, Bytes item) override;                                               \
+  int64_t queue_len(Bytes key) override;                                                         \
+  void barrier_as(Bytes key, const Seat& seat, Duration timeout) override;                       \
+  Versioned try_get(Bytes key) override;                                                         \
+  Versioned watch(Bytes key, uint64_t known_version, Duration timeout) override;                 \
+  VersionSet set_if_version(Bytes key, Bytes value, uint64_t version) override;                  \
+  int64_t delete_prefix(Bytes prefix) override;                                                  \
+  std::vector<TakenBytes> exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value,     \
+                                   Duration timeout) override;
 
 // Throw kLimit for what no store takes.
 void check_key(const char* operation, Bytes key);

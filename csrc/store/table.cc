@@ -15,18 +15,18 @@ bool parse_number(Bytes text, int64_t& number) {
 
 }  // namespace
 
-Table::Table(HashSeed seed)
+TableView::TableView(HashSeed seed)
     : values_(0, BytesHash{seed}),
       queues_(0, BytesHash{seed}),
       wait_lists_(0, BytesHash{seed}),
       absent_marks_(0, BytesHash{seed}) {}
 
-const Table::Value* Table::find(Bytes key) const {
+const Table::Value* TableView::find(Bytes key) const {
   auto found = values_.find(key);
   return found == values_.end() ? nullptr : &found->second;
 }
 
-bool Table::is_met(Bytes key, Need need, int64_t target) const {
+bool TableView::is_met(Bytes key, Need need, int64_t target) const {
   const Value* value = find(key);
   int64_t number = 0;
   switch (need) {
@@ -46,12 +46,12 @@ bool Table::is_met(Bytes key, Need need, int64_t target) const {
   return false;
 }
 
-uint64_t Table::version_of(Bytes key) const {
+uint64_t TableView::version_of(Bytes key) const {
   const Value* value = find(key);
   return value == nullptr ? 0 : value->version;
 }
 
-bool Table::has_all(const std::vector<Bytes>& keys, Need need) const {
+bool TableView::has_all(const std::vector<Bytes>& keys, Need need) const {
   return std::all_of(keys.begin(), keys.end(), [&](Bytes key) { return is_met(key, need, 0); });
 }
 
@@ -123,11 +123,11 @@ Table::VersionSet Table::set_if_version(Bytes key, Bytes value, uint64_t version
   return {true, set(key, value)};
 }
 
-Table::Add Table::sum(Bytes key, int64_t amount) const {
+Table::Add TableView::sum(Bytes key, int64_t amount) const {
   return sum(find(key), amount);
 }
 
-Table::Add Table::sum(const Value* current, int64_t amount) {
+Table::Add TableView::sum(const Value* current, int64_t amount) {
   int64_t value = 0;
   if (current != nullptr && !parse_number(current->bytes, value))
     return {AddStatus::kNotANumber, 0, 0};
@@ -179,7 +179,7 @@ size_t Table::erase_prefix(Bytes prefix) {
   return erase_walked(walk, SIZE_MAX, version_);
 }
 
-void Table::index_names() {
+void TableView::index_names() {
   if (names_.is_kept()) return;
   names_.keep();
   for_each_key([this](Bytes key) { names_.add(key); });
@@ -192,20 +192,26 @@ size_t Table::expire(Instant now, size_t max) {
   return expired;
 }
 
-std::optional<Instant> Table::expiry(Bytes key) const {
+std::optional<Instant> TableView::expiry(Bytes key) const {
   return expiries_.empty() ? std::nullopt : expiries_.find(key);
 }
 
-void Table::push(Bytes key, Bytes item) {
+bool Table::push(Bytes key, Bytes item) {
   queue(key).emplace_back(item);
-  bytes_ += kItemBytes + item.size();
-  wake_queue(key);
+  return wake_for_item(key, item);
 }
 
-void Table::unpop(Bytes key, Bytes item) {
+bool Table::unpop(Bytes key, Bytes item) {
   queue(key).emplace_front(item);
+  return wake_for_item(key, item);
+}
+
+bool Table::wake_for_item(Bytes key, Bytes item) {
   bytes_ += kItemBytes + item.size();
+  const size_t woken_before = woken_.size();
   wake_queue(key);
+  // Who takes is woken first.
+  return woken_.size() > woken_before && woken_[woken_before].item.has_value();
 }
 
 std::deque<std::string>& Table::queue(Bytes key) {
@@ -218,7 +224,7 @@ std::deque<std::string>& Table::queue(Bytes key) {
   return found->second;
 }
 
-std::optional<std::string> Table::pop(Bytes key) {
+std::optional<std::string> TableView::take_item(Bytes key) {
   auto found = queues_.find(key);
   if (found == queues_.end()) return std::nullopt;
   std::string item = std::move(found->second.front());
@@ -232,12 +238,12 @@ std::optional<std::string> Table::pop(Bytes key) {
   return item;
 }
 
-const std::string* Table::front(Bytes key) const {
+const std::string* TableView::front(Bytes key) const {
   auto found = queues_.find(key);
   return found == queues_.end() ? nullptr : &found->second.front();
 }
 
-size_t Table::queue_size(Bytes key) const {
+size_t TableView::queue_size(Bytes key) const {
   auto found = queues_.find(key);
   return found == queues_.end() ? 0 : found->second.size();
 }

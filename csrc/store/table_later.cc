@@ -5,7 +5,7 @@
 
 namespace rdzv {
 
-void Table::leave_for_later(Bytes key, Need need, ListOfNeed list, bool is_group) {
+void TableView::leave_for_later(Bytes key, Need need, ListOfNeed list, bool is_group) {
   const Value* value = find(key);
   auto moment = std::make_shared<Moment>();
   if (value != nullptr) *moment = {value->bytes, value->version};
@@ -14,14 +14,14 @@ void Table::leave_for_later(Bytes key, Need need, ListOfNeed list, bool is_group
   ripe.list->ripe = &ripe;
 }
 
-Table::Woken Table::woken(Waiter& waiter, const Ripe* ripe) {
+TableView::Woken TableView::woken(Waiter& waiter, const Ripe* ripe) {
   Woken entry{waiter.owner, waiter.tag, std::move(waiter.keys), std::nullopt, nullptr};
   if (ripe != nullptr && entry.keys->size() == 1) entry.moment = ripe->moment;
   return entry;
 }
 
 // Of those who were left for later the one whose turn it is.
-void Table::wake_first(Ripe& ripe) {
+void TableView::wake_first(Ripe& ripe) {
   Waiter& waiter = *ripe.list->first;
   const bool is_settled = ripe.is_group || waiter.keys->size() == 1;
   const Bytes* missing = is_settled ? nullptr : missing_key(waiter);
@@ -41,7 +41,7 @@ void Table::wake_first(Ripe& ripe) {
   destroy(waiter);
 }
 
-std::optional<Table::Woken> Table::take_ripe(Waiter* waiter) {
+std::optional<TableView::Woken> TableView::take_ripe(Waiter* waiter) {
   const Ripe* ripe = nullptr;
   if (waiter->previous_of_group == nullptr) {
     ripe = waiter->list->ripe;
@@ -55,7 +55,7 @@ std::optional<Table::Woken> Table::take_ripe(Waiter* waiter) {
   return entry;
 }
 
-std::vector<Table::Woken> Table::take_woken(size_t max) {
+std::vector<TableView::Woken> TableView::take_woken(size_t max) {
   walked_ = 0;
   for (size_t step = 0; step < max && !ripe_.empty();) {
     Ripe& ripe = ripe_.front();

@@ -4,7 +4,7 @@
 
 namespace rdzv {
 
-const Table::Value* Table::mark(Bytes key, Marks reader) {
+const TableView::Value* TableView::mark(Bytes key, Marks reader) {
   auto found = values_.find(key);
   if (found != values_.end()) {
     found->second.marks |= reader;
@@ -16,14 +16,14 @@ const Table::Value* Table::mark(Bytes key, Marks reader) {
   return nullptr;
 }
 
-void Table::unmark(Bytes key, Marks reader) {
+void TableView::unmark(Bytes key, Marks reader) {
   auto absent = absent_marks_.find(key);
   if (absent == absent_marks_.end()) return;
   absent->second &= ~reader;
   if (absent->second == 0) absent_marks_.erase(absent);
 }
 
-void Table::take_absent_marks(Bytes key) {
+void TableView::take_absent_marks(Bytes key) {
   auto absent = absent_marks_.find(key);
   if (absent == absent_marks_.end()) return;
   hits_ |= absent->second;

@@ -13,7 +13,7 @@ namespace rdzv {
 //
 // Those who wait for one shared list are a group. Its first, the leader, is parked for all: what
 // says where stands in the leader alone, and goes to the next when the leader leaves.
-struct Table::Waiter {
+struct TableView::Waiter {
   WaiterOwner* owner = nullptr;
   uint64_t tag = 0;
   SharedKeys keys;

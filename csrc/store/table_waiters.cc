@@ -8,18 +8,18 @@
 
 namespace rdzv {
 
-Table::WaiterOwner::WaiterOwner(MemoryAccount* account) : account_(account) {}
+TableView::WaiterOwner::WaiterOwner(MemoryAccount* account) : account_(account) {}
 
-Table::WaiterOwner::~WaiterOwner() {
+TableView::WaiterOwner::~WaiterOwner() {
   RDZV_CHECK(first_ == nullptr, "an owner is dropped before it goes");
 }
 
-Table::~Table() {
+TableView::~TableView() {
   RDZV_CHECK(waiter_count_ == 0, "a table outlives its waiters");
 }
 
-Table::Waiter* Table::wait(WaiterOwner& owner, uint64_t tag, const std::vector<Bytes>& keys,
-                           Need need, int64_t target) {
+TableView::Waiter* TableView::wait(WaiterOwner& owner, uint64_t tag, const std::vector<Bytes>& keys,
+                                   Need need, int64_t target) {
   auto met = [&](Bytes key) { return is_met(key, need, target); };
   auto missing = std::find_if_not(keys.begin(), keys.end(), met);
   if (missing == keys.end()) return nullptr;
@@ -30,7 +30,8 @@ Table::Waiter* Table::wait(WaiterOwner& owner, uint64_t tag, const std::vector<B
   return waiter;
 }
 
-Table::Waiter* Table::wait(WaiterOwner& owner, uint64_t tag, const SharedKeys& keys, Need need) {
+TableView::Waiter* TableView::wait(WaiterOwner& owner, uint64_t tag, const SharedKeys& keys,
+                                   Need need) {
   constexpr int64_t kNoTarget = 0;
   auto leader = leaders_.find({keys.get(), need});
   if (leader != leaders_.end()) {
@@ -51,12 +52,12 @@ Table::Waiter* Table::wait(WaiterOwner& owner, uint64_t tag, const SharedKeys& k
   return waiter;
 }
 
-bool Table::is_awaited(const SharedKeys& keys, Need need) const {
+bool TableView::is_awaited(const SharedKeys& keys, Need need) const {
   return leaders_.contains({keys.get(), need});
 }
 
-Table::Waiter* Table::add_waiter(WaiterOwner& owner, uint64_t tag, SharedKeys keys, Need need,
-                                 int64_t target) {
+TableView::Waiter* TableView::add_waiter(WaiterOwner& owner, uint64_t tag, SharedKeys keys,
+                                         Need need, int64_t target) {
   auto created = std::make_unique<Waiter>();
   Waiter& waiter = *created;
   waiter.owner = &owner;
@@ -72,14 +73,14 @@ Table::Waiter* Table::add_waiter(WaiterOwner& owner, uint64_t tag, SharedKeys ke
   return &waiter;
 }
 
-void Table::join_group(Waiter& waiter, Waiter& leader) {
+void TableView::join_group(Waiter& waiter, Waiter& leader) {
   waiter.previous_of_group = leader.last_of_group;
   leader.last_of_group->next_of_group = &waiter;
   leader.last_of_group = &waiter;
 }
 
 // A leader's place in its key's line goes to the next; without one it is given up.
-void Table::leave_group(Waiter& waiter) {
+void TableView::leave_group(Waiter& waiter) {
   Waiter* next = waiter.next_of_group;
   if (waiter.previous_of_group != nullptr) {
     Waiter* previous = waiter.previous_of_group;
@@ -113,7 +114,7 @@ void Table::leave_group(Waiter& waiter) {
   if (next->leads) leaders_.find({waiter.keys.get(), waiter.need})->second = next;
 }
 
-const Bytes* Table::missing_key(Waiter& waiter) const {
+const Bytes* TableView::missing_key(Waiter& waiter) const {
   const std::vector<Bytes>& keys = waiter.keys->all();
   for (size_t step = 0; step < keys.size(); ++step) {
     size_t at = (waiter.parked_at + step) % keys.size();
@@ -125,7 +126,7 @@ const Bytes* Table::missing_key(Waiter& waiter) const {
   return nullptr;
 }
 
-void Table::park(Waiter& waiter, Bytes key) {
+void TableView::park(Waiter& waiter, Bytes key) {
   auto found = wait_lists_.find(key);
   if (found == wait_lists_.end()) found = wait_lists_.emplace(std::string(key), WaitLists{}).first;
   ListOfNeed& of_need = found->second.of(waiter.need, waiter.target);
@@ -139,7 +140,7 @@ void Table::park(Waiter& waiter, Bytes key) {
 }
 
 // Takes the waiter out of its key's list. drop_if_empty() is the caller's to call.
-void Table::unlink(Waiter& waiter) {
+void TableView::unlink(Waiter& waiter) {
   WaitList& list = *waiter.list;
   (waiter.previous_of_key != nullptr ? waiter.previous_of_key->next_of_key : list.first) =
       waiter.next_of_key;
@@ -147,7 +148,7 @@ void Table::unlink(Waiter& waiter) {
       waiter.previous_of_key;
 }
 
-void Table::drop_if_empty(Bytes key) {
+void TableView::drop_if_empty(Bytes key) {
   auto found = wait_lists_.find(key);
   if (found == wait_lists_.end() || !found->second.counts.empty()) return;
   auto is_empty = [](const ListOfNeed& list) { return list == nullptr || list->first == nullptr; };
@@ -155,7 +156,7 @@ void Table::drop_if_empty(Bytes key) {
   if (std::all_of(lists.begin(), lists.end(), is_empty)) wait_lists_.erase(found);
 }
 
-void Table::wake_written(Bytes key) {
+void TableView::wake_written(Bytes key) {
   auto found = wait_lists_.find(key);
   if (found == wait_lists_.end()) return;
   WaitLists& lists = found->second;
@@ -165,7 +166,7 @@ void Table::wake_written(Bytes key) {
   drop_if_empty(key);
 }
 
-void Table::wake_erased(Bytes key) {
+void TableView::wake_erased(Bytes key) {
   if (wait_lists_.empty()) return;
   auto found = wait_lists_.find(key);
   if (found == wait_lists_.end()) return;
@@ -173,11 +174,11 @@ void Table::wake_erased(Bytes key) {
   drop_if_empty(key);
 }
 
-void Table::wake_need(Bytes key, WaitLists& lists, Need need, size_t woken_max) {
+void TableView::wake_need(Bytes key, WaitLists& lists, Need need, size_t woken_max) {
   wake_list(key, lists.by_need[static_cast<size_t>(need)], woken_max);
 }
 
-void Table::wake_counts(Bytes key, WaitLists& lists) {
+void TableView::wake_counts(Bytes key, WaitLists& lists) {
   while (!lists.counts.empty()) {
     auto lowest = lists.counts.begin();
     if (!wake_list(key, lowest->second)) return;
@@ -188,7 +189,7 @@ void Table::wake_counts(Bytes key, WaitLists& lists) {
 // Wakes those whose need is met at all their keys, moves on those who miss another key, and stops
 // at the first who still misses this one: those behind do, too. False then. If there are very many,
 // the others are left for later.
-bool Table::wake_list(Bytes key, ListOfNeed& list, size_t woken_max) {
+bool TableView::wake_list(Bytes key, ListOfNeed& list, size_t woken_max) {
   if (list == nullptr) return true;
   Waiter* waiter = list->first;
   for (size_t woken = 0; waiter != nullptr && woken < woken_max;) {
@@ -215,7 +216,7 @@ bool Table::wake_list(Bytes key, ListOfNeed& list, size_t woken_max) {
 }
 
 // All who wait for what the leader waits for. It stands in no line any more.
-void Table::wake_group(Waiter& leader, Bytes key) {
+void TableView::wake_group(Waiter& leader, Bytes key) {
   if (leader.leads) leaders_.erase({leader.keys.get(), leader.need});
   for (Waiter* waiter = &leader; waiter != nullptr;) {
     if (waiter != &leader && is_enough_at_once()) {
@@ -227,7 +228,7 @@ void Table::wake_group(Waiter& leader, Bytes key) {
       return;
     }
     Woken entry = woken(*waiter, nullptr);
-    if (waiter->need == Need::kItem) entry.item = pop(key);
+    if (waiter->need == Need::kItem) entry.item = take_item(key);
     woken_.push_back(std::move(entry));
     Waiter* next = waiter->next_of_group;
     destroy(*waiter);
@@ -235,7 +236,7 @@ void Table::wake_group(Waiter& leader, Bytes key) {
   }
 }
 
-void Table::destroy(Waiter& waiter) {
+void TableView::destroy(Waiter& waiter) {
   WaiterOwner& owner = *waiter.owner;
   Waiter* previous = waiter.previous_of_owner;
   std::unique_ptr<Waiter>& slot = previous != nullptr ? previous->next_of_owner : owner.first_;
@@ -246,7 +247,7 @@ void Table::destroy(Waiter& waiter) {
   --waiter_count_;
 }
 
-void Table::cancel(Waiter* waiter) {
+void TableView::cancel(Waiter* waiter) {
   // Nobody stands in the key's line for a follower.
   bool parked = waiter->previous_of_group == nullptr;
   SharedKeys keys = waiter->keys;
@@ -256,17 +257,17 @@ void Table::cancel(Waiter* waiter) {
   destroy(*waiter);
 }
 
-void Table::drop_list_if_empty(Waiter& waiter, Bytes key) {
+void TableView::drop_list_if_empty(Waiter& waiter, Bytes key) {
   if (waiter.list->ripe != nullptr || waiter.list->first != nullptr) return;
   if (waiter.need == Need::kCount) wait_lists_.find(key)->second.counts.erase(waiter.target);
   drop_if_empty(key);
 }
 
-const SharedKeys& Table::keys_of(const Waiter& waiter) const {
+const SharedKeys& TableView::keys_of(const Waiter& waiter) const {
   return waiter.keys;
 }
 
-std::vector<Bytes> Table::missing_keys(const Waiter& waiter) const {
+std::vector<Bytes> TableView::missing_keys(const Waiter& waiter) const {
   std::vector<Bytes> missing;
   for (Bytes key : *waiter.keys) {
     if (!is_met(key, waiter.need, waiter.target)) missing.push_back(key);
@@ -274,7 +275,7 @@ std::vector<Bytes> Table::missing_keys(const Waiter& waiter) const {
   return missing;
 }
 
-std::vector<uint32_t> Table::missing_positions(const Waiter& waiter) const {
+std::vector<uint32_t> TableView::missing_positions(const Waiter& waiter) const {
   std::vector<uint32_t> missing;
   const WantedKeys& keys = *waiter.keys;
   for (size_t at = 0; at < keys.size(); ++at) {
@@ -283,12 +284,12 @@ std::vector<uint32_t> Table::missing_positions(const Waiter& waiter) const {
   return missing;
 }
 
-bool Table::drop(WaiterOwner& owner, size_t max) {
+bool TableView::drop(WaiterOwner& owner, size_t max) {
   for (; owner.first_ != nullptr && max > 0; --max) cancel(owner.first_.get());
   return owner.first_ == nullptr;
 }
 
-void Table::drop_if(const std::function<bool(WaiterOwner&)>& is_gone) {
+void TableView::drop_if(const std::function<bool(WaiterOwner&)>& is_gone) {
   std::unordered_set<WaiterOwner*> gone;
   const auto look_at = [&](const ListOfNeed& list) {
     if (list == nullptr) return;
@@ -305,14 +306,14 @@ void Table::drop_if(const std::function<bool(WaiterOwner&)>& is_gone) {
   for (WaiterOwner* owner : gone) drop(*owner);
 }
 
-void Table::pass_turn(Bytes key) {
+void TableView::pass_turn(Bytes key) {
   auto lists = wait_lists_.find(key);
   if (lists == wait_lists_.end()) return;
   wake_need(key, lists->second, Need::kTurn, 1);
   drop_if_empty(key);
 }
 
-void Table::wake_queue(Bytes key) {
+void TableView::wake_queue(Bytes key) {
   if (wait_lists_.empty()) return;
   auto found = wait_lists_.find(key);
   if (found == wait_lists_.end()) return;

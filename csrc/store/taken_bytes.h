@@ -24,9 +24,15 @@ class TakenBytes {
   Bytes view() const {
     return (shared_ != nullptr ? Bytes(*shared_) : Bytes(own_)).substr(begin_, size_);
   }
-  // Without so many of its first bytes, which are not moved for it.
-  TakenBytes from(size_t begin) && {
-    begin_ += begin;
+  operator Bytes() const { return view(); }
+  operator std::string() const& { return std::string(view()); }
+  operator std::string() && { return std::move(*this).own(); }
+  size_t size() const { return view().size(); }
+  friend bool operator==(const TakenBytes& a, Bytes b) { return a.view() == b; }
+  // A part of it, which is a view of it and is not moved for it.
+  TakenBytes part(Bytes part) && {
+    if (!part.empty()) begin_ += static_cast<size_t>(part.data() - view().data());
+    size_ = part.size();
     return std::move(*this);
   }
   // Parts of it, which share it; `parts` are views of it.
@@ -34,7 +40,8 @@ class TakenBytes {
     const char* begin = shared_ != nullptr ? shared_->data() : own_.data();
     std::vector<size_t> places;
     places.reserve(parts.size());
-    for (Bytes part : parts) places.push_back(static_cast<size_t>(part.data() - begin));
+    for (Bytes part : parts)
+      places.push_back(part.empty() ? 0 : static_cast<size_t>(part.data() - begin));
     if (shared_ == nullptr) shared_ = std::make_shared<std::string>(std::move(own_));
     std::vector<TakenBytes> taken;
     taken.reserve(parts.size());
@@ -44,7 +51,7 @@ class TakenBytes {
   }
   // As a string of its own.
   std::string own() && {
-    if (shared_ != nullptr || begin_ > 0) return std::string(view());
+    if (shared_ != nullptr || begin_ > 0 || size_ != std::string::npos) return std::string(view());
     return std::move(own_);
   }
 

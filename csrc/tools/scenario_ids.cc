@@ -6,85 +6,56 @@
 namespace rdzv::tools {
 namespace {
 
-class Ids final : public Player {
+class Ids final : public Scenario {
  public:
-  Ids(const Options& options, Part& part)
-      : options_(options),
-        part_(part),
-        protocol_(Protocol::make(options.wire)),
-        swarm_(options, part, *protocol_, *this),
-        prefix_(part.prefix("ids")),
-        value_(options.value_bytes, 'x') {}
+  using Scenario::Scenario;
 
   void run(Report& report) {
-    Deadline deadline = Deadline::after(from_seconds(options_.timeout_s));
-    swarm_.dial_all();
-    swarm_.run([&] { return swarm_.connected() == options_.connections; }, deadline);
-    set_keys(deadline);
+    connect_all();
+    set_keys();
     part_.meet();
     Mark begin = mark(options_);
-    for (Connection& connection : swarm_.connections()) wait_for_all(connection);
-    swarm_.run([&] { return finished_ + swarm_.errors() >= options_.connections && is_quiet(); },
-               deadline);
+    for (Connection& connection : swarm_.connections()) {
+      start(connection, [&] {
+        ask(connection, Ask::kWait,
+            [&](std::string& out) { protocol_->put_wait_all(out, prefix_, options_.keys); });
+      });
+    }
+    run_until_finished();
     Mark end = mark(options_);
     part_.meet();
     report.add("ranks", uint64_t{part_.world_size()});
     report.add("keys", uint64_t{options_.keys});
     report.add("value_bytes", uint64_t{options_.value_bytes});
     report_span(report, options_, begin, end, options_.connections, "rank");
-    report_swarm(report, swarm_);
+    report_swarm(report);
   }
-
-  void connected(Connection&) override {}
 
   void answered(Connection& connection, const Asked& asked, const Answer&) override {
     if (asked.ask == Ask::kMultiSet) {
       are_set_ = true;
     } else if (asked.ask == Ask::kWait) {
-      size_t begin = connection.out.size();
-      protocol_->put_multi_get(connection.out, prefix_, options_.keys, value_.size());
-      swarm_.asked(connection, Ask::kGather, begin);
+      ask(connection, Ask::kGather, [&](std::string& out) {
+        protocol_->put_multi_get(out, prefix_, options_.keys, value_.size());
+      });
     } else {
-      ++finished_;
+      finished();
     }
   }
 
  private:
   // Every process sets the same.
-  void set_keys(const Deadline& deadline) {
+  void set_keys() {
     Connection& connection = swarm_.connections()[0];
-    swarm_.begin_turn();
-    size_t begin = connection.out.size();
-    protocol_->put_multi_set(connection.out, prefix_, options_.keys, value_);
-    swarm_.asked(connection, Ask::kMultiSet, begin);
-    swarm_.flush(connection);
-    swarm_.run([&] { return are_set_ || swarm_.errors() > 0; }, deadline);
+    start(connection, [&] {
+      ask(connection, Ask::kMultiSet,
+          [&](std::string& out) { protocol_->put_multi_set(out, prefix_, options_.keys, value_); });
+    });
+    swarm_.run([&] { return are_set_ || failed(); }, deadline_);
   }
 
-  void wait_for_all(Connection& connection) {
-    swarm_.begin_turn();
-    size_t begin = connection.out.size();
-    protocol_->put_wait_all(connection.out, prefix_, options_.keys);
-    swarm_.asked(connection, Ask::kWait, begin);
-    swarm_.flush(connection);
-  }
-
-  // Answers are counted when they begin; their values are still to come.
-  bool is_quiet() {
-    for (const Connection& connection : swarm_.connections()) {
-      if (connection.skip > 0 && connection.fd) return false;
-    }
-    return true;
-  }
-
-  const Options& options_;
-  Part& part_;
-  std::unique_ptr<Protocol> protocol_;
-  Swarm swarm_;
-  std::string prefix_;
-  std::string value_;
+  const std::string prefix_ = part_.prefix("ids");
   bool are_set_ = false;
-  uint64_t finished_ = 0;
 };
 
 }  // namespace

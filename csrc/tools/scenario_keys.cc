@@ -12,18 +12,9 @@ namespace {
 
 constexpr size_t kSetsInFlight = 64;
 
-class Keys final : public Player {
+class Keys final : public Scenario {
  public:
-  Keys(const Options& options, const Part& part)
-      : options_(options),
-        protocol_(Protocol::make(options.wire)),
-        swarm_(options_, part, *protocol_, *this),
-        deadline_(Deadline::after(from_seconds(options.timeout_s))),
-        prefix_(part.prefix("keys")),
-        value_(options.value_bytes, 'x') {
-    swarm_.dial_all();
-    swarm_.run([&] { return swarm_.connected() == 1; }, deadline_);
-  }
+  Keys(const Options& options, Part& part) : Scenario(options, part) { connect_all(); }
 
   void set_one_by_one(Report& report) {
     double before = anonymous_bytes_of(options_.server_pid);
@@ -32,42 +23,33 @@ class Keys final : public Player {
     for (size_t i = 0; i < options_.keys;) {
       swarm_.begin_turn();
       for (size_t n = 0; n < kSetsInFlight && i < options_.keys; ++n, ++i) {
-        size_t from = connection.out.size();
-        protocol_->put_set(connection.out, prefix_ + std::to_string(i), value_, true);
-        asked(connection, Ask::kSet, from);
+        ask(connection, Ask::kSet, [&](std::string& out) {
+          return protocol_->put_set(out, prefix_ + std::to_string(i), value_, true);
+        });
+        ++outstanding_;
       }
       swarm_.flush(connection);
       swarm_.run([&] { return is_settled(); }, deadline_);
     }
     finish(report, begin);
-    if (options_.server_pid != 0) {
-      Quantity bytes = Quantity::span(before, anonymous_bytes_of(options_.server_pid));
-      Quantity keys = Quantity::same(static_cast<double>(options_.keys));
-      report.add_ratio("server_bytes_per_key", bytes, keys);
-    }
+    report_memory(report, "key", before, options_.keys);
   }
 
   void set_at_once(Report& report) {
     Connection& connection = swarm_.connections()[0];
-    size_t from = connection.out.size();
-    protocol_->put_multi_set(connection.out, prefix_, options_.keys, value_);
-    asked(connection, Ask::kMultiSet, from);
+    ask(connection, Ask::kMultiSet,
+        [&](std::string& out) { protocol_->put_multi_set(out, prefix_, options_.keys, value_); });
+    ++outstanding_;
     Mark begin = mark(options_);
     send_in_pieces(connection);
     swarm_.run([&] { return is_settled(); }, deadline_);
     finish(report, begin);
   }
 
-  void connected(Connection&) override {}
   void answered(Connection&, const Asked&, const Answer&) override { --outstanding_; }
 
  private:
-  bool is_settled() const { return outstanding_ == 0 || swarm_.errors() > 0; }
-
-  void asked(Connection& connection, Ask ask, size_t from) {
-    swarm_.asked(connection, ask, from);
-    ++outstanding_;
-  }
+  bool is_settled() const { return outstanding_ == 0 || failed(); }
 
   void send_in_pieces(Connection& connection) {
     Bytes rest = connection.out;
@@ -90,15 +72,10 @@ class Keys final : public Player {
     report.add("keys", uint64_t{options_.keys});
     report.add("value_bytes", uint64_t{options_.value_bytes});
     report_span(report, options_, begin, end, options_.keys, "key");
-    report_swarm(report, swarm_);
+    report_swarm(report);
   }
 
-  const Options& options_;
-  std::unique_ptr<Protocol> protocol_;
-  Swarm swarm_;
-  Deadline deadline_;
-  std::string prefix_;
-  std::string value_;
+  const std::string prefix_ = part_.prefix("keys");
   int64_t outstanding_ = 0;
 };
 

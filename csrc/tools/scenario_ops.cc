@@ -22,22 +22,15 @@ constexpr Operation kOperations[] = {{"get", Ask::kGet},
                                      {"compare_set", Ask::kCompareSet},
                                      {"check", Ask::kCheck}};
 
-class Ops final : public Player {
+class Ops final : public Scenario {
  public:
   Ops(const Options& options, Part& part)
-      : options_(options),
-        part_(part),
-        protocol_(Protocol::make(options.wire)),
-        swarm_(options, part, *protocol_, *this),
-        ask_(ask_of(options.operation)),
-        value_(options.value_bytes, 'x') {}
+      : Scenario(options, part), ask_(ask_of(options.operation)) {}
 
   void run(Report& report) {
-    Deadline deadline = Deadline::after(from_seconds(options_.timeout_s));
-    swarm_.dial_all();
-    swarm_.run([&] { return swarm_.connected() == options_.connections; }, deadline);
+    connect_all();
     // The keys are the same for all processes.
-    if (part_.index() == 0) preset(deadline);
+    if (part_.index() == 0) preset();
     make_requests();
     part_.meet();
     bool counts = options_.count > 0;
@@ -50,16 +43,16 @@ class Ops final : public Player {
     uint64_t before = done_;
     Mark begin = mark(options_);
     if (counts) {
-      swarm_.run([&] { return done_ - before >= options_.count; }, deadline);
+      swarm_.run([&] { return done_ - before >= options_.count; }, deadline_);
     } else {
       swarm_.run_for(from_seconds(options_.seconds));
       // A slow server's time for one, if that is longer.
-      swarm_.run([&] { return done_ > before || swarm_.errors() > 0; }, deadline);
+      swarm_.run([&] { return done_ > before || failed(); }, deadline_);
     }
     Mark end = mark(options_);
     uint64_t count = done_ - before;
     is_running_ = false;
-    swarm_.run([&] { return outstanding_ == 0 || swarm_.errors() > 0; }, deadline);
+    swarm_.run([&] { return outstanding_ == 0 || failed(); }, deadline_);
     part_.meet();
 
     report.add("operation", options_.operation);
@@ -68,10 +61,8 @@ class Ops final : public Player {
     report.add("value_bytes", uint64_t{options_.value_bytes});
     report_span(report, options_, begin, end, count, "operation");
     report.add("latency_us", times_);
-    report_swarm(report, swarm_);
+    report_swarm(report);
   }
-
-  void connected(Connection&) override {}
 
   void answered(Connection& connection, const Asked& asked, const Answer&) override {
     --outstanding_;
@@ -93,20 +84,20 @@ class Ops final : public Player {
   static std::string key(size_t i) { return "key/" + std::to_string(i); }
 
   // Every key has its value and the counter is a number, so that nothing waits or fails.
-  void preset(const Deadline& deadline) {
+  void preset() {
     Connection& first = swarm_.connections()[0];
     for (size_t i = 0; i <= options_.keys;) {
       swarm_.begin_turn();
       for (size_t n = 0; n < kPresetsInFlight && i <= options_.keys; ++n, ++i) {
-        size_t begin = first.out.size();
         bool is_counter = i == options_.keys;
-        protocol_->put_set(first.out, is_counter ? "counter" : key(i), is_counter ? "0" : value_,
-                           true);
-        swarm_.asked(first, Ask::kSet, begin);
+        ask(first, Ask::kSet, [&](std::string& out) {
+          return protocol_->put_set(out, is_counter ? "counter" : key(i), is_counter ? "0" : value_,
+                                    true);
+        });
         ++outstanding_;
       }
       swarm_.flush(first);
-      swarm_.run([&] { return outstanding_ == 0 || swarm_.errors() > 0; }, deadline);
+      swarm_.run([&] { return outstanding_ == 0 || failed(); }, deadline_);
     }
   }
 
@@ -135,27 +126,21 @@ class Ops final : public Player {
   }
 
   void begin(Connection& connection) {
-    swarm_.begin_turn();
-    for (size_t i = 0; i < options_.in_flight; ++i) issue(connection);
-    swarm_.flush(connection);
+    start(connection, [&] {
+      for (size_t i = 0; i < options_.in_flight; ++i) issue(connection);
+    });
   }
 
   void issue(Connection& connection) {
     random_ ^= random_ << 13;
     random_ ^= random_ >> 7;
     random_ ^= random_ << 17;
-    size_t begin = connection.out.size();
-    connection.out.append(requests_[random_ % requests_.size()]);
-    swarm_.asked(connection, ask_, begin);
+    ask(connection, ask_,
+        [&](std::string& out) { out.append(requests_[random_ % requests_.size()]); });
     ++outstanding_;
   }
 
-  const Options& options_;
-  Part& part_;
-  std::unique_ptr<Protocol> protocol_;
-  Swarm swarm_;
-  Ask ask_;
-  std::string value_;
+  const Ask ask_;
   std::vector<std::string> requests_;
   Times times_;
   bool is_running_ = false;

@@ -18,16 +18,10 @@ constexpr uint64_t kKeepAliveInterval_ms = 60'000;
 constexpr uint32_t kKeepAliveAttempts = 3;
 constexpr uint64_t kLastCall_ms = 30'000;
 
-class Run final : public Player {
+class Run final : public Scenario {
  public:
   Run(const Options& options, Part& part)
-      : options_(options),
-        part_(part),
-        protocol_(Protocol::make(options.wire)),
-        swarm_(options, part, *protocol_, *this),
-        deadline_(Deadline::after(from_seconds(options.timeout_s))),
-        run_id_(part.prefix("run")),
-        nodes_(options.connections) {
+      : Scenario(options, part), run_id_(part.prefix("run")), nodes_(options.connections) {
     if (options.wire != Wire::kNative) {
       throw Error(ErrorCode::kInvalidArgument,
                   options.scenario + " needs --protocol native: other servers keep no runs");
@@ -42,15 +36,12 @@ class Run final : public Player {
     Mark begin = mark(options_);
     swarm_.dial_all();
     if (options_.connections_first) {
-      swarm_.run([&] { return swarm_.connected() == nodes_.size(); }, deadline_);
+      connect_all();
       part_.meet();
       begin = mark(options_);
       may_join_ = true;
-      for (Connection& connection : swarm_.connections()) {
-        swarm_.begin_turn();
-        join(connection);
-        swarm_.flush(connection);
-      }
+      for (Connection& connection : swarm_.connections())
+        start(connection, [&] { join(connection); });
     }
     swarm_.run([&] { return is_formed(); }, deadline_);
     Mark end = mark(options_);
@@ -61,21 +52,17 @@ class Run final : public Player {
     if (placed_ > 0)
       report.add("first_join_to_last_answer_s", Quantity::span(first_join_at_, last_placed_at_));
     report.add("join_us", joins_);
-    if (options_.server_pid != 0) {
-      Quantity bytes = Quantity::span(bytes_before, anonymous_bytes_of(options_.server_pid));
-      Quantity all = Quantity::same(static_cast<double>(part_.world_size()));
-      report.add_ratio("server_bytes_per_node", bytes, all);
-    }
+    report_memory(report, "node", bytes_before, part_.world_size());
     return is_well;
   }
 
   // Every node watches the run, as its agent does; then some die, and as many come in their place.
   void lose(Report& report) {
     for (Connection& connection : swarm_.connections()) {
-      swarm_.begin_turn();
-      subscribe(connection);
-      keep_alive(connection);
-      swarm_.flush(connection);
+      start(connection, [&] {
+        subscribe(connection);
+        keep_alive(connection);
+      });
     }
     swarm_.run([&] { return kept_alive_ == nodes_.size() || failed(); }, deadline_);
     placed_ = 0;
@@ -109,9 +96,7 @@ class Run final : public Player {
       if (ahead > Duration::zero()) swarm_.run_for(ahead);
       Connection& connection = swarm_.connections()[sent_++ % nodes_.size()];
       if (!connection.fd) continue;
-      swarm_.begin_turn();
-      keep_alive(connection);
-      swarm_.flush(connection);
+      start(connection, [&] { keep_alive(connection); });
     }
     swarm_.run([&] { return kept_alive_ >= sent_ || failed(); }, deadline_);
     Mark end = mark(options_);
@@ -130,7 +115,7 @@ class Run final : public Player {
   void finish(Report& report) {
     // Whoever hangs up is lost to the others' round.
     part_.meet();
-    report_swarm(report, swarm_);
+    report_swarm(report);
   }
 
   void connected(Connection& connection) override {
@@ -160,7 +145,6 @@ class Run final : public Player {
   };
 
   size_t rank_of(size_t connection) const { return part_.first() + connection; }
-  bool failed() const { return swarm_.errors() > 0; }
   bool is_formed() const { return placed_ == nodes_.size() || failed(); }
 
   native::RunNode node_of(const Connection& connection) {
@@ -196,8 +180,8 @@ class Run final : public Player {
   }
 
   template <typename Request>
-  void ask(Connection& connection, Ask ask, const Request& request) {
-    swarm_.asked(connection, ask, native::put_request(connection.out, request));
+  void ask(Connection& connection, Ask what, const Request& request) {
+    swarm_.asked(connection, what, native::put_request(connection.out, request));
   }
 
   void placed(Connection& connection, const Asked& asked, Bytes body) {
@@ -214,12 +198,7 @@ class Run final : public Player {
     ++placed_;
   }
 
-  const Options& options_;
-  Part& part_;
-  std::unique_ptr<Protocol> protocol_;
-  Swarm swarm_;
-  Deadline deadline_;
-  std::string run_id_;
+  const std::string run_id_;
   std::string addr_;
   std::vector<Node> nodes_;
   uint32_t formed_ = 1;  // which round of ours

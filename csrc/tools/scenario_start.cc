@@ -6,22 +6,15 @@
 namespace rdzv::tools {
 namespace {
 
-class Start final : public Player {
+class Start final : public Scenario {
  public:
-  Start(const Options& options, Part& part)
-      : options_(options),
-        part_(part),
-        protocol_(Protocol::make(options.wire)),
-        swarm_(options, part, *protocol_, *this),
-        prefix_(part.prefix("start")),
-        value_(options.value_bytes, 'x') {}
+  using Scenario::Scenario;
 
   void run(Report& report) {
     part_.meet();
     Mark begin = mark(options_);
     swarm_.dial_all();
-    swarm_.run([&] { return finished_ + swarm_.errors() >= options_.connections; },
-               Deadline::after(from_seconds(options_.timeout_s)));
+    run_until_finished();
     Mark end = mark(options_);
     // Hanging up is work for the server, and no part of a start.
     part_.meet();
@@ -31,99 +24,74 @@ class Start final : public Player {
     report.add("joined_s", Quantity::span(begin.at, joined_at_));
     report.add("handshake_us", handshakes_);
     report.add("release_us", releases_);
-    report_swarm(report, swarm_);
+    report_swarm(report);
   }
 
   void connected(Connection& connection) override {
     connected_at_ = swarm_.turn_began();
     handshakes_.add(connected_at_ - connection.dialed);
     std::string own = prefix_ + std::to_string(part_.first() + connection.index);
-    size_t begin = connection.out.size();
-    if (protocol_->put_set(connection.out, own, value_, false))
-      swarm_.asked(connection, Ask::kSet, begin);
-    begin = connection.out.size();
-    protocol_->put_add(connection.out, prefix_ + "joined");
-    swarm_.asked(connection, Ask::kAdd, begin);
+    ask(connection, Ask::kSet,
+        [&](std::string& out) { return protocol_->put_set(out, own, value_, false); });
+    ask(connection, Ask::kAdd,
+        [&](std::string& out) { protocol_->put_add(out, prefix_ + "joined"); });
   }
 
   void answered(Connection& connection, const Asked& asked, const Answer& answer) override {
     if (asked.ask == Ask::kAdd) {
       joined_at_ = swarm_.turn_began();
       if (answer.number == static_cast<int64_t>(part_.world_size())) release(connection);
-      size_t begin = connection.out.size();
-      protocol_->put_wait(connection.out, prefix_ + "go");
-      swarm_.asked(connection, Ask::kWait, begin);
+      ask(connection, Ask::kWait,
+          [&](std::string& out) { protocol_->put_wait(out, prefix_ + "go"); });
     } else if (asked.ask == Ask::kWait) {
       releases_.add(swarm_.turn_began() - part_.moment());
-      size_t begin = connection.out.size();
-      protocol_->put_get(connection.out, prefix_ + "0");
-      swarm_.asked(connection, Ask::kGet, begin);
+      ask(connection, Ask::kGet, [&](std::string& out) { protocol_->put_get(out, prefix_ + "0"); });
     } else if (asked.ask == Ask::kGet) {
-      ++finished_;
+      finished();
     }
   }
 
  private:
   void release(Connection& connection) {
     part_.set_moment(joined_at_);
-    size_t begin = connection.out.size();
-    if (protocol_->put_release(connection.out, prefix_ + "go"))
-      swarm_.asked(connection, Ask::kRelease, begin);
+    ask(connection, Ask::kRelease,
+        [&](std::string& out) { return protocol_->put_release(out, prefix_ + "go"); });
   }
 
-  const Options& options_;
-  Part& part_;
-  std::unique_ptr<Protocol> protocol_;
-  Swarm swarm_;
-  std::string prefix_;
-  std::string value_;
+  const std::string prefix_ = part_.prefix("start");
   Times handshakes_;
   Times releases_;
   Instant connected_at_{};
   Instant joined_at_{};
-  uint64_t finished_ = 0;
 };
 
-class Idle final : public Player {
+class Idle final : public Scenario {
  public:
-  Idle(const Options& options, Part& part)
-      : options_(options),
-        part_(part),
-        protocol_(Protocol::make(options.wire)),
-        swarm_(options, part, *protocol_, *this) {}
+  using Scenario::Scenario;
 
   void run(Report& report) {
     part_.meet();
     double before = anonymous_bytes_of(options_.server_pid);
     Mark begin = mark(options_);
     swarm_.dial_all();
-    swarm_.run([&] { return swarm_.connected() + swarm_.errors() >= options_.connections; },
-               Deadline::after(from_seconds(options_.timeout_s)));
+    run_until_finished();
     Mark end = mark(options_);
     part_.meet();
     report.add("connections", uint64_t{part_.world_size()});
     report_span(report, options_, begin, end, options_.connections, "connection");
-    if (options_.server_pid != 0) {
-      Quantity bytes = Quantity::span(before, anonymous_bytes_of(options_.server_pid));
-      Quantity all = Quantity::same(static_cast<double>(part_.world_size()));
-      report.add_ratio("server_bytes_per_connection", bytes, all);
-    }
+    report_memory(report, "connection", before, part_.world_size());
     // Nobody hangs up before all have looked.
     part_.meet();
     report.add("handshake_us", handshakes_);
-    report_swarm(report, swarm_);
+    report_swarm(report);
   }
 
   void connected(Connection& connection) override {
     handshakes_.add(swarm_.turn_began() - connection.dialed);
+    finished();
   }
-  void answered(Connection&, const Asked&, const Answer&) override {}
 
  private:
-  const Options& options_;
-  Part& part_;
-  std::unique_ptr<Protocol> protocol_;
-  Swarm swarm_;
   Times handshakes_;
 };
 

@@ -45,7 +45,6 @@ struct Connection {
   uint32_t index = 0;
   bool wants_write = false;
   bool is_dialing = false;
-  uint8_t stage = 0;  // the scenario's
   uint64_t next_id = 1;
   Instant dialed{};
   AskedRing asked;

@@ -11,7 +11,7 @@
 #include <new>
 #include <string>
 
-#include "client/native_store.h"
+#include "client/tcp_store.h"
 #include "server/server.h"
 #include "store/hash_store.h"
 #include "support.h"
@@ -145,13 +145,17 @@ TEST_CASE("reading a large value of a HashStore copies nothing, whatever is writ
 
 TEST_CASE("a large answer of the native protocol is gathered where it is taken from") {
   Server server("127.0.0.1", 0);
-  NativeStore store("127.0.0.1", server.port(), kHang);
+  TCPStore::Options options;
+  options.host = "127.0.0.1";
+  options.port = server.port();
+  options.timeout = kHang;
+  const std::shared_ptr<TCPStore> store = TCPStore::open(options);
   const std::string value(4 << 20, 'v');
-  store.set("a", value);
-  store.set("b", value);
-  auto read = [&] { CHECK(store.read("a", kHang).view() == value); };
+  store->set("a", value);
+  store->set("b", value);
+  auto read = [&] { CHECK(store->read("a", kHang).view() == value); };
   CHECK(bytes_of(read) < value.size() + value.size() / 8);
-  auto read_both = [&] { CHECK(store.multi_read({"a", "b"}, kHang)[1].view() == value); };
+  auto read_both = [&] { CHECK(store->multi_read({"a", "b"}, kHang)[1].view() == value); };
   CHECK(bytes_of(read_both) < 2 * value.size() + value.size() / 4);
 }
 

@@ -140,15 +140,15 @@ struct HoldingServer {
 
 struct Scene {
   Server server{"127.0.0.1", 0};
-  std::unique_ptr<TCPStore> store = client();
+  std::shared_ptr<TCPStore> store = client();
 
-  std::unique_ptr<TCPStore> client() {
+  std::shared_ptr<TCPStore> client() {
     TCPStore::Options options;
     options.host = "127.0.0.1";
     options.port = server.port();
     options.timeout = kHang;
     options.protocol = TCPStore::Protocol::kC10d;
-    return std::make_unique<TCPStore>(options);
+    return TCPStore::open(options);
   }
 };
 
@@ -234,7 +234,7 @@ TEST_CASE("a wait that is cancelled leaves its connection in step") {
 
 TEST_CASE("a wait that is answered while it is cancelled is a success or a timeout, never a mix") {
   Scene scene;
-  std::unique_ptr<TCPStore> other = scene.client();
+  std::shared_ptr<TCPStore> other = scene.client();
   for (int i = 0; i < 200; ++i) {
     std::string key = "k" + std::to_string(i);
     std::thread setter([&] { other->set(key, key); });
@@ -279,16 +279,16 @@ TEST_CASE("a server that hangs up ends one call, and the store goes on") {
 
 TEST_CASE("an empty value that the server's kernel holds back is drawn out") {
   HoldingServer held;
-  TCPStore store(held.options());
-  CHECK(store.get("k", kHang).empty());
-  CHECK(store.multi_get({"a", "b"}, kHang) == std::vector<std::string>(2));
-  CHECK(store.try_get("k").version == 1);
-  CHECK(store.compare_exchange("k", "", "").swapped);
+  const std::shared_ptr<TCPStore> store = TCPStore::open(held.options());
+  CHECK(store->get("k", kHang).empty());
+  CHECK(store->multi_get({"a", "b"}, kHang) == std::vector<std::string>(2));
+  CHECK(store->try_get("k").version == 1);
+  CHECK(store->compare_exchange("k", "", "").swapped);
 }
 
 TEST_CASE("a server that was seen to hold a value back is asked for it at once") {
   HoldingServer held;
-  TCPStore store(held.options());
-  for (int i = 0; i < 20; ++i) store.try_get("k");
+  const std::shared_ptr<TCPStore> store = TCPStore::open(held.options());
+  for (int i = 0; i < 20; ++i) store->try_get("k");
   CHECK(held.pings == 1 + 20);  // one was the greeting
 }

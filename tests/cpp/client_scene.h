@@ -55,7 +55,7 @@ inline std::shared_ptr<TCPStore> hosting_store() {
   options.host = "127.0.0.1";
   options.is_master = true;
   options.timeout = kHang;
-  return std::make_shared<TCPStore>(options);
+  return TCPStore::open(options);
 }
 
 inline std::shared_ptr<TCPStore> client_of(
@@ -65,7 +65,7 @@ inline std::shared_ptr<TCPStore> client_of(
   options.port = host.port();
   options.timeout = kHang;
   options.protocol = protocol;
-  return std::make_shared<TCPStore>(options);
+  return TCPStore::open(options);
 }
 
 }  // namespace rdzv::test

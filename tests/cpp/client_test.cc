@@ -40,8 +40,9 @@ void use(Store& store, int thread, int rounds) {
     expect(store.get(own, kHang) == value + "+", "get what was appended");
     store.add("sum", 1);
     for (Store::Exchange now{}; !now.swapped;) {
-      std::string next = now.exists ? std::to_string(std::stoi(now.value) + 1) : "1";
-      now = store.compare_exchange("swaps", now.exists ? now.value : "", next);
+      std::string before(now.value.view());
+      std::string next = now.exists ? std::to_string(std::stoi(before) + 1) : "1";
+      now = store.compare_exchange("swaps", before, next);
     }
     std::string other = own + "/other";
     store.multi_set({own, "1", other, "2"});
@@ -196,14 +197,14 @@ TEST_CASE("multi-tenant stores of one port share a server, which lives as long a
   options.host = "127.0.0.1";
   options.is_master = true;
   options.multi_tenant = true;
-  auto first = std::make_unique<TCPStore>(options);
+  auto first = TCPStore::open(options);
   options.port = first->port();
-  auto second = std::make_unique<TCPStore>(options);
+  auto second = TCPStore::open(options);
   first->set("k", "v");
   first.reset();
   CHECK(second->get("k", kHang) == "v");
   second.reset();
-  CHECK(TCPStore(options).num_keys() == 0);
+  CHECK(TCPStore::open(options)->num_keys() == 0);
 }
 
 TEST_CASE("the host waits for its workers") {
@@ -213,7 +214,7 @@ TEST_CASE("the host waits for its workers") {
   options.world_size = 3;
   options.timeout = std::chrono::milliseconds(30);
   try {
-    TCPStore alone(options);
+    const std::shared_ptr<TCPStore> alone = TCPStore::open(options);
     FAIL("did not wait");
   } catch (const Error& error) {
     CHECK(error.code() == ErrorCode::kTimeout);

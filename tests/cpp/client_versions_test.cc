@@ -162,7 +162,7 @@ TEST_CASE("delete_prefix leaves the stores' own keys, and other prefixes' keys, 
   CHECK(job.delete_prefix("") == 1);
   TCPStore::Options options = options_for(scene.host->port(), kHang);
   options.world_size = 1;
-  TCPStore counted(options);
+  const std::shared_ptr<TCPStore> counted = TCPStore::open(options);
   CHECK(scene.native->delete_prefix("") == 1);
   CHECK(scene.c10d->delete_prefix("") == 0);
   CHECK(scene.native->num_keys() == 1);  // the count of workers
@@ -189,17 +189,17 @@ TEST_CASE("a server that stops answering times these calls out, too") {
     link.greet();
     link.keep_silent();
   }});
-  TCPStore store(options_for(server.port(), kHang));
-  Error error = error_of([&] { store.watch("k", 0, kShort); });
+  const std::shared_ptr<TCPStore> store = TCPStore::open(options_for(server.port(), kHang));
+  Error error = error_of([&] { store->watch("k", 0, kShort); });
   CHECK(error.code() == ErrorCode::kNoAnswer);
   CHECK(contains(error, "watch of key 'k' on TCPStore 127.0.0.1:"));
   CHECK_FALSE(contains(error, "applied"));
-  store.set_timeout(kShort);
-  CHECK_FALSE(contains(error_of([&] { store.try_get("k"); }), "applied"));
+  store->set_timeout(kShort);
+  CHECK_FALSE(contains(error_of([&] { store->try_get("k"); }), "applied"));
   for (const Error& write : {
-           error_of([&] { store.set_if_version("k", "", 1); }),
-           error_of([&] { store.set_for("k", "", kHang); }),
-           error_of([&] { store.delete_prefix("k"); }),
+           error_of([&] { store->set_if_version("k", "", 1); }),
+           error_of([&] { store->set_for("k", "", kHang); }),
+           error_of([&] { store->delete_prefix("k"); }),
        }) {
     CHECK(write.code() == ErrorCode::kNoAnswer);
     // The connection is suspected by then, so that they wait for a better one.
@@ -214,11 +214,11 @@ TEST_CASE("of these calls, a write that was on its way when the connection broke
     link.greet();
     link.read_some();
   }});
-  TCPStore store(options_for(server.port(), kHang));
+  const std::shared_ptr<TCPStore> store = TCPStore::open(options_for(server.port(), kHang));
   for (const Error& error : {
-           error_of([&] { store.set_if_version("k", "", 1); }),
-           error_of([&] { store.set_for("k", "", kHang); }),
-           error_of([&] { store.delete_prefix("k"); }),
+           error_of([&] { store->set_if_version("k", "", 1); }),
+           error_of([&] { store->set_for("k", "", kHang); }),
+           error_of([&] { store->delete_prefix("k"); }),
        }) {
     CHECK(error.code() == ErrorCode::kConnection);
     CHECK(contains(error, "it may or may not have been applied"));
@@ -235,13 +235,13 @@ TEST_CASE("answers to these calls that cannot be read are errors of the protocol
       link.write(answer);
     }
   }});
-  TCPStore store(options_for(server.port(), kHang));
+  const std::shared_ptr<TCPStore> store = TCPStore::open(options_for(server.port(), kHang));
   for (const Error& error : {
-           error_of([&] { store.try_get("k"); }),
-           error_of([&] { store.watch("k", 0, kHang); }),
-           error_of([&] { store.set_if_version("k", "", 0); }),
-           error_of([&] { store.delete_prefix("k"); }),
-           error_of([&] { store.exchange("k", 0, 3, "", kHang); }),
+           error_of([&] { store->try_get("k"); }),
+           error_of([&] { store->watch("k", 0, kHang); }),
+           error_of([&] { store->set_if_version("k", "", 0); }),
+           error_of([&] { store->delete_prefix("k"); }),
+           error_of([&] { store->exchange("k", 0, 3, "", kHang); }),
        }) {
     CHECK(error.code() == ErrorCode::kProtocol);
   }

@@ -24,9 +24,9 @@ class Scene {
  public:
   explicit Scene(const std::string& greeting = c10d_validate()) {
     transport.room = 4 * kAnswer;
-    context.open.push_back(std::make_unique<Connection>(transport, context));
-    connection = context.open.back().get();
-    context.table.set("/k", std::string(kValue, 'v'));
+    context.connections.open.push_back(std::make_unique<Connection>(transport, context));
+    connection = context.connections.open.back().get();
+    context.apply(change::Set{"/k", std::string(kValue, 'v')});
     send(greeting);
     turn();
   }
@@ -44,10 +44,10 @@ class Scene {
     }
   }
   void wait(Duration duration) {
-    context.time.now += duration;
-    context.time.awake += duration;
-    context.timers.run(context.time.now, SIZE_MAX);
-    context.awake_timers.run(context.time.awake, SIZE_MAX);
+    context.clock.now += duration;
+    context.clock.awake += duration;
+    context.clock.timers.run(context.clock.now, SIZE_MAX);
+    context.clock.awake_timers.run(context.clock.awake, SIZE_MAX);
   }
   size_t receive(size_t most) { return transport.read(most).size(); }
 
@@ -125,10 +125,10 @@ TEST_CASE("a large value that is on its way is in memory once, and arrives as it
   scene.ask(32);
   scene.turn();
   REQUIRE(scene.connection->unsent() > 16 * kAnswer);
-  CHECK(scene.context.table.find("/k")->bytes.shared().use_count() > 16);
+  CHECK(scene.context.state.table().find("/k")->bytes.shared().use_count() > 16);
   CHECK(scene.connection->out().capacity() < kAnswer);
 
-  scene.context.table.set("/k", std::string(kValue, 'w'));
+  scene.context.apply(change::Set{"/k", std::string(kValue, 'w')});
   std::string received;
   while (received.size() < 32 * kAnswer) {
     received += scene.transport.read(kAnswer);
@@ -140,7 +140,7 @@ TEST_CASE("a large value that is on its way is in memory once, and arrives as it
 
 TEST_CASE("who has nearly read the largest value may ask for more") {
   Scene scene;
-  scene.context.table.set("/large", std::string(limits::kValueBytesMax, 'v'));
+  scene.context.apply(change::Set{"/large", std::string(limits::kValueBytesMax, 'v')});
   scene.send(c10d_request(Code::kGet, {"/large"}));
   scene.turn();
   while (scene.connection->unsent() > limits::kUnsentBytesMax / 2) {
@@ -157,22 +157,22 @@ TEST_CASE("a request is applied when its last byte is there") {
   Scene scene;
   std::string request = c10d_request(Code::kSet, {"/new", "value"});
   for (char byte : request) {
-    CHECK(scene.context.table.find("/new") == nullptr);
+    CHECK(scene.context.state.table().find("/new") == nullptr);
     scene.send(Bytes(&byte, 1));
     scene.turn();
   }
-  REQUIRE(scene.context.table.find("/new") != nullptr);
-  CHECK(scene.context.table.find("/new")->bytes == "value");
+  REQUIRE(scene.context.state.table().find("/new") != nullptr);
+  CHECK(scene.context.state.table().find("/new")->bytes == "value");
 }
 
 TEST_CASE("the waits of a connection end with it") {
   Scene scene;
   for (int i = 0; i < 10; ++i) scene.send(c10d_request(Code::kWait, {"/never"}));
   scene.turn();
-  CHECK(scene.context.table.waiters() == 10);
+  CHECK(scene.context.state.table().waiters() == 10);
   scene.connection->close("");
   CHECK(scene.transport.closed);
-  CHECK(scene.context.table.waiters() == 0);
+  CHECK(scene.context.state.table().waiters() == 0);
 }
 
 TEST_CASE("a connection may wait so often and no more") {
@@ -183,7 +183,7 @@ TEST_CASE("a connection may wait so often and no more") {
     scene.send(waits);
     scene.turn();
   }
-  CHECK(scene.context.table.waiters() == limits::kWaitsPerConnectionMax);
+  CHECK(scene.context.state.table().waiters() == limits::kWaitsPerConnectionMax);
   CHECK_FALSE(scene.transport.closed);
   scene.send(c10d_request(Code::kWait, {"/x"}));
   scene.turn();
@@ -195,11 +195,11 @@ TEST_CASE("what comes for a connection that ends leaves no timer of its requests
   Scene scene(native_greeting());
   for (uint64_t id = 1; id <= 10; ++id) scene.send(native_get(id, "/late", 1));
   scene.turn();
-  REQUIRE(scene.context.table.waiters() == 10);
+  REQUIRE(scene.context.state.table().waiters() == 10);
   scene.connection->end("the test says so");
-  scene.context.table.set("/late", "v");
+  scene.context.apply(change::Set{"/late", "v"});
   scene.context.wake();
-  CHECK(scene.context.table.waiters() == 0);
+  CHECK(scene.context.state.table().waiters() == 0);
   // All their times are over.
   scene.wait(std::chrono::milliseconds(20));
   scene.connection->close("");
@@ -214,7 +214,7 @@ TEST_CASE("a connection says in which state it is") {
   CHECK(scene.connection->state() == State::kStalled);
   while (scene.receive(kAnswer) > 0) scene.turn();
   CHECK(scene.connection->state() == State::kOpen);
-  for (int i = 0; i < 100'000; ++i) scene.context.table.set("/" + std::to_string(i), "v");
+  for (int i = 0; i < 100'000; ++i) scene.context.apply(change::Set{"/" + std::to_string(i), "v"});
   scene.connection->receive(c10d_request(Code::kListKeys, {}));
   CHECK(scene.connection->state() == State::kPutOff);
   scene.transport.room = SIZE_MAX;

@@ -22,6 +22,10 @@ namespace {
 
 using AllValues = std::vector<std::string>;
 
+AllValues all_of(std::vector<TakenBytes> taken) {
+  return {std::make_move_iterator(taken.begin()), std::make_move_iterator(taken.end())};
+}
+
 AllValues values_of(int world_size) {
   AllValues values;
   for (int rank = 0; rank < world_size; ++rank) values.push_back("v" + std::to_string(rank));
@@ -36,7 +40,7 @@ struct Scene {
   // In the way of the two, in turn.
   AllValues exchange(int way, Bytes key, int64_t rank, int64_t world_size, Bytes value,
                      Duration timeout) {
-    return (way % 2 == 0 ? native : c10d)->exchange(key, rank, world_size, value, timeout);
+    return all_of((way % 2 == 0 ? native : c10d)->exchange(key, rank, world_size, value, timeout));
   }
 };
 
@@ -70,7 +74,8 @@ TEST_CASE("everybody gets the values of all in a process and through a file, too
             if (file) store = std::make_shared<FileStore>(options(folder.file()));
             PrefixStore job("job", store);
             for (Bytes key : {"first", "second"}) {
-              AllValues values = job.exchange(key, rank, kWorld, "v" + std::to_string(rank), kHang);
+              AllValues values =
+                  all_of(job.exchange(key, rank, kWorld, "v" + std::to_string(rank), kHang));
               expect(values == values_of(kWorld), "the values of all");
             }
           }) == "");
@@ -88,9 +93,10 @@ TEST_CASE("an exchange through a prefix meets those of its prefix") {
   PrefixStore native("job", scene.native);
   PrefixStore c10d("job", scene.c10d);
   CHECK(on_threads(3, [&](int rank) {
-          AllValues values = rank == 0   ? native.exchange("x", 0, 3, "v0", kHang)
-                             : rank == 1 ? c10d.exchange("x", 1, 3, "v1", kHang)
-                                         : scene.native->exchange("job/x", 2, 3, "v2", kHang);
+          AllValues values =
+              all_of(rank == 0   ? native.exchange("x", 0, 3, "v0", kHang)
+                     : rank == 1 ? c10d.exchange("x", 1, 3, "v1", kHang)
+                                 : scene.native->exchange("job/x", 2, 3, "v2", kHang));
           expect(values == values_of(3), "the values of all");
         }) == "");
 }
@@ -151,9 +157,9 @@ TEST_CASE("an exchange with a server that keeps silent times out, over either pr
     }});
     TCPStore::Options options = options_for(server.port(), kHang);
     options.protocol = protocol;
-    TCPStore store(options);
+    const std::shared_ptr<TCPStore> store = TCPStore::open(options);
     // The store's own timeout plays no part.
-    Error error = error_of([&] { store.exchange("x", 0, 2, "v", kShort); });
+    Error error = error_of([&] { store->exchange("x", 0, 2, "v", kShort); });
     CHECK(error.code() == ErrorCode::kNoAnswer);
     CHECK(contains(error, "exchange of key 'x' on TCPStore 127.0.0.1:"));
     CHECK(contains(error, "no answer within 0.06 s"));
@@ -166,14 +172,15 @@ TEST_CASE("an exchange that was on its way when the connection broke is sent aga
     link.greet();
     link.read_some();
     if (++asked < 3) return;
+    // Ids go on growing over the connections of a session.
     std::string answer =
-        native_frame(native::Operation::kExchange, 1, Fields().u32(1).string32("v").bytes);
+        native_frame(native::Operation::kExchange, 3, Fields().u32(1).string32("v").bytes);
     answer[4] = static_cast<char>(answer[4] | static_cast<char>(native::kReplyBit));
     link.write(answer);
     link.keep_silent();
   }});
-  TCPStore store(options_for(server.port(), kHang));
-  CHECK(store.exchange("x", 0, 1, "v", kHang) == AllValues{"v"});
+  const std::shared_ptr<TCPStore> store = TCPStore::open(options_for(server.port(), kHang));
+  CHECK(all_of(store->exchange("x", 0, 1, "v", kHang)) == AllValues{"v"});
   CHECK(server.links() == 3);
 }
 

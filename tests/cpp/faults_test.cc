@@ -53,8 +53,8 @@ void use(TCPStore& store) {
 void use_from_outside(uint16_t port, TCPStore::Protocol protocol) {
   Exempt exempt;
   try {
-    TCPStore store(client_options(port, protocol));
-    use(store);
+    const std::shared_ptr<TCPStore> store = TCPStore::open(client_options(port, protocol));
+    use(*store);
   } catch (const Error& error) {
     CHECK_FALSE(error.message().empty());
   }
@@ -64,9 +64,9 @@ void use_from_outside(uint16_t port, TCPStore::Protocol protocol) {
 void check_serves(uint16_t port) {
   Exempt exempt;
   for (auto protocol : {TCPStore::Protocol::kNative, TCPStore::Protocol::kC10d}) {
-    TCPStore store(client_options(port, protocol));
-    store.set("after", "fault");
-    CHECK(store.get("after", kHang) == "fault");
+    const std::shared_ptr<TCPStore> store = TCPStore::open(client_options(port, protocol));
+    store->set("after", "fault");
+    CHECK(store->get("after", kHang) == "fault");
   }
 }
 
@@ -123,9 +123,9 @@ TEST_CASE("whatever system call fails once, a client goes on or says why it cann
   for (auto protocol : {TCPStore::Protocol::kNative, TCPStore::Protocol::kC10d}) {
     for_every_call([&] {
       OnlyHere here;
-      std::unique_ptr<TCPStore> store;
+      std::shared_ptr<TCPStore> store;
       try {
-        store = std::make_unique<TCPStore>(client_options(server.port(), protocol));
+        store = TCPStore::open(client_options(server.port(), protocol));
         use(*store);
       } catch (const Error& error) {
         CHECK_FALSE(error.message().empty());
@@ -146,9 +146,9 @@ TEST_CASE("whatever system call fails once, a store that hosts its server starts
       options.host = "localhost";
       options.is_master = true;
       options.timeout = kHang;
-      TCPStore store(options);
+      const std::shared_ptr<TCPStore> store = TCPStore::open(options);
       Exempt exempt;
-      store.set("k", "v");
+      store->set("k", "v");
     } catch (const Error& error) {
       CHECK_FALSE(error.message().empty());
     }

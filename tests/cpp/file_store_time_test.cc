@@ -122,7 +122,7 @@ TEST_CASE("a watcher is woken by the clock alone") {
     Users users(compacts);
     users[0].set_for("k", "1", seconds(10));
     uint64_t version = users[1].try_get("k").version;
-    Store::Versioned seen{"not yet", 1};
+    Store::Versioned seen{std::string("not yet"), 1};
     std::thread watcher([&] { seen = users[1].watch("k", version, kHang); });
     set_clocks(10);
     watcher.join();
@@ -178,7 +178,7 @@ TEST_CASE("a watcher that saw a key go is not woken by other keys, nor by a comp
     users[0].set_for("k", "1", seconds(10));
     g_seconds[1] = 30;
     CHECK(users[1].try_get("k").version == 0);
-    Store::Versioned seen{"not yet", 1};
+    Store::Versioned seen{std::string("not yet"), 1};
     std::thread watcher([&] { seen = users[1].watch("k", 0, kHang); });
     for (int i = 0; i < 300; ++i) users[0].set("other", std::to_string(i));
     users[0].set("k", "2");

@@ -115,10 +115,11 @@ def test_the_log_says_who_is_missing_while_a_node_waits(
     first = joining(run.node(3, local_addr="hostA"))
     eventually("word of the first", lambda: "1 of at least 3 (at most 3) nodes" in caplog.text)
     second = joining(run.node(3, local_addr="hostB"))
-    eventually("word of the second", lambda: "2 of at least 3" in caplog.text)
+    # The first one says it: to the second itself, all are new.
+    new = f"2 of at least 3 (at most 3) nodes joined; new: hostB (pid {os.getpid()})"
+    eventually("the first one's word of the second", lambda: new in caplog.text)
     run.node(3).next_rendezvous()
     assert {each.result().world_size for each in (first, second)} == {3}
-    assert f"new: hostB (pid {os.getpid()})" in caplog.text
     assert "s left" in caplog.text
 
 

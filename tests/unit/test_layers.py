@@ -101,7 +101,8 @@ def test_the_core_has_no_clock_socket_or_randomness(folder: str) -> None:
     offenders = [
         path.name
         for path in sorted((ROOT / "csrc" / folder).glob("*.[hc]*"))
-        if forbidden.search(path.read_text()) and not path.name.startswith(("hash_store", "file_"))
+        if forbidden.search(path.read_text())
+        and not path.name.startswith(("hash_store", "local_store", "file_"))
     ]
     assert offenders == []
 
@@ -122,6 +123,21 @@ def test_the_core_of_the_server_has_no_clock_socket_or_randomness() -> None:
         if path.stem not in SERVER_SHELL and forbidden.search(path.read_text())
     ]
     assert offenders == []
+
+
+def test_the_core_of_the_client_has_no_clock_socket_lock_or_randomness() -> None:
+    """ClientCore and its session are handed bytes and times, by whoever waits, however."""
+    forbidden = re.compile(
+        r"\bnow\(\)|\"net/|<sys/|<random>|base/random\.h|<thread>|mutex|<atomic>|base/interrupt"
+        r"|<condition_variable>|<future>|<unistd\.h>|\"(store|server)/"
+    )
+    client = ROOT / "csrc" / "client"
+    core = [client / name for name in ("core.h", "core.cc", "session.h", "patience.h")]
+    assert [path.name for path in core if forbidden.search(path.read_text())] == []
+    included = {
+        name for path in core for name in re.findall(r'"client/(\w+\.h)"', path.read_text())
+    }
+    assert included <= {"core.h", "session.h", "patience.h"}
 
 
 def layer_of(module: str) -> int:

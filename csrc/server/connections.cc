@@ -1,0 +1,58 @@
+#include "server/connections.h"
+
+#include <algorithm>
+
+#include "server/connection.h"
+#include "server/context.h"
+
+namespace rdzv {
+
+Connections::Connections(ServerContext& context)
+    : greetings(context), departures(context.chores), budget_(context.budget) {}
+
+Connections::~Connections() {
+  while (!open.empty()) open.back()->close("");
+}
+
+void Connections::go_on() {
+  const size_t spent = go_on(unserved, Budget::kTurn);
+  go_on(put_off, std::max<size_t>(Budget::kTurn - std::min(spent, Budget::kTurn), 1));
+}
+
+// Returns what they spent.
+size_t Connections::go_on(std::deque<Connection*>& those, size_t units) {
+  // Once around at most, for those who are put off again.
+  size_t count = those.size();
+  size_t spent = 0;
+  for (; count > 0 && spent < units; --count) {
+    Connection* next = those.front();
+    those.pop_front();
+    next->guarded([next] { next->go_on(); });
+    spent += budget_.spent();
+  }
+  return spent;
+}
+
+// In batches too, for newcomers' sake: one set may have answered thousands.
+bool Connections::flush_some() {
+  constexpr size_t kBatch = 256;
+  // By index: flushing can let a stalled connection go on, which may have more to send.
+  size_t flushed = 0;
+  for (; flushed < unsent.size() && flushed < kBatch; ++flushed) {
+    Connection* connection = unsent[flushed];
+    connection->guarded([connection] { connection->flush(); });
+  }
+  unsent.erase(unsent.begin(), unsent.begin() + static_cast<std::ptrdiff_t>(flushed));
+  return !unsent.empty();
+}
+
+void Connections::forget_closed() {
+  if (!departures.any_new()) return;
+  const auto is_closed = [](const Connection* connection) { return connection->closed(); };
+  std::erase_if(unsent, is_closed);
+  std::erase_if(put_off, is_closed);
+  std::erase_if(unserved, is_closed);
+  departures.forget();
+}
+
+}  // namespace rdzv

@@ -1,0 +1,102 @@
+// A connection as runs see it: where their answers go, and what it has to do with them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/memory_account.h"
+#include "wire/run_messages.h"
+
+namespace rdzv {
+
+class Run;
+struct Seat;
+struct Subscription;
+
+// What one connection has in runs, by the names that it gave: seats by their handles; JOINs and
+// SUBSCRIBEs that wait, by the tags of their requests. Each run puts here what it has of the
+// connection, and takes it away.
+class RunTies {
+ public:
+  struct Place {
+    Run* run = nullptr;
+    Seat* seat = nullptr;  // a node's, or that of a JOIN
+    Subscription* subscription = nullptr;
+  };
+
+  explicit RunTies(HashSeed seed) : seats_(0, NumberHash{seed}), waits_(0, NumberHash{seed}) {}
+
+  void add_seat(uint32_t handle, Run& run, Seat& seat) {
+    seats_.emplace(handle, Place{&run, &seat, nullptr});
+    ++runs_[&run];
+  }
+  void remove_seat(uint32_t handle, const Run& run) {
+    seats_.erase(handle);
+    leave(run);
+  }
+  void add_join(uint64_t tag, Run& run, Seat& seat) {
+    waits_.emplace(tag, Place{&run, &seat, nullptr});
+  }
+  void remove_join(uint64_t tag) { waits_.erase(tag); }
+  void add_subscription(uint64_t tag, Run& run, Subscription& subscription) {
+    waits_.emplace(tag, Place{&run, nullptr, &subscription});
+    ++runs_[&run];
+  }
+  void remove_subscription(uint64_t tag, const Run& run) {
+    waits_.erase(tag);
+    leave(run);
+  }
+
+  const Place* seat(uint32_t handle) const { return find(seats_, handle); }
+  const Place* wait(uint64_t tag) const { return find(waits_, tag); }
+  // Any of them; null: there is none.
+  const Place* any_seat() const { return any(seats_); }
+  const Place* any_wait() const { return any(waits_); }
+  size_t seats() const { return seats_.size(); }
+  size_t waits() const { return waits_.size(); }
+  // With how many runs it has to do.
+  size_t runs() const { return runs_.size(); }
+  bool is_in(const Run& run) const { return runs_.contains(&run); }
+
+ private:
+  static const Place* find(const auto& places, auto name) {
+    const auto found = places.find(name);
+    return found == places.end() ? nullptr : &found->second;
+  }
+  static const Place* any(const auto& places) {
+    return places.empty() ? nullptr : &places.begin()->second;
+  }
+  void leave(const Run& run) {
+    const auto found = runs_.find(&run);
+    if (--found->second == 0) runs_.erase(found);
+  }
+
+  NumberMap<uint32_t, Place> seats_;
+  NumberMap<uint64_t, Place> waits_;
+  std::unordered_map<const Run*, size_t> runs_;  // how many of these
+};
+
+class RunPeer {
+ public:
+  explicit RunPeer(HashSeed seed) : ties_(seed) {}
+  virtual ~RunPeer() = default;
+  virtual void on_joined(uint64_t tag, const native::JoinReply& reply) = 0;
+  virtual void on_join_failed(uint64_t tag, ErrorCode code, const std::string& message) = 0;
+  virtual void on_changes(uint64_t tag, const native::SubscribeReply& reply) = 0;
+
+  // What its JOINs and SUBSCRIBEs take while they wait.
+  virtual MemoryAccount& parked() = 0;
+
+  RunTies& ties() { return ties_; }
+  const RunTies& ties() const { return ties_; }
+
+ private:
+  RunTies ties_;
+};
+
+}  // namespace rdzv

@@ -1,0 +1,57 @@
+#include "server/upkeep.h"
+
+#include "server/context.h"
+#include "server/protocol.h"
+
+namespace rdzv {
+
+void Upkeep::wake() {
+  TableView& table = context_.state.view();
+  tell(table.take_woken(0));
+  if (table.has_ripe()) context_.chores.begin(*this);
+  set_timer();
+}
+
+void Upkeep::tell(std::vector<TableView::Woken> woken) {
+  // What is given back, because who was woken is going, wakes others.
+  for (; !woken.empty(); woken = context_.state.view().take_woken(0)) {
+    for (const TableView::Woken& one : woken) static_cast<Protocol*>(one.owner)->on_woken(one);
+  }
+}
+
+bool Upkeep::work(Budget& left) {
+  const size_t count = left.good_for(Budget::kWake);
+  left.spend(count * Budget::kWake);
+  tell(context_.state.view().take_woken(count));
+  return !context_.state.view().has_ripe();
+}
+
+void Upkeep::expire() {
+  constexpr size_t kAtOnce = 1024;
+  if (has_expired_) return;
+  is_overdue_ = false;
+  const std::optional<Instant> next = context_.state.table().next_expiry();
+  if (!next || context_.clock.awake < *next) return;
+  has_expired_ = true;
+  context_.apply(change::Expire{kAtOnce});
+  const std::optional<Instant> later = context_.state.table().next_expiry();
+  is_overdue_ = later && *later <= context_.clock.awake;
+  wake();
+}
+
+void Upkeep::end_turn() {
+  expire();
+  has_expired_ = false;
+  set_timer();
+}
+
+// The timer ends the loop's sleep; the turn's end does the rest. One that is earlier than need be,
+// because its key was set again, stays: it finds nothing to do, and is set anew.
+void Upkeep::set_timer() {
+  const std::optional<Instant> next = context_.state.table().next_expiry();
+  if (!next || is_overdue_ || (timer_ && timer_->first <= *next)) return;
+  context_.clock.awake_timers.cancel(timer_);
+  timer_ = context_.clock.awake_timers.call_at(*next, [this] { timer_.reset(); });
+}
+
+}  // namespace rdzv
