@@ -4,6 +4,7 @@ Owns the server of the current round, if this node is its rank 0. The address is
 round anew, so that a rank 0 that moves takes it along. Runs on the caller's thread.
 """
 
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +12,7 @@ from datetime import timedelta
 
 from rendezvous import _core
 from rendezvous._coordinator import Coordinator, Seat
-from rendezvous._hosts import bootstrap_hosts, serve_on
+from rendezvous._hosts import bootstrap_hosts, hold_port, serve_on
 from rendezvous._patience import Backoff, is_refusal
 from rendezvous._round_store import round_store
 from rendezvous._store import Store
@@ -42,7 +43,9 @@ class Bootstrap:
     Args:
         store: where the round's key space is made for its user.
         control: reaches the same store, and may be used with the rendezvous' own timeouts.
-        serve: whether rank 0 serves a store; else it publishes a free port that nobody listens on.
+        serve: whether rank 0 serves a store; else it publishes a port that nobody listens on.
+        hold_port: whether that port stays bound, so that nobody else gets it before the command,
+            which listens there with SO_REUSEADDR.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Bootstrap:
         node: _core.Node,
         local_addr: str | None,
         serve: bool,
+        hold_port: bool = True,
     ) -> None:
         self._run_id = run_id
         self._store = store
@@ -63,6 +67,8 @@ class Bootstrap:
         self.serves = serve
         self._server: _core.Server | None = None
         self._has_opened = False
+        self._hold_port = hold_port
+        self._held: socket.socket | None = None
 
     def open(
         self, seat: Seat, coordinator: Coordinator, deadline_s: float
@@ -75,6 +81,8 @@ class Bootstrap:
         control = round_store(self._control, self._run_id, seat.round)
         if seat.rank == 0 and self.serves:
             self._serve(seat.round)
+        elif seat.rank == 0 and self._hold_port:
+            self._held = hold_port(bootstrap_hosts(self._node.addr, self._local_addr))
         backoff = Backoff(0.02, 1.0)
         while True:
             begun_s = time.monotonic()
@@ -109,6 +117,9 @@ class Bootstrap:
         if self._server is not None:
             self._server.close()
             self._server = None
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
     def _serve(self, round_number: int) -> None:
         try:
@@ -130,6 +141,8 @@ class Bootstrap:
                 return RendezvousStoreInfo(address.decode(), int(port_text))
             store.wait(keys, timedelta(seconds=slice_s))
         port = None if self._server is None else self._server.port
+        if self._held is not None:
+            port = self._held.getsockname()[1]
         with self._in_time(store, deadline_s) as bounded:
             return RendezvousStoreInfo.build(seat.rank, bounded, self._node.addr, port)
 

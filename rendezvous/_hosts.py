@@ -16,8 +16,10 @@ from rendezvous.errors import StoreAddressInUseError, StoreError
 __all__ = [
     "HostMatch",
     "HostingPlan",
+    "address_over_etcd",
     "advertised_address",
     "bootstrap_hosts",
+    "hold_port",
     "is_loopback",
     "is_refused",
     "is_wildcard",
@@ -108,6 +110,25 @@ def serve_on(hosts: tuple[str, ...], port: int) -> _core.Server:
     return _core.Server(hosts[-1], port)
 
 
+def hold_port(hosts: tuple[str, ...]) -> socket.socket | None:
+    """A port of the first of `hosts` that can be bound, which is kept from others and not used.
+
+    Whoever listens there with SO_REUSEADDR, as servers do, gets it all the same. None: no host can
+    be bound.
+    """
+    for host in hosts:
+        for family, address in _resolve(host)[0]:
+            held = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                held.bind((address[0], 0, *address[2:]))
+            except OSError:
+                held.close()
+            else:
+                return held
+    return None
+
+
 def bootstrap_hosts(address: str, local_addr: str | None) -> tuple[str, ...]:
     """What rank 0 binds to be reached at the address it advertises."""
     resolved = _resolve(address)[0]
@@ -121,6 +142,24 @@ def bootstrap_hosts(address: str, local_addr: str | None) -> tuple[str, ...]:
     if ip is None:
         return _WILDCARDS
     return (_WILDCARD_V6 if ip.version == 6 else _WILDCARD_V4,)
+
+
+def address_over_etcd(store: object, local_addr: str | None) -> str:
+    """The same where no node serves the store: what reaches a member says nothing of its name.
+
+    What the user says; else this machine's end of the route to a member elsewhere; else its own
+    name, if that leads there. Raises ValueError if there is none.
+    """
+    observed = _observed_address(store)
+    if local_addr or observed:
+        return local_addr or observed or ""
+    name = socket.getfqdn()
+    if any(not _is_loopback_ip(address[1][0]) for address in _resolve(name)[0]):
+        return name
+    raise ValueError(
+        f"no address of this machine is known that others can reach: all members of etcd are on "
+        f"loopback, and its own name {name!r} leads nowhere else; give local_addr (--local-addr)"
+    )
 
 
 def advertised_address(store: object, endpoint_host: str | None, local_addr: str | None) -> str:

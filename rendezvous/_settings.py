@@ -41,14 +41,16 @@ C10D_SETTINGS = (
     "linger_timeout",
     "read_timeout",
     "is_host",
+    "listen_fd",
     "store_type",
     "bootstrap_store",
+    "hold_port",
     "rulebook",
 )
 
 # Of the etcd backend and the handler.
 ETCD_SETTINGS = (
-    *(name for name in C10D_SETTINGS if name not in {"is_host", "store_type"}),
+    *(name for name in C10D_SETTINGS if name not in {"is_host", "listen_fd", "store_type"}),
     "key_prefix",
     "store_prefix",
     "ttl",
@@ -153,6 +155,7 @@ class HandlerOptions:
     keep_alive_interval_s: float
     keep_alive_max_attempt: int
     bootstrap_store: bool
+    hold_port: bool
     rulebook: str
 
     @staticmethod
@@ -169,5 +172,6 @@ class HandlerOptions:
             keep_alive_interval_s=read_seconds(params, "keep_alive_interval", 5),
             keep_alive_max_attempt=3 if attempts is None else attempts,
             bootstrap_store=read_flag(params, "bootstrap_store", True),
+            hold_port=read_flag(params, "hold_port", True),
             rulebook=params.get("rulebook", "auto"),
         )

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING
 from rendezvous import _core
 from rendezvous._bootstrap import Bootstrap
 from rendezvous._coordinator import Coordinator, Ending, NodeSetup
-from rendezvous._hosts import advertised_address
+from rendezvous._hosts import address_over_etcd, advertised_address
 from rendezvous._membership import Membership
 from rendezvous._rulebook import make_coordinator
-from rendezvous._settings import Duration, HandlerOptions, RendezvousTimeout, as_seconds
-from rendezvous.api import KeyValueStore, RendezvousHandler, RendezvousInfo, RendezvousParameters
+from rendezvous._settings import Duration, RendezvousTimeout, as_seconds
+from rendezvous.api import KeyValueStore, RendezvousHandler, RendezvousInfo
 from rendezvous.backends.base import RendezvousBackend
 from rendezvous.errors import RendezvousError, RendezvousGracefulExitError, RendezvousStateError
 
 if TYPE_CHECKING:
     from rendezvous.backends._open import StoreConnection
 
-__all__ = ["DynamicRendezvousHandler", "RendezvousTimeout", "create_handler"]
+__all__ = ["DynamicRendezvousHandler", "RendezvousTimeout"]
 
 _log = logging.getLogger(__name__)
 
@@ -89,6 +89,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         keep_alive_max_attempt: int = 3,
         *,
         bootstrap_store: bool = True,
+        hold_port: bool = True,
         rulebook: str = "auto",
         connection: "StoreConnection | None" = None,
     ) -> "DynamicRendezvousHandler":
@@ -101,13 +102,16 @@ class DynamicRendezvousHandler(RendezvousHandler):
             min_nodes, max_nodes: a round begins with at least, and has at most, so many nodes.
             local_addr: the address under which other nodes reach this one; default: what the
                 store's server sees, the endpoint's host on the server's own machine, or this
-                machine's name.
+                machine's name; over etcd: where the route to a member on another machine begins,
+                or this machine's name.
             timeout: see RendezvousTimeout.
             keep_alive_interval: seconds (or a timedelta) between signs of life.
             keep_alive_max_attempt: a node is lost after so many intervals without one.
             bootstrap_store: whether rank 0 of each round serves a store at MASTER_ADDR:MASTER_PORT.
-                Without, it only publishes a port that is free: for programs that bind MASTER_PORT
+                Without, it only publishes a port: for programs that listen at MASTER_PORT
                 themselves.
+            hold_port: whether that port stays bound until the next round, so that nobody else gets
+                it; a program that listens there needs SO_REUSEADDR, as most servers have it.
             rulebook: who runs the rules of the rendezvous, the same for all nodes of a run.
                 `server`: the store's server; a node sends one message and gets one answer. Only
                 with a C10dRendezvousBackend over a TCPStore of the native protocol. `store`: each
@@ -126,7 +130,10 @@ class DynamicRendezvousHandler(RendezvousHandler):
             min_nodes, max_nodes, timeout.last_call_s, interval_s, keep_alive_max_attempt
         )
         host = connection.host if connection is not None else getattr(store, "host", None)
-        address = advertised_address(store, host if isinstance(host, str) else None, local_addr)
+        if backend.name.startswith("etcd"):
+            address = address_over_etcd(store, local_addr)
+        else:
+            address = advertised_address(store, host if isinstance(host, str) else None, local_addr)
         node = _core.Node(address, os.getpid(), _local_id())
         where = connection.endpoint if connection is not None else _describe(store)
         control = connection.control if connection is not None else store
@@ -145,6 +152,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 node=node,
                 local_addr=local_addr,
                 serve=bootstrap_store,
+                hold_port=hold_port,
             ),
             timeout=timeout,
             window_s=interval_s * keep_alive_max_attempt,
@@ -420,36 +428,6 @@ class DynamicRendezvousHandler(RendezvousHandler):
             raise RendezvousStateError(
                 f"run {self._run_id!r}: this handler was shut down; make a new one"
             )
-
-
-def create_handler(
-    store: KeyValueStore,
-    backend: RendezvousBackend,
-    params: RendezvousParameters,
-    connection: "StoreConnection | None" = None,
-) -> DynamicRendezvousHandler:
-    """A handler over an open backend, set up by the parameters' configuration.
-
-    Keys, times in seconds: `join_timeout` 600, `last_call_timeout` 30, `close_timeout` 30,
-    `heartbeat_timeout` 5, `keep_alive_interval` 5, `keep_alive_max_attempt` 3. Others, as in
-    `DynamicRendezvousHandler.from_backend`: `bootstrap_store` true, `rulebook` auto. Raises
-    ValueError for bad values.
-    """
-    options = HandlerOptions.of(params)
-    return DynamicRendezvousHandler.from_backend(
-        params.run_id,
-        store,
-        backend,
-        params.min_nodes,
-        params.max_nodes,
-        params.local_addr,
-        options.timeout,
-        options.keep_alive_interval_s,
-        options.keep_alive_max_attempt,
-        bootstrap_store=options.bootstrap_store,
-        rulebook=options.rulebook,
-        connection=connection,
-    )
 
 
 def _describe(store: object) -> str:

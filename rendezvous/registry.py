@@ -70,10 +70,10 @@ def create_c10d_handler(params: RendezvousParameters) -> RendezvousHandler:
     """Host or reach the store that the endpoint names, and make a handler over it.
 
     The handler owns what was opened: `shutdown` closes it. Configuration: see
-    `rendezvous.backends._open.open_store` and `rendezvous.handler.create_handler`.
+    `rendezvous.backends._open.open_store` and `rendezvous._create.create_handler`.
     """
+    from rendezvous._create import create_handler
     from rendezvous.backends.c10d import open_backend
-    from rendezvous.handler import create_handler
 
     backend, connection = open_backend(params)
     try:
@@ -86,10 +86,10 @@ def create_c10d_handler(params: RendezvousParameters) -> RendezvousHandler:
 def create_etcd_handler(params: RendezvousParameters) -> RendezvousHandler:
     """Make a handler over the etcd cluster that the endpoint names.
 
-    Configuration: see `rendezvous.backends.etcd._open` and `rendezvous.handler.create_handler`.
+    Configuration: see `rendezvous.backends.etcd._open` and `rendezvous._create.create_handler`.
     """
+    from rendezvous._create import create_handler
     from rendezvous.backends.etcd._open import open_backend
-    from rendezvous.handler import create_handler
 
     backend, connection = open_backend(params)
     try:

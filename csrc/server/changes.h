@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <variant>
 #include <vector>
 
@@ -92,12 +93,7 @@ struct LeaveRun {
   Bytes run;
   const NodeId& node;
   bool failed = false;
-};
-// As LeaveRun, for good.
-struct GiveUpRun {
-  Bytes run;
-  const NodeId& node;
-  Ending ending;
+  std::optional<Ending> ending{};  // it goes for good
 };
 struct CloseRun {
   Bytes run;
@@ -126,7 +122,7 @@ using Change =
     std::variant<change::Set, change::SetFor, change::Append, change::MultiSet, change::CompareSet,
                  change::SetIfVersion, change::Add, change::Erase, change::EraseWalked,
                  change::Expire, change::Push, change::Pop, change::Unpop, change::JoinRun,
-                 change::ResumeRun, change::LeaveRun, change::GiveUpRun, change::CloseRun,
-                 change::KeepAlive, change::DropNode, change::ExpireRun, change::ForgetRun>;
+                 change::ResumeRun, change::LeaveRun, change::CloseRun, change::KeepAlive,
+                 change::DropNode, change::ExpireRun, change::ForgetRun>;
 
 }  // namespace rdzv

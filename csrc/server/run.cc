@@ -138,13 +138,12 @@ native::ResumeReply Run::resume(RunPeer& peer, const native::ResumeRequest& requ
 
 native::LeaveReply Run::leave(const native::LeaveRequest& request) {
   const NodeId node = node_of(request.node);
-  const bool was_listed =
-      request.gave_up
-          ? context_.apply(change::GiveUpRun{id_,
-                                             node,
-                                             {static_cast<int32_t>(request.exit_code),
-                                              request.unix_ms, std::string(request.last_line)}})
-          : context_.apply(change::LeaveRun{id_, node, request.failed});
+  std::optional<Ending> ending;
+  if (request.gave_up) {
+    ending = Ending{static_cast<int32_t>(request.exit_code), request.unix_ms,
+                    std::string(request.last_line)};
+  }
+  const bool was_listed = context_.apply(change::LeaveRun{id_, node, request.failed, ending});
   if (const auto found = seats_.find(node); found != seats_.end()) {
     drop_join(found->second, native::JoinOutcome::kDropped);
     remove_seat(found->second);

@@ -69,24 +69,17 @@ ServerState::Nothing ServerState::make(const change::CloseRun& close, const Mome
 }
 
 // Those that follow change a run that is there, or nothing.
-template <typename Act>
-bool ServerState::take_out(Bytes run, const NodeId& node, Act&& act) {
-  const auto found = runs_.find(run);
+bool ServerState::make(const change::LeaveRun& leave, const Moment& time) {
+  const auto found = runs_.find(leave.run);
   if (found == runs_.end()) return false;
   Group& group = found->second.group;
-  const std::optional<Role> role = group.placement(node).role;
-  act(group);
+  const std::optional<Role> role = group.placement(leave.node).role;
+  if (leave.ending) {
+    group.give_up(leave.node, *leave.ending, time.now);
+  } else {
+    group.leave(leave.node, leave.failed, time.now);
+  }
   return role && *role != Role::kDone;
-}
-
-bool ServerState::make(const change::LeaveRun& leave, const Moment& time) {
-  return take_out(leave.run, leave.node,
-                  [&](Group& group) { group.leave(leave.node, leave.failed, time.now); });
-}
-
-bool ServerState::make(const change::GiveUpRun& giving_up, const Moment& time) {
-  return take_out(giving_up.run, giving_up.node,
-                  [&](Group& group) { group.give_up(giving_up.node, giving_up.ending, time.now); });
 }
 
 ServerState::Nothing ServerState::make(const change::KeepAlive& keep_alive, const Moment& time) {

@@ -121,7 +121,6 @@ class ServerState {
   Resumed make(const change::ResumeRun& resume, const Moment& time);
   // True: the node was in it, and not done.
   bool make(const change::LeaveRun& leave, const Moment& time);
-  bool make(const change::GiveUpRun& giving_up, const Moment& time);
   Nothing make(const change::CloseRun& close, const Moment& time);
   Nothing make(const change::KeepAlive& keep_alive, const Moment& time);
   Nothing make(const change::DropNode& drop, const Moment& time);
@@ -129,8 +128,6 @@ class ServerState {
   std::vector<NodeId> make(const change::ExpireRun& expire, const Moment& time);
   Nothing make(const change::ForgetRun& forget, const Moment& time);
 
-  template <typename Act>
-  bool take_out(Bytes run, const NodeId& node, Act&& act);
   // One that is kept here from then on, unless `act` throws.
   template <typename Act>
   auto change_run(Bytes id, const char* operation, Act&& act);

@@ -101,6 +101,8 @@ def open_store(params: RendezvousParameters) -> StoreConnection:
             without one, a temporary file, which makes a run of this node alone.
         is_host: whether this process serves the store. Default: it does if the endpoint's host
             names this machine and nobody serves there already.
+        listen_fd: a descriptor of a bound socket to serve on, at the endpoint's port: this process
+            is the host then.
         read_timeout: seconds that one request may take; default 60.
         join_timeout: seconds for connecting, as clients may start long before the server, and for
             the first round; default 600.
@@ -149,7 +151,11 @@ def _open_tcp(params: RendezvousParameters) -> StoreConnection:
     connect_timeout_s = read_seconds(params, "join_timeout", _JOIN_TIMEOUT_S)
     begun_s = time.monotonic()
     host, port = parse_endpoint(params.endpoint, DEFAULT_PORT)
-    role = _take_role(host, port, params.get_as_bool("is_host"))
+    listen_fd = params.get_as_int("listen_fd")
+    if listen_fd is None:
+        role = _take_role(host, port, params.get_as_bool("is_host"))
+    else:
+        role = _serve_on_descriptor(host, port, listen_fd)
     if role.server is not None:
         port = role.server.port
     elif port == 0:
@@ -248,6 +254,27 @@ def _take_role(host: str, port: int, is_host: bool | None) -> _Role:
         _log.warning("%s", plan.warning)
     _log.info("serving the rendezvous store at %s (%s)", format_endpoint(host, server.port), reason)
     return _Role(server, plan.connect, reason)
+
+
+def _serve_on_descriptor(host: str, port: int, listen_fd: int) -> _Role:
+    try:
+        os.set_inheritable(listen_fd, False)  # it is no command's
+        server = _core.Server(listen_fd=listen_fd)
+    except (OSError, ValueError, StoreError) as error:
+        raise RendezvousConnectionError(
+            f"cannot serve the rendezvous store on the descriptor {listen_fd} that was given: "
+            f"{error}"
+        ) from error
+    if port not in (0, server.port):
+        found = server.port
+        server.close()
+        raise ValueError(
+            f"the descriptor {listen_fd} is bound to port {found}, and the endpoint names port "
+            f"{port}, where the other nodes look; give both the same"
+        )
+    endpoint = format_endpoint(host, server.port)
+    _log.info("serving the rendezvous store at %s (on a socket that was given)", endpoint)
+    return _Role(server, plan_hosting(host).connect, "listen_fd is given")
 
 
 def _cannot_connect(

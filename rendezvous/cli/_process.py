@@ -147,6 +147,7 @@ def _is_whole(answer: bytes) -> bool:
 
 def _is_terminal(fd: int) -> bool:
     try:
+        os.fstat(fd)
         return os.isatty(fd)
     except OSError:
         return True  # there is none to copy to

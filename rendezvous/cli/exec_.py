@@ -163,7 +163,20 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "--no-bootstrap-store",
         action="store_true",
         help="serve no store at MASTER_ADDR:MASTER_PORT, so that rank 0's command can listen there"
-        " itself, as jax and DeepSpeed do",
+        " itself, as jax and DeepSpeed do; the port stays bound meanwhile, so that nobody else gets"
+        " it, and the program needs SO_REUSEADDR, as most servers have it",
+    )
+    parser.add_argument(
+        "--release-port",
+        action="store_true",
+        help="with --no-bootstrap-store: keep the port free instead, for programs that listen"
+        " without SO_REUSEADDR; somebody else may take it",
+    )
+    parser.add_argument(
+        "--listen-fd",
+        type=_options.whole_number(0, 1_000_000),
+        metavar="FD",
+        help="host the store on this descriptor, of a socket bound to the endpoint's port",
     )
     parser.set_defaults(run=run)
 
@@ -226,6 +239,12 @@ def run(args: argparse.Namespace) -> int:
         config["user"] = args.etcd_user
     if args.no_bootstrap_store:
         config["bootstrap_store"] = "0"
+    if args.release_port:
+        config["hold_port"] = "0"
+    if args.listen_fd is not None:
+        if args.backend != "c10d":
+            raise _exit.CommandError("--listen-fd goes with --backend c10d", _exit.USAGE)
+        config["listen_fd"] = str(args.listen_fd)
     min_nodes, max_nodes = args.nodes
     try:
         parameters = RendezvousParameters(

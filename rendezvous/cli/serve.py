@@ -10,7 +10,7 @@ from rendezvous._core import Server, server_limits
 from rendezvous._endpoint import format_endpoint
 from rendezvous.cli import _exit
 from rendezvous.cli._logging import logger
-from rendezvous.cli._options import DEFAULT_PORT, OptionError, add_command, port
+from rendezvous.cli._options import DEFAULT_PORT, OptionError, add_command, port, whole_number
 from rendezvous.cli._signals import SignalledError, SignalScope
 from rendezvous.errors import StoreError
 
@@ -65,6 +65,12 @@ def add_parser(subparsers: Subparsers) -> None:
         help=f"port to listen on; 0 picks a free one (default: {DEFAULT_PORT})",
     )
     parser.add_argument(
+        "--listen-fd",
+        type=whole_number(0, 1_000_000),
+        metavar="FD",
+        help="serve on this descriptor, of a bound socket, instead of --host and --port",
+    )
+    parser.add_argument(
         "--limit",
         dest="limits",
         type=limit,
@@ -92,12 +98,18 @@ def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM (0), or SIGINT or SIGHUP (128 + number)."""
     with SignalScope(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         try:
-            signum = _serve(args.host, args.port, dict(args.limits), signals)
+            signum = _serve(args, signals)
         except SignalledError as stop:
             signum = stop.signum
         logger.info("stopped by %s", _exit.signal_name(signum))
     # SIGTERM is how a server is stopped in the ordinary way: a success for its supervisor.
     return _exit.OK if signum == signal.SIGTERM else _exit.of_signal(signum)
+
+
+def _server(args: argparse.Namespace) -> Server:
+    if args.listen_fd is None:
+        return Server(args.host, args.port, limits=dict(args.limits))
+    return Server(listen_fd=args.listen_fd, limits=dict(args.limits))
 
 
 def _raise_open_files() -> None:
@@ -114,11 +126,11 @@ def _raise_open_files() -> None:
         logger.debug("the limit of open files stays at %d: %s", soft, error)
 
 
-def _serve(host: str, port_wanted: int, limits: dict[str, int], signals: SignalScope) -> int:
+def _serve(args: argparse.Namespace, signals: SignalScope) -> int:
     _raise_open_files()
     # A name is looked up here, which can take long.
     try:
-        server = signals.during(lambda: Server(host, port_wanted, limits=limits))
+        server = signals.during(lambda: _server(args))
     except (StoreError, ValueError) as error:
         raise _exit.CommandError(str(error)) from error
     with server:

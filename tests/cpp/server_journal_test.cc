@@ -112,13 +112,9 @@ class Recorded final : public Journal {
     };
   }
   static Make copy(const change::LeaveRun& c) {
-    return [run = Text(c.run), node = c.node, failed = c.failed](auto& state, auto& time) {
-      state.apply(change::LeaveRun{run, node, failed}, time);
-    };
-  }
-  static Make copy(const change::GiveUpRun& c) {
-    return [run = Text(c.run), node = c.node, ending = c.ending](auto& state, auto& time) {
-      state.apply(change::GiveUpRun{run, node, ending}, time);
+    return [run = Text(c.run), node = c.node, failed = c.failed, ending = c.ending](auto& state,
+                                                                                    auto& time) {
+      state.apply(change::LeaveRun{run, node, failed, ending}, time);
     };
   }
   static Make copy(const change::ExpireRun& c) {

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.background import BACKSTOP_S, eventually
+from support.background import BACKSTOP_S, Background, eventually
 from support.process import PythonProcess
 
 from rendezvous.backends.etcd import EtcdServer
@@ -168,6 +168,22 @@ def test_it_ends_with_its_guard(server: EtcdServer) -> None:
     assert server._guard is not None
     os.kill(server._guard.pid, signal.SIGKILL)
     gone(server.pid)
+
+
+def test_it_is_stopped_while_a_fork_of_its_user_lives(server: EtcdServer) -> None:
+    """The fork holds the pipe whose end would tell the guard."""
+    server.start()
+    pid = server.pid
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+        os._exit(0)
+    try:
+        Background(server.stop).result()
+        gone(pid)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_what_is_no_etcd_is_told(tmp_path: Path) -> None:

@@ -123,6 +123,33 @@ def test_an_election_whose_answer_is_lost_is_noticed(etcd_endpoint: str) -> None
         assert len(lost) == 1
 
 
+def test_an_outage_of_writes_is_told_once(
+    etcd_endpoint: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A leader whose writes are refused tries on, says so when it begins and when it is over."""
+    with run_at(etcd_endpoint) as run:
+        handler = run.node(1, 2, join_s=BACKSTOP_S)
+        handler.next_rendezvous()
+        leader: Any = handler._coordinator._follower.leader  # type: ignore[attr-defined]
+        publish, refused = leader._press.publish, []
+
+        def refuse(*args: Any, **options: Any) -> None:
+            refused.append(args)
+            raise EtcdConnectionError("etcdserver: mvcc: database space exceeded")
+
+        leader._press.publish = refuse
+        newcomer = joining(run.node(1, 2, join_s=BACKSTOP_S))
+        eventually("several attempts", lambda: len(refused) >= 3)
+        leader._press.publish = publish
+        eventually("a change", handler.num_nodes_waiting)
+        both = [joining(handler), newcomer]
+        assert {call.result().world_size for call in both} == {2}
+    told = [record.getMessage() for record in caplog.records if "leading" in record.getMessage()]
+    assert len(told) == 2, told
+    assert "is tried again" in told[0]
+    assert "goes on" in told[1]
+
+
 def test_answers_are_lost_after_what_they_answer_was_done(
     etcd_endpoint: str, rulebook: str
 ) -> None:

@@ -205,6 +205,21 @@ def test_the_handler_uses_the_line_of_a_node_that_joins(connect: Connect) -> Non
         assert first.subscribe(placed.round, placed.changes, False, LONG_S).closed
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_handler_closes_the_store_and_raises(
+    server: Server, connect: Connect, protocol: str
+) -> None:
+    """What it raised comes out of the interrupted call, not what the closed store says."""
+    store = connect(protocol=protocol)
+
+    def end(count: int) -> bool:
+        store.close()
+        raise StopError
+
+    with pytest.raises(StopError), handling(end):
+        store.get("missing", LONG_S)
+
+
 # Its SIGTERM handler tells the others, by the store that the main thread waits with.
 PREEMPTED = """\
 import signal, sys

@@ -43,6 +43,7 @@ PYTHON_LAYERS = (
     ("_server_census", "_server_watch", "_server_run"),
     ("_rulebook",),
     ("handler",),
+    ("_create",),
     ("registry",),
     ("__init__",),
     ("cli", "__main__"),

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rendezvous._endpoint import format_endpoint, parse_endpoint, refuse_secrets
+from rendezvous._hosts import is_loopback
 
 __all__ = ["DEFAULT_PORT", "Endpoint", "local_address", "parse_endpoints"]
 
@@ -68,7 +69,11 @@ def _split_scheme(text: str) -> tuple[str, str]:
 
 
 def local_address(endpoints: Iterable[Endpoint]) -> str:
-    """The IP address from which this machine reaches the first of them; empty if it cannot."""
+    """The IP address from which this machine reaches the first of them that is elsewhere.
+
+    Empty if there is none: what reaches a member on loopback, as a proxy beside each node is, tells
+    other machines nothing.
+    """
     for endpoint in endpoints:
         try:
             [(family, _, _, _, address), *_] = socket.getaddrinfo(
@@ -76,7 +81,9 @@ def local_address(endpoints: Iterable[Endpoint]) -> str:
             )
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
                 probe.connect(address)  # sends nothing
-                return str(probe.getsockname()[0])
+                found = str(probe.getsockname()[0])
         except OSError:
             continue
+        if not is_loopback(found):
+            return found
     return ""

@@ -18,7 +18,7 @@ import subprocess
 import sys
 
 _PR_SET_PDEATHSIG = 1
-_PATIENCE_S = 5.0
+PATIENCE_S = 5.0
 # Where there are no pidfds: how often the parent is looked for.
 _LOOK_S = 0.5
 
@@ -68,7 +68,7 @@ def _main(parent: int, command: list[str]) -> int:
     if child.poll() is None:
         child.terminate()
         try:
-            child.wait(_PATIENCE_S)
+            child.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             child.kill()
     return abs(child.wait())

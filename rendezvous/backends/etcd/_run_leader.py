@@ -37,6 +37,8 @@ _log = logging.getLogger(__name__)
 _COALESCE_S = 0.1
 _IDLE_S = 1.0
 _NODES_A_SECOND = 10_000
+# After a failure, and while failures go on.
+_PAUSE_S, _PAUSE_S_MAX = 0.5, 5.0
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ class Leader:
         self._look_s = kept.ttl_s / 4
         self._stop = threading.Event()
         self._watch: Watch | None = None
+        self._is_failing = False
+        self._pause_s = _PAUSE_S
         self._thread = threading.Thread(
             target=self._run, name=f"rendezvous-leader-{keys.run_id}", daemon=True
         )
@@ -146,19 +150,33 @@ class Leader:
                 except Exception as error:  # noqa: BLE001
                     if self._stop.is_set():
                         return
-                    expected = isinstance(error, StoreError | RendezvousStateError)
-                    _log.warning(
-                        "run %r: leading failed, and is tried again: %s",
-                        self._keys.run_id,
-                        error,
-                        exc_info=not expected,
-                    )
-                    self._stop.wait(random.uniform(0.2, 1.0))  # noqa: S311
+                    self._note_failure(error)
+                    # Every attempt reads the whole run.
+                    self._stop.wait(self._pause_s * random.uniform(0.5, 1.0))  # noqa: S311
+                    self._pause_s = min(2 * self._pause_s, _PAUSE_S_MAX)
                 else:
                     return
         finally:
             self.is_over = True
             self._client.close()
+
+    def _note_failure(self, error: Exception) -> None:
+        """An outage is told once when it begins, and once when it ends."""
+        if self._is_failing:
+            return
+        self._is_failing = True
+        _log.warning(
+            "run %r: leading failed, and is tried again: %s",
+            self._keys.run_id,
+            error,
+            exc_info=not isinstance(error, StoreError | RendezvousStateError),
+        )
+
+    def _note_success(self) -> None:
+        self._pause_s = _PAUSE_S
+        if self._is_failing:
+            self._is_failing = False
+            _log.warning("run %r: leading goes on", self._keys.run_id)
 
     def _reign(self) -> None:
         """Until this node goes. Reads everything first, so that it may be begun again."""
@@ -216,6 +234,7 @@ class Leader:
             summary = replace(summary, pieces=len(pieces))
             self._press.publish(summary, pieces, book.seats, book.refusals)
             book.note_published(summary)
+            self._note_success()
         if book.left:
             self._press.clear(book.left)
             book.left = {}

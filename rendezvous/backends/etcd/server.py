@@ -36,6 +36,8 @@ _log = logging.getLogger(__name__)
 
 _HOST = "127.0.0.1"
 _LOG_BYTES_SHOWN = 2000
+# For the guard, beyond what it gives etcd.
+_STOP_S = 5.0
 _LOOK_S = 0.01
 # A member alone needs no patience with others: it leads after this, instead of after a second.
 _HEARTBEAT_MS = 10
@@ -232,8 +234,13 @@ def _clean_up(owner_pid: int, guard: "subprocess.Popen[bytes] | None", base_dir:
         assert guard.stdin is not None
         assert guard.stdout is not None
         with suppress(BrokenPipeError):
-            guard.stdin.close()  # asks the guard to end etcd
-        guard.wait()  # which it does within its patience
+            guard.stdin.close()  # asks the guard to end etcd, unless a fork of ours lives
+        guard.terminate()
+        try:
+            guard.wait(_guard.PATIENCE_S + _STOP_S)
+        except subprocess.TimeoutExpired:
+            guard.kill()  # etcd goes with it
+            guard.wait()
         guard.stdout.close()
     shutil.rmtree(base_dir, ignore_errors=True)
 

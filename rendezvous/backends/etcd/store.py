@@ -90,7 +90,7 @@ class EtcdStore(Store):
 
     @property
     def observed_address(self) -> str:
-        """The IP address from which this machine reaches the first member; empty if it cannot."""
+        """From where this machine reaches the first member that is on another one; may be empty."""
         return local_address(parse_endpoints(self._client.endpoints)[0])
 
     @property
