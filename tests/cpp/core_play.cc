@@ -75,8 +75,8 @@ void play_channel(World& world) {
   peer.send(
       native_greeting() +
       native_frame(Operation::kGet, 1, Fields().u32(native::kNoTimeout).string32("/7").bytes, 7) +
-      native_frame(Operation::kPing, 2, "", 7) + native_frame(Operation::kCloseChannel, 3, "", 7) +
-      native_set(4, "/7", "late"));
+      native_frame(Operation::kPing, 2, "", 7) + native_frame(Operation::kCloseChannel, 3, "", 7));
+  peer.send(native_set(4, "/7", "late"));
   size_t answers = 0;
   native::Frame frame;
   for (Bytes left = peer.transport.sent;
