@@ -54,16 +54,24 @@ void Roster::exit(const Member& member) {
 
 bool Roster::add(const NodeId& node, const Member& member) {
   if (member.role == Role::kSpare && spares_.contains(member.joined)) return false;
-  if (find(node) != nullptr) return false;
-  list_of(member.role).emplace(node, member);
+  Map& own = list_of(member.role);
+  for (const Map* list : {&round_, &waiting_, &spare_}) {
+    if (list != &own && !list->empty() && list->contains(node)) return false;
+  }
+  if (!own.try_emplace(node, member).second) return false;
   enter(node, member);
   return true;
 }
 
 void Roster::remove(const NodeId& node) {
-  const Member& member = at(node);
-  exit(member);
-  list_of(member.role).erase(node);
+  for (Map* list : {&round_, &waiting_, &spare_}) {
+    const auto found = list->find(node);
+    if (found == list->end()) continue;
+    exit(found->second);
+    list->erase(found);
+    return;
+  }
+  RDZV_CHECK(false, "a node that is not listed cannot be removed");
 }
 
 void Roster::remove_all(Role role) {

@@ -17,7 +17,7 @@ class Budget {
   static constexpr size_t kFirstSlice = 1'000;
   // Of all first slices of one turn: whoever comes later has to wait for the next, but not behind
   // those that go on.
-  static constexpr size_t kFirstSlices = 12'000;
+  static constexpr size_t kFirstSlices = 18'000;
   // Of one that goes on.
   static constexpr size_t kSlice = 6'000;
   // Of all that go on, in one turn.
