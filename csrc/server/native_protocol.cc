@@ -32,22 +32,35 @@ size_t NativeProtocol::consume(Bytes input, Bytes value) {
   context_.expire();
   size_t consumed = preamble_seen_ ? 0 : consume_preamble(input);
   if (!preamble_seen_) return 0;
+  missing_ = 0;
   while (!connection().closed()) {
-    const bool is_busy = shared_ == nullptr && first_.is_in_request();
-    if (is_busy && names_another_channel(input.substr(consumed), value)) share();
-    if (shared_ == nullptr && (!first_.finish_long_request() || context_.budget.is_spent())) break;
-    if (connection().congested()) break;
+    if (first_.is_in_request() && shared_ == nullptr) {
+      if (names_another_channel(input.substr(consumed), value)) share();
+      if (shared_ == nullptr && !first_.finish_long_request()) break;
+    }
+    if (shared_ == nullptr && context_.budget.is_spent()) break;
+    if (consumed == input.size() || connection().congested()) break;
     native::Frame frame;
-    if (!next_frame(input.substr(consumed), value, frame)) break;
+    const native::Progress progress = native::next_frame(input.substr(consumed), frame, value);
+    if (progress != native::Progress::kTaken) {
+      note_unfinished(progress, frame, input.size() - consumed);
+      break;
+    }
     const size_t bytes = native::kHeaderBytes + frame.body.size();
-    if (!serve(frame, input.substr(consumed, bytes))) break;
+    const bool is_plain = shared_ == nullptr && hello_seen_ && frame.header.channel == 0;
+    if (is_plain && frame.header.id >> native::kIdBits == 0) {
+      first_.serve(frame);
+    } else if (!serve(frame, input.substr(consumed, bytes))) {
+      break;
+    }
     consumed += bytes;
     value = {};
   }
   return consumed;
 }
 
-// False: it is put aside nowhere, and comes again.
+// What is not plain: before HELLO, or of a shared connection. False: it is put aside nowhere, and
+// comes again.
 bool NativeProtocol::serve(const native::Frame& frame, Bytes bytes) {
   const Header& header = frame.header;
   if (header.id >> native::kIdBits != 0) {
@@ -58,11 +71,7 @@ bool NativeProtocol::serve(const native::Frame& frame, Bytes bytes) {
     hello(frame);
     return true;
   }
-  if (header.channel != 0 && shared_ == nullptr) share();
-  if (shared_ == nullptr) {
-    first_.serve(frame);
-    return true;
-  }
+  if (shared_ == nullptr) share();
   NativeChannel* channel = open(header);
   if (channel == nullptr) return true;
   if (channel->is_ready() && !context_.budget.is_spent()) {
@@ -76,18 +85,15 @@ bool NativeProtocol::serve(const native::Frame& frame, Bytes bytes) {
   return true;
 }
 
-// False: there is none, and perhaps the connection is closed.
-bool NativeProtocol::next_frame(Bytes input, Bytes value, native::Frame& frame) {
-  const native::Progress progress = native::next_frame(input, frame, value);
-  if (progress == native::Progress::kNeedMore) {
-    missing_ = input.size() < native::kHeaderBytes
-                   ? 0
-                   : native::kHeaderBytes + frame.header.body_bytes - input.size();
-  } else if (progress == native::Progress::kMalformed) {
+// Of the frame that begins there, so many bytes have come.
+void NativeProtocol::note_unfinished(native::Progress progress, const native::Frame& frame,
+                                     size_t there) {
+  if (progress == native::Progress::kMalformed) {
     connection().close("a frame of " + std::to_string(frame.header.body_bytes) +
                        " bytes; the limit is " + std::to_string(limits::kRequestBytesMax));
+  } else if (there >= native::kHeaderBytes) {
+    missing_ = native::kHeaderBytes + frame.header.body_bytes - there;
   }
-  return progress == native::Progress::kTaken;
 }
 
 size_t NativeProtocol::value_begin(Bytes input) const {

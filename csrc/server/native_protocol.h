@@ -60,7 +60,7 @@ class NativeProtocol final : public Protocol {
   };
 
   size_t consume_preamble(Bytes input);
-  bool next_frame(Bytes input, Bytes value, native::Frame& frame);
+  void note_unfinished(native::Progress progress, const native::Frame& frame, size_t there);
   void hello(const native::Frame& frame);
   bool serve(const native::Frame& frame, Bytes bytes);
   void share();

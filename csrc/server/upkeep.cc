@@ -9,7 +9,7 @@ void Upkeep::wake() {
   TableView& table = context_.state.view();
   tell(table.take_woken(0));
   if (table.has_ripe()) context_.chores.begin(*this);
-  set_timer();
+  if (table.next_expiry()) set_timer();
 }
 
 void Upkeep::tell(std::vector<TableView::Woken> woken) {
