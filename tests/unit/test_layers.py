@@ -100,7 +100,8 @@ def test_the_core_has_no_clock_socket_or_randomness(folder: str) -> None:
     offenders = [
         path.name
         for path in sorted((ROOT / "csrc" / folder).glob("*.[hc]*"))
-        if forbidden.search(path.read_text()) and not path.name.startswith(("hash_store", "local_store", "file_"))
+        if forbidden.search(path.read_text())
+        and not path.name.startswith(("hash_store", "local_store", "file_"))
     ]
     assert offenders == []
 
