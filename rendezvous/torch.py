@@ -1,7 +1,7 @@
 """Our stores where torch wants one of its own. Imports torch; nothing else of the package does.
 
-    store = rendezvous.torch.as_torch_store(rendezvous.open_store("tcp://node0:29400"))
-    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=world_size)
+store = rendezvous.torch.as_torch_store(rendezvous.open_store("tcp://node0:29400"))
+torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=world_size)
 """
 
 from __future__ import annotations

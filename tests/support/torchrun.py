@@ -53,8 +53,7 @@ while True:
         write("checkpoint", str(step.item()))
     time.sleep(0.05)
 write("stopped-%d" % os.getpid(), str(step.item()))
-code = open(os.path.join(folder, "stop")).read() if os.path.exists(os.path.join(folder, "stop")) else ""
-sys.exit(int(code or 0))
+sys.exit(int(open(os.path.join(folder, "stop")).read()))
 """
 
 
@@ -133,6 +132,7 @@ class Job:
             self.script.write_text(script)
         ours = ("RENDEZVOUS_", "TORCHELASTIC", "TORCH_")
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+        inherited |= {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "", "MASTER_PORT": ""}
         agent = Agent(
             [
                 "--rdzv-backend=rendezvous",
@@ -141,7 +141,9 @@ class Job:
                 str(self.script),
                 str(self.folder),
             ],
-            inherited | {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "", "MASTER_PORT": ""} | environment,
+            inherited
+            | {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "", "MASTER_PORT": ""}
+            | environment,
         )
         self.agents.append(agent)
         return agent
