@@ -6,7 +6,6 @@ torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,6 +20,7 @@ __all__ = ["TorchStore", "as_torch_store", "mixed_with"]
 # C++ may hold the part of a store that is its own after Python has let go of the rest, and would
 # call what is no longer there: they live as long as the process.
 _kept: list[TorchStore] = []
+_mixed_classes: dict[tuple[type[Exception], type[Exception]], type[Exception]] = {}
 _views: dict[int, TorchStore] = {}  # by the id() of their stores, which live as long
 
 
@@ -47,7 +47,7 @@ def as_torch_store(store: Store) -> dist.Store:
     return _views[id(store)]
 
 
-class TorchStore(dist.Store):
+class TorchStore(dist.Store):  # type: ignore[misc]  # torch may be missing
     """Called by C++ under torch's names for C++ (deleteKey), by Python under those for Python."""
 
     def __init__(self, store: Store) -> None:
@@ -153,8 +153,10 @@ def mixed_with(error: Exception, foreign: type[Exception]) -> Exception:
     return mixed
 
 
-@functools.cache
 def _mixed_class(ours: type[Exception], foreign: type[Exception]) -> type[Exception]:
     if issubclass(ours, foreign):
         return ours
-    return type(ours.__name__, (ours, foreign), {"__module__": ours.__module__})
+    if (ours, foreign) not in _mixed_classes:
+        made = type(ours.__name__, (ours, foreign), {"__module__": ours.__module__})
+        _mixed_classes[ours, foreign] = made
+    return _mixed_classes[ours, foreign]

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rendezvous._settings import C10D_SETTINGS, ETCD_SETTINGS, read_seconds
+from rendezvous._store import Store
 from rendezvous.api import RendezvousParameters
 from rendezvous.errors import (
     RendezvousClosedError,
@@ -160,6 +161,7 @@ class TorchrunHandler:
             f"is rank {info.rank} of {info.world_size} in round {info.round}",
             master_endpoint=f"{where.master_addr}:{where.master_port}",
         )
+        assert isinstance(info.store, Store)
         store = AgentStore(info.store, info.rank, info.world_size, self._is_broken)
         return elastic.RendezvousInfo(
             store,

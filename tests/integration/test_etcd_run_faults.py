@@ -109,7 +109,8 @@ def test_an_election_whose_answer_is_lost_is_noticed(etcd_endpoint: str) -> None
     with run_at(etcd_endpoint) as run:
         handler = run.node(1, join_s=BACKSTOP_S)
         client: Any = handler._coordinator._client  # type: ignore[attr-defined]
-        elect, lost = client.txn, []
+        elect = client.txn
+        lost: list[Any] = []
 
         def txn(*args: Any, **options: Any) -> Any:
             result = elect(*args, **options)
@@ -141,7 +142,7 @@ def test_an_outage_of_writes_is_told_once(
         newcomer = joining(run.node(1, 2, join_s=BACKSTOP_S))
         eventually("several attempts", lambda: len(refused) >= 3)
         leader._press.publish = publish
-        eventually("a change", handler.num_nodes_waiting)
+        eventually("a change", lambda: handler.num_nodes_waiting() > 0)
         both = [joining(handler), newcomer]
         assert {call.result().world_size for call in both} == {2}
     told = [record.getMessage() for record in caplog.records if "leading" in record.getMessage()]

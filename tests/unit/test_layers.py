@@ -46,7 +46,9 @@ PYTHON_LAYERS = (
     ("_create",),
     ("registry",),
     ("__init__",),
-    ("cli", "__main__"),
+    ("torch",),
+    ("_agent_store",),
+    ("cli", "torchrun", "__main__"),
 )
 
 INCLUDE = re.compile(r'^#include "([a-z]+)/', re.MULTILINE)
@@ -166,6 +168,25 @@ def imported_modules(path: Path) -> set[str]:
             }
     known = {name for names in PYTHON_LAYERS for name in names}
     return {name if name in known else "__init__" for name in modules}
+
+
+def test_torch_is_imported_by_two_modules() -> None:
+    """And by torchrun's plug-in when it is used: torch loads that one while it is loaded itself."""
+    importing = {
+        path.stem: [
+            node
+            for node in ast.walk(ast.parse(path.read_text()))
+            if (
+                isinstance(node, ast.Import)
+                and any(a.name.split(".")[0] == "torch" for a in node.names)
+            )
+            or (isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "torch")
+        ]
+        for path in python_files()
+    }
+    assert {stem for stem, nodes in importing.items() if nodes} == {"torch", "torchrun"}
+    top = ast.parse((ROOT / "rendezvous" / "torchrun.py").read_text()).body
+    assert not any(node in importing["torchrun"] for node in top)
 
 
 def test_only_its_package_knows_the_parts_of_the_etcd_transport() -> None:
