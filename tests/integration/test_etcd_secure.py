@@ -152,6 +152,7 @@ def test_exec_without_a_client_certificate_is_told(
     del settings["ssl_cert"]
     done = cli.run(
         *("exec", "--endpoint", access.endpoints, "--nodes", "1", "--backend", "etcd"),
+        *("--local-addr", "127.0.0.1"),
         *("--rdzv-conf", ",".join(f"{key}={value}" for key, value in settings.items())),
         *("--", "true"),
         RENDEZVOUS_ETCD_USER=USER,

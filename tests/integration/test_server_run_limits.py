@@ -139,7 +139,7 @@ def test_runs_per_connection() -> None:
         assert peer.call(RESUME, resume(b"b", b"n", PAIR, (5, 0, 2), handle=2))[0] == 0
         peer.ask(15, struct.pack("<HQ", 0, watching))
         refused(peer, JOIN, join(b"c", handle=3), "runs_per_connection")
-        assert peer.call(run_wire.LEAVE, native_string(b"a") + run_wire.node(b"n") + b"\0")[0] == 0
+        assert peer.call(run_wire.LEAVE, run_wire.leave(b"a"))[0] == 0
         assert peer.call(JOIN, join(b"c", handle=3))[0] == 0
         with RunPeer(server.port) as other:
             assert other.call(JOIN, join(b"d"))[0] == 0
@@ -170,7 +170,7 @@ def test_runs_are_not_kept_from_others_by_who_has_gone(caplog: pytest.LogCapture
         assert [peer.knows(name) for name in names] == [True, False, True, True]
         eventually("the log line", lambda: "forgets run 'r1'" in caplog.text)
         # One that was left as it should be goes before those whose nodes may come back.
-        peer.call(run_wire.LEAVE, native_string(b"new") + run_wire.node(b"n") + b"\0")
+        peer.call(run_wire.LEAVE, run_wire.leave(b"new"))
         assert peer.call(JOIN, join(b"newer", handle=2))[0] == 0
         assert [peer.knows(name) for name in (*names, b"new")] == [True, False, True, True, False]
         # Only runs that somebody is connected to are left in the end.
@@ -231,7 +231,7 @@ def test_nodes_per_connection() -> None:
         assert peer.call(JOIN, join(b"b", handle=2))[0] == 0
         refused(peer, JOIN, join(b"c", handle=3), "nodes_per_connection")
         refused(peer, RESUME, resume(b"c", b"n", PAIR, (5, 0, 2), handle=3), "nodes_per_connection")
-        assert peer.call(run_wire.LEAVE, native_string(b"a") + run_wire.node(b"n") + b"\0")[0] == 0
+        assert peer.call(run_wire.LEAVE, run_wire.leave(b"a"))[0] == 0
         assert peer.call(JOIN, join(b"c", handle=3))[0] == 0
 
 

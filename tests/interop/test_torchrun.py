@@ -206,7 +206,9 @@ def test_over_etcd(job: Job, etcd_endpoint: str) -> None:
     nameless = job.start("--nnodes=2", endpoint=where)
     assert nameless.code() != 0
     assert "--rdzv-id" in nameless.all_output()
-    options = ("--nnodes=1:2", "--max-restarts=5", f"--rdzv-id={uuid.uuid4()}", QUICK)
+    # On one machine alone, no address of etcd's says how others reach a node.
+    alone = "--local-addr=127.0.0.1"
+    options = ("--nnodes=1:2", "--max-restarts=5", f"--rdzv-id={uuid.uuid4()}", alone, QUICK)
     agents = [job.start(*options, endpoint=where) for _ in range(2)]
     job.meets(2, agents)
     killed = agents.pop()

@@ -53,6 +53,11 @@ def join(
     )
 
 
+def leave(run: bytes, addr: bytes = b"n") -> bytes:
+    """As a node that is done."""
+    return native_string(run) + node(addr) + struct.pack("<BBIQI", 0, 0, 0, 0, 0)
+
+
 def resume(
     run: bytes,
     addr: bytes,
