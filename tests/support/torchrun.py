@@ -53,6 +53,8 @@ while True:
         write("checkpoint", str(step.item()))
     time.sleep(0.05)
 write("stopped-%d" % os.getpid(), str(step.item()))
+dist.barrier()
+dist.destroy_process_group()
 sys.exit(int(open(os.path.join(folder, "stop")).read()))
 """
 
