@@ -1,0 +1,180 @@
+"""Our stores as torch's: process groups over them, timeouts as torch knows them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rendezvous
+from rendezvous import HashStore, Server, TCPStore
+
+dist: Any = pytest.importorskip("torch.distributed", reason="needs torch")
+
+import rendezvous.torch  # noqa: E402  (which imports torch)
+
+BACKSTOP_S = 180.0
+
+# One rank of a group: what `DO` says, with the store's view.
+RANK = """\
+import sys
+from datetime import timedelta
+import torch, torch.distributed as dist
+import rendezvous, rendezvous.torch
+rank, world, port = map(int, sys.argv[1:4])
+store = rendezvous.torch.as_torch_store(rendezvous.TCPStore("127.0.0.1", port))
+dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
+{do}
+dist.destroy_process_group()
+"""
+
+
+def play(do: str, world: int) -> list[subprocess.CompletedProcess[str]]:
+    """Each rank in a process of its own; how they ended."""
+    with Server() as server:
+        ranks = [
+            subprocess.Popen(
+                [sys.executable, "-c", RANK.format(do=do), str(rank), str(world), str(server.port)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd="/",
+            )
+            for rank in range(world)
+        ]
+        try:
+            done = []
+            for each in ranks:
+                out, err = each.communicate(timeout=BACKSTOP_S)
+                done.append(subprocess.CompletedProcess(each.args, each.returncode, out, err))
+            return done
+        finally:
+            for each in ranks:
+                if each.poll() is None:
+                    each.kill()
+                    each.wait()
+
+
+def test_process_groups_of_two_and_of_many_ranks() -> None:
+    """all_reduce, many new groups, DDP: over the view, as over torch's own store."""
+    do = """
+t = torch.ones(1)
+dist.all_reduce(t)
+assert t.item() == world
+for _ in range(50):
+    group = dist.new_group(list(range(world)))
+dist.all_reduce(t, group=group)
+assert t.item() == world * world
+model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 1))
+model(torch.ones(1, 2) * rank).sum().backward()
+dist.barrier()
+"""
+    for done in play(do, 3):
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_monitored_barrier_names_the_missing_rank() -> None:
+    """By torch's own means, which are keys and waits."""
+    do = """
+try:
+    if rank != 1:
+        dist.monitored_barrier(timeout=timedelta(seconds=2))
+except RuntimeError as error:
+    print(error, flush=True)
+store.set(f"passed/{rank}", "")
+store.wait([f"passed/{each}" for each in range(world)])
+"""
+    done = play(do, 2)
+    assert [each.returncode for each in done] == [0, 0], [each.stderr for each in done]
+    assert "Rank 1" in done[0].stdout
+
+
+def test_a_view_has_the_stores_keys_and_a_timeout_of_its_own() -> None:
+    """What torch sets as its timeout is that of the calls, and not the store's."""
+    store = HashStore()
+    view = rendezvous.torch.as_torch_store(store)
+    assert rendezvous.torch.as_torch_store(store) is view
+    prefixed = dist.PrefixStore("p", view)
+    prefixed.set("k", "v")
+    assert (store.get("p/k"), prefixed.get("k")) == (b"v", b"v")
+    assert prefixed.num_keys() == 1
+    assert prefixed.delete_key("k")
+    prefixed.set_timeout(timedelta(milliseconds=50))
+    with pytest.raises(dist.DistStoreError, match="timeout") as caught:
+        prefixed.get("missing")
+    assert isinstance(caught.value, rendezvous.StoreKeysMissingError)
+    assert caught.value.keys == ["p/missing"]
+    assert store.timeout == timedelta(seconds=300)
+    clone = view.clone()
+    assert clone.timeout == timedelta(milliseconds=50)
+    clone.set("k", "of the clone")
+    assert store.get("k") == b"of the clone"
+
+
+def test_a_server_that_is_gone_is_a_network_error_of_torchs() -> None:
+    """And a StoreConnectionError, for who knows ours."""
+    with Server() as server:
+        store = TCPStore("127.0.0.1", server.port, timeout=5)
+        view = rendezvous.torch.as_torch_store(store)
+        view.set("k", "v")
+    view.set_timeout(timedelta(milliseconds=50))
+    with pytest.raises((dist.DistNetworkError, dist.DistStoreError)) as caught:
+        view.get("k")
+    assert isinstance(caught.value, rendezvous.StoreError)
+    store.close()
+
+
+def test_what_is_no_store_of_ours_is_refused() -> None:
+    """torch's own stores need no view."""
+    with pytest.raises(TypeError, match="needs no view"):
+        rendezvous.torch.as_torch_store(dist.HashStore())
+
+
+def test_an_agent_does_not_wait_for_a_node_that_is_gone() -> None:
+    """Once the round is broken, it assumes that the lost node was like itself."""
+    from rendezvous._agent_store import AgentStore
+
+    broken = [False]
+    store = HashStore()
+    agents = [AgentStore(store, rank, 3, lambda: broken[0]) for rank in range(3)]
+    role = {"role": "default", "rank": 0, "local_world_size": 2}
+    agents[0].set("torchelastic/role_info/0", json.dumps(role))
+    agents[1].set("torchelastic/role_info/1", json.dumps({**role, "rank": 1}))
+    keys = [f"torchelastic/role_info/{rank}" for rank in range(3)]
+    agents[0].set_timeout(timedelta(milliseconds=50))
+    with pytest.raises(dist.DistStoreError):  # nobody is lost: it may come yet
+        agents[0].multi_get(keys)
+    broken[0] = True
+    agents[0].set_timeout(timedelta(seconds=BACKSTOP_S))
+    roles = [json.loads(each) for each in agents[0].multi_get(keys)]
+    assert [each["rank"] for each in roles] == [0, 1, 2]
+    assert {each["local_world_size"] for each in roles} == {2}
+    assert json.loads(agents[1].get("torchelastic/assigned_ranks/1")) == [2, 6, 2, 6]
+
+
+def test_torchs_registry_knows_the_plug_in(tmp_path: Path) -> None:
+    """By the wheel's entry point; its errors are torch's and ours at once."""
+    elastic: Any = pytest.importorskip("torch.distributed.elastic.rendezvous")
+    registry: Any = pytest.importorskip("torch.distributed.elastic.rendezvous.registry")
+    where = f"file://{tmp_path / 'run'}"
+    parameters = elastic.RendezvousParameters("rendezvous", where, "job", 1, 1, timeout=900)
+    handler = registry.get_rendezvous_handler(parameters)
+    assert handler.get_backend() == "rendezvous"
+    assert isinstance(handler, elastic.RendezvousHandler)
+    info = handler.next_rendezvous()
+    assert (info.rank, info.world_size) == (0, 1)
+    assert isinstance(info.store, dist.Store)
+    handler.set_closed()
+    assert handler.is_closed()
+    assert handler.num_nodes_waiting() == 0
+    assert handler.shutdown()
+    other = registry.get_rendezvous_handler(parameters)
+    with pytest.raises(elastic.RendezvousClosedError) as caught:
+        other.next_rendezvous()
+    assert isinstance(caught.value, rendezvous.RendezvousClosedError)
+    assert other.shutdown()
