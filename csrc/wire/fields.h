@@ -271,7 +271,6 @@ class TakeTail : public Take {
   // In the body, of a value that is cut and ends with it; 0: there is none.
   size_t begin(size_t body_bytes) const { return begin_ + value_bytes_ == body_bytes ? begin_ : 0; }
 
-  using Take::field;
   void field(const char* name, Value& value) {
     const Bytes left = rest();
     const size_t bytes = left.size() < kLengthBytes ? 0 : load_little_endian<uint32_t>(left.data());
@@ -282,10 +281,14 @@ class TakeTail : public Take {
     value = Value(tail_);
     skip_rest();
   }
-  // No value comes behind them.
-  template <Strings T>
-  void field(const char*, T&) {
-    skip_rest();
+  // One for all others, since clang lets a template hide those of the base whatever it requires.
+  template <typename T>
+  void field(const char* name, T& value) {
+    if constexpr (Strings<T>) {
+      skip_rest();  // no value comes behind them
+    } else {
+      Take::field(name, value);
+    }
   }
 
  private:
