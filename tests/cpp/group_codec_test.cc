@@ -108,7 +108,7 @@ std::string with(std::string bytes, size_t offset, T value) {
 // Offsets of a state that has settings.
 constexpr size_t kClosedAt = 1, kCompleteAt = 2, kRejoinedAt = 3, kMinAt = 5, kMaxAt = 9;
 constexpr size_t kRoundAt = 33, kFinishedAt = 41, kFloorAt = 49, kSerialAt = 57, kLastCallAt = 65;
-constexpr size_t kWorldAt = 73, kFailedAt = 77, kCauseAt = 85, kCountAt = 86, kFirstAt = 90;
+constexpr size_t kWorldAt = 73, kCountAt = 86, kFirstAt = 90;
 constexpr size_t kNodeBytes = 1 + 2 + 8 + 8, kMemberBytes = kNodeBytes + 12;
 
 }  // namespace

@@ -71,7 +71,7 @@ class RunNodePeer : public NativePeer {
 
   bool leave(bool failed = false) {
     std::string body;
-    native::put(body, native::LeaveRequest{"r", node(), failed});
+    native::put(body, native::LeaveRequest{"r", node(), failed, false, 0, 0, {}});
     native::LeaveReply reply;
     REQUIRE(native::take(ok(native::Operation::kLeave, body), reply));
     return reply.was_listed;
