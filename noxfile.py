@@ -86,10 +86,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """Run torch's stores and ours against each other. Installs torch (CPU is enough)."""
+    """Run torch's stores and ours against each other, and torchrun. Installs torch (CPU is enough)."""
     install_wheel(session, "test")
     session.install(*TORCH)
-    run_pytest(session, str(ROOT / "tests" / "interop"), *session.posargs)
+    run_pytest(session, *IN_PARALLEL, str(ROOT / "tests" / "interop"), *session.posargs)
     contract = (str(ROOT / "tests" / "contract"), "-k", "torch", *session.posargs)
     run_pytest(session, *IN_PARALLEL, *contract)
 
