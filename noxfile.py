@@ -86,7 +86,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """Run torch's stores and ours against each other, and torchrun. Installs torch (CPU is enough)."""
+    """Run torch's stores and ours side by side, and torchrun. Installs torch (CPU is enough)."""
     install_wheel(session, "test")
     session.install(*TORCH)
     run_pytest(session, *IN_PARALLEL, str(ROOT / "tests" / "interop"), *session.posargs)
