@@ -38,6 +38,7 @@ class Scene {
   }
   // As the loop does: what is readable is read, and replies are written at the end.
   void turn() {
+    if (transport.closed) return;  // and the connection may be gone
     if (connection->wants_input() && !unread_.empty())
       connection->receive(std::exchange(unread_, {}));
     if (!transport.closed) connection->resume_sending();
