@@ -77,7 +77,7 @@ class FaultProxy:
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port: int = self._listener.getsockname()[1]
-        self._start(self._accept)
+        self._acceptor = self._start(self._accept)
 
     def freeze(self) -> None:
         """Hold back all bytes, in both directions; connections stay open."""
@@ -91,8 +91,9 @@ class FaultProxy:
             self.freeze()
 
     def thaw(self) -> None:
-        self._pieces_left = None
-        self._flowing.set()
+        with self._lock:  # or a piece that is being counted freezes it again
+            self._pieces_left = None
+            self._flowing.set()
 
     def swallow(self) -> None:
         """Take what the connections carry, and pass nothing on, for ever; new ones are well.
@@ -119,6 +120,8 @@ class FaultProxy:
         self.thaw()
         _shut_down(self._listener)
         self._listener.close()
+        # A connection that it has just accepted is cut as well.
+        self._acceptor.join(BACKSTOP_S)
         self.cut()
         for thread in self._threads:
             thread.join(BACKSTOP_S)
