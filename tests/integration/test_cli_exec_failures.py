@@ -40,6 +40,12 @@ class Job:
         self._nodes = nodes
         self._words = words
 
+    def wait_for_host(self, nodes: list[Running]) -> None:
+        """Until one of these nodes serves the store, if nodes do: it stays for all others."""
+        if "etcd" not in self._words:
+            text = "serving the rendezvous store"
+            wait_for("a host", lambda: any(text in node.stderr for node in nodes))
+
     def start(self, *words: str, nodes: str = "") -> Running:
         options = (*self._words, "--local-addr", "127.0.0.1", *words)
         return self._cli.start_exec(self._endpoint, nodes or self._nodes, *options)
@@ -98,6 +104,7 @@ def test_the_others_go_on_while_they_are_enough(job: Job, tmp_path: Path) -> Non
     """Of two to three nodes, one gives up: two make the next round."""
     command = report_command(tmp_path)
     others = [job.start(*command) for _ in range(2)]
+    job.wait_for_host(others)
     wait = "touch there; while ! test -e fail; do sleep 0.05; done; exit 9"
     failing = job.start("--", "sh", "-c", wait)
     wait_for("three nodes", (tmp_path / "there").exists)
