@@ -6,12 +6,16 @@ the handler's caller's thread.
 """
 
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from rendezvous import _core
 from rendezvous._coordinator import Coordinator, Ending
 from rendezvous._patience import Backoff
 
 __all__ = ["Membership"]
+
+_T = TypeVar("_T")
 
 
 class Membership:
@@ -48,22 +52,26 @@ class Membership:
         if not self.may_be_listed:
             return
         self._has_failed |= failed
-        deadline_s = time.monotonic() + (timeout_s if self._may_wait else 0.0)
-        self._may_wait = False
-        self._others_wait |= self._coordinator.leave(self._has_failed, deadline_s)
-        self.may_be_listed = False
+        self._others_wait |= self._part(
+            lambda deadline_s: self._coordinator.leave(self._has_failed, deadline_s), timeout_s
+        )
 
     def give_up(self, ending: Ending, timeout_s: float) -> str:
         """As `leave`, for good; which node gave up first, and why."""
         self._coordinator.ask_to_stop()
         if not self.may_be_listed:
             return ""
-        deadline_s = time.monotonic() + (timeout_s if self._may_wait else 0.0)
         self._has_failed = True
+        return self._part(
+            lambda deadline_s: self._coordinator.give_up(ending, deadline_s), timeout_s
+        )
+
+    def _part(self, tell: Callable[[float], _T], timeout_s: float) -> _T:
+        deadline_s = time.monotonic() + (timeout_s if self._may_wait else 0.0)
         self._may_wait = False
-        cause = self._coordinator.give_up(ending, deadline_s)
+        told = tell(deadline_s)
         self.may_be_listed = False
-        return cause
+        return told
 
     def wait_until_alone(self, timeout_s: float) -> bool:
         """Wait until no other node has a place, and those that waited know that it is over.

@@ -4,6 +4,7 @@ What all nodes must agree on ends up in _core.GroupSettings, where the rulebook 
 """
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeAlias
@@ -21,6 +22,7 @@ __all__ = [
     "as_seconds",
     "read_flag",
     "read_seconds",
+    "unknown_settings",
 ]
 
 Duration: TypeAlias = timedelta | float
@@ -62,6 +64,19 @@ ETCD_SETTINGS = (
     "ssl_cert_key",
     "password_file",
 )
+
+
+def unknown_settings(config: Iterable[str], known: Sequence[str]) -> list[str]:
+    """What to say of each key that is none of `known`."""
+    import difflib
+
+    texts = []
+    for key in config:
+        if key not in known:
+            likely = difflib.get_close_matches(key, known, 1)
+            hint = f"; is it {likely[0]}?" if likely else ""
+            texts.append(f"the setting {key!r} has no effect{hint}")
+    return texts
 
 
 def as_seconds(name: str, value: Duration) -> float:

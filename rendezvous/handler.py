@@ -385,16 +385,6 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 self._shutdown_result = told
         return self._shutdown_result
 
-    def abandon(self, timeout_s: float) -> None:
-        """As `shutdown` of a node whose work broke, in little time; for the end of a process."""
-        if self._pid != os.getpid() or self._shutdown_result is not None:
-            return
-        try:
-            self._membership.leave(failed=True, timeout_s=timeout_s)
-        except RendezvousError as error:
-            _log.debug("run %r: the others were not told: %s", self._run_id, error)
-        self.shutdown()
-
     def _give_up(self, error: BaseException, deadline_s: float, is_seated: bool) -> None:
         """Best effort: the error is what matters, and the caller has waited long enough.
 

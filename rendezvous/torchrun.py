@@ -12,18 +12,18 @@ is made.
 from __future__ import annotations
 
 import atexit
-import difflib
 import functools
 import logging
 import os
 import sys
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from rendezvous._settings import C10D_SETTINGS, ETCD_SETTINGS, read_seconds
+from rendezvous._linger import LINGER_S, linger
+from rendezvous._settings import C10D_SETTINGS, ETCD_SETTINGS, read_seconds, unknown_settings
 from rendezvous._store import Store
 from rendezvous.api import RendezvousParameters
 from rendezvous.errors import (
@@ -50,8 +50,6 @@ _log = logging.getLogger(__name__)
 _IGNORED_SETTINGS = ("timeout", "rank")
 # torchrun's own name for a job that was not given one.
 _NO_RUN_ID = "none"
-_LINGER_S = 300.0
-_LINGER_SLICE_S = 10.0
 # Who ends by a signal does not wait long for a store that may be gone.
 _AT_EXIT_S = 2.0
 
@@ -68,7 +66,7 @@ def create_handler(params: TorchParameters) -> TorchrunHandler:
     """
     _show_log()
     ours = _parameters(params)
-    linger_s = read_seconds(ours, "linger_timeout", _LINGER_S)
+    linger_s = read_seconds(ours, "linger_timeout", LINGER_S)
     with _translated(ours.run_id):
         handler = get_rendezvous_handler(ours)
     assert isinstance(handler, DynamicRendezvousHandler)
@@ -99,11 +97,8 @@ def _parameters(params: TorchParameters) -> RendezvousParameters:
             "etcd://HOST:PORT[,HOST:PORT...], etcds://... or file:///PATH"
         )
     known = C10D_SETTINGS if backend == "c10d" else (*ETCD_SETTINGS, "user")
-    for key in config:
-        if key not in known:
-            likely = difflib.get_close_matches(key, known, 1)
-            hint = f"; is it {likely[0]}?" if likely else ""
-            _log.warning("--rdzv-conf: the setting %r has no effect%s", key, hint)
+    for text in unknown_settings(config, known):
+        _log.warning("--rdzv-conf: %s", text)
     if os.environ.get("TORCH_DISABLE_SHARE_RDZV_TCP_STORE") == "1":
         config["bootstrap_store"] = False
     return RendezvousParameters(
@@ -129,7 +124,8 @@ class TorchrunHandler:
         self._linger_s = linger_s
         self._rank: int | None = None
         self._pid = os.getpid()
-        atexit.register(_leave_at_exit, weakref.ref(self))
+        self._at_exit = functools.partial(_leave_at_exit, weakref.ref(self))
+        atexit.register(self._at_exit)
 
     def get_backend(self) -> str:
         return self._name
@@ -197,33 +193,19 @@ class TorchrunHandler:
             else:
                 self._handler.leave()
             if self._handler.hosts_store:
-                self._linger()
+                linger(
+                    self._handler,
+                    "the store hosted here",
+                    self._linger_s,
+                    self._handler.wait_until_alone,
+                )
         except RendezvousError as failure:
             _log.warning("%s", failure)
         finally:
             told = self._handler.shutdown()
+            atexit.unregister(self._at_exit)
         self._record("left", "FAILED" if has_failed else "SUCCEEDED")
         return told
-
-    def _linger(self) -> None:
-        """Serve the store to the others until they have left as well."""
-        left_s = self._linger_s
-        while not self._handler.wait_until_alone(min(_LINGER_SLICE_S, left_s)):
-            left_s -= _LINGER_SLICE_S
-            if left_s <= 0:
-                _log.warning(
-                    "run %r: the store ends with this node, although %d others have not left after "
-                    "%g s",
-                    self.get_run_id(),
-                    self._handler.other_nodes,
-                    self._linger_s,
-                )
-                return
-            _log.info(
-                "run %r: this node hosts the store and stays until %d others have left",
-                self.get_run_id(),
-                self._handler.other_nodes,
-            )
 
     def _is_broken(self) -> bool:
         return self._handler.num_nodes_waiting() > 0
@@ -245,16 +227,18 @@ class TorchrunHandler:
             rank=self._rank,
         )
 
-    def _leave_at_exit(self) -> None:
+    def leave_at_exit(self) -> None:
         if os.getpid() == self._pid:
-            self._handler.abandon(_AT_EXIT_S)
+            with suppress(RendezvousError):
+                self._handler.cancel(_AT_EXIT_S, failed=True)
+            self._handler.shutdown()
 
 
 def _leave_at_exit(handler: weakref.ref[TorchrunHandler]) -> None:
     """torchrun does not shut its handler down when a signal ends it."""
     alive = handler()
     if alive is not None:
-        alive._leave_at_exit()
+        alive.leave_at_exit()
 
 
 def _ending(error: BaseException) -> tuple[int, str]:

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from rendezvous._linger import linger
 from rendezvous.cli import _exit
 from rendezvous.cli._environment import command_environment
 from rendezvous.cli._logging import complain, logger
 from rendezvous.cli._process import Command, Guard
 from rendezvous.cli._signals import ENDING, OvertimeError, SignalledError, SignalScope
 from rendezvous.errors import (
-    RendezvousConnectionError,
     RendezvousError,
     RendezvousFailedError,
     RendezvousFinishedError,
@@ -36,10 +36,6 @@ if TYPE_CHECKING:
 
 # How often a change of membership is looked for. The handler answers from memory.
 _POLL_S = 0.1
-_LINGER_LOG_S = 10.0
-# How soon a store that is gone is noticed. Also how long nothing is logged: the nodes of a job end
-# at nearly the same time.
-_LINGER_SLICE_S = 1.0
 # Who was told to end tells the others, and closes what is its own, if that takes no longer.
 _PARTING_S = 0.25
 _SHUTDOWN_S = 0.1
@@ -269,7 +265,14 @@ class Supervisor:
                 if code != 0 or what:
                     self._signals.during(lambda: self._leave(handler, code))
                 if what:
-                    self._linger(handler, what)
+                    linger(
+                        handler,
+                        what,
+                        self._plan.linger_s,
+                        lambda slice_s: self._signals.during(
+                            partial(handler.wait_until_alone, slice_s)
+                        ),
+                    )
         except RendezvousError as error:
             logger.warning("the other nodes could not be told that this one leaves: %s", error)
         except SignalledError as stop:
@@ -312,35 +315,3 @@ class Supervisor:
         if handler.use_agent_store and self._rank == 0 and code == 0:
             return "the bootstrap store served here"
         return ""
-
-    def _linger(self, handler: DynamicRendezvousHandler, what: str) -> None:
-        """Keep what this process serves while other nodes use it."""
-        now_s = time.monotonic()
-        deadline, next_log = now_s + self._plan.linger_s, now_s + _LINGER_SLICE_S
-        while True:
-            left_s = max(0.0, deadline - time.monotonic())
-            slice_s = min(_LINGER_SLICE_S, left_s)
-            try:
-                if self._signals.during(partial(handler.wait_until_alone, slice_s)):
-                    return
-            except RendezvousConnectionError as error:
-                # The store's host stays until the others have left: then we need not either.
-                logger.info("the run's store is gone, so nobody is waited for")
-                logger.debug("%s", error)
-                return
-            if left_s <= _LINGER_SLICE_S:
-                logger.warning(
-                    "%s ends although other nodes are not done: linger_timeout is over (%g s)",
-                    what,
-                    self._plan.linger_s,
-                )
-                return
-            if time.monotonic() >= next_log:
-                logger.info("%s: waiting", _users_text(handler.other_nodes, what))
-                next_log += _LINGER_LOG_S
-
-
-def _users_text(count: int, what: str) -> str:
-    if count == 0:
-        return f"nodes that waited for a place still look at {what}"
-    return f"{count} other {'node still uses' if count == 1 else 'nodes still use'} {what}"

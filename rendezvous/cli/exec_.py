@@ -5,14 +5,14 @@ Options and the order of setting up. What happens from then on is _supervisor.py
 
 from __future__ import annotations
 
-import difflib
 import os
 import signal
 from typing import TYPE_CHECKING
 
 from rendezvous._endpoint import parse_endpoint
 from rendezvous._hosts import is_loopback
-from rendezvous._settings import C10D_SETTINGS, ETCD_SETTINGS
+from rendezvous._linger import LINGER_S
+from rendezvous._settings import C10D_SETTINGS, ETCD_SETTINGS, unknown_settings
 from rendezvous.api import RendezvousParameters
 from rendezvous.cli import _exit, _options
 from rendezvous.cli._logging import logger
@@ -199,11 +199,8 @@ def _check(backend: str, endpoint: str, config: Mapping[str, str]) -> None:
     except ValueError as error:
         raise _exit.CommandError(str(error), _exit.USAGE) from None
     settings = C10D_SETTINGS if backend == "c10d" else ETCD_SETTINGS
-    for key in config:
-        if key not in settings:
-            likely = difflib.get_close_matches(key, settings, 1)
-            hint = f"; is it {likely[0]}?" if likely else ""
-            logger.warning("--rdzv-conf: the setting %r has no effect%s", key, hint)
+    for text in unknown_settings(config, settings):
+        logger.warning("--rdzv-conf: %s", text)
 
 
 def _warn_of_loopback(endpoint: str) -> None:
@@ -224,7 +221,7 @@ def run(args: argparse.Namespace) -> int:
     for pairs in args.rdzv_conf:
         config |= pairs
     try:
-        linger_s = _options.seconds(config.pop("linger_timeout", "300"))
+        linger_s = _options.seconds(config.pop("linger_timeout", str(LINGER_S)))
     except _options.OptionError as error:
         raise _exit.CommandError(f"--rdzv-conf linger_timeout: {error}", _exit.USAGE) from None
     if args.backend == "c10d" or args.backend in _ETCD_BACKENDS:

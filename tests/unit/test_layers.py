@@ -43,7 +43,7 @@ PYTHON_LAYERS = (
     ("_server_census", "_server_watch", "_server_run"),
     ("_rulebook",),
     ("handler",),
-    ("_create",),
+    ("_create", "_linger"),
     ("registry",),
     ("__init__",),
     ("torch",),
