@@ -8,9 +8,11 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
+from support.cli import Cli, cli_in
 from support.etcd import NO_ETCD, binaries
 from support.etcd_kinds import CLUSTER_KINDS, Access, SharedClusters, be_patient
 from support.foreign import DerivedStore, DuckStore
@@ -46,6 +48,13 @@ STORE_KINDS = [
 if has_torch():
     # Our client with servers of torch's own, with libuv and without. `nox -s interop` runs them.
     STORE_KINDS += ["torch-libuv", "torch-old"]
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    """Runs the command `rendezvous` in a folder of the test's own."""
+    with cli_in(tmp_path) as cli:
+        yield cli
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_support import cli_in
+from support.cli import cli_in
 
 from rendezvous import Server, StoreAddressInUseError, TCPStore
 

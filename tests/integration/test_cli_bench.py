@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from cli_support import Cli, cli_in, free_port
+from support.cli import Cli, free_port
 
 QUICK = ("bench", "--seconds", "0", "--nodes", "2")
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Iterator[Cli]:
-    with cli_in(tmp_path) as cli:
-        yield cli
 
 
 def rows(out: str) -> dict[str, list[float]]:

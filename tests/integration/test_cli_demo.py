@@ -5,17 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_support import Cli, alive, cli_in, wait_for
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Iterator[Cli]:
-    with cli_in(tmp_path) as cli:
-        yield cli
+from support.cli import Cli, alive, wait_for
 
 
 def _children(pid: int) -> list[int]:

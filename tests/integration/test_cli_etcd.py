@@ -6,12 +6,12 @@ import json
 import re
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_support import Cli, cli_in, free_port, report_command, reports_of_round, stop, wait_for
+from support.cli import Cli, free_port, report_command, reports_of_round, stop, wait_for
 from support.etcd_kinds import Access
 
 from rendezvous import FileStore, Server, _core
@@ -20,12 +20,6 @@ from rendezvous.backends.etcd._run_keys import RunKeys, Wish, node_name
 
 # In every test, nobody is taken for dead, however slow the machine.
 CONF = "keep_alive_interval=1200"
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Iterator[Cli]:
-    with cli_in(tmp_path) as cli:
-        yield cli
 
 
 @pytest.fixture

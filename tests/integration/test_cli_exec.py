@@ -5,27 +5,19 @@ from __future__ import annotations
 import signal
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_support import (
+from support.cli import (
     Cli,
     Running,
     alive,
-    cli_in,
     free_port,
     report_command,
     reports_of_round,
     stop,
     wait_for,
 )
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Iterator[Cli]:
-    with cli_in(tmp_path) as cli:
-        yield cli
 
 
 def _python(source: str, *arguments: str) -> list[str]:

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_support import (
+from support.cli import (
     Cli,
     Running,
     alive,
-    cli_in,
     report_command,
     reports_of_round,
     stop,
@@ -24,12 +23,6 @@ from support.etcd import NO_ETCD, Cluster, binaries
 _CONF = "keep_alive_interval=1,keep_alive_max_attempt=3,last_call_timeout=1,heartbeat_timeout=10"
 # However slow this machine is, nobody is taken for dead.
 _PATIENT_CONF = _CONF.replace("max_attempt=3", "max_attempt=60")
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Iterator[Cli]:
-    with cli_in(tmp_path) as cli:
-        yield cli
 
 
 @pytest.fixture

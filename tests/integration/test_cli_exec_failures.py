@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_support import (
+from support.cli import (
     Cli,
     Running,
     alive,
-    cli_in,
     free_port,
     report_command,
     reports,
@@ -23,12 +22,6 @@ from support.etcd import NO_ETCD, Cluster, binaries
 
 # A lost node is noticed after 3 s; nobody shall wait for a deadline of ten minutes.
 _CONF = "keep_alive_interval=1,keep_alive_max_attempt=3,last_call_timeout=1"
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Iterator[Cli]:
-    with cli_in(tmp_path) as cli:
-        yield cli
 
 
 class Job:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_support import (
+from support.cli import (
     Cli,
     alive,
-    cli_in,
     free_port,
     report_command,
     reports,
@@ -26,12 +24,6 @@ from rendezvous._core import GroupSettings, Node, RunClient, TCPStore
 _CONF = "keep_alive_interval=0.5,keep_alive_max_attempt=3,last_call_timeout=1"
 _CLIENT = ("--rdzv-conf", f"{_CONF},is_host=0")
 _HOST = ("--rdzv-conf", f"{_CONF},is_host=1")
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Iterator[Cli]:
-    with cli_in(tmp_path) as cli:
-        yield cli
 
 
 def test_sixteen_nodes_lose_one_and_take_another(cli: Cli, tmp_path: Path) -> None:

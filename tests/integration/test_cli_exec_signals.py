@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cli_support import Cli, Running, alive, cli_in, wait_for
+from support.cli import Cli, Running, alive, wait_for
 from support.etcd import NO_ETCD, Cluster, binaries, etcd_proxy
 from support.proxy import FaultProxy
 
@@ -20,12 +20,6 @@ from support.proxy import FaultProxy
 _AT_ONCE_S = 6.0
 _CONF = "join_timeout=600,close_timeout=600,heartbeat_timeout=60,read_timeout=600"
 _SIGNALS = [signal.SIGTERM, signal.SIGINT]
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Iterator[Cli]:
-    with cli_in(tmp_path) as cli:
-        yield cli
 
 
 @dataclass

@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
-from cli_support import Cli, cli_in
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Iterator[Cli]:
-    with cli_in(tmp_path) as cli:
-        yield cli
+from support.cli import Cli
 
 
 def test_sigterm_ends_the_server_with_success(cli: Cli) -> None:

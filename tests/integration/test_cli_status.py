@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_support import (
+from support.background import Background
+from support.cli import (
     Cli,
     Running,
-    cli_in,
     free_port,
     report_command,
     reports_of_round,
     wait_for,
 )
-from support.background import Background
 
 from rendezvous import C10dRendezvousBackend, RendezvousClosedError, TCPStore, _core
 
@@ -27,12 +25,6 @@ RUN = "job-1"
 # In every test, nobody is taken for dead, however slow the machine.
 NEVER = "keep_alive_interval=3600"
 RULEBOOKS = {"server": "rulebook=server", "store": "rulebook=store"}
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Iterator[Cli]:
-    with cli_in(tmp_path) as cli:
-        yield cli
 
 
 class Scene:

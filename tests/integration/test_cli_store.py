@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from cli_support import Cli, cli_in, environment, free_port
+from support.cli import Cli, cli_in, environment, free_port
 from support.process import ServerProcess
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_support import Cli, cli_in, free_port
 from support.background import Background
+from support.cli import Cli, free_port
 from support.proxy import FaultProxy
 
 from rendezvous import (
@@ -30,12 +30,6 @@ from rendezvous.backends.c10d import open_backend
 
 # Nobody waits for these: who does is noticed by the backstop of what waits for it.
 _LONG = "600"
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Iterator[Cli]:
-    with cli_in(tmp_path) as cli:
-        yield cli
 
 
 @contextmanager

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import signal
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_support import Cli, Running, cli_in, report_command, reports_of_round, stop
+from support.cli import Cli, Running, report_command, reports_of_round, stop
 from support.etcd import PASSWORD, USER
 from support.etcd_kinds import Access
 from support.process import PythonProcess
@@ -97,12 +97,6 @@ def test_a_prefix_beyond_the_role_is_told_at_once(
     with pytest.raises(RendezvousConnectionError, match=r"permission|code 7"):
         handler.next_rendezvous()
     handler.shutdown()
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Iterator[Cli]:
-    with cli_in(tmp_path) as cli:
-        yield cli
 
 
 @pytest.mark.parametrize("password_in", ["environment", "file"])

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
-from cli_support import Cli, cli_in
+from support.cli import Cli, cli_in
 from support.etcd import NO_ETCD, Cluster, binaries, etcd_proxy
 from support.proxy import FaultProxy
 

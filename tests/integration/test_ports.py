@@ -6,11 +6,9 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from cli_support import BACKSTOP_S, Cli, cli_in, environment, free_port
+from support.cli import BACKSTOP_S, Cli, environment, free_port
 
 # Fails unless the port is refused to who does not share it, and given to who does.
 _HELD = """\
@@ -33,12 +31,6 @@ with socket.socket() as greedy:
     greedy.bind((os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])))
 print("served")
 """
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Iterator[Cli]:
-    with cli_in(tmp_path) as cli:
-        yield cli
 
 
 @pytest.mark.parametrize(

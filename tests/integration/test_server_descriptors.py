@@ -12,17 +12,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from cli_support import Cli, cli_in, wait_for
+from support.cli import Cli, wait_for
 from support.process import PythonProcess
 from support.wire import C10D_VALIDATE, RawPeer, c10d_ping, native_hello
 
 LIMIT_ERROR = 4  # ErrorCode::kLimit
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Iterator[Cli]:
-    with cli_in(tmp_path) as cli:
-        yield cli
 
 
 class Serve(PythonProcess):
