@@ -190,11 +190,10 @@ void NativeChannel::handle(const native::Frame& frame) {
 
 // To a request whose need is met.
 void NativeChannel::answer(const Header& header, const std::vector<Bytes>& keys) {
-  switch (static_cast<Operation>(header.operation)) {
-    case Operation::kWatch:
-      return answer_value(header, keys.front());
-    default:
-      return answer_present(header, keys);
+  if (static_cast<Operation>(header.operation) == Operation::kWatch) {
+    answer_value(header, keys.front());
+  } else {
+    answer_present(header, keys);
   }
 }
 
