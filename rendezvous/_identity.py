@@ -40,7 +40,7 @@ def make_setup(  # noqa: PLR0917
     else:
         where, is_gone = connection.endpoint, connection.is_gone
     return NodeSetup(
-        run_id, node, settings, timeout.join_s, timeout.heartbeat_s, where, store_is_gone=is_gone
+        run_id, node, settings, timeout.join_s, timeout.spare_s, timeout.heartbeat_s, where, is_gone
     )
 
 

@@ -15,6 +15,7 @@ from rendezvous._bootstrap import Bootstrap
 from rendezvous._coordinator import Coordinator, Ending
 from rendezvous._deadline import Deadline
 from rendezvous._identity import make_setup
+from rendezvous._join_time import JoinTime
 from rendezvous._membership import Membership
 from rendezvous._rulebook import make_coordinator
 from rendezvous._settings import Duration, RendezvousTimeout, as_seconds
@@ -186,7 +187,9 @@ class DynamicRendezvousHandler(RendezvousHandler):
     def next_rendezvous(self) -> RendezvousInfo:
         """Join, and block until a round with this node is complete; at most the join timeout.
 
-        The first call has what connecting to the store has left of it.
+        The first call has what connecting to the store has left of it. While the node is a spare
+        (the round that runs has max_nodes), it does not count: a spare waits up to the spare
+        timeout, or to the end of the job; and has the whole join timeout when it is none any more.
 
         A node that is in a complete round asks for the next one by this; the others'
         `num_nodes_waiting` tells them. Whatever ends it early, Ctrl-C included, takes this node out
@@ -202,17 +205,19 @@ class DynamicRendezvousHandler(RendezvousHandler):
         # Who connects and joins for the first time has one budget for both.
         opening_s, self._opening_s = self._opening_s, 0.0
         left_s = max(_FIRST_JOIN_S_MIN, self._timeout.join_s - opening_s)
-        deadline = Deadline.after(min(left_s, self._timeout.join_s))
+        join_s = self._timeout.join_s
+        time = JoinTime(Deadline.after(min(left_s, join_s)), join_s, self._timeout.spare_s)
         self._bootstrap.close()
         is_seated = False
         try:
             while True:
                 self._enter()
                 is_seated = False
-                seat = self._coordinator.join(self._round, deadline)
+                seat = self._coordinator.join(self._round, time)
                 is_seated = True
+                time.note(is_spare=False)
                 self._round = seat.round
-                info = self._bootstrap.open(seat, self._coordinator, deadline)
+                info = self._bootstrap.open(seat, self._coordinator, time.deadline)
                 if info is not None:
                     return info
                 _log.info(
@@ -223,7 +228,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 self._bootstrap.close()
         except BaseException as error:
             self._bootstrap.close()
-            self._membership.withdraw(error, deadline, is_seated)
+            self._membership.withdraw(error, time.deadline, is_seated)
             if self._is_cancelled and isinstance(error, RendezvousError):
                 raise RendezvousGracefulExitError(
                     f"run {self._run_id!r}: cancelled while this node joined"

@@ -153,6 +153,13 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         " end as soon as fewer than MIN are left",
     )
     parser.add_argument(
+        "--spare-timeout",
+        type=_options.seconds,
+        metavar="SECONDS",
+        help="how long this node waits while it is a spare, one more than MAX; join_timeout does"
+        " not count then (default: to the end of the job)",
+    )
+    parser.add_argument(
         "--grace",
         type=_options.seconds,
         default=30.0,
@@ -213,6 +220,26 @@ def _warn_of_loopback(endpoint: str) -> None:
         )
 
 
+def _take_options(args: argparse.Namespace, config: dict[str, str]) -> None:
+    """What has an option of its own, as a setting."""
+    if args.etcd_user is not None:
+        if args.backend not in _ETCD_BACKENDS:
+            raise _exit.CommandError(
+                f"--etcd-user goes with --backend etcd, not {args.backend}", _exit.USAGE
+            )
+        config["user"] = args.etcd_user
+    if args.spare_timeout is not None:
+        config["spare_timeout"] = str(args.spare_timeout)
+    if args.no_bootstrap_store:
+        config["bootstrap_store"] = "0"
+    if args.release_port:
+        config["hold_port"] = "0"
+    if args.listen_fd is not None:
+        if args.backend != "c10d":
+            raise _exit.CommandError("--listen-fd goes with --backend c10d", _exit.USAGE)
+        config["listen_fd"] = str(args.listen_fd)
+
+
 def run(args: argparse.Namespace) -> int:
     """Join and run `args.command`; its exit code."""
     # Before joining: nobody shall wait for a node whose command is a typing mistake.
@@ -228,20 +255,7 @@ def run(args: argparse.Namespace) -> int:
         _check(args.backend, args.endpoint, config)
     if args.backend == "c10d" and args.nodes[1] > 1:
         _warn_of_loopback(args.endpoint)
-    if args.etcd_user is not None:
-        if args.backend not in _ETCD_BACKENDS:
-            raise _exit.CommandError(
-                f"--etcd-user goes with --backend etcd, not {args.backend}", _exit.USAGE
-            )
-        config["user"] = args.etcd_user
-    if args.no_bootstrap_store:
-        config["bootstrap_store"] = "0"
-    if args.release_port:
-        config["hold_port"] = "0"
-    if args.listen_fd is not None:
-        if args.backend != "c10d":
-            raise _exit.CommandError("--listen-fd goes with --backend c10d", _exit.USAGE)
-        config["listen_fd"] = str(args.listen_fd)
+    _take_options(args, config)
     min_nodes, max_nodes = args.nodes
     try:
         parameters = RendezvousParameters(
