@@ -356,12 +356,12 @@ class DynamicRendezvousHandler(RendezvousHandler):
             # give up.
             return True
         if self._shutdown_result is None:
-            told = True
+            told = False
             deadline = Deadline.after(self._timeout.close_s)
             try:
                 self._membership.leave(failed=False, deadline=deadline)
+                told = True
             except RendezvousError as error:
-                told = False
                 _log.warning(
                     "run %r: left without being able to tell the other nodes: %s",
                     self._run_id,
@@ -372,8 +372,10 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 if self._connection is not None:
                     self._connection.close()
                 # Closing the connection has ended what the thread may have been waiting for.
-                in_time = deadline.at_least(_STOP_S_MIN).sooner(self._timeout.heartbeat_s)
-                self._coordinator.stop(in_time)
+                # A store that is silent keeps it, and says nothing else to it than it did to us.
+                may_wait = told and not self._membership.is_interrupted
+                in_time = deadline.sooner(self._timeout.heartbeat_s if may_wait else 0.0)
+                self._coordinator.stop(in_time.at_least(_STOP_S_MIN))
                 self._shutdown_result = told
         return self._shutdown_result
 
