@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rendezvous import _core
+from rendezvous._hosts import is_loopback, own_end_towards
 
 __all__ = ["Census", "Coordinator", "Ending", "NodeSetup", "Seat", "View", "is_disturbed"]
 
@@ -159,6 +160,21 @@ class Coordinator(ABC):
     @abstractmethod
     def census(self, deadline_s: float) -> Census:
         """Who is there, now."""
+
+    def is_deserted(self, deadline_s: float) -> bool:
+        """Whether nobody takes part or waits."""
+        census = self.census(deadline_s)
+        return not (census.participants or census.waiting or census.spares)
+
+    def reached_at(self, deadline_s: float) -> str:
+        """By which address nodes on other machines reach this one, the store's; empty: there are none.
+
+        Here: where the way to one of them begins.
+        """
+        for node in self.census(deadline_s).participants:
+            if not is_loopback(node.addr) and (own := own_end_towards(node.addr)):
+                return own
+        return ""
 
 
 def is_disturbed(group: _core.Group, node: _core.Node) -> bool:

@@ -190,6 +190,14 @@ class ServerRun(Coordinator):
     def census(self, deadline_s: float) -> Census:
         return self._patiently(lambda left_s: census_of(self._client, left_s), deadline_s)
 
+    def is_deserted(self, deadline_s: float) -> bool:
+        status = self._ask(self._client.status, deadline_s)
+        return status.participants + status.waiting + status.spares == 0
+
+    def reached_at(self, deadline_s: float) -> str:
+        # As the nodes' connections show it.
+        return self._ask(self._client.status, deadline_s).reached_at
+
     def is_intact(self, deadline_s: float) -> bool:
         view = self.view
         if view.role != "active":

@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rendezvous import _core
+from rendezvous._address import Addresses
 from rendezvous._bootstrap import Bootstrap
 from rendezvous._coordinator import Coordinator, Ending, NodeSetup
-from rendezvous._hosts import address_over_etcd, advertised_address
 from rendezvous._membership import Membership
 from rendezvous._rulebook import make_coordinator
 from rendezvous._settings import Duration, RendezvousTimeout, as_seconds
@@ -39,6 +39,8 @@ _STOP_S_MIN = 0.05
 # For telling the others, when the caller was interrupted and waits.
 _INTERRUPTED_S = 0.25
 _LAST_LINE_BYTES_MAX = 512
+# Who leaves asks who is left, if the store answers that soon.
+_TIDY_S = 0.25
 
 
 class DynamicRendezvousHandler(RendezvousHandler):
@@ -101,9 +103,10 @@ class DynamicRendezvousHandler(RendezvousHandler):
             backend: keeps the state; of the same run.
             min_nodes, max_nodes: a round begins with at least, and has at most, so many nodes.
             local_addr: the address under which other nodes reach this one; default: what the
-                store's server sees, the endpoint's host on the server's own machine, or this
-                machine's name; over etcd: where the route to a member on another machine begins,
-                or this machine's name.
+                store's server sees; on the server's own machine, where nodes on others reach it,
+                or the endpoint's host if there are none; without a server, this machine's name, or
+                its address if the name leads every machine to itself; over etcd: where the route to
+                a member on another machine begins, or this machine's name.
             timeout: see RendezvousTimeout.
             keep_alive_interval: seconds (or a timedelta) between signs of life.
             keep_alive_max_attempt: a node is lost after so many intervals without one.
@@ -130,11 +133,13 @@ class DynamicRendezvousHandler(RendezvousHandler):
             min_nodes, max_nodes, timeout.last_call_s, interval_s, keep_alive_max_attempt
         )
         host = connection.host if connection is not None else getattr(store, "host", None)
-        if backend.name.startswith("etcd"):
-            address = address_over_etcd(store, local_addr)
-        else:
-            address = advertised_address(store, host if isinstance(host, str) else None, local_addr)
-        node = _core.Node(address, os.getpid(), _local_id())
+        addresses = Addresses(
+            store,
+            host if isinstance(host, str) else None,
+            local_addr,
+            is_over_etcd=backend.name.startswith("etcd"),
+        )
+        node = _core.Node(addresses.of_node(), os.getpid(), _local_id())
         where = connection.endpoint if connection is not None else _describe(store)
         control = connection.control if connection is not None else store
         setup = NodeSetup(run_id, node, settings, timeout.join_s, timeout.heartbeat_s, where)
@@ -150,7 +155,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 store=store,
                 control=control,
                 node=node,
-                local_addr=local_addr,
+                addresses=addresses,
                 serve=bootstrap_store,
                 hold_port=hold_port,
             ),
@@ -368,6 +373,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
             deadline_s = time.monotonic() + self._timeout.close_s
             try:
                 self._membership.leave(failed=False, timeout_s=self._timeout.close_s)
+                self._tidy_up()
             except RendezvousError as error:
                 told = False
                 _log.warning(
@@ -384,6 +390,16 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 self._coordinator.stop(min(self._timeout.heartbeat_s, left_s))
                 self._shutdown_result = told
         return self._shutdown_result
+
+    def _tidy_up(self) -> None:
+        """Who leaves last removes what the rounds have left, unless it goes with the store."""
+        if not self._round or self.hosts_store:
+            return
+        try:
+            if self._coordinator.is_deserted(time.monotonic() + _TIDY_S):
+                self._bootstrap.forget(self._round)
+        except RendezvousError as error:
+            _log.debug("run %r: nobody could be asked who is left: %s", self._run_id, error)
 
     def _give_up(self, error: BaseException, deadline_s: float, is_seated: bool) -> None:
         """Best effort: the error is what matters, and the caller has waited long enough.

@@ -38,7 +38,7 @@ PYTHON_LAYERS = (
     ("api",),
     ("_settings",),
     ("backends",),
-    ("_round_store", "_bootstrap", "_membership"),
+    ("_address", "_round_store", "_bootstrap", "_membership"),
     ("_sync", "_heartbeat", "_join", "_store_run"),
     ("_server_census", "_server_watch", "_server_run"),
     ("_rulebook",),
