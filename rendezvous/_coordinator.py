@@ -167,7 +167,7 @@ class Coordinator(ABC):
         return not (census.participants or census.waiting or census.spares)
 
     def reached_at(self, deadline_s: float) -> str:
-        """By which address nodes on other machines reach this one, the store's; empty: there are none.
+        """By which address nodes elsewhere reach this machine, the store's; empty: there are none.
 
         Here: where the way to one of them begins.
         """

@@ -193,7 +193,8 @@ def _check(backend: str, endpoint: str, config: Mapping[str, str]) -> None:
         )
     try:
         if backend == "c10d":
-            parse_endpoint(endpoint, _options.DEFAULT_PORT)
+            if not _is_file(config):
+                parse_endpoint(endpoint, _options.DEFAULT_PORT)
         else:
             from rendezvous.backends.etcd._endpoints import parse_endpoints
 
@@ -203,6 +204,10 @@ def _check(backend: str, endpoint: str, config: Mapping[str, str]) -> None:
     settings = C10D_SETTINGS if backend == "c10d" else ETCD_SETTINGS
     for text in unknown_settings(config, settings):
         logger.warning("--rdzv-conf: %s", text)
+
+
+def _is_file(config: Mapping[str, str]) -> bool:
+    return config.get("store_type", "").lower() == "file"
 
 
 def _warn_of_loopback(endpoint: str) -> None:
@@ -252,7 +257,7 @@ def run(args: argparse.Namespace) -> int:
         raise _exit.CommandError(f"--rdzv-conf linger_timeout: {error}", _exit.USAGE) from None
     if args.backend == "c10d" or args.backend in _ETCD_BACKENDS:
         _check(args.backend, args.endpoint, config)
-    if args.backend == "c10d" and args.nodes[1] > 1:
+    if args.backend == "c10d" and args.nodes[1] > 1 and not _is_file(config):
         _warn_of_loopback(args.endpoint)
     if args.etcd_user is not None:
         if args.backend not in _ETCD_BACKENDS:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from support.background import Background
@@ -65,7 +66,7 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
     if request.param.startswith("etcd"):
         endpoint = request.getfixturevalue("etcd_endpoint")
         rulebook = "auto" if request.param == "etcd" else "store"
-        store = EtcdStore(EtcdClient(endpoint), f"/torch/elastic/store/{run_id}")
+        store = EtcdStore(EtcdClient(endpoint), f"/torch/elastic/store/{quote(run_id, safe='')}")
         yield Scene(run_id, maker("etcd", endpoint, rulebook=rulebook), store)
         store.close()
     elif request.param == "file":

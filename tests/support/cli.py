@@ -186,9 +186,9 @@ class Cli:
         server = self.start("serve", "--port", "0")
         return server, server.line("listening on").split()[-1]
 
-    def start_exec(self, endpoint: str, nodes: str, *words: str) -> Running:
+    def start_exec(self, endpoint: str, nodes: str, *words: str, **env: str) -> Running:
         """`exec` with short times; `words` are more options, `--`, and the command."""
-        return self.start("exec", "--endpoint", endpoint, "--nodes", nodes, *words)
+        return self.start("exec", "--endpoint", endpoint, "--nodes", nodes, *words, **env)
 
     def close(self) -> None:
         for running in self._running:
