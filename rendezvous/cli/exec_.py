@@ -43,7 +43,8 @@ with these variables set:
   RANK, NODE_RANK            rank of this node, from 0
   WORLD_SIZE, NNODES         number of nodes
   MASTER_ADDR, MASTER_PORT   where rank 0 is reached
-  RENDEZVOUS_ENDPOINT, RENDEZVOUS_RUN_ID, RENDEZVOUS_ROUND
+  RENDEZVOUS_ENDPOINT        the run's own keys in the store (rendezvous get, set ...)
+  RENDEZVOUS_RUN_ID, RENDEZVOUS_ROUND
   TORCHELASTIC_USE_AGENT_STORE and relatives: tell torch that exec serves a store
                              at MASTER_ADDR:MASTER_PORT (see --no-bootstrap-store)
 
@@ -165,7 +166,8 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "--no-bootstrap-store",
         action="store_true",
         help="serve no store at MASTER_ADDR:MASTER_PORT, so that rank 0's command can listen there"
-        " itself, as jax and DeepSpeed do; the port stays bound meanwhile, so that nobody else gets"
+        " itself, as jax and DeepSpeed do, and as torch scripts need that make process groups at"
+        " addresses of their own; the port stays bound meanwhile, so that nobody else gets"
         " it, and the program needs SO_REUSEADDR, as most servers have it",
     )
     parser.add_argument(
