@@ -8,6 +8,7 @@ the endpoint has. Asked anew for each round: the store may have moved. Runs on t
 import logging
 
 from rendezvous._coordinator import Coordinator
+from rendezvous._deadline import Deadline
 from rendezvous._hosts import (
     address_over_etcd,
     advertised_address,
@@ -50,7 +51,7 @@ class Addresses:
             return self._fixed
         return advertised_address(self._store, self._endpoint_host, self.local_addr)
 
-    def of_rank_0(self, coordinator: Coordinator, world_size: int, deadline_s: float) -> str:
+    def of_rank_0(self, coordinator: Coordinator, world_size: int, deadline: Deadline) -> str:
         """This node's, which has rank 0, for all nodes of a round of this size.
 
         Raises RendezvousError when the others could not be asked for.
@@ -59,7 +60,7 @@ class Addresses:
         seen = self.local_addr or observed_address(self._store) or address
         if world_size == 1 or not is_loopback(seen):
             return address
-        reached = coordinator.reached_at(deadline_s)
+        reached = coordinator.reached_at(deadline)
         if not reached:
             return address
         if not self.local_addr:

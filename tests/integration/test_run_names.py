@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,20 +17,21 @@ COUNT = ("--", sys.executable, "-m", "rendezvous", "add", "count")
 
 
 @pytest.fixture(params=["serve", "a server of a program", "file", "etcd"])
-def shared(request: pytest.FixtureRequest, cli: Cli, tmp_path: Path) -> tuple[str, ...]:
+def shared(request: pytest.FixtureRequest, cli: Cli, tmp_path: Path) -> Iterator[tuple[str, ...]]:
     """What tells `exec` of a store that no node of a job hosts."""
     if request.param == "serve":
-        return ("--endpoint", cli.serve()[1])
-    if request.param == "file":
+        yield ("--endpoint", cli.serve()[1])
+    elif request.param == "file":
         # Without users, a file is as if it were new: this one is in use by another job.
         path = str(tmp_path / "store")
-        request.addfinalizer(FileStore(path).close)
-        return ("--endpoint", path, "--rdzv-conf", "store_type=file")
-    if request.param == "etcd":
+        with FileStore(path):
+            yield ("--endpoint", path, "--rdzv-conf", "store_type=file")
+    elif request.param == "etcd":
         endpoint = request.getfixturevalue("etcd_endpoint")
-        return ("--endpoint", endpoint, "--backend", "etcd", "--local-addr", "127.0.0.1")
-    server = request.getfixturevalue("server")
-    return ("--endpoint", f"127.0.0.1:{server.port}")
+        yield ("--endpoint", endpoint, "--backend", "etcd", "--local-addr", "127.0.0.1")
+    else:
+        server = request.getfixturevalue("server")
+        yield ("--endpoint", f"127.0.0.1:{server.port}")
 
 
 def alone(cli: Cli, *words: str, **env: str) -> Running:
