@@ -5,13 +5,13 @@ round anew, so that a rank 0 that moves takes it along. Runs on the caller's thr
 """
 
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 from rendezvous import _core
 from rendezvous._coordinator import Coordinator, Seat
+from rendezvous._deadline import Deadline
 from rendezvous._hosts import bootstrap_hosts, hold_port, serve_on
 from rendezvous._patience import Backoff, is_refusal
 from rendezvous._round_store import round_store
@@ -34,6 +34,7 @@ __all__ = ["Bootstrap"]
 _SLICE_S = 0.5
 # What publishing gets even at the deadline: enough for a server that is well.
 _PUBLISH_S_MIN = 0.05
+_SLICE_S_MIN = 0.01
 _NODES_A_SECOND = 500
 
 
@@ -71,7 +72,7 @@ class Bootstrap:
         self._held: socket.socket | None = None
 
     def open(
-        self, seat: Seat, coordinator: Coordinator, deadline_s: float
+        self, seat: Seat, coordinator: Coordinator, deadline: Deadline
     ) -> RendezvousInfo | None:
         """Serve and publish, or wait for rank 0 to do so; None if the round broke meanwhile.
 
@@ -85,10 +86,10 @@ class Bootstrap:
             self._held = hold_port(bootstrap_hosts(self._node.addr, self._local_addr))
         backoff = Backoff(0.02, 1.0)
         while True:
-            begun_s = time.monotonic()
+            attempt = Deadline.after(_SLICE_S / 2)
             try:
-                where = self._exchange(seat, control, deadline_s)
-                self._meet_server(store, deadline_s)
+                where = self._exchange(seat, control, deadline)
+                self._meet_server(store, deadline)
                 return RendezvousInfo(
                     store=store,
                     rank=seat.rank,
@@ -105,12 +106,12 @@ class Bootstrap:
                     f"run {self._run_id!r}: round {seat.round} is complete, but the store refuses "
                     f"what its nodes tell each other: {failure}"
                 ) from failure
-            if not coordinator.is_running or not coordinator.is_intact(deadline_s):
+            if not coordinator.is_running or not coordinator.is_intact(deadline):
                 return None
-            if time.monotonic() >= deadline_s:
+            if deadline.is_over:
                 raise self._timeout(seat, coordinator, failure) from failure
-            if time.monotonic() - begun_s < _SLICE_S / 2:
-                backoff.sleep(deadline_s)
+            if not attempt.is_over:
+                backoff.sleep(deadline)
 
     def close(self) -> None:
         """Stop serving. May be called again."""
@@ -130,10 +131,12 @@ class Bootstrap:
                 f"serve the bootstrap store at {self._node.addr}: {error}"
             ) from error
 
-    def _exchange(self, seat: Seat, store: KeyValueStore, deadline_s: float) -> RendezvousStoreInfo:
+    def _exchange(
+        self, seat: Seat, store: KeyValueStore, deadline: Deadline
+    ) -> RendezvousStoreInfo:
         if seat.rank != 0:
             slice_s = max(_SLICE_S, seat.world_size / _NODES_A_SECOND)
-            slice_s = max(0.01, min(slice_s, deadline_s - time.monotonic()))
+            slice_s = max(_SLICE_S_MIN, deadline.sooner(slice_s).left_s)
             keys = [RendezvousStoreInfo.MASTER_ADDR_KEY, RendezvousStoreInfo.MASTER_PORT_KEY]
             if isinstance(store, Store):
                 # One request, which waits. Torch's stores take no timeout here.
@@ -143,21 +146,20 @@ class Bootstrap:
         port = None if self._server is None else self._server.port
         if self._held is not None:
             port = self._held.getsockname()[1]
-        with self._in_time(store, deadline_s) as bounded:
+        with self._in_time(store, deadline) as bounded:
             return RendezvousStoreInfo.build(seat.rank, bounded, self._node.addr, port)
 
-    def _meet_server(self, store: KeyValueStore, deadline_s: float) -> None:
+    def _meet_server(self, store: KeyValueStore, deadline: Deadline) -> None:
         """A server that has restarted is told of by the first call of each connection: not by the
         user's, for whom this round has lost nothing. In a first round nothing can have been lost.
         """
         if self._has_opened and isinstance(store, Store):
-            left_s = max(_PUBLISH_S_MIN, deadline_s - time.monotonic())
             with suppress(StoreRestartedError):
-                store.multi_get([], left_s)
+                store.multi_get([], deadline.at_least(_PUBLISH_S_MIN).left_s)
         self._has_opened = True
 
     @contextmanager
-    def _in_time(self, store: KeyValueStore, deadline_s: float) -> Iterator[KeyValueStore]:
+    def _in_time(self, store: KeyValueStore, deadline: Deadline) -> Iterator[KeyValueStore]:
         """The store, with a timeout that keeps the deadline, and that no other user of it sees.
 
         Stores that are not ours keep their own.
@@ -165,14 +167,13 @@ class Bootstrap:
         if not isinstance(store, Store):
             yield store
             return
-        left_s = max(_PUBLISH_S_MIN, deadline_s - time.monotonic())
         try:
-            own = store.clone(timeout=left_s)
+            own = store.clone(timeout=deadline.at_least(_PUBLISH_S_MIN).left_s)
         except StoreUnsupportedError:
             yield store
             return
         try:
-            own.set_timeout(max(_PUBLISH_S_MIN, deadline_s - time.monotonic()))
+            own.set_timeout(deadline.at_least(_PUBLISH_S_MIN).left_s)
             yield own
         finally:
             own.close()
@@ -190,7 +191,7 @@ class Bootstrap:
             f"timeout ({failure}). What to do: look at rank 0's log and at the store."
         )
         try:
-            census = coordinator.census(time.monotonic())
+            census = coordinator.census(Deadline.after(0.0))
         except RendezvousError:
             return error
         error.joined = [node_text(node) for node in census.participants]

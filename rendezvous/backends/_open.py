@@ -6,11 +6,11 @@ Owns that decision and what is opened by it. Knows nothing of the state that is 
 import logging
 import os
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from rendezvous import _core
+from rendezvous._deadline import Deadline
 from rendezvous._endpoint import format_endpoint, parse_endpoint
 from rendezvous._hosts import is_refused, is_wildcard, match_host, plan_hosting, serve_on
 from rendezvous._settings import read_seconds
@@ -149,7 +149,7 @@ def _open_file(params: RendezvousParameters) -> StoreConnection:
 def _open_tcp(params: RendezvousParameters) -> StoreConnection:
     read_timeout_s = read_seconds(params, "read_timeout", _READ_TIMEOUT_S)
     connect_timeout_s = read_seconds(params, "join_timeout", _JOIN_TIMEOUT_S)
-    begun_s = time.monotonic()
+    deadline = Deadline.after(connect_timeout_s)
     host, port = parse_endpoint(params.endpoint, DEFAULT_PORT)
     listen_fd = params.get_as_int("listen_fd")
     if listen_fd is None:
@@ -164,13 +164,12 @@ def _open_tcp(params: RendezvousParameters) -> StoreConnection:
             f"({role.reason}); name the port that the host listens on"
         )
     opened: list[_core.TCPStore] = []
-    deadline_s = begun_s + connect_timeout_s
     try:
         while len(opened) < 2:
-            store = _connect(role, port, format_endpoint(host, port), deadline_s)
+            store = _connect(role, port, format_endpoint(host, port), deadline)
             opened.append(store)
             store.set_timeout(read_timeout_s)
-            deadline_s = max(deadline_s, time.monotonic() + _CONNECT_S_MIN)
+            deadline = deadline.at_least(_CONNECT_S_MIN)
     except BaseException as error:
         for store in opened:
             store.close()
@@ -182,34 +181,34 @@ def _open_tcp(params: RendezvousParameters) -> StoreConnection:
             ) from error
         raise
     store, control = opened
-    opening_s = time.monotonic() - begun_s
     endpoint = format_endpoint(host, port)
-    return StoreConnection(store, control, endpoint, host, role.server, opening_s=opening_s)
+    return StoreConnection(
+        store, control, endpoint, host, role.server, opening_s=deadline.elapsed_s
+    )
 
 
-def _connect(role: _Role, port: int, endpoint: str, deadline_s: float) -> _core.TCPStore:
+def _connect(role: _Role, port: int, endpoint: str, deadline: Deadline) -> _core.TCPStore:
     """Until the deadline, with a word in the log after a second, and every ten from then on.
 
     Raises StoreError: what it failed by last, or at once what time does not heal.
     """
     slice_s, told = _FIRST_WORD_S, False
     while True:
-        left_s = max(0.0, deadline_s - time.monotonic())
+        attempt = deadline.sooner(slice_s)
         try:
             store = _core.TCPStore(
-                role.connect, port, timeout=min(slice_s, left_s), wait_for_workers=False
+                role.connect, port, timeout=attempt.left_s, wait_for_workers=False
             )
         except StoreProtocolError:
             raise
         except (StoreConnectionError, StoreTimeoutError) as error:
-            left_s = deadline_s - time.monotonic()
-            if left_s <= 0:
+            if deadline.is_over:
                 raise
             _log.warning(
                 "no store answers at %s yet (%s); trying for another %.0f s: %s",
                 endpoint,
                 role.reason,
-                left_s,
+                deadline.left_s,
                 error,
             )
             slice_s, told = _WORD_S, True
