@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from rendezvous import _core
 from rendezvous._deadline import Deadline
+from rendezvous._hosts import is_loopback, own_end_towards
 
 __all__ = ["Census", "Coordinator", "Ending", "NodeSetup", "Seat", "View", "is_disturbed"]
 
@@ -169,6 +170,21 @@ class Coordinator(ABC):
     @abstractmethod
     def census(self, deadline: Deadline) -> Census:
         """Who is there, now."""
+
+    def is_deserted(self, deadline: Deadline) -> bool:
+        """Whether nobody takes part or waits."""
+        census = self.census(deadline)
+        return not (census.participants or census.waiting or census.spares)
+
+    def reached_at(self, deadline: Deadline) -> str:
+        """By which address nodes elsewhere reach this machine, the store's; empty: there are none.
+
+        Here: where the way to one of them begins.
+        """
+        for node in self.census(deadline).participants:
+            if not is_loopback(node.addr) and (own := own_end_towards(node.addr)):
+                return own
+        return ""
 
 
 def is_disturbed(group: _core.Group, node: _core.Node) -> bool:

@@ -1,14 +1,14 @@
 """Who a node is in its run: under which address and number the others know it, by which rules.
 
-Decides nothing about a rendezvous. Which address is reachable is _hosts.py's.
+Decides nothing about a rendezvous. Which address is reachable is _address.py's.
 """
 
 import os
 from typing import TYPE_CHECKING
 
 from rendezvous import _core
+from rendezvous._address import Addresses
 from rendezvous._coordinator import NodeSetup
-from rendezvous._hosts import address_over_etcd, advertised_address
 from rendezvous._settings import RendezvousTimeout
 from rendezvous.api import KeyValueStore
 from rendezvous.backends.base import RendezvousBackend
@@ -16,25 +16,35 @@ from rendezvous.backends.base import RendezvousBackend
 if TYPE_CHECKING:
     from rendezvous.backends._open import StoreConnection
 
-__all__ = ["make_setup"]
+__all__ = ["make_addresses", "make_setup"]
+
+
+def make_addresses(
+    store: KeyValueStore,
+    backend: RendezvousBackend,
+    local_addr: str | None,
+    connection: "StoreConnection | None",
+) -> Addresses:
+    """Of a node of this process. Raises as Addresses does."""
+    host = connection.host if connection is not None else getattr(store, "host", None)
+    return Addresses(
+        store,
+        host if isinstance(host, str) else None,
+        local_addr,
+        is_over_etcd=backend.name.startswith("etcd"),
+    )
 
 
 def make_setup(  # noqa: PLR0917
     run_id: str,
     store: KeyValueStore,
-    backend: RendezvousBackend,
     settings: _core.GroupSettings,
     timeout: RendezvousTimeout,
-    local_addr: str | None,
+    addresses: Addresses,
     connection: "StoreConnection | None",
 ) -> NodeSetup:
-    """A new node of this process. Raises as the rules of its address do."""
-    host = connection.host if connection is not None else getattr(store, "host", None)
-    if backend.name.startswith("etcd"):
-        address = address_over_etcd(store, local_addr)
-    else:
-        address = advertised_address(store, host if isinstance(host, str) else None, local_addr)
-    node = _core.Node(address, os.getpid(), _local_id())
+    """A new node of this process."""
+    node = _core.Node(addresses.of_node(), os.getpid(), _local_id())
     if connection is None:
         where, is_gone = _describe(store), _never_gone
     else:

@@ -191,6 +191,14 @@ class ServerRun(Coordinator):
     def census(self, deadline: Deadline) -> Census:
         return self._patiently(lambda in_time: census_of(self._client, in_time), deadline)
 
+    def is_deserted(self, deadline: Deadline) -> bool:
+        status = self._ask(self._status, deadline)
+        return status.participants + status.waiting + status.spares == 0
+
+    def reached_at(self, deadline: Deadline) -> str:
+        # As the nodes' connections show it.
+        return self._ask(self._status, deadline).reached_at
+
     def is_intact(self, deadline: Deadline) -> bool:
         view = self.view
         if view.role != "active":

@@ -14,7 +14,7 @@ from rendezvous import _core
 from rendezvous._bootstrap import Bootstrap
 from rendezvous._coordinator import Coordinator, Ending
 from rendezvous._deadline import Deadline
-from rendezvous._identity import make_setup
+from rendezvous._identity import make_addresses, make_setup
 from rendezvous._membership import Membership
 from rendezvous._rulebook import make_coordinator
 from rendezvous._settings import Duration, RendezvousTimeout, as_seconds
@@ -98,9 +98,10 @@ class DynamicRendezvousHandler(RendezvousHandler):
             backend: keeps the state; of the same run.
             min_nodes, max_nodes: a round begins with at least, and has at most, so many nodes.
             local_addr: the address under which other nodes reach this one; default: what the
-                store's server sees, the endpoint's host on the server's own machine, or this
-                machine's name; over etcd: where the route to a member on another machine begins,
-                or this machine's name.
+                store's server sees; on the server's own machine, where nodes on others reach it,
+                or the endpoint's host if there are none; without a server, this machine's name, or
+                its address if the name leads every machine to itself; over etcd: where the route to
+                a member on another machine begins, or this machine's name.
             timeout: see RendezvousTimeout.
             keep_alive_interval: seconds (or a timedelta) between signs of life.
             keep_alive_max_attempt: a node is lost after so many intervals without one.
@@ -126,7 +127,8 @@ class DynamicRendezvousHandler(RendezvousHandler):
         settings = _core.GroupSettings(
             min_nodes, max_nodes, timeout.last_call_s, interval_s, keep_alive_max_attempt
         )
-        setup = make_setup(run_id, store, backend, settings, timeout, local_addr, connection)
+        addresses = make_addresses(store, backend, local_addr, connection)
+        setup = make_setup(run_id, store, settings, timeout, addresses, connection)
         return cls(
             run_id=run_id,
             backend=backend,
@@ -137,7 +139,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 store=store,
                 control=store if connection is None else connection.control,
                 node=setup.node,
-                local_addr=local_addr,
+                addresses=addresses,
                 serve=bootstrap_store,
                 hold_port=hold_port,
             ),
@@ -355,6 +357,8 @@ class DynamicRendezvousHandler(RendezvousHandler):
             deadline = Deadline.after(self._timeout.close_s)
             try:
                 self._membership.leave(failed=False, deadline=deadline)
+                if not self.hosts_store:
+                    self._bootstrap.tidy_up(self._coordinator, deadline)
             except RendezvousError as error:
                 told = False
                 _log.warning(

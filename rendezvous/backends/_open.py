@@ -8,6 +8,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from rendezvous import _core
 from rendezvous._deadline import Deadline
@@ -46,11 +47,12 @@ class StoreConnection:
         control: for the rendezvous, on a connection of its own: its timeouts follow the
             rendezvous' deadlines, which is no business of whoever uses `store`.
         endpoint: where the store is, `host:port` or a path.
-        address: the same for programs: `host:port`, or a URL as `rendezvous.open_store` takes it.
+        address: the run's own key space there, as a URL that `rendezvous.open_store` takes.
         host: of the endpoint; None for a file.
         server: the store's server, if this process is its host.
         temporary: a file that nobody else can know of, to be removed in the end.
         opening_s: how long it took to be opened, which is a part of the first join's time.
+        run_id: of the handler.
     """
 
     store: _core.TCPStore | _core.FileStore
@@ -60,12 +62,23 @@ class StoreConnection:
     server: _core.Server | None = None
     temporary: Path | None = None
     opening_s: float = 0.0
+    run_id: str = ""
 
     @property
     def address(self) -> str:
+        # Escaped, so that no run's keys are among those of another one.
+        space = f"runs/{quote(self.run_id, safe='')}"
         if isinstance(self.store, _core.TCPStore):
-            return self.endpoint
-        return Path(self.endpoint).absolute().as_uri()
+            host = self.host if self.host and not is_wildcard(self.host) else self.store.host
+            return f"tcp://{format_endpoint(host, self.store.port)}/{quote(space)}"
+        return f"{Path(self.endpoint).absolute().as_uri()}?prefix={quote(space, safe='')}"
+
+    @property
+    def is_of_one_job(self) -> bool:
+        """Whether it ends with the job, so that other jobs do not come to it."""
+        if isinstance(self.control, _core.TCPStore):
+            return self.server is not None or self.control.is_of_one_job
+        return self.temporary is not None
 
     def is_gone(self) -> bool:
         """Whether nothing listens any more where the store was: its host has ended."""
@@ -235,7 +248,7 @@ def _take_role(host: str, port: int, is_host: bool | None) -> _Role:
         reason = "is_host is true"
     plan = plan_hosting(host)
     try:
-        server = serve_on(plan.bind, port)
+        server = serve_on(plan.bind, port, of_one_job=True)
     except StoreError as error:
         endpoint = format_endpoint(host, port)
         if is_host:
@@ -258,7 +271,7 @@ def _take_role(host: str, port: int, is_host: bool | None) -> _Role:
 def _serve_on_descriptor(host: str, port: int, listen_fd: int) -> _Role:
     try:
         os.set_inheritable(listen_fd, False)  # it is no command's
-        server = _core.Server(listen_fd=listen_fd)
+        server = _core.Server(listen_fd=listen_fd, of_one_job=True)
     except (OSError, ValueError, StoreError) as error:
         raise RendezvousConnectionError(
             f"cannot serve the rendezvous store on the descriptor {listen_fd} that was given: "
