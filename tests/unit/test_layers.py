@@ -83,7 +83,7 @@ def test_only_the_bindings_know_python(path: Path) -> None:
 @pytest.mark.parametrize("folder", ["store", "client"])
 def test_what_blocks_counts_its_locks(folder: str) -> None:
     """Only a Mutex (base/mutex.h) shows that a thread holds it while signal handlers run."""
-    uncounted = re.compile(r"std::(recursive_|timed_|shared_)?mutex\b|std::condition_variable")
+    uncounted = re.compile(r"std::(recursive_|timed_|shared_)?mutex\b|MonotonicCondition")
     offenders = [
         path.name
         for path in sorted((ROOT / "csrc" / folder).glob("*.[hc]*"))
@@ -91,6 +91,21 @@ def test_what_blocks_counts_its_locks(folder: str) -> None:
         if uncounted.search(path.read_text()) and path.stem != "file_fd"
     ]
     assert offenders == []
+
+
+def test_nothing_waits_by_the_wall_clock() -> None:
+    """The standard's condition variable does, compiled against a C library older than 2.30."""
+    by_the_wall_clock = re.compile(
+        r"std::(condition_variable|timed_mutex|shared_timed_mutex|(counting|binary)_semaphore)"
+        r"|std::(future|promise|async)|system_clock|\bsem_timedwait|mutex_timedlock"
+    )
+    # One says why; the other is the clock that hosts which share a file have in common.
+    allowed = {"monotonic_condition.h", "file_clock.h"}
+    assert {
+        path.name
+        for path in (ROOT / "csrc").rglob("*.[hc]*")
+        if by_the_wall_clock.search(path.read_text())
+    } <= allowed
 
 
 @pytest.mark.parametrize("module", python_files(), ids=lambda path: path.name)
