@@ -10,6 +10,7 @@ import os
 import time
 import weakref
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rendezvous import _core
@@ -18,7 +19,12 @@ from rendezvous._coordinator import Coordinator, Ending, NodeSetup
 from rendezvous._hosts import address_over_etcd, advertised_address
 from rendezvous._membership import Membership
 from rendezvous._rulebook import make_coordinator
-from rendezvous._settings import Duration, RendezvousTimeout, as_seconds
+from rendezvous._settings import (
+    Duration,
+    RendezvousSettings,
+    RendezvousTimeout,
+    as_seconds,
+)
 from rendezvous.api import KeyValueStore, RendezvousHandler, RendezvousInfo
 from rendezvous.backends.base import RendezvousBackend
 from rendezvous.errors import RendezvousError, RendezvousGracefulExitError, RendezvousStateError
@@ -26,7 +32,7 @@ from rendezvous.errors import RendezvousError, RendezvousGracefulExitError, Rend
 if TYPE_CHECKING:
     from rendezvous.backends._open import StoreConnection
 
-__all__ = ["DynamicRendezvousHandler", "RendezvousTimeout"]
+__all__ = ["DynamicRendezvousHandler", "RendezvousSettings", "RendezvousTimeout"]
 
 _log = logging.getLogger(__name__)
 
@@ -47,24 +53,21 @@ class DynamicRendezvousHandler(RendezvousHandler):
     def __init__(
         self,
         *,
-        run_id: str,
+        settings: RendezvousSettings,
         backend: RendezvousBackend,
         node: _core.Node,
         coordinator: Coordinator,
         bootstrap: Bootstrap,
-        timeout: RendezvousTimeout,
-        window_s: float,
         where: str,
         connection: "StoreConnection | None",
     ) -> None:
-        self._run_id = run_id
+        self._settings = settings
+        self._run_id = settings.run_id
         self._backend = backend
         self._node = node
         self._coordinator = coordinator
         self._bootstrap = bootstrap
-        self._timeout = timeout
-        # So long a node lives without a sign of life.
-        self._window_s = window_s
+        self._timeout = settings.timeout
         self._where = where
         self._connection = connection
         self._opening_s = 0.0 if connection is None else connection.opening_s
@@ -130,7 +133,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
             min_nodes, max_nodes, timeout.last_call_s, interval_s, keep_alive_max_attempt
         )
         host = connection.host if connection is not None else getattr(store, "host", None)
-        if backend.name.startswith("etcd"):
+        if hasattr(backend, "coordinator"):  # etcd: no node serves the store
             address = address_over_etcd(store, local_addr)
         else:
             address = advertised_address(store, host if isinstance(host, str) else None, local_addr)
@@ -141,7 +144,14 @@ class DynamicRendezvousHandler(RendezvousHandler):
         if connection is not None:
             setup = replace(setup, store_is_gone=connection.is_gone)
         return cls(
-            run_id=run_id,
+            settings=RendezvousSettings(
+                run_id,
+                min_nodes,
+                max_nodes,
+                timeout,
+                timedelta(seconds=interval_s),
+                keep_alive_max_attempt,
+            ),
             backend=backend,
             node=node,
             coordinator=make_coordinator(rulebook, backend, setup),
@@ -154,11 +164,14 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 serve=bootstrap_store,
                 hold_port=hold_port,
             ),
-            timeout=timeout,
-            window_s=interval_s * keep_alive_max_attempt,
             where=where,
             connection=connection,
         )
+
+    @property
+    def settings(self) -> RendezvousSettings:
+        """What it was made with."""
+        return self._settings
 
     @property
     def node(self) -> _core.Node:
@@ -321,7 +334,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         gave up is no loss. Raises RendezvousConnectionError.
         """
         self._check_usable()
-        return self._coordinator.is_disturbed(time.monotonic() + self._window_s)
+        return self._coordinator.is_disturbed(time.monotonic() + self._settings.window_s)
 
     def cancel(self, timeout_s: float, failed: bool = False) -> None:
         """End a `next_rendezvous` that waits in another thread, and leave; for any thread.
