@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 import rendezvous
 from rendezvous import HashStore, Server, TCPStore
+from rendezvous.backends.etcd import EtcdClient, EtcdStore
 
 dist: Any = pytest.importorskip("torch.distributed", reason="needs torch")
 
@@ -133,6 +135,31 @@ def test_what_is_no_store_of_ours_is_refused() -> None:
     """torch's own stores need no view."""
     with pytest.raises(TypeError, match="needs no view"):
         rendezvous.torch.as_torch_store(dist.HashStore())
+
+
+class InPython(rendezvous.Store):
+    """A store of a user's own."""
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        HashStore,
+        lambda: rendezvous.PrefixStore("p", HashStore()),
+        lambda: rendezvous.PrefixStore("p", dist.HashStore()),
+        InPython,
+        lambda: EtcdStore(EtcdClient("127.0.0.1:1"), "p"),
+    ],
+    ids=["compiled", "a prefix of it", "a prefix of torch's", "in Python", "etcd"],
+)
+def test_a_store_that_is_handed_to_torch_as_it_is_names_the_function(
+    make: Callable[[], rendezvous.Store],
+) -> None:
+    """In torch's own error, which shows the store: not where anybody else looks at it."""
+    store = make()
+    with pytest.raises(TypeError, match=r"torch takes rendezvous\.torch\.as_torch_store\(store\)"):
+        dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    assert "as_torch_store" not in repr(store)
 
 
 def test_an_agent_does_not_wait_for_a_node_that_is_gone() -> None:
