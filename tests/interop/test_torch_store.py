@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -21,79 +19,6 @@ dist: Any = pytest.importorskip("torch.distributed", reason="needs torch")
 import rendezvous.torch  # noqa: E402  (which imports torch)
 
 BACKSTOP_S = 180.0
-
-# One rank of a group: what `DO` says, with the store's view.
-RANK = """\
-import sys
-from datetime import timedelta
-import torch, torch.distributed as dist
-import rendezvous, rendezvous.torch
-rank, world, port = map(int, sys.argv[1:4])
-store = rendezvous.torch.as_torch_store(rendezvous.TCPStore("127.0.0.1", port))
-dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
-{do}
-dist.destroy_process_group()
-"""
-
-
-def play(do: str, world: int) -> list[subprocess.CompletedProcess[str]]:
-    """Each rank in a process of its own; how they ended."""
-    with Server() as server:
-        ranks = [
-            subprocess.Popen(
-                [sys.executable, "-c", RANK.format(do=do), str(rank), str(world), str(server.port)],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                cwd="/",
-            )
-            for rank in range(world)
-        ]
-        try:
-            done = []
-            for each in ranks:
-                out, err = each.communicate(timeout=BACKSTOP_S)
-                done.append(subprocess.CompletedProcess(each.args, each.returncode, out, err))
-            return done
-        finally:
-            for each in ranks:
-                if each.poll() is None:
-                    each.kill()
-                    each.wait()
-
-
-def test_process_groups_of_two_and_of_many_ranks() -> None:
-    """all_reduce, many new groups, DDP: over the view, as over torch's own store."""
-    do = """
-t = torch.ones(1)
-dist.all_reduce(t)
-assert t.item() == world
-for _ in range(50):
-    group = dist.new_group(list(range(world)))
-dist.all_reduce(t, group=group)
-assert t.item() == world * world
-model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 1))
-model(torch.ones(1, 2) * rank).sum().backward()
-dist.barrier()
-"""
-    for done in play(do, 3):
-        assert done.returncode == 0, done.stderr
-
-
-def test_a_monitored_barrier_names_the_missing_rank() -> None:
-    """By torch's own means, which are keys and waits."""
-    do = """
-try:
-    if rank != 1:
-        dist.monitored_barrier(timeout=timedelta(seconds=2))
-except RuntimeError as error:
-    print(error, flush=True)
-store.set(f"passed/{rank}", "")
-store.wait([f"passed/{each}" for each in range(world)])
-"""
-    done = play(do, 2)
-    assert [each.returncode for each in done] == [0, 0], [each.stderr for each in done]
-    assert "Rank 1" in done[0].stdout
 
 
 def test_a_view_has_the_stores_keys_and_a_timeout_of_its_own() -> None:
