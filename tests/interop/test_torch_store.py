@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -130,3 +132,48 @@ def test_torchs_registry_knows_the_plug_in(tmp_path: Path) -> None:
         other.next_rendezvous()
     assert isinstance(caught.value, rendezvous.RendezvousClosedError)
     assert other.shutdown()
+
+
+def test_events_are_those_of_torchs_own_handler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A join, its end with the rank, a refusal: RdzvEvents, for who listens to torch's events."""
+    elastic: Any = pytest.importorskip("torch.distributed.elastic.rendezvous")
+    events: Any = pytest.importorskip("torch.distributed.elastic.events")
+    registry: Any = pytest.importorskip("torch.distributed.elastic.rendezvous.registry")
+    recorded: list[Any] = []
+    monkeypatch.setattr(events, "get_logging_handler", lambda _: logging.StreamHandler())
+    monkeypatch.setattr(events, "record_rdzv_event", recorded.append)
+
+    def play(backend: str, where: str, **config: object) -> list[tuple[Any, ...]]:
+        """What a node does, that meets, closes the run and is refused."""
+        parameters = elastic.RendezvousParameters(backend, where, "job", 1, 1, **config)
+        handler = registry.get_rendezvous_handler(parameters)
+        recorded.clear()
+        info = handler.next_rendezvous()
+        assert info.world_size == 1
+        handler.set_closed()
+        handler.shutdown()
+        late = registry.get_rendezvous_handler(parameters)
+        with pytest.raises(elastic.RendezvousClosedError):
+            late.next_rendezvous()
+        late.shutdown()
+        said = [event for event in recorded if ".next_rendezvous" in event.name]
+        assert {event.run_id for event in said} == {"job"}
+        assert all(event.hostname and event.pid and event.local_id is not None for event in said)
+        return [
+            (
+                re.sub(
+                    r"\d+", "N", event.message.replace(event.hostname, "HOST").partition(":")[0]
+                ),
+                event.node_state,
+                event.rank,
+                bool(event.error_trace),
+            )
+            for event in said
+        ]
+
+    ours = play("rendezvous", f"file://{tmp_path / 'ours'}")
+    theirs = play("c10d", str(tmp_path / "theirs"), store_type="file")
+    assert ours == theirs
+    assert [state for _, state, _, _ in ours].count(events.NodeState.FAILED) == 1
