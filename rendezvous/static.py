@@ -11,16 +11,17 @@ import json
 import logging
 import os
 import socket
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from rendezvous import _core
+from rendezvous._deadline import Deadline
 from rendezvous._endpoint import format_endpoint, parse_endpoint
 from rendezvous._hosts import advertised_address, bootstrap_hosts, serve_on
-from rendezvous._round_store import round_store
+from rendezvous._prefix_store import PrefixStore
 from rendezvous._settings import Duration, as_seconds, read_seconds
 from rendezvous._store import Store
 from rendezvous.api import (
@@ -108,6 +109,8 @@ class StaticRendezvousHandler(RendezvousHandler):
             world_size,
             read_timeout=as_seconds("read_timeout", read_timeout),
         )
+        # Escaped, so that no run is within another one.
+        self._prefix = f"rendezvous.static/{quote(run_id, safe='')}"
         self._pid = os.getpid()
         self._name = f"{socket.gethostname()} (pid {self._pid})"
         self._token = uuid.uuid4().hex
@@ -140,14 +143,13 @@ class StaticRendezvousHandler(RendezvousHandler):
         was used before).
         """
         self._check_usable()
-        deadline_s = time.monotonic() + self._timeout_s
+        deadline = Deadline.after(self._timeout_s)
         connection = self._connect()
         with self._translated():
             master = self._serve(connection)
             me = json.dumps({"node": self._name, "token": self._token, "master": master})
-            control = cast(Store, self._space(connection.control, self._round + 1))
-            left_s = max(0.0, deadline_s - time.monotonic())
-            found = control.exchange("nodes", self.rank, self.world_size, me, left_s)
+            control = self._space(connection.control, self._round + 1)
+            found = control.exchange("nodes", self.rank, self.world_size, me, deadline.left_s)
         nodes = [json.loads(each) for each in found]
         if nodes[self.rank]["token"] != self._token:
             raise RendezvousStateError(
@@ -201,12 +203,15 @@ class StaticRendezvousHandler(RendezvousHandler):
     def _part(self, connection: StoreConnection) -> bool:
         if connection.is_gone():
             return False
-        space = cast(Store, self._space(connection.control, 0))
-        space.set_timeout(self._close_s)
+        connection.control.set_timeout(self._close_s)
+        space = self._space(connection.control, 0)
         space.set(f"left/{self.rank}", b"")
         if connection.server is not None:
             others = [f"left/{rank}" for rank in range(self.world_size)]
             space.wait(others, self._close_s)
+        elif space.add("left", 1) == self.world_size:
+            # The last one leaves nothing behind on a server that outlives the job.
+            PrefixStore(self._prefix, connection.control).delete_prefix("")
         return True
 
     def _connect(self) -> StoreConnection:
@@ -239,8 +244,8 @@ class StaticRendezvousHandler(RendezvousHandler):
         self._server = serve_on(bootstrap_hosts(host, self._local_addr), 0)
         return host, self._server.port
 
-    def _space(self, store: Any, round_number: int) -> Any:
-        return round_store(store, f"static.{self._params.run_id}", round_number)
+    def _space(self, store: Store, round_number: int) -> PrefixStore:
+        return PrefixStore(f"{self._prefix}/{round_number}", store)
 
     def _where(self) -> str:
         return f"run {self._params.run_id!r}, rank {self.rank} of {self.world_size}"

@@ -141,10 +141,14 @@ def test_a_run_id_that_is_used_again_is_an_error_on_a_store_that_outlived_its_jo
     make: Make, server: Server
 ) -> None:
     """And not a round with the nodes of the job before; another run id is as good as new."""
-    meet([make(rank, 2, server.port) for rank in range(2)])
+    handlers = [make(rank, 2, server.port) for rank in range(2)]
+    meet(handlers)
     with pytest.raises(RendezvousStateError, match="new run id"):
         make(1, 2, server.port).next_rendezvous()
     assert len(meet([make(rank, 2, server.port, "run-8") for rank in range(2)])) == 2
+    # When all have left, nothing is there any more.
+    assert all(handler.shutdown() for handler in handlers)
+    assert len(meet([make(rank, 2, server.port) for rank in range(2)])) == 2
 
 
 def test_who_serves_the_store_stays_until_the_others_have_left(make: Make) -> None:
