@@ -22,6 +22,7 @@ __all__ = [
     "hold_port",
     "is_loopback",
     "is_refused",
+    "is_served",
     "is_wildcard",
     "match_host",
     "observed_address",
@@ -202,15 +203,24 @@ def is_loopback(host: str) -> bool:
 
 def is_refused(host: str, port: int) -> bool:
     """Whether nothing listens there: every address that can be asked refuses, at once."""
-    refused = False
+    return _is_served(host, port) is False
+
+
+def is_served(host: str, port: int) -> bool:
+    """Whether somebody listens there, as far as can be told at once."""
+    return _is_served(host, port) is True
+
+
+def _is_served(host: str, port: int) -> bool | None:
+    refused = None
     for family, address in _resolve(host)[0]:
         try:
             with socket.socket(family, socket.SOCK_STREAM) as probe:
                 probe.settimeout(_PROBE_S)
                 probe.connect((address[0], port, *address[2:]))
-                return False
+                return True
         except ConnectionRefusedError:
-            refused = True
+            refused = False
         except OSError:
             continue
     return refused

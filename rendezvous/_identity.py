@@ -31,7 +31,7 @@ def make_addresses(
         store,
         host if isinstance(host, str) else None,
         local_addr,
-        is_over_etcd=backend.name.startswith("etcd"),
+        is_over_etcd=hasattr(backend, "coordinator"),  # no other has one of its own
     )
 
 

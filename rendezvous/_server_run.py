@@ -12,6 +12,7 @@ from typing import TypeVar
 from rendezvous import _core
 from rendezvous._coordinator import Census, Coordinator, Ending, NodeSetup, Seat, View
 from rendezvous._deadline import Deadline
+from rendezvous._hosts import match_host
 from rendezvous._patience import Backoff, is_hopeless, patiently
 from rendezvous._server_census import census_of, look_at
 from rendezvous._server_watch import Watch
@@ -196,8 +197,12 @@ class ServerRun(Coordinator):
         return status.participants + status.waiting + status.spares == 0
 
     def reached_at(self, deadline: Deadline) -> str:
-        # As the nodes' connections show it.
-        return self._ask(self._status, deadline).reached_at
+        # As the nodes' connections show it. Who is no machine of that address has come through a
+        # tunnel, which ends beside the server.
+        reached = self._ask(self._status, deadline).reached_at
+        if not reached or match_host(reached).matched:
+            return reached
+        return super().reached_at(deadline)
 
     def is_intact(self, deadline: Deadline) -> bool:
         view = self.view

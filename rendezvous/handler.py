@@ -8,6 +8,7 @@ format, and not who runs the rulebook. Called from one thread; the coordinator h
 import logging
 import os
 import weakref
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rendezvous import _core
@@ -17,7 +18,12 @@ from rendezvous._deadline import Deadline
 from rendezvous._identity import make_addresses, make_setup
 from rendezvous._membership import Membership
 from rendezvous._rulebook import make_coordinator
-from rendezvous._settings import Duration, RendezvousTimeout, as_seconds
+from rendezvous._settings import (
+    Duration,
+    RendezvousSettings,
+    RendezvousTimeout,
+    as_seconds,
+)
 from rendezvous.api import KeyValueStore, RendezvousHandler, RendezvousInfo
 from rendezvous.backends.base import RendezvousBackend
 from rendezvous.errors import RendezvousError, RendezvousGracefulExitError, RendezvousStateError
@@ -25,7 +31,7 @@ from rendezvous.errors import RendezvousError, RendezvousGracefulExitError, Rend
 if TYPE_CHECKING:
     from rendezvous.backends._open import StoreConnection
 
-__all__ = ["DynamicRendezvousHandler", "RendezvousTimeout"]
+__all__ = ["DynamicRendezvousHandler", "RendezvousSettings", "RendezvousTimeout"]
 
 _log = logging.getLogger(__name__)
 
@@ -43,30 +49,27 @@ class DynamicRendezvousHandler(RendezvousHandler):
     def __init__(
         self,
         *,
-        run_id: str,
+        settings: RendezvousSettings,
         backend: RendezvousBackend,
         node: _core.Node,
         coordinator: Coordinator,
         bootstrap: Bootstrap,
-        timeout: RendezvousTimeout,
-        window_s: float,
         where: str,
         connection: "StoreConnection | None",
     ) -> None:
-        self._run_id = run_id
+        self._settings = settings
+        self._run_id = settings.run_id
         self._backend = backend
         self._node = node
         self._coordinator = coordinator
         self._bootstrap = bootstrap
-        self._timeout = timeout
-        # So long a node lives without a sign of life.
-        self._window_s = window_s
+        self._timeout = settings.timeout
         self._where = where
         self._connection = connection
         self._opening_s = 0.0 if connection is None else connection.opening_s
         self._pid = os.getpid()
-        told_s = min(timeout.heartbeat_s, timeout.close_s)
-        self._membership = Membership(coordinator, node, run_id, told_s)
+        told_s = min(self._timeout.heartbeat_s, self._timeout.close_s)
+        self._membership = Membership(coordinator, node, self._run_id, told_s)
         self._round = 0
         self._shutdown_result: bool | None = None
         self._is_cancelled = False
@@ -130,7 +133,14 @@ class DynamicRendezvousHandler(RendezvousHandler):
         addresses = make_addresses(store, backend, local_addr, connection)
         setup = make_setup(run_id, store, settings, timeout, addresses, connection)
         return cls(
-            run_id=run_id,
+            settings=RendezvousSettings(
+                run_id,
+                min_nodes,
+                max_nodes,
+                timeout,
+                timedelta(seconds=interval_s),
+                keep_alive_max_attempt,
+            ),
             backend=backend,
             node=setup.node,
             coordinator=make_coordinator(rulebook, backend, setup),
@@ -143,11 +153,14 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 serve=bootstrap_store,
                 hold_port=hold_port,
             ),
-            timeout=timeout,
-            window_s=interval_s * keep_alive_max_attempt,
             where=setup.where,
             connection=connection,
         )
+
+    @property
+    def settings(self) -> RendezvousSettings:
+        """What it was made with."""
+        return self._settings
 
     @property
     def node(self) -> _core.Node:
@@ -310,7 +323,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         gave up is no loss. Raises RendezvousConnectionError.
         """
         self._check_usable()
-        return self._coordinator.is_disturbed(Deadline.after(self._window_s))
+        return self._coordinator.is_disturbed(Deadline.after(self._settings.window_s))
 
     def cancel(self, timeout_s: float, failed: bool = False) -> None:
         """End a `next_rendezvous` that waits in another thread, and leave; for any thread.

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from rendezvous import _core
 from rendezvous._deadline import Deadline
 from rendezvous._endpoint import format_endpoint, parse_endpoint
-from rendezvous._hosts import is_refused, is_wildcard, match_host, plan_hosting, serve_on
+from rendezvous._hosts import is_refused, is_served, is_wildcard, match_host, plan_hosting, serve_on
 from rendezvous._settings import read_seconds
 from rendezvous.api import RendezvousParameters
 from rendezvous.errors import (
@@ -104,6 +104,18 @@ class _Role:
     server: _core.Server | None
     connect: str
     reason: str
+    # Where it would have served, had nobody listened there. Who that is, is looked for when an
+    # error shall name it: among all processes, which costs more than all the rest of opening.
+    contested: tuple[str, ...] = ()
+
+    def why(self, port: int) -> str:
+        """The reason, with the holder of the port."""
+        try:
+            if self.contested:
+                serve_on(self.contested, port).close()
+        except StoreError as error:
+            return f"{self.reason}: {error}"
+        return self.reason
 
 
 def open_store(params: RendezvousParameters) -> StoreConnection:
@@ -189,9 +201,7 @@ def _open_tcp(params: RendezvousParameters) -> StoreConnection:
         if role.server is not None:
             role.server.close()
         if isinstance(error, StoreError):
-            raise _cannot_connect(
-                format_endpoint(host, port), role, connect_timeout_s, error
-            ) from error
+            raise _cannot_connect(host, port, role, connect_timeout_s, error) from error
         raise
     store, control = opened
     endpoint = format_endpoint(host, port)
@@ -247,6 +257,10 @@ def _take_role(host: str, port: int, is_host: bool | None) -> _Role:
     else:
         reason = "is_host is true"
     plan = plan_hosting(host)
+    if is_host is None and port != 0 and is_served(plan.connect, port):
+        # Usually the first of several launchers on this machine.
+        _log.info("connecting to whoever serves at %s already", format_endpoint(host, port))
+        return _Role(None, plan.connect, f"{reason}, but somebody listens there already", plan.bind)
     try:
         server = serve_on(plan.bind, port, of_one_job=True)
     except StoreError as error:
@@ -290,8 +304,9 @@ def _serve_on_descriptor(host: str, port: int, listen_fd: int) -> _Role:
 
 
 def _cannot_connect(
-    endpoint: str, role: _Role, timeout_s: float, error: StoreError
+    host: str, port: int, role: _Role, timeout_s: float, error: StoreError
 ) -> RendezvousConnectionError:
+    endpoint = format_endpoint(host, port)
     if role.server is not None:
         return RendezvousConnectionError(
             f"cannot connect to the rendezvous store at {endpoint}, which this process serves "
@@ -300,12 +315,12 @@ def _cannot_connect(
     if isinstance(error, StoreProtocolError):
         return RendezvousConnectionError(
             f"cannot connect to the rendezvous store at {endpoint}: another program has that port. "
-            f"This process is a client of the store ({role.reason}). {error}. Name another port in "
-            "the endpoint of all nodes, or stop that program"
+            f"This process is a client of the store ({role.why(port)}). {error}. Name another port "
+            "in the endpoint of all nodes, or stop that program"
         )
     return RendezvousConnectionError(
         f"cannot connect to the rendezvous store at {endpoint} within {timeout_s:g} s. This "
-        f"process is a client of it ({role.reason}). Last error: {error}. Check that the host "
+        f"process is a client of it ({role.why(port)}). Last error: {error}. Check that the host "
         "runs, that the endpoint names it, and that its port can be reached; is_host=1 makes a "
         "process the host, join_timeout lets clients wait longer for it"
     )

@@ -52,21 +52,28 @@ class C10dRendezvousBackend(RendezvousBackend):
         connection: what was opened for this backend alone, and shall live as long as it. Only then
             may `set_timeout` change the store's timeout: other users of a shared store did not ask
             for that.
+        name: under which it is registered.
     """
 
     def __init__(
-        self, store: CompareSetStore, run_id: str, connection: StoreConnection | None = None
+        self,
+        store: CompareSetStore,
+        run_id: str,
+        connection: StoreConnection | None = None,
+        *,
+        name: str = "c10d",
     ) -> None:
         if not run_id:
             raise ValueError("the run id is empty; give every node of the job the same name")
         self._store = store
         self._connection = connection
+        self._name = name
         self._key = state_key(run_id)
         self._read()
 
     @property
     def name(self) -> str:
-        return "c10d"
+        return self._name
 
     @property
     def store(self) -> CompareSetStore:
@@ -190,10 +197,13 @@ def open_backend(params: RendezvousParameters) -> tuple[C10dRendezvousBackend, S
         if elsewhere is not None and not connection.is_of_one_job:
             params.run_id = shared_run_id(str(elsewhere), connection.endpoint)
         connection = replace(connection, run_id=params.run_id)
-        return C10dRendezvousBackend(connection.control, params.run_id, connection), connection
+        backend = C10dRendezvousBackend(
+            connection.control, params.run_id, connection, name=params.backend
+        )
     except BaseException:
         connection.close()
         raise
+    return backend, connection
 
 
 def shared_run_id(found: str, where: str) -> str:

@@ -13,6 +13,8 @@ from support.etcd import NO_ETCD, binaries
 from support.machines import Machine, machines, why_not
 from support.process import PythonProcess
 
+from rendezvous._endpoint import format_endpoint
+
 PORT = 29477
 # However slow this machine is, nobody is taken for dead before the test has it killed.
 CONF = "last_call_timeout=1,keep_alive_interval=1,keep_alive_max_attempt=60"
@@ -112,21 +114,46 @@ def test_the_hosts_own_name_leads_it_to_itself_alone(
     assert check_and_end(tmp_path, running, pair, 2) == alpha.address
 
 
-@pytest.mark.parametrize("dialled", ["10.5.0.1", "192.168.77.9"])
+@pytest.mark.parametrize("dialled", ["10.5.0.1", "192.168.77.9", "fd77::1"])
 def test_others_are_told_the_very_address_by_which_they_came(
     cli: Cli, tmp_path: Path, pair: list[Machine], dialled: str
 ) -> None:
     """Of several that the host has, the one that is known to be reached."""
     alpha, beta = pair
-    alpha.run("ip", "addr", "add", f"{dialled}/32", "dev", "eth0")
-    beta.run("ip", "route", "replace", f"{dialled}/32", "dev", "eth0")
+    bits, quick = ("64", ["nodad"]) if ":" in dialled else ("32", [])
+    alpha.run("ip", "addr", "add", f"{dialled}/{bits}", "dev", "eth0", *quick)
+    if quick:
+        beta.run("ip", "addr", "add", "fd77::2/64", "dev", "eth0", *quick)
+    else:
+        beta.run("ip", "route", "replace", f"{dialled}/{bits}", "dev", "eth0")
     for machine in pair:
         machine.know(f"{beta.address} zeta")
     running = [
-        start(cli, alpha, f"0.0.0.0:{PORT}", "2", tmp_path),
-        start(cli, beta, f"{dialled}:{PORT}", "2", tmp_path, "--local-addr", "zeta"),
+        start(cli, alpha, f"[::]:{PORT}", "2", tmp_path),
+        start(cli, beta, format_endpoint(dialled, PORT), "2", tmp_path, "--local-addr", "zeta"),
     ]
     assert check_and_end(tmp_path, running, pair, 2) == dialled
+
+
+@pytest.mark.parametrize("rulebook", ["server", "store"])
+def test_a_node_that_comes_through_a_tunnel(cli: Cli, tmp_path: Path, rulebook: str) -> None:
+    """The server sees the tunnel's end, on its own machine: that is not where the node is."""
+    with machines(["alpha", "beta", "gamma"]) as made:
+        alpha, beta, gamma = made
+        for machine in made:
+            machine.know(f"{gamma.address} zeta")
+        server = cli.start("serve", "--host", "0.0.0.0", "--port", str(PORT), before=alpha.before)
+        server.line("listening on")
+        tunnel = PythonProcess(TUNNEL, alpha.namespace, str(PORT), before=beta.before)
+        words = ("--run-id", "job", "--rdzv-conf", f"rulebook={rulebook}")
+        direct = (f"{alpha.address}:{PORT}", "2", tmp_path, *words, "--local-addr", "zeta")
+        with tunnel:
+            assert tunnel.line() == "ready"
+            running = [
+                start(cli, gamma, *direct),
+                start(cli, beta, f"localhost:{PORT}", "2", tmp_path, *words),
+            ]
+            assert check_and_end(tmp_path, running, [beta, gamma], 2) == beta.address
 
 
 def test_an_address_of_one_machine_alone_is_never_told_without_a_word(
@@ -211,7 +238,7 @@ def test_a_host_that_comes_back_elsewhere(cli: Cli, tmp_path: Path) -> None:
         assert [each.end() for each in running] == [0, 0, 0]
 
 
-FORWARD = """\
+PASS_ON = """\
 import socket, sys, threading
 def pump(source, sink):
     try:
@@ -224,15 +251,29 @@ def pump(source, sink):
             each.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
-listener = socket.create_server(("127.0.0.1", 2379))
-print("ready", flush=True)
-while True:
-    near, _ = listener.accept()
-    try:
-        far = socket.create_connection((sys.argv[1], 2479))
-    except OSError:
-        near.close()
-        continue
-    for pair in ((near, far), (far, near)):
-        threading.Thread(target=pump, args=pair, daemon=True).start()
+def pass_on(listener, to):
+    print("ready", flush=True)
+    while True:
+        near, _ = listener.accept()
+        try:
+            far = socket.create_connection(to)
+        except OSError:
+            near.close()
+            continue
+        for pair in ((near, far), (far, near)):
+            threading.Thread(target=pump, args=pair, daemon=True).start()
+"""
+FORWARD = f"""\
+{PASS_ON}
+pass_on(socket.create_server(("127.0.0.1", 2379)), (sys.argv[1], 2479))
+"""
+# Its one end is here, its other one in the network of another machine, beside the server.
+TUNNEL = f"""\
+{PASS_ON}
+import ctypes, os
+port = int(sys.argv[2])
+listener = socket.create_server(("127.0.0.1", port))
+there = os.open(f"/var/run/netns/{{sys.argv[1]}}", os.O_RDONLY)
+assert ctypes.CDLL(None).setns(there, 0) == 0
+pass_on(listener, ("127.0.0.1", port))
 """
