@@ -93,7 +93,7 @@ def tool(name: str) -> str:
 def environment_of(target: Target, python: Path) -> dict[str, str]:
     environment = dict(os.environ)
     environment |= {
-        "CXX": str(ROOT / "packaging" / "zig-c++"),
+        "CXX": str(ROOT / "release" / "zig-c++"),
         "ZIG_PYTHON": sys.executable,
         "ZIG_TARGET": f"{target.processor}-linux-gnu.{GLIBC}",
         "SOURCE_DATE_EPOCH": EPOCH,
