@@ -1,4 +1,4 @@
-"""The package among its sources, where nothing is compiled: whoever imports it is told what to do."""
+"""The package among its sources, where nothing is compiled: an import says what to do."""
 
 import shutil
 import subprocess
