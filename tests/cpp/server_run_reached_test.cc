@@ -22,12 +22,12 @@ struct Scene {
         native::JoinRequest{native::kNoTimeout, {"run"}, {{name}, 1, 0}, kSettings, 0, 500, 1});
   }
   std::string reached_at(Bytes run_id) {
-    const size_t asked = peer.ask(native::StatusRequest{{run_id}, {}});
-    return std::string(peer.answer<native::StatusRequest>(asked).reached_at);
+    const size_t asked = eye.ask(native::StatusRequest{{run_id}, {}});
+    return std::string(eye.answer<native::StatusRequest>(asked).reached_at);
   }
 
   World world;
-  MemoryPeer& peer = world.newcomer("127.0.0.1:1");
+  MemoryPeer& eye = world.newcomer("127.0.0.1:1");
 };
 
 }  // namespace
