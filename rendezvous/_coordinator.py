@@ -12,11 +12,13 @@ from time import time_ns
 
 from rendezvous import _core
 from rendezvous._deadline import Deadline
+from rendezvous._hosts import is_loopback, own_end_towards
 from rendezvous._join_time import JoinTime
 
 __all__ = ["Census", "Coordinator", "Ending", "NodeSetup", "Seat", "View", "is_disturbed"]
 
 _LAST_LINE_BYTES_MAX = 512
+_ABANDON_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,10 @@ class Coordinator(ABC):
     def stop(self, deadline: Deadline) -> None:
         """End what runs in the background, and wait for that. For good: a last call."""
 
+    def abandon(self) -> None:
+        """As `stop`, of a handler that was dropped, or lives at the interpreter's exit."""
+        self.stop(Deadline.after(_ABANDON_S))
+
     @abstractmethod
     def join(self, after_round: int, time: JoinTime) -> Seat:
         """Join a round later than `after_round`; return once it is complete with this node in it.
@@ -172,6 +178,23 @@ class Coordinator(ABC):
     @abstractmethod
     def census(self, deadline: Deadline) -> Census:
         """Who is there, now."""
+
+    def is_deserted(self, deadline: Deadline) -> bool:
+        """Whether nobody takes part or waits."""
+        census = self.census(deadline)
+        return not (census.participants or census.waiting or census.spares)
+
+    def reached_at(self, deadline: Deadline) -> str:
+        """By which address nodes elsewhere reach this machine, the store's; empty: there are none.
+
+        Here: where the way to one of them begins.
+        """
+        for node in self.census(deadline).participants:
+            if deadline.is_over:  # names may take long
+                break
+            if not is_loopback(node.addr) and (own := own_end_towards(node.addr)):
+                return own
+        return ""
 
 
 def is_disturbed(group: _core.Group, node: _core.Node) -> bool:

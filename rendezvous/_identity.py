@@ -1,46 +1,71 @@
 """Who a node is in its run: under which address and number the others know it, by which rules.
 
-Decides nothing about a rendezvous. Which address is reachable is _hosts.py's.
+Decides nothing about a rendezvous. Which address is reachable is _address.py's.
 """
 
 import os
 from typing import TYPE_CHECKING
 
 from rendezvous import _core
+from rendezvous._address import Addresses
 from rendezvous._coordinator import NodeSetup
-from rendezvous._hosts import address_over_etcd, advertised_address
-from rendezvous._settings import RendezvousTimeout
+from rendezvous._settings import RendezvousSettings
 from rendezvous.api import KeyValueStore
 from rendezvous.backends.base import RendezvousBackend
 
 if TYPE_CHECKING:
     from rendezvous.backends._open import StoreConnection
 
-__all__ = ["make_setup"]
+__all__ = ["make_addresses", "make_setup"]
 
 
-def make_setup(  # noqa: PLR0917
-    run_id: str,
+def make_addresses(
     store: KeyValueStore,
     backend: RendezvousBackend,
-    settings: _core.GroupSettings,
-    timeout: RendezvousTimeout,
     local_addr: str | None,
     connection: "StoreConnection | None",
-) -> NodeSetup:
-    """A new node of this process. Raises as the rules of its address do."""
+) -> Addresses:
+    """Of a node of this process. Raises as Addresses does."""
     host = connection.host if connection is not None else getattr(store, "host", None)
-    if backend.name.startswith("etcd"):
-        address = address_over_etcd(store, local_addr)
-    else:
-        address = advertised_address(store, host if isinstance(host, str) else None, local_addr)
-    node = _core.Node(address, os.getpid(), _local_id())
+    return Addresses(
+        store,
+        host if isinstance(host, str) else None,
+        local_addr,
+        is_over_etcd=hasattr(backend, "coordinator"),  # no other has one of its own
+    )
+
+
+def make_setup(
+    store: KeyValueStore,
+    settings: RendezvousSettings,
+    addresses: Addresses,
+    connection: "StoreConnection | None",
+) -> NodeSetup:
+    """A new node of this process. Raises ValueError for bad settings."""
+    if not settings.run_id:
+        raise ValueError("the run id is empty; give every node of the job the same name")
+    timeout = settings.timeout
+    rules = _core.GroupSettings(
+        settings.min_nodes,
+        settings.max_nodes,
+        timeout.last_call_s,
+        settings.keep_alive_interval.total_seconds(),
+        settings.keep_alive_max_attempt,
+    )
+    node = _core.Node(addresses.of_node(), os.getpid(), _local_id())
     if connection is None:
         where, is_gone = _describe(store), _never_gone
     else:
         where, is_gone = connection.endpoint, connection.is_gone
     return NodeSetup(
-        run_id, node, settings, timeout.join_s, timeout.spare_s, timeout.heartbeat_s, where, is_gone
+        settings.run_id,
+        node,
+        rules,
+        timeout.join_s,
+        timeout.spare_s,
+        timeout.heartbeat_s,
+        where,
+        is_gone,
     )
 
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from rendezvous import _core
 from rendezvous._coordinator import Census, Coordinator, Ending, NodeSetup, Seat, View
 from rendezvous._deadline import Deadline
+from rendezvous._hosts import match_host
 from rendezvous._join_time import JoinTime
 from rendezvous._patience import Backoff, is_hopeless, patiently
 from rendezvous._server_census import census_of, look_at
@@ -208,6 +209,18 @@ class ServerRun(Coordinator):
 
     def census(self, deadline: Deadline) -> Census:
         return self._patiently(lambda in_time: census_of(self._client, in_time), deadline)
+
+    def is_deserted(self, deadline: Deadline) -> bool:
+        status = self._ask(self._status, deadline)
+        return status.participants + status.waiting + status.spares == 0
+
+    def reached_at(self, deadline: Deadline) -> str:
+        # As the nodes' connections show it. Who is no machine of that address has come through a
+        # tunnel, which ends beside the server.
+        reached = self._ask(self._status, deadline).reached_at
+        if not reached or match_host(reached).matched:
+            return reached
+        return super().reached_at(deadline)
 
     def is_intact(self, deadline: Deadline) -> bool:
         view = self.view

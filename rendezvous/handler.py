@@ -8,17 +8,18 @@ format, and not who runs the rulebook. Called from one thread; the coordinator h
 import logging
 import os
 import weakref
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rendezvous import _core
 from rendezvous._bootstrap import Bootstrap
 from rendezvous._coordinator import Coordinator, Ending
 from rendezvous._deadline import Deadline
-from rendezvous._identity import make_setup
+from rendezvous._identity import make_addresses, make_setup
 from rendezvous._join_time import JoinTime
 from rendezvous._membership import Membership
 from rendezvous._rulebook import make_coordinator
-from rendezvous._settings import Duration, RendezvousTimeout, as_seconds
+from rendezvous._settings import Duration, RendezvousSettings, RendezvousTimeout, as_seconds
 from rendezvous.api import KeyValueStore, RendezvousHandler, RendezvousInfo
 from rendezvous.backends.base import RendezvousBackend
 from rendezvous.errors import RendezvousError, RendezvousGracefulExitError, RendezvousStateError
@@ -26,12 +27,10 @@ from rendezvous.errors import RendezvousError, RendezvousGracefulExitError, Rend
 if TYPE_CHECKING:
     from rendezvous.backends._open import StoreConnection
 
-__all__ = ["DynamicRendezvousHandler", "RendezvousTimeout"]
+__all__ = ["DynamicRendezvousHandler", "RendezvousSettings", "RendezvousTimeout"]
 
 _log = logging.getLogger(__name__)
 
-# For the thread of a handler that was dropped without a shutdown, or lives at interpreter exit.
-_ABANDON_S = 1.0
 # Of a first join after connecting has taken nearly all the time.
 _FIRST_JOIN_S_MIN = 1.0
 # At the deadline of a shutdown; a thread that waits for a store on is nobody's business.
@@ -44,34 +43,31 @@ class DynamicRendezvousHandler(RendezvousHandler):
     def __init__(
         self,
         *,
-        run_id: str,
+        settings: RendezvousSettings,
         backend: RendezvousBackend,
         node: _core.Node,
         coordinator: Coordinator,
         bootstrap: Bootstrap,
-        timeout: RendezvousTimeout,
-        window_s: float,
         where: str,
         connection: "StoreConnection | None",
     ) -> None:
-        self._run_id = run_id
+        self._settings = settings
+        self._run_id = settings.run_id
         self._backend = backend
         self._node = node
         self._coordinator = coordinator
         self._bootstrap = bootstrap
-        self._timeout = timeout
-        # So long a node lives without a sign of life.
-        self._window_s = window_s
+        self._timeout = settings.timeout
         self._where = where
         self._connection = connection
         self._opening_s = 0.0 if connection is None else connection.opening_s
         self._pid = os.getpid()
-        told_s = min(timeout.heartbeat_s, timeout.close_s)
-        self._membership = Membership(coordinator, node, run_id, told_s)
+        told_s = min(self._timeout.heartbeat_s, self._timeout.close_s)
+        self._membership = Membership(coordinator, node, self._run_id, told_s)
         self._round = 0
         self._shutdown_result: bool | None = None
         self._is_cancelled = False
-        weakref.finalize(self, _abandon, coordinator)
+        weakref.finalize(self, coordinator.abandon)
 
     @classmethod
     def from_backend(  # noqa: PLR0917  (the order is torch's)
@@ -99,9 +95,10 @@ class DynamicRendezvousHandler(RendezvousHandler):
             backend: keeps the state; of the same run.
             min_nodes, max_nodes: a round begins with at least, and has at most, so many nodes.
             local_addr: the address under which other nodes reach this one; default: what the
-                store's server sees, the endpoint's host on the server's own machine, or this
-                machine's name; over etcd: where the route to a member on another machine begins,
-                or this machine's name.
+                store's server sees; on the server's own machine, where nodes on others reach it,
+                or the endpoint's host if there are none; without a server, this machine's name, or
+                its address if the name leads every machine to itself; over etcd: where the route to
+                a member on another machine begins, or this machine's name.
             timeout: see RendezvousTimeout.
             keep_alive_interval: seconds (or a timedelta) between signs of life.
             keep_alive_max_attempt: a node is lost after so many intervals without one.
@@ -120,16 +117,19 @@ class DynamicRendezvousHandler(RendezvousHandler):
 
         Raises ValueError for bad arguments.
         """
-        if not run_id:
-            raise ValueError("the run id is empty; give every node of the job the same name")
-        timeout = timeout or RendezvousTimeout()
         interval_s = as_seconds("keep_alive_interval", keep_alive_interval)
-        settings = _core.GroupSettings(
-            min_nodes, max_nodes, timeout.last_call_s, interval_s, keep_alive_max_attempt
+        settings = RendezvousSettings(
+            run_id,
+            min_nodes,
+            max_nodes,
+            timeout or RendezvousTimeout(),
+            timedelta(seconds=interval_s),
+            keep_alive_max_attempt,
         )
-        setup = make_setup(run_id, store, backend, settings, timeout, local_addr, connection)
+        addresses = make_addresses(store, backend, local_addr, connection)
+        setup = make_setup(store, settings, addresses, connection)
         return cls(
-            run_id=run_id,
+            settings=settings,
             backend=backend,
             node=setup.node,
             coordinator=make_coordinator(rulebook, backend, setup),
@@ -138,15 +138,18 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 store=store,
                 control=store if connection is None else connection.control,
                 node=setup.node,
-                local_addr=local_addr,
+                addresses=addresses,
                 serve=bootstrap_store,
                 hold_port=hold_port,
             ),
-            timeout=timeout,
-            window_s=interval_s * keep_alive_max_attempt,
             where=setup.where,
             connection=connection,
         )
+
+    @property
+    def settings(self) -> RendezvousSettings:
+        """What it was made with."""
+        return self._settings
 
     @property
     def node(self) -> _core.Node:
@@ -165,7 +168,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
 
     @property
     def store_address(self) -> str:
-        """The same for the commands of `rendezvous`: `host:port`, or a URL as for `open_store`.
+        """The run's own key space there, as a URL for `open_store` and the command `rendezvous`.
 
         Empty for a store that the handler was given.
         """
@@ -313,7 +316,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         gave up is no loss. Raises RendezvousConnectionError.
         """
         self._check_usable()
-        return self._coordinator.is_disturbed(Deadline.after(self._window_s))
+        return self._coordinator.is_disturbed(Deadline.after(self._settings.window_s))
 
     def cancel(self, timeout_s: float, failed: bool = False) -> None:
         """End a `next_rendezvous` that waits in another thread, and leave; for any thread.
@@ -360,6 +363,8 @@ class DynamicRendezvousHandler(RendezvousHandler):
             deadline = Deadline.after(self._timeout.close_s)
             try:
                 self._membership.leave(failed=False, deadline=deadline)
+                if not self.hosts_store:
+                    self._bootstrap.tidy_up(self._coordinator, deadline)
                 told = True
             except RendezvousError as error:
                 _log.warning(
@@ -389,7 +394,3 @@ class DynamicRendezvousHandler(RendezvousHandler):
             raise RendezvousStateError(
                 f"run {self._run_id!r}: this handler was shut down; make a new one"
             )
-
-
-def _abandon(coordinator: Coordinator) -> None:
-    coordinator.stop(Deadline.after(_ABANDON_S))

@@ -53,6 +53,10 @@ std::string NativeStore::observed_address() {
   return line_.observed_address();
 }
 
+bool NativeStore::is_of_one_job() {
+  return line_.is_of_one_job();
+}
+
 uint32_t NativeStore::time_for_server(const Request& request, const Deadline& deadline) {
   if (!request.server_may_wait) return 0;
   return request.timeout >= kForever ? native::kNoTimeout : milliseconds_up(deadline.left());

@@ -102,6 +102,8 @@ RunClient::Status RunClient::status(Duration timeout) {
   static_cast<native::StatusReply&>(found) = reply;
   found.cause = std::string(reply.cause);
   found.native::StatusReply::cause = {};
+  found.reached_at = std::string(reply.reached_at);
+  found.native::StatusReply::reached_at = {};
   return found;
 }
 

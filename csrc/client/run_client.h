@@ -45,7 +45,8 @@ class RunClient {
     uint32_t changes = 0;
   };
   struct Status : native::StatusReply {
-    std::string cause;  // in place of the reply's, which ends with its bytes
+    std::string cause;  // in place of the reply's, which end with its bytes
+    std::string reached_at;
   };
   // Why the node's work broke, and that nobody will start it again.
   struct Ending {

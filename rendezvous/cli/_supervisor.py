@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rendezvous.api import RendezvousHandler, RendezvousInfo, RendezvousParameters
+    from rendezvous.cli._run_id import FoundRunId
 
 # How often a change of membership is looked for. The handler answers from memory.
 _POLL_S = 0.1
@@ -53,6 +54,8 @@ class Plan:
     grace_s: float
     linger_s: float
     environment: Mapping[str, str]
+    # What the run is called where other jobs meet, too; None: the user has named it.
+    found_run_id: FoundRunId | None = None
 
 
 class Supervisor:
@@ -116,14 +119,20 @@ class Supervisor:
         return code
 
     def _open(self) -> RendezvousHandler:
-        parameters = self._plan.parameters
+        parameters, found = self._plan.parameters, self._plan.found_run_id
         try:
-            logger.info("joining run %r at %s", parameters.run_id, parameters.endpoint)
-            return self._signals.during(lambda: get_rendezvous_handler(parameters))
+            text = repr(parameters.run_id)
+            if found is not None and found.run_id not in ("", parameters.run_id):
+                text += f" (or {found.run_id!r}, if no node of the job serves the store)"
+            logger.info("joining run %s at %s", text, parameters.endpoint)
+            handler = self._signals.during(lambda: get_rendezvous_handler(parameters))
         except ValueError as error:
             raise _exit.CommandError(str(error), _exit.USAGE) from error
         except RendezvousError as error:
             raise _exit.CommandError(str(error)) from error
+        if found is not None and handler.get_run_id() == found.run_id:
+            logger.info("the run id is %r, as %s says", found.run_id, found.source)
+        return handler
 
     def _run_rounds(self, handler: RendezvousHandler) -> int:
         failures_used, failures_max = 0, self._plan.failures_max

@@ -253,6 +253,14 @@ class EtcdRun(Coordinator):
             lambda in_time: census_of(self._client, self._keys, in_time), deadline
         )
 
+    def is_deserted(self, deadline: Deadline) -> bool:
+        def has_few(deadline: Deadline) -> bool:
+            nodes = self._client.range(*self._keys.nodes, count_only=True, deadline=deadline)
+            return nodes.count <= _ASKED_MAX
+
+        # All nodes of a job ask at its end: of many who are still there, nobody reads the names.
+        return self._ask(has_few, deadline) and super().is_deserted(deadline)
+
     def _ask_to_join(self, after_round: int, deadline: Deadline, progress: Progress) -> int:
         def write(deadline: Deadline) -> int:
             written = self._place.ask_to_join(after_round, deadline)

@@ -23,7 +23,7 @@ from rendezvous._arguments import (
 )
 from rendezvous._deadline import Deadline
 from rendezvous._meeting_rules import barrier_call
-from rendezvous._store import Store
+from rendezvous._store import Store, hint_for_torch
 from rendezvous.backends.etcd._arguments import value_bytes
 from rendezvous.backends.etcd._endpoints import local_address, parse_endpoints
 from rendezvous.backends.etcd._meeting import Meetings
@@ -81,7 +81,7 @@ class EtcdStore(Store):
         self._meetings = Meetings(client, space, session, self._values, self._waiter)
 
     def __repr__(self) -> str:
-        return f"EtcdStore({self._client.endpoints}, {self._space.prefix!r})"
+        return f"EtcdStore({self._client.endpoints}, {self._space.prefix!r}){hint_for_torch()}"
 
     @property
     def prefix(self) -> str:
