@@ -365,6 +365,8 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 self._membership.leave(failed=False, deadline=deadline)
                 if not self.hosts_store:
                     self._bootstrap.tidy_up(self._coordinator, deadline)
+                if self._connection is not None:
+                    self._connection.release(deadline)
                 told = True
             except RendezvousError as error:
                 _log.warning(

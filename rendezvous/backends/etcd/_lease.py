@@ -5,8 +5,11 @@ renewed on the way. Any thread may use it, also after a fork; two that find it s
 two leases, of which one runs out unused.
 """
 
+from contextlib import suppress
+
 from rendezvous._deadline import Deadline, now_s
 from rendezvous.backends.etcd.client import EtcdClient
+from rendezvous.errors import StoreError
 
 __all__ = ["KeptLease"]
 
@@ -17,7 +20,7 @@ _TTL_S_MIN = 2
 class KeptLease:
     """Granted when it is first needed, and anew when the cluster forgot it.
 
-    Never revoked: what was written shall outlive its writer.
+    What was written outlives its writer: revoked is only what guards no key, when the writer ends.
 
     Args:
         ttl_s: whole seconds without a renewal after which its keys are deleted, at the earliest.
@@ -39,6 +42,18 @@ class KeptLease:
             lease, _ = self._client.grant_lease(self.ttl_s, deadline=deadline)
         self._lease, self._renewed_s = lease, begin_s
         return lease
+
+    @property
+    def current(self) -> int:
+        """The lease as it is; 0: there is none."""
+        return self._lease
+
+    def release(self, deadline: Deadline) -> None:
+        """The writer needs it no more, for now. Best effort: it runs out in any case."""
+        lease, self._lease = self._lease, 0
+        with suppress(StoreError):
+            if lease and not self._client.lease_guards(lease, deadline=deadline):
+                self._client.revoke_lease(lease, deadline=deadline)
 
     def forget(self, lease: int) -> None:
         """The cluster does not know it."""

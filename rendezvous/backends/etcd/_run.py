@@ -173,9 +173,9 @@ class EtcdRun(Coordinator):
         self._follower.take_seat(None)
         leader = self._follower.leader
         self._patiently(lambda in_time: self._place.give_up(failed, in_time), deadline)
-        if leader is not None:
-            # It tells the others that this node went, and lets another one lead.
-            leader.join(deadline)
+        # It tells the others that this node went, and lets another one lead.
+        if leader is None or leader.join(deadline):
+            self._place.release(deadline)
         self._client.close()
         # Who waits for a job's end is told by the leader.
         return False
@@ -187,8 +187,8 @@ class EtcdRun(Coordinator):
         try:
             cause = self._ask(self._cause, deadline)
         finally:
-            if leader is not None:
-                leader.join(deadline)
+            if leader is None or leader.join(deadline):
+                self._place.release(deadline)
             self._client.close()
         return cause
 

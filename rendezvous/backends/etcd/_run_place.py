@@ -9,6 +9,7 @@ import math
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,12 +35,13 @@ from rendezvous.backends.etcd._wire import (
     op_range,
 )
 from rendezvous.backends.etcd.client import EtcdClient
-from rendezvous.errors import RendezvousStateError, StoreNoAnswerError
+from rendezvous.errors import RendezvousStateError, StoreError, StoreNoAnswerError
 
 __all__ = ["Place", "Written"]
 
 # etcd grants no less, and no more.
 _TTL_S_MIN, _TTL_S_MAX = 2, 9_000_000_000
+_PARTING_TTL_S = 60
 # A write that loses so often has a rival that must not be: somebody else writes this node's key.
 _ATTEMPTS_MAX = 16
 
@@ -73,6 +75,7 @@ class Place:
         # A signal's handler may leave while its own thread's request to join is on its way.
         self._lock = threading.RLock()
         self.lease = 0
+        self._spent = 0  # of a place that was given up
         self._known = 0
         self._may_be_there = False
 
@@ -96,9 +99,17 @@ class Place:
             line = ending.last_line.decode("latin-1")
             told = (ending.exit_code, ending.unix_ms, line)
             wish = Wish("gave up", os.urandom(8).hex(), ending=told)
-        self._write(wish, self._kept.get, deadline)
-        self.lease = 0
+        self._write(wish, self._parting_lease, deadline)
+        self._spent, self.lease = self.lease or self._spent, 0
         self._may_be_there = False
+
+    def release(self, deadline: Deadline) -> None:
+        """The node has left, and leads no more: its lease guards nothing. Best effort."""
+        lease, self._spent = self._spent, 0
+        with suppress(StoreError):
+            if lease:
+                self._client.revoke_lease(lease, deadline=deadline)
+        self._kept.release(deadline)
 
     def keep(self, look: bool, deadline: Deadline) -> Literal["kept", "key lost", "lease lost"]:
         """Start the lease's time anew. Whatever is lost, the place is.
@@ -232,6 +243,10 @@ class Place:
         if not self.lease:
             self.lease, _ = self._client.grant_lease(self.ttl_s, deadline=deadline)
         return self.lease
+
+    def _parting_lease(self, deadline: Deadline) -> int:
+        """What a node says last is read within seconds, and needs nobody to clear it away."""
+        return self._client.grant_lease(max(self.ttl_s, _PARTING_TTL_S), deadline=deadline)[0]
 
     def _forget(self, lease: int) -> None:
         if self.lease == lease:

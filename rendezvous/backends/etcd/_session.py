@@ -12,6 +12,7 @@ after a fork: no two use one writer at a time.
 import os
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from rendezvous._deadline import Deadline
@@ -28,12 +29,13 @@ from rendezvous.backends.etcd._wire import (
     op_range,
 )
 from rendezvous.backends.etcd.client import EtcdClient
+from rendezvous.errors import StoreError
 
 __all__ = ["OPERATIONS_MAX", "Commit", "Session"]
 
 # One is the record's.
 OPERATIONS_MAX = TXN_OPERATIONS_MAX - 1
-_RECORD_TTL_S = 7200
+_RECORD_TTL_S = 600
 _LOSSES_MAX = 5
 
 
@@ -107,6 +109,18 @@ class Session:
             f"{what}: the records of this store's writers at {self._space.session('').decode()!r} "
             "vanish again and again; somebody deletes them"
         )
+
+    def release(self, deadline: Deadline) -> None:
+        """End the records, when nothing is written for now. Best effort: they run out in any case.
+
+        A write that a member held back and does later has the lease of its record, and fails.
+        """
+        self._idle.clear()
+        lease = self._lease.current
+        self._lease.forget(lease)
+        with suppress(StoreError):
+            if lease and self._pid == os.getpid():
+                self._client.revoke_lease(lease, deadline=deadline)
 
     def _try(
         self,
