@@ -195,6 +195,8 @@ def test_it_never_asks_for_a_new_round_and_is_not_closed(make: Make) -> None:
         ("", {"rank": 0}, "needs an endpoint"),
         ("node0", {"rank": 0}, "names no port"),
         ("node0:0", {"rank": 0}, "names no port"),
+        ("0.0.0.0:1", {"rank": 0}, "name the machine of rank 0"),
+        ("[::]:1", {"rank": 1}, "name the machine of rank 0"),
         ("node0:1", {"rank": 2}, "from 0 to 1"),
         ("node0:1", {"rank": -1}, "from 0 to 1"),
         ("node0:1", {"rank": "first"}, "whole number"),
