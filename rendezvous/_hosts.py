@@ -197,8 +197,9 @@ def is_wildcard(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether it leads every machine to itself."""
-    return _is_loopback_name(host)
+    """Whether it leads every machine to itself: a name that is known to, or such an address."""
+    name = host.rstrip(".").lower()
+    return name in _LOOPBACK_NAMES or name.endswith(".localhost") or _is_loopback_ip(host)
 
 
 def is_refused(host: str, port: int) -> bool:
@@ -286,7 +287,7 @@ def _bare(text: str) -> str:
 
 
 def _is_own_name(host: str) -> bool:
-    if _ip(host) is not None or _is_loopback_name(host):
+    if _ip(host) is not None or is_loopback(host):
         return False
     name = host.rstrip(".").lower()
     own = socket.gethostname().lower()
@@ -294,11 +295,6 @@ def _is_own_name(host: str) -> bool:
         return True
     # The full name may cost a look-up of seconds: only asked where it can match.
     return name.partition(".")[0] == own.partition(".")[0] and name == socket.getfqdn().lower()
-
-
-def _is_loopback_name(host: str) -> bool:
-    name = host.rstrip(".").lower()
-    return name in _LOOPBACK_NAMES or name.endswith(".localhost") or _is_loopback_ip(host)
 
 
 def _is_loopback_ip(text: str) -> bool:
