@@ -16,6 +16,7 @@ from rendezvous._settings import C10D_SETTINGS, ETCD_SETTINGS, unknown_settings
 from rendezvous.api import RendezvousParameters
 from rendezvous.backends.c10d import shared_run_id
 from rendezvous.cli import _exit, _options
+from rendezvous.cli._environment import RUN_ID_VARIABLE
 from rendezvous.cli._logging import logger
 from rendezvous.cli._process import Guard, check_program
 from rendezvous.cli._run_id import DEFAULT_RUN_ID, find_run_id
@@ -234,6 +235,14 @@ def _run_id(args: argparse.Namespace, config: dict[str, str]) -> tuple[str, Foun
     """
     if args.run_id is not None:
         return args.run_id, None
+    outer = os.environ.get(RUN_ID_VARIABLE)
+    if outer and args.endpoint == _options.outer_server():
+        raise _exit.CommandError(
+            f"this is a command of the run {outer!r}, and meets at that run's own store: without a "
+            "name it would be one more node of that run; give a --run-id, which all nodes of the "
+            "inner run have",
+            _exit.USAGE,
+        )
     found = find_run_id(os.environ)
     if args.backend == "c10d":
         config["run_id_elsewhere"] = found.run_id
