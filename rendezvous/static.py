@@ -212,16 +212,16 @@ class StaticRendezvousHandler(RendezvousHandler):
             return False
         space = self._space(connection.control, 0)
         space.set_timeout(deadline.left_s)
+        if not connection.is_of_one_job:
+            # The last one leaves nothing behind on a server that outlives the job.
+            if space.add("left", 1) == self.world_size:
+                space.set_timeout(deadline.left_s)
+                PrefixStore(self._prefix, connection.control).delete_prefix("")
+            return True
+        # With this, the store's host may go: nothing can be asked any more.
         space.set(f"left/{self.rank}", b"")
         if connection.server is not None:
-            others = [f"left/{rank}" for rank in range(self.world_size)]
-            space.wait(others, deadline.left_s)
-            return True
-        space.set_timeout(deadline.left_s)
-        if space.add("left", 1) == self.world_size:
-            # The last one leaves nothing behind on a server that outlives the job.
-            space.set_timeout(deadline.left_s)
-            PrefixStore(self._prefix, connection.control).delete_prefix("")
+            space.wait([f"left/{rank}" for rank in range(self.world_size)], deadline.left_s)
         return True
 
     def _connect(self) -> StoreConnection:
