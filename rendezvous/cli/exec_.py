@@ -255,6 +255,24 @@ def _run_id(args: argparse.Namespace, config: dict[str, str]) -> tuple[str, Foun
         raise _exit.CommandError(str(error), _exit.USAGE) from None
 
 
+def _add_options(args: argparse.Namespace, config: dict[str, str]) -> None:
+    """Settings that have options of their own."""
+    if args.etcd_user is not None:
+        if args.backend not in _ETCD_BACKENDS:
+            raise _exit.CommandError(
+                f"--etcd-user goes with --backend etcd, not {args.backend}", _exit.USAGE
+            )
+        config["user"] = args.etcd_user
+    if args.no_bootstrap_store:
+        config["bootstrap_store"] = "0"
+    if args.release_port:
+        config["hold_port"] = "0"
+    if args.listen_fd is not None:
+        if args.backend != "c10d":
+            raise _exit.CommandError("--listen-fd goes with --backend c10d", _exit.USAGE)
+        config["listen_fd"] = str(args.listen_fd)
+
+
 def run(args: argparse.Namespace) -> int:
     """Join and run `args.command`; its exit code."""
     # Before joining: nobody shall wait for a node whose command is a typing mistake.
@@ -270,20 +288,7 @@ def run(args: argparse.Namespace) -> int:
         _check(args.backend, args.endpoint, config)
     if args.backend == "c10d" and args.nodes[1] > 1 and not _is_file(config):
         _warn_of_loopback(args.endpoint)
-    if args.etcd_user is not None:
-        if args.backend not in _ETCD_BACKENDS:
-            raise _exit.CommandError(
-                f"--etcd-user goes with --backend etcd, not {args.backend}", _exit.USAGE
-            )
-        config["user"] = args.etcd_user
-    if args.no_bootstrap_store:
-        config["bootstrap_store"] = "0"
-    if args.release_port:
-        config["hold_port"] = "0"
-    if args.listen_fd is not None:
-        if args.backend != "c10d":
-            raise _exit.CommandError("--listen-fd goes with --backend c10d", _exit.USAGE)
-        config["listen_fd"] = str(args.listen_fd)
+    _add_options(args, config)
     run_id, found = _run_id(args, config)
     min_nodes, max_nodes = args.nodes
     try:
