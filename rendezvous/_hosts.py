@@ -36,6 +36,8 @@ _Address: TypeAlias = tuple[socket.AddressFamily, tuple[Any, ...]]
 _WILDCARD_V4, _WILDCARD_V6 = "0.0.0.0", "::"  # noqa: S104  (where it is used is the question)
 # A refusal comes at once; whoever says nothing is not refusing.
 _PROBE_S = 0.5
+# In no network, as it is kept for documentation: the way to it is that to other networks.
+_ELSEWHERE = "192.0.2.1"
 _WILDCARDS = (_WILDCARD_V6, _WILDCARD_V4)
 _LOOPBACK_NAMES = (
     "localhost",
@@ -187,7 +189,7 @@ def advertised_address(store: object, endpoint_host: str | None, local_addr: str
     addresses = _resolve(name)[0]
     if any(not _is_loopback_ip(address[1][0]) for address in addresses):
         return name
-    return _primary_ip() or (name if addresses else "127.0.0.1")
+    return own_end_towards(_ELSEWHERE) or (name if addresses else "127.0.0.1")
 
 
 def is_wildcard(host: str) -> bool:
@@ -310,14 +312,4 @@ def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(text)
     except ValueError:
-        return None
-
-
-def _primary_ip() -> str | None:
-    """Where routes to other networks start; the target is an address kept for documentation."""
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect(("192.0.2.1", 9))
-            return str(probe.getsockname()[0])
-    except OSError:
         return None
