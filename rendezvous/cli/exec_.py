@@ -66,7 +66,7 @@ examples:
 
   over an etcd cluster: no node hosts anything, and any may be lost:
     rendezvous exec --backend etcd --endpoint etcd0:2379,etcd1:2379,etcd2:2379 \\
-        --nodes 2:8 -- python train.py
+        --nodes 2:8 --run-id my-job -- python train.py
 
   see which variables a command gets, with one node on this machine:
     rendezvous exec --endpoint localhost --nodes 1 -- env
