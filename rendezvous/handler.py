@@ -6,7 +6,6 @@ format, and not who runs the rulebook. Called from one thread; the coordinator h
 """
 
 import logging
-import os
 import weakref
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from rendezvous._bootstrap import Bootstrap
 from rendezvous._coordinator import Coordinator, Ending
 from rendezvous._deadline import Deadline
 from rendezvous._identity import make_addresses, make_setup
+from rendezvous._lifetime import Lifetime
 from rendezvous._membership import Membership
 from rendezvous._rulebook import make_coordinator
 from rendezvous._settings import (
@@ -26,7 +26,7 @@ from rendezvous._settings import (
 )
 from rendezvous.api import KeyValueStore, RendezvousHandler, RendezvousInfo
 from rendezvous.backends.base import RendezvousBackend
-from rendezvous.errors import RendezvousError, RendezvousGracefulExitError, RendezvousStateError
+from rendezvous.errors import RendezvousError, RendezvousGracefulExitError
 
 if TYPE_CHECKING:
     from rendezvous.backends._open import StoreConnection
@@ -67,11 +67,10 @@ class DynamicRendezvousHandler(RendezvousHandler):
         self._where = where
         self._connection = connection
         self._opening_s = 0.0 if connection is None else connection.opening_s
-        self._pid = os.getpid()
+        self._lifetime = Lifetime(f"run {self._run_id!r}")
         told_s = min(self._timeout.heartbeat_s, self._timeout.close_s)
         self._membership = Membership(coordinator, node, self._run_id, told_s)
         self._round = 0
-        self._shutdown_result: bool | None = None
         self._is_cancelled = False
         weakref.finalize(self, _abandon, coordinator)
 
@@ -213,7 +212,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         RendezvousConnectionError, RendezvousStateError (what is stored is no state, or the group
         has other settings).
         """
-        self._check_usable()
+        self._lifetime.check()
         # Who connects and joins for the first time has one budget for both.
         opening_s, self._opening_s = self._opening_s, 0.0
         left_s = max(_FIRST_JOIN_S_MIN, self._timeout.join_s - opening_s)
@@ -265,11 +264,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         While this node takes part, what the last heartbeat saw; else the backend is asked, which
         may raise RendezvousConnectionError or RendezvousStateError.
         """
-        if (
-            not self._coordinator.is_running
-            and self._shutdown_result is None
-            and self._pid == os.getpid()
-        ):
+        if self._lifetime.is_on and not self._coordinator.is_running:
             self._coordinator.look(Deadline.after(self._timeout.heartbeat_s))
         return self._coordinator.view.closed
 
@@ -278,7 +273,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
 
         Raises RendezvousError when that could not be stored within the close timeout.
         """
-        self._check_usable()
+        self._lifetime.check()
         self._coordinator.close(Deadline.after(self._timeout.close_s))
 
     def leave(self, failed: bool = False) -> None:
@@ -292,7 +287,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         part. Raises RendezvousError when the others could not be told within the close timeout;
         they notice by missing heartbeats.
         """
-        self._check_usable()
+        self._lifetime.check()
         self._membership.leave(failed, Deadline.after(self._timeout.close_s))
 
     def give_up(self, exit_code: int, last_line: str | bytes = b"") -> str:
@@ -310,7 +305,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         its exit code, the time and its last line. Empty for a node that takes no part. Raises as
         `leave`.
         """
-        self._check_usable()
+        self._lifetime.check()
         ending = Ending.now(exit_code, last_line)
         return self._membership.give_up(ending, Deadline.after(self._timeout.close_s))
 
@@ -322,7 +317,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         of the others is waited for, up to keep_alive_interval x keep_alive_max_attempt. A node that
         gave up is no loss. Raises RendezvousConnectionError.
         """
-        self._check_usable()
+        self._lifetime.check()
         return self._coordinator.is_disturbed(Deadline.after(self._settings.window_s))
 
     def cancel(self, timeout_s: float, failed: bool = False) -> None:
@@ -346,7 +341,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         `leave`. Raises RendezvousConnectionError when the backend could not be asked up to the
         timeout.
         """
-        self._check_usable()
+        self._lifetime.check()
         return self._membership.wait_until_alone(Deadline.after(timeout_s))
 
     @property
@@ -361,11 +356,11 @@ class DynamicRendezvousHandler(RendezvousHandler):
         to turn the others away; `set_closed` is. Returns whether the others could be told; raises
         nothing.
         """
-        if self._pid != os.getpid():
+        if self._lifetime.is_elsewhere:
             # A forked child has neither the thread nor the place in the rendezvous that it could
             # give up.
             return True
-        if self._shutdown_result is None:
+        if self._lifetime.shutdown_result is None:
             told = True
             deadline = Deadline.after(self._timeout.close_s)
             try:
@@ -386,19 +381,8 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 # Closing the connection has ended what the thread may have been waiting for.
                 in_time = deadline.at_least(_STOP_S_MIN).sooner(self._timeout.heartbeat_s)
                 self._coordinator.stop(in_time)
-                self._shutdown_result = told
-        return self._shutdown_result
-
-    def _check_usable(self) -> None:
-        if self._pid != os.getpid():
-            raise RendezvousStateError(
-                f"run {self._run_id!r}: this handler belongs to process {self._pid}; a forked "
-                "child makes its own"
-            )
-        if self._shutdown_result is not None:
-            raise RendezvousStateError(
-                f"run {self._run_id!r}: this handler was shut down; make a new one"
-            )
+                self._lifetime.shutdown_result = told
+        return self._lifetime.shutdown_result
 
 
 def _abandon(coordinator: Coordinator) -> None:

@@ -20,7 +20,8 @@ from urllib.parse import quote
 from rendezvous import _core
 from rendezvous._deadline import Deadline
 from rendezvous._endpoint import format_endpoint, parse_endpoint
-from rendezvous._hosts import advertised_address, bootstrap_hosts, serve_on
+from rendezvous._hosts import advertised_address, bootstrap_hosts, is_wildcard, serve_on
+from rendezvous._lifetime import Lifetime
 from rendezvous._prefix_store import PrefixStore
 from rendezvous._settings import Duration, as_seconds, read_seconds
 from rendezvous._store import Store
@@ -67,7 +68,8 @@ class StaticRendezvousHandler(RendezvousHandler):
         run_id: names the job; not empty. On a store that outlives it, a new one for each job.
         timeout: from `next_rendezvous` until all nodes have come; default 600 s.
         local_addr: the address under which the others reach this node, if its rank is 0 and
-            somebody else serves the store; default: found out.
+            somebody else serves the store, or master_addr means every interface; default: found
+            out, or master_addr.
         close_timeout: how long `shutdown` of the node that serves the store waits for the others'.
         read_timeout: for one request of the user of a round's store.
         backend: the name under which it is registered.
@@ -94,6 +96,12 @@ class StaticRendezvousHandler(RendezvousHandler):
                 f"rank is {rank}, of {world_size} nodes; it must be from 0 to {world_size - 1}, "
                 "and different on each node"
             )
+        if world_size > 1 and is_wildcard(master_addr) and not (rank == 0 and local_addr):
+            raise ValueError(
+                f"the endpoint's host {master_addr!r} means every interface, and leads no node to "
+                "another one; name the machine of rank 0 (only its own node may say so, with the "
+                "address that the others are told as local_addr)"
+            )
         self.rank = rank
         self.world_size = world_size
         self._endpoint = format_endpoint(master_addr, master_port)
@@ -111,13 +119,12 @@ class StaticRendezvousHandler(RendezvousHandler):
         )
         # Escaped, so that no run is within another one.
         self._prefix = f"rendezvous.static/{quote(run_id, safe='')}"
-        self._pid = os.getpid()
-        self._name = f"{socket.gethostname()} (pid {self._pid})"
+        self._name = f"{socket.gethostname()} (pid {os.getpid()})"
         self._token = uuid.uuid4().hex
         self._connection: StoreConnection | None = None
         self._server: _core.Server | None = None
         self._round = 0
-        self._shutdown_result: bool | None = None
+        self._lifetime = Lifetime(self._where())
 
     def get_backend(self) -> str:
         return self._params.backend
@@ -142,7 +149,7 @@ class StaticRendezvousHandler(RendezvousHandler):
         RendezvousStateError (another node has this rank or another number of nodes, or the run id
         was used before).
         """
-        self._check_usable()
+        self._lifetime.check()
         deadline = Deadline.after(self._timeout_s)
         connection = self._connect()
         with self._translated():
@@ -183,35 +190,38 @@ class StaticRendezvousHandler(RendezvousHandler):
         At most the close timeout. May be called again. Returns whether all was as it should be;
         raises nothing.
         """
-        if self._pid != os.getpid():
+        if self._lifetime.is_elsewhere:
             return True  # a forked child owns nothing of it
-        if self._shutdown_result is None:
-            self._shutdown_result = True
+        if self._lifetime.shutdown_result is None:
+            told = False
             try:
-                if self._connection is not None and self._round > 0:
-                    self._shutdown_result = self._part(self._connection)
+                told = self._connection is None or self._round == 0 or self._part(self._connection)
             except StoreError as error:
-                self._shutdown_result = False
                 _log.info("%s: this node did not see all nodes leave: %s", self._where(), error)
             finally:
                 if self._server is not None:
                     self._server.close()
                 if self._connection is not None:
                     self._connection.close()
-        return self._shutdown_result
+                self._lifetime.shutdown_result = told
+        return self._lifetime.shutdown_result
 
     def _part(self, connection: StoreConnection) -> bool:
+        deadline = Deadline.after(self._close_s)
         if connection.is_gone():
             return False
-        connection.control.set_timeout(self._close_s)
         space = self._space(connection.control, 0)
+        space.set_timeout(deadline.left_s)
+        if not connection.is_of_one_job:
+            # The last one leaves nothing behind on a server that outlives the job.
+            if space.add("left", 1) == self.world_size:
+                space.set_timeout(deadline.left_s)
+                PrefixStore(self._prefix, connection.control).delete_prefix("")
+            return True
+        # With this, the store's host may go: nothing can be asked any more.
         space.set(f"left/{self.rank}", b"")
         if connection.server is not None:
-            others = [f"left/{rank}" for rank in range(self.world_size)]
-            space.wait(others, self._close_s)
-        elif space.add("left", 1) == self.world_size:
-            # The last one leaves nothing behind on a server that outlives the job.
-            PrefixStore(self._prefix, connection.control).delete_prefix("")
+            space.wait([f"left/{rank}" for rank in range(self.world_size)], deadline.left_s)
         return True
 
     def _connect(self) -> StoreConnection:
@@ -237,7 +247,8 @@ class StaticRendezvousHandler(RendezvousHandler):
         one left there.
         """
         if self.rank != 0 or connection.server is not None:
-            return parse_endpoint(connection.endpoint, _NO_PORT)
+            host, port = parse_endpoint(connection.endpoint, _NO_PORT)
+            return (self._local_addr or host if is_wildcard(host) else host), port
         if self._server is not None:
             self._server.close()
         host = advertised_address(connection.control, connection.host, self._local_addr)
@@ -280,15 +291,6 @@ class StaticRendezvousHandler(RendezvousHandler):
         absent = set(missing)
         error.joined = [f"rank {rank}" for rank in range(self.world_size) if rank not in absent]
         return error
-
-    def _check_usable(self) -> None:
-        if self._pid != os.getpid():
-            raise RendezvousStateError(
-                f"{self._where()}: this handler belongs to process {self._pid}; a forked child "
-                "makes its own"
-            )
-        if self._shutdown_result is not None:
-            raise RendezvousStateError(f"{self._where()}: this handler was shut down; make another")
 
 
 def create_handler(params: RendezvousParameters) -> StaticRendezvousHandler:

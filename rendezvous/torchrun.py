@@ -132,6 +132,7 @@ class TorchrunHandler:
         self._run = handler.get_run_id()
         self._linger_s = linger_s
         self._rank: int | None = None
+        self._is_over = False
         self._pid = os.getpid()
         self._at_exit = functools.partial(_leave_at_exit, weakref.ref(self))
         atexit.register(self._at_exit)
@@ -168,10 +169,12 @@ class TorchrunHandler:
         return torch_info(info, self._is_broken)
 
     def is_closed(self) -> bool:
-        return self._handler.is_closed()
+        with translated():
+            return self._handler.is_closed()
 
     def set_closed(self) -> None:
-        self._handler.set_closed()
+        with translated():
+            self._handler.set_closed()
         node = _node_text(self._handler.node)
         self._record(
             "set_closed", f"The node '{node}' has closed the rendezvous '{self._run}'.", "SUCCEEDED"
@@ -187,6 +190,9 @@ class TorchrunHandler:
         Other than with torch's c10d, the run is not closed: the nodes that are left go on if they
         are enough.
         """
+        if self._is_over or os.getpid() != self._pid:
+            return self._handler.shutdown()
+        self._is_over = True
         # torchrun calls it in a `finally`, and does not say why it ends.
         error = sys.exc_info()[1]
         has_failed = error is not None and not (isinstance(error, SystemExit) and not error.code)

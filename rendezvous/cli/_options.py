@@ -62,10 +62,14 @@ def endpoint_from_environment() -> str | None:
 def server_from_environment() -> str | None:
     """The same as `HOST[:PORT]`, also from the URL of a server's key space. None: no server."""
     text = endpoint_from_environment()
-    if text is None or "://" not in text:
-        return text
-    parts = urlsplit(text)
-    return parts.netloc if parts.scheme == "tcp" else None
+    is_other = text is not None and "://" in text and not text.startswith("tcp://")
+    return None if is_other else outer_server()
+
+
+def outer_server() -> str | None:
+    """Of the run that this process is a command of, as exec's --endpoint names it."""
+    text = endpoint_from_environment()
+    return text if text is None or "://" not in text else urlsplit(text).netloc
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:

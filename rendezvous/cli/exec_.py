@@ -16,6 +16,7 @@ from rendezvous._settings import C10D_SETTINGS, ETCD_SETTINGS, unknown_settings
 from rendezvous.api import RendezvousParameters
 from rendezvous.backends.c10d import shared_run_id
 from rendezvous.cli import _exit, _options
+from rendezvous.cli._environment import RUN_ID_VARIABLE
 from rendezvous.cli._logging import logger
 from rendezvous.cli._process import Guard, check_program
 from rendezvous.cli._run_id import DEFAULT_RUN_ID, find_run_id
@@ -236,6 +237,14 @@ def _run_id(args: argparse.Namespace, config: dict[str, str]) -> tuple[str, Foun
     """
     if args.run_id is not None:
         return args.run_id, None
+    outer = os.environ.get(RUN_ID_VARIABLE)
+    if outer and args.endpoint == _options.outer_server():
+        raise _exit.CommandError(
+            f"this is a command of the run {outer!r}, and meets at that run's own store: without a "
+            "name it would be one more node of that run; give a --run-id, which all nodes of the "
+            "inner run have",
+            _exit.USAGE,
+        )
     found = find_run_id(os.environ)
     if args.backend == "c10d":
         config["run_id_elsewhere"] = found.run_id
@@ -246,6 +255,24 @@ def _run_id(args: argparse.Namespace, config: dict[str, str]) -> tuple[str, Foun
         return shared_run_id(found.run_id, args.endpoint), found
     except ValueError as error:
         raise _exit.CommandError(str(error), _exit.USAGE) from None
+
+
+def _add_options(args: argparse.Namespace, config: dict[str, str]) -> None:
+    """Settings that have options of their own."""
+    if args.etcd_user is not None:
+        if args.backend not in _ETCD_BACKENDS:
+            raise _exit.CommandError(
+                f"--etcd-user goes with --backend etcd, not {args.backend}", _exit.USAGE
+            )
+        config["user"] = args.etcd_user
+    if args.no_bootstrap_store:
+        config["bootstrap_store"] = "0"
+    if args.release_port:
+        config["hold_port"] = "0"
+    if args.listen_fd is not None:
+        if args.backend != "c10d":
+            raise _exit.CommandError("--listen-fd goes with --backend c10d", _exit.USAGE)
+        config["listen_fd"] = str(args.listen_fd)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -263,20 +290,7 @@ def run(args: argparse.Namespace) -> int:
         _check(args.backend, args.endpoint, config)
     if args.backend == "c10d" and args.nodes[1] > 1 and not _is_file(config):
         _warn_of_loopback(args.endpoint)
-    if args.etcd_user is not None:
-        if args.backend not in _ETCD_BACKENDS:
-            raise _exit.CommandError(
-                f"--etcd-user needs --backend etcd, not {args.backend}", _exit.USAGE
-            )
-        config["user"] = args.etcd_user
-    if args.no_bootstrap_store:
-        config["bootstrap_store"] = "0"
-    if args.release_port:
-        config["hold_port"] = "0"
-    if args.listen_fd is not None:
-        if args.backend != "c10d":
-            raise _exit.CommandError("--listen-fd needs --backend c10d", _exit.USAGE)
-        config["listen_fd"] = str(args.listen_fd)
+    _add_options(args, config)
     run_id, found = _run_id(args, config)
     min_nodes, max_nodes = args.nodes
     try:
