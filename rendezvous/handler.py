@@ -179,7 +179,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
 
     @property
     def store_address(self) -> str:
-        """The same for the commands of `rendezvous`: `host:port`, or a URL as for `open_store`.
+        """The run's own key space there, as a URL for `open_store` and the command `rendezvous`.
 
         Empty for a store that the handler was given.
         """

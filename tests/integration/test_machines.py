@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -96,6 +97,12 @@ def test_the_host_names_every_interface(
     ]
     for machine in pair:
         machine.know(f"{beta.address} zeta")
+    # The commands of both nodes have one key space, and each reaches it from where it is.
+    found = {each["parent"]: each["env"] for each in reports_of_round(tmp_path, 2)}
+    for machine, node, count in zip(pair, running, (b"1\n", b"2\n"), strict=True):
+        url = found[node.process.pid]["RENDEZVOUS_ENDPOINT"]
+        words = ("-m", "rendezvous", "add", "count", "--endpoint", url)
+        assert machine.run(sys.executable, *words).stdout == count
     assert check_and_end(tmp_path, running, pair, 2) == alpha.address
     assert "nodes elsewhere name its address" in running[0].stderr
 

@@ -122,3 +122,14 @@ def test_a_key_space_in_a_url_is_the_same_for_all_who_read_it(cli: Cli) -> None:
     assert (inner.end(), inner.stdout.strip()) == (0, "1")
     with open_store(f"tcp://{endpoint}/runs/inner") as store:
         assert store.get("count") == b"1"
+
+
+@pytest.mark.parametrize("command", ["true", "false"])
+def test_a_job_that_is_done_leaves_nothing_of_its_rounds(cli: Cli, command: str) -> None:
+    """Whether it has failed or not, and whoever leaves last."""
+    _, endpoint = cli.serve()
+    words = ("--run-id", "job", "--max-restarts", "1", "--", command)
+    nodes = [cli.start_exec(endpoint, "3", *words) for _ in range(3)]
+    assert {node.end() for node in nodes} <= {0, 1}
+    keys = cli.run("keys", "--endpoint", endpoint).stdout.decode().split()
+    assert keys in ([], ["torch.rendezvous.job"]), keys
