@@ -262,7 +262,7 @@ def _add_options(args: argparse.Namespace, config: dict[str, str]) -> None:
     if args.etcd_user is not None:
         if args.backend not in _ETCD_BACKENDS:
             raise _exit.CommandError(
-                f"--etcd-user goes with --backend etcd, not {args.backend}", _exit.USAGE
+                f"--etcd-user needs --backend etcd, not {args.backend}", _exit.USAGE
             )
         config["user"] = args.etcd_user
     if args.no_bootstrap_store:
@@ -271,7 +271,7 @@ def _add_options(args: argparse.Namespace, config: dict[str, str]) -> None:
         config["hold_port"] = "0"
     if args.listen_fd is not None:
         if args.backend != "c10d":
-            raise _exit.CommandError("--listen-fd goes with --backend c10d", _exit.USAGE)
+            raise _exit.CommandError("--listen-fd needs --backend c10d", _exit.USAGE)
         config["listen_fd"] = str(args.listen_fd)
 
 
