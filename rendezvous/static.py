@@ -94,7 +94,7 @@ class StaticRendezvousHandler(RendezvousHandler):
         if not 0 <= rank < world_size:
             raise ValueError(
                 f"rank is {rank}, of {world_size} nodes; it must be from 0 to {world_size - 1}, "
-                "another one for each node"
+                "and different on each node"
             )
         if world_size > 1 and is_wildcard(master_addr) and not (rank == 0 and local_addr):
             raise ValueError(
@@ -161,7 +161,7 @@ class StaticRendezvousHandler(RendezvousHandler):
         if nodes[self.rank]["token"] != self._token:
             raise RendezvousStateError(
                 f"{self._where()}: two nodes have rank {self.rank}: {self._name}, and "
-                f"{nodes[self.rank]['node']}; give each a rank of its own"
+                f"{nodes[self.rank]['node']}; give each node a different rank"
             )
         self._round += 1
         host, port = nodes[0]["master"]
@@ -197,7 +197,7 @@ class StaticRendezvousHandler(RendezvousHandler):
             try:
                 told = self._connection is None or self._round == 0 or self._part(self._connection)
             except StoreError as error:
-                _log.info("%s: not all nodes were seen to leave: %s", self._where(), error)
+                _log.info("%s: this node did not see all nodes leave: %s", self._where(), error)
             finally:
                 if self._server is not None:
                     self._server.close()
@@ -235,7 +235,7 @@ class StaticRendezvousHandler(RendezvousHandler):
             except RendezvousConnectionError as error:
                 if not isinstance(error.__cause__, StoreAddressInUseError):
                     raise
-                _log.info("%s: a store is served at %s already", self._where(), self._endpoint)
+                _log.info("%s: using the store already at %s", self._where(), self._endpoint)
                 self._params.config["is_host"] = False
                 self._connection = open_store(self._params)
         return self._connection
@@ -269,9 +269,9 @@ class StaticRendezvousHandler(RendezvousHandler):
             raise self._timeout(error.ranks) from error
         except StoreValueError as error:
             raise RendezvousStateError(
-                f"{self._where()}: the nodes at {self._endpoint} do not fit ({error}): they were "
-                "given another number of nodes, or the job was started again on a store that still "
-                "has what it wrote; a new job needs a new run id there"
+                f"{self._where()}: the nodes at {self._endpoint} do not fit ({error}): either the "
+                "nodes were given different numbers of nodes, or an earlier job with this run id "
+                "used this store; on a store that outlives a job, give each job a new run id"
             ) from error
         except StoreError as error:
             raise RendezvousConnectionError(
@@ -284,7 +284,7 @@ class StaticRendezvousHandler(RendezvousHandler):
         error = RendezvousTimeoutError(
             f"{self._where()}: not all nodes came to {self._endpoint} within "
             f"{self._timeout_s:g} s; missing: rank {names}{more}. What to do: look at the logs of "
-            "these nodes; `timeout` lets the others wait longer",
+            "these nodes, or raise `timeout` to wait longer",
             min_nodes=self.world_size,
             max_nodes=self.world_size,
         )
@@ -309,18 +309,19 @@ def create_handler(params: RendezvousParameters) -> StaticRendezvousHandler:
     if rank is None:
         raise ValueError(
             "a static rendezvous needs this node's rank (from 0) in its configuration: rank=N; "
-            "torchrun sets it from --node-rank"
+            "with torchrun, give --rdzv-conf=rank=N (it uses --node-rank only for its own static)"
         )
     if not params.endpoint.strip():
         raise ValueError(
-            "a static rendezvous needs an endpoint, HOST:PORT of the node of rank 0; torchrun sets "
-            "it from --master-addr and --master-port"
+            "a static rendezvous needs an endpoint, HOST:PORT of the node of rank 0; with "
+            "torchrun, give --rdzv-endpoint=HOST:PORT (it uses --master-addr only for its own "
+            "static)"
         )
     host, port = parse_endpoint(params.endpoint, _NO_PORT)
     if port <= 0:
         raise ValueError(
-            f"the endpoint {params.endpoint!r} of a static rendezvous names no port, and all nodes "
-            "must know it; write HOST:PORT"
+            f"the endpoint {params.endpoint!r} of a static rendezvous names no port, which all "
+            "nodes must know; write HOST:PORT"
         )
     return StaticRendezvousHandler(
         host,

@@ -89,14 +89,14 @@ def _parameters(params: TorchParameters) -> RendezvousParameters:
             config.setdefault("protocol", "https")
         if params.run_id == _NO_RUN_ID:
             raise ValueError(
-                "a job over etcd needs a name of its own, as all jobs without one would meet: give "
-                "every torchrun of the job the same --rdzv-id"
+                "a job over etcd needs a name, because all jobs without one would meet: give every "
+                "torchrun of the job the same --rdzv-id, which no other job uses"
             )
     elif scheme == "file":
         config.setdefault("store_type", "file")
     elif scheme != "tcp":
         raise ValueError(
-            f"--rdzv-endpoint={params.endpoint}: its scheme is {scheme!r}; use HOST:PORT, "
+            f"--rdzv-endpoint={params.endpoint}: unknown scheme {scheme!r}; use HOST:PORT, "
             "etcd://HOST:PORT[,HOST:PORT...], etcds://... or file:///PATH"
         )
     known = C10D_SETTINGS if backend == "c10d" else (*ETCD_SETTINGS, "user")
@@ -200,7 +200,7 @@ class TorchrunHandler:
             if error is not None and has_failed:
                 cause = self._handler.give_up(*_ending(error))
                 if cause:
-                    _log.error("run %r: the job fails: %s", self._run, cause)
+                    _log.error("run %r: the job failed: %s", self._run, cause)
             else:
                 self._handler.leave()
             if self._handler.hosts_store:
