@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
@@ -69,7 +70,7 @@ def server_from_environment() -> str | None:
 def outer_server() -> str | None:
     """Of the run that this process is a command of, as exec's --endpoint names it."""
     text = endpoint_from_environment()
-    return text if text is None or "://" not in text else urlsplit(text).netloc
+    return text and re.split("[/?#]", text.partition("://")[2] or text)[0]
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:

@@ -146,7 +146,7 @@ def test_a_rank_that_two_nodes_have_is_an_error(make: Make) -> None:
 def test_another_number_of_nodes_is_an_error(make: Make) -> None:
     """Whoever comes second is told."""
     meet([make(rank, 2) for rank in range(2)])
-    with pytest.raises(RendezvousStateError, match="another number of nodes"):
+    with pytest.raises(RendezvousStateError, match="different numbers of nodes"):
         make(1, 3).next_rendezvous()
 
 
