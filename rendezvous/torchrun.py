@@ -101,6 +101,9 @@ def _parameters(params: TorchParameters) -> RendezvousParameters:
         )
     known = C10D_SETTINGS if backend == "c10d" else (*ETCD_SETTINGS, "user")
     warn_of_unknown(config, known)
+    if backend == "c10d" and params.run_id == _NO_RUN_ID:
+        # Enough where an agent of the job serves the store; elsewhere, all such jobs would meet.
+        config["run_id_elsewhere"] = ""
     if os.environ.get("TORCH_DISABLE_SHARE_RDZV_TCP_STORE") == "1":
         config["bootstrap_store"] = False
     return RendezvousParameters(
