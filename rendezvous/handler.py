@@ -15,15 +15,11 @@ from rendezvous._bootstrap import Bootstrap
 from rendezvous._coordinator import Coordinator, Ending
 from rendezvous._deadline import Deadline
 from rendezvous._identity import make_addresses, make_setup
+from rendezvous._join_time import JoinTime
 from rendezvous._lifetime import Lifetime
 from rendezvous._membership import Membership
 from rendezvous._rulebook import make_coordinator
-from rendezvous._settings import (
-    Duration,
-    RendezvousSettings,
-    RendezvousTimeout,
-    as_seconds,
-)
+from rendezvous._settings import Duration, RendezvousSettings, RendezvousTimeout, as_seconds
 from rendezvous.api import KeyValueStore, RendezvousHandler, RendezvousInfo
 from rendezvous.backends.base import RendezvousBackend
 from rendezvous.errors import RendezvousError, RendezvousGracefulExitError
@@ -35,8 +31,6 @@ __all__ = ["DynamicRendezvousHandler", "RendezvousSettings", "RendezvousTimeout"
 
 _log = logging.getLogger(__name__)
 
-# For the thread of a handler that was dropped without a shutdown, or lives at interpreter exit.
-_ABANDON_S = 1.0
 # Of a first join after connecting has taken nearly all the time.
 _FIRST_JOIN_S_MIN = 1.0
 # At the deadline of a shutdown; a thread that waits for a store on is nobody's business.
@@ -72,7 +66,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         self._membership = Membership(coordinator, node, self._run_id, told_s)
         self._round = 0
         self._is_cancelled = False
-        weakref.finalize(self, _abandon, coordinator)
+        weakref.finalize(self, coordinator.abandon)
 
     @classmethod
     def from_backend(  # noqa: PLR0917  (the order is torch's)
@@ -122,24 +116,19 @@ class DynamicRendezvousHandler(RendezvousHandler):
 
         Raises ValueError for bad arguments.
         """
-        if not run_id:
-            raise ValueError("the run id is empty; give every node of the job the same name")
-        timeout = timeout or RendezvousTimeout()
         interval_s = as_seconds("keep_alive_interval", keep_alive_interval)
-        settings = _core.GroupSettings(
-            min_nodes, max_nodes, timeout.last_call_s, interval_s, keep_alive_max_attempt
+        settings = RendezvousSettings(
+            run_id,
+            min_nodes,
+            max_nodes,
+            timeout or RendezvousTimeout(),
+            timedelta(seconds=interval_s),
+            keep_alive_max_attempt,
         )
         addresses = make_addresses(store, backend, local_addr, connection)
-        setup = make_setup(run_id, store, settings, timeout, addresses, connection)
+        setup = make_setup(store, settings, addresses, connection)
         return cls(
-            settings=RendezvousSettings(
-                run_id,
-                min_nodes,
-                max_nodes,
-                timeout,
-                timedelta(seconds=interval_s),
-                keep_alive_max_attempt,
-            ),
+            settings=settings,
             backend=backend,
             node=setup.node,
             coordinator=make_coordinator(rulebook, backend, setup),
@@ -200,7 +189,9 @@ class DynamicRendezvousHandler(RendezvousHandler):
     def next_rendezvous(self) -> RendezvousInfo:
         """Join, and block until a round with this node is complete; at most the join timeout.
 
-        The first call has what connecting to the store has left of it.
+        The first call has what connecting to the store has left of it. While the node is a spare
+        (the round that runs has max_nodes), it does not count: a spare waits up to the spare
+        timeout, or to the end of the job; and has the whole join timeout when it is none any more.
 
         A node that is in a complete round asks for the next one by this; the others'
         `num_nodes_waiting` tells them. Whatever ends it early, Ctrl-C included, takes this node out
@@ -216,17 +207,19 @@ class DynamicRendezvousHandler(RendezvousHandler):
         # Who connects and joins for the first time has one budget for both.
         opening_s, self._opening_s = self._opening_s, 0.0
         left_s = max(_FIRST_JOIN_S_MIN, self._timeout.join_s - opening_s)
-        deadline = Deadline.after(min(left_s, self._timeout.join_s))
+        join_s = self._timeout.join_s
+        time = JoinTime(Deadline.after(min(left_s, join_s)), join_s, self._timeout.spare_s)
         self._bootstrap.close()
         is_seated = False
         try:
             while True:
                 self._enter()
                 is_seated = False
-                seat = self._coordinator.join(self._round, deadline)
+                seat = self._coordinator.join(self._round, time)
                 is_seated = True
+                time.note(is_spare=False)
                 self._round = seat.round
-                info = self._bootstrap.open(seat, self._coordinator, deadline)
+                info = self._bootstrap.open(seat, self._coordinator, time.deadline)
                 if info is not None:
                     return info
                 _log.info(
@@ -237,7 +230,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 self._bootstrap.close()
         except BaseException as error:
             self._bootstrap.close()
-            self._membership.withdraw(error, deadline, is_seated)
+            self._membership.withdraw(error, time.deadline, is_seated)
             if self._is_cancelled and isinstance(error, RendezvousError):
                 raise RendezvousGracefulExitError(
                     f"run {self._run_id!r}: cancelled while this node joined"
@@ -361,14 +354,14 @@ class DynamicRendezvousHandler(RendezvousHandler):
             # give up.
             return True
         if self._lifetime.shutdown_result is None:
-            told = True
+            told = False
             deadline = Deadline.after(self._timeout.close_s)
             try:
                 self._membership.leave(failed=False, deadline=deadline)
                 if not self.hosts_store:
                     self._bootstrap.tidy_up(self._coordinator, deadline)
+                told = True
             except RendezvousError as error:
-                told = False
                 _log.warning(
                     "run %r: left without being able to tell the other nodes: %s",
                     self._run_id,
@@ -379,11 +372,9 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 if self._connection is not None:
                     self._connection.close()
                 # Closing the connection has ended what the thread may have been waiting for.
-                in_time = deadline.at_least(_STOP_S_MIN).sooner(self._timeout.heartbeat_s)
-                self._coordinator.stop(in_time)
+                # A store that is silent keeps it, and says nothing else to it than it did to us.
+                may_wait = told and not self._membership.is_interrupted
+                in_time = deadline.sooner(self._timeout.heartbeat_s if may_wait else 0.0)
+                self._coordinator.stop(in_time.at_least(_STOP_S_MIN))
                 self._lifetime.shutdown_result = told
         return self._lifetime.shutdown_result
-
-
-def _abandon(coordinator: Coordinator) -> None:
-    coordinator.stop(Deadline.after(_ABANDON_S))

@@ -45,13 +45,13 @@ NativeStore::Request RunClient::request(Duration timeout, bool is_timed) const {
   return request;
 }
 
-RunClient::Joined RunClient::join(uint64_t after_round, Duration timeout) {
+RunClient::Joined RunClient::join(uint64_t after_round, Duration timeout, bool is_spare) {
   NativeStore::Request join = request(timeout, true);
   join.is_write = true;
   try {
-    NativeStore::Answer reply(
-        *link_, join,
-        native::JoinRequest{0, run_id_, wire_node(), settings_, after_round, grace_ms_, kHandle});
+    NativeStore::Answer reply(*link_, join,
+                              native::JoinRequest{0, run_id_, wire_node(), settings_, after_round,
+                                                  grace_ms_, kHandle, is_spare});
     return {false,         reply.outcome,    reply.round,
             reply.rank,    reply.world_size, own(reply.first),
             reply.waiting, reply.spares,     reply.changes};

@@ -158,6 +158,13 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         " they end as soon as fewer than MIN are left",
     )
     parser.add_argument(
+        "--spare-timeout",
+        type=_options.seconds,
+        metavar="SECONDS",
+        help="how long this node waits while it is a spare, one more than MAX; join_timeout does"
+        " not count then (default: to the end of the job)",
+    )
+    parser.add_argument(
         "--grace",
         type=_options.seconds,
         default=30.0,
@@ -265,6 +272,8 @@ def _add_options(args: argparse.Namespace, config: dict[str, str]) -> None:
                 f"--etcd-user needs --backend etcd, not {args.backend}", _exit.USAGE
             )
         config["user"] = args.etcd_user
+    if args.spare_timeout is not None:
+        config["spare_timeout"] = str(args.spare_timeout)
     if args.no_bootstrap_store:
         config["bootstrap_store"] = "0"
     if args.release_port:

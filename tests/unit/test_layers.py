@@ -28,7 +28,7 @@ CPP_MAY_INCLUDE = {
 PYTHON_LAYERS = (
     ("errors",),
     ("_core", "_arguments", "_threads", "_lifetime"),
-    ("_deadline",),
+    ("_deadline", "_join_time"),
     ("_logging",),
     ("_meeting_rules", "_store_values"),
     ("_store_meetings",),
