@@ -147,8 +147,9 @@ class Bootstrap:
     def _forget(self, last_round: int, deadline: Deadline) -> None:
         """Remove what the run's rounds up to this one have left, as far as the store lets it."""
         try:
-            with self._in_time(self._control, deadline.sooner(_FORGET_S)) as bounded:
-                forget_rounds(bounded, self._run_id, last_round)
+            in_time = deadline.sooner(_FORGET_S)
+            with self._in_time(self._control, in_time) as bounded:
+                forget_rounds(bounded, self._run_id, last_round, in_time)
         except (RuntimeError, OSError, AttributeError) as error:
             # Stores that are not ours need not have what it takes.
             _log.debug("run %r: what its rounds have left stays: %s", self._run_id, error)

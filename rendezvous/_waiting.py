@@ -43,7 +43,7 @@ LOOK_S_MAX = 2.0
 _PROGRESS_S = 10.0
 _SPARE_PROGRESS_S = 300.0
 _NAMES_MAX = 16
-_PARTS = {"waiting": "is on the wait list", "spare": "is a spare"}
+_PARTS = {"waiting": "waits for the next round", "spare": "is a spare"}
 
 
 @dataclass(frozen=True)
@@ -119,11 +119,11 @@ class Progress:
         """Every ten seconds, and when a last call begins."""
         if standing.last_call_left_s is not None and not self._in_last_call:
             _log.info(
-                "run %r: %d nodes are enough (at most %d); last call for %.1f s",
+                "run %r: %d nodes are here, which is enough; waiting %.1f s for more (at most %d)",
                 self._run_id,
                 standing.participants_count,
-                self._settings.max_nodes,
                 standing.last_call_left_s,
+                self._settings.max_nodes,
             )
         self._in_last_call = standing.last_call_left_s is not None
         if self._next.is_over:
@@ -188,7 +188,7 @@ def timeout_error(
             f"and did not end within {waited_s:g} s; this node {_PARTS[standing.role]}"
         )
         timeout = "spare_timeout" if time.is_spare else "join_timeout"
-        advice = f"raise {timeout} to wait longer, or max_nodes to have more nodes take part"
+        advice = f"raise {timeout} to wait longer, or max_nodes to let more nodes take part"
     else:
         text = (
             f"run {run_id!r}: {standing.participants_count} of at least {low} (at most {high}) "
@@ -203,7 +203,7 @@ def timeout_error(
         text += f"; lost: {_names(lost)}"
     text += f"; the store is at {setup.where}"
     if low > 1 and is_loopback(_host_of(setup.where)):
-        text += ", which on every machine is that machine alone"
+        text += ", a loopback address, by which each machine reaches only itself"
     if failure is not None:
         text += f"; its last failure: {failure}"
     return RendezvousTimeoutError(
@@ -239,7 +239,7 @@ def failed_error(run_id: str, cause: str) -> RendezvousFailedError:
 
 def left_error(run_id: str) -> RendezvousStateError:
     """For who joins although another thread, or a signal's handler, has given the place up."""
-    return RendezvousStateError(f"run {run_id!r}: this node left while it joined")
+    return RendezvousStateError(f"run {run_id!r}: this node was told to leave while it was joining")
 
 
 def standing_text(run_id: str, what: str) -> str:
@@ -252,8 +252,8 @@ def standing_text(run_id: str, what: str) -> str:
 def evicted_text(run_id: str) -> str:
     """For the log of a node that was taken for dead and is not."""
     return (
-        f"run {run_id!r}: the others took this node for lost: its heartbeats did not get through; "
-        "it joined again"
+        f"run {run_id!r}: the others took this node for lost, because its heartbeats did not get "
+        "through; it joined again"
     )
 
 

@@ -6,7 +6,6 @@ format, and not who runs the rulebook. Called from one thread; the coordinator h
 """
 
 import logging
-import os
 import weakref
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -17,12 +16,13 @@ from rendezvous._coordinator import Coordinator, Ending
 from rendezvous._deadline import Deadline
 from rendezvous._identity import make_addresses, make_setup
 from rendezvous._join_time import JoinTime
+from rendezvous._lifetime import Lifetime
 from rendezvous._membership import Membership
 from rendezvous._rulebook import make_coordinator
 from rendezvous._settings import Duration, RendezvousSettings, RendezvousTimeout, as_seconds
 from rendezvous.api import KeyValueStore, RendezvousHandler, RendezvousInfo
 from rendezvous.backends.base import RendezvousBackend
-from rendezvous.errors import RendezvousError, RendezvousGracefulExitError, RendezvousStateError
+from rendezvous.errors import RendezvousError, RendezvousGracefulExitError
 
 if TYPE_CHECKING:
     from rendezvous.backends._open import StoreConnection
@@ -61,11 +61,10 @@ class DynamicRendezvousHandler(RendezvousHandler):
         self._where = where
         self._connection = connection
         self._opening_s = 0.0 if connection is None else connection.opening_s
-        self._pid = os.getpid()
+        self._lifetime = Lifetime(f"run {self._run_id!r}")
         told_s = min(self._timeout.heartbeat_s, self._timeout.close_s)
         self._membership = Membership(coordinator, node, self._run_id, told_s)
         self._round = 0
-        self._shutdown_result: bool | None = None
         self._is_cancelled = False
         weakref.finalize(self, coordinator.abandon)
 
@@ -204,7 +203,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         RendezvousConnectionError, RendezvousStateError (what is stored is no state, or the group
         has other settings).
         """
-        self._check_usable()
+        self._lifetime.check()
         # Who connects and joins for the first time has one budget for both.
         opening_s, self._opening_s = self._opening_s, 0.0
         left_s = max(_FIRST_JOIN_S_MIN, self._timeout.join_s - opening_s)
@@ -258,11 +257,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         While this node takes part, what the last heartbeat saw; else the backend is asked, which
         may raise RendezvousConnectionError or RendezvousStateError.
         """
-        if (
-            not self._coordinator.is_running
-            and self._shutdown_result is None
-            and self._pid == os.getpid()
-        ):
+        if self._lifetime.is_on and not self._coordinator.is_running:
             self._coordinator.look(Deadline.after(self._timeout.heartbeat_s))
         return self._coordinator.view.closed
 
@@ -271,7 +266,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
 
         Raises RendezvousError when that could not be stored within the close timeout.
         """
-        self._check_usable()
+        self._lifetime.check()
         self._coordinator.close(Deadline.after(self._timeout.close_s))
 
     def leave(self, failed: bool = False) -> None:
@@ -285,7 +280,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         part. Raises RendezvousError when the others could not be told within the close timeout;
         they notice by missing heartbeats.
         """
-        self._check_usable()
+        self._lifetime.check()
         self._membership.leave(failed, Deadline.after(self._timeout.close_s))
 
     def give_up(self, exit_code: int, last_line: str | bytes = b"") -> str:
@@ -303,7 +298,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         its exit code, the time and its last line. Empty for a node that takes no part. Raises as
         `leave`.
         """
-        self._check_usable()
+        self._lifetime.check()
         ending = Ending.now(exit_code, last_line)
         return self._membership.give_up(ending, Deadline.after(self._timeout.close_s))
 
@@ -315,7 +310,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         of the others is waited for, up to keep_alive_interval x keep_alive_max_attempt. A node that
         gave up is no loss. Raises RendezvousConnectionError.
         """
-        self._check_usable()
+        self._lifetime.check()
         return self._coordinator.is_disturbed(Deadline.after(self._settings.window_s))
 
     def cancel(self, timeout_s: float, failed: bool = False) -> None:
@@ -339,7 +334,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         `leave`. Raises RendezvousConnectionError when the backend could not be asked up to the
         timeout.
         """
-        self._check_usable()
+        self._lifetime.check()
         return self._membership.wait_until_alone(Deadline.after(timeout_s))
 
     @property
@@ -354,11 +349,11 @@ class DynamicRendezvousHandler(RendezvousHandler):
         to turn the others away; `set_closed` is. Returns whether the others could be told; raises
         nothing.
         """
-        if self._pid != os.getpid():
+        if self._lifetime.is_elsewhere:
             # A forked child has neither the thread nor the place in the rendezvous that it could
             # give up.
             return True
-        if self._shutdown_result is None:
+        if self._lifetime.shutdown_result is None:
             told = False
             deadline = Deadline.after(self._timeout.close_s)
             try:
@@ -383,16 +378,5 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 may_wait = told and not self._membership.is_interrupted
                 in_time = deadline.sooner(self._timeout.heartbeat_s if may_wait else 0.0)
                 self._coordinator.stop(in_time.at_least(_STOP_S_MIN))
-                self._shutdown_result = told
-        return self._shutdown_result
-
-    def _check_usable(self) -> None:
-        if self._pid != os.getpid():
-            raise RendezvousStateError(
-                f"run {self._run_id!r}: this handler belongs to process {self._pid}; a forked "
-                "child makes its own"
-            )
-        if self._shutdown_result is not None:
-            raise RendezvousStateError(
-                f"run {self._run_id!r}: this handler was shut down; make a new one"
-            )
+                self._lifetime.shutdown_result = told
+        return self._lifetime.shutdown_result
