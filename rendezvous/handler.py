@@ -360,6 +360,8 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 self._membership.leave(failed=False, deadline=deadline)
                 if not self.hosts_store:
                     self._bootstrap.tidy_up(self._coordinator, deadline)
+                # Who left at the deadline of a join had no time for it.
+                self._coordinator.release(deadline)
                 if self._connection is not None:
                     self._connection.release(deadline)
                 told = True

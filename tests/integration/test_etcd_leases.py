@@ -1,17 +1,17 @@
-"""What handlers leave behind in etcd: leases that guard nothing are revoked, or soon run out.
+"""What handlers leave behind in etcd: leases that guard nothing are revoked.
 
 Counted at an etcd of the test's own, by all leases that it knows.
 """
 
 from __future__ import annotations
 
+import base64
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
 from handler_support import join_all, joining
-from support.background import eventually
 from support.etcd import NO_ETCD, Cluster, binaries
 
 from rendezvous import (
@@ -21,9 +21,9 @@ from rendezvous import (
     get_rendezvous_handler,
 )
 
-# What runs out within a minute and a bit is nobody's burden.
-_SHORT_S = 60
 _NODES = 4
+# So long that no lease runs out in any of these tests: what is gone was revoked.
+_INTERVAL_S = 3600
 
 
 @pytest.fixture(scope="module")
@@ -34,26 +34,34 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
 
 
-def _node(cluster: Cluster, run_id: str, nodes: int, **config: object) -> DynamicRendezvousHandler:
-    handler = get_rendezvous_handler(
-        RendezvousParameters(
-            "etcd", cluster.endpoints, run_id, nodes, nodes, "127.0.0.1", close_timeout=30, **config
-        )
-    )
-    assert isinstance(handler, DynamicRendezvousHandler)
-    return handler
-
-
-def _long_leases(cluster: Cluster) -> list[tuple[int, list[bytes]]]:
-    """Those that would live for longer, and what they guard."""
-    client = cluster.client()
+def _nodes(cluster: Cluster, run_id: str, **config: object) -> list[DynamicRendezvousHandler]:
     found = []
+    for _ in range(_NODES):
+        parameters = RendezvousParameters(
+            "etcd",
+            cluster.endpoints,
+            run_id,
+            _NODES,
+            _NODES,
+            "127.0.0.1",
+            close_timeout=30,
+            keep_alive_interval=_INTERVAL_S,
+            **config,
+        )
+        handler = get_rendezvous_handler(parameters)
+        assert isinstance(handler, DynamicRendezvousHandler)
+        found.append(handler)
+    return found
+
+
+def _leases(cluster: Cluster) -> dict[int, list[str]]:
+    """All that etcd knows, and the keys that they guard."""
+    found = {}
     for entry in cluster.admin("lease/leases").get("leases", ()):
-        lease = int(entry["ID"])
-        answer = cluster.admin("lease/timetolive", ID=str(lease), keys=True)
-        if int(answer.get("grantedTTL", 0)) > _SHORT_S:
-            found.append((lease, answer.get("keys", [])))
-    client.close()
+        answer = cluster.admin("lease/timetolive", ID=entry["ID"], keys=True)
+        if int(answer.get("TTL", -1)) >= 0:
+            keys = [base64.b64decode(key).decode() for key in answer.get("keys", ())]
+            found[int(entry["ID"])] = keys
     return found
 
 
@@ -97,31 +105,35 @@ def _time_out(handlers: list[DynamicRendezvousHandler]) -> None:
             call.result()
 
 
+@pytest.mark.parametrize("rulebook", ["auto", "store"])
 @pytest.mark.parametrize("end", [_finish, _fail, _give_up, _close, _interrupt, _time_out])
-def test_leases_that_guard_nothing_go_with_their_handlers(
-    cluster: Cluster, end: Callable[[list[DynamicRendezvousHandler]], None]
+def test_handlers_leave_one_lease_however_they_end(
+    cluster: Cluster, end: Callable[[list[DynamicRendezvousHandler]], None], rulebook: str
 ) -> None:
-    """However they end; what is left is what a later node of the run is to read."""
-    before = {lease for lease, _ in _long_leases(cluster)}
+    """That of what a later node of the run is to read."""
+    before = _leases(cluster)
     join_s = 2 if end is _time_out else 60
-    handlers = [_node(cluster, end.__name__, _NODES, join_timeout=join_s) for _ in range(_NODES)]
+    run_id = f"{end.__name__}-{rulebook}"
+    handlers = _nodes(cluster, run_id, join_timeout=join_s, rulebook=rulebook)
     end(handlers)
     for handler in handlers:
-        handler.shutdown()
+        assert handler.shutdown()
 
-    def left() -> list[tuple[int, list[bytes]]]:
-        return [each for each in _long_leases(cluster) if each[0] not in before]
-
-    eventually("all guard something", lambda: all(keys for _, keys in left()))
-    assert len(left()) <= 2, left()
+    left = [keys for lease, keys in _leases(cluster).items() if lease not in before]
+    assert len(left) <= 1, left
+    assert all(left), "it guards nothing"
 
 
-def test_handlers_that_are_dropped_leave_what_runs_out(cluster: Cluster) -> None:
-    """Nobody can tell etcd: their leases are short, but of what is published and of writers."""
-    before = {lease for lease, _ in _long_leases(cluster)}
-    handlers = [_node(cluster, "dropped", _NODES) for _ in range(_NODES)]
+@pytest.mark.parametrize("rulebook", ["auto", "store"])
+def test_handlers_that_are_dropped_leave_no_lease_that_guards_nothing(
+    cluster: Cluster, rulebook: str
+) -> None:
+    """Nobody can tell etcd that they went."""
+    before = _leases(cluster)
+    handlers = _nodes(cluster, f"dropped-{rulebook}", rulebook=rulebook)
     join_all(handlers)
     handlers.clear()
     gc.collect()
-    left = [each for each in _long_leases(cluster) if each[0] not in before]
-    assert all(keys for _, keys in left), left
+    left = [keys for lease, keys in _leases(cluster).items() if lease not in before]
+    assert left
+    assert all(left), left

@@ -41,7 +41,6 @@ __all__ = ["Place", "Written"]
 
 # etcd grants no less, and no more.
 _TTL_S_MIN, _TTL_S_MAX = 2, 9_000_000_000
-_PARTING_TTL_S = 60
 # A write that loses so often has a rival that must not be: somebody else writes this node's key.
 _ATTEMPTS_MAX = 16
 
@@ -75,7 +74,7 @@ class Place:
         # A signal's handler may leave while its own thread's request to join is on its way.
         self._lock = threading.RLock()
         self.lease = 0
-        self._spent = 0  # of a place that was given up
+        self._spent: list[int] = []  # of places that were given up
         self._known = 0
         self._may_be_there = False
 
@@ -100,16 +99,38 @@ class Place:
             told = (ending.exit_code, ending.unix_ms, line)
             wish = Wish("gave up", os.urandom(8).hex(), ending=told)
         self._write(wish, self._parting_lease, deadline)
-        self._spent, self.lease = self.lease or self._spent, 0
+        if self.lease:
+            self._spent.append(self.lease)
+        self.lease = 0
         self._may_be_there = False
 
     def release(self, deadline: Deadline) -> None:
-        """The node has left, and leads no more: its lease guards nothing. Best effort."""
-        lease, self._spent = self._spent, 0
+        """The node has left, and leads no more: its leases guard nothing. Best effort."""
         with suppress(StoreError):
-            if lease:
+            for lease in self._spent[:]:
                 self._client.revoke_lease(lease, deadline=deadline)
-        self._kept.release(deadline)
+                with suppress(ValueError):  # a signal's handler has done it, too
+                    self._spent.remove(lease)
+
+    def close_run(self, deadline: Deadline) -> None:
+        """Say that the run takes no more nodes, for ever. Raises StoreErrors."""
+        if not self._kept.current:
+            self._is_published(deadline)
+        lease = self._kept.get(deadline)
+        try:
+            result = self._client.txn(
+                [compare_mod(self._keys.closed, 0)],
+                [op_put(self._keys.closed, b"closed", lease=lease)],
+                what=f"run {self._keys.run_id!r}: closing it",
+                deadline=deadline,
+                repeatable=True,
+            )
+        except EtcdRequestError as error:
+            if error.code == NOT_FOUND:
+                self._kept.forget(lease)
+            raise
+        if not result.succeeded:
+            self._kept.give_back(lease, deadline)
 
     def keep(self, look: bool, deadline: Deadline) -> Literal["kept", "key lost", "lease lost"]:
         """Start the lease's time anew. Whatever is lost, the place is.
@@ -197,7 +218,7 @@ class Place:
             if found is not None and found.value == value:
                 return Written(found.mod_revision, bool(result.range(2).kvs))
             self._may_be_there = there
-            self._claim(result, deadline)
+            self._claim(result, lease, deadline)
         raise EtcdConnectionError(
             f"run {self._keys.run_id!r}: the key of this node, {self._key.decode()!r}, is written "
             "by somebody else again and again"
@@ -214,8 +235,11 @@ class Place:
             repeatable=True,
         )
 
-    def _claim(self, result: TxnResult, deadline: Deadline) -> None:
-        """The run is kept in this way, unless it is kept in the other already."""
+    def _claim(self, result: TxnResult, lease: int, deadline: Deadline) -> None:
+        """The run is kept in this way, unless it is kept in the other already.
+
+        For as long as the lease of this write lasts: whoever leads publishes the marker again.
+        """
         blob = result.range(0).first
         if blob is not None and blob.value == MARKER:
             return
@@ -225,7 +249,6 @@ class Place:
                 f"{self._keys.blob_text!r} by compare-and-set (rulebook=store); start all nodes "
                 "with the same rulebook, or use another run id"
             )
-        lease = self._kept.get(deadline)
         try:
             self._client.txn(
                 [compare_mod(self._keys.blob, 0)],
@@ -237,7 +260,7 @@ class Place:
         except EtcdRequestError as error:
             if error.code != NOT_FOUND:
                 raise
-            self._kept.forget(lease)
+            self._forget(lease)
 
     def _own_lease(self, deadline: Deadline) -> int:
         if not self.lease:
@@ -245,8 +268,19 @@ class Place:
         return self.lease
 
     def _parting_lease(self, deadline: Deadline) -> int:
-        """What a node says last is read within seconds, and needs nobody to clear it away."""
-        return self._client.grant_lease(max(self.ttl_s, _PARTING_TTL_S), deadline=deadline)[0]
+        """What a node says last outlives it, as what is published does.
+
+        Where nothing is, nobody counts on the node, and its own lease does.
+        """
+        if not self._kept.renew(deadline) and not self._is_published(deadline):
+            return self._own_lease(deadline)
+        return self._kept.get(deadline)
+
+    def _is_published(self, deadline: Deadline) -> bool:
+        """Whether anything is; its lease is used from now on, unless one is known."""
+        found = self._client.range(self._keys.round, keys_only=True, deadline=deadline).first
+        self._kept.adopt(0 if found is None else found.lease)
+        return found is not None
 
     def _forget(self, lease: int) -> None:
         if self.lease == lease:
