@@ -116,7 +116,7 @@ def cpp(session: nox.Session, preset: str) -> None:
     compiler = shutil.which(os.environ.get("CXX", "clang++"))
     if compiler is None or "clang" not in compiler:
         session.skip(NO_CLANG)
-    session.install("pybind11>=3.1")
+    session.install("pybind11>=3.1", "cython>=3.3")
     python = Path(session.bin) / "python"
     pybind11 = session.run("python", "-m", "pybind11", "--cmakedir", silent=True)
     run_cpp_tests(
@@ -174,9 +174,8 @@ def typing(session: nox.Session) -> None:
     # Away from the sources, so that the installed package is the one that is looked at.
     allowlist = Path("tests/stubtest_allowlist.txt").resolve()
     with session.chdir(tempfile.gettempdir()):
-        session.run(
-            "python", "-m", "mypy.stubtest", "rendezvous._core", "--allowlist", str(allowlist)
-        )
+        modules = ("rendezvous._core", "rendezvous.aio._native")
+        session.run("python", "-m", "mypy.stubtest", *modules, "--allowlist", str(allowlist))
 
 
 @nox.session

@@ -9,6 +9,8 @@
 
 #include "client/channel.h"
 #include "client/native_line.h"
+#include "client/native_operations.h"
+#include "client/native_request.h"
 #include "client/tcp_store.h"
 #include "store/meeting.h"
 #include "wire/native.h"
@@ -26,9 +28,8 @@ class NativeStore final : public TCPStore {
   // comes when the call was given up or interrupted goes back, to the end of the queue.
   TakenBytes queue_pop(Bytes key, bool block, Duration timeout) override;
 
-  // For what the same server offers beside keys (run_client.h): a request on its way, which is what
-  // it is for messages, and its answer.
-  struct Request;
+  // For what the same server offers beside keys (run_client.h): a request on its way, and its answer.
+  using Request = NativeRequest;
   template <typename Message>
   class Answer;
   // Sends it, again where that is allowed, and returns the answer's body.
@@ -39,11 +40,11 @@ class NativeStore final : public TCPStore {
   void disconnect() override { line_.close(is_own_process()); }
   bool is_closed() const override { return line_.is_closed(); }
   int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount, Duration timeout) override;
-  static uint32_t time_for_server(const Request& request, const Deadline& deadline);
+  NativeResult run(NativeOperation operation);
+  template <typename Result>
+  Result run_for(NativeOperation operation);
   Channel::Reply ask(const Request& request, const std::shared_ptr<Channel>& channel,
                      const Deadline& patient);
-  void throw_unless_repeatable(const Request& request, const Channel::Reply& reply,
-                               Channel* channel, Duration waited) const;
 
   NativeLine line_;
 };

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "client/native_request.h"
+#include "client/native_answer.h"
 #include "wire/limits.h"
 
 namespace rdzv {

@@ -21,6 +21,7 @@ CPP_MAY_INCLUDE = {
     "client": {"base", "net", "wire", "store", "server"},
     "tools": {"base", "net", "wire"},
     "bindings": {"base", "net", "wire", "store", "group", "server", "client"},
+    "aio": {"base", "net", "wire", "store", "client"},
 }
 
 # Lowest first: a module imports from lower rows only, or from its own.
@@ -46,6 +47,7 @@ PYTHON_LAYERS = (
     ("_create", "_linger"),
     ("registry",),
     ("__init__",),
+    ("aio",),
     ("torch",),
     ("_agent_store",),
     ("cli", "torchrun", "__main__"),

@@ -1,0 +1,18 @@
+"""Stores for asyncio: the same operations, as coroutines.
+
+    async with rendezvous.aio.connect("tcp://node0:29400") as store:
+        await store.set("key", b"value")
+        async for version, value in store.watch("key"):
+            ...
+
+docs/asyncio.md says what differs from the blocking stores. Public names only.
+"""
+
+from rendezvous.aio._connect import connect
+from rendezvous.aio._operations import Store
+from rendezvous.aio._prefix import PrefixStore
+from rendezvous.aio._tcp import TCPStore
+from rendezvous.aio._threads import ThreadStore
+from rendezvous.aio._watch import Watch
+
+__all__ = ["PrefixStore", "Store", "TCPStore", "ThreadStore", "Watch", "connect"]
