@@ -25,6 +25,8 @@ cdef extern from "aio/link.h" namespace "rdzv::aio":
         cbool take_off(const shared_ptr[Link]& link, void* owner) except +raise_failure
         void give_up()
         void miss()
+        void drop_body()
+        void restore_body(NativeOperation again)
         cbool is_answered()
         cbool is_suspicious()
         void throw_unless_repeatable(const string& store, const string& broken) except +raise_failure
@@ -85,13 +87,18 @@ cdef class Flight:
     cdef vector[string_view] keys
     cdef object future
     cdef object kept_key, kept_value, kept_more  # what the request names
+    # Makes it again, where its body may be large: it need not be there while it waits for room.
+    cdef NativeOperation (*make)(Flight) except *
+    cdef Duration time, ttl
+    cdef int64_t rank, world_size
+    cdef uint64_t version
 
 
 cdef class ConnectionBase:
     cdef shared_ptr[Link] link
     cdef object loop, transport, lent, view, on_silent, timer
     cdef set flying
-    cdef list waiting_for_room
+    cdef object waiting_for_room  # the first has its turn first
     cdef char* data
     cdef int64_t timer_at
     cdef bint has_room, flush_is_due
@@ -106,7 +113,7 @@ cdef class ConnectionBase:
         self.lent = lent
         self.on_silent = on_silent
         self.flying = set()
-        self.waiting_for_room = []
+        self.waiting_for_room = deque()
         self.view = _shared_buffer()
         cdef char[::1] bytes_of_view = self.view
         self.data = &bytes_of_view[0]
@@ -149,8 +156,7 @@ cdef class ConnectionBase:
     def resume_writing(self):
         self.has_room = True
         self.flush()
-        if self.has_room:
-            self.wake_all()
+        self.wake_next()
 
     # What the store and its line call.
 
@@ -190,10 +196,12 @@ cdef class ConnectionBase:
         self.waiting_for_room.append(waiter)
         try:
             await asyncio.wait([waiter], timeout=min(timeout_s, 1e8))
+        except BaseException:
+            if waiter.done():
+                self.wake_next()
+            raise
         finally:
             waiter.cancel()
-            if waiter in self.waiting_for_room:
-                self.waiting_for_room.remove(waiter)
         return self.has_room
 
     cdef bint take_off(self, Flight flight) except -1:
@@ -202,6 +210,8 @@ cdef class ConnectionBase:
         flight.future = self.loop.create_future()
         self.flying.add(flight)
         self.after_post()
+        if self.waiting_for_room:
+            self.wake_next()
         return True
 
     cdef int give_up(self, Flight flight) except -1:
@@ -287,10 +297,19 @@ cdef class ConnectionBase:
         if not self.closed.done():
             self.closed.set_result(None)
 
+    # Of those who wait for room; who takes off wakes the next one.
+    cdef int wake_next(self) except -1:
+        while self.has_room and self.waiting_for_room:
+            waiter = self.waiting_for_room.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                break
+
     cdef int wake_all(self) except -1:
         for waiter in self.waiting_for_room:
             if not waiter.done():
                 waiter.set_result(None)
+        self.waiting_for_room.clear()
 
 
 class Connection(ConnectionBase, asyncio.BufferedProtocol):

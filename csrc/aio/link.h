@@ -83,6 +83,10 @@ class Flight final : private ClientCore::Call {
   // It did not take off in time.
   void miss();
 
+  // Its body, which may be large, is not needed for now; and is there again, before it takes off.
+  void drop_body() { std::string().swap(asked_.request.body); }
+  void restore_body(NativeOperation again) { asked_.request.body = std::move(again.request.body); }
+
   bool is_answered() const { return NativeRequest::is_answer(reply); }
   bool is_suspicious();
   // As NativeRequest says it; and that a queue is empty.

@@ -10,6 +10,7 @@ thread of the event loop, and nothing blocks.
 import asyncio
 import os
 import threading
+from collections import deque
 
 from rendezvous import errors as _errors
 from rendezvous._arguments import bytes_of, bytes_of_value, seconds, version_number, whole_number

@@ -122,3 +122,39 @@ cdef list values_of(const vector[TakenBytes]& values):
     for i in range(values.size()):
         found.append(bytes_from(values[i].view()))
     return found
+
+
+# Those with values, made of what their flight keeps.
+
+cdef NativeOperation make_set(Flight flight) except *:
+    return op_set(
+        view_of(flight.kept_key), view_of(flight.kept_value), flight.ttl, flight.time)
+
+
+cdef NativeOperation make_set_if_version(Flight flight) except *:
+    return op_set_if_version(
+        view_of(flight.kept_key), view_of(flight.kept_value), flight.version, flight.time)
+
+
+cdef NativeOperation make_compare_exchange(Flight flight) except *:
+    return op_compare_exchange(
+        view_of(flight.kept_key), view_of(flight.kept_value), view_of(flight.kept_more),
+        flight.time)
+
+
+cdef NativeOperation make_append(Flight flight) except *:
+    return op_append(view_of(flight.kept_key), view_of(flight.kept_value), flight.time)
+
+
+cdef NativeOperation make_multi_set(Flight flight) except *:
+    return op_multi_set(flight.keys, flight.time)
+
+
+cdef NativeOperation make_queue_push(Flight flight) except *:
+    return op_queue_push(view_of(flight.kept_key), view_of(flight.kept_value), flight.time)
+
+
+cdef NativeOperation make_exchange(Flight flight) except *:
+    return op_exchange(
+        view_of(flight.kept_key), flight.rank, flight.world_size, view_of(flight.kept_value),
+        flight.time)

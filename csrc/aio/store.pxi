@@ -18,20 +18,28 @@ cdef class NativeOperations:
 
     # Carries a request until it is answered, over one connection after another.
     async def _run(self, Flight flight, int how):
-        cdef CFlight* c = flight.flight.get()
+        cdef CFlight* c
         cdef ConnectionBase connection
         cdef NativeResult result
+        cdef bint is_dropped = False
+        if flight.make != NULL:
+            flight.flight = make_flight(flight.make(flight))
+        c = flight.flight.get()
         line = self._line
         known = line.restarts
         self._check_place()
         while True:
-            found = line.usable
-            if found is None or not (<ConnectionBase>found).link.get().is_open():
-                found = await line.connection(c.seconds_to_connect(), known)
-            connection = found
-            if connection is None or not (
-                connection.has_room or await connection.room(c.seconds_to_answer())
-            ):
+            connection = line.usable
+            if (connection is None or not connection.link.get().is_open()
+                    or not connection.has_room):
+                if flight.make != NULL:
+                    c.drop_body()
+                    is_dropped = True
+                connection = await self._ready(flight, known)
+            if connection is not None and is_dropped:
+                c.restore_body(flight.make(flight))
+                is_dropped = False
+            if connection is None or not connection.has_room:
                 c.miss()
             elif connection.take_off(flight):
                 try:
@@ -49,6 +57,20 @@ cdef class NativeOperations:
             else:
                 c.throw_unless_repeatable(self._name, connection.link.get().broken_text())
 
+    # A connection, with room if there is any in time.
+    async def _ready(self, Flight flight, known):
+        cdef CFlight* c = flight.flight.get()
+        cdef ConnectionBase connection
+        while True:
+            connection = self._line.usable
+            if connection is None or not connection.link.get().is_open():
+                connection = await self._line.connection(c.seconds_to_connect(), known)
+            if connection is None or connection.has_room:
+                return connection
+            await connection.room(c.seconds_to_answer())
+            if connection.has_room or c.seconds_to_answer() <= 0:
+                return connection
+
     cdef int _check_place(self) except -1:
         if os.getpid() != self._owner_pid:
             raise exception_of(failure_of(other_process_error(self._name, self._owner_pid)))
@@ -64,6 +86,14 @@ cdef class NativeOperations:
 
     cdef object _carry(self, Flight flight, NativeOperation& operation, int how):
         flight.flight = make_flight(move(operation))
+        return self._run(flight, how)
+
+    # Of one with a value, of which there is no copy before it is awaited.
+    cdef object _carry_value(
+        self, Flight flight, NativeOperation (*make)(Flight) except *, timeout, int how
+    ):
+        flight.time = self._time(timeout)
+        flight.make = make
         return self._run(flight, how)
 
     cdef Flight _about(self, key):
@@ -90,12 +120,10 @@ cdef class NativeOperations:
 
     def set(self, key, value, ttl=None):
         cdef Flight flight = self._about_value(key, value)
-        cdef Duration time = kForever
+        flight.ttl = kForever
         if ttl is not None:
-            time = from_seconds(seconds(ttl, "a time to live"))
-        cdef NativeOperation operation = op_set(
-            view_of(flight.kept_key), view_of(flight.kept_value), time, self._time(None))
-        return self._carry(flight, operation, AS_IT_IS)
+            flight.ttl = from_seconds(seconds(ttl, "a time to live"))
+        return self._carry_value(flight, make_set, None, AS_IT_IS)
 
     def get(self, key, timeout=None):
         cdef Flight flight = self._about(key)
@@ -116,18 +144,13 @@ cdef class NativeOperations:
 
     def set_if_version(self, key, value, version):
         cdef Flight flight = self._about_value(key, value)
-        cdef NativeOperation operation = op_set_if_version(
-            view_of(flight.kept_key), view_of(flight.kept_value), version_number(version),
-            self._time(None))
-        return self._carry(flight, operation, AS_IT_IS)
+        flight.version = version_number(version)
+        return self._carry_value(flight, make_set_if_version, None, AS_IT_IS)
 
     cdef object _exchange(self, key, expected, desired, int how):
         cdef Flight flight = self._about_value(key, expected)
         flight.kept_more = value_kept(desired)
-        cdef NativeOperation operation = op_compare_exchange(
-            view_of(flight.kept_key), view_of(flight.kept_value), view_of(flight.kept_more),
-            self._time(None))
-        return self._carry(flight, operation, how)
+        return self._carry_value(flight, make_compare_exchange, None, how)
 
     def compare_set(self, key, expected, desired):
         return self._exchange(key, expected, desired, AS_COMPARE_SET)
@@ -174,9 +197,7 @@ cdef class NativeOperations:
 
     def append(self, key, value):
         cdef Flight flight = self._about_value(key, value)
-        cdef NativeOperation operation = op_append(
-            view_of(flight.kept_key), view_of(flight.kept_value), self._time(None))
-        return self._carry(flight, operation, AS_IT_IS)
+        return self._carry_value(flight, make_append, None, AS_IT_IS)
 
     def multi_get(self, keys, timeout=None):
         cdef Flight flight = self._about_list(list_of(keys))
@@ -186,14 +207,11 @@ cdef class NativeOperations:
     def multi_set(self, keys, values):
         pairs = [part for pair in pairs_of(keys, values) for part in pair]
         cdef Flight flight = self._about_list(pairs)
-        cdef NativeOperation operation = op_multi_set(flight.keys, self._time(None))
-        return self._carry(flight, operation, AS_IT_IS)
+        return self._carry_value(flight, make_multi_set, None, AS_IT_IS)
 
     def queue_push(self, key, value):
         cdef Flight flight = self._about_value(key, value)
-        cdef NativeOperation operation = op_queue_push(
-            view_of(flight.kept_key), view_of(flight.kept_value), self._time(None))
-        return self._carry(flight, operation, AS_IT_IS)
+        return self._carry_value(flight, make_queue_push, None, AS_IT_IS)
 
     def queue_pop(self, key, block=True, timeout=None):
         cdef Flight flight = self._about(key)
@@ -224,11 +242,9 @@ cdef class NativeOperations:
 
     def exchange(self, key, rank, world_size, value, timeout=None):
         cdef Flight flight = self._about_value(key, value)
-        cdef int64_t own = whole_number(rank, "the rank of exchange")
-        cdef int64_t ranks = whole_number(world_size, "the world_size of exchange")
-        cdef NativeOperation operation = op_exchange(
-            view_of(flight.kept_key), own, ranks, view_of(flight.kept_value), self._time(timeout))
-        return self._carry(flight, operation, AS_IT_IS)
+        flight.rank = whole_number(rank, "the rank of exchange")
+        flight.world_size = whole_number(world_size, "the world_size of exchange")
+        return self._carry_value(flight, make_exchange, timeout, AS_IT_IS)
 
     def set_timeout(self, timeout):
         self._timeout_s = seconds(timeout)

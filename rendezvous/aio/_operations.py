@@ -5,13 +5,14 @@ defines them itself, with the same arguments.
 """
 
 import inspect
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, TypeVar
 
+from rendezvous._arguments import seconds
 from rendezvous._store import Store as BlockingStore
-from rendezvous.aio._watch import Watch
+from rendezvous.aio._watch import Watch, watch_prefix
 
 __all__ = ["OPERATIONS", "Store"]
 
@@ -45,6 +46,18 @@ class Store:
 
     def watch(self, key: Any, known_version: int = 0, timeout: Any = None) -> Watch:
         return Watch(self._watch, key, known_version, timeout)
+
+    def watch_prefix(
+        self, prefix: Any, interval: timedelta | float = 0.5
+    ) -> AsyncGenerator[tuple[str, int, bytes | None], None]:
+        """All keys that begin with `prefix`: (key, version, value) of every change, as it is seen.
+
+        Begins with the keys that are there; the value of a key that was deleted is None. Each key
+        is watched, and changes are seen at once; keys that are new are looked for every `interval`
+        (seconds or a timedelta). No change is asked for before the last one was taken. To be ended
+        by its aclose(), as of any asynchronous generator.
+        """
+        return watch_prefix(self, prefix, seconds(interval, "an interval"))
 
     def has_extended_api(self) -> bool:
         """Whether append, multi_get and multi_set are there."""
@@ -103,7 +116,7 @@ for _name in OPERATIONS:
         setattr(Store, _name, _operation(_name))
 Store.watch.__doc__ = (
     f"{BlockingStore.watch.__doc__}\n\nWhat it returns can be awaited for that; or gone through "
-    "with `async for`, which gives (version, value) of every change it sees, beginning with what is "
-    "there: (version, None) where the key was deleted. One request at a time is on its way, so a "
-    "slow loop sees fewer changes and always the last. Without a timeout it goes on for ever."
+    "with `async for`, which gives (version, value) of every change it sees, beginning with what "
+    "is there: (version, None) where the key was deleted. One request at a time is on its way, so "
+    "a slow loop sees fewer changes and always the last. Without a timeout it goes on for ever."
 )

@@ -1,6 +1,6 @@
 """The types of _operations.py, whose operations are made of those of rendezvous.Store."""
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import AsyncGenerator, Coroutine, Iterable
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
@@ -61,6 +61,9 @@ class Store:
         value: Value,
         timeout: Timeout | None = None,
     ) -> _Call[list[bytes]]: ...
+    def watch_prefix(
+        self, prefix: Text, interval: timedelta | float = 0.5
+    ) -> AsyncGenerator[tuple[str, int, bytes | None]]: ...
     def has_extended_api(self) -> bool: ...
     def set_timeout(self, timeout: timedelta | float) -> None: ...
     @property

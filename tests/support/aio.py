@@ -96,3 +96,31 @@ def _blocking(name: str) -> Any:
 
 for _name in rendezvous.aio._operations.OPERATIONS:
     setattr(BlockingFace, _name, _blocking(_name))
+
+
+def run_on(kind: str, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """As asyncio.run(), on a loop of this kind."""
+    if kind == "asyncio":
+        return asyncio.run(coroutine)
+    loop = uvloop.new_event_loop()
+    try:
+        asyncio.set_event_loop(loop)
+        return loop.run_until_complete(coroutine)
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+LOOPS = ["asyncio", *(["uvloop"] if HAS_UVLOOP else [])]
+
+
+def others() -> set[asyncio.Task[Any]]:
+    """The tasks of this loop but the current one."""
+    return asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[arg-type]
+
+
+async def turns(count: int = 5) -> None:
+    """Let the loop do what is due."""
+    for _ in range(count):
+        await asyncio.sleep(0)
