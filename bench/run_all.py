@@ -36,6 +36,7 @@ BENCHMARKS = (
     "operations",
     "memory",
     "nameserver",
+    "aio",
     "tcpstore",
     "hashstore",
     "filestore",

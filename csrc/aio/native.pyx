@@ -1,4 +1,4 @@
-# cython: language_level=3, binding=True
+# cython: language_level=3, binding=True, auto_pickle=False, autotestdict=False
 # distutils: language=c++
 """asyncio's client of a native server: its connections, and the operations of its store.
 
@@ -28,3 +28,4 @@ include "connection.pxi"
 include "rules.pxi"
 include "operations.pxi"
 include "store.pxi"
+include "runs.pxi"

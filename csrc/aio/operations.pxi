@@ -113,7 +113,9 @@ cdef object shown(const NativeResult& result, Flight flight, int how):
         return (version_set_in(result).version, bool(version_set_in(result).swapped))
     if kind == 7:
         return keys_of(keys_in(result))
-    return values_of(values_in(result))
+    if kind == 8:
+        return values_of(values_in(result))
+    return run_shown(result, kind)
 
 
 cdef list values_of(const vector[TakenBytes]& values):

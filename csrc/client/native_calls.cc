@@ -11,11 +11,6 @@ namespace rdzv {
 
 namespace operations = native_operations;
 
-template <typename Result>
-Result NativeStore::run_for(NativeOperation operation) {
-  return std::get<Result>(run(std::move(operation)));
-}
-
 void NativeStore::ping() {
   run(operations::ping(timeout()));
 }
@@ -93,8 +88,7 @@ TakenBytes NativeStore::queue_pop(Bytes key, bool block, Duration timeout) {
   // One that does not wait may still have to wait for the server.
   NativeOperation pop = operations::queue_pop(key, block, block ? timeout : this->timeout());
   try {
-    TakenBytes body = run_taking(pop.request);
-    return std::get<TakenBytes>(pop.result_of(std::move(body), describe()));
+    return run_for<TakenBytes>(pop);
   } catch (const Error& error) {
     if (!operations::queue_is_empty(pop.request, error)) throw;
     throw_queue_empty(key, describe());

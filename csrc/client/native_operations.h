@@ -15,10 +15,45 @@
 
 namespace rdzv {
 
-// Of any of them; std::monostate: it is done.
+// What is said about a run (run_operations.h), in strings of its own.
+struct RunPeer {
+  std::string addr;
+  uint64_t pid = 0;
+  uint64_t local_id = 0;
+};
+struct RunMember {
+  RunPeer node;
+  uint32_t rank = native::kNoRank;
+};
+struct RunJoined {
+  bool timed_out = false;  // the server said so; the node is not listed any more
+  native::JoinOutcome outcome = native::JoinOutcome::kPlaced;
+  uint64_t round = 0;
+  uint32_t rank = 0;
+  uint32_t world_size = 0;
+  RunPeer first;  // who has rank 0
+  uint32_t waiting = 0;
+  uint32_t spares = 0;
+  uint32_t changes = 0;
+};
+struct RunStatus : native::StatusReply {
+  std::string cause;  // in place of the reply's, which ends with its bytes
+};
+struct RunLeft {
+  bool was_listed = false;
+  std::string cause;
+};
+struct RunPage {
+  std::vector<RunMember> members;
+  std::string cursor;
+};
+
+// Of any operation; std::monostate: it is done.
 using NativeResult =
     std::variant<std::monostate, bool, int64_t, TakenBytes, Store::Exchange, Store::Versioned,
-                 Store::VersionSet, std::vector<std::string>, std::vector<TakenBytes>>;
+                 Store::VersionSet, std::vector<std::string>, std::vector<TakenBytes>, RunJoined,
+                 native::KeepAliveReply, native::SubscribeReply, native::ResumeReply, RunLeft,
+                 RunStatus, RunPage>;
 
 struct NativeOperation {
   // False: it cannot be read, as it is not what the protocol says.

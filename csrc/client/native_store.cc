@@ -20,7 +20,7 @@ std::string NativeStore::observed_address() {
   return line_.observed_address();
 }
 
-TakenBytes NativeStore::run_taking(Request& request) {
+TakenBytes NativeStore::run_taking(NativeRequest& request) {
   check_process();
   const CallTimes times(request.timeout, request.is_timed);
   NativeLine::Known known;
@@ -31,21 +31,21 @@ TakenBytes NativeStore::run_taking(Request& request) {
     reply.sent = false;
     request.begin_attempt(times);
     if (channel != nullptr) reply = ask(request, channel, times.patient);
-    if (Request::is_answer(reply)) return {std::move(reply.body), reply.body_begin};
+    if (NativeRequest::is_answer(reply)) return {std::move(reply.body), reply.body_begin};
     const bool is_broken = reply.outcome == Channel::Outcome::kBroken;
     request.throw_unless_repeatable(reply, times, describe(),
                                     is_broken ? channel->broken_text() : std::string());
   }
 }
 
-NativeResult NativeStore::run(NativeOperation operation) {
+NativeResult NativeStore::run(NativeOperation& operation) {
   TakenBytes body = run_taking(operation.request);
   return operation.result_of(std::move(body), describe());
 }
 
 // Who waits for others hears nothing for as long as they take; all else is answered at once.
-Channel::Reply NativeStore::ask(const Request& request, const std::shared_ptr<Channel>& channel,
-                                const Deadline& patient) {
+Channel::Reply NativeStore::ask(const NativeRequest& request,
+                                const std::shared_ptr<Channel>& channel, const Deadline& patient) {
   const Instant begin = now();
   Channel::Reply reply = channel->call({request.operation, request.body, request.is_timed}, patient,
                                        [this, &channel] { line_.suspect(channel, kSilenceMax); });

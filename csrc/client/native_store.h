@@ -28,22 +28,26 @@ class NativeStore final : public TCPStore {
   // comes when the call was given up or interrupted goes back, to the end of the queue.
   TakenBytes queue_pop(Bytes key, bool block, Duration timeout) override;
 
-  // For what the same server offers beside keys (run_client.h): a request on its way, and its answer.
-  using Request = NativeRequest;
-  template <typename Message>
-  class Answer;
-  // Sends it, again where that is allowed, and returns the answer's body.
-  TakenBytes run_taking(Request& request);
+  // Carries out any operation on the same server: sends it, again where that is allowed. An error
+  // leaves in it whether it was answered.
+  NativeResult run(NativeOperation& operation);
+  NativeResult run(NativeOperation&& operation) { return run(operation); }
+  template <typename Result>
+  Result run_for(NativeOperation&& operation) {
+    return std::get<Result>(run(operation));
+  }
+  template <typename Result>
+  Result run_for(NativeOperation& operation) {
+    return std::get<Result>(run(operation));
+  }
 
  private:
   void connect(const Deadline& deadline) override;
   void disconnect() override { line_.close(is_own_process()); }
   bool is_closed() const override { return line_.is_closed(); }
   int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount, Duration timeout) override;
-  NativeResult run(NativeOperation operation);
-  template <typename Result>
-  Result run_for(NativeOperation operation);
-  Channel::Reply ask(const Request& request, const std::shared_ptr<Channel>& channel,
+  TakenBytes run_taking(NativeRequest& request);
+  Channel::Reply ask(const NativeRequest& request, const std::shared_ptr<Channel>& channel,
                      const Deadline& patient);
 
   NativeLine line_;

@@ -4,6 +4,9 @@
         await store.set("key", b"value")
         async for version, value in store.watch("key"):
             ...
+    async with rendezvous.aio.join("node0:29400", nodes=(2, 4), run_id="job") as world:
+        async for change in world:
+            ...
 
 docs/asyncio.md says what differs from the blocking stores. Public names only.
 """
@@ -14,5 +17,16 @@ from rendezvous.aio._prefix import PrefixStore
 from rendezvous.aio._tcp import TCPStore
 from rendezvous.aio._threads import ThreadStore
 from rendezvous.aio._watch import Watch
+from rendezvous.aio._world import Change, World, join
 
-__all__ = ["PrefixStore", "Store", "TCPStore", "ThreadStore", "Watch", "connect"]
+__all__ = [
+    "Change",
+    "PrefixStore",
+    "Store",
+    "TCPStore",
+    "ThreadStore",
+    "Watch",
+    "World",
+    "connect",
+    "join",
+]

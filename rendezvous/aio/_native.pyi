@@ -5,6 +5,8 @@ from collections.abc import Callable, Coroutine, Iterable
 from datetime import timedelta
 from typing import Any, TypeAlias, TypeVar
 
+from typing_extensions import disjoint_base
+
 from rendezvous import _core
 from rendezvous.aio._line import Line
 
@@ -27,12 +29,14 @@ def no_thread(name: str, why: str) -> Exception: ...
 # Why a suspected connection was given up.
 def replaced(silent_s: float) -> str: ...
 
+@disjoint_base
 class CalmTime:
     """The pause between two suspicions."""
 
     def is_over(self) -> bool: ...
     def begin(self, was_alive: bool) -> None: ...
 
+@disjoint_base
 class ClientSession:
     """Who the client is over all its connections."""
 
@@ -44,9 +48,11 @@ class ClientSession:
     def enter(self, connection: ConnectionBase) -> None: ...
     def leave(self, connection: ConnectionBase) -> None: ...
 
+@disjoint_base
 class Flight:
     """A request on its way."""
 
+@disjoint_base
 class ConnectionBase:
     def __init__(
         self,
@@ -82,6 +88,7 @@ class ConnectionBase:
 class Connection(ConnectionBase, asyncio.BufferedProtocol):
     """A connection that was dialled and greeted, from its transport's making on."""
 
+@disjoint_base
 class NativeOperations:
     """The operations of a store on a native server, over the connections that its line makes."""
 
@@ -138,3 +145,36 @@ class NativeOperations:
     def set_timeout(self, timeout: _Timeout) -> None: ...
     @property
     def _default_timeout_s(self) -> float: ...
+
+@disjoint_base
+class RunPart:
+    """A node's part in a run: whose requests they are."""
+
+    def __init__(
+        self, run_id: str, node: _core.Node, settings: _core.GroupSettings, grace_s: float
+    ) -> None: ...
+
+_Peer: TypeAlias = tuple[str, int, int]
+_Numbers: TypeAlias = tuple[int, ...]
+
+class RunOperations:
+    """What a node asks about its run, over its store's connection.
+
+    Results are the numbers of the answers' fields, in their order, and what is no number.
+    """
+
+    def __init__(self, store: NativeOperations, part: RunPart) -> None: ...
+    def join(self, after_round: int, timeout: _Timeout) -> _Call[tuple[_Numbers, _Peer]]: ...
+    def leave(self, failed: bool, timeout: _Timeout) -> _Call[tuple[bool, str]]: ...
+    def keep_alive(self, timeout: _Timeout) -> _Call[_Numbers]: ...
+    def close_run(self, timeout: _Timeout) -> _Call[None]: ...
+    def status(self, timeout: _Timeout) -> _Call[tuple[_Numbers, str]]: ...
+    def subscribe(
+        self, round: int, known_changes: int, known_closed: bool, timeout: _Timeout
+    ) -> _Call[_Numbers]: ...
+    def members(
+        self, which: int, cursor: bytes, limit: int, timeout: _Timeout
+    ) -> _Call[tuple[list[tuple[int, _Peer]], bytes]]: ...
+    def resume(
+        self, round: int, rank: int, world_size: int, timeout: _Timeout
+    ) -> _Call[_Numbers]: ...

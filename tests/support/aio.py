@@ -117,7 +117,7 @@ LOOPS = ["asyncio", *(["uvloop"] if HAS_UVLOOP else [])]
 
 def others() -> set[asyncio.Task[Any]]:
     """The tasks of this loop but the current one."""
-    return asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[arg-type]
+    return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
 
 
 async def turns(count: int = 5) -> None:
