@@ -20,6 +20,7 @@ from rendezvous.aio import _native
 from rendezvous.aio._operations import Store
 from rendezvous.aio._prefix import PrefixStore
 from rendezvous.aio._tcp import TCPStore
+from rendezvous.api import RendezvousStoreInfo, free_port
 from rendezvous.errors import (
     RendezvousClosedError,
     RendezvousConnectionError,
@@ -36,6 +37,7 @@ __all__ = ["Change", "World", "join"]
 
 _Self = TypeVar("_Self", bound="World")
 _PLACED, _FINISHED = 0, 1
+_MASTER_KEYS = (RendezvousStoreInfo.MASTER_ADDR_KEY, RendezvousStoreInfo.MASTER_PORT_KEY)
 _EXCHANGE_S = 5.0
 _DEFAULT_PORT = 29400
 _AGAIN_S = 0.2
@@ -79,6 +81,11 @@ class World(AsyncIterator[Change]):
     def store(self) -> Store:
         name = f"torch.rendezvous.{self._node.run_id}.{self.round}"
         return PrefixStore(name, self._node.store)
+
+    async def master(self, timeout: float | None = None) -> RendezvousStoreInfo:
+        """Where rank 0's workers may serve their store: its address, and a port that was free."""
+        found = await self.store.multi_get(_MASTER_KEYS, timeout)
+        return RendezvousStoreInfo(found[0].decode(), int(found[1]))
 
     def __aiter__(self: _Self) -> _Self:
         return self
@@ -160,6 +167,10 @@ class _Node:
                 )
         self._place = (numbers[1], numbers[2], numbers[3])
         world._seat(numbers, first)
+        if world.rank == 0:
+            # Blocking handlers wait for it.
+            with _told(self.run_id):
+                await world.store.multi_set(_MASTER_KEYS, [world.first, str(free_port())])
 
     async def _resume(self, after_round: int) -> None:
         """A restarted server has to know that this node is who has its place in the old round."""

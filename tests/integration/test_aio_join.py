@@ -69,6 +69,7 @@ def test_it_meets_blocking_handlers(server: Server) -> None:
             rank, size = await asyncio.to_thread(other.result)
             assert {rank, world.rank} == {0, 1}
             assert size == world.world_size == 2
+            assert (await world.master()).master_addr == "127.0.0.1"
 
     asyncio.run(main(Background(blocking)))
 
