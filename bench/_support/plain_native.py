@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import struct
+from typing import Any
 
 _HEADER = struct.Struct("<IBBHQ")
 _GET, _HELLO, _REPLY = 4, 1, 0x80
@@ -25,11 +26,11 @@ class PlainClient(asyncio.Protocol):
         self.greeted = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's is no asyncio.Transport, but has what one has.
+        self._transport: Any = transport
         body = struct.pack("<I", 0) + os.urandom(16) + bytes(8)
-        transport.write(b"RDZV" + struct.pack("<HH", 1, 1))
-        transport.write(_HEADER.pack(len(body), _HELLO, 0, 0, 0) + body)
+        self._transport.write(b"RDZV" + struct.pack("<HH", 1, 1))
+        self._transport.write(_HEADER.pack(len(body), _HELLO, 0, 0, 0) + body)
 
     def data_received(self, data: bytes) -> None:
         data = self._in + data if self._in else data

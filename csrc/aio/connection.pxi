@@ -18,7 +18,6 @@ cdef extern from "aio/link.h" namespace "rdzv::aio":
         int64_t next_ns()
         cbool run_due() except +raise_failure
         cbool alive_since(int64_t instant_ns)
-        cbool is_busy()
         size_t unsent_bytes()
     shared_ptr[Link] make_link(const Session& session, string_view heard, int fd) except +raise_failure
     cppclass CFlight "rdzv::aio::Flight":
@@ -224,9 +223,10 @@ cdef class ConnectionBase:
     cdef int after_post(self) except -1:
         cdef Link* link = self.link.get()
         if self.has_room:
-            if not link.is_busy() or link.unsent_bytes() > UNSENT_BYTES_MAX:
+            # The first of a turn goes at once, those behind it together.
+            if not self.flush_is_due or link.unsent_bytes() > UNSENT_BYTES_MAX:
                 self.flush()
-            elif not self.flush_is_due:
+            if not self.flush_is_due and len(self.flying) > 1:
                 self.flush_is_due = True
                 self.loop.call_soon(self.end_turn)
         self.set_timer()

@@ -95,13 +95,10 @@ bool Flight::take_off(const std::shared_ptr<Link>& link, void* owner) {
   owner_ = owner;
   began_ = now();
   link->core().send(*this, asked_.request.body, began_);
-  if (is_over()) return false;
-  if (!waits_for_others) ++link->prompt_in_flight_;
-  return true;
+  return !is_over();
 }
 
 void Flight::on_over() {
-  if (!waits_for_others) --link_->prompt_in_flight_;
   if (owner_ != nullptr) link_->over_.push_back(owner_);
 }
 

@@ -55,8 +55,6 @@ class Link {
   // Gives up what is out of time. True: the connection is silent.
   bool run_due();
   bool alive_since(int64_t instant_ns);
-  // Whether requests are in flight that are answered soon, so that more may follow.
-  bool is_busy() const { return prompt_in_flight_ > 1; }
   size_t unsent_bytes() const { return core_.unsent_bytes(); }
 
  private:
@@ -67,7 +65,6 @@ class Link {
   SignsOfLife signs_;
   std::string gathered_;
   std::vector<void*> over_;
-  size_t prompt_in_flight_ = 0;
 };
 
 // A request of a store on its way, over one connection after another.

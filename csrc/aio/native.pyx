@@ -16,6 +16,8 @@ from rendezvous import errors as _errors
 from rendezvous._arguments import bytes_of, bytes_of_value, seconds, version_number, whole_number
 from rendezvous._arguments import list_of, pairs_of
 
+_running_loop = asyncio._get_running_loop
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from cython.operator cimport dereference

@@ -72,12 +72,14 @@ cdef class NativeOperations:
                 return connection
 
     cdef int _check_place(self) except -1:
+        # In a forked child no loop that its parent runs is a running one.
+        if _running_loop() is self._loop:
+            return 0
         if os.getpid() != self._owner_pid:
             raise exception_of(failure_of(other_process_error(self._name, self._owner_pid)))
-        if asyncio.get_running_loop() is not self._loop:
-            raise RuntimeError(
-                f"{message_of(self._name)} belongs to another event loop; connect in this one"
-            )
+        raise RuntimeError(
+            f"{message_of(self._name)} belongs to another event loop; connect in this one"
+        )
 
     cdef Duration _time(self, timeout) except *:
         if timeout is None:

@@ -46,21 +46,14 @@ class Line:
         self._session = _native.ClientSession(self._session_id)
         self._calm = _native.CalmTime()
         self._connection: _native.Connection | None = None
+        # Attributes, as every call looks at them. The connection, unless it is suspected; it may be
+        # broken. And how often the server was another one than before, without what that one knew.
+        self.usable: _native.Connection | None = None
+        self.restarts = 0
         self._dialling: _Dialling | None = None
         self._is_closed = False
         # Those whose sockets are not closed yet.
         self._leaving: set[_native.Connection] = set()
-
-    @property
-    def usable(self) -> _native.Connection | None:
-        """The connection, unless it is suspected. It may be broken."""
-        dialling = self._dialling
-        return None if dialling is not None and dialling.suspect else self._connection
-
-    @property
-    def restarts(self) -> int:
-        """How often the server was another one than before, without what that one knew."""
-        return self._session.restarts
 
     @property
     def observed_address(self) -> str:
@@ -103,6 +96,7 @@ class Line:
         if not self._calm.is_over() or not connection.is_open:
             return
         connection.probe()
+        self.usable = None
         self._dialling = self._start(_native.DIAL_MIN_S, connection, silent_s)
 
     async def close(self) -> None:
@@ -184,6 +178,8 @@ class Line:
                 self._session.leave(self._connection)
             self._session.enter(fresh)
             self._connection = fresh
+            self.restarts = self._session.restarts
+        self.usable = self._connection
         self._dialling = None
         if not dialling.done.done():
             dialling.done.set_result(None)
