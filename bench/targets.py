@@ -56,6 +56,19 @@ def _operations() -> list[Target]:
     return targets
 
 
+def _agents() -> list[Target]:
+    """Of torchrun's agents."""
+    return [
+        Target(
+            f"{agents} agents of torchrun meet: {text} over torch's c10d",
+            f"torchrun_agents/{agents}/{what}/to_torch",
+            1,
+        )
+        for agents in (2, 16, 64)
+        for what, text in (("seconds", "time"), ("cpu", "CPU"))
+    ]
+
+
 def _floods() -> list[Target]:
     """One connection asks for much; another one's PING."""
     kinds = {
@@ -152,6 +165,7 @@ TARGETS = [
     ),
     *_floods(),
     Target("1,024 real handlers form a round", "handlers/1024/ours, server/seconds", 1, "s"),
+    *_agents(),
     Target("get over etcd: time over torch's v2 client", "etcd/get/to_v2", 1),
     Target(
         "compare-and-set over etcd: time over torch's v2 client", "etcd/compare-and-set/to_v2", 1

@@ -7,61 +7,64 @@ Who is here, which rank am I, and where is rank 0?
     handler = get_rendezvous_handler(RendezvousParameters("c10d", "node0:29400", "job-17", 2, 8))
     info = handler.next_rendezvous()
 
-Public names only: they are exported here and live elsewhere.
+Public names only: they live elsewhere, and are imported when they are first asked for. So whoever
+needs a small module alone (torch loads torchrun's plug-in in every worker) does not wait for all.
 """
 
-# errors first: the core looks its classes up there.
-from rendezvous.errors import (
-    QueueEmptyError,
-    RendezvousClosedError,
-    RendezvousConnectionError,
-    RendezvousError,
-    RendezvousFailedError,
-    RendezvousFinishedError,
-    RendezvousGracefulExitError,
-    RendezvousStateError,
-    RendezvousTimeoutError,
-    StoreAddressInUseError,
-    StoreClosedError,
-    StoreConnectionError,
-    StoreError,
-    StoreKeysMissingError,
-    StoreLimitError,
-    StoreNoAnswerError,
-    StoreProtocolError,
-    StoreRestartedError,
-    StoreTimeoutError,
-    StoreUnsupportedError,
-    StoreValueError,
-)
-
-# isort: split
-from rendezvous._barrier import Barrier
-from rendezvous._core import (
-    FileStore,
-    HashStore,
-    Node,
-    Server,
-    TCPStore,
-    __version__,
-)
-from rendezvous._open import open_store
-from rendezvous._prefix_store import PrefixStore
-from rendezvous._store import Store
-from rendezvous.api import (
-    RendezvousHandler,
-    RendezvousInfo,
-    RendezvousParameters,
-    RendezvousStoreInfo,
-)
-from rendezvous.backends.base import RendezvousBackend
-from rendezvous.backends.c10d import C10dRendezvousBackend
-from rendezvous.handler import DynamicRendezvousHandler, RendezvousTimeout
-from rendezvous.registry import (
-    RendezvousHandlerRegistry,
-    get_rendezvous_handler,
-    rendezvous_handler_registry,
-)
+# What type checkers take for typing's, whose import this one shall not wait for.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rendezvous._barrier import Barrier
+    from rendezvous._core import (
+        FileStore,
+        HashStore,
+        Node,
+        Server,
+        TCPStore,
+        __version__,
+    )
+    from rendezvous._open import open_store
+    from rendezvous._prefix_store import PrefixStore
+    from rendezvous._store import Store
+    from rendezvous.api import (
+        RendezvousHandler,
+        RendezvousInfo,
+        RendezvousParameters,
+        RendezvousStoreInfo,
+        parse_rendezvous_endpoint,
+    )
+    from rendezvous.backends.base import RendezvousBackend
+    from rendezvous.backends.c10d import C10dRendezvousBackend
+    from rendezvous.errors import (
+        QueueEmptyError,
+        RendezvousClosedError,
+        RendezvousConnectionError,
+        RendezvousError,
+        RendezvousFailedError,
+        RendezvousFinishedError,
+        RendezvousGracefulExitError,
+        RendezvousStateError,
+        RendezvousTimeoutError,
+        StoreAddressInUseError,
+        StoreClosedError,
+        StoreConnectionError,
+        StoreError,
+        StoreKeysMissingError,
+        StoreLimitError,
+        StoreNoAnswerError,
+        StoreProtocolError,
+        StoreRestartedError,
+        StoreTimeoutError,
+        StoreUnsupportedError,
+        StoreValueError,
+    )
+    from rendezvous.handler import DynamicRendezvousHandler, RendezvousSettings, RendezvousTimeout
+    from rendezvous.registry import (
+        RendezvousHandlerRegistry,
+        get_rendezvous_handler,
+        rendezvous_handler_registry,
+    )
+    from rendezvous.static import StaticRendezvousHandler
 
 __all__ = [
     "Barrier",
@@ -83,11 +86,13 @@ __all__ = [
     "RendezvousHandlerRegistry",
     "RendezvousInfo",
     "RendezvousParameters",
+    "RendezvousSettings",
     "RendezvousStateError",
     "RendezvousStoreInfo",
     "RendezvousTimeout",
     "RendezvousTimeoutError",
     "Server",
+    "StaticRendezvousHandler",
     "Store",
     "StoreAddressInUseError",
     "StoreClosedError",
@@ -105,5 +110,66 @@ __all__ = [
     "__version__",
     "get_rendezvous_handler",
     "open_store",
+    "parse_rendezvous_endpoint",
     "rendezvous_handler_registry",
 ]
+
+# Where a name lives; the errors, in rendezvous.errors.
+_HOMES = {
+    "Barrier": "_barrier",
+    "C10dRendezvousBackend": "backends.c10d",
+    "DynamicRendezvousHandler": "handler",
+    "FileStore": "_core",
+    "HashStore": "_core",
+    "Node": "_core",
+    "PrefixStore": "_prefix_store",
+    "RendezvousBackend": "backends.base",
+    "RendezvousHandler": "api",
+    "RendezvousHandlerRegistry": "registry",
+    "RendezvousInfo": "api",
+    "RendezvousParameters": "api",
+    "RendezvousSettings": "_settings",
+    "RendezvousStoreInfo": "api",
+    "RendezvousTimeout": "_settings",
+    "Server": "_core",
+    "StaticRendezvousHandler": "static",
+    "Store": "_store",
+    "TCPStore": "_core",
+    "__version__": "_core",
+    "get_rendezvous_handler": "registry",
+    "open_store": "_open",
+    "parse_rendezvous_endpoint": "api",
+    "rendezvous_handler_registry": "registry",
+}
+# Modules that users know as attributes of the package.
+_MODULES = ("api", "backends", "errors", "handler", "registry", "static")
+
+if not TYPE_CHECKING:  # for a type checker, it would make every name one of ours
+
+    def _import(home):
+        from importlib import import_module
+
+        try:
+            return import_module(f"rendezvous.{home}")
+        except ModuleNotFoundError as error:
+            if error.name != "rendezvous._core":
+                raise
+            raise ImportError(
+                f"rendezvous was found in {__path__[0]}, where its compiled part is missing: "
+                "either start Python in another folder after `pip install .`, or run "
+                "`pip install -e .` here",
+                name="rendezvous._core",
+            ) from None
+
+    def __getattr__(name):
+        if name in _MODULES or name == "_core":
+            return _import(name)
+        home = _HOMES.get(name) or ("errors" if name in __all__ else None)
+        if home is None:
+            raise AttributeError(f"module 'rendezvous' has no attribute {name!r}")
+        value = getattr(_import(home), name)
+        globals()[name] = value  # asked once
+        return value
+
+    def __dir__():
+        return sorted({*__all__, *_MODULES})

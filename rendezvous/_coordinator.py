@@ -5,13 +5,18 @@ replaced by compare-and-set (_store_run.py). A handler does not know which. Pure
 called: an implementation has one background thread at most, and is called from one other.
 """
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rendezvous import _core
+from rendezvous._deadline import Deadline
+from rendezvous._hosts import is_loopback, own_end_towards
 
 __all__ = ["Census", "Coordinator", "Ending", "NodeSetup", "Seat", "View", "is_disturbed"]
+
+_LAST_LINE_BYTES_MAX = 512
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,12 @@ class Ending:
     exit_code: int
     unix_ms: int
     last_line: bytes
+
+    @staticmethod
+    def now(exit_code: int, last_line: str | bytes) -> "Ending":
+        """One that has just come; of its last line, a part is kept."""
+        line = last_line.encode() if isinstance(last_line, str) else last_line
+        return Ending(exit_code, time.time_ns() // 1_000_000, line[:_LAST_LINE_BYTES_MAX])
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,7 @@ class View:
 class Coordinator(ABC):
     """One node's line to its group.
 
-    Deadlines are times of `time.monotonic`. Methods with a deadline wait for a backend that is out
+    Methods with a deadline wait for a backend that is out
     of reach, raise RendezvousConnectionError when it stays so or the failure is one that time does
     not heal, and RendezvousStateError when what is there is not this run.
     """
@@ -102,7 +113,7 @@ class Coordinator(ABC):
         """Whether the node's place is kept and the view is fresh, from this process."""
 
     @abstractmethod
-    def is_intact(self, deadline_s: float) -> bool:
+    def is_intact(self, deadline: Deadline) -> bool:
         """Whether this node is active in a round that has lost nobody, as far as is known."""
 
     @abstractmethod
@@ -114,11 +125,11 @@ class Coordinator(ABC):
         """No further sign of life is begun; one that is under way ends by itself."""
 
     @abstractmethod
-    def stop(self, timeout_s: float) -> None:
+    def stop(self, deadline: Deadline) -> None:
         """End what runs in the background, and wait for that. For good: a last call."""
 
     @abstractmethod
-    def join(self, after_round: int, deadline_s: float) -> Seat:
+    def join(self, after_round: int, deadline: Deadline) -> Seat:
         """Join a round later than `after_round`; return once it is complete with this node in it.
 
         Raises RendezvousTimeoutError at the deadline, which says who is there, and
@@ -127,21 +138,21 @@ class Coordinator(ABC):
         """
 
     @abstractmethod
-    def leave(self, failed: bool, deadline_s: float) -> bool:
+    def leave(self, failed: bool, deadline: Deadline) -> bool:
         """Give up the node's place; nothing for a node without one.
 
         Returns whether others waited for the next round. See DynamicRendezvousHandler.leave.
         """
 
     @abstractmethod
-    def give_up(self, ending: Ending, deadline_s: float) -> str:
+    def give_up(self, ending: Ending, deadline: Deadline) -> str:
         """Leave, and tell the others that nobody starts this node's work again.
 
         Returns which node gave up first since the last complete round, and why.
         """
 
     @abstractmethod
-    def is_disturbed(self, deadline_s: float) -> bool:
+    def is_disturbed(self, deadline: Deadline) -> bool:
         """Whether the round has lost somebody, or may have, or others wait for the next one.
 
         Then what breaks now may break because of that. A node that gave up is no such loss. May
@@ -149,16 +160,33 @@ class Coordinator(ABC):
         """
 
     @abstractmethod
-    def close(self, deadline_s: float) -> None:
+    def close(self, deadline: Deadline) -> None:
         """No more nodes are taken, for ever."""
 
     @abstractmethod
-    def look(self, deadline_s: float) -> None:
+    def look(self, deadline: Deadline) -> None:
         """Bring the view up to date, with one exchange."""
 
     @abstractmethod
-    def census(self, deadline_s: float) -> Census:
+    def census(self, deadline: Deadline) -> Census:
         """Who is there, now."""
+
+    def is_deserted(self, deadline: Deadline) -> bool:
+        """Whether nobody takes part or waits."""
+        census = self.census(deadline)
+        return not (census.participants or census.waiting or census.spares)
+
+    def reached_at(self, deadline: Deadline) -> str:
+        """By which address nodes elsewhere reach this machine, the store's; empty: there are none.
+
+        Here: where the way to one of them begins.
+        """
+        for node in self.census(deadline).participants:
+            if deadline.is_over:  # names may take long
+                break
+            if not is_loopback(node.addr) and (own := own_end_towards(node.addr)):
+                return own
+        return ""
 
 
 def is_disturbed(group: _core.Group, node: _core.Node) -> bool:

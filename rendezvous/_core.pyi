@@ -128,6 +128,8 @@ class TCPStore(Store):
     # by.
     @property
     def observed_address(self) -> str: ...
+    @property
+    def is_of_one_job(self) -> bool: ...
     def ping(self) -> None: ...
     def close(self) -> None: ...
 
@@ -141,6 +143,8 @@ class Server:
         port: int = 0,
         listen_fd: int | None = None,
         limits: Mapping[str, int] | None = None,
+        *,
+        of_one_job: bool = False,
     ) -> None: ...
     @property
     def host(self) -> str: ...
@@ -158,6 +162,7 @@ class Server:
     ) -> None: ...
 
 def server_limits() -> dict[str, int]: ...
+def interface_addresses() -> list[str]: ...
 
 @final
 class Node:
@@ -367,6 +372,8 @@ class RunStatus:
     def failed(self) -> bool: ...  # too few nodes are left because nodes gave up
     @property
     def cause(self) -> str: ...  # which node gave up first, and why; empty: none did
+    @property
+    def reached_at(self) -> str: ...  # by a node on another machine; empty: none did
 
 # One dial to a native server, greeted, for a client that waits otherwise (rendezvous.aio).
 @final

@@ -7,10 +7,10 @@ import logging
 import os
 import random
 import threading
-import time
 
 from rendezvous import _core
 from rendezvous._coordinator import NodeSetup
+from rendezvous._deadline import Deadline
 from rendezvous._sync import StateSync
 from rendezvous._threads import start_thread
 
@@ -57,13 +57,13 @@ class Heartbeat:
         """No further keep-alive is begun; one that is under way ends by itself."""
         self._stop.set()
 
-    def stop(self, timeout_s: float) -> None:
+    def stop(self, deadline: Deadline) -> None:
         """Stop, and wait for the thread to end."""
         self._stop.set()
         thread = self._thread
         if thread is None or self._pid != os.getpid() or thread is threading.current_thread():
             return
-        thread.join(timeout_s)
+        thread.join(deadline.left_s)
         if not thread.is_alive():
             self._thread = None
 
@@ -71,7 +71,7 @@ class Heartbeat:
         failing = False
         while not stop.wait(self._pause_s(failing)):
             try:
-                self._sync.run(self._beat, time.monotonic() + self._exchange_s)
+                self._sync.run(self._beat, Deadline.after(self._exchange_s))
             except Exception as error:  # noqa: BLE001
                 # Whatever it is, the next beat may go well; without any, the others give us up.
                 if stop.is_set():

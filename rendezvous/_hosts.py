@@ -1,8 +1,8 @@
 """Whether a host name means this machine, what to bind for it, and where others reach us.
 
-Asks the resolver and the kernel (bind and see), never a list of interfaces, so that every local
-address counts on every platform. Knows nothing of rendezvous. Look-ups may block as long as the
-machine's resolver does.
+Asks the resolver and the kernel: every local address counts on every platform, those that are on no
+interface included. Knows nothing of rendezvous. Look-ups may block as long as the machine's
+resolver does.
 """
 
 import ipaddress
@@ -22,8 +22,11 @@ __all__ = [
     "hold_port",
     "is_loopback",
     "is_refused",
+    "is_served",
     "is_wildcard",
     "match_host",
+    "observed_address",
+    "own_end_towards",
     "plan_hosting",
     "serve_on",
 ]
@@ -94,20 +97,20 @@ def plan_hosting(host: str) -> HostingPlan:
     )
 
 
-def serve_on(hosts: tuple[str, ...], port: int) -> _core.Server:
+def serve_on(hosts: tuple[str, ...], port: int, of_one_job: bool = False) -> _core.Server:
     """Start a server on the first of `hosts` that can be bound. Raises StoreError.
 
-    A port in use ends the search.
+    A port in use ends the search. of_one_job: as _core.Server has it.
     """
     for host in hosts[:-1]:
         try:
-            return _core.Server(host, port)
+            return _core.Server(host, port, of_one_job=of_one_job)
         except StoreAddressInUseError:
             raise
         except StoreError:
             # A machine without IPv6 has no "::". What the last one says can be acted on.
             continue
-    return _core.Server(hosts[-1], port)
+    return _core.Server(hosts[-1], port, of_one_job=of_one_job)
 
 
 def hold_port(hosts: tuple[str, ...]) -> socket.socket | None:
@@ -150,7 +153,7 @@ def address_over_etcd(store: object, local_addr: str | None) -> str:
     What the user says; else this machine's end of the route to a member elsewhere; else its own
     name, if that leads there. Raises ValueError if there is none.
     """
-    observed = _observed_address(store)
+    observed = observed_address(store)
     if local_addr or observed:
         return local_addr or observed or ""
     name = socket.getfqdn()
@@ -166,23 +169,25 @@ def advertised_address(store: object, endpoint_host: str | None, local_addr: str
     """The address under which other nodes reach this one.
 
     What the user says comes first; then what the store's server saw this machine connect from,
-    which other nodes can reach as the server can. Loopback says that the server runs here: then the
-    endpoint's host is how others come here.
+    which other nodes can reach as the server can. Loopback says that the server runs here: then it
+    is the endpoint's host, by which nodes on this machine reach each other; how others come here is
+    _address.py's question.
     """
     if local_addr:
         return local_addr
-    observed = _observed_address(store)
+    observed = observed_address(store)
     if observed is not None:
-        if not _is_loopback_ip(observed):
+        if not is_loopback(observed):
             return observed
         # Of a loopback endpoint, too: a name that resolves to ::1 is written in URLs as it is.
         if endpoint_host and not is_wildcard(endpoint_host):
             return endpoint_host
-        return observed
+        return "localhost" if ":" in observed else observed
     name = socket.getfqdn()
-    if _resolve(name)[0]:
+    addresses = _resolve(name)[0]
+    if any(not _is_loopback_ip(address[1][0]) for address in addresses):
         return name
-    return _primary_ip() or "127.0.0.1"
+    return _primary_ip() or (name if addresses else "127.0.0.1")
 
 
 def is_wildcard(host: str) -> bool:
@@ -198,21 +203,44 @@ def is_loopback(host: str) -> bool:
 
 def is_refused(host: str, port: int) -> bool:
     """Whether nothing listens there: every address that can be asked refuses, at once."""
-    refused = False
+    return _is_served(host, port) is False
+
+
+def is_served(host: str, port: int) -> bool:
+    """Whether somebody listens there, as far as can be told at once."""
+    return _is_served(host, port) is True
+
+
+def _is_served(host: str, port: int) -> bool | None:
+    refused = None
     for family, address in _resolve(host)[0]:
         try:
             with socket.socket(family, socket.SOCK_STREAM) as probe:
                 probe.settimeout(_PROBE_S)
                 probe.connect((address[0], port, *address[2:]))
-                return False
+                return True
         except ConnectionRefusedError:
-            refused = True
+            refused = False
         except OSError:
             continue
     return refused
 
 
-def _observed_address(store: object) -> str | None:
+def own_end_towards(host: str, port: int = 9) -> str:
+    """Where the route to a host begins: an address of this machine; empty if that is loopback."""
+    for family, where in _resolve(host)[0]:
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((where[0], port, *where[2:]))  # sends nothing
+                found = str(probe.getsockname()[0])
+        except OSError:
+            continue
+        return "" if is_loopback(found) else found
+    return ""
+
+
+def observed_address(store: object) -> str | None:
+    """As whom the store's server sees this machine; None for stores that have none."""
     try:
         observed = getattr(store, "observed_address", None)
     except StoreError:
@@ -237,14 +265,24 @@ def _is_local(address: _Address) -> bool:
             probe.bind(where)
         if _is_loopback_ip(where[0]):
             return True
-        # Machines that take over addresses of others may bind any (ip_nonlocal_bind). The route to
-        # an own address, however, starts at that address. Connecting a datagram socket sends
-        # nothing.
+        # Machines that take over addresses of others may bind any (ip_nonlocal_bind). An own one,
+        # however, is on an interface; or, as of a local route to a whole network, the route to it
+        # starts there, which of an interface's secondary address it does not. Connecting a datagram
+        # socket sends nothing.
+        own = _bare(where[0])
+        if own in map(_bare, _core.interface_addresses()):
+            return True
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((where[0], 9, *where[2:]))
-            return bool(_ip(probe.getsockname()[0]) == _ip(where[0]))
+            return _bare(probe.getsockname()[0]) == own
     except OSError:
         return False
+
+
+def _bare(text: str) -> str:
+    """An IP address without the interface that it is on, and IPv4 as IPv4."""
+    ip = _ip(text.partition("%")[0])
+    return str(getattr(ip, "ipv4_mapped", None) or ip)
 
 
 def _is_own_name(host: str) -> bool:

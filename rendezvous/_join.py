@@ -5,11 +5,11 @@ to wait between two looks, and what to say, is in _waiting.py. Runs on the calle
 """
 
 import logging
-import time
 from collections.abc import Callable
 
 from rendezvous import _core
 from rendezvous._coordinator import NodeSetup, Seat
+from rendezvous._deadline import Deadline, now_s
 from rendezvous._patience import Backoff, is_hopeless
 from rendezvous._sync import StateSync
 from rendezvous._waiting import (
@@ -42,18 +42,18 @@ class Joiner:
         self._sync = sync
         self._is_wanted = is_wanted
 
-    def join(self, after_round: int, deadline_s: float) -> Seat:
+    def join(self, after_round: int, deadline: Deadline) -> Seat:
         """As Coordinator.join."""
         attempt = _Attempt(self._setup, after_round, self._is_wanted)
         pace = Pace()
-        progress = Progress(self._setup, deadline_s)
+        progress = Progress(self._setup, deadline)
         backoff = Backoff(0.05, 2.0)
         standing: Standing | None = None
         failure: RendezvousConnectionError | None = None
         while True:
-            begun_s = time.monotonic()
+            begun_s = now_s()
             try:
-                standing = self._sync.run(attempt, deadline_s)
+                standing = self._sync.run(attempt, deadline)
                 failure = None
                 backoff = Backoff(0.05, 2.0)
             except RendezvousConnectionError as error:
@@ -71,13 +71,13 @@ class Joiner:
                         standing.participants[0],
                     )
                 progress.tell(standing)
-            ended_s = time.monotonic()
-            if ended_s >= deadline_s:
+            took_s = now_s() - begun_s
+            if deadline.is_over:
                 raise timeout_error(self._setup, standing, failure) from failure
             if failure is not None:
-                backoff.sleep(deadline_s)
+                backoff.sleep(deadline)
             elif standing is not None:
-                pace.sleep(standing, ended_s - begun_s, deadline_s)
+                pace.sleep(standing, took_s, deadline)
 
 
 class _Attempt:
@@ -94,7 +94,7 @@ class _Attempt:
         self._role = "absent"
         self._is_evicted = False
 
-    def __call__(self, group: _core.Group, now_s: float) -> Standing:
+    def __call__(self, group: _core.Group, at_s: float) -> Standing:
         if not self._is_wanted():
             raise left_error(self._run_id)
         is_gone = group.placement(self._node).role == "absent"
@@ -106,7 +106,7 @@ class _Attempt:
         if is_gone and self._role != "absent" and group.failed_round:
             raise failed_error(self._run_id, group.cause)
         try:
-            group.join(self._node, self._settings, self._after_round, now_s)
+            group.join(self._node, self._settings, self._after_round, at_s)
         except (RendezvousClosedError, RendezvousStateError) as error:
             raise type(error)(f"run {self._run_id!r}: {error}") from error
         placement = group.placement(self._node)
@@ -122,7 +122,7 @@ class _Attempt:
             waiting=len(group.waiting),
             spares=len(group.spares),
             lost=tuple(group.lost),
-            last_call_left_s=group.last_call_left(now_s),
+            last_call_left_s=group.last_call_left(at_s),
             look_again_s=group.next_deadline(),
         )
 

@@ -1,9 +1,9 @@
 """Staying for others: who serves a store that others use ends after they have left."""
 
 import logging
-import time
 from collections.abc import Callable
 
+from rendezvous._deadline import Deadline
 from rendezvous.errors import RendezvousConnectionError
 from rendezvous.handler import DynamicRendezvousHandler
 
@@ -30,10 +30,9 @@ def linger(
         what: is served here, for the log: "the store hosted here".
         wait_until_alone: the handler's, called in whatever way its caller must.
     """
-    now_s = time.monotonic()
-    deadline, next_log = now_s + timeout_s, now_s + _SLICE_S
+    deadline, next_log = Deadline.after(timeout_s), Deadline.after(_SLICE_S)
     while True:
-        left_s = max(0.0, deadline - time.monotonic())
+        left_s = deadline.left_s
         try:
             if wait_until_alone(min(_SLICE_S, left_s)):
                 return
@@ -49,9 +48,9 @@ def linger(
                 timeout_s,
             )
             return
-        if time.monotonic() >= next_log:
+        if next_log.is_over:
             _log.info("%s: waiting", _users_text(handler.other_nodes, what))
-            next_log += _LOG_S
+            next_log = Deadline.after(_LOG_S)
 
 
 def _users_text(count: int, what: str) -> str:

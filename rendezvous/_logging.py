@@ -12,9 +12,9 @@ import atexit
 import logging
 import os
 import threading
-import time
 
 from rendezvous import _core
+from rendezvous._deadline import Deadline
 
 _WAIT_S = 3600.0
 _DRAIN_S = 1.0
@@ -63,8 +63,8 @@ def _stop() -> None:
         _core._set_log_thread(False)
         # What still comes, for as long as a user may be kept waiting: a peer that disturbs the
         # server can make records as fast as they are written.
-        end_s = time.monotonic() + _DRAIN_S
-        while time.monotonic() < end_s and (record := _core._next_log_record(0)) is not None:
+        end = Deadline.after(_DRAIN_S)
+        while not end.is_over and (record := _core._next_log_record(0)) is not None:
             _LOGGER.log(*record)
 
 

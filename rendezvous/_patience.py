@@ -4,10 +4,10 @@ Runs on the thread that waits.
 """
 
 import random
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from rendezvous._deadline import Deadline
 from rendezvous.errors import (
     RendezvousConnectionError,
     StoreConnectionError,
@@ -27,11 +27,11 @@ class Backoff:
         self._next_s = first_s
         self._longest_s = longest_s
 
-    def sleep(self, deadline_s: float, at_least_s: float = 0.0) -> None:
+    def sleep(self, deadline: Deadline, at_least_s: float = 0.0) -> None:
         """Sleep, not past the deadline. at_least_s: of this pause, before the scatter."""
         pause_s = max(self._next_s, at_least_s) * random.uniform(0.5, 1.0)  # noqa: S311
         self._next_s = min(self._next_s * 2, self._longest_s)
-        time.sleep(max(0.0, min(pause_s, deadline_s - time.monotonic())))
+        deadline.sleep(pause_s)
 
 
 def is_refusal(error: BaseException | None) -> bool:
@@ -47,7 +47,7 @@ def is_hopeless(error: Exception) -> bool:
 
 
 def patiently(
-    call: Callable[[], _T], deadline_s: float, is_over: Callable[[], bool] | None = None
+    call: Callable[[], _T], deadline: Deadline, is_over: Callable[[], bool] | None = None
 ) -> _T:
     """Call again as long as the backend is out of reach; raises its error at the deadline.
 
@@ -58,8 +58,8 @@ def patiently(
         try:
             return call()
         except RendezvousConnectionError as error:
-            if is_hopeless(error) or time.monotonic() >= deadline_s:
+            if is_hopeless(error) or deadline.is_over:
                 raise
             if is_over is not None and is_over():
                 raise
-        backoff.sleep(deadline_s)
+        backoff.sleep(deadline)

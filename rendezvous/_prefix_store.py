@@ -26,7 +26,7 @@ from rendezvous._arguments import (
     whole_number,
 )
 from rendezvous._meeting_rules import barrier_call
-from rendezvous._store import Store, store_object
+from rendezvous._store import Store, hint_for_torch, store_object
 from rendezvous._store_values import timedelta_of
 from rendezvous.errors import StoreClosedError, StoreKeysMissingError, StoreValueError
 
@@ -223,7 +223,8 @@ class PrefixStore(Store):
             self._below.target.close()
 
     def __repr__(self) -> str:
-        return f"<rendezvous.PrefixStore {quoted(self._prefix[:-1])} over {self._below!r}>"
+        hint = hint_for_torch()
+        return f"<rendezvous.PrefixStore {quoted(self._prefix[:-1])} over {self._below!r}{hint}>"
 
     def __reduce__(self) -> Any:
         raise TypeError(

@@ -1,15 +1,56 @@
-"""A key space for each round, in whatever store the run has.
+"""A key space for each round, in whatever store the run has, and what becomes of it afterwards.
 
-Keys of one round must not be seen in the next: old communicator ids and addresses would be taken
-for new ones.
+Keys of one round must not be seen in another: old communicator ids and addresses would be taken for
+new ones. So a space has the round's number and the identity of its rank 0 in its name, and no later
+job has it again. An index lists the spaces of a run, until somebody forgets them. All in the store:
+
+rendezvous.rounds/RUN/ROUND-ID/KEY    of one round
+rendezvous.rounds/RUN/index/ROUND-ID  that there is such a space
 """
 
+from urllib.parse import quote
+
+from rendezvous._coordinator import Seat
 from rendezvous._prefix_store import PrefixStore
 from rendezvous.api import KeyValueStore
 
-__all__ = ["round_store"]
+__all__ = ["forget_rounds", "note_round", "places_of", "round_store"]
 
 
-def round_store(store: KeyValueStore, run_id: str, round_number: int) -> KeyValueStore:
-    """The part of `store` that belongs to one round of one run."""
-    return PrefixStore(f"torch.rendezvous.{run_id}.{round_number}", store)
+def round_store(store: KeyValueStore, run_id: str, seat: Seat) -> KeyValueStore:
+    """The part of `store` that belongs to the round of one run in which a node has this seat."""
+    return PrefixStore(f"{_of_run(run_id)}/{_space(seat)}", store)
+
+
+def note_round(store: KeyValueStore, run_id: str, seat: Seat) -> None:
+    """Put the round's space into the index, before anything is in it."""
+    _index(store, run_id).set(_space(seat), b"")
+
+
+def forget_rounds(store: KeyValueStore, run_id: str, last: int) -> None:
+    """Delete what the run's rounds up to `last` have left. Raises what the store does."""
+    index = _index(store, run_id)
+    for space in index.list_keys():
+        number = space.partition("-")[0]
+        if number.isdecimal() and int(number) <= last:
+            PrefixStore(f"{_of_run(run_id)}/{space}", store).delete_prefix("")
+            # The last: whoever is interrupted leaves it to the next one.
+            index.delete_key(space)
+
+
+def places_of(run_id: str, seat: Seat) -> tuple[str, str, str]:
+    """The prefix of the round's space; that of the run's index; and the round's name there."""
+    return f"{_of_run(run_id)}/{_space(seat)}", f"{_of_run(run_id)}/index", _space(seat)
+
+
+def _of_run(run_id: str) -> str:
+    # Escaped, so that no run is within another one.
+    return f"rendezvous.rounds/{quote(run_id, safe='')}"
+
+
+def _index(store: KeyValueStore, run_id: str) -> PrefixStore:
+    return PrefixStore(f"{_of_run(run_id)}/index", store)
+
+
+def _space(seat: Seat) -> str:
+    return f"{seat.round}-{seat.rank_0.local_id:x}"

@@ -3,11 +3,11 @@
 Pure but for asking; runs on whichever thread asks.
 """
 
-import time
 from typing import Literal, TypeAlias
 
 from rendezvous import _core
 from rendezvous._coordinator import Census
+from rendezvous._deadline import Deadline
 from rendezvous._waiting import Standing
 
 __all__ = ["census_of", "look_at"]
@@ -20,14 +20,12 @@ _NAMED_MAX = 1_024
 _NAMED_OF_MORE = 128
 
 
-def census_of(client: _core.RunClient, timeout_s: float) -> Census:
+def census_of(client: _core.RunClient, deadline: Deadline) -> Census:
     """Everybody, by name."""
-    deadline_s = time.monotonic() + timeout_s
-    status = client.status(timeout_s)
+    status = client.status(deadline.left_s)
 
     def nodes(which: _List, count: int) -> tuple[_core.Node, ...]:
-        left_s = max(0.0, deadline_s - time.monotonic())
-        return tuple(client.members(which, left_s)) if count else ()
+        return tuple(client.members(which, deadline.left_s)) if count else ()
 
     return Census(
         participants=nodes("participants", status.participants),
@@ -37,17 +35,14 @@ def census_of(client: _core.RunClient, timeout_s: float) -> Census:
     )
 
 
-def look_at(client: _core.RunClient, timeout_s: float) -> Standing | None:
+def look_at(client: _core.RunClient, deadline: Deadline) -> Standing | None:
     """What a node that joins tells of the run; None if the server keeps none."""
-    deadline_s = time.monotonic() + timeout_s
-    status = client.status(timeout_s)
+    status = client.status(deadline.left_s)
     if not status.known:
         return None
     limit = None if status.participants <= _NAMED_MAX else _NAMED_OF_MORE
-    left_s = max(0.0, deadline_s - time.monotonic())
-    participants = client.members("participants", left_s, limit)
-    left_s = max(0.0, deadline_s - time.monotonic())
-    lost = client.members("lost", left_s, limit) if status.lost else []
+    participants = client.members("participants", deadline.left_s, limit)
+    lost = client.members("lost", deadline.left_s, limit) if status.lost else []
     return Standing(
         role=status.role,
         rank=status.rank,

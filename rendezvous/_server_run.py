@@ -5,13 +5,14 @@ in the background is _server_watch.py's. Knows no rule. Called from the handler'
 """
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
 from rendezvous import _core
 from rendezvous._coordinator import Census, Coordinator, Ending, NodeSetup, Seat, View
+from rendezvous._deadline import Deadline
+from rendezvous._hosts import match_host
 from rendezvous._patience import Backoff, is_hopeless, patiently
 from rendezvous._server_census import census_of, look_at
 from rendezvous._server_watch import Watch
@@ -74,31 +75,31 @@ class ServerRun(Coordinator):
     def ask_to_stop(self) -> None:
         self._watch.ask_to_stop()
 
-    def stop(self, timeout_s: float) -> None:
-        self._watch.stop(timeout_s)
+    def stop(self, deadline: Deadline) -> None:
+        self._watch.stop(deadline)
 
-    def join(self, after_round: int, deadline_s: float) -> Seat:
+    def join(self, after_round: int, deadline: Deadline) -> Seat:
         self._is_dismissed = False
-        progress = Progress(self._setup, deadline_s)
-        self._watch.begin_join(progress, deadline_s)
+        progress = Progress(self._setup, deadline)
+        self._watch.begin_join(progress, deadline)
         backoff = Backoff(0.05, 2.0)
         failure: RendezvousConnectionError | None = None
         is_told = False
         while True:
             try:
-                self._reclaim(after_round, deadline_s)
-                seat = self._join_once(after_round, deadline_s)
+                self._reclaim(after_round, deadline)
+                seat = self._join_once(after_round, deadline)
             except RendezvousConnectionError as error:
                 if is_hopeless(error):
                     raise
-                if time.monotonic() >= deadline_s:
-                    raise self._timeout(deadline_s, error) from error
+                if deadline.is_over:
+                    raise self._timeout(deadline, error) from error
                 # A connection that only broke is no outage.
                 if failure is not None:
                     progress.tell_failure(error, again=is_told)
                     is_told = True
                 failure = error
-                backoff.sleep(deadline_s)
+                backoff.sleep(deadline)
             else:
                 if seat is not None:
                     return seat
@@ -106,23 +107,25 @@ class ServerRun(Coordinator):
                     raise left_error(self._setup.run_id)
                 _log.warning("%s", evicted_text(self._setup.run_id))
 
-    def _reclaim(self, after_round: int, deadline_s: float) -> None:
+    def _reclaim(self, after_round: int, deadline: Deadline) -> None:
         """A restarted server has to know that this node is who has its place in the old round."""
         seat = self._seat
         if seat is None or seat.round != after_round:
             return
-        if not self._ask(self._watch.keep_alive, deadline_s).known:
+        if not self._ask(self._watch.keep_alive, deadline).known:
             self._ask(
-                lambda left_s: self._client.resume(seat.round, seat.rank, seat.world_size, left_s),
-                deadline_s,
+                lambda in_time: self._client.resume(
+                    seat.round, seat.rank, seat.world_size, in_time.left_s
+                ),
+                deadline,
             )
 
-    def _join_once(self, after_round: int, deadline_s: float) -> Seat | None:
+    def _join_once(self, after_round: int, deadline: Deadline) -> Seat | None:
         """None: the node was listed and is no more; it may join again."""
-        left_s = max(_EXCHANGE_S_MIN, deadline_s - time.monotonic())
-        joined = self._told(lambda: self._client.join(after_round, left_s))
+        in_time = deadline.at_least(_EXCHANGE_S_MIN)
+        joined = self._told(lambda: self._client.join(after_round, in_time.left_s))
         if joined.outcome == "timeout":
-            raise self._timeout(deadline_s, None)
+            raise self._timeout(deadline, None)
         if joined.outcome == "dropped":
             return None
         if joined.outcome == "finished":
@@ -135,85 +138,96 @@ class ServerRun(Coordinator):
         self._watch.take_seat(seat, joined.changes)
         return seat
 
-    def leave(self, failed: bool, deadline_s: float) -> bool:
+    def leave(self, failed: bool, deadline: Deadline) -> bool:
         if self._is_dismissed:
             self._watch.give_up()
             return False
-        with self._watch.holding_place(deadline_s):
+        with self._watch.holding_place(deadline):
             self._seat = None
             self._watch.give_up()
-            self._leave(lambda left_s: self._client.leave(failed, left_s), deadline_s)
+            self._leave(lambda in_time: self._client.leave(failed, in_time.left_s), deadline)
         # Who waits for a job's end is told by the server, in the same moment.
         return False
 
-    def give_up(self, ending: Ending, deadline_s: float) -> str:
-        with self._watch.holding_place(deadline_s):
+    def give_up(self, ending: Ending, deadline: Deadline) -> str:
+        with self._watch.holding_place(deadline):
             self._seat = None
             self._watch.give_up()
             return self._leave(
-                lambda left_s: self._client.give_up(
-                    ending.exit_code, ending.unix_ms, ending.last_line, left_s
+                lambda in_time: self._client.give_up(
+                    ending.exit_code, ending.unix_ms, ending.last_line, in_time.left_s
                 ),
-                deadline_s,
+                deadline,
             )
 
-    def _leave(self, call: Callable[[float], _T], deadline_s: float) -> _T:
+    def _leave(self, call: Callable[[Deadline], _T], deadline: Deadline) -> _T:
         """Of a run whose store has gone, there is nobody to be told."""
 
         def attempt() -> _T:
             # Short: a store that is gone is asked for first, and then looked for.
-            return self._ask(call, min(deadline_s, time.monotonic() + _LEAVE_ATTEMPT_S))
+            return self._ask(call, deadline.sooner(_LEAVE_ATTEMPT_S))
 
-        return patiently(attempt, deadline_s, self._setup.store_is_gone)
+        return patiently(attempt, deadline, self._setup.store_is_gone)
 
-    def is_disturbed(self, deadline_s: float) -> bool:
+    def is_disturbed(self, deadline: Deadline) -> bool:
         # The end of a node reaches the server on another way than what broke by it came here.
-        settled_s = min(deadline_s, time.monotonic() + _SETTLE_S)
+        settled = deadline.sooner(_SETTLE_S)
         while True:
-            status = self._ask(self._client.status, deadline_s)
+            status = self._ask(self._status, deadline)
             is_lost = status.suspects > 0 or status.lost > status.gave_up
             if is_lost or status.waiting > 0 or status.role != "active":
                 return True
-            left_s = settled_s - time.monotonic()
-            if left_s <= 0:
+            if settled.is_over:
                 return False
-            time.sleep(left_s)
+            settled.sleep(_SETTLE_S)
 
-    def close(self, deadline_s: float) -> None:
-        self._patiently(self._client.close_run, deadline_s)
+    def close(self, deadline: Deadline) -> None:
+        self._patiently(lambda in_time: self._client.close_run(in_time.left_s), deadline)
         self._watch.note_closed()
 
-    def look(self, deadline_s: float) -> None:
-        status = self._ask(self._client.status, deadline_s)
+    def look(self, deadline: Deadline) -> None:
+        status = self._ask(self._status, deadline)
         self._watch.view = replace(self.view, closed=status.closed or self.view.closed)
 
-    def census(self, deadline_s: float) -> Census:
-        return self._patiently(lambda left_s: census_of(self._client, left_s), deadline_s)
+    def census(self, deadline: Deadline) -> Census:
+        return self._patiently(lambda in_time: census_of(self._client, in_time), deadline)
 
-    def is_intact(self, deadline_s: float) -> bool:
+    def is_deserted(self, deadline: Deadline) -> bool:
+        status = self._ask(self._status, deadline)
+        return status.participants + status.waiting + status.spares == 0
+
+    def reached_at(self, deadline: Deadline) -> str:
+        # As the nodes' connections show it. Who is no machine of that address has come through a
+        # tunnel, which ends beside the server.
+        reached = self._ask(self._status, deadline).reached_at
+        if not reached or match_host(reached).matched:
+            return reached
+        return super().reached_at(deadline)
+
+    def is_intact(self, deadline: Deadline) -> bool:
         view = self.view
         if view.role != "active":
             return False
         if view.changes == 0:
             return True
         try:
-            status = self._ask(self._client.status, deadline_s)
+            status = self._ask(self._status, deadline)
         except RendezvousError:
             return True  # who asks has a deadline of its own
         return status.role == "active" and status.round == view.my_round and status.lost == 0
 
     def _timeout(
-        self, deadline_s: float, failure: RendezvousConnectionError | None
+        self, deadline: Deadline, failure: RendezvousConnectionError | None
     ) -> RendezvousTimeoutError:
         standing = self._watch.standing
         if standing is None and failure is None:
-            standing = self._look_late(deadline_s)
+            standing = self._look_late(deadline)
         return timeout_error(self._setup, standing, failure)
 
-    def _look_late(self, deadline_s: float) -> Standing | None:
+    def _look_late(self, deadline: Deadline) -> Standing | None:
         """Who is there after this node's time was over, and itself."""
         try:
-            standing = self._ask(lambda left_s: look_at(self._client, left_s), deadline_s)
+            standing = self._ask(lambda in_time: look_at(self._client, in_time), deadline)
         except RendezvousError:
             return None
         if standing is None or standing.role != "absent":
@@ -233,12 +247,15 @@ class ServerRun(Coordinator):
     def _nodes_max(self) -> int:
         return self._setup.settings.max_nodes
 
-    def _patiently(self, call: Callable[[float], _T], deadline_s: float) -> _T:
-        return patiently(lambda: self._ask(call, deadline_s), deadline_s)
+    def _status(self, deadline: Deadline) -> _core.RunStatus:
+        return self._client.status(deadline.left_s)
 
-    def _ask(self, call: Callable[[float], _T], deadline_s: float) -> _T:
-        left_s = max(_EXCHANGE_S_MIN, deadline_s - time.monotonic())
-        return self._told(lambda: call(min(self._setup.exchange_s, left_s)))
+    def _patiently(self, call: Callable[[Deadline], _T], deadline: Deadline) -> _T:
+        return patiently(lambda: self._ask(call, deadline), deadline)
+
+    def _ask(self, call: Callable[[Deadline], _T], deadline: Deadline) -> _T:
+        in_time = deadline.at_least(_EXCHANGE_S_MIN).sooner(self._setup.exchange_s)
+        return self._told(lambda: call(in_time))
 
     def _told(self, call: Callable[[], _T]) -> _T:
         """Turns what the client raises into what a rendezvous raises."""

@@ -9,13 +9,13 @@ import logging
 import os
 import random
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 from rendezvous import _core
 from rendezvous._coordinator import NodeSetup, Seat, View
+from rendezvous._deadline import Deadline
 from rendezvous._server_census import look_at
 from rendezvous._threads import start_thread
 from rendezvous._waiting import Progress, Standing
@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 # How long before a join's deadline the node looks once more who is there: at the deadline, all who
 # gave up are gone.
 _LAST_LOOK_S = 0.15
+# What waiting for the node's place gets even at a deadline.
+_PLACE_S_MIN = 0.05
 # With more nodes, one looks who is there only as often as it says so.
 _FEW_NODES = 64
 
@@ -49,8 +51,9 @@ class Watch:
         self.standing: Standing | None = None
         self._seat: Seat | None = None
         self._progress: Progress | None = None
-        self._look_s = 0.0
-        self._last_look_s = 0.0
+        # While it joins: when it next looks who is there, and when for the last time.
+        self._next_look = Deadline.after(0.0)
+        self._last_look = Deadline.after(0.0)
         self._thread: threading.Thread | None = None
         # A seat that the server no longer knows.
         self._doubted: Seat | None = None
@@ -88,7 +91,7 @@ class Watch:
         self._stop.set()
         self._changed.set()
 
-    def stop(self, timeout_s: float) -> None:
+    def stop(self, deadline: Deadline) -> None:
         """Stop, end what the thread waits for, and wait for its end. For good."""
         if self._pid != os.getpid():
             return
@@ -97,19 +100,18 @@ class Watch:
         thread = self._thread
         if thread is None or thread is threading.current_thread():
             return
-        thread.join(timeout_s)
+        thread.join(deadline.left_s)
         if not thread.is_alive():
             self._thread = None
 
-    def begin_join(self, progress: Progress, deadline_s: float) -> None:
+    def begin_join(self, progress: Progress, deadline: Deadline) -> None:
         """The node joins until `take_seat` or `give_up`."""
-        with self.holding_place(deadline_s):
+        with self.holding_place(deadline):
             self._seat = None
             self.standing = None
             self._progress = progress
-            self._look_s = 0.0
-            margin_s = min(_LAST_LOOK_S, (deadline_s - time.monotonic()) / 4)
-            self._last_look_s = deadline_s - margin_s
+            self._next_look = Deadline.after(0.0)
+            self._last_look = deadline.ahead(min(_LAST_LOOK_S, deadline.left_s / 4))
             self._changed.set()
 
     def take_seat(self, seat: Seat, changes: int) -> None:
@@ -126,9 +128,9 @@ class Watch:
         self._seat = None
 
     @contextmanager
-    def holding_place(self, deadline_s: float) -> Iterator[None]:
+    def holding_place(self, deadline: Deadline) -> Iterator[None]:
         """The node's place is the caller's alone meanwhile."""
-        if not self._place.acquire(timeout=max(0.05, deadline_s - time.monotonic())):
+        if not self._place.acquire(timeout=deadline.at_least(_PLACE_S_MIN).left_s):
             raise RendezvousConnectionError(
                 f"run {self._setup.run_id!r}: the server does not answer: a request that began "
                 "before has not ended"
@@ -140,10 +142,10 @@ class Watch:
 
     def _run(self, stop: threading.Event) -> None:
         failing = False
-        due_s = time.monotonic() + self._pause_s(failing)
+        due = Deadline.after(self._pause_s(failing))
         while not stop.is_set():
             try:
-                if time.monotonic() < due_s and not self._wait_for_news(stop, due_s):
+                if not due.is_over and not self._wait_for_news(stop, due):
                     continue
                 if stop.is_set():
                     return
@@ -168,26 +170,24 @@ class Watch:
                         self._setup.node.addr,
                     )
                 failing = False
-            due_s = time.monotonic() + self._pause_s(failing)
+            due = Deadline.after(self._pause_s(failing))
             if failing:
-                stop.wait(due_s - time.monotonic())
+                stop.wait(due.left_s)
 
     def _pause_s(self, failing: bool) -> float:
         # Earlier than the interval, and scattered: the nodes of a round have started together.
         share = random.uniform(0.15, 0.3) if failing else random.uniform(0.7, 0.95)  # noqa: S311
         return self._interval_s * share
 
-    def _wait_for_news(self, stop: threading.Event, due_s: float) -> bool:
+    def _wait_for_news(self, stop: threading.Event, due: Deadline) -> bool:
         """Wait until the next beat is due, or something happens. True: a beat is needed now."""
         seat = self._seat
         if seat is None:
-            self._wait_without_seat(due_s)
-            return time.monotonic() >= due_s
+            self._wait_without_seat(due)
+            return due.is_over
         view = self.view
         try:
-            news = self._client.subscribe(
-                seat.round, view.changes, view.closed, max(0.0, due_s - time.monotonic())
-            )
+            news = self._client.subscribe(seat.round, view.changes, view.closed, due.left_s)
         except (StoreConnectionError, StoreTimeoutError):
             # A new connection does not know the node, and a new server neither; an answer may only
             # be late. The beat finds out. A little scatter, as all nodes see it at once.
@@ -203,29 +203,29 @@ class Watch:
         with self._place:
             if self._seat is seat and not stop.is_set():
                 self._note(seat, news.changes, news.closed, view.role)
-        return time.monotonic() >= due_s
+        return due.is_over
 
-    def _wait_without_seat(self, due_s: float) -> None:
+    def _wait_without_seat(self, due: Deadline) -> None:
         progress = self._progress
-        now_s = time.monotonic()
         # Sought before the deadline of the join, so that it is known at the deadline.
-        last_s = self._last_look_s if progress is not None else now_s
-        until_s = min(due_s, last_s) if last_s > now_s else due_s
-        if self._changed.wait(max(0.0, until_s - now_s)):
+        last = self._last_look if progress is not None else None
+        if last is not None and last.is_over:
+            last = None
+        if self._changed.wait(due.or_sooner(last).left_s):
             self._changed.clear()
-        elif progress is not None and now_s < last_s <= time.monotonic():
+        elif progress is not None and last is not None and last.is_over:
             self._look(progress)
 
     def _beat(self, stop: threading.Event) -> None:
         seat, progress = self._seat, self._progress
         in_doubt, self._doubted = seat is not None and self._doubted is seat, None
-        kept = self.keep_alive(self._setup.exchange_s)
+        kept = self.keep_alive(Deadline.after(self._setup.exchange_s))
         if seat is None:
             # While it joins, the JOIN itself finds out that the node is not known.
-            if progress is not None and time.monotonic() >= self._look_s:
+            if progress is not None and self._next_look.is_over:
                 self._look(progress)
                 is_large = self.standing is not None and self.standing.nodes > _FEW_NODES
-                self._look_s = time.monotonic() + (Progress.interval_s() if is_large else 0.0)
+                self._next_look = Deadline.after(Progress.interval_s() if is_large else 0.0)
             return
         with self._place:
             if self._seat is not seat or stop.is_set():
@@ -237,13 +237,13 @@ class Watch:
             elif self.view.role == "active":
                 self._resume(seat)
 
-    def keep_alive(self, timeout_s: float) -> _core.RunKeptAlive:
+    def keep_alive(self, deadline: Deadline) -> _core.RunKeptAlive:
         """A sign of life, and whether the server knows the node on this connection."""
         try:
-            return self._client.keep_alive(timeout_s)
+            return self._client.keep_alive(deadline.left_s)
         except StoreRestartedError as error:
             _log.warning("run %r: %s", self._setup.run_id, error)
-            return self._client.keep_alive(timeout_s)
+            return self._client.keep_alive(deadline.left_s)
 
     def _resume(self, seat: Seat) -> None:
         answer = self._client.resume(seat.round, seat.rank, seat.world_size, self._setup.exchange_s)
@@ -280,7 +280,7 @@ class Watch:
         self.view = replace(self.view, closed=True)
 
     def _look(self, progress: Progress) -> None:
-        standing = look_at(self._client, self._setup.exchange_s)
+        standing = look_at(self._client, Deadline.after(self._setup.exchange_s))
         if standing is not None and self._progress is progress:
             self.standing = standing
             progress.tell(standing)

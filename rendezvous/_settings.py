@@ -18,6 +18,7 @@ __all__ = [
     "RULEBOOKS",
     "Duration",
     "HandlerOptions",
+    "RendezvousSettings",
     "RendezvousTimeout",
     "as_seconds",
     "read_flag",
@@ -66,6 +67,10 @@ ETCD_SETTINGS = (
 )
 
 
+# What torch's oldest back-end, the first one named etcd, calls a setting.
+_FORMER_NAMES = {"etcd_prefix": "key_prefix"}
+
+
 def unknown_settings(config: Iterable[str], known: Sequence[str]) -> list[str]:
     """What to say of each key that is none of `known`."""
     import difflib
@@ -73,7 +78,7 @@ def unknown_settings(config: Iterable[str], known: Sequence[str]) -> list[str]:
     texts = []
     for key in config:
         if key not in known:
-            likely = difflib.get_close_matches(key, known, 1)
+            likely = difflib.get_close_matches(_FORMER_NAMES.get(key, key), known, 1)
             hint = f"; is it {likely[0]}?" if likely else ""
             texts.append(f"the setting {key!r} has no effect{hint}")
     return texts
@@ -160,6 +165,23 @@ class RendezvousTimeout:
     def heartbeat(self) -> timedelta:
         """For one exchange with the backend."""
         return timedelta(seconds=self.heartbeat_s)
+
+
+@dataclass(frozen=True)
+class RendezvousSettings:
+    """What a handler was made with; the names are torch elastic's."""
+
+    run_id: str
+    min_nodes: int
+    max_nodes: int
+    timeout: RendezvousTimeout
+    keep_alive_interval: timedelta
+    keep_alive_max_attempt: int
+
+    @property
+    def window_s(self) -> float:
+        """So long a node lives without a sign of life."""
+        return self.keep_alive_interval.total_seconds() * self.keep_alive_max_attempt
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ call that goes from compiled code into Python could not be ended when the interp
 """
 
 import math
+import sys
 from abc import ABCMeta
 from collections.abc import Iterable
 from datetime import timedelta
@@ -177,7 +178,7 @@ class Store(metaclass=ABCMeta):  # noqa: B024  (its subclasses are registered)
         self.close()
 
     def __repr__(self) -> str:
-        return f"<{_made(self)!r}>"
+        return f"<{_made(self)!r}{hint_for_torch()}>"
 
     def __reduce__(self) -> Any:
         raise TypeError(
@@ -193,6 +194,18 @@ def store_object(target: Any) -> StoreObject:
         if not found.has(method):
             raise TypeError(f"a store is expected, not a {found!r}: it has no method {method!r}")
     return found
+
+
+def hint_for_torch() -> str:
+    """What the repr of a store ends with when torch asks for it: a word on what to do.
+
+    Torch refuses what is none of its stores with a TypeError of pybind11's, whose text is fixed but
+    for the repr of what it was given. Called by `__repr__` itself.
+    """
+    asking = sys._getframe(2).f_globals.get("__name__", "")
+    if not asking.startswith("torch."):
+        return ""
+    return "; torch takes rendezvous.torch.as_torch_store(store) in its place"
 
 
 def _made(store: Store) -> StoreObject:

@@ -5,11 +5,11 @@ others may come, or this caller may die: whoever comes is counted first and show
 nobody is let through too early. Runs on the caller's thread and holds no lock.
 """
 
-import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from rendezvous._arguments import check_ranks, key_bytes, seconds_text
+from rendezvous._arguments import check_ranks, key_bytes
+from rendezvous._deadline import Deadline
 from rendezvous._meeting_rules import (
     BarrierCall,
     ExchangeCall,
@@ -40,17 +40,16 @@ class Looks:
     """Between looks at what gives no event: 1 to 20 ms, and not beyond the deadline."""
 
     def __init__(self, timeout_s: float) -> None:
-        self._begin_s = time.monotonic()
-        self._end_s = self._begin_s + timeout_s
+        self._deadline = Deadline.after(timeout_s)
         self._pause_s = 0.001
 
     @property
     def left_s(self) -> float:
-        return max(0.0, self._end_s - time.monotonic())
+        return self._deadline.left_s
 
     @property
     def are_over(self) -> bool:
-        return self.left_s <= 0
+        return self._deadline.is_over
 
     @property
     def text(self) -> str:
@@ -58,10 +57,10 @@ class Looks:
 
     @property
     def elapsed_text(self) -> str:
-        return seconds_text(time.monotonic() - self._begin_s)
+        return self._deadline.elapsed_text
 
     def pause(self) -> None:
-        time.sleep(min(self._pause_s, self.left_s))
+        self._deadline.sleep(self._pause_s)
         self._pause_s = min(2 * self._pause_s, 0.02)
 
 

@@ -4,8 +4,6 @@ Puts together the node's copy of the state (_sync.py), joining (_join.py) and th
 (_heartbeat.py), which has the thread. Knows no rule and no backend's format.
 """
 
-import time
-
 from rendezvous import _core
 from rendezvous._coordinator import (
     Census,
@@ -16,6 +14,7 @@ from rendezvous._coordinator import (
     View,
     is_disturbed,
 )
+from rendezvous._deadline import Deadline
 from rendezvous._heartbeat import Heartbeat
 from rendezvous._join import Joiner
 from rendezvous._sync import StateSync
@@ -48,7 +47,7 @@ class StoreRun(Coordinator):
     def is_running(self) -> bool:
         return self._heartbeat.is_running
 
-    def is_intact(self, deadline_s: float) -> bool:
+    def is_intact(self, deadline: Deadline) -> bool:
         return self._sync.is_intact()
 
     def start(self) -> None:
@@ -57,28 +56,28 @@ class StoreRun(Coordinator):
     def ask_to_stop(self) -> None:
         self._heartbeat.ask_to_stop()
 
-    def stop(self, timeout_s: float) -> None:
-        self._heartbeat.stop(timeout_s)
+    def stop(self, deadline: Deadline) -> None:
+        self._heartbeat.stop(deadline)
 
-    def join(self, after_round: int, deadline_s: float) -> Seat:
-        return self._joiner.join(after_round, deadline_s)
+    def join(self, after_round: int, deadline: Deadline) -> Seat:
+        return self._joiner.join(after_round, deadline)
 
-    def leave(self, failed: bool, deadline_s: float) -> bool:
+    def leave(self, failed: bool, deadline: Deadline) -> bool:
         def operation(group: _core.Group, now_s: float) -> bool:
             others_wait = bool(group.waiting or group.spares)
             group.leave(self._node, failed, now_s)
             return others_wait
 
-        return self._sync.run_patiently(operation, deadline_s, self._is_gone)
+        return self._sync.run_patiently(operation, deadline, self._is_gone)
 
-    def give_up(self, ending: Ending, deadline_s: float) -> str:
+    def give_up(self, ending: Ending, deadline: Deadline) -> str:
         def operation(group: _core.Group, now_s: float) -> str:
             group.give_up(self._node, ending.exit_code, ending.unix_ms, ending.last_line, now_s)
             return group.cause
 
-        return self._sync.run_patiently(operation, deadline_s, self._is_gone)
+        return self._sync.run_patiently(operation, deadline, self._is_gone)
 
-    def is_disturbed(self, deadline_s: float) -> bool:
+    def is_disturbed(self, deadline: Deadline) -> bool:
         """Nobody sees a connection break: who lives has moved its heartbeat since the question."""
         first: dict[_core.Node, int | None] | None = None
 
@@ -90,24 +89,24 @@ class StoreRun(Coordinator):
             return {node: group.beats(node) for node in others}
 
         while True:
-            beats = self._sync.run(look, deadline_s)
+            beats = self._sync.run(look, deadline)
             if beats is None:
                 return True
             first = beats if first is None else first
             if not any(first.get(node) == beat for node, beat in beats.items()):
                 return False
-            if time.monotonic() >= deadline_s:
+            if deadline.is_over:
                 return True
-            time.sleep(max(0.0, min(self._interval_s / 8, deadline_s - time.monotonic())))
+            deadline.sleep(self._interval_s / 8)
 
-    def close(self, deadline_s: float) -> None:
-        self._sync.run_patiently(lambda group, _: group.close(), deadline_s)
+    def close(self, deadline: Deadline) -> None:
+        self._sync.run_patiently(lambda group, _: group.close(), deadline)
 
-    def look(self, deadline_s: float) -> None:
-        self._sync.run(lambda _, __: None, deadline_s)
+    def look(self, deadline: Deadline) -> None:
+        self._sync.run(lambda _, __: None, deadline)
 
-    def census(self, deadline_s: float) -> Census:
-        return self._sync.run_patiently(_count, deadline_s)
+    def census(self, deadline: Deadline) -> Census:
+        return self._sync.run_patiently(_count, deadline)
 
 
 def _count(group: _core.Group, now_s: float) -> Census:

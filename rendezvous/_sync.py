@@ -8,13 +8,13 @@ the middle of another counts as one that won the race against it.
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
 
 from rendezvous import _core
 from rendezvous._coordinator import View
+from rendezvous._deadline import Deadline, now_s
 from rendezvous._patience import Backoff, patiently
 from rendezvous.backends.base import RendezvousBackend, Token
 from rendezvous.errors import RendezvousConnectionError, RendezvousStateError
@@ -24,7 +24,7 @@ __all__ = ["Operation", "StateSync"]
 _log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
-# Changes the group or only looks at it, at a time of the monotonic clock. Called again for each
+# Changes the group or only looks at it, at a time of `now_s`. Called again for each
 # write that lost its race.
 Operation: TypeAlias = Callable[[_core.Group, float], _T]
 
@@ -78,7 +78,7 @@ class StateSync:
         view = self._view
         return view.role == "active" and view.round == view.my_round and not self._has_lost
 
-    def run(self, operation: Operation[_T], deadline_s: float) -> _T:
+    def run(self, operation: Operation[_T], deadline: Deadline) -> _T:
         """Apply the operation to the newest state and write what it changed.
 
         The result is what the operation made of the state that is now stored. Lost races are tried
@@ -88,65 +88,65 @@ class StateSync:
         """
         backoff = Backoff(0.002, 0.25)
         while True:
-            with self._hold(deadline_s):
-                begun_s = time.monotonic()
+            with self._hold(deadline):
+                begun_s = now_s()
                 self._accept(self._backend.get_state())
                 for _ in range(_WRITES_A_READ):
                     written, result = self._attempt(operation)
                     if written:
                         return result
-            ended_s = time.monotonic()
-            if ended_s >= deadline_s:
+            took_s = now_s() - begun_s
+            if deadline.is_over:
                 raise RendezvousConnectionError(
                     f"run {self._run_id!r}: the state changed each time between reading and "
                     "writing it, up to the deadline"
                 )
-            backoff.sleep(deadline_s, min(_PAUSE_S_MAX, _PAUSES_AN_EXCHANGE * (ended_s - begun_s)))
+            backoff.sleep(deadline, min(_PAUSE_S_MAX, _PAUSES_AN_EXCHANGE * took_s))
 
     def run_patiently(
         self,
         operation: Operation[_T],
-        deadline_s: float,
+        deadline: Deadline,
         is_over: Callable[[], bool] | None = None,
     ) -> _T:
         """As `run`, but waits for a backend out of reach; raises its error at the deadline.
 
         is_over: whether nobody is to be waited for, as in `patiently`; asked after half a second.
         """
-        attempt_s = deadline_s if is_over is None else _LEAVE_ATTEMPT_S
 
         def attempt() -> _T:
-            return self.run(operation, min(deadline_s, time.monotonic() + attempt_s))
+            # Short: a store that is gone is asked for first, and then looked for.
+            in_time = deadline if is_over is None else deadline.sooner(_LEAVE_ATTEMPT_S)
+            return self.run(operation, in_time)
 
-        return patiently(attempt, deadline_s, is_over)
+        return patiently(attempt, deadline, is_over)
 
     @contextmanager
-    def _hold(self, deadline_s: float) -> Iterator[None]:
-        left_s = max(_EXCHANGE_S_MIN, deadline_s - time.monotonic())
-        if not self._lock.acquire(timeout=left_s):
+    def _hold(self, deadline: Deadline) -> Iterator[None]:
+        if not self._lock.acquire(timeout=deadline.at_least(_EXCHANGE_S_MIN).left_s):
             raise RendezvousConnectionError(
                 f"run {self._run_id!r}: the backend does not answer: an exchange that began before "
                 "has not ended"
             )
         try:
-            left_s = max(_EXCHANGE_S_MIN, deadline_s - time.monotonic())
             self._exchanges += 1
-            self._backend.set_timeout(min(self._exchange_s, left_s))
+            exchange = deadline.at_least(_EXCHANGE_S_MIN).sooner(self._exchange_s)
+            self._backend.set_timeout(exchange.left_s)
             yield
         finally:
             self._lock.release()
 
     def _attempt(self, operation: Operation[_T]) -> tuple[bool, _T]:
-        now_s = time.monotonic()
+        at_s = now_s()
         exchange = self._exchanges
         state, token = self._state, self._token
         try:
-            self._group.observe(state, now_s)
+            self._group.observe(state, at_s)
         except RendezvousStateError as error:
             raise RendezvousStateError(f"run {self._run_id!r}: {error}") from error
         self._known = state or self._known
-        self._group.expire(now_s)
-        result = operation(self._group, now_s)
+        self._group.expire(at_s)
+        result = operation(self._group, at_s)
         changed = self._group.encode()
         if self._exchanges != exchange:
             return False, result  # a signal's handler has used the group in between

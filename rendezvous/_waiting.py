@@ -5,12 +5,12 @@ Pure but for the clock, the log and sleeping: knows neither the rulebook nor the
 
 import logging
 import random
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rendezvous import _core
 from rendezvous._coordinator import NodeSetup
+from rendezvous._deadline import Deadline, now_s
 from rendezvous._endpoint import parse_endpoint
 from rendezvous._hosts import is_loopback
 from rendezvous.errors import (
@@ -73,7 +73,7 @@ class Pace:
         self._pause_s = 0.0
         self._before: tuple[object, ...] | None = None
 
-    def sleep(self, standing: Standing, look_s: float, deadline_s: float) -> None:
+    def sleep(self, standing: Standing, look_s: float, deadline: Deadline) -> None:
         """Sleep until the next look is due. `look_s`: how long the last one took."""
         seen = (
             standing.role,
@@ -89,22 +89,21 @@ class Pace:
         self._pause_s = min(self._pause_s * 1.5, longest_s) if seen == self._before else shortest_s
         self._before = seen
         pause_s = self._pause_s * random.uniform(0.6, 1.0)  # noqa: S311
-        now_s = time.monotonic()
         if standing.look_again_s is not None:
             # The end of a last call is not slept through. A little scatter, as all nodes know it.
-            until_s = standing.look_again_s - now_s + random.uniform(0.0, shortest_s)  # noqa: S311
+            until_s = standing.look_again_s - now_s() + random.uniform(0.0, shortest_s)  # noqa: S311
             pause_s = min(pause_s, max(until_s, shortest_s / 2))
-        time.sleep(max(0.0, min(pause_s, deadline_s - now_s)))
+        deadline.sleep(pause_s)
 
 
 class Progress:
     """What the log says while a node waits."""
 
-    def __init__(self, setup: NodeSetup, deadline_s: float) -> None:
+    def __init__(self, setup: NodeSetup, deadline: Deadline) -> None:
         self._run_id = setup.run_id
         self._settings = setup.settings
-        self._deadline_s = deadline_s
-        self._next_s = time.monotonic() + _PROGRESS_S
+        self._deadline = deadline
+        self._next = Deadline.after(_PROGRESS_S)
         self._told: tuple[_core.Node, ...] = ()
         self._in_last_call = False
 
@@ -124,20 +123,22 @@ class Progress:
                 standing.last_call_left_s,
             )
         self._in_last_call = standing.last_call_left_s is not None
-        if time.monotonic() >= self._next_s:
-            self._next_s = time.monotonic() + _PROGRESS_S
-            _log.info("run %r: %s; %.0f s left", self._run_id, self._text(standing), self._left_s())
+        if self._next.is_over:
+            self._next = Deadline.after(_PROGRESS_S)
+            _log.info(
+                "run %r: %s; %.0f s left", self._run_id, self._text(standing), self._deadline.left_s
+            )
             self._told = standing.participants
 
     def tell_failure(self, error: Exception, again: bool) -> None:
         """Once for each outage, and every ten seconds."""
-        if again and time.monotonic() < self._next_s:
+        if again and not self._next.is_over:
             return
-        self._next_s = time.monotonic() + _PROGRESS_S
+        self._next = Deadline.after(_PROGRESS_S)
         _log.warning(
             "run %r: joining goes on as soon as the store answers again; %.0f s left: %s",
             self._run_id,
-            self._left_s(),
+            self._deadline.left_s,
             error,
         )
 
@@ -161,9 +162,6 @@ class Progress:
             if nodes:
                 text += f"; {word}: {_names(sorted(nodes))}"
         return text
-
-    def _left_s(self) -> float:
-        return max(0.0, self._deadline_s - time.monotonic())
 
 
 def timeout_error(

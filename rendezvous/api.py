@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, Protocol
 
+from rendezvous._endpoint import parse_endpoint
+
 __all__ = [
     "KeyValueStore",
     "RendezvousHandler",
     "RendezvousInfo",
     "RendezvousParameters",
     "RendezvousStoreInfo",
+    "parse_rendezvous_endpoint",
 ]
 
 _TRUE = ("1", "true", "t", "yes", "y")
@@ -35,6 +38,15 @@ class KeyValueStore(Protocol):
     def set_timeout(self, timeout: timedelta, /) -> None: ...
     @property
     def timeout(self) -> timedelta: ...
+
+
+def parse_rendezvous_endpoint(endpoint: str | None, default_port: int) -> tuple[str, int]:
+    """Split `host`, `host:port` or `[v6]:port` into host (without brackets) and port.
+
+    None, or an empty endpoint, is `localhost` and the default port. Raises ValueError that says
+    what is wrong with any other.
+    """
+    return parse_endpoint(endpoint or "", default_port)
 
 
 class RendezvousParameters:

@@ -7,18 +7,23 @@ format, and not who runs the rulebook. Called from one thread; the coordinator h
 
 import logging
 import os
-import time
 import weakref
-from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rendezvous import _core
 from rendezvous._bootstrap import Bootstrap
-from rendezvous._coordinator import Coordinator, Ending, NodeSetup
-from rendezvous._hosts import address_over_etcd, advertised_address
+from rendezvous._coordinator import Coordinator, Ending
+from rendezvous._deadline import Deadline
+from rendezvous._identity import make_addresses, make_setup
 from rendezvous._membership import Membership
 from rendezvous._rulebook import make_coordinator
-from rendezvous._settings import Duration, RendezvousTimeout, as_seconds
+from rendezvous._settings import (
+    Duration,
+    RendezvousSettings,
+    RendezvousTimeout,
+    as_seconds,
+)
 from rendezvous.api import KeyValueStore, RendezvousHandler, RendezvousInfo
 from rendezvous.backends.base import RendezvousBackend
 from rendezvous.errors import RendezvousError, RendezvousGracefulExitError, RendezvousStateError
@@ -26,7 +31,7 @@ from rendezvous.errors import RendezvousError, RendezvousGracefulExitError, Rend
 if TYPE_CHECKING:
     from rendezvous.backends._open import StoreConnection
 
-__all__ = ["DynamicRendezvousHandler", "RendezvousTimeout"]
+__all__ = ["DynamicRendezvousHandler", "RendezvousSettings", "RendezvousTimeout"]
 
 _log = logging.getLogger(__name__)
 
@@ -36,9 +41,6 @@ _ABANDON_S = 1.0
 _FIRST_JOIN_S_MIN = 1.0
 # At the deadline of a shutdown; a thread that waits for a store on is nobody's business.
 _STOP_S_MIN = 0.05
-# For telling the others, when the caller was interrupted and waits.
-_INTERRUPTED_S = 0.25
-_LAST_LINE_BYTES_MAX = 512
 
 
 class DynamicRendezvousHandler(RendezvousHandler):
@@ -47,33 +49,31 @@ class DynamicRendezvousHandler(RendezvousHandler):
     def __init__(
         self,
         *,
-        run_id: str,
+        settings: RendezvousSettings,
         backend: RendezvousBackend,
         node: _core.Node,
         coordinator: Coordinator,
         bootstrap: Bootstrap,
-        timeout: RendezvousTimeout,
-        window_s: float,
         where: str,
         connection: "StoreConnection | None",
     ) -> None:
-        self._run_id = run_id
+        self._settings = settings
+        self._run_id = settings.run_id
         self._backend = backend
         self._node = node
         self._coordinator = coordinator
         self._bootstrap = bootstrap
-        self._timeout = timeout
-        # So long a node lives without a sign of life.
-        self._window_s = window_s
+        self._timeout = settings.timeout
         self._where = where
         self._connection = connection
         self._opening_s = 0.0 if connection is None else connection.opening_s
         self._pid = os.getpid()
-        self._membership = Membership(coordinator, node)
+        told_s = min(self._timeout.heartbeat_s, self._timeout.close_s)
+        self._membership = Membership(coordinator, node, self._run_id, told_s)
         self._round = 0
         self._shutdown_result: bool | None = None
         self._is_cancelled = False
-        weakref.finalize(self, coordinator.stop, _ABANDON_S)
+        weakref.finalize(self, _abandon, coordinator)
 
     @classmethod
     def from_backend(  # noqa: PLR0917  (the order is torch's)
@@ -101,9 +101,10 @@ class DynamicRendezvousHandler(RendezvousHandler):
             backend: keeps the state; of the same run.
             min_nodes, max_nodes: a round begins with at least, and has at most, so many nodes.
             local_addr: the address under which other nodes reach this one; default: what the
-                store's server sees, the endpoint's host on the server's own machine, or this
-                machine's name; over etcd: where the route to a member on another machine begins,
-                or this machine's name.
+                store's server sees; on the server's own machine, where nodes on others reach it,
+                or the endpoint's host if there are none; without a server, this machine's name, or
+                its address if the name leads every machine to itself; over etcd: where the route to
+                a member on another machine begins, or this machine's name.
             timeout: see RendezvousTimeout.
             keep_alive_interval: seconds (or a timedelta) between signs of life.
             keep_alive_max_attempt: a node is lost after so many intervals without one.
@@ -129,36 +130,37 @@ class DynamicRendezvousHandler(RendezvousHandler):
         settings = _core.GroupSettings(
             min_nodes, max_nodes, timeout.last_call_s, interval_s, keep_alive_max_attempt
         )
-        host = connection.host if connection is not None else getattr(store, "host", None)
-        if backend.name.startswith("etcd"):
-            address = address_over_etcd(store, local_addr)
-        else:
-            address = advertised_address(store, host if isinstance(host, str) else None, local_addr)
-        node = _core.Node(address, os.getpid(), _local_id())
-        where = connection.endpoint if connection is not None else _describe(store)
-        control = connection.control if connection is not None else store
-        setup = NodeSetup(run_id, node, settings, timeout.join_s, timeout.heartbeat_s, where)
-        if connection is not None:
-            setup = replace(setup, store_is_gone=connection.is_gone)
+        addresses = make_addresses(store, backend, local_addr, connection)
+        setup = make_setup(run_id, store, settings, timeout, addresses, connection)
         return cls(
-            run_id=run_id,
+            settings=RendezvousSettings(
+                run_id,
+                min_nodes,
+                max_nodes,
+                timeout,
+                timedelta(seconds=interval_s),
+                keep_alive_max_attempt,
+            ),
             backend=backend,
-            node=node,
+            node=setup.node,
             coordinator=make_coordinator(rulebook, backend, setup),
             bootstrap=Bootstrap(
                 run_id=run_id,
                 store=store,
-                control=control,
-                node=node,
-                local_addr=local_addr,
+                control=store if connection is None else connection.control,
+                node=setup.node,
+                addresses=addresses,
                 serve=bootstrap_store,
                 hold_port=hold_port,
             ),
-            timeout=timeout,
-            window_s=interval_s * keep_alive_max_attempt,
-            where=where,
+            where=setup.where,
             connection=connection,
         )
+
+    @property
+    def settings(self) -> RendezvousSettings:
+        """What it was made with."""
+        return self._settings
 
     @property
     def node(self) -> _core.Node:
@@ -177,7 +179,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
 
     @property
     def store_address(self) -> str:
-        """The same for the commands of `rendezvous`: `host:port`, or a URL as for `open_store`.
+        """The run's own key space there, as a URL for `open_store` and the command `rendezvous`.
 
         Empty for a store that the handler was given.
         """
@@ -215,17 +217,17 @@ class DynamicRendezvousHandler(RendezvousHandler):
         # Who connects and joins for the first time has one budget for both.
         opening_s, self._opening_s = self._opening_s, 0.0
         left_s = max(_FIRST_JOIN_S_MIN, self._timeout.join_s - opening_s)
-        deadline_s = time.monotonic() + min(left_s, self._timeout.join_s)
+        deadline = Deadline.after(min(left_s, self._timeout.join_s))
         self._bootstrap.close()
         is_seated = False
         try:
             while True:
                 self._enter()
                 is_seated = False
-                seat = self._coordinator.join(self._round, deadline_s)
+                seat = self._coordinator.join(self._round, deadline)
                 is_seated = True
                 self._round = seat.round
-                info = self._bootstrap.open(seat, self._coordinator, deadline_s)
+                info = self._bootstrap.open(seat, self._coordinator, deadline)
                 if info is not None:
                     return info
                 _log.info(
@@ -235,7 +237,8 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 )
                 self._bootstrap.close()
         except BaseException as error:
-            self._give_up(error, deadline_s, is_seated)
+            self._bootstrap.close()
+            self._membership.withdraw(error, deadline, is_seated)
             if self._is_cancelled and isinstance(error, RendezvousError):
                 raise RendezvousGracefulExitError(
                     f"run {self._run_id!r}: cancelled while this node joined"
@@ -267,7 +270,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
             and self._shutdown_result is None
             and self._pid == os.getpid()
         ):
-            self._coordinator.look(time.monotonic() + self._timeout.heartbeat_s)
+            self._coordinator.look(Deadline.after(self._timeout.heartbeat_s))
         return self._coordinator.view.closed
 
     def set_closed(self) -> None:
@@ -276,7 +279,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         Raises RendezvousError when that could not be stored within the close timeout.
         """
         self._check_usable()
-        self._coordinator.close(time.monotonic() + self._timeout.close_s)
+        self._coordinator.close(Deadline.after(self._timeout.close_s))
 
     def leave(self, failed: bool = False) -> None:
         """Take this node out of the run; `next_rendezvous` brings it back.
@@ -290,7 +293,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         they notice by missing heartbeats.
         """
         self._check_usable()
-        self._membership.leave(failed, self._timeout.close_s)
+        self._membership.leave(failed, Deadline.after(self._timeout.close_s))
 
     def give_up(self, exit_code: int, last_line: str | bytes = b"") -> str:
         """Leave for good: this node's work broke, and nobody will start it again.
@@ -308,9 +311,8 @@ class DynamicRendezvousHandler(RendezvousHandler):
         `leave`.
         """
         self._check_usable()
-        line = last_line.encode() if isinstance(last_line, str) else last_line
-        ending = Ending(exit_code, time.time_ns() // 1_000_000, line[:_LAST_LINE_BYTES_MAX])
-        return self._membership.give_up(ending, self._timeout.close_s)
+        ending = Ending.now(exit_code, last_line)
+        return self._membership.give_up(ending, Deadline.after(self._timeout.close_s))
 
     def is_disturbed(self) -> bool:
         """Whether work that fails now may fail because another node was lost.
@@ -321,7 +323,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         gave up is no loss. Raises RendezvousConnectionError.
         """
         self._check_usable()
-        return self._coordinator.is_disturbed(time.monotonic() + self._window_s)
+        return self._coordinator.is_disturbed(Deadline.after(self._settings.window_s))
 
     def cancel(self, timeout_s: float, failed: bool = False) -> None:
         """End a `next_rendezvous` that waits in another thread, and leave; for any thread.
@@ -335,7 +337,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
             failed: as for `leave`.
         """
         self._is_cancelled = True
-        self._membership.leave(failed, timeout_s)
+        self._membership.leave(failed, Deadline.after(timeout_s))
 
     def wait_until_alone(self, timeout_s: float) -> bool:
         """Wait until no other node takes part or waits; True if so, False at the timeout.
@@ -345,7 +347,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         timeout.
         """
         self._check_usable()
-        return self._membership.wait_until_alone(timeout_s)
+        return self._membership.wait_until_alone(Deadline.after(timeout_s))
 
     @property
     def other_nodes(self) -> int:
@@ -365,9 +367,11 @@ class DynamicRendezvousHandler(RendezvousHandler):
             return True
         if self._shutdown_result is None:
             told = True
-            deadline_s = time.monotonic() + self._timeout.close_s
+            deadline = Deadline.after(self._timeout.close_s)
             try:
-                self._membership.leave(failed=False, timeout_s=self._timeout.close_s)
+                self._membership.leave(failed=False, deadline=deadline)
+                if not self.hosts_store:
+                    self._bootstrap.tidy_up(self._coordinator, deadline)
             except RendezvousError as error:
                 told = False
                 _log.warning(
@@ -380,33 +384,10 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 if self._connection is not None:
                     self._connection.close()
                 # Closing the connection has ended what the thread may have been waiting for.
-                left_s = max(_STOP_S_MIN, deadline_s - time.monotonic())
-                self._coordinator.stop(min(self._timeout.heartbeat_s, left_s))
+                in_time = deadline.at_least(_STOP_S_MIN).sooner(self._timeout.heartbeat_s)
+                self._coordinator.stop(in_time)
                 self._shutdown_result = told
         return self._shutdown_result
-
-    def _give_up(self, error: BaseException, deadline_s: float, is_seated: bool) -> None:
-        """Best effort: the error is what matters, and the caller has waited long enough.
-
-        Args:
-            is_seated: the others count on this node in a round that is complete, and must not wait
-                for its address, or for its workers.
-        """
-        self._bootstrap.close()
-        in_time = time.monotonic() < deadline_s or error.__cause__ is None
-        timeout_s = min(self._timeout.heartbeat_s, self._timeout.close_s) if in_time else 0.0
-        if not isinstance(error, RendezvousError):
-            timeout_s = min(timeout_s, _INTERRUPTED_S)  # by Ctrl-C, or by a signal's handler
-        elif in_time:
-            timeout_s = min(timeout_s, max(0.0, deadline_s - time.monotonic()))
-        try:
-            self._membership.leave(failed=is_seated, timeout_s=timeout_s)
-        except RendezvousError as failure:
-            _log.info(
-                "run %r: the other nodes could not be told that this one left: %s",
-                self._run_id,
-                failure,
-            )
 
     def _check_usable(self) -> None:
         if self._pid != os.getpid():
@@ -420,12 +401,5 @@ class DynamicRendezvousHandler(RendezvousHandler):
             )
 
 
-def _describe(store: object) -> str:
-    host, port = getattr(store, "host", None), getattr(store, "port", None)
-    return f"{host}:{port}" if host and port else type(store).__name__
-
-
-def _local_id() -> int:
-    """Random, so that handlers of one process differ, and processes of one number in two containers
-    too."""
-    return int.from_bytes(os.urandom(8), "little") >> 1
+def _abandon(coordinator: Coordinator) -> None:
+    coordinator.stop(Deadline.after(_ABANDON_S))

@@ -1,12 +1,13 @@
 """Backends by name, and the one call by which a launcher gets a handler.
 
-`c10d`, `etcd` and `etcd-v3` (the same) are known from the start; what they need is imported when it
-is asked for.
+`c10d`, `static`, `etcd` and `etcd-v3` (the same) are known from the start, those of plug-ins
+(_plugins.py) when they are asked for; what a backend needs is imported then, too.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
 
+from rendezvous._plugins import find_creator, plugin_names
 from rendezvous.api import RendezvousHandler, RendezvousParameters
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ __all__ = [
     "RendezvousHandlerRegistry",
     "create_c10d_handler",
     "create_etcd_handler",
+    "create_static_handler",
     "get_rendezvous_handler",
     "rendezvous_handler_registry",
 ]
@@ -25,10 +27,16 @@ RendezvousHandlerCreator: TypeAlias = Callable[[RendezvousParameters], Rendezvou
 
 
 class RendezvousHandlerRegistry:
-    """Which creator makes the handlers of which backend."""
+    """Which creator makes the handlers of which backend.
 
-    def __init__(self) -> None:
+    Args:
+        plugins: whether a backend that nobody has registered is looked for among the entry points
+            of the group `rendezvous.backends`.
+    """
+
+    def __init__(self, *, plugins: bool = False) -> None:
         self._creators: dict[str, RendezvousHandlerCreator] = {}
+        self._plugins = plugins
 
     def register(self, backend: str, creator: RendezvousHandlerCreator) -> None:
         """Remember a creator. The same one may be registered again.
@@ -47,11 +55,16 @@ class RendezvousHandlerRegistry:
         """Make the handler that `params.backend` names.
 
         Raises ValueError for an unknown backend, RuntimeError when the creator made a handler of
-        another backend, and what the creator raises.
+        another backend or a plug-in cannot be loaded, and what the creator raises.
         """
         creator = self._creators.get(params.backend)
+        if creator is None and self._plugins:
+            creator = find_creator(params.backend)
+            if creator is not None:
+                self._creators[params.backend] = creator
         if creator is None:
-            known = ", ".join(sorted(self._creators)) or "none"
+            names = {*self._creators, *(plugin_names() if self._plugins else ())} - _REFUSED
+            known = ", ".join(sorted(names)) or "none"
             raise ValueError(
                 f"the rendezvous backend {params.backend!r} is not registered (known: {known}); "
                 "check its spelling, or register its creator first"
@@ -101,10 +114,34 @@ def create_etcd_handler(params: RendezvousParameters) -> RendezvousHandler:
         raise
 
 
-rendezvous_handler_registry = RendezvousHandlerRegistry()
+def create_static_handler(params: RendezvousParameters) -> RendezvousHandler:
+    """Make a handler of a fixed number of nodes whose ranks are given.
+
+    Configuration: see `rendezvous.static.create_handler`.
+    """
+    from rendezvous.static import create_handler
+
+    return create_handler(params)
+
+
+def _refuse_etcd_v2(params: RendezvousParameters) -> NoReturn:
+    raise ValueError(
+        f"the rendezvous backend {params.backend!r} spoke version 2 of etcd's API, which etcd 3.6 "
+        "no longer has; use 'etcd', with the same endpoint, which speaks version 3 to etcd 3.4 and "
+        "later"
+    )
+
+
+# Names that are known for their answer only.
+_REFUSED = {"etcd-v2"}
+
+rendezvous_handler_registry = RendezvousHandlerRegistry(plugins=True)
 rendezvous_handler_registry.register("c10d", create_c10d_handler)
+rendezvous_handler_registry.register("static", create_static_handler)
 for _name in ("etcd", "etcd-v3"):
     rendezvous_handler_registry.register(_name, create_etcd_handler)
+for _name in _REFUSED:
+    rendezvous_handler_registry.register(_name, _refuse_etcd_v2)
 
 
 def get_rendezvous_handler(params: RendezvousParameters) -> RendezvousHandler:

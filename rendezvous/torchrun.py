@@ -1,12 +1,10 @@
 """torchrun's plug-in: `torchrun --rdzv-backend=rendezvous --rdzv-endpoint=HOST:PORT ...`.
 
-torch finds `get_creator` by the entry point group `torchrun.handlers` and asks what it returns for
-a handler. Which store is behind it comes from the endpoint: HOST[:PORT] or tcp://HOST[:PORT],
-etcd://MEMBER[,MEMBER...] (etcds:// over TLS), file:///PATH. Keys of --rdzv-conf are those of
-`rendezvous exec`. docs/torchrun.md says what torchrun's users see of it.
-
-torch loads this module while it is being imported itself: torch is imported when the first handler
-is made.
+torch finds it by the entry points of _torchrun_entry.py, and asks for a handler. Which store is
+behind it comes from the endpoint: HOST[:PORT] or tcp://HOST[:PORT], etcd://MEMBER[,MEMBER...]
+(etcds:// over TLS), file:///PATH. Keys of --rdzv-conf are those of `rendezvous exec`.
+docs/torchrun.md says what torchrun's users see of it. What any handler of ours needs under torch is
+here too; torch itself is imported when the first one is made.
 """
 
 from __future__ import annotations
@@ -17,15 +15,16 @@ import logging
 import os
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from rendezvous._core import Node
 from rendezvous._linger import LINGER_S, linger
 from rendezvous._settings import C10D_SETTINGS, ETCD_SETTINGS, read_seconds, unknown_settings
 from rendezvous._store import Store
-from rendezvous.api import RendezvousParameters
+from rendezvous.api import RendezvousInfo, RendezvousParameters
 from rendezvous.errors import (
     RendezvousClosedError,
     RendezvousConnectionError,
@@ -42,7 +41,15 @@ if TYPE_CHECKING:
     from torch.distributed.elastic.rendezvous import RendezvousInfo as TorchInfo
     from torch.distributed.elastic.rendezvous import RendezvousParameters as TorchParameters
 
-__all__ = ["TorchrunHandler", "get_creator"]
+__all__ = [
+    "TorchrunHandler",
+    "create_handler",
+    "show_log",
+    "torch_handler_class",
+    "torch_info",
+    "translated",
+    "warn_of_unknown",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -54,23 +61,19 @@ _NO_RUN_ID = "none"
 _AT_EXIT_S = 2.0
 
 
-def get_creator() -> Callable[[TorchParameters], TorchrunHandler]:
-    """What torch calls for each handler; see its RendezvousHandlerRegistry."""
-    return create_handler
-
-
 def create_handler(params: TorchParameters) -> TorchrunHandler:
     """A handler for torch's elastic agent.
 
     Raises ValueError for bad parameters, and torch's own classes of errors for the rest.
     """
-    _show_log()
+    show_log()
     ours = _parameters(params)
     linger_s = read_seconds(ours, "linger_timeout", LINGER_S)
-    with _translated(ours.run_id):
+    with translated():
         handler = get_rendezvous_handler(ours)
     assert isinstance(handler, DynamicRendezvousHandler)
-    return _handler_class()(handler, params.backend, linger_s)
+    made: TorchrunHandler = torch_handler_class(TorchrunHandler)(handler, params.backend, linger_s)
+    return made
 
 
 def _parameters(params: TorchParameters) -> RendezvousParameters:
@@ -97,8 +100,7 @@ def _parameters(params: TorchParameters) -> RendezvousParameters:
             "etcd://HOST:PORT[,HOST:PORT...], etcds://... or file:///PATH"
         )
     known = C10D_SETTINGS if backend == "c10d" else (*ETCD_SETTINGS, "user")
-    for text in unknown_settings(config, known):
-        _log.warning("--rdzv-conf: %s", text)
+    warn_of_unknown(config, known)
     if os.environ.get("TORCH_DISABLE_SHARE_RDZV_TCP_STORE") == "1":
         config["bootstrap_store"] = False
     return RendezvousParameters(
@@ -112,6 +114,12 @@ def _parameters(params: TorchParameters) -> RendezvousParameters:
     )
 
 
+def warn_of_unknown(config: Iterable[str], known: Sequence[str]) -> None:
+    """Name the settings of --rdzv-conf that nobody knows."""
+    for text in unknown_settings(config, known):
+        _log.warning("--rdzv-conf: %s", text)
+
+
 class TorchrunHandler:
     """What torch's elastic agent asks of a rendezvous; made by `create_handler`.
 
@@ -121,6 +129,7 @@ class TorchrunHandler:
     def __init__(self, handler: DynamicRendezvousHandler, name: str, linger_s: float) -> None:
         self._handler = handler
         self._name = name
+        self._run = handler.get_run_id()
         self._linger_s = linger_s
         self._rank: int | None = None
         self._pid = os.getpid()
@@ -131,7 +140,7 @@ class TorchrunHandler:
         return self._name
 
     def get_run_id(self) -> str:
-        return self._handler.get_run_id()
+        return self._run
 
     @property
     def use_agent_store(self) -> bool:
@@ -144,33 +153,29 @@ class TorchrunHandler:
         Raises torch's errors, which are ours at the same time. Under the command torchrun, an error
         is one line of the log and exit code 1, and a spare whose job is done ends with 0.
         """
-        from torch.distributed.elastic import rendezvous as elastic
-
-        from rendezvous._agent_store import AgentStore
-
-        self._record("joins the next round")
-        with _translated(self.get_run_id(), self._record):
+        node, run = f"The node '{_node_text(self._handler.node)}'", f"the rendezvous '{self._run}'"
+        record = functools.partial(self._record, "next_rendezvous")
+        record(f"{node} attempts to join the next round of {run}.")
+        with translated(record):
             info = self._handler.next_rendezvous()
         self._rank = info.rank
         where = info.bootstrap_store_info
-        self._record(
-            f"is rank {info.rank} of {info.world_size} in round {info.round}",
+        record(
+            f"{node} has joined round {info.round} of {run} as rank {info.rank} in a world of size "
+            f"{info.world_size}.",
             master_endpoint=f"{where.master_addr}:{where.master_port}",
         )
-        assert isinstance(info.store, Store)
-        store = AgentStore(info.store, info.rank, info.world_size, self._is_broken)
-        return elastic.RendezvousInfo(
-            store,
-            info.rank,
-            info.world_size,
-            elastic.RendezvousStoreInfo(where.master_addr, where.master_port),
-        )
+        return torch_info(info, self._is_broken)
 
     def is_closed(self) -> bool:
         return self._handler.is_closed()
 
     def set_closed(self) -> None:
         self._handler.set_closed()
+        node = _node_text(self._handler.node)
+        self._record(
+            "set_closed", f"The node '{node}' has closed the rendezvous '{self._run}'.", "SUCCEEDED"
+        )
 
     def num_nodes_waiting(self) -> int:
         """How many changes of membership ask for a new round; costs nothing and never raises."""
@@ -189,7 +194,7 @@ class TorchrunHandler:
             if error is not None and has_failed:
                 cause = self._handler.give_up(*_ending(error))
                 if cause:
-                    _log.error("run %r: the job fails: %s", self.get_run_id(), cause)
+                    _log.error("run %r: the job fails: %s", self._run, cause)
             else:
                 self._handler.leave()
             if self._handler.hosts_store:
@@ -204,22 +209,29 @@ class TorchrunHandler:
         finally:
             told = self._handler.shutdown()
             atexit.unregister(self._at_exit)
-        self._record("left", "FAILED" if has_failed else "SUCCEEDED")
+        node = _node_text(self._handler.node)
+        self._record(
+            "shutdown",
+            f"The node '{node}' has left the rendezvous '{self._run}'.",
+            "FAILED" if has_failed else "SUCCEEDED",
+        )
         return told
 
     def _is_broken(self) -> bool:
         return self._handler.num_nodes_waiting() > 0
 
-    def _record(self, what: str, state: str = "RUNNING", master_endpoint: str = "") -> None:
+    def _record(
+        self, method: str, message: str, state: str = "RUNNING", master_endpoint: str = ""
+    ) -> None:
         """An event for torch.distributed.elastic.events, as torch's own handler gives."""
         from torch.distributed.elastic.events import NodeState, construct_and_record_rdzv_event
 
         node = self._handler.node
         construct_and_record_rdzv_event(
-            run_id=self.get_run_id(),
-            message=f"The node '{node.addr}_{node.pid}_{node.local_id}' {what}.",
+            run_id=self._run,
+            message=message,
             node_state=NodeState[state],
-            name=type(self).__name__,
+            name=f"{type(self).__name__}.{method}",
             hostname=node.addr,
             pid=node.pid,
             master_endpoint=master_endpoint,
@@ -232,6 +244,11 @@ class TorchrunHandler:
             with suppress(RendezvousError):
                 self._handler.cancel(_AT_EXIT_S, failed=True)
             self._handler.shutdown()
+
+
+def _node_text(node: Node) -> str:
+    """As torch's events have it."""
+    return f"{node.addr}_{node.pid}_{node.local_id}"
 
 
 def _leave_at_exit(handler: weakref.ref[TorchrunHandler]) -> None:
@@ -254,20 +271,37 @@ def _ending(error: BaseException) -> tuple[int, str]:
 
 
 @functools.cache
-def _handler_class() -> type[TorchrunHandler]:
+def torch_handler_class(ours: type[Any]) -> type[Any]:
+    """`ours`, which is also a RendezvousHandler of torch's."""
     from torch.distributed.elastic import rendezvous as elastic
 
-    return type("TorchrunHandler", (TorchrunHandler, elastic.RendezvousHandler), {})
+    return type(ours.__name__, (ours, elastic.RendezvousHandler), {"__module__": ours.__module__})
+
+
+def torch_info(info: RendezvousInfo, is_broken: Callable[[], bool]) -> TorchInfo:
+    """A round as torch's agent wants it; see AgentStore for `is_broken`."""
+    from torch.distributed.elastic import rendezvous as elastic
+
+    from rendezvous._agent_store import AgentStore
+
+    assert isinstance(info.store, Store)
+    where = info.bootstrap_store_info
+    return elastic.RendezvousInfo(
+        AgentStore(info.store, info.rank, info.world_size, is_broken),
+        info.rank,
+        info.world_size,
+        elastic.RendezvousStoreInfo(where.master_addr, where.master_port),
+    )
 
 
 @contextmanager
-def _translated(run_id: str, record: Callable[..., None] | None = None) -> Iterator[None]:
+def translated(record: Callable[..., None] | None = None) -> Iterator[None]:
     """Errors of ours leave as torch's too; the command torchrun ends by them, in words."""
     try:
         yield
     except RendezvousError as error:
         if record is not None:
-            record(f"fails: {error}", "FAILED")
+            record(f"{type(error).__name__}: {error}", "FAILED")
         if _is_torchrun():
             _end_torchrun(error)
         from rendezvous.torch import mixed_with
@@ -305,7 +339,7 @@ def _end_torchrun(error: RendezvousError) -> NoReturn:
     raise SystemExit(1) from None
 
 
-def _show_log() -> None:
+def show_log() -> None:
     """torchrun shows the log of torch alone, and only its warnings."""
     logger = logging.getLogger("rendezvous")
     if logger.hasHandlers():

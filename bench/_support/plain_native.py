@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import struct
-from typing import Any
+from typing import cast
 
 _HEADER = struct.Struct("<IBBHQ")
 _GET, _HELLO, _REPLY = 4, 1, 0x80
@@ -27,7 +27,7 @@ class PlainClient(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's is no asyncio.Transport, but has what one has.
-        self._transport: Any = transport
+        self._transport = cast("asyncio.Transport", transport)
         body = struct.pack("<I", 0) + os.urandom(16) + bytes(8)
         self._transport.write(b"RDZV" + struct.pack("<HH", 1, 1))
         self._transport.write(_HEADER.pack(len(body), _HELLO, 0, 0, 0) + body)

@@ -24,7 +24,8 @@ void LogQueue::write(LogLevel level, std::string message) {
 
 std::optional<LogRecord> LogQueue::read(Duration timeout) {
   std::unique_lock lock(mutex_);
-  filled_.wait_for(lock, timeout, [this] { return woken_ || !records_.empty(); });
+  const Deadline deadline = Deadline::after(timeout);
+  while (!woken_ && records_.empty() && !deadline.passed()) filled_.wait_for(lock, deadline.left());
   woken_ = false;
   if (records_.empty()) return std::nullopt;
   if (dropped_ > 0 && records_.size() == 1) {
@@ -47,7 +48,7 @@ void LogQueue::wake_reader() {
 
 void LogQueue::begin_in_child() {
   // The old one still counts a thread that is not there; destroying it would wait for that.
-  new (&filled_) std::condition_variable;
+  new (&filled_) MonotonicCondition;
   records_.clear();
   dropped_ = 0;
   woken_ = false;

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <deque>
 #include <mutex>
 #include <optional>
@@ -14,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/fork_hold.h"
+#include "base/monotonic_condition.h"
 
 namespace rdzv {
 
@@ -56,7 +56,7 @@ class LogQueue {
 
   void begin_in_child();
 
-  std::condition_variable filled_;
+  MonotonicCondition filled_;
   std::deque<LogRecord> records_;
   size_t dropped_ = 0;
   bool woken_ = false;

@@ -6,10 +6,10 @@
 // may block uses these types, which count; a test refuses the standard ones there.
 #pragma once
 
-#include <condition_variable>
 #include <mutex>
 
 #include "base/clock.h"
+#include "base/monotonic_condition.h"
 
 namespace rdzv {
 
@@ -38,7 +38,7 @@ class Mutex {
 
 using Lock = std::unique_lock<Mutex>;
 
-// A std::condition_variable for Mutex. Who sleeps here holds nothing, but runs no handler either.
+// A condition variable for Mutex. Who sleeps here holds nothing, but runs no handler either.
 class Condition {
  public:
   void notify_one() { changed_.notify_one(); }
@@ -51,7 +51,7 @@ class Condition {
   }
 
  private:
-  std::condition_variable changed_;
+  MonotonicCondition changed_;
 };
 
 // What only one thread has at a time and others wait for, without a lock: reading a connection,

@@ -3,7 +3,8 @@
 #include <cerrno>
 
 #if defined(__linux__)
-#include <sys/random.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #else
 #include <stdlib.h>
 #endif
@@ -16,7 +17,8 @@ namespace rdzv {
 void fill_random(uint8_t* bytes, size_t size) {
 #if defined(__linux__)
   while (size > 0) {
-    ssize_t drawn = ::getrandom(bytes, size, 0);
+    // By its number: the function is missing in C libraries that wheels are still made for.
+    const long drawn = ::syscall(SYS_getrandom, bytes, size, 0);
     if (drawn < 0 && errno == EINTR) continue;
     if (drawn < 0) {
       throw Error(ErrorCode::kConnection,

@@ -154,7 +154,10 @@ void bind_status(py::module_& m) {
                     "Whether too few nodes are left because nodes gave up.")
       .def_property_readonly(
           "cause", [](const StatusReply& s) { return message_to_python(s.cause); },
-          "Which node gave up first, and why; empty: none did.");
+          "Which node gave up first, and why; empty: none did.")
+      .def_property_readonly(
+          "reached_at", [](const StatusReply& s) { return s.reached_at; },
+          "Under which address a node on another machine reached the server; empty: none did.");
 }
 
 void bind_client(py::module_& m) {

@@ -13,6 +13,7 @@
 #include "bindings/gil.h"
 #include "bindings/pickling.h"
 #include "net/address.h"
+#include "net/interfaces.h"
 
 namespace py = pybind11;
 
@@ -22,15 +23,15 @@ namespace {
 // Lets Python close a server before the object goes.
 class ServerHandle {
  public:
-  ServerHandle(std::string host, uint16_t port, const ServerLimits& limits)
+  ServerHandle(std::string host, uint16_t port, const ServerLimits& limits, bool of_one_job)
       : host_(std::move(host)),
         limits_(limits),
-        server_(std::make_unique<Server>(host_, port, limits)),
+        server_(std::make_unique<Server>(host_, port, limits, of_one_job)),
         port_(server_->port()) {}
-  ServerHandle(std::string host, UniqueFd listening, const ServerLimits& limits)
+  ServerHandle(std::string host, UniqueFd listening, const ServerLimits& limits, bool of_one_job)
       : host_(std::move(host)),
         limits_(limits),
-        server_(std::make_unique<Server>(host_, std::move(listening), limits)),
+        server_(std::make_unique<Server>(host_, std::move(listening), limits, of_one_job)),
         port_(server_->port()) {}
 
   const std::string& host() const { return host_; }
@@ -82,22 +83,24 @@ It speaks the native protocol and that of torch's TCPStore on one port. It binds
 ("0.0.0.0" or "::" for every interface); port 0 picks a free port, see `port`. Use it as a context manager, or close() it.
 listen_fd: serve on this TCP socket in their place, which is bound and from now on the server's (socket.detach()).
 limits: what clients may use, by name, where it is not the default: see docs/limits.md. ValueError for an unknown name.
+of_one_job: it ends with the job that uses it; else `rendezvous exec` wants a run id of those who come to it.
 Raises StoreAddressInUseError when the port is taken, StoreConnectionError when the host is none of this machine's or the
 system refuses what a server needs (a descriptor, a thread).)");
   type.def(py::init([](std::string host, int port, std::optional<int> listen_fd,
-                       const py::object& limits) {
+                       const py::object& limits, bool of_one_job) {
              uint16_t checked_port = port_from(port);
              const ServerLimits checked = limits_from(limits);
              start_logging();
              return without_gil([&] {
                if (!listen_fd)
-                 return std::make_unique<ServerHandle>(std::move(host), checked_port, checked);
-               return std::make_unique<ServerHandle>(std::move(host), UniqueFd(*listen_fd),
-                                                     checked);
+                 return std::make_unique<ServerHandle>(std::move(host), checked_port, checked,
+                                                       of_one_job);
+               return std::make_unique<ServerHandle>(std::move(host), UniqueFd(*listen_fd), checked,
+                                                     of_one_job);
              });
            }),
            py::arg("host") = "127.0.0.1", py::arg("port") = 0, py::arg("listen_fd") = py::none(),
-           py::arg("limits") = py::none())
+           py::arg("limits") = py::none(), py::kw_only(), py::arg("of_one_job") = false)
       .def_property_readonly("host", &ServerHandle::host, "The host as it was given.")
       .def_property_readonly("port", &ServerHandle::port, "The port it listens on.")
       .def_property_readonly(
@@ -114,6 +117,9 @@ system refuses what a server needs (a descriptor, a thread).)");
   module.def(
       "server_limits", [] { return to_python(ServerLimits()); },
       "The limits of a server and their defaults, by name.");
+  module.def(
+      "interface_addresses", [] { return without_gil([] { return interface_addresses(); }); },
+      "The numeric addresses of this machine's interfaces, secondary ones included.");
   refuse_pickling(type,
                   "it holds a port and a thread of this process; give the other process host and "
                   "port for a TCPStore of its own");

@@ -6,6 +6,7 @@
 #include <pybind11/stl.h>
 
 #include <memory>
+#include <string>
 
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
@@ -18,6 +19,16 @@ namespace py = pybind11;
 
 namespace rdzv {
 namespace {
+
+// Torch refuses what is none of its stores with a TypeError of pybind11's, whose text is fixed but
+// for the repr of what it was given: the one place for a word on what to do. As _store.py's.
+std::string hint_for_torch() {
+  PyObject* globals = PyEval_GetGlobals();
+  PyObject* name = globals == nullptr ? nullptr : PyDict_GetItemString(globals, "__name__");
+  if (name == nullptr || !PyUnicode_Check(name)) return "";
+  const bool is_torch = py::cast<std::string>(name).starts_with("torch.");
+  return is_torch ? "; torch takes rendezvous.torch.as_torch_store(store) in its place" : "";
+}
 
 class HashStoreHold final : public ClosableStore {
  public:
@@ -65,7 +76,9 @@ void bind_store(py::module_& module) {
           "wait end with it. May be called again.")
       .def("__enter__", [](py::object self) { return self; })
       .def("__exit__", [](Store& self, py::args) { without_gil([&] { self.close(); }); })
-      .def("__repr__", [](const Store& self) { return "<rendezvous." + self.describe() + ">"; });
+      .def("__repr__", [](const Store& self) {
+        return "<rendezvous." + self.describe() + hint_for_torch() + ">";
+      });
   refuse_pickling(store,
                   "it is a store of this process; give the other process what it can make one of "
                   "its own of");

@@ -106,6 +106,8 @@ Raises StoreConnectionError, StoreProtocolError, StoreAddressInUseError, StoreTi
           "\"native\" or \"c10d\".")
       .def_property_readonly("observed_address", &TCPStore::observed_address,
                              "The numeric address of this machine as the server sees it.")
+      .def_property_readonly("is_of_one_job", &TCPStore::is_of_one_job,
+                             "Whether the server says that it ends with the job that uses it.")
       .def_property_readonly(
           "libuvBackend", [](const TCPStore&) { return true; },
           "True, as torch's stores say it of the server that can do all.")

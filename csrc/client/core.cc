@@ -118,7 +118,8 @@ void ClientCore::on_greeting(const native::Frame& frame) {
     break_off("its HELLO cannot be read", ErrorCode::kProtocol);
     return;
   }
-  peer_ = {hello.instance, std::string(hello.observed_address)};
+  peer_ = {hello.instance, std::string(hello.observed_address),
+           (hello.features & native::kOfOneJob) != 0};
   state_ = State::kOpen;
 }
 

@@ -77,6 +77,7 @@ class ClientCore {
   struct Peer {
     native::Id128 instance{};
     std::string observed_address;  // of this client, as the server sees it
+    bool is_of_one_job = false;    // see native::kOfOneJob
   };
   // How it ended, or was refused.
   struct Break {

@@ -73,6 +73,11 @@ std::string NativeLine::observed_address() const {
   return state_->session.observed_address();
 }
 
+bool NativeLine::is_of_one_job() const {
+  Lock lock(state_->mutex);
+  return state_->session.is_of_one_job();
+}
+
 bool NativeLine::is_closed() const {
   return state_->closed;
 }

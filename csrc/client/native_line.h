@@ -39,6 +39,7 @@ class NativeLine {
   // No byte came on it for `silent`, though an answer was due.
   void suspect(const std::shared_ptr<Channel>& channel, Duration silent);
   std::string observed_address() const;
+  bool is_of_one_job() const;
   // For good. `is_own_process`: a forked child shares the connection with its parent, and only lets
   // go of it.
   void close(bool is_own_process);

@@ -37,7 +37,8 @@ struct RunJoined {
   uint32_t changes = 0;
 };
 struct RunStatus : native::StatusReply {
-  std::string cause;  // in place of the reply's, which ends with its bytes
+  std::string cause;  // in place of the reply's, which end with its bytes
+  std::string reached_at;
 };
 struct RunLeft {
   bool was_listed = false;

@@ -20,6 +20,10 @@ std::string NativeStore::observed_address() {
   return line_.observed_address();
 }
 
+bool NativeStore::is_of_one_job() {
+  return line_.is_of_one_job();
+}
+
 TakenBytes NativeStore::run_taking(NativeRequest& request) {
   check_process();
   const CallTimes times(request.timeout, request.is_timed);

@@ -23,6 +23,7 @@ class NativeStore final : public TCPStore {
 
   void ping() override;
   std::string observed_address() override;
+  bool is_of_one_job() override;
   RDZV_STORE_OPERATIONS
   // An item whose answer is lost with the connection is lost: the error says that it may be. One that
   // comes when the call was given up or interrupted goes back, to the end of the queue.

@@ -100,6 +100,8 @@ NativeOperation status(const RunPart& part, Duration timeout) {
                             static_cast<native::StatusReply&>(found) = reply;
                             found.cause = std::string(reply.cause);
                             found.native::StatusReply::cause = {};
+                            found.reached_at = std::string(reply.reached_at);
+                            found.native::StatusReply::reached_at = {};
                             return NativeResult(std::move(found));
                           });
 }

@@ -21,11 +21,13 @@ class ClientSession {
   // How often the server was another one than before, without what that one knew.
   uint64_t restarts() const { return restarts_; }
   const std::string& observed_address() const { return observed_address_; }
+  bool is_of_one_job() const { return is_of_one_job_; }
 
   // The session goes on with this connection, which was greeted, and no longer with that one.
   void enter(ClientCore& core) {
     core.continue_after(last_id_);
     observed_address_ = core.peer().observed_address;
+    is_of_one_job_ = core.peer().is_of_one_job;
     if (instance_.has_value() && *instance_ != core.peer().instance) ++restarts_;
     instance_ = core.peer().instance;
   }
@@ -37,6 +39,7 @@ class ClientSession {
   uint64_t restarts_ = 0;
   uint64_t last_id_ = 0;
   std::string observed_address_;
+  bool is_of_one_job_ = false;
 };
 
 }  // namespace rdzv

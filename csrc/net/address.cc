@@ -51,6 +51,18 @@ void SocketAddress::set_port(uint16_t port) {
   }
 }
 
+bool SocketAddress::is_loopback() const {
+  constexpr uint8_t kLoopbackNet = 127;
+  if (family() == AF_INET) {
+    const auto* v4 = reinterpret_cast<const sockaddr_in*>(&storage_);
+    return ntohl(v4->sin_addr.s_addr) >> 24 == kLoopbackNet;
+  }
+  if (family() != AF_INET6) return false;
+  const in6_addr& v6 = reinterpret_cast<const sockaddr_in6*>(&storage_)->sin6_addr;
+  if (IN6_IS_ADDR_V4MAPPED(&v6)) return v6.s6_addr[12] == kLoopbackNet;
+  return IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
 std::string SocketAddress::host() const {
   char text[NI_MAXHOST];
   if (::getnameinfo(get(), length_, text, sizeof(text), nullptr, 0, NI_NUMERICHOST) != 0)

@@ -27,6 +27,9 @@ class SocketAddress {
   uint16_t port() const;
   void set_port(uint16_t port);
 
+  // Whether it leads every machine to itself.
+  bool is_loopback() const;
+
   // Numeric, without brackets; an IPv4 peer of a dual-stack socket reads as IPv4.
   std::string host() const;
   // "127.0.0.1:29400" or "[::1]:29400".

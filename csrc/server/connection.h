@@ -145,6 +145,7 @@ class Connection final {
   // Whose it is, and from where.
   std::string peer() const { return transport_.peer(); }
   std::string peer_host() const { return transport_.peer_host(); }
+  std::string reached_at() const { return transport_.reached_at(); }
 
  private:
   void send_last();

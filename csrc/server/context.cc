@@ -3,8 +3,12 @@
 namespace rdzv {
 
 ServerContext::ServerContext(const ServerLimits& server_limits, std::string server_name,
-                             HashSeed seed, const native::Id128& server_instance)
-    : limits(server_limits), instance(server_instance), name(std::move(server_name)), state(seed) {}
+                             HashSeed seed, const native::Id128& server_instance, bool of_one_job)
+    : limits(server_limits),
+      instance(server_instance),
+      is_of_one_job(of_one_job),
+      name(std::move(server_name)),
+      state(seed) {}
 
 void ServerContext::log(LogLevel level, const std::string& text) const {
   rdzv::log(level, name + ": " + text);

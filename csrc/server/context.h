@@ -51,9 +51,9 @@ struct Composed {
 
 struct ServerContext {
   // `seed`: nobody who chooses keys may know it. `server_instance` is another one whenever a server
-  // begins without what the last one knew.
+  // begins without what the last one knew. `of_one_job`: see native::kOfOneJob.
   ServerContext(const ServerLimits& server_limits, std::string server_name, HashSeed seed,
-                const native::Id128& server_instance);
+                const native::Id128& server_instance, bool of_one_job = false);
 
   // The one way to change what is kept.
   template <typename Made>
@@ -76,6 +76,7 @@ struct ServerContext {
 
   const ServerLimits limits;
   const native::Id128 instance;
+  const bool is_of_one_job;
   const std::string name;  // "server 127.0.0.1:29400", for log lines
 
   ServerClock clock;  // the time of what is being handled

@@ -19,10 +19,10 @@ namespace rdzv {
 class ServerCore {
  public:
   // `name` is for log lines. `seed`: nobody who chooses keys may know it. `instance` is another one
-  // whenever a server begins without what the last one knew.
+  // whenever a server begins without what the last one knew. `of_one_job`: see native::kOfOneJob.
   ServerCore(const ServerLimits& limits, std::string name, HashSeed seed,
-             const native::Id128& instance)
-      : context_(limits, std::move(name), seed, instance) {}
+             const native::Id128& instance, bool of_one_job = false)
+      : context_(limits, std::move(name), seed, instance, of_one_job) {}
 
   // A newcomer. The connection is there until its transport's close() was called, and then until
   // the end of the turn.

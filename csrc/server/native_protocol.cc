@@ -138,6 +138,7 @@ void NativeProtocol::hello(const native::Frame& frame) {
   std::string observed = connection().peer_host();
   std::string server = std::string("rendezvous ") + kVersion;
   native::HelloReply hello;
+  if (context_.is_of_one_job) hello.features |= native::kOfOneJob;
   hello.instance = context_.instance;
   hello.observed_address = observed;
   hello.server = server;

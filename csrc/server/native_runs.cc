@@ -54,6 +54,10 @@ MemoryAccount& NativeRuns::parked() {
   return channel_.connection().memory().parked;
 }
 
+std::string NativeRuns::reached_at() const {
+  return channel_.connection().reached_at();
+}
+
 void NativeRuns::on_joined(uint64_t tag, const native::JoinReply& body) {
   channel_.reply(header_of(tag, Operation::kJoin), body);
 }

@@ -31,6 +31,7 @@ class NativeRuns final : public RunPeer {
   bool leave_all(Budget& budget);
 
   MemoryAccount& parked() override;
+  std::string reached_at() const override;
   void on_joined(uint64_t tag, const native::JoinReply& reply) override;
   void on_join_failed(uint64_t tag, ErrorCode code, const std::string& message) override;
   void on_changes(uint64_t tag, const native::SubscribeReply& reply) override;

@@ -216,6 +216,7 @@ void Run::bind(Seat& seat, RunPeer& peer, uint32_t handle) {
   seat.handle = handle;
   peer.ties().add_seat(handle, *this, seat);
   ++connected_;
+  if (std::string reached = peer.reached_at(); !reached.empty()) reached_at_ = std::move(reached);
 }
 
 // From its connection, if it has one.

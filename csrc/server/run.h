@@ -206,8 +206,9 @@ class Run : private Chore {
   Standing published_;
   Instant published_at_{};
   std::optional<Timers::Id> publish_timer_;
-  std::string cause_;  // Group::cause_text(), for answers
-  NodeId first_;       // who has rank 0 in the complete round
+  std::string cause_;       // Group::cause_text(), for answers
+  std::string reached_at_;  // where the last one came from another machine
+  NodeId first_;            // who has rank 0 in the complete round
   // For those who take part in what forms, and for those who wait behind a complete round: their
   // times may end in turn.
   std::array<std::optional<Snapshot>, 2> snapshots_;

@@ -249,6 +249,7 @@ native::StatusReply Run::status(const NodeId& node) const {
   reply.gave_up = group().gave_up();
   reply.failed = state.failed_round != 0;
   reply.cause = cause_;
+  reply.reached_at = reached_at_;
   return reply;
 }
 

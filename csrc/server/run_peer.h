@@ -92,6 +92,9 @@ class RunPeer {
   // What its JOINs and SUBSCRIBEs take while they wait.
   virtual MemoryAccount& parked() = 0;
 
+  // As Transport::reached_at.
+  virtual std::string reached_at() const = 0;
+
   RunTies& ties() { return ties_; }
   const RunTies& ties() const { return ties_; }
 

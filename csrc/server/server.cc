@@ -20,7 +20,8 @@ namespace rdzv {
 
 class Server::Impl final : Timed {
  public:
-  Impl(std::vector<Listener> listeners, std::string name, const ServerLimits& limits);
+  Impl(std::vector<Listener> listeners, std::string name, const ServerLimits& limits,
+       bool of_one_job);
   ~Impl() override;
 
  private:
@@ -50,8 +51,9 @@ native::Id128 random_instance() {
 
 }  // namespace
 
-Server::Impl::Impl(std::vector<Listener> listeners, std::string name, const ServerLimits& limits)
-    : core_(limits, std::move(name), random_seed(), random_instance()) {
+Server::Impl::Impl(std::vector<Listener> listeners, std::string name, const ServerLimits& limits,
+                   bool of_one_job)
+    : core_(limits, std::move(name), random_seed(), random_instance(), of_one_job) {
   loop_.look_after(*this);
   loop_.set_end_of_turn([this] { return core_.end_turn(shared_.time()); });
   entrance_ = std::make_unique<Entrance>(
@@ -96,17 +98,19 @@ void Server::Impl::on_closed(int fd) {
   loop_.retire(std::move(connections_[static_cast<size_t>(fd)]));
 }
 
-Server::Server(const std::string& host, uint16_t port, const ServerLimits& limits)
-    : Server(host, listen_on(host, port), limits) {}
+Server::Server(const std::string& host, uint16_t port, const ServerLimits& limits, bool of_one_job)
+    : Server(host, listen_on(host, port), limits, of_one_job) {}
 
-Server::Server(const std::string& host, UniqueFd listening, const ServerLimits& limits)
-    : Server(host, adopt_listener(std::move(listening)), limits) {}
+Server::Server(const std::string& host, UniqueFd listening, const ServerLimits& limits,
+               bool of_one_job)
+    : Server(host, adopt_listener(std::move(listening)), limits, of_one_job) {}
 
-Server::Server(const std::string& host, std::vector<Listener> listeners, const ServerLimits& limits)
+Server::Server(const std::string& host, std::vector<Listener> listeners, const ServerLimits& limits,
+               bool of_one_job)
     : host_(host), owner_pid_(::getpid()) {
   port_ = listeners.front().address.port();
   impl_ = std::make_unique<Impl>(std::move(listeners), "server " + format_endpoint(host, port_),
-                                 limits);
+                                 limits, of_one_job);
 }
 
 Server::~Server() {

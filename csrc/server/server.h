@@ -18,11 +18,13 @@ class Server {
  public:
   // Binds the host it is given and nothing else ("0.0.0.0" and "::" mean every interface); port 0
   // picks a free port. Returns when the port is open. Throws kAddressInUse, kInvalidArgument,
-  // kConnection.
-  Server(const std::string& host, uint16_t port, const ServerLimits& limits = {});
+  // kConnection. `of_one_job`: it ends with the job that uses it; clients are told.
+  Server(const std::string& host, uint16_t port, const ServerLimits& limits = {},
+         bool of_one_job = false);
   // Serves on a socket that is bound, or listens already, and belongs to the server from now on.
   // `host` is for messages. Throws kInvalidArgument when it is no such socket.
-  Server(const std::string& host, UniqueFd listening, const ServerLimits& limits = {});
+  Server(const std::string& host, UniqueFd listening, const ServerLimits& limits = {},
+         bool of_one_job = false);
   // Closes all connections and ends the thread. In a forked child, which has no such thread, it
   // only lets go.
   ~Server();
@@ -35,7 +37,8 @@ class Server {
  private:
   class Impl;
 
-  Server(const std::string& host, std::vector<Listener> listeners, const ServerLimits& limits);
+  Server(const std::string& host, std::vector<Listener> listeners, const ServerLimits& limits,
+         bool of_one_job);
 
   std::string host_;
   uint16_t port_;

@@ -19,6 +19,11 @@ SocketConnection::~SocketConnection() {
   if (fd_) shared_.core.close(connection_, "", shared_.time());
 }
 
+std::string SocketConnection::reached_at() const {
+  if (!fd_ || peer_.is_loopback()) return {};
+  return SocketAddress::local_of(fd_.get()).host();
+}
+
 void SocketConnection::begin() {
   receive();
   if (!fd_) return;

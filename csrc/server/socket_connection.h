@@ -48,6 +48,7 @@ class SocketConnection final : public EventHandler, public Transport {
   void close() override;
   std::string peer() const override { return peer_.to_string(); }
   std::string peer_host() const override { return peer_.host(); }
+  std::string reached_at() const override;
 
   const Connection& connection() const { return connection_; }
 

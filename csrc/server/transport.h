@@ -32,6 +32,8 @@ class Transport {
   // Whose connection it is, for messages: "127.0.0.1:40000", and the address alone.
   virtual std::string peer() const = 0;
   virtual std::string peer_host() const = 0;
+  // Under which address the peer reached this machine; empty: it is on this machine itself.
+  virtual std::string reached_at() const = 0;
 };
 
 }  // namespace rdzv

@@ -13,9 +13,13 @@
 
 namespace rdzv::native {
 
+// A server that a node of a job hosts for that job, and that ends with it. At others, jobs need run
+// ids of their own.
+inline constexpr uint32_t kOfOneJob = 1;
+
 struct HelloReply {
   uint16_t version = kVersion;
-  uint32_t features = 0;
+  uint32_t features = 0;  // kOfOneJob
   Id128 instance{};       // changes when a server starts without what the old one knew
   Text observed_address;  // numeric, the client's as the server sees it
   Text server;            // free text: program and version

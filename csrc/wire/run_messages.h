@@ -161,6 +161,8 @@ struct StatusReply {
   uint32_t gave_up = 0;   // how many of the lost
   bool failed = false;    // so many that too few are left
   Text cause;             // see LeaveReply
+  Text reached_at;        // the server's own end of the connection of the last node that came from
+                          // another machine; empty: none did
   static void fields(auto& a, auto& m) {
     all(a, "known", m.known, "round", m.round, "complete", m.complete, "closed", m.closed);
     all(a, "finished round", m.finished_round, "world size", m.world_size);
@@ -169,6 +171,7 @@ struct StatusReply {
     all(a, "lost", m.lost, "last call left in ms", m.last_call_left_ms);
     all(a, "role", m.role, "rank", m.rank, "changes", m.changes);
     all(a, "suspects", m.suspects, "gave up", m.gave_up, "failed", m.failed, "cause", m.cause);
+    all(a, "reached at", m.reached_at);
   }
 };
 struct StatusRequest {

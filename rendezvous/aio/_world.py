@@ -14,8 +14,10 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from rendezvous import _core
+from rendezvous._coordinator import Seat
 from rendezvous._endpoint import parse_endpoint
 from rendezvous._hosts import advertised_address
+from rendezvous._round_store import places_of
 from rendezvous.aio import _native
 from rendezvous.aio._operations import Store
 from rendezvous.aio._prefix import PrefixStore
@@ -76,11 +78,11 @@ class World(AsyncIterator[Change]):
         self.world_size = 0
         self.first = ""
         self._known = Change(True, 0, False)
+        self._places = ("", "", "")
 
     @property
     def store(self) -> Store:
-        name = f"torch.rendezvous.{self._node.run_id}.{self.round}"
-        return PrefixStore(name, self._node.store)
+        return PrefixStore(self._places[0], self._node.store)
 
     async def master(self, timeout: float | None = None) -> RendezvousStoreInfo:
         """Where rank 0's workers may serve their store: its address, and a port that was free."""
@@ -116,6 +118,25 @@ class World(AsyncIterator[Change]):
         _, self.round, self.rank, self.world_size, _, _, changes = numbers
         self.first = first[0]
         self._known = Change(True, changes, False)
+        rank_0 = _core.Node(*first)
+        seat = Seat(self.round, self.rank, self.world_size, rank_0)
+        self._places = places_of(self._node.run_id, seat)
+
+    async def _publish(self) -> None:
+        """By rank 0: that there is such a round, and where it is, which blocking handlers wait for.
+
+        What earlier rounds have left is removed.
+        """
+        _, index_place, own = self._places
+        index = PrefixStore(index_place, self._node.store)
+        await index.set(own, b"")
+        await self.store.multi_set(_MASTER_KEYS, [self.first, str(free_port())])
+        for space in await index.list_keys():
+            number = space.partition("-")[0]
+            if number.isdecimal() and int(number) < self.round:
+                place = self._places[0].removesuffix(own) + space
+                await self._node.store.delete_prefix(f"{place}/")
+                await index.delete_key(space)
 
 
 class _Node:
@@ -168,9 +189,8 @@ class _Node:
         self._place = (numbers[1], numbers[2], numbers[3])
         world._seat(numbers, first)
         if world.rank == 0:
-            # Blocking handlers wait for it.
             with _told(self.run_id):
-                await world.store.multi_set(_MASTER_KEYS, [world.first, str(free_port())])
+                await world._publish()
 
     async def _resume(self, after_round: int) -> None:
         """A restarted server has to know that this node is who has its place in the old round."""

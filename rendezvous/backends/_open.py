@@ -6,13 +6,14 @@ Owns that decision and what is opened by it. Knows nothing of the state that is 
 import logging
 import os
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from rendezvous import _core
+from rendezvous._deadline import Deadline
 from rendezvous._endpoint import format_endpoint, parse_endpoint
-from rendezvous._hosts import is_refused, is_wildcard, match_host, plan_hosting, serve_on
+from rendezvous._hosts import is_refused, is_served, is_wildcard, match_host, plan_hosting, serve_on
 from rendezvous._settings import read_seconds
 from rendezvous.api import RendezvousParameters
 from rendezvous.errors import (
@@ -46,11 +47,12 @@ class StoreConnection:
         control: for the rendezvous, on a connection of its own: its timeouts follow the
             rendezvous' deadlines, which is no business of whoever uses `store`.
         endpoint: where the store is, `host:port` or a path.
-        address: the same for programs: `host:port`, or a URL as `rendezvous.open_store` takes it.
+        address: the run's own key space there, as a URL that `rendezvous.open_store` takes.
         host: of the endpoint; None for a file.
         server: the store's server, if this process is its host.
         temporary: a file that nobody else can know of, to be removed in the end.
         opening_s: how long it took to be opened, which is a part of the first join's time.
+        run_id: of the handler.
     """
 
     store: _core.TCPStore | _core.FileStore
@@ -60,12 +62,23 @@ class StoreConnection:
     server: _core.Server | None = None
     temporary: Path | None = None
     opening_s: float = 0.0
+    run_id: str = ""
 
     @property
     def address(self) -> str:
+        # Escaped, so that no run's keys are among those of another one.
+        space = f"runs/{quote(self.run_id, safe='')}"
         if isinstance(self.store, _core.TCPStore):
-            return self.endpoint
-        return Path(self.endpoint).absolute().as_uri()
+            host = self.host if self.host and not is_wildcard(self.host) else self.store.host
+            return f"tcp://{format_endpoint(host, self.store.port)}/{quote(space)}"
+        return f"{Path(self.endpoint).absolute().as_uri()}?prefix={quote(space, safe='')}"
+
+    @property
+    def is_of_one_job(self) -> bool:
+        """Whether it ends with the job, so that other jobs do not come to it."""
+        if isinstance(self.control, _core.TCPStore):
+            return self.server is not None or self.control.is_of_one_job
+        return self.temporary is not None
 
     def is_gone(self) -> bool:
         """Whether nothing listens any more where the store was: its host has ended."""
@@ -91,6 +104,18 @@ class _Role:
     server: _core.Server | None
     connect: str
     reason: str
+    # Where it would have served, had nobody listened there. Who that is, is looked for when an
+    # error shall name it: among all processes, which costs more than all the rest of opening.
+    contested: tuple[str, ...] = ()
+
+    def why(self, port: int) -> str:
+        """The reason, with the holder of the port."""
+        try:
+            if self.contested:
+                serve_on(self.contested, port).close()
+        except StoreError as error:
+            return f"{self.reason}: {error}"
+        return self.reason
 
 
 def open_store(params: RendezvousParameters) -> StoreConnection:
@@ -149,7 +174,7 @@ def _open_file(params: RendezvousParameters) -> StoreConnection:
 def _open_tcp(params: RendezvousParameters) -> StoreConnection:
     read_timeout_s = read_seconds(params, "read_timeout", _READ_TIMEOUT_S)
     connect_timeout_s = read_seconds(params, "join_timeout", _JOIN_TIMEOUT_S)
-    begun_s = time.monotonic()
+    deadline = Deadline.after(connect_timeout_s)
     host, port = parse_endpoint(params.endpoint, DEFAULT_PORT)
     listen_fd = params.get_as_int("listen_fd")
     if listen_fd is None:
@@ -164,52 +189,49 @@ def _open_tcp(params: RendezvousParameters) -> StoreConnection:
             f"({role.reason}); name the port that the host listens on"
         )
     opened: list[_core.TCPStore] = []
-    deadline_s = begun_s + connect_timeout_s
     try:
         while len(opened) < 2:
-            store = _connect(role, port, format_endpoint(host, port), deadline_s)
+            store = _connect(role, port, format_endpoint(host, port), deadline)
             opened.append(store)
             store.set_timeout(read_timeout_s)
-            deadline_s = max(deadline_s, time.monotonic() + _CONNECT_S_MIN)
+            deadline = deadline.at_least(_CONNECT_S_MIN)
     except BaseException as error:
         for store in opened:
             store.close()
         if role.server is not None:
             role.server.close()
         if isinstance(error, StoreError):
-            raise _cannot_connect(
-                format_endpoint(host, port), role, connect_timeout_s, error
-            ) from error
+            raise _cannot_connect(host, port, role, connect_timeout_s, error) from error
         raise
     store, control = opened
-    opening_s = time.monotonic() - begun_s
     endpoint = format_endpoint(host, port)
-    return StoreConnection(store, control, endpoint, host, role.server, opening_s=opening_s)
+    return StoreConnection(
+        store, control, endpoint, host, role.server, opening_s=deadline.elapsed_s
+    )
 
 
-def _connect(role: _Role, port: int, endpoint: str, deadline_s: float) -> _core.TCPStore:
+def _connect(role: _Role, port: int, endpoint: str, deadline: Deadline) -> _core.TCPStore:
     """Until the deadline, with a word in the log after a second, and every ten from then on.
 
     Raises StoreError: what it failed by last, or at once what time does not heal.
     """
     slice_s, told = _FIRST_WORD_S, False
     while True:
-        left_s = max(0.0, deadline_s - time.monotonic())
+        attempt = deadline.sooner(slice_s)
         try:
             store = _core.TCPStore(
-                role.connect, port, timeout=min(slice_s, left_s), wait_for_workers=False
+                role.connect, port, timeout=attempt.left_s, wait_for_workers=False
             )
         except StoreProtocolError:
             raise
         except (StoreConnectionError, StoreTimeoutError) as error:
-            left_s = deadline_s - time.monotonic()
-            if left_s <= 0:
+            if deadline.is_over:
                 raise
             _log.warning(
                 "no store answers at %s yet (%s); trying for another %.0f s: %s",
                 endpoint,
                 role.reason,
-                left_s,
+                deadline.left_s,
                 error,
             )
             slice_s, told = _WORD_S, True
@@ -235,8 +257,12 @@ def _take_role(host: str, port: int, is_host: bool | None) -> _Role:
     else:
         reason = "is_host is true"
     plan = plan_hosting(host)
+    if is_host is None and port != 0 and is_served(plan.connect, port):
+        # Usually the first of several launchers on this machine.
+        _log.info("connecting to whoever serves at %s already", format_endpoint(host, port))
+        return _Role(None, plan.connect, f"{reason}, but somebody listens there already", plan.bind)
     try:
-        server = serve_on(plan.bind, port)
+        server = serve_on(plan.bind, port, of_one_job=True)
     except StoreError as error:
         endpoint = format_endpoint(host, port)
         if is_host:
@@ -259,7 +285,7 @@ def _take_role(host: str, port: int, is_host: bool | None) -> _Role:
 def _serve_on_descriptor(host: str, port: int, listen_fd: int) -> _Role:
     try:
         os.set_inheritable(listen_fd, False)  # it is no command's
-        server = _core.Server(listen_fd=listen_fd)
+        server = _core.Server(listen_fd=listen_fd, of_one_job=True)
     except (OSError, ValueError, StoreError) as error:
         raise RendezvousConnectionError(
             f"cannot serve the rendezvous store on the descriptor {listen_fd} that was given: "
@@ -278,8 +304,9 @@ def _serve_on_descriptor(host: str, port: int, listen_fd: int) -> _Role:
 
 
 def _cannot_connect(
-    endpoint: str, role: _Role, timeout_s: float, error: StoreError
+    host: str, port: int, role: _Role, timeout_s: float, error: StoreError
 ) -> RendezvousConnectionError:
+    endpoint = format_endpoint(host, port)
     if role.server is not None:
         return RendezvousConnectionError(
             f"cannot connect to the rendezvous store at {endpoint}, which this process serves "
@@ -288,12 +315,12 @@ def _cannot_connect(
     if isinstance(error, StoreProtocolError):
         return RendezvousConnectionError(
             f"cannot connect to the rendezvous store at {endpoint}: another program has that port. "
-            f"This process is a client of the store ({role.reason}). {error}. Name another port in "
-            "the endpoint of all nodes, or stop that program"
+            f"This process is a client of the store ({role.why(port)}). {error}. Name another port "
+            "in the endpoint of all nodes, or stop that program"
         )
     return RendezvousConnectionError(
         f"cannot connect to the rendezvous store at {endpoint} within {timeout_s:g} s. This "
-        f"process is a client of it ({role.reason}). Last error: {error}. Check that the host "
+        f"process is a client of it ({role.why(port)}). Last error: {error}. Check that the host "
         "runs, that the endpoint names it, and that its port can be reached; is_host=1 makes a "
         "process the host, join_timeout lets clients wait longer for it"
     )

@@ -8,6 +8,7 @@ a time.
 import base64
 import binascii
 import logging
+from dataclasses import replace
 from typing import Protocol
 
 from rendezvous import _core
@@ -22,6 +23,7 @@ __all__ = [
     "create_backend",
     "decode_state",
     "open_backend",
+    "shared_run_id",
     "state_key",
     "stored_text",
 ]
@@ -50,21 +52,28 @@ class C10dRendezvousBackend(RendezvousBackend):
         connection: what was opened for this backend alone, and shall live as long as it. Only then
             may `set_timeout` change the store's timeout: other users of a shared store did not ask
             for that.
+        name: under which it is registered.
     """
 
     def __init__(
-        self, store: CompareSetStore, run_id: str, connection: StoreConnection | None = None
+        self,
+        store: CompareSetStore,
+        run_id: str,
+        connection: StoreConnection | None = None,
+        *,
+        name: str = "c10d",
     ) -> None:
         if not run_id:
             raise ValueError("the run id is empty; give every node of the job the same name")
         self._store = store
         self._connection = connection
+        self._name = name
         self._key = state_key(run_id)
         self._read()
 
     @property
     def name(self) -> str:
-        return "c10d"
+        return self._name
 
     @property
     def store(self) -> CompareSetStore:
@@ -174,15 +183,38 @@ def decode_state(key: str, text: str) -> bytes:
 
 
 def open_backend(params: RendezvousParameters) -> tuple[C10dRendezvousBackend, StoreConnection]:
-    """Serve or reach the store of `params`, with the run's backend. Raises as `open_store`."""
+    """Serve or reach the store of `params`, with the run's backend. Raises as `open_store`.
+
+    Configuration, beside that of `open_store`:
+        run_id_elsewhere: which run id it is, in place of `params.run_id`, in a store that other
+            jobs may come to as well; empty: none is known, which is a ValueError there.
+    """
     if not params.run_id:
         raise ValueError("the run id is empty; give every node of the job the same name")
     connection = open_store(params)
     try:
-        return C10dRendezvousBackend(connection.control, params.run_id, connection), connection
+        elsewhere = params.get("run_id_elsewhere")
+        if elsewhere is not None and not connection.is_of_one_job:
+            params.run_id = shared_run_id(str(elsewhere), connection.endpoint)
+        connection = replace(connection, run_id=params.run_id)
+        backend = C10dRendezvousBackend(
+            connection.control, params.run_id, connection, name=params.backend
+        )
     except BaseException:
         connection.close()
         raise
+    return backend, connection
+
+
+def shared_run_id(found: str, where: str) -> str:
+    """The run id in a store that other jobs may come to. Raises ValueError for an empty one."""
+    if found:
+        return found
+    raise ValueError(
+        f"no node of the job serves the store at {where}, so other jobs may meet there, too: give "
+        "every node of this job the same --run-id, which no other job has (no workload manager "
+        "says one here)"
+    )
 
 
 def create_backend(params: RendezvousParameters) -> tuple[C10dRendezvousBackend, KeyValueStore]:

@@ -59,6 +59,15 @@ def endpoint_from_environment() -> str | None:
     return os.environ.get(ENDPOINT_VARIABLE) or None
 
 
+def server_from_environment() -> str | None:
+    """The same as `HOST[:PORT]`, also from the URL of a server's key space. None: no server."""
+    text = endpoint_from_environment()
+    if text is None or "://" not in text:
+        return text
+    parts = urlsplit(text)
+    return parts.netloc if parts.scheme == "tcp" else None
+
+
 def add_store(parser: argparse.ArgumentParser) -> None:
     """Add `--endpoint` of a store that is there, as a URL, for commands that ask it something."""
     parser.add_argument(

@@ -13,10 +13,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rendezvous._deadline import Deadline
 from rendezvous.cli import _exit, _guard
 from rendezvous.cli._logging import logger
 
@@ -128,10 +128,9 @@ class Guard:
         return data.partition(b"\n")[2] if _is_whole(data) else b""
 
     def _read_until(self, is_enough: Callable[[bytes], bool], timeout_s: float) -> bytes:
-        data, deadline = b"", time.monotonic() + timeout_s
+        data, deadline = b"", Deadline.after(timeout_s)
         while not is_enough(data):
-            left_s = max(0.0, deadline - time.monotonic())
-            if not select.select([self._answers], [], [], left_s)[0]:
+            if not select.select([self._answers], [], [], deadline.left_s)[0]:
                 break
             more = os.read(self._answers, 4096)
             if not more:
@@ -219,8 +218,8 @@ class Command:
         # Nobody who is stopped (SIGTSTP) would see it otherwise.
         self.send(signal.SIGCONT)
         told: set[int] = set()
-        deadline = time.monotonic() + grace_s
-        while not self._gone() and (left_s := deadline - time.monotonic()) > 0:
+        deadline = Deadline.after(grace_s)
+        while not self._gone() and (left_s := deadline.left_s) > 0:
             leader_runs = self._process.returncode is None
             if not leader_runs:
                 orphans = set(self._members()) - told
@@ -230,8 +229,8 @@ class Command:
         if not self._gone():
             logger.warning("the command did not end within %g s of SIGTERM: killing it", grace_s)
             self.kill()
-            deadline = time.monotonic() + _KILL_S
-            while not self._gone() and time.monotonic() < deadline:
+            deadline = Deadline.after(_KILL_S)
+            while not self._gone() and not deadline.is_over:
                 noted += signals.wait(_GROUP_POLL_S)
         self._guard.watch(0)
         return noted

@@ -7,17 +7,15 @@ prints nothing.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from rendezvous import _core
+from rendezvous._deadline import Deadline, now_s
 from rendezvous.backends.c10d import decode_state, state_key, stored_text
 from rendezvous.errors import RendezvousStateError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rendezvous.backends.etcd import EtcdClient
 
 __all__ = ["RunReport", "look_at_etcd_run", "look_at_run"]
@@ -64,28 +62,23 @@ class RunReport:
 
 
 def look_at_run(
-    store: _core.TCPStore, run_id: str, deadline_s: float, limit: int | None
+    store: _core.TCPStore, run_id: str, deadline: Deadline, limit: int | None
 ) -> RunReport | None:
     """The run, or None if the server at the other end knows no such run.
 
     Args:
-        deadline_s: time of `time.monotonic`.
         limit: how many nodes of each list to ask for; None: all.
 
     Raises StoreError, and RendezvousStateError where the run's key holds something else.
     """
-
-    def left_s() -> float:
-        return max(0.0, deadline_s - time.monotonic())
-
     onlooker = _core.Node("onlooker", 0, 0)
     client = _core.RunClient(store, run_id, onlooker, _core.GroupSettings(1, 1), 0)
     try:
         for _ in range(_LOOKS_MAX):
-            report = _from_server(client, run_id, left_s, limit)
+            report = _from_server(client, run_id, deadline, limit)
             if report is not None:
                 return report
-            store.set_timeout(left_s())
+            store.set_timeout(deadline.left_s)
             text = stored_text(store, run_id)
             if text != _core.RUN_MARKER:
                 return None if text is None else _from_state(run_id, text, limit)
@@ -99,17 +92,17 @@ def look_at_run(
 
 
 def _from_server(
-    client: _core.RunClient, run_id: str, left_s: Callable[[], float], limit: int | None
+    client: _core.RunClient, run_id: str, deadline: Deadline, limit: int | None
 ) -> RunReport | None:
-    before = client.status(left_s())
+    before = client.status(deadline.left_s)
     for _ in range(_LOOKS_MAX):
         if not before.known:
             return None
-        participants = client.ranks(left_s(), limit)
-        waiting = client.members("waiting", left_s(), limit) if before.waiting else []
-        spares = client.members("spares", left_s(), limit) if before.spares else []
-        lost = client.members("lost", left_s(), limit) if before.lost else []
-        status = client.status(left_s())
+        participants = client.ranks(deadline.left_s, limit)
+        waiting = client.members("waiting", deadline.left_s, limit) if before.waiting else []
+        spares = client.members("spares", deadline.left_s, limit) if before.spares else []
+        lost = client.members("lost", deadline.left_s, limit) if before.lost else []
+        status = client.status(deadline.left_s)
         is_still = _outline(status) == _outline(before)
         before = status
         if is_still:
@@ -143,17 +136,15 @@ def _outline(status: _core.RunStatus) -> tuple[object, ...]:
 
 
 def look_at_etcd_run(
-    client: EtcdClient, key_prefix: str | None, run_id: str, deadline_s: float, limit: int | None
+    client: EtcdClient, key_prefix: str | None, run_id: str, deadline: Deadline, limit: int | None
 ) -> RunReport | None:
     """As `look_at_run`, over etcd. key_prefix: None, or empty, for the default."""
     # Only who looks at etcd pays for importing its client.
     from rendezvous.backends.etcd import EtcdRendezvousBackend
-    from rendezvous.backends.etcd._deadline import Deadline
     from rendezvous.backends.etcd._run_census import look_on
     from rendezvous.backends.etcd._run_keys import RunKeys
     from rendezvous.backends.etcd.backend import DEFAULT_KEY_PREFIX
 
-    deadline = Deadline(max(0.0, deadline_s - time.monotonic()))
     key_prefix = key_prefix or DEFAULT_KEY_PREFIX
     keys = RunKeys(key_prefix, run_id)
     seen = look_on(client, keys, deadline)
@@ -172,14 +163,14 @@ def look_at_etcd_run(
     if found is None:
         return None
     group = _core.Group()
-    group.observe(found[0], time.monotonic())
+    group.observe(found[0], now_s())
     return _from_group(run_id, group, "store", limit)
 
 
 def _from_state(run_id: str, text: str, limit: int | None) -> RunReport:
     group = _core.Group()
     try:
-        group.observe(decode_state(state_key(run_id), text), time.monotonic())
+        group.observe(decode_state(state_key(run_id), text), now_s())
     except RendezvousStateError as error:
         raise RendezvousStateError(f"run {run_id!r}: {error}") from error
     return _from_group(run_id, group, "store", limit)
@@ -211,5 +202,5 @@ def _from_group(
             "spares": len(group.spares),
             "lost": len(group.lost),
         },
-        last_call_left_s=group.last_call_left(time.monotonic()),
+        last_call_left_s=group.last_call_left(now_s()),
     )

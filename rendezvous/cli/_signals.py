@@ -14,10 +14,10 @@ import select
 import signal
 import sys
 import threading
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
+from rendezvous._deadline import Deadline
 from rendezvous._threads import start_thread
 
 if TYPE_CHECKING:
@@ -111,15 +111,14 @@ class SignalScope:
         well. Other signals are dropped. `timeout_s` over: OvertimeError.
         """
         errand = _Errand(call, self._wake)
-        end_s = None if timeout_s is None else time.monotonic() + timeout_s
+        deadline = None if timeout_s is None else Deadline.after(timeout_s)
         self._note_ending(self.take())
         errand.start()
         self._left_behind.append(errand.thread)
         while not errand.is_done:
-            left_s = None if end_s is None else end_s - time.monotonic()
-            if left_s is not None and left_s <= 0:
+            if deadline is not None and deadline.is_over:
                 raise OvertimeError(f"not within {timeout_s:g} s")
-            self._note_ending(self.wait(left_s))
+            self._note_ending(self.wait(None if deadline is None else deadline.left_s))
         self._left_behind.remove(errand.thread)
         return errand.result()
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import statistics
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from rendezvous._core import TCPStore
+from rendezvous._deadline import Deadline, now_s
 from rendezvous._endpoint import format_endpoint, parse_endpoint, refuse_secrets
 from rendezvous._patience import is_refusal
 from rendezvous.api import RendezvousParameters
@@ -42,10 +42,10 @@ class Place(Protocol):
     def endpoint(self) -> str:
         """As it is named."""
 
-    def probe(self, deadline_s: float) -> Probe:
-        """Whether it is there. deadline_s: of `time.monotonic`."""
+    def probe(self, deadline: Deadline) -> Probe:
+        """Whether it is there."""
 
-    def look_at_run(self, run_id: str, deadline_s: float, limit: int | None) -> RunReport | None:
+    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunReport | None:
         """None: it knows no such run."""
 
     def close(self) -> None:
@@ -100,9 +100,9 @@ class _ServerPlace:
         self.endpoint = format_endpoint(host, port)
         self._store: TCPStore | None = None
 
-    def probe(self, deadline_s: float) -> Probe:
-        keys = self._connected(deadline_s).num_keys()
-        round_trip_s = _median_s(lambda: self._connected(deadline_s).ping())
+    def probe(self, deadline: Deadline) -> Probe:
+        keys = self._connected(deadline).num_keys()
+        round_trip_s = _median_s(lambda: self._connected(deadline).ping())
         return Probe(
             [
                 f"server at {self.endpoint}: reachable",
@@ -112,20 +112,21 @@ class _ServerPlace:
             {"reachable": True, "keys": keys, "round_trip_s": round_trip_s},
         )
 
-    def look_at_run(self, run_id: str, deadline_s: float, limit: int | None) -> RunReport | None:
-        return look_at_run(self._connected(deadline_s), run_id, deadline_s, limit)
+    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunReport | None:
+        return look_at_run(self._connected(deadline), run_id, deadline, limit)
 
     def close(self) -> None:
         if self._store is not None:
             self._store.close()
 
-    def _connected(self, deadline_s: float) -> TCPStore:
-        left_s = max(0.0, deadline_s - time.monotonic())
+    def _connected(self, deadline: Deadline) -> TCPStore:
         if self._store is None:
             if not self._waits:
                 check_not_refused(f"tcp://{self.endpoint}")
-            self._store = TCPStore(self._host, self._port, wait_for_workers=False, timeout=left_s)
-        self._store.set_timeout(left_s)
+            self._store = TCPStore(
+                self._host, self._port, wait_for_workers=False, timeout=deadline.left_s
+            )
+        self._store.set_timeout(deadline.left_s)
         return self._store
 
 
@@ -141,9 +142,9 @@ class _EtcdPlace:
         self._scheme = "https://" if parse_endpoints(members)[1] else ""
         self.endpoint = self._client.endpoints
 
-    def probe(self, deadline_s: float) -> Probe:
+    def probe(self, deadline: Deadline) -> Probe:
         names = self.endpoint.split(",")
-        found = [self._probe_member(name, deadline_s) for name in names]
+        found = [self._probe_member(name, deadline) for name in names]
         answered = [each for each in found if each.answered]
         failures = [each.failure for each in found if each.failure is not None]
         if len(failures) == len(found):
@@ -157,21 +158,19 @@ class _EtcdPlace:
             {"reachable": True, "members": [each.fields() for each in found]},
         )
 
-    def look_at_run(self, run_id: str, deadline_s: float, limit: int | None) -> RunReport | None:
+    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunReport | None:
         prefix = self._config.get("key_prefix")
-        return look_at_etcd_run(self._client, prefix, run_id, deadline_s, limit)
+        return look_at_etcd_run(self._client, prefix, run_id, deadline, limit)
 
     def close(self) -> None:
         self._client.close()
 
-    def _probe_member(self, name: str, deadline_s: float) -> _Member:
-        from rendezvous.backends.etcd._deadline import Deadline
+    def _probe_member(self, name: str, deadline: Deadline) -> _Member:
         from rendezvous.backends.etcd._open import open_client
         from rendezvous.backends.etcd.backend import DEFAULT_KEY_PREFIX
 
         # Where a role for the runs' prefix suffices to read.
         key = f"{self._config.get('key_prefix') or DEFAULT_KEY_PREFIX}/".encode()
-        deadline = Deadline(max(0.0, deadline_s - time.monotonic()))
         client = open_client(self._parameters(self._scheme + name))
         try:
             return _Member(name, _median_s(lambda: client.ping(key, deadline=deadline)), None)
@@ -213,7 +212,7 @@ class _Member:
 def _median_s(ask: Callable[[], object]) -> float:
     times_s = []
     for _ in range(_PINGS):
-        begun_s = time.monotonic()
+        begun_s = now_s()
         ask()
-        times_s.append(time.monotonic() - begun_s)
+        times_s.append(now_s() - begun_s)
     return statistics.median(times_s)

@@ -8,13 +8,14 @@ other nodes use the store hosted here, shut down, say what the job failed by.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
-import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from rendezvous._deadline import Deadline
 from rendezvous._linger import linger
 from rendezvous.cli import _exit
 from rendezvous.cli._environment import command_environment
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rendezvous.api import RendezvousHandler, RendezvousInfo, RendezvousParameters
+    from rendezvous.cli._run_id import FoundRunId
 
 # How often a change of membership is looked for. The handler answers from memory.
 _POLL_S = 0.1
@@ -52,6 +54,8 @@ class Plan:
     grace_s: float
     linger_s: float
     environment: Mapping[str, str]
+    # What the run is called where other jobs meet, too; None: the user has named it.
+    found_run_id: FoundRunId | None = None
 
 
 class Supervisor:
@@ -64,9 +68,9 @@ class Supervisor:
         # Of the last round: what is served for its workers is served by rank 0.
         self._rank = -1
         # When the command gets SIGKILL, because we were told to end; None: we were not.
-        self._kill_at: float | None = None
+        self._kill_at: Deadline | None = None
         # Until when the end of the command is what a Ctrl-C asked for.
-        self._interrupted_until = 0.0
+        self._interrupted_until: Deadline | None = None
         # How the command ended, if that is for good and no order of ours or of the user's.
         self._gave_up: tuple[int, bytes] | None = None
         # What every node of a job that failed says in the end.
@@ -115,14 +119,20 @@ class Supervisor:
         return code
 
     def _open(self) -> RendezvousHandler:
-        parameters = self._plan.parameters
+        parameters, found = self._plan.parameters, self._plan.found_run_id
         try:
-            logger.info("joining run %r at %s", parameters.run_id, parameters.endpoint)
-            return self._signals.during(lambda: get_rendezvous_handler(parameters))
+            text = repr(parameters.run_id)
+            if found is not None and found.run_id not in ("", parameters.run_id):
+                text += f" (or {found.run_id!r}, if no node of the job serves the store)"
+            logger.info("joining run %s at %s", text, parameters.endpoint)
+            handler = self._signals.during(lambda: get_rendezvous_handler(parameters))
         except ValueError as error:
             raise _exit.CommandError(str(error), _exit.USAGE) from error
         except RendezvousError as error:
             raise _exit.CommandError(str(error)) from error
+        if found is not None and handler.get_run_id() == found.run_id:
+            logger.info("the run id is %r, as %s says", found.run_id, found.source)
+        return handler
 
     def _run_rounds(self, handler: RendezvousHandler) -> int:
         failures_used, failures_max = 0, self._plan.failures_max
@@ -178,7 +188,8 @@ class Supervisor:
             self._gave_up = code, last_line
 
     def _was_told_to_end(self) -> bool:
-        return self._kill_at is not None or time.monotonic() < self._interrupted_until
+        interrupted = self._interrupted_until
+        return self._kill_at is not None or (interrupted is not None and not interrupted.is_over)
 
     def _run_command(self, handler: RendezvousHandler, info: RendezvousInfo) -> int | None:
         """The command's exit code; None if it was stopped for a new round."""
@@ -192,13 +203,13 @@ class Supervisor:
                 self._clear(command, code)
                 return code
             if self._kill_at is not None:
-                if time.monotonic() >= self._kill_at:
+                if self._kill_at.is_over:
                     logger.warning(
                         "the command did not end within %g s of SIGTERM: killing it",
                         self._plan.grace_s,
                     )
                     command.kill()
-                    self._kill_at = float("inf")
+                    self._kill_at = Deadline.after(math.inf)
             elif (changes := handler.num_nodes_waiting()) > 0:
                 logger.info(
                     "the membership changed (%d %s came or went): stopping the command for round"
@@ -238,9 +249,9 @@ class Supervisor:
         logger.debug("passing %s on to the command", _exit.signal_name(signum))
         command.send(signum)
         if signum == signal.SIGTERM and self._kill_at is None:
-            self._kill_at = time.monotonic() + self._plan.grace_s
+            self._kill_at = Deadline.after(self._plan.grace_s)
         elif signum == signal.SIGINT:
-            self._interrupted_until = time.monotonic() + self._plan.grace_s
+            self._interrupted_until = Deadline.after(self._plan.grace_s)
 
     def _clear(self, command: Command, code: int) -> None:
         """What a failed command started must not go on; after success it may, as under a shell."""
@@ -249,10 +260,10 @@ class Supervisor:
             return
         grace_s = self._plan.grace_s
         if self._kill_at is not None:
-            grace_s = max(0.0, min(grace_s, self._kill_at - time.monotonic()))
+            grace_s = self._kill_at.sooner(grace_s).left_s
         for signum in command.stop(grace_s, self._signals):
             if signum in ENDING:
-                self._kill_at = time.monotonic()
+                self._kill_at = Deadline.after(0.0)
 
     def _part(self, handler: RendezvousHandler, code: int) -> None:
         """Leave, linger, shut down. A signal ends what it comes in at once."""

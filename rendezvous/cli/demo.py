@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rendezvous._core import Server
+from rendezvous._deadline import Deadline
 from rendezvous._endpoint import format_endpoint
 from rendezvous.cli import _exit
 from rendezvous.cli._logging import hush_server
@@ -226,10 +227,10 @@ def _end(nodes: Sequence[_Node]) -> None:
             node.process.stdout.close()
         if node.process.poll() is None and not node.output:
             node.process.terminate()
-    deadline = time.monotonic() + _END_S
+    deadline = Deadline.after(_END_S)
     for node in nodes:
         try:
-            node.process.wait(max(0.0, deadline - time.monotonic()))
+            node.process.wait(deadline.left_s)
         except subprocess.TimeoutExpired:
             node.process.kill()
             node.process.wait()

@@ -10,19 +10,23 @@ import signal
 from typing import TYPE_CHECKING
 
 from rendezvous._endpoint import parse_endpoint
-from rendezvous._hosts import is_loopback
+from rendezvous._hosts import is_loopback, is_wildcard
 from rendezvous._linger import LINGER_S
 from rendezvous._settings import C10D_SETTINGS, ETCD_SETTINGS, unknown_settings
 from rendezvous.api import RendezvousParameters
+from rendezvous.backends.c10d import shared_run_id
 from rendezvous.cli import _exit, _options
 from rendezvous.cli._logging import logger
 from rendezvous.cli._process import Guard, check_program
+from rendezvous.cli._run_id import DEFAULT_RUN_ID, find_run_id
 from rendezvous.cli._signals import SignalScope, leave_at_once
 from rendezvous.cli._supervisor import Plan, Supervisor
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
+
+    from rendezvous.cli._run_id import FoundRunId
 
 _ETCD_BACKENDS = ("etcd", "etcd-v3")
 
@@ -39,7 +43,8 @@ with these variables set:
   RANK, NODE_RANK            rank of this node, from 0
   WORLD_SIZE, NNODES         number of nodes
   MASTER_ADDR, MASTER_PORT   where rank 0 is reached
-  RENDEZVOUS_ENDPOINT, RENDEZVOUS_RUN_ID, RENDEZVOUS_ROUND
+  RENDEZVOUS_ENDPOINT        the run's own keys in the store (rendezvous get, set ...)
+  RENDEZVOUS_RUN_ID, RENDEZVOUS_ROUND
   TORCHELASTIC_USE_AGENT_STORE and relatives: tell torch that exec serves a store
                              at MASTER_ADDR:MASTER_PORT (see --no-bootstrap-store)
 
@@ -85,9 +90,7 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         examples=_EXAMPLES,
         usage=_USAGE,
     )
-    default_endpoint = _options.endpoint_from_environment()
-    if default_endpoint is not None and "://" in default_endpoint:
-        default_endpoint = None  # the URL of a store, as the command of a run on etcd gets it
+    default_endpoint = _options.server_from_environment()
     parser.add_argument(
         "--endpoint",
         default=default_endpoint,
@@ -105,9 +108,9 @@ def add_parser(subparsers: _options.Subparsers) -> None:
     )
     parser.add_argument(
         "--run-id",
-        default="default",
         metavar="ID",
-        help="name of the job: nodes with the same one meet (default: default)",
+        help="name of the job: nodes with the same one meet (default: default, where a node of the"
+        " job hosts the store; elsewhere what SLURM, Kubernetes and others call the job)",
     )
     parser.add_argument(
         "--backend",
@@ -163,7 +166,8 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         "--no-bootstrap-store",
         action="store_true",
         help="serve no store at MASTER_ADDR:MASTER_PORT, so that rank 0's command can listen there"
-        " itself, as jax and DeepSpeed do; the port stays bound meanwhile, so that nobody else gets"
+        " itself, as jax and DeepSpeed do, and as torch scripts need that make process groups at"
+        " addresses of their own; the port stays bound meanwhile, so that nobody else gets"
         " it, and the program needs SO_REUSEADDR, as most servers have it",
     )
     parser.add_argument(
@@ -191,7 +195,8 @@ def _check(backend: str, endpoint: str, config: Mapping[str, str]) -> None:
         )
     try:
         if backend == "c10d":
-            parse_endpoint(endpoint, _options.DEFAULT_PORT)
+            if not _is_file(config):
+                parse_endpoint(endpoint, _options.DEFAULT_PORT)
         else:
             from rendezvous.backends.etcd._endpoints import parse_endpoints
 
@@ -203,14 +208,42 @@ def _check(backend: str, endpoint: str, config: Mapping[str, str]) -> None:
         logger.warning("--rdzv-conf: %s", text)
 
 
+def _is_file(config: Mapping[str, str]) -> bool:
+    return config.get("store_type", "").lower() == "file"
+
+
 def _warn_of_loopback(endpoint: str) -> None:
     host, _ = parse_endpoint(endpoint, _options.DEFAULT_PORT)
-    if is_loopback(host):
+    if is_wildcard(host):
+        logger.warning(
+            "the endpoint %s makes this machine host the store: nodes elsewhere name its address",
+            endpoint,
+        )
+    elif is_loopback(host):
         logger.warning(
             "the endpoint %s is this machine alone on every machine: nodes elsewhere make a run of"
             " their own",
             endpoint,
         )
+
+
+def _run_id(args: argparse.Namespace, config: dict[str, str]) -> tuple[str, FoundRunId | None]:
+    """The run id, and what was found of it elsewhere; None: the user has said it.
+
+    Over c10d it is known later whether a node of the job serves the store.
+    """
+    if args.run_id is not None:
+        return args.run_id, None
+    found = find_run_id(os.environ)
+    if args.backend == "c10d":
+        config["run_id_elsewhere"] = found.run_id
+        return DEFAULT_RUN_ID, found
+    if args.backend not in _ETCD_BACKENDS:
+        return found.run_id or DEFAULT_RUN_ID, found
+    try:
+        return shared_run_id(found.run_id, args.endpoint), found
+    except ValueError as error:
+        raise _exit.CommandError(str(error), _exit.USAGE) from None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -226,7 +259,7 @@ def run(args: argparse.Namespace) -> int:
         raise _exit.CommandError(f"--rdzv-conf linger_timeout: {error}", _exit.USAGE) from None
     if args.backend == "c10d" or args.backend in _ETCD_BACKENDS:
         _check(args.backend, args.endpoint, config)
-    if args.backend == "c10d" and args.nodes[1] > 1:
+    if args.backend == "c10d" and args.nodes[1] > 1 and not _is_file(config):
         _warn_of_loopback(args.endpoint)
     if args.etcd_user is not None:
         if args.backend not in _ETCD_BACKENDS:
@@ -242,12 +275,13 @@ def run(args: argparse.Namespace) -> int:
         if args.backend != "c10d":
             raise _exit.CommandError("--listen-fd goes with --backend c10d", _exit.USAGE)
         config["listen_fd"] = str(args.listen_fd)
+    run_id, found = _run_id(args, config)
     min_nodes, max_nodes = args.nodes
     try:
         parameters = RendezvousParameters(
             args.backend,
             args.endpoint,
-            args.run_id,
+            run_id,
             min_nodes,
             max_nodes,
             args.local_addr,
@@ -263,6 +297,7 @@ def run(args: argparse.Namespace) -> int:
         grace_s=args.grace,
         linger_s=linger_s,
         environment=os.environ.copy(),
+        found_run_id=found,
     )
     with (
         SignalScope(

@@ -6,9 +6,9 @@ Owns the arguments, and what is asked; how it is told is _status_text.py's.
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
+from rendezvous._deadline import Deadline
 from rendezvous.cli import _exit
 from rendezvous.cli._options import (
     ENDPOINT_VARIABLE,
@@ -125,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     """Print what was asked for. The exit codes are in the help."""
     if args.all and args.run_id is None:
         args.fail("--all names the nodes of a run; give a RUN_ID")
-    deadline_s = time.monotonic() + args.timeout
+    deadline = Deadline.after(args.timeout)
     config: dict[str, str] = {}
     for pairs in args.rdzv_conf:
         config |= pairs
@@ -135,10 +135,10 @@ def run(args: argparse.Namespace) -> int:
         args.fail(str(error))
     try:
         if args.run_id is None:
-            found = place.probe(deadline_s)
+            found = place.probe(deadline)
             _print(args, {"endpoint": place.endpoint} | found.fields, found.lines)
         else:
-            _show_run(args, place, deadline_s)
+            _show_run(args, place, deadline)
     except (StoreConnectionError, StoreTimeoutError) as error:
         if args.json and args.run_id is None:
             _print_json({"endpoint": place.endpoint, "reachable": False})
@@ -152,9 +152,9 @@ def run(args: argparse.Namespace) -> int:
     return _exit.OK
 
 
-def _show_run(args: argparse.Namespace, place: Place, deadline_s: float) -> None:
+def _show_run(args: argparse.Namespace, place: Place, deadline: Deadline) -> None:
     limit = None if args.all or args.json else _SHOWN_MAX
-    report = place.look_at_run(args.run_id, deadline_s, limit)
+    report = place.look_at_run(args.run_id, deadline, limit)
     if report is None:
         raise _exit.CommandError(
             f"no such run: {args.run_id!r} at {place.endpoint}; nobody has joined it there",

@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import time
 from typing import TYPE_CHECKING
 
+from rendezvous._deadline import Deadline
 from rendezvous._open import open_store
 from rendezvous._store import Store
 from rendezvous.cli import _exit
@@ -90,15 +90,12 @@ def _add(
 
 
 def _run(operation: Operation, args: argparse.Namespace) -> int:
-    start = time.monotonic()
     waits = operation is _wait or (operation is _get and args.wait)
     timeout_s: float = _ANSWER_TIMEOUT_S if args.timeout is None else args.timeout
+    deadline = Deadline.after(timeout_s)
     try:
         store = _open(args, timeout_s)
-        if waits and args.timeout is None:
-            left_s = _WAIT_TIMEOUT_S
-        else:
-            left_s = max(0.0, timeout_s - (time.monotonic() - start))
+        left_s = _WAIT_TIMEOUT_S if waits and args.timeout is None else deadline.left_s
         store.set_timeout(left_s)
         return operation(store, args, left_s)
     except StoreKeysMissingError as error:

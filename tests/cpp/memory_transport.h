@@ -29,6 +29,7 @@ class MemoryTransport final : public Transport {
   void close() override { closed = true; }
   std::string peer() const override { return name; }
   std::string peer_host() const override { return name.substr(0, name.rfind(':')); }
+  std::string reached_at() const override { return reached; }
 
   // What the peer reads: all, or up to `most`.
   std::string read(size_t most = SIZE_MAX) {
@@ -38,6 +39,7 @@ class MemoryTransport final : public Transport {
   }
 
   std::string name = "127.0.0.1:1";
+  std::string reached;
   std::string sent;        // and not read
   size_t room = SIZE_MAX;  // what of that may lie here
   bool closed = false;

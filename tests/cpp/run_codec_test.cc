@@ -84,7 +84,8 @@ std::vector<Case> cases() {
                                            .u32(1)
                                            .u32(2)
                                            .u8(1)
-                                           .string32("node a gave up")),
+                                           .string32("node a gave up")
+                                           .string32("10.0.0.1")),
       one<SubscribeRequest>("subscribe",
                             Fields().u32(1000).string32("run").raw(kNode).u64(5).u32(1).u8(1)),
       one<SubscribeReply>("subscribe reply", Fields().u8(1).u32(3).u8(0)),
@@ -178,6 +179,7 @@ TEST_CASE("what was taken of a run body is what was sent") {
   CHECK(status.role == RunRole::kAbsent);
   CHECK(status.rank == kNoRank);
   CHECK(status.changes == 6);
+  CHECK(status.reached_at == "10.0.0.1");
 }
 
 TEST_CASE("flags and kinds that do not exist are refused") {

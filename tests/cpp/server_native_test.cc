@@ -22,6 +22,11 @@ TEST_CASE("native: the server greets with who it is, who the client is, and its 
   REQUIRE(native::take(peer.hello(), hello));
   CHECK(hello.version == 1);
   CHECK(hello.features == 0);
+  Server of_a_job("127.0.0.1", 0, {}, true);
+  NativePeer its_client(of_a_job.port());
+  native::HelloReply its_hello;
+  REQUIRE(native::take(its_client.hello(), its_hello));
+  CHECK(its_hello.features == native::kOfOneJob);
   CHECK(hello.observed_address == "127.0.0.1");
   CHECK(hello.server == std::string("rendezvous ") + kVersion);
   CHECK(hello.value_bytes_max == limits::kValueBytesMax);

@@ -6,8 +6,8 @@
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
@@ -168,8 +168,6 @@ RDZV_FAULTY(kEpollWait, int, epoll_wait, (int fd, epoll_event* events, int count
 RDZV_FAULTY(kEventFd, int, eventfd, (unsigned count, int flags) noexcept, (count, flags))
 RDZV_FAULTY(kGetPeerName, int, getpeername, (int fd, sockaddr* address, socklen_t* size) noexcept,
             (fd, address, size))
-RDZV_FAULTY(kGetRandom, ssize_t, getrandom, (void* bytes, size_t size, unsigned flags),
-            (bytes, size, flags))
 RDZV_FAULTY(kGetSockName, int, getsockname, (int fd, sockaddr* address, socklen_t* size) noexcept,
             (fd, address, size))
 RDZV_FAULTY(kGetSockOpt, int, getsockopt,
@@ -202,6 +200,25 @@ extern "C" int epoll_ctl(int epoll, int operation, int fd, epoll_event* event) n
     }
   }
   return real(epoll, operation, fd, event);
+}
+
+// getrandom is called by its number (base/random.cc); the C++ library's calls go through.
+extern "C" long syscall(long number, ...) noexcept {
+  using Function = long (*)(long, ...);
+  static const auto real = reinterpret_cast<Function>(::dlsym(RTLD_NEXT, "syscall"));
+  if (number == SYS_getrandom) {
+    if (int error = rdzv::test::error_for(rdzv::test::Call::kGetRandom)) {
+      errno = error;
+      return -1;
+    }
+  }
+  va_list rest;
+  va_start(rest, number);
+  std::array<long, 6> arguments;
+  for (long& argument : arguments) argument = va_arg(rest, long);
+  va_end(rest);
+  const auto [a, b, c, d, e, f] = arguments;
+  return real(number, a, b, c, d, e, f);
 }
 
 extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes,

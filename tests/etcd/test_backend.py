@@ -20,8 +20,8 @@ from rendezvous import (
     open_store,
     rendezvous_handler_registry,
 )
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend, EtcdStore, create_backend
-from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._open import open_backend
 
 RUN = "run-1"
@@ -72,7 +72,7 @@ def test_a_write_whose_answer_is_lost_is_done_once(single: Cluster, first: bool)
         client = EtcdClient(f"127.0.0.1:{proxy.port}")
         backend = EtcdRendezvousBackend(client, RUN)
         token = None if first else written(EtcdRendezvousBackend(direct, RUN).set_state(b"before"))
-        backend._lease.get(Deadline(60))
+        backend._lease.get(Deadline.after(60))
         proxy.cut_before_next_reply()
         token = written(backend.set_state(b"after", token))
         found = direct.range(KEY).first
@@ -101,7 +101,7 @@ def test_a_state_nobody_writes_is_deleted_after_its_ttl(client: EtcdClient) -> N
     written(backend.set_state(b"1"))
     revision = client.range(KEY).revision
     with client.watch([(KEY, b"")], revision + 1) as watch:
-        [event] = watch.next(Deadline(60))
+        [event] = watch.next(Deadline.after(60))
     assert event.is_delete
     assert backend.get_state() is None
     written(backend.set_state(b"2"))

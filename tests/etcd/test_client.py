@@ -11,8 +11,8 @@ import pytest
 from support.background import Background
 from support.etcd import Cluster, etcd_proxy
 
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd import EtcdClient
-from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._errors import (
     COMPACTED,
     EtcdConnectionError,
@@ -163,11 +163,11 @@ def test_a_watch_sees_every_write_from_its_revision_on(client: EtcdClient) -> No
     client.put(b"other", b"")
     seen = []
     with client.watch([(b"k", b"")], revision + 1) as watch:
-        seen += watch.next(Deadline(60))
+        seen += watch.next(Deadline.after(60))
         client.delete(b"k")
         while len(seen) < 2:
-            seen += watch.next(Deadline(60))
-        assert watch.next(Deadline(0.05)) == []
+            seen += watch.next(Deadline.after(60))
+        assert watch.next(Deadline.after(0.05)) == []
     assert [(event.is_delete, event.kv.value) for event in seen] == [(False, b"2"), (True, b"")]
 
 
@@ -179,7 +179,7 @@ def test_a_watch_of_several_ranges_sees_them_all(client: EtcdClient) -> None:
         for key in (b"z", b"p/1", b"a"):
             client.put(key, b"")
         while len(keys) < 3:
-            keys |= {event.kv.key for event in watch.next(Deadline(60))}
+            keys |= {event.kv.key for event in watch.next(Deadline.after(60))}
     assert keys == {b"a", b"p/1", b"z"}
 
 
@@ -187,7 +187,7 @@ def test_a_large_event_comes_whole(client: EtcdClient) -> None:
     """However many pieces it arrives in."""
     revision = client.put(b"k", b"x" * 1_400_000)
     with client.watch([(b"k", b"")], revision) as watch:
-        [event] = watch.next(Deadline(60))
+        [event] = watch.next(Deadline.after(60))
     assert event.kv.value == b"x" * 1_400_000
 
 
@@ -201,7 +201,7 @@ def test_a_watch_from_before_a_compaction_says_where_history_begins(
     single.admin("kv/compaction", revision=str(last))
     with client.watch([(b"k", b"")], first) as watch:
         with pytest.raises(CompactedError) as caught:
-            watch.next(Deadline(60))
+            watch.next(Deadline.after(60))
         assert caught.value.revision == last
     with pytest.raises(EtcdRequestError, match="compacted") as refused:
         client.range(b"k", revision=first)
@@ -215,7 +215,7 @@ def test_nobody_there_is_a_clean_failure_within_the_deadline(
     client = EtcdClient(f"127.0.0.1:{free_port}", transport=transport)
     begin = time.monotonic()
     with pytest.raises(EtcdTimeoutError) as caught:
-        client.put(b"the key", b"v", deadline=Deadline(0.5))
+        client.put(b"the key", b"v", deadline=Deadline.after(0.5))
     assert time.monotonic() - begin > 0.4
     text = str(caught.value)
     for part in ("writing 'the key'", f"127.0.0.1:{free_port}", "refused", "0.5", "majority"):
@@ -232,7 +232,7 @@ def test_a_member_that_hangs_holds_nobody_beyond_the_deadline(
         client = EtcdClient(f"127.0.0.1:{listener.getsockname()[1]}", transport=transport)
         begin = time.monotonic()
         with pytest.raises((EtcdTimeoutError, EtcdConnectionError)) as caught:
-            client.put(b"k", b"v", deadline=Deadline(timeout_s))
+            client.put(b"k", b"v", deadline=Deadline.after(timeout_s))
         assert time.monotonic() - begin < timeout_s + LATE_S
         assert getattr(caught.value, "ambiguous")  # noqa: B009  (both kinds have it)
 
@@ -257,7 +257,7 @@ def test_a_member_that_answers_by_the_byte_holds_nobody_beyond_the_deadline(tran
         client = EtcdClient(f"127.0.0.1:{listener.getsockname()[1]}", transport=transport)
         begin = time.monotonic()
         with pytest.raises(EtcdTimeoutError):
-            client.range(b"k", deadline=Deadline(0.3))
+            client.range(b"k", deadline=Deadline.after(0.3))
         assert time.monotonic() - begin < 0.3 + LATE_S
         stop.set()
         dripping.result()
@@ -270,7 +270,7 @@ def test_an_answer_in_single_bytes_is_read(single: Cluster, transport: str) -> N
         client = EtcdClient(f"127.0.0.1:{proxy.port}", transport=transport)
         revision = client.put(b"k", b"v")
         with client.watch([(b"k", b"")], revision) as watch:
-            assert [event.kv.value for event in watch.next(Deadline(60))] == [b"v"]
+            assert [event.kv.value for event in watch.next(Deadline.after(60))] == [b"v"]
         client.close()
 
 

@@ -16,8 +16,8 @@ import pytest
 from support.background import BACKSTOP_S, Background
 from support.etcd import Cluster, Member, etcd_proxy
 
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend, EtcdStore
-from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._errors import EtcdTimeoutError
 from rendezvous.backends.etcd._wire import op_range
 from rendezvous.errors import StoreError, StoreTimeoutError
@@ -44,7 +44,7 @@ def another(cluster: Cluster, *but: Member) -> Member:
 def wait_for(cluster: Cluster, member: Member) -> None:
     """Until that member knows all that the majority has agreed on."""
     client = EtcdClient(f"127.0.0.1:{member.port}", tls=cluster.tls)
-    client.range(b"ready?", deadline=Deadline(BACKSTOP_S))
+    client.range(b"ready?", deadline=Deadline.after(BACKSTOP_S))
     client.close()
 
 
@@ -153,13 +153,13 @@ def test_short_calls_of_a_watch_notice_a_member_that_hangs(trio: Cluster) -> Non
     quick.set("k", "before")
     revision = quick.watch("k", 0)[1]
     with slow._client.watch([(b"/faults/keys/k", b"")], revision) as watch:
-        assert watch.next(Deadline(BACKSTOP_S))
+        assert watch.next(Deadline.after(BACKSTOP_S))
         frozen.pause()
         try:
             quick.set("k", "after")
-            backstop = Deadline(BACKSTOP_S)
-            while not (events := watch.next(Deadline(0.1))):
-                assert not backstop.passed
+            backstop = Deadline.after(BACKSTOP_S)
+            while not (events := watch.next(Deadline.after(0.1))):
+                assert not backstop.is_over
         finally:
             frozen.resume()
     assert [event.kv.value for event in events] == [b"after"]
@@ -177,8 +177,8 @@ def test_without_a_majority_calls_end_with_their_deadline(trio: Cluster) -> None
     gone.kill()
     client = store._client
     for call, ambiguous in (
-        (lambda: client.range(b"k", deadline=Deadline(2.5)), False),
-        (lambda: client.put(b"k", b"", deadline=Deadline(2.5)), None),
+        (lambda: client.range(b"k", deadline=Deadline.after(2.5)), False),
+        (lambda: client.put(b"k", b"", deadline=Deadline.after(2.5)), None),
     ):
         begin = time.monotonic()
         with pytest.raises(Exception, match="a majority of the members") as caught:
@@ -285,7 +285,7 @@ def test_a_reader_that_goes_away_halfway_stops_no_member(binary: str) -> None:
                 with suppress(StoreError):
                     # 8 MB, so that the member is at it for a while.
                     everything = [op_range(b"k/", b"k0")] * 128
-                    reader.read(everything, deadline=Deadline(random.uniform(0.0, 0.02)))
+                    reader.read(everything, deadline=Deadline.after(random.uniform(0.0, 0.02)))
             reader.close()
 
         readers = [Background(give_up_again_and_again) for _ in range(4)]

@@ -9,8 +9,8 @@ import pytest
 from support.grpc import WRITTEN, failure, is_ambiguous, put, succeed
 from support.http2 import OK, ErrorCodes, Request, StrictServer
 
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd import EtcdClient
-from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._endpoints import Endpoint
 from rendezvous.backends.etcd._errors import (
     EtcdConnectionError,
@@ -78,7 +78,7 @@ def test_windows_are_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with StrictServer(serve) as server:
         client = EtcdClient(server.endpoint)
         for count in (1, 5, 1, 1, 3, 1):
-            found = client.range(b"k" * count, deadline=Deadline(60))
+            found = client.range(b"k" * count, deadline=Deadline.after(60))
             assert [kv.value for kv in found.kvs] == [value] * count
         client.close()
         assert server.connections == 1
@@ -138,7 +138,7 @@ def test_statuses_are_errors_with_their_text() -> None:
         client = EtcdClient(server.endpoint)
         # A read, which is repeated where h2 needs long for its headers.
         with pytest.raises(EtcdRequestError, match="☃ xxx") as caught:
-            client.range(b"k", deadline=Deadline(60))
+            client.range(b"k", deadline=Deadline.after(60))
         client.close()
     assert caught.value.code == 9
 
@@ -262,7 +262,7 @@ def test_a_watch_reads_messages_as_they_come() -> None:
     with StrictServer(succeed, begun=begun) as server:
         client = EtcdClient(server.endpoint)
         with client.watch([(b"k", b"")], 5) as watch:
-            seen = [watch.next(Deadline(60))[0].kv.value for _ in range(4)]
+            seen = [watch.next(Deadline.after(60))[0].kv.value for _ in range(4)]
         client.close()
         assert seen == [b"v"] * 4
         assert server.connections == 2
@@ -332,7 +332,7 @@ def test_no_bytes_make_it_fail_otherwise_than_it_says(
         cut = chance.randrange(len(data) + 1)
         played[:] = [piece for piece in (bytes(data[:cut]), bytes(data[cut:])) if piece]
         try:
-            answer = transport.call(endpoint, "kv/put", {"key": b"k"}, "", Deadline(60))
+            answer = transport.call(endpoint, "kv/put", {"key": b"k"}, "", Deadline.after(60))
         except (TransportError, ReplyError):
             outcomes["error"] += 1
         else:

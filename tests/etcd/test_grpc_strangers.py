@@ -10,8 +10,8 @@ from support.background import Background
 from support.grpc import WRITTEN, failure, is_ambiguous
 from support.http2 import Request, StrictServer
 
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd import EtcdClient
-from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._errors import (
     EtcdConnectionError,
 )
@@ -54,7 +54,7 @@ def test_what_speaks_no_http2_is_told(greeting: bytes, text: str) -> None:
         serving = Background(serve, listener)
         client = EtcdClient(f"127.0.0.1:{listener.getsockname()[1]}")
         with pytest.raises(EtcdConnectionError, match=text):
-            client.put(b"k", b"v", deadline=Deadline(60))
+            client.put(b"k", b"v", deadline=Deadline.after(60))
         serving.result()
 
 

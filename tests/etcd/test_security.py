@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from support.etcd import PASSWORD, USER, Certificates, Cluster
 
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend
-from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._errors import EtcdConnectionError, EtcdRequestError, EtcdTimeoutError
 from rendezvous.backends.etcd._transport import TlsFiles
 from rendezvous.errors import RendezvousConnectionError, StoreError
@@ -52,8 +52,8 @@ def test_tls_and_client_certificates(secure: Cluster, transport: str) -> None:
     revision = client.put(b"k", b"v" * 200_000)
     assert client.range(b"k").kvs[0].value == b"v" * 200_000
     with client.watch([(b"k", b"")], revision) as watch:
-        assert [event.kv.value for event in watch.next(Deadline(60))] == [b"v" * 200_000]
-        assert watch.next(Deadline(0.05)) == []
+        assert [event.kv.value for event in watch.next(Deadline.after(60))] == [b"v" * 200_000]
+        assert watch.next(Deadline.after(0.05)) == []
     client.close()
 
 
@@ -61,7 +61,7 @@ def failure(cluster: Cluster, **options: Any) -> StoreError:
     endpoints = options.pop("endpoints", cluster.endpoints)
     client = EtcdClient(endpoints, **options)
     with pytest.raises(StoreError) as caught:
-        client.put(b"k", b"v", deadline=Deadline(1.0))
+        client.put(b"k", b"v", deadline=Deadline.after(1.0))
     client.close()
     return caught.value
 
@@ -124,11 +124,11 @@ def test_a_user_may_what_the_role_grants_and_no_more(guarded: Cluster, transport
     client = guarded.client(user=USER, password=PASSWORD, transport=transport)
     revision = client.put(b"jobs/k", b"v")
     with client.watch([(b"jobs/", b"jobs0")], revision) as watch:
-        assert [event.kv.key for event in watch.next(Deadline(60))] == [b"jobs/k"]
+        assert [event.kv.key for event in watch.next(Deadline.after(60))] == [b"jobs/k"]
     for call in (
         lambda: client.put(b"other", b"v"),
         lambda: client.range(b"jobs", b"jobs0"),
-        lambda: client.watch([(b"other", b"")], revision).next(Deadline(60)),
+        lambda: client.watch([(b"other", b"")], revision).next(Deadline.after(60)),
     ):
         with pytest.raises(EtcdRequestError, match="permission") as caught:
             call()
@@ -141,7 +141,7 @@ def test_a_certificate_may_name_the_user(named: Cluster) -> None:
     client = named.client()
     revision = client.put(b"jobs/k", b"v")
     with client.watch([(b"jobs/", b"jobs0")], revision) as watch:
-        assert [event.kv.key for event in watch.next(Deadline(60))] == [b"jobs/k"]
+        assert [event.kv.key for event in watch.next(Deadline.after(60))] == [b"jobs/k"]
     with pytest.raises(EtcdRequestError, match="permission denied"):
         client.put(b"other", b"v")
     client.close()
@@ -159,11 +159,11 @@ def test_a_token_that_was_forgotten_is_renewed(guarded: Cluster, transport: str)
     assert client._login._token not in (None, first)
     client._login._token = "what.nobody.gave"
     with client.watch([(b"jobs/k", b"")], 1) as watch:
-        assert watch.next(Deadline(60))
+        assert watch.next(Deadline.after(60))
     member = guarded.members[0]
     member.kill()
     member.start()
-    assert client.range(b"jobs/k", deadline=Deadline(60)).kvs[0].value == b"2"
+    assert client.range(b"jobs/k", deadline=Deadline.after(60)).kvs[0].value == b"2"
     client.close()
 
 
@@ -182,7 +182,7 @@ def test_a_wrong_password_is_an_error_at_once(guarded: Cluster, transport: str) 
     """Nobody waits for it to become right; the error does not show it."""
     client = guarded.client(user=USER, password="guess", transport=transport)
     with pytest.raises(EtcdRequestError, match="check the user's name and password") as caught:
-        client.range(b"jobs/k", deadline=Deadline(60))
+        client.range(b"jobs/k", deadline=Deadline.after(60))
     assert "guess" not in str(caught.value)
     assert "guess" not in repr(client._login._credentials)
 
@@ -221,9 +221,9 @@ def test_no_user_where_one_is_needed_is_told(guarded: Cluster, transport: str) -
     """The error names the variables that give one."""
     client = guarded.client(transport=transport)
     with pytest.raises(EtcdRequestError, match="RENDEZVOUS_ETCD_USER"):
-        client.range(b"jobs/k", deadline=Deadline(60))
+        client.range(b"jobs/k", deadline=Deadline.after(60))
     with pytest.raises(EtcdRequestError, match="refused"):
-        client.watch([(b"jobs/k", b"")], 1).next(Deadline(60))
+        client.watch([(b"jobs/k", b"")], 1).next(Deadline.after(60))
 
 
 def test_a_user_where_none_is_asked_for_is_let_in(single: Cluster, transport: str) -> None:

@@ -13,8 +13,8 @@ from support.etcd import PASSWORD, USER, Cluster, etcd_proxy
 from support.proxy import FaultProxy
 
 from rendezvous import StoreLimitError, StoreTimeoutError, open_store
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd import EtcdClient, EtcdStore
-from rendezvous.backends.etcd._deadline import Deadline
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_records_that_vanish_are_made_anew(store: EtcdStore, single: Cluster, pr
     start = f"{prefix}/sessions/".encode()
     assert client.delete(start, start[:-1] + b"0") >= 1
     assert store.add("n", 1) == 9
-    client.revoke_lease(store._session._lease.get(Deadline(60)))
+    client.revoke_lease(store._session._lease.get(Deadline.after(60)))
     assert store.add("n", 1) == 10
     client.close()
 

@@ -26,9 +26,9 @@ from rendezvous import (
     _core,
 )
 from rendezvous._coordinator import Census, View
+from rendezvous._deadline import Deadline
 from rendezvous._server_census import census_of
 from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend, EtcdStore
-from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._run_census import census_of as census_in
 from rendezvous.backends.etcd._run_keys import RunKeys, node_name
 from rendezvous.backends.etcd._run_leader import read_run
@@ -130,7 +130,10 @@ class Run:
             self._eye = self.client(_core.Node("eye", 0, 0), _core.GroupSettings(1, 1))
         status = self._eye.status(60)
         return Look(
-            status.round, status.finished_round, census_of(self._eye, 60), status.last_call_left
+            status.round,
+            status.finished_round,
+            census_of(self._eye, Deadline.after(60)),
+            status.last_call_left,
         )
 
     def client(
@@ -205,9 +208,9 @@ class EtcdRun(Run):
 
     def look(self) -> Look:
         keys = RunKeys(self.prefix, RUN)
-        reading = read_run(self.etcd(), keys, Deadline(60))
+        reading = read_run(self.etcd(), keys, Deadline.after(60))
         group = reading.book(keys, time.monotonic()).group
-        census = census_in(self.etcd(), keys, Deadline(60))
+        census = census_in(self.etcd(), keys, Deadline.after(60))
         return Look(group.round, group.finished_round, census, group.last_call_left(0.0))
 
     def evict(self, node: _core.Node) -> None:
@@ -231,7 +234,7 @@ def changes(handler: DynamicRendezvousHandler, count: int) -> None:
 
 def die(handler: DynamicRendezvousHandler) -> None:
     """From the others' point of view: its process is gone without a word."""
-    handler._coordinator.stop(60.0)
+    handler._coordinator.stop(Deadline.after(60.0))
 
 
 def further_heartbeats(handler: DynamicRendezvousHandler) -> None:

@@ -104,11 +104,9 @@ store.barrier("end", world_size, 60)
 
 def test_under_exec_all_ranks_meet(tmp_path: Path) -> None:
     """The usual program, with its master, runs as it does without a launcher."""
+    command = ("--run-id", "job", "--", sys.executable, "-c", WORKER)
     with Server() as server, cli_in(tmp_path) as cli:
-        nodes = [
-            cli.start_exec(f"127.0.0.1:{server.port}", "2", "--", sys.executable, "-c", WORKER)
-            for _ in range(2)
-        ]
+        nodes = [cli.start_exec(f"127.0.0.1:{server.port}", "2", *command) for _ in range(2)]
         for node in nodes:
             assert node.end() == 0, node.stderr
             assert "[b'0', b'1']" in node.stdout

@@ -42,14 +42,15 @@ def test_environment_of_the_command(cli: Cli, tmp_path: Path) -> None:
         "NNODES": "1",
         "RENDEZVOUS_RUN_ID": "job 7",
         "RENDEZVOUS_ROUND": "1",
-        "RENDEZVOUS_ENDPOINT": endpoint,
+        "RENDEZVOUS_ENDPOINT": f"tcp://{endpoint}/runs/job%25207",
         "TORCHELASTIC_USE_AGENT_STORE": "True",
         "TORCHELASTIC_RUN_ID": "job 7",
         "TORCHELASTIC_RESTART_COUNT": "0",
     }
     assert {key: env[key] for key in expected} == expected
     # The store that the command is told of answers.
-    assert cli.run("add", "from the command", "--endpoint", endpoint).stdout == b"1\n"
+    url = env["RENDEZVOUS_ENDPOINT"]
+    assert cli.run("add", "from the command", RENDEZVOUS_ENDPOINT=url).stdout == b"1\n"
     with socket.create_connection((env["MASTER_ADDR"], int(env["MASTER_PORT"])), 60):
         pass
     stop(tmp_path)

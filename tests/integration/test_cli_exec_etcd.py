@@ -37,6 +37,7 @@ def trio() -> Iterator[Cluster]:
 
 def start(cli: Cli, cluster: Cluster, nodes: int, command: list[str], conf: str = _CONF) -> Running:
     words = ("--backend", "etcd", "--rdzv-conf", conf, "--local-addr", "127.0.0.1", *command)
+    words = ("--run-id", "job", *words)
     return cli.start_exec(cluster.endpoints, str(nodes), "-v", *words)
 
 

@@ -55,7 +55,7 @@ def job(request: pytest.FixtureRequest, cli: Cli) -> Iterator[Job]:
     if not found:
         pytest.skip(NO_ETCD)
     with Cluster(found[-1], 1) as cluster:
-        words = ("--backend", "etcd", "--rdzv-conf", _CONF)
+        words = ("--backend", "etcd", "--run-id", "job", "--rdzv-conf", _CONF)
         yield Job(cli, cluster.endpoints, "2:3", words)
 
 
@@ -147,11 +147,12 @@ def _pids_of_three(directory: Path) -> list[int] | None:
 def test_a_run_that_failed_can_be_started_again(cli: Cli, tmp_path: Path) -> None:
     """At a server that outlives the job, its name is free for the next attempt."""
     server, endpoint = cli.serve()
-    failing = [cli.start_exec(endpoint, "2", "--rdzv-conf", _CONF, "--", "false") for _ in range(2)]
+    words = ("--run-id", "job", "--rdzv-conf", _CONF)
+    failing = [cli.start_exec(endpoint, "2", *words, "--", "false") for _ in range(2)]
     assert [node.end() for node in failing] == [1, 1]
-    again = [cli.start_exec(endpoint, "2", "--rdzv-conf", _CONF, "--", "true") for _ in range(2)]
+    again = [cli.start_exec(endpoint, "2", *words, "--", "true") for _ in range(2)]
     assert [node.end() for node in again] == [0, 0], again[0].stderr
-    shown = cli.run("status", "default", "--endpoint", endpoint)
+    shown = cli.run("status", "job", "--endpoint", endpoint)
     assert shown.returncode == 0
     server.send(signal.SIGTERM)
     assert server.end() == 0

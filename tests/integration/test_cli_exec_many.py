@@ -22,7 +22,8 @@ from rendezvous._core import GroupSettings, Node, RunClient, TCPStore
 
 # A lost node is noticed after 1.5 s.
 _CONF = "keep_alive_interval=0.5,keep_alive_max_attempt=3,last_call_timeout=1"
-_CLIENT = ("--rdzv-conf", f"{_CONF},is_host=0")
+# In a store that no node hosts, a run has a name.
+_CLIENT = ("--run-id", "default", "--rdzv-conf", f"{_CONF},is_host=0")
 _HOST = ("--rdzv-conf", f"{_CONF},is_host=1")
 
 

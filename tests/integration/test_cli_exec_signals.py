@@ -32,7 +32,8 @@ class Place:
 
     def start(self, nodes: str, *command: str) -> Running:
         endpoint = f"127.0.0.1:{self.proxy.port}"
-        return self.cli.start_exec(endpoint, nodes, *self.words, "--", *command)
+        words = ("--run-id", "job", *self.words)
+        return self.cli.start_exec(endpoint, nodes, *words, "--", *command)
 
 
 @pytest.fixture(params=["server", "store", "etcd"])

@@ -73,7 +73,7 @@ def _handler(port: int, run_id: str = "run", **options: Any) -> DynamicRendezvou
 def test_nobody_listens_there_yet(cli: Cli) -> None:
     """The node says so, again and again, with what failed last, and joins once somebody does."""
     port = free_port()
-    conf = ("--rdzv-conf", "is_host=0")
+    conf = ("--run-id", "job", "--rdzv-conf", "is_host=0")
     node = cli.start_exec(f"127.0.0.1:{port}", "1", *conf, "--", "true")
     line = node.line("no store answers at")
     assert f"127.0.0.1:{port}" in line
@@ -96,7 +96,7 @@ def test_a_server_that_is_frozen(cli: Cli) -> None:
     _, endpoint = cli.serve()
     with FaultProxy(int(endpoint.rpartition(":")[2])) as proxy:
         proxy.freeze()
-        conf = ("--rdzv-conf", "is_host=0")
+        conf = ("--run-id", "job", "--rdzv-conf", "is_host=0")
         node = cli.start_exec(f"127.0.0.1:{proxy.port}", "1", *conf, "--", "true")
         assert "did not answer" in node.line("no store answers at")
         proxy.thaw()
@@ -105,7 +105,7 @@ def test_a_server_that_is_frozen(cli: Cli) -> None:
 
 def test_an_etcd_that_is_not_there(cli: Cli) -> None:
     """The same, over etcd."""
-    words = ("--backend", "etcd", "--local-addr", "127.0.0.1", "--", "true")
+    words = ("--backend", "etcd", "--run-id", "job", "--local-addr", "127.0.0.1", "--", "true")
     node = cli.start_exec(f"127.0.0.1:{free_port()}", "1", *words)
     assert "refused" in node.line("joining goes on as soon as the store answers again")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -25,6 +24,7 @@ from rendezvous import (
     RendezvousStateError,
     RendezvousTimeoutError,
 )
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd._run import EtcdRun as Coordinator
 from rendezvous.backends.etcd._run_keys import RunKeys, Summary, node_name
 from rendezvous.backends.etcd._run_leader import Leader
@@ -137,7 +137,7 @@ def test_a_leader_that_dies_between_the_seats_and_the_publication(
 
     monkeypatch.setattr(term._press, "_write", write_and_die)
     calls.append(joining(run.node(3, bootstrap_store=False)))
-    assert term.join(BACKSTOP_S)
+    assert term.join(Deadline.after(BACKSTOP_S))
     infos = [call.result() for call in calls]
     assert sorted(info.rank for info in infos) == [0, 1, 2]
     assert {(info.round, info.world_size) for info in infos} == {(1, 3)}
@@ -170,7 +170,7 @@ def test_a_leader_that_was_taken_for_dead_writes_no_more(run: EtcdRun) -> None:
     client.put(keys.leader, b"somebody else")
     before = client.range(keys.round).first
     late = joining(run.node(2, 3))  # gives the old leader something to publish
-    assert term.join(60)
+    assert term.join(Deadline.after(60))
     assert client.range(keys.round).first == before
     client.delete(keys.leader)
     for handler in handlers:
@@ -260,7 +260,7 @@ def test_many_nodes_meet_over_several_pages_of_seats(run: EtcdRun) -> None:
     def join(handler: DynamicRendezvousHandler) -> int:
         # Without the bootstrap store, which is another's test.
         handler._membership.enter()
-        return coordinator_of(handler).join(0, time.monotonic() + BACKSTOP_S).rank
+        return coordinator_of(handler).join(0, Deadline.after(BACKSTOP_S)).rank
 
     handlers = run.nodes(250, 250, keep_alive_interval=5)
     calls = [Background(join, handler) for handler in handlers]

@@ -116,6 +116,7 @@ def test_exec_loses_one_node_and_takes_another(
         return cli.start(
             *("exec", "--endpoint", access.endpoints.replace("https://", "")),
             *("--nodes", str(NODES), "--backend", "etcd", "--local-addr", "127.0.0.1", "-v"),
+            *("--run-id", "job"),
             *("--rdzv-conf", ",".join(f"{key}={value}" for key, value in configured.items())),
             *words,
             *report_command(tmp_path),
@@ -146,7 +147,7 @@ def test_exec_without_a_client_certificate_is_told(
     del settings["ssl_cert"]
     done = cli.run(
         *("exec", "--endpoint", access.endpoints, "--nodes", "1", "--backend", "etcd"),
-        *("--local-addr", "127.0.0.1"),
+        *("--local-addr", "127.0.0.1", "--run-id", "job"),
         *("--rdzv-conf", ",".join(f"{key}={value}" for key, value in settings.items())),
         *("--", "true"),
         RENDEZVOUS_ETCD_USER=USER,

@@ -39,6 +39,7 @@ from rendezvous import (
     TCPStore,
     get_rendezvous_handler,
 )
+from rendezvous._deadline import Deadline
 
 
 @pytest.fixture
@@ -196,11 +197,11 @@ def test_an_error_that_time_does_not_heal_is_raised_at_once(rulebook: str) -> No
     )
     joined = joining(handler)
     coordinator = handler._coordinator
-    eventually("joined", lambda: bool(coordinator.census(time.monotonic() + 60).participants))
+    eventually("joined", lambda: bool(coordinator.census(Deadline.after(60)).participants))
     if rulebook == "store":
         store.close()
     else:
-        coordinator.stop(60.0)
+        coordinator.stop(Deadline.after(60.0))
     with pytest.raises(RendezvousConnectionError, match="close"):
         joined.result()
     assert not handler.shutdown()

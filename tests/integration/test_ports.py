@@ -56,7 +56,7 @@ def test_exec_serves_on_a_socket_that_it_is_given(cli: Cli) -> None:
         done = _run(bound, "exec", "--endpoint", f"127.0.0.1:{port}", "--nodes", "1",
                     "--", "sh", "-c", "echo $RENDEZVOUS_ENDPOINT")  # fmt: skip
         assert done.returncode == 0, done.stderr
-        assert done.stdout.decode() == f"127.0.0.1:{port}\n"
+        assert done.stdout.decode() == f"tcp://127.0.0.1:{port}/runs/default\n"
         assert b"on a socket that was given" in done.stderr
         other = _run(bound, "exec", "--endpoint", "127.0.0.1:1", "--nodes", "1", "--", "true")
         assert other.returncode == 2

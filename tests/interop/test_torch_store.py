@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import logging
+import re
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,85 +14,13 @@ import pytest
 
 import rendezvous
 from rendezvous import HashStore, Server, TCPStore
+from rendezvous.backends.etcd import EtcdClient, EtcdStore
 
 dist: Any = pytest.importorskip("torch.distributed", reason="needs torch")
 
 import rendezvous.torch  # noqa: E402  (which imports torch)
 
 BACKSTOP_S = 180.0
-
-# One rank of a group: what `DO` says, with the store's view.
-RANK = """\
-import sys
-from datetime import timedelta
-import torch, torch.distributed as dist
-import rendezvous, rendezvous.torch
-rank, world, port = map(int, sys.argv[1:4])
-store = rendezvous.torch.as_torch_store(rendezvous.TCPStore("127.0.0.1", port))
-dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
-{do}
-dist.destroy_process_group()
-"""
-
-
-def play(do: str, world: int) -> list[subprocess.CompletedProcess[str]]:
-    """Each rank in a process of its own; how they ended."""
-    with Server() as server:
-        ranks = [
-            subprocess.Popen(
-                [sys.executable, "-c", RANK.format(do=do), str(rank), str(world), str(server.port)],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                cwd="/",
-            )
-            for rank in range(world)
-        ]
-        try:
-            done = []
-            for each in ranks:
-                out, err = each.communicate(timeout=BACKSTOP_S)
-                done.append(subprocess.CompletedProcess(each.args, each.returncode, out, err))
-            return done
-        finally:
-            for each in ranks:
-                if each.poll() is None:
-                    each.kill()
-                    each.wait()
-
-
-def test_process_groups_of_two_and_of_many_ranks() -> None:
-    """all_reduce, many new groups, DDP: over the view, as over torch's own store."""
-    do = """
-t = torch.ones(1)
-dist.all_reduce(t)
-assert t.item() == world
-for _ in range(50):
-    group = dist.new_group(list(range(world)))
-dist.all_reduce(t, group=group)
-assert t.item() == world * world
-model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 1))
-model(torch.ones(1, 2) * rank).sum().backward()
-dist.barrier()
-"""
-    for done in play(do, 3):
-        assert done.returncode == 0, done.stderr
-
-
-def test_a_monitored_barrier_names_the_missing_rank() -> None:
-    """By torch's own means, which are keys and waits."""
-    do = """
-try:
-    if rank != 1:
-        dist.monitored_barrier(timeout=timedelta(seconds=2))
-except RuntimeError as error:
-    print(error, flush=True)
-store.set(f"passed/{rank}", "")
-store.wait([f"passed/{each}" for each in range(world)])
-"""
-    done = play(do, 2)
-    assert [each.returncode for each in done] == [0, 0], [each.stderr for each in done]
-    assert "Rank 1" in done[0].stdout
 
 
 def test_a_view_has_the_stores_keys_and_a_timeout_of_its_own() -> None:
@@ -133,6 +62,31 @@ def test_what_is_no_store_of_ours_is_refused() -> None:
     """torch's own stores need no view."""
     with pytest.raises(TypeError, match="needs no view"):
         rendezvous.torch.as_torch_store(dist.HashStore())
+
+
+class InPython(rendezvous.Store):
+    """A store of a user's own."""
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        HashStore,
+        lambda: rendezvous.PrefixStore("p", HashStore()),
+        lambda: rendezvous.PrefixStore("p", dist.HashStore()),
+        InPython,
+        lambda: EtcdStore(EtcdClient("127.0.0.1:1"), "p"),
+    ],
+    ids=["compiled", "a prefix of it", "a prefix of torch's", "in Python", "etcd"],
+)
+def test_a_store_that_is_handed_to_torch_as_it_is_names_the_function(
+    make: Callable[[], rendezvous.Store],
+) -> None:
+    """In torch's own error, which shows the store: not where anybody else looks at it."""
+    store = make()
+    with pytest.raises(TypeError, match=r"torch takes rendezvous\.torch\.as_torch_store\(store\)"):
+        dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    assert "as_torch_store" not in repr(store)
 
 
 def test_an_agent_does_not_wait_for_a_node_that_is_gone() -> None:
@@ -178,3 +132,48 @@ def test_torchs_registry_knows_the_plug_in(tmp_path: Path) -> None:
         other.next_rendezvous()
     assert isinstance(caught.value, rendezvous.RendezvousClosedError)
     assert other.shutdown()
+
+
+def test_events_are_those_of_torchs_own_handler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A join, its end with the rank, a refusal: RdzvEvents, for who listens to torch's events."""
+    elastic: Any = pytest.importorskip("torch.distributed.elastic.rendezvous")
+    events: Any = pytest.importorskip("torch.distributed.elastic.events")
+    registry: Any = pytest.importorskip("torch.distributed.elastic.rendezvous.registry")
+    recorded: list[Any] = []
+    monkeypatch.setattr(events, "get_logging_handler", lambda _: logging.StreamHandler())
+    monkeypatch.setattr(events, "record_rdzv_event", recorded.append)
+
+    def play(backend: str, where: str, **config: object) -> list[tuple[Any, ...]]:
+        """What a node does, that meets, closes the run and is refused."""
+        parameters = elastic.RendezvousParameters(backend, where, "job", 1, 1, **config)
+        handler = registry.get_rendezvous_handler(parameters)
+        recorded.clear()
+        info = handler.next_rendezvous()
+        assert info.world_size == 1
+        handler.set_closed()
+        handler.shutdown()
+        late = registry.get_rendezvous_handler(parameters)
+        with pytest.raises(elastic.RendezvousClosedError):
+            late.next_rendezvous()
+        late.shutdown()
+        said = [event for event in recorded if ".next_rendezvous" in event.name]
+        assert {event.run_id for event in said} == {"job"}
+        assert all(event.hostname and event.pid and event.local_id is not None for event in said)
+        return [
+            (
+                re.sub(
+                    r"\d+", "N", event.message.replace(event.hostname, "HOST").partition(":")[0]
+                ),
+                event.node_state,
+                event.rank,
+                bool(event.error_trace),
+            )
+            for event in said
+        ]
+
+    ours = play("rendezvous", f"file://{tmp_path / 'ours'}")
+    theirs = play("c10d", str(tmp_path / "theirs"), store_type="file")
+    assert ours == theirs
+    assert [state for _, state, _, _ in ours].count(events.NodeState.FAILED) == 1

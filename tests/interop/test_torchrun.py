@@ -67,30 +67,38 @@ def test_workers_bind_the_port_themselves_when_torch_is_told_so(job: Job, free_p
     assert endings(job) == [0, 0]
 
 
-def test_others_go_on_when_an_agent_is_killed_and_a_new_one_joins(job: Job) -> None:
-    """2:3 nodes, the store on a server of its own: three, two after a SIGKILL, three again."""
-    options = ("--nnodes=2:3", "--max-restarts=5", QUICK)
-    with Server() as server:
-        where = f"127.0.0.1:{server.port}"
-        agents = [job.start(*options, endpoint=where) for _ in range(3)]
-        job.meets(3, agents)
-        killed = agents.pop()
-        killed.signal(signal.SIGKILL)
-        second = job.meets(2, agents)
-        # They train on from where they were.
-        assert all(report["from"] > 0 for report in second)
-        agents.append(job.start(*options, endpoint=where))
-        third = job.meets(3, agents)
-        assert min(report["from"] for report in third) > min(report["from"] for report in second)
-        job.stop()
-        assert [agent.code() for agent in agents] == [0, 0, 0]
+@pytest.mark.parametrize("kind", ["server", "etcd"])
+def test_others_go_on_when_an_agent_is_killed_and_a_new_one_joins(
+    job: Job, kind: str, request: pytest.FixtureRequest
+) -> None:
+    """2:4 nodes, a store that outlives them all: three, two after a SIGKILL, three again."""
+    options = ["--nnodes=2:4", "--max-restarts=5", QUICK]
+    if kind == "server":
+        where = f"127.0.0.1:{request.getfixturevalue('server').port}"
+    else:
+        where = f"etcd://{request.getfixturevalue('etcd_endpoint')}"
+        # On one machine alone, no address of etcd's says how others reach a node.
+        options += [f"--rdzv-id={uuid.uuid4()}", "--local-addr=127.0.0.1"]
+    agents = [job.start(*options, endpoint=where) for _ in range(3)]
+    job.meets(3, agents)
+    killed = agents.pop()
+    killed.signal(signal.SIGKILL)
+    second = job.meets(2, agents)
+    # They train on from where they were, and it was no restart of theirs.
+    assert all(report["from"] > 0 for report in second)
+    assert {report["env"]["TORCHELASTIC_RESTART_COUNT"] for report in second} == {"0"}
+    agents.append(job.start(*options, endpoint=where))
+    third = job.meets(3, agents)
+    assert min(report["from"] for report in third) > min(report["from"] for report in second)
+    job.stop()
+    assert [agent.code() for agent in agents] == [0, 0, 0]
 
 
 def test_others_go_on_when_the_store_and_rank_0_are_killed_and_started_again(
     job: Job, free_port: int
 ) -> None:
     """The agent that hosts the store comes back empty; those that are left meet there again."""
-    options = ("--nnodes=2:3", "--max-restarts=5", QUICK)
+    options = ("--nnodes=2:4", "--max-restarts=5", QUICK)
     where = f"127.0.0.1:{free_port}"
     agents = [job.start(*options, endpoint=where)]
     agents[0].wait_for_text("serving the rendezvous store")
@@ -99,10 +107,13 @@ def test_others_go_on_when_the_store_and_rank_0_are_killed_and_started_again(
     agents[0].signal(signal.SIGKILL)
     agents[0].code()
     agents[0] = job.start(*options, endpoint=where)
-    reports = job.meets(3, agents)
-    assert all(report["from"] > 0 for report in reports)
+    again = job.meets(3, agents)
+    assert all(report["from"] > 0 for report in again)
+    agents.append(job.start(*options, endpoint=where))
+    more = job.meets(4, agents)
+    assert min(report["from"] for report in more) > min(report["from"] for report in again)
     job.stop()
-    assert [agent.code() for agent in agents] == [0, 0, 0]
+    assert [agent.code() for agent in agents] == [0, 0, 0, 0]
     assert all("StoreRestartedError" not in agent.all_output() for agent in agents)
 
 
@@ -200,20 +211,8 @@ def test_two_jobs_on_one_server_do_not_meet(
         other.close()
 
 
-def test_over_etcd(job: Job, etcd_endpoint: str) -> None:
-    """The endpoint says which store it is; a job there needs a name."""
-    where = f"etcd://{etcd_endpoint}"
-    nameless = job.start("--nnodes=2", endpoint=where)
+def test_a_job_over_etcd_needs_a_name(job: Job) -> None:
+    """All jobs without one would meet there; said before anything is asked of etcd."""
+    nameless = job.start("--nnodes=2", endpoint="etcd://127.0.0.1:1")
     assert nameless.code() != 0
     assert "--rdzv-id" in nameless.all_output()
-    # On one machine alone, no address of etcd's says how others reach a node.
-    alone = "--local-addr=127.0.0.1"
-    options = ("--nnodes=1:2", "--max-restarts=5", f"--rdzv-id={uuid.uuid4()}", alone, QUICK)
-    agents = [job.start(*options, endpoint=where) for _ in range(2)]
-    job.meets(2, agents)
-    killed = agents.pop()
-    killed.signal(signal.SIGKILL)
-    killed.code()
-    job.meets(1, agents)
-    job.stop()
-    assert agents[0].code() == 0

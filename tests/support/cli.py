@@ -38,9 +38,12 @@ sys.exit(int(open(stop).read() or 0))
 """
 
 
+_MANAGERS = ("SLURM_", "LSB_", "PBS_", "FLUX_", "AWS_BATCH_", "JOB_COMPLETION_INDEX")
+
+
 def environment(**changes: str) -> dict[str, str]:
-    """This process's environment without what an outer launcher or user set for rendezvous."""
-    ours = ("RENDEZVOUS_", "TORCHELASTIC")
+    """This process's environment without what launchers and users set for what they run."""
+    ours = ("RENDEZVOUS_", "TORCHELASTIC", *_MANAGERS)
     return {k: v for k, v in os.environ.items() if not k.startswith(ours)} | changes
 
 
@@ -72,12 +75,17 @@ def alive(pid: int) -> bool:
 
 
 class Running:
-    """A running `rendezvous ...`, whose output is collected while it runs."""
+    """A running `rendezvous ...`, whose output is collected while it runs.
 
-    def __init__(self, arguments: Sequence[str], cwd: Path, **env: str) -> None:
+    before: a command that takes the rest as its arguments, and becomes it.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], cwd: Path, *, before: Sequence[str] = (), **env: str
+    ) -> None:
         self.arguments = list(arguments)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "rendezvous", *arguments],
+            [*before, sys.executable, "-m", "rendezvous", *arguments],
             cwd=cwd,
             env=environment(**env),
             stdin=subprocess.DEVNULL,
@@ -155,8 +163,8 @@ class Cli:
         self.cwd = cwd
         self._running: list[Running] = []
 
-    def start(self, *arguments: str, **env: str) -> Running:
-        running = Running(arguments, self.cwd, **env)
+    def start(self, *arguments: str, before: Sequence[str] = (), **env: str) -> Running:
+        running = Running(arguments, self.cwd, before=before, **env)
         self._running.append(running)
         return running
 
@@ -178,9 +186,9 @@ class Cli:
         server = self.start("serve", "--port", "0")
         return server, server.line("listening on").split()[-1]
 
-    def start_exec(self, endpoint: str, nodes: str, *words: str) -> Running:
+    def start_exec(self, endpoint: str, nodes: str, *words: str, **env: str) -> Running:
         """`exec` with short times; `words` are more options, `--`, and the command."""
-        return self.start("exec", "--endpoint", endpoint, "--nodes", nodes, *words)
+        return self.start("exec", "--endpoint", endpoint, "--nodes", nodes, *words, **env)
 
     def close(self) -> None:
         for running in self._running:

@@ -24,9 +24,9 @@ from typing import Any, TypeVar
 
 import pytest
 
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd import EtcdClient, _guard
 from rendezvous.backends.etcd._binary import find_binary
-from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._ports import free_ports
 from rendezvous.backends.etcd._transport import TlsFiles
 from rendezvous.backends.etcd._wire import prefix_end
@@ -235,7 +235,7 @@ class Cluster:
         """Until each member answers for itself, with a majority."""
         for member in self.members:
             client = EtcdClient(f"127.0.0.1:{member.port}", tls=self.tls)
-            deadline = Deadline(BACKSTOP_S)
+            deadline = Deadline.after(BACKSTOP_S)
             try:
                 client.range(b"ready?", deadline=deadline)
             except StoreError as error:

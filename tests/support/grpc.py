@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd import EtcdClient
-from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.errors import StoreError
 from support.http2 import Request, StrictServer
 
@@ -20,7 +20,7 @@ def succeed(request: Request) -> None:
 def put(server: StrictServer, value: bytes = b"v") -> int:
     client = EtcdClient(server.endpoint)
     try:
-        return client.put(b"k", value, deadline=Deadline(60))
+        return client.put(b"k", value, deadline=Deadline.after(60))
     finally:
         client.close()
 

@@ -129,7 +129,14 @@ class Job:
         self.agents: list[Agent] = []
         self._met: set[str] = set()  # rounds, by their MASTER_PORT
 
-    def start(self, *options: str, endpoint: str, script: str = "", **environment: str) -> Agent:
+    def start(
+        self,
+        *options: str,
+        endpoint: str,
+        backend: str = "rendezvous",
+        script: str = "",
+        **environment: str,
+    ) -> Agent:
         if script:
             self.script.write_text(script)
         ours = ("RENDEZVOUS_", "TORCHELASTIC", "TORCH_")
@@ -137,15 +144,13 @@ class Job:
         inherited |= {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "", "MASTER_PORT": ""}
         agent = Agent(
             [
-                "--rdzv-backend=rendezvous",
+                f"--rdzv-backend={backend}",
                 f"--rdzv-endpoint={endpoint}",
                 *options,
                 str(self.script),
                 str(self.folder),
             ],
-            inherited
-            | {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "", "MASTER_PORT": ""}
-            | environment,
+            inherited | environment,
         )
         self.agents.append(agent)
         return agent

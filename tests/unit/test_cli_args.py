@@ -100,6 +100,9 @@ def test_exec_needs_an_endpoint_from_somewhere(
     monkeypatch.setenv("RENDEZVOUS_ENDPOINT", "node0:1234")
     assert parse(["exec", "--nodes", "1", "--", "x"]).endpoint == "node0:1234"
     # As the command of a run on etcd has it: a store, and not where runs meet.
+    # As a command of exec has it.
+    monkeypatch.setenv("RENDEZVOUS_ENDPOINT", "tcp://node0:1234/runs/outer")
+    assert parse(["exec", "--nodes", "1", "--", "x"]).endpoint == "node0:1234"
     monkeypatch.setenv("RENDEZVOUS_ENDPOINT", "etcd://a,b/store/run")
     assert "--endpoint" in _refused(capsys, "exec", "--nodes", "1", "--", "x")
 

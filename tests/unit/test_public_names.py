@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+
+import pytest
 
 import rendezvous
 from rendezvous import errors
@@ -23,14 +25,17 @@ PUBLIC = {
     "RendezvousHandlerRegistry",
     "RendezvousInfo",
     "RendezvousParameters",
+    "RendezvousSettings",
     "RendezvousStoreInfo",
     "RendezvousTimeout",
     "Server",
+    "StaticRendezvousHandler",
     "Store",
     "TCPStore",
     "__version__",
     "get_rendezvous_handler",
     "open_store",
+    "parse_rendezvous_endpoint",
     "rendezvous_handler_registry",
 } | set(errors.__all__)
 
@@ -41,15 +46,37 @@ def test_all_lists_the_public_names() -> None:
     assert len(rendezvous.__all__) == len(PUBLIC)
 
 
+MODULES = {"api", "backends", "errors", "handler", "registry", "static"}
+
+
 def test_public_names_exist_and_nothing_else_leaks() -> None:
-    """`from rendezvous import *` and tab completion show the same."""
-    names = {
-        name
-        for name, value in vars(rendezvous).items()
-        if not name.startswith("_") and not isinstance(value, ModuleType)
-    }
-    assert names == PUBLIC - {"__version__"}
-    assert rendezvous.__version__
+    """`from rendezvous import *` and tab completion show the same, and the modules of users."""
+    star: dict[str, object] = {}
+    exec("from rendezvous import *", star)
+    assert set(star) - {"__builtins__"} == PUBLIC
+    assert set(dir(rendezvous)) == PUBLIC | MODULES
+    assert all(inspect.ismodule(getattr(rendezvous, name)) for name in MODULES)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    """In the words of Python's own, though names are looked up when they are asked for."""
+    with pytest.raises(AttributeError, match="module 'rendezvous' has no attribute 'Sorte'"):
+        rendezvous.Sorte  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(ImportError, match="Sorte"):
+        exec("from rendezvous import Sorte")
+
+
+def test_importing_loads_nothing_until_a_name_is_asked_for(tmp_path: Path) -> None:
+    """Torch loads the plug-in of torchrun, and with it the package, in every worker."""
+    code = (
+        "import sys; before = set(sys.modules); import rendezvous._torchrun_entry as entry;"
+        "entry.get_creator(); entry.get_static_creator();"
+        "new = set(sys.modules) - before;"
+        "assert new == {'rendezvous', 'rendezvous._torchrun_entry'}, new;"
+        "from rendezvous import HashStore; assert 'rendezvous._core' in sys.modules;"
+        "assert 'rendezvous.handler' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
 
 
 def test_public_names_have_a_docstring() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +12,7 @@ from support.background import BACKSTOP_S, eventually
 
 from rendezvous._coordinator import NodeSetup, Seat
 from rendezvous._core import GroupSettings, Node
+from rendezvous._deadline import Deadline
 from rendezvous._server_watch import Watch
 from rendezvous._waiting import Progress
 from rendezvous.errors import StoreConnectionError, StoreRestartedError
@@ -81,7 +81,7 @@ def watch(server: MadeUp) -> Iterator[Watch]:
     watch = Watch(client, SETUP)
     watch.start()
     yield watch
-    watch.stop(BACKSTOP_S)
+    watch.stop(Deadline.after(BACKSTOP_S))
 
 
 def further_beats(server: MadeUp) -> None:
@@ -93,9 +93,9 @@ def test_a_signal_handler_may_give_up_the_place_that_its_thread_changes(
     watch: Watch, server: MadeUp
 ) -> None:
     """A shutdown in the middle of a request to leave does not wait for that request."""
-    deadline_s = time.monotonic() + BACKSTOP_S
-    with watch.holding_place(deadline_s):
-        with watch.holding_place(deadline_s):
+    deadline = Deadline.after(BACKSTOP_S)
+    with watch.holding_place(deadline):
+        with watch.holding_place(deadline):
             watch.give_up()
         watch.take_seat(SECOND, 0)
     further_beats(server)
@@ -107,7 +107,7 @@ def test_late_news_of_an_old_round_is_no_change_of_the_new_one(
     """The answer about the first round comes when the node is in the second already."""
     watch.take_seat(FIRST, 0)
     assert server.asked.wait(BACKSTOP_S)
-    watch.begin_join(Progress(SETUP, 0.0), 1e9)
+    watch.begin_join(Progress(SETUP, Deadline.after(0.0)), Deadline.after(60))
     watch.take_seat(SECOND, 0)
     server.late.set()
     further_beats(server)
@@ -143,7 +143,7 @@ def test_a_node_that_gives_up_its_place_does_not_take_it_again(
     """Even if the server does not know it: that is what it wanted."""
     watch.take_seat(SECOND, 0)
     further_beats(server)
-    with watch.holding_place(1e9):
+    with watch.holding_place(Deadline.after(60)):
         server.is_known = False
         watch.give_up()
     further_beats(server)

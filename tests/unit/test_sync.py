@@ -9,6 +9,7 @@ import pytest
 
 from rendezvous import RendezvousBackend
 from rendezvous._core import Group, GroupSettings, Node
+from rendezvous._deadline import Deadline
 from rendezvous._sync import StateSync
 
 NODES = [Node(f"host{i}", i + 1, 0) for i in range(3)]
@@ -60,7 +61,7 @@ def test_a_handler_may_use_the_group_in_the_middle_of_an_exchange(point: str) ->
     """Both changes are there afterwards, wherever it came in between; neither waits for itself."""
     backend = Interrupted()
     sync = StateSync(backend, NODES[0], "run", 60.0)
-    deadline_s = time.monotonic() + 60
+    deadline = Deadline.after(60)
 
     def join(node: Node) -> Callable[[Group, float], None]:
         def operation(group: Group, now_s: float) -> None:
@@ -69,10 +70,10 @@ def test_a_handler_may_use_the_group_in_the_middle_of_an_exchange(point: str) ->
 
         return operation
 
-    sync.run(join(NODES[2]), deadline_s)
-    backend.handler = lambda: sync.run(join(NODES[1]), deadline_s)
+    sync.run(join(NODES[2]), deadline)
+    backend.handler = lambda: sync.run(join(NODES[1]), deadline)
     backend.at = point
-    sync.run(join(NODES[0]), deadline_s)
+    sync.run(join(NODES[0]), deadline)
     stored = Group()
     stored.observe(backend.state, time.monotonic())
     everybody = {*stored.participants, *stored.waiting, *stored.spares}

@@ -5,9 +5,7 @@ renewed on the way. Any thread may use it, also after a fork; two that find it s
 two leases, of which one runs out unused.
 """
 
-import time
-
-from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous._deadline import Deadline, now_s
 from rendezvous.backends.etcd.client import EtcdClient
 
 __all__ = ["KeptLease"]
@@ -34,9 +32,9 @@ class KeptLease:
     def get(self, deadline: Deadline) -> int:
         """The lease to write with, of which at least half the time is left."""
         lease = self._lease
-        if lease and time.monotonic() - self._renewed_s < self.ttl_s / 2:
+        if lease and now_s() - self._renewed_s < self.ttl_s / 2:
             return lease
-        begin_s = time.monotonic()
+        begin_s = now_s()
         if not lease or self._client.keep_lease(lease, deadline=deadline) == 0:
             lease, _ = self._client.grant_lease(self.ttl_s, deadline=deadline)
         self._lease, self._renewed_s = lease, begin_s

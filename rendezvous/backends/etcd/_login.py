@@ -7,7 +7,7 @@ two tokens, and both are good.
 import logging
 from dataclasses import dataclass, field
 
-from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd._endpoints import Endpoint
 from rendezvous.backends.etcd._errors import (
     FAILED_PRECONDITION,

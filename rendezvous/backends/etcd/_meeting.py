@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable
 
 from rendezvous._arguments import quoted, shown_keys
+from rendezvous._deadline import Deadline
 from rendezvous._meeting_rules import (
     NAMED_RANKS_MAX,
     Arrival,
@@ -16,7 +17,6 @@ from rendezvous._meeting_rules import (
     size_key,
     slot_key,
 )
-from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._session import Session
 from rendezvous.backends.etcd._space import KeySpace
 from rendezvous.backends.etcd._values import Values, back_off, number_of, sum_of
@@ -105,7 +105,7 @@ class Meetings:
                 missing = [each for each, slot in enumerate(slots) if slot not in there]
             if not missing:
                 return self._waiter.read("exchange", slots, deadline)
-            text = exchange_timeout_text(key, world_size, missing, deadline.elapsed_text())
+            text = exchange_timeout_text(key, world_size, missing, deadline.elapsed_text)
             raise missing_ranks_error(text, key, missing) from error
 
     def _come(
@@ -159,7 +159,7 @@ class Meetings:
 
     def _leave_or_pass(self, call: BarrierCall, deadline: Deadline) -> None:
         """At the deadline. Raises StoreKeysMissingError, unless all came in the last moment."""
-        before = deadline.elapsed_text()
+        before = deadline.elapsed_text
         later = deadline.at_least(GRACE_S)
         missing: list[int] = []
         if call.rank is not None:

@@ -6,11 +6,10 @@ time. Logging in is _login.py's.
 """
 
 import random
-import time
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd._endpoints import Endpoint
 from rendezvous.backends.etcd._errors import (
     INVALID_ARGUMENT,
@@ -93,13 +92,13 @@ class Members:
         attempt = _Attempts(self, what, deadline)
         while True:
             endpoint = self.current
-            granted = deadline.within(self.attempt_s(attempt.timeouts))
+            granted = deadline.sooner(self.attempt_s(attempt.timeouts))
             try:
                 return request(endpoint, granted)
             except TransportError as error:
                 # One that refuses, as all do in an outage, says nothing of how slow they are: after
                 # it a lease may depend on how soon another one is asked.
-                attempt.timeouts += granted.passed
+                attempt.timeouts += granted.is_over
                 attempt.failed(endpoint, error.text, changes and error.sent)
                 if error.fatal:
                     attempt.give_up()
@@ -133,13 +132,13 @@ class _Attempts:
 
     def pause(self) -> None:
         """Between two rounds over all members. Raises when no time is left for another."""
-        if self._deadline.passed:
+        if self._deadline.is_over:
             self.give_up()
         if self._count % self._members.count == 0:
             pause_s = self._pause_s * random.uniform(0.5, 1.0)  # noqa: S311  (spreads clients)
-            time.sleep(min(pause_s, self._deadline.left_s))
+            self._deadline.sleep(pause_s)
             self._pause_s = min(2 * self._pause_s, _PAUSE_S_MAX)
-            if self._deadline.passed:
+            if self._deadline.is_over:
                 self.give_up()
 
     def give_up(self) -> NoReturn:
@@ -151,19 +150,19 @@ class _Attempts:
             if self.ambiguous
             else ""
         )
-        verb = "timeout" if self._deadline.passed else "failed"
+        verb = "timeout" if self._deadline.is_over else "failed"
         text = (
-            f"{self._what}: {verb} after {self._deadline.elapsed_text()}: no answer from etcd at "
+            f"{self._what}: {verb} after {self._deadline.elapsed_text}: no answer from etcd at "
             f"{self._members} ({failures}).{outcome} Check the endpoints, and that a majority of "
             "the members runs"
         )
-        if self._deadline.passed:
+        if self._deadline.is_over:
             raise EtcdTimeoutError(text, ambiguous=self.ambiguous)
         raise EtcdConnectionError(text, ambiguous=self.ambiguous)
 
     def refusal(self, endpoint: Endpoint, error: ReplyError) -> EtcdRequestError:
         text = (
-            f"{self._what}: etcd at {endpoint} refuses after {self._deadline.elapsed_text()}: "
+            f"{self._what}: etcd at {endpoint} refuses after {self._deadline.elapsed_text}: "
             f"{error.text} (code {error.code})"
         )
         advice = _advice(error)

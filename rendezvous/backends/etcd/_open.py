@@ -106,9 +106,10 @@ def open_backend(params: RendezvousParameters) -> tuple[EtcdRendezvousBackend, E
         read_seconds(params, "ttl", 7200.0),
         name=params.backend,
     )
-    # A store of each run: what one left behind is not taken for the next one's.
+    # A store of each run: what one left behind is not taken for the next one's. Escaped, so that
+    # none is within another one.
     prefix = (_text(params.config, "store_prefix") or DEFAULT_STORE_PREFIX).rstrip("/")
-    store = EtcdStore(client, f"{prefix}/{params.run_id}", client.timeout_s)
+    store = EtcdStore(client, f"{prefix}/{quote(params.run_id, safe='')}", client.timeout_s)
     members, secure = parse_endpoints(_endpoints(params))
     scheme = "etcds" if _tls(params.config, secure) else "etcd"
     address = _url(f"{scheme}://{client.endpoints}", store.prefix, params.config)

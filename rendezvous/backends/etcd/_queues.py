@@ -8,7 +8,7 @@ hundreds of items, not for millions. Any thread may call it.
 import os
 
 from rendezvous._arguments import quoted, shown_keys
-from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd._session import Session
 from rendezvous.backends.etcd._space import KeySpace
 from rendezvous.backends.etcd._values import back_off
@@ -65,7 +65,7 @@ class Queues:
             if item is not None:
                 return item
             raise StoreKeysMissingError(
-                f"queue_pop timeout after {deadline.elapsed_text()}: nobody has pushed to queue "
+                f"queue_pop timeout after {deadline.elapsed_text}: nobody has pushed to queue "
                 f"{quoted(key)}",
                 keys=shown_keys([key]),
             )

@@ -7,8 +7,8 @@ thread.
 
 import json
 import logging
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from rendezvous._coordinator import (
     View,
     is_disturbed,
 )
+from rendezvous._deadline import Deadline, now_s
 from rendezvous._patience import Backoff
 from rendezvous._waiting import (
     Progress,
@@ -32,7 +33,6 @@ from rendezvous._waiting import (
     left_error,
     timeout_error,
 )
-from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._errors import EtcdRequestError
 from rendezvous.backends.etcd._lease import KeptLease
 from rendezvous.backends.etcd._run_census import census_of, look_at
@@ -92,7 +92,7 @@ class EtcdRun(Coordinator):
     def is_running(self) -> bool:
         return self._follower.is_running
 
-    def is_intact(self, deadline_s: float) -> bool:
+    def is_intact(self, deadline: Deadline) -> bool:
         summary = self._follower.summary
         return self.view.role == "active" and summary is not None and summary.lost == 0
 
@@ -102,77 +102,75 @@ class EtcdRun(Coordinator):
     def ask_to_stop(self) -> None:
         self._follower.ask_to_stop()
 
-    def stop(self, timeout_s: float) -> None:
-        self._follower.stop(timeout_s)
+    def stop(self, deadline: Deadline) -> None:
+        self._follower.stop(deadline)
 
-    def join(self, after_round: int, deadline_s: float) -> Seat:
-        progress = Progress(self._setup, deadline_s)
+    def join(self, after_round: int, deadline: Deadline) -> Seat:
+        progress = Progress(self._setup, deadline)
         self._follower.take_seat(None)
-        last_look_s = deadline_s - min(_LAST_LOOK_S, (deadline_s - time.monotonic()) / 4)
+        last_look = deadline.ahead(min(_LAST_LOOK_S, deadline.left_s / 4))
         error: RendezvousTimeoutError | None = None
-        tell_s = time.monotonic() + Progress.interval_s()
+        tell = Deadline.after(Progress.interval_s())
         try:
-            attempt = _Attempt(after_round, self._ask_to_join(after_round, deadline_s, progress))
+            attempt = _Attempt(after_round, self._ask_to_join(after_round, deadline, progress))
             while True:
                 if not self._follower.is_running:
                     raise left_error(self._setup.run_id)
                 losses, seen = self._follower.losses, self._follower.summary
-                seat = self._look_for_seat(attempt, deadline_s)
+                seat = self._look_for_seat(attempt, deadline)
                 if seat is not None:
                     self._follower.take_seat(seat)
                     return seat
-                now_s = time.monotonic()
-                if now_s >= deadline_s and error is not None:
+                if deadline.is_over and error is not None:
                     raise error
-                if now_s >= last_look_s:
-                    error = error or self._timeout(deadline_s, None)
-                elif now_s >= tell_s:
-                    tell_s = now_s + Progress.interval_s()
+                if last_look.is_over:
+                    error = error or self._timeout(deadline, None)
+                elif tell.is_over:
+                    tell = Deadline.after(Progress.interval_s())
                     self._tell(progress)
-                until_s = deadline_s if error else min(last_look_s, tell_s)
-                self._wait(seen, losses, until_s)
+                self._wait(seen, losses, deadline if error else last_look.or_sooner(tell))
                 if self._follower.losses != losses:
                     _log.warning("%s", evicted_text(self._setup.run_id))
-                    attempt.revision = self._ask_to_join(after_round, deadline_s, progress)
+                    attempt.revision = self._ask_to_join(after_round, deadline, progress)
         except RendezvousConnectionError as failure:
-            if isinstance(failure.__cause__, EtcdRequestError) or time.monotonic() < deadline_s:
+            if isinstance(failure.__cause__, EtcdRequestError) or not deadline.is_over:
                 raise
-            raise self._timeout(deadline_s, failure) from failure
+            raise self._timeout(deadline, failure) from failure
 
-    def leave(self, failed: bool, deadline_s: float) -> bool:
+    def leave(self, failed: bool, deadline: Deadline) -> bool:
         self._follower.take_seat(None)
         leader = self._follower.leader
-        self._patiently(lambda deadline: self._place.give_up(failed, deadline), deadline_s)
+        self._patiently(lambda in_time: self._place.give_up(failed, in_time), deadline)
         if leader is not None:
             # It tells the others that this node went, and lets another one lead.
-            leader.join(deadline_s - time.monotonic())
+            leader.join(deadline)
         self._client.close()
         # Who waits for a job's end is told by the leader.
         return False
 
-    def give_up(self, ending: Ending, deadline_s: float) -> str:
+    def give_up(self, ending: Ending, deadline: Deadline) -> str:
         self._follower.take_seat(None)
         leader = self._follower.leader
-        self._patiently(lambda deadline: self._place.give_up(True, deadline, ending), deadline_s)
+        self._patiently(lambda in_time: self._place.give_up(True, in_time, ending), deadline)
         try:
-            cause = self._ask(self._cause, deadline_s)
+            cause = self._ask(self._cause, deadline)
         finally:
             if leader is not None:
-                leader.join(deadline_s - time.monotonic())
+                leader.join(deadline)
             self._client.close()
         return cause
 
     def _cause(self, deadline: Deadline) -> str:
         reading = read_run(self._client, self._keys, deadline)
-        return reading.book(self._keys, time.monotonic()).group.cause
+        return reading.book(self._keys, now_s()).group.cause
 
-    def is_disturbed(self, deadline_s: float) -> bool:
+    def is_disturbed(self, deadline: Deadline) -> bool:
         """Etcd tells nobody of a broken connection: who lives has renewed its lease meanwhile."""
-        begun_s = time.monotonic()
+        begun_s = now_s()
 
         def look(deadline: Deadline) -> list[int] | None:
             reading = read_run(self._client, self._keys, deadline)
-            group = reading.book(self._keys, time.monotonic()).group
+            group = reading.book(self._keys, now_s()).group
             if is_disturbed(group, self._setup.node):
                 return None
             own = self._keys.node(self._place.name)
@@ -181,21 +179,21 @@ class EtcdRun(Coordinator):
             return leases if len(leases) <= _ASKED_MAX else []
 
         def silent(lease: int, deadline: Deadline) -> bool:
-            asked_s = time.monotonic()  # not when the answer is there, which may take long
+            asked_s = now_s()  # not when the answer is there, which may take long
             age_s = self._client.lease_age(lease, deadline=deadline)
             return age_s is None or age_s > asked_s - begun_s
 
         while True:
-            leases = self._ask(look, deadline_s)
+            leases = self._ask(look, deadline)
             if leases is None:
                 return True
-            if not any(self._ask(partial(silent, each), deadline_s) for each in leases):
+            if not any(self._ask(partial(silent, each), deadline) for each in leases):
                 return False
-            if time.monotonic() >= deadline_s:
+            if deadline.is_over:
                 return True
-            time.sleep(_SILENCE_LOOK_S)
+            deadline.sleep(_SILENCE_LOOK_S)
 
-    def close(self, deadline_s: float) -> None:
+    def close(self, deadline: Deadline) -> None:
         def write(deadline: Deadline) -> None:
             self._client.txn(
                 [compare_mod(self._keys.closed, 0)],
@@ -205,34 +203,42 @@ class EtcdRun(Coordinator):
                 repeatable=True,
             )
 
-        self._patiently(write, deadline_s)
+        self._patiently(write, deadline)
         self._follower.note_closed()
 
-    def look(self, deadline_s: float) -> None:
+    def look(self, deadline: Deadline) -> None:
         def read(deadline: Deadline) -> bool:
             if self._client.range(self._keys.closed, keys_only=True, deadline=deadline).kvs:
                 return True
             found = self._client.range(self._keys.round, deadline=deadline).first
             return found is not None and Summary.decode(found.value).closed
 
-        if self._ask(read, deadline_s):
+        if self._ask(read, deadline):
             self._follower.note_closed()
 
-    def census(self, deadline_s: float) -> Census:
+    def census(self, deadline: Deadline) -> Census:
         return self._patiently(
-            lambda deadline: census_of(self._client, self._keys, deadline), deadline_s
+            lambda in_time: census_of(self._client, self._keys, in_time), deadline
         )
 
-    def _ask_to_join(self, after_round: int, deadline_s: float, progress: Progress) -> int:
+    def is_deserted(self, deadline: Deadline) -> bool:
+        def has_few(deadline: Deadline) -> bool:
+            nodes = self._client.range(*self._keys.nodes, count_only=True, deadline=deadline)
+            return nodes.count <= _ASKED_MAX
+
+        # All nodes of a job ask at its end: of many who are still there, nobody reads the names.
+        return self._ask(has_few, deadline) and super().is_deserted(deadline)
+
+    def _ask_to_join(self, after_round: int, deadline: Deadline, progress: Progress) -> int:
         def write(deadline: Deadline) -> int:
             written = self._place.ask_to_join(after_round, deadline)
             if not written.has_leader:
                 self._follower.stand(deadline)
             return written.revision
 
-        return self._patiently(write, deadline_s, progress)
+        return self._patiently(write, deadline, progress)
 
-    def _look_for_seat(self, attempt: "_Attempt", deadline_s: float) -> Seat | None:
+    def _look_for_seat(self, attempt: "_Attempt", deadline: Deadline) -> Seat | None:
         """From what was published last. Raises when it says that there will be none."""
         summary, broken = self._follower.summary, self._follower.broken
         if broken is not None:
@@ -241,14 +247,14 @@ class EtcdRun(Coordinator):
             return None
         run = f"run {self._setup.run_id!r}"
         if summary.placed_round > attempt.looked_at:
-            seat = self._patiently(lambda deadline: self._seat_in(summary, deadline), deadline_s)
+            seat = self._patiently(lambda in_time: self._seat_in(summary, in_time), deadline)
             attempt.looked_at = summary.placed_round
             if seat is not None:
                 return seat
         if summary.refused_at >= attempt.revision and summary.refused_at != attempt.refused_at:
             attempt.refused_at = summary.refused_at
             self._patiently(
-                lambda deadline: self._check_refusal(attempt.revision, deadline), deadline_s
+                lambda in_time: self._check_refusal(attempt.revision, in_time), deadline
             )
         if summary.closed:
             raise RendezvousClosedError(
@@ -279,7 +285,7 @@ class EtcdRun(Coordinator):
             kind = _REFUSALS.get(refusal["kind"], RendezvousStateError)
             raise kind(f"run {self._setup.run_id!r}: {refusal['text']}")
 
-    def _wait(self, seen: Summary | None, losses: int, until_s: float) -> None:
+    def _wait(self, seen: Summary | None, losses: int, until: Deadline) -> None:
         """Until something else is published, or the place is lost, or the time has come."""
         follower = self._follower
         with follower.changed:
@@ -290,12 +296,12 @@ class EtcdRun(Coordinator):
                     or follower.broken is not None
                     or not follower.is_running
                 ),
-                max(0.0, until_s - time.monotonic()),
+                until.left_s,
             )
 
     def _tell(self, progress: Progress) -> None:
         try:
-            standing = self._look_who_is_there(Deadline(self._setup.exchange_s))
+            standing = self._look_who_is_there(Deadline.after(self._setup.exchange_s))
         except (StoreError, RendezvousStateError) as error:
             failure = RendezvousConnectionError(str(error))
             progress.tell_failure(failure, again=True)
@@ -303,14 +309,11 @@ class EtcdRun(Coordinator):
             progress.tell(standing)
 
     def _timeout(
-        self, deadline_s: float, failure: RendezvousConnectionError | None
+        self, deadline: Deadline, failure: RendezvousConnectionError | None
     ) -> RendezvousTimeoutError:
         standing = None
-        try:
-            left_s = max(_EXCHANGE_S_MIN, deadline_s - time.monotonic())
-            standing = self._look_who_is_there(Deadline(left_s))
-        except (StoreError, RendezvousError):
-            pass
+        with suppress(StoreError, RendezvousError):
+            standing = self._look_who_is_there(deadline.at_least(_EXCHANGE_S_MIN))
         return timeout_error(self._setup, standing, failure)
 
     def _look_who_is_there(self, deadline: Deadline) -> Standing:
@@ -319,7 +322,7 @@ class EtcdRun(Coordinator):
     def _patiently(
         self,
         call: Callable[[Deadline], _T],
-        deadline_s: float,
+        deadline: Deadline,
         progress: Progress | None = None,
     ) -> _T:
         """Again and again while etcd is out of reach; what it refuses, it refuses at once.
@@ -330,24 +333,24 @@ class EtcdRun(Coordinator):
         attempt_s, again = _FIRST_WORD_S if progress else self._setup.exchange_s, False
         while True:
             try:
-                return self._ask(call, deadline_s, attempt_s)
+                return self._ask(call, deadline, attempt_s)
             except RendezvousConnectionError as error:
                 refused = isinstance(error.__cause__, EtcdRequestError)
-                if refused or time.monotonic() >= deadline_s:
+                if refused or deadline.is_over:
                     raise
                 if progress is not None:
                     progress.tell_failure(error, again)
                 again, attempt_s = True, self._setup.exchange_s
-            backoff.sleep(deadline_s)
+            backoff.sleep(deadline)
 
     def _ask(
-        self, call: Callable[[Deadline], _T], deadline_s: float, attempt_s: float | None = None
+        self, call: Callable[[Deadline], _T], deadline: Deadline, attempt_s: float | None = None
     ) -> _T:
-        left_s = max(_EXCHANGE_S_MIN, deadline_s - time.monotonic())
+        at_most_s = self._setup.exchange_s
         if attempt_s is not None:
-            left_s = min(attempt_s, left_s)
+            at_most_s = min(attempt_s, at_most_s)
         try:
-            return call(Deadline(min(self._setup.exchange_s, left_s)))
+            return call(deadline.at_least(_EXCHANGE_S_MIN).sooner(at_most_s))
         except StoreError as error:
             raise RendezvousConnectionError(f"run {self._setup.run_id!r}: {error}") from error
 

@@ -3,13 +3,12 @@
 Reads what is written, so that it needs no leader. Runs on whichever thread asks.
 """
 
-import time
 from dataclasses import dataclass
 
 from rendezvous import _core
 from rendezvous._coordinator import Census, NodeSetup
+from rendezvous._deadline import Deadline, now_s
 from rendezvous._waiting import Standing
-from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._run_keys import RunKeys, Summary, leader_name, node_of
 from rendezvous.backends.etcd._run_leader import read_run
 from rendezvous.backends.etcd.client import EtcdClient
@@ -23,7 +22,7 @@ _NAMED_MAX = 128
 
 def census_of(client: EtcdClient, keys: RunKeys, deadline: Deadline) -> Census:
     """Everybody, by name. Raises RendezvousStateError, StoreErrors."""
-    group = read_run(client, keys, deadline).book(keys, time.monotonic()).group
+    group = read_run(client, keys, deadline).book(keys, now_s()).group
     return Census(
         participants=tuple(group.participants),
         lost=tuple(group.lost),
@@ -56,7 +55,7 @@ def look_on(client: EtcdClient, keys: RunKeys, deadline: Deadline) -> Onlooking 
         return None
     group = _core.Group()
     if reading.state is not None:
-        group.observe(reading.state, time.monotonic())
+        group.observe(reading.state, now_s())
     names = (keys.name_of(kv.key) for kv in reading.inbox if kv.mod_revision > summary.applied)
     return Onlooking(
         group,

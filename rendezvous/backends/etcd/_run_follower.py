@@ -8,11 +8,10 @@ import logging
 import os
 import random
 import threading
-import time
 
 from rendezvous._coordinator import NodeSetup, Seat, View
+from rendezvous._deadline import Deadline
 from rendezvous._threads import start_thread
-from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._lease import KeptLease
 from rendezvous.backends.etcd._run_keys import RunKeys, Summary
 from rendezvous.backends.etcd._run_leader import Leader
@@ -59,7 +58,7 @@ class Follower:
         self.view = View()
         self._seat: Seat | None = None
         self._has_leader = False
-        self._stand_at_s: float | None = None
+        self._stand_at: Deadline | None = None
         self._leader: Leader | None = None
         self._election = threading.RLock()  # a signal's handler may run in an exchange with etcd
         self._look = False
@@ -103,24 +102,23 @@ class Follower:
         if watch is not None:
             watch.interrupt()
 
-    def stop(self, timeout_s: float) -> None:
+    def stop(self, deadline: Deadline) -> None:
         """End all of it, without a word to anybody. For good."""
         if self._pid != os.getpid():
             return
-        deadline_s = time.monotonic() + timeout_s
         self.ask_to_stop()
         if self._leader is not None:
             self._leader.stop()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout_s)
+            thread.join(deadline.left_s)
             if not thread.is_alive():
                 self._thread = None
         # The thread may have been elected while it was asked to stop.
         leader = self._leader
         if leader is not None:
             leader.stop()
-            leader.join(deadline_s - time.monotonic())
+            leader.join(deadline)
 
     def take_seat(self, seat: Seat | None) -> None:
         """The node is in a complete round; None: it is in none, or asks for the next one."""
@@ -185,7 +183,7 @@ class Follower:
 
     def _follow(self, stop: threading.Event) -> None:
         start, end = self._keys.watched
-        found = self._client.range(start, end, deadline=Deadline(self._setup.exchange_s))
+        found = self._client.range(start, end, deadline=Deadline.after(self._setup.exchange_s))
         self._has_leader = False
         if all(entry.key != self._keys.round for entry in found.kvs):
             with self.changed:
@@ -204,24 +202,22 @@ class Follower:
 
     def _listen(self, watch: Watch, stop: threading.Event) -> None:
         failing = False
-        beat_s = time.monotonic() + self._pause_s(failing)
+        beat = Deadline.after(self._pause_s(failing))
         while not stop.is_set():
-            now_s = time.monotonic()
-            if now_s >= beat_s:
+            if beat.is_over:
                 losses = self.losses
                 failing = self._beat(stop, failing)
                 if self.losses != losses:
                     return  # to read everything again
-                beat_s = time.monotonic() + self._pause_s(failing)
-            stand_s = self._stand_at_s
-            if stand_s is not None and time.monotonic() >= stand_s:
-                self._stand_at_s = None
-                self.stand(Deadline(self._setup.exchange_s))
+                beat = Deadline.after(self._pause_s(failing))
+            stand = self._stand_at
+            if stand is not None and stand.is_over:
+                self._stand_at = None
+                self.stand(Deadline.after(self._setup.exchange_s))
                 # Whoever won is seen soon; if nobody did, it is tried again.
                 if not self._has_leader and self.leader is None:
-                    self._stand_at_s = time.monotonic() + self._beat_s
-            until_s = min(beat_s, self._stand_at_s or beat_s)
-            for event in watch.next(Deadline(max(0.0, until_s - time.monotonic()))):
+                    self._stand_at = Deadline.after(self._beat_s)
+            for event in watch.next(beat.or_sooner(self._stand_at)):
                 self._take(event.kv, event.is_delete)
 
     def _pause_s(self, failing: bool) -> float:
@@ -234,7 +230,7 @@ class Follower:
         look, self._look = self._look, False
         run_id, addr = self._setup.run_id, self._setup.node.addr
         try:
-            kept = self._place.keep(look, Deadline(self._setup.exchange_s))
+            kept = self._place.keep(look, Deadline.after(self._setup.exchange_s))
         except Exception as error:  # noqa: BLE001
             self._look = look
             if not failing and not stop.is_set():
@@ -274,7 +270,7 @@ class Follower:
             if is_delete or is_vacant:
                 self._stand_soon()
             else:
-                self._stand_at_s = None
+                self._stand_at = None
         elif entry.key == self._keys.round and not is_delete:
             try:
                 summary, broken = Summary.decode(entry.value), None
@@ -290,7 +286,7 @@ class Follower:
     def _stand_soon(self) -> None:
         nodes = 0 if self.summary is None else self.summary.nodes
         pause_s = max(_STAND_S_MIN, nodes / _NODES_A_SECOND)
-        self._stand_at_s = time.monotonic() + random.uniform(0.0, pause_s)  # noqa: S311
+        self._stand_at = Deadline.after(random.uniform(0.0, pause_s))  # noqa: S311
 
     def _update(self, closed: bool = False) -> None:
         """Called with the lock."""

@@ -8,11 +8,10 @@ taken for dead fails at its first one, and stops. Knows no rule of a rendezvous 
 import logging
 import random
 import threading
-import time
 from dataclasses import dataclass, replace
 
+from rendezvous._deadline import Deadline, now_s
 from rendezvous._threads import start_thread
-from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._lease import KeptLease
 from rendezvous.backends.etcd._run_book import Book
 from rendezvous.backends.etcd._run_keys import (
@@ -34,6 +33,7 @@ _log = logging.getLogger(__name__)
 
 # How long what nobody waits for may wait for more of its kind: numbers that agents look at, and
 # those that are only for the log. Every node gets each publication: of very many, fewer.
+_WAIT_S_MIN = 0.001
 _COALESCE_S = 0.1
 _IDLE_S = 1.0
 _NODES_A_SECOND = 10_000
@@ -52,8 +52,8 @@ class Reading:
     leader: bytes | None
     revision: int
 
-    def book(self, keys: RunKeys, now_s: float) -> Book:
-        return Book.of(keys, self.summary, self.state, self.inbox, self.revision, now_s)
+    def book(self, keys: RunKeys, at_s: float) -> Book:
+        return Book.of(keys, self.summary, self.state, self.inbox, self.revision, at_s)
 
 
 def read_run(client: EtcdClient, keys: RunKeys, deadline: Deadline) -> Reading:
@@ -126,10 +126,10 @@ class Leader:
         if watch is not None:
             watch.interrupt()
 
-    def join(self, timeout_s: float) -> bool:
+    def join(self, deadline: Deadline) -> bool:
         """Wait for the end of the term; whether it is over."""
         if self._thread is not threading.current_thread():
-            self._thread.join(max(0.0, timeout_s))
+            self._thread.join(deadline.left_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -180,8 +180,8 @@ class Leader:
 
     def _reign(self) -> None:
         """Until this node goes. Reads everything first, so that it may be begun again."""
-        reading = read_run(self._client, self._keys, Deadline(self._exchange_s))
-        book = reading.book(self._keys, time.monotonic())
+        reading = read_run(self._client, self._keys, Deadline.after(self._exchange_s))
+        book = reading.book(self._keys, now_s())
         self._press.begin(reading.summary_revision)
         self._publish(book)
         with self._client.watch([self._keys.inbox], reading.revision + 1) as watch:
@@ -193,31 +193,30 @@ class Leader:
 
     def _follow(self, book: Book, watch: Watch) -> None:
         gone = self._is_gone(book)
-        due_s: float | None = None
+        due: Deadline | None = None
         while not self._stop.is_set() and not gone:
-            now_s = time.monotonic()
-            wait_s = self._look_s if due_s is None else max(0.001, due_s - now_s)
-            call_s = book.group.last_call_left(now_s)
+            wait = Deadline.after(self._look_s) if due is None else due.at_least(_WAIT_S_MIN)
+            call_s = book.group.last_call_left(now_s())
             if call_s is not None:
-                wait_s = min(wait_s, max(0.001, call_s))
-            events = watch.next(Deadline(wait_s))
+                wait = wait.sooner(max(_WAIT_S_MIN, call_s))
+            events = watch.next(wait)
             if self._stop.is_set():
                 return
-            now_s = time.monotonic()
+            at_s = now_s()
             for event in events:
-                book.apply(event.kv, event.is_delete, now_s)
+                book.apply(event.kv, event.is_delete, at_s)
                 if book.is_urgent:
                     self._publish(book)
-                    due_s = None
+                    due = None
                 gone = gone or self._is_gone(book)
-            book.expire(now_s)
+            book.expire(at_s)
             if events:
                 pause_s = _COALESCE_S if book.group.complete else _IDLE_S
                 pause_s = max(pause_s, book.published.nodes / _NODES_A_SECOND)
-                due_s = now_s + pause_s if due_s is None else min(due_s, now_s + pause_s)
-            if book.is_urgent or (not events if due_s is None else now_s >= due_s):
+                due = Deadline.after(pause_s).or_sooner(due)
+            if book.is_urgent or (not events if due is None else due.is_over):
                 self._publish(book)
-                due_s = None
+                due = None
         if gone and not self._stop.is_set():
             self._publish(book)
             self._press.resign()
@@ -227,7 +226,7 @@ class Leader:
         return book.group.placement(self._node).role in ("absent", "done")
 
     def _publish(self, book: Book) -> None:
-        summary = book.summary(time.monotonic())
+        summary = book.summary(now_s())
         if summary != book.published or not self._press.keeps():
             summary = replace(summary, sequence=summary.sequence + 1)
             pieces = state_pieces(book.group.encode())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rendezvous._coordinator import Ending, NodeSetup
-from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd._errors import NOT_FOUND, EtcdConnectionError, EtcdRequestError
 from rendezvous.backends.etcd._lease import KeptLease
 from rendezvous.backends.etcd._run_keys import (

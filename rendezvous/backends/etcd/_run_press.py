@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 
-from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd._errors import NOT_FOUND, EtcdRequestError
 from rendezvous.backends.etcd._lease import KeptLease
 from rendezvous.backends.etcd._run_book import Refusal
@@ -85,7 +85,7 @@ class Press:
 
     def keeps(self) -> bool:
         """Whether what is published lives on with this leader's lease, which is renewed here."""
-        return self._kept.get(Deadline(self._exchange_s)) == self._lease
+        return self._kept.get(Deadline.after(self._exchange_s)) == self._lease
 
     def clear(self, left: Mapping[bytes, int]) -> None:
         """Delete keys of nodes that went, unless they came back meanwhile."""
@@ -102,7 +102,7 @@ class Press:
             [compare_mod(leader, self._fence)],
             [op_delete(leader)],
             what=f"run {self._keys.run_id!r}: resigning",
-            deadline=Deadline(self._exchange_s),
+            deadline=Deadline.after(self._exchange_s),
             repeatable=True,
         )
 
@@ -114,7 +114,7 @@ class Press:
             ],
             [op_delete(key) for key, _ in batch],
             what=f"run {self._keys.run_id!r}: clearing away nodes that left",
-            deadline=Deadline(self._exchange_s),
+            deadline=Deadline.after(self._exchange_s),
             repeatable=True,
         )
         return result.succeeded
@@ -123,7 +123,7 @@ class Press:
         """value: of the summary, where it is a part of this; the same is never written twice."""
         keys = self._keys
         for _ in range(_LEASE_ATTEMPTS):
-            deadline = Deadline(self._exchange_s)
+            deadline = Deadline.after(self._exchange_s)
             lease = self._kept.get(deadline)
             try:
                 result = self._client.txn(

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd._errors import NOT_FOUND, EtcdConnectionError, EtcdRequestError
 from rendezvous.backends.etcd._lease import KeptLease
 from rendezvous.backends.etcd._space import KeySpace

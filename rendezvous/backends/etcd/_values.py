@@ -2,11 +2,10 @@
 
 import math
 import random
-import time
 from collections.abc import Callable
 
 from rendezvous._arguments import quoted
-from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd._session import OPERATIONS_MAX, Session
 from rendezvous.backends.etcd._space import KeySpace
 from rendezvous.backends.etcd._transport import Message
@@ -191,13 +190,13 @@ class Values:
 
 def back_off(attempt: int, what: str, deadline: Deadline) -> None:
     """Between attempts at a key that others change too. Raises when there is no time for more."""
-    if deadline.passed:
+    if deadline.is_over:
         raise StoreTimeoutError(
-            f"{what} timeout after {deadline.elapsed_text()}: others changed it {attempt} times "
+            f"{what} timeout after {deadline.elapsed_text}: others changed it {attempt} times "
             "in between; spread the load over several keys"
         )
     pause_s = random.uniform(0, 0.001 * 2 ** min(attempt, 6))  # noqa: S311  (spreads clients)
-    time.sleep(min(pause_s, deadline.left_s))
+    deadline.sleep(pause_s)
 
 
 def number_of(value: bytes) -> int | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rendezvous._arguments import quoted_list, shown_keys
-from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd._errors import COMPACTED, EtcdRequestError
 from rendezvous.backends.etcd._space import KeySpace
 from rendezvous.backends.etcd._transport import Message
@@ -199,7 +199,7 @@ class Waiter:
 
 
 def _timeout_text(operation: str, missing: list[bytes], wanted: int, deadline: Deadline) -> str:
-    text = f"{operation} timeout after {deadline.elapsed_text()}: "
+    text = f"{operation} timeout after {deadline.elapsed_text}: "
     if wanted == 1:
         return f"{text}nobody has set key {quoted_list(missing)}"
     return f"{text}{len(missing)} of {wanted} keys were never set: {quoted_list(missing)}"

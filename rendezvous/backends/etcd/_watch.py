@@ -6,13 +6,12 @@ for a sign of life whenever it has been silent for a while.
 """
 
 import random
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import TypeVar
 
-from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous._deadline import Deadline, now_s
 from rendezvous.backends.etcd._endpoints import Endpoint
 from rendezvous.backends.etcd._errors import (
     PERMISSION_DENIED,
@@ -87,16 +86,16 @@ class Watch:
         EtcdRequestError when the user may not watch, EtcdConnectionError when what answers is no
         etcd.
         """
-        while not deadline.passed and not self._interrupted:
+        while not deadline.is_over and not self._interrupted:
             try:
                 stream = self._opened(deadline)
-                message = stream.next(deadline.within(self._patience_left_s))
+                message = stream.next(deadline.sooner(self._patience_left_s))
                 if message is not None:
-                    self._heard_s = time.monotonic()
+                    self._heard_s = now_s()
                     events = self._take(message)
                     if events:
                         return events
-                elif not deadline.passed and self._patience_left_s <= 0:
+                elif not deadline.is_over and self._patience_left_s <= 0:
                     self._check_alive(deadline)
             except TransportError as error:
                 if error.fatal:
@@ -146,17 +145,17 @@ class Watch:
     def _patience_left_s(self) -> float:
         """Until its member is asked for a sign of life: counted over calls, which may be short."""
         patience_s = _SILENCE_S if self._is_open else self._attempt_s
-        return max(0.0, self._heard_s + patience_s - time.monotonic())
+        return max(0.0, self._heard_s + patience_s - now_s())
 
     def _opened(self, deadline: Deadline) -> Stream:
         if self._stream is None:
             self._endpoint = self._members.current
-            attempt = deadline.within(self._attempt_s)
+            attempt = deadline.sooner(self._attempt_s)
             self._token = self._login.token(self._endpoint, attempt)
             self._stream = self._transport.stream(
                 self._endpoint, "watch", self._requests(), self._token, attempt
             )
-            self._heard_s = time.monotonic()
+            self._heard_s = now_s()
         return self._stream
 
     def _requests(self) -> list[Message]:
@@ -192,16 +191,16 @@ class Watch:
         except TransportError:
             # A call with little time left has not given it enough: the next ones go on asking.
             fair_s = self._heard_s + _SILENCE_S + self._attempt_s
-            if not deadline.passed or time.monotonic() >= fair_s:
+            if not deadline.is_over or now_s() >= fair_s:
                 raise
         else:
-            self._heard_s = time.monotonic()
+            self._heard_s = now_s()
 
     def _read_once(
         self, watched: tuple[bytes, bytes], endpoint: Endpoint, deadline: Deadline
     ) -> None:
         message = op_range(*watched, count_only=True)["request_range"]
-        answer = self._login.call(endpoint, "kv/range", message, deadline.within(self._attempt_s))
+        answer = self._login.call(endpoint, "kv/range", message, deadline.sooner(self._attempt_s))
         now = revision_of(answer)
         if now + 1 < self._revision:
             # A cluster that lost its data, or got old ones back, counts from a lower number: a
@@ -247,4 +246,4 @@ class Watch:
         if self._failures > 1:
             pause_s = min(0.02 * 2 ** min(self._failures, 10), _PAUSE_S_MAX)
             pause_s *= random.uniform(0.5, 1.0)  # noqa: S311  (spreads clients)
-            time.sleep(min(pause_s, deadline.left_s))
+            deadline.sleep(pause_s)

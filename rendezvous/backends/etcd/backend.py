@@ -10,8 +10,8 @@ import os
 from datetime import timedelta
 
 from rendezvous._coordinator import Coordinator, NodeSetup
+from rendezvous._deadline import Deadline
 from rendezvous.backends.base import RendezvousBackend, Token
-from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._errors import NOT_FOUND, EtcdRequestError
 from rendezvous.backends.etcd._lease import KeptLease
 from rendezvous.backends.etcd._run_keys import MARKER, RunKeys
@@ -87,7 +87,7 @@ class EtcdRendezvousBackend(RendezvousBackend):
 
     def get_state(self) -> tuple[bytes, Token] | None:
         try:
-            found = self._client.range(self._key, deadline=Deadline(self._timeout_s)).first
+            found = self._client.range(self._key, deadline=Deadline.after(self._timeout_s)).first
         except StoreError as error:
             raise self._unreachable("read", error) from error
         return None if found is None else (self._decode(found), _Revision(found.mod_revision))
@@ -115,7 +115,7 @@ class EtcdRendezvousBackend(RendezvousBackend):
         return current, _Revision(found.mod_revision), won
 
     def _replace(self, value: bytes, revision: int) -> TxnResult:
-        deadline = Deadline(self._timeout_s)
+        deadline = Deadline.after(self._timeout_s)
         for attempts_left in reversed(range(_LEASE_ATTEMPTS)):
             lease = self._lease.get(deadline)
             try:

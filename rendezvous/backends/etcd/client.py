@@ -7,7 +7,7 @@ it, also after a fork.
 
 from collections.abc import Iterable, Sequence
 
-from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd._endpoints import Endpoint, parse_endpoints
 from rendezvous.backends.etcd._errors import COMPACTED, NOT_FOUND, EtcdRequestError
 from rendezvous.backends.etcd._login import Credentials, Login
@@ -261,7 +261,7 @@ class EtcdClient:
 
     def deadline(self, seconds: float | None = None) -> Deadline:
         """So many seconds from now; None: the client's timeout."""
-        return Deadline(self.timeout_s if seconds is None else seconds)
+        return Deadline.after(self.timeout_s if seconds is None else seconds)
 
     def close(self) -> None:
         """Close this thread's connections. They come back when they are needed."""

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,9 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TypeVar
 
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd import _guard
 from rendezvous.backends.etcd._binary import find_binary
-from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._ports import free_ports
 from rendezvous.backends.etcd.client import EtcdClient
 from rendezvous.errors import (
@@ -89,7 +88,7 @@ class EtcdServer:
         if self._guard is not None:
             raise RuntimeError(f"this etcd runs already, at {self.get_endpoint()}")
         binary = find_binary(self._binary)
-        deadline = Deadline(timeout)
+        deadline = Deadline.after(timeout)
         for attempt in range(num_retries + 1):
             try:
                 self._start(binary, deadline, stderr)
@@ -98,7 +97,7 @@ class EtcdServer:
                 raise
             except StoreConnectionError as error:
                 self.stop()
-                if attempt == num_retries or deadline.passed:
+                if attempt == num_retries or deadline.is_over:
                     raise
                 _log.warning("etcd did not start, trying another port: %s", error)
             except BaseException:
@@ -180,14 +179,14 @@ class EtcdServer:
         try:
             while guard.poll() is None:
                 try:
-                    client.range(b"\0", count_only=True, deadline=deadline.within(1.0))
+                    client.range(b"\0", count_only=True, deadline=deadline.sooner(1.0))
                 except StoreError:
-                    if deadline.passed:
+                    if deadline.is_over:
                         raise StoreNoAnswerError(
                             f"timeout: etcd at {self.get_endpoint()} does not answer after "
-                            f"{deadline.elapsed_text()}; the end of its log: {_end_of(log)}"
+                            f"{deadline.elapsed_text}; the end of its log: {_end_of(log)}"
                         ) from None
-                    time.sleep(_LOOK_S)
+                    deadline.sleep(_LOOK_S)
                 else:
                     return
         finally:

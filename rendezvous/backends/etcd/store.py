@@ -21,10 +21,10 @@ from rendezvous._arguments import (
     version_number,
     whole_number,
 )
+from rendezvous._deadline import Deadline
 from rendezvous._meeting_rules import barrier_call
-from rendezvous._store import Store
+from rendezvous._store import Store, hint_for_torch
 from rendezvous.backends.etcd._arguments import value_bytes
-from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._endpoints import local_address, parse_endpoints
 from rendezvous.backends.etcd._meeting import Meetings
 from rendezvous.backends.etcd._queues import Queues
@@ -81,7 +81,7 @@ class EtcdStore(Store):
         self._meetings = Meetings(client, space, session, self._values, self._waiter)
 
     def __repr__(self) -> str:
-        return f"EtcdStore({self._client.endpoints}, {self._space.prefix!r})"
+        return f"EtcdStore({self._client.endpoints}, {self._space.prefix!r}){hint_for_torch()}"
 
     @property
     def prefix(self) -> str:
@@ -141,7 +141,7 @@ class EtcdStore(Store):
         except UnchangedError:
             still = f"version {known}" if known else "no value"
             raise StoreKeysMissingError(
-                f"watch timeout after {deadline.elapsed_text()}: key {quoted(name)} still has "
+                f"watch timeout after {deadline.elapsed_text}: key {quoted(name)} still has "
                 f"{still}",
                 keys=shown_keys([name]),
             ) from None
@@ -312,7 +312,7 @@ class EtcdStore(Store):
 
     def _deadline(self, timeout: Timeout | None) -> Deadline:
         self._check_open()
-        return Deadline(self._timeout_s if timeout is None else seconds(timeout))
+        return Deadline.after(self._timeout_s if timeout is None else seconds(timeout))
 
     def _round_trip(self, timeout: Timeout | None = None) -> Deadline:
         return self._deadline(timeout).at_least(_ROUND_TRIP_S_MIN)

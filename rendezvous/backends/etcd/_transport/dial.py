@@ -8,8 +8,8 @@ import socket
 import ssl
 import threading
 
+from rendezvous._deadline import Deadline
 from rendezvous._threads import start_thread
-from rendezvous.backends.etcd._deadline import Deadline
 from rendezvous.backends.etcd._endpoints import Endpoint
 from rendezvous.backends.etcd._errors import TransportError
 from rendezvous.errors import StoreConnectionError
@@ -26,7 +26,7 @@ def dial(endpoint: Endpoint, context: ssl.SSLContext | None, deadline: Deadline)
     for position, (family, address) in enumerate(addresses):
         # The last address has all the time that is left: a first one that drops packets must not
         # take it.
-        attempt = deadline.within(deadline.left_s / (len(addresses) - position))
+        attempt = deadline.sooner(deadline.left_s / (len(addresses) - position))
         try:
             sock = _connect(family, address, attempt)
         except OSError as error:
@@ -68,7 +68,7 @@ def _look_up(endpoint: Endpoint, deadline: Deadline) -> list[_Address]:
         start_thread(thread)
     except StoreConnectionError as error:
         raise TransportError(str(error), sent=False) from error
-    thread.join(min(deadline.left_s, threading.TIMEOUT_MAX))
+    thread.join(deadline.left_s)
     if thread.is_alive():
         raise TransportError(f"looking up {endpoint.host!r} takes too long", sent=False)
     if failed:
@@ -79,7 +79,7 @@ def _look_up(endpoint: Endpoint, deadline: Deadline) -> list[_Address]:
 def _connect(family: int, address: object, deadline: Deadline) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        sock.settimeout(max(deadline.left_s, 0.001))
+        sock.settimeout(deadline.socket_s)
         sock.connect(address)  # type: ignore[arg-type]  # as getaddrinfo gave it
         _refuse_itself(sock)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -99,7 +99,7 @@ def _refuse_itself(sock: socket.socket) -> None:
 def _secure(
     sock: socket.socket, context: ssl.SSLContext, host: str, deadline: Deadline
 ) -> ssl.SSLSocket:
-    sock.settimeout(max(deadline.left_s, 0.001))
+    sock.settimeout(deadline.socket_s)
     return context.wrap_socket(sock, server_hostname=host)
 
 

@@ -8,7 +8,7 @@ import http.client
 import json
 from typing import Any
 
-from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd._endpoints import Endpoint
 from rendezvous.backends.etcd._errors import ReplyError, TransportError
 from rendezvous.backends.etcd._transport.http1 import BodyReader, Connection

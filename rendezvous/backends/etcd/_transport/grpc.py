@@ -9,7 +9,7 @@ framing of messages and the meaning of statuses. Retries, members and tokens are
 import struct
 from urllib.parse import unquote
 
-from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd._endpoints import Endpoint
 from rendezvous.backends.etcd._errors import ReplyError, TransportError
 from rendezvous.backends.etcd._transport.hpack import encode_header

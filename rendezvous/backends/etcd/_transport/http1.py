@@ -11,7 +11,7 @@ import ssl
 from contextlib import suppress
 from typing import Any, cast
 
-from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd._endpoints import Endpoint
 from rendezvous.backends.etcd._errors import TransportError
 from rendezvous.backends.etcd._transport.line import Line, ended, lost
@@ -124,7 +124,7 @@ class BodyReader:
         if not self._buffered:
             return None
         self._buffered = False
-        self._reader.deadline = Deadline(0)
+        self._reader.deadline = Deadline.after(0)
         with suppress(TimeoutError):
             return self._response.fp.read1(_CHUNK_BYTES)
         return None
@@ -167,7 +167,7 @@ class _Reader(io.RawIOBase):
 
     def __init__(self, line: Line) -> None:
         self._line = line
-        self.deadline = Deadline(0)
+        self.deadline = Deadline.after(0)
 
     def makefile(self, mode: str) -> io.BufferedReader:
         """For the parser, which takes this for a socket."""

@@ -8,7 +8,7 @@ connection's end means for the request on it. Knows nothing of what headers and 
 import ssl
 import struct
 
-from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd._endpoints import Endpoint
 from rendezvous.backends.etcd._errors import TransportError
 from rendezvous.backends.etcd._transport import frames
@@ -64,7 +64,7 @@ class Connection:
         """Whether another request may be sent. Reads what came in between."""
         try:
             while not self._line.is_quiet:
-                data = self._line.receive_by(_RECEIVE_BYTES, Deadline(0))
+                data = self._line.receive_by(_RECEIVE_BYTES, Deadline.after(0))
                 if data is None:
                     break
                 if not data:

@@ -8,7 +8,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd._endpoints import Endpoint
 
 __all__ = ["Message", "Stream", "TlsFiles", "Transport"]

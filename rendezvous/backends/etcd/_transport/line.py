@@ -8,7 +8,7 @@ import socket
 import ssl
 from contextlib import suppress
 
-from rendezvous.backends.etcd._deadline import Deadline
+from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd._endpoints import Endpoint
 from rendezvous.backends.etcd._errors import TransportError
 from rendezvous.backends.etcd._transport.dial import dial, tls_reason
@@ -45,14 +45,14 @@ class Line:
     def send(self, data: bytes, deadline: Deadline) -> None:
         """All of it. A failure says that the member has not got the end of it."""
         try:
-            self._sock.settimeout(max(deadline.left_s, 0.001))
+            self._sock.settimeout(deadline.socket_s)
             self._sock.sendall(data)
         except OSError as error:
             raise TransportError(_text(error, "sending"), sent=False) from error
 
     def receive(self, bytes_max: int, deadline: Deadline) -> bytes:
         """What has come, at least a byte; empty: the member has ended it. OSError as the socket."""
-        self._sock.settimeout(max(deadline.left_s, 0.001))
+        self._sock.settimeout(deadline.socket_s)
         return self._sock.recv(bytes_max)
 
     def receive_by(self, bytes_max: int, deadline: Deadline) -> bytes | None:

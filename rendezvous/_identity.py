@@ -1,0 +1,69 @@
+"""Who a node is in its run: under which address and number the others know it, by which rules.
+
+Decides nothing about a rendezvous. Which address is reachable is _address.py's.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+from rendezvous import _core
+from rendezvous._address import Addresses
+from rendezvous._coordinator import NodeSetup
+from rendezvous._settings import RendezvousTimeout
+from rendezvous.api import KeyValueStore
+from rendezvous.backends.base import RendezvousBackend
+
+if TYPE_CHECKING:
+    from rendezvous.backends._open import StoreConnection
+
+__all__ = ["make_addresses", "make_setup"]
+
+
+def make_addresses(
+    store: KeyValueStore,
+    backend: RendezvousBackend,
+    local_addr: str | None,
+    connection: "StoreConnection | None",
+) -> Addresses:
+    """Of a node of this process. Raises as Addresses does."""
+    host = connection.host if connection is not None else getattr(store, "host", None)
+    return Addresses(
+        store,
+        host if isinstance(host, str) else None,
+        local_addr,
+        is_over_etcd=hasattr(backend, "coordinator"),  # no other has one of its own
+    )
+
+
+def make_setup(  # noqa: PLR0917
+    run_id: str,
+    store: KeyValueStore,
+    settings: _core.GroupSettings,
+    timeout: RendezvousTimeout,
+    addresses: Addresses,
+    connection: "StoreConnection | None",
+) -> NodeSetup:
+    """A new node of this process."""
+    node = _core.Node(addresses.of_node(), os.getpid(), _local_id())
+    if connection is None:
+        where, is_gone = _describe(store), _never_gone
+    else:
+        where, is_gone = connection.endpoint, connection.is_gone
+    return NodeSetup(
+        run_id, node, settings, timeout.join_s, timeout.heartbeat_s, where, store_is_gone=is_gone
+    )
+
+
+def _never_gone() -> bool:
+    return False
+
+
+def _describe(store: object) -> str:
+    host, port = getattr(store, "host", None), getattr(store, "port", None)
+    return f"{host}:{port}" if host and port else type(store).__name__
+
+
+def _local_id() -> int:
+    """Random, so that handlers of one process differ, and processes of one number in two containers
+    too."""
+    return int.from_bytes(os.urandom(8), "little") >> 1

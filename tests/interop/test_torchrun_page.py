@@ -1,0 +1,112 @@
+"""docs/torchrun.md: its commands and its program run, its table of settings is that of the code."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rendezvous import RendezvousParameters, Server
+from rendezvous._linger import LINGER_S
+from rendezvous._settings import C10D_SETTINGS, HandlerOptions
+
+if importlib.util.find_spec("torch") is None:
+    pytest.skip("needs torch", allow_module_level=True)
+
+PAGE = (Path(__file__).parents[2] / "docs" / "torchrun.md").read_text()
+BACKSTOP_S = 180.0
+TRAIN = """
+import os, torch, torch.distributed as dist
+dist.init_process_group("gloo")
+ones = torch.ones(1)
+dist.all_reduce(ones)
+assert ones.item() == dist.get_world_size() == int(os.environ["WORLD_SIZE"])
+dist.destroy_process_group()
+"""
+
+
+def blocks(language: str = "") -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+
+
+def commands() -> list[list[str]]:
+    """The command lines of torchrun, without comments."""
+    joined = "\n".join(blocks()).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True) for line in joined if line.startswith("torchrun")]
+
+
+def test_the_commands_are_found() -> None:
+    """One for each of the plug-in's names."""
+    text = str(commands())
+    assert "--rdzv-backend=rendezvous'" in text
+    assert "--rdzv-backend=rendezvous-static'" in text
+
+
+@pytest.mark.parametrize("words", commands(), ids=lambda words: words[1])
+def test_a_command_of_the_page_trains(words: list[str], tmp_path: Path, free_port: int) -> None:
+    """On one node with one worker, under the names that this machine has."""
+    script = tmp_path / "train.py"
+    script.write_text(TRAIN)
+    own = {
+        "node0:29400": f"127.0.0.1:{free_port}",
+        "$NODE_RANK": "0",
+        "train.py": str(script),
+    }
+    here = []
+    for word in words[1:]:
+        for theirs, ours in own.items():
+            word = word.replace(theirs, ours)  # noqa: PLW2901
+        word = re.sub(r"(--nnodes|--nproc-per-node)=.*", r"\1=1", word)  # noqa: PLW2901
+        here.append(word)
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *here],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd="/",
+        timeout=BACKSTOP_S,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "has no effect" not in done.stderr
+
+
+def test_the_program_of_the_page_runs(tmp_path: Path) -> None:
+    """Our store in torch's process group."""
+    (program,) = blocks("python")
+    with Server() as server:
+        program = program.replace("node0:29400", f"127.0.0.1:{server.port}")
+        script = tmp_path / "program.py"
+        script.write_text(f"rank, world_size = 0, 1\n{program}\ndist.destroy_process_group()\n")
+        subprocess.run([sys.executable, str(script)], check=True, cwd="/", timeout=BACKSTOP_S)
+
+
+def test_the_settings_of_the_page_are_known_with_their_defaults() -> None:
+    """Each row's keys and numbers."""
+    options = HandlerOptions.of(RendezvousParameters("c10d", "", "run", 1, 1))
+    defaults = {
+        "join_timeout": options.timeout.join_s,
+        "last_call_timeout": options.timeout.last_call_s,
+        "close_timeout": options.timeout.close_s,
+        "heartbeat_timeout": options.timeout.heartbeat_s,
+        "keep_alive_interval": options.keep_alive_interval_s,
+        "keep_alive_max_attempt": options.keep_alive_max_attempt,
+        "linger_timeout": LINGER_S,
+    }
+    table = PAGE.partition("| key | default |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (`.*?) \| (.*?) \|", table, re.MULTILINE)
+    told = {
+        key: value
+        for keys, values in rows
+        for key, value in zip(
+            re.findall(r"`(\w+)`", keys),
+            values.split(", ") if "," in keys else [values],
+            strict=True,
+        )
+    }
+    assert set(told) <= set(C10D_SETTINGS)
+    assert {key: float(told[key]) for key in defaults} == defaults
