@@ -37,8 +37,9 @@ NO_CLANG = (
 
 
 def sources_digest() -> str:
-    """Names and contents of all that a wheel is made of."""
-    digest = hashlib.sha256()
+    """Names and contents of all that a wheel is made of, and who compiles it, how."""
+    makers = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS", "CMAKE_ARGS")
+    digest = hashlib.sha256(repr([os.environ.get(name) for name in makers]).encode())
     for name in ("pyproject.toml", "CMakeLists.txt", "README.md", "LICENSE", "csrc", "rendezvous"):
         top = ROOT / name
         for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
@@ -66,8 +67,7 @@ def install_wheel(session: nox.Session, *extras: str) -> None:
     tag = session.run(
         "python", "-c", "import sys; print(sys.implementation.cache_tag)", silent=True
     )
-    maker = f"{str(tag).strip()}-{Path(os.environ.get('CXX', 'default')).name}"
-    folder = ROOT / "build" / "wheels" / f"{sources_digest()}-{maker}"
+    folder = ROOT / "build" / "wheels" / f"{sources_digest()}-{str(tag).strip()}"
     wheel = next(folder.glob("*.whl"), None) or build_wheel(session, folder)
     wanted = f"[{','.join(extras)}]" if extras else ""
     session.install(f"{wheel}{wanted}")

@@ -66,9 +66,9 @@ class Addresses:
         if not self.local_addr:
             return reached
         _log.warning(
-            "the address of this node, %s, is that of every machine itself, and there are nodes on "
-            "other machines, which do not reach rank 0 by it; give it another local_addr "
-            "(--local-addr), or none: then it is %s",
+            "this node has rank 0, and its address %s leads each machine to itself, so nodes on "
+            "other machines cannot reach rank 0; set another local_addr (--local-addr), or none: "
+            "then the address is %s",
             address,
             reached,
         )
@@ -78,8 +78,8 @@ class Addresses:
         """Warn of what rank 0 told this node, if it leads this node to itself alone."""
         if is_loopback(address) and not is_loopback(node_addr):
             _log.warning(
-                "rank 0 tells the address %s, which on this node (%s) is not rank 0: start rank "
-                "0's node with another local_addr (--local-addr)",
+                "rank 0 gave the address %s, but on this node (%s) that address leads to this "
+                "machine itself; start rank 0's node with another local_addr (--local-addr)",
                 address,
                 node_addr,
             )

@@ -10,10 +10,10 @@ of membership has the agents meet again at once. Imports torch, as its base does
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from rendezvous._deadline import Deadline
 from rendezvous._store import Store
 from rendezvous.errors import StoreKeysMissingError, StoreTimeoutError
 from rendezvous.torch import TorchStore
@@ -69,11 +69,11 @@ class AgentStore(TorchStore):
         self, ask: Callable[[float], _Answer], assume: Callable[[], _Answer]
     ) -> _Answer:
         """What the store says, or an assumption, if the round breaks first."""
-        deadline_s = time.monotonic() + self.timeout.total_seconds()
+        deadline = Deadline.after(self.timeout.total_seconds())
         slice_s = max(_SLICE_S, self._world_size / _NODES_A_SECOND)
         with self.translated():
             while True:
-                left_s = max(0.0, deadline_s - time.monotonic())
+                left_s = deadline.left_s
                 try:
                     return ask(min(slice_s, left_s))
                 except StoreTimeoutError as error:

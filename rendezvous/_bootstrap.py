@@ -78,7 +78,6 @@ class Bootstrap:
         self._server: _core.Server | None = None
         self._cannot_serve = False
         self._round = 0  # the last one of this node
-        self._has_opened = False
         self._hold_port = hold_port
         self._held: socket.socket | None = None
 
@@ -148,8 +147,9 @@ class Bootstrap:
     def _forget(self, last_round: int, deadline: Deadline) -> None:
         """Remove what the run's rounds up to this one have left, as far as the store lets it."""
         try:
-            with self._in_time(self._control, deadline.sooner(_FORGET_S)) as bounded:
-                forget_rounds(bounded, self._run_id, last_round)
+            in_time = deadline.sooner(_FORGET_S)
+            with self._in_time(self._control, in_time) as bounded:
+                forget_rounds(bounded, self._run_id, last_round, in_time)
         except (RuntimeError, OSError, AttributeError) as error:
             # Stores that are not ours need not have what it takes.
             _log.debug("run %r: what its rounds have left stays: %s", self._run_id, error)
@@ -203,12 +203,12 @@ class Bootstrap:
 
     def _meet_server(self, store: KeyValueStore, deadline: Deadline) -> None:
         """A server that has restarted is told of by the first call of each connection: not by the
-        user's, for whom this round has lost nothing. In a first round nothing can have been lost.
+        user's, for whom this round has lost nothing. Also of a first one: it may have been waited
+        for for long.
         """
-        if self._has_opened and isinstance(store, Store):
+        if isinstance(store, Store):
             with suppress(StoreRestartedError):
                 store.multi_get([], deadline.at_least(_PUBLISH_S_MIN).left_s)
-        self._has_opened = True
 
     @contextmanager
     def _in_time(self, store: KeyValueStore, deadline: Deadline) -> Iterator[KeyValueStore]:

@@ -5,18 +5,20 @@ replaced by compare-and-set (_store_run.py). A handler does not know which. Pure
 called: an implementation has one background thread at most, and is called from one other.
 """
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import time_ns
 
 from rendezvous import _core
 from rendezvous._deadline import Deadline
 from rendezvous._hosts import is_loopback, own_end_towards
+from rendezvous._join_time import JoinTime
 
 __all__ = ["Census", "Coordinator", "Ending", "NodeSetup", "Seat", "View", "is_disturbed"]
 
 _LAST_LINE_BYTES_MAX = 512
+_ABANDON_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class NodeSetup:
     """Whose part a coordinator plays, and by which rules.
 
     Attributes:
-        join_s: the whole time of a join, for messages.
+        join_s, spare_s: how long a node waits for its round, and as a spare.
         exchange_s: how long one exchange with the backend may take, where the backend lets itself
             be told.
         where: the store, for messages.
@@ -35,6 +37,7 @@ class NodeSetup:
     node: _core.Node
     settings: _core.GroupSettings
     join_s: float
+    spare_s: float
     exchange_s: float
     where: str
     store_is_gone: Callable[[], bool] = field(default=lambda: False)
@@ -55,7 +58,7 @@ class Ending:
     def now(exit_code: int, last_line: str | bytes) -> "Ending":
         """One that has just come; of its last line, a part is kept."""
         line = last_line.encode() if isinstance(last_line, str) else last_line
-        return Ending(exit_code, time.time_ns() // 1_000_000, line[:_LAST_LINE_BYTES_MAX])
+        return Ending(exit_code, time_ns() // 1_000_000, line[:_LAST_LINE_BYTES_MAX])
 
 
 @dataclass(frozen=True)
@@ -128,11 +131,16 @@ class Coordinator(ABC):
     def stop(self, deadline: Deadline) -> None:
         """End what runs in the background, and wait for that. For good: a last call."""
 
+    def abandon(self) -> None:
+        """As `stop`, of a handler that was dropped, or lives at the interpreter's exit."""
+        self.stop(Deadline.after(_ABANDON_S))
+
     @abstractmethod
-    def join(self, after_round: int, deadline: Deadline) -> Seat:
+    def join(self, after_round: int, time: JoinTime) -> Seat:
         """Join a round later than `after_round`; return once it is complete with this node in it.
 
-        Raises RendezvousTimeoutError at the deadline, which says who is there, and
+        Tells `time` when the node becomes a spare, or is none any more. Raises
+        RendezvousTimeoutError at the deadline, which says who is there, and
         RendezvousClosedError when the run was closed; RendezvousFinishedError when the others
         finished the job while this node waited.
         """

@@ -285,9 +285,12 @@ class RunJoined:
     """What came of a join. Without a place all but outcome and round is 0."""
 
     # "finished": the job whose next round the node waited for is over, and `round` was its last;
-    # "dropped": it was taken for dead, or left; "timeout": it is listed no more
+    # "dropped": it was taken for dead, or left; "timeout": it is listed no more; "spare" and
+    # "no spare": it is, or is no more, and joins again as such
     @property
-    def outcome(self) -> Literal["placed", "finished", "dropped", "timeout"]: ...
+    def outcome(
+        self,
+    ) -> Literal["placed", "finished", "dropped", "timeout", "spare", "no spare"]: ...
     @property
     def round(self) -> int: ...
     @property
@@ -411,8 +414,9 @@ class RunClient:
         grace: _Timeout,
     ) -> None: ...
     # Waits for a complete round later than `after_round` with this node. Keep-alives have to be
-    # sent meanwhile.
-    def join(self, after_round: int, timeout: _Timeout) -> RunJoined: ...
+    # sent meanwhile. is_spare: what the node knows of itself; the call ends when that changes, and
+    # the timeout of a spare leaves it listed.
+    def join(self, after_round: int, timeout: _Timeout, is_spare: bool = False) -> RunJoined: ...
     def leave(self, failed: bool, timeout: _Timeout) -> bool: ...  # whether it was listed
     def give_up(self, exit_code: int, unix_ms: int, last_line: bytes, timeout: _Timeout) -> str: ...
     def keep_alive(self, timeout: _Timeout) -> RunKeptAlive: ...

@@ -21,9 +21,9 @@ def create_handler(
 ) -> DynamicRendezvousHandler:
     """A handler over an open backend, set up by the parameters' configuration.
 
-    Keys, times in seconds: `join_timeout` 600, `last_call_timeout` 30, `close_timeout` 30,
-    `heartbeat_timeout` 5, `keep_alive_interval` 5, `keep_alive_max_attempt` 3. Others, as in
-    `DynamicRendezvousHandler.from_backend`: `bootstrap_store` true, `hold_port` true,
+    Keys, times in seconds: `join_timeout` 600, `spare_timeout` (none), `last_call_timeout` 30,
+    `close_timeout` 30, `heartbeat_timeout` 5, `keep_alive_interval` 5, `keep_alive_max_attempt` 3.
+    Others, as in `DynamicRendezvousHandler.from_backend`: `bootstrap_store` true, `hold_port` true,
     `rulebook` auto. Raises ValueError for bad values.
     """
     options = HandlerOptions.of(params)

@@ -64,6 +64,11 @@ class Deadline:
         return seconds_text(self.elapsed_s)
 
     @property
+    def is_set(self) -> bool:
+        """Whether there is a timeout at all."""
+        return self.at_s < math.inf
+
+    @property
     def is_over(self) -> bool:
         return now_s() >= self.at_s
 

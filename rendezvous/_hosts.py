@@ -36,6 +36,8 @@ _Address: TypeAlias = tuple[socket.AddressFamily, tuple[Any, ...]]
 _WILDCARD_V4, _WILDCARD_V6 = "0.0.0.0", "::"  # noqa: S104  (where it is used is the question)
 # A refusal comes at once; whoever says nothing is not refusing.
 _PROBE_S = 0.5
+# In no network, as it is kept for documentation: the way to it is that to other networks.
+_ELSEWHERE = "192.0.2.1"
 _WILDCARDS = (_WILDCARD_V6, _WILDCARD_V4)
 _LOOPBACK_NAMES = (
     "localhost",
@@ -187,7 +189,7 @@ def advertised_address(store: object, endpoint_host: str | None, local_addr: str
     addresses = _resolve(name)[0]
     if any(not _is_loopback_ip(address[1][0]) for address in addresses):
         return name
-    return _primary_ip() or (name if addresses else "127.0.0.1")
+    return own_end_towards(_ELSEWHERE) or (name if addresses else "127.0.0.1")
 
 
 def is_wildcard(host: str) -> bool:
@@ -197,8 +199,9 @@ def is_wildcard(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether it leads every machine to itself."""
-    return _is_loopback_name(host)
+    """Whether it leads every machine to itself: a name that is known to, or such an address."""
+    name = host.rstrip(".").lower()
+    return name in _LOOPBACK_NAMES or name.endswith(".localhost") or _is_loopback_ip(host)
 
 
 def is_refused(host: str, port: int) -> bool:
@@ -286,7 +289,7 @@ def _bare(text: str) -> str:
 
 
 def _is_own_name(host: str) -> bool:
-    if _ip(host) is not None or _is_loopback_name(host):
+    if _ip(host) is not None or is_loopback(host):
         return False
     name = host.rstrip(".").lower()
     own = socket.gethostname().lower()
@@ -294,11 +297,6 @@ def _is_own_name(host: str) -> bool:
         return True
     # The full name may cost a look-up of seconds: only asked where it can match.
     return name.partition(".")[0] == own.partition(".")[0] and name == socket.getfqdn().lower()
-
-
-def _is_loopback_name(host: str) -> bool:
-    name = host.rstrip(".").lower()
-    return name in _LOOPBACK_NAMES or name.endswith(".localhost") or _is_loopback_ip(host)
 
 
 def _is_loopback_ip(text: str) -> bool:
@@ -314,14 +312,4 @@ def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(text)
     except ValueError:
-        return None
-
-
-def _primary_ip() -> str | None:
-    """Where routes to other networks start; the target is an address kept for documentation."""
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect(("192.0.2.1", 9))
-            return str(probe.getsockname()[0])
-    except OSError:
         return None

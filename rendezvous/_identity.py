@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rendezvous import _core
 from rendezvous._address import Addresses
 from rendezvous._coordinator import NodeSetup
-from rendezvous._settings import RendezvousTimeout
+from rendezvous._settings import RendezvousSettings
 from rendezvous.api import KeyValueStore
 from rendezvous.backends.base import RendezvousBackend
 
@@ -35,22 +35,37 @@ def make_addresses(
     )
 
 
-def make_setup(  # noqa: PLR0917
-    run_id: str,
+def make_setup(
     store: KeyValueStore,
-    settings: _core.GroupSettings,
-    timeout: RendezvousTimeout,
+    settings: RendezvousSettings,
     addresses: Addresses,
     connection: "StoreConnection | None",
 ) -> NodeSetup:
-    """A new node of this process."""
+    """A new node of this process. Raises ValueError for bad settings."""
+    if not settings.run_id:
+        raise ValueError("the run id is empty; give every node of the job the same name")
+    timeout = settings.timeout
+    rules = _core.GroupSettings(
+        settings.min_nodes,
+        settings.max_nodes,
+        timeout.last_call_s,
+        settings.keep_alive_interval.total_seconds(),
+        settings.keep_alive_max_attempt,
+    )
     node = _core.Node(addresses.of_node(), os.getpid(), _local_id())
     if connection is None:
         where, is_gone = _describe(store), _never_gone
     else:
         where, is_gone = connection.endpoint, connection.is_gone
     return NodeSetup(
-        run_id, node, settings, timeout.join_s, timeout.heartbeat_s, where, store_is_gone=is_gone
+        settings.run_id,
+        node,
+        rules,
+        timeout.join_s,
+        timeout.spare_s,
+        timeout.heartbeat_s,
+        where,
+        is_gone,
     )
 
 

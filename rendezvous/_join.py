@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from rendezvous import _core
 from rendezvous._coordinator import NodeSetup, Seat
-from rendezvous._deadline import Deadline, now_s
+from rendezvous._deadline import now_s
+from rendezvous._join_time import JoinTime
 from rendezvous._patience import Backoff, is_hopeless
 from rendezvous._sync import StateSync
 from rendezvous._waiting import (
@@ -20,6 +21,7 @@ from rendezvous._waiting import (
     failed_error,
     finished_error,
     left_error,
+    standing_text,
     timeout_error,
 )
 from rendezvous.errors import (
@@ -42,27 +44,32 @@ class Joiner:
         self._sync = sync
         self._is_wanted = is_wanted
 
-    def join(self, after_round: int, deadline: Deadline) -> Seat:
+    def join(self, after_round: int, time: JoinTime) -> Seat:
         """As Coordinator.join."""
         attempt = _Attempt(self._setup, after_round, self._is_wanted)
         pace = Pace()
-        progress = Progress(self._setup, deadline)
+        progress = Progress(self._setup, time)
         backoff = Backoff(0.05, 2.0)
         standing: Standing | None = None
         failure: RendezvousConnectionError | None = None
         while True:
             begun_s = now_s()
             try:
-                standing = self._sync.run(attempt, deadline)
+                standing = self._sync.run(attempt, time.deadline)
                 failure = None
                 backoff = Backoff(0.05, 2.0)
             except RendezvousConnectionError as error:
                 if is_hopeless(error):
                     raise
+                time.note_outage()
                 progress.tell_failure(error, again=failure is not None)
                 failure = error
             else:
                 attempt.note(standing)
+                is_spare = standing.role == "spare"
+                if time.note(is_spare) and standing.role in ("spare", "waiting", "forming"):
+                    what = "spare" if is_spare else "no spare"
+                    _log.info("%s", standing_text(self._setup.run_id, what))
                 if standing.role == "active" and standing.round > after_round:
                     return Seat(
                         standing.round,
@@ -72,12 +79,12 @@ class Joiner:
                     )
                 progress.tell(standing)
             took_s = now_s() - begun_s
-            if deadline.is_over:
-                raise timeout_error(self._setup, standing, failure) from failure
+            if time.deadline.is_over:
+                raise timeout_error(self._setup, time, standing, failure) from failure
             if failure is not None:
-                backoff.sleep(deadline)
+                backoff.sleep(time.deadline)
             elif standing is not None:
-                pace.sleep(standing, took_s, deadline)
+                pace.sleep(standing, took_s, time.deadline)
 
 
 class _Attempt:

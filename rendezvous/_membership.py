@@ -43,6 +43,8 @@ class Membership:
         self.may_be_listed = False
         self._may_wait = True
         self._has_failed = False
+        # A join was interrupted: whoever did so waits for nothing any more.
+        self.is_interrupted = False
         # As of the last look.
         self.others = 0
         self._others_wait = False
@@ -54,6 +56,7 @@ class Membership:
         self.may_be_listed = True
         self._may_wait = True
         self._has_failed = False
+        self.is_interrupted = False
         self._coordinator.start()
 
     def leave(self, failed: bool, deadline: Deadline) -> None:
@@ -83,6 +86,7 @@ class Membership:
         if isinstance(error, RendezvousError):
             in_time = deadline.sooner(told_s)
         else:  # Ctrl-C, or what a signal's handler raised
+            self.is_interrupted = True
             in_time = Deadline.after(min(told_s, _INTERRUPTED_S))
         try:
             self.leave(is_seated, in_time)

@@ -11,6 +11,7 @@ rendezvous.rounds/RUN/index/ROUND-ID  that there is such a space
 from urllib.parse import quote
 
 from rendezvous._coordinator import Seat
+from rendezvous._deadline import Deadline
 from rendezvous._prefix_store import PrefixStore
 from rendezvous.api import KeyValueStore
 
@@ -27,10 +28,15 @@ def note_round(store: KeyValueStore, run_id: str, seat: Seat) -> None:
     _index(store, run_id).set(_space(seat), b"")
 
 
-def forget_rounds(store: KeyValueStore, run_id: str, last: int) -> None:
-    """Delete what the run's rounds up to `last` have left. Raises what the store does."""
+def forget_rounds(store: KeyValueStore, run_id: str, last: int, deadline: Deadline) -> None:
+    """Delete what the run's rounds up to `last` have left, or what of it there is time for.
+
+    Raises what the store does.
+    """
     index = _index(store, run_id)
     for space in index.list_keys():
+        if deadline.is_over:
+            return
         number = space.partition("-")[0]
         if number.isdecimal() and int(number) <= last:
             PrefixStore(f"{_of_run(run_id)}/{space}", store).delete_prefix("")

@@ -13,6 +13,7 @@ from rendezvous import _core
 from rendezvous._coordinator import Census, Coordinator, Ending, NodeSetup, Seat, View
 from rendezvous._deadline import Deadline
 from rendezvous._hosts import match_host
+from rendezvous._join_time import JoinTime
 from rendezvous._patience import Backoff, is_hopeless, patiently
 from rendezvous._server_census import census_of, look_at
 from rendezvous._server_watch import Watch
@@ -22,6 +23,7 @@ from rendezvous._waiting import (
     evicted_text,
     finished_error,
     left_error,
+    standing_text,
     timeout_error,
 )
 from rendezvous.errors import (
@@ -43,6 +45,8 @@ _T = TypeVar("_T")
 # 100 ms.
 _EXCHANGE_S_MIN = 0.05
 _SETTLE_S = 0.2
+# How long a spare waits at once: a server that falls silent is noticed then.
+_SPARE_ASKS_S = 60.0
 _LEAVE_ATTEMPT_S = 0.5
 
 
@@ -78,28 +82,30 @@ class ServerRun(Coordinator):
     def stop(self, deadline: Deadline) -> None:
         self._watch.stop(deadline)
 
-    def join(self, after_round: int, deadline: Deadline) -> Seat:
+    def join(self, after_round: int, time: JoinTime) -> Seat:
         self._is_dismissed = False
-        progress = Progress(self._setup, deadline)
-        self._watch.begin_join(progress, deadline)
+        progress = Progress(self._setup, time)
+        self._watch.begin_join(progress, time.deadline)
         backoff = Backoff(0.05, 2.0)
         failure: RendezvousConnectionError | None = None
         is_told = False
         while True:
             try:
-                self._reclaim(after_round, deadline)
-                seat = self._join_once(after_round, deadline)
+                self._reclaim(after_round, time.deadline)
+                seat = self._join_once(after_round, time)
             except RendezvousConnectionError as error:
                 if is_hopeless(error):
                     raise
-                if deadline.is_over:
-                    raise self._timeout(deadline, error) from error
+                time.note_outage()
+                if time.deadline.is_over:
+                    raise self._timeout(time, error) from error
                 # A connection that only broke is no outage.
                 if failure is not None:
                     progress.tell_failure(error, again=is_told)
                     is_told = True
                 failure = error
-                backoff.sleep(deadline)
+                self._watch.note_deadline(time.deadline)
+                backoff.sleep(time.deadline)
             else:
                 if seat is not None:
                     return seat
@@ -120,12 +126,18 @@ class ServerRun(Coordinator):
                 deadline,
             )
 
-    def _join_once(self, after_round: int, deadline: Deadline) -> Seat | None:
+    def _join_once(self, after_round: int, time: JoinTime) -> Seat | None:
         """None: the node was listed and is no more; it may join again."""
-        in_time = deadline.at_least(_EXCHANGE_S_MIN)
-        joined = self._told(lambda: self._client.join(after_round, in_time.left_s))
+        joined = self._ask_to_join(after_round, time)
+        while joined.outcome in ("spare", "no spare"):
+            if time.note(joined.outcome == "spare"):
+                _log.info("%s", standing_text(self._setup.run_id, joined.outcome))
+            self._watch.note_deadline(time.deadline)
+            if time.deadline.is_over:
+                raise self._timeout(time, None)
+            joined = self._ask_to_join(after_round, time)
         if joined.outcome == "timeout":
-            raise self._timeout(deadline, None)
+            raise self._timeout(time, None)
         if joined.outcome == "dropped":
             return None
         if joined.outcome == "finished":
@@ -137,6 +149,12 @@ class ServerRun(Coordinator):
         self._seat = seat
         self._watch.take_seat(seat, joined.changes)
         return seat
+
+    def _ask_to_join(self, after_round: int, time: JoinTime) -> _core.RunJoined:
+        in_time = time.deadline.at_least(_EXCHANGE_S_MIN)
+        if time.is_spare:
+            in_time = in_time.sooner(_SPARE_ASKS_S)
+        return self._told(lambda: self._client.join(after_round, in_time.left_s, time.is_spare))
 
     def leave(self, failed: bool, deadline: Deadline) -> bool:
         if self._is_dismissed:
@@ -217,12 +235,12 @@ class ServerRun(Coordinator):
         return status.role == "active" and status.round == view.my_round and status.lost == 0
 
     def _timeout(
-        self, deadline: Deadline, failure: RendezvousConnectionError | None
+        self, time: JoinTime, failure: RendezvousConnectionError | None
     ) -> RendezvousTimeoutError:
         standing = self._watch.standing
         if standing is None and failure is None:
-            standing = self._look_late(deadline)
-        return timeout_error(self._setup, standing, failure)
+            standing = self._look_late(time.deadline)
+        return timeout_error(self._setup, time, standing, failure)
 
     def _look_late(self, deadline: Deadline) -> Standing | None:
         """Who is there after this node's time was over, and itself."""

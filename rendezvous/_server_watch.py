@@ -111,8 +111,12 @@ class Watch:
             self.standing = None
             self._progress = progress
             self._next_look = Deadline.after(0.0)
-            self._last_look = deadline.ahead(min(_LAST_LOOK_S, deadline.left_s / 4))
-            self._changed.set()
+            self.note_deadline(deadline)
+
+    def note_deadline(self, deadline: Deadline) -> None:
+        """By when the join that is under way ends."""
+        self._last_look = deadline.ahead(min(_LAST_LOOK_S, deadline.left_s / 4))
+        self._changed.set()
 
     def take_seat(self, seat: Seat, changes: int) -> None:
         """The node is in a complete round."""

@@ -36,6 +36,7 @@ RULEBOOKS = ("auto", "server", "store")
 # who run them.
 C10D_SETTINGS = (
     "join_timeout",
+    "spare_timeout",
     "last_call_timeout",
     "close_timeout",
     "heartbeat_timeout",
@@ -124,10 +125,13 @@ class RendezvousTimeout:
     Raises ValueError for what is not positive.
 
     Args:
-        join: from `next_rendezvous` to a complete round; default 600 s.
+        join: from `next_rendezvous` to a complete round; default 600 s. It does not count while the
+            node is a spare, and begins anew when it is none any more.
         last_call: how long a round that has enough nodes waits for more; default 30 s.
         close: for closing the run and for leaving it; default 30 s.
         heartbeat: for one exchange with the backend; default 5 s.
+        spare: how long a node waits as a spare, one more than a round may have; default: to the end
+            of the job. A spare that hears nothing of its store has the join timeout to find it.
     """
 
     def __init__(
@@ -136,6 +140,7 @@ class RendezvousTimeout:
         last_call: Duration | None = None,
         close: Duration | None = None,
         heartbeat: Duration | None = None,
+        spare: Duration | None = None,
     ) -> None:
         self.join_s = 600.0 if join is None else as_seconds("the join timeout", join)
         self.last_call_s = (
@@ -145,6 +150,7 @@ class RendezvousTimeout:
         self.heartbeat_s = (
             5.0 if heartbeat is None else as_seconds("the heartbeat timeout", heartbeat)
         )
+        self.spare_s = FOREVER_S if spare is None else as_seconds("the spare timeout", spare)
 
     @property
     def join(self) -> timedelta:
@@ -165,6 +171,11 @@ class RendezvousTimeout:
     def heartbeat(self) -> timedelta:
         """For one exchange with the backend."""
         return timedelta(seconds=self.heartbeat_s)
+
+    @property
+    def spare(self) -> timedelta | None:
+        """How long a node waits as a spare; None: to the end of the job."""
+        return timedelta(seconds=self.spare_s) if self.spare_s < FOREVER_S else None
 
 
 @dataclass(frozen=True)
@@ -205,6 +216,7 @@ class HandlerOptions:
                 last_call=read_seconds(params, "last_call_timeout", 30),
                 close=read_seconds(params, "close_timeout", 30),
                 heartbeat=read_seconds(params, "heartbeat_timeout", 5),
+                spare=read_seconds(params, "spare_timeout", FOREVER_S),
             ),
             keep_alive_interval_s=read_seconds(params, "keep_alive_interval", 5),
             keep_alive_max_attempt=3 if attempts is None else attempts,

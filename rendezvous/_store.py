@@ -202,8 +202,8 @@ def hint_for_torch() -> str:
     Torch refuses what is none of its stores with a TypeError of pybind11's, whose text is fixed but
     for the repr of what it was given. Called by `__repr__` itself.
     """
-    asking = sys._getframe(2).f_globals.get("__name__", "")
-    if not asking.startswith("torch."):
+    asking = sys._getframe(1).f_back  # none where compiled code asks
+    if asking is None or not str(asking.f_globals.get("__name__")).startswith("torch."):
         return ""
     return "; torch takes rendezvous.torch.as_torch_store(store) in its place"
 

@@ -17,6 +17,7 @@ from rendezvous._coordinator import (
 from rendezvous._deadline import Deadline
 from rendezvous._heartbeat import Heartbeat
 from rendezvous._join import Joiner
+from rendezvous._join_time import JoinTime
 from rendezvous._sync import StateSync
 from rendezvous._waiting import LOOK_S_MAX
 from rendezvous.backends.base import RendezvousBackend
@@ -59,8 +60,8 @@ class StoreRun(Coordinator):
     def stop(self, deadline: Deadline) -> None:
         self._heartbeat.stop(deadline)
 
-    def join(self, after_round: int, deadline: Deadline) -> Seat:
-        return self._joiner.join(after_round, deadline)
+    def join(self, after_round: int, time: JoinTime) -> Seat:
+        return self._joiner.join(after_round, time)
 
     def leave(self, failed: bool, deadline: Deadline) -> bool:
         def operation(group: _core.Group, now_s: float) -> bool:

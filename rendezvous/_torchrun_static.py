@@ -37,7 +37,7 @@ def create_static_handler(params: TorchParameters) -> TorchrunStaticHandler:
         params.min_nodes,
         params.max_nodes,
         params.local_addr,
-        # torchrun adds a timeout of its own, of 900 s, to every configuration.
+        # With the timeout of 900 s that torchrun adds: it is meant for this one.
         **params.config,
     )
     made: TorchrunStaticHandler = torch_handler_class(TorchrunStaticHandler)(create_ours(ours))

@@ -13,6 +13,7 @@ from rendezvous._coordinator import NodeSetup
 from rendezvous._deadline import Deadline, now_s
 from rendezvous._endpoint import parse_endpoint
 from rendezvous._hosts import is_loopback
+from rendezvous._join_time import JoinTime
 from rendezvous.errors import (
     RendezvousConnectionError,
     RendezvousFailedError,
@@ -31,6 +32,7 @@ __all__ = [
     "finished_error",
     "left_error",
     "node_text",
+    "standing_text",
     "timeout_error",
 ]
 
@@ -39,8 +41,9 @@ _log = logging.getLogger(__name__)
 # The longest pause between two looks of a node that waits.
 LOOK_S_MAX = 2.0
 _PROGRESS_S = 10.0
+_SPARE_PROGRESS_S = 300.0
 _NAMES_MAX = 16
-_PARTS = {"waiting": "is on the wait list", "spare": "is a spare"}
+_PARTS = {"waiting": "waits for the next round", "spare": "is a spare"}
 
 
 @dataclass(frozen=True)
@@ -99,10 +102,10 @@ class Pace:
 class Progress:
     """What the log says while a node waits."""
 
-    def __init__(self, setup: NodeSetup, deadline: Deadline) -> None:
+    def __init__(self, setup: NodeSetup, time: JoinTime) -> None:
         self._run_id = setup.run_id
         self._settings = setup.settings
-        self._deadline = deadline
+        self._time = time
         self._next = Deadline.after(_PROGRESS_S)
         self._told: tuple[_core.Node, ...] = ()
         self._in_last_call = False
@@ -116,18 +119,17 @@ class Progress:
         """Every ten seconds, and when a last call begins."""
         if standing.last_call_left_s is not None and not self._in_last_call:
             _log.info(
-                "run %r: %d nodes are enough (at most %d); last call for %.1f s",
+                "run %r: %d nodes are here, which is enough; waiting %.1f s for more (at most %d)",
                 self._run_id,
                 standing.participants_count,
-                self._settings.max_nodes,
                 standing.last_call_left_s,
+                self._settings.max_nodes,
             )
         self._in_last_call = standing.last_call_left_s is not None
         if self._next.is_over:
-            self._next = Deadline.after(_PROGRESS_S)
-            _log.info(
-                "run %r: %s; %.0f s left", self._run_id, self._text(standing), self._deadline.left_s
-            )
+            # A spare may wait for days.
+            self._next = Deadline.after(_SPARE_PROGRESS_S if self._time.is_spare else _PROGRESS_S)
+            _log.info("run %r: %s; %s", self._run_id, self._text(standing), self._left_text())
             self._told = standing.participants
 
     def tell_failure(self, error: Exception, again: bool) -> None:
@@ -136,11 +138,15 @@ class Progress:
             return
         self._next = Deadline.after(_PROGRESS_S)
         _log.warning(
-            "run %r: joining goes on as soon as the store answers again; %.0f s left: %s",
+            "run %r: joining goes on as soon as the store answers again; %s: %s",
             self._run_id,
-            self._deadline.left_s,
+            self._left_text(),
             error,
         )
+
+    def _left_text(self) -> str:
+        deadline = self._time.deadline
+        return f"{deadline.left_s:.0f} s left" if deadline.is_set else "for as long as it takes"
 
     def _text(self, standing: Standing) -> str:
         if standing.role in ("waiting", "spare"):
@@ -165,24 +171,28 @@ class Progress:
 
 
 def timeout_error(
-    setup: NodeSetup, standing: Standing | None, failure: RendezvousConnectionError | None
+    setup: NodeSetup,
+    time: JoinTime,
+    standing: Standing | None,
+    failure: RendezvousConnectionError | None,
 ) -> RendezvousTimeoutError:
     """What a node that gives up tells: who joined, who was lost, where it looked, what to do."""
-    run_id, join_s = setup.run_id, setup.join_s
+    run_id, waited_s = setup.run_id, time.timeout_s
     low, high = setup.settings.min_nodes, setup.settings.max_nodes
     if standing is None:
-        text = f"run {run_id!r}: no answer from the store within {join_s:g} s"
+        text = f"run {run_id!r}: no answer from the store within {waited_s:g} s"
         advice = "check that it runs and can be reached"
     elif standing.role in ("waiting", "spare"):
         text = (
             f"run {run_id!r}: round {standing.round} runs with {_participants(standing)}, "
-            f"and did not end within {join_s:g} s; this node {_PARTS[standing.role]}"
+            f"and did not end within {waited_s:g} s; this node {_PARTS[standing.role]}"
         )
-        advice = "raise join_timeout to wait longer, or max_nodes to have more nodes take part"
+        timeout = "spare_timeout" if time.is_spare else "join_timeout"
+        advice = f"raise {timeout} to wait longer, or max_nodes to let more nodes take part"
     else:
         text = (
             f"run {run_id!r}: {standing.participants_count} of at least {low} (at most {high}) "
-            f"nodes joined within {join_s:g} s: {_participants(standing)}"
+            f"nodes joined within {waited_s:g} s: {_participants(standing)}"
         )
         advice = (
             "start the missing nodes with the same run id and endpoint and check that they can "
@@ -193,7 +203,7 @@ def timeout_error(
         text += f"; lost: {_names(lost)}"
     text += f"; the store is at {setup.where}"
     if low > 1 and is_loopback(_host_of(setup.where)):
-        text += ", which on every machine is that machine alone"
+        text += ", a loopback address, by which each machine reaches only itself"
     if failure is not None:
         text += f"; its last failure: {failure}"
     return RendezvousTimeoutError(
@@ -229,14 +239,21 @@ def failed_error(run_id: str, cause: str) -> RendezvousFailedError:
 
 def left_error(run_id: str) -> RendezvousStateError:
     """For who joins although another thread, or a signal's handler, has given the place up."""
-    return RendezvousStateError(f"run {run_id!r}: this node left while it joined")
+    return RendezvousStateError(f"run {run_id!r}: this node was told to leave while it was joining")
+
+
+def standing_text(run_id: str, what: str) -> str:
+    """For the log of a node that is a spare, or none any more."""
+    if what == "spare":
+        return f"run {run_id!r}: the round has all its nodes; this node is a spare"
+    return f"run {run_id!r}: this node is no spare any more: the next round has a place for it"
 
 
 def evicted_text(run_id: str) -> str:
     """For the log of a node that was taken for dead and is not."""
     return (
-        f"run {run_id!r}: the others took this node for lost: its heartbeats did not get through; "
-        "it joined again"
+        f"run {run_id!r}: the others took this node for lost, because its heartbeats did not get "
+        "through; it joined again"
     )
 
 

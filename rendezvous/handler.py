@@ -6,7 +6,6 @@ format, and not who runs the rulebook. Called from one thread; the coordinator h
 """
 
 import logging
-import os
 import weakref
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -16,17 +15,14 @@ from rendezvous._bootstrap import Bootstrap
 from rendezvous._coordinator import Coordinator, Ending
 from rendezvous._deadline import Deadline
 from rendezvous._identity import make_addresses, make_setup
+from rendezvous._join_time import JoinTime
+from rendezvous._lifetime import Lifetime
 from rendezvous._membership import Membership
 from rendezvous._rulebook import make_coordinator
-from rendezvous._settings import (
-    Duration,
-    RendezvousSettings,
-    RendezvousTimeout,
-    as_seconds,
-)
+from rendezvous._settings import Duration, RendezvousSettings, RendezvousTimeout, as_seconds
 from rendezvous.api import KeyValueStore, RendezvousHandler, RendezvousInfo
 from rendezvous.backends.base import RendezvousBackend
-from rendezvous.errors import RendezvousError, RendezvousGracefulExitError, RendezvousStateError
+from rendezvous.errors import RendezvousError, RendezvousGracefulExitError
 
 if TYPE_CHECKING:
     from rendezvous.backends._open import StoreConnection
@@ -35,8 +31,6 @@ __all__ = ["DynamicRendezvousHandler", "RendezvousSettings", "RendezvousTimeout"
 
 _log = logging.getLogger(__name__)
 
-# For the thread of a handler that was dropped without a shutdown, or lives at interpreter exit.
-_ABANDON_S = 1.0
 # Of a first join after connecting has taken nearly all the time.
 _FIRST_JOIN_S_MIN = 1.0
 # At the deadline of a shutdown; a thread that waits for a store on is nobody's business.
@@ -67,13 +61,12 @@ class DynamicRendezvousHandler(RendezvousHandler):
         self._where = where
         self._connection = connection
         self._opening_s = 0.0 if connection is None else connection.opening_s
-        self._pid = os.getpid()
+        self._lifetime = Lifetime(f"run {self._run_id!r}")
         told_s = min(self._timeout.heartbeat_s, self._timeout.close_s)
         self._membership = Membership(coordinator, node, self._run_id, told_s)
         self._round = 0
-        self._shutdown_result: bool | None = None
         self._is_cancelled = False
-        weakref.finalize(self, _abandon, coordinator)
+        weakref.finalize(self, coordinator.abandon)
 
     @classmethod
     def from_backend(  # noqa: PLR0917  (the order is torch's)
@@ -123,24 +116,19 @@ class DynamicRendezvousHandler(RendezvousHandler):
 
         Raises ValueError for bad arguments.
         """
-        if not run_id:
-            raise ValueError("the run id is empty; give every node of the job the same name")
-        timeout = timeout or RendezvousTimeout()
         interval_s = as_seconds("keep_alive_interval", keep_alive_interval)
-        settings = _core.GroupSettings(
-            min_nodes, max_nodes, timeout.last_call_s, interval_s, keep_alive_max_attempt
+        settings = RendezvousSettings(
+            run_id,
+            min_nodes,
+            max_nodes,
+            timeout or RendezvousTimeout(),
+            timedelta(seconds=interval_s),
+            keep_alive_max_attempt,
         )
         addresses = make_addresses(store, backend, local_addr, connection)
-        setup = make_setup(run_id, store, settings, timeout, addresses, connection)
+        setup = make_setup(store, settings, addresses, connection)
         return cls(
-            settings=RendezvousSettings(
-                run_id,
-                min_nodes,
-                max_nodes,
-                timeout,
-                timedelta(seconds=interval_s),
-                keep_alive_max_attempt,
-            ),
+            settings=settings,
             backend=backend,
             node=setup.node,
             coordinator=make_coordinator(rulebook, backend, setup),
@@ -201,7 +189,9 @@ class DynamicRendezvousHandler(RendezvousHandler):
     def next_rendezvous(self) -> RendezvousInfo:
         """Join, and block until a round with this node is complete; at most the join timeout.
 
-        The first call has what connecting to the store has left of it.
+        The first call has what connecting to the store has left of it. While the node is a spare
+        (the round that runs has max_nodes), it does not count: a spare waits up to the spare
+        timeout, or to the end of the job; and has the whole join timeout when it is none any more.
 
         A node that is in a complete round asks for the next one by this; the others'
         `num_nodes_waiting` tells them. Whatever ends it early, Ctrl-C included, takes this node out
@@ -213,21 +203,23 @@ class DynamicRendezvousHandler(RendezvousHandler):
         RendezvousConnectionError, RendezvousStateError (what is stored is no state, or the group
         has other settings).
         """
-        self._check_usable()
+        self._lifetime.check()
         # Who connects and joins for the first time has one budget for both.
         opening_s, self._opening_s = self._opening_s, 0.0
         left_s = max(_FIRST_JOIN_S_MIN, self._timeout.join_s - opening_s)
-        deadline = Deadline.after(min(left_s, self._timeout.join_s))
+        join_s = self._timeout.join_s
+        time = JoinTime(Deadline.after(min(left_s, join_s)), join_s, self._timeout.spare_s)
         self._bootstrap.close()
         is_seated = False
         try:
             while True:
                 self._enter()
                 is_seated = False
-                seat = self._coordinator.join(self._round, deadline)
+                seat = self._coordinator.join(self._round, time)
                 is_seated = True
+                time.note(is_spare=False)
                 self._round = seat.round
-                info = self._bootstrap.open(seat, self._coordinator, deadline)
+                info = self._bootstrap.open(seat, self._coordinator, time.deadline)
                 if info is not None:
                     return info
                 _log.info(
@@ -238,7 +230,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 self._bootstrap.close()
         except BaseException as error:
             self._bootstrap.close()
-            self._membership.withdraw(error, deadline, is_seated)
+            self._membership.withdraw(error, time.deadline, is_seated)
             if self._is_cancelled and isinstance(error, RendezvousError):
                 raise RendezvousGracefulExitError(
                     f"run {self._run_id!r}: cancelled while this node joined"
@@ -265,11 +257,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         While this node takes part, what the last heartbeat saw; else the backend is asked, which
         may raise RendezvousConnectionError or RendezvousStateError.
         """
-        if (
-            not self._coordinator.is_running
-            and self._shutdown_result is None
-            and self._pid == os.getpid()
-        ):
+        if self._lifetime.is_on and not self._coordinator.is_running:
             self._coordinator.look(Deadline.after(self._timeout.heartbeat_s))
         return self._coordinator.view.closed
 
@@ -278,7 +266,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
 
         Raises RendezvousError when that could not be stored within the close timeout.
         """
-        self._check_usable()
+        self._lifetime.check()
         self._coordinator.close(Deadline.after(self._timeout.close_s))
 
     def leave(self, failed: bool = False) -> None:
@@ -292,7 +280,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         part. Raises RendezvousError when the others could not be told within the close timeout;
         they notice by missing heartbeats.
         """
-        self._check_usable()
+        self._lifetime.check()
         self._membership.leave(failed, Deadline.after(self._timeout.close_s))
 
     def give_up(self, exit_code: int, last_line: str | bytes = b"") -> str:
@@ -310,7 +298,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         its exit code, the time and its last line. Empty for a node that takes no part. Raises as
         `leave`.
         """
-        self._check_usable()
+        self._lifetime.check()
         ending = Ending.now(exit_code, last_line)
         return self._membership.give_up(ending, Deadline.after(self._timeout.close_s))
 
@@ -322,7 +310,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         of the others is waited for, up to keep_alive_interval x keep_alive_max_attempt. A node that
         gave up is no loss. Raises RendezvousConnectionError.
         """
-        self._check_usable()
+        self._lifetime.check()
         return self._coordinator.is_disturbed(Deadline.after(self._settings.window_s))
 
     def cancel(self, timeout_s: float, failed: bool = False) -> None:
@@ -346,7 +334,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         `leave`. Raises RendezvousConnectionError when the backend could not be asked up to the
         timeout.
         """
-        self._check_usable()
+        self._lifetime.check()
         return self._membership.wait_until_alone(Deadline.after(timeout_s))
 
     @property
@@ -361,19 +349,19 @@ class DynamicRendezvousHandler(RendezvousHandler):
         to turn the others away; `set_closed` is. Returns whether the others could be told; raises
         nothing.
         """
-        if self._pid != os.getpid():
+        if self._lifetime.is_elsewhere:
             # A forked child has neither the thread nor the place in the rendezvous that it could
             # give up.
             return True
-        if self._shutdown_result is None:
-            told = True
+        if self._lifetime.shutdown_result is None:
+            told = False
             deadline = Deadline.after(self._timeout.close_s)
             try:
                 self._membership.leave(failed=False, deadline=deadline)
                 if not self.hosts_store:
                     self._bootstrap.tidy_up(self._coordinator, deadline)
+                told = True
             except RendezvousError as error:
-                told = False
                 _log.warning(
                     "run %r: left without being able to tell the other nodes: %s",
                     self._run_id,
@@ -384,22 +372,9 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 if self._connection is not None:
                     self._connection.close()
                 # Closing the connection has ended what the thread may have been waiting for.
-                in_time = deadline.at_least(_STOP_S_MIN).sooner(self._timeout.heartbeat_s)
-                self._coordinator.stop(in_time)
-                self._shutdown_result = told
-        return self._shutdown_result
-
-    def _check_usable(self) -> None:
-        if self._pid != os.getpid():
-            raise RendezvousStateError(
-                f"run {self._run_id!r}: this handler belongs to process {self._pid}; a forked "
-                "child makes its own"
-            )
-        if self._shutdown_result is not None:
-            raise RendezvousStateError(
-                f"run {self._run_id!r}: this handler was shut down; make a new one"
-            )
-
-
-def _abandon(coordinator: Coordinator) -> None:
-    coordinator.stop(Deadline.after(_ABANDON_S))
+                # A store that is silent keeps it, and says nothing else to it than it did to us.
+                may_wait = told and not self._membership.is_interrupted
+                in_time = deadline.sooner(self._timeout.heartbeat_s if may_wait else 0.0)
+                self._coordinator.stop(in_time.at_least(_STOP_S_MIN))
+                self._lifetime.shutdown_result = told
+        return self._lifetime.shutdown_result

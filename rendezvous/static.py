@@ -20,7 +20,8 @@ from urllib.parse import quote
 from rendezvous import _core
 from rendezvous._deadline import Deadline
 from rendezvous._endpoint import format_endpoint, parse_endpoint
-from rendezvous._hosts import advertised_address, bootstrap_hosts, serve_on
+from rendezvous._hosts import advertised_address, bootstrap_hosts, is_wildcard, serve_on
+from rendezvous._lifetime import Lifetime
 from rendezvous._prefix_store import PrefixStore
 from rendezvous._settings import Duration, as_seconds, read_seconds
 from rendezvous._store import Store
@@ -67,7 +68,8 @@ class StaticRendezvousHandler(RendezvousHandler):
         run_id: names the job; not empty. On a store that outlives it, a new one for each job.
         timeout: from `next_rendezvous` until all nodes have come; default 600 s.
         local_addr: the address under which the others reach this node, if its rank is 0 and
-            somebody else serves the store; default: found out.
+            somebody else serves the store, or master_addr means every interface; default: found
+            out, or master_addr.
         close_timeout: how long `shutdown` of the node that serves the store waits for the others'.
         read_timeout: for one request of the user of a round's store.
         backend: the name under which it is registered.
@@ -92,7 +94,13 @@ class StaticRendezvousHandler(RendezvousHandler):
         if not 0 <= rank < world_size:
             raise ValueError(
                 f"rank is {rank}, of {world_size} nodes; it must be from 0 to {world_size - 1}, "
-                "another one for each node"
+                "and different on each node"
+            )
+        if world_size > 1 and is_wildcard(master_addr) and not (rank == 0 and local_addr):
+            raise ValueError(
+                f"the endpoint's host {master_addr!r} means every interface, and leads no node to "
+                "another one; name the machine of rank 0 (only its own node may say so, with the "
+                "address that the others are told as local_addr)"
             )
         self.rank = rank
         self.world_size = world_size
@@ -111,13 +119,12 @@ class StaticRendezvousHandler(RendezvousHandler):
         )
         # Escaped, so that no run is within another one.
         self._prefix = f"rendezvous.static/{quote(run_id, safe='')}"
-        self._pid = os.getpid()
-        self._name = f"{socket.gethostname()} (pid {self._pid})"
+        self._name = f"{socket.gethostname()} (pid {os.getpid()})"
         self._token = uuid.uuid4().hex
         self._connection: StoreConnection | None = None
         self._server: _core.Server | None = None
         self._round = 0
-        self._shutdown_result: bool | None = None
+        self._lifetime = Lifetime(self._where())
 
     def get_backend(self) -> str:
         return self._params.backend
@@ -142,7 +149,7 @@ class StaticRendezvousHandler(RendezvousHandler):
         RendezvousStateError (another node has this rank or another number of nodes, or the run id
         was used before).
         """
-        self._check_usable()
+        self._lifetime.check()
         deadline = Deadline.after(self._timeout_s)
         connection = self._connect()
         with self._translated():
@@ -154,7 +161,7 @@ class StaticRendezvousHandler(RendezvousHandler):
         if nodes[self.rank]["token"] != self._token:
             raise RendezvousStateError(
                 f"{self._where()}: two nodes have rank {self.rank}: {self._name}, and "
-                f"{nodes[self.rank]['node']}; give each a rank of its own"
+                f"{nodes[self.rank]['node']}; give each node a different rank"
             )
         self._round += 1
         host, port = nodes[0]["master"]
@@ -183,35 +190,38 @@ class StaticRendezvousHandler(RendezvousHandler):
         At most the close timeout. May be called again. Returns whether all was as it should be;
         raises nothing.
         """
-        if self._pid != os.getpid():
+        if self._lifetime.is_elsewhere:
             return True  # a forked child owns nothing of it
-        if self._shutdown_result is None:
-            self._shutdown_result = True
+        if self._lifetime.shutdown_result is None:
+            told = False
             try:
-                if self._connection is not None and self._round > 0:
-                    self._shutdown_result = self._part(self._connection)
+                told = self._connection is None or self._round == 0 or self._part(self._connection)
             except StoreError as error:
-                self._shutdown_result = False
-                _log.info("%s: not all nodes were seen to leave: %s", self._where(), error)
+                _log.info("%s: this node did not see all nodes leave: %s", self._where(), error)
             finally:
                 if self._server is not None:
                     self._server.close()
                 if self._connection is not None:
                     self._connection.close()
-        return self._shutdown_result
+                self._lifetime.shutdown_result = told
+        return self._lifetime.shutdown_result
 
     def _part(self, connection: StoreConnection) -> bool:
+        deadline = Deadline.after(self._close_s)
         if connection.is_gone():
             return False
-        connection.control.set_timeout(self._close_s)
         space = self._space(connection.control, 0)
+        space.set_timeout(deadline.left_s)
+        if not connection.is_of_one_job:
+            # The last one leaves nothing behind on a server that outlives the job.
+            if space.add("left", 1) == self.world_size:
+                space.set_timeout(deadline.left_s)
+                PrefixStore(self._prefix, connection.control).delete_prefix("")
+            return True
+        # With this, the store's host may go: nothing can be asked any more.
         space.set(f"left/{self.rank}", b"")
         if connection.server is not None:
-            others = [f"left/{rank}" for rank in range(self.world_size)]
-            space.wait(others, self._close_s)
-        elif space.add("left", 1) == self.world_size:
-            # The last one leaves nothing behind on a server that outlives the job.
-            PrefixStore(self._prefix, connection.control).delete_prefix("")
+            space.wait([f"left/{rank}" for rank in range(self.world_size)], deadline.left_s)
         return True
 
     def _connect(self) -> StoreConnection:
@@ -225,7 +235,7 @@ class StaticRendezvousHandler(RendezvousHandler):
             except RendezvousConnectionError as error:
                 if not isinstance(error.__cause__, StoreAddressInUseError):
                     raise
-                _log.info("%s: a store is served at %s already", self._where(), self._endpoint)
+                _log.info("%s: using the store already at %s", self._where(), self._endpoint)
                 self._params.config["is_host"] = False
                 self._connection = open_store(self._params)
         return self._connection
@@ -237,7 +247,8 @@ class StaticRendezvousHandler(RendezvousHandler):
         one left there.
         """
         if self.rank != 0 or connection.server is not None:
-            return parse_endpoint(connection.endpoint, _NO_PORT)
+            host, port = parse_endpoint(connection.endpoint, _NO_PORT)
+            return (self._local_addr or host if is_wildcard(host) else host), port
         if self._server is not None:
             self._server.close()
         host = advertised_address(connection.control, connection.host, self._local_addr)
@@ -258,9 +269,9 @@ class StaticRendezvousHandler(RendezvousHandler):
             raise self._timeout(error.ranks) from error
         except StoreValueError as error:
             raise RendezvousStateError(
-                f"{self._where()}: the nodes at {self._endpoint} do not fit ({error}): they were "
-                "given another number of nodes, or the job was started again on a store that still "
-                "has what it wrote; a new job needs a new run id there"
+                f"{self._where()}: the nodes at {self._endpoint} do not fit ({error}): either the "
+                "nodes were given different numbers of nodes, or an earlier job with this run id "
+                "used this store; on a store that outlives a job, give each job a new run id"
             ) from error
         except StoreError as error:
             raise RendezvousConnectionError(
@@ -273,22 +284,13 @@ class StaticRendezvousHandler(RendezvousHandler):
         error = RendezvousTimeoutError(
             f"{self._where()}: not all nodes came to {self._endpoint} within "
             f"{self._timeout_s:g} s; missing: rank {names}{more}. What to do: look at the logs of "
-            "these nodes; `timeout` lets the others wait longer",
+            "these nodes, or raise `timeout` to wait longer",
             min_nodes=self.world_size,
             max_nodes=self.world_size,
         )
         absent = set(missing)
         error.joined = [f"rank {rank}" for rank in range(self.world_size) if rank not in absent]
         return error
-
-    def _check_usable(self) -> None:
-        if self._pid != os.getpid():
-            raise RendezvousStateError(
-                f"{self._where()}: this handler belongs to process {self._pid}; a forked child "
-                "makes its own"
-            )
-        if self._shutdown_result is not None:
-            raise RendezvousStateError(f"{self._where()}: this handler was shut down; make another")
 
 
 def create_handler(params: RendezvousParameters) -> StaticRendezvousHandler:
@@ -307,18 +309,19 @@ def create_handler(params: RendezvousParameters) -> StaticRendezvousHandler:
     if rank is None:
         raise ValueError(
             "a static rendezvous needs this node's rank (from 0) in its configuration: rank=N; "
-            "torchrun sets it from --node-rank"
+            "with torchrun, give --rdzv-conf=rank=N (it uses --node-rank only for its own static)"
         )
     if not params.endpoint.strip():
         raise ValueError(
-            "a static rendezvous needs an endpoint, HOST:PORT of the node of rank 0; torchrun sets "
-            "it from --master-addr and --master-port"
+            "a static rendezvous needs an endpoint, HOST:PORT of the node of rank 0; with "
+            "torchrun, give --rdzv-endpoint=HOST:PORT (it uses --master-addr only for its own "
+            "static)"
         )
     host, port = parse_endpoint(params.endpoint, _NO_PORT)
     if port <= 0:
         raise ValueError(
-            f"the endpoint {params.endpoint!r} of a static rendezvous names no port, and all nodes "
-            "must know it; write HOST:PORT"
+            f"the endpoint {params.endpoint!r} of a static rendezvous names no port, which all "
+            "nodes must know; write HOST:PORT"
         )
     return StaticRendezvousHandler(
         host,

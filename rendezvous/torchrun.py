@@ -89,18 +89,21 @@ def _parameters(params: TorchParameters) -> RendezvousParameters:
             config.setdefault("protocol", "https")
         if params.run_id == _NO_RUN_ID:
             raise ValueError(
-                "a job over etcd needs a name of its own, as all jobs without one would meet: give "
-                "every torchrun of the job the same --rdzv-id"
+                "a job over etcd needs a name, because all jobs without one would meet: give every "
+                "torchrun of the job the same --rdzv-id, which no other job uses"
             )
     elif scheme == "file":
         config.setdefault("store_type", "file")
     elif scheme != "tcp":
         raise ValueError(
-            f"--rdzv-endpoint={params.endpoint}: its scheme is {scheme!r}; use HOST:PORT, "
+            f"--rdzv-endpoint={params.endpoint}: unknown scheme {scheme!r}; use HOST:PORT, "
             "etcd://HOST:PORT[,HOST:PORT...], etcds://... or file:///PATH"
         )
     known = C10D_SETTINGS if backend == "c10d" else (*ETCD_SETTINGS, "user")
     warn_of_unknown(config, known)
+    if backend == "c10d" and params.run_id == _NO_RUN_ID:
+        # Enough where an agent of the job serves the store; elsewhere, all such jobs would meet.
+        config["run_id_elsewhere"] = ""
     if os.environ.get("TORCH_DISABLE_SHARE_RDZV_TCP_STORE") == "1":
         config["bootstrap_store"] = False
     return RendezvousParameters(
@@ -132,6 +135,7 @@ class TorchrunHandler:
         self._run = handler.get_run_id()
         self._linger_s = linger_s
         self._rank: int | None = None
+        self._is_over = False
         self._pid = os.getpid()
         self._at_exit = functools.partial(_leave_at_exit, weakref.ref(self))
         atexit.register(self._at_exit)
@@ -168,10 +172,12 @@ class TorchrunHandler:
         return torch_info(info, self._is_broken)
 
     def is_closed(self) -> bool:
-        return self._handler.is_closed()
+        with translated():
+            return self._handler.is_closed()
 
     def set_closed(self) -> None:
-        self._handler.set_closed()
+        with translated():
+            self._handler.set_closed()
         node = _node_text(self._handler.node)
         self._record(
             "set_closed", f"The node '{node}' has closed the rendezvous '{self._run}'.", "SUCCEEDED"
@@ -187,6 +193,9 @@ class TorchrunHandler:
         Other than with torch's c10d, the run is not closed: the nodes that are left go on if they
         are enough.
         """
+        if self._is_over or os.getpid() != self._pid:
+            return self._handler.shutdown()
+        self._is_over = True
         # torchrun calls it in a `finally`, and does not say why it ends.
         error = sys.exc_info()[1]
         has_failed = error is not None and not (isinstance(error, SystemExit) and not error.code)
@@ -194,7 +203,7 @@ class TorchrunHandler:
             if error is not None and has_failed:
                 cause = self._handler.give_up(*_ending(error))
                 if cause:
-                    _log.error("run %r: the job fails: %s", self._run, cause)
+                    _log.error("run %r: the job failed: %s", self._run, cause)
             else:
                 self._handler.leave()
             if self._handler.hosts_store:

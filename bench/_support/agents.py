@@ -18,6 +18,19 @@ import sys
 import time
 import traceback
 
+# What an agent has imported when it has its handler; of the standard library, for names of hosts.
+COMMON = ("torch.distributed.run", "encodings.idna")
+IMPORTS = {
+    "c10d": (*COMMON, "torch.distributed.elastic.rendezvous.c10d_rendezvous_backend"),
+    "rendezvous": (
+        *COMMON,
+        "rendezvous.torchrun",
+        "rendezvous._agent_store",
+        "rendezvous._create",
+        "rendezvous._logging",
+        "rendezvous.backends.c10d",
+    ),
+}
 _ANSWER = struct.Struct("dd")
 
 
@@ -68,10 +81,8 @@ def read_answers(pipe: int, count: int) -> list[tuple[float, float]]:
 
 def main() -> None:
     words = sys.argv[1:]
-    importlib.import_module("torch.distributed.run")
-    if words[0] == "rendezvous":
-        for name in ("torchrun", "_agent_store", "registry", "backends.c10d"):
-            importlib.import_module(f"rendezvous.{name}")
+    for name in IMPORTS[words[0]]:
+        importlib.import_module(name)
     os.environ["LOGLEVEL"] = "ERROR"
     ready, go, answers, stop = (os.pipe() for _ in range(4))
     nodes = int(words[3])

@@ -38,7 +38,7 @@ cdef extern from "aio/runs.h" namespace "rdzv::aio":
 
 cdef extern from "client/run_operations.h" namespace "rdzv::run_operations":
     NativeOperation run_join "rdzv::run_operations::join"(
-        const CRunPart&, uint64_t, Duration) except +raise_failure
+        const CRunPart&, uint64_t, Duration, cbool) except +raise_failure
     NativeOperation run_leave "rdzv::run_operations::leave"(
         const CRunPart&, cbool, Duration) except +raise_failure
     NativeOperation run_keep_alive "rdzv::run_operations::keep_alive"(
@@ -107,8 +107,10 @@ class RunOperations:
         self._store = store
         self._part = part
 
-    def join(self, uint64_t after_round, timeout):
-        return _carried(self, run_join(dereference(_part(self)), after_round, _seconds(timeout)))
+    def join(self, uint64_t after_round, timeout, bint is_spare):
+        return _carried(
+            self, run_join(dereference(_part(self)), after_round, _seconds(timeout), is_spare)
+        )
 
     def leave(self, bint failed, timeout):
         return _carried(self, run_leave(dereference(_part(self)), failed, _seconds(timeout)))

@@ -52,6 +52,10 @@ const char* outcome_name(native::JoinOutcome outcome) {
       return "finished";
     case native::JoinOutcome::kDropped:
       break;
+    case native::JoinOutcome::kSpare:
+      return "spare";
+    case native::JoinOutcome::kNoSpare:
+      return "no spare";
   }
   return "dropped";
 }
@@ -82,7 +86,8 @@ void bind_join_answer(py::module_& m) {
           "outcome",
           [](const Joined& j) { return j.timed_out ? "timeout" : outcome_name(j.outcome); },
           "'placed' in a complete round; 'finished': the job whose next round the node waited for "
-          "is over; 'dropped': it was taken for dead, or left; 'timeout': it is listed no more. "
+          "is over; 'dropped': it was taken for dead, or left; 'timeout': it is listed no more; "
+          "'spare' and 'no spare': it is, or is no more, and joins again as such. "
           "Without a place all but the round is 0.")
       .def_readonly("round", &Joined::round, "In which it is placed; or which the job ended with.")
       .def_readonly("rank", &Joined::rank, "From 0.")
@@ -177,12 +182,13 @@ server came back without what it had), RendezvousClosedError, RendezvousStateErr
            "grace: for how long the node counts as alive after its connection broke.")
       .def(
           "join",
-          [](RunClient& self, uint64_t after_round, TimeoutArg timeout) {
-            return without_gil([&] { return self.join(after_round, timeout.duration); });
+          [](RunClient& self, uint64_t after_round, TimeoutArg timeout, bool is_spare) {
+            return without_gil([&] { return self.join(after_round, timeout.duration, is_spare); });
           },
-          py::arg("after_round"), py::arg("timeout"),
+          py::arg("after_round"), py::arg("timeout"), py::arg("is_spare") = false,
           "Wait for a complete round later than `after_round` with this node. Keep-alives have to "
-          "be sent meanwhile.")
+          "be sent meanwhile. is_spare: what the node knows of itself; the call ends when that "
+          "changes, and the timeout of a spare leaves it listed.")
       .def(
           "leave",
           [](RunClient& self, bool failed, TimeoutArg timeout) {

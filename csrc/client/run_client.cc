@@ -15,8 +15,8 @@ RunClient::RunClient(const TCPStore& store, std::string run_id, Node node,
                      native::RunSettings settings, Duration grace)
     : link_(store.native_sibling()), part_(std::move(run_id), std::move(node), settings, grace) {}
 
-RunClient::Joined RunClient::join(uint64_t after_round, Duration timeout) {
-  NativeOperation join = operations::join(part_, after_round, timeout);
+RunClient::Joined RunClient::join(uint64_t after_round, Duration timeout, bool is_spare) {
+  NativeOperation join = operations::join(part_, after_round, timeout, is_spare);
   try {
     return link_->run_for<Joined>(join);
   } catch (const Error& error) {

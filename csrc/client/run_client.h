@@ -38,8 +38,8 @@ class RunClient {
             Duration grace);
 
   // Waits for a complete round later than `after_round` with this node. Not sent again by itself: a
-  // node that had a place may have to resume it first.
-  Joined join(uint64_t after_round, Duration timeout);
+  // node that had a place may have to resume it first. `is_spare`: see JoinRequest.
+  Joined join(uint64_t after_round, Duration timeout, bool is_spare);
   // Whether it was listed.
   bool leave(bool failed, Duration timeout);
   // For good; who gave up first, and why.

@@ -53,12 +53,12 @@ RunPart::RunPart(std::string id, RunPeer peer, native::RunSettings rules, Durati
 
 namespace run_operations {
 
-NativeOperation join(const RunPart& part, uint64_t after_round, Duration timeout) {
+NativeOperation join(const RunPart& part, uint64_t after_round, Duration timeout, bool is_spare) {
   NativeRequest join = request(part, timeout, true);
   join.is_write = true;
   return native_operation(std::move(join),
                           native::JoinRequest{0, part.run_id, part.wire_node(), part.settings,
-                                              after_round, part.grace_ms, kHandle},
+                                              after_round, part.grace_ms, kHandle, is_spare},
                           [](const native::JoinReply& reply, TakenBytes&) {
                             return NativeResult(RunJoined{
                                 false, reply.outcome, reply.round, reply.rank, reply.world_size,

@@ -41,8 +41,8 @@ struct RunPlace {
 namespace run_operations {
 
 // For a complete round later than `after_round` with this node. Not sent again by itself: a node
-// that had a place may have to resume it first. Its result is a RunJoined.
-NativeOperation join(const RunPart& part, uint64_t after_round, Duration timeout);
+// that had a place may have to resume it first. `is_spare`: see JoinRequest. A RunJoined.
+NativeOperation join(const RunPart& part, uint64_t after_round, Duration timeout, bool is_spare);
 // What an error of a join means: the server says that its time is over.
 inline bool join_timed_out(const NativeRequest& join, const Error& error) {
   return join.answered && error.code() == ErrorCode::kTimeout;

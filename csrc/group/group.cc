@@ -321,6 +321,7 @@ void Group::complete_round() {
 void Group::promote_spares() {
   while (!state_.roster.spares().empty() && has_place()) {
     const NodeId first = state_.roster.spares().begin()->second;
+    ++promotions_;
     state_.roster.set_role(first, Role::kWaiting);
   }
 }

@@ -97,12 +97,14 @@ class Group {
   uint64_t membership_changes(const NodeId& node, uint64_t round) const;
   // Those who form the round; or the active ones of the complete round, by rank.
   std::vector<NodeId> participants() const;
-  std::vector<NodeId> waiting() const;                        // in natural order
-  std::vector<NodeId> spares() const;                         // in order of joining
-  std::vector<NodeId> lost() const;                           // in natural order
-  uint32_t gave_up() const;                                   // how many of the lost
-  std::string cause_text() const;                             // empty: nobody gave up
-  std::string failed_text() const;                            // of a run that has failed
+  std::vector<NodeId> waiting() const;  // in natural order
+  std::vector<NodeId> spares() const;   // in order of joining
+  std::vector<NodeId> lost() const;     // in natural order
+  uint32_t gave_up() const;             // how many of the lost
+  std::string cause_text() const;       // empty: nobody gave up
+  std::string failed_text() const;      // of a run that has failed
+  // How often a spare got a place, in this object's own life.
+  uint64_t promotions() const { return promotions_; }
   std::optional<Duration> last_call_left(Instant now) const;  // none: no last call is running
   const GroupState& state() const { return state_; }
 
@@ -141,6 +143,7 @@ class Group {
   // The last round that was complete in this object's own life, so that resume() puts back no
   // round that has ended here.
   uint64_t completed_round_ = 0;
+  uint64_t promotions_ = 0;
   // Nothing but resume() tells of the complete round.
   bool is_put_back_ = false;
 };

@@ -62,10 +62,12 @@ void log_left_out(const std::string& host, uint16_t port, const std::vector<Left
   }
 }
 
-[[noreturn]] void throw_in_use(const std::string& host, uint16_t port) {
+[[noreturn]] void throw_in_use(const std::string& host, uint16_t port, bool name_holder) {
+  const std::string where = "cannot listen on " + format_endpoint(host, port);
+  if (!name_holder) throw Error(ErrorCode::kAddressInUse, where + ": the port is in use");
   std::string holder = find_port_holder(port);
   throw Error(ErrorCode::kAddressInUse,
-              "cannot listen on " + format_endpoint(host, port) + ": the port is in use by " +
+              where + ": the port is in use by " +
                   (holder.empty()
                        ? "a process that cannot be named from here (another user's or container's)"
                        : holder) +
@@ -107,7 +109,7 @@ std::vector<Listener> adopt_listener(UniqueFd fd) {
   return listeners;
 }
 
-std::vector<Listener> listen_on(const std::string& host, uint16_t port) {
+std::vector<Listener> listen_on(const std::string& host, uint16_t port, bool name_holder) {
   std::vector<SocketAddress> addresses = resolve(host, port, Deadline::after(kResolveTimeout));
   const bool dual_stack = addresses.size() == 1 && addresses[0].host() == "::";
   std::vector<LeftOut> left_out;
@@ -127,13 +129,14 @@ std::vector<Listener> listen_on(const std::string& host, uint16_t port) {
         left_out.push_back({address, error});
       }
     }
-    if (in_use && port != 0) throw_in_use(host, port);
+    if (in_use && port != 0) throw_in_use(host, port, name_holder);
     if (in_use) continue;
     if (!listeners.empty()) {
       log_left_out(host, listeners.front().address.port(), left_out);
       return listeners;
     }
-    if (dual_stack && is_not_ours(left_out.front().error)) return listen_on("0.0.0.0", port);
+    if (dual_stack && is_not_ours(left_out.front().error))
+      return listen_on("0.0.0.0", port, name_holder);
     break;
   }
   throw Error(

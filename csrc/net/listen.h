@@ -19,8 +19,9 @@ struct Listener {
 // IPv4, and is 0.0.0.0 where there is no IPv6. Port 0 picks a free one. Of several addresses, those
 // that cannot be bound are left out, with a log line; but where the port of one is taken it is
 // taken of all, because a client of that name might reach either. Throws kAddressInUse (names the
-// port and, where it can, its holder), kInvalidArgument, kConnection.
-std::vector<Listener> listen_on(const std::string& host, uint16_t port);
+// port and, with `name_holder` and where it can, its holder, whom it looks for among all processes),
+// kInvalidArgument, kConnection.
+std::vector<Listener> listen_on(const std::string& host, uint16_t port, bool name_holder = true);
 
 // A TCP socket that somebody else has bound, and perhaps made listen: it listens from now on. One
 // that is no such socket is left open for who has it, and kInvalidArgument thrown.

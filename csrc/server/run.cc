@@ -85,6 +85,7 @@ void Run::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request) 
   seat.join = PendingJoin{tag,
                           request.after_round,
                           std::chrono::milliseconds(request.timeout_ms),
+                          request.is_spare,
                           std::nullopt,
                           Charge(&peer.parked(), kPendingJoinBytes),
                           joining_.insert(joining_.end(), &seat)};
@@ -95,6 +96,8 @@ void Run::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request) 
   } else if (seat.join && placement.role == Role::kActive &&
              group().state().round > request.after_round) {
     place(seat, static_cast<uint32_t>(placement.rank));
+  } else if (seat.join) {
+    tell_if_moved(seat);
   }
   if (!seat.join || request.timeout_ms == native::kNoTimeout) return;
   seat.join->timer = context_.clock.timers.call_at(context_.clock.now + seat.join->timeout,
@@ -167,7 +170,7 @@ native::KeepAliveReply Run::keep_alive(Seat& seat) {
 }
 
 void Run::cancel_join(Seat& seat) {
-  if (!tell_if_due(seat)) give_up_join(seat);
+  if (!tell_if_over(seat)) give_up_join(seat);
 }
 
 void Run::give_up_join(Seat& seat) {
@@ -293,6 +296,10 @@ void Run::on_join_deadline(Seat& seat) {
   const Instant due = std::exchange(seat.join->timer, std::nullopt)->first;
   if (tell_if_due(seat)) {
     keeper_.look_after(*this);
+    return;
+  }
+  if (seat.join->is_spare) {
+    drop_join(seat, native::JoinOutcome::kSpare);
     return;
   }
   const std::string text = timeout_text(seat, due);

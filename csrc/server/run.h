@@ -45,6 +45,7 @@ struct PendingJoin {
   uint64_t tag = 0;
   uint64_t after_round = 0;
   Duration timeout{};
+  bool is_spare = false;  // what the node knows of itself
   std::optional<Timers::Id> timer;
   Charge charge;
   std::list<Seat*>::iterator place;
@@ -165,6 +166,8 @@ class Run : private Chore {
   void tell_all();
   bool tell_some(Budget& budget);
   bool tell_if_due(Seat& seat);
+  bool tell_if_over(Seat& seat);
+  bool tell_if_moved(Seat& seat);
   void dismiss(Seat& seat);
 
   // Changes the group, which is this one's own from the first time on.
@@ -203,6 +206,7 @@ class Run : private Chore {
   size_t connected_ = 0;  // seats with a connection, and subscriptions
   std::optional<Timers::Id> deadline_;
   Standing settled_;
+  uint64_t promotions_ = 0;  // that were told
   Standing published_;
   Instant published_at_{};
   std::optional<Timers::Id> publish_timer_;

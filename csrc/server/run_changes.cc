@@ -48,7 +48,11 @@ void Run::settled() {
     if (current.complete) note_first();
     untold_joins_ = joining_.size();
     tell_all();
+  } else if (group().promotions() != promotions_) {
+    untold_joins_ = joining_.size();
+    tell_all();
   }
+  promotions_ = group().promotions();
   if (cause_.empty() == group().state().cause.has_value()) cause_ = group().cause_text();
   announce();
   arm();

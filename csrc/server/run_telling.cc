@@ -44,8 +44,13 @@ bool Run::tell_some(Budget& budget) {
   return true;
 }
 
-// Its round is complete, or it has no place any more. False: it waits on.
+// False: it waits on.
 bool Run::tell_if_due(Seat& seat) {
+  return tell_if_over(seat) || tell_if_moved(seat);
+}
+
+// Its round is complete, or it has no place any more.
+bool Run::tell_if_over(Seat& seat) {
   const Placement placement = group().placement(*seat.node);
   if (!placement.role) {
     dismiss(seat);
@@ -54,6 +59,14 @@ bool Run::tell_if_due(Seat& seat) {
   if (placement.role != Role::kActive || group().state().round <= seat.join->after_round)
     return false;
   place(seat, static_cast<uint32_t>(placement.rank));
+  return true;
+}
+
+// It has become a spare, or is none any more. It stays listed, and joins again as what it is.
+bool Run::tell_if_moved(Seat& seat) {
+  const bool is_spare = group().placement(*seat.node).role == Role::kSpare;
+  if (is_spare == seat.join->is_spare) return false;
+  drop_join(seat, is_spare ? native::JoinOutcome::kSpare : native::JoinOutcome::kNoSpare);
   return true;
 }
 

@@ -58,7 +58,7 @@ std::string join_timeout_text(Bytes run_id, Bytes who, Bytes names, bool forming
   return text +
          (forming ? "; start the missing nodes with the same run id and endpoint, wait longer, or "
                     "lower min_nodes"
-                  : "; wait longer, or raise max_nodes to have more nodes take part");
+                  : "; wait longer, or look why its nodes do not begin the next one");
 }
 
 std::string closed_text(Bytes run_id, const NodeId& node) {

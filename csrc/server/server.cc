@@ -99,7 +99,8 @@ void Server::Impl::on_closed(int fd) {
 }
 
 Server::Server(const std::string& host, uint16_t port, const ServerLimits& limits, bool of_one_job)
-    : Server(host, listen_on(host, port), limits, of_one_job) {}
+    // Nodes of a job that find the port taken are mostly clients of who has it, and begin together.
+    : Server(host, listen_on(host, port, !of_one_job), limits, of_one_job) {}
 
 Server::Server(const std::string& host, UniqueFd listening, const ServerLimits& limits,
                bool of_one_job)

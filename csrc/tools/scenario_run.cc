@@ -142,6 +142,7 @@ class Run final : public Scenario {
   struct Node {
     uint64_t pid = 0;
     uint64_t round = 0;  // the last one it had a place in
+    bool is_spare = false;
   };
 
   size_t rank_of(size_t connection) const { return part_.first() + connection; }
@@ -161,6 +162,7 @@ class Run final : public Scenario {
     request.settings = {world, world, kLastCall_ms, kKeepAliveInterval_ms, kKeepAliveAttempts};
     request.after_round = nodes_[connection.index].round;
     request.handle = connection.index;
+    request.is_spare = nodes_[connection.index].is_spare;
     if (!has_joined_) first_join_at_ = now();
     has_joined_ = true;
     ask(connection, Ask::kJoin, request);
@@ -186,13 +188,22 @@ class Run final : public Scenario {
 
   void placed(Connection& connection, const Asked& asked, Bytes body) {
     JoinReply reply;
-    bool is_placed = native::take(body, reply) && reply.outcome == native::JoinOutcome::kPlaced &&
+    const bool is_read = native::take(body, reply);
+    if (is_read && (reply.outcome == native::JoinOutcome::kSpare ||
+                    reply.outcome == native::JoinOutcome::kNoSpare)) {
+      // Who comes before the lost one is missed.
+      nodes_[connection.index].is_spare = reply.outcome == native::JoinOutcome::kSpare;
+      join(connection);
+      return;
+    }
+    bool is_placed = is_read && reply.outcome == native::JoinOutcome::kPlaced &&
                      reply.world_size == part_.world_size() && reply.rank < part_.world_size();
     if (!is_placed || !part_.claim(reply.rank, formed_)) {
       swarm_.fail("a join's answer that is no place in a round of all");
       return;
     }
     nodes_[connection.index].round = reply.round;
+    nodes_[connection.index].is_spare = false;
     last_placed_at_ = swarm_.turn_began();
     joins_.add(last_placed_at_ - asked.sent);
     ++placed_;

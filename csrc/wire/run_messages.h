@@ -51,7 +51,9 @@ enum class JoinOutcome : uint8_t {
   kPlaced = 0,    // in a complete round
   kFinished = 1,  // the job whose next round it waited for is over; `round` was its last
   kDropped = 2,   // it was taken for dead, or it left: join again
-  kLast = kDropped,
+  kSpare = 3,     // it is a spare, and stays listed: join again, as one
+  kNoSpare = 4,   // it was a spare, and will have a place in the next round: join again, as none
+  kLast = kNoSpare,
 };
 
 // All but outcome and round is 0 unless the node was placed.
@@ -70,7 +72,9 @@ struct JoinReply {
   }
 };
 // `handle`: a number that the client chooses; on this connection it names the node from now on.
-// `grace_ms`: for how long the node counts as alive after its connection broke.
+// `grace_ms`: for how long the node counts as alive after its connection broke. `is_spare`: what the
+// node knows of itself; it is answered when that changes, and the timeout of a spare leaves it
+// listed. So a client decides how long to wait as what.
 struct JoinRequest {
   using Is = Request<Operation::kJoin, "join", JoinReply>;
   uint32_t timeout_ms = 0;
@@ -80,9 +84,11 @@ struct JoinRequest {
   uint64_t after_round = 0;  // a later round is wanted; 0: any
   uint32_t grace_ms = 0;
   uint32_t handle = 0;
+  bool is_spare = false;
   static void fields(auto& a, auto& m) {
     all(a, "timeout", m.timeout_ms, "run id", m.run_id, "node", m.node, "settings", m.settings);
     all(a, "after round", m.after_round, "grace in ms", m.grace_ms, "handle", m.handle);
+    all(a, "is spare", m.is_spare);
   }
 };
 

@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 
 from rendezvous import _core
 from rendezvous._coordinator import Seat
+from rendezvous._deadline import Deadline
 from rendezvous._endpoint import parse_endpoint
 from rendezvous._hosts import advertised_address
+from rendezvous._join_time import JoinTime
 from rendezvous._round_store import places_of
 from rendezvous.aio import _native
 from rendezvous.aio._operations import Store
@@ -38,7 +40,7 @@ from rendezvous.errors import (
 __all__ = ["Change", "World", "join"]
 
 _Self = TypeVar("_Self", bound="World")
-_PLACED, _FINISHED = 0, 1
+_PLACED, _FINISHED, _SPARE, _NO_SPARE = 0, 1, 3, 4
 _MASTER_KEYS = (RendezvousStoreInfo.MASTER_ADDR_KEY, RendezvousStoreInfo.MASTER_PORT_KEY)
 _EXCHANGE_S = 5.0
 _DEFAULT_PORT = 29400
@@ -160,9 +162,8 @@ class _Node:
         self._may_be_listed = False
 
     async def place(self, world: World, after_round: int, timeout: float | None) -> None:
-        loop = asyncio.get_running_loop()
         timeout_s = self._timeout_s if timeout is None else timeout
-        end_s = loop.time() + timeout_s
+        time = JoinTime(Deadline.after(timeout_s), timeout_s, math.inf)
         self._may_be_listed = True
         if self._beats is None:
             self._beats = asyncio.create_task(self._beat())
@@ -170,16 +171,21 @@ class _Node:
             try:
                 await self._resume(after_round)
                 with _told(self.run_id):
-                    numbers, first = await self._run.join(after_round, max(0, end_s - loop.time()))
+                    numbers, first = await self._run.join(
+                        after_round, time.deadline.left_s, time.is_spare
+                    )
             except RendezvousConnectionError as error:
                 if isinstance(error.__cause__, StoreKeysMissingError):  # the server says so
                     raise RendezvousTimeoutError(str(error)) from error
-                if not isinstance(error.__cause__, StoreConnectionError) or loop.time() >= end_s:
+                time.note_outage()
+                if not isinstance(error.__cause__, StoreConnectionError) or time.deadline.is_over:
                     raise
                 await asyncio.sleep(_AGAIN_S)
                 continue
             if numbers[0] == _PLACED:
                 break
+            if numbers[0] in (_SPARE, _NO_SPARE):
+                time.note(is_spare=numbers[0] == _SPARE)
             if numbers[0] == _FINISHED:
                 self._may_be_listed = False
                 raise RendezvousFinishedError(
@@ -332,7 +338,8 @@ def join(
     an exception.
 
     nodes: the least and the most that a round has.
-    timeout: for a complete round, in seconds; connect_timeout: for the server.
+    timeout: for a complete round, in seconds; a spare waits on, to the end of the job, and has the
+        timeout anew when it is a spare no more. connect_timeout: for the server.
     last_call: how long a round that has enough nodes waits for more.
 
     Raises RendezvousTimeoutError, RendezvousConnectionError, RendezvousClosedError and its kin,

@@ -110,12 +110,15 @@ class _Role:
 
     def why(self, port: int) -> str:
         """The reason, with the holder of the port."""
+        return f"{self.reason}: {self.holder(port)}" if self.contested else self.reason
+
+    def holder(self, port: int) -> str:
+        """What stands in the way of serving, as text."""
         try:
-            if self.contested:
-                serve_on(self.contested, port).close()
+            serve_on(self.contested, port).close()
         except StoreError as error:
-            return f"{self.reason}: {error}"
-        return self.reason
+            return str(error)
+        return "the port was in use, and is free again"
 
 
 def open_store(params: RendezvousParameters) -> StoreConnection:
@@ -265,17 +268,18 @@ def _take_role(host: str, port: int, is_host: bool | None) -> _Role:
         server = serve_on(plan.bind, port, of_one_job=True)
     except StoreError as error:
         endpoint = format_endpoint(host, port)
+        is_in_use = isinstance(error, StoreAddressInUseError)
+        role = _Role(None, plan.connect, f"{reason}, but serving failed", plan.bind)
         if is_host:
             raise RendezvousConnectionError(
                 f"cannot serve the rendezvous store at {endpoint}, although is_host is true: "
-                f"{error}"
+                f"{role.holder(port) if is_in_use else error}"
             ) from error
-        if isinstance(error, StoreAddressInUseError):
-            # Usually the first of several launchers on this machine.
-            _log.info("connecting to whoever has the port of %s already: %s", endpoint, error)
-        else:
-            _log.warning("the store cannot be served here; connecting as a client: %s", error)
-        return _Role(None, plan.connect, f"{reason}, but serving failed: {error}")
+        if is_in_use:
+            _log.info("connecting to whoever has the port of %s already", endpoint)
+            return role
+        _log.warning("the store cannot be served here; connecting as a client: %s", error)
+        return _Role(None, plan.connect, f"{role.reason}: {error}")
     if plan.warning:
         _log.warning("%s", plan.warning)
     _log.info("serving the rendezvous store at %s (%s)", format_endpoint(host, server.port), reason)

@@ -212,8 +212,8 @@ def shared_run_id(found: str, where: str) -> str:
         return found
     raise ValueError(
         f"no node of the job serves the store at {where}, so other jobs may meet there, too: give "
-        "every node of this job the same --run-id, which no other job has (no workload manager "
-        "says one here)"
+        "every node of this job the same run id (--run-id; torchrun: --rdzv-id), which no other "
+        "job has"
     )
 
 

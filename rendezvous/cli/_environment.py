@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from rendezvous.api import RendezvousInfo
 
+RUN_ID_VARIABLE = "RENDEZVOUS_RUN_ID"
+
 # torch workers look at these to decide whether rank 0 of theirs must serve the store at
 # MASTER_ADDR:MASTER_PORT, or whether it is served already and all are clients.
 _TORCH_AGENT_STORE = (
@@ -48,7 +50,7 @@ def command_environment(
         "NNODES": str(info.world_size),
         "MASTER_ADDR": info.bootstrap_store_info.master_addr,
         "MASTER_PORT": str(info.bootstrap_store_info.master_port),
-        "RENDEZVOUS_RUN_ID": run_id,
+        RUN_ID_VARIABLE: run_id,
         "RENDEZVOUS_ROUND": str(info.round),
     }
     if endpoint:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
@@ -62,10 +63,14 @@ def endpoint_from_environment() -> str | None:
 def server_from_environment() -> str | None:
     """The same as `HOST[:PORT]`, also from the URL of a server's key space. None: no server."""
     text = endpoint_from_environment()
-    if text is None or "://" not in text:
-        return text
-    parts = urlsplit(text)
-    return parts.netloc if parts.scheme == "tcp" else None
+    is_other = text is not None and "://" in text and not text.startswith("tcp://")
+    return None if is_other else outer_server()
+
+
+def outer_server() -> str | None:
+    """Of the run that this process is a command of, as exec's --endpoint names it."""
+    text = endpoint_from_environment()
+    return text and re.split("[/?#]", text.partition("://")[2] or text)[0]
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:
@@ -86,7 +91,7 @@ def add_wait_for_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait-for-server",
         action="store_true",
-        help="where nothing listens yet, try until the time is over, instead of saying so at once",
+        help="if nothing listens there yet, try until the timeout instead of failing at once",
     )
 
 
@@ -106,7 +111,7 @@ def check_not_refused(url: str) -> None:
         return
     raise StoreConnectionError(
         f"no store at {format_endpoint(host, port)}: connection refused: nothing listens there; "
-        "start a server, or give --wait-for-server where one is about to start"
+        "start a server, or give --wait-for-server if one is about to start"
     )
 
 
@@ -116,7 +121,7 @@ def nodes(text: str) -> tuple[int, int]:
     try:
         pair = (int(low), int(high if colon else low))
     except ValueError:
-        raise OptionError(f"{text!r} is not MIN or MIN:MAX; give for example 4 or 2:8") from None
+        raise OptionError(f"{text!r} is not MIN or MIN:MAX; for example, give 4 or 2:8") from None
     if pair[0] < 1:
         raise OptionError(f"{text!r}: at least 1 node is needed")
     if pair[1] < pair[0]:
@@ -131,12 +136,12 @@ def conf(text: str) -> dict[str, str]:
         key, equals, value = part.partition("=")
         if not equals or not key.strip():
             raise OptionError(
-                f"{part!r} is not KEY=VALUE; give for example join_timeout=60,last_call_timeout=5"
+                f"{part!r} is not KEY=VALUE; for example, give join_timeout=60,last_call_timeout=5"
             )
         key = key.strip()
         if key in _HAVE_OPTIONS:
             option = _HAVE_OPTIONS[key]
-            raise OptionError(f"{key} is no setting here; give {option} instead")
+            raise OptionError(f"{key} is not a setting of --rdzv-conf; use {option} instead")
         pairs[key] = value.strip()
     return pairs
 

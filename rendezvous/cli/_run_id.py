@@ -16,8 +16,8 @@ __all__ = ["DEFAULT_RUN_ID", "FoundRunId", "find_run_id"]
 
 # Where a node of the job hosts the store.
 DEFAULT_RUN_ID = "default"
-# What has the number of a job; of SLURM, see below.
-_NUMBERS = {"LSB_JOBID": "lsf", "PBS_JOBID": "pbs", "FLUX_JOB_ID": "flux"}
+# What has the number of a job, and nothing beside it.
+_NUMBERS = {"PBS_JOBID": "pbs", "FLUX_JOB_ID": "flux"}
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -42,6 +42,10 @@ def find_run_id(
         # Each `srun` of a job has a step of its own; of a batch script there is one process.
         step = environment.get("SLURM_STEP_ID")
         return FoundRunId(f"slurm-{job}.{step}" if step else f"slurm-{job}", "SLURM_JOB_ID")
+    if job := environment.get("LSB_JOBID"):
+        # The elements of a job array have its number, and each an index from 1.
+        element = environment.get("LSB_JOBINDEX", "0")
+        return FoundRunId(f"lsf-{job}" if element == "0" else f"lsf-{job}.{element}", "LSB_JOBID")
     for name, manager in _NUMBERS.items():
         if number := environment.get(name):
             return FoundRunId(f"{manager}-{number}", name)

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from rendezvous.cli._options import Subparsers
 
 _DESCRIPTION = """\
-Measure this machine, or the way to a server: the time of get, set, add and
-compare_set by one client, one after the other, and how long N nodes (threads of
-this process) take to meet. Starts a server of its own unless --endpoint names
-one; keys and runs that it makes there have names of their own, and are deleted."""
+Measure how long get, set, add and compare_set take for one client, one call after
+the other, and how long N nodes (threads of this process) take to meet. bench starts
+its own server, unless --endpoint names one. On that server, bench uses keys and
+runs with names of their own, and deletes them afterwards."""
 
 _EXAMPLES = """\
 examples:
@@ -40,8 +40,8 @@ examples:
   rendezvous bench --endpoint node0:29400 --nodes 16
   rendezvous bench --seconds 5 --value 65536
 
-Times are of the Python client, connection to answer; a rendezvous of threads is
-bound by Python, not by the server.
+Times are those that a Python client sees. Python, not the server, limits how fast
+threads of one process meet.
 
 exit codes: 0 measured, 1 failed, 2 wrong arguments,
 3 the server cannot be reached or time is over, 130 Ctrl-C."""
@@ -67,28 +67,28 @@ def add_parser(subparsers: Subparsers) -> None:
         "--endpoint",
         type=endpoint,
         metavar="HOST[:PORT]",
-        help="a server that runs (default: one is started for this)",
+        help="a running server (default: bench starts one)",
     )
     parser.add_argument(
         "--seconds",
         type=seconds,
         default=1.0,
         metavar="S",
-        help="of each operation (default: 1)",
+        help="how long to measure each operation (default: 1)",
     )
     parser.add_argument(
         "--value",
         type=whole_number(0, _VALUE_BYTES_MAX),
         default=64,
         metavar="BYTES",
-        help="size of values (default: 64)",
+        help="size of the values (default: 64)",
     )
     parser.add_argument(
         "--nodes",
         type=whole_number(0, _NODES_MAX),
         default=8,
         metavar="N",
-        help="how many meet; 0: none (default: 8)",
+        help="how many nodes meet; 0 skips this (default: 8)",
     )
     parser.set_defaults(run=run)
 

@@ -33,22 +33,22 @@ if TYPE_CHECKING:
     from rendezvous.cli._options import Subparsers
 
 _DESCRIPTION = """\
-Start a server and N processes on this machine that meet: each connects, joins,
-learns its rank, and passes a barrier in the store. Prints who got which rank and
-how long each step took, in milliseconds."""
+Start a server and N processes on this machine. The processes meet: each connects,
+joins, learns its rank, and passes a barrier in the store. demo prints who got which
+rank, and how long each step took, in milliseconds."""
 
 _EXAMPLES = """\
 examples:
   rendezvous demo
   rendezvous demo --nodes 32
-  rendezvous demo --backend etcd    (starts an etcd of its own, if there is one)
+  rendezvous demo --backend etcd    (starts its own etcd, if etcd is installed)
 
 columns:
-  start        from the parent's decision to the first line of the process: creating
-               it, starting Python, importing rendezvous
+  start        creating the process, starting Python, importing rendezvous
   connect      opening the connection to the server
-  rendezvous   joining, until the round is complete: the slowest start is in it
-  barrier      add to a counter, wait until everybody has
+  rendezvous   joining, until the round is complete; this includes waiting for the
+               process that starts last
+  barrier      adding to a counter, and waiting until every process has
 
 exit codes: 0 all met, 1 they did not, 130 Ctrl-C."""
 
@@ -90,7 +90,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--backend",
         choices=tuple(_SERVERS),
         default="c10d",
-        help="what they meet at: our server, or an etcd (default: c10d)",
+        help="where they meet: c10d, a rendezvous server, or etcd (default: c10d)",
     )
     parser.set_defaults(run=run)
 

@@ -16,6 +16,7 @@ from rendezvous._settings import C10D_SETTINGS, ETCD_SETTINGS, unknown_settings
 from rendezvous.api import RendezvousParameters
 from rendezvous.backends.c10d import shared_run_id
 from rendezvous.cli import _exit, _options
+from rendezvous.cli._environment import RUN_ID_VARIABLE
 from rendezvous.cli._logging import logger
 from rendezvous.cli._process import Guard, check_program
 from rendezvous.cli._run_id import DEFAULT_RUN_ID, find_run_id
@@ -36,48 +37,48 @@ _USAGE = """rendezvous exec --endpoint HOST[:PORT] --nodes MIN[:MAX] [options]
 _DESCRIPTION = """\
 Join a job and run a command on this node once all nodes are there.
 
-Start the same line on every node. exec waits until MIN nodes have joined (and,
-above MIN, until MAX have or nobody has come for a while), then starts COMMAND
-with these variables set:
+Start the same line on every node. exec waits until MIN nodes have joined, and then
+for more, until MAX have joined or last_call_timeout (30 s) is over. Then it starts
+COMMAND, once on each node, with these variables set:
 
   RANK, NODE_RANK            rank of this node, from 0
   WORLD_SIZE, NNODES         number of nodes
   MASTER_ADDR, MASTER_PORT   where rank 0 is reached
-  RENDEZVOUS_ENDPOINT        the run's own keys in the store (rendezvous get, set ...)
-  RENDEZVOUS_RUN_ID, RENDEZVOUS_ROUND
-  TORCHELASTIC_USE_AGENT_STORE and relatives: tell torch that exec serves a store
-                             at MASTER_ADDR:MASTER_PORT (see --no-bootstrap-store)
+  RENDEZVOUS_ENDPOINT        URL of the job's own keys (for rendezvous get, set ...)
+  RENDEZVOUS_RUN_ID          name of the job
+  RENDEZVOUS_ROUND           how often the nodes have met, from 1
+  TORCHELASTIC_...           tell torch that exec serves a store at
+                             MASTER_ADDR:MASTER_PORT (see --no-bootstrap-store)
 
-When a node joins, leaves or dies, the command is stopped everywhere, the nodes
-meet again, and it starts anew with its new rank. exec ends when the command ends,
-with its exit code.
+When a node joins, fails or dies, all nodes stop the command, meet again, and start
+it with its new rank. exec ends when the command ends, with its exit code.
 
-No server is needed: the node whose machine --endpoint names hosts the store. It
-stays after its command has ended until the other nodes have left."""
+No server is needed: the node on the machine that --endpoint names hosts the store.
+After its command has ended, it stays until the other nodes have left."""
 
 _EXAMPLES = """\
 examples:
   on each of 4 nodes, node0 hosts the store:
     rendezvous exec --endpoint node0:29400 --nodes 4 -- python train.py
 
-  2 to 8 nodes that may come and go, started again up to 3 times if it fails:
+  2 to 8 nodes that may come and go; a command that fails is started again up to 3 times:
     rendezvous exec --endpoint node0:29400 --nodes 2:8 --max-restarts 3 \\
         --rdzv-conf last_call_timeout=10 -- bash train.sh
 
   over an etcd cluster: no node hosts anything, and any may be lost:
     rendezvous exec --backend etcd --endpoint etcd0:2379,etcd1:2379,etcd2:2379 \\
-        --nodes 2:8 -- python train.py
+        --nodes 2:8 --run-id my-job -- python train.py
 
-  see what a command gets, with one node on this machine:
+  see which variables a command gets, with one node on this machine:
     rendezvous exec --endpoint localhost --nodes 1 -- env
 
-signals: SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 go to the command and
-to what it started; SIGTERM also gives it --grace seconds to end. Killing exec kills
-the command.
+signals: exec passes SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 on to the
+command's process group. After SIGTERM, the command has --grace seconds to end. If
+exec is killed, the command is killed too.
 
 exit codes: the command's own (128 + n if signal n ended it, or ended exec before
-the command ran), 1 when the nodes did not meet, 2 wrong arguments, 126 the command
-cannot be run, 127 not found."""
+the command ran), 1 the nodes did not meet, the store was lost, or too few nodes are
+left, 2 wrong arguments, 126 the command cannot be run, 127 it was not found."""
 
 
 def add_parser(subparsers: _options.Subparsers) -> None:
@@ -96,34 +97,35 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         default=default_endpoint,
         required=default_endpoint is None,
         metavar="HOST[:PORT]",
-        help=f"where the store is or shall be (default: ${_options.ENDPOINT_VARIABLE};"
-        f" port {_options.DEFAULT_PORT})",
+        help="where the store is, or where one of the nodes will serve it"
+        f" (default: ${_options.ENDPOINT_VARIABLE}; port {_options.DEFAULT_PORT})",
     )
     parser.add_argument(
         "--nodes",
         type=_options.nodes,
         required=True,
         metavar="MIN[:MAX]",
-        help="how many nodes make the job: 4, or 2:8",
+        help="how many nodes the job needs: 4, or from 2 to 8 with 2:8",
     )
     parser.add_argument(
         "--run-id",
         metavar="ID",
-        help="name of the job: nodes with the same one meet (default: default, where a node of the"
-        " job hosts the store; elsewhere what SLURM, Kubernetes and others call the job)",
+        help="name of the job; nodes with the same name meet (default: 'default' if a node of the"
+        " job hosts the store; otherwise the name that SLURM, Kubernetes or another workload"
+        " manager gives the job)",
     )
     parser.add_argument(
         "--backend",
         default="c10d",
         metavar="NAME",
-        help="what keeps the rendezvous: c10d, a store that one of the nodes or a server serves, or"
-        " etcd, whose members --endpoint names, with commas (default: c10d)",
+        help="where the rendezvous is kept: c10d, in a store that a node or a server serves, or"
+        " etcd; then --endpoint names its members, separated by commas (default: c10d)",
     )
     parser.add_argument(
         "--etcd-user",
         metavar="NAME",
-        help="user of --backend etcd; the password is $RENDEZVOUS_ETCD_PASSWORD, or in the file"
-        " that --rdzv-conf password_file=PATH names",
+        help="user name for --backend etcd; the password is $RENDEZVOUS_ETCD_PASSWORD, or in the"
+        " file that --rdzv-conf password_file=PATH names",
     )
     parser.add_argument(
         "--rdzv-conf",
@@ -131,56 +133,63 @@ def add_parser(subparsers: _options.Subparsers) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE,...",
-        help="settings of the rendezvous, times in seconds: join_timeout=600, last_call_timeout=30,"
-        " keep_alive_interval=5, keep_alive_max_attempt=3, linger_timeout=300, is_host=1;"
-        " may be given several times",
+        help="settings of the rendezvous, times in seconds; the common ones with their defaults:"
+        " join_timeout=600, last_call_timeout=30, keep_alive_interval=5, keep_alive_max_attempt=3,"
+        " linger_timeout=300; is_host=1 makes this node host the store; may be given several times",
     )
     parser.add_argument(
         "--local-addr",
         metavar="ADDRESS",
-        help="address of this node for the others (default: found out)",
+        help="address by which other nodes reach this one (default: detected)",
     )
     parser.add_argument(
         "--max-restarts",
         type=_options.whole_number(0, 1_000_000),
         default=0,
         metavar="N",
-        help="run the command again, after the nodes met again, up to N times after it failed;"
-        " restarts because nodes came or went do not count (default: 0)",
+        help="if the command fails, meet again and start it again, up to N times; restarts because"
+        " nodes came or went do not count (default: 0)",
     )
     parser.add_argument(
         "--wait-for-replacements",
         action="store_true",
-        help="when the command has failed for good, let the other nodes wait for another one in"
-        " this node's place, up to join_timeout, as where Kubernetes starts it anew; without, they"
-        " end as soon as fewer than MIN are left",
+        help="if the command fails for good, let the other nodes wait up to join_timeout for a new"
+        " node in this node's place, for example one that Kubernetes starts; without this option,"
+        " they end as soon as fewer than MIN are left",
+    )
+    parser.add_argument(
+        "--spare-timeout",
+        type=_options.seconds,
+        metavar="SECONDS",
+        help="how long this node waits while it is a spare, one more than MAX; join_timeout does"
+        " not count then (default: to the end of the job)",
     )
     parser.add_argument(
         "--grace",
         type=_options.seconds,
         default=30.0,
         metavar="SECONDS",
-        help="time between SIGTERM and SIGKILL when the command is stopped (default: 30)",
+        help="how long the command may take to end after SIGTERM, before SIGKILL (default: 30)",
     )
     parser.add_argument(
         "--no-bootstrap-store",
         action="store_true",
         help="serve no store at MASTER_ADDR:MASTER_PORT, so that rank 0's command can listen there"
-        " itself, as jax and DeepSpeed do, and as torch scripts need that make process groups at"
-        " addresses of their own; the port stays bound meanwhile, so that nobody else gets"
-        " it, and the program needs SO_REUSEADDR, as most servers have it",
+        " itself: for jax, DeepSpeed, and torch scripts that make process groups at other"
+        " addresses; exec keeps the port bound, so that no other program gets it, and the command"
+        " must use SO_REUSEADDR, as most servers do",
     )
     parser.add_argument(
         "--release-port",
         action="store_true",
-        help="with --no-bootstrap-store: keep the port free instead, for programs that listen"
-        " without SO_REUSEADDR; somebody else may take it",
+        help="with --no-bootstrap-store: do not keep the port bound, for commands that listen"
+        " without SO_REUSEADDR; another program may take the port",
     )
     parser.add_argument(
         "--listen-fd",
         type=_options.whole_number(0, 1_000_000),
         metavar="FD",
-        help="host the store on this descriptor, of a socket bound to the endpoint's port",
+        help="host the store on this file descriptor, a socket bound to the endpoint's port",
     )
     parser.set_defaults(run=run)
 
@@ -189,8 +198,8 @@ def _check(backend: str, endpoint: str, config: Mapping[str, str]) -> None:
     """Find mistakes that would come to light late, or never. Only for backends known here."""
     if not endpoint.strip():
         raise _exit.CommandError(
-            "--endpoint is empty, as an unset variable of a shell makes it; name the host and port "
-            "that all nodes shall meet at (localhost for this machine alone)",
+            "--endpoint is empty (an unset shell variable?); name the host and port at which all "
+            "nodes meet (localhost for this machine alone)",
             _exit.USAGE,
         )
     try:
@@ -216,13 +225,14 @@ def _warn_of_loopback(endpoint: str) -> None:
     host, _ = parse_endpoint(endpoint, _options.DEFAULT_PORT)
     if is_wildcard(host):
         logger.warning(
-            "the endpoint %s makes this machine host the store: nodes elsewhere name its address",
+            "the endpoint %s makes this machine host the store: give the nodes on other machines "
+            "this machine's address as their endpoint",
             endpoint,
         )
     elif is_loopback(host):
         logger.warning(
-            "the endpoint %s is this machine alone on every machine: nodes elsewhere make a run of"
-            " their own",
+            "the endpoint %s is a loopback address, which means a different machine on each "
+            "machine: nodes on other machines will not meet this one",
             endpoint,
         )
 
@@ -234,6 +244,14 @@ def _run_id(args: argparse.Namespace, config: dict[str, str]) -> tuple[str, Foun
     """
     if args.run_id is not None:
         return args.run_id, None
+    outer = os.environ.get(RUN_ID_VARIABLE)
+    if outer and args.endpoint == _options.outer_server():
+        raise _exit.CommandError(
+            f"this is a command of the run {outer!r}, and meets at that run's own store: without a "
+            "name it would be one more node of that run; give a --run-id, which all nodes of the "
+            "inner run have",
+            _exit.USAGE,
+        )
     found = find_run_id(os.environ)
     if args.backend == "c10d":
         config["run_id_elsewhere"] = found.run_id
@@ -244,6 +262,26 @@ def _run_id(args: argparse.Namespace, config: dict[str, str]) -> tuple[str, Foun
         return shared_run_id(found.run_id, args.endpoint), found
     except ValueError as error:
         raise _exit.CommandError(str(error), _exit.USAGE) from None
+
+
+def _add_options(args: argparse.Namespace, config: dict[str, str]) -> None:
+    """Settings that have options of their own."""
+    if args.etcd_user is not None:
+        if args.backend not in _ETCD_BACKENDS:
+            raise _exit.CommandError(
+                f"--etcd-user needs --backend etcd, not {args.backend}", _exit.USAGE
+            )
+        config["user"] = args.etcd_user
+    if args.spare_timeout is not None:
+        config["spare_timeout"] = str(args.spare_timeout)
+    if args.no_bootstrap_store:
+        config["bootstrap_store"] = "0"
+    if args.release_port:
+        config["hold_port"] = "0"
+    if args.listen_fd is not None:
+        if args.backend != "c10d":
+            raise _exit.CommandError("--listen-fd needs --backend c10d", _exit.USAGE)
+        config["listen_fd"] = str(args.listen_fd)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -261,20 +299,7 @@ def run(args: argparse.Namespace) -> int:
         _check(args.backend, args.endpoint, config)
     if args.backend == "c10d" and args.nodes[1] > 1 and not _is_file(config):
         _warn_of_loopback(args.endpoint)
-    if args.etcd_user is not None:
-        if args.backend not in _ETCD_BACKENDS:
-            raise _exit.CommandError(
-                f"--etcd-user goes with --backend etcd, not {args.backend}", _exit.USAGE
-            )
-        config["user"] = args.etcd_user
-    if args.no_bootstrap_store:
-        config["bootstrap_store"] = "0"
-    if args.release_port:
-        config["hold_port"] = "0"
-    if args.listen_fd is not None:
-        if args.backend != "c10d":
-            raise _exit.CommandError("--listen-fd goes with --backend c10d", _exit.USAGE)
-        config["listen_fd"] = str(args.listen_fd)
+    _add_options(args, config)
     run_id, found = _run_id(args, config)
     min_nodes, max_nodes = args.nodes
     try:

@@ -27,10 +27,11 @@ _EXAMPLES = """\
 start here:
   rendezvous demo                                      see 8 processes meet
   rendezvous exec --endpoint node0 --nodes 4 -- CMD    run CMD on 4 nodes, with ranks
-  rendezvous serve & rendezvous set greeting hello     a store, and a key in it
+  rendezvous serve                                     run a store server
+  rendezvous set greeting hello                        set a key in it, from another shell
   rendezvous status my-job --endpoint node0            who is in a run
 
-`rendezvous COMMAND --help` tells more, with examples."""
+`rendezvous COMMAND --help` shows all options, with examples."""
 
 
 def build_parser() -> argparse.ArgumentParser:

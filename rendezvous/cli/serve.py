@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 Run the store server until it is told to stop.
 
-Nodes of any number of jobs meet here, each job under its own run id. Jobs that
-let one of their nodes host the store need no such server; a server of its own
-outlives every node.
+Any number of jobs can use it, each under its own run id. You do not need it if
+one of the job's nodes hosts the store; but a separate server outlives every node.
 
-Whoever can reach the port can read and change what is stored, so the server
-listens on this machine alone unless --host names another address. On the
-network of a cluster, use --host 0.0.0.0 or the address of one interface."""
+Everybody who can reach the port can read and change what is stored. So the
+server listens on this machine only, unless --host names another address. On
+the network of a cluster, use --host 0.0.0.0 or the address of one interface."""
 
 _EXAMPLES = """\
 examples:
@@ -36,7 +35,7 @@ examples:
   rendezvous serve --host 0.0.0.0        for other machines as well
   rendezvous serve --port 0              any free port; the log says which
   rendezvous serve --limit stored_bytes=1000000000 --limit connections=5000
-                                         other limits than the default ones
+                                         limits that differ from the defaults
 
 The line "listening on HOST:PORT" on stderr says that the server is ready;
 another says how many connections it has room for.
@@ -68,7 +67,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--listen-fd",
         type=whole_number(0, 1_000_000),
         metavar="FD",
-        help="serve on this descriptor, of a bound socket, instead of --host and --port",
+        help="serve on this file descriptor, an already bound socket, instead of --host and --port",
     )
     parser.add_argument(
         "--limit",
@@ -77,8 +76,8 @@ def add_parser(subparsers: Subparsers) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="what clients may use at most, in bytes, milliseconds or pieces; may be given several"
-        f" times: {', '.join(server_limits())}",
+        help="how much clients may use, in bytes, milliseconds or as a count; may be given several"
+        f" times; the names are {', '.join(server_limits())}",
     )
     parser.set_defaults(run=run)
 

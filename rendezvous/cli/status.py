@@ -40,12 +40,12 @@ _SHOWN_MAX = 16
 _RUN_ID_BYTES_MAX = 1024
 
 _DESCRIPTION = """\
-Who is in a run: its round, whether that is complete, who takes part with which
-rank, who waits, who was lost. Looking joins nothing and changes nothing, so it
-may be done to a job that runs.
+Show who is in a run: its round, whether the round is complete, who takes part
+with which rank, who waits, and who was lost. status only reads, so you can use
+it on a running job.
 
-Without RUN_ID: whether the server is there, how many keys it has, and how long
-a request takes; of etcd, which of its members answer."""
+Without RUN_ID, show whether the server is there, how many keys it has, and how
+long a request takes. For etcd, show which members answer."""
 
 _EXAMPLES = """\
 examples:
@@ -87,13 +87,14 @@ def add_parser(subparsers: Subparsers) -> None:
         "--endpoint",
         default=endpoint_from_environment() or "",
         metavar="HOST[:PORT]|URL",
-        help="the server, or the members of etcd, with --backend etcd or as etcd://HOST,HOST"
+        help="the server; for etcd, its members, with --backend etcd or as etcd://HOST,HOST"
         f" (default: ${ENDPOINT_VARIABLE}, else this machine)",
     )
     parser.add_argument(
         "--backend",
         choices=("c10d", "etcd", "etcd-v3"),
-        help="what keeps the run (exec's --backend; default: etcd for its URLs, else c10d)",
+        help="where the run is kept, as for exec (default: etcd if the endpoint is etcd://,"
+        " else c10d)",
     )
     parser.add_argument(
         "--rdzv-conf",
@@ -101,7 +102,7 @@ def add_parser(subparsers: Subparsers) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE,...",
-        help="the run's settings of etcd (exec's --rdzv-conf): protocol, ca_cert, ssl_cert,"
+        help="settings for etcd, the same as for exec: protocol, ca_cert, ssl_cert,"
         " ssl_cert_key, user, password_file, key_prefix, endpoints, transport",
     )
     parser.add_argument(

@@ -46,7 +46,7 @@ _WAIT_TIMEOUT_S = 300.0
 _INT64 = 2**63
 
 _CODES = """
-exit codes: 0 yes or done, 1 {no}, 2 wrong arguments,
+exit codes: 0 success, 1 {no}, 2 wrong arguments,
 3 the store cannot be reached or does not answer in time, 130 Ctrl-C."""
 
 
@@ -76,7 +76,7 @@ def _add(
     parser = add_command(
         subparsers, name, summary=summary, description=description, examples=epilog
     )
-    longer = f"; {_WAIT_TIMEOUT_S:g} for the keys where it waits for some" if waits else ""
+    longer = f"; {_WAIT_TIMEOUT_S:g} when waiting for keys" if waits else ""
     add_store(parser)
     parser.add_argument(
         "--timeout",
@@ -125,13 +125,13 @@ def _add_get(subparsers: Subparsers) -> None:
         summary="print the value of a key",
         description=(
             "Print the value of a key, byte for byte; on a terminal, followed by a newline.\n"
-            "A missing key is an answer, at once; with --wait, its value is waited for."
+            "If the key is missing, get says so at once; with --wait, it waits for the key."
         ),
         examples=(
             "  rendezvous get master --endpoint node0:29400\n"
             "  rendezvous get --wait --timeout 60 checkpoint > checkpoint.bin"
         ),
-        no="no such key, with --wait none in time",
+        no="no such key (with --wait: none in time)",
         waits=True,
     )
     parser.add_argument("key", metavar="KEY")
@@ -178,7 +178,7 @@ def _add_add(subparsers: Subparsers) -> None:
             "A missing key counts as 0."
         ),
         examples="  rendezvous add arrived\n  rendezvous add budget -5",
-        no="the value is no number",
+        no="the value is not a number",
     )
     parser.add_argument("key", metavar="KEY")
     parser.add_argument(
@@ -201,7 +201,7 @@ def _add_cas(subparsers: Subparsers) -> None:
         subparsers,
         _cas,
         "cas",
-        summary="set a key if it has the value expected",
+        summary="set a key if it has the expected value",
         description=(
             "Compare and set, in one step: if KEY has the value EXPECTED, set it to DESIRED.\n"
             "Prints the value that is there afterwards. EXPECTED '' matches a missing key."
@@ -210,7 +210,7 @@ def _add_cas(subparsers: Subparsers) -> None:
             "  rendezvous cas leader '' node7       become leader unless there is one\n"
             "  rendezvous cas leader node7 node8    hand it on"
         ),
-        no="not swapped",
+        no="the value was not EXPECTED",
     )
     parser.add_argument("key", metavar="KEY")
     parser.add_argument("expected", metavar="EXPECTED")
@@ -252,7 +252,7 @@ def _add_delete(subparsers: Subparsers) -> None:
         _delete,
         "delete",
         summary="delete keys",
-        description="Delete keys. Names on stderr those that were not there.",
+        description="Delete keys. Keys that were not there are named on stderr.",
         examples="  rendezvous delete ready/0 ready/1",
         no="none of the keys was there",
     )
@@ -275,7 +275,7 @@ def _add_keys(subparsers: Subparsers) -> None:
         _keys,
         "keys",
         summary="list keys",
-        description="List the keys, sorted, one a line; with PREFIX, those that begin with it.",
+        description="List the keys, sorted, one per line; with PREFIX, those that begin with it.",
         examples="  rendezvous keys\n  rendezvous keys ready/",
         no="refused by the server",
     )

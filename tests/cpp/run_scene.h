@@ -29,14 +29,14 @@ class RunNodePeer : public NativePeer {
 
   // Sends a JOIN; its answer comes with joined() or failed().
   void join(uint64_t after_round = 0, uint32_t timeout_ms = native::kNoTimeout,
-            uint32_t grace_ms = 0, Bytes run_id = "r") {
+            uint32_t grace_ms = 0, Bytes run_id = "r", bool is_spare = false) {
     send(native_frame(native::Operation::kJoin, ++join_id_,
-                      join_body(after_round, timeout_ms, grace_ms, run_id)));
+                      join_body(after_round, timeout_ms, grace_ms, run_id, is_spare)));
   }
   std::string join_body(uint64_t after_round, uint32_t timeout_ms, uint32_t grace_ms,
-                        Bytes run_id = "r") const {
-    native::JoinRequest request{timeout_ms,  run_id,   node(), settings_,
-                                after_round, grace_ms, kHandle};
+                        Bytes run_id = "r", bool is_spare = false) const {
+    native::JoinRequest request{timeout_ms,  run_id,   node(),  settings_,
+                                after_round, grace_ms, kHandle, is_spare};
     std::string body;
     native::put(body, request);
     return body;
@@ -45,6 +45,14 @@ class RunNodePeer : public NativePeer {
   void join_and_wait(uint64_t after_round = 0, uint32_t timeout_ms = native::kNoTimeout,
                      uint32_t grace_ms = 0) {
     join(after_round, timeout_ms, grace_ms);
+    ping();
+  }
+
+  // The node learns that it is a spare, and waits as one.
+  void join_as_spare_and_wait(uint32_t grace_ms = 0) {
+    join(0, native::kNoTimeout, grace_ms);
+    CHECK(joined().reply.outcome == native::JoinOutcome::kSpare);
+    join(0, native::kNoTimeout, grace_ms, "r", true);
     ping();
   }
 

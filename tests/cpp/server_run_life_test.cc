@@ -109,7 +109,7 @@ TEST_CASE(
     "run life: a job that finishes while a waiting node's connection is broken is not begun anew") {
   PairScene scene;
   auto late = std::make_unique<RunNodePeer>(scene.server.port(), "late");
-  late->join_and_wait(0, kNoTimeout, kLongGraceMs);
+  late->join_as_spare_and_wait(kLongGraceMs);
   CHECK(late->status().role == RunRole::kSpare);
   late.reset();
   scene.a->leave();

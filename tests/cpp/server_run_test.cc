@@ -99,17 +99,17 @@ TEST_CASE("runs: nodes whose time is over together are told of each other") {
   }
 }
 
-TEST_CASE("runs: a spare whose time is over is told which round it waited for") {
+TEST_CASE("runs: a late node whose time is over is told which round it waited for") {
   Server server("127.0.0.1", 0);
-  const RunSettings settings{1, 1, 30'000, 5'000, 3};
+  const RunSettings settings{1, 2, 1, 5'000, 3};
   RunNodePeer a(server.port(), "a", settings);
-  RunNodePeer spare(server.port(), "spare", settings);
+  RunNodePeer late(server.port(), "late", settings);
   a.join();
   a.joined();
-  spare.join(0, 20);
-  CHECK(spare.failed().message() ==
-        "run 'r': round 1 did not end within 0.02 s; it runs with a (pid 1); wait longer, or raise "
-        "max_nodes to have more nodes take part");
+  late.join(0, 20);
+  CHECK(late.failed().message() ==
+        "run 'r': round 1 did not end within 0.02 s; it runs with a (pid 1); wait longer, or look "
+        "why its nodes do not begin the next one");
   CHECK(a.keep_alive().changes == 0);
 }
 
@@ -170,10 +170,12 @@ TEST_CASE("runs: a late node waits for the next round, and gets it when the roun
   b.join();
   CHECK(a.joined().reply.round == 1);
   CHECK(b.joined().reply.round == 1);
-  c.join_and_wait();
+  c.join_as_spare_and_wait();
   CHECK(c.status().role == RunRole::kSpare);
   CHECK(a.leave(true));
   CHECK(b.keep_alive().changes == 2);  // one is lost, and one waits in its place
+  CHECK(c.joined().reply.outcome == JoinOutcome::kNoSpare);
+  c.join();
   b.join(1);
   const RunNodePeer::Joined joined = b.joined();
   CHECK(joined.reply.round == 2);
@@ -187,7 +189,7 @@ TEST_CASE("runs: who waits when the job finishes is told so") {
   RunNodePeer spare(server.port(), "spare", RunSettings{1, 1, 30'000, 5'000, 3});
   a.join();
   a.joined();
-  spare.join_and_wait();
+  spare.join_as_spare_and_wait();
   a.leave();
   const RunNodePeer::Joined told = spare.joined();
   CHECK(told.reply.outcome == JoinOutcome::kFinished);
@@ -283,10 +285,10 @@ TEST_CASE("runs: members come in pages") {
   late.join_and_wait();
   CHECK(peer.members(MemberList::kWaiting) == "1: late/-");
   RunNodePeer spare(server.port(), "spare", settings);
-  spare.join_and_wait();
+  spare.join_as_spare_and_wait();
   CHECK(peer.members(MemberList::kSpares) == "1: spare/-");
   RunNodePeer another(server.port(), "another", settings);
-  another.join_and_wait();
+  another.join_as_spare_and_wait();
   CHECK(peer.members(MemberList::kSpares, 1) == "2: spare/- ...");
   CHECK(peer.more(MemberList::kSpares, 1) == "2: another/-");
   std::string body;

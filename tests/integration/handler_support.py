@@ -89,6 +89,7 @@ class Run:
         backend: RendezvousBackend | None = None,
         join_s: float = 60.0,
         last_call_s: float = 0.1,
+        spare_s: float | None = None,
         **options: Any,
     ) -> DynamicRendezvousHandler:
         """A node that has not joined yet."""
@@ -99,7 +100,9 @@ class Run:
             backend or C10dRendezvousBackend(store, RUN),
             min_nodes,
             max_nodes or min_nodes,
-            timeout=RendezvousTimeout(join=join_s, last_call=last_call_s, close=20.0),
+            timeout=RendezvousTimeout(
+                join=join_s, last_call=last_call_s, close=20.0, spare=spare_s
+            ),
             **{
                 "local_addr": LOOPBACK,
                 "keep_alive_interval": INTERVAL_S,

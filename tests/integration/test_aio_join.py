@@ -144,6 +144,39 @@ def test_who_waits_in_vain_is_told_and_forgotten(server: Server) -> None:
     asyncio.run(main())
 
 
+def test_a_spare_outlives_its_timeout_and_takes_the_place_of_who_fails(server: Server) -> None:
+    """Its time is over while it is a spare; it waits on, and has a place in the next round."""
+
+    async def main() -> None:
+        spares = 8  # of the numbers of a status
+
+        async def spare() -> tuple[int, int]:
+            async with joined(server.port, timeout=2) as world:
+                return world.round, world.world_size
+
+        async def failing(end: asyncio.Event) -> None:
+            async with joined(server.port):
+                await end.wait()
+                raise ZeroDivisionError
+
+        end = asyncio.Event()
+        broken = asyncio.create_task(failing(end))
+        async with joined(server.port) as world:
+            waiting = asyncio.create_task(spare())
+            while (await world._node._run.status(60))[0][spares] == 0:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(2)  # its time; what it must not end at
+            assert not waiting.done()
+            end.set()
+            await world.rejoin()
+            assert await waiting == (2, 2)
+        with pytest.raises(ZeroDivisionError):
+            await broken
+        assert others() == set()
+
+    asyncio.run(main())
+
+
 def test_a_closed_run_takes_nobody(server: Server) -> None:
     """Who is in it is told."""
 

@@ -26,6 +26,7 @@ from rendezvous import (
     get_rendezvous_handler,
 )
 from rendezvous._create import create_handler
+from rendezvous.backends import _open
 from rendezvous.backends.c10d import open_backend
 
 # Nobody waits for these: who does is noticed by the backstop of what waits for it.
@@ -162,11 +163,11 @@ def test_an_endpoint_that_is_this_machine_alone(cli: Cli) -> None:
     conf = ("--rdzv-conf", "join_timeout=1")
     node = cli.start_exec(f"localhost:{free_port()}", "2", *conf, "--", "true")
     assert node.end() == 1
-    assert node.stderr.count("is this machine alone on every machine") == 1
-    assert "which on every machine is that machine alone" in node.stderr
+    assert node.stderr.count("means a different machine on each machine") == 1
+    assert "by which each machine reaches only itself" in node.stderr
     alone = cli.start_exec(f"localhost:{free_port()}", "1", "--", "true")
     assert alone.end() == 0
-    assert "machine alone" not in alone.stderr
+    assert "different machine" not in alone.stderr
 
 
 @pytest.mark.parametrize("rulebook", ["server", "store"])
@@ -226,3 +227,15 @@ def test_no_room_for_a_temporary_file(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     with pytest.raises(RendezvousConnectionError, match="TMPDIR"):
         get_rendezvous_handler(RendezvousParameters("c10d", "", "run", 1, 1, store_type="file"))
+
+
+def test_who_finds_the_store_served_does_not_try_to_serve_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The attempt would look for the port's holder among all processes of the machine."""
+    tried: list[int] = []
+    monkeypatch.setattr(_open, "serve_on", lambda _, port, **__: tried.append(port))
+    parameters = RendezvousParameters("c10d", f"127.0.0.1:{server.port}", "run", 1, 1)
+    connection = _open.open_store(parameters)
+    assert (connection.server, tried) == (None, [])
+    connection.close()

@@ -25,6 +25,7 @@ from rendezvous import (
     RendezvousTimeoutError,
 )
 from rendezvous._deadline import Deadline
+from rendezvous._join_time import JoinTime
 from rendezvous.backends.etcd._run import EtcdRun as Coordinator
 from rendezvous.backends.etcd._run_keys import RunKeys, Summary, node_name
 from rendezvous.backends.etcd._run_leader import Leader
@@ -260,7 +261,8 @@ def test_many_nodes_meet_over_several_pages_of_seats(run: EtcdRun) -> None:
     def join(handler: DynamicRendezvousHandler) -> int:
         # Without the bootstrap store, which is another's test.
         handler._membership.enter()
-        return coordinator_of(handler).join(0, Deadline.after(BACKSTOP_S)).rank
+        time = JoinTime(Deadline.after(BACKSTOP_S), BACKSTOP_S, BACKSTOP_S)
+        return coordinator_of(handler).join(0, time).rank
 
     handlers = run.nodes(250, 250, keep_alive_interval=5)
     calls = [Background(join, handler) for handler in handlers]

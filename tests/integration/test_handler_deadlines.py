@@ -1,4 +1,4 @@
-"""The handler's calls keep their deadlines, after whatever step the other side falls silent.
+"""A signal's handler may shut the handler down, in the middle of a call whose other side is silent.
 
 Every call gets a second; every other timeout there is (of one exchange, of one request) is so long
 that a call which obeys it instead is seen, however slow the machine.
@@ -84,49 +84,6 @@ def _in_time(call: Callable[[], object]) -> None:
     with suppress(RendezvousError):
         call()
     assert time.monotonic() - begin < _CALL_S + _SLACK_S
-
-
-@pytest.mark.parametrize("pieces", [0, 1, 2, 3, 4, 6, 8, 10, 13, 16])
-def test_joining(place: tuple[str, FaultProxy], pieces: int) -> None:
-    """Rounds of one node, with the bootstrap store's address published, until one is frozen."""
-    handler = _handler(place)
-    place[1].freeze_after(pieces)
-    begin, is_frozen = 0.0, False
-    while not is_frozen:
-        begin = time.monotonic()
-        try:
-            handler.next_rendezvous()
-        except RendezvousError:
-            is_frozen = True
-    assert time.monotonic() - begin < _CALL_S + _SLACK_S
-    _in_time(handler.shutdown)
-
-
-@pytest.mark.parametrize("pieces", [0, 1, 2, 3])
-@pytest.mark.parametrize("name", ["leave", "shutdown", "set_closed", "is_closed"])
-def test_other_calls(place: tuple[str, FaultProxy], name: str, pieces: int) -> None:
-    """Of a node that has its place, or that has never asked for one."""
-    # What asks whether the run is closed has the time of a heartbeat.
-    is_closed = name == "is_closed"
-    handler = _handler(place, heartbeat_s=_CALL_S if is_closed else _OTHER_S)
-    if not is_closed:
-        handler.next_rendezvous()
-    place[1].freeze_after(pieces)
-    _in_time(getattr(handler, name))
-    _in_time(handler.shutdown)
-
-
-@pytest.mark.parametrize("pieces", [0, 2, 4])
-def test_ctrl_c(place: tuple[str, FaultProxy], pieces: int) -> None:
-    """It ends a call whose other side is silent, long before the call's time is over."""
-    handler = _handler(place, nodes=2, join_s=_OTHER_S)
-    place[1].freeze_after(pieces)
-    threading.Timer(1.0, _signal_here, [signal.SIGINT]).start()
-    begin = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        handler.next_rendezvous()
-    assert time.monotonic() - begin < _CALL_S + _SLACK_S
-    _in_time(handler.shutdown)
 
 
 def test_a_signals_handler_shuts_down(place: tuple[str, FaultProxy]) -> None:

@@ -104,7 +104,7 @@ def test_the_host_names_every_interface(
         words = ("-m", "rendezvous", "add", "count", "--endpoint", url)
         assert machine.run(sys.executable, *words).stdout == count
     assert check_and_end(tmp_path, running, pair, 2) == alpha.address
-    assert "nodes elsewhere name its address" in running[0].stderr
+    assert "give the nodes on other machines this machine's address" in running[0].stderr
 
 
 def test_the_hosts_own_name_leads_it_to_itself_alone(
@@ -175,8 +175,8 @@ def test_an_address_of_one_machine_alone_is_never_told_without_a_word(
         start(cli, beta, f"{alpha.address}:{PORT}", "2", tmp_path, "--local-addr", "zeta"),
     ]
     assert master_of(reports_of_round(tmp_path, 2))[0] == "localhost"
-    assert alpha.address in running[0].line("give it another local_addr")
-    assert "localhost" in running[1].line("is not rank 0")
+    assert alpha.address in running[0].line("set another local_addr")
+    assert "localhost" in running[1].line("rank 0 gave the address")
     stop(tmp_path)
     assert [each.end() for each in running] == [0, 0]
 

@@ -105,6 +105,18 @@ def test_jobs_on_one_store_do_not_meet_in_each_others_keys(
             assert running.stdout.strip() == count
 
 
+@pytest.mark.parametrize("scheme", ["tcp", "etcd"])
+def test_a_command_does_not_become_a_node_of_the_run_that_it_is_a_part_of(
+    cli: Cli, scheme: str
+) -> None:
+    """`exec` within a command needs a name; said before anything is asked of the store."""
+    outer = {"RENDEZVOUS_ENDPOINT": f"{scheme}://127.0.0.1:1/runs/7", "RENDEZVOUS_RUN_ID": "7"}
+    words = () if scheme == "tcp" else ("--backend", "etcd", "--endpoint", "127.0.0.1:1")
+    running = alone(cli, *words, "--", "true", SLURM_JOB_ID="7", **outer)
+    assert running.end() == 2
+    assert "give a --run-id" in running.stderr
+
+
 def test_a_key_space_in_a_url_is_the_same_for_all_who_read_it(cli: Cli) -> None:
     """`open_store`, the store commands, `status`, and `exec` within a command of exec's."""
     _, endpoint = cli.serve()

@@ -22,6 +22,7 @@ from rendezvous import (
 
 LIMIT = 4
 STATE = 11
+SPARE = 3  # an outcome of JOIN
 HOUR_MS = 3_600_000
 PAIR = Settings(2, 2)
 
@@ -266,7 +267,8 @@ def test_a_stale_resume_does_not_beat_the_living_job(caplog: pytest.LogCaptureFi
         assert taken(stale, resume(b"r", b"stale", settings, (5, 1, 4)))
         assert members(watcher) == ["rank 0", "stale", "rank 2", "rank 3"]
         late = RunPeer(server.port)
-        late.ask(JOIN, join(b"r", b"late", settings))
+        assert late.call(JOIN, join(b"r", b"late", settings))[1][0] == SPARE
+        late.ask(JOIN, join(b"r", b"late", settings, is_spare=True))
         late.ping()
         living = [RunPeer(server.port) for _ in range(3)]
         for rank, peer in enumerate(living):
@@ -294,7 +296,8 @@ def test_a_later_round_with_other_settings_ends_joins_with_the_old_ones() -> Non
         RunPeer(server.port) as living,
     ):
         assert taken(stale, resume(b"r", b"stale", old, (5, 1, 4)))
-        tag = waiting.ask(JOIN, join(b"r", b"waiting", old))
+        assert waiting.call(JOIN, join(b"r", b"waiting", old))[1][0] == SPARE
+        tag = waiting.ask(JOIN, join(b"r", b"waiting", old, is_spare=True))
         waiting.ping()
         assert living.call(RESUME, resume(b"r", b"living", new, (5, 0, 3)))[0] == STATE
         assert taken(living, resume(b"r", b"living", new, (7, 0, 3)))

@@ -92,6 +92,19 @@ def test_a_server_that_is_there_is_used_and_workers_meet_elsewhere(
         assert not worker.check(["k"])
 
 
+def test_who_serves_on_every_interface_tells_the_others_an_address(
+    make: Make, free_port: int
+) -> None:
+    """Not the one that leads each of them to itself."""
+    host = StaticRendezvousHandler("0.0.0.0", free_port, 0, 2, RUN, 60, local_addr=LOOPBACK)
+    other = make(1, 2)
+    infos = meet([host, other])
+    assert [info.bootstrap_store_info.master_addr for info in infos] == [LOOPBACK] * 2
+    leaving = Background(host.shutdown)
+    assert other.shutdown()
+    assert leaving.result()
+
+
 def test_a_timeout_names_the_ranks_that_are_missing(make: Make) -> None:
     """The one that came is named as well."""
     with pytest.raises(RendezvousTimeoutError, match=r"missing: rank 1, 2\. ") as caught:
@@ -133,7 +146,7 @@ def test_a_rank_that_two_nodes_have_is_an_error(make: Make) -> None:
 def test_another_number_of_nodes_is_an_error(make: Make) -> None:
     """Whoever comes second is told."""
     meet([make(rank, 2) for rank in range(2)])
-    with pytest.raises(RendezvousStateError, match="another number of nodes"):
+    with pytest.raises(RendezvousStateError, match="different numbers of nodes"):
         make(1, 3).next_rendezvous()
 
 
@@ -195,6 +208,8 @@ def test_it_never_asks_for_a_new_round_and_is_not_closed(make: Make) -> None:
         ("", {"rank": 0}, "needs an endpoint"),
         ("node0", {"rank": 0}, "names no port"),
         ("node0:0", {"rank": 0}, "names no port"),
+        ("0.0.0.0:1", {"rank": 0}, "name the machine of rank 0"),
+        ("[::]:1", {"rank": 1}, "name the machine of rank 0"),
         ("node0:1", {"rank": 2}, "from 0 to 1"),
         ("node0:1", {"rank": -1}, "from 0 to 1"),
         ("node0:1", {"rank": "first"}, "whole number"),

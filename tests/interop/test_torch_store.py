@@ -134,6 +134,25 @@ def test_torchs_registry_knows_the_plug_in(tmp_path: Path) -> None:
     assert other.shutdown()
 
 
+def test_a_handler_that_was_shut_down_says_so_in_torchs_errors_and_may_be_shut_down_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever method finds it out; and once more is no matter for the log."""
+    elastic: Any = pytest.importorskip("torch.distributed.elastic.rendezvous")
+    registry: Any = pytest.importorskip("torch.distributed.elastic.rendezvous.registry")
+    where = f"file://{tmp_path / 'run'}"
+    parameters = elastic.RendezvousParameters("rendezvous", where, "job", 1, 1)
+    handler = registry.get_rendezvous_handler(parameters)
+    assert handler.shutdown()
+    monkeypatch.setattr(logging.getLogger("rendezvous"), "handlers", [caplog.handler])
+    for call in (handler.set_closed, handler.next_rendezvous):
+        with pytest.raises(elastic.RendezvousStateError, match="was shut down") as caught:
+            call()
+        assert isinstance(caught.value, rendezvous.RendezvousStateError)
+    assert handler.shutdown()
+    assert not caplog.records
+
+
 def test_events_are_those_of_torchs_own_handler(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,7 +38,7 @@ def test_two_agents_meet_and_their_workers_sum(job: Job, free_port: int) -> None
     """One flag is all: ranks, the world's size and the workers' store are right."""
     where = f"127.0.0.1:{free_port}"
     options = ("--nnodes=2", "--nproc-per-node=2", "--rdzv-conf=no_such_thing=1")
-    agents = [job.start(*options, endpoint=where) for _ in range(2)]
+    agents = [job.start(*options, run_id="", endpoint=where) for _ in range(2)]
     reports = job.meets(4, agents)
     assert sorted(report["rank"] for report in reports) == [0, 1, 2, 3]
     assert all(report["sum"] == 4 for report in reports)
@@ -211,8 +211,16 @@ def test_two_jobs_on_one_server_do_not_meet(
         other.close()
 
 
-def test_a_job_over_etcd_needs_a_name(job: Job) -> None:
-    """All jobs without one would meet there; said before anything is asked of etcd."""
-    nameless = job.start("--nnodes=2", endpoint="etcd://127.0.0.1:1")
+@pytest.mark.parametrize("kind", ["etcd", "server", "file"])
+def test_a_job_needs_a_name_where_others_may_come(
+    job: Job, kind: str, server: Server, tmp_path: Path
+) -> None:
+    """All jobs without one would meet there."""
+    places = {
+        "etcd": "etcd://127.0.0.1:1",  # nothing is asked of it
+        "server": f"127.0.0.1:{server.port}",
+        "file": f"file://{tmp_path / 'store'}",
+    }
+    nameless = job.start("--nnodes=2", endpoint=places[kind], run_id="")
     assert nameless.code() != 0
     assert "--rdzv-id" in nameless.all_output()

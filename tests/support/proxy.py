@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from support.background import BACKSTOP_S
 
@@ -71,6 +71,8 @@ class FaultProxy:
         self._flowing.set()
         self._cut_before_reply = False
         self._pieces_left: int | None = None
+        self._fault: Literal["freeze", "cut", "kill"] = "freeze"
+        self.struck = threading.Event()
         self._closing = False
         self._lock = threading.Lock()
         self._pairs: list[_Pair] = []
@@ -85,10 +87,27 @@ class FaultProxy:
 
     def freeze_after(self, pieces: int) -> None:
         """Freeze once so many pieces have been passed on, in either direction."""
+        self.strike_after(pieces, "freeze")
+
+    def strike_after(self, pieces: int, fault: Literal["freeze", "cut", "kill"]) -> None:
+        """Once so many pieces have been passed on, in either direction; `struck` says when.
+
+        cut: all connections end, and new ones are well; kill: nobody is there any more.
+        """
         with self._lock:
-            self._pieces_left = pieces
+            self._pieces_left = max(pieces, 1)
+            self._fault = fault
+            self.struck.clear()
         if pieces == 0:
-            self.freeze()
+            self._count_piece()
+
+    def refuse(self) -> None:
+        """As if the other side had died: connections end, and nobody listens."""
+        with self._lock:
+            self._closing = True
+        _shut_down(self._listener)
+        self._listener.close()
+        self.cut(reset=True)
 
     def thaw(self) -> None:
         with self._lock:  # or a piece that is being counted freezes it again
@@ -146,10 +165,19 @@ class FaultProxy:
 
     def _count_piece(self) -> None:
         with self._lock:
-            if self._pieces_left is not None:
-                self._pieces_left -= 1
-                if self._pieces_left <= 0:
-                    self.freeze()
+            if self._pieces_left is None:
+                return
+            self._pieces_left -= 1
+            if self._pieces_left > 0:
+                return
+            self._pieces_left, fault = None, self._fault
+            if fault == "freeze":
+                self.freeze()
+        if fault == "cut":
+            self.cut(reset=True)
+        elif fault == "kill":
+            self.refuse()
+        self.struck.set()
 
     def _accept(self) -> None:
         while not self._closing:
@@ -166,6 +194,10 @@ class FaultProxy:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             pair = _Pair(client, server)
             with self._lock:
+                if self._closing:
+                    client.close()
+                    server.close()
+                    return
                 self._pairs.append(pair)
                 self.connections += 1
                 pair.threads += [

@@ -43,13 +43,14 @@ def join(
     handle: int = 1,
     after_round: int = 0,
     timeout_ms: int = NO_TIMEOUT,
+    is_spare: bool = False,
 ) -> bytes:
     return (
         struct.pack("<I", timeout_ms)
         + native_string(run)
         + node(addr)
         + settings.packed()
-        + struct.pack("<QII", after_round, grace_ms, handle)
+        + struct.pack("<QIIB", after_round, grace_ms, handle, is_spare)
     )
 
 

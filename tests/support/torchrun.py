@@ -135,6 +135,7 @@ class Job:
         endpoint: str,
         backend: str = "rendezvous",
         script: str = "",
+        run_id: str = "job",
         **environment: str,
     ) -> Agent:
         if script:
@@ -146,6 +147,7 @@ class Job:
             [
                 f"--rdzv-backend={backend}",
                 f"--rdzv-endpoint={endpoint}",
+                *([f"--rdzv-id={run_id}"] if run_id else []),
                 *options,
                 str(self.script),
                 str(self.folder),

@@ -28,8 +28,8 @@ CPP_MAY_INCLUDE = {
 # Lowest first: a module imports from lower rows only, or from its own.
 PYTHON_LAYERS = (
     ("errors",),
-    ("_core", "_arguments", "_threads"),
-    ("_deadline",),
+    ("_core", "_arguments", "_threads", "_lifetime"),
+    ("_deadline", "_join_time"),
     ("_logging",),
     ("_meeting_rules", "_store_values"),
     ("_store_meetings",),

@@ -16,6 +16,8 @@ from rendezvous.cli._run_id import find_run_id
         ({"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0"}, "slurm-7.0"),
         ({"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "1", "PBS_JOBID": "x"}, "slurm-7.1"),
         ({"LSB_JOBID": "8"}, "lsf-8"),
+        ({"LSB_JOBID": "8", "LSB_JOBINDEX": "0"}, "lsf-8"),
+        ({"LSB_JOBID": "8", "LSB_JOBINDEX": "3"}, "lsf-8.3"),
         ({"PBS_JOBID": "9.head"}, "pbs-9.head"),
         ({"FLUX_JOB_ID": "f1"}, "flux-f1"),
         ({"AWS_BATCH_JOB_ID": "1ab"}, "aws-batch-1ab"),
@@ -28,7 +30,7 @@ from rendezvous.cli._run_id import find_run_id
 def test_all_nodes_of_a_job_find_the_same_and_other_jobs_do_not(
     environment: dict[str, str], run_id: str
 ) -> None:
-    """Steps of a SLURM job are jobs of their own; nodes of a batch job are none."""
+    """Steps of a SLURM job and elements of an array are jobs of their own; nodes are none."""
     found = find_run_id(environment)
     assert found.run_id == run_id
     assert bool(found.source) == bool(run_id)

@@ -13,12 +13,13 @@ from support.background import BACKSTOP_S, eventually
 from rendezvous._coordinator import NodeSetup, Seat
 from rendezvous._core import GroupSettings, Node
 from rendezvous._deadline import Deadline
+from rendezvous._join_time import JoinTime
 from rendezvous._server_watch import Watch
 from rendezvous._waiting import Progress
 from rendezvous.errors import StoreConnectionError, StoreRestartedError
 
 NODE = Node("host", 1, 1)
-SETUP = NodeSetup("run", NODE, GroupSettings(1, 1, 1.0, 0.05, 3), 60.0, 5.0, "nowhere")
+SETUP = NodeSetup("run", NODE, GroupSettings(1, 1, 1.0, 0.05, 3), 60.0, 600.0, 5.0, "nowhere")
 FIRST, SECOND = Seat(1, 0, 1, NODE), Seat(2, 0, 1, NODE)
 
 
@@ -107,7 +108,7 @@ def test_late_news_of_an_old_round_is_no_change_of_the_new_one(
     """The answer about the first round comes when the node is in the second already."""
     watch.take_seat(FIRST, 0)
     assert server.asked.wait(BACKSTOP_S)
-    watch.begin_join(Progress(SETUP, Deadline.after(0.0)), Deadline.after(60))
+    watch.begin_join(Progress(SETUP, JoinTime(Deadline.after(0.0), 1.0, 1.0)), Deadline.after(60))
     watch.take_seat(SECOND, 0)
     server.late.set()
     further_beats(server)

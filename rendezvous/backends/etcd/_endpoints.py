@@ -3,12 +3,11 @@
 Beside the text: from where this machine would reach them.
 """
 
-import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rendezvous._endpoint import format_endpoint, parse_endpoint, refuse_secrets
-from rendezvous._hosts import is_loopback
+from rendezvous._hosts import own_end_towards
 
 __all__ = ["DEFAULT_PORT", "Endpoint", "local_address", "parse_endpoints"]
 
@@ -74,16 +73,5 @@ def local_address(endpoints: Iterable[Endpoint]) -> str:
     Empty if there is none: what reaches a member on loopback, as a proxy beside each node is, tells
     other machines nothing.
     """
-    for endpoint in endpoints:
-        try:
-            [(family, _, _, _, address), *_] = socket.getaddrinfo(
-                endpoint.host, endpoint.port, type=socket.SOCK_DGRAM
-            )
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                probe.connect(address)  # sends nothing
-                found = str(probe.getsockname()[0])
-        except OSError:
-            continue
-        if not is_loopback(found):
-            return found
-    return ""
+    found = (own_end_towards(endpoint.host, endpoint.port) for endpoint in endpoints)
+    return next(filter(None, found), "")

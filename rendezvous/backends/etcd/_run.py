@@ -23,6 +23,7 @@ from rendezvous._coordinator import (
     is_disturbed,
 )
 from rendezvous._deadline import Deadline, now_s
+from rendezvous._join_time import JoinTime
 from rendezvous._patience import Backoff
 from rendezvous._waiting import (
     Progress,
@@ -31,6 +32,7 @@ from rendezvous._waiting import (
     failed_error,
     finished_error,
     left_error,
+    standing_text,
     timeout_error,
 )
 from rendezvous.backends.etcd._errors import EtcdRequestError
@@ -105,10 +107,10 @@ class EtcdRun(Coordinator):
     def stop(self, deadline: Deadline) -> None:
         self._follower.stop(deadline)
 
-    def join(self, after_round: int, deadline: Deadline) -> Seat:
-        progress = Progress(self._setup, deadline)
+    def join(self, after_round: int, time: JoinTime) -> Seat:
+        progress = Progress(self._setup, time)
         self._follower.take_seat(None)
-        last_look = deadline.ahead(min(_LAST_LOOK_S, deadline.left_s / 4))
+        deadline, last_look = time.deadline, _last_look_before(time.deadline)
         error: RendezvousTimeoutError | None = None
         tell = Deadline.after(Progress.interval_s())
         try:
@@ -116,26 +118,56 @@ class EtcdRun(Coordinator):
             while True:
                 if not self._follower.is_running:
                     raise left_error(self._setup.run_id)
-                losses, seen = self._follower.losses, self._follower.summary
+                losses, seen = self._follower.losses, self._follower.news
                 seat = self._look_for_seat(attempt, deadline)
                 if seat is not None:
                     self._follower.take_seat(seat)
                     return seat
+                self._note_standing(attempt, time)
+                if time.deadline != deadline:
+                    deadline, last_look = time.deadline, _last_look_before(time.deadline)
+                    error = None
                 if deadline.is_over and error is not None:
                     raise error
                 if last_look.is_over:
-                    error = error or self._timeout(deadline, None)
+                    error = error or self._timeout(time, None)
                 elif tell.is_over:
                     tell = Deadline.after(Progress.interval_s())
                     self._tell(progress)
-                self._wait(seen, losses, deadline if error else last_look.or_sooner(tell))
+                self._wait(seen, deadline if error else last_look.or_sooner(tell))
                 if self._follower.losses != losses:
                     _log.warning("%s", evicted_text(self._setup.run_id))
-                    attempt.revision = self._ask_to_join(after_round, deadline, progress)
+                    time.note_outage()
+                    revision = self._ask_to_join(after_round, time.deadline, progress)
+                    attempt.revision = revision
         except RendezvousConnectionError as failure:
-            if isinstance(failure.__cause__, EtcdRequestError) or not deadline.is_over:
+            if isinstance(failure.__cause__, EtcdRequestError) or not time.deadline.is_over:
                 raise
-            raise self._timeout(deadline, failure) from failure
+            raise self._timeout(time, failure) from failure
+
+    def _note_standing(self, attempt: "_Attempt", time: JoinTime) -> None:
+        """Whether this node is a spare, is asked only where what was published leaves that open."""
+        summary = self._follower.summary
+        if self._follower.is_cut_off:
+            time.note_outage()
+            return
+        is_spare = time.is_spare
+        if summary not in (None, attempt.stood_at) and summary.applied >= attempt.revision:
+            attempt.stood_at = summary
+            if is_spare:
+                is_open = not summary.complete or summary.waiting > 0 or summary.spares == 0
+            else:
+                is_open = summary.complete and summary.spares > 0
+            if is_open:
+                is_spare = self._patiently(self._is_spare, time.deadline)
+        if time.note(is_spare):
+            what = "spare" if is_spare else "no spare"
+            _log.info("%s", standing_text(self._setup.run_id, what))
+
+    def _is_spare(self, deadline: Deadline) -> bool:
+        reading = read_run(self._client, self._keys, deadline)
+        group = reading.book(self._keys, now_s()).group
+        return group.placement(self._setup.node).role == "spare"
 
     def leave(self, failed: bool, deadline: Deadline) -> bool:
         self._follower.take_seat(None)
@@ -285,18 +317,12 @@ class EtcdRun(Coordinator):
             kind = _REFUSALS.get(refusal["kind"], RendezvousStateError)
             raise kind(f"run {self._setup.run_id!r}: {refusal['text']}")
 
-    def _wait(self, seen: Summary | None, losses: int, until: Deadline) -> None:
+    def _wait(self, seen: object, until: Deadline) -> None:
         """Until something else is published, or the place is lost, or the time has come."""
         follower = self._follower
         with follower.changed:
             follower.changed.wait_for(
-                lambda: (
-                    follower.summary is not seen
-                    or follower.losses != losses
-                    or follower.broken is not None
-                    or not follower.is_running
-                ),
-                until.left_s,
+                lambda: follower.news != seen or not follower.is_running, until.left_s
             )
 
     def _tell(self, progress: Progress) -> None:
@@ -309,12 +335,12 @@ class EtcdRun(Coordinator):
             progress.tell(standing)
 
     def _timeout(
-        self, deadline: Deadline, failure: RendezvousConnectionError | None
+        self, time: JoinTime, failure: RendezvousConnectionError | None
     ) -> RendezvousTimeoutError:
         standing = None
         with suppress(StoreError, RendezvousError):
-            standing = self._look_who_is_there(deadline.at_least(_EXCHANGE_S_MIN))
-        return timeout_error(self._setup, standing, failure)
+            standing = self._look_who_is_there(time.deadline.at_least(_EXCHANGE_S_MIN))
+        return timeout_error(self._setup, time, standing, failure)
 
     def _look_who_is_there(self, deadline: Deadline) -> Standing:
         return look_at(self._client, self._keys, self._setup, self._follower.summary, deadline)
@@ -362,3 +388,9 @@ class _Attempt:
         self.looked_at = after_round
         self.revision = revision
         self.refused_at = 0
+        # What was published when it was asked last whether the node is a spare.
+        self.stood_at: Summary | None = None
+
+
+def _last_look_before(deadline: Deadline) -> Deadline:
+    return deadline.ahead(min(_LAST_LOOK_S, deadline.left_s / 4))

@@ -41,6 +41,7 @@ class Follower:
         summary: what was published last; None: nothing yet.
         broken: why what is published cannot be read.
         losses: how often the node's place was lost.
+        is_cut_off: whether etcd did not answer the last time.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Follower:
         self.summary: Summary | None = None
         self.broken: RendezvousStateError | None = None
         self.losses = 0
+        self.is_cut_off = False
         self.view = View()
         self._seat: Seat | None = None
         self._has_leader = False
@@ -71,6 +73,11 @@ class Follower:
     @property
     def is_running(self) -> bool:
         return self._thread is not None and not self._stop.is_set() and self._pid == os.getpid()
+
+    @property
+    def news(self) -> tuple[Summary | None, int, bool, RendezvousStateError | None]:
+        """All of it that who joins waits for: what differs is new."""
+        return self.summary, self.losses, self.is_cut_off, self.broken
 
     @property
     def leader(self) -> Leader | None:
@@ -176,6 +183,7 @@ class Follower:
                         error,
                     )
                 failing = True
+                self._note_contact(is_cut_off=True)
                 stop.wait(random.uniform(0.1, 0.5))  # noqa: S311
             else:
                 failing = False
@@ -184,6 +192,7 @@ class Follower:
     def _follow(self, stop: threading.Event) -> None:
         start, end = self._keys.watched
         found = self._client.range(start, end, deadline=Deadline.after(self._setup.exchange_s))
+        self._note_contact(is_cut_off=False)
         self._has_leader = False
         if all(entry.key != self._keys.round for entry in found.kvs):
             with self.changed:
@@ -233,6 +242,7 @@ class Follower:
             kept = self._place.keep(look, Deadline.after(self._setup.exchange_s))
         except Exception as error:  # noqa: BLE001
             self._look = look
+            self._note_contact(is_cut_off=True)
             if not failing and not stop.is_set():
                 _log.warning(
                     "run %r: the heartbeat of %s does not get through; it is tried again: %s",
@@ -243,6 +253,7 @@ class Follower:
             return True
         if failing:
             _log.warning("run %r: heartbeats of %s get through again", run_id, addr)
+        self._note_contact(is_cut_off=False)
         leader = self.leader
         if kept == "lease lost" and leader is not None:
             leader.stop()  # its key had the same lease
@@ -261,6 +272,12 @@ class Follower:
                     )
             self._update()
         return False
+
+    def _note_contact(self, is_cut_off: bool) -> None:
+        if is_cut_off != self.is_cut_off:
+            with self.changed:
+                self.is_cut_off = is_cut_off
+                self.changed.notify_all()
 
     def _take(self, entry: KeyValue, is_delete: bool) -> None:
         if entry.key == self._keys.leader:
