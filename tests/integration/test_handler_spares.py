@@ -100,7 +100,9 @@ def test_who_is_a_spare_no_more_has_the_whole_join_timeout(run: Run) -> None:
     _after(1.2 * _JOIN_S)
     begin = time.monotonic()
     members[1].leave(failed=True)
-    with pytest.raises(RendezvousTimeoutError, match=r"waits for the next round.*raise join_timeout"):
+    with pytest.raises(
+        RendezvousTimeoutError, match=r"waits for the next round.*raise join_timeout"
+    ):
         waiting.result()
     assert time.monotonic() - begin >= _JOIN_S
     assert run.look().waiting == []
