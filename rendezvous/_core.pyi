@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from os import PathLike
 from types import TracebackType
-from typing import Literal, TypeAlias, final
+from typing import Literal, NoReturn, TypeAlias, final
 
 from rendezvous._store import Store as _Store
 
@@ -377,6 +377,23 @@ class RunStatus:
     def cause(self) -> str: ...  # which node gave up first, and why; empty: none did
     @property
     def reached_at(self) -> str: ...  # by a node on another machine; empty: none did
+
+# One dial to a native server, greeted, for a client that waits otherwise (rendezvous.aio).
+@final
+class _Dial:
+    def __init__(self, host: str, port: int, session: bytes) -> None: ...
+    # Dials until the timeout: the descriptor, which is the caller's, and what the server said.
+    def run(self, timeout: _Timeout) -> tuple[int, bytes]: ...
+    def cancel(self) -> None: ...
+    def raise_out_of_time(self, waited: _Timeout) -> NoReturn: ...
+    # Whether the dial failed so that another one may succeed.
+    @property
+    def may_work_later(self) -> bool: ...
+
+# Keeps a descriptor from forked children, until it goes, before the descriptor is closed.
+@final
+class _LentFd:
+    def __init__(self, fd: int) -> None: ...
 
 @final
 class RunClient:

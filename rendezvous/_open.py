@@ -13,7 +13,7 @@ from rendezvous._endpoint import parse_endpoint, refuse_secrets
 from rendezvous._prefix_store import owning_view
 from rendezvous._store import Store
 
-__all__ = ["open_store"]
+__all__ = ["open_store", "tcp_place", "url_options"]
 
 _DEFAULT_PORT = 29400
 _EXAMPLES = (
@@ -49,16 +49,23 @@ def open_store(url: str, timeout: float | timedelta | None = None) -> Store:
     opener = _OPENERS.get(parts.scheme)
     if opener is None:
         raise ValueError(f"{url!r} names no store: its scheme is {parts.scheme!r}; use {_EXAMPLES}")
-    options = _options(url, parts)
-    if timeout is not None:
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        options["timeout"] = str(seconds)
+    options = url_options(url, timeout)
     prefix = options.pop("prefix", "")
     store, path_prefix = opener(url, parts, options)
     for each in (path_prefix, prefix):
         if each:
             store = owning_view(each, store)
     return store
+
+
+def url_options(url: str, timeout: float | timedelta | None) -> dict[str, str]:
+    """What a URL's query says; the timeout, if given, is what it is to be."""
+    refuse_secrets(url)
+    options = _options(url, urlsplit(url))
+    if timeout is not None:
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        options["timeout"] = str(seconds)
+    return options
 
 
 def _options(url: str, parts: SplitResult) -> dict[str, str]:
@@ -85,15 +92,23 @@ def _timeout_s(url: str, options: dict[str, str]) -> float | None:
     return seconds
 
 
-def _open_tcp(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[Store, str]:
+def tcp_place(
+    url: str, parts: SplitResult, options: dict[str, str]
+) -> tuple[str, int, float | None, Literal["native", "c10d"], str]:
+    """Host, port, timeout in seconds, protocol and prefix of a tcp URL."""
     if not parts.netloc:
         raise ValueError(f"{url!r} names no host; use {_EXAMPLES}")
     host, port = parse_endpoint(parts.netloc, _DEFAULT_PORT)
     timeout_s = _timeout_s(url, options)
     protocol = _protocol(url, options)
     _refuse_unknown(url, options)
+    return host, port, timeout_s, protocol, unquote(parts.path).strip("/")
+
+
+def _open_tcp(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[Store, str]:
+    host, port, timeout_s, protocol, prefix = tcp_place(url, parts, options)
     store = _core.TCPStore(host, port, timeout=timeout_s, wait_for_workers=False, protocol=protocol)
-    return store, unquote(parts.path).strip("/")
+    return store, prefix
 
 
 def _protocol(url: str, options: dict[str, str]) -> Literal["native", "c10d"]:

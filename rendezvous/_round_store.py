@@ -15,7 +15,7 @@ from rendezvous._deadline import Deadline
 from rendezvous._prefix_store import PrefixStore
 from rendezvous.api import KeyValueStore
 
-__all__ = ["forget_rounds", "note_round", "round_store"]
+__all__ = ["forget_rounds", "note_round", "places_of", "round_store"]
 
 
 def round_store(store: KeyValueStore, run_id: str, seat: Seat) -> KeyValueStore:
@@ -42,6 +42,11 @@ def forget_rounds(store: KeyValueStore, run_id: str, last: int, deadline: Deadli
             PrefixStore(f"{_of_run(run_id)}/{space}", store).delete_prefix("")
             # The last: whoever is interrupted leaves it to the next one.
             index.delete_key(space)
+
+
+def places_of(run_id: str, seat: Seat) -> tuple[str, str, str]:
+    """The prefix of the round's space; that of the run's index; and the round's name there."""
+    return f"{_of_run(run_id)}/{_space(seat)}", f"{_of_run(run_id)}/index", _space(seat)
 
 
 def _of_run(run_id: str) -> str:

@@ -161,7 +161,7 @@ class RendezvousStoreInfo:
         Blocks other ranks until rank 0 has published, for the store's own timeout at most.
         """
         if rank == 0:
-            port = _free_port() if server_port is None else server_port
+            port = free_port() if server_port is None else server_port
             store.multi_set(
                 [RendezvousStoreInfo.MASTER_ADDR_KEY, RendezvousStoreInfo.MASTER_PORT_KEY],
                 [local_addr or socket.getfqdn(), str(port)],
@@ -234,7 +234,7 @@ class RendezvousHandler(ABC):
         """Give up this node's part and all that the handler holds; True if the others were told."""
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("", 0))
         port: int = probe.getsockname()[1]

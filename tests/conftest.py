@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.aio import HAS_UVLOOP, BlockingFace, LoopThread
 from support.cli import Cli, cli_in
 from support.etcd import NO_ETCD, binaries
 from support.etcd_kinds import CLUSTER_KINDS, Access, SharedClusters, be_patient
@@ -44,6 +45,10 @@ STORE_KINDS = [
     # Stores that are Python objects: derived from ours, and with what torch's have.
     "prefix-derived",
     "prefix-duck",
+    # asyncio's, with its own loop and with uvloop's.
+    "aio-tcp",
+    "aio-prefix-tcp",
+    "uvloop-tcp",
 ]
 if has_torch():
     # Our client with servers of torch's own, with libuv and without. `nox -s interop` runs them.
@@ -93,6 +98,33 @@ def proxy(server: Server) -> Iterator[FaultProxy]:
     """A faulty network in front of the server."""
     with FaultProxy(server.port) as proxy:
         yield proxy
+
+
+@pytest.fixture(scope="session")
+def loop_thread() -> Iterator[LoopThread]:
+    """An event loop of asyncio's, in a thread."""
+    thread = LoopThread()
+    yield thread
+    thread.close()
+
+
+@pytest.fixture(scope="session")
+def uvloop_thread() -> Iterator[LoopThread]:
+    """The same with uvloop."""
+    if not HAS_UVLOOP:
+        pytest.skip("uvloop is not installed")
+    thread = LoopThread("uvloop")
+    yield thread
+    thread.close()
+
+
+@pytest.fixture
+def blocking_faces() -> Iterator[list[BlockingFace]]:
+    """Closed at the end of the test."""
+    faces: list[BlockingFace] = []
+    yield faces
+    for face in faces:
+        face.close()
 
 
 @pytest.fixture(scope="session")
@@ -158,6 +190,16 @@ def stores(request: pytest.FixtureRequest) -> Stores:
 
         def base() -> Store:
             return EtcdStore(access.client(), prefix, TIMEOUT_S)
+    elif kind.startswith(("aio", "uvloop")):
+        thread = request.getfixturevalue("uvloop_thread" if "uv" in kind else "loop_thread")
+        at = f"tcp://127.0.0.1:{request.getfixturevalue('server').port}"
+        if "prefix" in kind:
+            at += "/outer?prefix=inner"
+        faces: list[BlockingFace] = request.getfixturevalue("blocking_faces")
+
+        def base() -> Store:
+            faces.append(BlockingFace.connect(thread, at, TIMEOUT_S))
+            return faces[-1]
     elif kind.endswith(("derived", "duck")):
         # A DuckStore is no Store; PrefixStore takes it for one.
         foreign: Any = DuckStore(HashStore())

@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "base/error_class.h"
 #include "base/interrupt.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
@@ -18,47 +19,6 @@ namespace {
 // The names in rendezvous.errors. Kept, because stores can be called while the interpreter goes
 // down, which empties its modules.
 py::handle g_classes;
-
-const char* class_of(const Error& error) {
-  const Missing& missing = error.missing();
-  switch (error.code()) {
-    case ErrorCode::kInvalidArgument:
-    case ErrorCode::kNotANumber:
-      return "StoreValueError";
-    case ErrorCode::kTimeout:
-      // Without a name it was no key that was waited for, but clients of a server, say.
-      return missing.keys.empty() && missing.ranks.empty() ? "StoreTimeoutError"
-                                                           : "StoreKeysMissingError";
-    case ErrorCode::kNoAnswer:
-      return "StoreNoAnswerError";
-    case ErrorCode::kLimit:
-      return "StoreLimitError";
-    case ErrorCode::kConnection:
-      return "StoreConnectionError";
-    case ErrorCode::kProtocol:
-      return "StoreProtocolError";
-    case ErrorCode::kUnsupported:
-      return "StoreUnsupportedError";
-    case ErrorCode::kClosed:
-      return "StoreClosedError";
-    case ErrorCode::kAddressInUse:
-      return "StoreAddressInUseError";
-    case ErrorCode::kRestarted:
-      return "StoreRestartedError";
-    case ErrorCode::kQueueEmpty:
-      return "QueueEmptyError";
-    case ErrorCode::kRunClosed:
-      return "RendezvousClosedError";
-    case ErrorCode::kRunFailed:
-      return "RendezvousFailedError";
-    case ErrorCode::kState:
-      return "RendezvousStateError";
-    case ErrorCode::kOk:
-    case ErrorCode::kInterrupted:
-      break;
-  }
-  return "StoreError";
-}
 
 void raise(const Error& error) {
   if (error.code() == ErrorCode::kInterrupted) {

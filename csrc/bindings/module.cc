@@ -16,4 +16,5 @@ PYBIND11_MODULE(_core, module) {
   rdzv::bind_server(module);
   rdzv::bind_group(module);
   rdzv::bind_run_client(module);
+  rdzv::bind_dial(module);
 }

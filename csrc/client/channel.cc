@@ -196,14 +196,7 @@ bool Channel::alive_since(Instant instant) {
 bool Channel::alive_since_locked(Instant instant) {
   // Half of a request may have to go on its way, and nobody may be in a call.
   flush();
-  if (core_.state() != ClientCore::State::kOpen) return false;
-  const size_t untaken = untaken_bytes(fd_.get());
-  if (untaken < untaken_) core_.on_taken(now());
-  untaken_ = untaken;
-  if (core_.heard_at() > instant) return true;
-  if (core_.taken_at() > instant && (untaken > 0 || !core_.to_send().empty())) return true;
-  char byte;
-  return !reading_ && ::recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+  return signs_.seen_since(instant, core_, fd_.get(), !reading_);
 }
 
 void Channel::shut_down(const std::string& why) {

@@ -16,6 +16,7 @@
 #include "base/mutex.h"
 #include "client/core.h"
 #include "client/session.h"
+#include "client/signs_of_life.h"
 #include "net/process_fd.h"
 
 namespace rdzv {
@@ -82,7 +83,7 @@ class Channel {
   ClientCore core_;
   bool reading_ = false;
   std::vector<Call*> asleep_;  // the others look by themselves, or run a signal's handler
-  size_t untaken_ = 0;         // bytes of ours that the peer's end had not taken
+  SignsOfLife signs_;
 };
 
 }  // namespace rdzv

@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "client/patience.h"
+#include "wire/limits.h"
 #include "wire/messages.h"
 
 namespace rdzv {
@@ -36,13 +37,28 @@ Bytes ClientCore::to_send() const {
   return Bytes(outgoing_.front().bytes).substr(outgoing_.front().sent);
 }
 
+void ClientCore::gather(std::string& out, size_t bytes_max) const {
+  if (state_ == State::kGreeting)
+    out.append(hello_, 0, bytes_max - std::min(out.size(), bytes_max));
+  if (state_ != State::kOpen) return;
+  for (const Outgoing& frame : outgoing_) {
+    if (out.size() >= bytes_max) return;
+    out.append(frame.bytes, frame.sent, bytes_max - out.size());
+  }
+}
+
 void ClientCore::on_sent(size_t count, Instant now) {
   if (state_ == State::kGreeting) {
     hello_.erase(0, count);
-  } else if (!outgoing_.empty()) {
+    return;
+  }
+  while (count > 0 && !outgoing_.empty()) {
     Outgoing& first = outgoing_.front();
     if (first.sent > 0) taken_at_ = now;  // there was no room for the rest, and now there is
-    first.sent += count;
+    const size_t taken = std::min(count, first.bytes.size() - first.sent);
+    first.sent += taken;
+    count -= taken;
+    outgoing_bytes_ -= taken;
     if (first.sent == first.bytes.size()) outgoing_.pop_front();
   }
 }
@@ -165,6 +181,7 @@ void ClientCore::post(native::Operation operation, uint64_t id, Bytes body) {
   const size_t begin = native::begin_frame(outgoing.bytes, header);
   outgoing.bytes.append(body);
   native::end_frame(outgoing.bytes, begin);
+  outgoing_bytes_ += outgoing.bytes.size();
 }
 
 void ClientCore::finish(Call& call, Outcome outcome) {
@@ -194,6 +211,7 @@ void ClientCore::break_off(const std::string& why, ErrorCode code) {
 }
 
 void ClientCore::fail_unsent() {
+  outgoing_bytes_ = 0;
   for (const Outgoing& frame : std::exchange(outgoing_, {})) {
     const auto found = calls_.find(frame.id);
     if (frame.sent > 0 || found == calls_.end()) continue;
@@ -211,9 +229,10 @@ void ClientCore::give_up(Call& call) {
       put_back(call.queue_, Bytes(call.reply.body).substr(call.reply.body_begin));
     return;
   }
-  const auto frame = std::ranges::find(outgoing_, call.id_, &Outgoing::id);
+  const auto frame = unsent_frame(call.id_);
   if (frame != outgoing_.end() && frame->sent == 0) {
     call.reply.sent = false;
+    outgoing_bytes_ -= frame->bytes.size();
     outgoing_.erase(frame);
   } else if (can_send()) {
     send_cancel(call.id_);
@@ -225,10 +244,14 @@ void ClientCore::give_up(Call& call) {
   finish(call, Outcome::kTimedOut);
 }
 
-// Lets the server forget a request that may be blocked there.
+std::deque<ClientCore::Outgoing>::iterator ClientCore::unsent_frame(uint64_t id) {
+  const auto frame = std::ranges::lower_bound(outgoing_, id, {}, &Outgoing::id);
+  return frame != outgoing_.end() && frame->id == id ? frame : outgoing_.end();
+}
+
+// Lets the server forget a request that may be blocked there: as many as can be.
 void ClientCore::send_cancel(uint64_t id) {
-  constexpr size_t kCancelsQueuedMax = 1024;
-  if (outgoing_.size() > kCancelsQueuedMax) return;
+  if (outgoing_.size() > limits::kWaitsPerConnectionMax) return;
   std::string body;
   native::put(body, native::CancelRequest{0, static_cast<native::RequestId>(id)});
   post(native::Operation::kCancel, ++last_id_, body);

@@ -95,6 +95,9 @@ class ClientCore {
   // The next bytes for the peer, not all of them; and how many of these it took.
   Bytes to_send() const;
   void on_sent(size_t count, Instant now);
+  // The same of several requests together: appended to `out`, until that has `bytes_max`.
+  void gather(std::string& out, size_t bytes_max) const;
+  size_t unsent_bytes() const { return hello_.size() + outgoing_bytes_; }
   void receive(Bytes received, Instant now);
   // The peer takes no more, or the connection is over: calls of which nothing was sent are over; all
   // of them. The first reason stays.
@@ -144,6 +147,7 @@ class ClientCore {
   void give_body(Call& call, Bytes body);
   void make_room();
   void post(native::Operation operation, uint64_t id, Bytes body);
+  std::deque<Outgoing>::iterator unsent_frame(uint64_t id);
   void finish(Call& call, Outcome outcome);
   void fail_unsent();
   void send_cancel(uint64_t id);
@@ -159,7 +163,8 @@ class ClientCore {
   Instant heard_at_{};
   Instant taken_at_{};
   uint64_t last_id_ = 0;
-  std::deque<Outgoing> outgoing_;
+  std::deque<Outgoing> outgoing_;  // by id
+  size_t outgoing_bytes_ = 0;      // of these, unsent
   std::map<uint64_t, Call*> calls_;
   std::set<std::pair<Instant, uint64_t>> deadlines_;
   // Calls that should be answered at once, and when they were sent. Some may be over.

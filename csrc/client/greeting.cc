@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/text.h"
+#include "base/version.h"
 #include "net/socket.h"
 #include "wire/c10d.h"
 
@@ -64,13 +65,18 @@ void Greeting::wait(bool read) {
   if (deadline_.passed() || cancelled_()) throw_silent(endpoint_, deadline_.timeout());
 }
 
-bool greet_native(Greeting& greeting, ClientCore& core) {
+std::string client_text() {
+  return std::string("rendezvous ") + kVersion + " pid " + std::to_string(::getpid());
+}
+
+bool greet_native(Greeting& greeting, ClientCore& core, std::string* heard) {
   while (core.state() == ClientCore::State::kGreeting) {
     const Bytes out = core.to_send();
     if (!greeting.send(out)) return false;
     core.on_sent(out.size(), now());
     const std::optional<Bytes> in = greeting.receive();
     if (!in) return false;
+    if (heard != nullptr) heard->append(*in);
     core.receive(*in, now());
   }
   if (core.state() == ClientCore::State::kOpen) return true;

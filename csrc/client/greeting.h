@@ -45,8 +45,12 @@ class Greeting {
   std::string begin_;  // the first bytes that came
 };
 
-// Both: false when the peer closed the connection without an answer.
-bool greet_native(Greeting& greeting, ClientCore& core);
+// Who this client is, for the server's log.
+std::string client_text();
+
+// Both: false when the peer closed the connection without an answer. `heard`: all that the server
+// has said is added to it.
+bool greet_native(Greeting& greeting, ClientCore& core, std::string* heard = nullptr);
 bool greet_c10d(Greeting& greeting);
 
 }  // namespace rdzv

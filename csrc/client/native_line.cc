@@ -1,7 +1,5 @@
 #include "client/native_line.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <exception>
@@ -13,9 +11,8 @@
 #include "base/interrupt.h"
 #include "base/mutex.h"
 #include "base/random.h"
-#include "base/text.h"
-#include "base/version.h"
 #include "client/dial.h"
+#include "client/line_rules.h"
 #include "client/patience.h"
 #include "net/address.h"
 #include "net/thread.h"
@@ -23,26 +20,10 @@
 namespace rdzv {
 namespace {
 
-// A dial goes on for so long, whoever began it: one that had less time is no reason to begin again
-// at the next call, which a stopped server would get as a storm.
-constexpr Duration kDialMin = std::chrono::seconds(5);
-// Between two suspicions: at first, and where they were wrong again and again.
-constexpr Duration kCalmMin = std::chrono::seconds(1);
-constexpr Duration kCalmMax = std::chrono::seconds(5);
-
 native::Id128 random_id() {
   native::Id128 id;
   fill_random(id.data(), id.size());
   return id;
-}
-
-std::string client_text() {
-  return std::string("rendezvous ") + kVersion + " pid " + std::to_string(::getpid());
-}
-
-// What more time might have helped.
-bool is_out_of_time(const Error& error) {
-  return error.code() == ErrorCode::kConnection || error.code() == ErrorCode::kNoAnswer;
 }
 
 }  // namespace
@@ -71,8 +52,7 @@ struct NativeLine::State {
   std::shared_ptr<Channel> channel;
   std::shared_ptr<Dialling> dialling;  // one at most
   ClientSession session{random_id()};
-  Instant calm_until{};
-  Duration calm = kCalmMin;
+  Calm calm;
 
   bool is_suspected() const { return dialling != nullptr && dialling->suspect != nullptr; }
 };
@@ -118,13 +98,8 @@ std::shared_ptr<Channel> NativeLine::channel(const Deadline& deadline, Known& kn
   Lock lock(state.mutex);
   if (!known) known = state.session.restarts();
   for (;;) {
-    if (state.closed) throw Error(ErrorCode::kClosed, state.name + " was closed; make a new store");
-    if (*known != state.session.restarts()) {
-      throw Error(ErrorCode::kRestarted,
-                  state.name +
-                      ": the server was restarted and no longer has the data it had; calls that "
-                      "began before are told so, the next call uses the new server");
-    }
+    if (state.closed) throw closed_error(state.name);
+    if (*known != state.session.restarts()) throw restarted_error(state.name);
     const bool is_suspected = state.is_suspected();
     if (state.channel != nullptr && !is_suspected && !state.channel->broken()) return state.channel;
     if (state.dialling == nullptr) {
@@ -138,7 +113,7 @@ std::shared_ptr<Channel> NativeLine::channel(const Deadline& deadline, Known& kn
       if (!dialling->done) throw_if_interrupted(lock);
     }
     const std::optional<Error>& failure = dialling->failure;
-    if (failure && !is_out_of_time(*failure)) throw *failure;
+    if (failure && !more_time_may_help(failure->code())) throw *failure;
     if ((dialling->done && !failure) || state.closed || !deadline.passed()) continue;
     if (is_suspected) return nullptr;
     if (failure) throw *failure;
@@ -152,7 +127,7 @@ void NativeLine::suspect(const std::shared_ptr<Channel>& channel, Duration silen
   Lock lock(state.mutex);
   const Instant instant = now();
   if (state.closed || state.channel != channel || state.dialling != nullptr) return;
-  if (instant < state.calm_until || channel->broken()) return;
+  if (!state.calm.is_over(instant) || channel->broken()) return;
   auto dialling = std::make_shared<Dialling>(Deadline::after(kDialMin));
   dialling->suspect = channel;
   dialling->suspected_at = instant;
@@ -209,12 +184,8 @@ void NativeLine::run(const std::shared_ptr<State>& shared,
   }
   Lock lock(state.mutex);
   if (suspect != nullptr) {
-    state.calm_until = now() + state.calm;
-    state.calm = is_alive ? std::min(2 * state.calm, kCalmMax) : kCalmMin;
-    if (!is_alive && fresh != nullptr) {
-      suspect->shut_down("no byte came on it for " + seconds_text(dialling->silent) +
-                         ", and the server answers on a new connection");
-    }
+    state.calm.begin(now(), is_alive);
+    if (!is_alive && fresh != nullptr) suspect->shut_down(replaced_text(dialling->silent));
   }
   if (is_alive) {
     failure.reset();

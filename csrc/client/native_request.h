@@ -1,17 +1,19 @@
-// A request of NativeStore on its way, and what comes back. For the files of NativeStore and
-// RunClient alone.
+// A request on a native server apart from what carries it there: what it asks, when it may be sent
+// again, and what its caller is told. No socket, lock or thread; NativeStore's threads and asyncio's
+// tasks go by it alike.
 #pragma once
 
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "client/native_store.h"
+#include "client/call_rules.h"
+#include "client/core.h"
+#include "store/taken_bytes.h"
 #include "wire/messages.h"
 
 namespace rdzv {
 
-struct NativeStore::Request {
+struct NativeRequest {
   Bytes key;  // for messages, like keys
   Duration timeout;
   bool is_write = false;
@@ -28,47 +30,39 @@ struct NativeStore::Request {
   bool has_wire_key = false;   // the message's key is as it is on the wire already
   native::Operation operation{};
   std::string body{};
+  int attempts = 0;
 
-  // What the answer to a timed request names, behind its message.
-  Missing missing(const native::ErrorReply& answer) const;
-
-  std::string describe(const NativeStore& store) const {
-    return store.about(native::name_of(operation), key, keys, key_is);
-  }
-};
-
-// Sends a message, again where that is allowed, and is what was answered: views into a body that it
-// keeps. An answer that is not as the protocol says is an error, not a guess.
-template <typename Message>
-class NativeStore::Answer : public Message::Is::Reply {
- public:
-  Answer(NativeStore& store, Request& request, const Message& message)
-      : store_(store), request_(request) {
-    request.operation = Message::Is::kOperation;
+  template <typename Message>
+  void ask(const Message& message) {
+    operation = Message::Is::kOperation;
     // Users' keys carry a '/' on the wire.
-    native::put(request.body, message, request.has_wire_key ? Bytes() : native::kUsersPrefix);
-    body_ = store.run_taking(request);
-    typename Message::Is::Reply& reply = *this;
-    if (!native::take(body_.view(), reply)) throw_unreadable();
-  }
-  Answer(const Answer&) = delete;
-  Answer& operator=(const Answer&) = delete;
-
-  // One of its values, or all, which are not moved for it.
-  TakenBytes taking(Bytes one) && { return std::move(body_).part(one); }
-  std::vector<TakenBytes> taking(const std::vector<Bytes>& all) && {
-    return std::move(body_).split(all);
+    native::put(body, message, has_wire_key ? Bytes() : native::kUsersPrefix);
   }
 
-  [[noreturn]] void throw_unreadable() const {
-    throw Error(ErrorCode::kProtocol,
-                request_.describe(store_) + ": the server's answer cannot be read");
+  // Before it is sent, each time.
+  void begin_attempt(const CallTimes& times);
+  static bool is_answer(const ClientCore::Reply& reply) {
+    return reply.outcome == ClientCore::Outcome::kAnswered && reply.status == ErrorCode::kOk;
+  }
+  // Whether no answer in time makes the connection suspect. `was_alive`: its peer has shown meanwhile
+  // that it is there.
+  bool is_suspicious_unless(bool was_alive) const { return is_sign_of_life || !was_alive; }
+  // What comes of a reply that is no answer. It returns if the request is to be sent again, which
+  // may not apply it twice; else it throws what the caller is told. `broken`: why the connection is
+  // gone.
+  void throw_unless_repeatable(const ClientCore::Reply& reply, const CallTimes& times,
+                               const std::string& store, const std::string& broken);
+  [[noreturn]] void throw_unreadable(const std::string& store) const;
+
+  std::string describe(const std::string& store) const {
+    return about_call(native::name_of(operation), key, keys, key_is, store);
   }
 
  private:
-  const NativeStore& store_;
-  const Request& request_;
-  TakenBytes body_;
+  [[noreturn]] void throw_error_reply(const ClientCore::Reply& reply, const CallTimes& times,
+                                      const std::string& store);
+  // What the answer to a timed request names, behind its message.
+  Missing missing(const native::ErrorReply& answer) const;
 };
 
 }  // namespace rdzv

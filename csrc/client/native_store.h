@@ -9,6 +9,8 @@
 
 #include "client/channel.h"
 #include "client/native_line.h"
+#include "client/native_operations.h"
+#include "client/native_request.h"
 #include "client/tcp_store.h"
 #include "store/meeting.h"
 #include "wire/native.h"
@@ -27,24 +29,27 @@ class NativeStore final : public TCPStore {
   // comes when the call was given up or interrupted goes back, to the end of the queue.
   TakenBytes queue_pop(Bytes key, bool block, Duration timeout) override;
 
-  // For what the same server offers beside keys (run_client.h): a request on its way, which is what
-  // it is for messages, and its answer.
-  struct Request;
-  template <typename Message>
-  class Answer;
-  // Sends it, again where that is allowed, and returns the answer's body.
-  TakenBytes run_taking(Request& request);
+  // Carries out any operation on the same server: sends it, again where that is allowed. An error
+  // leaves in it whether it was answered.
+  NativeResult run(NativeOperation& operation);
+  NativeResult run(NativeOperation&& operation) { return run(operation); }
+  template <typename Result>
+  Result run_for(NativeOperation&& operation) {
+    return std::get<Result>(run(operation));
+  }
+  template <typename Result>
+  Result run_for(NativeOperation& operation) {
+    return std::get<Result>(run(operation));
+  }
 
  private:
   void connect(const Deadline& deadline) override;
   void disconnect() override { line_.close(is_own_process()); }
   bool is_closed() const override { return line_.is_closed(); }
   int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount, Duration timeout) override;
-  static uint32_t time_for_server(const Request& request, const Deadline& deadline);
-  Channel::Reply ask(const Request& request, const std::shared_ptr<Channel>& channel,
+  TakenBytes run_taking(NativeRequest& request);
+  Channel::Reply ask(const NativeRequest& request, const std::shared_ptr<Channel>& channel,
                      const Deadline& patient);
-  void throw_unless_repeatable(const Request& request, const Channel::Reply& reply,
-                               Channel* channel, Duration waited) const;
 
   NativeLine line_;
 };

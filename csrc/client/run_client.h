@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "client/native_store.h"
+#include "client/run_operations.h"
 #include "client/tcp_store.h"
 #include "wire/run_messages.h"
 
@@ -24,42 +25,12 @@ namespace rdzv {
 
 class RunClient {
  public:
-  struct Node {
-    std::string addr;
-    uint64_t pid = 0;
-    uint64_t local_id = 0;
-  };
-  struct Member {
-    Node node;
-    uint32_t rank = native::kNoRank;
-  };
-  struct Joined {
-    bool timed_out = false;  // the server said so; the node is not listed any more
-    native::JoinOutcome outcome = native::JoinOutcome::kPlaced;
-    uint64_t round = 0;
-    uint32_t rank = 0;
-    uint32_t world_size = 0;
-    Node first;  // who has rank 0
-    uint32_t waiting = 0;
-    uint32_t spares = 0;
-    uint32_t changes = 0;
-  };
-  struct Status : native::StatusReply {
-    std::string cause;  // in place of the reply's, which end with its bytes
-    std::string reached_at;
-  };
-  // Why the node's work broke, and that nobody will start it again.
-  struct Ending {
-    int32_t exit_code = 0;
-    uint64_t unix_ms = 0;
-    std::string last_line;
-  };
-  // The node's place in a complete round.
-  struct Place {
-    uint64_t round = 0;
-    uint32_t rank = 0;
-    uint32_t world_size = 0;
-  };
+  using Node = RunPeer;
+  using Member = RunMember;
+  using Joined = RunJoined;
+  using Status = RunStatus;
+  using Ending = RunEnding;
+  using Place = RunPlace;
 
   // `store` may be closed afterwards. `grace`: for how long the node counts as alive after its
   // connection broke. Throws kUnsupported for a store of the c10d protocol.
@@ -85,17 +56,11 @@ class RunClient {
 
   // Ends the connection, and what waits on it. Later calls throw kClosed.
   void close() { link_->close(); }
-  const std::string& run_id() const { return run_id_; }
+  const std::string& run_id() const { return part_.run_id; }
 
  private:
-  NativeStore::Request request(Duration timeout, bool is_timed) const;
-  native::RunNode wire_node() const { return {node_.addr, node_.pid, node_.local_id}; }
-
   std::shared_ptr<NativeStore> link_;
-  std::string run_id_;
-  Node node_;
-  native::RunSettings settings_;
-  uint32_t grace_ms_;
+  const RunPart part_;
 };
 
 }  // namespace rdzv

@@ -11,6 +11,7 @@
 #include "base/interrupt.h"
 #include "base/text.h"
 #include "client/c10d_store.h"
+#include "client/line_rules.h"
 #include "client/native_store.h"
 #include "client/patience.h"
 #include "net/address.h"
@@ -139,27 +140,9 @@ std::shared_ptr<NativeStore> TCPStore::native_sibling() const {
   return std::make_shared<NativeStore>(server_at_, timeout());
 }
 
-TCPStore::Times::Times(Duration timeout, bool waits_for_others)
-    : deadline(Deadline::after(timeout)),
-      patient(Deadline::after(timeout + kAnswerGrace)),
-      reconnect(waits_for_others
-                    ? patient
-                    : Deadline::after(std::min(timeout + kAnswerGrace, kReconnectMax))) {}
-
 std::string TCPStore::about(const char* operation, Bytes key, const std::vector<Bytes>* keys,
                             const char* key_is) const {
-  std::string text = operation;
-  if (keys != nullptr) text += " of keys " + quoted_list(*keys);
-  if (!key.empty()) text += std::string(" of ") + key_is + " " + quoted(key);
-  return text + " on " + describe();
-}
-
-void TCPStore::throw_no_answer(const std::string& about, Duration waited, bool is_write,
-                               bool sent) {
-  const char* outcome = !is_write ? "" : sent ? kUnknownOutcome : "; it was not sent";
-  throw Error(ErrorCode::kNoAnswer, about + ": timeout: no answer within " + seconds_text(waited) +
-                                        "; the server is stopped, overloaded or unreachable" +
-                                        outcome);
+  return about_call(operation, key, keys, key_is, describe());
 }
 
 bool TCPStore::is_own_process() const {
@@ -168,13 +151,11 @@ bool TCPStore::is_own_process() const {
 
 void TCPStore::check_process() const {
   if (is_own_process()) return;
-  throw Error(ErrorCode::kClosed,
-              describe() + " was made by process " + std::to_string(owner_pid_) +
-                  " and cannot be used in its forked child; make a new store there");
+  throw other_process_error(describe(), owner_pid_);
 }
 
 void TCPStore::throw_closed() const {
-  throw Error(ErrorCode::kClosed, describe() + " was closed; make a new store");
+  throw closed_error(describe());
 }
 
 void TCPStore::wait_for_workers(int64_t world_size, const Deadline& deadline) {

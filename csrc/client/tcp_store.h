@@ -10,6 +10,7 @@
 #include <string>
 
 #include "base/mutex.h"
+#include "client/call_rules.h"
 #include "server/server.h"
 #include "store/store.h"
 
@@ -81,22 +82,10 @@ class TCPStore : public Store {
   virtual int64_t add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount,
                                Duration timeout) = 0;
 
-  // How long a call may take: as its caller says; with the grace that an answer gets; and to get a
-  // lost connection back.
-  struct Times {
-    Times(Duration timeout, bool waits_for_others);
-    const Deadline deadline;
-    const Deadline patient;
-    const Deadline reconnect;
-  };
+  using Times = CallTimes;
   // "get of key 'a' on TCPStore 127.0.0.1:29400", for messages.
   std::string about(const char* operation, Bytes key, const std::vector<Bytes>* keys,
                     const char* key_is = "key") const;
-  // `sent`: whether any byte of it left, which who writes has to know.
-  [[noreturn]] static void throw_no_answer(const std::string& about, Duration waited, bool is_write,
-                                           bool sent);
-  static constexpr const char* kUnknownOutcome = "; it may or may not have been applied";
-
   const std::string& host_to_connect() const { return server_at_.host_to_connect; }
   bool is_own_process() const;
   // Throws kClosed in a forked child, which shares its parent's connections.

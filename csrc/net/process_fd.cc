@@ -64,4 +64,12 @@ void ProcessFd::reset() {
   fd_.reset();
 }
 
+LentFd::LentFd(int fd) : fd_(fd) {
+  track(fd_);
+}
+
+LentFd::~LentFd() {
+  untrack(fd_);
+}
+
 }  // namespace rdzv

@@ -33,4 +33,16 @@ class ProcessFd {
   UniqueFd fd_;
 };
 
+// The same for a descriptor that somebody else closes, after this object is gone.
+class LentFd {
+ public:
+  explicit LentFd(int fd);
+  LentFd(const LentFd&) = delete;
+  LentFd& operator=(const LentFd&) = delete;
+  ~LentFd();
+
+ private:
+  int fd_;
+};
+
 }  // namespace rdzv

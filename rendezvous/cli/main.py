@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from rendezvous import __version__
-from rendezvous.cli import _exit, bench, demo, exec_, serve, status, store_ops
+from rendezvous.cli import _exit, bench, demo, exec_, serve, status, store_ops, watch
 from rendezvous.cli._logging import complain, logger, set_up_logging
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_parser(subparsers)
     status.add_parser(subparsers)
     store_ops.add_parsers(subparsers)
+    watch.add_parser(subparsers)
     return parser
 
 

@@ -146,7 +146,7 @@ def test_a_spare_that_gives_up_says_which_round_it_waited_for(run: Run) -> None:
     """More time or more places would help; more nodes would not."""
     run.node(1).next_rendezvous()
     with pytest.raises(RendezvousTimeoutError, match=r"round 1 runs with .*this node is a spare"):
-        run.node(1, join_s=0.2).next_rendezvous()
+        run.node(1, spare_s=0.2).next_rendezvous()
     assert run.look().spares == []
 
 

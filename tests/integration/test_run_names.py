@@ -45,7 +45,7 @@ def test_a_job_without_a_name_is_refused_where_others_meet(
     """It is told what to do, before anybody meets."""
     running = alone(cli, *shared, "--", "true")
     assert running.end() == 2
-    assert "give every node of this job the same --run-id" in running.stderr
+    assert "give every node of this job the same run id" in running.stderr
 
 
 def test_a_job_is_called_as_its_workload_manager_does(

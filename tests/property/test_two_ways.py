@@ -104,6 +104,14 @@ class Member:
     joining: Background[RunJoined] | None = None
 
 
+def joined(client: RunClient, after_round: int) -> RunJoined:
+    """As a handler joins: again, when it has become a spare, or is none any more."""
+    answer = client.join(after_round, LONG_S)
+    while answer.outcome in ("spare", "no spare"):
+        answer = client.join(after_round, LONG_S, answer.outcome == "spare")
+    return answer
+
+
 class InTheServer:
     """The server's way: JOINs that wait, each on the node's own connection."""
 
@@ -121,7 +129,7 @@ class InTheServer:
     def join(self, node: Node, after_round: int) -> None:
         member = self._members.setdefault(node, Member(self._client(node)))
         before = self._eyes[node].status(60).role
-        joining = Background(member.client.join, after_round, LONG_S)
+        joining = Background(joined, member.client, after_round)
         member.joining = joining
 
         def is_listed() -> bool:

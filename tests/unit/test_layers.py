@@ -22,6 +22,7 @@ CPP_MAY_INCLUDE = {
     "client": {"base", "net", "wire", "store", "server"},
     "tools": {"base", "net", "wire"},
     "bindings": {"base", "net", "wire", "store", "group", "server", "client"},
+    "aio": {"base", "net", "wire", "store", "client"},
 }
 
 # Lowest first: a module imports from lower rows only, or from its own.
@@ -51,6 +52,7 @@ PYTHON_LAYERS = (
     ("static", "_plugins"),
     ("registry",),
     ("__init__",),
+    ("aio",),
     ("torch",),
     ("_agent_store",),
     ("cli", "torchrun", "__main__"),

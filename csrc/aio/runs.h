@@ -1,0 +1,83 @@
+// A node's part in a run, made of plain numbers, and results about runs as plain numbers: for Cython.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "aio/result.h"
+#include "base/clock.h"
+#include "client/run_operations.h"
+
+namespace rdzv::aio {
+
+inline uint64_t whole_ms(double seconds) {
+  return static_cast<uint64_t>(
+      std::chrono::round<std::chrono::milliseconds>(from_seconds(seconds)).count());
+}
+
+inline std::unique_ptr<RunPart> make_part(Bytes run_id, Bytes addr, uint64_t pid, uint64_t local_id,
+                                          uint32_t min_nodes, uint32_t max_nodes,
+                                          double last_call_s, double interval_s, uint32_t attempts,
+                                          double grace_s) {
+  return std::make_unique<RunPart>(std::string(run_id), RunPeer{std::string(addr), pid, local_id},
+                                   native::RunSettings{min_nodes, max_nodes, whole_ms(last_call_s),
+                                                       whole_ms(interval_s), attempts},
+                                   from_seconds(grace_s));
+}
+
+inline native::MemberList member_list(int which) {
+  return static_cast<native::MemberList>(which);
+}
+
+inline const RunPeer& first_of(const NativeResult& result) {
+  return in<RunJoined>(result).first;
+}
+inline const RunLeft& left_in(const NativeResult& result) {
+  return in<RunLeft>(result);
+}
+inline const RunPage& page_in(const NativeResult& result) {
+  return in<RunPage>(result);
+}
+inline std::string cause_in(const NativeResult& result) {
+  return in<RunStatus>(result).cause;
+}
+
+// The numbers of a result about a run, in the order of its fields.
+inline std::vector<uint64_t> numbers_of(const NativeResult& result) {
+  if (const auto* joined = std::get_if<RunJoined>(&result)) {
+    return {static_cast<uint64_t>(joined->outcome),
+            joined->round,
+            joined->rank,
+            joined->world_size,
+            joined->waiting,
+            joined->spares,
+            joined->changes};
+  }
+  if (const auto* alive = std::get_if<native::KeepAliveReply>(&result))
+    return {alive->known, alive->changes, alive->closed};
+  if (const auto* news = std::get_if<native::SubscribeReply>(&result))
+    return {news->active, news->changes, news->closed};
+  if (const auto* resumed = std::get_if<native::ResumeReply>(&result))
+    return {resumed->taken, resumed->changes, resumed->closed};
+  const auto& status = in<RunStatus>(result);
+  return {status.known,
+          status.round,
+          status.complete,
+          status.closed,
+          status.finished_round,
+          status.world_size,
+          status.participants,
+          status.waiting,
+          status.spares,
+          status.lost,
+          static_cast<uint64_t>(status.role),
+          status.rank,
+          status.changes,
+          status.suspects,
+          status.gave_up,
+          status.failed};
+}
+
+}  // namespace rdzv::aio

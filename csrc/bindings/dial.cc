@@ -1,0 +1,97 @@
+// Dialling for asyncio's stores, whose own extension has no sockets, names or retries: one dial on
+// the thread that calls, as NativeLine's threads do it.
+#include "client/dial.h"
+
+#include <pybind11/pybind11.h>
+
+#include <algorithm>
+#include <atomic>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+#include "bindings/bindings.h"
+#include "bindings/convert.h"
+#include "bindings/gil.h"
+#include "client/line_rules.h"
+#include "net/address.h"
+#include "net/process_fd.h"
+
+namespace py = pybind11;
+
+namespace rdzv {
+namespace {
+
+class Dial {
+ public:
+  Dial(std::string host, int port, const std::string& session)
+      : host_(std::move(host)), port_(port_from(port)) {
+    if (session.size() != session_.size()) throw py::value_error("a session has 16 bytes");
+    std::ranges::copy(session, session_.begin());
+  }
+
+  // The descriptor, which is the caller's, and what the server has said.
+  std::pair<int, std::string> run(Duration timeout) {
+    std::string heard;
+    const Deadline deadline = Deadline::after(timeout);
+    try {
+      UniqueFd fd = dial(
+          host_, port_, deadline, [this] { return cancelled_.load(); },
+          [&](Greeting& greeting) {
+            heard.clear();
+            ClientCore core(session_, client_text());
+            return greet_native(greeting, core, &heard);
+          },
+          progress_);
+      return {fd.release(), std::move(heard)};
+    } catch (const Error& error) {
+      may_work_later_ = more_time_may_help(error.code());
+      throw;
+    }
+  }
+  void cancel() { cancelled_ = true; }
+  [[noreturn]] void throw_out_of_time(Duration waited) {
+    progress_.throw_out_of_time(format_endpoint(host_, port_), waited);
+  }
+  bool may_work_later() const { return may_work_later_; }
+
+ private:
+  std::string host_;
+  uint16_t port_;
+  native::Id128 session_{};
+  DialProgress progress_;
+  std::atomic<bool> cancelled_{false};
+  std::atomic<bool> may_work_later_{false};
+};
+
+}  // namespace
+
+void bind_dial(py::module_& module) {
+  py::class_<Dial>(module, "_Dial", py::is_final(),
+                   "One dial to a native server, greeted, for a client that waits otherwise.")
+      .def(py::init<std::string, int, const py::bytes&>(), py::arg("host"), py::arg("port"),
+           py::arg("session"))
+      .def(
+          "run",
+          [](Dial& self, TimeoutArg timeout) {
+            auto [fd, heard] = without_gil([&] { return self.run(timeout.duration); });
+            return py::make_tuple(fd, py::bytes(heard));
+          },
+          py::arg("timeout"),
+          "Dial until the timeout. Returns the descriptor, which is the caller's, and what the "
+          "server said.")
+      .def("cancel", &Dial::cancel, "End the dial, from another thread.")
+      .def(
+          "raise_out_of_time",
+          [](Dial& self, TimeoutArg waited) { self.throw_out_of_time(waited.duration); },
+          py::arg("waited"), "Raise what who waited so long in vain is told.")
+      .def_property_readonly("may_work_later", &Dial::may_work_later,
+                             "Whether the dial failed so that another one may succeed.");
+  py::class_<LentFd>(module, "_LentFd", py::is_final(),
+                     "Keeps a descriptor from forked children, until it goes, before the "
+                     "descriptor is closed.")
+      .def(py::init<int>(), py::arg("fd"));
+}
+
+}  // namespace rdzv

@@ -1,0 +1,120 @@
+// The operations of a store on a native server, each once: the request, its arguments checked, and
+// what the answer means. No socket, clock, lock or thread; NativeStore and asyncio's store carry
+// them out. What a request names (keys, values) outlives it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "client/native_request.h"
+#include "store/store.h"
+
+namespace rdzv {
+
+// What is said about a run (run_operations.h), in strings of its own.
+struct RunPeer {
+  std::string addr;
+  uint64_t pid = 0;
+  uint64_t local_id = 0;
+};
+struct RunMember {
+  RunPeer node;
+  uint32_t rank = native::kNoRank;
+};
+struct RunJoined {
+  bool timed_out = false;  // the server said so; the node is not listed any more
+  native::JoinOutcome outcome = native::JoinOutcome::kPlaced;
+  uint64_t round = 0;
+  uint32_t rank = 0;
+  uint32_t world_size = 0;
+  RunPeer first;  // who has rank 0
+  uint32_t waiting = 0;
+  uint32_t spares = 0;
+  uint32_t changes = 0;
+};
+struct RunStatus : native::StatusReply {
+  std::string cause;  // in place of the reply's, which end with its bytes
+  std::string reached_at;
+};
+struct RunLeft {
+  bool was_listed = false;
+  std::string cause;
+};
+struct RunPage {
+  std::vector<RunMember> members;
+  std::string cursor;
+};
+
+// Of any operation; std::monostate: it is done.
+using NativeResult =
+    std::variant<std::monostate, bool, int64_t, TakenBytes, Store::Exchange, Store::Versioned,
+                 Store::VersionSet, std::vector<std::string>, std::vector<TakenBytes>, RunJoined,
+                 native::KeepAliveReply, native::SubscribeReply, native::ResumeReply, RunLeft,
+                 RunStatus, RunPage>;
+
+struct NativeOperation {
+  // False: it cannot be read, as it is not what the protocol says.
+  using Read = bool (*)(TakenBytes body, NativeResult& result);
+
+  NativeRequest request;
+  Read read = nullptr;
+  // Of an answer that is a list; -1: any.
+  int64_t answers = -1;
+
+  NativeResult result_of(TakenBytes body, const std::string& store) const;
+};
+
+// A request, and how to read its answer: by `read`, a function of it and of the body.
+template <typename Message, typename Reader>
+NativeOperation native_operation(NativeRequest request, const Message& message, Reader) {
+  static_assert(std::is_empty_v<Reader>, "it knows the answer alone");
+  request.ask(message);
+  return {std::move(request), [](TakenBytes body, NativeResult& result) {
+            typename Message::Is::Reply reply;
+            if (!native::take(body.view(), reply)) return false;
+            result = Reader{}(reply, body);
+            return true;
+          }};
+}
+
+namespace native_operations {
+
+NativeOperation ping(Duration timeout);
+NativeOperation set(Bytes key, Bytes value, Duration ttl, Duration timeout);
+NativeOperation read(Bytes key, Duration timeout);
+NativeOperation compare_exchange(Bytes key, Bytes expected, Bytes desired, Duration timeout);
+NativeOperation add(Bytes key, int64_t amount, Duration timeout);
+// To a key as it is on the wire.
+NativeOperation add_wire_key(Bytes wire_key, Bytes shown_key, int64_t amount, Duration timeout);
+NativeOperation check(const std::vector<Bytes>& keys, Duration timeout);
+NativeOperation wait(const std::vector<Bytes>& keys, Duration timeout);
+NativeOperation delete_key(Bytes key, Duration timeout);
+NativeOperation num_keys(Duration timeout);
+NativeOperation list_keys(Bytes prefix, Duration timeout);
+NativeOperation append(Bytes key, Bytes value, Duration timeout);
+NativeOperation multi_read(const std::vector<Bytes>& keys, Duration timeout);
+NativeOperation multi_set(const std::vector<Bytes>& pairs, Duration timeout);
+NativeOperation queue_push(Bytes key, Bytes item, Duration timeout);
+// Without `block`, `timeout` is for the answer alone: queue_empty() says what an error means then.
+NativeOperation queue_pop(Bytes key, bool block, Duration timeout);
+NativeOperation queue_len(Bytes key, Duration timeout);
+// `token`: random; tells this call from all others.
+NativeOperation barrier(Bytes key, const Store::Seat& seat, uint64_t token, Duration timeout);
+NativeOperation exchange(Bytes key, int64_t rank, int64_t world_size, Bytes value,
+                         Duration timeout);
+NativeOperation try_get(Bytes key, Duration timeout);
+NativeOperation watch(Bytes key, uint64_t known_version, Duration timeout);
+NativeOperation set_if_version(Bytes key, Bytes value, uint64_t version, Duration timeout);
+NativeOperation delete_prefix(Bytes prefix, Duration timeout);
+
+// Whether a pop that was not to wait found nothing.
+inline bool queue_is_empty(const NativeRequest& pop, const Error& error) {
+  return !pop.server_may_wait && pop.answered && error.code() == ErrorCode::kTimeout;
+}
+
+}  // namespace native_operations
+}  // namespace rdzv

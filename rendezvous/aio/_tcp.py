@@ -1,0 +1,78 @@
+"""asyncio's store on a server, over the native protocol."""
+
+import asyncio
+from datetime import timedelta
+
+from rendezvous._arguments import FOREVER_S, seconds
+from rendezvous._endpoint import format_endpoint
+from rendezvous._store import Store as BlockingStore
+from rendezvous.aio import _native
+from rendezvous.aio._line import Line
+from rendezvous.aio._operations import OPERATIONS, Store
+
+__all__ = ["TCPStore"]
+
+
+class TCPStore(_native.NativeOperations, Store):
+    """A store on a server, for the tasks of one event loop.
+
+    All tasks share one connection, on which many requests are in flight at once. It is made anew
+    when it breaks or falls silent: reads are repeated then, writes only if none of their bytes had
+    left. A thread dials, for as long as that takes; everything else is the event loop's.
+
+    rendezvous.aio.connect() makes it.
+    """
+
+    def __init__(self, host: str, port: int, timeout_s: float) -> None:
+        """In the event loop that is to use it. open() is to be awaited then."""
+        self._place = (host, port)
+        loop = asyncio.get_running_loop()
+        name = f"TCPStore {format_endpoint(host, port)}"
+        self._connections = Line(loop, host, port, name)
+        super().__init__(self._connections, loop, name, timeout_s)
+
+    async def open(self, timeout_s: float) -> None:
+        """Make the connection now, so that the caller knows that there is a store."""
+        await self._connections.connection(
+            timeout_s if timeout_s > 0 else _native.ANSWER_GRACE_S, self._connections.restarts
+        )
+
+    @property
+    def host(self) -> str:
+        """The host as it was given."""
+        return self._place[0]
+
+    @property
+    def port(self) -> int:
+        """The server's port."""
+        return self._place[1]
+
+    @property
+    def observed_address(self) -> str:
+        """The numeric address of this machine as the server sees it."""
+        return self._connections.observed_address
+
+    @property
+    def timeout(self) -> timedelta:
+        """The timeout of calls that name none of their own."""
+        return timedelta(seconds=min(self._default_timeout_s, FOREVER_S))
+
+    async def clone(self, timeout: timedelta | float | None = None) -> "TCPStore":
+        """Another store on the same server, with a connection and a timeout of its own."""
+        self._connections.check_open()
+        made = TCPStore(*self._place, self._default_timeout_s)
+        await made.open(self._default_timeout_s if timeout is None else seconds(timeout))
+        return made
+
+    async def close(self) -> None:
+        """End the connection, and wait until it is. Later calls raise StoreClosedError."""
+        await self._connections.close()
+
+    def __repr__(self) -> str:
+        return f"<rendezvous.aio.TCPStore {format_endpoint(*self._place)}>"
+
+
+# Documented once, where they are of the blocking store.
+for _name in OPERATIONS:
+    if _name in vars(_native.NativeOperations):
+        vars(_native.NativeOperations)[_name].__doc__ = getattr(BlockingStore, _name).__doc__

@@ -1,0 +1,85 @@
+"""asyncio's stores that are blocking ones in threads."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from rendezvous._open import open_store
+from rendezvous._store import Store as BlockingStore
+from rendezvous.aio._operations import Store
+from rendezvous.errors import StoreClosedError
+
+__all__ = ["ThreadStore", "open_in_threads"]
+
+_T = TypeVar("_T")
+
+
+class ThreadStore(Store):
+    """A blocking store (of a file, in etcd, in memory) for the tasks of one event loop.
+
+    Each call runs in a thread of its own, so it is no way to hold thousands of waits. A thread
+    cannot be ended: that of a cancelled call goes on until the call's timeout or the store's
+    end, and what it does may still be carried out.
+    """
+
+    def __init__(self, store: BlockingStore) -> None:
+        self._store = store
+        self._loop = asyncio.get_running_loop()
+        self._is_closed = False
+
+    async def _carry(self, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        if self._is_closed:
+            raise StoreClosedError(f"{self._store!r} was closed; make a new store")
+        return await in_thread(lambda: getattr(self._store, name)(*args, **options))
+
+    def set_timeout(self, timeout: timedelta | float) -> None:
+        self._store.set_timeout(timeout)
+
+    @property
+    def timeout(self) -> timedelta:
+        return self._store.timeout
+
+    async def clone(self, timeout: timedelta | float | None = None) -> "ThreadStore":
+        return ThreadStore(await in_thread(lambda: self._store.clone(timeout)))
+
+    async def close(self) -> None:
+        self._is_closed = True
+        await in_thread(self._store.close)
+
+    def __repr__(self) -> str:
+        return f"<rendezvous.aio.ThreadStore of {self._store!r}>"
+
+
+async def open_in_threads(url: str, timeout: float | timedelta | None) -> ThreadStore:
+    return ThreadStore(await in_thread(lambda: open_store(url, timeout)))
+
+
+async def in_thread(call: Callable[[], _T]) -> _T:
+    """On a thread of its own, which ends by itself if nobody waits any more."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[_T] = loop.create_future()
+
+    def tell(result: Any, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(result)
+
+    def run() -> None:
+        result: Any = None
+        failure: BaseException | None = None
+        try:
+            result = call()
+        except BaseException as error:  # noqa: BLE001  (the loop's side raises it)
+            failure = error
+        try:
+            loop.call_soon_threadsafe(tell, result, failure)
+        except RuntimeError:
+            return  # the loop is closed
+
+    threading.Thread(target=run, name="rendezvous-call", daemon=True).start()
+    return await done

@@ -1,0 +1,354 @@
+"""A node's part in a run, for asyncio: joined, kept by heartbeats, told of changes, given up.
+
+The store's server runs the rulebook: one JOIN is answered when the round is complete. One
+connection a node carries its requests, its keep-alives, and its part of the store. Knows no rule.
+"""
+
+import asyncio
+import contextlib
+import math
+import os
+from collections.abc import AsyncIterator, Generator, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, TypeVar
+
+from rendezvous import _core
+from rendezvous._coordinator import Seat
+from rendezvous._deadline import Deadline
+from rendezvous._endpoint import parse_endpoint
+from rendezvous._hosts import advertised_address
+from rendezvous._join_time import JoinTime
+from rendezvous._round_store import places_of
+from rendezvous.aio import _native
+from rendezvous.aio._operations import Store
+from rendezvous.aio._prefix import PrefixStore
+from rendezvous.aio._tcp import TCPStore
+from rendezvous.api import RendezvousStoreInfo, free_port
+from rendezvous.errors import (
+    RendezvousClosedError,
+    RendezvousConnectionError,
+    RendezvousFinishedError,
+    RendezvousStateError,
+    RendezvousTimeoutError,
+    StoreConnectionError,
+    StoreError,
+    StoreKeysMissingError,
+    StoreLimitError,
+)
+
+__all__ = ["Change", "World", "join"]
+
+_Self = TypeVar("_Self", bound="World")
+_PLACED, _FINISHED, _SPARE, _NO_SPARE = 0, 1, 3, 4
+_MASTER_KEYS = (RendezvousStoreInfo.MASTER_ADDR_KEY, RendezvousStoreInfo.MASTER_PORT_KEY)
+_EXCHANGE_S = 5.0
+_DEFAULT_PORT = 29400
+_AGAIN_S = 0.2
+
+
+@dataclass(frozen=True)
+class Change:
+    """What has become of the group since the round was complete.
+
+    Attributes:
+        active: whether this node still has its place in the round.
+        changes: how many nodes wait for the next round or were lost from this one.
+        closed: whether the run takes no more nodes.
+    """
+
+    active: bool
+    changes: int
+    closed: bool
+
+
+class World(AsyncIterator[Change]):
+    """A completed round, as this node sees it; and its changes: `async for change in world`.
+
+    Attributes:
+        round: from 1.
+        rank: of this node, from 0.
+        world_size: how many nodes take part.
+        first: who has rank 0.
+        store: a key space that the nodes of this round share with nobody.
+    """
+
+    def __init__(self, node: "_Node") -> None:
+        self._node = node
+        self.round = 0
+        self.rank = 0
+        self.world_size = 0
+        self.first = ""
+        self._known = Change(True, 0, False)
+        self._places = ("", "", "")
+
+    @property
+    def store(self) -> Store:
+        return PrefixStore(self._places[0], self._node.store)
+
+    async def master(self, timeout: float | None = None) -> RendezvousStoreInfo:
+        """Where rank 0's workers may serve their store: its address, and a port that was free."""
+        found = await self.store.multi_get(_MASTER_KEYS, timeout)
+        return RendezvousStoreInfo(found[0].decode(), int(found[1]))
+
+    def __aiter__(self: _Self) -> _Self:
+        return self
+
+    async def __anext__(self) -> Change:
+        """The next change. Ends when the node has left."""
+        if self._node.has_left:
+            raise StopAsyncIteration
+        self._known = await self._node.next_change(self.round, self._known)
+        return self._known
+
+    async def rejoin(self, timeout: float | None = None) -> None:
+        """Wait for the next round with this node, and be it from then on.
+
+        Raises what join() raises.
+        """
+        await self._node.place(self, self.round, timeout)
+
+    async def close_run(self) -> None:
+        """No node is taken any more."""
+        await self._node.close_run()
+
+    async def leave(self, failed: bool = False) -> None:
+        """Give the place up. With `failed`, the others are told as of a node that was lost."""
+        await self._node.leave(failed)
+
+    def _seat(self, numbers: tuple[int, ...], first: tuple[str, int, int]) -> None:
+        _, self.round, self.rank, self.world_size, _, _, changes = numbers
+        self.first = first[0]
+        self._known = Change(True, changes, False)
+        rank_0 = _core.Node(*first)
+        seat = Seat(self.round, self.rank, self.world_size, rank_0)
+        self._places = places_of(self._node.run_id, seat)
+
+    async def _publish(self) -> None:
+        """By rank 0: that there is such a round, and where it is, which blocking handlers wait for.
+
+        What earlier rounds have left is removed.
+        """
+        _, index_place, own = self._places
+        index = PrefixStore(index_place, self._node.store)
+        await index.set(own, b"")
+        await self.store.multi_set(_MASTER_KEYS, [self.first, str(free_port())])
+        for space in await index.list_keys():
+            number = space.partition("-")[0]
+            if number.isdecimal() and int(number) < self.round:
+                place = self._places[0].removesuffix(own) + space
+                await self._node.store.delete_prefix(f"{place}/")
+                await index.delete_key(space)
+
+
+class _Node:
+    """Who joins, over a server that runs the rulebook."""
+
+    def __init__(
+        self, store: TCPStore, run_id: str, settings: _core.GroupSettings, timeout_s: float
+    ) -> None:
+        self.run_id = run_id
+        self.store = store
+        self.has_left = False
+        self._timeout_s = timeout_s
+        self._interval_s = settings.keep_alive_interval
+        local_id = int.from_bytes(os.urandom(8), "little") >> 1
+        node = _core.Node(advertised_address(store, store.host, None), os.getpid(), local_id)
+        # A connection that broke says more than silence: one that lives is back at once.
+        grace_s = settings.keep_alive_interval * settings.keep_alive_max_attempt / 3
+        self._run = _native.RunOperations(store, _native.RunPart(run_id, node, settings, grace_s))
+        self._place: tuple[int, int, int] | None = None
+        self._beats: asyncio.Task[None] | None = None
+        self._may_be_listed = False
+
+    async def place(self, world: World, after_round: int, timeout: float | None) -> None:
+        timeout_s = self._timeout_s if timeout is None else timeout
+        time = JoinTime(Deadline.after(timeout_s), timeout_s, math.inf)
+        self._may_be_listed = True
+        if self._beats is None:
+            self._beats = asyncio.create_task(self._beat())
+        while True:
+            try:
+                await self._resume(after_round)
+                with _told(self.run_id):
+                    numbers, first = await self._run.join(
+                        after_round, time.deadline.left_s, time.is_spare
+                    )
+            except RendezvousConnectionError as error:
+                if isinstance(error.__cause__, StoreKeysMissingError):  # the server says so
+                    raise RendezvousTimeoutError(str(error)) from error
+                time.note_outage()
+                if not isinstance(error.__cause__, StoreConnectionError) or time.deadline.is_over:
+                    raise
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            if numbers[0] == _PLACED:
+                break
+            if numbers[0] in (_SPARE, _NO_SPARE):
+                time.note(is_spare=numbers[0] == _SPARE)
+            if numbers[0] == _FINISHED:
+                self._may_be_listed = False
+                raise RendezvousFinishedError(
+                    f"run {self.run_id!r}: the job finished with round {numbers[1]} while this "
+                    "node waited"
+                )
+        self._place = (numbers[1], numbers[2], numbers[3])
+        world._seat(numbers, first)
+        if world.rank == 0:
+            with _told(self.run_id):
+                await world._publish()
+
+    async def _resume(self, after_round: int) -> None:
+        """A restarted server has to know that this node is who has its place in the old round."""
+        if self._place is None or self._place[0] != after_round:
+            return
+        with _told(self.run_id):
+            if not (await self._run.keep_alive(_EXCHANGE_S))[0]:
+                await self._run.resume(*self._place, _EXCHANGE_S)
+
+    async def _beat(self) -> None:
+        """Keep-alives, until the node leaves. An outage is what they are sent again after."""
+        while True:
+            await asyncio.sleep(self._interval_s)
+            with contextlib.suppress(StoreError, RendezvousStateError, RendezvousClosedError):
+                known, _, _ = await self._run.keep_alive(self._interval_s)
+                if not known and self._place is not None:
+                    await self._run.resume(*self._place, self._interval_s)
+
+    async def next_change(self, round: int, known: Change) -> Change:
+        while True:
+            try:
+                found = Change(
+                    *_flags(await self._run.subscribe(round, known.changes, known.closed, math.inf))
+                )
+            except StoreConnectionError:
+                # The place is kept by the keep-alives; what changed meanwhile is told again.
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            if found != known:
+                return found
+
+    async def close_run(self) -> None:
+        with _told(self.run_id):
+            await self._run.close_run(_EXCHANGE_S)
+
+    async def leave(self, failed: bool) -> None:
+        self.has_left = True
+        if self._beats is not None:
+            self._beats.cancel()
+            await asyncio.wait([self._beats])
+        if self._may_be_listed:
+            self._may_be_listed = False
+            self._place = None
+            with _told(self.run_id):
+                await self._run.leave(failed, _EXCHANGE_S)
+
+    async def end(self) -> None:
+        await self.store.close()
+
+
+def _flags(numbers: tuple[int, ...]) -> tuple[bool, int, bool]:
+    return bool(numbers[0]), numbers[1], bool(numbers[2])
+
+
+@contextlib.contextmanager
+def _told(run_id: str) -> Iterator[None]:
+    """Turns what the store raises into what a rendezvous raises."""
+    try:
+        yield
+    except StoreLimitError as error:
+        raise RendezvousStateError(f"run {run_id!r}: {error}") from error
+    except StoreError as error:
+        raise RendezvousConnectionError(f"run {run_id!r}: {error}") from error
+
+
+class _Joining:
+    """What join() returns: entered with `async with`."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        run_id: str,
+        settings: _core.GroupSettings,
+        timeout_s: float,
+        connect_s: float,
+    ) -> None:
+        self._place = parse_endpoint(endpoint, _DEFAULT_PORT)
+        self._run_id = run_id
+        self._settings = settings
+        self._timeout_s = timeout_s
+        self._connect_s = connect_s
+        self._node: _Node | None = None
+
+    async def __aenter__(self) -> World:
+        store = TCPStore(*self._place, self._timeout_s)
+        try:
+            with _told(self._run_id):
+                await store.open(self._connect_s)
+            node = _Node(store, self._run_id, self._settings, self._timeout_s)
+            world = World(node)
+            try:
+                await node.place(world, 0, None)
+            except BaseException:
+                # Also who was cancelled is listed no more.
+                with contextlib.suppress(RendezvousConnectionError, RendezvousClosedError):
+                    await asyncio.shield(node.leave(failed=False))
+                raise
+        except BaseException:
+            await asyncio.shield(store.close())
+            raise
+        self._node = node
+        return world
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        node = self._node
+        assert node is not None
+        try:
+            if not node.has_left:
+                with contextlib.suppress(RendezvousConnectionError, RendezvousClosedError):
+                    await node.leave(failed=error is not None)
+        finally:
+            await node.end()
+
+    def __await__(self) -> Generator[Any, Any, World]:
+        raise TypeError("join() is entered with `async with`, which leaves the run at the end")
+
+
+def join(
+    endpoint: str,
+    nodes: tuple[int, int],
+    run_id: str,
+    *,
+    timeout: float = 600.0,
+    connect_timeout: float = 60.0,
+    last_call: float = 30.0,
+    keep_alive_interval: float = 5.0,
+    keep_alive_max_attempt: int = 3,
+) -> _Joining:
+    """Join a run as one node: `async with join("node0:29400", (2, 4), "job") as world`.
+
+    The server at the endpoint runs the rendezvous itself: a server of ours, over the native
+    protocol. For etcd, files and torch's servers, use get_rendezvous_handler() in a thread. It
+    enters when a round with this node is complete, and leaves the run at the end: as failed, after
+    an exception.
+
+    nodes: the least and the most that a round has.
+    timeout: for a complete round, in seconds; a spare waits on, to the end of the job, and has the
+        timeout anew when it is a spare no more. connect_timeout: for the server.
+    last_call: how long a round that has enough nodes waits for more.
+
+    Raises RendezvousTimeoutError, RendezvousConnectionError, RendezvousClosedError and its kin,
+    RendezvousStateError when the run has other settings.
+    """
+    if not run_id:
+        raise ValueError("the run id is empty; give every node of the job the same name")
+    least, most = nodes
+    settings = _core.GroupSettings(
+        least, most, last_call, keep_alive_interval, keep_alive_max_attempt
+    )
+    return _Joining(endpoint, run_id, settings, timeout, connect_timeout)
