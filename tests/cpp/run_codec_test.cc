@@ -52,7 +52,8 @@ std::vector<Case> cases() {
   return {
       one<JoinRequest>(
           "join",
-          Fields().u32(1000).string32("run").raw(kNode).raw(kSettings).u64(4).u32(250).u32(7).u8(1)),
+          Fields().u32(1000).string32("run").raw(kNode).raw(kSettings).u64(4).u32(250).u32(7).u8(
+              1)),
       one<JoinReply>("join reply",
                      Fields().u8(0).u64(5).u32(1).u32(2).raw(kNode).u32(3).u32(4).u32(5)),
       one<LeaveRequest>(
