@@ -171,7 +171,8 @@ TEST_CASE("what was taken of a run body is what was sent") {
   CHECK(join.grace_ms == 250);
   CHECK(join.handle == 7);
   StatusReply status;
-  REQUIRE(take(cases()[9].bytes, status));
+  const std::string bytes_of_status = cases()[9].bytes;
+  REQUIRE(take(bytes_of_status, status));
   CHECK(status.complete);
   CHECK_FALSE(status.closed);
   CHECK(status.finished_round == 4);
