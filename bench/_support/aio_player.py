@@ -48,7 +48,8 @@ async def redis(port: int, stack: AsyncExitStack) -> Get:
     client = redis.asyncio.Redis(port=port)
     stack.push_async_callback(client.aclose)
     await client.set(KEY, VALUE)
-    return client.get
+    get: Get = client.get
+    return get
 
 
 PEERS = {"ours": ours, "plain": plain, "redis": redis}

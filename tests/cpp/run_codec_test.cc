@@ -52,7 +52,8 @@ std::vector<Case> cases() {
   return {
       one<JoinRequest>(
           "join",
-          Fields().u32(1000).string32("run").raw(kNode).raw(kSettings).u64(4).u32(250).u32(7).u8(1)),
+          Fields().u32(1000).string32("run").raw(kNode).raw(kSettings).u64(4).u32(250).u32(7).u8(
+              1)),
       one<JoinReply>("join reply",
                      Fields().u8(0).u64(5).u32(1).u32(2).raw(kNode).u32(3).u32(4).u32(5)),
       one<LeaveRequest>(
@@ -170,7 +171,8 @@ TEST_CASE("what was taken of a run body is what was sent") {
   CHECK(join.grace_ms == 250);
   CHECK(join.handle == 7);
   StatusReply status;
-  REQUIRE(take(cases()[9].bytes, status));
+  const std::string bytes_of_status = cases()[9].bytes;
+  REQUIRE(take(bytes_of_status, status));
   CHECK(status.complete);
   CHECK_FALSE(status.closed);
   CHECK(status.finished_round == 4);

@@ -63,7 +63,7 @@ def test_who_waits_goes_on_waiting_and_the_rounds_store_works_at_first_use(
         infos = [handlers[1].next_rendezvous(), waiting.result()]
         assert sorted(info.rank for info in infos) == [0, 1]
         for info in infos:
-            info.store.set(f"from {info.rank}", b"here")
+            info.store.set(f"from {info.rank}", "here")
         for info in infos:
             assert info.store.get(f"from {1 - info.rank}") == b"here"
         for handler in handlers:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from handler_support import EtcdRun, Run, join_all, joining, run_kept_by
@@ -32,17 +33,15 @@ _JOIN_S = 3.0
 @pytest.fixture(params=["server", "store", "etcd"])
 def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     if request.param == "etcd":
-        run = EtcdRun(request.getfixturevalue("etcd_endpoint"))
-        yield run
-        run.shutdown()
+        over_etcd = EtcdRun(request.getfixturevalue("etcd_endpoint"))
+        yield over_etcd
+        over_etcd.shutdown()
         return
     with run_kept_by(request.param, request) as run:
         yield run
 
 
-def _spare(
-    run: Run, **options: float
-) -> tuple[DynamicRendezvousHandler, Background[RendezvousInfo]]:
+def _spare(run: Run, **options: Any) -> tuple[DynamicRendezvousHandler, Background[RendezvousInfo]]:
     spare = run.node(2, **options)
     waiting = joining(spare)
     eventually("a spare", lambda: len(run.look().spares) == 1)
@@ -123,14 +122,14 @@ def far_run(
     """A run, a way of making nodes whose network is bad, and that network."""
     monkeypatch.setattr("rendezvous._server_run._SPARE_ASKS_S", 0.5)
     if request.param == "etcd":
-        near = EtcdRun(request.getfixturevalue("etcd_endpoint"))
-        port = int(near.endpoints.rpartition(":")[2])
+        near_etcd = EtcdRun(request.getfixturevalue("etcd_endpoint"))
+        port = int(near_etcd.endpoints.rpartition(":")[2])
         with etcd_proxy(port) as proxy:
-            far = EtcdRun(f"127.0.0.1:{proxy.port}")
-            far.prefix = near.prefix
-            yield near, lambda: far, proxy
-            far.shutdown()
-            near.shutdown()
+            far_etcd = EtcdRun(f"127.0.0.1:{proxy.port}")
+            far_etcd.prefix = near_etcd.prefix
+            yield near_etcd, lambda: far_etcd, proxy
+            far_etcd.shutdown()
+            near_etcd.shutdown()
         return
     server: Server = request.getfixturevalue("server")
     connect: Callable[..., TCPStore] = request.getfixturevalue("connect")

@@ -101,8 +101,8 @@ def test_the_host_names_every_interface(
     found = {each["parent"]: each["env"] for each in reports_of_round(tmp_path, 2)}
     for machine, node, count in zip(pair, running, (b"1\n", b"2\n"), strict=True):
         url = found[node.process.pid]["RENDEZVOUS_ENDPOINT"]
-        words = ("-m", "rendezvous", "add", "count", "--endpoint", url)
-        assert machine.run(sys.executable, *words).stdout == count
+        command = ("-m", "rendezvous", "add", "count", "--endpoint", url)
+        assert machine.run(sys.executable, *command).stdout == count
     assert check_and_end(tmp_path, running, pair, 2) == alpha.address
     assert "give the nodes on other machines this machine's address" in running[0].stderr
 

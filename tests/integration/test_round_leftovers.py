@@ -75,8 +75,8 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
     else:
         with Server() as server:
             make = maker("c10d", f"127.0.0.1:{server.port}", is_host=0, rulebook=request.param)
-            with TCPStore("127.0.0.1", server.port) as store:
-                yield Scene(run_id, make, store)
+            with TCPStore("127.0.0.1", server.port) as users_store:
+                yield Scene(run_id, make, users_store)
 
 
 def meet(handlers: list[RendezvousHandler]) -> list[RendezvousInfo]:
