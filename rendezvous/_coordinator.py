@@ -159,6 +159,9 @@ class Coordinator(ABC):
         Returns which node gave up first since the last complete round, and why.
         """
 
+    def release(self, deadline: Deadline) -> None:  # noqa: B027  (most have nothing to do)
+        """The node has left: end what is kept for it alone. Best effort; raises nothing."""
+
     @abstractmethod
     def is_disturbed(self, deadline: Deadline) -> bool:
         """Whether the round has lost somebody, or may have, or others wait for the next one.

@@ -35,6 +35,8 @@ _log = logging.getLogger(__name__)
 _FIRST_JOIN_S_MIN = 1.0
 # At the deadline of a shutdown; a thread that waits for a store on is nobody's business.
 _STOP_S_MIN = 0.05
+# For what runs out in any case, when nobody may be there any more.
+_RELEASE_S = 1.0
 
 
 class DynamicRendezvousHandler(RendezvousHandler):
@@ -360,6 +362,11 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 self._membership.leave(failed=False, deadline=deadline)
                 if not self.hosts_store:
                     self._bootstrap.tidy_up(self._coordinator, deadline)
+                # Who left at the deadline of a join had no time for it.
+                in_time = deadline.sooner(_RELEASE_S)
+                self._coordinator.release(in_time)
+                if self._connection is not None:
+                    self._connection.release(in_time)
                 told = True
             except RendezvousError as error:
                 _log.warning(

@@ -86,6 +86,9 @@ class StoreConnection:
             return False
         return is_refused(self.control.host, self.control.port)
 
+    def release(self, deadline: Deadline) -> None:
+        """The handler has left. A server, or a file, keeps nothing for it."""
+
     def close(self) -> None:
         """Close the connections, and the server if it is ours. May be called again."""
         for store in (self.control, self.store):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from rendezvous._deadline import Deadline
 from rendezvous._settings import read_seconds
 from rendezvous.api import RendezvousParameters
 from rendezvous.backends.etcd._endpoints import parse_endpoints
@@ -60,6 +61,10 @@ class EtcdConnection:
     def is_gone(self) -> bool:
         """A cluster is there for longer than any of its users."""
         return False
+
+    def release(self, deadline: Deadline) -> None:
+        """The handler has left: what etcd keeps for its writes may go."""
+        self.store.release(deadline)
 
     def close(self) -> None:
         """Close this thread's connections. May be called again."""

@@ -42,7 +42,6 @@ from rendezvous.backends.etcd._run_follower import Follower
 from rendezvous.backends.etcd._run_keys import RunKeys, Summary, Wish, page_of, rank_on
 from rendezvous.backends.etcd._run_leader import read_run
 from rendezvous.backends.etcd._run_place import Place
-from rendezvous.backends.etcd._wire import compare_mod, op_put
 from rendezvous.backends.etcd.client import EtcdClient
 from rendezvous.errors import (
     RendezvousClosedError,
@@ -82,7 +81,6 @@ class EtcdRun(Coordinator):
         self._client = client
         self._keys = keys
         self._setup = setup
-        self._kept = kept
         self._place = Place(client, keys, setup, kept)
         self._follower = Follower(client, keys, setup, self._place, kept)
 
@@ -171,26 +169,25 @@ class EtcdRun(Coordinator):
 
     def leave(self, failed: bool, deadline: Deadline) -> bool:
         self._follower.take_seat(None)
-        leader = self._follower.leader
         self._patiently(lambda in_time: self._place.give_up(failed, in_time), deadline)
-        if leader is not None:
-            # It tells the others that this node went, and lets another one lead.
-            leader.join(deadline)
-        self._client.close()
+        self.release(deadline)
         # Who waits for a job's end is told by the leader.
         return False
 
     def give_up(self, ending: Ending, deadline: Deadline) -> str:
         self._follower.take_seat(None)
-        leader = self._follower.leader
         self._patiently(lambda in_time: self._place.give_up(True, in_time, ending), deadline)
         try:
-            cause = self._ask(self._cause, deadline)
+            return self._ask(self._cause, deadline)
         finally:
-            if leader is not None:
-                leader.join(deadline)
-            self._client.close()
-        return cause
+            self.release(deadline)
+
+    def release(self, deadline: Deadline) -> None:
+        # It tells the others that this node went, and lets another one lead.
+        leader = self._follower.leader
+        if leader is None or leader.join(deadline):
+            self._place.release(deadline)
+        self._client.close()
 
     def _cause(self, deadline: Deadline) -> str:
         reading = read_run(self._client, self._keys, deadline)
@@ -226,16 +223,7 @@ class EtcdRun(Coordinator):
             deadline.sleep(_SILENCE_LOOK_S)
 
     def close(self, deadline: Deadline) -> None:
-        def write(deadline: Deadline) -> None:
-            self._client.txn(
-                [compare_mod(self._keys.closed, 0)],
-                [op_put(self._keys.closed, b"closed", lease=self._kept.get(deadline))],
-                what=f"run {self._setup.run_id!r}: closing it",
-                deadline=deadline,
-                repeatable=True,
-            )
-
-        self._patiently(write, deadline)
+        self._patiently(self._place.close_run, deadline)
         self._follower.note_closed()
 
     def look(self, deadline: Deadline) -> None:

@@ -289,6 +289,7 @@ class Follower:
             else:
                 self._stand_at = None
         elif entry.key == self._keys.round and not is_delete:
+            self._kept.adopt(entry.lease)
             try:
                 summary, broken = Summary.decode(entry.value), None
             except RendezvousStateError as error:

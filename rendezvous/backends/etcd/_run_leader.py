@@ -43,7 +43,10 @@ _PAUSE_S, _PAUSE_S_MAX = 0.5, 5.0
 
 @dataclass(frozen=True)
 class Reading:
-    """All of a run at one revision. leader: what the leader's key holds."""
+    """All of a run at one revision.
+
+    leader: what the leader's key holds. lease: of what was published; 0: it has none.
+    """
 
     summary: Summary | None
     summary_revision: int
@@ -51,6 +54,7 @@ class Reading:
     inbox: list[KeyValue]
     leader: bytes | None
     revision: int
+    lease: int
 
     def book(self, keys: RunKeys, at_s: float) -> Book:
         return Book.of(keys, self.summary, self.state, self.inbox, self.revision, at_s)
@@ -79,6 +83,7 @@ def read_run(client: EtcdClient, keys: RunKeys, deadline: Deadline) -> Reading:
         [kv for kv in result.kvs if start <= kv.key < end],
         None if leads is None else leads.value,
         result.revision,
+        0 if found is None else found.lease,
     )
 
 
@@ -102,6 +107,7 @@ class Leader:
         self._client = client
         self._keys = keys
         self._node = node_of(name)
+        self._kept = kept
         self._press = Press(client, keys, fence, kept, exchange_s)
         # Whether somebody else leads then is what the watch of each node says.
         self.is_over = False
@@ -182,6 +188,7 @@ class Leader:
         """Until this node goes. Reads everything first, so that it may be begun again."""
         reading = read_run(self._client, self._keys, Deadline.after(self._exchange_s))
         book = reading.book(self._keys, now_s())
+        self._kept.adopt(reading.lease)
         self._press.begin(reading.summary_revision)
         self._publish(book)
         with self._client.watch([self._keys.inbox], reading.revision + 1) as watch:

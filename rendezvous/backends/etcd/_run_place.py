@@ -9,6 +9,7 @@ import math
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,7 +35,7 @@ from rendezvous.backends.etcd._wire import (
     op_range,
 )
 from rendezvous.backends.etcd.client import EtcdClient
-from rendezvous.errors import RendezvousStateError, StoreNoAnswerError
+from rendezvous.errors import RendezvousStateError, StoreError, StoreNoAnswerError
 
 __all__ = ["Place", "Written"]
 
@@ -73,6 +74,7 @@ class Place:
         # A signal's handler may leave while its own thread's request to join is on its way.
         self._lock = threading.RLock()
         self.lease = 0
+        self._spent: list[int] = []  # of places that were given up
         self._known = 0
         self._may_be_there = False
 
@@ -96,9 +98,39 @@ class Place:
             line = ending.last_line.decode("latin-1")
             told = (ending.exit_code, ending.unix_ms, line)
             wish = Wish("gave up", os.urandom(8).hex(), ending=told)
-        self._write(wish, self._kept.get, deadline)
+        self._write(wish, self._parting_lease, deadline)
+        if self.lease:
+            self._spent.append(self.lease)
         self.lease = 0
         self._may_be_there = False
+
+    def release(self, deadline: Deadline) -> None:
+        """The node has left, and leads no more: its leases guard nothing. Best effort."""
+        with suppress(StoreError):
+            for lease in self._spent[:]:
+                self._client.revoke_lease(lease, deadline=deadline)
+                with suppress(ValueError):  # a signal's handler has done it, too
+                    self._spent.remove(lease)
+
+    def close_run(self, deadline: Deadline) -> None:
+        """Say that the run takes no more nodes, for ever. Raises StoreErrors."""
+        if not self._kept.current:
+            self._is_published(deadline)
+        lease = self._kept.get(deadline)
+        try:
+            result = self._client.txn(
+                [compare_mod(self._keys.closed, 0)],
+                [op_put(self._keys.closed, b"closed", lease=lease)],
+                what=f"run {self._keys.run_id!r}: closing it",
+                deadline=deadline,
+                repeatable=True,
+            )
+        except EtcdRequestError as error:
+            if error.code == NOT_FOUND:
+                self._kept.forget(lease)
+            raise
+        if not result.succeeded:
+            self._kept.give_back(lease, deadline)
 
     def keep(self, look: bool, deadline: Deadline) -> Literal["kept", "key lost", "lease lost"]:
         """Start the lease's time anew. Whatever is lost, the place is.
@@ -186,7 +218,7 @@ class Place:
             if found is not None and found.value == value:
                 return Written(found.mod_revision, bool(result.range(2).kvs))
             self._may_be_there = there
-            self._claim(result, deadline)
+            self._claim(result, lease, deadline)
         raise EtcdConnectionError(
             f"run {self._keys.run_id!r}: the key of this node, {self._key.decode()!r}, is written "
             "by somebody else again and again"
@@ -203,8 +235,11 @@ class Place:
             repeatable=True,
         )
 
-    def _claim(self, result: TxnResult, deadline: Deadline) -> None:
-        """The run is kept in this way, unless it is kept in the other already."""
+    def _claim(self, result: TxnResult, lease: int, deadline: Deadline) -> None:
+        """The run is kept in this way, unless it is kept in the other already.
+
+        For as long as the lease of this write lasts: whoever leads publishes the marker again.
+        """
         blob = result.range(0).first
         if blob is not None and blob.value == MARKER:
             return
@@ -214,7 +249,6 @@ class Place:
                 f"{self._keys.blob_text!r} by compare-and-set (rulebook=store); start all nodes "
                 "with the same rulebook, or use another run id"
             )
-        lease = self._kept.get(deadline)
         try:
             self._client.txn(
                 [compare_mod(self._keys.blob, 0)],
@@ -226,12 +260,27 @@ class Place:
         except EtcdRequestError as error:
             if error.code != NOT_FOUND:
                 raise
-            self._kept.forget(lease)
+            self._forget(lease)
 
     def _own_lease(self, deadline: Deadline) -> int:
         if not self.lease:
             self.lease, _ = self._client.grant_lease(self.ttl_s, deadline=deadline)
         return self.lease
+
+    def _parting_lease(self, deadline: Deadline) -> int:
+        """What a node says last outlives it, as what is published does.
+
+        Where nothing is, nobody counts on the node, and its own lease does.
+        """
+        if not self._kept.renew(deadline) and not self._is_published(deadline):
+            return self._own_lease(deadline)
+        return self._kept.get(deadline)
+
+    def _is_published(self, deadline: Deadline) -> bool:
+        """Whether anything is; its lease is used from now on, unless one is known."""
+        found = self._client.range(self._keys.round, keys_only=True, deadline=deadline).first
+        self._kept.adopt(0 if found is None else found.lease)
+        return found is not None
 
     def _forget(self, lease: int) -> None:
         if self.lease == lease:

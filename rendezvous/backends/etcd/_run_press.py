@@ -149,6 +149,7 @@ class Press:
                 return
             leader, found = result.range(0).first, result.range(1).first
             if leader is None or leader.mod_revision != self._fence:
+                self._kept.give_back(lease, deadline)
                 raise FencedError
             revision = 0 if found is None else found.mod_revision
             if found is not None and found.value == value:

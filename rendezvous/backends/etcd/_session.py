@@ -10,8 +10,10 @@ after a fork: no two use one writer at a time.
 """
 
 import os
+import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from rendezvous._deadline import Deadline
@@ -28,6 +30,7 @@ from rendezvous.backends.etcd._wire import (
     op_range,
 )
 from rendezvous.backends.etcd.client import EtcdClient
+from rendezvous.errors import StoreError
 
 __all__ = ["OPERATIONS_MAX", "Commit", "Session"]
 
@@ -70,9 +73,15 @@ class Session:
     def __init__(self, client: EtcdClient, space: KeySpace) -> None:
         self._client = client
         self._space = space
-        self._lease = KeptLease(client, _RECORD_TTL_S)
-        self._idle: deque[_Writer] = deque()
+        self._begin()
+
+    def _begin(self) -> None:
+        # How many commits are under way is a matter of one process, as the writers are.
         self._pid = os.getpid()
+        self._lease = KeptLease(self._client, _RECORD_TTL_S)
+        self._idle: deque[_Writer] = deque()
+        self._lock = threading.RLock()  # never held while something is sent
+        self._under_way = 0
 
     def commit(
         self,
@@ -87,6 +96,24 @@ class Session:
 
         Raises as the client; an `ambiguous` error says that it may have been done, or be done yet.
         """
+        self._note_fork()
+        with self._lock:
+            self._under_way += 1
+        try:
+            return self._commit(compare, success, failure, what=what, deadline=deadline)
+        finally:
+            with self._lock:
+                self._under_way -= 1
+
+    def _commit(
+        self,
+        compare: Sequence[Message],
+        success: Sequence[Message],
+        failure: Sequence[Message],
+        *,
+        what: str,
+        deadline: Deadline,
+    ) -> Commit:
         for _ in range(_LOSSES_MAX):
             writer = self._take()
             try:
@@ -107,6 +134,28 @@ class Session:
             f"{what}: the records of this store's writers at {self._space.session('').decode()!r} "
             "vanish again and again; somebody deletes them"
         )
+
+    def release(self, deadline: Deadline) -> None:
+        """End the records, unless something is being written, which needs its own to be done once.
+
+        Best effort: they run out in any case. A write that a member held back and does later fails:
+        it compares its record, and has the record's lease.
+        """
+        self._note_fork()
+        with self._lock:
+            if self._under_way:
+                return
+            lease = self._lease.current
+            self._lease.forget(lease)
+            self._idle.clear()
+        with suppress(StoreError):
+            if lease:
+                self._client.revoke_lease(lease, deadline=deadline)
+
+    def _note_fork(self) -> None:
+        if self._pid != os.getpid():
+            # The parent goes on with the lease and the writers that it had.
+            self._begin()
 
     def _try(
         self,
@@ -148,9 +197,6 @@ class Session:
         return None
 
     def _take(self) -> _Writer:
-        if self._pid != os.getpid():
-            # The parent goes on with the writers that it had.
-            self._pid, self._idle = os.getpid(), deque()
         try:
             return self._idle.pop()
         except IndexError:

@@ -90,7 +90,7 @@ class EtcdRendezvousBackend(RendezvousBackend):
             found = self._client.range(self._key, deadline=Deadline.after(self._timeout_s)).first
         except StoreError as error:
             raise self._unreachable("read", error) from error
-        return None if found is None else (self._decode(found), _Revision(found.mod_revision))
+        return None if found is None else (self._take(found), _Revision(found.mod_revision))
 
     def set_state(
         self, state: bytes, token: Token | None = None
@@ -109,7 +109,7 @@ class EtcdRendezvousBackend(RendezvousBackend):
         found = result.range(0).first
         if found is None:
             return None
-        current = self._decode(found)
+        current = self._take(found)
         # Equal without being ours: what was wanted is there, whoever wrote it.
         won = found.value.startswith(write) or current == state
         return current, _Revision(found.mod_revision), won
@@ -119,7 +119,7 @@ class EtcdRendezvousBackend(RendezvousBackend):
         for attempts_left in reversed(range(_LEASE_ATTEMPTS)):
             lease = self._lease.get(deadline)
             try:
-                return self._client.txn(
+                result = self._client.txn(
                     [compare_mod(self._key, revision)],
                     [op_put(self._key, value, lease=lease)],
                     [op_range(self._key)],
@@ -131,7 +131,17 @@ class EtcdRendezvousBackend(RendezvousBackend):
                 if error.code != NOT_FOUND or not attempts_left:
                     raise
                 self._lease.forget(lease)
+                continue
+            if not result.succeeded:
+                self._lease.give_back(lease, deadline)
+            return result
         raise AssertionError("unreachable")
+
+    def _take(self, found: KeyValue) -> bytes:
+        """The state that was found, whose lease is used from now on."""
+        state = self._decode(found)
+        self._lease.adopt(found.lease)
+        return state
 
     def _decode(self, found: KeyValue) -> bytes:
         if found.value == MARKER:

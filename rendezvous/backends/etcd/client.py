@@ -220,6 +220,12 @@ class EtcdClient:
         granted_s, left_s = answer.get("grantedTTL", 0), answer.get("TTL", 0)
         return None if left_s <= 0 else granted_s - left_s
 
+    def lease_guards(self, lease: int, *, deadline: Deadline | None = None) -> bool:
+        """Whether there is a key that has this lease."""
+        request = {"ID": lease, "keys": True}
+        answer = self._ask("lease/timetolive", request, "looking at a lease", deadline)
+        return bool(answer.get("keys"))
+
     def revoke_lease(self, lease: int, *, deadline: Deadline | None = None) -> None:
         """End a lease, and delete the keys that have it. One that is gone is no error."""
         try:

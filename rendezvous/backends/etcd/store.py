@@ -287,6 +287,10 @@ class EtcdStore(Store):
         """Whether it has append, multi_get and multi_set: yes."""
         return True
 
+    def release(self, deadline: Deadline) -> None:
+        """Nothing is written for now: what etcd keeps for the writers of this store may go."""
+        self._session.release(deadline)
+
     def close(self) -> None:
         """End this object's use of the store; later calls raise StoreClosedError.
 

@@ -172,12 +172,13 @@ METHODS = {
     ),
     "lease/timetolive": Method(
         "/etcdserverpb.Lease/LeaseTimeToLive",
-        Shape(Field("ID", 1, Scalar.INT)),
+        Shape(Field("ID", 1, Scalar.INT), Field("keys", 2, Scalar.BOOL)),
         Shape(
             _HEADER,
             Field("ID", 2, Scalar.INT),
             Field("TTL", 3, Scalar.INT),
             Field("grantedTTL", 4, Scalar.INT),
+            Field("keys", 5, Scalar.BYTES, repeated=True),
         ),
     ),
     "watch": Method(
