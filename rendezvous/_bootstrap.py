@@ -88,7 +88,6 @@ class Bootstrap:
 
         Raises RendezvousTimeoutError, RendezvousConnectionError.
         """
-        store = round_store(self._store, self._run_id, seat)
         self._address, self._cannot_serve = "", False
         self._round = seat.round
         backoff = Backoff(0.02, 1.0)
@@ -99,6 +98,7 @@ class Bootstrap:
                     where = self._publish(seat, coordinator, deadline)
                 else:
                     where = self._learn(seat, deadline)
+                store = round_store(self._store, self._run_id, seat)
                 self._meet_server(store, deadline)
                 return RendezvousInfo(
                     store=store,
@@ -233,10 +233,11 @@ class Bootstrap:
     def _timeout(
         self, seat: Seat, coordinator: Coordinator, failure: Exception
     ) -> RendezvousTimeoutError:
+        name = "" if seat.rank_0 is None else f", {node_text(seat.rank_0)},"
         what = (
             "this node is rank 0 and could not publish its address"
             if seat.rank == 0
-            else f"rank 0, {node_text(seat.rank_0)}, did not publish its address"
+            else f"rank 0{name} did not publish its address"
         )
         error = RendezvousTimeoutError(
             f"run {self._run_id!r}: round {seat.round} is complete, but {what} before the join "

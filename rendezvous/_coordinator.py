@@ -63,12 +63,12 @@ class Ending:
 
 @dataclass(frozen=True)
 class Seat:
-    """A node's place in a round that is complete."""
+    """A node's place in a round that is complete. rank_0: None if it has left already."""
 
     round: int
     rank: int
     world_size: int
-    rank_0: _core.Node
+    rank_0: _core.Node | None
 
 
 @dataclass(frozen=True)

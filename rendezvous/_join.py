@@ -75,7 +75,7 @@ class Joiner:
                         standing.round,
                         standing.rank,
                         standing.world_size,
-                        standing.participants[0],
+                        standing.rank_0,
                     )
                 progress.tell(standing)
             took_s = now_s() - begun_s
@@ -131,6 +131,7 @@ class _Attempt:
             lost=tuple(group.lost),
             last_call_left_s=group.last_call_left(at_s),
             look_again_s=group.next_deadline(),
+            rank_0=_rank_0(group, participants),
         )
 
     def note(self, standing: Standing) -> None:
@@ -139,3 +140,9 @@ class _Attempt:
             _log.warning("%s", evicted_text(self._run_id))
         self._outlasts = standing.round if standing.role in ("waiting", "spare") else 0
         self._role = standing.role
+
+
+def _rank_0(group: _core.Group, participants: list[_core.Node]) -> _core.Node | None:
+    """Participants stand in the order of their ranks, and who left is none."""
+    first = participants[0] if participants else None
+    return first if first is not None and group.placement(first).rank == 0 else None

@@ -19,8 +19,16 @@ __all__ = ["forget_rounds", "note_round", "places_of", "round_store"]
 
 
 def round_store(store: KeyValueStore, run_id: str, seat: Seat) -> KeyValueStore:
-    """The part of `store` that belongs to the round of one run in which a node has this seat."""
-    return PrefixStore(f"{_of_run(run_id)}/{_space(seat)}", store)
+    """The part of `store` that belongs to the round of one run in which a node has this seat.
+
+    Raises as the store; RuntimeError where rank 0 has left and its round's keys are gone.
+    """
+    if seat.rank_0 is not None:
+        return PrefixStore(f"{_of_run(run_id)}/{_space(seat)}", store)
+    found = [each for each in _index(store, run_id).list_keys() if _number(each) == seat.round]
+    if not found:
+        raise RuntimeError(f"rank 0 has left, and nothing of round {seat.round} is stored")
+    return PrefixStore(f"{_of_run(run_id)}/{found[-1]}", store)
 
 
 def note_round(store: KeyValueStore, run_id: str, seat: Seat) -> None:
@@ -37,8 +45,7 @@ def forget_rounds(store: KeyValueStore, run_id: str, last: int, deadline: Deadli
     for space in index.list_keys():
         if deadline.is_over:
             return
-        number = space.partition("-")[0]
-        if number.isdecimal() and int(number) <= last:
+        if 0 < _number(space) <= last:
             PrefixStore(f"{_of_run(run_id)}/{space}", store).delete_prefix("")
             # The last: whoever is interrupted leaves it to the next one.
             index.delete_key(space)
@@ -58,5 +65,12 @@ def _index(store: KeyValueStore, run_id: str) -> PrefixStore:
     return PrefixStore(f"{_of_run(run_id)}/index", store)
 
 
+def _number(space: str) -> int:
+    """The round's; 0 for what is no space of ours."""
+    number = space.partition("-")[0]
+    return int(number) if number.isdecimal() else 0
+
+
 def _space(seat: Seat) -> str:
+    assert seat.rank_0 is not None
     return f"{seat.round}-{seat.rank_0.local_id:x}"

@@ -62,6 +62,7 @@ class Standing:
     lost: tuple[_core.Node, ...]
     last_call_left_s: float | None
     look_again_s: float | None
+    rank_0: _core.Node | None = None  # of the complete round; None: it has left, or was not asked
 
     @property
     def nodes(self) -> int:
