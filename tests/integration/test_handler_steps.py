@@ -49,7 +49,11 @@ class Place:
         self._keeper = keeper
 
     def handler(
-        self, nodes: int, call_s: float, heartbeat_s: float = _OTHER_S
+        self,
+        nodes: int,
+        call_s: float,
+        heartbeat_s: float = _OTHER_S,
+        close_s: float | None = None,
     ) -> DynamicRendezvousHandler:
         is_etcd = self._keeper == "etcd"
         handler = get_rendezvous_handler(
@@ -61,7 +65,7 @@ class Place:
                 nodes,
                 "127.0.0.1",
                 join_timeout=str(call_s),
-                close_timeout=str(call_s),
+                close_timeout=str(call_s if close_s is None else close_s),
                 heartbeat_timeout=str(heartbeat_s),
                 read_timeout=str(_OTHER_S),
                 **({} if is_etcd else {"is_host": "0", "rulebook": self._keeper}),
@@ -189,3 +193,26 @@ def test_a_signal_ends_other_calls(
     with suppress(RendezvousError):
         handler.cancel(0.05)  # who was interrupted need not wait again
     _is_well(handler.shutdown)
+
+
+def test_a_signals_handler_shuts_down(place: Place) -> None:
+    """In the middle of a join, whose other side is silent; and its exception is what is raised."""
+    handler = place.handler(2, _OTHER_S, close_s=_CALL_S)
+    place.proxy.freeze()
+
+    def shut_down(signum: int, frame: object) -> None:
+        _is_well(handler.shutdown)
+        raise StopError
+
+    before = signal.signal(signal.SIGUSR1, shut_down)
+    threading.Timer(1.0, _signal_here, [signal.SIGUSR1]).start()
+    try:
+        with pytest.raises(StopError):
+            handler.next_rendezvous()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def _signal_here(signum: int) -> None:
+    """As from outside: it interrupts what the main thread waits for."""
+    signal.pthread_kill(threading.main_thread().ident or 0, signum)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from support.background import Background
-from support.torchrun import Job
+from support.torchrun import Agent, Job
 
 from rendezvous import (
     DynamicRendezvousHandler,
@@ -96,19 +96,22 @@ def test_workers_that_fail_more_often_end_the_job(job: Job, free_port: int) -> N
     assert "exitcode  : 7" in agent.all_output()
 
 
+def one_that_fails_for_good(job: Job, server: Server, nodes: str) -> tuple[Agent, Agent]:
+    """Of two agents, the one whose workers fail and are not started again; and the other one."""
+    where = f"127.0.0.1:{server.port}"
+    failing = job.start(
+        *(f"--nnodes={nodes}", "--max-restarts=0", QUICK), endpoint=where, script=FAILING, FAIL="9"
+    )
+    other = job.start(
+        *(f"--nnodes={nodes}", "--max-restarts=3", QUICK), endpoint=where, FAIL="0", WAIT="1"
+    )
+    return failing, other
+
+
 def test_a_node_whose_workers_fail_for_good_leaves_the_others_to_go_on(job: Job) -> None:
     """1:2 nodes: who is left is enough, and trains alone. Its workers' failure was a loss's."""
     with Server() as server:
-        where = f"127.0.0.1:{server.port}"
-        failing = job.start(
-            *("--nnodes=1:2", "--max-restarts=0", QUICK),
-            endpoint=where,
-            script=FAILING,
-            FAIL="9",
-        )
-        other = job.start(
-            *("--nnodes=1:2", "--max-restarts=3", QUICK), endpoint=where, FAIL="0", WAIT="1"
-        )
+        failing, other = one_that_fails_for_good(job, server, "1:2")
         assert failing.code() == 1
         assert other.code() == 0, other.output
         found = [each for each in starts(job) if each["agent"] == other.pid]
@@ -118,16 +121,7 @@ def test_a_node_whose_workers_fail_for_good_leaves_the_others_to_go_on(job: Job)
 def test_a_node_whose_workers_fail_for_good_ends_a_job_that_needs_it(job: Job) -> None:
     """2 nodes: the other does not wait for the join timeout, and names the root cause."""
     with Server() as server:
-        where = f"127.0.0.1:{server.port}"
-        failing = job.start(
-            *("--nnodes=2", "--max-restarts=0", QUICK),
-            endpoint=where,
-            script=FAILING,
-            FAIL="9",
-        )
-        other = job.start(
-            *("--nnodes=2", "--max-restarts=3", QUICK), endpoint=where, FAIL="0", WAIT="1"
-        )
+        failing, other = one_that_fails_for_good(job, server, "2")
         assert failing.code() == 1
         assert other.code() == 1, other.output
         assert "exit code 7" in other.all_output()
