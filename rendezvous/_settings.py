@@ -23,6 +23,7 @@ __all__ = [
     "as_seconds",
     "read_flag",
     "read_seconds",
+    "refuse_unknown_settings",
     "unknown_settings",
 ]
 
@@ -68,6 +69,11 @@ ETCD_SETTINGS = (
 )
 
 
+# What no configuration says: `user` is an option of the command line, or of a URL; the other one
+# tells a launcher's choice of a run id.
+_OWN_SETTINGS = ("run_id_elsewhere", "user")
+
+
 # What torch's oldest back-end, the first one named etcd, calls a setting.
 _FORMER_NAMES = {"etcd_prefix": "key_prefix"}
 
@@ -83,6 +89,13 @@ def unknown_settings(config: Iterable[str], known: Sequence[str]) -> list[str]:
             hint = f"; is it {likely[0]}?" if likely else ""
             texts.append(f"the setting {key!r} has no effect{hint}")
     return texts
+
+
+def refuse_unknown_settings(params: RendezvousParameters, known: Sequence[str]) -> None:
+    """Raises ValueError that names each key of the configuration that is none of `known`."""
+    texts = unknown_settings((key for key in params.config if key not in _OWN_SETTINGS), known)
+    if texts:
+        raise ValueError(f"the rendezvous backend {params.backend!r}: {'; '.join(texts)}")
 
 
 def as_seconds(name: str, value: Duration) -> float:
@@ -176,6 +189,13 @@ class RendezvousTimeout:
     def spare(self) -> timedelta | None:
         """How long a node waits as a spare; None: to the end of the job."""
         return timedelta(seconds=self.spare_s) if self.spare_s < FOREVER_S else None
+
+    def __repr__(self) -> str:
+        spare = None if self.spare is None else f"{self.spare_s:g}"
+        return (
+            f"RendezvousTimeout(join={self.join_s:g}, last_call={self.last_call_s:g}, "
+            f"close={self.close_s:g}, heartbeat={self.heartbeat_s:g}, spare={spare})"
+        )
 
 
 @dataclass(frozen=True)

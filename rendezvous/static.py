@@ -126,6 +126,14 @@ class StaticRendezvousHandler(RendezvousHandler):
         self._round = 0
         self._lifetime = Lifetime(self._where())
 
+    def __repr__(self) -> str:
+        round_ = f"round {self._round}" if self._round else "no round yet"
+        is_over = ", shut down" if self._lifetime.shutdown_result is not None else ""
+        return (
+            f"<rendezvous.StaticRendezvousHandler {self._where()} at {self._endpoint}, "
+            f"{round_}{is_over}>"
+        )
+
     def get_backend(self) -> str:
         return self._params.backend
 

@@ -1,0 +1,132 @@
+"""Wheels in Debian systems of their own, as a training image has them: without a compiler.
+
+Older and newer C libraries and Pythons than this machine has, and another processor under qemu.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+chroots = pytest.importorskip("chroots", reason="not run by `nox -s wheels_tests`")
+pythons = pytest.importorskip("pythons")
+
+INSTALL = "python3 -m venv {venv} && {venv}/bin/pip install --quiet --no-index {wheel}"
+# The contract that all stores keep, of those that are compiled.
+CONTRACT = "hash or tcp or file"
+# Under qemu, which is slow.
+SHORT = "hash or (tcp and not prefix and not c10d and not aio)"
+
+
+@dataclass(frozen=True)
+class System:
+    """A Debian with one of our wheels in a virtual environment, which is gone with the test."""
+
+    chroot: chroots.Chroot
+    folder: Path
+    wheel: Path
+
+    def run(self, *words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        done: subprocess.CompletedProcess[str] = self.chroot.run(
+            words, self.folder, ROOT, environment=environment
+        )
+        return done
+
+    @property
+    def venv(self) -> Path:
+        return self.folder / "venv"
+
+
+SYSTEMS = {
+    "debian-12": (pythons.DEBIAN["cp311"], "cp311"),
+    "debian-13": (pythons.DEBIAN["cp313"], "cp313"),
+    "debian-14": (pythons.DEBIAN["cp314"], "cp314"),
+    "debian-13-aarch64": (
+        chroots.Chroot("trixie", "aarch64", ("python3", "python3-venv")),
+        "cp313",
+    ),
+}
+
+
+def made(chroot: chroots.Chroot) -> chroots.Chroot:
+    try:
+        chroot.make()
+    except chroots.NoChrootError as error:
+        pytest.skip(str(error))
+    return chroot
+
+
+@pytest.fixture(params=SYSTEMS)
+def system(
+    request: pytest.FixtureRequest, tmp_path: Path, wheel_of: Callable[[str, str], Path]
+) -> Iterator[System]:
+    """Each of them, with the wheel for its Python at hand."""
+    chroot, tag = SYSTEMS[request.param]
+    wheel = wheel_of(tag, chroot.processor)
+    system = System(made(chroot), tmp_path, Path(shutil.copy2(wheel, tmp_path)))
+    yield system
+    # The mount point within the system, which is kept.
+    shutil.rmtree(chroot.path / tmp_path.relative_to("/"), ignore_errors=True)
+
+
+def test_a_wheel_installs_without_a_compiler_and_its_demo_meets(system: System) -> None:
+    """Four processes find each other, seconds after pip began."""
+    assert system.run("sh", "-c", "! command -v cc gcc g++ c++ clang").returncode == 0
+    begun_s = time.monotonic()
+    script = INSTALL.format(venv=system.venv, wheel=system.wheel)
+    done = system.run("sh", "-c", script)
+    assert done.returncode == 0, done.stdout + done.stderr
+    installed_s = time.monotonic() - begun_s
+    done = system.run(system.venv / "bin" / "rendezvous", "demo", "--nodes", "4")
+    print(
+        f"{system.wheel.name}: installed in {installed_s:.1f} s, with the demo "
+        f"{time.monotonic() - begun_s:.1f} s"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_stores_keep_their_contract_where_the_wheel_is_installed(
+    system: System, packages: Path
+) -> None:
+    """The contract tests pass, of the stores that need nothing else."""
+    system.run("sh", "-c", INSTALL.format(venv=system.venv, wheel=system.wheel))
+    shutil.copytree(packages, system.folder / "packages")
+    is_emulated = system.chroot.processor == "aarch64"
+    done = system.run(
+        *(system.venv / "bin" / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+        *("-c", ROOT / "pyproject.toml", "--rootdir", ROOT),
+        ROOT / "tests" / "contract" / "test_store_contract.py",
+        *("-k", SHORT if is_emulated else CONTRACT),
+        PYTHONPATH=str(system.folder / "packages"),
+    )
+    print(done.stdout.splitlines()[-1] if done.stdout else done.stderr)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_old_c_library_loads_the_extensions(
+    tmp_path: Path, wheel_of: Callable[[str, str], Path]
+) -> None:
+    """Debian 11's Python is too old to import them; its loader finds all that they need."""
+    chroot = made(chroots.Chroot("bullseye", "x86_64", ("python3",)))
+    with_python = wheel_of("cp310", "x86_64")
+    shutil.unpack_archive(with_python, tmp_path, "zip")
+    # Functions of newer Pythons are asked for when they are called.
+    code = (
+        "import ctypes, os, sys\n"
+        "for path in sys.argv[1:]:\n"
+        "    ctypes.CDLL(path, os.RTLD_LAZY)\n"
+        "print(*os.confstr('CS_GNU_LIBC_VERSION').split())\n"
+    )
+    paths = sorted(tmp_path.rglob("*.so"))
+    done = chroot.run(["python3", "-c", code, *paths], tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.split() == ["glibc", "2.31"]
+    assert len(paths) == 2
