@@ -22,6 +22,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import chroots
 import clocks
@@ -50,6 +51,7 @@ SOURCES = (
     "rendezvous",
 )
 OBJCOPY = "llvm-objcopy"
+Words: TypeAlias = list[str | Path]
 
 
 @dataclass(frozen=True)
@@ -96,10 +98,8 @@ def platform_of(processor: str) -> str:
     return f"manylinux_{GLIBC.replace('.', '_')}_{processor}"
 
 
-def run(
-    *command: str | Path, environment: dict[str, str] | None = None, at: Path | None = None
-) -> None:
-    subprocess.run([str(each) for each in command], check=True, env=environment, cwd=at)
+def run(*command: str | Path, environment: dict[str, str] | None = None) -> None:
+    subprocess.run([str(each) for each in command], check=True, env=environment)
 
 
 def tool(name: str) -> str:
@@ -148,7 +148,7 @@ def compile_core(place: Place, processor: str) -> Path:
         "CMAKE_BUILD_TYPE": "Release",
         "RDZV_PYTHON": "OFF",
     }
-    words = ["-S", place.sources, "-B", folder, "-G", "Ninja"]
+    words: Words = ["-S", place.sources, "-B", folder, "-G", "Ninja"]
     words += [f"-D{name}={value}" for name, value in settings.items()]
     environment = os.environ | compiler_environment(place, processor)
     environment["PATH"] = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
@@ -169,7 +169,7 @@ def make_environment(place: Place, python: pythons.Python) -> Path:
     requires = ["cmake>=3.21", "ninja", *project["build-system"]["requires"]]
     store = WORK / f"packages-{python.tag}"
     version = f"3.{python.tag.removeprefix('cp3').removesuffix('t')}"
-    words = ["-m", "pip", "download", "--quiet", "--only-binary=:all:", "--dest", store]
+    words: Words = ["-m", "pip", "download", "--quiet", "--only-binary=:all:", "--dest", store]
     run(sys.executable, *words, f"--python-version={version}", *requires)
     in_python(python, [python.path, "-m", "venv", venv])
     words = ["-m", "pip", "install", "--quiet", "--no-index", "--find-links", store]
@@ -178,9 +178,7 @@ def make_environment(place: Place, python: pythons.Python) -> Path:
     return venv
 
 
-def in_python(
-    python: pythons.Python, words: list[str | Path], more: dict[str, str] | None = None
-) -> None:
+def in_python(python: pythons.Python, words: Words, more: dict[str, str] | None = None) -> None:
     """Runs them where this Python is."""
     environment = chroots.clean_environment(more) if python.chroot else os.environ | (more or {})
     command = python.command(words, ROOT, zig_folder(), ZIG_CACHE)
@@ -207,7 +205,7 @@ def compile_wheel(place: Place, target: Target, core: Path, folder: Path) -> Pat
     shutil.rmtree(build, ignore_errors=True)
     settings = {"build-dir": str(build), "install.strip": "false"}
     settings |= {f"cmake.define.{name}": value for name, value in cmake.items()}
-    words = [venv / "bin" / "python", "-m", "pip", "wheel", "--quiet", "--no-deps"]
+    words: Words = [venv / "bin" / "python", "-m", "pip", "wheel", "--quiet", "--no-deps"]
     words += ["--no-build-isolation", "--wheel-dir", folder]
     words += [f"--config-settings={name}={value}" for name, value in settings.items()]
     in_python(target.python, [*words, place.sources], environment)

@@ -60,7 +60,17 @@ def preload(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if compiler is None:
         pytest.skip("no C compiler is installed")
     library = tmp_path_factory.mktemp("wall_clock") / "wall_clock.so"
-    words = [compiler, "-std=gnu11", "-O1", "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"]
+    words: list[str | Path] = [
+        compiler,
+        "-std=gnu11",
+        "-O1",
+        "-shared",
+        "-fPIC",
+        "-o",
+        library,
+        SOURCE,
+        "-ldl",
+    ]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return library

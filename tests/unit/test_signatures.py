@@ -38,7 +38,9 @@ def arguments_of(definition: ast.FunctionDef) -> list[tuple[str, Any, Any]]:
         ast.literal_eval(each) for each in found.defaults
     ]
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    listed = [(each.arg, kind, value) for each, value in zip(positional, defaults, strict=True)]
+    listed: list[tuple[str, Any, Any]] = [
+        (each.arg, kind, value) for each, value in zip(positional, defaults, strict=True)
+    ]
     for argument, default in zip(found.kwonlyargs, found.kw_defaults, strict=True):
         value = empty if default is None else ast.literal_eval(default)
         listed.append((argument.arg, inspect.Parameter.KEYWORD_ONLY, value))

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import chroots  # of release/, see conftest.py
 import pytest
+import pythons
 
 ROOT = Path(__file__).resolve().parents[2]
-
-chroots = pytest.importorskip("chroots", reason="not run by `nox -s wheels_tests`")
-pythons = pytest.importorskip("pythons")
 
 INSTALL = "python3 -m venv {venv} && {venv}/bin/pip install --quiet --no-index {wheel}"
 # The contract that all stores keep, of those that are compiled.
