@@ -283,7 +283,8 @@ def wheels_tests(session: nox.Session) -> None:
     if not packages.exists():
         # In a form that every Python and processor takes; 3.10 needs more than newer ones.
         words = ("--platform", "any", "--python-version", "3.10", "--only-binary=:all:")
-        session.install("--target", str(packages), *words, "pytest")
+        needed = ("pytest", "exceptiongroup", "tomli", "typing-extensions")
+        session.install("--target", str(packages), *words, *needed)
     session.env["RDZV_WHEELS"] = str(ROOT / "dist")
     session.env["RDZV_TEST_PACKAGES"] = str(packages)
     run_pytest(session, "-s", *(session.posargs or [str(ROOT / "tests" / "wheels")]))

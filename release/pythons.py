@@ -47,8 +47,11 @@ def name_of(tag: str) -> str:
     return f"python3.{match[1]}{match[2]}"
 
 
-def find(tag: str) -> Python | str:
-    """The Python of a tag like cp312 or cp314t, or why there is none."""
+def find(tag: str, *, in_debian: bool = True) -> Python | str:
+    """The Python of a tag like cp312 or cp314t, or why there is none.
+
+    `in_debian`: one in a chroot will do.
+    """
     name = name_of(tag)
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     found = [Path(each) for each in [shutil.which(name)] if each]
@@ -57,7 +60,7 @@ def find(tag: str) -> Python | str:
         headers = headers_of([path])
         if headers is not None and (headers / "Python.h").exists():
             return Python(tag, path, headers)
-    if tag not in DEBIAN:
+    if tag not in DEBIAN or not in_debian:
         return f"no {name} with its headers is here"
     return find_in_debian(tag, name)
 

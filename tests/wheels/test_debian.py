@@ -48,9 +48,9 @@ SYSTEMS = {
     "debian-12": (pythons.DEBIAN["cp311"], "cp311"),
     "debian-13": (pythons.DEBIAN["cp313"], "cp313"),
     "debian-14": (pythons.DEBIAN["cp314"], "cp314"),
-    "debian-13-aarch64": (
-        chroots.Chroot("trixie", "aarch64", ("python3", "python3-venv")),
-        "cp313",
+    "debian-12-aarch64": (
+        chroots.Chroot("bookworm", "aarch64", ("python3", "python3-venv")),
+        "cp311",
     ),
 }
 
