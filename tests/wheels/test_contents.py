@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
+import subprocess
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -120,3 +122,33 @@ def test_a_wheel_names_no_folder_of_the_machine_that_built_it(wheels: list[Path]
                 data = archive.read(name)
                 assert root not in data, name
                 assert str(Path.home()).encode() + b"/" not in data, name
+
+
+@pytest.mark.parametrize(
+    ("calls", "found"),
+    [
+        ("sem_timedwait(0, 0);", "sem_timedwait knows no clock but the wall clock"),
+        ("pthread_mutex_timedlock(0, 0);", "pthread_mutex_timedlock knows no clock"),
+        ("pthread_cond_timedwait(0, 0, 0);", "nothing calls pthread_condattr_setclock"),
+        ("pthread_cond_timedwait(0, 0, 0); pthread_condattr_setclock(0, CLOCK_MONOTONIC);", None),
+        ("clock_gettime(CLOCK_REALTIME, 0);", None),
+    ],
+)
+def test_what_waits_by_the_wall_clock_is_found(
+    calls: str, found: str | None, tmp_path: Path
+) -> None:
+    """In a library that has such calls; to read the clock is none."""
+    import clocks
+
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler is installed")
+    source, library = tmp_path / "calls.c", tmp_path / "calls.so"
+    source.write_text(
+        "#define _GNU_SOURCE\n#include <pthread.h>\n#include <semaphore.h>\n#include <time.h>\n"
+        f"void call(void) {{ {calls} }}\n"
+    )
+    words = [compiler, "-w", "-shared", "-fPIC", "-o", str(library), str(source)]
+    subprocess.run(words, check=True)
+    assert (found or "") in "".join(clocks.wall_clock_waits(library))
+    assert bool(clocks.wall_clock_waits(library)) == (found is not None)
