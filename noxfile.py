@@ -267,6 +267,8 @@ def wheels(session: nox.Session) -> None:
     session.install(*tools, "twine", "check-wheel-contents", "pyroma")
     session.run("python", "release/wheels.py", *session.posargs)
     made = [str(wheel) for wheel in sorted(Path("dist").glob("*.whl"))]
+    if not made:
+        session.error("no wheel could be made; the reasons are above")
     session.run("twine", "check", "--strict", *made)
     session.run("check-wheel-contents", *made)
     session.run("pyroma", "--min", "10", ".")
@@ -319,10 +321,13 @@ def sdist(session: nox.Session, compiler: str) -> None:
     words = ("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(made))
     session.run(*words, str(source), env=offline)
     (wheel,) = made.glob("*.whl")
-    session.install("twine", "check-wheel-contents")
+    session.install("twine", "check-wheel-contents", "pyelftools")
     session.run("twine", "check", "--strict", str(source), str(wheel))
     session.run("check-wheel-contents", str(wheel))
     session.install(f"{wheel}[test]")
+    contents = ROOT / "tests" / "wheels" / "test_contents.py"
+    session.env["RDZV_WHEELS"] = str(made)
+    run_pytest(session, str(contents), "-k", "all_of_the_package")
     some = [str(ROOT / "tests" / each) for each in ("unit", "contract")]
     run_pytest(session, *IN_PARALLEL, *(session.posargs or some))
 

@@ -167,13 +167,18 @@ def make_environment(place: Place, python: pythons.Python) -> Path:
     shutil.rmtree(venv, ignore_errors=True)
     project = tomllib.loads((place.sources / "pyproject.toml").read_text())
     requires = ["cmake>=3.21", "ninja", *project["build-system"]["requires"]]
-    store = WORK / f"packages-{python.tag}"
-    version = f"3.{python.tag.removeprefix('cp3').removesuffix('t')}"
-    words: Words = ["-m", "pip", "download", "--quiet", "--only-binary=:all:", "--dest", store]
-    run(sys.executable, *words, f"--python-version={version}", *requires)
     in_python(python, [python.path, "-m", "venv", venv])
-    words = ["-m", "pip", "install", "--quiet", "--no-index", "--find-links", store]
-    in_python(python, [venv / "bin" / "python", *words, *requires])
+    if python.chroot is None:
+        pip: Words = [venv / "bin" / "python", "-m", "pip", "--quiet"]
+        run(*pip, "install", *requires)
+    else:
+        # A chroot has neither this machine's certificates nor its settings of pip.
+        store = WORK / f"packages-{python.tag}"
+        version = f"--python-version=3.{python.tag.removeprefix('cp3').removesuffix('t')}"
+        pip = [sys.executable, "-m", "pip", "--quiet"]
+        run(*pip, "download", "--only-binary=:all:", "--dest", store, version, *requires)
+        pip = [venv / "bin" / "python", "-m", "pip", "--quiet"]
+        in_python(python, [*pip, "install", "--no-index", "--find-links", store, *requires])
     (venv / "made").touch()
     return venv
 

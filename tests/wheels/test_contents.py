@@ -52,6 +52,22 @@ def parts(wheel: Path) -> tuple[str, str]:
     return match[1], match[2]
 
 
+def test_a_wheel_has_all_of_the_package_and_nothing_else(wheels: list[Path]) -> None:
+    """Modules, stubs and the mark of a typed package; two extensions; what describes them."""
+    package = Path(__file__).resolve().parents[2] / "rendezvous"
+    expected = {
+        str(path.relative_to(package.parent))
+        for path in package.rglob("*")
+        if path.suffix in {".py", ".pyi"} or path.name == "py.typed"
+    }
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        compiled = {name.partition(".")[0] for name in names if name.endswith(".so")}
+        assert compiled == {"rendezvous/_core", "rendezvous/aio/_native"}
+        assert {name for name in names if not name.endswith(".so")} == expected
+
+
 def test_extensions_are_of_the_python_and_processor_of_the_tag(wheels: list[Path]) -> None:
     """Names and machine codes fit the wheel's name."""
     for wheel in wheels:
