@@ -19,8 +19,13 @@ import pythons
 ROOT = Path(__file__).resolve().parents[2]
 
 INSTALL = "python3 -m venv {venv} && {venv}/bin/pip install --quiet --no-index {wheel}"
-# The contract that all stores keep, of those that are compiled.
-CONTRACT = "hash or tcp or file"
+# What the Python makes a difference to, and the contract that all stores keep, of compiled ones.
+TESTS = (
+    "contract/test_store_contract.py",
+    "integration/test_subinterpreters.py",
+    "unit/test_signatures.py",
+)
+SOME = "hash or tcp or file or subinterpreter or signature"
 # Under qemu, which is slow.
 SHORT = "hash or (tcp and not prefix and not c10d and not aio)"
 
@@ -95,15 +100,15 @@ def test_a_wheel_installs_without_a_compiler_and_its_demo_meets(system: System) 
 def test_stores_keep_their_contract_where_the_wheel_is_installed(
     system: System, packages: Path
 ) -> None:
-    """The contract tests pass, of the stores that need nothing else."""
+    """The contract tests pass, of the stores that need nothing else; subinterpreters are told."""
     system.run("sh", "-c", INSTALL.format(venv=system.venv, wheel=system.wheel))
     shutil.copytree(packages, system.folder / "packages")
     is_emulated = system.chroot.processor == "aarch64"
     done = system.run(
         *(system.venv / "bin" / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider"),
         *("-c", ROOT / "pyproject.toml", "--rootdir", ROOT),
-        ROOT / "tests" / "contract" / "test_store_contract.py",
-        *("-k", SHORT if is_emulated else CONTRACT),
+        *(ROOT / "tests" / each for each in (TESTS[:1] if is_emulated else TESTS)),
+        *("-k", SHORT if is_emulated else SOME),
         PYTHONPATH=str(system.folder / "packages"),
     )
     print(done.stdout.splitlines()[-1] if done.stdout else done.stderr)
