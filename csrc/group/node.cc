@@ -64,8 +64,11 @@ bool is_printable_utf8(std::string_view text) {
 }  // namespace
 
 std::strong_ordering compare_natural(std::string_view a, std::string_view b) {
-  size_t i = 0;
-  size_t j = 0;
+  // Names of one cluster begin alike. Where they first differ decides, with the digits before it.
+  const auto first = std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first;
+  auto i = static_cast<size_t>(first - a.begin());
+  while (i > 0 && is_digit(a[i - 1])) --i;
+  size_t j = i;
   while (i < a.size() && j < b.size()) {
     if (is_digit(a[i]) && is_digit(b[j])) {
       const size_t a_end = digits_end(a, i);
