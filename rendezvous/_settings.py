@@ -16,6 +16,7 @@ __all__ = [
     "C10D_SETTINGS",
     "ETCD_SETTINGS",
     "RULEBOOKS",
+    "STATIC_SETTINGS",
     "Duration",
     "HandlerOptions",
     "RendezvousSettings",
@@ -69,6 +70,9 @@ ETCD_SETTINGS = (
 )
 
 
+STATIC_SETTINGS = ("rank", "timeout", "join_timeout", "close_timeout", "read_timeout")
+
+
 # What no configuration says: `user` is an option of the command line, or of a URL; the other one
 # tells a launcher's choice of a run id.
 _OWN_SETTINGS = ("run_id_elsewhere", "user")
@@ -92,8 +96,13 @@ def unknown_settings(config: Iterable[str], known: Sequence[str]) -> list[str]:
 
 
 def refuse_unknown_settings(params: RendezvousParameters, known: Sequence[str]) -> None:
-    """Raises ValueError that names each key of the configuration that is none of `known`."""
-    texts = unknown_settings((key for key in params.config if key not in _OWN_SETTINGS), known)
+    """Raises ValueError that names each key of the configuration that nobody knows.
+
+    What another backend of ours knows passes: a launcher whose user chooses the backend may have
+    one configuration for all.
+    """
+    others = {*_OWN_SETTINGS, *C10D_SETTINGS, *ETCD_SETTINGS, *STATIC_SETTINGS}
+    texts = unknown_settings((key for key in params.config if key not in others), known)
     if texts:
         raise ValueError(f"the rendezvous backend {params.backend!r}: {'; '.join(texts)}")
 

@@ -127,8 +127,8 @@ def create_static_handler(params: RendezvousParameters) -> RendezvousHandler:
 
     Configuration: see `rendezvous.static.create_handler`.
     """
-    from rendezvous._settings import refuse_unknown_settings
-    from rendezvous.static import STATIC_SETTINGS, create_handler
+    from rendezvous._settings import STATIC_SETTINGS, refuse_unknown_settings
+    from rendezvous.static import create_handler
 
     refuse_unknown_settings(params, STATIC_SETTINGS)
     return create_handler(params)

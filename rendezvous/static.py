@@ -23,7 +23,7 @@ from rendezvous._endpoint import format_endpoint, parse_endpoint
 from rendezvous._hosts import advertised_address, bootstrap_hosts, is_wildcard, serve_on
 from rendezvous._lifetime import Lifetime
 from rendezvous._prefix_store import PrefixStore
-from rendezvous._settings import Duration, as_seconds, read_seconds
+from rendezvous._settings import STATIC_SETTINGS, Duration, as_seconds, read_seconds
 from rendezvous._store import Store
 from rendezvous.api import (
     RendezvousHandler,
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 __all__ = ["STATIC_SETTINGS", "StaticRendezvousHandler", "create_handler"]
 
 _log = logging.getLogger(__name__)
-
-STATIC_SETTINGS = ("rank", "timeout", "join_timeout", "close_timeout", "read_timeout")
 
 _TIMEOUT_S = 600.0
 _CLOSE_S = 30.0
