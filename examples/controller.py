@@ -23,7 +23,9 @@ def tell(run: RunChange) -> None:
     if run.missing:
         print(f"{run.run_id}: {run.missing} of {run.min_nodes} nodes missing in round {run.round}")
     elif run.complete and not run.went:
-        print(f"{run.run_id}: round {run.round} is complete with {run.world_size} nodes", flush=True)
+        print(
+            f"{run.run_id}: round {run.round} is complete with {run.world_size} nodes", flush=True
+        )
 
 
 def is_done(run: RunChange) -> bool:

@@ -232,7 +232,7 @@ def _with_names(listed: dict[_Peer, Member], before: dict[_Peer, Member]) -> dic
     """With the node that is known to have a rank in place of "rank N", which a server lists that
     was started anew and has not heard of it yet.
     """
-    by_rank = {each.rank: (peer, each) for peer, each in before.items() if each.rank is not None}
+    by_rank = {each.rank: (peer, each) for peer, each in before.items()}
     found: dict[_Peer, Member] = {}
     for peer, member in listed.items():
         known = (

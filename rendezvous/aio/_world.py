@@ -157,7 +157,9 @@ class _Node:
         self.own = _core.Node(advertised_address(store, store.host, None), os.getpid(), local_id)
         # A connection that broke says more than silence: one that lives is back at once.
         grace_s = settings.keep_alive_interval * settings.keep_alive_max_attempt / 3
-        self._run = _native.RunOperations(store, _native.RunPart(run_id, self.own, settings, grace_s))
+        self._run = _native.RunOperations(
+            store, _native.RunPart(run_id, self.own, settings, grace_s)
+        )
         self._place: tuple[int, int, int] | None = None
         self._beats: asyncio.Task[None] | None = None
         self._may_be_listed = False

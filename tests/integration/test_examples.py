@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from rendezvous import Server
-from rendezvous.aio import World, join
+from rendezvous.aio import join
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -34,36 +34,38 @@ def test_the_controller_tells_of_two_hundred_runs(server: Server) -> None:
     assert program.stdout is not None
     lines: list[str] = []
 
-    def line(end: str) -> None:
-        """Waits for it."""
+    def said(wanted: set[str]) -> None:
+        """Waits until it has printed all of these."""
         assert program.stdout is not None
-        for each in program.stdout:
-            lines.append(each.rstrip())
-            if lines[-1].endswith(end):
-                return
-        raise AssertionError(lines)
+        wanted = wanted - set(lines)
+        while wanted:
+            line = program.stdout.readline()
+            assert line, lines
+            lines.append(line.rstrip())
+            wanted.discard(lines[-1])
 
-    async def node(run_id: str, fails: bool = False) -> None:
+    async def node(run_id: str, end: asyncio.Event, fails: bool = False) -> None:
         with suppress(ZeroDivisionError):
             async with join(f"127.0.0.1:{server.port}", (2, 2), run_id, timeout=60) as world:
-                await together(world)
-                if fails:
-                    raise ZeroDivisionError
+                await end.wait()
                 if run_id == runs[-1]:
                     await world.close_run()
-
-    async def together(world: World) -> None:
-        await world.store.barrier("end", world.world_size)
+                if fails:
+                    raise ZeroDivisionError
 
     async def main() -> None:
-        loop = asyncio.get_running_loop()
-        first = asyncio.create_task(node(runs[-1]))
-        await loop.run_in_executor(None, line, "job-199: 1 of 2 nodes missing in round 1")
-        rest = [node(run_id) for run_id in runs[:-1] for _ in range(2)]
-        await asyncio.gather(first, node(runs[-1], fails=True), *rest)
+        end = asyncio.Event()
+        nodes = [asyncio.create_task(node(runs[-1], end))]
+        await asyncio.to_thread(said, {"job-199: 1 of 2 nodes missing in round 1"})
+        nodes.append(asyncio.create_task(node(runs[-1], end, fails=True)))
+        nodes += [asyncio.create_task(node(run_id, end)) for run_id in runs[:-1] for _ in range(2)]
+        complete = {f"{run_id}: round 1 is complete with 2 nodes" for run_id in runs}
+        await asyncio.to_thread(said, complete)
+        end.set()
+        await asyncio.gather(*nodes)
 
     with program:
-        line(f"following 200 runs at 127.0.0.1:{server.port}")
+        said({f"following 200 runs at 127.0.0.1:{server.port}"})
         asyncio.run(main())
         lines += program.stdout.read().splitlines()
         assert program.wait() == 0, lines
