@@ -3,12 +3,13 @@
     python examples/controller.py node0:29400 job-1 job-2 ...
 
 One task, one connection. What a controller of your own would do (start nodes that are missing, tell
-an operator) stands where this one prints. It goes on over broken connections and new servers; Ctrl-C
-ends it. With --until-done it ends when each run's job has finished or its run is closed.
+an operator) stands where this one prints. It goes on over broken connections and new servers.
+With --until-done it ends when each run's job has finished or its run is closed.
 """
 
 import argparse
 import asyncio
+from contextlib import suppress
 
 from rendezvous.aio import RunChange, follow
 
@@ -55,10 +56,8 @@ def main() -> None:
     parser.add_argument("run_ids", nargs="+", metavar="run_id")
     parser.add_argument("--until-done", action="store_true")
     options = parser.parse_args()
-    try:
+    with suppress(KeyboardInterrupt):
         asyncio.run(control(options.server, options.run_ids, options.until_done))
-    except KeyboardInterrupt:
-        pass
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python aio_player.py WHAT PEER LOOP PORT SECONDS
 
 Prints its figures as JSON. WHAT: tasks (100 of them, each with one request in flight), one (a
-request at a time), waits (10,000 held by one task), join (1,000 nodes of one run, held by one task).
+request at a time), waits (10,000 held by one task), join (1,000 nodes of one run, in one task).
 """
 
 from __future__ import annotations

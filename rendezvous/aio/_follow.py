@@ -200,10 +200,15 @@ class _Run:
                 if peer not in hows:
                     members.setdefault(peer, member)
         absent = [peer for peer in self._members if peer not in members and peer not in hows]
-        if absent and numbers.lost:
-            hows |= {peer: "lost" for _, peer in await self._pages(_LOST) if peer not in hows}
+        how_absent = dict(hows)
+        if absent:
+            # They may have gone between the answer and the list.
+            later, gone = await self._ask.follow(numbers.version, 0)
+            how_absent |= {peer: _HOW[how] for peer, how in gone}
+            if _Numbers(later).lost and not how_absent.keys() >= set(absent):
+                how_absent = {peer: "lost" for _, peer in await self._pages(_LOST)} | how_absent
         went = tuple(
-            Gone(member, hows.get(peer, other))
+            Gone(member, how_absent.get(peer, other))
             for peer, member in self._members.items()
             if peer not in members or peer in hows
         )
@@ -348,7 +353,7 @@ def follow(server: str | Store, *run_ids: str, timeout: float = _CONNECT_S) -> F
         return Follow(server, run_ids, timeout)
     raise StoreUnsupportedError(
         f"follow: {server!r} is no server of ours that keeps runs; give its host[:port], or a "
-        'store of rendezvous.aio.connect("tcp://host:port"); runs in etcd, in files and on torch\'s '
-        "servers cannot be followed: ask for them with get_rendezvous_handler() or `rendezvous "
-        "status`"
+        'store of rendezvous.aio.connect("tcp://host:port"); runs in etcd, in files and on '
+        "torch's servers cannot be followed: ask for them with get_rendezvous_handler() or "
+        "`rendezvous status`"
     )

@@ -124,6 +124,35 @@ def test_who_waits_when_a_run_is_closed_is_dismissed(server: Server) -> None:
     asyncio.run(main())
 
 
+def test_how_a_node_went_is_told_even_if_it_went_while_others_were_listed(server: Server) -> None:
+    """Between the server's answer and the list that is asked for then."""
+
+    async def main() -> None:
+        nodes: list[Node] = []
+        operations = rendezvous.aio._native.RunOperations
+        list_members = operations.members
+
+        async def late(self: Any, *args: Any) -> Any:
+            for node in nodes:
+                nodes.clear()
+                await node.end(fails=True)
+            return await list_members(self, *args)
+
+        async with follow(f"127.0.0.1:{server.port}", "job") as changes:
+            await anext(changes)
+            first = Node(server.port, nodes=(1, 1))
+            await until(changes, lambda change: change.complete)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(operations, "members", late)
+                nodes.append(first)
+                spare = Node(server.port, nodes=(1, 1))
+                change = await until(changes, lambda change: bool(change.went))
+                assert [each.how for each in change.went] == ["failed"]
+            await spare.end()
+
+    asyncio.run(main())
+
+
 def test_two_hundred_runs_are_followed_over_one_connection(server: Server) -> None:
     """Each has one request at the server, which is answered when something changes; no other."""
 
@@ -270,15 +299,17 @@ def test_runs_are_added_and_dropped(server: Server) -> None:
 def test_what_the_server_refuses_is_raised() -> None:
     """It allows a connection to follow two runs."""
 
+    async def all_of(changes: Follow) -> None:
+        async for _ in changes:  # each is told what is there, and then waits
+            pass
+
     async def main(port: int) -> None:
         async with follow(f"127.0.0.1:{port}", "a", "b", "c") as changes:
             with pytest.raises(StoreLimitError, match="runs_per_connection"):
-                while True:  # each is told what is there, and then waits
-                    await anext(changes)
+                await all_of(changes)
             await changes._store.close()  # type: ignore[union-attr]
             with pytest.raises(StoreClosedError):
-                while True:
-                    await anext(changes)
+                await all_of(changes)
 
     with Server(limits={"runs_per_connection": 2}) as server:
         asyncio.run(main(server.port))
