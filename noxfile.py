@@ -51,10 +51,15 @@ def sources_digest() -> str:
     return digest.hexdigest()[:16]
 
 
+def werror() -> str:
+    """Whether warnings are errors: another compiler's new one is no reason why a user's tests fail."""
+    return "ON" if os.environ.get("CI") else "OFF"
+
+
 def build_wheel(session: nox.Session, folder: Path, *settings: str) -> Path:
     """`settings` are scikit-build-core's, as NAME=VALUE."""
     words = ["python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder)]
-    for setting in settings:
+    for setting in (f"cmake.define.RDZV_WERROR={werror()}", *settings):
         words += ["--config-settings", setting]
     session.run(*words, ".")
     (wheel,) = folder.glob("*.whl")
@@ -85,9 +90,7 @@ def run_cpp_tests(session: nox.Session, preset: str, *definitions: str) -> None:
     `definitions` are CMake's, as -DNAME=VALUE.
     """
     session.install("cmake>=3.21", "ninja")
-    # Another compiler's new warning is no reason why a user's tests should fail.
-    werror = "ON" if os.environ.get("CI") else "OFF"
-    session.run("cmake", "--preset", preset, f"-DRDZV_WERROR={werror}", *definitions)
+    session.run("cmake", "--preset", preset, f"-DRDZV_WERROR={werror()}", *definitions)
     session.run("cmake", "--build", "--preset", preset)
     session.run("ctest", "--preset", preset)
 

@@ -21,7 +21,7 @@ inline std::unique_ptr<RunPart> make_part(Bytes run_id, Bytes addr, uint64_t pid
                                           uint32_t min_nodes, uint32_t max_nodes,
                                           double last_call_s, double interval_s, uint32_t attempts,
                                           double grace_s) {
-  return std::make_unique<RunPart>(std::string(run_id), RunPeer{std::string(addr), pid, local_id},
+  return std::make_unique<RunPart>(std::string(run_id), NodeName{std::string(addr), pid, local_id},
                                    native::RunSettings{min_nodes, max_nodes, whole_ms(last_call_s),
                                                        whole_ms(interval_s), attempts},
                                    from_seconds(grace_s));
@@ -37,7 +37,7 @@ inline native::MemberList member_list(int which) {
   return static_cast<native::MemberList>(which);
 }
 
-inline const RunPeer& first_of(const NativeResult& result) {
+inline const NodeName& first_of(const NativeResult& result) {
   return in<RunJoined>(result).first;
 }
 inline const RunLeft& left_in(const NativeResult& result) {

@@ -4,12 +4,12 @@
 cdef extern from "client/run_operations.h" namespace "rdzv":
     cppclass CRunPart "rdzv::RunPart":
         pass
-    cppclass RunPeer:
+    cppclass NodeName:
         string addr
         uint64_t pid
         uint64_t local_id
     cppclass RunMember:
-        RunPeer node
+        NodeName node
         uint32_t rank
     cppclass RunPage:
         vector[RunMember] members
@@ -37,7 +37,7 @@ cdef extern from "aio/runs.h" namespace "rdzv::aio":
     unique_ptr[CRunPart] make_onlooker(string_view run_id) except +raise_failure
     MemberList member_list(int which)
     vector[uint64_t] numbers_of(const NativeResult& result)
-    const RunPeer& first_of(const NativeResult& result)
+    const NodeName& first_of(const NativeResult& result)
     const RunLeft& left_in(const NativeResult& result)
     const RunPage& page_in(const NativeResult& result)
     const RunFollowed& followed_in(const NativeResult& result)
@@ -89,7 +89,7 @@ cdef class RunPart:
         )
 
 
-cdef tuple peer_of(const RunPeer& peer):
+cdef tuple peer_of(const NodeName& peer):
     return (message_of(peer.addr), peer.pid, peer.local_id)
 
 

@@ -16,13 +16,13 @@
 namespace rdzv {
 
 // What is said about a run (run_operations.h), in strings of its own.
-struct RunPeer {
+struct NodeName {
   std::string addr;
   uint64_t pid = 0;
   uint64_t local_id = 0;
 };
 struct RunMember {
-  RunPeer node;
+  NodeName node;
   uint32_t rank = native::kNoRank;
 };
 struct RunJoined {
@@ -31,7 +31,7 @@ struct RunJoined {
   uint64_t round = 0;
   uint32_t rank = 0;
   uint32_t world_size = 0;
-  RunPeer first;  // who has rank 0
+  NodeName first;  // who has rank 0
   uint32_t waiting = 0;
   uint32_t spares = 0;
   uint32_t changes = 0;

@@ -25,7 +25,7 @@ namespace rdzv {
 
 class RunClient {
  public:
-  using Node = RunPeer;
+  using Node = NodeName;
   using Member = RunMember;
   using Joined = RunJoined;
   using Status = RunStatus;

@@ -12,7 +12,7 @@ namespace {
 // One node a connection, so any number will do.
 constexpr uint32_t kHandle = 1;
 
-RunPeer own(const native::RunNode& node) {
+NodeName own(const native::RunNode& node) {
   return {std::string(node.addr), node.pid, node.local_id};
 }
 
@@ -52,7 +52,7 @@ constexpr auto kItself = [](const auto& reply, TakenBytes&) { return NativeResul
 
 }  // namespace
 
-RunPart::RunPart(std::string id, RunPeer peer, native::RunSettings rules, Duration grace)
+RunPart::RunPart(std::string id, NodeName peer, native::RunSettings rules, Duration grace)
     : run_id(std::move(id)), node(std::move(peer)), settings(rules), grace_ms(milliseconds(grace)) {
   if (run_id.empty() || run_id.size() > limits::kRunIdBytesMax) {
     throw Error(ErrorCode::kInvalidArgument,

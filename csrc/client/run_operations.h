@@ -15,12 +15,12 @@ namespace rdzv {
 // Whose requests these are.
 struct RunPart {
   std::string run_id;
-  RunPeer node;
+  NodeName node;
   native::RunSettings settings;
   uint32_t grace_ms = 0;
 
   // Throws kInvalidArgument.
-  RunPart(std::string run_id, RunPeer node, native::RunSettings settings, Duration grace);
+  RunPart(std::string run_id, NodeName node, native::RunSettings settings, Duration grace);
 
   native::RunNode wire_node() const { return {node.addr, node.pid, node.local_id}; }
 };

@@ -19,12 +19,48 @@ size_t digits_end(std::string_view text, size_t from) {
   return from;
 }
 
-// Both are digits only. No number type: a run may be as long as an address.
-std::strong_ordering compare_numbers(std::string_view a, std::string_view b) {
-  a.remove_prefix(std::min(a.find_first_not_of('0'), a.size()));
-  b.remove_prefix(std::min(b.find_first_not_of('0'), b.size()));
-  if (a.size() != b.size()) return a.size() <=> b.size();
-  return a.compare(b) <=> 0;
+size_t zeros_end(std::string_view text, size_t from, size_t end) {
+  while (from < end && text[from] == '0') ++from;
+  return from;
+}
+
+// Where they first differ; the shorter one's end where it begins the other.
+size_t first_difference(std::string_view a, std::string_view b) {
+  const size_t end = std::min(a.size(), b.size());
+  size_t at = 0;
+  while (at < end && a[at] == b[at]) ++at;
+  return at;
+}
+
+std::strong_ordering compare_bytes(std::string_view a, std::string_view b, size_t at) {
+  if (at == a.size() || at == b.size()) return a.size() <=> b.size();
+  return static_cast<unsigned char>(a[at]) <=> static_cast<unsigned char>(b[at]);
+}
+
+// In natural order, given where they first differ: that decides, with the digits before it.
+std::strong_ordering compare_natural(std::string_view a, std::string_view b, size_t difference) {
+  size_t i = difference;
+  while (i > 0 && is_digit(a[i - 1])) --i;
+  size_t j = i;
+  while (i < a.size() && j < b.size()) {
+    if (!is_digit(a[i]) || !is_digit(b[j])) {
+      if (a[i] != b[j]) break;
+      ++i;
+      ++j;
+      continue;
+    }
+    // No number type: a run of digits may be as long as an address.
+    const size_t a_end = digits_end(a, i);
+    const size_t b_end = digits_end(b, j);
+    i = zeros_end(a, i, a_end);
+    j = zeros_end(b, j, b_end);
+    if (a_end - i != b_end - j) return a_end - i <=> b_end - j;
+    for (; i < a_end; ++i, ++j) {
+      if (a[i] != b[j]) return a[i] <=> b[j];
+    }
+  }
+  if (i == a.size() || j == b.size()) return (a.size() - i) <=> (b.size() - j);
+  return static_cast<unsigned char>(a[i]) <=> static_cast<unsigned char>(b[j]);
 }
 
 // The bytes of the code point that starts at `from`; 0 if they are no UTF-8. Overlong forms and
@@ -64,30 +100,15 @@ bool is_printable_utf8(std::string_view text) {
 }  // namespace
 
 std::strong_ordering compare_natural(std::string_view a, std::string_view b) {
-  size_t i = 0;
-  size_t j = 0;
-  while (i < a.size() && j < b.size()) {
-    if (is_digit(a[i]) && is_digit(b[j])) {
-      const size_t a_end = digits_end(a, i);
-      const size_t b_end = digits_end(b, j);
-      const auto order = compare_numbers(a.substr(i, a_end - i), b.substr(j, b_end - j));
-      if (order != 0) return order;
-      i = a_end;
-      j = b_end;
-      continue;
-    }
-    if (a[i] != b[j]) return static_cast<unsigned char>(a[i]) <=> static_cast<unsigned char>(b[j]);
-    ++i;
-    ++j;
-  }
-  return (a.size() - i) <=> (b.size() - j);
+  return compare_natural(a, b, first_difference(a, b));
 }
 
+// A round of many nodes spends its time here: names are read once, and no function is called.
 std::strong_ordering NodeId::operator<=>(const NodeId& other) const {
-  const int bytewise = addr.compare(other.addr);
-  if (bytewise != 0) {
-    const auto natural = compare_natural(addr, other.addr);
-    return natural != 0 ? natural : bytewise <=> 0;
+  const size_t difference = first_difference(addr, other.addr);
+  if (difference < addr.size() || difference < other.addr.size()) {
+    const auto natural = compare_natural(addr, other.addr, difference);
+    return natural != 0 ? natural : compare_bytes(addr, other.addr, difference);
   }
   if (pid != other.pid) return pid <=> other.pid;
   return local_id <=> other.local_id;
