@@ -25,8 +25,8 @@ class PrefixFeeds {
   static constexpr size_t kPrefixesMax = 1024;
   static constexpr size_t kLengthsMax = 32;
   // What changes take: of one prefix, of all.
-  static constexpr size_t kBytesOfOneMax = size_t{1} << 20;
-  static constexpr size_t kBytesOfAllMax = size_t{64} << 20;
+  static constexpr size_t kBytesOfOneMax = 1024 * 1024;
+  static constexpr size_t kBytesOfAllMax = 64 * 1024 * 1024;
 
   explicit PrefixFeeds(HashSeed seed) : feeds_(0, BytesHash{seed}) {}
 

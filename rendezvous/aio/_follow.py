@@ -286,7 +286,7 @@ class Follow(AsyncIterator[RunChange]):
             raise RuntimeError("follow() is entered with `async with` before runs are added")
         if run_id not in self._tasks:
             run = _Run(self._store, run_id)
-            self._tasks[run_id] = asyncio.create_task(self._follow(run))
+            self._tasks[run_id] = asyncio.create_task(self._follow(run_id, run))
 
     def drop(self, run_id: str) -> None:
         """Follow this run no more; its request is withdrawn at once."""
@@ -299,12 +299,14 @@ class Follow(AsyncIterator[RunChange]):
         """The runs that are followed."""
         return tuple(self._tasks)
 
-    async def _follow(self, run: _Run) -> None:
+    async def _follow(self, run_id: str, run: _Run) -> None:
         try:
             while True:
                 await self._changes.put(await run.next_change())
         except Exception as error:  # noqa: BLE001  (whoever goes through the changes raises it)
             await self._changes.put(error)
+            if self._tasks.get(run_id) is asyncio.current_task():
+                del self._tasks[run_id]
 
     async def __anext__(self) -> RunChange:
         """Raises StoreClosedError after the end, and what the server refuses (StoreLimitError)."""
@@ -325,9 +327,11 @@ class Follow(AsyncIterator[RunChange]):
         self._tasks.clear()
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._store is not None and self._store is not self._server:
-            await self._store.close()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            if self._store is not None and self._store is not self._server:
+                await self._store.close()
 
 
 def follow(server: str | Store, *run_ids: str, timeout: float = _CONNECT_S) -> Follow:
