@@ -15,9 +15,10 @@ docs/asyncio.md says what differs from the blocking stores. Public names only.
 """
 
 from rendezvous.aio._connect import connect
-from rendezvous.aio._follow import Follow, Gone, Member, RunChange, follow
+from rendezvous.aio._follow import Follow, follow
 from rendezvous.aio._operations import Store
 from rendezvous.aio._prefix import PrefixStore
+from rendezvous.aio._run_change import Gone, Member, RunChange
 from rendezvous.aio._tcp import TCPStore
 from rendezvous.aio._threads import ThreadStore
 from rendezvous.aio._watch import Watch
