@@ -29,7 +29,7 @@ inline std::unique_ptr<RunPart> make_part(Bytes run_id, Bytes addr, uint64_t pid
 
 // Of who is in no run, and only looks at one.
 inline std::unique_ptr<RunPart> make_onlooker(Bytes run_id) {
-  return std::make_unique<RunPart>(std::string(run_id), RunPeer{}, native::RunSettings{},
+  return std::make_unique<RunPart>(std::string(run_id), NodeName{}, native::RunSettings{},
                                    Duration::zero());
 }
 

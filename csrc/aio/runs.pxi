@@ -15,7 +15,7 @@ cdef extern from "client/run_operations.h" namespace "rdzv":
         vector[RunMember] members
         string cursor
     cppclass RunGone:
-        RunPeer node
+        NodeName node
     cppclass RunFollowed:
         vector[RunGone] gone
     cppclass RunLeft:

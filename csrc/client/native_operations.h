@@ -41,7 +41,7 @@ struct RunStatus : native::StatusReply {
   std::string reached_at;
 };
 struct RunGone {
-  RunPeer node;
+  NodeName node;
   native::Departure how = native::Departure::kLeft;
 };
 struct RunFollowed {
