@@ -187,6 +187,8 @@ def aio_asan(session: nox.Session) -> None:
     The fuzz among them cuts frames anywhere and changes their bytes. The core's extension beside it
     is the ordinary one. Without `-- --all` it is the fuzz and cancelling alone.
     """
+    if not has_doctest():
+        session.skip(NO_DOCTEST)
     install_wheel(session, "test")
     session.install("cmake>=3.21", "ninja", "pybind11>=3.1", "cython>=3.3")
     python = Path(session.bin) / "python"

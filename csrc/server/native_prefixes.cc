@@ -98,6 +98,8 @@ class NativeChannel::TellChanges final : public LongRequest {
         charge_(&channel.connection().memory().unsent) {
     if (!feeds().knows(walk_.prefix, position_)) {
       begins_ = lists_ = true;
+      // It may have become too large meanwhile. If it has no place: a position of 0 is asked for anew.
+      channel.context_.state.view().keep_feed(walk_.prefix);
       position_ = feeds().position(walk_.prefix);
     } else if (!cursor.empty()) {
       lists_ = true;
@@ -172,10 +174,10 @@ void NativeChannel::watch_prefix(const Header& header, const native::WatchPrefix
   if (!table.keep_feed(request.prefix)) {
     reply_error(header, ErrorCode::kLimit,
                 "watch_prefix: " + std::to_string(table.feeds().prefixes()) +
-                    " prefixes are watched at this server, of as many lengths as it allows: " +
-                    std::to_string(PrefixFeeds::kPrefixesMax) + " of " +
-                    std::to_string(PrefixFeeds::kLengthsMax) +
-                    " lengths; watch a shorter prefix that others watch");
+                    " prefixes are watched at this server, which allows " +
+                    std::to_string(PrefixFeeds::kPrefixesMax) + ", and " +
+                    std::to_string(PrefixFeeds::kDepthMax) +
+                    " that one key has; watch a prefix that others watch");
     return;
   }
   const bool is_known = table.feeds().knows(request.prefix, request.position);

@@ -1,6 +1,6 @@
 #include "store/prefix_feeds.h"
 
-#include <utility>
+#include <algorithm>
 
 namespace rdzv {
 namespace {
@@ -19,20 +19,46 @@ bool PrefixFeeds::keep(Bytes prefix, const std::function<bool(Bytes)>& is_awaite
     return true;
   }
   const auto is_full = [&] {
-    return feeds_.size() >= kPrefixesMax ||
-           (lengths_.size() >= kLengthsMax && !lengths_.contains(prefix.size()));
+    return feeds_.size() >= kPrefixesMax || depth_with(prefix) > kDepthMax;
   };
   for (auto at = used_.begin(); is_full() && at != used_.end();) {
-    const std::string& oldest = **at++;
-    if (!is_awaited(oldest)) end(oldest);
+    Entry& oldest = **at++;
+    if (!is_awaited(oldest.first)) end(oldest);
   }
   if (is_full()) return false;
-  const auto made = feeds_.try_emplace(std::string(prefix)).first;
-  Feed& feed = made->second;
-  feed.floor = feed.last = ++position_;
-  feed.use = used_.insert(used_.end(), &made->first);
-  ++lengths_[prefix.size()];
+  Entry* parent = parent_of(prefix);
+  Entry& made = *feeds_.try_emplace(std::string(prefix)).first;
+  Feed& feed = made.second;
+  feed.begin = feed.last = ++position_;
+  feed.parent = parent;
+  feed.depth = parent == nullptr ? 1 : parent->second.depth + 1;
+  feed.use = used_.insert(used_.end(), &made);
+  for_each_below(made.first, [&](Feed& below) {
+    ++below.depth;
+    if (below.parent == parent) below.parent = &made;
+  });
   return true;
+}
+
+PrefixFeeds::Entry* PrefixFeeds::parent_of(Bytes prefix) {
+  Entry* entry = last_before(prefix);
+  while (entry != nullptr && !prefix.starts_with(entry->first)) entry = entry->second.parent;
+  return entry;
+}
+
+size_t PrefixFeeds::depth_with(Bytes prefix) {
+  const Entry* parent = parent_of(prefix);
+  size_t depth = parent == nullptr ? 0 : parent->second.depth;
+  for_each_below(prefix, [&](const Feed& below) { depth = std::max(depth, below.depth); });
+  return depth + 1;
+}
+
+template <typename Visit>
+void PrefixFeeds::for_each_below(Bytes prefix, Visit&& visit) {
+  for (auto at = feeds_.upper_bound(prefix); at != feeds_.end(); ++at) {
+    if (!Bytes(at->first).starts_with(prefix)) return;
+    visit(at->second);
+  }
 }
 
 uint64_t PrefixFeeds::position(Bytes prefix) const {
@@ -42,7 +68,7 @@ uint64_t PrefixFeeds::position(Bytes prefix) const {
 
 bool PrefixFeeds::knows(Bytes prefix, uint64_t since) const {
   const auto found = feeds_.find(prefix);
-  return found != feeds_.end() && found->second.floor <= since && since <= found->second.last;
+  return found != feeds_.end() && found->second.begin <= since && since <= found->second.last;
 }
 
 const std::string* PrefixFeeds::next(Bytes prefix, uint64_t& since) const {
@@ -54,41 +80,41 @@ const std::string* PrefixFeeds::next(Bytes prefix, uint64_t& since) const {
   return &change->second;
 }
 
-void PrefixFeeds::note(Feed& feed, Bytes key) {
+// False: it is too large now.
+bool PrefixFeeds::note(Feed& feed, Bytes key) {
+  ++noted_;
   feed.last = ++position_;
   if (const auto known = feed.at.find(key); known != feed.at.end()) {
     auto change = feed.changes.extract(known->second);
     change.key() = known->second = feed.last;
     feed.changes.insert(feed.changes.end(), std::move(change));
-    return;
+    return true;
   }
   const auto made = feed.changes.emplace_hint(feed.changes.end(), feed.last, key);
   feed.at.emplace(made->second, feed.last);
   feed.bytes += bytes_of(key);
   bytes_ += bytes_of(key);
-  while (feed.bytes > kBytesOfOneMax) forget_first(feed);
-  // Whoever brings all beyond it has to look again.
-  while (bytes_ > kBytesOfAllMax && !feed.changes.empty()) forget_first(feed);
+  return feed.bytes <= kBytesOfOneMax && bytes_ <= kBytesOfAllMax;
 }
 
-void PrefixFeeds::forget_first(Feed& feed) {
-  const auto first = feed.changes.begin();
-  feed.floor = first->first;
-  const size_t bytes = bytes_of(first->second);
-  feed.bytes -= bytes;
-  bytes_ -= bytes;
-  feed.at.erase(first->second);
-  feed.changes.erase(first);
+// Those of a key. Who goes on writing there pays for them no more.
+void PrefixFeeds::end_too_large(Bytes key) {
+  for (Entry* entry = last_before(key); entry != nullptr;) {
+    Entry* const above = entry->second.parent;
+    const bool is_too_large = entry->second.bytes > kBytesOfOneMax || bytes_ > kBytesOfAllMax;
+    if (is_too_large && key.starts_with(entry->first)) end(*entry);
+    entry = above;
+  }
 }
 
-void PrefixFeeds::end(Bytes prefix) {
-  const auto found = feeds_.find(prefix);
-  Feed& feed = found->second;
-  bytes_ -= feed.bytes;
-  used_.erase(feed.use);
-  const auto length = lengths_.find(prefix.size());
-  if (--length->second == 0) lengths_.erase(length);
-  feeds_.erase(found);
+void PrefixFeeds::end(Entry& entry) {
+  for_each_below(entry.first, [&](Feed& below) {
+    --below.depth;
+    if (below.parent == &entry) below.parent = entry.second.parent;
+  });
+  bytes_ -= entry.second.bytes;
+  used_.erase(entry.second.use);
+  feeds_.erase(feeds_.find(entry.first));
 }
 
 }  // namespace rdzv

@@ -17,7 +17,6 @@ bool parse_number(Bytes text, int64_t& number) {
 
 TableView::TableView(HashSeed seed)
     : values_(0, BytesHash{seed}),
-      feeds_(seed),
       queues_(0, BytesHash{seed}),
       wait_lists_(0, BytesHash{seed}),
       absent_marks_(0, BytesHash{seed}) {}

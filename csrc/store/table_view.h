@@ -160,6 +160,8 @@ class TableView {
   // False: too many prefixes are watched.
   bool keep_feed(Bytes prefix);
   void begin_feeds_behind(uint64_t position) { feeds_.begin_behind(position); }
+  // How many changes were remembered since the last call.
+  size_t take_noted() { return feeds_.empty() ? 0 : feeds_.take_noted(); }
 
   // When there is something to expire; nothing: never.
   std::optional<Instant> next_expiry() const { return expiries_.next(); }

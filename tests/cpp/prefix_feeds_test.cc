@@ -1,6 +1,7 @@
 // What has changed under prefixes, and what is remembered of it.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <set>
 #include <string>
 
@@ -15,7 +16,7 @@ struct Play {
   bool keep(Bytes prefix) {
     return feeds.keep(prefix, [this](Bytes kept) { return awaited.contains(std::string(kept)); });
   }
-  // Which prefixes it was told to, "[a/][a/b/]".
+  // Which prefixes it was told to, "[a/b/][a/]".
   std::string change(Bytes key) {
     std::string told;
     feeds.note(key, [&](Bytes prefix) { told.append("[").append(prefix).append("]"); });
@@ -29,7 +30,7 @@ struct Play {
     return keys;
   }
 
-  PrefixFeeds feeds{HashSeed{1, 2}};
+  PrefixFeeds feeds;
   std::set<std::string> awaited;
 };
 
@@ -38,8 +39,8 @@ struct Play {
 TEST_CASE("feeds: a change is told to each prefix that has the key, and to no other") {
   Play play;
   for (Bytes prefix : {"a/", "a/b/", "b/", ""}) CHECK(play.keep(prefix));
-  CHECK(play.change("a/b/c") == "[][a/][a/b/]");
-  CHECK(play.change("a/") == "[][a/]");
+  CHECK(play.change("a/b/c") == "[a/b/][a/][]");
+  CHECK(play.change("a/") == "[a/][]");
   CHECK(play.change("a") == "[]");
   uint64_t position = play.feeds.position("b/");
   CHECK(play.since("b/", position) == "");
@@ -63,29 +64,52 @@ TEST_CASE("feeds: each key is there once, where it changed last") {
   CHECK_FALSE(play.feeds.knows("other/", first));
 }
 
-TEST_CASE("feeds: what they remember is bounded, and whoever asks for more is told so") {
+TEST_CASE("feeds: one that has become too large goes, and writes pay for it no more") {
   Play play;
   CHECK(play.keep("k/"));
+  CHECK(play.keep("k/kept/"));
   const uint64_t begin = play.feeds.position("k/");
   const std::string long_name(1000, 'n');
+  size_t most = 0;
   for (size_t i = 0; play.feeds.knows("k/", begin); ++i) {
     REQUIRE(i < 2000);
+    most = std::max(most, play.feeds.bytes());
     play.change("k/" + std::to_string(i) + long_name);
   }
-  CHECK(play.feeds.bytes() <= PrefixFeeds::kBytesOfOneMax);
-  CHECK(play.feeds.bytes() > PrefixFeeds::kBytesOfOneMax / 2);
-  CHECK(play.feeds.knows("k/", play.feeds.position("k/")));
+  CHECK(most <= PrefixFeeds::kBytesOfOneMax);
+  CHECK(most > PrefixFeeds::kBytesOfOneMax / 2);
+  CHECK(play.feeds.bytes() == 0);
+  CHECK(play.change("k/kept/1") == "[k/kept/]");
+  CHECK(play.keep("k/"));
+  CHECK_FALSE(play.feeds.knows("k/", begin));
+  CHECK(play.change("k/kept/1") == "[k/kept/][k/]");
+  CHECK(play.feeds.take_noted() > most / 2000);
+  CHECK(play.feeds.take_noted() == 0);
 }
 
 TEST_CASE("feeds: all prefixes together have so much, and no more") {
   Play play;
-  for (int i = 100; i < 200; ++i) CHECK(play.keep(std::to_string(i) + "/"));
   const std::string long_name(16'000, 'n');
   for (int round = 0; round < 80; ++round) {
-    for (int i = 100; i < 200; ++i)
-      play.change(std::to_string(i) + "/" + std::to_string(round) + long_name);
+    for (int i = 100; i < 200; ++i) {
+      const std::string prefix = std::to_string(i) + "/";
+      CHECK(play.keep(prefix));
+      play.change(prefix + std::to_string(round % 60) + long_name);
+      REQUIRE(play.feeds.bytes() <= PrefixFeeds::kBytesOfAllMax);
+    }
   }
-  CHECK(play.feeds.bytes() <= PrefixFeeds::kBytesOfAllMax);
+}
+
+TEST_CASE("feeds: a key's prefixes are found, whatever lies between them") {
+  Play play;
+  // One after the other, in any order, and gone again.
+  for (Bytes prefix : {"abc", "a", "ab", "abb", "abcd", "b", "aba"}) CHECK(play.keep(prefix));
+  CHECK(play.change("abcde") == "[abcd][abc][ab][a]");
+  CHECK(play.change("abbb") == "[abb][ab][a]");
+  CHECK(play.change("abz") == "[ab][a]");
+  CHECK(play.change("az") == "[a]");
+  CHECK(play.change("c") == "");
+  CHECK(play.change("") == "");
 }
 
 TEST_CASE("feeds: the longest unused goes for a new one, unless somebody waits for it") {
@@ -108,17 +132,19 @@ TEST_CASE("feeds: the longest unused goes for a new one, unless somebody waits f
   CHECK_FALSE(play.keep("one more"));
 }
 
-TEST_CASE("feeds: prefixes have so many lengths, as a change looks at each") {
+TEST_CASE("feeds: a key has so many prefixes, as a change is told to each") {
   Play play;
-  for (size_t i = 0; i < PrefixFeeds::kLengthsMax; ++i) {
-    CHECK(play.keep(std::string(i, 'x')));
-    play.awaited.insert(std::string(i, 'x'));
+  for (size_t i = 1; i <= PrefixFeeds::kDepthMax; ++i) {
+    CHECK(play.keep(std::string(2 * i, 'x')));
+    play.awaited.insert(std::string(2 * i, 'x'));
   }
-  CHECK_FALSE(play.keep(std::string(1000, 'x')));
+  for (size_t length : {1, 5, 1000}) CHECK_FALSE(play.keep(std::string(length, 'x')));
   CHECK(play.keep("y"));
-  play.awaited.erase("xxx");
-  CHECK(play.keep(std::string(1000, 'x')));
-  CHECK(play.feeds.position("xxx") == 0);
+  CHECK(play.keep("xy"));
+  play.awaited.erase("xxxx");
+  CHECK(play.keep(std::string(5, 'x')));
+  CHECK(play.feeds.position("xxxx") == 0);
+  CHECK_FALSE(play.keep(std::string(7, 'x')) && play.keep(std::string(9, 'x')));
 }
 
 TEST_CASE("every kind of write and every deletion of a table is a change of its prefixes") {

@@ -140,9 +140,9 @@ TEST_CASE("watch_prefix: ends at its timeout, and when it is withdrawn") {
   CHECK(scene.watcher.reply(withdrawn).outcome != ClientCore::Outcome::kAnswered);
 }
 
-TEST_CASE("watch_prefix: more lengths of prefixes than are allowed are refused while others wait") {
+TEST_CASE("watch_prefix: more prefixes of one key than are allowed are refused while others wait") {
   Scene scene;
-  for (size_t i = 0; i < PrefixFeeds::kLengthsMax; ++i) {
+  for (size_t i = 0; i < PrefixFeeds::kDepthMax; ++i) {
     scene.position = 0;
     const std::string prefix = "/" + std::string(i, 'x');
     scene.told(scene.ask(prefix));
@@ -150,7 +150,7 @@ TEST_CASE("watch_prefix: more lengths of prefixes than are allowed are refused w
   }
   const size_t refused = scene.ask("/" + std::string(1'000, 'x'));
   scene.watcher.answer<WatchPrefixRequest>(refused, ErrorCode::kLimit);
-  CHECK(scene.watcher.error(refused).starts_with("watch_prefix: 32 prefixes are watched"));
+  CHECK(scene.watcher.error(refused).starts_with("watch_prefix: 8 prefixes are watched"));
 }
 
 TEST_CASE("watch_prefix: many who watch are each told") {
@@ -170,4 +170,22 @@ TEST_CASE("watch_prefix: a large value is told as it is") {
   scene.set("/p/2", "b");
   CHECK(scene.told(scene.ask("/p/")) == "/p/1=" + value);
   CHECK(scene.told(scene.ask("/p/")) == "/p/2=b");
+}
+
+TEST_CASE("watch_prefix: who waits is told of a write that is too large to be remembered") {
+  Scene scene;
+  scene.told(scene.ask("/p/"));
+  const size_t waits = scene.ask("/p/");
+  std::vector<std::string> names;
+  for (int i = 0; i < 200; ++i)
+    names.push_back("/p/" + std::to_string(i) + std::string(10'000, 'n'));
+  std::vector<Bytes> pairs;
+  for (const std::string& name : names) pairs.insert(pairs.end(), {name, "v"});
+  scene.writer.ask(native::MultiSetRequest{{pairs}});
+  for (std::string told = scene.told(waits); !scene.cursor.empty();
+       told = scene.told(scene.ask("/p/")))
+    CHECK(told != "");
+  CHECK(scene.known.size() == names.size());
+  scene.set("/p/0", "last");
+  CHECK(scene.told(scene.ask("/p/")) == "/p/0=last");
 }

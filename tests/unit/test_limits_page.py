@@ -74,7 +74,7 @@ FIXED = {
         "kDeparturesKept",
     ),
     "prefixes whose changes are remembered": ("store/prefix_feeds.h", "kPrefixesMax"),
-    "lengths that these have": ("store/prefix_feeds.h", "kLengthsMax"),
+    "such prefixes that one key has": ("store/prefix_feeds.h", "kDepthMax"),
     "changes that are remembered of one prefix": ("store/prefix_feeds.h", "kBytesOfOneMax"),
     "changes that are remembered of all prefixes": ("store/prefix_feeds.h", "kBytesOfAllMax"),
     "names in an error: keys, ranks": ("base/error.h", "kMissingMax"),
