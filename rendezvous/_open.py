@@ -33,9 +33,9 @@ def open_store(url: str, timeout: float | timedelta | None = None) -> Store:
     * ``hash:``: a new ``HashStore()``.
     * ``etcd://HOST[:PORT][,HOST[:PORT]...]/PREFIX[?timeout=SECONDS]``: an ``EtcdStore`` of that
       prefix (default `/torch/elastic/store`); the default port is 2379. With ``etcds:`` over TLS;
-      ``ca_cert``, ``ssl_cert``, ``ssl_cert_key``, ``transport`` (``grpc``, or ``gateway`` where
-      only HTTP/1.1 gets through), ``user`` and ``password_file`` are options. Without these, user
-      and password come from the environment, RENDEZVOUS_ETCD_USER and RENDEZVOUS_ETCD_PASSWORD.
+      ``ca_cert``, ``ssl_cert``, ``ssl_cert_key``, ``transport`` (``grpc`` or ``gateway``, see
+      docs/etcd.md), ``user`` and ``password_file`` are options. Without these, user and password
+      come from the environment, RENDEZVOUS_ETCD_USER and RENDEZVOUS_ETCD_PASSWORD.
 
     ``prefix=PREFIX`` in any query, and the path of a tcp URL, put a ``PrefixStore`` around it;
     characters that mean something in URLs are escaped as ``%XX``. The timeout is that for

@@ -26,6 +26,7 @@ OURS: dict[str, tuple[str, dict[str, object]]] = {
     "store": ("c10d", {"is_host": False, "rulebook": "store"}),
     "file": ("c10d", {"store_type": "file", "rulebook": "store"}),
     "etcd": ("etcd", {"rulebook": "auto"}),
+    "etcd gateway": ("etcd", {"rulebook": "auto", "transport": "gateway"}),
     "etcd state": ("etcd", {"rulebook": "store"}),
 }
 

@@ -32,7 +32,7 @@ else:
 total = torch.ones(1)
 dist.all_reduce(total)
 assert total.item() == size
-# Without it, a thread of gloo's that wants Python while it ends takes the process with it, now and then.
+# Without it, a thread of gloo's that wants Python while it ends kills the process, now and then.
 dist.destroy_process_group()
 """
 

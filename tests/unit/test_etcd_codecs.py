@@ -1,4 +1,4 @@
-"""How etcd's messages and HTTP/2's headers are written: against bytes of their specifications."""
+"""How etcd's messages are written: against bytes of protobuf's specification."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from rendezvous.backends.etcd._transport import hpack
 from rendezvous.backends.etcd._transport.json_mapping import from_json, to_json
 from rendezvous.backends.etcd._transport.protobuf import MalformedError, decode, encode
 from rendezvous.backends.etcd._transport.schema import METHODS, Field, Names, Scalar, Shape
@@ -108,77 +107,3 @@ def test_a_field_that_a_message_cannot_have_is_an_error_of_ours() -> None:
     for write in (encode, to_json):
         with pytest.raises(KeyError):
             write(METHODS["kv/range"].request, {"kee": b"k"})
-
-
-@pytest.mark.parametrize(
-    ("block", "headers"),
-    [
-        # RFC 7541, C.2.1 to C.2.4 and C.4.1: literals, indexed, Huffman's code
-        (
-            "400a637573746f6d2d6b65790d637573746f6d2d686561646572",
-            [(b"custom-key", b"custom-header")],
-        ),
-        ("040c2f73616d706c652f70617468", [(b":path", b"/sample/path")]),
-        ("100870617373776f726406736563726574", [(b"password", b"secret")]),
-        ("82", [(b":method", b"GET")]),
-        (
-            "828684418cf1e3c2e5f23a6ba0ab90f4ff",
-            [
-                (b":method", b"GET"),
-                (b":scheme", b"http"),
-                (b":path", b"/"),
-                (b":authority", b"www.example.com"),
-            ],
-        ),
-        # C.6.1, the first of its headers: 302 in Huffman's code; a size of 0 before it
-        ("2048826402", [(b":status", b"302")]),
-        ("", []),
-    ],
-)
-def test_header_blocks_are_those_of_the_rfc(block: str, headers: list[tuple[bytes, bytes]]) -> None:
-    """Decoded as its examples say."""
-    assert list(hpack.decode_block(bytes.fromhex(block))) == headers
-
-
-@pytest.mark.parametrize("size", [0, 1, 126, 127, 128, 254, 255, 300, 20_000])
-def test_headers_come_back_as_they_were(size: int) -> None:
-    """Of every length, around those where a length gets another byte."""
-    header = (b"token", b"x" * size)
-    assert hpack.decode_block(hpack.encode_header(*header)) == (header,)
-
-
-@pytest.mark.parametrize(
-    "block",
-    [
-        "80",  # the header 0
-        "be",  # of the dynamic table
-        "7f00",  # the same, as a name
-        "3fe10f",  # room for a dynamic table
-        "ffffffffffff7f",  # a number without end
-        "0003",  # ends within a string
-        "00",
-        "100161",
-        "0081ff00",  # padding of eight bits
-        "00811800",  # padding that is not of ones
-        "0084ffffffff00",  # the end of a string, in a string
-    ],
-)
-def test_what_is_no_header_block_is_an_error(block: str) -> None:
-    """Always the same one."""
-    with pytest.raises(hpack.HpackError):
-        hpack.decode_block(bytes.fromhex(block))
-
-
-def test_huffmans_code_is_complete() -> None:
-    """Each byte has a code, and no sequence of bits is without a meaning (RFC 7541, appendix B)."""
-    codes = hpack._huffman_codes()
-    assert sorted(codes.values()) == list(range(257))
-    assert sum(2.0**-length for length, _ in codes) == 1.0
-    # A few of the table.
-    symbols = {symbol: key for key, symbol in codes.items()}
-    assert symbols[ord("0")] == (5, 0x0)
-    assert symbols[ord("a")] == (5, 0x3)
-    assert symbols[ord("X")] == (8, 0xFC)
-    assert symbols[0] == (13, 0x1FF8)
-    assert symbols[255] == (26, 0x3FFFFEE)
-    assert symbols[256] == (30, 0x3FFFFFFF)

@@ -15,7 +15,7 @@ from rendezvous._deadline import Deadline
 from rendezvous._settings import read_seconds
 from rendezvous.api import RendezvousParameters
 from rendezvous.backends.etcd._endpoints import parse_endpoints
-from rendezvous.backends.etcd._transport import DEFAULT_TRANSPORT, TlsFiles
+from rendezvous.backends.etcd._transport import TlsFiles
 from rendezvous.backends.etcd.backend import EtcdRendezvousBackend
 from rendezvous.backends.etcd.client import EtcdClient
 from rendezvous.backends.etcd.store import EtcdStore
@@ -78,7 +78,8 @@ def open_client(params: RendezvousParameters) -> EtcdClient:
     The endpoint is one member, or several with commas. Configuration:
         endpoints: instead of the endpoint, for launchers whose endpoint holds one member only.
         read_timeout: seconds that one operation may take; default 60.
-        transport: `grpc`, the default, or `gateway` where only HTTP/1.1 gets through.
+        transport: `grpc`, the default where h2 is installed (`rendezvous-store[etcd]`), or
+            `gateway`, the default elsewhere, which gets through where only HTTP/1.1 does.
         protocol: `http` or `https`; default: as the endpoints' scheme says, else http, unless there
             are certificates.
         ca_cert: PEM file of who signs the members' certificates; default: what the machine trusts.
@@ -147,7 +148,7 @@ def _open(endpoints: str, config: Mapping[str, Any], timeout_s: float) -> EtcdCl
         password=password,
         tls=_tls(config, secure),
         timeout=timeout_s,
-        transport=_text(config, "transport") or DEFAULT_TRANSPORT,
+        transport=_text(config, "transport") or None,
     )
 
 

@@ -13,7 +13,6 @@ from rendezvous.backends.etcd._errors import COMPACTED, NOT_FOUND, EtcdRequestEr
 from rendezvous.backends.etcd._login import Credentials, Login
 from rendezvous.backends.etcd._members import Members
 from rendezvous.backends.etcd._transport import (
-    DEFAULT_TRANSPORT,
     Message,
     TlsFiles,
     open_transport,
@@ -46,8 +45,8 @@ class EtcdClient:
         user, password: of etcd's own authentication; None: without.
         tls: certificates; None: without TLS, unless the endpoints say https.
         timeout: seconds for an operation that is given no deadline; default 60.
-        transport: `grpc`, etcd's own API, which is the default; or `gateway`, its JSON gateway, for
-            where only HTTP/1.1 gets through.
+        transport: `grpc`, etcd's own API, which needs the library h2 (`rendezvous-store[etcd]`); or
+            `gateway`, its JSON gateway, which needs no library. None: `grpc` where h2 is installed.
 
     Operations take a `Deadline` and return or raise by then, plus at most 0.1 s. They raise
     EtcdTimeoutError, EtcdConnectionError (no member could be asked) and EtcdRequestError (the
@@ -62,7 +61,7 @@ class EtcdClient:
         password: str | None = None,
         tls: TlsFiles | None = None,
         timeout: float = _TIMEOUT_S,
-        transport: str = DEFAULT_TRANSPORT,
+        transport: str | None = None,
     ) -> None:
         parsed, secure = parse_endpoints(endpoints)
         if secure is False and tls is not None:

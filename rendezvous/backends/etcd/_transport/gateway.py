@@ -123,7 +123,8 @@ def _decode(body: bytes, status: int) -> dict[str, Any]:
     if status == http.HTTPStatus.NOT_FOUND:
         raise TransportError(
             "it has no JSON gateway here (404): its --enable-grpc-gateway is off, or "
-            "--listen-client-http-urls moved it to another port, or it is older than etcd 3.4",
+            "--listen-client-http-urls moved it to another port, or it is older than etcd 3.4; "
+            "transport=grpc needs none (pip install 'rendezvous-store[etcd]')",
             sent=False,
             fatal=True,
         )
@@ -136,7 +137,8 @@ def _decode(body: bytes, status: int) -> dict[str, Any]:
     if "CommonName" in shown:
         raise TransportError(
             "its gateway takes no client certificate with a common name, which would be the user's "
-            "name; use transport=grpc, or a certificate without one",
+            "name; use transport=grpc (pip install 'rendezvous-store[etcd]'), or a certificate "
+            "without one",
             sent=False,
             fatal=True,
         )

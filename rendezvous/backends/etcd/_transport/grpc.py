@@ -1,9 +1,8 @@
-"""The transport over etcd's own API: gRPC, with nothing but the standard library.
+"""The transport over etcd's own API: gRPC.
 
-Source: gRPC over HTTP/2 (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md). Written
-here because what there is does not do: grpcio hangs in a forked child and needs seconds to come
-back after an outage, and h2 takes longer for its part than etcd for the whole answer. Owns the
-framing of messages and the meaning of statuses. Retries, members and tokens are the client's.
+Source: gRPC over HTTP/2 (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md). HTTP/2 is
+h2's. Not grpcio: it hangs in a forked child and needs seconds to come back after an outage. Owns
+the framing of messages and the meaning of statuses. Retries, members and tokens are the client's.
 """
 
 import struct
@@ -12,8 +11,7 @@ from urllib.parse import unquote
 from rendezvous._deadline import Deadline
 from rendezvous.backends.etcd._endpoints import Endpoint
 from rendezvous.backends.etcd._errors import ReplyError, TransportError
-from rendezvous.backends.etcd._transport.hpack import encode_header
-from rendezvous.backends.etcd._transport.http2 import Connection
+from rendezvous.backends.etcd._transport.http2 import Connection, Headers
 from rendezvous.backends.etcd._transport.interface import Message, TlsFiles
 from rendezvous.backends.etcd._transport.per_thread import ConnectionsPerThread
 from rendezvous.backends.etcd._transport.protobuf import MalformedError, decode, encode
@@ -22,7 +20,6 @@ from rendezvous.backends.etcd._transport.schema import METHODS, Method, Shape
 __all__ = ["GrpcTransport"]
 
 _PREFIX = struct.Struct(">BI")  # whether it is compressed, and its length
-_BLOCKS_MAX = 64
 # Statuses of HTTP by which a server says that it does not do such requests.
 _WRONG_SERVER = {b"404", b"405", b"415"}
 
@@ -45,7 +42,6 @@ class GrpcTransport:
             self._context = tls.context()
             self._context.set_alpn_protocols(["h2"])
         self._connections = ConnectionsPerThread(self._connect)
-        self._blocks: dict[tuple[Endpoint, str, str], bytes] = {}
 
     def call(
         self, endpoint: Endpoint, method: str, message: Message, token: str, deadline: Deadline
@@ -54,8 +50,8 @@ class GrpcTransport:
         called = METHODS[method]
         with self._connections.borrow(endpoint, deadline) as loan:
             connection = loan.connection
-            block = self._block(endpoint, called, token)
-            connection.request(block, _framed(called.request, message), deadline, ends=True)
+            headers = self._headers(endpoint, called, token)
+            connection.request(headers, _framed(called.request, message), deadline, ends=True)
             while not connection.is_answered:
                 if not connection.receive(deadline):
                     raise TransportError("no answer to the request in time", sent=True)
@@ -80,7 +76,7 @@ class GrpcTransport:
         connection = self._connect(endpoint, deadline)
         try:
             body = b"".join(_framed(called.request, message) for message in messages)
-            connection.request(self._block(endpoint, called, token), body, deadline, ends=False)
+            connection.request(self._headers(endpoint, called, token), body, deadline, ends=False)
         except BaseException:
             connection.close()
             raise
@@ -93,28 +89,19 @@ class GrpcTransport:
     def _connect(self, endpoint: Endpoint, deadline: Deadline) -> Connection:
         return Connection(endpoint, self._context, deadline)
 
-    def _block(self, endpoint: Endpoint, method: Method, token: str) -> bytes:
-        key = (endpoint, method.path, token)
-        block = self._blocks.get(key)
-        if block is None:
-            headers = [
-                (b":method", b"POST"),
-                (b":scheme", self._scheme),
-                (b":path", method.path.encode()),
-                (b":authority", str(endpoint).encode()),
-                (b"te", b"trailers"),
-                (b"content-type", b"application/grpc"),
-                # A member without a leader says so at once instead of letting a watch wait for what
-                # it cannot hear of.
-                (b"hasleader", b"true"),
-            ]
-            if token:
-                headers.append((b"token", token.encode()))
-            block = b"".join(encode_header(name, value) for name, value in headers)
-            if len(self._blocks) >= _BLOCKS_MAX:
-                self._blocks.clear()  # tokens come and go
-            self._blocks[key] = block
-        return block
+    def _headers(self, endpoint: Endpoint, method: Method, token: str) -> Headers:
+        headers = [
+            (b":method", b"POST"),
+            (b":scheme", self._scheme),
+            (b":path", method.path.encode()),
+            (b":authority", str(endpoint).encode()),
+            (b"te", b"trailers"),
+            (b"content-type", b"application/grpc"),
+            # A member without a leader says so at once instead of letting a watch wait for what it
+            # cannot hear of.
+            (b"hasleader", b"true"),
+        ]
+        return [*headers, (b"token", token.encode())] if token else headers
 
 
 class GrpcStream:
