@@ -144,7 +144,8 @@ TEST_CASE("feeds: a key has so many prefixes, as a change is told to each") {
   play.awaited.erase("xxxx");
   CHECK(play.keep(std::string(5, 'x')));
   CHECK(play.feeds.position("xxxx") == 0);
-  CHECK_FALSE(play.keep(std::string(7, 'x')) && play.keep(std::string(9, 'x')));
+  play.awaited.insert(std::string(5, 'x'));
+  CHECK_FALSE(play.keep(std::string(7, 'x')));
 }
 
 TEST_CASE("every kind of write and every deletion of a table is a change of its prefixes") {
