@@ -122,7 +122,7 @@ def test_other_calls(place: Place, name: str, pieces: int, fault: Fault) -> None
     call_s = _OTHER_S if fault == "cut" else _CALL_S
     # What asks whether the run is closed has the time of a heartbeat, and no second try.
     is_closed = name == "is_closed"
-    handler = place.handler(1, call_s, call_s if is_closed else _OTHER_S)
+    handler = place.handler(1, _OTHER_S, call_s if is_closed else _OTHER_S, close_s=call_s)
     if not is_closed:
         handler.next_rendezvous()
     place.proxy.strike_after(pieces, fault)
