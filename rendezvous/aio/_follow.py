@@ -91,6 +91,9 @@ class _Run:
         if self._doubt_until_s and now_s() >= self._doubt_until_s:
             self._doubt_until_s = 0.0
             other = "lost"
+        if self._doubt_until_s and not numbers.known:
+            self._version = numbers.version
+            return None
         hows = {peer: _HOW[how] for peer, how in gone}
         change = await self._changed(numbers, listed, hows, other)
         # Last: who is interrupted before looks again.
