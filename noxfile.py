@@ -193,6 +193,49 @@ def hostile(session: nox.Session) -> None:
 
 
 @nox.session
+def aio_asan(session: nox.Session) -> None:
+    """Run asyncio's tests with its extension under AddressSanitizer and UndefinedBehaviorSanitizer.
+
+    The fuzz among them cuts frames anywhere and changes their bytes. The core's extension beside it
+    is the ordinary one. Without `-- --all` it is the fuzz and cancelling alone.
+    """
+    if not has_doctest():
+        session.skip(NO_DOCTEST)
+    install_wheel(session, "test")
+    session.install("cmake>=3.21", "ninja", "pybind11>=3.1", "cython>=3.3")
+    python = Path(session.bin) / "python"
+    pybind11 = session.run("python", "-m", "pybind11", "--cmakedir", silent=True)
+    session.run(
+        "cmake",
+        *("--preset", "asan", "-DRDZV_PYTHON=ON", f"-DPython_EXECUTABLE={python}"),
+        f"-Dpybind11_DIR={str(pybind11).strip()}",
+    )
+    session.run("cmake", "--build", "--preset", "asan", "--target", "_native")
+    (library,) = (ROOT / "build" / "asan" / "csrc" / "aio").glob("_native*.so")
+    with session.chdir(session.create_tmp()):
+        place = session.run(
+            "python", "-c", "import rendezvous.aio as m; print(m.__path__[0])", silent=True
+        )
+    shutil.copy(library, Path(str(place).strip()))
+    compiler = os.environ.get("CXX", "g++")
+    runtimes = [
+        str(session.run(compiler, f"-print-file-name={name}", silent=True, external=True)).strip()
+        for name in ("libasan.so", "libstdc++.so.6")
+    ]
+    # Python's own memory is in arenas, where nothing would be seen, and is not all given back.
+    session.env.update(
+        LD_PRELOAD=" ".join(runtimes),
+        ASAN_OPTIONS="detect_leaks=0",
+        UBSAN_OPTIONS="print_stacktrace=1",
+        PYTHONMALLOC="malloc",
+    )
+    names = ("*",) if "--all" in session.posargs else ("_fuzz", "_cancelling")
+    tests = ROOT / "tests" / "integration"
+    files = sorted({str(path) for name in names for path in tests.glob(f"test_aio{name}.py")})
+    run_pytest(session, *files)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style: ruff for Python, clang-format for C++."""
     session.install("ruff", CLANG_FORMAT)

@@ -6,8 +6,8 @@ Gets of 64 bytes, on asyncio's own loop and on uvloop's. 100 tasks of one proces
 in flight each: ours and the floor on one connection; redis.asyncio with hiredis, which does not
 pipeline by itself, on its pool's 100. The floor is the same protocol in plain Python that does
 nothing else (_support/plain_native.py). One call after the other is put beside the blocking store.
-10,000 waits are held by one task; the memory is the process', the tasks' own included. Each run is
-a process.
+10,000 waits are held by one task; the memory is the process', the tasks' own included. 1,000 nodes
+of one run are held by one task, each with a connection of its own. Each run is a process.
 """
 
 from __future__ import annotations
@@ -74,8 +74,10 @@ def main() -> None:
             },
         )
         waits = alternating(options.runs, {at: figure("waits", "ours", at) for at in loops})
+        joins = alternating(options.runs, {at: figure("join", "ours", at) for at in loops})
     tell(report, loops, peers, many, one)
     tell_waits(report, waits)
+    tell_joins(report, joins)
     for module in ("uvloop", "redis", "hiredis"):
         if not has(module):
             report.note(f"Left out: {module} (not installed).")
@@ -129,6 +131,15 @@ def tell_waits(report: Report, waits: dict[str, dict[str, Median]]) -> None:
     report.table("10,000 waits of one task", ["", *waits], rows)
     for loop, each in waits.items():
         report.figure(f"aio/{loop}/wait_bytes", each["bytes"])
+
+
+def tell_joins(report: Report, joins: dict[str, dict[str, Median]]) -> None:
+    rows: list[list[Cell]] = [
+        ["s until all have a rank", *(each["seconds"] for each in joins.values())]
+    ]
+    report.table("1,000 nodes of one task join one run", ["", *joins], rows)
+    for loop, each in joins.items():
+        report.figure(f"aio/{loop}/join_s", each["seconds"])
 
 
 if __name__ == "__main__":

@@ -215,6 +215,7 @@ TARGETS = [
                 at_least=True,
             ),
             Target(f"a wait, of 10,000 of one task on {loop}", f"aio/{loop}/wait_bytes", 2048, "B"),
+            Target(f"1,000 nodes of one task on {loop} have ranks", f"aio/{loop}/join_s", 2, "s"),
         )
     ),
     Target("one get on uvloop: time over the blocking store's", "aio/uvloop/latency", 1.3),

@@ -125,10 +125,14 @@ def compiler_environment(place: Place, processor: str) -> dict[str, str]:
     }
 
 
-def compiler_settings(place: Place, processor: str, headers: Path | None = None) -> dict[str, str]:
+def compiler_settings(
+    place: Place, processor: str, python: pythons.Python | None = None
+) -> dict[str, str]:
     """CMake's. Debug information is small, and names no folder of this machine."""
-    names = {place.work: "build", place.sources: ".", headers: "python"}
-    flags = ["-g1", *(f"-ffile-prefix-map={old}={new}" for old, new in names.items() if old)]
+    names = {place.sources: ".", place.work: "build", zig_folder(): "zig"}
+    if python is not None:
+        names |= {python.headers: "python", WORK / f"venv-{python.tag}": "venv"}
+    flags = ["-g1", *(f"-ffile-prefix-map={old}={new}" for old, new in names.items())]
     settings = {
         "CMAKE_CXX_FLAGS": " ".join(flags),
         # Those of the compiler's own version: they index what it optimises when it links.
@@ -197,7 +201,7 @@ def compile_wheel(place: Place, target: Target, core: Path, folder: Path) -> Pat
     environment = compiler_environment(place, target.processor)
     path = chroots.PATH if target.python.chroot else os.environ["PATH"]
     environment["PATH"] = f"{venv / 'bin'}{os.pathsep}{path}"
-    cmake = compiler_settings(place, target.processor, target.python.headers)
+    cmake = compiler_settings(place, target.processor, target.python)
     cmake["CMAKE_CXX_FLAGS"] += f" -I{headers}" if headers else ""
     cmake |= {"RDZV_CORE": str(core)}
     if target.is_cross:
@@ -252,7 +256,6 @@ def take_out_symbols(wheel: Path, target: Target, debug: Path) -> Path:
             symbols = debug / f"{extension.name}.debug"
             run(OBJCOPY, "--only-keep-debug", extension, symbols)
             run(OBJCOPY, "--strip-unneeded", extension)
-            run(OBJCOPY, f"--add-gnu-debuglink={symbols}", extension)
         wheel.unlink()
         environment = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH}
         run(tool("wheel"), "pack", "--dest", wheel.parent, content, environment=environment)

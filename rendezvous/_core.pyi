@@ -426,6 +426,10 @@ class RunClient:
     def subscribe(
         self, round: int, known_changes: int, known_closed: bool, timeout: _Timeout
     ) -> RunNews: ...
+    # Waits until who is in the run is not what is known by its version; at the timeout, what is.
+    def follow(
+        self, known_version: int, timeout: _Timeout
+    ) -> tuple[int, RunStatus, list[tuple[Node, Literal["left", "lost", "failed", "gave_up"]]]]: ...
     def members(
         self,
         which: Literal["participants", "waiting", "spares", "lost"],

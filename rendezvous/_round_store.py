@@ -8,6 +8,7 @@ rendezvous.rounds/RUN/ROUND-ID/KEY    of one round
 rendezvous.rounds/RUN/index/ROUND-ID  that there is such a space
 """
 
+from collections.abc import Iterable
 from urllib.parse import quote
 
 from rendezvous._coordinator import Seat
@@ -15,7 +16,15 @@ from rendezvous._deadline import Deadline
 from rendezvous._prefix_store import PrefixStore
 from rendezvous.api import KeyValueStore
 
-__all__ = ["forget_rounds", "note_round", "places_of", "round_store"]
+__all__ = [
+    "forget_rounds",
+    "note_round",
+    "place_of",
+    "place_of_index",
+    "round_store",
+    "space_of",
+    "spaces_up_to",
+]
 
 
 def round_store(store: KeyValueStore, run_id: str, seat: Seat) -> PrefixStore:
@@ -24,16 +33,16 @@ def round_store(store: KeyValueStore, run_id: str, seat: Seat) -> PrefixStore:
     Raises as the store; RuntimeError where rank 0 has left and its round's keys are gone.
     """
     if seat.rank_0 is not None:
-        return PrefixStore(f"{_of_run(run_id)}/{_space(seat)}", store)
+        return PrefixStore(place_of(run_id, space_of(seat)), store)
     found = [each for each in _index(store, run_id).list_keys() if _number(each) == seat.round]
     if not found:
         raise RuntimeError(f"rank 0 has left, and nothing of round {seat.round} is stored")
-    return PrefixStore(f"{_of_run(run_id)}/{found[-1]}", store)
+    return PrefixStore(place_of(run_id, found[-1]), store)
 
 
 def note_round(store: KeyValueStore, run_id: str, seat: Seat) -> None:
     """Put the round's space into the index, before anything is in it."""
-    _index(store, run_id).set(_space(seat), b"")
+    _index(store, run_id).set(space_of(seat), b"")
 
 
 def forget_rounds(store: KeyValueStore, run_id: str, last: int, deadline: Deadline) -> None:
@@ -42,18 +51,36 @@ def forget_rounds(store: KeyValueStore, run_id: str, last: int, deadline: Deadli
     Raises what the store does.
     """
     index = _index(store, run_id)
-    for space in index.list_keys():
+    for space in spaces_up_to(last, index.list_keys()):
         if deadline.is_over:
             return
-        if 0 < _number(space) <= last:
-            PrefixStore(f"{_of_run(run_id)}/{space}", store).delete_prefix("")
-            # The last: whoever is interrupted leaves it to the next one.
-            index.delete_key(space)
+        PrefixStore(place_of(run_id, space), store).delete_prefix("")
+        # The last: whoever is interrupted leaves it to the next one.
+        index.delete_key(space)
 
 
-def places_of(run_id: str, seat: Seat) -> tuple[str, str, str]:
-    """The prefix of the round's space; that of the run's index; and the round's name there."""
-    return f"{_of_run(run_id)}/{_space(seat)}", f"{_of_run(run_id)}/index", _space(seat)
+# The same rules for who waits in another way (rendezvous.aio).
+
+
+def spaces_up_to(last: int, index: Iterable[str]) -> list[str]:
+    """Those of the index that rounds up to `last` have left."""
+    return [space for space in index if 0 < _number(space) <= last]
+
+
+def place_of(run_id: str, space: str) -> str:
+    """The prefix of a round's space."""
+    return f"{_of_run(run_id)}/{space}"
+
+
+def place_of_index(run_id: str) -> str:
+    """The prefix of the run's index, whose keys are the names of its spaces."""
+    return f"{_of_run(run_id)}/index"
+
+
+def space_of(seat: Seat) -> str:
+    """The name of the round's space."""
+    assert seat.rank_0 is not None
+    return f"{seat.round}-{seat.rank_0.local_id:x}"
 
 
 def _of_run(run_id: str) -> str:
@@ -62,15 +89,10 @@ def _of_run(run_id: str) -> str:
 
 
 def _index(store: KeyValueStore, run_id: str) -> PrefixStore:
-    return PrefixStore(f"{_of_run(run_id)}/index", store)
+    return PrefixStore(place_of_index(run_id), store)
 
 
 def _number(space: str) -> int:
     """The round's; 0 for what is no space of ours."""
     number = space.partition("-")[0]
     return int(number) if number.isdecimal() else 0
-
-
-def _space(seat: Seat) -> str:
-    assert seat.rank_0 is not None
-    return f"{seat.round}-{seat.rank_0.local_id:x}"

@@ -6,13 +6,13 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.aio import HAS_UVLOOP, BlockingFace, LoopThread
+from support.aio import HAS_UVLOOP, LOOPS, BlockingFace, LoopThread, RunAio, others, run_on
 from support.cli import Cli, cli_in
 from support.etcd import NO_ETCD, binaries
 from support.etcd_kinds import CLUSTER_KINDS, Access, SharedClusters, be_patient
@@ -21,6 +21,7 @@ from support.proxy import FaultProxy
 from support.stores import Stores
 from support.torch_server import TorchServers, has_torch
 
+import rendezvous.aio
 from rendezvous import FileStore, HashStore, PrefixStore, Server, Store, TCPStore
 from rendezvous.backends.etcd import EtcdServer, EtcdStore
 
@@ -98,6 +99,27 @@ def proxy(server: Server) -> Iterator[FaultProxy]:
     """A faulty network in front of the server."""
     with FaultProxy(server.port) as proxy:
         yield proxy
+
+
+@pytest.fixture(params=LOOPS)
+def run_aio(request: pytest.FixtureRequest, server: Server) -> RunAio:
+    """run_aio(body, port=the server's, timeout=60): runs body(store) on each kind of loop."""
+
+    def go(
+        body: Callable[[rendezvous.aio.TCPStore], Awaitable[None]],
+        port: int | None = None,
+        timeout: float = TIMEOUT_S,
+    ) -> None:
+        async def main() -> None:
+            url = f"tcp://127.0.0.1:{port or server.port}"
+            async with rendezvous.aio.connect(url, timeout) as store:
+                assert isinstance(store, rendezvous.aio.TCPStore)
+                await body(store)
+            assert others() == set()
+
+        run_on(request.param, main())
+
+    return go
 
 
 @pytest.fixture(scope="session")

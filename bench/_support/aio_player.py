@@ -3,7 +3,7 @@
     python aio_player.py WHAT PEER LOOP PORT SECONDS
 
 Prints its figures as JSON. WHAT: tasks (100 of them, each with one request in flight), one (a
-request at a time), waits (10,000 held by one task).
+request at a time), waits (10,000 held by one task), join (1,000 nodes of one run, in one task).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ KEY = "key"
 VALUE = b"v" * 64
 TASKS = 100
 WAITS = 10_000
+NODES = 1_000
 Get = Callable[[str], Awaitable[Any]]
 
 
@@ -107,6 +108,26 @@ async def waits(get: Get, seconds: float) -> dict[str, float]:
     return {"bytes": grown / WAITS, "idle_percent": 100 * cpu / seconds}
 
 
+async def join(port: int) -> dict[str, float]:
+    """From the first connection until the last of the nodes has its rank."""
+    import rendezvous.aio
+
+    run_id = f"run-{time.time_ns()}"
+    begin = time.perf_counter()
+    async with AsyncExitStack() as stack:
+        worlds = await asyncio.gather(
+            *(
+                stack.enter_async_context(
+                    rendezvous.aio.join(f"127.0.0.1:{port}", (NODES, NODES), run_id)
+                )
+                for _ in range(NODES)
+            )
+        )
+        seconds = time.perf_counter() - begin
+        assert sorted(world.rank for world in worlds) == list(range(NODES))
+    return {"seconds": seconds}
+
+
 def one_blocking(port: int, seconds: float) -> dict[str, float]:
     import rendezvous
 
@@ -123,6 +144,8 @@ def one_blocking(port: int, seconds: float) -> dict[str, float]:
 
 
 async def play(what: str, peer: str, port: int, seconds: float) -> dict[str, float]:
+    if what == "join":
+        return await join(port)
     async with AsyncExitStack() as stack:
         get = await PEERS[peer](port, stack)
         return await {"tasks": tasks, "one": one, "waits": waits}[what](get, seconds)

@@ -74,11 +74,12 @@ void Link::receive_what_is_there() {
 
 bool Link::run_due() {
   const Instant instant = now();
-  return core_.run_due(instant) && !signs_.seen_since(instant - kSilenceMax, core_, fd_, true);
+  return core_.run_due(instant) && !seen_since(instant - kSilenceMax);
 }
 
-bool Link::alive_since(int64_t instant_ns) {
-  return signs_.seen_since(Instant(Duration(instant_ns)), core_, fd_, true);
+bool Link::seen_since(Instant instant) {
+  return signs_.seen_since(instant, core_, untaken_bytes(fd_), now(),
+                           [this] { return has_unread(fd_); });
 }
 
 Flight::Flight(NativeOperation asked)

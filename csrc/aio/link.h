@@ -54,11 +54,13 @@ class Link {
   int64_t next_ns() const { return core_.next().time_since_epoch().count(); }
   // Gives up what is out of time. True: the connection is silent.
   bool run_due();
-  bool alive_since(int64_t instant_ns);
+  bool alive_since(int64_t instant_ns) { return seen_since(Instant(Duration(instant_ns))); }
   size_t unsent_bytes() const { return core_.unsent_bytes(); }
 
  private:
   friend class Flight;
+
+  bool seen_since(Instant instant);
 
   ClientCore core_;
   const int fd_;

@@ -40,6 +40,8 @@ cdef extern from "client/native_operations.h" namespace "rdzv::native_operations
         string_view, Duration) except +raise_failure
     NativeOperation op_watch "rdzv::native_operations::watch"(
         string_view, uint64_t, Duration) except +raise_failure
+    NativeOperation op_watch_prefix "rdzv::native_operations::watch_prefix"(
+        string_view, uint64_t, string_view, Duration) except +raise_failure
     NativeOperation op_set_if_version "rdzv::native_operations::set_if_version"(
         string_view, string_view, uint64_t, Duration) except +raise_failure
     NativeOperation op_delete_prefix "rdzv::native_operations::delete_prefix"(
@@ -115,7 +117,18 @@ cdef object shown(const NativeResult& result, Flight flight, int how):
         return keys_of(keys_in(result))
     if kind == 8:
         return values_of(values_in(result))
+    if kind == 17:
+        return changes_of(changes_in(result))
     return run_shown(result, kind)
+
+
+cdef object changes_of(const PrefixChanges& changes):
+    cdef size_t i
+    cdef list items = []
+    for i in range(changes.keys.size()):
+        value = None if changes.versions[i] == 0 else bytes_from(changes.values[i].view())
+        items.append((key_of(changes.keys[i]), changes.versions[i], value))
+    return changes.position, bool(changes.begins), <bytes>changes.cursor, items
 
 
 cdef list values_of(const vector[TakenBytes]& values):

@@ -62,6 +62,13 @@ cdef extern from "client/native_operations.h" namespace "rdzv" nogil:
         pass
     cppclass NativeResult:
         pass
+    cppclass PrefixChanges:
+        uint64_t position
+        cbool begins
+        string cursor
+        vector[string] keys
+        vector[uint64_t] versions
+        vector[TakenBytes] values
 
 cdef extern from "aio/result.h" namespace "rdzv::aio" nogil:
     int kind_of(const NativeResult& result)
@@ -76,6 +83,7 @@ cdef extern from "aio/result.h" namespace "rdzv::aio" nogil:
         const NativeResult& result)
     const vector[TakenBytes]& values_in "rdzv::aio::in<std::vector<rdzv::TakenBytes>>"(
         const NativeResult& result)
+    const PrefixChanges& changes_in "rdzv::aio::in<rdzv::PrefixChanges>"(const NativeResult& result)
     cppclass Failure:
         string class_name
         string message

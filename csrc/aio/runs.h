@@ -27,6 +27,12 @@ inline std::unique_ptr<RunPart> make_part(Bytes run_id, Bytes addr, uint64_t pid
                                    from_seconds(grace_s));
 }
 
+// Of who is in no run, and only looks at one.
+inline std::unique_ptr<RunPart> make_onlooker(Bytes run_id) {
+  return std::make_unique<RunPart>(std::string(run_id), NodeName{}, native::RunSettings{},
+                                   Duration::zero());
+}
+
 inline native::MemberList member_list(int which) {
   return static_cast<native::MemberList>(which);
 }
@@ -40,8 +46,34 @@ inline const RunLeft& left_in(const NativeResult& result) {
 inline const RunPage& page_in(const NativeResult& result) {
   return in<RunPage>(result);
 }
+inline const RunFollowed& followed_in(const NativeResult& result) {
+  return in<RunFollowed>(result);
+}
 inline std::string cause_in(const NativeResult& result) {
   return in<RunStatus>(result).cause;
+}
+inline int how_of(const RunGone& gone) {
+  return static_cast<int>(gone.how);
+}
+
+// What is shown of a run that is followed.
+inline std::vector<uint64_t> numbers_of(const RunFollowed& followed) {
+  const RunStatus& status = followed.status;
+  return {followed.version,
+          status.known,
+          status.round,
+          status.complete,
+          status.closed,
+          status.finished_round,
+          status.failed,
+          status.world_size,
+          status.participants,
+          status.waiting,
+          status.spares,
+          status.lost,
+          status.settings.min_nodes,
+          status.settings.max_nodes,
+          status.settings.keep_alive_interval_ms * status.settings.keep_alive_max_attempt};
 }
 
 // The numbers of a result about a run, in the order of its fields.

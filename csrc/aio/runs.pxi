@@ -14,6 +14,10 @@ cdef extern from "client/run_operations.h" namespace "rdzv":
     cppclass RunPage:
         vector[RunMember] members
         string cursor
+    cppclass RunGone:
+        NodeName node
+    cppclass RunFollowed:
+        vector[RunGone] gone
     cppclass RunLeft:
         cbool was_listed
         string cause
@@ -23,17 +27,22 @@ cdef extern from "client/run_operations.h" namespace "rdzv":
         uint32_t world_size
     cppclass MemberList "rdzv::native::MemberList":
         pass
+    uint64_t kNothingKnown "rdzv::native::kNothingKnown"
 
 cdef extern from "aio/runs.h" namespace "rdzv::aio":
     unique_ptr[CRunPart] make_part(
         string_view run_id, string_view addr, uint64_t pid, uint64_t local_id, uint32_t min_nodes,
         uint32_t max_nodes, double last_call_s, double interval_s, uint32_t attempts,
         double grace_s) except +raise_failure
+    unique_ptr[CRunPart] make_onlooker(string_view run_id) except +raise_failure
     MemberList member_list(int which)
     vector[uint64_t] numbers_of(const NativeResult& result)
     const NodeName& first_of(const NativeResult& result)
     const RunLeft& left_in(const NativeResult& result)
     const RunPage& page_in(const NativeResult& result)
+    const RunFollowed& followed_in(const NativeResult& result)
+    vector[uint64_t] followed_numbers "rdzv::aio::numbers_of"(const RunFollowed& followed)
+    int how_of(const RunGone& gone)
     string cause_in(const NativeResult& result)
 
 cdef extern from "client/run_operations.h" namespace "rdzv::run_operations":
@@ -49,10 +58,15 @@ cdef extern from "client/run_operations.h" namespace "rdzv::run_operations":
         const CRunPart&, Duration) except +raise_failure
     NativeOperation run_subscribe "rdzv::run_operations::subscribe"(
         const CRunPart&, uint64_t, uint32_t, cbool, Duration) except +raise_failure
+    NativeOperation run_follow "rdzv::run_operations::follow"(
+        const CRunPart&, uint64_t, Duration) except +raise_failure
     NativeOperation run_members "rdzv::run_operations::members"(
         const CRunPart&, MemberList, string_view, uint32_t, Duration) except +raise_failure
     NativeOperation run_resume "rdzv::run_operations::resume"(
         const CRunPart&, const RunPlace&, Duration) except +raise_failure
+
+
+NOTHING_KNOWN = kNothingKnown
 
 
 cdef class RunPart:
@@ -60,10 +74,14 @@ cdef class RunPart:
 
     cdef unique_ptr[CRunPart] part
 
-    def __init__(self, str run_id, node, settings, double grace_s):
-        """node and settings: _core's."""
+    def __init__(self, str run_id, node=None, settings=None, double grace_s=0):
+        """node and settings: _core's; None: of who only looks at it."""
         cdef bytes id = run_id.encode()
-        cdef bytes addr = node.addr.encode()
+        cdef bytes addr
+        if node is None:
+            self.part = make_onlooker(view_of(id))
+            return
+        addr = node.addr.encode()
         self.part = make_part(
             view_of(id), view_of(addr), node.pid, node.local_id, settings.min_nodes,
             settings.max_nodes, settings.last_call_timeout, settings.keep_alive_interval,
@@ -83,16 +101,28 @@ cdef object page_of(const RunPage& page):
     return members, <bytes>page.cursor
 
 
+cdef tuple tuple_of(const vector[uint64_t]& found):
+    cdef size_t i
+    return tuple([found[i] for i in range(found.size())])
+
+
+cdef object news_of(const RunFollowed& followed):
+    cdef size_t i
+    cdef list gone = []
+    for i in range(followed.gone.size()):
+        gone.append((peer_of(followed.gone[i].node), how_of(followed.gone[i])))
+    return tuple_of(followed_numbers(followed)), gone
+
+
 # Of the kinds that speak of runs.
 cdef object run_shown(const NativeResult& result, int kind):
-    cdef vector[uint64_t] found
-    cdef size_t i
     if kind == 13:
         return bool(left_in(result).was_listed), message_of(left_in(result).cause)
     if kind == 15:
         return page_of(page_in(result))
-    found = numbers_of(result)
-    numbers = tuple([found[i] for i in range(found.size())])
+    if kind == 16:
+        return news_of(followed_in(result))
+    numbers = tuple_of(numbers_of(result))
     if kind == 9:
         return numbers, peer_of(first_of(result))
     if kind == 14:
@@ -128,6 +158,11 @@ class RunOperations:
         return _carried(
             self,
             run_subscribe(dereference(_part(self)), round, known_changes, known_closed, _seconds(timeout))
+        )
+
+    def follow(self, uint64_t known_version, timeout):
+        return _carried(
+            self, run_follow(dereference(_part(self)), known_version, _seconds(timeout))
         )
 
     def members(self, int which, bytes cursor, uint32_t limit, timeout):

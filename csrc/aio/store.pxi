@@ -20,7 +20,6 @@ cdef class NativeOperations:
     async def _run(self, Flight flight, int how):
         cdef CFlight* c
         cdef ConnectionBase connection
-        cdef NativeResult result
         cdef bint is_dropped = False
         if flight.make != NULL:
             flight.flight = make_flight(flight.make(flight))
@@ -48,14 +47,18 @@ cdef class NativeOperations:
                     connection.give_up(flight)
                     raise
                 if c.is_answered():
-                    result = c.result(self._name)
-                    return shown(result, flight, how)
+                    return self._shown(flight, how)
                 if c.is_suspicious():
                     line.suspect(connection, c.seconds_since_take_off())
             if connection is None:
                 c.throw_unless_repeatable(self._name, string())
             else:
                 c.throw_unless_repeatable(self._name, connection.link.get().broken_text())
+
+    # Not in the coroutine, whose frame each one that waits has.
+    cdef object _shown(self, Flight flight, int how):
+        cdef NativeResult result = flight.flight.get().result(self._name)
+        return shown(result, flight, how)
 
     # A connection, with room if there is any in time.
     async def _ready(self, Flight flight, known):
@@ -142,6 +145,13 @@ cdef class NativeOperations:
         cdef Flight flight = self._about(key)
         cdef NativeOperation operation = op_watch(
             view_of(flight.kept_key), version_number(known_version), self._time(timeout))
+        return self._carry(flight, operation, AS_IT_IS)
+
+    # What TCPStore.watch_prefix() is made of.
+    def _watch_prefix(self, prefix, uint64_t position, bytes cursor, timeout):
+        cdef Flight flight = self._about(prefix)
+        cdef NativeOperation operation = op_watch_prefix(
+            view_of(flight.kept_key), position, view_of(cursor), self._time(timeout))
         return self._carry(flight, operation, AS_IT_IS)
 
     def set_if_version(self, key, value, version):

@@ -66,6 +66,11 @@ const char* role_name(native::RunRole role) {
   return kNames[static_cast<size_t>(role)];
 }
 
+const char* departure_name(native::Departure how) {
+  static constexpr const char* kNames[] = {"left", "lost", "failed", "gave_up"};
+  return kNames[static_cast<size_t>(how)];
+}
+
 native::MemberList list_from(const std::string& which) {
   static constexpr std::pair<const char*, native::MemberList> kLists[] = {
       {"participants", native::MemberList::kParticipants},
@@ -233,6 +238,21 @@ server came back without what it had), RendezvousClosedError, RendezvousStateErr
           },
           py::arg("round"), py::arg("known_changes"), py::arg("known_closed"), py::arg("timeout"),
           "Wait until something differs from what is known; at the timeout, what is.")
+      .def(
+          "follow",
+          [](RunClient& self, uint64_t known_version, TimeoutArg timeout) {
+            RunFollowed found =
+                without_gil([&] { return self.follow(known_version, timeout.duration); });
+            py::list gone;
+            for (const RunGone& each : found.gone)
+              gone.append(py::make_tuple(from_wire(each.node), departure_name(each.how)));
+            return py::make_tuple(found.version, std::move(found.status), gone);
+          },
+          py::arg("known_version"), py::arg("timeout"),
+          "Wait until who is in the run is not what is known by its version (2**64 - 1: answers at "
+          "once); at the timeout, what is. The version, the status, and of nodes that went since: "
+          "the node, and "
+          "'left', 'lost', 'failed' or 'gave up'.")
       .def(
           "members",
           [](RunClient& self, const std::string& which, TimeoutArg timeout,

@@ -196,7 +196,8 @@ bool Channel::alive_since(Instant instant) {
 bool Channel::alive_since_locked(Instant instant) {
   // Half of a request may have to go on its way, and nobody may be in a call.
   flush();
-  return signs_.seen_since(instant, core_, fd_.get(), !reading_);
+  return signs_.seen_since(instant, core_, untaken_bytes(fd_.get()), now(),
+                           [this] { return !reading_ && has_unread(fd_.get()); });
 }
 
 void Channel::shut_down(const std::string& why) {

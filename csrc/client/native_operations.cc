@@ -36,6 +36,10 @@ NativeResult taken(const std::vector<Bytes>& values, TakenBytes& body) {
   return std::move(body).split(values);
 }
 
+Bytes without_users_prefix(Bytes wire_key) {
+  return wire_key.substr(std::min(native::kUsersPrefix.size(), wire_key.size()));
+}
+
 NativeRequest write(Bytes key, Duration timeout) {
   return {key, timeout, true};
 }
@@ -117,15 +121,14 @@ NativeOperation num_keys(Duration timeout) {
 
 NativeOperation list_keys(Bytes prefix, Duration timeout) {
   check_key("list_keys", prefix);
-  return native_operation(
-      {prefix, timeout}, native::ListKeysRequest{prefix},
-      [](const native::ListKeysReply& reply, TakenBytes&) {
-        std::vector<std::string> keys;
-        for (const native::Key& key : reply.keys)
-          keys.emplace_back(key.substr(std::min(native::kUsersPrefix.size(), key.size())));
-        std::sort(keys.begin(), keys.end());
-        return NativeResult(std::move(keys));
-      });
+  return native_operation({prefix, timeout}, native::ListKeysRequest{prefix},
+                          [](const native::ListKeysReply& reply, TakenBytes&) {
+                            std::vector<std::string> keys;
+                            for (const native::Key& key : reply.keys)
+                              keys.emplace_back(without_users_prefix(key));
+                            std::sort(keys.begin(), keys.end());
+                            return NativeResult(std::move(keys));
+                          });
 }
 
 NativeOperation append(Bytes key, Bytes value, Duration timeout) {
@@ -215,6 +218,28 @@ NativeOperation set_if_version(Bytes key, Bytes value, uint64_t version, Duratio
   return native_operation(write(key, timeout), native::SetIfVersionRequest{key, value, version},
                           [](const native::SetIfVersionReply& reply, TakenBytes&) {
                             return NativeResult(Store::VersionSet{reply.swapped, reply.version});
+                          });
+}
+
+NativeOperation watch_prefix(Bytes prefix, uint64_t position, Bytes cursor, Duration timeout) {
+  check_key("watch_prefix", prefix);
+  NativeRequest request{prefix, timeout, false, true};
+  request.key_is = "prefix";
+  return native_operation(std::move(request),
+                          native::WatchPrefixRequest{0, prefix, position, cursor},
+                          [](const native::WatchPrefixReply& reply, TakenBytes& body) {
+                            PrefixChanges found;
+                            found.position = reply.position;
+                            found.begins = reply.begins;
+                            found.cursor = std::string(reply.cursor);
+                            std::vector<Bytes> values;
+                            for (const native::WatchPrefixReply::Item& item : reply.items) {
+                              found.keys.emplace_back(without_users_prefix(item.key));
+                              found.versions.push_back(item.version);
+                              values.push_back(item.value);
+                            }
+                            found.values = std::move(body).split(values);
+                            return NativeResult(std::move(found));
                           });
 }
 

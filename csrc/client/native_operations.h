@@ -40,6 +40,15 @@ struct RunStatus : native::StatusReply {
   std::string cause;  // in place of the reply's, which end with its bytes
   std::string reached_at;
 };
+struct RunGone {
+  NodeName node;
+  native::Departure how = native::Departure::kLeft;
+};
+struct RunFollowed {
+  uint64_t version = 0;
+  RunStatus status;
+  std::vector<RunGone> gone;
+};
 struct RunLeft {
   bool was_listed = false;
   std::string cause;
@@ -49,12 +58,22 @@ struct RunPage {
   std::string cursor;
 };
 
+// What has changed under a prefix, or a part of a list of all that is there.
+struct PrefixChanges {
+  uint64_t position = 0;
+  bool begins = false;
+  std::string cursor;  // as it is on the wire
+  std::vector<std::string> keys;
+  std::vector<uint64_t> versions;  // of each; 0: it is gone
+  std::vector<TakenBytes> values;
+};
+
 // Of any operation; std::monostate: it is done.
 using NativeResult =
     std::variant<std::monostate, bool, int64_t, TakenBytes, Store::Exchange, Store::Versioned,
                  Store::VersionSet, std::vector<std::string>, std::vector<TakenBytes>, RunJoined,
                  native::KeepAliveReply, native::SubscribeReply, native::ResumeReply, RunLeft,
-                 RunStatus, RunPage>;
+                 RunStatus, RunPage, RunFollowed, PrefixChanges>;
 
 struct NativeOperation {
   // False: it cannot be read, as it is not what the protocol says.
@@ -109,6 +128,9 @@ NativeOperation exchange(Bytes key, int64_t rank, int64_t world_size, Bytes valu
 NativeOperation try_get(Bytes key, Duration timeout);
 NativeOperation watch(Bytes key, uint64_t known_version, Duration timeout);
 NativeOperation set_if_version(Bytes key, Bytes value, uint64_t version, Duration timeout);
+// What has changed behind a position; where it is not known, all that is there, in parts. `cursor`:
+// that of the last part.
+NativeOperation watch_prefix(Bytes prefix, uint64_t position, Bytes cursor, Duration timeout);
 NativeOperation delete_prefix(Bytes prefix, Duration timeout);
 
 // Whether a pop that was not to wait found nothing.

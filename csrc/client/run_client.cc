@@ -53,6 +53,10 @@ native::SubscribeReply RunClient::subscribe(uint64_t round, uint32_t known_chang
       operations::subscribe(part_, round, known_changes, known_closed, timeout));
 }
 
+RunFollowed RunClient::follow(uint64_t known_version, Duration timeout) {
+  return link_->run_for<RunFollowed>(operations::follow(part_, known_version, timeout));
+}
+
 // Page by page: who joins or goes meanwhile may be missing.
 std::vector<RunClient::Member> RunClient::members(native::MemberList which, size_t limit,
                                                   Duration timeout) {

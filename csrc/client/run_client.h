@@ -50,6 +50,9 @@ class RunClient {
   // Waits until something differs from what is known; at the timeout, what is.
   native::SubscribeReply subscribe(uint64_t round, uint32_t known_changes, bool known_closed,
                                    Duration timeout);
+  // Waits until who is in the run is not what is known by its version (kNothingKnown: answers
+  // at once); at the timeout, what is.
+  RunFollowed follow(uint64_t known_version, Duration timeout);
   // At most `limit` of them.
   std::vector<Member> members(native::MemberList which, size_t limit, Duration timeout);
   native::ResumeReply resume(const Place& place, Duration timeout);

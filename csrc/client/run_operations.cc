@@ -37,6 +37,16 @@ NativeRequest sign_of_life(const RunPart& part, Duration timeout) {
 constexpr auto kLeft = [](const native::LeaveReply& reply, TakenBytes&) {
   return NativeResult(RunLeft{reply.was_listed, std::string(reply.cause)});
 };
+RunStatus own(const native::StatusReply& reply) {
+  RunStatus found;
+  static_cast<native::StatusReply&>(found) = reply;
+  found.cause = std::string(reply.cause);
+  found.native::StatusReply::cause = {};
+  found.reached_at = std::string(reply.reached_at);
+  found.native::StatusReply::reached_at = {};
+  return found;
+}
+
 // A reply without bytes of its own.
 constexpr auto kItself = [](const auto& reply, TakenBytes&) { return NativeResult(reply); };
 
@@ -93,17 +103,9 @@ NativeOperation close_run(const RunPart& part, Duration timeout) {
 }
 
 NativeOperation status(const RunPart& part, Duration timeout) {
-  return native_operation(request(part, timeout, false),
-                          native::StatusRequest{part.run_id, part.wire_node()},
-                          [](const native::StatusReply& reply, TakenBytes&) {
-                            RunStatus found;
-                            static_cast<native::StatusReply&>(found) = reply;
-                            found.cause = std::string(reply.cause);
-                            found.native::StatusReply::cause = {};
-                            found.reached_at = std::string(reply.reached_at);
-                            found.native::StatusReply::reached_at = {};
-                            return NativeResult(std::move(found));
-                          });
+  return native_operation(
+      request(part, timeout, false), native::StatusRequest{part.run_id, part.wire_node()},
+      [](const native::StatusReply& reply, TakenBytes&) { return NativeResult(own(reply)); });
 }
 
 NativeOperation subscribe(const RunPart& part, uint64_t round, uint32_t known_changes,
@@ -114,6 +116,17 @@ NativeOperation subscribe(const RunPart& part, uint64_t round, uint32_t known_ch
                           native::SubscribeRequest{0, part.run_id, part.wire_node(), round,
                                                    known_changes, known_closed},
                           kItself);
+}
+
+NativeOperation follow(const RunPart& part, uint64_t known_version, Duration timeout) {
+  return native_operation(request(part, timeout, true),
+                          native::FollowRequest{0, part.run_id, known_version},
+                          [](const native::FollowReply& reply, TakenBytes&) {
+                            RunFollowed found{reply.version, own(reply.status), {}};
+                            for (const native::FollowReply::Gone& gone : reply.gone)
+                              found.gone.push_back({own(gone.node), gone.how});
+                            return NativeResult(std::move(found));
+                          });
 }
 
 NativeOperation members(const RunPart& part, native::MemberList which, Bytes cursor, uint32_t limit,

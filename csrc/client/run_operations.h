@@ -58,6 +58,8 @@ NativeOperation status(const RunPart& part, Duration timeout);
 // A native::SubscribeReply: when something differs from what is known; at the timeout, what is.
 NativeOperation subscribe(const RunPart& part, uint64_t round, uint32_t known_changes,
                           bool known_closed, Duration timeout);
+// A RunFollowed: when the version is not the known one; at the timeout, what is.
+NativeOperation follow(const RunPart& part, uint64_t known_version, Duration timeout);
 // A RunPage.
 NativeOperation members(const RunPart& part, native::MemberList which, Bytes cursor, uint32_t limit,
                         Duration timeout);

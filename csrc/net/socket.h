@@ -63,6 +63,8 @@ long receive_slice(int fd, char* buffer, size_t size);
 
 // How many bytes that were sent the peer's end has not taken yet; 0 where the system does not say.
 size_t untaken_bytes(int fd);
+// Whether bytes of the peer's lie there unread.
+bool has_unread(int fd);
 
 // Waits for a descriptor. Returns at once on a signal (neither readable nor writable), so that the
 // caller can look.

@@ -73,6 +73,11 @@ long receive_slice(int fd, char* buffer, size_t size) {
   return count == kBroken && errno == EINTR ? long{kWouldBlock} : count;
 }
 
+bool has_unread(int fd) {
+  char byte;
+  return ::recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 size_t untaken_bytes([[maybe_unused]] int fd) {
   int count = 0;
 #if defined(__linux__)

@@ -34,6 +34,7 @@ class Budget {
   static constexpr size_t kSlot = 5;     // looked up, of an exchange with many
   static constexpr size_t kKeySet = 12;  // written, perhaps a new one
   static constexpr size_t kKeyGone = 8;  // erased
+  static constexpr size_t kNoted = 6;    // a change that a watched prefix has
   static constexpr size_t kName = 2;     // visited
   static constexpr size_t kNode = 60;    // that joins, leaves or comes back
   static constexpr size_t kGone = 8;     // likewise, cleared out of memory

@@ -8,7 +8,12 @@ ServerContext::ServerContext(const ServerLimits& server_limits, std::string serv
       instance(server_instance),
       is_of_one_job(of_one_job),
       name(std::move(server_name)),
-      state(seed) {}
+      // So that what is known from another server's life is none of this one's.
+      run_version(load_little_endian<uint64_t>(reinterpret_cast<const char*>(instance.data())) >>
+                  1),
+      state(seed) {
+  state.view().begin_feeds_behind(run_version);
+}
 
 void ServerContext::log(LogLevel level, const std::string& text) const {
   rdzv::log(level, name + ": " + text);

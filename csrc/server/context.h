@@ -79,6 +79,9 @@ struct ServerContext {
   const bool is_of_one_job;
   const std::string name;  // "server 127.0.0.1:29400", for log lines
 
+  // The last one that was used (run_followers.h).
+  uint64_t run_version;
+
   ServerClock clock;  // the time of what is being handled
   ServerMemory memory;
   ServerState state;

@@ -26,6 +26,10 @@ bool is_exchange(const Header& header) {
   return header.operation == static_cast<uint8_t>(Operation::kExchange);
 }
 
+bool is_of_changes(const Header& header) {
+  return header.operation == static_cast<uint8_t>(Operation::kWatchPrefix);
+}
+
 bool is_of_keys(const Header& header) {
   return header.operation == static_cast<uint8_t>(Operation::kWait) ||
          header.operation == static_cast<uint8_t>(Operation::kMultiGet);
@@ -256,6 +260,8 @@ std::optional<std::string> NativeChannel::deadline_text(const Blocked& blocked,
     return watch_timeout_text(as_user_knows(keys.front()), static_cast<uint64_t>(blocked.target),
                               blocked.timeout);
   }
+  if (operation == Operation::kWatchPrefix)
+    return watch_prefix_timeout_text(as_user_knows(keys.front()), blocked.timeout);
   if (operation == Operation::kQueuePop)
     return queue_timeout_text(as_user_knows(keys.front()), blocked.timeout);
   return timeout_text(native::name_of(operation), {as_user_knows(keys.front())}, 1,
@@ -317,6 +323,8 @@ void NativeChannel::on_woken(const Table::Woken& woken) {
     reply(blocked.header, native::QueuePopReply{*woken.item});
   } else if (is_exchange(blocked.header)) {
     exchange_on(blocked);
+  } else if (is_of_changes(blocked.header)) {
+    tell_changes(blocked, woken.keys->all().front());
   } else if (woken.moment != nullptr) {
     answer_moment(blocked.header, *woken.moment);
   } else if (woken.keys->size() >= AnswerCache::kKeysMin) {

@@ -115,6 +115,7 @@ class NativeChannel final : public Waiting, private Chore {
   class Exchanging;
   class OfKeys;
   class Overdue;
+  class TellChanges;
   class WokenAtList;
   class Closing;
   // Answers that were due when somebody woke them, and were not made yet.
@@ -183,6 +184,7 @@ class NativeChannel final : public Waiting, private Chore {
   void set_for(const native::Header& header, const native::SetForRequest& request);
   void delete_prefix(const native::Header& header, const native::DeletePrefixRequest& request);
   void exchange(const native::Header& header, const native::ExchangeRequest& request);
+  void watch_prefix(const native::Header& header, const native::WatchPrefixRequest& request);
   void close_channel(const native::Header& header, const native::CloseChannelRequest& request);
 
   bool come(const native::Header& header, const TableStep& step);
@@ -225,6 +227,7 @@ class NativeChannel final : public Waiting, private Chore {
   bool answer_list(const native::Header& header, const SharedKeys& keys);
   bool answer_list_or_wait(const Blocked& blocked, const SharedKeys& keys);
   void refuse_large_answer(const native::Header& header);
+  void tell_changes(const Blocked& blocked, Bytes prefix);
   // A ValueReply.
   void put_value(const Table::Value& value);
   // What is there now, if anything.

@@ -84,4 +84,117 @@ void NativeChannel::delete_prefix(const Header& header,
   long_request_ = std::make_unique<DeletePrefix>(*this, header, request.prefix);
 }
 
+// What a watcher of a prefix does not know: what has changed behind a position, or a part of a list
+// of all that is there. Made in slices; what changes meanwhile comes behind the position that it
+// names.
+class NativeChannel::TellChanges final : public LongRequest {
+ public:
+  TellChanges(NativeChannel& channel, const Header& header, Bytes prefix, uint64_t position,
+              Bytes cursor)
+      : channel_(channel),
+        header_(header),
+        walk_(prefix),
+        position_(position),
+        charge_(&channel.connection().memory().unsent) {
+    if (!feeds().knows(walk_.prefix, position_)) {
+      begins_ = lists_ = true;
+      // It may have become too large meanwhile. If it has no place: a position of 0 is asked for anew.
+      channel.context_.state.view().keep_feed(walk_.prefix);
+      position_ = feeds().position(walk_.prefix);
+    } else if (!cursor.empty()) {
+      lists_ = true;
+      walk_.last.emplace(cursor);
+    }
+  }
+
+  bool go_on(Budget& budget) override {
+    while (!is_whole()) {
+      if (budget.is_spent()) return false;
+      const size_t before = body_.bytes();
+      const size_t items = count_;
+      if (lists_) {
+        channel_.context_.state.view().walk(walk_, 1, [&](Bytes key) { put(key); });
+      } else if (const std::string* key = feeds().next(walk_.prefix, position_)) {
+        put(*key);
+      }
+      is_at_end_ = lists_ ? walk_.done : count_ == items;
+      budget.spend(Budget::kKey + Budget::kName + (body_.bytes() - before) / Budget::kBytesAUnit);
+      charge_.resize(body_.own_bytes());
+      if (!has_room_for_lists(channel_.context_, channel_.connection())) return true;
+    }
+    charge_.resize(0);
+    if (channel_.connection().has_room(body_.own_bytes())) reply();
+    return true;
+  }
+
+ private:
+  const PrefixFeeds& feeds() const { return channel_.context_.state.view().feeds(); }
+  bool is_whole() const { return is_at_end_ || body_.bytes() >= limits::kWatchAnswerBytes; }
+
+  void put(Bytes key) {
+    ++count_;
+    static const Table::Value kNothing;
+    const Table::Value* found = channel_.context_.state.table().find(key);
+    const Table::Value& value = found == nullptr ? kNothing : *found;
+    native::put_string(body_.text(), key);
+    native::put_u64(body_.text(), value.version);
+    native::put_u32(body_.text(), static_cast<uint32_t>(value.bytes.size()));
+    body_.add(value.bytes);
+  }
+
+  void reply() {
+    body_.end();
+    native::WatchPrefixReply reply;
+    reply.position = position_;
+    reply.begins = begins_;
+    if (lists_ && !walk_.done) reply.cursor = *walk_.last;
+    const size_t head_bytes = native::bytes_of(reply);  // with the count of no items
+    channel_.begin_sized_reply(header_, head_bytes + body_.bytes());
+    native::put(channel_.out(), reply);
+    std::string& out = channel_.out();
+    out.resize(out.size() - sizeof(uint32_t));
+    native::put_u32(out, count_);
+    channel_.send_body(body_);
+  }
+
+  NativeChannel& channel_;
+  const Header header_;
+  Table::PrefixWalk walk_;
+  uint64_t position_;
+  bool begins_ = false;
+  bool lists_ = false;
+  bool is_at_end_ = false;
+  uint32_t count_ = 0;
+  AnswerBody body_;
+  Charge charge_;
+};
+
+void NativeChannel::watch_prefix(const Header& header, const native::WatchPrefixRequest& request) {
+  TableView& table = context_.state.view();
+  if (!table.keep_feed(request.prefix)) {
+    reply_error(header, ErrorCode::kLimit,
+                "watch_prefix: " + std::to_string(table.feeds().prefixes()) +
+                    " prefixes are watched at this server, which allows " +
+                    std::to_string(PrefixFeeds::kPrefixesMax) + ", and " +
+                    std::to_string(PrefixFeeds::kDepthMax) +
+                    " that one key has; watch a prefix that others watch");
+    return;
+  }
+  const bool is_known = table.feeds().knows(request.prefix, request.position);
+  if (is_known && request.cursor.empty() &&
+      table.feeds().position(request.prefix) == request.position) {
+    context_.strings.assign(1, request.prefix);
+    block(header, context_.strings, request.timeout_ms, Table::Need::kUnder,
+          static_cast<int64_t>(request.position));
+    return;
+  }
+  long_request_ = std::make_unique<TellChanges>(*this, header, request.prefix, request.position,
+                                                request.cursor);
+}
+
+void NativeChannel::tell_changes(const Blocked& blocked, Bytes prefix) {
+  put_off(std::make_unique<TellChanges>(*this, blocked.header, prefix,
+                                        static_cast<uint64_t>(blocked.target), Bytes()));
+}
+
 }  // namespace rdzv

@@ -70,6 +70,10 @@ void NativeRuns::on_changes(uint64_t tag, const native::SubscribeReply& body) {
   channel_.reply(header_of(tag, Operation::kSubscribe), body);
 }
 
+void NativeRuns::on_followed(uint64_t tag, const native::FollowReply& body) {
+  channel_.reply(header_of(tag, Operation::kFollow), body);
+}
+
 void NativeRuns::join(const Header& header, const native::JoinRequest& request) {
   if (!may_wait(header)) return;
   charged(request.run_id, [&] {
@@ -99,6 +103,11 @@ native::StatusReply NativeRuns::status(const native::StatusRequest& request) {
 void NativeRuns::subscribe(const Header& header, const native::SubscribeRequest& request) {
   if (!may_wait(header)) return;
   answer_errors_of(header, [&] { context_.runs.subscribe(*this, tag_of(header), request); });
+}
+
+void NativeRuns::follow(const Header& header, const native::FollowRequest& request) {
+  if (!may_wait(header)) return;
+  answer_errors_of(header, [&] { context_.runs.follow(*this, tag_of(header), request); });
 }
 
 void NativeRuns::members(const Header& header, const native::MembersRequest& request) {

@@ -23,6 +23,7 @@ class NativeRuns final : public RunPeer {
   void close_run(const native::Header& header, const native::CloseRunRequest& request);
   native::StatusReply status(const native::StatusRequest& request);
   void subscribe(const native::Header& header, const native::SubscribeRequest& request);
+  void follow(const native::Header& header, const native::FollowRequest& request);
   void members(const native::Header& header, const native::MembersRequest& request);
   void resume(const native::Header& header, const native::ResumeRequest& request);
 
@@ -35,6 +36,7 @@ class NativeRuns final : public RunPeer {
   void on_joined(uint64_t tag, const native::JoinReply& reply) override;
   void on_join_failed(uint64_t tag, ErrorCode code, const std::string& message) override;
   void on_changes(uint64_t tag, const native::SubscribeReply& reply) override;
+  void on_followed(uint64_t tag, const native::FollowReply& reply) override;
 
  private:
   class ListMembers;

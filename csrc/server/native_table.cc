@@ -145,6 +145,7 @@ const NativeChannel::Served* NativeChannel::served(uint8_t operation) {
       Serving::by<&OfKeys::delete_prefix>(kWrite),
       Serving::by<&OfKeys::exchange>(kStore),
       Serving::by<&OfKeys::close_channel>(kWrite),
+      Serving::by<&OfKeys::watch_prefix>(kRead),
       Serving::by<&OfRuns::join>(kRun),
       Serving::by<&OfRuns::leave>(kRun),
       Serving::by<&OfRuns::keep_alive>(kRun),
@@ -153,6 +154,7 @@ const NativeChannel::Served* NativeChannel::served(uint8_t operation) {
       Serving::by<&OfRuns::subscribe>(kRun),
       Serving::by<&OfRuns::members>(kRun),
       Serving::by<&OfRuns::resume>(kRun),
+      Serving::by<&OfRuns::follow>(kRun),
   };
   static constexpr auto kByCode = [] {
     std::array<const Served*, UINT8_MAX + 1> by_code{};

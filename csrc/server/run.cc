@@ -33,7 +33,8 @@ Run::Run(ServerContext& context, RunKeeper& keeper, Bytes id)
       memory_(&context.memory.runs),
       id_(id),
       group_(&kNobody),
-      seats_(0, NodeHash{context.state.seed()}) {
+      seats_(0, NodeHash{context.state.seed()}),
+      followers_(context, keeper, *this) {
   charge();
 }
 
@@ -147,6 +148,11 @@ native::LeaveReply Run::leave(const native::LeaveRequest& request) {
                     std::string(request.last_line)};
   }
   const bool was_listed = context_.apply(change::LeaveRun{id_, node, request.failed, ending});
+  if (was_listed) {
+    followers_.note_gone(node, request.gave_up  ? native::Departure::kGaveUp
+                               : request.failed ? native::Departure::kFailed
+                                                : native::Departure::kLeft);
+  }
   if (const auto found = seats_.find(node); found != seats_.end()) {
     drop_join(found->second, native::JoinOutcome::kDropped);
     remove_seat(found->second);
@@ -177,7 +183,8 @@ void Run::give_up_join(Seat& seat) {
   const NodeId node = *seat.node;
   end_join(seat);
   remove_seat(seat);
-  context_.apply(change::LeaveRun{id_, node, false});
+  if (context_.apply(change::LeaveRun{id_, node, false}))
+    followers_.note_gone(node, native::Departure::kLeft);
   settled();
 }
 
@@ -193,7 +200,9 @@ void Run::on_grace_over(Seat& seat) {
   seat.grace_timer.reset();
   const NodeId node = *seat.node;
   remove_seat(seat);
+  const std::optional<Role> role = group().placement(node).role;
   context_.apply(change::DropNode{id_, node});
+  if (role && *role != Role::kDone) followers_.note_gone(node, native::Departure::kLost);
   log_loss(node, "its connection broke", group().state().lost.size());
   settled();
   keeper_.look_after(*this);

@@ -1,5 +1,5 @@
 // The rendezvous of one run id as its connections see it: who sits where, the JOINs and SUBSCRIBEs
-// that wait. It changes the run's Group through the server's state, and turns what happens to it
+// that wait; its followers have a part of their own (run_followers.h). It changes the run's Group through the server's state, and turns what happens to it
 // into answers. Owns no rule (group/) and no byte of the protocol's frames (native_runs.cc).
 #pragma once
 
@@ -17,6 +17,7 @@
 #include "base/timers.h"
 #include "group/group.h"
 #include "server/chores.h"
+#include "server/run_followers.h"
 #include "server/run_peer.h"
 #include "wire/run_messages.h"
 
@@ -76,19 +77,6 @@ struct Subscription {
   std::list<Subscription>::iterator place;
 };
 
-class Run;
-
-// Whoever keeps a run.
-class RunKeeper {
- public:
-  // Called when somebody may have left the run by himself, because of a time that was over or a
-  // change that he was told of, as the last thing: it may be gone after it.
-  virtual void look_after(Run& run) = 0;
-
- protected:
-  ~RunKeeper() = default;
-};
-
 class Run : private Chore {
  public:
   Run(ServerContext& context, RunKeeper& keeper, Bytes id);
@@ -106,6 +94,7 @@ class Run : private Chore {
   native::StatusReply status(const NodeId& node) const;
   void subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest& request);
   void unsubscribe(Subscription& subscription);
+  RunFollowers& followers() { return followers_; }
   // Of one that is placed already the others count on it, and it is told so. Else as if its time
   // were over, without an answer.
   void cancel_join(Seat& seat);
@@ -119,10 +108,11 @@ class Run : private Chore {
   bool is_held() const;
   // Nobody is in it and nobody looks at it.
   bool is_idle() const {
-    return group().state().roster.size() == 0 && seats_.empty() && subscriptions_.empty();
+    return group().state().roster.size() == 0 && seats_.empty() && subscriptions_.empty() &&
+           followers_.empty();
   }
   // Nobody is connected who is in it or looks at it: it is there for those who may come back.
-  bool is_abandoned() const { return connected_ == 0; }
+  bool is_abandoned() const { return connected_ == 0 && followers_.empty(); }
 
  private:
   // What JOINs and subscribers wait for, so that a change is noticed without looking at them.
@@ -200,6 +190,7 @@ class Run : private Chore {
   GradualMap<NodeId, Seat, NodeHash> seats_;
   std::list<Seat*> joining_;  // those with a JOIN
   std::list<Subscription> subscriptions_;
+  RunFollowers followers_;
   // How many of these, from the front, have to be looked at because something has changed.
   size_t untold_joins_ = 0;
   size_t untold_subscriptions_ = 0;

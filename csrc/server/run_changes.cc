@@ -55,6 +55,7 @@ void Run::settled() {
   promotions_ = group().promotions();
   if (cause_.empty() == group().state().cause.has_value()) cause_ = group().cause_text();
   announce();
+  followers_.settled();
   arm();
   charge();
 }
@@ -86,6 +87,7 @@ void Run::on_deadline() {
   constexpr size_t kAtOnce = 1024;
   for (const NodeId& node : context_.apply(change::ExpireRun{id_, kAtOnce})) {
     log_loss(node, "its keep-alives stopped", ++dead);
+    followers_.note_gone(node, native::Departure::kLost);
     const auto found = seats_.find(node);
     if (found == seats_.end()) continue;
     drop_join(found->second, native::JoinOutcome::kDropped);

@@ -17,9 +17,10 @@ namespace rdzv {
 class Run;
 struct Seat;
 struct Subscription;
+struct Follower;
 
-// What one connection has in runs, by the names that it gave: seats by their handles; JOINs and
-// SUBSCRIBEs that wait, by the tags of their requests. Each run puts here what it has of the
+// What one connection has in runs, by the names that it gave: seats by their handles; JOINs,
+// SUBSCRIBEs and FOLLOWs that wait, by the tags of their requests. Each run puts here what it has of the
 // connection, and takes it away.
 class RunTies {
  public:
@@ -27,26 +28,30 @@ class RunTies {
     Run* run = nullptr;
     Seat* seat = nullptr;  // a node's, or that of a JOIN
     Subscription* subscription = nullptr;
+    Follower* follower = nullptr;
   };
 
   explicit RunTies(HashSeed seed) : seats_(0, NumberHash{seed}), waits_(0, NumberHash{seed}) {}
 
   void add_seat(uint32_t handle, Run& run, Seat& seat) {
-    seats_.emplace(handle, Place{&run, &seat, nullptr});
+    seats_.emplace(handle, Place{&run, &seat});
     ++runs_[&run];
   }
   void remove_seat(uint32_t handle, const Run& run) {
     seats_.erase(handle);
     leave(run);
   }
-  void add_join(uint64_t tag, Run& run, Seat& seat) {
-    waits_.emplace(tag, Place{&run, &seat, nullptr});
-  }
+  void add_join(uint64_t tag, Run& run, Seat& seat) { waits_.emplace(tag, Place{&run, &seat}); }
   void remove_join(uint64_t tag) { waits_.erase(tag); }
   void add_subscription(uint64_t tag, Run& run, Subscription& subscription) {
-    waits_.emplace(tag, Place{&run, nullptr, &subscription});
+    waits_.emplace(tag, Place{.run = &run, .subscription = &subscription});
     ++runs_[&run];
   }
+  void add_follower(uint64_t tag, Run& run, Follower& follower) {
+    waits_.emplace(tag, Place{.run = &run, .follower = &follower});
+    ++runs_[&run];
+  }
+  // Or of a follower.
   void remove_subscription(uint64_t tag, const Run& run) {
     waits_.erase(tag);
     leave(run);
@@ -89,7 +94,9 @@ class RunPeer {
   virtual void on_join_failed(uint64_t tag, ErrorCode code, const std::string& message) = 0;
   virtual void on_changes(uint64_t tag, const native::SubscribeReply& reply) = 0;
 
-  // What its JOINs and SUBSCRIBEs take while they wait.
+  virtual void on_followed(uint64_t tag, const native::FollowReply& reply) = 0;
+
+  // What its JOINs, SUBSCRIBEs and FOLLOWs take while they wait.
   virtual MemoryAccount& parked() = 0;
 
   // As Transport::reached_at.

@@ -46,6 +46,12 @@ void Runs::subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest
   release_if_idle(run);
 }
 
+void Runs::follow(RunPeer& peer, uint64_t tag, const native::FollowRequest& request) {
+  Kept& run = find_or_create(&peer, request.run_id, "follow");
+  run.followers().follow(peer, tag, request);
+  release_if_idle(run);
+}
+
 native::LeaveReply Runs::leave(const native::LeaveRequest& request) {
   const auto found = runs_.find(request.run_id);
   if (found == runs_.end()) return {};
@@ -73,6 +79,8 @@ void Runs::cancel(const RunPeer& peer, uint64_t tag) {
   Run& run = *place->run;
   if (place->subscription != nullptr) {
     run.unsubscribe(*place->subscription);
+  } else if (place->follower != nullptr) {
+    run.followers().end(*place->follower);
   } else {
     run.cancel_join(*place->seat);
   }
@@ -87,6 +95,8 @@ bool Runs::leave(const RunPeer& peer, Budget& budget) {
     Run& run = *place.run;
     if (place.subscription != nullptr) {
       run.unsubscribe(*place.subscription);
+    } else if (place.follower != nullptr) {
+      run.followers().end(*place.follower);
     } else {
       run.on_broken(*place.seat);
     }

@@ -29,12 +29,14 @@ class Runs final : private RunKeeper {
   void close(const native::CloseRunRequest& request);
   void subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest& request);
 
+  void follow(RunPeer& peer, uint64_t tag, const native::FollowRequest& request);
+
   native::LeaveReply leave(const native::LeaveRequest& request);
   native::KeepAliveReply keep_alive(const RunPeer& peer, uint32_t handle);
   native::StatusReply status(const native::StatusRequest& request) const;
   // Null: there is no such run.
   const Run* find(Bytes id) const;
-  // The JOIN or SUBSCRIBE with that tag, if one waits.
+  // The JOIN, SUBSCRIBE or FOLLOW with that tag, if one waits.
   void cancel(const RunPeer& peer, uint64_t tag);
   // The peer's connection is gone: its seats break and its subscriptions end, as far as the budget
   // goes. True: all of them.

@@ -7,6 +7,7 @@ namespace rdzv {
 
 void Upkeep::wake() {
   TableView& table = context_.state.view();
+  context_.budget.spend(table.take_noted() * Budget::kNoted);
   tell(table.take_woken(0));
   if (table.has_ripe()) context_.chores.begin(*this);
   if (table.next_expiry()) set_timer();

@@ -100,6 +100,11 @@ std::string watch_timeout_text(Bytes key, uint64_t known_version, Duration elaps
   return text + " still has version " + std::to_string(known_version);
 }
 
+std::string watch_prefix_timeout_text(Bytes prefix, Duration elapsed) {
+  return "watch_prefix timeout after " + seconds_text(elapsed) + ": nothing has changed under " +
+         quoted(prefix);
+}
+
 Missing missing_of(const std::vector<Bytes>& keys) {
   Missing missing;
   for (Bytes key : keys) {

@@ -171,6 +171,7 @@ std::string timeout_text(const char* operation, const std::vector<Bytes>& missin
                          Duration elapsed, size_t count = 0);
 std::string queue_timeout_text(Bytes key, Duration elapsed);
 std::string watch_timeout_text(Bytes key, uint64_t known_version, Duration elapsed);
+std::string watch_prefix_timeout_text(Bytes prefix, Duration elapsed);
 // What an error of that names.
 Missing missing_of(const std::vector<Bytes>& keys);
 [[noreturn]] void throw_queue_empty(Bytes key, const std::string& store);

@@ -42,6 +42,10 @@ bool TableView::is_met(Bytes key, Need need, int64_t target) const {
       return value != nullptr && parse_number(value->bytes, number) && number >= target;
     case Need::kChange:
       return version_of(key) != static_cast<uint64_t>(target);
+    case Need::kUnder: {
+      const auto position = static_cast<uint64_t>(target);
+      return feeds_.position(key) != position || !feeds_.knows(key, position);
+    }
   }
   return false;
 }
@@ -167,6 +171,7 @@ void Table::erase(Values::iterator found) {
   bytes_ -= kKeyBytes + erased.key().size() + erased.mapped().bytes.size();
   make_permanent(erased.key());
   wake_erased(erased.key());
+  note_change(erased.key());
 }
 
 size_t Table::erase_walked(PrefixWalk& walk, size_t max, uint64_t version) {

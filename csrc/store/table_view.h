@@ -21,6 +21,7 @@
 #include "base/memory_account.h"
 #include "store/expiries.h"
 #include "store/name_index.h"
+#include "store/prefix_feeds.h"
 #include "store/value_bytes.h"
 #include "store/wanted_keys.h"
 
@@ -65,8 +66,9 @@ class TableView {
     kItem,     // the first item of the queue, which it takes
     kCount,    // a decimal number of at least `target`
     kChange,   // a version that is not `target`; that of a missing key is 0
+    kUnder,    // a change under the prefix that the key is, behind the position `target`
   };
-  static constexpr size_t kNeeds = 7;
+  static constexpr size_t kNeeds = 8;
 
   // Holds the waiters of one connection (or of one blocked call), so that dropping them costs what
   // it owns. It must be dropped before it is destroyed.
@@ -152,6 +154,14 @@ class TableView {
   // Keeps the names of all keys in order from now on. The first walk does it, too, and pays for all
   // keys that are there: whoever must not pay that in one piece calls this while there are few.
   void index_names();
+
+  // Changes under prefixes (prefix_feeds.h), which kUnder waits for.
+  const PrefixFeeds& feeds() const { return feeds_; }
+  // False: too many prefixes are watched.
+  bool keep_feed(Bytes prefix);
+  void begin_feeds_behind(uint64_t position) { feeds_.begin_behind(position); }
+  // How many changes were remembered since the last call.
+  size_t take_noted() { return feeds_.empty() ? 0 : feeds_.take_noted(); }
 
   // When there is something to expire; nothing: never.
   std::optional<Instant> next_expiry() const { return expiries_.next(); }
@@ -262,10 +272,16 @@ class TableView {
   // After a write of the key's value. Most writes find nobody waiting, whatever their key.
   void wake(Bytes key) {
     if (!wait_lists_.empty()) wake_written(key);
+    note_change(key);
+  }
+  void note_change(Bytes key) {
+    if (!feeds_.empty()) [[unlikely]]
+      wake_watching(key);
   }
   std::optional<std::string> take_item(Bytes key);
   void wake_written(Bytes key);
   void wake_erased(Bytes key);
+  void wake_watching(Bytes key);
   void wake_queue(Bytes key);
   void wake_need(Bytes key, WaitLists& lists, Need need, size_t woken_max = SIZE_MAX);
   void wake_counts(Bytes key, WaitLists& lists);
@@ -300,6 +316,7 @@ class TableView {
 
   Values values_;
   NameIndex names_;  // of values_, which owns them
+  PrefixFeeds feeds_;
   BytesMap<std::deque<std::string>> queues_;
   Expiries expiries_;
   BytesMap<WaitLists> wait_lists_;

@@ -174,6 +174,24 @@ void TableView::wake_erased(Bytes key) {
   drop_if_empty(key);
 }
 
+bool TableView::keep_feed(Bytes prefix) {
+  return feeds_.keep(prefix, [this](Bytes kept) {
+    const auto lists = wait_lists_.find(kept);
+    if (lists == wait_lists_.end()) return false;
+    const ListOfNeed& list = lists->second.by_need[static_cast<size_t>(Need::kUnder)];
+    return list != nullptr && list->first != nullptr;
+  });
+}
+
+void TableView::wake_watching(Bytes key) {
+  feeds_.note(key, [this](Bytes prefix) {
+    const auto found = wait_lists_.find(prefix);
+    if (found == wait_lists_.end()) return;
+    wake_need(prefix, found->second, Need::kUnder);
+    drop_if_empty(prefix);
+  });
+}
+
 void TableView::wake_need(Bytes key, WaitLists& lists, Need need, size_t woken_max) {
   wake_list(key, lists.by_need[static_cast<size_t>(need)], woken_max);
 }

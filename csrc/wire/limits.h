@@ -24,9 +24,13 @@ inline constexpr size_t kTextBytesMax = 4 * 1024;
 inline constexpr size_t kRunIdBytesMax = 1024;
 // Of what a node's work wrote last before the node gave up.
 inline constexpr size_t kLastLineBytesMax = 512;
+// What one answer to WATCH_PREFIX is at least, if there is more (the last value may be large).
+inline constexpr size_t kWatchAnswerBytes = 256 * 1024;
 inline constexpr size_t kMembersPerReplyMax = 1000;
 // Where a page of them ended: a node.
 inline constexpr size_t kMembersCursorBytesMax = 512;
+// Nodes that went, of one run that somebody follows.
+inline constexpr size_t kDeparturesKept = 256;
 
 // From here on: defaults. What a machine has descriptors for is less, as a rule.
 inline constexpr size_t kConnectionsMax = 1'000'000;

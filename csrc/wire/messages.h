@@ -79,7 +79,8 @@ using Requests =
                QueuePopRequest, QueueLenRequest, BarrierRequest, TryGetRequest, WatchRequest,
                SetIfVersionRequest, SetForRequest, DeletePrefixRequest, ExchangeRequest,
                JoinRequest, LeaveRequest, KeepAliveRequest, CloseRunRequest, StatusRequest,
-               SubscribeRequest, MembersRequest, ResumeRequest, CloseChannelRequest>;
+               SubscribeRequest, MembersRequest, ResumeRequest, CloseChannelRequest, FollowRequest,
+               WatchPrefixRequest>;
 inline constexpr uint8_t kOperationMax = std::tuple_size_v<Requests>;
 
 // Calls `visit` with a pointer, which is null, to the type of each.

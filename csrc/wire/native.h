@@ -63,6 +63,10 @@ enum class Operation : uint8_t {
   kResume = 33,
   // What ends a channel of a connection (wire/messages.h).
   kCloseChannel = 34,
+  // What changes in a run (wire/run_messages.h).
+  kFollow = 35,
+  // And under a prefix.
+  kWatchPrefix = 36,
 };
 
 // For messages (wire/messages.h has it).

@@ -147,6 +147,7 @@ inline constexpr uint32_t kNoRank = 0xFFFFFFFF;
 inline constexpr uint32_t kNoLastCall = 0xFFFFFFFF;
 
 struct StatusReply {
+  static constexpr const char* kRecord = "status";
   bool known = false;  // whether the server keeps a run of this id
   uint64_t round = 0;
   bool complete = false;
@@ -264,6 +265,40 @@ struct ResumeRequest {
     all(a, "run id", m.run_id, "node", m.node, "settings", m.settings, "round", m.round);
     all(a, "rank", m.rank, "world size", m.world_size);
     all(a, "grace in ms", m.grace_ms, "handle", m.handle);
+  }
+};
+
+// How a node went that is listed no more.
+enum class Departure : uint8_t {
+  kLeft = 0,    // by itself; or its JOIN was over in time
+  kLost = 1,    // its keep-alives stopped, or its connection broke
+  kFailed = 2,  // its job broke, and may be started again
+  kGaveUp = 3,  // its job broke for good
+  kLast = kGaveUp,
+};
+
+struct FollowReply {
+  struct Gone {
+    RunNode node;
+    Departure how = Departure::kLeft;
+    static void fields(auto& a, auto& m) { all(a, "node", m.node, "how", m.how); }
+  };
+  uint64_t version = 0;  // of who is in the run, never used again; 0: nobody ever was
+  StatusReply status;    // of no node
+  // Those who went since the known version, as far as the server remembers them, in order.
+  List<Gone, limits::kDeparturesKept> gone;
+  static void fields(auto& a, auto& m) {
+    all(a, "version", m.version, "status", m.status, "gone", m.gone);
+  }
+};
+inline constexpr uint64_t kNothingKnown = UINT64_MAX;  // in place of a version: answered at once
+struct FollowRequest {
+  using Is = Request<Operation::kFollow, "follow", FollowReply>;
+  uint32_t timeout_ms = 0;
+  RunId run_id;
+  uint64_t known_version = 0;
+  static void fields(auto& a, auto& m) {
+    all(a, "timeout", m.timeout_ms, "run id", m.run_id, "known version", m.known_version);
   }
 };
 

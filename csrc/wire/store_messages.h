@@ -240,4 +240,34 @@ struct ExchangeRequest {
   }
 };
 
+struct WatchPrefixReply {
+  struct Item {
+    Limited<limits::kWireKeyBytesMax> key;
+    uint64_t version = 0;  // 0: it is gone
+    Value value;
+    static void fields(auto& a, auto& m) {
+      all(a, "key", m.key, "version", m.version, "value", m.value);
+    }
+  };
+  uint64_t position = 0;  // up to which all is known with this answer
+  bool begins = false;    // the first part of a list of all that is there
+  // Of such a list, where the next part goes on; empty: it is whole.
+  Limited<limits::kWireKeyBytesMax> cursor;
+  List<Item, limits::kRequestBytesMax> items;
+  static void fields(auto& a, auto& m) {
+    all(a, "position", m.position, "begins", m.begins, "cursor", m.cursor, "items", m.items);
+  }
+};
+struct WatchPrefixRequest {
+  using Is = Request<Operation::kWatchPrefix, "watch_prefix", WatchPrefixReply>;
+  uint32_t timeout_ms = 0;
+  Key prefix;
+  uint64_t position = 0;
+  Limited<limits::kWireKeyBytesMax> cursor;
+  static void fields(auto& a, auto& m) {
+    all(a, "timeout", m.timeout_ms, "prefix", m.prefix, "position", m.position);
+    all(a, "cursor", m.cursor);
+  }
+};
+
 }  // namespace rdzv::native

@@ -4,6 +4,9 @@
         await store.set("key", b"value")
         async for version, value in store.watch("key"):
             ...
+    async with rendezvous.aio.follow("node0:29400", "job") as changes:
+        async for run in changes:
+            ...
     async with rendezvous.aio.join("node0:29400", nodes=(2, 4), run_id="job") as world:
         async for change in world:
             ...
@@ -12,8 +15,10 @@ docs/asyncio.md says what differs from the blocking stores. Public names only.
 """
 
 from rendezvous.aio._connect import connect
+from rendezvous.aio._follow import Follow, follow
 from rendezvous.aio._operations import Store
 from rendezvous.aio._prefix import PrefixStore
+from rendezvous.aio._run_change import Gone, Member, RunChange
 from rendezvous.aio._tcp import TCPStore
 from rendezvous.aio._threads import ThreadStore
 from rendezvous.aio._watch import Watch
@@ -21,12 +26,17 @@ from rendezvous.aio._world import Change, World, join
 
 __all__ = [
     "Change",
+    "Follow",
+    "Gone",
+    "Member",
     "PrefixStore",
+    "RunChange",
     "Store",
     "TCPStore",
     "ThreadStore",
     "Watch",
     "World",
     "connect",
+    "follow",
     "join",
 ]

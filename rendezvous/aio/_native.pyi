@@ -102,6 +102,9 @@ class NativeOperations:
     def _watch(
         self, key: _Text, known_version: int, timeout: _Timeout | None
     ) -> _Call[tuple[bytes | None, int]]: ...
+    def _watch_prefix(
+        self, prefix: _Text, position: int, cursor: bytes, timeout: _Timeout | None
+    ) -> _Call[tuple[int, bool, bytes, list[tuple[str, int, bytes | None]]]]: ...
     def set_if_version(
         self, key: _Text, value: _Value, version: int
     ) -> _Call[tuple[int, bool]]: ...
@@ -146,12 +149,18 @@ class NativeOperations:
     @property
     def _default_timeout_s(self) -> float: ...
 
+NOTHING_KNOWN: int
+
 @disjoint_base
 class RunPart:
     """A node's part in a run: whose requests they are."""
 
     def __init__(
-        self, run_id: str, node: _core.Node, settings: _core.GroupSettings, grace_s: float
+        self,
+        run_id: str,
+        node: _core.Node | None = None,
+        settings: _core.GroupSettings | None = None,
+        grace_s: float = 0,
     ) -> None: ...
 
 _Peer: TypeAlias = tuple[str, int, int]
@@ -174,6 +183,9 @@ class RunOperations:
     def subscribe(
         self, round: int, known_changes: int, known_closed: bool, timeout: _Timeout
     ) -> _Call[_Numbers]: ...
+    def follow(
+        self, known_version: int, timeout: _Timeout
+    ) -> _Call[tuple[_Numbers, list[tuple[_Peer, int]]]]: ...
     def members(
         self, which: int, cursor: bytes, limit: int, timeout: _Timeout
     ) -> _Call[tuple[list[tuple[int, _Peer]], bytes]]: ...

@@ -10,9 +10,8 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, TypeVar
 
-from rendezvous._arguments import seconds
 from rendezvous._store import Store as BlockingStore
-from rendezvous.aio._watch import Watch, watch_prefix
+from rendezvous.aio._watch import Changed, Watch
 
 __all__ = ["OPERATIONS", "Store"]
 
@@ -49,15 +48,16 @@ class Store:
 
     def watch_prefix(
         self, prefix: Any, interval: timedelta | float = 0.5
-    ) -> AsyncGenerator[tuple[str, int, bytes | None], None]:
+    ) -> AsyncGenerator[Changed, None]:
         """All keys that begin with `prefix`: (key, version, value) of every change, as it is seen.
 
-        Begins with the keys that are there; the value of a key that was deleted is None. Each key
-        is watched, and changes are seen at once; keys that are new are looked for every `interval`
-        (seconds or a timedelta). No change is asked for before the last one was taken. To be ended
-        by its aclose(), as of any asynchronous generator.
+        Begins with the keys that are there; the value of a key that was deleted is None. A server
+        of ours tells what changes, at once. Other stores are looked at every `interval` (seconds or
+        a timedelta), all keys with the prefix. No change is asked for before the last one was
+        taken: a slow loop sees fewer of them, always the last of each key. To be ended by its
+        aclose(), as of any asynchronous generator.
         """
-        return watch_prefix(self, prefix, seconds(interval, "an interval"))
+        raise NotImplementedError
 
     def has_extended_api(self) -> bool:
         """Whether append, multi_get and multi_set are there."""

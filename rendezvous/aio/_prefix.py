@@ -1,13 +1,15 @@
 """A name space of its own within a store of asyncio's."""
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 
 from rendezvous._arguments import Text, bytes_of, list_of, quoted
 from rendezvous._store import Store as BlockingStore
 from rendezvous.aio._operations import OPERATIONS, Store
+from rendezvous.aio._watch import Changed
 from rendezvous.errors import StoreKeysMissingError
 
 __all__ = ["PrefixStore"]
@@ -58,6 +60,14 @@ class PrefixStore(Store):
 
     def _watch(self, key: Any, known_version: int, timeout: Any) -> Coroutine[Any, Any, Any]:
         return self._carry("watch", (key, known_version, timeout), {})
+
+    async def watch_prefix(
+        self, prefix: Any, interval: timedelta | float = 0.5
+    ) -> AsyncGenerator[Changed, None]:
+        full = self._prefix + bytes_of(prefix, "a prefix")
+        async with aclosing(self._store.watch_prefix(full, interval)) as changes:
+            async for key, version, value in changes:
+                yield self._own(key), version, value
 
     def set_timeout(self, timeout: timedelta | float) -> None:
         self._store.set_timeout(timeout)

@@ -1,14 +1,17 @@
 """asyncio's store on a server, over the native protocol."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from datetime import timedelta
+from typing import Any
 
-from rendezvous._arguments import FOREVER_S, seconds
+from rendezvous._arguments import FOREVER_S, bytes_of, seconds
 from rendezvous._endpoint import format_endpoint
 from rendezvous._store import Store as BlockingStore
 from rendezvous.aio import _native
 from rendezvous.aio._line import Line
 from rendezvous.aio._operations import OPERATIONS, Store
+from rendezvous.aio._watch import Changed, told_prefix
 
 __all__ = ["TCPStore"]
 
@@ -56,6 +59,11 @@ class TCPStore(_native.NativeOperations, Store):
     def timeout(self) -> timedelta:
         """The timeout of calls that name none of their own."""
         return timedelta(seconds=min(self._default_timeout_s, FOREVER_S))
+
+    def watch_prefix(
+        self, prefix: Any, interval: timedelta | float = 0.5
+    ) -> AsyncGenerator[Changed, None]:
+        return told_prefix(self._watch_prefix, bytes_of(prefix, "a prefix"))
 
     async def clone(self, timeout: timedelta | float | None = None) -> "TCPStore":
         """Another store on the same server, with a connection and a timeout of its own."""

@@ -2,14 +2,16 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from rendezvous._arguments import seconds
 from rendezvous._open import open_store
 from rendezvous._store import Store as BlockingStore
 from rendezvous.aio._operations import Store
-from rendezvous.errors import StoreClosedError
+from rendezvous.aio._watch import Changed, looked_at_prefix
+from rendezvous.errors import StoreClosedError, StoreTimeoutError
 
 __all__ = ["ThreadStore", "open_in_threads"]
 
@@ -30,9 +32,21 @@ class ThreadStore(Store):
         self._is_closed = False
 
     async def _carry(self, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        return await self._in_thread(lambda: getattr(self._store, name)(*args, **options))
+
+    async def _in_thread(self, call: Callable[[], _T]) -> _T:
         if self._is_closed:
             raise StoreClosedError(f"{self._store!r} was closed; make a new store")
-        return await in_thread(lambda: getattr(self._store, name)(*args, **options))
+        return await in_thread(call)
+
+    def watch_prefix(
+        self, prefix: Any, interval: timedelta | float = 0.5
+    ) -> AsyncGenerator[Changed, None]:
+        async def look(known: dict[str, int]) -> list[Changed]:
+            found = dict(known)
+            return await self._in_thread(lambda: _changed(self._store, prefix, found))
+
+        return looked_at_prefix(look, seconds(interval, "an interval"))
 
     def set_timeout(self, timeout: timedelta | float) -> None:
         self._store.set_timeout(timeout)
@@ -50,6 +64,22 @@ class ThreadStore(Store):
 
     def __repr__(self) -> str:
         return f"<rendezvous.aio.ThreadStore of {self._store!r}>"
+
+
+def _changed(store: BlockingStore, prefix: Any, known: dict[str, int]) -> list[Changed]:
+    """What is not as it is known, of the keys that begin so."""
+    changes: list[Changed] = []
+    keys = store.list_keys(prefix)
+    for key in sorted(known.keys() - set(keys)):
+        changes.append((key, 0, None))
+    for key in keys:
+        try:
+            value, version = store.watch(key, known.get(key, 0), 0)
+        except StoreTimeoutError:
+            continue
+        if value is not None or key in known:
+            changes.append((key, version, value))
+    return changes
 
 
 async def open_in_threads(url: str, timeout: float | timedelta | None) -> ThreadStore:

@@ -6,9 +6,9 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
-__all__ = ["Watch", "watch_prefix"]
+__all__ = ["Changed", "Watch", "looked_at_prefix", "told_prefix"]
 
 _Changed = tuple[bytes | None, int]
 
@@ -62,49 +62,50 @@ class Watch(Coroutine[Any, Any, _Changed], AsyncIterator[tuple[int, bytes | None
         return self._coroutine
 
 
-class _Watched(Protocol):
-    def list_keys(self, prefix: Any = "") -> Coroutine[Any, Any, list[str]]: ...
-    def watch(self, key: Any, known_version: int = 0, timeout: Any = None) -> Watch: ...
+# Key, version, value; None: the key was deleted.
+Changed: TypeAlias = tuple[str, int, bytes | None]
+# The position up to which all is known; whether a list of all keys begins; where it goes on, if it
+# does; and what has changed, or a part of the list.
+Told: TypeAlias = tuple[int, bool, bytes, list[Changed]]
 
 
-async def watch_prefix(
-    store: _Watched, prefix: Any, interval_s: float
-) -> AsyncGenerator[tuple[str, int, bytes | None], None]:
-    """As Store.watch_prefix."""
-    # Whoever has seen a change waits here until it is taken.
-    changes: asyncio.Queue[tuple[str, int, bytes | None] | Exception] = asyncio.Queue(1)
-    tasks: dict[str, asyncio.Task[None]] = {}
+async def told_prefix(
+    ask: Callable[[Any, int, bytes, Any], Coroutine[Any, Any, Told]], prefix: Any
+) -> AsyncGenerator[Changed, None]:
+    """Of a server that tells what changes. It has one request at a time, or none."""
+    known: dict[str, int] = {}
+    listed: set[str] | None = None
+    position, cursor = 0, b""
+    while True:
+        position, begins, cursor, items = await ask(prefix, position, cursor, math.inf)
+        if begins:
+            listed = set()
+        for key, version, value in items:
+            if listed is not None:
+                listed.add(key)
+            if value is None:
+                if known.pop(key, None) is not None:
+                    yield key, 0, None
+            elif known.get(key) != version:
+                known[key] = version
+                yield key, version, value
+        if listed is not None and not cursor:
+            for key in [each for each in known if each not in listed]:
+                del known[key]
+                yield key, 0, None
+            listed = None
 
-    async def follow(key: str) -> None:
-        try:
-            async for version, value in store.watch(key):
-                await changes.put((key, version, value))
-                if value is None:
-                    break  # it is found again, should it come back
-        except Exception as error:  # noqa: BLE001  (whoever goes through the changes raises it)
-            await changes.put(error)
-        finally:
-            tasks.pop(key, None)
 
-    async def find() -> None:
-        try:
-            while True:
-                for key in await store.list_keys(prefix):
-                    if key not in tasks:
-                        tasks[key] = asyncio.create_task(follow(key))
-                await asyncio.sleep(interval_s)
-        except Exception as error:  # noqa: BLE001  (likewise)
-            await changes.put(error)
-
-    finder = asyncio.create_task(find())
-    try:
-        while True:
-            change = await changes.get()
-            if isinstance(change, Exception):
-                raise change
-            yield change
-    finally:
-        left = [finder, *tasks.values()]
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+async def looked_at_prefix(
+    look: Callable[[dict[str, int]], Coroutine[Any, Any, list[Changed]]], interval_s: float
+) -> AsyncGenerator[Changed, None]:
+    """Of a store that is looked at, every `interval_s`, for what is not as it is known."""
+    known: dict[str, int] = {}
+    while True:
+        for key, version, value in await look(known):
+            if value is None:
+                known.pop(key, None)
+            else:
+                known[key] = version
+            yield key, version, value
+        await asyncio.sleep(interval_s)

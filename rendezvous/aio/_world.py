@@ -19,7 +19,7 @@ from rendezvous._deadline import Deadline
 from rendezvous._endpoint import parse_endpoint
 from rendezvous._hosts import advertised_address
 from rendezvous._join_time import JoinTime
-from rendezvous._round_store import places_of
+from rendezvous._round_store import place_of, place_of_index, space_of, spaces_up_to
 from rendezvous.aio import _native
 from rendezvous.aio._operations import Store
 from rendezvous.aio._prefix import PrefixStore
@@ -80,14 +80,19 @@ class World(AsyncIterator[Change]):
         self.world_size = 0
         self.first = ""
         self._known = Change(True, 0, False)
-        self._places = ("", "", "")
+        self._space = ""
 
     @property
     def store(self) -> Store:
-        return PrefixStore(self._places[0], self._node.store)
+        return PrefixStore(place_of(self._node.run_id, self._space), self._node.store)
 
     async def master(self, timeout: float | None = None) -> RendezvousStoreInfo:
-        """Where rank 0's workers may serve their store: its address, and a port that was free."""
+        """MASTER_ADDR and MASTER_PORT for the round's workers: rank 0's address, and a free port.
+
+        Nobody listens there yet: the worker of rank 0 does, as torch's init_method="env://" makes
+        it. (The blocking handler can serve that store itself, for workers that only connect. Who
+        needs no store of torch's uses World.store.)
+        """
         found = await self.store.multi_get(_MASTER_KEYS, timeout)
         return RendezvousStoreInfo(found[0].decode(), int(found[1]))
 
@@ -121,24 +126,20 @@ class World(AsyncIterator[Change]):
         self.first = first[0]
         self._known = Change(True, changes, False)
         rank_0 = _core.Node(*first)
-        seat = Seat(self.round, self.rank, self.world_size, rank_0)
-        self._places = places_of(self._node.run_id, seat)
+        self._space = space_of(Seat(self.round, self.rank, self.world_size, rank_0))
 
     async def _publish(self) -> None:
         """By rank 0: that there is such a round, and where it is, which blocking handlers wait for.
 
         What earlier rounds have left is removed.
         """
-        _, index_place, own = self._places
-        index = PrefixStore(index_place, self._node.store)
-        await index.set(own, b"")
+        node = self._node
+        index = PrefixStore(place_of_index(node.run_id), node.store)
+        await index.set(self._space, b"")
         await self.store.multi_set(_MASTER_KEYS, [self.first, str(free_port())])
-        for space in await index.list_keys():
-            number = space.partition("-")[0]
-            if number.isdecimal() and int(number) < self.round:
-                place = self._places[0].removesuffix(own) + space
-                await self._node.store.delete_prefix(f"{place}/")
-                await index.delete_key(space)
+        for space in spaces_up_to(self.round - 1, await index.list_keys()):
+            await PrefixStore(place_of(node.run_id, space), node.store).delete_prefix("")
+            await index.delete_key(space)
 
 
 class _Node:
@@ -153,10 +154,12 @@ class _Node:
         self._timeout_s = timeout_s
         self._interval_s = settings.keep_alive_interval
         local_id = int.from_bytes(os.urandom(8), "little") >> 1
-        node = _core.Node(advertised_address(store, store.host, None), os.getpid(), local_id)
+        self.own = _core.Node(advertised_address(store, store.host, None), os.getpid(), local_id)
         # A connection that broke says more than silence: one that lives is back at once.
         grace_s = settings.keep_alive_interval * settings.keep_alive_max_attempt / 3
-        self._run = _native.RunOperations(store, _native.RunPart(run_id, node, settings, grace_s))
+        self._run = _native.RunOperations(
+            store, _native.RunPart(run_id, self.own, settings, grace_s)
+        )
         self._place: tuple[int, int, int] | None = None
         self._beats: asyncio.Task[None] | None = None
         self._may_be_listed = False

@@ -48,6 +48,13 @@ void play_store(World& world, MemoryPeer& a, MemoryPeer& b) {
   CHECK_FALSE(b.has_answer(watches));
   a.ask(native::SetIfVersionRequest{{"/n"}, {"6"}, 3});
   CHECK(b.has_answer(watches));
+  const auto list = b.answer<native::WatchPrefixRequest>(
+      b.ask(native::WatchPrefixRequest{native::kNoTimeout, {"/n"}, 0, {}}));
+  CHECK(list.begins);
+  const size_t changes =
+      b.ask(native::WatchPrefixRequest{native::kNoTimeout, {"/n"}, list.position, {}});
+  a.ask(native::SetRequest{{"/nn"}, {"new"}});
+  CHECK(b.answer<native::WatchPrefixRequest>(changes).items.size() == 1);
   a.ask(native::SetForRequest{50, {"/short"}, {"lived"}});
   world.wait(milliseconds(49));
   CHECK(a.answer<native::TryGetRequest>(a.ask(native::TryGetRequest{{"/short"}})).version != 0);
@@ -153,6 +160,9 @@ void play_run(World& world, MemoryPeer& a) {
   one.ask(native::KeepAliveRequest{1});
   const size_t changes =
       one.ask(native::SubscribeRequest{native::kNoTimeout, {"run"}, node(names[0]), 1, 0, false});
+  const size_t followed = a.ask(native::FollowRequest{0, {"run"}, 0});
+  const uint64_t version = a.answer<native::FollowRequest>(followed).version;
+  const size_t next = a.ask(native::FollowRequest{native::kNoTimeout, {"run"}, version});
   // A connection breaks; the node comes back within its grace, and another does not.
   world.peers[first + 1]->lose();
   world.peers[first + 2]->lose();
@@ -164,6 +174,11 @@ void play_run(World& world, MemoryPeer& a) {
   CHECK_FALSE(one.has_answer(changes));
   world.wait(milliseconds(500));
   CHECK(one.answer<native::SubscribeRequest>(changes).changes == 1);
+  const auto told = a.answer<native::FollowRequest>(next);
+  CHECK(told.version > version);
+  REQUIRE(told.gone.size() == 1);
+  CHECK(told.gone.front().node.addr == names[2]);
+  CHECK(told.gone.front().how == native::Departure::kLost);
   a.ask(native::MembersRequest{{"run"}, native::MemberList::kLost, {}, 10});
   const size_t status = a.ask(native::StatusRequest{{"run"}, node(names[0])});
   CHECK(a.answer<native::StatusRequest>(status).lost == 1);

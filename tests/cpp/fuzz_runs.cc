@@ -20,7 +20,7 @@ std::string FuzzStreams::run_one(uint64_t id, uint32_t timeout_ms) {
   auto frame = [&](Operation operation) {
     return native_frame(operation, id, body, static_cast<uint16_t>(below(2)));
   };
-  switch (below(11)) {
+  switch (below(12)) {
     case 0:
       native::put(body,
                   native::LeaveRequest{run_id, node, below(2) == 0, below(2) == 0, 1, 2, "x"});
@@ -46,6 +46,9 @@ std::string FuzzStreams::run_one(uint64_t id, uint32_t timeout_ms) {
                             run_id, node, settings, round, static_cast<uint32_t>(below(3)),
                             static_cast<uint32_t>(1 + below(3)), grace_ms, handle});
       return frame(Operation::kResume);
+    case 8:
+      native::put(body, native::FollowRequest{timeout_ms, run_id, below(3)});
+      return frame(Operation::kFollow);
     case 7:
       if (below(8) == 0) {
         native::put(body, native::CloseRunRequest{run_id});

@@ -77,7 +77,7 @@ std::string FuzzStreams::native_one() {
     return native_frame(operation, id, body.bytes, static_cast<uint16_t>(below(2)));
   };
   std::string a = key(), b = key(), v = value(), w = value();
-  switch (below(25)) {
+  switch (below(26)) {
     case 0:
       return frame(Operation::kPing, {});
     case 1:
@@ -134,6 +134,12 @@ std::string FuzzStreams::native_one() {
       return frame(Operation::kDeletePrefix, Fields().string32(below(4) == 0 ? "/late" : a));
     case 23:
       return frame(Operation::kExchange, exchange_body(timeout));
+    case 24:
+      return frame(Operation::kWatchPrefix, Fields()
+                                                .u32(timeout)
+                                                .string32(Bytes(a).substr(0, below(3)))
+                                                .u64(below(5))
+                                                .string32(below(3) == 0 ? a : ""));
     default:
       return frame(Operation::kGet, Fields().u32(0).string32(a));
   }

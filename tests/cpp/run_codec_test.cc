@@ -49,6 +49,28 @@ Case one(const char* name, const Fields& fields) {
 std::vector<Case> cases() {
   using namespace native;
   const Fields item = Fields().raw(kNode).u32(1);
+  const Fields status = Fields()
+                            .u8(1)
+                            .u64(5)
+                            .u8(1)
+                            .u8(0)
+                            .u64(4)
+                            .u32(2)
+                            .u8(1)
+                            .raw(kSettings)
+                            .u32(1)
+                            .u32(2)
+                            .u32(3)
+                            .u32(4)
+                            .u32(UINT32_MAX)
+                            .u8(5)
+                            .u32(UINT32_MAX)
+                            .u32(6)
+                            .u32(1)
+                            .u32(2)
+                            .u8(1)
+                            .string32("node a gave up")
+                            .string32("10.0.0.1");
   return {
       one<JoinRequest>(
           "join",
@@ -65,31 +87,13 @@ std::vector<Case> cases() {
       one<StatusRequest>("status", Fields().string32("run").raw(kNode)),
       one<StatusRequest>("status of no node",
                          Fields().string32("run").raw(node_fields("", 0, 0).bytes)),
-      one<StatusReply>("status reply", Fields()
-                                           .u8(1)
-                                           .u64(5)
-                                           .u8(1)
-                                           .u8(0)
-                                           .u64(4)
-                                           .u32(2)
-                                           .u8(1)
-                                           .raw(kSettings)
-                                           .u32(1)
-                                           .u32(2)
-                                           .u32(3)
-                                           .u32(4)
-                                           .u32(UINT32_MAX)
-                                           .u8(5)
-                                           .u32(UINT32_MAX)
-                                           .u32(6)
-                                           .u32(1)
-                                           .u32(2)
-                                           .u8(1)
-                                           .string32("node a gave up")
-                                           .string32("10.0.0.1")),
+      one<StatusReply>("status reply", status),
       one<SubscribeRequest>("subscribe",
                             Fields().u32(1000).string32("run").raw(kNode).u64(5).u32(1).u8(1)),
       one<SubscribeReply>("subscribe reply", Fields().u8(1).u32(3).u8(0)),
+      one<FollowRequest>("follow", Fields().u32(1000).string32("run").u64(7)),
+      one<FollowReply>("follow reply",
+                       Fields().u64(8).raw(status.bytes).u32(2).raw(kNode).u8(0).raw(kNode).u8(3)),
       one<MembersRequest>("members", Fields().string32("run").u8(3).string32("cursor").u32(1000)),
       one<MembersReply>("members reply",
                         Fields().u32(9).string32("cursor").u32(2).raw(item.bytes).raw(item.bytes)),

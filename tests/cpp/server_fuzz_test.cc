@@ -72,6 +72,14 @@ void decode_run_body(Bytes body) {
   decode_as<SubscribeRequest>(body, [](const auto& m) -> Bytes { return m.node.addr; });
   decode_as<MembersRequest>(body, [](const auto& m) -> Bytes { return m.run_id; });
   decode_as<ResumeRequest>(body, [](const auto& m) -> Bytes { return m.node.addr; });
+  WatchPrefixReply changes;
+  if (take(body, changes)) {
+    for (const auto& item : changes.items) take_bytes(item.value);
+  }
+  FollowReply followed;
+  if (take(body, followed)) {
+    for (const auto& gone : followed.gone) take_bytes(gone.node.addr);
+  }
   MembersReply members;
   if (take(body, members)) {
     for (const auto& item : members.items) take_bytes(item.node.addr);

@@ -52,6 +52,8 @@ TEST_CASE("native: a malformed body is answered, changes nothing, and the connec
       {Operation::kMembers, Fields().string32("run").u8(9).u32(0).u32(0)},
       {Operation::kResume, Fields().string32("run")},
       {Operation::kCloseChannel, Fields().u8(0)},
+      {Operation::kFollow, Fields().u32(0).string32("run")},
+      {Operation::kWatchPrefix, Fields().u32(0).string32("/k").u64(0)},
   };
   CHECK(kMalformed.size() == native::kOperationMax - 1);
   for (const auto& [operation, body] : kMalformed) {

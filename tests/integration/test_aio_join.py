@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import Any
 
 import pytest
 from support.aio import LOOPS, others, run_on
 from support.background import Background
+from support.process import SERVER, PythonProcess
 from support.proxy import FaultProxy
 
 from rendezvous import (
@@ -17,9 +18,10 @@ from rendezvous import (
     RendezvousParameters,
     RendezvousTimeoutError,
     Server,
+    StoreConnectionError,
     get_rendezvous_handler,
 )
-from rendezvous.aio import World, join
+from rendezvous.aio import World, follow, join
 
 LAST_CALL_S = 0.05
 
@@ -217,6 +219,43 @@ def test_a_place_outlives_its_connection(server: Server) -> None:
 
     with FaultProxy(server.port) as proxy:
         asyncio.run(main(proxy))
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_place_outlives_its_server(free_port: int, loop: str) -> None:
+    """It is killed, and another one started there: all have the ranks that they had."""
+
+    async def main() -> None:
+        options = {"keep_alive_interval": 0.2, "keep_alive_max_attempt": 100}
+        with PythonProcess(SERVER, "127.0.0.1", str(free_port)) as first:
+            assert first.line() == str(free_port)
+            async with AsyncExitStack() as stack:
+                worlds = await asyncio.gather(
+                    *(
+                        stack.enter_async_context(joined(free_port, (3, 3), **options))
+                        for _ in range(3)
+                    )
+                )
+                first.kill()
+                with PythonProcess(SERVER, "127.0.0.1", str(free_port)) as second:
+                    assert second.line() == str(free_port)
+                    async with follow(f"127.0.0.1:{free_port}", "job") as changes:
+                        async for run in changes:
+                            ranks = {each.local_id: each.rank for each in run.members}
+                            if ranks == {each._node.own.local_id: each.rank for each in worlds}:
+                                break
+                    assert (run.round, run.world_size, run.complete) == (1, 3, True)
+                    # A round's store begins anew, and works.
+                    await asyncio.gather(*(again(world) for world in worlds))
+                    await stack.aclose()
+        assert others() == set()
+
+    async def again(world: World) -> None:
+        with suppress(StoreConnectionError):  # that the server is another one is said once
+            await world.store.check(["k"])
+        await world.store.barrier("end", 3)
+
+    run_on(loop, main())
 
 
 def test_no_server_is_no_rendezvous(free_port: int) -> None:

@@ -65,6 +65,16 @@ async def main():
     except rendezvous.StoreClosedError: pass
 run(main())
 """,
+    "runs that were followed": """\
+async def main():
+    runs = [f"job-{i}" for i in range(100)]
+    async with rendezvous.aio.follow(f"127.0.0.1:{port}", *runs) as changes:
+        for _ in runs: await anext(changes)
+        async with rendezvous.aio.join(f"127.0.0.1:{port}", (1, 1), "job-7"):
+            assert (await anext(changes)).run_id == "job-7"
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+run(main())
+""",
     "a watch that a break left": """\
 async def main():
     async with rendezvous.aio.connect(url) as store:

@@ -47,6 +47,27 @@ def test_two_nodes_join_and_see_each_other(connect: Connect) -> None:
     assert first.status(60).lost == 1
 
 
+def test_an_onlooker_follows_the_run(connect: Connect) -> None:
+    """It is told when somebody comes or goes, and who went, and how; at its timeout what is."""
+    store = connect()
+    first, second, onlooker = (member(store, number) for number in range(1, 4))
+    version, status, gone = onlooker.follow(2**64 - 1, 60)
+    assert (version, status.known, gone) == (0, False, [])
+    following = Background(onlooker.follow, version, 60)
+    waiting = Background(second.join, 0, 60)
+    version, status, gone = following.result()
+    assert (status.known, status.participants, gone) == (True, 1, [])
+    assert onlooker.follow(version, 0)[0] == version
+    first.join(0, 60)
+    waiting.result()
+    version = onlooker.follow(version, 60)[0]
+    following = Background(onlooker.follow, version, 60)
+    assert second.leave(True, 60)
+    later, status, gone = following.result()
+    assert later != version
+    assert (status.lost, gone) == (1, [(Node("host2", 2, 0), "failed")])
+
+
 def test_an_onlooker_sees_settings_and_ranks(connect: Connect) -> None:
     """Without being listed; ranks are those that were given, also when rank 0 is gone."""
     store = connect()

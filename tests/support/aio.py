@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import rendezvous.aio
 from rendezvous import Store
@@ -124,3 +124,28 @@ async def turns(count: int = 5) -> None:
     """Let the loop do what is due."""
     for _ in range(count):
         await asyncio.sleep(0)
+
+
+# run_aio(body, port=the server's, timeout=60): runs body(store) on each kind of loop.
+RunAio: TypeAlias = Callable[..., None]
+
+
+def in_flight(store: rendezvous.aio.TCPStore) -> int:
+    connection = store._connections.usable
+    return 0 if connection is None else connection.in_flight
+
+
+async def waiting(store: rendezvous.aio.TCPStore, count: int) -> list[asyncio.Task[Any]]:
+    """Tasks that wait for keys, and have told the server."""
+    tasks = [asyncio.create_task(store.wait([f"never/{i}"], 3600)) for i in range(count)]
+    await asyncio.sleep(0)
+    await store.ping()
+    assert in_flight(store) == count
+    return tasks
+
+
+async def ended(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(each, asyncio.CancelledError) for each in found)

@@ -21,6 +21,7 @@ AS_A_WHOLE = {"many_keys_at_once", "all_keys_that_one_request_may_set"}
 SET, GET, ADD, CHECK, WAIT, DELETE_KEY = 3, 4, 6, 7, 8, 9
 LIST_KEYS, MULTI_GET, MULTI_SET, CANCEL = 11, 13, 14, 15
 QUEUE_PUSH, QUEUE_POP, BARRIER, WATCH, SET_FOR, DELETE_PREFIX, EXCHANGE = 16, 17, 19, 21, 23, 24, 25
+WATCH_PREFIX = 36
 JOIN, LEAVE, CLOSE_RUN, SUBSCRIBE, MEMBERS, RESUME = 26, 27, 29, 31, 32, 33
 NO_TIMEOUT = 0xFFFFFFFF
 C10D_LIST_KEYS = 17
@@ -89,6 +90,20 @@ def lists_of_a_prefix_nobody_has(size: int) -> Flood:
 @flood
 def lists_of_all_keys(size: int) -> Flood:
     return Flood(_set_keys(size), _frames(LIST_KEYS, (native_string(b"/") for _ in range(20))))
+
+
+@flood
+def watchers_that_are_told_all_keys(size: int) -> Flood:
+    body = _u32(NO_TIMEOUT) + native_string(b"/") + _u64(0) + native_string(b"")
+    return Flood(_set_keys(size), _frames(WATCH_PREFIX, iter([body] * 20)))
+
+
+@flood
+def writes_that_many_watched_prefixes_have(size: int) -> Flood:
+    prefixes = (_key(0)[:length] for length in range(1, 9))
+    watches = (_u32(0) + native_string(each) + _u64(0) + native_string(b"") for each in prefixes)
+    sets = (native_string(_key(i)) + native_string(b"v") for i in range(size))
+    return Flood([_frames(WATCH_PREFIX, watches)], _frames(SET, sets))
 
 
 @flood

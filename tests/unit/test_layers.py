@@ -169,6 +169,46 @@ def test_the_core_of_the_client_has_no_clock_socket_lock_or_randomness() -> None
     assert included <= {"core.h", "session.h", "patience.h"}
 
 
+# What a request is and means, for threads and event loops alike.
+PURE_CLIENT = {
+    "call_rules",
+    "core",
+    "line_rules",
+    "native_operations",
+    "native_request",
+    "patience",
+    "run_operations",
+    "session",
+    "signs_of_life",
+}
+
+
+def test_what_asyncio_shares_with_threads_waits_for_nothing() -> None:
+    """It opens no socket, holds no lock, starts no thread; and knows none of those who do."""
+    forbidden = re.compile(
+        r"<sys/|<random>|base/random\.h|<thread>|mutex|<atomic>|base/interrupt"
+        r"|<condition_variable>|<future>|<unistd\.h>|<netinet/|<poll\.h>"
+        r"|\"(net|server|aio|bindings)/"
+    )
+    client = ROOT / "csrc" / "client"
+    files = [path for path in client.glob("*.[hc]*") if path.stem in PURE_CLIENT]
+    assert {path.stem for path in files} == PURE_CLIENT
+    assert [path.name for path in files if forbidden.search(path.read_text())] == []
+    included = {
+        name for path in files for name in re.findall(r'"client/(\w+)\.h"', path.read_text())
+    }
+    assert included <= PURE_CLIENT
+
+
+def test_asyncios_connection_is_made_of_what_waits_for_nothing() -> None:
+    """Its loop waits; of the sockets it has what sends and receives what is there."""
+    aio = ROOT / "csrc" / "aio"
+    files = [path for path in aio.iterdir() if path.suffix in (".h", ".cc", ".pyx", ".pxi", ".pxd")]
+    text = "".join(path.read_text() for path in files)
+    assert set(re.findall(r'"client/(\w+)\.h"', text)) <= PURE_CLIENT
+    assert set(re.findall(r'"net/(\w+)\.h"', text)) <= {"socket"}
+
+
 def layer_of(module: str) -> int:
     for level, names in enumerate(PYTHON_LAYERS):
         if module in names:

@@ -102,18 +102,17 @@ def test_extensions_need_no_more_than_the_c_library_of_the_tag(wheels: list[Path
                     assert numbers <= GLIBC, (path, version)
 
 
-def test_extensions_carry_no_debug_information_and_say_where_it_is(
+def test_debug_information_is_apart_and_leaves_no_trace_in_a_wheel(
     wheels: list[Path], dist: Path
 ) -> None:
-    """It is in a file of its own, whose name the extension has."""
+    """It is in a file that has the extension's name. Its checksum differs from machine to machine."""
     for wheel in wheels:
         with extensions(wheel) as found:
             for name, path in found.items():
                 elf = elffile.ELFFile(io.BytesIO(path.read_bytes()))
                 assert elf.get_section_by_name(".debug_info") is None, path
-                link = elf.get_section_by_name(".gnu_debuglink").data()
-                debug = dist / "debug" / link.partition(b"\0")[0].decode()
-                assert debug.name == f"{Path(name).name}.debug"
+                assert elf.get_section_by_name(".gnu_debuglink") is None, path
+                debug = dist / "debug" / f"{Path(name).name}.debug"
                 symbols = elffile.ELFFile(io.BytesIO(debug.read_bytes()))
                 assert symbols.get_section_by_name(".debug_info") is not None, debug
 

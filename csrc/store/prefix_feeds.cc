@@ -1,0 +1,120 @@
+#include "store/prefix_feeds.h"
+
+#include <algorithm>
+
+namespace rdzv {
+namespace {
+
+constexpr size_t kChangeBytes = 192;  // beside its key
+
+size_t bytes_of(Bytes key) {
+  return kChangeBytes + key.size();
+}
+
+}  // namespace
+
+bool PrefixFeeds::keep(Bytes prefix, const std::function<bool(Bytes)>& is_awaited) {
+  if (const auto found = feeds_.find(prefix); found != feeds_.end()) {
+    used_.splice(used_.end(), used_, found->second.use);
+    return true;
+  }
+  const auto is_full = [&] {
+    return feeds_.size() >= kPrefixesMax || depth_with(prefix) > kDepthMax;
+  };
+  for (auto at = used_.begin(); is_full() && at != used_.end();) {
+    Entry& oldest = **at++;
+    if (!is_awaited(oldest.first)) end(oldest);
+  }
+  if (is_full()) return false;
+  Entry* parent = parent_of(prefix);
+  Entry& made = *feeds_.try_emplace(std::string(prefix)).first;
+  Feed& feed = made.second;
+  feed.begin = feed.last = ++position_;
+  feed.parent = parent;
+  feed.depth = parent == nullptr ? 1 : parent->second.depth + 1;
+  feed.use = used_.insert(used_.end(), &made);
+  for_each_below(made.first, [&](Feed& below) {
+    ++below.depth;
+    if (below.parent == parent) below.parent = &made;
+  });
+  return true;
+}
+
+PrefixFeeds::Entry* PrefixFeeds::parent_of(Bytes prefix) {
+  Entry* entry = last_before(prefix);
+  while (entry != nullptr && !prefix.starts_with(entry->first)) entry = entry->second.parent;
+  return entry;
+}
+
+size_t PrefixFeeds::depth_with(Bytes prefix) {
+  const Entry* parent = parent_of(prefix);
+  size_t depth = parent == nullptr ? 0 : parent->second.depth;
+  for_each_below(prefix, [&](const Feed& below) { depth = std::max(depth, below.depth); });
+  return depth + 1;
+}
+
+template <typename Visit>
+void PrefixFeeds::for_each_below(Bytes prefix, Visit&& visit) {
+  for (auto at = feeds_.upper_bound(prefix); at != feeds_.end(); ++at) {
+    if (!Bytes(at->first).starts_with(prefix)) return;
+    visit(at->second);
+  }
+}
+
+uint64_t PrefixFeeds::position(Bytes prefix) const {
+  const auto found = feeds_.find(prefix);
+  return found == feeds_.end() ? 0 : found->second.last;
+}
+
+bool PrefixFeeds::knows(Bytes prefix, uint64_t since) const {
+  const auto found = feeds_.find(prefix);
+  return found != feeds_.end() && found->second.begin <= since && since <= found->second.last;
+}
+
+const std::string* PrefixFeeds::next(Bytes prefix, uint64_t& since) const {
+  const auto found = feeds_.find(prefix);
+  if (found == feeds_.end()) return nullptr;
+  const auto change = found->second.changes.upper_bound(since);
+  if (change == found->second.changes.end()) return nullptr;
+  since = change->first;
+  return &change->second;
+}
+
+// False: it is too large now.
+bool PrefixFeeds::note(Feed& feed, Bytes key) {
+  ++noted_;
+  feed.last = ++position_;
+  if (const auto known = feed.at.find(key); known != feed.at.end()) {
+    auto change = feed.changes.extract(known->second);
+    change.key() = known->second = feed.last;
+    feed.changes.insert(feed.changes.end(), std::move(change));
+    return true;
+  }
+  const auto made = feed.changes.emplace_hint(feed.changes.end(), feed.last, key);
+  feed.at.emplace(made->second, feed.last);
+  feed.bytes += bytes_of(key);
+  bytes_ += bytes_of(key);
+  return feed.bytes <= kBytesOfOneMax && bytes_ <= kBytesOfAllMax;
+}
+
+// Those of a key. Who goes on writing there pays for them no more.
+void PrefixFeeds::end_too_large(Bytes key) {
+  for (Entry* entry = last_before(key); entry != nullptr;) {
+    Entry* const above = entry->second.parent;
+    const bool is_too_large = entry->second.bytes > kBytesOfOneMax || bytes_ > kBytesOfAllMax;
+    if (is_too_large && key.starts_with(entry->first)) end(*entry);
+    entry = above;
+  }
+}
+
+void PrefixFeeds::end(Entry& entry) {
+  for_each_below(entry.first, [&](Feed& below) {
+    --below.depth;
+    if (below.parent == &entry) below.parent = entry.second.parent;
+  });
+  bytes_ -= entry.second.bytes;
+  used_.erase(entry.second.use);
+  feeds_.erase(feeds_.find(entry.first));
+}
+
+}  // namespace rdzv

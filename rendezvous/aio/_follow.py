@@ -1,0 +1,296 @@
+"""Runs as somebody sees them who is in none: who came, who went and how, how many are missing.
+
+Each run has one request at the server, which is answered when something has changed; then the lists
+are read. No change is asked for before the last one was taken. What a server that was started anew
+does not know yet is believed until the nodes' time to come back is over. Knows no rule of a
+rendezvous. Belongs to one event loop.
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
+from types import TracebackType
+from typing import TypeAlias, TypeVar
+
+from rendezvous._endpoint import parse_endpoint
+from rendezvous.aio import _native
+from rendezvous.aio._operations import Store
+from rendezvous.aio._run_change import Gone, How, Member, Role, RunChange
+from rendezvous.aio._tcp import TCPStore
+from rendezvous.errors import StoreConnectionError, StoreTimeoutError, StoreUnsupportedError
+
+__all__ = ["Follow", "follow"]
+
+_Self = TypeVar("_Self", bound="Follow")
+_Peer: TypeAlias = tuple[str, int, int]
+
+_DEFAULT_PORT = 29400
+_CONNECT_S = 60.0
+_AGAIN_S = 0.5
+_PAGE = 1000
+_NO_RANK = 0xFFFFFFFF
+_PARTICIPANTS, _WAITING, _SPARES, _LOST = range(4)
+_ROLES: tuple[Role, Role, Role] = ("participant", "waiting", "spare")
+_HOW: tuple[How, ...] = ("left", "lost", "failed", "gave_up")
+# Beyond the keep-alives' window, for who comes back to a server that was started anew.
+_BACK_S = 1.0
+
+
+class _Numbers:
+    """An answer of the server."""
+
+    def __init__(self, numbers: tuple[int, ...]) -> None:
+        (
+            self.version, self.known, self.round, self.complete, self.closed, self.finished_round,
+            self.failed, self.world_size, self.participants, self.waiting, self.spares, self.lost,
+            self.min_nodes, self.max_nodes, self.window_ms,
+        ) = numbers  # fmt: skip
+
+    def missing(self) -> int:
+        there = self.world_size - self.lost if self.complete else self.participants
+        return max(0, self.min_nodes - there)
+
+
+class _Run:
+    """One run, as it was looked at last."""
+
+    def __init__(self, store: TCPStore, run_id: str) -> None:
+        self._line = store._connections
+        self._run_id = run_id
+        self._ask = _native.RunOperations(store, _native.RunPart(run_id))
+        self._version = _native.NOTHING_KNOWN
+        self._restarts = self._line.restarts
+        self._members: dict[_Peer, Member] = {}
+        self._window_s = 0.0
+        # Until then who is not listed may come back; 0: all is known.
+        self._doubt_until_s = 0.0
+        self._last: RunChange | None = None
+
+    async def next_change(self) -> RunChange:
+        """Goes on while the server cannot be reached, and after it was started anew."""
+        while True:
+            try:
+                change = await self._look()
+            except (StoreConnectionError, StoreTimeoutError):
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            if change is not None:
+                return change
+
+    async def _look(self) -> RunChange | None:
+        now_s = asyncio.get_running_loop().time
+        left_s = max(0.0, self._doubt_until_s - now_s()) if self._doubt_until_s else math.inf
+        answer, gone = await self._ask.follow(self._version, left_s)
+        numbers = _Numbers(answer)
+        listed = await self._listed(numbers)
+        if self._line.restarts != self._restarts:
+            self._restarts = self._line.restarts
+            self._doubt_until_s = now_s() + self._window_s + _BACK_S if self._members else 0.0
+        other: How = "dismissed" if numbers.known else "lost"
+        if self._doubt_until_s and now_s() >= self._doubt_until_s:
+            self._doubt_until_s = 0.0
+            other = "lost"
+        if self._doubt_until_s and not numbers.known:
+            self._version = numbers.version
+            return None
+        hows = {peer: _HOW[how] for peer, how in gone}
+        change = await self._changed(numbers, listed, hows, other)
+        # Last: who is interrupted before looks again.
+        self._version = numbers.version
+        self._window_s = numbers.window_ms / 1000 if numbers.known else self._window_s
+        self._members = {(each.address, each.pid, each.local_id): each for each in change.members}
+        is_news = self._last is None or change != self._last
+        self._last = replace(change, came=(), went=())
+        return change if is_news else None
+
+    async def _listed(self, numbers: _Numbers) -> dict[_Peer, Member]:
+        found: dict[_Peer, Member] = {}
+        counts = (numbers.participants, numbers.waiting, numbers.spares)
+        for which, count in enumerate(counts):
+            if not count:
+                continue
+            for rank, peer in await self._pages(which):
+                found[peer] = Member(*peer, _ROLES[which], None if rank == _NO_RANK else rank)
+        return found
+
+    async def _pages(self, which: int) -> list[tuple[int, _Peer]]:
+        found: list[tuple[int, _Peer]] = []
+        cursor = b""
+        while True:
+            page, cursor = await self._ask.members(which, cursor, _PAGE, math.inf)
+            found += page
+            if not cursor:
+                return found
+
+    async def _changed(
+        self, numbers: _Numbers, listed: dict[_Peer, Member], hows: dict[_Peer, How], other: How
+    ) -> RunChange:
+        members = _with_names(listed, self._members)
+        if self._doubt_until_s:
+            for peer, member in self._members.items():
+                if peer not in hows:
+                    members.setdefault(peer, member)
+        absent = [peer for peer in self._members if peer not in members and peer not in hows]
+        how_absent = dict(hows)
+        if absent:
+            # They may have gone between the answer and the list.
+            later, gone = await self._ask.follow(numbers.version, 0)
+            how_absent |= {peer: _HOW[how] for peer, how in gone}
+            if _Numbers(later).lost and not how_absent.keys() >= set(absent):
+                for _, peer in await self._pages(_LOST):
+                    how_absent.setdefault(peer, "lost")
+        went = tuple(
+            Gone(member, how_absent.get(peer, other))
+            for peer, member in self._members.items()
+            if peer not in members or peer in hows
+        )
+        came = tuple(
+            member for peer, member in members.items() if peer not in self._members or peer in hows
+        )
+        return RunChange(
+            self._run_id,
+            bool(numbers.known),
+            numbers.round,
+            bool(numbers.complete),
+            bool(numbers.closed),
+            bool(numbers.failed),
+            numbers.finished_round,
+            numbers.world_size,
+            numbers.min_nodes,
+            numbers.max_nodes,
+            tuple(members.values()),
+            came,
+            went,
+            numbers.missing(),
+        )
+
+
+def _with_names(listed: dict[_Peer, Member], before: dict[_Peer, Member]) -> dict[_Peer, Member]:
+    """With the node that is known to have a rank in place of "rank N", which a server lists that
+    was started anew and has not heard of it yet.
+    """
+    by_rank = {each.rank: (peer, each) for peer, each in before.items()}
+    found: dict[_Peer, Member] = {}
+    for peer, member in listed.items():
+        known = (
+            by_rank.get(member.rank) if peer == (f"rank {member.rank}", 0, member.rank) else None
+        )
+        if known is None:
+            found[peer] = member
+        elif known[0] not in listed:
+            found[known[0]] = known[1]
+    return found
+
+
+class Follow(AsyncIterator[RunChange]):
+    """What follow() returns: `async with`, then `async for`. Runs are added and dropped at will.
+
+    One task goes through the changes. A run whose last change was not taken is not asked about: a
+    slow loop sees fewer changes, always the last, and keeps none.
+    """
+
+    def __init__(self, server: str | TCPStore, run_ids: Iterable[str], timeout: float) -> None:
+        self._server = server
+        self._first = tuple(run_ids)
+        self._timeout = timeout
+        self._store: TCPStore | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._changes: asyncio.Queue[RunChange | Exception] = asyncio.Queue(1)
+
+    async def __aenter__(self: _Self) -> _Self:
+        if isinstance(self._server, TCPStore):
+            self._store = self._server
+        else:
+            store = TCPStore(*parse_endpoint(self._server, _DEFAULT_PORT), math.inf)
+            try:
+                await store.open(self._timeout)
+            except BaseException:
+                await asyncio.shield(store.close())
+                raise
+            self._store = store
+        for run_id in self._first:
+            self.add(run_id)
+        return self
+
+    def add(self, run_id: str) -> None:
+        """Follow this run, too: the first that is told of it is what it is now."""
+        if self._store is None:
+            raise RuntimeError("follow() is entered with `async with` before runs are added")
+        if run_id not in self._tasks:
+            run = _Run(self._store, run_id)
+            self._tasks[run_id] = asyncio.create_task(self._follow(run_id, run))
+
+    def drop(self, run_id: str) -> None:
+        """Follow this run no more; its request is withdrawn at once."""
+        task = self._tasks.pop(run_id, None)
+        if task is not None:
+            task.cancel()
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """The runs that are followed."""
+        return tuple(self._tasks)
+
+    async def _follow(self, run_id: str, run: _Run) -> None:
+        try:
+            while True:
+                await self._changes.put(await run.next_change())
+        except Exception as error:  # noqa: BLE001  (whoever goes through the changes raises it)
+            await self._changes.put(error)
+            if self._tasks.get(run_id) is asyncio.current_task():
+                del self._tasks[run_id]
+
+    async def __anext__(self) -> RunChange:
+        """Raises StoreClosedError after the end, and what the server refuses (StoreLimitError)."""
+        while True:
+            change = await self._changes.get()
+            if isinstance(change, Exception):
+                raise change
+            if change.run_id in self._tasks:
+                return change
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        tasks = list(self._tasks.values())
+        self._tasks.clear()
+        for task in tasks:
+            task.cancel()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            if self._store is not None and self._store is not self._server:
+                await self._store.close()
+
+
+def follow(server: str | Store, *run_ids: str, timeout: float = _CONNECT_S) -> Follow:
+    """Follow runs without being in them: `async with follow("node0:29400", "job-1") as changes`.
+
+    `async for change in changes` gives a RunChange for what each run is now, and then for every
+    change that is seen: who came, who went and how, how many are missing. All runs share one
+    connection, each with one request that is answered when something changes, so that thousands
+    cost nothing while idle. Runs that nobody has joined yet are followed as well. While the server
+    cannot be reached it goes on trying; after it was started anew, a node is lost only when its
+    time to come back is over.
+
+    server: host[:port] of a server of ours, or a store of connect("tcp://..."), which is left open.
+    timeout: for connecting, in seconds.
+
+    Raises StoreConnectionError and StoreTimeoutError when there is no server; StoreUnsupportedError
+    for runs that are kept elsewhere: in etcd, files, or torch's server there is no request that
+    waits for a run's change. (`rendezvous status` looks at those.)
+    """
+    if isinstance(server, TCPStore):
+        return Follow(server, run_ids, timeout)
+    if isinstance(server, str) and "://" not in server:
+        return Follow(server, run_ids, timeout)
+    raise StoreUnsupportedError(
+        f"follow: {server!r} is no server of ours that keeps runs; give its host[:port], or a "
+        'store of rendezvous.aio.connect("tcp://host:port"); runs in etcd, in files and on '
+        "torch's servers cannot be followed: ask for them with get_rendezvous_handler() or "
+        "`rendezvous status`"
+    )
