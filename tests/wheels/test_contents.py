@@ -105,7 +105,7 @@ def test_extensions_need_no_more_than_the_c_library_of_the_tag(wheels: list[Path
 def test_debug_information_is_apart_and_leaves_no_trace_in_a_wheel(
     wheels: list[Path], dist: Path
 ) -> None:
-    """It is in a file that has the extension's name. Its checksum differs from machine to machine."""
+    """It is in a file that has the extension's name. Its checksum is not the same everywhere."""
     for wheel in wheels:
         with extensions(wheel) as found:
             for name, path in found.items():
