@@ -5,13 +5,15 @@ Owns the form of the URLs. What a store is, and what opening one may raise, is _
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from rendezvous import _core
 from rendezvous._endpoint import parse_endpoint, refuse_secrets
-from rendezvous._prefix_store import owning_view
-from rendezvous._store import Store
+from rendezvous._prefix_store import PrefixStore, owning_view
+
+if TYPE_CHECKING:
+    from rendezvous.backends.etcd.store import EtcdStore
 
 __all__ = ["open_store", "tcp_place", "url_options"]
 
@@ -22,7 +24,7 @@ _EXAMPLES = (
 )
 
 
-def open_store(url: str, timeout: float | timedelta | None = None) -> Store:
+def open_store(url: str, timeout: float | timedelta | None = None) -> "AnyStore":
     """The store that a URL names.
 
     * ``tcp://HOST[:PORT][/PREFIX][?timeout=SECONDS&protocol=native|c10d]``: a client of the server
@@ -105,7 +107,7 @@ def tcp_place(
     return host, port, timeout_s, protocol, unquote(parts.path).strip("/")
 
 
-def _open_tcp(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[Store, str]:
+def _open_tcp(url: str, parts: SplitResult, options: dict[str, str]) -> "tuple[AnyStore, str]":
     host, port, timeout_s, protocol, prefix = tcp_place(url, parts, options)
     store = _core.TCPStore(host, port, timeout=timeout_s, wait_for_workers=False, protocol=protocol)
     return store, prefix
@@ -120,7 +122,7 @@ def _protocol(url: str, options: dict[str, str]) -> Literal["native", "c10d"]:
     raise ValueError(f"{url!r}: protocol is {name!r}; it must be native or c10d")
 
 
-def _open_file(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[Store, str]:
+def _open_file(url: str, parts: SplitResult, options: dict[str, str]) -> "tuple[AnyStore, str]":
     if parts.netloc not in ("", "localhost") or not parts.path:
         raise ValueError(f"{url!r}: a file URL has three slashes and an absolute path: {_EXAMPLES}")
     timeout_s = _timeout_s(url, options)
@@ -129,7 +131,7 @@ def _open_file(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[S
     return _core.FileStore(unquote(parts.path), job_id=job_id, timeout=timeout_s), ""
 
 
-def _open_hash(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[Store, str]:
+def _open_hash(url: str, parts: SplitResult, options: dict[str, str]) -> "tuple[AnyStore, str]":
     if parts.netloc or parts.path:
         raise ValueError(f"{url!r}: a HashStore is in memory and has no place; use hash:")
     timeout_s = _timeout_s(url, options)
@@ -140,7 +142,7 @@ def _open_hash(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[S
     return store, ""
 
 
-def _open_etcd(url: str, parts: SplitResult, options: dict[str, str]) -> tuple[Store, str]:
+def _open_etcd(url: str, parts: SplitResult, options: dict[str, str]) -> "tuple[AnyStore, str]":
     from rendezvous.backends.etcd._open import URL_OPTIONS, open_url
 
     timeout_s = _timeout_s(url, options)
@@ -160,7 +162,8 @@ def _refuse_unknown(url: str, options: dict[str, str]) -> None:
         )
 
 
-_Opener = Callable[[str, SplitResult, dict[str, str]], tuple[Store, str]]
+AnyStore: TypeAlias = "_core.TCPStore | _core.FileStore | _core.HashStore | PrefixStore | EtcdStore"
+_Opener: TypeAlias = "Callable[[str, SplitResult, dict[str, str]], tuple[AnyStore, str]]"
 _OPENERS: dict[str, _Opener] = {
     "tcp": _open_tcp,
     "file": _open_file,

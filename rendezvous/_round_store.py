@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 
-def round_store(store: KeyValueStore, run_id: str, seat: Seat) -> KeyValueStore:
+def round_store(store: KeyValueStore, run_id: str, seat: Seat) -> PrefixStore:
     """The part of `store` that belongs to the round of one run in which a node has this seat.
 
     Raises as the store; RuntimeError where rank 0 has left and its round's keys are gone.

@@ -16,6 +16,7 @@ __all__ = [
     "C10D_SETTINGS",
     "ETCD_SETTINGS",
     "RULEBOOKS",
+    "STATIC_SETTINGS",
     "Duration",
     "HandlerOptions",
     "RendezvousSettings",
@@ -23,6 +24,7 @@ __all__ = [
     "as_seconds",
     "read_flag",
     "read_seconds",
+    "refuse_unknown_settings",
     "unknown_settings",
 ]
 
@@ -68,6 +70,14 @@ ETCD_SETTINGS = (
 )
 
 
+STATIC_SETTINGS = ("rank", "timeout", "join_timeout", "close_timeout", "read_timeout")
+
+
+# What no configuration says: `user` is an option of the command line, or of a URL; the other one
+# tells a launcher's choice of a run id.
+_OWN_SETTINGS = ("run_id_elsewhere", "user")
+
+
 # What torch's oldest back-end, the first one named etcd, calls a setting.
 _FORMER_NAMES = {"etcd_prefix": "key_prefix"}
 
@@ -83,6 +93,18 @@ def unknown_settings(config: Iterable[str], known: Sequence[str]) -> list[str]:
             hint = f"; is it {likely[0]}?" if likely else ""
             texts.append(f"the setting {key!r} has no effect{hint}")
     return texts
+
+
+def refuse_unknown_settings(params: RendezvousParameters, known: Sequence[str]) -> None:
+    """Raises ValueError that names each key of the configuration that nobody knows.
+
+    What another backend of ours knows passes: a launcher whose user chooses the backend may have
+    one configuration for all.
+    """
+    others = {*_OWN_SETTINGS, *C10D_SETTINGS, *ETCD_SETTINGS, *STATIC_SETTINGS}
+    texts = unknown_settings((key for key in params.config if key not in others), known)
+    if texts:
+        raise ValueError(f"the rendezvous backend {params.backend!r}: {'; '.join(texts)}")
 
 
 def as_seconds(name: str, value: Duration) -> float:
@@ -176,6 +198,13 @@ class RendezvousTimeout:
     def spare(self) -> timedelta | None:
         """How long a node waits as a spare; None: to the end of the job."""
         return timedelta(seconds=self.spare_s) if self.spare_s < FOREVER_S else None
+
+    def __repr__(self) -> str:
+        spare = None if self.spare is None else f"{self.spare_s:g}"
+        return (
+            f"RendezvousTimeout(join={self.join_s:g}, last_call={self.last_call_s:g}, "
+            f"close={self.close_s:g}, heartbeat={self.heartbeat_s:g}, spare={spare})"
+        )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ call that goes from compiled code into Python could not be ended when the interp
 import math
 import sys
 from abc import ABCMeta
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, TypeVar
@@ -33,7 +33,16 @@ from rendezvous._store_object import StoreObject
 __all__ = ["Store", "store_object"]
 
 _Self = TypeVar("_Self", bound="Store")
+_Result = TypeVar("_Result")
 _TIMEOUT_S = 300.0
+
+
+def _with_arguments_of_its_own(method: Callable[..., _Result]) -> Callable[..., _Result]:
+    """For type checkers: what overrides this may take other arguments, as torch's stores do.
+
+    It is called with what it says that it takes, see StoreObject.
+    """
+    return method
 
 
 class Store(metaclass=ABCMeta):  # noqa: B024  (its subclasses are registered)
@@ -59,72 +68,93 @@ class Store(metaclass=ABCMeta):  # noqa: B024  (its subclasses are registered)
     def __init__(self) -> None:
         super().__init__()
 
+    @_with_arguments_of_its_own
     def set(self, key: Text, value: Value, ttl: Timeout | None = None) -> None:
         raise _made(self).missing("set")
 
+    @_with_arguments_of_its_own
     def get(self, key: Text, timeout: Timeout | None = None) -> bytes:
         raise _made(self).missing("get")
 
+    @_with_arguments_of_its_own
     def try_get(self, key: Text) -> bytes | None:
         return _made(self).made_try_get(bytes_of(key))
 
+    @_with_arguments_of_its_own
     def watch(
         self, key: Text, known_version: int, timeout: Timeout | None = None
     ) -> tuple[bytes | None, int]:
         raise _made(self).missing("watch")
 
+    @_with_arguments_of_its_own
     def set_if_version(self, key: Text, value: Value, version: int) -> tuple[int, bool]:
         raise _made(self).missing("set_if_version")
 
+    @_with_arguments_of_its_own
     def compare_set(self, key: Text, expected: Value, desired: Value) -> bytes:
         return _made(self).made_compare_set(
             bytes_of(key), bytes_of_value(expected), bytes_of_value(desired)
         )
 
+    @_with_arguments_of_its_own
     def compare_exchange(self, key: Text, expected: Value, desired: Value) -> tuple[bytes, bool]:
         return _made(self).made_compare_exchange(
             bytes_of(key), bytes_of_value(expected), bytes_of_value(desired)
         )
 
+    @_with_arguments_of_its_own
     def add(self, key: Text, amount: int) -> int:
         raise _made(self).missing("add")
 
+    @_with_arguments_of_its_own
     def check(self, keys: Iterable[Text]) -> bool:
         raise _made(self).missing("check")
 
+    @_with_arguments_of_its_own
     def wait(self, keys: Iterable[Text], timeout: Timeout | None = None) -> None:
         raise _made(self).missing("wait")
 
+    @_with_arguments_of_its_own
     def delete_key(self, key: Text) -> bool:
         raise _made(self).missing("delete_key")
 
+    @_with_arguments_of_its_own
     def delete_prefix(self, prefix: Text) -> int:
         return _made(self).made_delete_prefix(bytes_of(prefix))
 
+    @_with_arguments_of_its_own
     def num_keys(self) -> int:
         raise _made(self).missing("num_keys")
 
+    @_with_arguments_of_its_own
     def list_keys(self, prefix: Text = "") -> list[str]:
         raise _made(self).missing("list_keys")
 
+    @_with_arguments_of_its_own
     def append(self, key: Text, value: Value) -> None:
         _made(self).made_append(bytes_of(key), bytes_of_value(value))
 
+    @_with_arguments_of_its_own
     def multi_get(self, keys: Iterable[Text], timeout: Timeout | None = None) -> list[bytes]:
         return _made(self).made_multi_get(list_of(keys), _seconds(self, timeout))
 
+    @_with_arguments_of_its_own
     def multi_set(self, keys: Iterable[Text], values: Iterable[Value]) -> None:
         _made(self).made_multi_set(pairs_of(keys, values))
 
+    @_with_arguments_of_its_own
     def queue_push(self, key: Text, value: Value) -> None:
         raise _made(self).missing("queue_push")
 
+    @_with_arguments_of_its_own
     def queue_pop(self, key: Text, block: bool = True, timeout: Timeout | None = None) -> bytes:
         raise _made(self).missing("queue_pop")
 
+    @_with_arguments_of_its_own
     def queue_len(self, key: Text) -> int:
         raise _made(self).missing("queue_len")
 
+    @_with_arguments_of_its_own
     def barrier(
         self,
         key: Text,
@@ -136,6 +166,7 @@ class Store(metaclass=ABCMeta):  # noqa: B024  (its subclasses are registered)
         call = barrier_call(key_bytes("barrier", key), world_size, rank, round)
         _made(self).made_barrier(call, _seconds(self, timeout))
 
+    @_with_arguments_of_its_own
     def exchange(
         self,
         key: Text,
@@ -150,6 +181,7 @@ class Store(metaclass=ABCMeta):  # noqa: B024  (its subclasses are registered)
             bytes_of(key), own, ranks, bytes_of_value(value), _seconds(self, timeout)
         )
 
+    @_with_arguments_of_its_own
     def clone(self, timeout: Timeout | None = None) -> "Store":
         raise _made(self).missing("clone")
 

@@ -29,7 +29,6 @@ __all__ = ["TorchrunStaticHandler", "create_static_handler"]
 def create_static_handler(params: TorchParameters) -> TorchrunStaticHandler:
     """A handler for torch's elastic agent. Raises ValueError for bad parameters."""
     show_log()
-    warn_of_unknown(params.config, STATIC_SETTINGS)
     ours = RendezvousParameters(
         params.backend,
         params.endpoint,
@@ -38,7 +37,7 @@ def create_static_handler(params: TorchParameters) -> TorchrunStaticHandler:
         params.max_nodes,
         params.local_addr,
         # With the timeout of 900 s that torchrun adds: it is meant for this one.
-        **params.config,
+        **warn_of_unknown(params.config, STATIC_SETTINGS),
     )
     made: TorchrunStaticHandler = torch_handler_class(TorchrunStaticHandler)(create_ours(ours))
     return made

@@ -8,9 +8,13 @@ import socket
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar, Protocol
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from rendezvous._endpoint import parse_endpoint
+
+if TYPE_CHECKING:
+    from rendezvous._prefix_store import PrefixStore
 
 __all__ = [
     "KeyValueStore",
@@ -21,6 +25,7 @@ __all__ = [
     "parse_rendezvous_endpoint",
 ]
 
+_Self = TypeVar("_Self", bound="RendezvousHandler")
 _TRUE = ("1", "true", "t", "yes", "y")
 _FALSE = ("0", "false", "f", "no", "n")
 
@@ -183,7 +188,7 @@ class RendezvousInfo:
         round: from 1; grows with every round of the run.
     """
 
-    store: KeyValueStore
+    store: "PrefixStore"
     rank: int
     world_size: int
     bootstrap_store_info: RendezvousStoreInfo
@@ -191,7 +196,7 @@ class RendezvousInfo:
 
 
 class RendezvousHandler(ABC):
-    """One node's part in the rendezvous of a run."""
+    """One node's part in the rendezvous of a run. `with` shuts it down at the end."""
 
     @abstractmethod
     def get_backend(self) -> str:
@@ -232,6 +237,17 @@ class RendezvousHandler(ABC):
     @abstractmethod
     def shutdown(self) -> bool:
         """Give up this node's part and all that the handler holds; True if the others were told."""
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.shutdown()
 
 
 def free_port() -> int:

@@ -147,6 +147,14 @@ class DynamicRendezvousHandler(RendezvousHandler):
             connection=connection,
         )
 
+    def __repr__(self) -> str:
+        round_ = f"round {self._round}" if self._round else "no round yet"
+        is_over = ", shut down" if self._lifetime.shutdown_result is not None else ""
+        return (
+            f"<rendezvous.DynamicRendezvousHandler {self._backend.name}, run {self._run_id!r} at "
+            f"{self._where}, {round_}{is_over}>"
+        )
+
     @property
     def settings(self) -> RendezvousSettings:
         """What it was made with."""

@@ -38,6 +38,9 @@ class RendezvousHandlerRegistry:
         self._creators: dict[str, RendezvousHandlerCreator] = {}
         self._plugins = plugins
 
+    def __repr__(self) -> str:
+        return f"<rendezvous.RendezvousHandlerRegistry of {', '.join(sorted(self._creators))}>"
+
     def register(self, backend: str, creator: RendezvousHandlerCreator) -> None:
         """Remember a creator. The same one may be registered again.
 
@@ -83,11 +86,14 @@ def create_c10d_handler(params: RendezvousParameters) -> RendezvousHandler:
     """Host or reach the store that the endpoint names, and make a handler over it.
 
     The handler owns what was opened: `shutdown` closes it. Configuration: see
-    `rendezvous.backends._open.open_store` and `rendezvous._create.create_handler`.
+    `rendezvous.backends._open.open_store` and `rendezvous._create.create_handler`. Raises
+    ValueError for a setting that nobody knows.
     """
     from rendezvous._create import create_handler
+    from rendezvous._settings import C10D_SETTINGS, refuse_unknown_settings
     from rendezvous.backends.c10d import open_backend
 
+    refuse_unknown_settings(params, C10D_SETTINGS)
     backend, connection = open_backend(params)
     try:
         return create_handler(connection.store, backend, params, connection)
@@ -102,8 +108,10 @@ def create_etcd_handler(params: RendezvousParameters) -> RendezvousHandler:
     Configuration: see `rendezvous.backends.etcd._open` and `rendezvous._create.create_handler`.
     """
     from rendezvous._create import create_handler
+    from rendezvous._settings import ETCD_SETTINGS, refuse_unknown_settings
     from rendezvous.backends.etcd._open import open_backend
 
+    refuse_unknown_settings(params, ETCD_SETTINGS)
     backend, connection = open_backend(params)
     try:
         # It has all that a handler uses of one.
@@ -119,8 +127,10 @@ def create_static_handler(params: RendezvousParameters) -> RendezvousHandler:
 
     Configuration: see `rendezvous.static.create_handler`.
     """
+    from rendezvous._settings import STATIC_SETTINGS, refuse_unknown_settings
     from rendezvous.static import create_handler
 
+    refuse_unknown_settings(params, STATIC_SETTINGS)
     return create_handler(params)
 
 

@@ -23,7 +23,7 @@ from rendezvous._endpoint import format_endpoint, parse_endpoint
 from rendezvous._hosts import advertised_address, bootstrap_hosts, is_wildcard, serve_on
 from rendezvous._lifetime import Lifetime
 from rendezvous._prefix_store import PrefixStore
-from rendezvous._settings import Duration, as_seconds, read_seconds
+from rendezvous._settings import STATIC_SETTINGS, Duration, as_seconds, read_seconds
 from rendezvous._store import Store
 from rendezvous.api import (
     RendezvousHandler,
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 __all__ = ["STATIC_SETTINGS", "StaticRendezvousHandler", "create_handler"]
 
 _log = logging.getLogger(__name__)
-
-STATIC_SETTINGS = ("rank", "timeout", "join_timeout", "close_timeout", "read_timeout")
 
 _TIMEOUT_S = 600.0
 _CLOSE_S = 30.0
@@ -125,6 +123,14 @@ class StaticRendezvousHandler(RendezvousHandler):
         self._server: _core.Server | None = None
         self._round = 0
         self._lifetime = Lifetime(self._where())
+
+    def __repr__(self) -> str:
+        round_ = f"round {self._round}" if self._round else "no round yet"
+        is_over = ", shut down" if self._lifetime.shutdown_result is not None else ""
+        return (
+            f"<rendezvous.StaticRendezvousHandler {self._where()} at {self._endpoint}, "
+            f"{round_}{is_over}>"
+        )
 
     def get_backend(self) -> str:
         return self._params.backend

@@ -15,7 +15,7 @@ import logging
 import os
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -100,7 +100,7 @@ def _parameters(params: TorchParameters) -> RendezvousParameters:
             "etcd://HOST:PORT[,HOST:PORT...], etcds://... or file:///PATH"
         )
     known = C10D_SETTINGS if backend == "c10d" else (*ETCD_SETTINGS, "user")
-    warn_of_unknown(config, known)
+    config = warn_of_unknown(config, known)
     if backend == "c10d" and params.run_id == _NO_RUN_ID:
         # Enough where an agent of the job serves the store; elsewhere, all such jobs would meet.
         config["run_id_elsewhere"] = ""
@@ -117,10 +117,11 @@ def _parameters(params: TorchParameters) -> RendezvousParameters:
     )
 
 
-def warn_of_unknown(config: Iterable[str], known: Sequence[str]) -> None:
-    """Name the settings of --rdzv-conf that nobody knows."""
+def warn_of_unknown(config: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
+    """The settings of --rdzv-conf that somebody knows. The others, maybe torch's, are named."""
     for text in unknown_settings(config, known):
         _log.warning("--rdzv-conf: %s", text)
+    return {key: value for key, value in config.items() if key in known}
 
 
 class TorchrunHandler:

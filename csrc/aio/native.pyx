@@ -7,6 +7,19 @@ asyncio protocol, TCPStore has the operations, and rendezvous.aio._line dials. E
 thread of the event loop, and nothing blocks.
 """
 
+cdef extern from "Python.h":
+    ctypedef struct PyInterpreterState:
+        pass
+    PyInterpreterState* PyInterpreterState_Get()
+    PyInterpreterState* PyInterpreterState_Main()
+
+# As _core, whose errors and locks this has.
+if PyInterpreterState_Get() != PyInterpreterState_Main():
+    raise ImportError(
+        "rendezvous cannot be imported in a subinterpreter: its threads, signals and errors belong to "
+        "the main interpreter; import it there"
+    )
+
 import asyncio
 import os
 import threading

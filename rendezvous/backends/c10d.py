@@ -71,6 +71,9 @@ class C10dRendezvousBackend(RendezvousBackend):
         self._key = state_key(run_id)
         self._read()
 
+    def __repr__(self) -> str:
+        return f"<rendezvous.C10dRendezvousBackend {self._key!r} in {self._store!r}>"
+
     @property
     def name(self) -> str:
         return self._name

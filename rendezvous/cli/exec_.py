@@ -213,8 +213,9 @@ def _check(backend: str, endpoint: str, config: Mapping[str, str]) -> None:
     except ValueError as error:
         raise _exit.CommandError(str(error), _exit.USAGE) from None
     settings = C10D_SETTINGS if backend == "c10d" else ETCD_SETTINGS
-    for text in unknown_settings(config, settings):
-        logger.warning("--rdzv-conf: %s", text)
+    unknown = unknown_settings(config, settings)
+    if unknown:
+        raise _exit.CommandError(f"--rdzv-conf: {'; '.join(unknown)}", _exit.USAGE)
 
 
 def _is_file(config: Mapping[str, str]) -> bool:

@@ -67,6 +67,9 @@ class EtcdRendezvousBackend(RendezvousBackend):
         self._lease = KeptLease(client, _whole_seconds(ttl))
         self._timeout_s = client.timeout_s
 
+    def __repr__(self) -> str:
+        return f"<rendezvous.EtcdRendezvousBackend {self._key_text!r}>"
+
     @property
     def name(self) -> str:
         return self._name
