@@ -26,8 +26,8 @@ import threading
 from collections import deque
 
 from rendezvous import errors as _errors
-from rendezvous._arguments import bytes_of, bytes_of_value, seconds, version_number, whole_number
-from rendezvous._arguments import list_of, pairs_of
+from rendezvous._base.arguments import bytes_of, bytes_of_value, seconds, version_number, whole_number
+from rendezvous._base.arguments import list_of, pairs_of
 
 _running_loop = asyncio._get_running_loop
 

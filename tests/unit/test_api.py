@@ -21,7 +21,7 @@ from rendezvous import (
     get_rendezvous_handler,
     rendezvous_handler_registry,
 )
-from rendezvous._settings import HandlerOptions
+from rendezvous._base.settings import HandlerOptions
 
 
 def parameters(backend: str = "dummy", **config: Any) -> RendezvousParameters:

@@ -69,10 +69,10 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 def test_importing_loads_nothing_until_a_name_is_asked_for(tmp_path: Path) -> None:
     """Torch loads the plug-in of torchrun, and with it the package, in every worker."""
     code = (
-        "import sys; before = set(sys.modules); import rendezvous._torchrun_entry as entry;"
+        "import sys; before = set(sys.modules); import rendezvous._torchrun.entry as entry;"
         "entry.get_creator(); entry.get_static_creator();"
         "new = set(sys.modules) - before;"
-        "assert new == {'rendezvous', 'rendezvous._torchrun_entry'}, new;"
+        "assert new == {'rendezvous', 'rendezvous._torchrun', 'rendezvous._torchrun.entry'}, new;"
         "from rendezvous import HashStore; assert 'rendezvous._core' in sys.modules;"
         "assert 'rendezvous.handler' not in sys.modules"
     )
