@@ -1,8 +1,10 @@
-"""Trying again: pauses between attempts, and which failures time does not heal. Knows no backend.
+"""Trying again: pauses between attempts, which failures time does not heal, and what the log says
+of those that go on. Knows no backend.
 
 Runs on the thread that waits.
 """
 
+import logging
 import random
 from collections.abc import Callable
 from typing import TypeVar
@@ -15,7 +17,7 @@ from rendezvous._base.errors import (
     StoreTimeoutError,
 )
 
-__all__ = ["Backoff", "is_hopeless", "is_refusal", "patiently"]
+__all__ = ["Backoff", "Outage", "is_hopeless", "is_refusal", "patiently"]
 
 _T = TypeVar("_T")
 
@@ -32,6 +34,30 @@ class Backoff:
         pause_s = max(self._next_s, at_least_s) * random.uniform(0.5, 1.0)  # noqa: S311
         self._next_s = min(self._next_s * 2, self._longest_s)
         deadline.sleep(pause_s)
+
+
+class Outage:
+    """What fails again and again is told once when it begins, and once when it is over.
+
+    Args:
+        began: of the log; for `about` and the error.
+        ended: likewise, for `about`. None: that is not told.
+    """
+
+    def __init__(self, log: logging.Logger, began: str, ended: str | None, *about: object) -> None:
+        self._log = log
+        self._began = began
+        self._ended = ended
+        self._about = about
+        self.is_on = False
+
+    def note(self, error: Exception | None, *, with_traceback: bool = False) -> None:
+        """How an attempt went; None: well."""
+        if error is not None and not self.is_on:
+            self._log.warning(self._began, *self._about, error, exc_info=with_traceback)
+        elif error is None and self.is_on and self._ended is not None:
+            self._log.warning(self._ended, *self._about)
+        self.is_on = error is not None
 
 
 def is_refusal(error: BaseException | None) -> bool:

@@ -6,7 +6,6 @@ it says in the log who is there. Owns the node's view and its seat. Knows no rul
 """
 
 import logging
-import os
 import random
 import threading
 from collections.abc import Iterator
@@ -21,7 +20,8 @@ from rendezvous._base.errors import (
     StoreRestartedError,
     StoreTimeoutError,
 )
-from rendezvous._base.threads import start_thread
+from rendezvous._base.threads import Background
+from rendezvous._coordination.beats import Beats
 from rendezvous._coordination.by_server.census import look_at
 from rendezvous._coordination.coordinator import NodeSetup, Seat, View
 from rendezvous._coordination.waiting import Progress, Standing
@@ -46,6 +46,7 @@ class Watch:
         self._client = client
         self._setup = setup
         self._interval_s = setup.settings.keep_alive_interval
+        self._beats = Beats(setup, self._interval_s)
         self.view = View()
         # Who was there when the node that joins looked last.
         self.standing: Standing | None = None
@@ -54,55 +55,37 @@ class Watch:
         # While it joins: when it next looks who is there, and when for the last time.
         self._next_look = Deadline.after(0.0)
         self._last_look = Deadline.after(0.0)
-        self._thread: threading.Thread | None = None
         # A seat that the server no longer knows.
         self._doubted: Seat | None = None
-        self._stop = threading.Event()
         # Wakes the thread while it has no seat to listen for.
         self._changed = threading.Event()
         # Held while the node's place is changed: the thread must not take it again behind the back
         # of a caller that gives it up. A signal's handler may do so in the middle of a request of
         # its own thread's.
         self._place = threading.RLock()
-        self._pid = os.getpid()
+        self._background = Background(f"rendezvous-heartbeat-{setup.run_id}", self._run)
 
     @property
     def is_running(self) -> bool:
         """Whether keep-alives are sent, from this process."""
-        return self._thread is not None and not self._stop.is_set() and self._pid == os.getpid()
+        return self._background.is_running
 
     def start(self) -> None:
         """Start, unless it runs."""
-        if self.is_running:
-            return
-        self._stop = threading.Event()
-        thread = threading.Thread(
-            target=self._run,
-            args=(self._stop,),
-            name=f"rendezvous-heartbeat-{self._setup.run_id}",
-            daemon=True,
-        )
-        # Ctrl-C may come between these two: a thread that never started cannot be joined.
-        start_thread(thread)
-        self._thread = thread
+        self._background.start()
 
     def ask_to_stop(self) -> None:
         """No further keep-alive is begun; the thread ends when what it waits for is over."""
-        self._stop.set()
+        self._background.ask_to_stop()
         self._changed.set()
 
     def stop(self, deadline: Deadline) -> None:
         """Stop, end what the thread waits for, and wait for its end. For good."""
-        if self._pid != os.getpid():
+        if self._background.is_elsewhere:
             return
         self.ask_to_stop()
         self._client.close()
-        thread = self._thread
-        if thread is None or thread is threading.current_thread():
-            return
-        thread.join(deadline.left_s)
-        if not thread.is_alive():
-            self._thread = None
+        self._background.stop(deadline)
 
     def begin_join(self, progress: Progress, deadline: Deadline) -> None:
         """The node joins until `take_seat` or `give_up`."""
@@ -145,8 +128,7 @@ class Watch:
             self._place.release()
 
     def _run(self, stop: threading.Event) -> None:
-        failing = False
-        due = Deadline.after(self._pause_s(failing))
+        due = Deadline.after(self._beats.pause_s())
         while not stop.is_set():
             try:
                 if not due.is_over and not self._wait_for_news(stop, due):
@@ -158,30 +140,12 @@ class Watch:
                 # Whatever it is, the next beat may go well; without any, the others give us up.
                 if stop.is_set():
                     return
-                if not failing:
-                    _log.warning(
-                        "run %r: the heartbeat of %s does not get through; it is tried again: %s",
-                        self._setup.run_id,
-                        self._setup.node.addr,
-                        error,
-                    )
-                failing = True
+                self._beats.outage.note(error)
             else:
-                if failing:
-                    _log.warning(
-                        "run %r: heartbeats of %s get through again",
-                        self._setup.run_id,
-                        self._setup.node.addr,
-                    )
-                failing = False
-            due = Deadline.after(self._pause_s(failing))
-            if failing:
+                self._beats.outage.note(None)
+            due = Deadline.after(self._beats.pause_s())
+            if self._beats.outage.is_on:
                 stop.wait(due.left_s)
-
-    def _pause_s(self, failing: bool) -> float:
-        # Earlier than the interval, and scattered: the nodes of a round have started together.
-        share = random.uniform(0.15, 0.3) if failing else random.uniform(0.7, 0.95)  # noqa: S311
-        return self._interval_s * share
 
     def _wait_for_news(self, stop: threading.Event, due: Deadline) -> bool:
         """Wait until the next beat is due, or something happens. True: a beat is needed now."""

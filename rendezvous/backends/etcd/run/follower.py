@@ -5,13 +5,14 @@ there is no leader. Owns the node's view. Knows no rule of a rendezvous.
 """
 
 import logging
-import os
 import random
 import threading
 
 from rendezvous._base.deadline import Deadline
 from rendezvous._base.errors import RendezvousStateError, StoreNoAnswerError
-from rendezvous._base.threads import start_thread
+from rendezvous._base.patience import Outage
+from rendezvous._base.threads import Background
+from rendezvous._coordination.beats import Beats
 from rendezvous._coordination.coordinator import NodeSetup, Seat, View
 from rendezvous.backends.etcd.client.client import EtcdClient
 from rendezvous.backends.etcd.client.lease import KeptLease
@@ -65,14 +66,20 @@ class Follower:
         self._election = threading.RLock()  # a signal's handler may run in an exchange with etcd
         self._look = False
         self._watch: Watch | None = None
-        self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
-        self._pid = os.getpid()
+        self._background = Background(f"rendezvous-heartbeat-{setup.run_id}", self._run)
         self._beat_s = max(_BEAT_S_MIN, min(setup.settings.keep_alive_interval, place.ttl_s / 3))
+        self._beats = Beats(setup, self._beat_s)
+        self._outage = Outage(
+            _log,
+            "run %r: what %s follows does not get through; it is tried again: %s",
+            None,
+            setup.run_id,
+            setup.node.addr,
+        )
 
     @property
     def is_running(self) -> bool:
-        return self._thread is not None and not self._stop.is_set() and self._pid == os.getpid()
+        return self._background.is_running
 
     @property
     def news(self) -> tuple[Summary | None, int, bool, RendezvousStateError | None]:
@@ -87,22 +94,11 @@ class Follower:
 
     def start(self) -> None:
         """Start, unless it runs."""
-        if self.is_running:
-            return
-        self._stop = threading.Event()
-        thread = threading.Thread(
-            target=self._run,
-            args=(self._stop,),
-            name=f"rendezvous-heartbeat-{self._setup.run_id}",
-            daemon=True,
-        )
-        # Ctrl-C may come between these two: a thread that never started cannot be joined.
-        start_thread(thread)
-        self._thread = thread
+        self._background.start()
 
     def ask_to_stop(self) -> None:
         """No further sign of life is begun. A term as leader goes on."""
-        self._stop.set()
+        self._background.ask_to_stop()
         with self.changed:
             self.changed.notify_all()
         watch = self._watch
@@ -111,16 +107,12 @@ class Follower:
 
     def stop(self, deadline: Deadline) -> None:
         """End all of it, without a word to anybody. For good."""
-        if self._pid != os.getpid():
+        if self._background.is_elsewhere:
             return
         self.ask_to_stop()
         if self._leader is not None:
             self._leader.stop()
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(deadline.left_s)
-            if not thread.is_alive():
-                self._thread = None
+        self._background.stop(deadline)
         # The thread may have been elected while it was asked to stop.
         leader = self._leader
         if leader is not None:
@@ -146,7 +138,7 @@ class Follower:
                 f"run {self._setup.run_id!r}: timeout: an election that began before has not ended"
             )
         try:
-            if self.leader is not None or self._stop.is_set():
+            if self.leader is not None or self._background.is_stopping:
                 return
             fence = self._place.stand(deadline)
             if not fence:
@@ -165,7 +157,6 @@ class Follower:
             self._election.release()
 
     def _run(self, stop: threading.Event) -> None:
-        failing = False
         while not stop.is_set():
             try:
                 self._follow(stop)
@@ -175,18 +166,11 @@ class Follower:
                 # Whatever it is, another attempt may go well; without any, the others give us up.
                 if stop.is_set():
                     break
-                if not failing:
-                    _log.warning(
-                        "run %r: what %s follows does not get through; it is tried again: %s",
-                        self._setup.run_id,
-                        self._setup.node.addr,
-                        error,
-                    )
-                failing = True
+                self._outage.note(error)
                 self._note_contact(is_cut_off=True)
                 stop.wait(random.uniform(0.1, 0.5))  # noqa: S311
             else:
-                failing = False
+                self._outage.note(None)
         self._client.close()
 
     def _follow(self, stop: threading.Event) -> None:
@@ -210,15 +194,14 @@ class Follower:
                 self._watch = None
 
     def _listen(self, watch: Watch, stop: threading.Event) -> None:
-        failing = False
-        beat = Deadline.after(self._pause_s(failing))
+        beat = Deadline.after(self._beats.pause_s())
         while not stop.is_set():
             if beat.is_over:
                 losses = self.losses
-                failing = self._beat(stop, failing)
+                self._beat(stop)
                 if self.losses != losses:
                     return  # to read everything again
-                beat = Deadline.after(self._pause_s(failing))
+                beat = Deadline.after(self._beats.pause_s())
             stand = self._stand_at
             if stand is not None and stand.is_over:
                 self._stand_at = None
@@ -229,30 +212,18 @@ class Follower:
             for event in watch.next(beat.or_sooner(self._stand_at)):
                 self._take(event.kv, event.is_delete)
 
-    def _pause_s(self, failing: bool) -> float:
-        # Earlier than the interval, and scattered: the nodes of a round have started together.
-        share = random.uniform(0.15, 0.3) if failing else random.uniform(0.7, 0.95)  # noqa: S311
-        return self._beat_s * share
-
-    def _beat(self, stop: threading.Event, failing: bool) -> bool:
-        """A sign of life; whether it failed."""
+    def _beat(self, stop: threading.Event) -> None:
+        """A sign of life."""
         look, self._look = self._look, False
-        run_id, addr = self._setup.run_id, self._setup.node.addr
         try:
             kept = self._place.keep(look, Deadline.after(self._setup.exchange_s))
         except Exception as error:  # noqa: BLE001
             self._look = look
             self._note_contact(is_cut_off=True)
-            if not failing and not stop.is_set():
-                _log.warning(
-                    "run %r: the heartbeat of %s does not get through; it is tried again: %s",
-                    run_id,
-                    addr,
-                    error,
-                )
-            return True
-        if failing:
-            _log.warning("run %r: heartbeats of %s get through again", run_id, addr)
+            if not stop.is_set():
+                self._beats.outage.note(error)
+            return
+        self._beats.outage.note(None)
         self._note_contact(is_cut_off=False)
         leader = self.leader
         if kept == "lease lost" and leader is not None:
@@ -266,12 +237,11 @@ class Follower:
                     _log.warning(
                         "run %r: %s has lost its place in round %d: its heartbeats did not get "
                         "through, or its key was deleted",
-                        run_id,
-                        addr,
+                        self._setup.run_id,
+                        self._setup.node.addr,
                         self._seat.round,
                     )
             self._update()
-        return False
 
     def _note_contact(self, is_cut_off: bool) -> None:
         if is_cut_off != self.is_cut_off:

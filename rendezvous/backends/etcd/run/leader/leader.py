@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from rendezvous._base.deadline import Deadline, now_s
 from rendezvous._base.errors import RendezvousStateError, StoreError
-from rendezvous._base.threads import start_thread
+from rendezvous._base.patience import Outage
+from rendezvous._base.threads import Background
 from rendezvous.backends.etcd.client.client import EtcdClient
 from rendezvous.backends.etcd.client.lease import KeptLease
 from rendezvous.backends.etcd.client.watch import CompactedError, Watch
@@ -114,34 +115,34 @@ class Leader:
         self._exchange_s = exchange_s
         # Without news: what is kept needs its lease renewed from time to time.
         self._look_s = kept.ttl_s / 4
-        self._stop = threading.Event()
         self._watch: Watch | None = None
-        self._is_failing = False
-        self._pause_s = _PAUSE_S
-        self._thread = threading.Thread(
-            target=self._run, name=f"rendezvous-leader-{keys.run_id}", daemon=True
+        self._outage = Outage(
+            _log,
+            "run %r: leading failed, and is tried again: %s",
+            "run %r: leading goes on",
+            keys.run_id,
         )
+        self._pause_s = _PAUSE_S
+        self._background = Background(f"rendezvous-leader-{keys.run_id}", self._run)
 
     def start(self) -> None:
-        start_thread(self._thread)
+        self._background.start()
 
     def stop(self) -> None:
         """Without a word to anybody: the key goes with the lease."""
-        self._stop.set()
+        self._background.ask_to_stop()
         watch = self._watch
         if watch is not None:
             watch.interrupt()
 
     def join(self, deadline: Deadline) -> bool:
         """Wait for the end of the term; whether it is over."""
-        if self._thread is not threading.current_thread():
-            self._thread.join(deadline.left_s)
-        return not self._thread.is_alive()
+        return self._background.join(deadline)
 
-    def _run(self) -> None:
+    def _run(self, stop: threading.Event) -> None:
         _log.info("run %r: this node, %s, leads", self._keys.run_id, self._node.addr)
         try:
-            while not self._stop.is_set():
+            while not stop.is_set():
                 try:
                     self._reign()
                 except FencedError:
@@ -154,35 +155,18 @@ class Leader:
                 except CompactedError:
                     continue
                 except Exception as error:  # noqa: BLE001
-                    if self._stop.is_set():
+                    if stop.is_set():
                         return
-                    self._note_failure(error)
+                    is_unknown = not isinstance(error, StoreError | RendezvousStateError)
+                    self._outage.note(error, with_traceback=is_unknown)
                     # Every attempt reads the whole run.
-                    self._stop.wait(self._pause_s * random.uniform(0.5, 1.0))  # noqa: S311
+                    stop.wait(self._pause_s * random.uniform(0.5, 1.0))  # noqa: S311
                     self._pause_s = min(2 * self._pause_s, _PAUSE_S_MAX)
                 else:
                     return
         finally:
             self.is_over = True
             self._client.close()
-
-    def _note_failure(self, error: Exception) -> None:
-        """An outage is told once when it begins, and once when it ends."""
-        if self._is_failing:
-            return
-        self._is_failing = True
-        _log.warning(
-            "run %r: leading failed, and is tried again: %s",
-            self._keys.run_id,
-            error,
-            exc_info=not isinstance(error, StoreError | RendezvousStateError),
-        )
-
-    def _note_success(self) -> None:
-        self._pause_s = _PAUSE_S
-        if self._is_failing:
-            self._is_failing = False
-            _log.warning("run %r: leading goes on", self._keys.run_id)
 
     def _reign(self) -> None:
         """Until this node goes. Reads everything first, so that it may be begun again."""
@@ -201,13 +185,13 @@ class Leader:
     def _follow(self, book: Book, watch: Watch) -> None:
         gone = self._is_gone(book)
         due: Deadline | None = None
-        while not self._stop.is_set() and not gone:
+        while not self._background.is_stopping and not gone:
             wait = Deadline.after(self._look_s) if due is None else due.at_least(_WAIT_S_MIN)
             call_s = book.group.last_call_left(now_s())
             if call_s is not None:
                 wait = wait.sooner(max(_WAIT_S_MIN, call_s))
             events = watch.next(wait)
-            if self._stop.is_set():
+            if self._background.is_stopping:
                 return
             at_s = now_s()
             for event in events:
@@ -224,7 +208,7 @@ class Leader:
             if book.is_urgent or (not events if due is None else due.is_over):
                 self._publish(book)
                 due = None
-        if gone and not self._stop.is_set():
+        if gone and not self._background.is_stopping:
             self._publish(book)
             self._press.resign()
 
@@ -240,7 +224,8 @@ class Leader:
             summary = replace(summary, pieces=len(pieces))
             self._press.publish(summary, pieces, book.seats, book.refusals)
             book.note_published(summary)
-            self._note_success()
+            self._pause_s = _PAUSE_S
+            self._outage.note(None)
         if book.left:
             self._press.clear(book.left)
             book.left = {}
