@@ -188,6 +188,49 @@ def test_a_member_that_goes_after_its_answer_is_asked_on_another_connection() ->
         assert server.connections == 3
 
 
+def _answered(request: Request) -> None:
+    request.answer(WRITTEN)
+    request.go_away(request.stream)
+    request.h2.ping(b"12345678")
+
+
+def _announced(request: Request) -> None:
+    """As etcd is shut down: that it will go, later that it goes, and all it has begun is done."""
+    request.go_away(2**31 - 1)
+    request.h2.ping(b"12345678")
+    request.begin(WRITTEN)
+    request.go_away(request.stream)
+    request.h2.send_headers(request.stream, [("grpc-status", "0")], end_stream=True)
+
+
+@pytest.mark.parametrize("serve", [_answered, _announced])
+def test_a_member_that_goes_still_answers_what_it_has_begun(
+    serve: Callable[[Request], None],
+) -> None:
+    """Whatever else it sends with that, all at once: the write is known to be done."""
+    with StrictServer(serve) as server:
+        client = EtcdClient(server.endpoint)
+        assert [client.put(b"k", b"v") for _ in range(3)] == [7, 7, 7]
+        client.close()
+        assert server.connections == 3
+
+
+def test_a_member_that_goes_takes_the_rest_of_what_has_begun() -> None:
+    """A request that waits for room is sent to its end."""
+    took: list[int] = []
+
+    def serve(request: Request) -> None:
+        took.append(len(request.body))
+        request.answer(WRITTEN)
+
+    with StrictServer(
+        serve, window_bytes=1000, begun=lambda request: request.go_away(request.stream)
+    ) as server:
+        assert put(server, bytes(100_000)) == 7
+        assert server.connections == 1
+    assert took[0] > 100_000
+
+
 def _reset(request: Request) -> None:
     request.h2.reset_stream(request.stream, ErrorCodes.INTERNAL_ERROR)
 

@@ -47,6 +47,12 @@ class Request:
             for begin in range(0, len(framed), 16_000):
                 self.h2.send_data(self.stream, framed[begin : begin + 16_000], pad_length=7)
 
+    def go_away(self, last_stream: int) -> None:
+        """Say so, and do on what has begun. (h2's own way ends with it.)"""
+        before = self.h2.state_machine.state
+        self.h2.close_connection(last_stream_id=last_stream)
+        self.h2.state_machine.state = before
+
     def answer(self, *messages: bytes, status: int = 0, text: str = "") -> None:
         """A gRPC answer, of messages and a status."""
         if messages:

@@ -89,14 +89,16 @@ class GatewayStream:
 
     def next(self, deadline: Deadline) -> Message | None:
         """See Stream."""
+        has_time = True
         while True:
             while self._lines:
                 line = self._lines.pop(0).strip()
                 if line:
                     return _message(self._shape, _result(_decode(line, http.HTTPStatus.OK)))
-            data = self._body.read(deadline)
+            data = self._body.read(deadline) if has_time else None
             if data is None:
                 return None
+            has_time = not deadline.is_over
             *self._lines, self._rest = (self._rest + data).split(b"\n")
 
     def interrupt(self) -> None:

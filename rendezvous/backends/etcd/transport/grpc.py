@@ -114,6 +114,7 @@ class GrpcStream:
     def next(self, deadline: Deadline) -> Message | None:
         """See Stream."""
         connection = self._connection
+        has_time = True
         while True:
             message = _take_message(self._shape, connection)
             if message is not None:
@@ -121,8 +122,9 @@ class GrpcStream:
             if connection.is_answered:
                 _check_status(connection)
                 raise TransportError("the member ended the stream", sent=True)
-            if not connection.receive(deadline):
+            if not has_time:
                 return None
+            has_time = connection.receive(deadline)
 
     def interrupt(self) -> None:
         """See Stream."""

@@ -94,14 +94,18 @@ class BodyReader:
 
     def read(self, deadline: Deadline) -> bytes | None:
         """The next bytes, at least one; None when the deadline passes first."""
+        has_time = True
         while True:
             data = self._decode()
             if data:
                 return data
+            if not has_time:
+                return None
             received = self._receive(deadline)
             if received is None:
                 return None
             self._encoded += received
+            has_time = not deadline.is_over
 
     def interrupt(self) -> None:
         """From any thread: reads end at once."""
@@ -178,6 +182,9 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        # A socket that always has something never looks at the time.
+        if self.deadline.is_over:
+            raise TimeoutError
         data = self._line.receive(len(buffer), self.deadline)
         buffer[: len(data)] = data
         return len(data)

@@ -8,7 +8,7 @@ means for the request on it. Knows nothing of what headers and bodies mean.
 import ssl
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionInputs, H2Connection, H2ConnectionStateMachine
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
@@ -34,6 +34,7 @@ _RECEIVE_BYTES = 262_144
 # As large as can be: what limits a member is how fast we read.
 _WINDOW_BYTES = 2**31 - 1
 _BLOCKS_MAX = 8  # two, and some that say that the answer takes time
+_READS_BETWEEN_MAX = 64  # of what nobody asked for, before another connection is made
 _DATA_BYTES_MAX = 1024 * 1024 * 1024  # more than any answer that is of use to anyone
 
 Headers = list[tuple[bytes, bytes]]
@@ -66,16 +67,18 @@ class Connection:
     def is_usable(self) -> bool:
         """Whether another request may be sent. Reads what came in between."""
         try:
-            while not self._line.is_quiet:
+            for _ in range(_READS_BETWEEN_MAX):
+                if self._line.is_quiet:
+                    return self.is_answered and not self._is_going
                 data = self._line.receive_by(_RECEIVE_BYTES, Deadline.after(0))
                 if data is None:
-                    break
+                    return self.is_answered and not self._is_going
                 if not data:
                     return False
                 self._take(data)
         except (OSError, TransportError):
-            return False
-        return self.is_answered and not self._is_going
+            pass
+        return False
 
     def request(self, headers: Headers, body: bytes, deadline: Deadline, *, ends: bool) -> None:
         """Send a request, and nothing more of it if that `ends` it. Nothing of an empty body."""
@@ -106,7 +109,10 @@ class Connection:
             self._is_going = True
 
     def receive(self, deadline: Deadline) -> bool:
-        """Wait for more of the answer; False when the deadline passes first."""
+        """Wait for more of the answer; False when the deadline passes first.
+
+        What came last is taken then, too: a member that never pauses moves no deadline.
+        """
         self._flush(deadline)
         try:
             data = self._line.receive_by(_RECEIVE_BYTES, deadline)
@@ -119,7 +125,7 @@ class Connection:
                 raise self._broken("it closed the connection")
             raise self._stranger() if self._begin else ended()
         self._take(data)
-        return True
+        return self.is_answered or not deadline.is_over
 
     def interrupt(self) -> None:
         """From any thread: `receive` ends at once."""
@@ -212,9 +218,28 @@ def _is_of_another_protocol(begin: bytes) -> bool:
     return begin.startswith((b"HTTP/", _TLS_ALERT))
 
 
+class _StateMachine(H2ConnectionStateMachine):
+    """After GOAWAY a member still answers what it has begun, and looks whether we are there."""
+
+    def process_input(self, input_: ConnectionInputs) -> list[Event]:
+        before = self.state
+        events: list[Event] = super().process_input(input_)
+        if input_ is ConnectionInputs.RECV_GOAWAY:
+            self.state = before
+        return events
+
+
+class _H2Connection(H2Connection):
+    # Whose late frames are told from wrong ones. Of one request at a time, few are to come.
+    MAX_CLOSED_STREAMS = 64
+
+    def clear_outbound_data_buffer(self) -> None:
+        """Called at GOAWAY, after which what is due to the member still is."""
+
+
 def _greeting() -> H2Connection:
     """A client that has its greeting to send."""
-    h2 = H2Connection(
+    h2 = _H2Connection(
         H2Configuration(
             client_side=True,
             header_encoding=None,
@@ -222,6 +247,7 @@ def _greeting() -> H2Connection:
             normalize_outbound_headers=False,
         )
     )
+    h2.state_machine = _StateMachine()
     h2.local_settings = Settings(
         client=True,
         initial_values={

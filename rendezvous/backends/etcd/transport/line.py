@@ -45,8 +45,11 @@ class Line:
     def send(self, data: bytes, deadline: Deadline) -> None:
         """All of it. A failure says that the member has not got the end of it."""
         try:
-            self._sock.settimeout(deadline.socket_s)
-            self._sock.sendall(data)
+            # Not by sendall(): with TLS, that gives each piece the whole time.
+            unsent = memoryview(data)
+            while unsent:
+                self._sock.settimeout(deadline.socket_s)
+                unsent = unsent[self._sock.send(unsent) :]
         except OSError as error:
             raise TransportError(_text(error, "sending"), sent=False) from error
 
