@@ -173,7 +173,7 @@ def advertised_address(store: object, endpoint_host: str | None, local_addr: str
     What the user says comes first; then what the store's server saw this machine connect from,
     which other nodes can reach as the server can. Loopback says that the server runs here: then it
     is the endpoint's host, by which nodes on this machine reach each other; how others come here is
-    address.py's question.
+    _node/address.py's question.
     """
     if local_addr:
         return local_addr

@@ -1,7 +1,7 @@
 """What a handler asks of whoever runs the rulebook of its run: one interface, several answers.
 
-The rulebook may run in the store's server (run.py), or in each node over a value that is
-replaced by compare-and-set (run.py). A handler does not know which. Pure but for being
+The rulebook may run in the store's server (by_server/run.py), or in each node over a value that is
+replaced by compare-and-set (by_state/run.py). A handler does not know which. Pure but for being
 called: an implementation has one background thread at most, and is called from one other.
 """
 

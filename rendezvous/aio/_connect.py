@@ -1,4 +1,4 @@
-"""asyncio's stores by URL."""
+"""Opens a store for asyncio by its URL."""
 
 import asyncio
 from collections.abc import Generator
@@ -20,7 +20,7 @@ _TIMEOUT_S = 300.0
 
 
 class _Connecting:
-    """What connect() returns: to be awaited, or entered with `async with`."""
+    """What connect() returns. Await it, or enter it with `async with`."""
 
     def __init__(self, url: str, timeout: float | timedelta | None) -> None:
         self._url = url
@@ -45,14 +45,15 @@ class _Connecting:
 
 
 def connect(url: str, timeout: float | timedelta | None = None) -> _Connecting:
-    """The store that a URL names, for the tasks of the running event loop.
+    """Open the store that a URL names, for the tasks of the running event loop.
 
-    `async with connect(url) as store` closes it at the end; `store = await connect(url)` leaves
-    that to the caller. The URLs, the timeout and the errors are those of rendezvous.open_store().
+    `async with connect(url) as store` closes the store at the end. After `store = await
+    connect(url)`, close it yourself: `await store.close()`. The URLs, the timeout and the errors
+    are those of rendezvous.open_store().
 
-    ``tcp:`` with the native protocol uses no thread but for dialling. All other stores run each
-    call in a thread of its own (``file:``, ``etcd:``, ``hash:``, and ``tcp:`` with
-    ``protocol=c10d``): see ThreadStore.
+    A ``tcp:`` store (with the native protocol) uses a thread only while it connects. All other
+    stores run each call in a thread of its own: ``file:``, ``etcd:``, ``hash:``, and ``tcp:`` with
+    ``protocol=c10d``. See ThreadStore.
     """
     return _Connecting(url, timeout)
 

@@ -1,9 +1,9 @@
-"""Runs as somebody sees them who is in none: who came, who went and how, how many are missing.
+"""Runs as a program outside them sees them: who came, who went and how, how many are missing.
 
-Each run has one request at the server, which is answered when something has changed; then the lists
-are read. No change is asked for before the last one was taken. What a server that was started anew
-does not know yet is believed until the nodes' time to come back is over. Knows no rule of a
-rendezvous. Belongs to one event loop.
+Each run has one request at the server, which answers when something has changed; then the lists of
+nodes are read. The next change is asked for when the last one was taken. A server that was started
+anew does not know all nodes at first: those that were known before count as there until their time
+to come back is over. Knows no rule of a rendezvous. Belongs to one event loop.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ class _Numbers:
 
 
 class _Run:
-    """One run, as it was looked at last."""
+    """One run, as it was when last looked at."""
 
     def __init__(self, store: TCPStore, run_id: str) -> None:
         self._line = store._connections
@@ -68,7 +68,7 @@ class _Run:
         self._last: RunChange | None = None
 
     async def next_change(self) -> RunChange:
-        """Goes on while the server cannot be reached, and after it was started anew."""
+        """Waits for it, also while the server cannot be reached and after it was started anew."""
         while True:
             try:
                 change = await self._look()
@@ -167,8 +167,9 @@ class _Run:
 
 
 def _with_names(listed: dict[_Peer, Member], before: dict[_Peer, Member]) -> dict[_Peer, Member]:
-    """With the node that is known to have a rank in place of "rank N", which a server lists that
-    was started anew and has not heard of it yet.
+    """The list, with known nodes in place of "rank N".
+
+    A server that was started anew lists a node as "rank N" until it hears of the node itself.
     """
     by_rank = {each.rank: (peer, each) for peer, each in before.items()}
     found: dict[_Peer, Member] = {}
@@ -184,10 +185,11 @@ def _with_names(listed: dict[_Peer, Member], before: dict[_Peer, Member]) -> dic
 
 
 class Follow(AsyncIterator[RunChange]):
-    """What follow() returns: `async with`, then `async for`. Runs are added and dropped at will.
+    """What follow() returns: enter it with `async with`, then use `async for`.
 
-    One task goes through the changes. A run whose last change was not taken is not asked about: a
-    slow loop sees fewer changes, always the last, and keeps none.
+    add() and drop() may be called at any time. Only one task may go through the changes. While a
+    change of a run is not taken, the run's next one is not asked for. So a slow loop sees fewer
+    changes, but always the last one, and changes do not pile up.
     """
 
     def __init__(self, server: str | TCPStore, run_ids: Iterable[str], timeout: float) -> None:
@@ -214,7 +216,7 @@ class Follow(AsyncIterator[RunChange]):
         return self
 
     def add(self, run_id: str) -> None:
-        """Follow this run, too: the first that is told of it is what it is now."""
+        """Follow this run, too. Its first change says what is there now."""
         if self._store is None:
             raise RuntimeError("follow() is entered with `async with` before runs are added")
         if run_id not in self._tasks:
@@ -222,7 +224,7 @@ class Follow(AsyncIterator[RunChange]):
             self._tasks[run_id] = asyncio.create_task(self._follow(run_id, run))
 
     def drop(self, run_id: str) -> None:
-        """Follow this run no more; its request is withdrawn at once."""
+        """Stop following this run. Its request is withdrawn at once."""
         task = self._tasks.pop(run_id, None)
         if task is not None:
             task.cancel()
@@ -242,7 +244,11 @@ class Follow(AsyncIterator[RunChange]):
                 del self._tasks[run_id]
 
     async def __anext__(self) -> RunChange:
-        """Raises StoreClosedError after the end, and what the server refuses (StoreLimitError)."""
+        """The next change of any run.
+
+        Raises StoreClosedError when the store was closed, and StoreLimitError when the server
+        refuses to let this connection follow a run. That run is then followed no more.
+        """
         while True:
             change = await self._changes.get()
             if isinstance(change, Exception):
@@ -268,21 +274,23 @@ class Follow(AsyncIterator[RunChange]):
 
 
 def follow(server: str | Store, *run_ids: str, timeout: float = _CONNECT_S) -> Follow:
-    """Follow runs without being in them: `async with follow("node0:29400", "job-1") as changes`.
+    """Follow runs without joining them: `async with follow("node0:29400", "job-1") as changes`.
 
-    `async for change in changes` gives a RunChange for what each run is now, and then for every
-    change that is seen: who came, who went and how, how many are missing. All runs share one
-    connection, each with one request that is answered when something changes, so that thousands
-    cost nothing while idle. Runs that nobody has joined yet are followed as well. While the server
-    cannot be reached it goes on trying; after it was started anew, a node is lost only when its
-    time to come back is over.
+    `async for change in changes` gives a RunChange for each run as it is now, and then one for
+    every change that is seen: who came, who went and how, how many nodes are missing. You may
+    follow a run that nobody has joined yet. All runs share one connection. Each has one request,
+    which the server answers when something changes, so thousands of idle runs cost nothing.
 
-    server: host[:port] of a server of ours, or a store of connect("tcp://..."), which is left open.
+    If the server cannot be reached any more, it goes on trying. After the server was started anew,
+    a node counts as lost only when its time to come back is over.
+
+    server: host[:port] of a server of ours (default port 29400); or a store of
+        connect("tcp://host:port") without a prefix, which stays open at the end.
     timeout: for connecting, in seconds.
 
-    Raises StoreConnectionError and StoreTimeoutError when there is no server; StoreUnsupportedError
-    for runs that are kept elsewhere: in etcd, files, or torch's server there is no request that
-    waits for a run's change. (`rendezvous status` looks at those.)
+    Entering it raises StoreConnectionError or StoreTimeoutError when there is no server. Calling it
+    raises StoreUnsupportedError for anything else than such a server: etcd, files and torch's
+    servers have no request that waits for a change of a run. (`rendezvous status` shows those.)
     """
     if isinstance(server, TCPStore):
         return Follow(server, run_ids, timeout)

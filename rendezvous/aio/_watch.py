@@ -1,5 +1,6 @@
-"""What watch() returns: awaited, the next change; gone through, all of them. And the same of all
-keys with a prefix.
+"""What watch() returns, and watch_prefix().
+
+`await` of a watch gives the next change; `async for` gives every change that is seen.
 """
 
 import asyncio
@@ -14,7 +15,11 @@ _Changed = tuple[bytes | None, int]
 
 
 class Watch(Coroutine[Any, Any, _Changed], AsyncIterator[tuple[int, bytes | None]]):
-    """A key that is watched from a version on. A coroutine, and an asynchronous iterator."""
+    """A key that is watched, from a version on.
+
+    As a coroutine, it gives the next change: (value, version). As an asynchronous iterator, it
+    gives every change that is seen, in the other order: (version, value).
+    """
 
     def __init__(
         self,
@@ -64,15 +69,16 @@ class Watch(Coroutine[Any, Any, _Changed], AsyncIterator[tuple[int, bytes | None
 
 # Key, version, value; None: the key was deleted.
 Changed: TypeAlias = tuple[str, int, bytes | None]
-# The position up to which all is known; whether a list of all keys begins; where it goes on, if it
-# does; and what has changed, or a part of the list.
+# An answer to WATCH_PREFIX (docs/protocol.md): the position up to which all changes are known;
+# whether a list of all keys begins; the cursor where the list goes on, empty if it does not; and
+# the changes, or a part of the list.
 Told: TypeAlias = tuple[int, bool, bytes, list[Changed]]
 
 
 async def told_prefix(
     ask: Callable[[Any, int, bytes, Any], Coroutine[Any, Any, Told]], prefix: Any
 ) -> AsyncGenerator[Changed, None]:
-    """Of a server that tells what changes. It has one request at a time, or none."""
+    """Changes under a prefix, from a server that tells them. One request is sent at a time."""
     known: dict[str, int] = {}
     listed: set[str] | None = None
     position, cursor = 0, b""
@@ -99,7 +105,7 @@ async def told_prefix(
 async def looked_at_prefix(
     look: Callable[[dict[str, int]], Coroutine[Any, Any, list[Changed]]], interval_s: float
 ) -> AsyncGenerator[Changed, None]:
-    """Of a store that is looked at, every `interval_s`, for what is not as it is known."""
+    """Changes under a prefix in any other store, by reading its keys every `interval_s`."""
     known: dict[str, int] = {}
     while True:
         for key, version, value in await look(known):

@@ -1,7 +1,7 @@
-"""A node's part in a run, for asyncio: joined, kept by heartbeats, told of changes, given up.
+"""A node's part in a run, for asyncio: it joins, sends heartbeats, hears of changes, leaves.
 
-The store's server runs the rulebook: one JOIN is answered when the round is complete. One
-connection a node carries its requests, its keep-alives, and its part of the store. Knows no rule.
+The store's server runs the rulebook: it answers a node's JOIN when the round is complete. Each node
+has one connection, for its requests, its keep-alives and its store. Knows no rule.
 """
 
 import asyncio
@@ -49,12 +49,12 @@ _AGAIN_S = 0.2
 
 @dataclass(frozen=True)
 class Change:
-    """What has become of the group since the round was complete.
+    """What has changed in the group since the round was complete.
 
     Attributes:
         active: whether this node still has its place in the round.
-        changes: how many nodes wait for the next round or were lost from this one.
-        closed: whether the run takes no more nodes.
+        changes: how many nodes wait for the next round, or were lost from this one.
+        closed: whether the run was closed: it takes no more nodes.
     """
 
     active: bool
@@ -63,14 +63,14 @@ class Change:
 
 
 class World(AsyncIterator[Change]):
-    """A completed round, as this node sees it; and its changes: `async for change in world`.
+    """A complete round, as this node sees it. `async for change in world` gives its changes.
 
     Attributes:
-        round: from 1.
-        rank: of this node, from 0.
+        round: the number of the round, from 1.
+        rank: the rank of this node, from 0.
         world_size: how many nodes take part.
-        first: who has rank 0.
-        store: a key space that the nodes of this round share with nobody.
+        first: the address of the node with rank 0.
+        store: keys of this round only. Its nodes share them with nobody else.
     """
 
     def __init__(self, node: "_Node") -> None:
@@ -89,9 +89,11 @@ class World(AsyncIterator[Change]):
     async def master(self, timeout: float | None = None) -> RendezvousStoreInfo:
         """MASTER_ADDR and MASTER_PORT for the round's workers: rank 0's address, and a free port.
 
-        Nobody listens there yet: the worker of rank 0 does, as torch's init_method="env://" makes
-        it. (The blocking handler can serve that store itself, for workers that only connect. Who
-        needs no store of torch's uses World.store.)
+        Nothing listens on that port yet. The worker of rank 0 must do that, as it does with torch's
+        init_method="env://". (The blocking handler can serve a store for workers that can only
+        connect. Workers that do not need a store of torch's can use World.store.)
+
+        timeout: in seconds, for rank 0 to say them; default: that of join().
         """
         found = await self.store.multi_get(_MASTER_KEYS, timeout)
         return RendezvousStoreInfo(found[0].decode(), int(found[1]))
@@ -100,25 +102,26 @@ class World(AsyncIterator[Change]):
         return self
 
     async def __anext__(self) -> Change:
-        """The next change. Ends when the node has left."""
+        """The next change. The loop ends when the node has left."""
         if self._node.has_left:
             raise StopAsyncIteration
         self._known = await self._node.next_change(self.round, self._known)
         return self._known
 
     async def rejoin(self, timeout: float | None = None) -> None:
-        """Wait for the next round with this node, and be it from then on.
+        """Join the next round. This object is then that round: its rank, its store, and so on.
 
-        Raises what join() raises.
+        timeout: until that round is complete, in seconds; default: that of join(). Raises the same
+        errors as join().
         """
         await self._node.place(self, self.round, timeout)
 
     async def close_run(self) -> None:
-        """No node is taken any more."""
+        """Close the run: from now on, it takes no more nodes."""
         await self._node.close_run()
 
     async def leave(self, failed: bool = False) -> None:
-        """Give the place up. With `failed`, the others are told as of a node that was lost."""
+        """Give up this node's place. With `failed`, the others see it as a change, like a loss."""
         await self._node.leave(failed)
 
     def _seat(self, numbers: tuple[int, ...], first: tuple[str, int, int]) -> None:
@@ -129,9 +132,9 @@ class World(AsyncIterator[Change]):
         self._space = space_of(Seat(self.round, self.rank, self.world_size, rank_0))
 
     async def _publish(self) -> None:
-        """By rank 0: that there is such a round, and where it is, which blocking handlers wait for.
+        """Called by rank 0: publishes the round and its master, which blocking handlers wait for.
 
-        What earlier rounds have left is removed.
+        Removes what earlier rounds have left in the store.
         """
         node = self._node
         index = PrefixStore(place_of_index(node.run_id), node.store)
@@ -143,7 +146,7 @@ class World(AsyncIterator[Change]):
 
 
 class _Node:
-    """Who joins, over a server that runs the rulebook."""
+    """The node that joins, over a server that runs the rulebook."""
 
     def __init__(
         self, store: TCPStore, run_id: str, settings: _core.GroupSettings, timeout_s: float
@@ -155,7 +158,7 @@ class _Node:
         self._interval_s = settings.keep_alive_interval
         local_id = int.from_bytes(os.urandom(8), "little") >> 1
         self.own = _core.Node(advertised_address(store, store.host, None), os.getpid(), local_id)
-        # A connection that broke says more than silence: one that lives is back at once.
+        # Shorter than for silence: a node that lives connects again at once.
         grace_s = settings.keep_alive_interval * settings.keep_alive_max_attempt / 3
         self._run = _native.RunOperations(
             store, _native.RunPart(run_id, self.own, settings, grace_s)
@@ -202,7 +205,7 @@ class _Node:
                 await world._publish()
 
     async def _resume(self, after_round: int) -> None:
-        """A restarted server has to know that this node is who has its place in the old round."""
+        """Tells a restarted server which place this node has in the old round."""
         if self._place is None or self._place[0] != after_round:
             return
         with _told(self.run_id):
@@ -210,7 +213,7 @@ class _Node:
                 await self._run.resume(*self._place, _EXCHANGE_S)
 
     async def _beat(self) -> None:
-        """Keep-alives, until the node leaves. An outage is what they are sent again after."""
+        """Sends keep-alives until the node leaves, and goes on after an outage."""
         while True:
             await asyncio.sleep(self._interval_s)
             with contextlib.suppress(StoreError, RendezvousStateError, RendezvousClosedError):
@@ -225,7 +228,7 @@ class _Node:
                     *_flags(await self._run.subscribe(round, known.changes, known.closed, math.inf))
                 )
             except StoreConnectionError:
-                # The place is kept by the keep-alives; what changed meanwhile is told again.
+                # Keep-alives keep the place. The next answer tells what changed meanwhile.
                 await asyncio.sleep(_AGAIN_S)
                 continue
             if found != known:
@@ -256,7 +259,7 @@ def _flags(numbers: tuple[int, ...]) -> tuple[bool, int, bool]:
 
 @contextlib.contextmanager
 def _told(run_id: str) -> Iterator[None]:
-    """Turns what the store raises into what a rendezvous raises."""
+    """Turns errors of the store into errors of the rendezvous."""
     try:
         yield
     except StoreLimitError as error:
@@ -266,7 +269,7 @@ def _told(run_id: str) -> Iterator[None]:
 
 
 class _Joining:
-    """What join() returns: entered with `async with`."""
+    """What join() returns. Enter it with `async with`."""
 
     def __init__(
         self,
@@ -293,7 +296,7 @@ class _Joining:
             try:
                 await node.place(world, 0, None)
             except BaseException:
-                # Also who was cancelled is listed no more.
+                # So that the server does not list it any more, even if it was cancelled.
                 with contextlib.suppress(RendezvousConnectionError, RendezvousClosedError):
                     await asyncio.shield(node.leave(failed=False))
                 raise
@@ -335,18 +338,23 @@ def join(
 ) -> _Joining:
     """Join a run as one node: `async with join("node0:29400", (2, 4), "job") as world`.
 
-    The server at the endpoint runs the rendezvous itself: a server of ours, over the native
-    protocol. For etcd, files and torch's servers, use get_rendezvous_handler() in a thread. It
-    enters when a round with this node is complete, and leaves the run at the end: as failed, after
-    an exception.
+    The block starts when a round that includes this node is complete. When the block ends, the node
+    leaves the run; if it ends with an exception, the node leaves as failed.
 
-    nodes: the least and the most that a round has.
-    timeout: for a complete round, in seconds; a spare waits on, to the end of the job, and has the
-        timeout anew when it is a spare no more. connect_timeout: for the server.
-    last_call: how long a round that has enough nodes waits for more.
+    The endpoint (host[:port], default port 29400) must be a server of ours, for example `rendezvous
+    serve`: it runs the rendezvous itself, and join() does not start one. For runs in etcd, in files
+    and on torch's servers, use get_rendezvous_handler() in a thread.
 
-    Raises RendezvousTimeoutError, RendezvousConnectionError, RendezvousClosedError and its kin,
-    RendezvousStateError when the run has other settings.
+    nodes: how many nodes a round has, at least and at most.
+    timeout: until a round is complete, in seconds. A spare waits longer, to the end of the job; the
+        timeout begins anew when it is no longer a spare.
+    connect_timeout: until the server is connected, in seconds.
+    last_call: how long a round that has enough nodes waits for more, in seconds.
+    keep_alive_interval, keep_alive_max_attempt: seconds between heartbeats, and after how many of
+        these intervals without a heartbeat a node counts as lost.
+
+    Raises RendezvousTimeoutError; RendezvousConnectionError; RendezvousClosedError or one of its
+    subclasses; and RendezvousStateError when the run has other settings.
     """
     if not run_id:
         raise ValueError("the run id is empty; give every node of the job the same name")

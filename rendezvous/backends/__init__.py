@@ -1,2 +1,2 @@
-"""Where a rendezvous keeps its state: the contract in base.py, one module a backend. Imported when
-asked for."""
+"""Where a rendezvous keeps its state: the contract in _base/backend.py, one module a backend.
+Imported when asked for."""

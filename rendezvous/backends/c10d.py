@@ -1,8 +1,8 @@
 """The c10d backend: the state of a run under one key of any store that has `compare_set`.
 
 Owns the key's format and nothing else: a sentinel for "nothing yet", and base64, because torch's
-stores hand values to Python as text. Opening the store is open.py's work. Called by one thread at
-a time.
+stores hand values to Python as text. Opening the store is connection.py's work. Called by one
+thread at a time.
 """
 
 import base64

@@ -1,8 +1,9 @@
 """DynamicRendezvousHandler: one node's part in a rendezvous over any backend.
 
-Puts the parts together: the line to the group (coordinator.py), the node's place in it
-(membership.py), the bootstrap store (bootstrap.py). Knows no rule of a rendezvous, no backend's
-format, and not who runs the rulebook. Called from one thread; the coordinator has its own.
+Puts the parts together: the line to the group (_coordination/coordinator.py), the node's place in
+it (_node/membership.py), the bootstrap store (_node/bootstrap.py). Knows no rule of a rendezvous,
+no backend's format, and not who runs the rulebook. Called from one thread; the coordinator has its
+own.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """Who a node is in its run: under which address and number the others know it, by which rules.
 
-Decides nothing about a rendezvous. Which address is reachable is address.py's.
+Decides nothing about a rendezvous. Which address is reachable is _node/address.py's.
 """
 
 import os

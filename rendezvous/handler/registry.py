@@ -1,7 +1,8 @@
 """Backends by name, and the one call by which a launcher gets a handler.
 
-`c10d`, `static`, `etcd` and `etcd-v3` (the same) are known from the start, those of plug-ins
-(plugins.py) when they are asked for; what a backend needs is imported then, too.
+`c10d`, `static` and `etcd` (`etcd-v3` is the same) are registered from the start. A plug-in's
+backend is looked for when it is asked for (plugins.py). What a backend needs is imported only when
+a handler of it is made.
 """
 
 from collections.abc import Callable
@@ -27,11 +28,11 @@ RendezvousHandlerCreator: TypeAlias = Callable[[RendezvousParameters], Rendezvou
 
 
 class RendezvousHandlerRegistry:
-    """Which creator makes the handlers of which backend.
+    """Knows for each backend's name the creator that makes its handlers.
 
     Args:
-        plugins: whether a backend that nobody has registered is looked for among the entry points
-            of the group `rendezvous.backends`.
+        plugins: whether to look for an unregistered backend among the entry points of the group
+            `rendezvous.backends`.
     """
 
     def __init__(self, *, plugins: bool = False) -> None:
@@ -42,7 +43,7 @@ class RendezvousHandlerRegistry:
         return f"<rendezvous.RendezvousHandlerRegistry of {', '.join(sorted(self._creators))}>"
 
     def register(self, backend: str, creator: RendezvousHandlerCreator) -> None:
-        """Remember a creator. The same one may be registered again.
+        """Register the creator of a backend. Registering the same one again changes nothing.
 
         Raises ValueError for an empty name, and for a name that another creator has.
         """
@@ -55,10 +56,11 @@ class RendezvousHandlerRegistry:
             )
 
     def create_handler(self, params: RendezvousParameters) -> RendezvousHandler:
-        """Make the handler that `params.backend` names.
+        """Make a handler of the backend `params.backend`.
 
-        Raises ValueError for an unknown backend, RuntimeError when the creator made a handler of
-        another backend or a plug-in cannot be loaded, and what the creator raises.
+        Raises ValueError for an unknown backend; RuntimeError when a plug-in cannot be loaded, when
+        several plug-ins have this backend, and when the creator made a handler of another backend;
+        and whatever the creator raises.
         """
         creator = self._creators.get(params.backend)
         if creator is None and self._plugins:
@@ -83,11 +85,11 @@ class RendezvousHandlerRegistry:
 
 
 def create_c10d_handler(params: RendezvousParameters) -> RendezvousHandler:
-    """Host or reach the store that the endpoint names, and make a handler over it.
+    """Serve the store at the endpoint, or connect to it, and make a handler over it.
 
-    The handler owns what was opened: `shutdown` closes it. Configuration: see
-    `rendezvous.backends.connection.open_store` and `create_handler`. Raises ValueError for a
-    setting that nobody knows.
+    The handler owns the store, and `shutdown` closes it. Configuration: see
+    `rendezvous.backends.connection.open_store` and `rendezvous.handler.create.create_handler`.
+    Raises ValueError for an unknown setting.
     """
     from rendezvous._base.settings import C10D_SETTINGS, refuse_unknown_settings
     from rendezvous.backends.c10d import open_backend
@@ -105,7 +107,8 @@ def create_c10d_handler(params: RendezvousParameters) -> RendezvousHandler:
 def create_etcd_handler(params: RendezvousParameters) -> RendezvousHandler:
     """Make a handler over the etcd cluster that the endpoint names.
 
-    Configuration: see `rendezvous.backends.etcd.open` and `create_handler`.
+    Configuration: see `rendezvous.backends.etcd.open` (its `open_client` and `open_backend`) and
+    `rendezvous.handler.create.create_handler`. Raises ValueError for an unknown setting.
     """
     from rendezvous._base.settings import ETCD_SETTINGS, refuse_unknown_settings
     from rendezvous.backends.etcd.open import open_backend
@@ -114,7 +117,7 @@ def create_etcd_handler(params: RendezvousParameters) -> RendezvousHandler:
     refuse_unknown_settings(params, ETCD_SETTINGS)
     backend, connection = open_backend(params)
     try:
-        # It has all that a handler uses of one.
+        # It has everything that a handler uses of a StoreConnection.
         owned = cast("StoreConnection", connection)
         return create_handler(connection.store, backend, params, owned)
     except BaseException:
@@ -123,9 +126,10 @@ def create_etcd_handler(params: RendezvousParameters) -> RendezvousHandler:
 
 
 def create_static_handler(params: RendezvousParameters) -> RendezvousHandler:
-    """Make a handler of a fixed number of nodes whose ranks are given.
+    """Make a handler for a fixed number of nodes that already know their ranks.
 
-    Configuration: see `rendezvous.backends.static.create_handler`.
+    Configuration: see `rendezvous.backends.static.create_handler`. Raises ValueError for an unknown
+    setting.
     """
     from rendezvous._base.settings import STATIC_SETTINGS, refuse_unknown_settings
     from rendezvous.backends.static import create_handler
@@ -142,7 +146,7 @@ def _refuse_etcd_v2(params: RendezvousParameters) -> NoReturn:
     )
 
 
-# Names that are known for their answer only.
+# Names that are registered only to be refused, with an error that says what to use.
 _REFUSED = {"etcd-v2"}
 
 rendezvous_handler_registry = RendezvousHandlerRegistry(plugins=True)
@@ -155,5 +159,8 @@ for _name in _REFUSED:
 
 
 def get_rendezvous_handler(params: RendezvousParameters) -> RendezvousHandler:
-    """A handler of the backend that the parameters name; raises as the registry's method."""
+    """Make a handler of the backend that the parameters name.
+
+    Raises the same errors as RendezvousHandlerRegistry.create_handler().
+    """
     return rendezvous_handler_registry.create_handler(params)

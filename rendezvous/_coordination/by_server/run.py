@@ -1,7 +1,7 @@
 """The rulebook run by the store's server: a node sends one JOIN and gets one answer.
 
-Translates between what a handler asks (coordinator.py) and what _core.RunClient says. What goes on
-in the background is watch.py's. Knows no rule. Called from the handler's caller's thread.
+Translates between what a handler asks (../coordinator.py) and what _core.RunClient says. What goes
+on in the background is watch.py's. Knows no rule. Called from the handler's caller's thread.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """The rulebook run by one node that all elect: each node writes one small key, and reads one seat.
 
-Translates between what a handler asks (coordinator.py) and what is written (keys.py). What
-goes on in the background is follower.py's. Knows no rule. Called from the handler's caller's
+Translates between what a handler asks (_coordination/coordinator.py) and what is written (keys.py).
+What goes on in the background is follower.py's. Knows no rule. Called from the handler's caller's
 thread.
 """
 
