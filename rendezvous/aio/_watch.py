@@ -26,7 +26,7 @@ class Watch(Coroutine[Any, Any, _Changed], AsyncIterator[tuple[int, bytes | None
         timeout: Any,
         restarts: Callable[[], int],
     ) -> None:
-        """restarts: how many servers there were before, whose versions say nothing of this one's."""
+        """restarts: how many servers there were before; their versions tell nothing now."""
         self._restarts = restarts
         self._known_of = restarts()
         self._ask = ask

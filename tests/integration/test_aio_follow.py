@@ -12,7 +12,13 @@ from support.aio import LOOPS, in_flight, others, run_on, turns
 from support.proxy import FaultProxy
 
 import rendezvous.aio
-from rendezvous import Server, StoreClosedError, StoreLimitError, StoreUnsupportedError
+from rendezvous import (
+    Server,
+    StoreClosedError,
+    StoreLimitError,
+    StoreUnsupportedError,
+    StoreValueError,
+)
 from rendezvous.aio import Follow, RunChange, World, follow, join
 
 KEEP_ALIVE = {"keep_alive_interval": 0.2, "keep_alive_max_attempt": 10}
@@ -330,5 +336,96 @@ def test_runs_that_are_kept_elsewhere_cannot_be_followed(tmp_path: Any) -> None:
                 follow(store, "job")
         with pytest.raises(RuntimeError, match="entered"):
             follow("127.0.0.1:1").add("job")
+
+    asyncio.run(main())
+
+
+def test_who_moves_from_list_to_list_while_they_are_read_is_not_gone(server: Server) -> None:
+    """Those who wait may take part by the time that those who wait are asked for."""
+
+    async def main() -> None:
+        operations = rendezvous.aio._native.RunOperations
+        list_members = operations.members
+        moving: list[Node] = []
+
+        async def late(self: Any, which: int, *args: Any) -> Any:
+            while which == 1 and moving:  # those who wait
+                world = moving.pop().world
+                assert world is not None
+                await world.rejoin()
+            return await list_members(self, which, *args)
+
+        async with follow(f"127.0.0.1:{server.port}", "job") as changes:
+            await anext(changes)
+            nodes = [Node(server.port, nodes=(1, 3))]
+            await until(changes, lambda change: change.complete)
+            nodes.append(Node(server.port, nodes=(1, 3)))
+            await until(changes, lambda change: len(change.members) == 2)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(operations, "members", late)
+                moving.append(nodes[0])
+                nodes.append(Node(server.port, nodes=(1, 3)))
+                change = await anext(changes)
+                while change.world_size != 3:
+                    assert change.went == ()
+                    change = await anext(changes)
+                assert (change.went, len(change.members)) == ((), 3)
+            for node in nodes:
+                await node.end()
+
+    asyncio.run(main())
+
+
+def test_a_run_that_is_dropped_and_added_again_is_followed_anew(server: Server) -> None:
+    """What was about to be told of it before is not."""
+
+    async def main() -> None:
+        async with follow(f"127.0.0.1:{server.port}", "job", "other") as changes:
+            assert {(await anext(changes)).run_id for _ in range(2)} == {"job", "other"}
+            async with joined(server.port, (1, 1)):
+                while changes._changes.empty():
+                    await turns(1)
+                changes.drop("job")
+                changes.add("job")
+                change = await anext(changes)
+                assert len(change.came) == len(change.members) == 1
+
+    asyncio.run(main())
+
+
+def test_what_is_not_entered_or_left_does_not_wait_for_ever(server: Server) -> None:
+    """Nor does a task that still goes through the changes at the end."""
+
+    async def main() -> None:
+        following = follow(f"127.0.0.1:{server.port}", "job")
+        with pytest.raises(RuntimeError, match="async with follow"):
+            await asyncio.wait_for(anext(following), 60)
+        async with following as changes:
+            await anext(changes)
+            waiting = asyncio.create_task(anext(changes))
+            await turns(3)
+        with pytest.raises(StoreClosedError, match="was left"):
+            await asyncio.wait_for(waiting, 60)
+        for _ in range(2):
+            with pytest.raises(StoreClosedError, match="was left"):
+                await asyncio.wait_for(anext(changes), 60)
+        with pytest.raises(StoreClosedError, match="was left"):
+            changes.add("job")
+
+    asyncio.run(main())
+
+
+def test_what_cannot_be_followed_leaves_nothing_behind(proxy: FaultProxy) -> None:
+    """Neither a connection nor the runs before it."""
+
+    async def main() -> None:
+        with pytest.raises(StoreValueError, match="run id"):
+            async with follow(f"127.0.0.1:{proxy.port}", "job", ""):
+                pass
+        assert others() == set()
+        async with follow(f"127.0.0.1:{proxy.port}", "job") as changes:
+            with pytest.raises(StoreValueError, match="run id"):
+                changes.add("")
+            assert changes.run_ids == ("job",)
 
     asyncio.run(main())
