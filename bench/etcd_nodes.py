@@ -34,7 +34,7 @@ from _support.report import (
 from _support.rounds import Found, medians, play
 
 from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend, EtcdServer
-from rendezvous.backends.etcd._binary import find_binary
+from rendezvous.backends.etcd.server.binary import find_binary
 
 CALLS = Path(__file__).parent / "_support" / "etcd_calls.py"
 NAMES = {

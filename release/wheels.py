@@ -4,14 +4,16 @@ Run by `nox -s wheels`, which installs what it needs. What is built is said in p
 ([tool.cibuildwheel]), for this script and for cibuildwheel, which people with runners use.
 The compiler is Zig, because it has the headers and symbol lists of old C libraries and of other
 processors: a wheel for aarch64, and one that loads on a system of 2014, come from any machine. Its
-C++ library is linked statically.
+C++ library is linked statically. What does not depend on Python, the core, is compiled once a
+processor.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import importlib.util
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,11 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
+
+import chroots
+import clocks
+import pythons
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,27 +38,51 @@ WORK = ROOT / "build" / "wheel-builds"
 # So that the same sources give the same bytes: 1980 is the first year that a zip file knows.
 EPOCH = "315532800"
 GLIBC = "2.17"
+# Where Zig keeps the C++ libraries that it compiles, minutes of work, once for each processor.
+ZIG_CACHE = Path(os.environ.get("ZIG_GLOBAL_CACHE_DIR", Path.home() / ".cache" / "zig"))
+# What a build of a wheel reads; the rest of the repository makes no difference to it.
+SOURCES = (
+    "CMakeLists.txt",
+    "LICENSE",
+    "README.md",
+    "csrc",
+    "pyproject.toml",
+    "release",
+    "rendezvous",
+)
+OBJCOPY = "llvm-objcopy"
+Words: TypeAlias = list[str | Path]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where sources are, and where what they become is put."""
+
+    sources: Path
+    work: Path
+
+    def core_folder(self, processor: str) -> Path:
+        return self.work / f"core-{processor}"
 
 
 @dataclass(frozen=True)
 class Target:
     """A Python and a processor."""
 
-    tag: str  # cp311, cp314t
-    python: Path
+    python: pythons.Python
     processor: str
 
     @property
     def name(self) -> str:
-        return f"{self.tag}-{self.processor}"
-
-    @property
-    def platform(self) -> str:
-        return f"manylinux_{GLIBC.replace('.', '_')}_{self.processor}"
+        return f"{self.python.tag}-{self.processor}"
 
     @property
     def is_cross(self) -> bool:
         return self.processor != os.uname().machine
+
+    @property
+    def module_suffix(self) -> str:
+        return f".cpython-{self.python.tag.removeprefix('cp')}-{self.processor}-linux-gnu.so"
 
 
 def configuration() -> dict[str, list[str]]:
@@ -63,26 +94,12 @@ def configuration() -> dict[str, list[str]]:
     }
 
 
-def find_python(tag: str) -> Path | None:
-    """The interpreter of a tag like cp312 or cp314t: on PATH, or one of pyenv's."""
-    match = re.fullmatch(r"cp3(\d+)(t?)", tag)
-    if match is None:
-        raise SystemExit(f"{tag!r} is no tag of a Python; write one like cp312 or cp314t")
-    name = f"python3.{match[1]}{match[2]}"
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    found = [Path(each) for each in [shutil.which(name)] if each]
-    found += sorted(pyenv.glob(f"versions/*/bin/{name}"), reverse=True)
-    return next((each for each in found if has_headers(each)), None)
-
-
-def has_headers(python: Path) -> bool:
-    code = "import sysconfig; print(sysconfig.get_paths()['include'])"
-    shown = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
-    return shown.returncode == 0 and (Path(shown.stdout.strip()) / "Python.h").exists()
+def platform_of(processor: str) -> str:
+    return f"manylinux_{GLIBC.replace('.', '_')}_{processor}"
 
 
 def run(*command: str | Path, environment: dict[str, str] | None = None) -> None:
-    subprocess.run([str(each) for each in command], check=True, env=environment, cwd=ROOT)
+    subprocess.run([str(each) for each in command], check=True, env=environment)
 
 
 def tool(name: str) -> str:
@@ -90,124 +107,240 @@ def tool(name: str) -> str:
     return str(Path(sysconfig.get_path("scripts")) / name)
 
 
-def environment_of(target: Target, python: Path) -> dict[str, str]:
-    environment = dict(os.environ)
-    environment |= {
-        "CXX": str(ROOT / "release" / "zig-c++"),
-        "ZIG_PYTHON": sys.executable,
-        "ZIG_TARGET": f"{target.processor}-linux-gnu.{GLIBC}",
+def zig_folder() -> Path:
+    spec = importlib.util.find_spec("ziglang")
+    if spec is None or spec.origin is None:
+        raise SystemExit("ziglang is not installed; `nox -s wheels` installs it")
+    return Path(spec.origin).parent
+
+
+def compiler_environment(place: Place, processor: str) -> dict[str, str]:
+    return {
+        "CXX": str(place.sources / "release" / "zig-c++"),
+        "ZIG": str(zig_folder() / "zig"),
+        "ZIG_TARGET": f"{processor}-linux-gnu.{GLIBC}",
+        "ZIG_GLOBAL_CACHE_DIR": str(ZIG_CACHE),
+        "ZIG_LOCAL_CACHE_DIR": str(ZIG_CACHE),
         "SOURCE_DATE_EPOCH": EPOCH,
-        "PATH": f"{python.parent}{os.pathsep}{environment['PATH']}",
     }
+
+
+def compiler_settings(
+    place: Place, processor: str, python: pythons.Python | None = None
+) -> dict[str, str]:
+    """CMake's. Debug information is small, and names no folder of this machine."""
+    names = {place.sources: ".", place.work: "build", zig_folder(): "zig"}
+    if python is not None:
+        names |= {python.headers: "python", WORK / f"venv-{python.tag}": "venv"}
+    flags = ["-g1", *(f"-ffile-prefix-map={old}={new}" for old, new in names.items())]
+    settings = {
+        "CMAKE_CXX_FLAGS": " ".join(flags),
+        # Those of the compiler's own version: they index what it optimises when it links.
+        "CMAKE_AR": str(place.sources / "release" / "zig-ar"),
+        "CMAKE_RANLIB": str(place.sources / "release" / "zig-ranlib"),
+        "CMAKE_STRIP": "",  # pybind11 would; symbols are taken out into files of their own
+    }
+    if processor != os.uname().machine:
+        settings |= {"CMAKE_SYSTEM_NAME": "Linux", "CMAKE_SYSTEM_PROCESSOR": processor}
+    return settings
+
+
+def compile_core(place: Place, processor: str) -> Path:
+    """The static library, without Python."""
+    folder = place.core_folder(processor)
+    settings = compiler_settings(place, processor) | {
+        "CMAKE_BUILD_TYPE": "Release",
+        "RDZV_PYTHON": "OFF",
+    }
+    words: Words = ["-S", place.sources, "-B", folder, "-G", "Ninja"]
+    words += [f"-D{name}={value}" for name, value in settings.items()]
+    environment = os.environ | compiler_environment(place, processor)
+    environment["PATH"] = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
+    begun_s = time.monotonic()
+    run(tool("cmake"), *words, "--log-level=WARNING", environment=environment)
+    run(tool("cmake"), "--build", folder, "--target", "rdzv", environment=environment)
+    print(f"the core for {processor}: {time.monotonic() - begun_s:.0f} s", flush=True)
+    return folder / "librdzv.a"
+
+
+def make_environment(place: Place, python: pythons.Python) -> Path:
+    """A virtual environment with what a build needs, the same for all of this Python's wheels."""
+    venv = WORK / f"venv-{python.tag}"
+    if (venv / "made").exists():
+        return venv
+    shutil.rmtree(venv, ignore_errors=True)
+    project = tomllib.loads((place.sources / "pyproject.toml").read_text())
+    requires = ["cmake>=3.21", "ninja", *project["build-system"]["requires"]]
+    in_python(python, [python.path, "-m", "venv", venv])
+    if python.chroot is None:
+        pip: Words = [venv / "bin" / "python", "-m", "pip", "--quiet"]
+        run(*pip, "install", *requires)
+    else:
+        # A chroot has neither this machine's certificates nor its settings of pip.
+        store = WORK / f"packages-{python.tag}"
+        version = f"--python-version=3.{python.tag.removeprefix('cp3').removesuffix('t')}"
+        pip = [sys.executable, "-m", "pip", "--quiet"]
+        run(*pip, "download", "--only-binary=:all:", "--dest", store, version, *requires)
+        pip = [venv / "bin" / "python", "-m", "pip", "--quiet"]
+        in_python(python, [*pip, "install", "--no-index", "--find-links", store, *requires])
+    (venv / "made").touch()
+    return venv
+
+
+def in_python(python: pythons.Python, words: Words, more: dict[str, str] | None = None) -> None:
+    """Runs them where this Python is."""
+    environment = chroots.clean_environment(more) if python.chroot else os.environ | (more or {})
+    command = python.command(words, ROOT, zig_folder(), ZIG_CACHE)
+    run(*command, environment=dict(environment))
+
+
+def compile_wheel(place: Place, target: Target, core: Path, folder: Path) -> Path:
+    """The wheel as the build makes it, with debug information and the plain tag."""
+    venv = make_environment(place, target.python)
+    headers = adapt_headers(target)
+    environment = compiler_environment(place, target.processor)
+    path = chroots.PATH if target.python.chroot else os.environ["PATH"]
+    environment["PATH"] = f"{venv / 'bin'}{os.pathsep}{path}"
+    cmake = compiler_settings(place, target.processor, target.python)
+    cmake["CMAKE_CXX_FLAGS"] += f" -I{headers}" if headers else ""
+    cmake |= {"RDZV_CORE": str(core)}
     if target.is_cross:
         # What the interpreter says of its own machine; sysconfig and scikit-build-core look here.
         environment["_PYTHON_HOST_PLATFORM"] = f"linux-{target.processor}"
-        environment["SETUPTOOLS_EXT_SUFFIX"] = module_suffix(target)
-    return environment
-
-
-def module_suffix(target: Target) -> str:
-    return f".cpython-{target.tag.removeprefix('cp')}-{target.processor}-linux-gnu.so"
-
-
-def settings_of(target: Target) -> list[str]:
-    """CMake's and scikit-build-core's, as pip takes them."""
-    prefix_map = f"-ffile-prefix-map={ROOT}=."
-    settings = {
-        "build-dir": str(WORK / target.name),
-        "install.strip": "false",
-        # Small debug information, which is taken out into a file of its own. pybind11 would strip.
-        "cmake.define.CMAKE_CXX_FLAGS": f"-g1 {prefix_map}",
-        "cmake.define.CMAKE_STRIP": "",
-    }
-    if target.is_cross:
-        settings |= {
-            "cmake.define.CMAKE_SYSTEM_NAME": "Linux",
-            "cmake.define.CMAKE_SYSTEM_PROCESSOR": target.processor,
-            "cmake.define.PYTHON_MODULE_EXTENSION": module_suffix(target),
-            "cmake.define.PYTHON_MODULE_DEBUG_POSTFIX": "",
-        }
-    return [f"--config-settings={name}={value}" for name, value in settings.items()]
-
-
-def compile_wheel(target: Target, folder: Path) -> Path:
-    """The wheel as the build makes it, with debug information and the plain tag."""
-    venv = WORK / f"venv-{target.tag}"
-    python = venv / "bin" / "python"
-    if not python.exists():
-        run(target.python, "-m", "venv", venv)
-        requires = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
-        run(python, "-m", "pip", "install", "--quiet", "cmake>=3.21", "ninja", *requires)
-    shutil.rmtree(WORK / target.name, ignore_errors=True)
-    words = [python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    words += ["--wheel-dir", folder, *settings_of(target), "."]
-    run(*words, environment=environment_of(target, python))
+        environment["SETUPTOOLS_EXT_SUFFIX"] = target.module_suffix
+        cmake["PYTHON_MODULE_EXTENSION"] = target.module_suffix
+        cmake["PYTHON_MODULE_DEBUG_POSTFIX"] = ""
+    build = place.work / target.name
+    shutil.rmtree(build, ignore_errors=True)
+    settings = {"build-dir": str(build), "install.strip": "false"}
+    settings |= {f"cmake.define.{name}": value for name, value in cmake.items()}
+    words: Words = [venv / "bin" / "python", "-m", "pip", "wheel", "--quiet", "--no-deps"]
+    words += ["--no-build-isolation", "--wheel-dir", folder]
+    words += [f"--config-settings={name}={value}" for name, value in settings.items()]
+    in_python(target.python, [*words, place.sources], environment)
     (wheel,) = folder.glob("*.whl")
     return wheel
 
 
-def take_out_symbols(wheel: Path, debug: Path) -> Path:
-    """The wheel without debug information, which goes to `debug`, a file for each extension."""
+def adapt_headers(target: Target) -> Path | None:
+    """A folder of headers that this Python's own lack for the processor.
+
+    Debian's pyconfig.h only includes the one of the processor, and has that of this machine's
+    alone. The two say the same: both processors have the same sizes and byte order.
+    """
+    own = target.python.headers
+    here = own.parent / f"{os.uname().machine}-linux-gnu" / own.name / "pyconfig.h"
+    if not here.exists():
+        return None
+    folder = WORK / f"headers-{target.name}"
+    there = folder / f"{target.processor}-linux-gnu" / own.name / "pyconfig.h"
+    there.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(here, there)
+    return folder
+
+
+def take_out_symbols(wheel: Path, target: Target, debug: Path) -> Path:
+    """The wheel without debug information, which goes to `debug`, a file for each extension.
+
+    Before, it is what tells whether something waits by the wall clock.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run(tool("wheel"), "unpack", "--dest", folder, wheel)
         (content,) = folder.iterdir()
         debug.mkdir(parents=True, exist_ok=True)
         for extension in sorted(content.rglob("*.so")):
+            if not extension.name.endswith(target.module_suffix):
+                raise SystemExit(f"{extension.name} does not end with {target.module_suffix}")
+            clocks.check(extension)
             symbols = debug / f"{extension.name}.debug"
-            run("llvm-objcopy", "--only-keep-debug", extension, symbols)
-            run("llvm-objcopy", "--strip-unneeded", extension)
-            run("llvm-objcopy", f"--add-gnu-debuglink={symbols}", extension)
+            run(OBJCOPY, "--only-keep-debug", extension, symbols)
+            run(OBJCOPY, "--strip-unneeded", extension)
         wheel.unlink()
         environment = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH}
         run(tool("wheel"), "pack", "--dest", wheel.parent, content, environment=environment)
     return wheel
 
 
-def finish_wheel(target: Target, wheel: Path, dist: Path) -> Path:
+def finish_wheel(wheel: Path, processor: str) -> Path:
     """Gives it the tag of what it needs, if it needs no more than that."""
-    shown = subprocess.run(
-        [tool("auditwheel"), "show", wheel], capture_output=True, text=True, check=False
-    )
-    seen = " ".join(shown.stdout.split())
-    if f'platform tag: "{target.platform}"' not in seen:
-        raise SystemExit(f"{wheel.name} needs more than {target.platform}:\n{shown.stdout}")
-    run(tool("wheel"), "tags", "--remove", f"--platform-tag={target.platform}", wheel)
+    words = [tool("auditwheel"), "show", str(wheel)]
+    shown = subprocess.run(words, capture_output=True, text=True, check=False)
+    platform = platform_of(processor)
+    if f'platform tag: "{platform}"' not in " ".join(shown.stdout.split()):
+        raise SystemExit(f"{wheel.name} needs more than {platform}:\n{shown.stdout}")
+    run(tool("wheel"), "tags", "--remove", f"--platform-tag={platform}", wheel)
     (tagged,) = wheel.parent.glob("*.whl")
-    dist.mkdir(parents=True, exist_ok=True)
-    return Path(shutil.move(tagged, dist / tagged.name))
+    return tagged
 
 
-def build(target: Target, dist: Path) -> Path:
+def build(place: Place, target: Target, core: Path, dist: Path) -> Path:
     begun_s = time.monotonic()
-    with tempfile.TemporaryDirectory() as name:
-        wheel = compile_wheel(target, Path(name))
-        wheel = take_out_symbols(wheel, dist / "debug")
-        wheel = finish_wheel(target, wheel, dist)
+    dist.mkdir(parents=True, exist_ok=True)
+    place.work.mkdir(parents=True, exist_ok=True)
+    # Within the folder that a chroot shares.
+    with tempfile.TemporaryDirectory(dir=place.work) as name:
+        wheel = compile_wheel(place, target, core, Path(name))
+        wheel = take_out_symbols(wheel, target, dist / "debug")
+        wheel = finish_wheel(wheel, target.processor)
+        wheel = Path(shutil.move(wheel, dist / wheel.name))
     size_kb = wheel.stat().st_size / 1000
     print(f"{wheel.name}: {size_kb:.0f} kB, {time.monotonic() - begun_s:.0f} s", flush=True)
     return wheel
 
 
+def build_all(
+    place: Place, found: list[pythons.Python], processors: list[str], dist: Path
+) -> list[Path]:
+    made = []
+    for processor in processors:
+        core = compile_core(place, processor)
+        made += [build(place, Target(python, processor), core, dist) for python in found]
+    return made
+
+
+def compare_with_second_build(
+    made: list[Path], found: list[pythons.Python], processors: list[str]
+) -> None:
+    """Builds the same again, from a copy of the sources in another folder."""
+    folder = WORK / "again"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "sources").mkdir(parents=True)
+    for name in SOURCES:
+        source, copy = ROOT / name, folder / "sources" / name
+        shutil.copytree(source, copy) if source.is_dir() else shutil.copy2(source, copy)
+    place = Place(folder / "sources", folder / "work")
+    again = build_all(place, found, processors, folder / "dist")
+    for first, second in zip(made, again, strict=True):
+        digests = [hashlib.sha256(each.read_bytes()).hexdigest() for each in (first, second)]
+        if len(set(digests)) != 1:
+            raise SystemExit(f"{first.name} has other bytes when it is built again: {second}")
+        print(f"{first.name}: built twice, sha256 {digests[0]}", flush=True)
+    shutil.rmtree(folder)
+
+
 def main() -> None:
     wanted = configuration()
-    parser = argparse.ArgumentParser(description="Build the wheels; see CONTRIBUTING.md.")
+    parser = argparse.ArgumentParser(description="Build the wheels; see docs/wheels.md.")
     parser.add_argument("--python", action="append", metavar="TAG", help="as cp312; default: all")
     parser.add_argument("--processor", action="append", choices=wanted["processors"])
     parser.add_argument("--dist", type=Path, default=ROOT / "dist", help="default: dist/")
+    parser.add_argument(
+        "--twice", action="store_true", help="build all again elsewhere, and compare the bytes"
+    )
     arguments = parser.parse_args()
-    if shutil.which("llvm-objcopy") is None:
-        raise SystemExit("llvm-objcopy is not here (Debian: apt-get install llvm)")
-    skipped = []
-    for tag in arguments.python or wanted["pythons"]:
-        python = find_python(tag)
-        if python is None:
-            skipped.append(tag)
-            continue
-        for processor in arguments.processor or wanted["processors"]:
-            build(Target(tag, python, processor), arguments.dist)
-    if skipped:
-        print(f"skipped, as no such Python with its headers is here: {', '.join(skipped)}")
+    if shutil.which(OBJCOPY) is None:
+        raise SystemExit(f"{OBJCOPY} is not here (Debian: apt-get install llvm)")
+    tags = arguments.python or wanted["pythons"]
+    seen = {tag: pythons.find(tag) for tag in tags}
+    found = [each for each in seen.values() if isinstance(each, pythons.Python)]
+    processors = arguments.processor or wanted["processors"]
+    made = build_all(Place(ROOT, WORK), found, processors, arguments.dist)
+    if arguments.twice:
+        compare_with_second_build(made, found, processors)
+    for tag, reason in seen.items():
+        if isinstance(reason, str):
+            print(f"{tag} skipped: {reason}")
 
 
 if __name__ == "__main__":

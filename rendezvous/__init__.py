@@ -14,28 +14,15 @@ needs a small module alone (torch loads torchrun's plug-in in every worker) does
 # What type checkers take for typing's, whose import this one shall not wait for.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from rendezvous._barrier import Barrier
-    from rendezvous._core import (
-        FileStore,
-        HashStore,
-        Node,
-        Server,
-        TCPStore,
-        __version__,
-    )
-    from rendezvous._open import open_store
-    from rendezvous._prefix_store import PrefixStore
-    from rendezvous._store import Store
-    from rendezvous.api import (
+    from rendezvous._base.api import (
         RendezvousHandler,
         RendezvousInfo,
         RendezvousParameters,
         RendezvousStoreInfo,
         parse_rendezvous_endpoint,
     )
-    from rendezvous.backends.base import RendezvousBackend
-    from rendezvous.backends.c10d import C10dRendezvousBackend
-    from rendezvous.errors import (
+    from rendezvous._base.backend import RendezvousBackend
+    from rendezvous._base.errors import (
         QueueEmptyError,
         RendezvousClosedError,
         RendezvousConnectionError,
@@ -58,13 +45,26 @@ if TYPE_CHECKING:
         StoreUnsupportedError,
         StoreValueError,
     )
+    from rendezvous._core import (
+        FileStore,
+        HashStore,
+        Node,
+        Server,
+        TCPStore,
+        __version__,
+    )
+    from rendezvous._stores.barrier import Barrier
+    from rendezvous._stores.prefix import PrefixStore
+    from rendezvous._stores.store import Store
+    from rendezvous.backends.c10d import C10dRendezvousBackend
+    from rendezvous.backends.open_store import open_store
+    from rendezvous.backends.static import StaticRendezvousHandler
     from rendezvous.handler import DynamicRendezvousHandler, RendezvousSettings, RendezvousTimeout
-    from rendezvous.registry import (
+    from rendezvous.handler.registry import (
         RendezvousHandlerRegistry,
         get_rendezvous_handler,
         rendezvous_handler_registry,
     )
-    from rendezvous.static import StaticRendezvousHandler
 
 __all__ = [
     "Barrier",
@@ -114,32 +114,32 @@ __all__ = [
     "rendezvous_handler_registry",
 ]
 
-# Where a name lives; the errors, in rendezvous.errors.
+# Where a name lives; the errors, in rendezvous._base.errors.
 _HOMES = {
-    "Barrier": "_barrier",
+    "Barrier": "_stores.barrier",
     "C10dRendezvousBackend": "backends.c10d",
     "DynamicRendezvousHandler": "handler",
     "FileStore": "_core",
     "HashStore": "_core",
     "Node": "_core",
-    "PrefixStore": "_prefix_store",
-    "RendezvousBackend": "backends.base",
-    "RendezvousHandler": "api",
-    "RendezvousHandlerRegistry": "registry",
-    "RendezvousInfo": "api",
-    "RendezvousParameters": "api",
-    "RendezvousSettings": "_settings",
-    "RendezvousStoreInfo": "api",
-    "RendezvousTimeout": "_settings",
+    "PrefixStore": "_stores.prefix",
+    "RendezvousBackend": "_base.backend",
+    "RendezvousHandler": "_base.api",
+    "RendezvousHandlerRegistry": "handler.registry",
+    "RendezvousInfo": "_base.api",
+    "RendezvousParameters": "_base.api",
+    "RendezvousSettings": "_base.settings",
+    "RendezvousStoreInfo": "_base.api",
+    "RendezvousTimeout": "_base.settings",
     "Server": "_core",
-    "StaticRendezvousHandler": "static",
-    "Store": "_store",
+    "StaticRendezvousHandler": "backends.static",
+    "Store": "_stores.store",
     "TCPStore": "_core",
     "__version__": "_core",
-    "get_rendezvous_handler": "registry",
-    "open_store": "_open",
-    "parse_rendezvous_endpoint": "api",
-    "rendezvous_handler_registry": "registry",
+    "get_rendezvous_handler": "handler.registry",
+    "open_store": "backends.open_store",
+    "parse_rendezvous_endpoint": "_base.api",
+    "rendezvous_handler_registry": "handler.registry",
 }
 # Modules that users know as attributes of the package.
 _MODULES = ("api", "backends", "errors", "handler", "registry", "static")
@@ -164,7 +164,7 @@ if not TYPE_CHECKING:  # for a type checker, it would make every name one of our
     def __getattr__(name):
         if name in _MODULES or name == "_core":
             return _import(name)
-        home = _HOMES.get(name) or ("errors" if name in __all__ else None)
+        home = _HOMES.get(name) or ("_base.errors" if name in __all__ else None)
         if home is None:
             raise AttributeError(f"module 'rendezvous' has no attribute {name!r}")
         value = getattr(_import(home), name)

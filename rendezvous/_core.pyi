@@ -6,7 +6,7 @@ from os import PathLike
 from types import TracebackType
 from typing import Literal, NoReturn, TypeAlias, final
 
-from rendezvous._store import Store as _Store
+from rendezvous._stores.store import Store as _Store
 
 _Text: TypeAlias = str | bytes
 _Value: TypeAlias = str | bytes | bytearray | memoryview

@@ -12,8 +12,8 @@ from datetime import timedelta
 
 import torch.distributed as dist
 
-from rendezvous._store import Store
-from rendezvous.errors import StoreConnectionError, StoreError, StoreTimeoutError
+from rendezvous._base.errors import StoreConnectionError, StoreError, StoreTimeoutError
+from rendezvous._stores.store import Store
 
 __all__ = ["TorchStore", "as_torch_store", "mixed_with"]
 

@@ -24,10 +24,10 @@ IMPORTS = {
     "c10d": (*COMMON, "torch.distributed.elastic.rendezvous.c10d_rendezvous_backend"),
     "rendezvous": (
         *COMMON,
-        "rendezvous.torchrun",
-        "rendezvous._agent_store",
-        "rendezvous._create",
-        "rendezvous._logging",
+        "rendezvous._torchrun.handler",
+        "rendezvous._torchrun.agent_store",
+        "rendezvous.handler.create",
+        "rendezvous._base.log",
         "rendezvous.backends.c10d",
     ),
 }
@@ -37,7 +37,7 @@ _ANSWER = struct.Struct("dd")
 def agent(backend: str, endpoint: str, run_id: str, nodes: int, timeout_s: float) -> None:
     """What torchrun does from its arguments to its workers' start."""
     from torch.distributed.elastic.rendezvous import RendezvousParameters
-    from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
+    from torch.distributed.elastic.rendezvous.handler.registry import get_rendezvous_handler
 
     parameters = RendezvousParameters(
         backend,

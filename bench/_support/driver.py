@@ -1,7 +1,7 @@
 """Runs the load driver (csrc/tools) and reads what it found.
 
 The tools are built with `cmake -DRDZV_TOOLS=ON`; `nox -s bench` does that. They are looked for in
-$RDZV_BENCH_TOOLS, then in build/bench.
+$RDZV_BENCH_TOOLS, then in build/release.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-_BUILT = Path(__file__).parents[2] / "build" / "bench" / "csrc" / "tools"
+_BUILT = Path(__file__).parents[2] / "build" / "release" / "csrc" / "tools"
 _NO_TOOLS = (
     "the load driver is not built: run `nox -s bench`, or build it with "
-    "`cmake -S . -B build/bench -DRDZV_TOOLS=ON -DRDZV_PYTHON=OFF && cmake --build build/bench`"
+    "`cmake --preset release -DRDZV_TOOLS=ON && cmake --build --preset release`"
 )
 # The driver ends by its own --timeout; this only turns a hang into a failure.
 _BACKSTOP_S = 30.0

@@ -1,4 +1,4 @@
-# The core's errors as the exceptions of rendezvous.errors.
+# The core's errors as the exceptions of rendezvous._base.errors.
 
 _classes = dict(vars(_errors))
 

@@ -7,14 +7,27 @@ asyncio protocol, TCPStore has the operations, and rendezvous.aio._line dials. E
 thread of the event loop, and nothing blocks.
 """
 
+cdef extern from "Python.h":
+    ctypedef struct PyInterpreterState:
+        pass
+    PyInterpreterState* PyInterpreterState_Get()
+    PyInterpreterState* PyInterpreterState_Main()
+
+# As _core, whose errors and locks this has.
+if PyInterpreterState_Get() != PyInterpreterState_Main():
+    raise ImportError(
+        "rendezvous cannot be imported in a subinterpreter: its threads, signals and errors belong to "
+        "the main interpreter; import it there"
+    )
+
 import asyncio
 import os
 import threading
 from collections import deque
 
 from rendezvous import errors as _errors
-from rendezvous._arguments import bytes_of, bytes_of_value, seconds, version_number, whole_number
-from rendezvous._arguments import list_of, pairs_of
+from rendezvous._base.arguments import bytes_of, bytes_of_value, seconds, version_number, whole_number
+from rendezvous._base.arguments import list_of, pairs_of
 
 _running_loop = asyncio._get_running_loop
 

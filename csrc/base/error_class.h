@@ -1,4 +1,4 @@
-// Which class of rendezvous.errors an Error is, for all of our extensions. Knows no Python.
+// Which class of rendezvous._base.errors an Error is, for all of our extensions. Knows no Python.
 #pragma once
 
 #include "base/error.h"

@@ -1,4 +1,4 @@
-// Turns the core's error codes into the classes of rendezvous.errors, and lets blocking calls ask
+// Turns the core's error codes into the classes of rendezvous._base.errors, and lets blocking calls ask
 // Python for signals.
 #include <pybind11/pybind11.h>
 
@@ -16,7 +16,7 @@ namespace py = pybind11;
 namespace rdzv {
 namespace {
 
-// The names in rendezvous.errors. Kept, because stores can be called while the interpreter goes
+// The names in rendezvous._base.errors. Kept, because stores can be called while the interpreter goes
 // down, which empties its modules.
 py::handle g_classes;
 
@@ -52,7 +52,7 @@ bool python_signals_pending() {
 }  // namespace
 
 void bind_errors(py::module_&) {
-  py::object errors = py::module_::import("rendezvous.errors");
+  py::object errors = py::module_::import("rendezvous._base.errors");
   g_classes = py::dict(errors.attr("__dict__").attr("copy")()).release();
   set_interrupt_check(&python_signals_pending);
   py::register_local_exception_translator([](std::exception_ptr pointer) {

@@ -12,11 +12,11 @@ namespace py = pybind11;
 namespace rdzv {
 
 void start_logging() {
-  calling_python([] { py::module_::import("rendezvous._logging").attr("start")(); });
+  calling_python([] { py::module_::import("rendezvous._base.log").attr("start")(); });
 }
 
 void deliver_log_records(bool failing) try {
-  py::module_::import("rendezvous._logging").attr("deliver")();
+  py::module_::import("rendezvous._base.log").attr("deliver")();
 } catch (py::error_already_set& error) {
   if (!failing) throw;
   error.discard_as_unraisable("handing on log records");

@@ -1,4 +1,4 @@
-// PrefixStore for Python, over compiled stores; rendezvous/_prefix_store.py has it over the others.
+// PrefixStore for Python, over compiled stores; rendezvous/_stores/prefix.py has it over the others.
 #include "store/prefix_store.h"
 
 #include <pybind11/pybind11.h>

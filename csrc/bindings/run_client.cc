@@ -1,4 +1,4 @@
-// RunClient and what it answers, for rendezvous/_server_run.py. Private to the package. Owns the
+// RunClient and what it answers, for rendezvous/_coordination/by_server/run.py. Private to the package. Owns the
 // conversion between the wire's plain structs and the rulebook's; knows no rule.
 #include "client/run_client.h"
 

@@ -7,12 +7,12 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from rendezvous._arguments import seconds
-from rendezvous._open import tcp_place, url_options
+from rendezvous._base.arguments import seconds
 from rendezvous.aio._operations import Store
 from rendezvous.aio._prefix import PrefixStore
 from rendezvous.aio._tcp import TCPStore
 from rendezvous.aio._threads import open_in_threads
+from rendezvous.backends.open_store import tcp_place, url_options
 
 __all__ = ["connect"]
 

@@ -13,17 +13,17 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TypeAlias, TypeVar
 
-from rendezvous._endpoint import parse_endpoint
-from rendezvous.aio import _native
-from rendezvous.aio._operations import Store
-from rendezvous.aio._run_change import Gone, How, Member, Role, RunChange
-from rendezvous.aio._tcp import TCPStore
-from rendezvous.errors import (
+from rendezvous._base.endpoint import parse_endpoint
+from rendezvous._base.errors import (
     StoreClosedError,
     StoreConnectionError,
     StoreTimeoutError,
     StoreUnsupportedError,
 )
+from rendezvous.aio import _native
+from rendezvous.aio._operations import Store
+from rendezvous.aio._run_change import Gone, How, Member, Role, RunChange
+from rendezvous.aio._tcp import TCPStore
 
 __all__ = ["Follow", "follow"]
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, TypeVar
 
-from rendezvous._store import Store as BlockingStore
+from rendezvous._stores.store import Store as BlockingStore
 from rendezvous.aio._watch import Changed, Watch
 
 __all__ = ["OPERATIONS", "Store"]

@@ -5,7 +5,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
-from rendezvous._arguments import Text, Timeout, Value
+from rendezvous._base.arguments import Text, Timeout, Value
 from rendezvous.aio._watch import Watch
 
 _T = TypeVar("_T")

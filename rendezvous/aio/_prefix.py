@@ -6,11 +6,11 @@ from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 
-from rendezvous._arguments import Text, bytes_of, list_of, quoted
-from rendezvous._store import Store as BlockingStore
+from rendezvous._base.arguments import Text, bytes_of, list_of, quoted
+from rendezvous._base.errors import StoreKeysMissingError
+from rendezvous._stores.store import Store as BlockingStore
 from rendezvous.aio._operations import OPERATIONS, Store
 from rendezvous.aio._watch import Changed
-from rendezvous.errors import StoreKeysMissingError
 
 __all__ = ["PrefixStore"]
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any
 
-from rendezvous._arguments import FOREVER_S, bytes_of, seconds
-from rendezvous._endpoint import format_endpoint
-from rendezvous._store import Store as BlockingStore
+from rendezvous._base.arguments import FOREVER_S, bytes_of, seconds
+from rendezvous._base.endpoint import format_endpoint
+from rendezvous._stores.store import Store as BlockingStore
 from rendezvous.aio import _native
 from rendezvous.aio._line import Line
 from rendezvous.aio._operations import OPERATIONS, Store

@@ -6,12 +6,12 @@ from collections.abc import AsyncGenerator, Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from rendezvous._arguments import seconds
-from rendezvous._open import open_store
-from rendezvous._store import Store as BlockingStore
+from rendezvous._base.arguments import seconds
+from rendezvous._base.errors import StoreClosedError, StoreTimeoutError
+from rendezvous._stores.store import Store as BlockingStore
 from rendezvous.aio._operations import Store
 from rendezvous.aio._watch import Changed, looked_at_prefix
-from rendezvous.errors import StoreClosedError, StoreTimeoutError
+from rendezvous.backends.open_store import open_store
 
 __all__ = ["ThreadStore", "open_in_threads"]
 

@@ -14,18 +14,10 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from rendezvous import _core
-from rendezvous._coordinator import Seat
-from rendezvous._deadline import Deadline
-from rendezvous._endpoint import parse_endpoint
-from rendezvous._hosts import advertised_address
-from rendezvous._join_time import JoinTime
-from rendezvous._round_store import place_of, place_of_index, space_of, spaces_up_to
-from rendezvous.aio import _native
-from rendezvous.aio._operations import Store
-from rendezvous.aio._prefix import PrefixStore
-from rendezvous.aio._tcp import TCPStore
-from rendezvous.api import RendezvousStoreInfo, free_port
-from rendezvous.errors import (
+from rendezvous._base.api import RendezvousStoreInfo, free_port
+from rendezvous._base.deadline import Deadline
+from rendezvous._base.endpoint import parse_endpoint
+from rendezvous._base.errors import (
     RendezvousClosedError,
     RendezvousConnectionError,
     RendezvousFinishedError,
@@ -36,6 +28,14 @@ from rendezvous.errors import (
     StoreKeysMissingError,
     StoreLimitError,
 )
+from rendezvous._base.hosts import advertised_address
+from rendezvous._base.join_time import JoinTime
+from rendezvous._coordination.coordinator import Seat
+from rendezvous._node.round_store import place_of, place_of_index, space_of, spaces_up_to
+from rendezvous.aio import _native
+from rendezvous.aio._operations import Store
+from rendezvous.aio._prefix import PrefixStore
+from rendezvous.aio._tcp import TCPStore
 
 __all__ = ["Change", "World", "join"]
 

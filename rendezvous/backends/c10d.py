@@ -1,7 +1,7 @@
 """The c10d backend: the state of a run under one key of any store that has `compare_set`.
 
 Owns the key's format and nothing else: a sentinel for "nothing yet", and base64, because torch's
-stores hand values to Python as text. Opening the store is _open.py's work. Called by one thread at
+stores hand values to Python as text. Opening the store is open.py's work. Called by one thread at
 a time.
 """
 
@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Protocol
 
 from rendezvous import _core
-from rendezvous._store import Store
-from rendezvous.api import KeyValueStore, RendezvousParameters
-from rendezvous.backends._open import StoreConnection, open_store
-from rendezvous.backends.base import RendezvousBackend, Token
-from rendezvous.errors import RendezvousConnectionError, RendezvousStateError
+from rendezvous._base.api import KeyValueStore, RendezvousParameters
+from rendezvous._base.backend import RendezvousBackend, Token
+from rendezvous._base.errors import RendezvousConnectionError, RendezvousStateError
+from rendezvous._stores.store import Store
+from rendezvous.backends.connection import StoreConnection, open_store
 
 __all__ = [
     "C10dRendezvousBackend",
@@ -70,6 +70,9 @@ class C10dRendezvousBackend(RendezvousBackend):
         self._name = name
         self._key = state_key(run_id)
         self._read()
+
+    def __repr__(self) -> str:
+        return f"<rendezvous.C10dRendezvousBackend {self._key!r} in {self._store!r}>"
 
     @property
     def name(self) -> str:

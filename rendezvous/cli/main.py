@@ -12,9 +12,12 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from rendezvous import __version__
-from rendezvous.cli import _exit, bench, demo, exec_, serve, status, store_ops, watch
-from rendezvous.cli._logging import complain, logger, set_up_logging
+from rendezvous import _core
+from rendezvous.cli import exits as _exit
+from rendezvous.cli.log import complain, logger, set_up_logging
+from rendezvous.cli.look import status
+from rendezvous.cli.run import exec_
+from rendezvous.cli.tools import bench, demo, serve, store_ops, watch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"rendezvous {__version__}")
+    parser.add_argument("--version", action="version", version=f"rendezvous {_core.__version__}")
     subparsers = parser.add_subparsers(
         title="commands", metavar="COMMAND", dest="command_name", required=True
     )

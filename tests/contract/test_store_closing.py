@@ -170,7 +170,7 @@ def test_what_open_store_has_made_is_closed_with_its_view(tmp_path: Path) -> Non
     for url in ("hash:?prefix=p", f"file://{tmp_path}/store?prefix=p"):
         with open_store(url) as view:
             view.set("k", "v")
-            below = view.underlying_store  # type: ignore[attr-defined]
+            below = view.underlying_store  # type: ignore[union-attr]
             clone = view.clone()
         with pytest.raises(StoreClosedError):
             below.get("p/k", 0)

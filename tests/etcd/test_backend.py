@@ -20,9 +20,9 @@ from rendezvous import (
     open_store,
     rendezvous_handler_registry,
 )
-from rendezvous._deadline import Deadline
+from rendezvous._base.deadline import Deadline
 from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend, EtcdStore, create_backend
-from rendezvous.backends.etcd._open import open_backend
+from rendezvous.backends.etcd.open import open_backend
 
 RUN = "run-1"
 KEY = b"/torch/elastic/rendezvous/run-1"

@@ -11,23 +11,23 @@ import pytest
 from support.background import Background
 from support.etcd import Cluster, etcd_proxy
 
-from rendezvous._deadline import Deadline
+from rendezvous._base.deadline import Deadline
 from rendezvous.backends.etcd import EtcdClient
-from rendezvous.backends.etcd._errors import (
-    COMPACTED,
-    EtcdConnectionError,
-    EtcdLimitError,
-    EtcdRequestError,
-    EtcdTimeoutError,
-)
-from rendezvous.backends.etcd._watch import CompactedError
-from rendezvous.backends.etcd._wire import (
+from rendezvous.backends.etcd.client.watch import CompactedError
+from rendezvous.backends.etcd.client.wire import (
     compare_mod,
     compare_value,
     op_delete,
     op_put,
     op_range,
     prefix_end,
+)
+from rendezvous.backends.etcd.transport.errors import (
+    COMPACTED,
+    EtcdConnectionError,
+    EtcdLimitError,
+    EtcdRequestError,
+    EtcdTimeoutError,
 )
 from rendezvous.errors import StoreLimitError
 

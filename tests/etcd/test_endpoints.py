@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rendezvous.backends.etcd._endpoints import parse_endpoints
+from rendezvous.backends.etcd.transport.endpoints import parse_endpoints
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from support.background import BACKSTOP_S, Background, eventually
 from support.process import PythonProcess
 
 from rendezvous.backends.etcd import EtcdServer
-from rendezvous.backends.etcd._binary import find_binary
+from rendezvous.backends.etcd.server.binary import find_binary
 from rendezvous.errors import StoreConnectionError, StoreTimeoutError
 
 OWNER = """\

@@ -16,10 +16,10 @@ import pytest
 from support.background import BACKSTOP_S, Background
 from support.etcd import Cluster, Member, etcd_proxy
 
-from rendezvous._deadline import Deadline
+from rendezvous._base.deadline import Deadline
 from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend, EtcdStore
-from rendezvous.backends.etcd._errors import EtcdTimeoutError
-from rendezvous.backends.etcd._wire import op_range
+from rendezvous.backends.etcd.client.wire import op_range
+from rendezvous.backends.etcd.transport.errors import EtcdTimeoutError
 from rendezvous.errors import StoreError, StoreTimeoutError
 
 PREFIX = "/faults"

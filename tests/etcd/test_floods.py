@@ -9,12 +9,12 @@ import pytest
 from support.grpc import succeed
 from support.http2 import StrictServer
 
-from rendezvous._deadline import Deadline
-from rendezvous.backends.etcd._endpoints import Endpoint
-from rendezvous.backends.etcd._errors import TransportError
-from rendezvous.backends.etcd._transport import http1, http2, line
-from rendezvous.backends.etcd._transport.gateway import GatewayTransport
-from rendezvous.backends.etcd._transport.grpc import GrpcTransport
+from rendezvous._base.deadline import Deadline
+from rendezvous.backends.etcd.transport import http1, http2, line
+from rendezvous.backends.etcd.transport.endpoints import Endpoint
+from rendezvous.backends.etcd.transport.errors import TransportError
+from rendezvous.backends.etcd.transport.gateway import GatewayTransport
+from rendezvous.backends.etcd.transport.grpc import GrpcTransport
 
 ENDPOINT = Endpoint("127.0.0.1", 1)
 SETTINGS = b"\0\0\0\4\0\0\0\0\0"

@@ -9,18 +9,18 @@ import pytest
 from support.grpc import WRITTEN, failure, is_ambiguous, put, succeed
 from support.http2 import OK, ErrorCodes, Request, StrictServer
 
-from rendezvous._deadline import Deadline
+from rendezvous._base.deadline import Deadline
 from rendezvous.backends.etcd import EtcdClient
-from rendezvous.backends.etcd._endpoints import Endpoint
-from rendezvous.backends.etcd._errors import (
+from rendezvous.backends.etcd.transport import http2
+from rendezvous.backends.etcd.transport.endpoints import Endpoint
+from rendezvous.backends.etcd.transport.errors import (
     EtcdConnectionError,
     EtcdLimitError,
     EtcdRequestError,
     ReplyError,
     TransportError,
 )
-from rendezvous.backends.etcd._transport import http2
-from rendezvous.backends.etcd._transport.grpc import GrpcTransport
+from rendezvous.backends.etcd.transport.grpc import GrpcTransport
 
 # (header, created): the answer to a watch; and an event of the key k with the value v.
 CREATED = b"\x0a\x02\x18\x07\x18\x01"

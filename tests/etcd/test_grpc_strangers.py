@@ -10,12 +10,12 @@ from support.background import Background
 from support.grpc import WRITTEN, failure, is_ambiguous
 from support.http2 import Request, StrictServer
 
-from rendezvous._deadline import Deadline
+from rendezvous._base.deadline import Deadline
 from rendezvous.backends.etcd import EtcdClient
-from rendezvous.backends.etcd._errors import (
+from rendezvous.backends.etcd.transport.dial import tls_reason
+from rendezvous.backends.etcd.transport.errors import (
     EtcdConnectionError,
 )
-from rendezvous.backends.etcd._transport.dial import tls_reason
 
 
 def test_another_kind_of_server_is_told_at_once() -> None:

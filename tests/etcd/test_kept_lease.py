@@ -10,9 +10,9 @@ from typing import Any
 from support.background import Background
 from support.etcd import Cluster
 
-from rendezvous._deadline import Deadline
+from rendezvous._base.deadline import Deadline
 from rendezvous.backends.etcd import EtcdClient, EtcdStore
-from rendezvous.backends.etcd._lease import KeptLease
+from rendezvous.backends.etcd.client.lease import KeptLease
 
 _TTL_S = 1000
 _RECORDS = b"/test/kept/sessions/"

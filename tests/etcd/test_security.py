@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 from support.etcd import PASSWORD, USER, Certificates, Cluster
 
-from rendezvous._deadline import Deadline
+from rendezvous._base.deadline import Deadline
 from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend
-from rendezvous.backends.etcd._errors import EtcdConnectionError, EtcdRequestError, EtcdTimeoutError
-from rendezvous.backends.etcd._transport import TlsFiles
+from rendezvous.backends.etcd.transport import TlsFiles
+from rendezvous.backends.etcd.transport.errors import (
+    EtcdConnectionError,
+    EtcdRequestError,
+    EtcdTimeoutError,
+)
 from rendezvous.errors import RendezvousConnectionError, StoreError
 
 

@@ -13,7 +13,7 @@ from support.etcd import PASSWORD, USER, Cluster, etcd_proxy
 from support.proxy import FaultProxy
 
 from rendezvous import StoreLimitError, StoreTimeoutError, open_store
-from rendezvous._deadline import Deadline
+from rendezvous._base.deadline import Deadline
 from rendezvous.backends.etcd import EtcdClient, EtcdStore
 
 

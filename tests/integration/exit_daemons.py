@@ -89,7 +89,7 @@ def calls(store: Store) -> list[Callable[[], object]]:
         lambda: store.get("gone", 0.001),
         lambda: store.wait(["gone"], 0.001),
         lambda: store.wait(keys()),
-        lambda: store.add("n", Number()),  # type: ignore[arg-type]
+        lambda: store.add("n", Number()),
         lambda: store.check(keys()),
         lambda: store.multi_get(keys()),
         lambda: store.multi_set(keys(), keys()),

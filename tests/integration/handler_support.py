@@ -25,13 +25,13 @@ from rendezvous import (
     TCPStore,
     _core,
 )
-from rendezvous._coordinator import Census, View
-from rendezvous._deadline import Deadline
-from rendezvous._server_census import census_of
+from rendezvous._base.deadline import Deadline
+from rendezvous._coordination.by_server.census import census_of
+from rendezvous._coordination.coordinator import Census, View
 from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend, EtcdStore
-from rendezvous.backends.etcd._run_census import census_of as census_in
-from rendezvous.backends.etcd._run_keys import RunKeys, node_name
-from rendezvous.backends.etcd._run_leader import read_run
+from rendezvous.backends.etcd.run.census import census_of as census_in
+from rendezvous.backends.etcd.run.keys import RunKeys, node_name
+from rendezvous.backends.etcd.run.leader.leader import read_run
 
 RUN = "run-7"
 KEY = f"torch.rendezvous.{RUN}"

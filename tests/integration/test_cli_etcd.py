@@ -16,7 +16,7 @@ from support.etcd_kinds import Access
 
 from rendezvous import FileStore, Server, _core
 from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend
-from rendezvous.backends.etcd._run_keys import RunKeys, Wish, node_name
+from rendezvous.backends.etcd.run.keys import RunKeys, Wish, node_name
 
 # In every test, nobody is taken for dead, however slow the machine.
 CONF = "keep_alive_interval=1200"

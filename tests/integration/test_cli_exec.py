@@ -262,9 +262,10 @@ def test_wrong_setting(cli: Cli) -> None:
 
 
 def test_misspelt_setting(cli: Cli) -> None:
-    """A setting that nobody knows is told, with what may have been meant."""
+    """A setting that nobody knows is refused, with what may have been meant."""
     running = _alone(cli, "--rdzv-conf", "join_timout=5", "--", "true")
-    assert running.end() == 0
+    assert running.end() == 2
+    assert "Traceback" not in running.stderr
     assert "'join_timout' has no effect; is it join_timeout?" in running.stderr
 
 

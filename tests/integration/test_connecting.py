@@ -25,9 +25,9 @@ from rendezvous import (
     Server,
     get_rendezvous_handler,
 )
-from rendezvous._create import create_handler
-from rendezvous.backends import _open
+from rendezvous.backends import connection as _open
 from rendezvous.backends.c10d import open_backend
+from rendezvous.handler.create import create_handler
 
 # Nobody waits for these: who does is noticed by the backstop of what waits for it.
 _LONG = "600"

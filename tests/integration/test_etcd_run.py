@@ -24,13 +24,13 @@ from rendezvous import (
     RendezvousStateError,
     RendezvousTimeoutError,
 )
-from rendezvous._deadline import Deadline
-from rendezvous._join_time import JoinTime
-from rendezvous.backends.etcd._run import EtcdRun as Coordinator
-from rendezvous.backends.etcd._run_keys import RunKeys, Summary, node_name
-from rendezvous.backends.etcd._run_leader import Leader
-from rendezvous.backends.etcd._run_press import FencedError
-from rendezvous.backends.etcd._transport import Message
+from rendezvous._base.deadline import Deadline
+from rendezvous._base.join_time import JoinTime
+from rendezvous.backends.etcd.run.keys import RunKeys, Summary, node_name
+from rendezvous.backends.etcd.run.leader.leader import Leader
+from rendezvous.backends.etcd.run.leader.press import FencedError
+from rendezvous.backends.etcd.run.run import EtcdRun as Coordinator
+from rendezvous.backends.etcd.transport import Message
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_a_leader_that_dies_between_the_seats_and_the_publication(
     term = term_of(leader)
     assert term is not None
     # So that seats and summary are no longer one request.
-    monkeypatch.setattr("rendezvous.backends.etcd._run_press._REQUEST_KEYS_MAX", 1)
+    monkeypatch.setattr("rendezvous.backends.etcd.run.leader.press._REQUEST_KEYS_MAX", 1)
     write = term._press._write
 
     def write_and_die(operations: Callable[[int], list[Message]], value: bytes | None) -> None:

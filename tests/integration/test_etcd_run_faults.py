@@ -25,8 +25,8 @@ from rendezvous import (
     StoreTimeoutError,
     _core,
 )
-from rendezvous.backends.etcd._errors import EtcdConnectionError
-from rendezvous.backends.etcd._run_keys import RunKeys, node_name
+from rendezvous.backends.etcd.run.keys import RunKeys, node_name
+from rendezvous.backends.etcd.transport.errors import EtcdConnectionError
 
 RULEBOOKS = ["auto", "store"]
 

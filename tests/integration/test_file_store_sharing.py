@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 # Becomes a user, then opens; answers lines of Python expressions on `store`.
 USER = """\
 import os, sys
-import rendezvous, rendezvous._logging
+import rendezvous, rendezvous._base.log
 path, job_id, uid, gid, groups = sys.argv[1:6]
 os.umask(0o077)
 os.setgroups([int(group) for group in groups.split(",") if group])

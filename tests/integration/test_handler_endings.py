@@ -24,7 +24,7 @@ from rendezvous import (
     TCPStore,
     _core,
 )
-from rendezvous._hosts import serve_on
+from rendezvous._base.hosts import serve_on
 
 
 @pytest.fixture(params=["store", "server"])
@@ -85,7 +85,7 @@ def test_a_rank_0_that_cannot_serve_tells_the_others(
     """They would wait for its address to the end; now they form the next round."""
     handlers = [run.node(1, 2, last_call_s=3600, local_addr=each) for each in ("1.first", LOOPBACK)]
     with monkeypatch.context() as patch:
-        patch.setattr("rendezvous._bootstrap.serve_on", refuse_once())
+        patch.setattr("rendezvous._node.bootstrap.serve_on", refuse_once())
         joins = [joining(handler) for handler in handlers]
         with pytest.raises(RendezvousConnectionError, match="cannot serve the bootstrap store"):
             joins[0].result()
@@ -110,7 +110,7 @@ def test_the_log_says_who_is_missing_while_a_node_waits(
     run: Run, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every few seconds: how many of how many, who is new, how long still."""
-    monkeypatch.setattr("rendezvous._waiting._PROGRESS_S", 0.05)
+    monkeypatch.setattr("rendezvous._coordination.waiting._PROGRESS_S", 0.05)
     caplog.set_level(logging.INFO, "rendezvous")
     first = joining(run.node(3, local_addr="hostA"))
     eventually("word of the first", lambda: "1 of at least 3 (at most 3) nodes" in caplog.text)

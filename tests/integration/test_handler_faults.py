@@ -39,7 +39,7 @@ from rendezvous import (
     TCPStore,
     get_rendezvous_handler,
 )
-from rendezvous._deadline import Deadline
+from rendezvous._base.deadline import Deadline
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from rendezvous import (
     Server,
     TCPStore,
 )
-from rendezvous._deadline import Deadline
-from rendezvous._join_time import JoinTime
+from rendezvous._base.deadline import Deadline
+from rendezvous._base.join_time import JoinTime
 
 # Long enough for a busy machine to become a spare in; what is tested then takes a multiple.
 _JOIN_S = 3.0
@@ -120,7 +120,7 @@ def far_run(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Run, Callable[[], Run], FaultProxy]]:
     """A run, a way of making nodes whose network is bad, and that network."""
-    monkeypatch.setattr("rendezvous._server_run._SPARE_ASKS_S", 0.5)
+    monkeypatch.setattr("rendezvous._coordination.by_server.run._SPARE_ASKS_S", 0.5)
     if request.param == "etcd":
         near_etcd = EtcdRun(request.getfixturevalue("etcd_endpoint"))
         port = int(near_etcd.endpoints.rpartition(":")[2])

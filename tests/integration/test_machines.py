@@ -14,7 +14,7 @@ from support.etcd import NO_ETCD, binaries
 from support.machines import Machine, machines, why_not
 from support.process import PythonProcess
 
-from rendezvous._endpoint import format_endpoint
+from rendezvous._base.endpoint import format_endpoint
 
 PORT = 29477
 # However slow this machine is, nobody is taken for dead before the test has it killed.

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
 
 MACHINE = """\
 import subprocess, sys
-from rendezvous._hosts import match_host
+from rendezvous._base.hosts import match_host
 def ip(*words):
     subprocess.run(["ip", *words], check=True)
 ip("link", "set", "lo", "up")

@@ -19,8 +19,8 @@ from rendezvous import (
     RendezvousParameters,
     Server,
     get_rendezvous_handler,
-    registry,
 )
+from rendezvous.handler import registry
 
 PLUGIN = """
 from datetime import timedelta

@@ -87,10 +87,7 @@ def use(infos: list[RendezvousInfo]) -> None:
     """As workers do: keys of the round's own, and a meeting."""
     for info in infos:
         info.store.set(f"of rank {info.rank}", "x")
-    meetings = [
-        Background(info.store.barrier, "all", info.world_size)  # type: ignore[attr-defined]
-        for info in infos
-    ]
+    meetings = [Background(info.store.barrier, "all", info.world_size) for info in infos]
     for meeting in meetings:
         meeting.result()
 

@@ -159,7 +159,7 @@ THREADLESS = """\
 import os, resource, sys
 import rendezvous
 from rendezvous import RendezvousError, RendezvousParameters
-import rendezvous.errors, rendezvous._logging, rendezvous.registry
+import rendezvous.errors, rendezvous._base.log, rendezvous.handler.registry
 import socket, encodings.idna
 
 kind, port = sys.argv[1], int(sys.argv[2])

@@ -31,7 +31,7 @@ try:
                 print(address, probe.connect_ex((address, server.port)) == 0, flush=True)
 except rendezvous.StoreError as error:
     print(type(error).__name__, error, flush=True)
-rendezvous._logging._stop()
+rendezvous._base.log._stop()
 print(*lines, sep="|", flush=True)
 """
 

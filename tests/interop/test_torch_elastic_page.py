@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import rendezvous
-from rendezvous import registry
+from rendezvous.handler import registry
 
 elastic: Any = pytest.importorskip("torch.distributed.elastic.rendezvous", reason="needs torch")
 

@@ -91,7 +91,7 @@ def test_a_store_that_is_handed_to_torch_as_it_is_names_the_function(
 
 def test_an_agent_does_not_wait_for_a_node_that_is_gone() -> None:
     """Once the round is broken, it assumes that the lost node was like itself."""
-    from rendezvous._agent_store import AgentStore
+    from rendezvous._torchrun.agent_store import AgentStore
 
     broken = [False]
     store = HashStore()
@@ -114,7 +114,7 @@ def test_an_agent_does_not_wait_for_a_node_that_is_gone() -> None:
 def test_torchs_registry_knows_the_plug_in(tmp_path: Path) -> None:
     """By the wheel's entry point; its errors are torch's and ours at once."""
     elastic: Any = pytest.importorskip("torch.distributed.elastic.rendezvous")
-    registry: Any = pytest.importorskip("torch.distributed.elastic.rendezvous.registry")
+    registry: Any = pytest.importorskip("torch.distributed.elastic.rendezvous.handler.registry")
     where = f"file://{tmp_path / 'run'}"
     parameters = elastic.RendezvousParameters("rendezvous", where, "job", 1, 1, timeout=900)
     handler = registry.get_rendezvous_handler(parameters)
@@ -139,7 +139,7 @@ def test_a_handler_that_was_shut_down_says_so_in_torchs_errors_and_may_be_shut_d
 ) -> None:
     """Whichever method finds it out; and once more is no matter for the log."""
     elastic: Any = pytest.importorskip("torch.distributed.elastic.rendezvous")
-    registry: Any = pytest.importorskip("torch.distributed.elastic.rendezvous.registry")
+    registry: Any = pytest.importorskip("torch.distributed.elastic.rendezvous.handler.registry")
     where = f"file://{tmp_path / 'run'}"
     parameters = elastic.RendezvousParameters("rendezvous", where, "job", 1, 1)
     handler = registry.get_rendezvous_handler(parameters)
@@ -159,7 +159,7 @@ def test_events_are_those_of_torchs_own_handler(
     """A join, its end with the rank, a refusal: RdzvEvents, for who listens to torch's events."""
     elastic: Any = pytest.importorskip("torch.distributed.elastic.rendezvous")
     events: Any = pytest.importorskip("torch.distributed.elastic.events")
-    registry: Any = pytest.importorskip("torch.distributed.elastic.rendezvous.registry")
+    registry: Any = pytest.importorskip("torch.distributed.elastic.rendezvous.handler.registry")
     recorded: list[Any] = []
     monkeypatch.setattr(events, "get_logging_handler", lambda _: logging.StreamHandler())
     monkeypatch.setattr(events, "record_rdzv_event", recorded.append)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from rendezvous import RendezvousParameters, Server
-from rendezvous._linger import LINGER_S
-from rendezvous._settings import C10D_SETTINGS, HandlerOptions
+from rendezvous._base.settings import C10D_SETTINGS, HandlerOptions
+from rendezvous.handler.linger import LINGER_S
 
 if importlib.util.find_spec("torch") is None:
     pytest.skip("needs torch", allow_module_level=True)

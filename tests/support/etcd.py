@@ -24,12 +24,13 @@ from typing import Any, TypeVar
 
 import pytest
 
-from rendezvous._deadline import Deadline
-from rendezvous.backends.etcd import EtcdClient, _guard
-from rendezvous.backends.etcd._binary import find_binary
-from rendezvous.backends.etcd._ports import free_ports
-from rendezvous.backends.etcd._transport import TlsFiles
-from rendezvous.backends.etcd._wire import prefix_end
+from rendezvous._base.deadline import Deadline
+from rendezvous.backends.etcd import EtcdClient
+from rendezvous.backends.etcd.client.wire import prefix_end
+from rendezvous.backends.etcd.server import guard as _guard
+from rendezvous.backends.etcd.server.binary import find_binary
+from rendezvous.backends.etcd.server.ports import free_ports
+from rendezvous.backends.etcd.transport import TlsFiles
 from rendezvous.errors import StoreError
 from support.background import BACKSTOP_S
 from support.proxy import FaultProxy

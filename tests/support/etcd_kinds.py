@@ -20,8 +20,12 @@ from urllib.parse import urlencode
 
 import pytest
 
-from rendezvous.backends.etcd import EtcdClient, _meeting, _queues, _waiting, store
-from rendezvous.backends.etcd._transport import TlsFiles
+from rendezvous.backends.etcd import EtcdClient
+from rendezvous.backends.etcd.store import meeting as _meeting
+from rendezvous.backends.etcd.store import queues as _queues
+from rendezvous.backends.etcd.store import store
+from rendezvous.backends.etcd.store import waiting as _waiting
+from rendezvous.backends.etcd.transport import TlsFiles
 from support.background import BACKSTOP_S
 from support.etcd import NO_ETCD, PASSWORD, USER, Certificates, Cluster, binaries
 

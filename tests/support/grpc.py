@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rendezvous._deadline import Deadline
+from rendezvous._base.deadline import Deadline
 from rendezvous.backends.etcd import EtcdClient
 from rendezvous.errors import StoreError
 from support.http2 import Request, StrictServer

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from rendezvous import (
+    C10dRendezvousBackend,
+    DynamicRendezvousHandler,
     HashStore,
     RendezvousHandler,
     RendezvousHandlerRegistry,
@@ -19,7 +21,7 @@ from rendezvous import (
     get_rendezvous_handler,
     rendezvous_handler_registry,
 )
-from rendezvous._settings import HandlerOptions
+from rendezvous._base.settings import HandlerOptions
 
 
 def parameters(backend: str = "dummy", **config: Any) -> RendezvousParameters:
@@ -259,3 +261,64 @@ def test_without_a_server_rank_0_publishes_a_free_port() -> None:
     """For programs that bind it themselves."""
     info = RendezvousStoreInfo.build(0, HashStore(), "127.0.0.1")
     assert 0 < info.master_port < 65536
+
+
+@pytest.mark.parametrize(
+    ("backend", "setting", "meant"),
+    [
+        ("c10d", "join_timout", "join_timeout"),
+        ("etcd", "etcd_prefix", "key_prefix"),
+        ("static", "reed_timeout", "read_timeout"),
+    ],
+)
+def test_a_setting_that_nobody_knows_is_refused(backend: str, setting: str, meant: str) -> None:
+    """By each of our backends, before anything is opened, with what may have been meant."""
+    with pytest.raises(ValueError, match=f"'{setting}' has no effect; is it {meant}") as raised:
+        get_rendezvous_handler(parameters(backend, **{setting: 5}))
+    assert backend in str(raised.value)
+
+
+def test_with_shuts_a_handler_down() -> None:
+    """However the block ends; what it raises passes through."""
+    ended: list[str] = []
+
+    class Handler(DummyHandler):
+        def shutdown(self) -> bool:
+            ended.append(self.get_backend())
+            return True
+
+    with Handler("first") as handler:
+        assert isinstance(handler, Handler)
+        assert ended == []
+    with pytest.raises(KeyError), Handler("second"):
+        raise KeyError
+    assert ended == ["first", "second"]
+
+
+def test_what_a_program_prints_of_our_objects_says_which_they_are() -> None:
+    """Handlers, backends, times and the registry: run, place, state, numbers; no addresses."""
+    static = get_rendezvous_handler(
+        RendezvousParameters("static", "node0:29400", "job", 1, 4, rank=3)
+    )
+    assert (
+        repr(static)
+        == "<rendezvous.StaticRendezvousHandler run 'job', rank 3 of 4 at node0:29400, "
+        "no round yet>"
+    )
+    static.shutdown()
+    assert repr(static).endswith("no round yet, shut down>")
+    with HashStore() as store:
+        backend = C10dRendezvousBackend(store, "job")
+        assert "torch.rendezvous.job' in <rendezvous.HashStore" in repr(backend)
+        with DynamicRendezvousHandler.from_backend(
+            "job", store, backend, 1, 1, timeout=RendezvousTimeout(last_call=0.1)
+        ) as handler:
+            assert "c10d, run 'job' at " in repr(handler)
+            assert "no round yet" in repr(handler)
+            handler.next_rendezvous()
+            assert "round 1>" in repr(handler)
+        assert "shut down" in repr(handler)
+    assert repr(RendezvousTimeout(join=timedelta(minutes=1))) == (
+        "RendezvousTimeout(join=60, last_call=30, close=30, heartbeat=5, spare=None)"
+    )
+    assert "c10d" in repr(rendezvous_handler_registry)

@@ -6,7 +6,8 @@ import argparse
 
 import pytest
 
-from rendezvous.cli import _exit, _options
+from rendezvous.cli import exits as _exit
+from rendezvous.cli import options as _options
 from rendezvous.cli.main import build_parser, main, parse
 
 COMMANDS = (

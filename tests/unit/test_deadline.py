@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from rendezvous import _deadline
-from rendezvous._deadline import Deadline, now_s
+from rendezvous._base import deadline as _deadline
+from rendezvous._base.deadline import Deadline, now_s
 
 
 class Clock:

@@ -8,8 +8,8 @@ import socket
 import pytest
 
 from rendezvous import HashStore, Server, StoreAddressInUseError
-from rendezvous import _hosts as hosts
-from rendezvous._endpoint import format_endpoint, parse_endpoint
+from rendezvous._base import hosts
+from rendezvous._base.endpoint import format_endpoint, parse_endpoint
 
 DEFAULT = 29400
 # RFC 5737 and RFC 3849 keep these for documentation: no machine has them.

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from rendezvous import RendezvousStateError, _core
-from rendezvous.backends.etcd._run_book import Book
-from rendezvous.backends.etcd._run_keys import (
+from rendezvous.backends.etcd.client.wire import KeyValue
+from rendezvous.backends.etcd.run.keys import (
     RunKeys,
     Summary,
     Wish,
@@ -20,7 +20,7 @@ from rendezvous.backends.etcd._run_keys import (
     state_of,
     state_pieces,
 )
-from rendezvous.backends.etcd._wire import KeyValue
+from rendezvous.backends.etcd.run.leader.book import Book
 
 KEYS = RunKeys("/prefix", "a/run")
 SETTINGS = _core.GroupSettings(2, 4, 3600.0)

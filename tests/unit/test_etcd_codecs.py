@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from rendezvous.backends.etcd._transport.json_mapping import from_json, to_json
-from rendezvous.backends.etcd._transport.protobuf import MalformedError, decode, encode
-from rendezvous.backends.etcd._transport.schema import METHODS, Field, Names, Scalar, Shape
+from rendezvous.backends.etcd.transport.json_mapping import from_json, to_json
+from rendezvous.backends.etcd.transport.protobuf import MalformedError, decode, encode
+from rendezvous.backends.etcd.transport.schema import METHODS, Field, Names, Scalar, Shape
 
 INNER = Shape(Field("a", 1, Scalar.INT))
 ALL = Shape(

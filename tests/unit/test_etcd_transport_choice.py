@@ -10,9 +10,9 @@ import sys
 import pytest
 
 from rendezvous.backends.etcd import EtcdClient
-from rendezvous.backends.etcd._transport import open_transport
-from rendezvous.backends.etcd._transport.gateway import GatewayTransport
-from rendezvous.backends.etcd._transport.grpc import GrpcTransport
+from rendezvous.backends.etcd.transport import open_transport
+from rendezvous.backends.etcd.transport.gateway import GatewayTransport
+from rendezvous.backends.etcd.transport.grpc import GrpcTransport
 
 
 @pytest.fixture

@@ -275,20 +275,20 @@ def test_a_store_as_torchs_tests_write_one() -> None:
             super().__init__()
             self.values: dict[str, bytes] = {}
 
-        def set(self, key: str, value: bytes) -> None:  # type: ignore[override]
+        def set(self, key: str, value: bytes) -> None:
             assert isinstance(key, str)
             assert type(value) is bytes
             self.values[key] = value
 
-        def get(self, key: str) -> bytes:  # type: ignore[override]
+        def get(self, key: str) -> bytes:
             return self.values.get(key, b"")
 
-        def add(self, key: str, value: int) -> int:  # type: ignore[override]
+        def add(self, key: str, value: int) -> int:
             new = int(self.values.get(key, 0)) + value
             self.set(key, str(new).encode())
             return new
 
-        def compare_set(self, key: str, expected: bytes, new: bytes) -> bytes:  # type: ignore[override]
+        def compare_set(self, key: str, expected: bytes, new: bytes) -> bytes:
             assert type(expected) is type(new) is bytes
             value = self.values.get(key)
             if value is None or value == expected:

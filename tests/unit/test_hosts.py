@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from rendezvous._hosts import address_over_etcd
-from rendezvous.backends.etcd._endpoints import local_address, parse_endpoints
+from rendezvous._base.hosts import address_over_etcd
+from rendezvous.backends.etcd.transport.endpoints import local_address, parse_endpoints
 
 
 class _Store:

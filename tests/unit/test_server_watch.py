@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from support.background import BACKSTOP_S, eventually
 
-from rendezvous._coordinator import NodeSetup, Seat
+from rendezvous._base.deadline import Deadline
+from rendezvous._base.join_time import JoinTime
+from rendezvous._coordination.by_server.watch import Watch
+from rendezvous._coordination.coordinator import NodeSetup, Seat
+from rendezvous._coordination.waiting import Progress
 from rendezvous._core import GroupSettings, Node
-from rendezvous._deadline import Deadline
-from rendezvous._join_time import JoinTime
-from rendezvous._server_watch import Watch
-from rendezvous._waiting import Progress
 from rendezvous.errors import StoreConnectionError, StoreRestartedError
 
 NODE = Node("host", 1, 1)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from rendezvous import RendezvousBackend
+from rendezvous._base.deadline import Deadline
+from rendezvous._coordination.sync import StateSync
 from rendezvous._core import Group, GroupSettings, Node
-from rendezvous._deadline import Deadline
-from rendezvous._sync import StateSync
 
 NODES = [Node(f"host{i}", i + 1, 0) for i in range(3)]
 SETTINGS = GroupSettings(2, 9, 3600.0, 3600.0, 3)

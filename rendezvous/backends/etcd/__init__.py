@@ -3,12 +3,12 @@
 Each name lives in the module that it is imported from.
 """
 
-from rendezvous.backends.etcd._open import create_backend
-from rendezvous.backends.etcd._transport import TlsFiles
 from rendezvous.backends.etcd.backend import EtcdRendezvousBackend
-from rendezvous.backends.etcd.client import EtcdClient
-from rendezvous.backends.etcd.server import EtcdServer
-from rendezvous.backends.etcd.store import EtcdStore
+from rendezvous.backends.etcd.client.client import EtcdClient
+from rendezvous.backends.etcd.open import create_backend
+from rendezvous.backends.etcd.server.server import EtcdServer
+from rendezvous.backends.etcd.store.store import EtcdStore
+from rendezvous.backends.etcd.transport import TlsFiles
 
 __all__ = [
     "EtcdClient",

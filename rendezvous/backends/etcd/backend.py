@@ -2,22 +2,22 @@
 
 Owns the key's name and format: 16 bytes that name the write, then the state as it is. The name is
 what makes a lost answer harmless: the same compare-and-set is sent again, and when it fails because
-the first one had won, the name that is there is ours. Opening a client is _open.py's work. Any
+the first one had won, the name that is there is ours. Opening a client is open.py's work. Any
 thread may call it, one call at a time.
 """
 
 import os
 from datetime import timedelta
 
-from rendezvous._coordinator import Coordinator, NodeSetup
-from rendezvous._deadline import Deadline
-from rendezvous.backends.base import RendezvousBackend, Token
-from rendezvous.backends.etcd._errors import NOT_FOUND, EtcdRequestError
-from rendezvous.backends.etcd._lease import KeptLease
-from rendezvous.backends.etcd._run_keys import MARKER, RunKeys
-from rendezvous.backends.etcd._wire import KeyValue, TxnResult, compare_mod, op_put, op_range
-from rendezvous.backends.etcd.client import EtcdClient
-from rendezvous.errors import RendezvousConnectionError, RendezvousStateError, StoreError
+from rendezvous._base.backend import RendezvousBackend, Token
+from rendezvous._base.deadline import Deadline
+from rendezvous._base.errors import RendezvousConnectionError, RendezvousStateError, StoreError
+from rendezvous._coordination.coordinator import Coordinator, NodeSetup
+from rendezvous.backends.etcd.client.client import EtcdClient
+from rendezvous.backends.etcd.client.lease import KeptLease
+from rendezvous.backends.etcd.client.wire import KeyValue, TxnResult, compare_mod, op_put, op_range
+from rendezvous.backends.etcd.run.keys import MARKER, RunKeys
+from rendezvous.backends.etcd.transport.errors import NOT_FOUND, EtcdRequestError
 
 __all__ = ["DEFAULT_KEY_PREFIX", "EtcdRendezvousBackend"]
 
@@ -67,6 +67,9 @@ class EtcdRendezvousBackend(RendezvousBackend):
         self._lease = KeptLease(client, _whole_seconds(ttl))
         self._timeout_s = client.timeout_s
 
+    def __repr__(self) -> str:
+        return f"<rendezvous.EtcdRendezvousBackend {self._key_text!r}>"
+
     @property
     def name(self) -> str:
         return self._name
@@ -77,7 +80,7 @@ class EtcdRendezvousBackend(RendezvousBackend):
         Nodes that use it and nodes that replace the state do not meet; each are told so.
         """
         # It needs what is above a backend's contract only when it is asked for.
-        from rendezvous.backends.etcd._run import EtcdRun
+        from rendezvous.backends.etcd.run.run import EtcdRun
 
         keys = RunKeys(self._key_prefix, self._run_id)
         return EtcdRun(self._client, keys, setup, self._lease)

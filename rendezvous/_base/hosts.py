@@ -1,0 +1,315 @@
+"""Whether a host name means this machine, what to bind for it, and where others reach us.
+
+Asks the resolver and the kernel: every local address counts on every platform, those that are on no
+interface included. Knows nothing of rendezvous. Look-ups may block as long as the machine's
+resolver does.
+"""
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from rendezvous import _core
+from rendezvous._base.errors import StoreAddressInUseError, StoreError
+
+__all__ = [
+    "HostMatch",
+    "HostingPlan",
+    "address_over_etcd",
+    "advertised_address",
+    "bootstrap_hosts",
+    "hold_port",
+    "is_loopback",
+    "is_refused",
+    "is_served",
+    "is_wildcard",
+    "match_host",
+    "observed_address",
+    "own_end_towards",
+    "plan_hosting",
+    "serve_on",
+]
+
+_Address: TypeAlias = tuple[socket.AddressFamily, tuple[Any, ...]]
+
+_WILDCARD_V4, _WILDCARD_V6 = "0.0.0.0", "::"  # noqa: S104  (where it is used is the question)
+# A refusal comes at once; whoever says nothing is not refusing.
+_PROBE_S = 0.5
+# In no network, as it is kept for documentation: the way to it is that to other networks.
+_ELSEWHERE = "192.0.2.1"
+_WILDCARDS = (_WILDCARD_V6, _WILDCARD_V4)
+_LOOPBACK_NAMES = (
+    "localhost",
+    "localhost.localdomain",
+    "localhost4",
+    "localhost6",
+    "ip6-localhost",
+    "ip6-loopback",
+)
+
+
+@dataclass(frozen=True)
+class HostMatch:
+    """Whether a host name means this machine, and how that was found out, for logs and errors."""
+
+    matched: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class HostingPlan:
+    """What to bind, in order of preference, and where this machine itself connects then."""
+
+    bind: tuple[str, ...]
+    connect: str
+    warning: str | None = None
+
+
+def match_host(host: str) -> HostMatch:
+    """Whether `host` is this machine: by its own name, or by an address that can be bound."""
+    addresses, problem = _resolve(host)
+    for address in addresses:
+        if _is_local(address):
+            return HostMatch(True, f"{address[1][0]} is an address of this machine")
+    if _is_own_name(host):
+        return HostMatch(True, f"{host!r} is this machine's host name")
+    if not addresses:
+        return HostMatch(False, f"{host!r} has no address ({problem})")
+    tried = ", ".join(sorted({str(address[1][0]) for address in addresses}))
+    return HostMatch(False, f"{tried} is no address of this machine")
+
+
+def plan_hosting(host: str) -> HostingPlan:
+    """Bind what was named; but a machine's own name that leads only to itself means all of it."""
+    ip = _ip(host)
+    if ip is not None and ip.is_unspecified:
+        return HostingPlan((host,), "::1" if ip.version == 6 else "127.0.0.1")
+    local = [address for address in _resolve(host)[0] if _is_local(address)]
+    if not _is_own_name(host) or any(not _is_loopback_ip(address[1][0]) for address in local):
+        return HostingPlan((host,), host)
+    # As Debian's 127.0.1.1: other machines resolve the name to an address that we cannot tell from
+    # here.
+    meaning = "loopback addresses" if local else "no address of this machine"
+    return HostingPlan(
+        _WILDCARDS,
+        host if local else "127.0.0.1",
+        f"this machine's own name {host!r} resolves to {meaning} here, so the store listens on "
+        "every interface; name an IP address as the endpoint's host to bind that one alone",
+    )
+
+
+def serve_on(hosts: tuple[str, ...], port: int, of_one_job: bool = False) -> _core.Server:
+    """Start a server on the first of `hosts` that can be bound. Raises StoreError.
+
+    A port in use ends the search. of_one_job: as _core.Server has it.
+    """
+    for host in hosts[:-1]:
+        try:
+            return _core.Server(host, port, of_one_job=of_one_job)
+        except StoreAddressInUseError:
+            raise
+        except StoreError:
+            # A machine without IPv6 has no "::". What the last one says can be acted on.
+            continue
+    return _core.Server(hosts[-1], port, of_one_job=of_one_job)
+
+
+def hold_port(hosts: tuple[str, ...]) -> socket.socket | None:
+    """A port of the first of `hosts` that can be bound, which is kept from others and not used.
+
+    Whoever listens there with SO_REUSEADDR, as servers do, gets it all the same. None: no host can
+    be bound.
+    """
+    for host in hosts:
+        for family, address in _resolve(host)[0]:
+            held = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                held.bind((address[0], 0, *address[2:]))
+            except OSError:
+                held.close()
+            else:
+                return held
+    return None
+
+
+def bootstrap_hosts(address: str, local_addr: str | None) -> tuple[str, ...]:
+    """What rank 0 binds to be reached at the address it advertises."""
+    resolved = _resolve(address)[0]
+    # A machine's own name may lead others elsewhere than itself.
+    if resolved and not _is_own_name(address):
+        if all(_is_loopback_ip(each[1][0]) for each in resolved):
+            return (address,)
+        if local_addr and any(_is_local(each) for each in resolved):
+            return (local_addr,)
+    ip = _ip(address)
+    if ip is None:
+        return _WILDCARDS
+    return (_WILDCARD_V6 if ip.version == 6 else _WILDCARD_V4,)
+
+
+def address_over_etcd(store: object, local_addr: str | None) -> str:
+    """The same where no node serves the store: what reaches a member says nothing of its name.
+
+    What the user says; else this machine's end of the route to a member elsewhere; else its own
+    name, if that leads there. Raises ValueError if there is none.
+    """
+    observed = observed_address(store)
+    if local_addr or observed:
+        return local_addr or observed or ""
+    name = socket.getfqdn()
+    if any(not _is_loopback_ip(address[1][0]) for address in _resolve(name)[0]):
+        return name
+    raise ValueError(
+        f"no address of this machine is known that others can reach: all members of etcd are on "
+        f"loopback, and its own name {name!r} leads nowhere else; give local_addr (--local-addr)"
+    )
+
+
+def advertised_address(store: object, endpoint_host: str | None, local_addr: str | None) -> str:
+    """The address under which other nodes reach this one.
+
+    What the user says comes first; then what the store's server saw this machine connect from,
+    which other nodes can reach as the server can. Loopback says that the server runs here: then it
+    is the endpoint's host, by which nodes on this machine reach each other; how others come here is
+    address.py's question.
+    """
+    if local_addr:
+        return local_addr
+    observed = observed_address(store)
+    if observed is not None:
+        if not is_loopback(observed):
+            return observed
+        # Of a loopback endpoint, too: a name that resolves to ::1 is written in URLs as it is.
+        if endpoint_host and not is_wildcard(endpoint_host):
+            return endpoint_host
+        return "localhost" if ":" in observed else observed
+    name = socket.getfqdn()
+    addresses = _resolve(name)[0]
+    if any(not _is_loopback_ip(address[1][0]) for address in addresses):
+        return name
+    return own_end_towards(_ELSEWHERE) or (name if addresses else "127.0.0.1")
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether it means every interface of whoever serves there."""
+    ip = _ip(host)
+    return ip is not None and ip.is_unspecified
+
+
+def is_loopback(host: str) -> bool:
+    """Whether it leads every machine to itself: a name that is known to, or such an address."""
+    name = host.rstrip(".").lower()
+    return name in _LOOPBACK_NAMES or name.endswith(".localhost") or _is_loopback_ip(host)
+
+
+def is_refused(host: str, port: int) -> bool:
+    """Whether nothing listens there: every address that can be asked refuses, at once."""
+    return _is_served(host, port) is False
+
+
+def is_served(host: str, port: int) -> bool:
+    """Whether somebody listens there, as far as can be told at once."""
+    return _is_served(host, port) is True
+
+
+def _is_served(host: str, port: int) -> bool | None:
+    refused = None
+    for family, address in _resolve(host)[0]:
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.settimeout(_PROBE_S)
+                probe.connect((address[0], port, *address[2:]))
+                return True
+        except ConnectionRefusedError:
+            refused = False
+        except OSError:
+            continue
+    return refused
+
+
+def own_end_towards(host: str, port: int = 9) -> str:
+    """Where the route to a host begins: an address of this machine; empty if that is loopback."""
+    for family, where in _resolve(host)[0]:
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((where[0], port, *where[2:]))  # sends nothing
+                found = str(probe.getsockname()[0])
+        except OSError:
+            continue
+        return "" if is_loopback(found) else found
+    return ""
+
+
+def observed_address(store: object) -> str | None:
+    """As whom the store's server sees this machine; None for stores that have none."""
+    try:
+        observed = getattr(store, "observed_address", None)
+    except StoreError:
+        return None
+    return observed if isinstance(observed, str) and observed else None
+
+
+def _resolve(host: str) -> tuple[list[_Address], str]:
+    """Every stream address of the name; or none, and why."""
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        return [], str(error)
+    wanted = (socket.AF_INET, socket.AF_INET6)
+    return [(family, address) for family, _, _, _, address in found if family in wanted], ""
+
+
+def _is_local(address: _Address) -> bool:
+    family, where = address
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind(where)
+        if _is_loopback_ip(where[0]):
+            return True
+        # Machines that take over addresses of others may bind any (ip_nonlocal_bind). An own one,
+        # however, is on an interface; or, as of a local route to a whole network, the route to it
+        # starts there, which of an interface's secondary address it does not. Connecting a datagram
+        # socket sends nothing.
+        own = _bare(where[0])
+        if own in map(_bare, _core.interface_addresses()):
+            return True
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((where[0], 9, *where[2:]))
+            return _bare(probe.getsockname()[0]) == own
+    except OSError:
+        return False
+
+
+def _bare(text: str) -> str:
+    """An IP address without the interface that it is on, and IPv4 as IPv4."""
+    ip = _ip(text.partition("%")[0])
+    return str(getattr(ip, "ipv4_mapped", None) or ip)
+
+
+def _is_own_name(host: str) -> bool:
+    if _ip(host) is not None or is_loopback(host):
+        return False
+    name = host.rstrip(".").lower()
+    own = socket.gethostname().lower()
+    if name == own:
+        return True
+    # The full name may cost a look-up of seconds: only asked where it can match.
+    return name.partition(".")[0] == own.partition(".")[0] and name == socket.getfqdn().lower()
+
+
+def _is_loopback_ip(text: str) -> bool:
+    """Whether it is a loopback address, or the wildcard: neither leads another machine here."""
+    ip = _ip(text)
+    if ip is None:
+        return False
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return (mapped or ip).is_loopback or (mapped or ip).is_unspecified
+
+
+def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None

@@ -1,0 +1,47 @@
+"""How long a node waits for its place: join_timeout, and while it is a spare spare_timeout.
+
+A spare has done its part: whether it gets a place is the others' affair, and may take as long as
+the job. So join_timeout holds while the node is no spare, and begins anew when it is none any more.
+A spare whose store is silent does not know what it is, and has join_timeout to find out. Pure but
+for the clock; runs on the caller's thread.
+"""
+
+from rendezvous._base.deadline import Deadline
+
+__all__ = ["JoinTime"]
+
+
+class JoinTime:
+    """One join's. Its deadline moves when the node becomes a spare, or is none any more."""
+
+    def __init__(self, deadline: Deadline, join_s: float, spare_s: float) -> None:
+        """deadline: of the first part, of which connecting may have taken some."""
+        self._join_s = join_s
+        self._spare_s = spare_s
+        self._deadline = deadline
+        self._outage: Deadline | None = None
+        self.is_spare = False
+
+    @property
+    def deadline(self) -> Deadline:
+        """By when the join ends, as things are."""
+        return self._deadline.or_sooner(self._outage)
+
+    @property
+    def timeout_s(self) -> float:
+        """The whole of what counts now, for messages."""
+        return self._spare_s if self.is_spare and self._outage is None else self._join_s
+
+    def note(self, is_spare: bool) -> bool:
+        """What the store says that the node is; whether that is news."""
+        self._outage = None
+        if is_spare == self.is_spare:
+            return False
+        self.is_spare = is_spare
+        self._deadline = Deadline.after(self._spare_s if is_spare else self._join_s)
+        return True
+
+    def note_outage(self) -> None:
+        """The store does not answer."""
+        if self.is_spare and self._outage is None:
+            self._outage = Deadline.after(self._join_s)

@@ -1,0 +1,93 @@
+"""Threads of ours. Where the system has no room for another one, that is an error of ours, too.
+
+Python says it with a plain RuntimeError, which no caller can tell from a mistake.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+
+from rendezvous._base.deadline import Deadline
+from rendezvous._base.errors import StoreConnectionError
+
+__all__ = ["Background", "start_thread"]
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start it. Raises StoreConnectionError when the system refuses."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        if thread.ident is not None:
+            raise  # it was started before: a mistake of the caller
+        raise StoreConnectionError(
+            f"cannot start the thread {thread.name!r}: {error}; raise the limit of processes and "
+            "threads (ulimit -u, or the pids limit of the container)"
+        ) from error
+
+
+class Background:
+    """What goes on beside an object's callers: one thread, of the process that starts it.
+
+    Args:
+        name: of the thread.
+        run: what it does, until the event that it gets is set. It may be started again then.
+    """
+
+    def __init__(self, name: str, run: Callable[[threading.Event], None]) -> None:
+        self._name = name
+        self._run = run
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._pid = os.getpid()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it goes on, in this process: a forked child has none."""
+        return self._thread is not None and not self.is_stopping and not self.is_elsewhere
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._stop.is_set()
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether this is a forked child of the process that has it."""
+        return self._pid != os.getpid()
+
+    def start(self) -> None:
+        """Start, unless it runs. Raises StoreConnectionError when the system refuses."""
+        if self.is_running:
+            return
+        self._pid = os.getpid()
+        self._stop = threading.Event()
+        thread = threading.Thread(
+            target=self._run, args=(self._stop,), name=self._name, daemon=True
+        )
+        # Ctrl-C may come between these two: a thread that never started cannot be joined.
+        start_thread(thread)
+        self._thread = thread
+
+    def ask_to_stop(self) -> None:
+        """It ends when what it does just now is over."""
+        self._stop.set()
+
+    def stop(self, deadline: Deadline) -> bool:
+        """Ask it to stop, and `join`."""
+        self._stop.set()
+        return self.join(deadline)
+
+    def join(self, deadline: Deadline) -> bool:
+        """Wait for its end, unless this is its own thread; whether it has ended."""
+        thread = self._thread
+        if thread is None or self.is_elsewhere:
+            return True
+        if thread is not threading.current_thread():
+            thread.join(deadline.left_s)
+        if thread.is_alive():
+            return False
+        self._thread = None
+        return True

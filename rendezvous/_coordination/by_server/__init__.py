@@ -1,0 +1,1 @@
+"""Runs that the store's server keeps."""

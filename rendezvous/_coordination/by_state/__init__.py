@@ -1,0 +1,1 @@
+"""Runs that the nodes keep by compare-and-set of one state."""

@@ -1,0 +1,120 @@
+"""The rulebook run by each node, over a state that a backend replaces by compare-and-set.
+
+Puts together the node's copy of the state (sync.py), joining (join.py) and the heartbeat
+(heartbeat.py), which has the thread. Knows no rule and no backend's format.
+"""
+
+from rendezvous import _core
+from rendezvous._base.backend import RendezvousBackend
+from rendezvous._base.deadline import Deadline
+from rendezvous._base.join_time import JoinTime
+from rendezvous._coordination.coordinator import (
+    Census,
+    Coordinator,
+    Ending,
+    NodeSetup,
+    Seat,
+    View,
+    is_disturbed,
+)
+from rendezvous._coordination.heartbeat import Heartbeat
+from rendezvous._coordination.join import Joiner
+from rendezvous._coordination.sync import StateSync
+from rendezvous._coordination.waiting import LOOK_S_MAX
+
+__all__ = ["StoreRun"]
+
+
+class StoreRun(Coordinator):
+    """One node's line to a group whose state is in a store."""
+
+    # Nodes that wait for a job's end are dismissed at once when it comes, but know it only when
+    # they look.
+    dismissal_s = 1.5 * LOOK_S_MAX
+
+    def __init__(self, backend: RendezvousBackend, setup: NodeSetup) -> None:
+        self._node = setup.node
+        self._is_gone = setup.store_is_gone
+        self._interval_s = setup.settings.keep_alive_interval
+        self._sync = StateSync(backend, setup.node, setup.run_id, setup.exchange_s)
+        self._heartbeat = Heartbeat(self._sync, setup)
+        self._joiner = Joiner(setup, self._sync, lambda: self._heartbeat.is_running)
+
+    @property
+    def view(self) -> View:
+        return self._sync.view
+
+    @property
+    def is_running(self) -> bool:
+        return self._heartbeat.is_running
+
+    def is_intact(self, deadline: Deadline) -> bool:
+        return self._sync.is_intact()
+
+    def start(self) -> None:
+        self._heartbeat.start()
+
+    def ask_to_stop(self) -> None:
+        self._heartbeat.ask_to_stop()
+
+    def stop(self, deadline: Deadline) -> None:
+        self._heartbeat.stop(deadline)
+
+    def join(self, after_round: int, time: JoinTime) -> Seat:
+        return self._joiner.join(after_round, time)
+
+    def leave(self, failed: bool, deadline: Deadline) -> bool:
+        def operation(group: _core.Group, now_s: float) -> bool:
+            others_wait = bool(group.waiting or group.spares)
+            group.leave(self._node, failed, now_s)
+            return others_wait
+
+        return self._sync.run_patiently(operation, deadline, self._is_gone)
+
+    def give_up(self, ending: Ending, deadline: Deadline) -> str:
+        def operation(group: _core.Group, now_s: float) -> str:
+            group.give_up(self._node, ending.exit_code, ending.unix_ms, ending.last_line, now_s)
+            return group.cause
+
+        return self._sync.run_patiently(operation, deadline, self._is_gone)
+
+    def is_disturbed(self, deadline: Deadline) -> bool:
+        """Nobody sees a connection break: who lives has moved its heartbeat since the question."""
+        first: dict[_core.Node, int | None] | None = None
+
+        def look(group: _core.Group, now_s: float) -> dict[_core.Node, int | None] | None:
+            del now_s
+            if is_disturbed(group, self._node):
+                return None
+            others = (node for node in group.participants if node != self._node)
+            return {node: group.beats(node) for node in others}
+
+        while True:
+            beats = self._sync.run(look, deadline)
+            if beats is None:
+                return True
+            first = beats if first is None else first
+            if not any(first.get(node) == beat for node, beat in beats.items()):
+                return False
+            if deadline.is_over:
+                return True
+            deadline.sleep(self._interval_s / 8)
+
+    def close(self, deadline: Deadline) -> None:
+        self._sync.run_patiently(lambda group, _: group.close(), deadline)
+
+    def look(self, deadline: Deadline) -> None:
+        self._sync.run(lambda _, __: None, deadline)
+
+    def census(self, deadline: Deadline) -> Census:
+        return self._sync.run_patiently(_count, deadline)
+
+
+def _count(group: _core.Group, now_s: float) -> Census:
+    del now_s
+    return Census(
+        participants=tuple(group.participants),
+        lost=tuple(group.lost),
+        waiting=tuple(group.waiting),
+        spares=tuple(group.spares),
+    )

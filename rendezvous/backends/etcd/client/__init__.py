@@ -1,0 +1,1 @@
+"""A client of etcd's v3 API over any transport."""

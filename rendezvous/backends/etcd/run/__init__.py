@@ -1,0 +1,1 @@
+"""Runs over etcd that an elected node keeps."""

@@ -1,0 +1,1 @@
+"""The elected node's part."""

@@ -1,0 +1,1 @@
+"""A private etcd for tests and small jobs."""

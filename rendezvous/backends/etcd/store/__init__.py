@@ -1,0 +1,1 @@
+"""Our stores' contract over etcd's keys."""

@@ -1,0 +1,218 @@
+"""Where `rendezvous status` looks: at a server of ours, or at etcd. Reads only, prints nothing."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import parse_qsl, urlsplit
+
+from rendezvous._base.api import RendezvousParameters
+from rendezvous._base.deadline import Deadline, now_s
+from rendezvous._base.endpoint import format_endpoint, parse_endpoint, refuse_secrets
+from rendezvous._base.errors import StoreError
+from rendezvous._base.patience import is_refusal
+from rendezvous._core import TCPStore
+from rendezvous.cli.look.run_report import RunReport, look_at_etcd_run, look_at_run
+from rendezvous.cli.options import DEFAULT_PORT, check_not_refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Place", "Probe", "open_place"]
+
+_PINGS = 5
+_ETCD_SCHEMES = ("etcd", "etcds", "http", "https")
+# Of a store's URL, and no matter here.
+_STORE_OPTIONS = ("timeout", "prefix")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """That it is there, for people and as the fields of an object."""
+
+    lines: list[str]
+    fields: dict[str, Any]
+
+
+class Place(Protocol):
+    """Where runs are kept. Methods raise StoreErrors and RendezvousErrors."""
+
+    @property
+    def endpoint(self) -> str:
+        """As it is named."""
+
+    def probe(self, deadline: Deadline) -> Probe:
+        """Whether it is there."""
+
+    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunReport | None:
+        """None: it knows no such run."""
+
+    def close(self) -> None:
+        """Close its connections."""
+
+
+def open_place(
+    endpoint: str, backend: str | None, config: Mapping[str, str], waits: bool = True
+) -> Place:
+    """What the endpoint names, as text or as a store's URL; nothing is sent yet.
+
+    backend: None: as the scheme says. config: as of an etcd rendezvous. waits: whether a
+    server that is not there is waited for. Raises ValueError.
+    """
+    refuse_secrets(endpoint)
+    scheme, separator, _ = endpoint.partition("://")
+    if backend is None:
+        backend = "etcd" if separator and scheme in _ETCD_SCHEMES else "c10d"
+    if backend != "c10d":
+        members, options = _split_url(endpoint)
+        return _EtcdPlace(members, options | dict(config))
+    if separator and scheme != "tcp":
+        raise ValueError(
+            f"the endpoint {endpoint!r} names no server; runs are kept by one (HOST[:PORT]), or "
+            "over etcd (--backend etcd)"
+        )
+    if config:
+        raise ValueError("--rdzv-conf is for --backend etcd")
+    address = urlsplit(endpoint).netloc if separator else endpoint
+    return _ServerPlace(*parse_endpoint(address or "127.0.0.1", DEFAULT_PORT), waits)
+
+
+def _split_url(endpoint: str) -> tuple[str, dict[str, str]]:
+    """The members, each with its scheme if it has one, and the options of a store's URL."""
+    from rendezvous.backends.etcd.open import URL_OPTIONS
+
+    address, _, query = endpoint.partition("?")
+    first, comma, last = address.rpartition(",")
+    scheme, separator, rest = last.rpartition("://")
+    members = f"{first}{comma}{scheme}{separator}{rest.partition('/')[0]}"
+    options = dict(parse_qsl(query))
+    for name in options:
+        if name not in (*URL_OPTIONS, *_STORE_OPTIONS):
+            raise ValueError(f"the endpoint {address!r}: unknown option {name!r}")
+    return members, {name: options[name] for name in URL_OPTIONS if name in options}
+
+
+class _ServerPlace:
+    def __init__(self, host: str, port: int, waits: bool) -> None:
+        self._host, self._port = host, port
+        self._waits = waits
+        self.endpoint = format_endpoint(host, port)
+        self._store: TCPStore | None = None
+
+    def probe(self, deadline: Deadline) -> Probe:
+        keys = self._connected(deadline).num_keys()
+        round_trip_s = _median_s(lambda: self._connected(deadline).ping())
+        return Probe(
+            [
+                f"server at {self.endpoint}: reachable",
+                f"keys: {keys}",
+                f"round trip: {round_trip_s * 1000:.3f} ms",
+            ],
+            {"reachable": True, "keys": keys, "round_trip_s": round_trip_s},
+        )
+
+    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunReport | None:
+        return look_at_run(self._connected(deadline), run_id, deadline, limit)
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+
+    def _connected(self, deadline: Deadline) -> TCPStore:
+        if self._store is None:
+            if not self._waits:
+                check_not_refused(f"tcp://{self.endpoint}")
+            self._store = TCPStore(
+                self._host, self._port, wait_for_workers=False, timeout=deadline.left_s
+            )
+        self._store.set_timeout(deadline.left_s)
+        return self._store
+
+
+class _EtcdPlace:
+    def __init__(self, members: str, config: dict[str, str]) -> None:
+        # Only who looks at etcd pays for importing its client.
+        from rendezvous.backends.etcd.open import open_client
+        from rendezvous.backends.etcd.transport.endpoints import parse_endpoints
+
+        members = config.pop("endpoints", "") or members
+        self._config = config
+        self._client = open_client(self._parameters(members))
+        self._scheme = "https://" if parse_endpoints(members)[1] else ""
+        self.endpoint = self._client.endpoints
+
+    def probe(self, deadline: Deadline) -> Probe:
+        names = self.endpoint.split(",")
+        found = [self._probe_member(name, deadline) for name in names]
+        answered = [each for each in found if each.answered]
+        failures = [each.failure for each in found if each.failure is not None]
+        if len(failures) == len(found):
+            # What one of them said is the error: a refusal rather than silence.
+            raise next(filter(is_refusal, failures), failures[0])
+        return Probe(
+            [
+                f"etcd at {self.endpoint}: {len(answered)} of {len(names)} members answer",
+                *(each.line() for each in found),
+            ],
+            {"reachable": True, "members": [each.fields() for each in found]},
+        )
+
+    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunReport | None:
+        prefix = self._config.get("key_prefix")
+        return look_at_etcd_run(self._client, prefix, run_id, deadline, limit)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _probe_member(self, name: str, deadline: Deadline) -> _Member:
+        from rendezvous.backends.etcd.backend import DEFAULT_KEY_PREFIX
+        from rendezvous.backends.etcd.open import open_client
+
+        # Where a role for the runs' prefix suffices to read.
+        key = f"{self._config.get('key_prefix') or DEFAULT_KEY_PREFIX}/".encode()
+        client = open_client(self._parameters(self._scheme + name))
+        try:
+            return _Member(name, _median_s(lambda: client.ping(key, deadline=deadline)), None)
+        except StoreError as error:
+            return _Member(name, None, error)
+        finally:
+            client.close()
+
+    def _parameters(self, members: str) -> RendezvousParameters:
+        return RendezvousParameters("etcd", members, "status", 1, 1, **self._config)
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One member of etcd, and what came of asking it."""
+
+    name: str
+    round_trip_s: float | None
+    failure: StoreError | None
+
+    @property
+    def answered(self) -> bool:
+        """A refusal is an answer, too."""
+        return self.failure is None or is_refusal(self.failure)
+
+    def line(self) -> str:
+        if self.round_trip_s is None:
+            return f"  {self.name}: {self.failure}"
+        return f"  {self.name}: {self.round_trip_s * 1000:.3f} ms a read"
+
+    def fields(self) -> dict[str, Any]:
+        return {
+            "endpoint": self.name,
+            "reachable": self.answered,
+            "round_trip_s": self.round_trip_s,
+        }
+
+
+def _median_s(ask: Callable[[], object]) -> float:
+    times_s = []
+    for _ in range(_PINGS):
+        begun_s = now_s()
+        ask()
+        times_s.append(now_s() - begun_s)
+    return statistics.median(times_s)

@@ -1,0 +1,1 @@
+"""Servers, stores and measurements from the command line."""

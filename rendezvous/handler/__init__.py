@@ -1,0 +1,395 @@
+"""DynamicRendezvousHandler: one node's part in a rendezvous over any backend.
+
+Puts the parts together: the line to the group (coordinator.py), the node's place in it
+(membership.py), the bootstrap store (bootstrap.py). Knows no rule of a rendezvous, no backend's
+format, and not who runs the rulebook. Called from one thread; the coordinator has its own.
+"""
+
+import logging
+import weakref
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from rendezvous import _core
+from rendezvous._base.api import KeyValueStore, RendezvousHandler, RendezvousInfo
+from rendezvous._base.backend import RendezvousBackend
+from rendezvous._base.deadline import Deadline
+from rendezvous._base.errors import RendezvousError, RendezvousGracefulExitError
+from rendezvous._base.join_time import JoinTime
+from rendezvous._base.lifetime import Lifetime
+from rendezvous._base.settings import Duration, RendezvousSettings, RendezvousTimeout, as_seconds
+from rendezvous._coordination.coordinator import Coordinator, Ending
+from rendezvous._node.bootstrap import Bootstrap
+from rendezvous._node.membership import Membership
+from rendezvous.handler.choose import make_coordinator
+from rendezvous.handler.identity import make_addresses, make_setup
+
+if TYPE_CHECKING:
+    from rendezvous.backends.connection import StoreConnection
+
+__all__ = ["DynamicRendezvousHandler", "RendezvousSettings", "RendezvousTimeout"]
+
+_log = logging.getLogger(__name__)
+
+# Of a first join after connecting has taken nearly all the time.
+_FIRST_JOIN_S_MIN = 1.0
+# At the deadline of a shutdown; a thread that waits for a store on is nobody's business.
+_STOP_S_MIN = 0.05
+# For what runs out in any case, when nobody may be there any more.
+_RELEASE_S = 1.0
+
+
+class DynamicRendezvousHandler(RendezvousHandler):
+    """Makes rounds of nodes, which may come, go and fail. Made by `from_backend`."""
+
+    def __init__(
+        self,
+        *,
+        settings: RendezvousSettings,
+        backend: RendezvousBackend,
+        node: _core.Node,
+        coordinator: Coordinator,
+        bootstrap: Bootstrap,
+        where: str,
+        connection: "StoreConnection | None",
+    ) -> None:
+        self._settings = settings
+        self._run_id = settings.run_id
+        self._backend = backend
+        self._node = node
+        self._coordinator = coordinator
+        self._bootstrap = bootstrap
+        self._timeout = settings.timeout
+        self._where = where
+        self._connection = connection
+        self._opening_s = 0.0 if connection is None else connection.opening_s
+        self._lifetime = Lifetime(f"run {self._run_id!r}")
+        told_s = min(self._timeout.heartbeat_s, self._timeout.close_s)
+        self._membership = Membership(coordinator, node, self._run_id, told_s)
+        self._round = 0
+        self._is_cancelled = False
+        weakref.finalize(self, coordinator.abandon)
+
+    @classmethod
+    def from_backend(  # noqa: PLR0917  (the order is torch's)
+        cls,
+        run_id: str,
+        store: KeyValueStore,
+        backend: RendezvousBackend,
+        min_nodes: int,
+        max_nodes: int,
+        local_addr: str | None = None,
+        timeout: RendezvousTimeout | None = None,
+        keep_alive_interval: Duration = 5,
+        keep_alive_max_attempt: int = 3,
+        *,
+        bootstrap_store: bool = True,
+        hold_port: bool = True,
+        rulebook: str = "auto",
+        connection: "StoreConnection | None" = None,
+    ) -> "DynamicRendezvousHandler":
+        """A handler over an open backend.
+
+        Args:
+            run_id: of the job; not empty.
+            store: given to the nodes of each round, in a key space of its own. Stays the caller's.
+            backend: keeps the state; of the same run.
+            min_nodes, max_nodes: a round begins with at least, and has at most, so many nodes.
+            local_addr: the address under which other nodes reach this one; default: what the
+                store's server sees; on the server's own machine, where nodes on others reach it,
+                or the endpoint's host if there are none; without a server, this machine's name, or
+                its address if the name leads every machine to itself; over etcd: where the route to
+                a member on another machine begins, or this machine's name.
+            timeout: see RendezvousTimeout.
+            keep_alive_interval: seconds (or a timedelta) between signs of life.
+            keep_alive_max_attempt: a node is lost after so many intervals without one.
+            bootstrap_store: whether rank 0 of each round serves a store at MASTER_ADDR:MASTER_PORT.
+                Without, it only publishes a port: for programs that listen at MASTER_PORT
+                themselves.
+            hold_port: whether that port stays bound until the next round, so that nobody else gets
+                it; a program that listens there needs SO_REUSEADDR, as most servers have it.
+            rulebook: who runs the rules of the rendezvous, the same for all nodes of a run.
+                `server`: the store's server; a node sends one message and gets one answer. Only
+                with a C10dRendezvousBackend over a TCPStore of the native protocol. `store`: each
+                node, over a state that is replaced by compare-and-set; with any backend. `auto`:
+                the server where that can be; over etcd, a node that the others elect; else each
+                node.
+            connection: what the handler shall close when it is shut down.
+
+        Raises ValueError for bad arguments.
+        """
+        interval_s = as_seconds("keep_alive_interval", keep_alive_interval)
+        settings = RendezvousSettings(
+            run_id,
+            min_nodes,
+            max_nodes,
+            timeout or RendezvousTimeout(),
+            timedelta(seconds=interval_s),
+            keep_alive_max_attempt,
+        )
+        addresses = make_addresses(store, backend, local_addr, connection)
+        setup = make_setup(store, settings, addresses, connection)
+        return cls(
+            settings=settings,
+            backend=backend,
+            node=setup.node,
+            coordinator=make_coordinator(rulebook, backend, setup),
+            bootstrap=Bootstrap(
+                run_id=run_id,
+                store=store,
+                control=store if connection is None else connection.control,
+                node=setup.node,
+                addresses=addresses,
+                serve=bootstrap_store,
+                hold_port=hold_port,
+            ),
+            where=setup.where,
+            connection=connection,
+        )
+
+    def __repr__(self) -> str:
+        round_ = f"round {self._round}" if self._round else "no round yet"
+        is_over = ", shut down" if self._lifetime.shutdown_result is not None else ""
+        return (
+            f"<rendezvous.DynamicRendezvousHandler {self._backend.name}, run {self._run_id!r} at "
+            f"{self._where}, {round_}{is_over}>"
+        )
+
+    @property
+    def settings(self) -> RendezvousSettings:
+        """What it was made with."""
+        return self._settings
+
+    @property
+    def node(self) -> _core.Node:
+        """This node, as others see it."""
+        return self._node
+
+    @property
+    def hosts_store(self) -> bool:
+        """Whether the run's store ends with this handler."""
+        return self._connection is not None and self._connection.server is not None
+
+    @property
+    def store_endpoint(self) -> str:
+        """Where the run's store is, as `host:port`; for stores without endpoint, what they are."""
+        return self._where
+
+    @property
+    def store_address(self) -> str:
+        """The run's own key space there, as a URL for `open_store` and the command `rendezvous`.
+
+        Empty for a store that the handler was given.
+        """
+        return "" if self._connection is None else self._connection.address
+
+    @property
+    def use_agent_store(self) -> bool:
+        """Whether rank 0 serves a store at MASTER_ADDR:MASTER_PORT, for workers as clients."""
+        return self._bootstrap.serves
+
+    def get_backend(self) -> str:
+        """The backend's name."""
+        return self._backend.name
+
+    def get_run_id(self) -> str:
+        """The run id."""
+        return self._run_id
+
+    def next_rendezvous(self) -> RendezvousInfo:
+        """Join, and block until a round with this node is complete; at most the join timeout.
+
+        The first call has what connecting to the store has left of it. While the node is a spare
+        (the round that runs has max_nodes), it does not count: a spare waits up to the spare
+        timeout, or to the end of the job; and has the whole join timeout when it is none any more.
+
+        A node that is in a complete round asks for the next one by this; the others'
+        `num_nodes_waiting` tells them. Whatever ends it early, Ctrl-C included, takes this node out
+        of the rendezvous again.
+
+        Raises RendezvousClosedError (the run was closed; a RendezvousFinishedError when the others
+        finished the job while this node waited, a RendezvousFailedError when nodes gave up and too
+        few are left), RendezvousTimeoutError (says who joined),
+        RendezvousConnectionError, RendezvousStateError (what is stored is no state, or the group
+        has other settings).
+        """
+        self._lifetime.check()
+        # Who connects and joins for the first time has one budget for both.
+        opening_s, self._opening_s = self._opening_s, 0.0
+        left_s = max(_FIRST_JOIN_S_MIN, self._timeout.join_s - opening_s)
+        join_s = self._timeout.join_s
+        time = JoinTime(Deadline.after(min(left_s, join_s)), join_s, self._timeout.spare_s)
+        self._bootstrap.close()
+        is_seated = False
+        try:
+            while True:
+                self._enter()
+                is_seated = False
+                seat = self._coordinator.join(self._round, time)
+                is_seated = True
+                time.note(is_spare=False)
+                self._round = seat.round
+                info = self._bootstrap.open(seat, self._coordinator, time.deadline)
+                if info is not None:
+                    return info
+                _log.info(
+                    "run %r: round %d broke before its nodes had met; joining again",
+                    self._run_id,
+                    self._round,
+                )
+                self._bootstrap.close()
+        except BaseException as error:
+            self._bootstrap.close()
+            self._membership.withdraw(error, time.deadline, is_seated)
+            if self._is_cancelled and isinstance(error, RendezvousError):
+                raise RendezvousGracefulExitError(
+                    f"run {self._run_id!r}: cancelled while this node joined"
+                ) from error
+            raise
+
+    def _enter(self) -> None:
+        if self._is_cancelled:
+            raise RendezvousGracefulExitError(f"run {self._run_id!r}: cancelled")
+        self._membership.enter()
+
+    def num_nodes_waiting(self) -> int:
+        """How many changes of membership there were since this node's round was completed.
+
+        Counts nodes that wait for the next round, nodes that were lost, and this node itself if the
+        others took it for lost; 0 for a node that left. Answered from what the last heartbeat saw:
+        costs nothing and never raises.
+        """
+        return self._coordinator.view.changes if self._membership.may_be_listed else 0
+
+    def is_closed(self) -> bool:
+        """Whether the run takes no more nodes.
+
+        While this node takes part, what the last heartbeat saw; else the backend is asked, which
+        may raise RendezvousConnectionError or RendezvousStateError.
+        """
+        if self._lifetime.is_on and not self._coordinator.is_running:
+            self._coordinator.look(Deadline.after(self._timeout.heartbeat_s))
+        return self._coordinator.view.closed
+
+    def set_closed(self) -> None:
+        """Close the run, for ever: nodes that wait are sent away, a running round goes on.
+
+        Raises RendezvousError when that could not be stored within the close timeout.
+        """
+        self._lifetime.check()
+        self._coordinator.close(Deadline.after(self._timeout.close_s))
+
+    def leave(self, failed: bool = False) -> None:
+        """Take this node out of the run; `next_rendezvous` brings it back.
+
+        Args:
+            failed: this node's work broke: the others see it as lost, and begin a new round.
+                Otherwise it is done, and they are not disturbed.
+
+        The store for the workers goes on until `shutdown`. Without effect on a node that takes no
+        part. Raises RendezvousError when the others could not be told within the close timeout;
+        they notice by missing heartbeats.
+        """
+        self._lifetime.check()
+        self._membership.leave(failed, Deadline.after(self._timeout.close_s))
+
+    def give_up(self, exit_code: int, last_line: str | bytes = b"") -> str:
+        """Leave for good: this node's work broke, and nobody will start it again.
+
+        When nodes gave up and those left are fewer than min_nodes (lost ones that may come back
+        counted among them), nobody waits for others any more: the other nodes'
+        `next_rendezvous` raises RendezvousFailedError.
+
+        Args:
+            exit_code: how the work ended.
+            last_line: the last that it wrote, for the others; at most 512 bytes of it are kept.
+
+        Returns the root cause as text: which node gave up first since the round was complete, with
+        its exit code, the time and its last line. Empty for a node that takes no part. Raises as
+        `leave`.
+        """
+        self._lifetime.check()
+        ending = Ending.now(exit_code, last_line)
+        return self._membership.give_up(ending, Deadline.after(self._timeout.close_s))
+
+    def is_disturbed(self) -> bool:
+        """Whether work that fails now may fail because another node was lost.
+
+        Asks whether a node of the round is lost or suspected, or others wait for the next round.
+        A store's server has seen a connection break, and answers at once; otherwise a sign of life
+        of the others is waited for, up to keep_alive_interval x keep_alive_max_attempt. A node that
+        gave up is no loss. Raises RendezvousConnectionError.
+        """
+        self._lifetime.check()
+        return self._coordinator.is_disturbed(Deadline.after(self._settings.window_s))
+
+    def cancel(self, timeout_s: float, failed: bool = False) -> None:
+        """End a `next_rendezvous` that waits in another thread, and leave; for any thread.
+
+        The other thread's call raises RendezvousGracefulExitError. Nothing but `shutdown` may be
+        called afterwards. Raises RendezvousError when the others could not be told in time; they
+        notice by the connection's end, or by missing heartbeats.
+
+        Args:
+            timeout_s: for telling the others.
+            failed: as for `leave`.
+        """
+        self._is_cancelled = True
+        self._membership.leave(failed, Deadline.after(timeout_s))
+
+    def wait_until_alone(self, timeout_s: float) -> bool:
+        """Wait until no other node takes part or waits; True if so, False at the timeout.
+
+        For the process that hosts the store, which others need to the end. Works before and after
+        `leave`. Raises RendezvousConnectionError when the backend could not be asked up to the
+        timeout.
+        """
+        self._lifetime.check()
+        return self._membership.wait_until_alone(Deadline.after(timeout_s))
+
+    @property
+    def other_nodes(self) -> int:
+        """How many other nodes `wait_until_alone` saw last."""
+        return self._membership.others
+
+    def shutdown(self) -> bool:
+        """Leave, stop the heartbeat, close all that the handler opened. May be called again.
+
+        Other than in torch, the run stays open for the other nodes: one agent's exit is no reason
+        to turn the others away; `set_closed` is. Returns whether the others could be told; raises
+        nothing.
+        """
+        if self._lifetime.is_elsewhere:
+            # A forked child has neither the thread nor the place in the rendezvous that it could
+            # give up.
+            return True
+        if self._lifetime.shutdown_result is None:
+            told = False
+            deadline = Deadline.after(self._timeout.close_s)
+            try:
+                self._membership.leave(failed=False, deadline=deadline)
+                if not self.hosts_store:
+                    self._bootstrap.tidy_up(self._coordinator, deadline)
+                # Who left at the deadline of a join had no time for it.
+                in_time = deadline.sooner(_RELEASE_S)
+                self._coordinator.release(in_time)
+                if self._connection is not None:
+                    self._connection.release(in_time)
+                told = True
+            except RendezvousError as error:
+                _log.warning(
+                    "run %r: left without being able to tell the other nodes: %s",
+                    self._run_id,
+                    error,
+                )
+            finally:
+                self._bootstrap.close()
+                if self._connection is not None:
+                    self._connection.close()
+                # Closing the connection has ended what the thread may have been waiting for.
+                # A store that is silent keeps it, and says nothing else to it than it did to us.
+                may_wait = told and not self._membership.is_interrupted
+                in_time = deadline.sooner(self._timeout.heartbeat_s if may_wait else 0.0)
+                self._coordinator.stop(in_time.at_least(_STOP_S_MIN))
+                self._lifetime.shutdown_result = told
+        return self._lifetime.shutdown_result

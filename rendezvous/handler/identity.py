@@ -1,0 +1,84 @@
+"""Who a node is in its run: under which address and number the others know it, by which rules.
+
+Decides nothing about a rendezvous. Which address is reachable is address.py's.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+from rendezvous import _core
+from rendezvous._base.api import KeyValueStore
+from rendezvous._base.backend import RendezvousBackend
+from rendezvous._base.settings import RendezvousSettings
+from rendezvous._coordination.coordinator import NodeSetup
+from rendezvous._node.address import Addresses
+
+if TYPE_CHECKING:
+    from rendezvous.backends.connection import StoreConnection
+
+__all__ = ["make_addresses", "make_setup"]
+
+
+def make_addresses(
+    store: KeyValueStore,
+    backend: RendezvousBackend,
+    local_addr: str | None,
+    connection: "StoreConnection | None",
+) -> Addresses:
+    """Of a node of this process. Raises as Addresses does."""
+    host = connection.host if connection is not None else getattr(store, "host", None)
+    return Addresses(
+        store,
+        host if isinstance(host, str) else None,
+        local_addr,
+        is_over_etcd=hasattr(backend, "coordinator"),  # no other has one of its own
+    )
+
+
+def make_setup(
+    store: KeyValueStore,
+    settings: RendezvousSettings,
+    addresses: Addresses,
+    connection: "StoreConnection | None",
+) -> NodeSetup:
+    """A new node of this process. Raises ValueError for bad settings."""
+    if not settings.run_id:
+        raise ValueError("the run id is empty; give every node of the job the same name")
+    timeout = settings.timeout
+    rules = _core.GroupSettings(
+        settings.min_nodes,
+        settings.max_nodes,
+        timeout.last_call_s,
+        settings.keep_alive_interval.total_seconds(),
+        settings.keep_alive_max_attempt,
+    )
+    node = _core.Node(addresses.of_node(), os.getpid(), _local_id())
+    if connection is None:
+        where, is_gone = _describe(store), _never_gone
+    else:
+        where, is_gone = connection.endpoint, connection.is_gone
+    return NodeSetup(
+        settings.run_id,
+        node,
+        rules,
+        timeout.join_s,
+        timeout.spare_s,
+        timeout.heartbeat_s,
+        where,
+        is_gone,
+    )
+
+
+def _never_gone() -> bool:
+    return False
+
+
+def _describe(store: object) -> str:
+    host, port = getattr(store, "host", None), getattr(store, "port", None)
+    return f"{host}:{port}" if host and port else type(store).__name__
+
+
+def _local_id() -> int:
+    """Random, so that handlers of one process differ, and processes of one number in two containers
+    too."""
+    return int.from_bytes(os.urandom(8), "little") >> 1
