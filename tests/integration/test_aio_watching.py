@@ -206,7 +206,10 @@ def test_a_watch_goes_on_at_a_server_that_counts_its_versions_anew(
 
     async def main(second: Server) -> None:
         async with rendezvous.aio.connect(f"tcp://127.0.0.1:{proxy.port}", 60) as connected:
-            store = rendezvous.aio.PrefixStore("of", connected) if of_view else connected
+            assert isinstance(connected, rendezvous.aio.TCPStore)
+            store: rendezvous.aio.Store = connected
+            if of_view:
+                store = rendezvous.aio.PrefixStore("of", connected)
             await store.multi_set(["changes", "goes"], ["old", "old"])
             watches = [store.watch("changes"), store.watch("goes")]
             before = [await anext(watch) for watch in watches]
