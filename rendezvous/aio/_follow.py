@@ -235,6 +235,11 @@ class Follow(AsyncIterator[RunChange]):
         """Follow this run, too: the first that is told of it is what it is now."""
         self._check_entered()
         assert self._store is not None
+        if not isinstance(run_id, str):
+            raise TypeError(
+                f"follow: a run id is a str, not {type(run_id).__name__}; several are given as "
+                "follow(server, *run_ids)"
+            )
         if run_id not in self._tasks:
             run = _Run(self._store, run_id)
             self._tasks[run_id] = asyncio.create_task(self._follow(run_id, run))

@@ -427,5 +427,7 @@ def test_what_cannot_be_followed_leaves_nothing_behind(proxy: FaultProxy) -> Non
             with pytest.raises(StoreValueError, match="run id"):
                 changes.add("")
             assert changes.run_ids == ("job",)
+            with pytest.raises(TypeError, match=r"not list; several .* \*run_ids"):
+                changes.add(["a", "b"])  # type: ignore[arg-type]
 
     asyncio.run(main())
