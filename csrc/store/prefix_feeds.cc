@@ -1,7 +1,5 @@
 #include "store/prefix_feeds.h"
 
-#include <algorithm>
-
 namespace rdzv {
 namespace {
 
@@ -18,14 +16,18 @@ bool PrefixFeeds::keep(Bytes prefix, const std::function<bool(Bytes)>& is_awaite
     used_.splice(used_.end(), used_, found->second.use);
     return true;
   }
-  const auto is_full = [&] {
-    return feeds_.size() >= kPrefixesMax || depth_with(prefix) > kDepthMax;
-  };
-  for (auto at = used_.begin(); is_full() && at != used_.end();) {
+  // Those that have no key with it, or not too many, would go in vain.
+  while (Entry* deepest = deepest_with(prefix)) {
+    if (deepest->second.depth < kDepthMax) break;
+    Entry* const oldest = oldest_of(*deepest, is_awaited);
+    if (oldest == nullptr) return false;
+    end(*oldest);
+  }
+  for (auto at = used_.begin(); feeds_.size() >= kPrefixesMax && at != used_.end();) {
     Entry& oldest = **at++;
     if (!is_awaited(oldest.first)) end(oldest);
   }
-  if (is_full()) return false;
+  if (feeds_.size() >= kPrefixesMax) return false;
   Entry* parent = parent_of(prefix);
   Entry& made = *feeds_.try_emplace(std::string(prefix)).first;
   Feed& feed = made.second;
@@ -33,9 +35,9 @@ bool PrefixFeeds::keep(Bytes prefix, const std::function<bool(Bytes)>& is_awaite
   feed.parent = parent;
   feed.depth = parent == nullptr ? 1 : parent->second.depth + 1;
   feed.use = used_.insert(used_.end(), &made);
-  for_each_below(made.first, [&](Feed& below) {
-    ++below.depth;
-    if (below.parent == parent) below.parent = &made;
+  for_each_below(made.first, [&](Entry& below) {
+    ++below.second.depth;
+    if (below.second.parent == parent) below.second.parent = &made;
   });
   return true;
 }
@@ -46,18 +48,29 @@ PrefixFeeds::Entry* PrefixFeeds::parent_of(Bytes prefix) {
   return entry;
 }
 
-size_t PrefixFeeds::depth_with(Bytes prefix) {
-  const Entry* parent = parent_of(prefix);
-  size_t depth = parent == nullptr ? 0 : parent->second.depth;
-  for_each_below(prefix, [&](const Feed& below) { depth = std::max(depth, below.depth); });
-  return depth + 1;
+PrefixFeeds::Entry* PrefixFeeds::deepest_with(Bytes prefix) {
+  Entry* deepest = parent_of(prefix);
+  for_each_below(prefix, [&](Entry& below) {
+    if (deepest == nullptr || below.second.depth > deepest->second.depth) deepest = &below;
+  });
+  return deepest;
+}
+
+PrefixFeeds::Entry* PrefixFeeds::oldest_of(Entry& deepest,
+                                           const std::function<bool(Bytes)>& is_awaited) const {
+  for (Entry* entry : used_) {
+    const Entry* at = &deepest;
+    while (at != nullptr && at != entry) at = at->second.parent;
+    if (at != nullptr && !is_awaited(entry->first)) return entry;
+  }
+  return nullptr;
 }
 
 template <typename Visit>
 void PrefixFeeds::for_each_below(Bytes prefix, Visit&& visit) {
   for (auto at = feeds_.upper_bound(prefix); at != feeds_.end(); ++at) {
     if (!Bytes(at->first).starts_with(prefix)) return;
-    visit(at->second);
+    visit(*at);
   }
 }
 
@@ -108,9 +121,9 @@ void PrefixFeeds::end_too_large(Bytes key) {
 }
 
 void PrefixFeeds::end(Entry& entry) {
-  for_each_below(entry.first, [&](Feed& below) {
-    --below.depth;
-    if (below.parent == &entry) below.parent = entry.second.parent;
+  for_each_below(entry.first, [&](Entry& below) {
+    --below.second.depth;
+    if (below.second.parent == &entry) below.second.parent = entry.second.parent;
   });
   bytes_ -= entry.second.bytes;
   used_.erase(entry.second.use);

@@ -83,8 +83,10 @@ class PrefixFeeds {
     return behind == feeds_.begin() ? nullptr : &*std::prev(behind);
   }
   Entry* parent_of(Bytes prefix);
-  // How many prefixes a key would have with this one.
-  size_t depth_with(Bytes prefix);
+  // Of the prefixes that some key has with this one, the longest where they are most. Null: none.
+  Entry* deepest_with(Bytes prefix);
+  // Of this one and those above it, the longest unused that nobody waits for.
+  Entry* oldest_of(Entry& deepest, const std::function<bool(Bytes)>& is_awaited) const;
   template <typename Visit>
   void for_each_below(Bytes prefix, Visit&& visit);
   bool note(Feed& feed, Bytes key);

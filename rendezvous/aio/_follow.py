@@ -14,7 +14,12 @@ from types import TracebackType
 from typing import TypeAlias, TypeVar
 
 from rendezvous._base.endpoint import parse_endpoint
-from rendezvous._base.errors import StoreConnectionError, StoreTimeoutError, StoreUnsupportedError
+from rendezvous._base.errors import (
+    StoreClosedError,
+    StoreConnectionError,
+    StoreTimeoutError,
+    StoreUnsupportedError,
+)
 from rendezvous.aio import _native
 from rendezvous.aio._operations import Store
 from rendezvous.aio._run_change import Gone, How, Member, Role, RunChange
@@ -24,6 +29,7 @@ __all__ = ["Follow", "follow"]
 
 _Self = TypeVar("_Self", bound="Follow")
 _Peer: TypeAlias = tuple[str, int, int]
+_Told: TypeAlias = "tuple[str, asyncio.Task[None] | None, RunChange | Exception]"
 
 _DEFAULT_PORT = 29400
 _CONNECT_S = 60.0
@@ -137,9 +143,15 @@ class _Run:
             # They may have gone between the answer and the list.
             later, gone = await self._ask.follow(numbers.version, 0)
             how_absent |= {peer: _HOW[how] for peer, how in gone}
-            if _Numbers(later).lost and not how_absent.keys() >= set(absent):
+            now = _Numbers(later)
+            if now.lost and not how_absent.keys() >= set(absent):
                 for _, peer in await self._pages(_LOST):
                     how_absent.setdefault(peer, "lost")
+            if now.known and now.version != numbers.version:
+                # Or from a list to one that had been read: the next look, which is due, sees it.
+                for peer in absent:
+                    if peer not in how_absent:
+                        members[peer] = self._members[peer]
         went = tuple(
             Gone(member, how_absent.get(peer, other))
             for peer, member in self._members.items()
@@ -198,7 +210,9 @@ class Follow(AsyncIterator[RunChange]):
         self._timeout = timeout
         self._store: TCPStore | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._changes: asyncio.Queue[RunChange | Exception] = asyncio.Queue(1)
+        # With whose it is: a run that was dropped and added again is followed anew. None: the end.
+        self._changes: asyncio.Queue[_Told | None] = asyncio.Queue(1)
+        self._is_over = False
 
     async def __aenter__(self: _Self) -> _Self:
         if isinstance(self._server, TCPStore):
@@ -211,14 +225,23 @@ class Follow(AsyncIterator[RunChange]):
                 await asyncio.shield(store.close())
                 raise
             self._store = store
-        for run_id in self._first:
-            self.add(run_id)
+        try:
+            for run_id in self._first:
+                self.add(run_id)
+        except BaseException:
+            await asyncio.shield(self.__aexit__(None, None, None))
+            raise
         return self
 
     def add(self, run_id: str) -> None:
         """Follow this run, too. Its first change says what is there now."""
-        if self._store is None:
-            raise RuntimeError("follow() is entered with `async with` before runs are added")
+        self._check_entered()
+        assert self._store is not None
+        if not isinstance(run_id, str):
+            raise TypeError(
+                f"follow: a run id is a str, not {type(run_id).__name__}; several are given as "
+                "follow(server, *run_ids)"
+            )
         if run_id not in self._tasks:
             run = _Run(self._store, run_id)
             self._tasks[run_id] = asyncio.create_task(self._follow(run_id, run))
@@ -235,26 +258,41 @@ class Follow(AsyncIterator[RunChange]):
         return tuple(self._tasks)
 
     async def _follow(self, run_id: str, run: _Run) -> None:
+        task = asyncio.current_task()
         try:
             while True:
-                await self._changes.put(await run.next_change())
+                await self._changes.put((run_id, task, await run.next_change()))
         except Exception as error:  # noqa: BLE001  (whoever goes through the changes raises it)
-            await self._changes.put(error)
-            if self._tasks.get(run_id) is asyncio.current_task():
-                del self._tasks[run_id]
+            await self._changes.put((run_id, task, error))
 
     async def __anext__(self) -> RunChange:
         """The next change of any run.
 
-        Raises StoreClosedError when the store was closed, and StoreLimitError when the server
+        Raises StoreClosedError after the end, and StoreLimitError when the server
         refuses to let this connection follow a run. That run is then followed no more.
         """
         while True:
-            change = await self._changes.get()
+            self._check_entered()
+            told = await self._changes.get()
+            if told is None:
+                self._changes.put_nowait(None)
+                continue
+            run_id, task, change = told
+            if self._tasks.get(run_id) is not task:
+                continue
             if isinstance(change, Exception):
+                del self._tasks[run_id]
                 raise change
-            if change.run_id in self._tasks:
-                return change
+            return change
+
+    def _check_entered(self) -> None:
+        if self._store is None:
+            raise RuntimeError(
+                "follow() is entered before runs are added or gone through: `async with follow(...)"
+                " as changes`, and in it `async for change in changes`"
+            )
+        if self._is_over:
+            raise StoreClosedError("follow: its `async with` was left; follow the runs anew")
 
     async def __aexit__(
         self,
@@ -262,6 +300,7 @@ class Follow(AsyncIterator[RunChange]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._is_over = True
         tasks = list(self._tasks.values())
         self._tasks.clear()
         for task in tasks:
@@ -269,6 +308,8 @@ class Follow(AsyncIterator[RunChange]):
         try:
             await asyncio.gather(*tasks, return_exceptions=True)
         finally:
+            if self._changes.empty():
+                self._changes.put_nowait(None)  # for a task that goes through them still
             if self._store is not None and self._store is not self._server:
                 await self._store.close()
 

@@ -221,6 +221,8 @@ class Line:
             return await found
         except asyncio.CancelledError:
             dialling.dial.cancel()
+            if found.done() and not found.cancelled() and found.exception() is None:
+                _let_go(found.result())
             raise
 
     async def _made(self, fd: int, heard: bytes) -> _native.Connection:

@@ -44,7 +44,11 @@ class Store:
         return self._carry("watch", (key, known_version, timeout), {})
 
     def watch(self, key: Any, known_version: int = 0, timeout: Any = None) -> Watch:
-        return Watch(self._watch, key, known_version, timeout)
+        return Watch(self._watch, key, known_version, timeout, self._restarts)
+
+    def _restarts(self) -> int:
+        """How often the server was another one than before, without what that one knew."""
+        return 0
 
     def watch_prefix(
         self, prefix: Any, interval: timedelta | float = 0.5

@@ -61,6 +61,9 @@ class PrefixStore(Store):
     def _watch(self, key: Any, known_version: int, timeout: Any) -> Coroutine[Any, Any, Any]:
         return self._carry("watch", (key, known_version, timeout), {})
 
+    def _restarts(self) -> int:
+        return self._store._restarts()
+
     async def watch_prefix(
         self, prefix: Any, interval: timedelta | float = 0.5
     ) -> AsyncGenerator[Changed, None]:

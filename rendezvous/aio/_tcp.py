@@ -63,7 +63,10 @@ class TCPStore(_native.NativeOperations, Store):
     def watch_prefix(
         self, prefix: Any, interval: timedelta | float = 0.5
     ) -> AsyncGenerator[Changed, None]:
-        return told_prefix(self._watch_prefix, bytes_of(prefix, "a prefix"))
+        return told_prefix(self._watch_prefix, bytes_of(prefix, "a prefix"), self._restarts)
+
+    def _restarts(self) -> int:
+        return self._connections.restarts
 
     async def clone(self, timeout: timedelta | float | None = None) -> "TCPStore":
         """Another store on the same server, with a connection and a timeout of its own."""

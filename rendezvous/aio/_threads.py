@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from rendezvous._base.arguments import seconds
 from rendezvous._base.errors import StoreClosedError, StoreTimeoutError
+from rendezvous._base.threads import start_thread
 from rendezvous._stores.store import Store as BlockingStore
 from rendezvous.aio._operations import Store
 from rendezvous.aio._watch import Changed, looked_at_prefix
@@ -111,5 +112,5 @@ async def in_thread(call: Callable[[], _T]) -> _T:
         except RuntimeError:
             return  # the loop is closed
 
-    threading.Thread(target=run, name="rendezvous-call", daemon=True).start()
+    start_thread(threading.Thread(target=run, name="rendezvous-call", daemon=True))
     return await done

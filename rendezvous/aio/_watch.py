@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 __all__ = ["Changed", "Watch", "looked_at_prefix", "told_prefix"]
 
 _Changed = tuple[bytes | None, int]
+# Which no value has: whatever is there is another one.
+_NO_VERSION = 2**63 - 1
 
 
 class Watch(Coroutine[Any, Any, _Changed], AsyncIterator[tuple[int, bytes | None]]):
@@ -27,7 +29,11 @@ class Watch(Coroutine[Any, Any, _Changed], AsyncIterator[tuple[int, bytes | None
         key: Any,
         known_version: int,
         timeout: Any,
+        restarts: Callable[[], int],
     ) -> None:
+        """restarts: how many servers there were before; their versions tell nothing now."""
+        self._restarts = restarts
+        self._known_of = restarts()
         self._ask = ask
         self._key = key
         self._known = known_version
@@ -39,6 +45,8 @@ class Watch(Coroutine[Any, Any, _Changed], AsyncIterator[tuple[int, bytes | None
 
     async def __anext__(self) -> tuple[int, bytes | None]:
         timeout = math.inf if self._timeout is None else self._timeout
+        if self._known_of != (known_of := self._restarts()):
+            self._known_of, self._known = known_of, _NO_VERSION
         value, self._known = await self._ask(self._key, self._known, timeout)
         return self._known, value
 
@@ -76,13 +84,21 @@ Told: TypeAlias = tuple[int, bool, bytes, list[Changed]]
 
 
 async def told_prefix(
-    ask: Callable[[Any, int, bytes, Any], Coroutine[Any, Any, Told]], prefix: Any
+    ask: Callable[[Any, int, bytes, Any], Coroutine[Any, Any, Told]],
+    prefix: Any,
+    restarts: Callable[[], int],
 ) -> AsyncGenerator[Changed, None]:
-    """Changes under a prefix, from a server that tells them. One request is sent at a time."""
+    """Changes under a prefix, from a server that tells them. One request is sent at a time.
+
+    restarts: as of Watch. What is asked while it changes raises.
+    """
     known: dict[str, int] = {}
     listed: set[str] | None = None
     position, cursor = 0, b""
+    known_of = restarts()
     while True:
+        if known_of != (now_of := restarts()):
+            known_of, known = now_of, dict.fromkeys(known, _NO_VERSION)
         position, begins, cursor, items = await ask(prefix, position, cursor, math.inf)
         if begins:
             listed = set()

@@ -148,6 +148,21 @@ TEST_CASE("feeds: a key has so many prefixes, as a change is told to each") {
   CHECK_FALSE(play.keep(std::string(7, 'x')));
 }
 
+TEST_CASE("feeds: one that is refused for its depth costs others nothing") {
+  Play play;
+  for (size_t i = 1; i <= PrefixFeeds::kDepthMax; ++i) {
+    CHECK(play.keep(std::string(i, 'x')));
+    play.awaited.insert(std::string(i, 'x'));
+  }
+  const auto name = [](size_t i) { return "y" + std::to_string(10'000 + i); };
+  const size_t others = PrefixFeeds::kPrefixesMax - PrefixFeeds::kDepthMax;
+  for (size_t i = 0; i < others; ++i) CHECK(play.keep(name(i)));
+  CHECK_FALSE(play.keep(std::string(100, 'x')));
+  CHECK_FALSE(play.keep(""));
+  CHECK(play.feeds.prefixes() > PrefixFeeds::kDepthMax);
+  CHECK(play.feeds.prefixes() == PrefixFeeds::kPrefixesMax);
+}
+
 TEST_CASE("every kind of write and every deletion of a table is a change of its prefixes") {
   const std::vector<void (*)(Table&)> writes = {
       [](Table& table) { table.set("k/1", "5"); },

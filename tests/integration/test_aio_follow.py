@@ -12,7 +12,9 @@ from support.aio import LOOPS, in_flight, others, run_on, turns
 from support.proxy import FaultProxy
 
 import rendezvous.aio
-from rendezvous import Server, StoreClosedError, StoreLimitError, StoreUnsupportedError
+from rendezvous import (
+    Server,
+)
 from rendezvous.aio import Follow, RunChange, World, follow, join
 
 KEEP_ALIVE = {"keep_alive_interval": 0.2, "keep_alive_max_attempt": 10}
@@ -299,36 +301,54 @@ def test_runs_are_added_and_dropped(server: Server) -> None:
     asyncio.run(main())
 
 
-def test_what_the_server_refuses_is_raised() -> None:
-    """It allows a connection to follow two runs."""
-
-    async def all_of(changes: Follow) -> None:
-        async for _ in changes:  # each is told what is there, and then waits
-            pass
-
-    async def main(port: int) -> None:
-        async with follow(f"127.0.0.1:{port}", "a", "b", "c") as changes:
-            with pytest.raises(StoreLimitError, match="runs_per_connection"):
-                await all_of(changes)
-            await changes._store.close()  # type: ignore[union-attr]
-            with pytest.raises(StoreClosedError):
-                await all_of(changes)
-
-    with Server(limits={"runs_per_connection": 2}) as server:
-        asyncio.run(main(server.port))
-
-
-def test_runs_that_are_kept_elsewhere_cannot_be_followed(tmp_path: Any) -> None:
-    """The error says what can be done."""
+def test_who_moves_from_list_to_list_while_they_are_read_is_not_gone(server: Server) -> None:
+    """Those who wait may take part by the time that those who wait are asked for."""
 
     async def main() -> None:
-        for server in ("etcd://127.0.0.1:2379", "file:///tmp/x"):
-            with pytest.raises(StoreUnsupportedError, match="rendezvous status"):
-                follow(server, "job")
-        async with rendezvous.aio.connect("hash:") as store:
-            with pytest.raises(StoreUnsupportedError, match="no server of ours"):
-                follow(store, "job")
-        with pytest.raises(RuntimeError, match="entered"):
-            follow("127.0.0.1:1").add("job")
+        operations = rendezvous.aio._native.RunOperations
+        list_members = operations.members
+        moving: list[Node] = []
+
+        async def late(self: Any, which: int, *args: Any) -> Any:
+            while which == 1 and moving:  # those who wait
+                world = moving.pop().world
+                assert world is not None
+                await world.rejoin()
+            return await list_members(self, which, *args)
+
+        async with follow(f"127.0.0.1:{server.port}", "job") as changes:
+            await anext(changes)
+            nodes = [Node(server.port, nodes=(1, 3))]
+            await until(changes, lambda change: change.complete)
+            nodes.append(Node(server.port, nodes=(1, 3)))
+            await until(changes, lambda change: len(change.members) == 2)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(operations, "members", late)
+                moving.append(nodes[0])
+                nodes.append(Node(server.port, nodes=(1, 3)))
+                change = await anext(changes)
+                while change.world_size != 3:
+                    assert change.went == ()
+                    change = await anext(changes)
+                assert (change.went, len(change.members)) == ((), 3)
+            for node in nodes:
+                await node.end()
+
+    asyncio.run(main())
+
+
+def test_a_run_that_is_dropped_and_added_again_is_followed_anew(server: Server) -> None:
+    """What was about to be told of it before is not."""
+
+    async def main() -> None:
+        async with follow(f"127.0.0.1:{server.port}", "job", "other") as changes:
+            assert {(await anext(changes)).run_id for _ in range(2)} == {"job", "other"}
+            async with joined(server.port, (1, 1)):
+                while changes._changes.empty():
+                    await turns(1)
+                changes.drop("job")
+                changes.add("job")
+                change = await anext(changes)
+                assert len(change.came) == len(change.members) == 1
 
     asyncio.run(main())

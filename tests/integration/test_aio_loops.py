@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from support.background import eventually
 from support.process import PythonProcess
 
 import rendezvous.aio
-from rendezvous import Server, StoreClosedError
+from rendezvous import Server, StoreClosedError, StoreConnectionError
 
 # Each is run with -X dev, and is to say nothing but "done".
 QUIET = {
@@ -210,6 +212,67 @@ async def main():
     await asyncio.to_thread(sys.stdin.read)
 asyncio.run(main())
 """
+
+
+def descriptors() -> dict[str, str]:
+    """What each is, but for the one that lists them."""
+    found: dict[str, str] = {}
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found[each.name] = str(each.readlink())
+    return found
+
+
+def test_a_dial_that_is_given_up_as_it_ends_leaves_no_socket(server: Server) -> None:
+    """The task that would have taken it is cancelled between."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        cancelled: list[asyncio.Task[object]] = []
+
+        def tell(callback: Callable[..., object], *args: object) -> asyncio.Handle:
+            def told() -> None:
+                callback(*args)
+                if not cancelled and args and isinstance(args[0], tuple):
+                    # Not yet awake again: what it waited for is there.
+                    cancelled.extend(each for each in asyncio.all_tasks() if _is_dial(each))
+                    for task in cancelled:
+                        task.cancel()
+
+            return soon(told)
+
+        soon = loop.call_soon_threadsafe
+        before = descriptors()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop, "call_soon_threadsafe", tell)
+            async with rendezvous.aio.connect(f"tcp://127.0.0.1:{server.port}", 60) as store:
+                await store.set("k", "v")  # over another one
+        assert len(cancelled) == 1
+        # The server's, too, which runs here.
+        eventually("sockets closed", lambda: descriptors() == before)
+
+    def _is_dial(task: asyncio.Task[object]) -> bool:
+        return getattr(task.get_coro(), "__qualname__", "") == "Line._run"
+
+    asyncio.run(main())
+
+
+def test_a_thread_that_cannot_be_started_is_an_error_of_the_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Which says what to do."""
+
+    async def main() -> None:
+        def refuse(self: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        async with rendezvous.aio.connect("hash:") as store:
+            with monkeypatch.context() as patch:
+                patch.setattr(threading.Thread, "start", refuse)
+                with pytest.raises(StoreConnectionError, match="ulimit -u"):
+                    await store.get("k")
+
+    asyncio.run(main())
 
 
 def test_a_forked_child_does_not_keep_the_connection_open() -> None:

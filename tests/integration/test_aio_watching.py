@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 import pytest
-from support.aio import RunAio, in_flight
+from support.aio import RunAio, in_flight, turns
 from support.proxy import FaultProxy
 
 import rendezvous.aio
@@ -192,6 +192,44 @@ def test_a_watch_of_a_prefix_says_that_the_server_lost_its_data(proxy: FaultProx
             await store.set("run/b", "2")
             async with aclosing(store.watch_prefix("run/")) as changes:
                 assert (await anext(changes))[0] == "run/b"
+
+    with Server() as second:
+        asyncio.run(main(second))
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["while it waited", "meanwhile"])
+@pytest.mark.parametrize("of_view", [True, False])
+def test_a_watch_goes_on_at_a_server_that_counts_its_versions_anew(
+    proxy: FaultProxy, is_told: bool, of_view: bool
+) -> None:
+    """A value of the version that was known is another one; a key that is not there is gone."""
+
+    async def main(second: Server) -> None:
+        async with rendezvous.aio.connect(f"tcp://127.0.0.1:{proxy.port}", 60) as connected:
+            assert isinstance(connected, rendezvous.aio.TCPStore)
+            store: rendezvous.aio.Store = connected
+            if of_view:
+                store = rendezvous.aio.PrefixStore("of", connected)
+            await store.multi_set(["changes", "goes"], ["old", "old"])
+            watches = [store.watch("changes"), store.watch("goes")]
+            before = [await anext(watch) for watch in watches]
+            async with aclosing(store.watch_prefix("")) as prefix:
+                assert [(await anext(prefix))[0] for _ in range(2)] == ["changes", "goes"]
+                waiting = [asyncio.create_task(anext(watch)) for watch in watches if is_told]
+                while in_flight(connected) < len(waiting):
+                    await turns(1)
+                proxy.target_port = second.port
+                proxy.cut()
+                for task in waiting:
+                    with pytest.raises(StoreRestartedError):
+                        await task
+                with suppress(StoreRestartedError):
+                    await connected.ping()
+                await store.set("changes", "new")
+                assert await asyncio.wait_for(anext(watches[0]), 60) == (before[0][0], b"new")
+                assert await asyncio.wait_for(anext(watches[1]), 60) == (0, None)
+                found = [await asyncio.wait_for(anext(prefix), 60) for _ in range(2)]
+                assert found == [("changes", before[0][0], b"new"), ("goes", 0, None)]
 
     with Server() as second:
         asyncio.run(main(second))
