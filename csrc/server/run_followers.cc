@@ -32,7 +32,7 @@ void RunFollowers::follow(RunPeer& peer, uint64_t tag, const native::FollowReque
   made.charge = Charge(&peer.parked(), kFollowerBytes);
   peer.ties().add_follower(tag, run_, made);
   if (request.timeout_ms == 0) {
-    answer(made);
+    answer_at_once(made);
     return;
   }
   if (made.known_version != version_) {
@@ -41,7 +41,7 @@ void RunFollowers::follow(RunPeer& peer, uint64_t tag, const native::FollowReque
     const bool is_first = made.known_version == native::kNothingKnown;
     if (is_first || is_due()) {
       if (!is_first) published_at_ = context_.clock.now;
-      answer(made);
+      answer_at_once(made);
       return;
     }
     publish_later();
@@ -140,6 +140,11 @@ bool RunFollowers::tell_some(Budget& budget) {
   }
   untold_ = 0;
   return true;
+}
+
+void RunFollowers::answer_at_once(Follower& follower) {
+  context_.budget.spend(gone_.size() * Budget::kName);
+  answer(follower);
 }
 
 void RunFollowers::answer(Follower& follower) {

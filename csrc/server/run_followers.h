@@ -84,6 +84,8 @@ class RunFollowers final : private Chore {
   bool is_due() const;
   void publish();
   void publish_later();
+  // To a request that has just come: at its connection's cost.
+  void answer_at_once(Follower& follower);
   void answer(Follower& follower);
   Seen look() const;
 

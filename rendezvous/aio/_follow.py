@@ -338,8 +338,7 @@ def follow(server: str | Store, *run_ids: str, timeout: float = _CONNECT_S) -> F
     if isinstance(server, str) and "://" not in server:
         return Follow(server, run_ids, timeout)
     raise StoreUnsupportedError(
-        f"follow: {server!r} is no server of ours that keeps runs; give its host[:port], or a "
-        'store of rendezvous.aio.connect("tcp://host:port"); runs in etcd, in files and on '
-        "torch's servers cannot be followed: ask for them with get_rendezvous_handler() or "
-        "`rendezvous status`"
+        f"follow: {server!r} does not name a server alone; give its host[:port] without tcp://, or "
+        'a store of rendezvous.aio.connect("tcp://host:port") without a prefix. Runs in etcd, in '
+        "files and on torch's servers cannot be followed; `rendezvous status` shows them"
     )
