@@ -21,7 +21,7 @@ namespace rdzv {
 namespace {
 
 // Torch refuses what is none of its stores with a TypeError of pybind11's, whose text is fixed but
-// for the repr of what it was given: the one place for a word on what to do. As _store.py's.
+// for the repr of what it was given: the one place for a word on what to do. As _stores/store.py's.
 std::string hint_for_torch() {
   PyObject* globals = PyEval_GetGlobals();
   PyObject* name = globals == nullptr ? nullptr : PyDict_GetItemString(globals, "__name__");
