@@ -47,7 +47,7 @@ def test_runs_that_are_kept_elsewhere_cannot_be_followed(tmp_path: Any) -> None:
             with pytest.raises(StoreUnsupportedError, match="rendezvous status"):
                 follow(server, "job")
         async with rendezvous.aio.connect("hash:") as store:
-            with pytest.raises(StoreUnsupportedError, match="no server of ours"):
+            with pytest.raises(StoreUnsupportedError, match="does not name a server alone"):
                 follow(store, "job")
         with pytest.raises(RuntimeError, match="entered"):
             follow("127.0.0.1:1").add("job")
