@@ -104,7 +104,8 @@ def run_cpp_tests(session: nox.Session, preset: str, *definitions: str) -> None:
     session.install("cmake>=3.21", "ninja")
     session.run("cmake", "--preset", preset, f"-DRDZV_WERROR={werror()}", *definitions)
     session.run("cmake", "--build", "--preset", preset)
-    session.run("ctest", "--preset", preset)
+    if "--build-only" not in session.posargs:
+        session.run("ctest", "--preset", preset)
 
 
 def run_pytest(session: nox.Session, *arguments: str) -> None:
@@ -149,6 +150,7 @@ def cpp(session: nox.Session, preset: str) -> None:
     """Run the C++ tests under sanitizers, with clang, or with the poll(2) poller of other systems.
 
     clang builds everything, the Python extension included; CXX names another version of it.
+    `-- --build-only` runs nothing.
     """
     if not has_doctest():
         session.skip(NO_DOCTEST)
