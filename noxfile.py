@@ -337,7 +337,9 @@ def wheels_tests(session: nox.Session) -> None:
         session.install("--target", str(packages), *words, *needed)
     session.env["RDZV_WHEELS"] = str(ROOT / "dist")
     session.env["RDZV_TEST_PACKAGES"] = str(packages)
-    run_pytest(session, "-s", *(session.posargs or [str(ROOT / "tests" / "wheels")]))
+    folder = str(ROOT / "tests" / "wheels")
+    # The package is not installed here, which what is above the folder imports.
+    run_pytest(session, "-s", "--confcutdir", folder, *(session.posargs or [folder]))
 
 
 @nox.session
