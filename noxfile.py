@@ -329,7 +329,7 @@ def wheels_tests(session: nox.Session) -> None:
     For the chroots (Debian 12, 13 and 14, and aarch64 under qemu), it has to run as root.
     """
     session.install("pytest", "pyelftools", "tomli")
-    packages = Path(session.create_tmp()) / "packages"
+    packages = Path(session.create_tmp()).resolve() / "packages"
     if not packages.exists():
         # In a form that every Python and processor takes; 3.10 needs more than newer ones.
         words = ("--platform", "any", "--python-version", "3.10", "--only-binary=:all:")
