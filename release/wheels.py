@@ -239,6 +239,11 @@ def adapt_headers(target: Target) -> Path | None:
     return folder
 
 
+def dated() -> dict[str, str]:
+    """For what writes zip files."""
+    return {**os.environ, "SOURCE_DATE_EPOCH": EPOCH}
+
+
 def take_out_symbols(wheel: Path, target: Target, debug: Path) -> Path:
     """The wheel without debug information, which goes to `debug`, a file for each extension.
 
@@ -257,8 +262,7 @@ def take_out_symbols(wheel: Path, target: Target, debug: Path) -> Path:
             run(OBJCOPY, "--only-keep-debug", extension, symbols)
             run(OBJCOPY, "--strip-unneeded", extension)
         wheel.unlink()
-        environment = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH}
-        run(tool("wheel"), "pack", "--dest", wheel.parent, content, environment=environment)
+        run(tool("wheel"), "pack", "--dest", wheel.parent, content, environment=dated())
     return wheel
 
 
@@ -269,7 +273,8 @@ def finish_wheel(wheel: Path, processor: str) -> Path:
     platform = platform_of(processor)
     if f'platform tag: "{platform}"' not in " ".join(shown.stdout.split()):
         raise SystemExit(f"{wheel.name} needs more than {platform}:\n{shown.stdout}")
-    run(tool("wheel"), "tags", "--remove", f"--platform-tag={platform}", wheel)
+    # It writes one of the files anew.
+    run(tool("wheel"), "tags", "--remove", f"--platform-tag={platform}", wheel, environment=dated())
     (tagged,) = wheel.parent.glob("*.whl")
     return tagged
 
