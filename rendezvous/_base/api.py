@@ -255,3 +255,9 @@ def free_port() -> int:
         probe.bind(("", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+# As users know them: in tracebacks, in pickles and in help().
+for _name in __all__:
+    if isinstance(globals()[_name], type):
+        globals()[_name].__module__ = "rendezvous.api"

@@ -180,3 +180,9 @@ class StoreUnsupportedError(StoreError):
 
 class StoreClosedError(StoreError):
     """The store was used after it had been closed."""
+
+
+# As users know them: in tracebacks, in pickles and in help().
+for _name in __all__:
+    if isinstance(globals()[_name], type):
+        globals()[_name].__module__ = "rendezvous.errors"

@@ -268,8 +268,8 @@ class Follow(AsyncIterator[RunChange]):
     async def __anext__(self) -> RunChange:
         """The next change of any run.
 
-        Raises StoreClosedError after the end, and StoreLimitError when the server
-        refuses to let this connection follow a run. That run is then followed no more.
+        Raises StoreClosedError after the end, and StoreLimitError when the server refuses to let
+        this connection follow a run. That run is then followed no more.
         """
         while True:
             self._check_entered()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +58,17 @@ def test_public_names_exist_and_nothing_else_leaks() -> None:
     assert set(star) - {"__builtins__"} == PUBLIC
     assert set(dir(rendezvous)) == PUBLIC | MODULES
     assert all(inspect.ismodule(getattr(rendezvous, name)) for name in MODULES)
+
+
+@pytest.mark.parametrize("module", ["api", "errors"])
+def test_what_users_catch_and_make_shows_its_public_name(module: str) -> None:
+    """In tracebacks and pickles; not the room in which it is defined."""
+    public = importlib.import_module(f"rendezvous.{module}")
+    made = [getattr(public, name) for name in public.__all__]
+    classes = [each for each in made if inspect.isclass(each)]
+    assert classes
+    assert {each.__module__ for each in classes} == {f"rendezvous.{module}"}
+    assert [pickle.loads(pickle.dumps(each)) for each in classes] == classes
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
