@@ -163,9 +163,9 @@ std::vector<SocketAddress> resolve(const std::string& host, uint16_t port,
   Lock lock(lookup->mutex);
   while (!lookup->done) {
     if (deadline.passed()) {
-      throw Error(ErrorCode::kNoAnswer, "timeout: the name server gave no address for '" + name +
-                                            "' in time; use an IP address, "
-                                            "or look at /etc/resolv.conf");
+      throw Error(ErrorCode::kNoAnswer,
+                  "timeout: the name server gave no address for '" + name +
+                      "' in time; use an IP address, or check /etc/resolv.conf");
     }
     lookup->finished.wait_for(lock, std::min(deadline.left(), kInterruptSlice));
     throw_if_interrupted(lock);

@@ -102,7 +102,7 @@ bool NativeChannel::answer_or_block(const Header& header, const SharedKeys& keys
 
 bool NativeChannel::may_block(const Header& header) {
   if (blocked_.contains(tag_of(header))) {
-    reply_error(header, ErrorCode::kProtocol, "a request with this id is still blocked");
+    reply_error(header, ErrorCode::kProtocol, "a request with this id is still waiting");
     return false;
   }
   if (waits() >= context_.limits.waits_per_connection) {
@@ -148,7 +148,7 @@ size_t NativeChannel::waits() const {
 
 std::string NativeChannel::waits_text() const {
   return "more than " + std::to_string(context_.limits.waits_per_connection) +
-         " blocked requests on one connection; the server's limit is waits_per_connection";
+         " waiting requests on one connection; the server's limit is waits_per_connection";
 }
 
 void NativeChannel::block(const Header& header, const std::vector<Bytes>& keys, uint32_t timeout_ms,

@@ -90,7 +90,7 @@ void NativeChannel::delete_prefix(const Header& header,
   if (!request.prefix.starts_with('/')) {
     reply_error(header, ErrorCode::kInvalidArgument,
                 "delete_prefix: " + quoted(request.prefix) +
-                    " does not begin with the '/' of users' keys; others belong to the stores");
+                    " must begin with '/', as users' keys do; other keys are internal");
     return;
   }
   long_request_ = std::make_unique<DeletePrefix>(*this, header, request.prefix);
@@ -186,10 +186,10 @@ void NativeChannel::watch_prefix(const Header& header, const native::WatchPrefix
   if (!keep_feed(context_, request.prefix)) {
     reply_error(header, ErrorCode::kLimit,
                 "watch_prefix: " + std::to_string(table.feeds().prefixes()) +
-                    " prefixes are watched at this server, which allows " +
+                    " prefixes are watched at this server; its limits are " +
                     std::to_string(PrefixFeeds::kPrefixesMax) + ", and " +
                     std::to_string(PrefixFeeds::kDepthMax) +
-                    " that one key has; watch a prefix that others watch");
+                    " for one key; watch a prefix that others watch already");
     return;
   }
   const bool is_known = table.feeds().knows(request.prefix, request.position);
