@@ -143,7 +143,7 @@ void NativeChannel::set_deadline(Blocked& blocked, uint32_t timeout_ms) {
 }
 
 size_t NativeChannel::waits() const {
-  return blocked_.size() + late_.size() + (runs_ == nullptr ? 0 : runs_->ties().waits());
+  return blocked_.size() + late() + (runs_ == nullptr ? 0 : runs_->ties().waits());
 }
 
 std::string NativeChannel::waits_text() const {
@@ -184,7 +184,7 @@ void NativeChannel::on_deadline(uint64_t tag) {
   const auto found = blocked_.find(tag);
   if (found == blocked_.end()) return;
   found->second.is_overdue = true;
-  if (!late_.empty() || !tell_overdue(tag)) put_off(std::make_unique<Overdue>(*this, tag));
+  if (late() > 0 || !tell_overdue(tag)) put_off(std::make_unique<Overdue>(*this, tag));
 }
 
 // False: the budget is spent. One that was woken meanwhile has its answer.
@@ -223,8 +223,9 @@ bool NativeChannel::has_all_by_now(Blocked& blocked) {
 }
 
 void NativeChannel::put_off(std::unique_ptr<LongRequest> request) {
-  late_.push_back(std::move(request));
-  context_.chores.begin(late_chore_);
+  if (late_ == nullptr) late_ = std::make_unique<LateAnswers>(connection());
+  late_->push(std::move(request));
+  context_.chores.begin(*late_);
 }
 
 // None: the budget is spent.
@@ -328,7 +329,7 @@ void NativeChannel::on_woken(const Table::Woken& woken) {
   } else if (woken.moment != nullptr) {
     answer_moment(blocked.header, *woken.moment);
   } else if (woken.keys->size() >= AnswerCache::kKeysMin) {
-    if (!late_.empty() || !answer_list_or_wait(blocked, woken.keys))
+    if (late() > 0 || !answer_list_or_wait(blocked, woken.keys))
       put_off(std::make_unique<WokenAtList>(*this, std::move(blocked), woken.keys));
   } else {
     answer(blocked.header, woken.keys->all());

@@ -141,17 +141,8 @@ void NativeChannel::close_channel(const Header& header, const native::CloseChann
   long_request_ = std::make_unique<Closing>(*this, header);
 }
 
-bool NativeChannel::Late::work(Budget& budget) {
-  while (!channel_.late_.empty() && !channel_.connection().closed()) {
-    if (budget.is_spent() || !channel_.late_.front()->go_on(budget)) return false;
-    budget.spend(Budget::kWake);
-    channel_.late_.pop_front();
-  }
-  return true;
-}
-
 bool NativeChannel::leave(Budget& budget) {
-  late_.clear();
+  late_.reset();
   for (; !blocked_.empty(); budget.spend(Budget::kLeave)) {
     if (budget.is_spent()) return false;
     auto gone = blocked_.extract(blocked_.begin());

@@ -127,7 +127,7 @@ void NativeChannel::exchange_on(const Blocked& blocked) {
   std::optional<Instant> due;
   if (blocked.timer) due = blocked.timer->first;
   request->wait_until(due, blocked.timeout);
-  if (late_.empty() && request->go_on(context_.budget)) return;
+  if (late() == 0 && request->go_on(context_.budget)) return;
   put_off(std::move(request));
 }
 

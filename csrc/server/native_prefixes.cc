@@ -9,6 +9,18 @@ namespace rdzv {
 
 using native::Header;
 
+namespace {
+
+// Those that are looked at for a place for another one are at the cost of who asks for it.
+bool keep_feed(ServerContext& context, Bytes prefix) {
+  TableView& table = context.state.view();
+  const bool is_kept = table.keep_feed(prefix);
+  context.budget.spend(table.take_visited_feeds() * Budget::kKey);
+  return is_kept;
+}
+
+}  // namespace
+
 class NativeChannel::ListKeys final : public LongRequest {
  public:
   ListKeys(NativeChannel& channel, const Header& header, Bytes prefix)
@@ -99,7 +111,7 @@ class NativeChannel::TellChanges final : public LongRequest {
     if (!feeds().knows(walk_.prefix, position_)) {
       begins_ = lists_ = true;
       // It may have become too large meanwhile. If it has no place: a position of 0 is asked for anew.
-      channel.context_.state.view().keep_feed(walk_.prefix);
+      keep_feed(channel.context_, walk_.prefix);
       position_ = feeds().position(walk_.prefix);
     } else if (!cursor.empty()) {
       lists_ = true;
@@ -170,8 +182,8 @@ class NativeChannel::TellChanges final : public LongRequest {
 };
 
 void NativeChannel::watch_prefix(const Header& header, const native::WatchPrefixRequest& request) {
-  TableView& table = context_.state.view();
-  if (!table.keep_feed(request.prefix)) {
+  const TableView& table = context_.state.view();
+  if (!keep_feed(context_, request.prefix)) {
     reply_error(header, ErrorCode::kLimit,
                 "watch_prefix: " + std::to_string(table.feeds().prefixes()) +
                     " prefixes are watched at this server; its limits are " +
