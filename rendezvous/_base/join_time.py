@@ -10,6 +10,10 @@ from rendezvous._base.deadline import Deadline
 
 __all__ = ["JoinTime"]
 
+# How long before its deadline a join looks once more who is there: at the deadline, all who gave up
+# are gone.
+_LAST_LOOK_S = 0.15
+
 
 class JoinTime:
     """One join's. Its deadline moves when the node becomes a spare, or is none any more."""
@@ -26,6 +30,12 @@ class JoinTime:
     def deadline(self) -> Deadline:
         """By when the join ends, as things are."""
         return self._deadline.or_sooner(self._outage)
+
+    @property
+    def last_look(self) -> Deadline:
+        """When to look once more who is there."""
+        deadline = self.deadline
+        return deadline.ahead(min(_LAST_LOOK_S, (deadline.at_s - deadline.begin_s) / 4))
 
     @property
     def timeout_s(self) -> float:

@@ -312,7 +312,7 @@ def test_a_frozen_store_does_not_hold_the_join_past_its_timeout(
     joined = Background(handler.next_rendezvous)
     parts = vars(handler._coordinator)
     if rulebook == "auto":
-        eventually("a look at who is there", lambda: parts["_watch"].standing is not None)
+        eventually("a look at who is there", lambda: parts["_watch"].last_view is not None)
     else:
         eventually("joined, and told so", lambda: parts["_sync"].view.role == "forming")
     proxy.freeze()
