@@ -28,7 +28,6 @@ class NodeSetup:
     """Whose part a coordinator plays, and by which rules.
 
     Attributes:
-        join_s, spare_s: how long a node waits for its round, and as a spare.
         exchange_s: how long one exchange with the backend may take, where the backend lets itself
             be told.
         where: the store, for messages.
@@ -38,8 +37,6 @@ class NodeSetup:
     run_id: str
     node: _core.Node
     settings: _core.GroupSettings
-    join_s: float
-    spare_s: float
     exchange_s: float
     where: str
     store_is_gone: Callable[[], bool] = field(default=lambda: False)

@@ -114,16 +114,12 @@ class _Long(_Endless):
     receive_by = receive
 
 
-@pytest.mark.parametrize(
-    ("chunk", "chunks"),
-    [(b"1000\r\n" + b" " * 4096 + b"\r\n", 8_000), (b"1\r\n \r\n" * 10_000, 40)],
-    ids=["a long line", "short chunks"],
-)
-def test_what_a_watch_reads_costs_what_it_has_bytes(
-    monkeypatch: pytest.MonkeyPatch, chunk: bytes, chunks: int
+def test_a_long_line_is_not_copied_with_each_of_its_pieces(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No byte is copied again with each one that follows it."""
-    monkeypatch.setattr(http1, "Line", lambda *_: _Long(chunk, chunks))
+    """What a watch reads costs what it has bytes, not their square."""
+    chunk = b"1000\r\n" + b" " * 4096 + b"\r\n"
+    monkeypatch.setattr(http1, "Line", lambda *_: _Long(chunk, 3_000))
     stream = GatewayTransport().stream(ENDPOINT, "watch", [], "", Deadline.after(60))
     begun_s = time.thread_time()
     with pytest.raises(TransportError, match="ended the connection"):

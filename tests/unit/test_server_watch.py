@@ -18,7 +18,7 @@ from rendezvous._core import GroupSettings, Node
 from rendezvous.errors import StoreConnectionError, StoreRestartedError
 
 NODE = Node("host", 1, 1)
-SETUP = NodeSetup("run", NODE, GroupSettings(1, 1, 1.0, 0.05, 3), 60.0, 600.0, 5.0, "nowhere")
+SETUP = NodeSetup("run", NODE, GroupSettings(1, 1, 1.0, 0.05, 3), 5.0, "nowhere")
 FIRST, SECOND = Seat(1, 0, 1, NODE), Seat(2, 0, 1, NODE)
 
 

@@ -115,11 +115,6 @@ class Watch(Background):
             self._lookout = lookout
             self._changed.set()
 
-    @property
-    def last_view(self) -> RunView | None:
-        """Who was there when the join that is under way looked last."""
-        return None if self._lookout is None else self._lookout.view
-
     def wake(self) -> None:
         """The deadline of the join that is under way may be another one."""
         self._changed.set()
