@@ -21,9 +21,9 @@ def as_text(view: RunView, run_id: str, endpoint: str) -> list[str]:
         at_most = "" if view.kept_by == "server" else "at most "
         lines.append(f"last call: {at_most}{view.last_call_left_s:.1f} s left")
     if view.closed:
-        lines.append("closed: it takes no more nodes")
+        lines.append("closed: no more nodes can join")
     if view.finished_round:
-        lines.append(f"finished: round {view.finished_round} was the last to end well")
+        lines.append(f"finished: round {view.finished_round} was the last to succeed")
     settings = view.settings
     if settings is not None:
         lines.append(
@@ -50,8 +50,8 @@ def _keeper_text(view: RunView) -> str:
     if view.kept_by == "store":
         return "its nodes, by compare-and-set"
     if view.leader is None:
-        return "a node that the others elect; just now, none leads"
-    return f"{_node_text(view.leader)}, which the others elected"
+        return "an elected node; none is elected at the moment"
+    return f"{_node_text(view.leader)}, the elected leader"
 
 
 def _round_text(view: RunView) -> str:
