@@ -13,11 +13,13 @@ from rendezvous._base.endpoint import format_endpoint, parse_endpoint, refuse_se
 from rendezvous._base.errors import StoreError
 from rendezvous._base.patience import is_refusal
 from rendezvous._core import TCPStore
-from rendezvous.cli.look.run_report import RunReport, look_at_etcd_run, look_at_run
+from rendezvous.backends.look import look_at_run
 from rendezvous.cli.options import DEFAULT_PORT, check_not_refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from rendezvous._coordination.run_view import RunView
 
 __all__ = ["Place", "Probe", "open_place"]
 
@@ -45,7 +47,7 @@ class Place(Protocol):
     def probe(self, deadline: Deadline) -> Probe:
         """Whether it is there."""
 
-    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunReport | None:
+    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunView | None:
         """None: it knows no such run."""
 
     def close(self) -> None:
@@ -112,7 +114,7 @@ class _ServerPlace:
             {"reachable": True, "keys": keys, "round_trip_s": round_trip_s},
         )
 
-    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunReport | None:
+    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunView | None:
         return look_at_run(self._connected(deadline), run_id, deadline, limit)
 
     def close(self) -> None:
@@ -158,9 +160,11 @@ class _EtcdPlace:
             {"reachable": True, "members": [each.fields() for each in found]},
         )
 
-    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunReport | None:
+    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunView | None:
+        from rendezvous.backends.etcd import look
+
         prefix = self._config.get("key_prefix")
-        return look_at_etcd_run(self._client, prefix, run_id, deadline, limit)
+        return look.look_at_run(self._client, prefix, run_id, deadline, limit)
 
     def close(self) -> None:
         self._client.close()
