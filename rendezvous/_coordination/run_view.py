@@ -35,9 +35,9 @@ class RunView:
     """A run at one moment, as somebody has seen it.
 
     Attributes:
-        kept_by: `server`; `leader` for a node that the others elected; `store` for nodes that keep
-            it by compare-and-set.
-        finished_round: the last round that every participant left as done; 0: none.
+        kept_by: `server`; `leader` for an elected node; `store` for nodes that keep it by
+            compare-and-set.
+        finished_round: the last round that every participant finished; 0: none.
         world_size: of the complete round, nodes that are gone included; 0 while it forms.
         settings: None before the first node has joined.
         participants: those of the forming round, or who is still active of the complete one, by
@@ -48,7 +48,7 @@ class RunView:
         look_again_s: when the run changes by itself, by the clock of deadlines; None: not known.
         role, rank: of the node that looks.
         rank_0: of the complete round; None: it has left, or was not asked for.
-        leader: the node that was elected; None: nobody is just now, or nobody ever is.
+        leader: the elected node; None: there is none now, or never.
         asking: over etcd, nodes that want something and have no answer of the leader yet.
     """
 

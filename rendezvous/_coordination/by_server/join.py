@@ -96,7 +96,7 @@ class ServerJoining(Joining):
         return replace(view, role="forming", participants=participants, counts=counts)
 
     def _reclaim(self, time: JoinTime) -> None:
-        """A restarted server has to know that this node is who has its place in the old round."""
+        """Tell a restarted server that this node has its place in the old round."""
         seat = self._old_seat
         if seat is None or seat.round != self._after_round or not self._watch.is_running:
             return

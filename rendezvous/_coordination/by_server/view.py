@@ -1,6 +1,6 @@
 """Who is in a run that the store's server keeps: for messages, for a job's end, for onlookers.
 
-Pure but for asking; runs on whichever thread asks.
+Pure except for its requests; runs on the caller's thread.
 """
 
 from typing import Literal, TypeAlias
@@ -28,7 +28,7 @@ def view_of_all(client: _core.RunClient, deadline: Deadline) -> RunView:
 
 
 def view_of_joiner(client: _core.RunClient, deadline: Deadline) -> RunView | None:
-    """What a node that joins tells of the run; None if the server keeps none."""
+    """What a joining node reports of the run; None if the server has no such run."""
     status = client.status(deadline.left_s)
     if not status.known:
         return None

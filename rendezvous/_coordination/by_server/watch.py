@@ -1,4 +1,4 @@
-"""What goes on in the background of a node whose run is kept by the store's server: one thread.
+"""The background thread of a node whose run is kept by the store's server.
 
 It sends the keep-alives, and between them waits for the server's word that something changed; it
 takes the node's place again when the connection or the server is a new one; while the node joins,
@@ -75,7 +75,7 @@ class Lookout:
 
 
 class Watch(Background):
-    """One node's background. Made for one process: a fork has none."""
+    """One node's background thread, for one process: a fork has none."""
 
     def __init__(self, client: _core.RunClient, setup: NodeSetup) -> None:
         self._client = client
@@ -101,7 +101,7 @@ class Watch(Background):
         self._changed.set()
 
     def stop(self, deadline: Deadline) -> bool:
-        """Stop, end what the thread waits for, and wait for its end. For good."""
+        """Stop for good: end what the thread waits for, and wait for its end."""
         if self.is_elsewhere:
             return True
         self.ask_to_stop()
@@ -128,7 +128,7 @@ class Watch(Background):
             self._changed.set()
 
     def give_up(self) -> None:
-        """The node has no place, and asks for none."""
+        """The node has no place, and does not want one."""
         self._end_lookout()
         self._seat = None
 
@@ -139,11 +139,11 @@ class Watch(Background):
 
     @contextmanager
     def holding_place(self, deadline: Deadline) -> Iterator[None]:
-        """The node's place is the caller's alone meanwhile."""
+        """Only the caller may change the node's place meanwhile."""
         if not self._place.acquire(timeout=deadline.at_least(EXCHANGE_S_MIN).left_s):
             raise RendezvousConnectionError(
-                f"run {self._setup.run_id!r}: the server does not answer: a request that began "
-                "before has not ended"
+                f"run {self._setup.run_id!r}: the server does not answer: an earlier request has "
+                "not ended"
             )
         try:
             yield
@@ -228,7 +228,7 @@ class Watch(Background):
                 self._resume(seat)
 
     def keep_alive(self, deadline: Deadline) -> _core.RunKeptAlive:
-        """A sign of life, and whether the server knows the node on this connection."""
+        """Send a heartbeat; returns whether the server knows the node on this connection."""
         try:
             return self._client.keep_alive(deadline.left_s)
         except StoreRestartedError as error:
@@ -247,7 +247,7 @@ class Watch(Background):
             self._note(seat, answer.changes, answer.closed)
         else:
             _log.warning(
-                "run %r: %s has lost its place in round %d: its heartbeats did not get through, or "
+                "run %r: %s has lost its place in round %d: its heartbeats did not arrive, or "
                 "the others went on without it",
                 self._setup.run_id,
                 self._setup.node.addr,

@@ -25,7 +25,7 @@ class StateJoining(Joining):
     comes back.
 
     Args:
-        is_wanted: whether the node has not left meanwhile, by another thread.
+        is_wanted: returns False once another thread has made the node leave.
     """
 
     def __init__(

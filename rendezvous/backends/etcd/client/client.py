@@ -65,7 +65,7 @@ class EtcdClient:
     ) -> None:
         parsed, secure = parse_endpoints(endpoints)
         if secure is False and tls is not None:
-            raise ValueError(f"the endpoints {endpoints!r} say http, but certificates are given")
+            raise ValueError(f"the endpoints {endpoints!r} use http, but certificates are given")
         if bool(user) != bool(password):
             raise ValueError("a user needs a password, and a password a user; one of them is empty")
         if secure and tls is None:
@@ -147,7 +147,7 @@ class EtcdClient:
         Raises ValueError for one that only reads; see `read`.
         """
         if all("request_range" in each for each in (*success, *failure)):
-            raise ValueError(f"{what}: a transaction that only reads; see EtcdClient.read")
+            raise ValueError(f"{what}: this transaction only reads; use EtcdClient.read")
         return self._txn(compare, success, failure, what, deadline, repeatable=repeatable)
 
     def read(
@@ -208,25 +208,25 @@ class EtcdClient:
         return answer["ID"], answer["TTL"]
 
     def keep_lease(self, lease: int, *, deadline: Deadline | None = None) -> int:
-        """Start a lease's time anew; returns its seconds, 0 if there is no such lease any more."""
-        answer = self._ask("lease/keepalive", {"ID": lease}, "keeping a lease", deadline)
+        """Renew a lease; returns its seconds, 0 if the lease is gone."""
+        answer = self._ask("lease/keepalive", {"ID": lease}, "renewing a lease", deadline)
         ttl_s: int = answer.get("TTL", 0)
         return ttl_s
 
     def lease_age(self, lease: int, *, deadline: Deadline | None = None) -> int | None:
         """Seconds, rounded up, since a lease was renewed; None if its time is over."""
-        answer = self._ask("lease/timetolive", {"ID": lease}, "looking at a lease", deadline)
+        answer = self._ask("lease/timetolive", {"ID": lease}, "checking a lease", deadline)
         granted_s, left_s = answer.get("grantedTTL", 0), answer.get("TTL", 0)
         return None if left_s <= 0 else granted_s - left_s
 
     def lease_guards(self, lease: int, *, deadline: Deadline | None = None) -> bool:
         """Whether there is a key that has this lease."""
         request = {"ID": lease, "keys": True}
-        answer = self._ask("lease/timetolive", request, "looking at a lease", deadline)
+        answer = self._ask("lease/timetolive", request, "checking a lease", deadline)
         return bool(answer.get("keys"))
 
     def revoke_lease(self, lease: int, *, deadline: Deadline | None = None) -> None:
-        """End a lease, and delete the keys that have it. One that is gone is no error."""
+        """End a lease, and delete the keys that have it. A lease that is gone is not an error."""
         try:
             self._ask(
                 "lease/revoke",
@@ -256,7 +256,8 @@ class EtcdClient:
         """
         if not self.fits_one_watch(ranges):
             raise ValueError(
-                f"{len(ranges)} ranges are too long for one watch; watch one around them"
+                f"{len(ranges)} ranges are too long for one watch; watch one range that contains "
+                "them"
             )
         return Watch(self._login, self._transport, self._members, ranges, start_revision)
 
@@ -265,7 +266,7 @@ class EtcdClient:
         return len(ranges) == 1 or watch_bytes(ranges) <= self._transport.stream_bytes_max
 
     def deadline(self, seconds: float | None = None) -> Deadline:
-        """So many seconds from now; None: the client's timeout."""
+        """This many seconds from now; None: the client's timeout."""
         return Deadline.after(self.timeout_s if seconds is None else seconds)
 
     def close(self) -> None:

@@ -227,11 +227,11 @@ class Connection:
         """What it means that a member begins otherwise than HTTP/2 does."""
         if self._begin.startswith(b"HTTP/"):
             text = (
-                "it speaks HTTP/1.1, and no gRPC; say transport=gateway if that is etcd's JSON"
+                "it speaks HTTP/1.1,, not gRPC; say transport=gateway if that is etcd's JSON"
                 " gateway"
             )
         elif self._begin.startswith(_TLS_ALERT):
-            text = "it speaks TLS; say protocol=https, or write https:// before the endpoint"
+            text = "it speaks TLS; use protocol=https, or write https:// before the endpoint"
         else:
             return TransportError(
                 f"it answered with no HTTP/2: {self._begin[:40]!r}; is it etcd's port for clients?",
