@@ -1,8 +1,8 @@
 """The interface between a handler and the rulebook of its run, with several implementations.
 
 The rulebook may run in the store's server (by_server/run.py), or in each node over a value that is
-replaced by compare-and-set (by_state/run.py). A handler does not know which. Pure but for being
-called: an implementation has one background thread at most, and is called from one other.
+replaced by compare-and-set (by_state/run.py). A handler does not know which. An implementation has
+at most one background thread, and is called from one other thread.
 """
 
 from abc import ABC, abstractmethod
@@ -71,7 +71,8 @@ class Seat:
 
 @dataclass(frozen=True)
 class OwnView:
-    """What this node has heard of its own place. Replaced as a whole, so it is read unlocked."""
+    """This node's own place, as last heard. Replaced as a whole, so it can be read without a
+    lock."""
 
     round: int = 0
     role: str = "absent"
@@ -82,7 +83,7 @@ class OwnView:
 
 
 class Coordinator(ABC):
-    """One node's line to its group.
+    """One node's access to its group.
 
     Methods with a deadline wait for a backend that cannot be reached. They raise
     RendezvousConnectionError at the deadline or for a permanent failure, and RendezvousStateError
@@ -94,7 +95,7 @@ class Coordinator(ABC):
     dismissal_s = 0.0
 
     def __init__(self, background: Background) -> None:
-        """background: keeps the node's place, and the view fresh."""
+        """background: keeps the node's place and the view up to date."""
         self._background = background
 
     @property
@@ -182,7 +183,7 @@ class Coordinator(ABC):
         """The address by which nodes on other machines reach this machine, which has the store;
         empty: there are none.
 
-        Here: where the way to one of them begins.
+        Here: the local address of the route to one of them.
         """
         for node in self.census(deadline).participants:
             if deadline.is_over:  # names may take long

@@ -1,6 +1,6 @@
-"""What a node says while it waits for a round, in the log and in errors.
+"""The log lines and errors of a node that waits for a round.
 
-Pure but for the clock and the log: knows neither the rulebook nor the backend.
+Pure except for the clock and the log: knows neither the rulebook nor the backend.
 """
 
 import logging
@@ -53,7 +53,7 @@ class Progress:
 
     @property
     def due(self) -> Deadline:
-        """When the log is to get another line."""
+        """When the next log line is due."""
         return self._next
 
     def tell(self, view: RunView) -> None:

@@ -52,7 +52,7 @@ class RendezvousHandlerRegistry:
         known = self._creators.setdefault(backend, creator)
         if known != creator:
             raise ValueError(
-                f"cannot register {creator!r} for the backend {backend!r}, which {known!r} has"
+                f"cannot register {creator!r} for the backend {backend!r}: it already has {known!r}"
             )
 
     def create_handler(self, params: RendezvousParameters) -> RendezvousHandler:

@@ -2,7 +2,7 @@
 
 It sends the keep-alives, and between them waits for the server's word that something changed; it
 takes the node's place again when the connection or the server is a new one; while the node joins,
-it looks who is there, and says so in the log. Owns the node's view and its seat. Knows no rule.
+it looks at the run, and logs what it sees. Owns the node's view and its seat. Knows no rule.
 """
 
 import logging
@@ -38,7 +38,7 @@ _FEW_NODES = 64
 
 
 class Lookout:
-    """Of one join: who is there, for the log, and for the error at its deadline.
+    """For one join: the nodes in the run, for the log and for the error at the deadline.
 
     Attributes:
         view: as of the last look.
@@ -55,12 +55,12 @@ class Lookout:
 
     @property
     def last(self) -> Deadline | None:
-        """When to look once more: before the deadline, so that it is known then."""
+        """When to look for the last time: shortly before the deadline."""
         last = self._time.last_look
         return None if last.is_over else last
 
     def look_if_due(self) -> None:
-        """At each sign of life; with many nodes, only as often as the log says it."""
+        """At each heartbeat; with many nodes, only as often as the log gets a line."""
         if self._next.is_over:
             self.look()
             is_large = self.view is not None and self.view.counts.listed > _FEW_NODES
@@ -116,7 +116,7 @@ class Watch(Background):
             self._changed.set()
 
     def wake(self) -> None:
-        """The deadline of the join that is under way may be another one."""
+        """The deadline of the current join may have changed."""
         self._changed.set()
 
     def take_seat(self, seat: Seat, changes: int, deadline: Deadline) -> None:
@@ -151,7 +151,7 @@ class Watch(Background):
             self._place.release()
 
     def _holding_place_soon(self) -> AbstractContextManager[None]:
-        """For the thread, which never waits longer than for an exchange."""
+        """For the thread, which never waits longer than one exchange takes."""
         return self.holding_place(Deadline.after(self._setup.exchange_s))
 
     def _work(self, stop: threading.Event) -> None:

@@ -1,4 +1,4 @@
-"""How often a node that waits looks at a state that all nodes share. Pure but for sleeping."""
+"""How often a waiting node polls a state that all nodes share. Pure except for sleeping."""
 
 import random
 

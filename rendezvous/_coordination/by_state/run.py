@@ -1,7 +1,7 @@
 """The rulebook run by each node, over a state that a backend replaces by compare-and-set.
 
-Puts together the node's copy of the state (sync.py), joining (join.py) and the heartbeat
-(heartbeat.py), which has the thread. Knows no rule and no backend's format.
+Combines the node's copy of the state (sync.py), joining (join.py) and the heartbeat (heartbeat.py),
+which has the thread. Knows no rule and no backend's format.
 """
 
 from rendezvous import _core

@@ -1,8 +1,7 @@
 """A client of etcd's v3 API: ranges, transactions, leases and watches, and nothing more.
 
-Owns one deadline for each operation and the meaning of answers. Who carries the bytes is
-_transport's, which member is asked members.py's, who the user is login.py's. Any thread may use
-it, also after a fork.
+Owns one deadline for each operation and the meaning of answers. The transport carries the bytes,
+members.py chooses the member, login.py knows the user. Any thread may use it, also after a fork.
 """
 
 from collections.abc import Iterable, Sequence
@@ -93,7 +92,7 @@ class EtcdClient:
         count_only: bool = False,
         oldest_first: bool = False,
     ) -> RangeResult:
-        """One key, or all from it up to `end`, as of one moment; never an outdated one."""
+        """One key, or all from it up to `end`, at one moment; never an outdated value."""
         operation = op_range(
             key,
             end,
@@ -111,8 +110,8 @@ class EtcdClient:
     ) -> int:
         """Set a key for good, or for as long as a lease; returns the revision.
 
-        Not sent again after its answer was lost: it might undo what others wrote since. A
-        transaction that compares can be.
+        Not sent again after its answer was lost: that might undo later writes of others. A
+        transaction with comparisons can be sent again.
         """
         message = op_put(key, value, lease=lease)["request_put"]
         return revision_of(
@@ -138,11 +137,11 @@ class EtcdClient:
         deadline: Deadline | None = None,
         repeatable: bool = False,
     ) -> TxnResult:
-        """Do `success` if all comparisons hold, else `failure`; in one moment.
+        """Do `success` if all comparisons hold, else `failure`, atomically.
 
         what: names it in errors.
-        repeatable: doing it twice is doing it once, as its comparisons fail the second time. Only
-            then is it sent again after an answer was lost.
+        repeatable: a second execution has no effect, because its comparisons fail. Only then is it
+            sent again after an answer was lost.
 
         Raises ValueError for one that only reads; see `read`.
         """
@@ -160,8 +159,8 @@ class EtcdClient:
     ) -> ReadResult:
         """Several `op_range`s as of one moment: that of the revision; 0: now.
 
-        Three or more are as dear as a write, and the user must be allowed to write beside the first
-        one's key. Raises EtcdRequestError (COMPACTED) for a revision that is gone.
+        Three or more cost as much as a write, and the user must be allowed to write next to the
+        first one's key. Raises EtcdRequestError (COMPACTED) for a revision that is gone.
         """
         if len(ranges) > _PLAIN_RANGES_MAX:
             return self._read_logged(ranges, revision, what, deadline)
