@@ -36,6 +36,9 @@ _OF_ONE_ROUND = (
     "JAX_NUM_PROCESSES",
     "JAX_PROCESS_ID",
 )
+# What is set for programs that ask Open MPI's variables which process they are. The first one says to
+# jax that there are such; it would be where mpirun listens.
+_OPEN_MPI = "OMPI_MCA_orte_hnp_uri"
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class Told:
             is free for rank 0's command, and torch is not told to be a client even if an outer
             launcher had said so.
         restarts_max: how often a command that fails is started again.
+        mpi_env: whether to set Open MPI's variables, too.
+        gpus: of this node.
         beside: what a workload manager says, which started several `exec` on this machine, of this
             one; None: nothing.
     """
@@ -72,6 +77,8 @@ class Told:
     bootstrap_store: bool
     restarts_max: int = 0
     beside: Local | None = None
+    mpi_env: bool = False
+    gpus: int = 0
 
 
 def command_environment(told: Told, local_rank: int) -> dict[str, str]:
@@ -126,4 +133,16 @@ def command_environment(told: Told, local_rank: int) -> dict[str, str]:
             "JAX_NUM_PROCESSES": total,
             "JAX_PROCESS_ID": rank,
         }
+    if told.mpi_env:
+        environment |= {
+            _OPEN_MPI: "0.0;tcp://127.0.0.1:1",
+            "OMPI_COMM_WORLD_RANK": rank,
+            "OMPI_COMM_WORLD_SIZE": total,
+            "OMPI_COMM_WORLD_LOCAL_RANK": str(local.rank),
+            "OMPI_COMM_WORLD_LOCAL_SIZE": str(local.size),
+        }
+        if local.size == 1 and told.gpus:
+            # For jax, each process of Open MPI's has one device, unless this is said.
+            devices = ",".join(map(str, range(told.gpus)))
+            environment.setdefault("JAX_LOCAL_DEVICE_IDS", devices)
     return environment

@@ -200,6 +200,7 @@ def run(args: argparse.Namespace) -> int:
         holds_port=not args.release_port,
         environment=os.environ.copy(),
         beside=None if args.found is None else args.found.beside,
+        mpi_env=args.mpi_env,
         found_run_id=found_run_id,
     )
     copied = [stream for _, stream in plan.output.copied(plan.processes)]

@@ -228,6 +228,12 @@ def _add_command(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long the command may take to end after SIGTERM, before SIGKILL (default: 30)",
     )
+    parser.add_argument(
+        "--mpi-env",
+        action="store_true",
+        help="set OMPI_COMM_WORLD_RANK and the like, too, as Open MPI does: for programs that look"
+        " for them, such as a plain jax.distributed.initialize(), and do not load MPI itself",
+    )
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:

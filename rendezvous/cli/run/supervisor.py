@@ -24,6 +24,7 @@ from rendezvous._base.hosts import hold_port
 from rendezvous.cli import exits as _exit
 from rendezvous.cli.log import complain, logger
 from rendezvous.cli.run.blame import Failure
+from rendezvous.cli.run.devices import count_gpus
 from rendezvous.cli.run.environment import Told, command_environment
 from rendezvous.cli.run.output import Output
 from rendezvous.cli.run.parting import Parting
@@ -67,6 +68,7 @@ class Plan:
     # Whether ports that are for the command stay bound until it binds them.
     holds_port: bool = True
     beside: Local | None = None
+    mpi_env: bool = False
     # What the run is called where other jobs meet, too; None: the user has named it.
     found_run_id: FoundRunId | None = None
 
@@ -322,6 +324,8 @@ class Supervisor:
             bootstrap_store=handler.use_agent_store,
             restarts_max=plan.failures_max,
             beside=plan.beside,
+            mpi_env=plan.mpi_env,
+            gpus=count_gpus(plan.environment) if plan.mpi_env else 0,
         )
 
     def _pass_on(self, command: Command, signum: int) -> None:
