@@ -1,4 +1,4 @@
-"""Plain jax.distributed under `rendezvous exec --mpi-env`: sums the ranks of all processes, on CPUs.
+"""Plain jax.distributed under `rendezvous exec --mpi-env`: sums the ranks of all processes.
 
 Without --mpi-env, jax takes only the coordinator's address from the environment, so the script says
 the rest: initialize(num_processes=int(os.environ["JAX_NUM_PROCESSES"]),

@@ -36,8 +36,7 @@ _OF_ONE_ROUND = (
     "JAX_NUM_PROCESSES",
     "JAX_PROCESS_ID",
 )
-# What is set for programs that ask Open MPI's variables which process they are. The first one says to
-# jax that there are such; it would be where mpirun listens.
+# Says to jax that there are Open MPI's variables, and would be where mpirun listens.
 _OPEN_MPI = "OMPI_MCA_orte_hnp_uri"
 
 
