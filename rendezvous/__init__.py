@@ -7,8 +7,8 @@ Who is here, which rank am I, and where is rank 0?
     with rendezvous.join("node0:29400", nodes=(2, 8)) as world:
         print(world.rank, world.size, world.master_addr, world.master_port)
 
-Public names only: they live elsewhere, and are imported when they are first asked for. So whoever
-needs a small module alone (torch loads torchrun's plug-in in every worker) does not wait for all.
+Public names only. They are defined elsewhere, and imported at their first use. So a process that
+needs only a small module (torch loads torchrun's plug-in in every worker) does not wait for all.
 """
 
 # What type checkers take for typing's, whose import this one shall not wait for.

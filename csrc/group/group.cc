@@ -224,25 +224,26 @@ void Group::check_join(const NodeId& node, const GroupSettings& settings,
     throw Error(ErrorCode::kInvalidArgument, what + *problem);
   }
   if (after_round > kAfterRoundMax) {
-    throw Error(ErrorCode::kInvalidArgument,
-                what + "after_round is " + std::to_string(after_round) + ", which no round can be");
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        what + "after_round is " + std::to_string(after_round) + "; no round can have this number");
   }
   if (state_.closed) {
     throw Error(ErrorCode::kRunClosed,
-                what + "the rendezvous was closed; a new job needs another run id");
+                what + "the run is closed; use another run id for a new job");
   }
   check_not_failed(after_round, what);
   if (state_.roster.size() == 0) return;
   if (settings != *state_.settings) {
     throw Error(ErrorCode::kState,
-                what + "the group was formed with other settings: " + to_text(*state_.settings) +
-                    "; this node brings " + to_text(settings) + "; they differ in " +
+                what + "the group has other settings: " + to_text(*state_.settings) +
+                    "; this node has " + to_text(settings) + "; they differ in " +
                     differing_fields(*state_.settings, settings) +
-                    "; start all nodes with the same ones");
+                    "; start all nodes with the same settings");
   }
   if (state_.roster.size() >= kGroupNodesMax && state_.roster.find(node) == nullptr) {
     throw Error(ErrorCode::kLimit, what + "the group has " + std::to_string(kGroupNodesMax) +
-                                       " nodes, and takes no more");
+                                       " nodes, the most allowed");
   }
 }
 

@@ -115,7 +115,7 @@ void Roster::rank_participants() {
 }
 
 void Roster::form_waiting() {
-  RDZV_CHECK(round_.empty(), "a round forms when the last one has nobody");
+  RDZV_CHECK(round_.empty(), "a round forms when the last one is empty");
   round_.swap(waiting_);
   for (auto& [node, member] : round_) member.role = Role::kForming;
   counts_[static_cast<size_t>(Role::kForming)] =

@@ -1,6 +1,6 @@
 """Times and switches of a handler: defaults, conversion and checks. Pure.
 
-What all nodes must agree on ends up in _core.GroupSettings, where the rulebook compares it.
+Settings that all nodes must share end up in _core.GroupSettings, where the rulebook compares them.
 """
 
 import math
@@ -86,7 +86,7 @@ _FORMER_NAMES = {"etcd_prefix": "key_prefix"}
 
 
 def unknown_settings(config: Iterable[str], known: Sequence[str]) -> list[str]:
-    """What to say of each key that is none of `known`."""
+    """A message for each key that is not in `known`."""
     import difflib
 
     texts = []
@@ -99,10 +99,10 @@ def unknown_settings(config: Iterable[str], known: Sequence[str]) -> list[str]:
 
 
 def refuse_unknown_settings(params: RendezvousParameters, known: Sequence[str]) -> None:
-    """Raises ValueError that names each key of the configuration that nobody knows.
+    """Raises ValueError, which names each unknown key of the configuration.
 
-    What another backend of ours knows passes: a launcher whose user chooses the backend may have
-    one configuration for all.
+    Keys of our other backends are accepted: a launcher whose user chooses the backend may have one
+    configuration for all.
     """
     others = {*_OWN_SETTINGS, *C10D_SETTINGS, *ETCD_SETTINGS, *STATIC_SETTINGS}
     texts = unknown_settings((key for key in params.config if key not in others), known)
@@ -127,7 +127,7 @@ def read_seconds(params: RendezvousParameters, key: str, default: float) -> floa
         try:
             value = _number(value)
         except (TypeError, ValueError):
-            raise ValueError(f"{key} is {value!r}, which is no number of seconds") from None
+            raise ValueError(f"{key} is {value!r}, not a number of seconds") from None
     return as_seconds(key, value)
 
 
@@ -155,16 +155,17 @@ def _callable(params: RendezvousParameters, key: str, *others: type) -> Any:
 class RendezvousTimeout:
     """How long the steps of a rendezvous may take; each a timedelta or seconds.
 
-    Raises ValueError for what is not positive.
+    Raises ValueError for a time that is not positive.
 
     Args:
         join: from `next_rendezvous` to a complete round; default 600 s. It does not count while the
-            node is a spare, and begins anew when it is none any more.
+            node is a spare, and starts again when it is no longer a spare.
         last_call: how long a round that has enough nodes waits for more; default 30 s.
         close: for closing the run and for leaving it; default 30 s.
         heartbeat: for one exchange with the backend; default 5 s.
-        spare: how long a node waits as a spare, one more than a round may have; default: to the end
-            of the job. A spare that hears nothing of its store has the join timeout to find it.
+        spare: how long a node waits as a spare (one more than a round may have); default: until the
+            job ends. A spare that loses contact with its store has the join timeout to find it
+            again.
     """
 
     def __init__(
@@ -220,7 +221,7 @@ class RendezvousTimeout:
 
 @dataclass(frozen=True)
 class RendezvousSettings:
-    """What a handler was made with; the names are torch elastic's."""
+    """The settings of a handler; the names are torch elastic's."""
 
     run_id: str
     min_nodes: int
@@ -231,13 +232,13 @@ class RendezvousSettings:
 
     @property
     def window_s(self) -> float:
-        """So long a node lives without a sign of life."""
+        """How long a node counts as alive without a heartbeat."""
         return self.keep_alive_interval.total_seconds() * self.keep_alive_max_attempt
 
 
 @dataclass(frozen=True)
 class HandlerOptions:
-    """What `create_handler` reads from the configuration of a backend."""
+    """The options that `create_handler` reads from the configuration of a backend."""
 
     timeout: RendezvousTimeout
     keep_alive_interval_s: float

@@ -234,7 +234,7 @@ def finished_error(run_id: str, finished_round: int, role: str | None) -> Rendez
 def failed_error(run_id: str, cause: str) -> RendezvousFailedError:
     """What a node tells whose job cannot go on because others gave up."""
     return RendezvousFailedError(
-        f"run {run_id!r}: too few nodes are left since nodes gave up for good: {cause}"
+        f"run {run_id!r}: too few nodes are left because nodes gave up for good: {cause}"
     )
 
 

@@ -54,7 +54,7 @@ class Change:
     Attributes:
         active: whether this node still has its place in the round.
         changes: how many nodes wait for the next round, or were lost from this one.
-        closed: whether the run was closed: it takes no more nodes.
+        closed: whether the run was closed: no more nodes can join.
     """
 
     active: bool
@@ -117,7 +117,7 @@ class World(AsyncIterator[Change]):
         await self._node.place(self, self.round, timeout)
 
     async def close_run(self) -> None:
-        """Close the run: from now on, it takes no more nodes."""
+        """Close the run: no more nodes can join."""
         await self._node.close_run()
 
     async def leave(self, failed: bool = False) -> None:
@@ -322,7 +322,7 @@ class _Joining:
             await node.end()
 
     def __await__(self) -> Generator[Any, Any, World]:
-        raise TypeError("join() is entered with `async with`, which leaves the run at the end")
+        raise TypeError("use join() with `async with`, which leaves the run at the end")
 
 
 def join(
@@ -347,7 +347,7 @@ def join(
 
     nodes: how many nodes a round has, at least and at most.
     timeout: until a round is complete, in seconds. A spare waits longer, to the end of the job; the
-        timeout begins anew when it is no longer a spare.
+        timeout starts again when it is no longer a spare.
     connect_timeout: until the server is connected, in seconds.
     last_call: how long a round that has enough nodes waits for more, in seconds.
     keep_alive_interval, keep_alive_max_attempt: seconds between heartbeats, and after how many of
@@ -357,7 +357,7 @@ def join(
     subclasses; and RendezvousStateError when the run has other settings.
     """
     if not run_id:
-        raise ValueError("the run id is empty; give every node of the job the same name")
+        raise ValueError("the run id is empty; give every node of the job the same run id")
     least, most = nodes
     settings = _core.GroupSettings(
         least, most, last_call, keep_alive_interval, keep_alive_max_attempt

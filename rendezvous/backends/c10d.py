@@ -64,7 +64,7 @@ class C10dRendezvousBackend(RendezvousBackend):
         name: str = "c10d",
     ) -> None:
         if not run_id:
-            raise ValueError("the run id is empty; give every node of the job the same name")
+            raise ValueError("the run id is empty; give every node of the job the same run id")
         self._store = store
         self._connection = connection
         self._name = name
@@ -193,7 +193,7 @@ def open_backend(params: RendezvousParameters) -> tuple[C10dRendezvousBackend, S
             jobs may come to as well; empty: none is known, which is a ValueError there.
     """
     if not params.run_id:
-        raise ValueError("the run id is empty; give every node of the job the same name")
+        raise ValueError("the run id is empty; give every node of the job the same run id")
     connection = open_store(params)
     try:
         elsewhere = params.get("run_id_elsewhere")

@@ -43,7 +43,7 @@ def make_setup(
 ) -> NodeSetup:
     """A new node of this process. Raises ValueError for bad settings."""
     if not settings.run_id:
-        raise ValueError("the run id is empty; give every node of the job the same name")
+        raise ValueError("the run id is empty; give every node of the job the same run id")
     timeout = settings.timeout
     rules = _core.GroupSettings(
         settings.min_nodes,

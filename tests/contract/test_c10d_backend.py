@@ -172,7 +172,7 @@ def test_a_client_by_choice_does_not_serve(free_port: int) -> None:
 
 def test_a_client_says_what_its_endpoint_was_matched_against() -> None:
     """So that "no node became the host" can be understood from any node's log."""
-    with pytest.raises(RendezvousConnectionError, match="is no address of this machine"):
+    with pytest.raises(RendezvousConnectionError, match="is not an address of this machine"):
         open_backend(parameters("192.0.2.17:29400", join_timeout=0.2))
 
 

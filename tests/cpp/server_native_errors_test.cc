@@ -78,7 +78,7 @@ TEST_CASE("native: an unknown operation is answered, and the connection goes on"
 TEST_CASE("native: ids that do not fit are refused") {
   Scene scene;
   scene.peer.send(native_frame(Operation::kPing, uint64_t{1} << 48));
-  CHECK(scene.peer.receive_answer().message() == "request ids stay below 2^48");
+  CHECK(scene.peer.receive_answer().message() == "a request id must be below 2^48");
   scene.peer.send(native_frame(Operation::kPing, (uint64_t{1} << 48) - 1));
   CHECK(scene.peer.receive_answer().status == ErrorCode::kOk);
 }
@@ -92,7 +92,7 @@ TEST_CASE("native: errors of operations are answers") {
   scene.set("/n", "9223372036854775807");
   answer = scene.error(Operation::kAdd, Fields().string32("/n").u64(1));
   CHECK(answer.status == ErrorCode::kNotANumber);
-  CHECK(answer.message().ends_with("plus 1 does not fit 64 bits"));
+  CHECK(answer.message().ends_with("plus 1 does not fit in 64 bits"));
   scene.set("/v", std::string(limits::kValueBytesMax, 'v'));
   answer = scene.error(Operation::kAppend, Fields().string32("/v").string32("x"));
   CHECK(answer.status == ErrorCode::kLimit);
@@ -129,7 +129,7 @@ TEST_CASE("native: what breaks the framing ends the connection, with the reason 
   Peer rude(server.port());
   rude.send(native_greeting().substr(0, 8) + native_frame(Operation::kPing, 1));
   CHECK(rude.receive_to_end() == "");
-  CHECK(logged("its first frame is no HELLO") != "");
+  CHECK(logged("its first frame is not a HELLO") != "");
 }
 
 TEST_CASE("native: a connection may have so many blocked requests and no more") {

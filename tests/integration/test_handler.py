@@ -257,7 +257,7 @@ def test_a_forked_child_has_no_part_in_the_rendezvous(
     handler.next_rendezvous()
     with monkeypatch.context() as patch:
         patch.setattr("os.getpid", lambda: -1)
-        with pytest.raises(RendezvousStateError, match="a forked child makes its own"):
+        with pytest.raises(RendezvousStateError, match="a forked child must create its own"):
             handler.next_rendezvous()
         assert handler.shutdown()
     assert len(run.look().participants) == 1

@@ -56,7 +56,7 @@ class EtcdRendezvousBackend(RendezvousBackend):
         name: str = "etcd",
     ) -> None:
         if not run_id:
-            raise ValueError("the run id is empty; give every node of the job the same name")
+            raise ValueError("the run id is empty; give every node of the job the same run id")
         prefix = DEFAULT_KEY_PREFIX if key_prefix is None else key_prefix
         self._client = client
         self._name = name

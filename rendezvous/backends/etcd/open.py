@@ -103,7 +103,7 @@ def open_backend(params: RendezvousParameters) -> tuple[EtcdRendezvousBackend, E
         ttl: seconds without a write after which a state is deleted; default 7,200.
     """
     if not params.run_id:
-        raise ValueError("the run id is empty; give every node of the job the same name")
+        raise ValueError("the run id is empty; give every node of the job the same run id")
     client = open_client(params)
     backend = EtcdRendezvousBackend(
         client,

@@ -62,7 +62,7 @@ def run_id(text: str) -> str:
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
-        raise OptionError(f"{text!r} is not UTF-8, which run ids are") from None
+        raise OptionError(f"{text!r} is not UTF-8; a run id must be") from None
     if not 0 < size <= _RUN_ID_BYTES_MAX:
         raise OptionError(f"a run id has 1 to {_RUN_ID_BYTES_MAX} bytes; this one has {size}")
     return text

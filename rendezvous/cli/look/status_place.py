@@ -107,8 +107,8 @@ def open_place(
         return _EtcdPlace(members, options | dict(config))
     if separator and scheme != "tcp":
         raise ValueError(
-            f"the endpoint {endpoint!r} names no server; runs are kept by one (HOST[:PORT]), or "
-            "over etcd (--backend etcd)"
+            f"the endpoint {endpoint!r} does not name a server; runs are kept by a server "
+            "(HOST[:PORT]) or in etcd (--backend etcd)"
         )
     if config:
         raise ValueError("--rdzv-conf is for --backend etcd")

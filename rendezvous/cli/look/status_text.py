@@ -21,9 +21,9 @@ def as_text(report: RunReport, endpoint: str) -> list[str]:
         at_most = "" if report.kept_by == "server" else "at most "
         lines.append(f"last call: {at_most}{report.last_call_left_s:.1f} s left")
     if report.closed:
-        lines.append("closed: it takes no more nodes")
+        lines.append("closed: no more nodes can join")
     if report.finished_round:
-        lines.append(f"finished: round {report.finished_round} was the last to end well")
+        lines.append(f"finished: round {report.finished_round} was the last to succeed")
     settings = report.settings
     if settings is not None:
         lines.append(
@@ -54,8 +54,8 @@ def _keeper_text(report: RunReport) -> str:
     if report.kept_by == "store":
         return "its nodes, by compare-and-set"
     if report.leader is None:
-        return "a node that the others elect; just now, none leads"
-    return f"{_node_text(report.leader)}, which the others elected"
+        return "an elected node; none is elected at the moment"
+    return f"{_node_text(report.leader)}, the elected leader"
 
 
 def _round_text(report: RunReport) -> str:

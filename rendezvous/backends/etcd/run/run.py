@@ -278,7 +278,7 @@ class EtcdRun(Coordinator):
             )
         if summary.closed:
             raise RendezvousClosedError(
-                f"{run}: the rendezvous was closed; a new job needs another run id"
+                f"{run}: the run is closed; use another run id for a new job"
             )
         if summary.failed_round and summary.failed_at > attempt.revision:
             raise failed_error(self._setup.run_id, summary.cause)

@@ -214,12 +214,14 @@ def sum_of(key: bytes, value: bytes | None, amount: int) -> int:
     number = 0 if value is None else number_of(value)
     if value is not None and number is None:
         raise StoreValueError(
-            f"add to key {quoted(key)}: its value {quoted(value)} is no decimal 64-bit number; use "
+            f"add to key {quoted(key)}: its value {quoted(value)} is not a decimal 64-bit "
+            "number; use "
             "another key for the counter"
         )
     total = (number or 0) + amount
     if not -_INT64_MAX - 1 <= total <= _INT64_MAX:
         raise StoreValueError(
-            f"add to key {quoted(key)}: {quoted(value or b'0')} plus {amount} does not fit 64 bits"
+            f"add to key {quoted(key)}: {quoted(value or b'0')} plus {amount} does not fit in 64 "
+            "bits"
         )
     return total
