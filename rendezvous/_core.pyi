@@ -390,7 +390,8 @@ class _Dial:
     @property
     def may_work_later(self) -> bool: ...
 
-# Keeps a descriptor out of forked children for as long as this object lives. Drop it before the descriptor is closed.
+# Keeps a descriptor out of forked children for as long as this object lives. Drop it before the
+# descriptor is closed.
 @final
 class _LentFd:
     def __init__(self, fd: int) -> None: ...

@@ -14,8 +14,10 @@ from rendezvous import _core
 from rendezvous._base.deadline import Deadline
 from rendezvous._base.hosts import is_loopback, own_end_towards
 from rendezvous._base.join_time import JoinTime
+from rendezvous._base.threads import Background
+from rendezvous._coordination.run_view import RunView
 
-__all__ = ["Census", "Coordinator", "Ending", "NodeSetup", "Seat", "View", "is_disturbed"]
+__all__ = ["Coordinator", "Ending", "NodeSetup", "OwnView", "Seat", "is_disturbed"]
 
 _LAST_LINE_BYTES_MAX = 512
 _ABANDON_S = 1.0
@@ -26,7 +28,6 @@ class NodeSetup:
     """Whose part a coordinator plays, and by which rules.
 
     Attributes:
-        join_s, spare_s: how long a node waits for its round, and as a spare.
         exchange_s: how long one exchange with the backend may take, where the backend lets itself
             be told.
         where: the store, for messages.
@@ -36,8 +37,6 @@ class NodeSetup:
     run_id: str
     node: _core.Node
     settings: _core.GroupSettings
-    join_s: float
-    spare_s: float
     exchange_s: float
     where: str
     store_is_gone: Callable[[], bool] = field(default=lambda: False)
@@ -72,18 +71,8 @@ class Seat:
 
 
 @dataclass(frozen=True)
-class Census:
-    """Who is there. `participants`: of the forming round, or the active ones of the complete."""
-
-    participants: tuple[_core.Node, ...]
-    lost: tuple[_core.Node, ...]
-    waiting: tuple[_core.Node, ...]
-    spares: tuple[_core.Node, ...]
-
-
-@dataclass(frozen=True)
-class View:
-    """What was last heard of the group. Replaced as a whole, so it is read unlocked."""
+class OwnView:
+    """What this node has heard of its own place. Replaced as a whole, so it is read unlocked."""
 
     round: int = 0
     role: str = "absent"
@@ -105,31 +94,35 @@ class Coordinator(ABC):
     # still, to learn that there is none.
     dismissal_s = 0.0
 
-    @property
-    @abstractmethod
-    def view(self) -> View:
-        """What was last heard. Costs nothing."""
+    def __init__(self, background: Background) -> None:
+        """background: keeps the node's place, and the view fresh."""
+        self._background = background
 
     @property
     @abstractmethod
+    def view(self) -> OwnView:
+        """What was last heard. Costs nothing."""
+
+    @property
     def is_running(self) -> bool:
         """Whether the node's place is kept and the view is fresh, from this process."""
+        return self._background.is_running
+
+    def start(self) -> None:
+        """Keep the node's place, and the view fresh, in the background. Nothing if it is so."""
+        self._background.start()
+
+    def ask_to_stop(self) -> None:
+        """No further sign of life is begun; one that is under way ends by itself."""
+        self._background.ask_to_stop()
+
+    def stop(self, deadline: Deadline) -> None:
+        """End what runs in the background, and wait for that. For good: a last call."""
+        self._background.stop(deadline)
 
     @abstractmethod
     def is_intact(self, deadline: Deadline) -> bool:
         """Whether this node is active in a round that has lost nobody, as far as is known."""
-
-    @abstractmethod
-    def start(self) -> None:
-        """Keep the node's place, and the view fresh, in the background. Nothing if it is so."""
-
-    @abstractmethod
-    def ask_to_stop(self) -> None:
-        """No further sign of life is begun; one that is under way ends by itself."""
-
-    @abstractmethod
-    def stop(self, deadline: Deadline) -> None:
-        """End what runs in the background, and wait for that. For good: a last call."""
 
     def abandon(self) -> None:
         """As `stop`, of a handler that was dropped, or lives at the interpreter's exit."""
@@ -179,13 +172,12 @@ class Coordinator(ABC):
         """Bring the view up to date, with one exchange."""
 
     @abstractmethod
-    def census(self, deadline: Deadline) -> Census:
+    def census(self, deadline: Deadline) -> RunView:
         """Who is there, now."""
 
     def is_deserted(self, deadline: Deadline) -> bool:
         """Whether nobody takes part or waits."""
-        census = self.census(deadline)
-        return not (census.participants or census.waiting or census.spares)
+        return self.census(deadline).counts.listed == 0
 
     def reached_at(self, deadline: Deadline) -> str:
         """By which address nodes elsewhere reach this machine, the store's; empty: there are none.

@@ -1,15 +1,13 @@
-"""What a node does and says while it waits for a round: how often it looks, what it logs.
+"""What a node says while it waits for a round, in the log and in errors.
 
-Pure but for the clock, the log and sleeping: knows neither the rulebook nor the backend.
+Pure but for the clock and the log: knows neither the rulebook nor the backend.
 """
 
 import logging
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rendezvous import _core
-from rendezvous._base.deadline import Deadline, now_s
+from rendezvous._base.deadline import Deadline
 from rendezvous._base.endpoint import parse_endpoint
 from rendezvous._base.errors import (
     RendezvousConnectionError,
@@ -21,12 +19,10 @@ from rendezvous._base.errors import (
 from rendezvous._base.hosts import is_loopback
 from rendezvous._base.join_time import JoinTime
 from rendezvous._coordination.coordinator import NodeSetup
+from rendezvous._coordination.run_view import RunView
 
 __all__ = [
-    "LOOK_S_MAX",
-    "Pace",
     "Progress",
-    "Standing",
     "evicted_text",
     "failed_error",
     "finished_error",
@@ -38,66 +34,10 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
-# The longest pause between two looks of a node that waits.
-LOOK_S_MAX = 2.0
 _PROGRESS_S = 10.0
 _SPARE_PROGRESS_S = 300.0
 _NAMES_MAX = 16
 _PARTS = {"waiting": "waits for the next round", "spare": "is a spare"}
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Where this node stands, and with whom. Of very many participants, a part is named."""
-
-    role: str
-    rank: int
-    round: int
-    world_size: int
-    participants: tuple[_core.Node, ...]
-    participants_count: int
-    is_complete: bool
-    waiting: int
-    spares: int
-    lost: tuple[_core.Node, ...]
-    last_call_left_s: float | None
-    look_again_s: float | None
-    rank_0: _core.Node | None = None  # of the complete round; None: it has left, or was not asked
-
-    @property
-    def nodes(self) -> int:
-        """All nodes that look at this state from time to time."""
-        return self.participants_count + self.waiting + self.spares
-
-
-class Pace:
-    """Pauses between two looks: shorter after a change, longer the more nodes share the store."""
-
-    def __init__(self) -> None:
-        self._pause_s = 0.0
-        self._before: tuple[object, ...] | None = None
-
-    def sleep(self, standing: Standing, look_s: float, deadline: Deadline) -> None:
-        """Sleep until the next look is due. `look_s`: how long the last one took."""
-        seen = (
-            standing.role,
-            standing.round,
-            standing.participants_count,
-            standing.waiting,
-            standing.spares,
-        )
-        # All nodes together look some 1,000 times a second while things move, 250 when they rest.
-        # And a look that took long says that machine, network or server have enough to do.
-        longest_s = min(LOOK_S_MAX, max(0.25, standing.nodes / 250))
-        shortest_s = min(longest_s, max(0.02, standing.nodes / 1_000, 8 * look_s))
-        self._pause_s = min(self._pause_s * 1.5, longest_s) if seen == self._before else shortest_s
-        self._before = seen
-        pause_s = self._pause_s * random.uniform(0.6, 1.0)  # noqa: S311
-        if standing.look_again_s is not None:
-            # The end of a last call is not slept through. A little scatter, as all nodes know it.
-            until_s = standing.look_again_s - now_s() + random.uniform(0.0, shortest_s)  # noqa: S311
-            pause_s = min(pause_s, max(until_s, shortest_s / 2))
-        deadline.sleep(pause_s)
 
 
 class Progress:
@@ -111,27 +51,27 @@ class Progress:
         self._told: tuple[_core.Node, ...] = ()
         self._in_last_call = False
 
-    @staticmethod
-    def interval_s() -> float:
-        """Between two lines of the log."""
-        return _PROGRESS_S
+    @property
+    def due(self) -> Deadline:
+        """When the log is to get another line."""
+        return self._next
 
-    def tell(self, standing: Standing) -> None:
+    def tell(self, view: RunView) -> None:
         """Every ten seconds, and when a last call begins."""
-        if standing.last_call_left_s is not None and not self._in_last_call:
+        if view.last_call_left_s is not None and not self._in_last_call:
             _log.info(
                 "run %r: %d nodes are here, which is enough; waiting %.1f s for more (at most %d)",
                 self._run_id,
-                standing.participants_count,
-                standing.last_call_left_s,
+                view.counts.participants,
+                view.last_call_left_s,
                 self._settings.max_nodes,
             )
-        self._in_last_call = standing.last_call_left_s is not None
+        self._in_last_call = view.last_call_left_s is not None
         if self._next.is_over:
             # A spare may wait for days.
             self._next = Deadline.after(_SPARE_PROGRESS_S if self._time.is_spare else _PROGRESS_S)
-            _log.info("run %r: %s; %s", self._run_id, self._text(standing), self._left_text())
-            self._told = standing.participants
+            _log.info("run %r: %s; %s", self._run_id, self._text(view), self._left_text())
+            self._told = view.participants
 
     def tell_failure(self, error: Exception, again: bool) -> None:
         """Once for each outage, and every ten seconds."""
@@ -149,22 +89,22 @@ class Progress:
         deadline = self._time.deadline
         return f"{deadline.left_s:.0f} s left" if deadline.is_set else "for as long as it takes"
 
-    def _text(self, standing: Standing) -> str:
-        if standing.role in ("waiting", "spare"):
+    def _text(self, view: RunView) -> str:
+        if view.role in ("waiting", "spare"):
             return (
-                f"this node {_PARTS[standing.role]} while round {standing.round} runs with "
-                f"{standing.participants_count} nodes"
+                f"this node {_PARTS[view.role]} while round {view.round} runs with "
+                f"{view.counts.participants} nodes"
             )
         low, high = self._settings.min_nodes, self._settings.max_nodes
-        count = standing.participants_count
+        count = view.counts.participants
         text = f"{count} of at least {low} (at most {high}) nodes joined"
-        if count > len(standing.participants):
+        if count > len(view.participants):
             return text
-        before, now = set(self._told), set(standing.participants)
+        before, now = set(self._told), set(view.participants)
         for word, nodes in (
             ("new", now - before),
             ("gone", before - now),
-            ("lost", set(standing.lost)),
+            ("lost", set(view.lost)),
         ):
             if nodes:
                 text += f"; {word}: {_names(sorted(nodes))}"
@@ -174,32 +114,32 @@ class Progress:
 def timeout_error(
     setup: NodeSetup,
     time: JoinTime,
-    standing: Standing | None,
+    view: RunView | None,
     failure: RendezvousConnectionError | None,
 ) -> RendezvousTimeoutError:
     """What a node that gives up tells: who joined, who was lost, where it looked, what to do."""
     run_id, waited_s = setup.run_id, time.timeout_s
     low, high = setup.settings.min_nodes, setup.settings.max_nodes
-    if standing is None:
+    if view is None:
         text = f"run {run_id!r}: no answer from the store within {waited_s:g} s"
         advice = "check that it runs and can be reached"
-    elif standing.role in ("waiting", "spare"):
+    elif view.role in ("waiting", "spare"):
         text = (
-            f"run {run_id!r}: round {standing.round} runs with {_participants(standing)}, "
-            f"and did not end within {waited_s:g} s; this node {_PARTS[standing.role]}"
+            f"run {run_id!r}: round {view.round} runs with {_participants(view)}, "
+            f"and did not end within {waited_s:g} s; this node {_PARTS[view.role]}"
         )
         timeout = "spare_timeout" if time.is_spare else "join_timeout"
         advice = f"raise {timeout} to wait longer, or max_nodes to let more nodes take part"
     else:
         text = (
-            f"run {run_id!r}: {standing.participants_count} of at least {low} (at most {high}) "
-            f"nodes joined within {waited_s:g} s: {_participants(standing)}"
+            f"run {run_id!r}: {view.counts.participants} of at least {low} (at most {high}) "
+            f"nodes joined within {waited_s:g} s: {_participants(view)}"
         )
         advice = (
             "start the missing nodes with the same run id and endpoint and check that they can "
             "reach it, raise join_timeout, or lower min_nodes"
         )
-    lost = standing.lost if standing else ()
+    lost = view.lost if view else ()
     if lost:
         text += f"; lost: {_names(lost)}"
     text += f"; the store is at {setup.where}"
@@ -209,7 +149,7 @@ def timeout_error(
         text += f"; its last failure: {failure}"
     return RendezvousTimeoutError(
         f"{text}. What to do: {advice}.",
-        joined=[node_text(node) for node in (standing.participants if standing else ())],
+        joined=[node_text(node) for node in (view.participants if view else ())],
         lost=[node_text(node) for node in lost],
         min_nodes=low,
         max_nodes=high,
@@ -263,8 +203,8 @@ def node_text(node: _core.Node) -> str:
     return f"{node.addr} (pid {node.pid})"
 
 
-def _participants(standing: Standing) -> str:
-    return _names(standing.participants, standing.participants_count)
+def _participants(view: RunView) -> str:
+    return _names(view.participants, view.counts.participants)
 
 
 def _names(nodes: Sequence[_core.Node], count: int | None = None) -> str:

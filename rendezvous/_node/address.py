@@ -16,7 +16,7 @@ from rendezvous._base.hosts import (
 )
 from rendezvous._coordination.coordinator import Coordinator
 
-__all__ = ["Addresses"]
+__all__ = ["Addresses", "check_address"]
 
 _log = logging.getLogger(__name__)
 
@@ -74,12 +74,13 @@ class Addresses:
         )
         return address
 
-    def check(self, address: str, node_addr: str) -> None:
-        """Warn of what rank 0 told this node, if it leads this node to itself alone."""
-        if is_loopback(address) and not is_loopback(node_addr):
-            _log.warning(
-                "rank 0 gave the address %s, but on this node (%s) that address leads to this "
-                "machine itself; start rank 0's node with another local_addr (--local-addr)",
-                address,
-                node_addr,
-            )
+
+def check_address(address: str, node_addr: str) -> None:
+    """Warn of what rank 0 told the node of that address, if it leads this node to itself alone."""
+    if is_loopback(address) and not is_loopback(node_addr):
+        _log.warning(
+            "rank 0 gave the address %s, but on this node (%s) that address leads to this "
+            "machine itself; start rank 0's node with another local_addr (--local-addr)",
+            address,
+            node_addr,
+        )

@@ -25,7 +25,7 @@ from rendezvous._base.hosts import bootstrap_hosts, hold_port, serve_on
 from rendezvous._base.patience import Backoff, is_refusal
 from rendezvous._coordination.coordinator import Coordinator, Seat
 from rendezvous._coordination.waiting import node_text
-from rendezvous._node.address import Addresses
+from rendezvous._node.address import Addresses, check_address
 from rendezvous._node.round_store import forget_rounds, note_round, round_store
 from rendezvous._stores.store import Store
 
@@ -198,7 +198,7 @@ class Bootstrap:
             store.wait(keys, timedelta(seconds=slice_s))
             with self._in_time(store, deadline) as bounded:
                 where = RendezvousStoreInfo.build(seat.rank, bounded, None)
-        self._addresses.check(where.master_addr, self._node.addr)
+        check_address(where.master_addr, self._node.addr)
         return where
 
     def _meet_server(self, store: KeyValueStore, deadline: Deadline) -> None:

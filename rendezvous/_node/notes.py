@@ -57,7 +57,7 @@ def _note(store: Store, run_id: str, kind: str, key: str, text: str) -> None:
             except StoreError:  # a store without times to live
                 notes.set(key, text[:_TEXT_CHARS])
     except StoreError as error:
-        _log.info("run %r: the others could not be told why: %s", run_id, error)
+        _log.info("run %r: cannot tell the other nodes why: %s", run_id, error)
 
 
 def _find(store: Store, run_id: str, kind: str) -> list[tuple[str, str]]:

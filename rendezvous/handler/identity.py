@@ -61,8 +61,6 @@ def make_setup(
         settings.run_id,
         node,
         rules,
-        timeout.join_s,
-        timeout.spare_s,
         timeout.heartbeat_s,
         where,
         is_gone,

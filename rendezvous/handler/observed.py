@@ -124,7 +124,7 @@ class ObservedHandler(DynamicRendezvousHandler):
         was_listed = self._lifetime.is_on and self._membership.may_be_listed
         told = super().shutdown()
         if was_listed:
-            self._events.emit("left", "done" if told else "the others could not be told")
+            self._events.emit("left", "done" if told else "cannot tell the other nodes")
         return told
 
     def _round_s(self) -> float | None:

@@ -241,11 +241,11 @@ TEST_CASE("settings that make no sense are no state") {
 
 TEST_CASE("rounds and serials that cannot be are refused") {
   const std::string bytes = group("ab").encode();
-  CHECK(says(with<uint64_t>(bytes, kRoundAt, 0), "no such round, at byte 33"));
-  CHECK(says(with<uint64_t>(bytes, kRoundAt, UINT64_MAX), "no such round, at byte 33"));
+  CHECK(says(with<uint64_t>(bytes, kRoundAt, 0), "an impossible round, at byte 33"));
+  CHECK(says(with<uint64_t>(bytes, kRoundAt, UINT64_MAX), "an impossible round, at byte 33"));
   CHECK(says(with<uint64_t>(bytes, kFinishedAt, 1),
              "the finished round is not before the current one"));
-  CHECK(says(with<uint64_t>(bytes, kFloorAt, UINT64_MAX), "no such round, at byte 49"));
+  CHECK(says(with<uint64_t>(bytes, kFloorAt, UINT64_MAX), "an impossible round, at byte 49"));
   CHECK(says(with<uint64_t>(bytes, kFloorAt, 1), "a node took part in a later round"));
   CHECK(says(with<uint64_t>(bytes, kSerialAt, UINT64_MAX), "an impossible serial"));
   CHECK(says(with<uint64_t>(bytes, kLastCallAt, 4), "never given out"));

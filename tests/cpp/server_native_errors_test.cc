@@ -88,7 +88,7 @@ TEST_CASE("native: errors of operations are answers") {
   scene.set("/n", "word");
   NativePeer::Answer answer = scene.error(Operation::kAdd, Fields().string32("/n").u64(1));
   CHECK(answer.status == ErrorCode::kNotANumber);
-  CHECK(answer.message().starts_with("add to key 'n': its value 'word' is no decimal"));
+  CHECK(answer.message().starts_with("add to key 'n': its value 'word' is not a decimal"));
   scene.set("/n", "9223372036854775807");
   answer = scene.error(Operation::kAdd, Fields().string32("/n").u64(1));
   CHECK(answer.status == ErrorCode::kNotANumber);
@@ -111,7 +111,7 @@ TEST_CASE("native: a client of another version is told which one the server spea
   native::Frame frame;
   REQUIRE(native::next_frame(answer, frame) == native::Progress::kTaken);
   CHECK(frame.header.status == static_cast<uint8_t>(ErrorCode::kUnsupported));
-  CHECK(frame.body.ends_with("this server speaks version 1 of the protocol, the client 2 to 9"));
+  CHECK(frame.body.ends_with("this server speaks version 1 of the protocol, the client speaks 2 to 9"));
 
   NativePeer later(server.port());  // one that also speaks version 1 is welcome
   Peer both(server.port());

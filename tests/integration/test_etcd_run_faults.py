@@ -131,7 +131,7 @@ def test_an_outage_of_writes_is_told_once(
     with run_at(etcd_endpoint) as run:
         handler = run.node(1, 2, join_s=BACKSTOP_S)
         handler.next_rendezvous()
-        leader: Any = handler._coordinator._follower.leader  # type: ignore[attr-defined]
+        leader: Any = handler._coordinator._election.leader  # type: ignore[attr-defined]
         publish, refused = leader._press.publish, []
 
         def refuse(*args: Any, **options: Any) -> None:

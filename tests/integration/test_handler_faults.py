@@ -6,6 +6,7 @@ import base64
 import os
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from handler_support import (
@@ -312,13 +313,17 @@ def test_a_frozen_store_does_not_hold_the_join_past_its_timeout(
     joined = Background(handler.next_rendezvous)
     parts = vars(handler._coordinator)
     if rulebook == "auto":
-        eventually("a look at who is there", lambda: parts["_watch"].standing is not None)
+        eventually("a look at who is there", lambda: has_looked(parts["_watch"]))
     else:
         eventually("joined, and told so", lambda: parts["_sync"].view.role == "forming")
     proxy.freeze()
     with pytest.raises(RendezvousTimeoutError, match=r"1 of at least 2.*last failure"):
         joined.result()
     assert Background(handler.shutdown).result() is False
+
+
+def has_looked(watch: Any) -> bool:
+    return watch._lookout is not None and watch._lookout.view is not None
 
 
 def test_other_settings_are_refused_and_named(run: Run) -> None:

@@ -131,13 +131,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _show_run(args: argparse.Namespace, place: Place, deadline: Deadline) -> None:
     limit = None if args.all or args.json else _SHOWN_MAX
-    report = place.look_at_run(args.run_id, deadline, limit)
-    if report is None:
+    view = place.look_at_run(args.run_id, deadline, limit)
+    if view is None:
         raise _exit.CommandError(
             f"no such run: {args.run_id!r} at {place.endpoint}; nobody has joined it there",
             _exit.NO,
         )
-    _print(args, {"endpoint": place.endpoint} | as_json(report), as_text(report, place.endpoint))
+    named = {"endpoint": place.endpoint, "run_id": args.run_id}
+    _print(args, named | as_json(view), as_text(view, args.run_id, place.endpoint))
 
 
 def _print(args: argparse.Namespace, fields: dict[str, Any], lines: list[str]) -> None:

@@ -13,7 +13,7 @@ from rendezvous._base.endpoint import format_endpoint, parse_endpoint, refuse_se
 from rendezvous._base.errors import StoreError
 from rendezvous._base.patience import is_refusal
 from rendezvous._core import TCPStore
-from rendezvous.cli.look.run_report import RunReport, look_at_etcd_run, look_at_run
+from rendezvous.backends.look import look_at_run
 from rendezvous.cli.options import (
     DEFAULT_PORT,
     ENDPOINT_VARIABLE,
@@ -25,6 +25,8 @@ from rendezvous.cli.options import (
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping
+
+    from rendezvous._coordination.run_view import RunView
 
 __all__ = ["Place", "Probe", "add_place", "open_place"]
 
@@ -54,10 +56,10 @@ class Place(Protocol):
     def probe(self, deadline: Deadline) -> Probe:
         """Whether it is there."""
 
-    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunReport | None:
+    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunView | None:
         """None: it knows no such run."""
 
-    def parameters(self, report: RunReport) -> RendezvousParameters:
+    def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
         """Of a handler of that run, for who joins nothing."""
 
     def close(self) -> None:
@@ -150,13 +152,13 @@ class _ServerPlace:
             {"reachable": True, "keys": keys, "round_trip_s": round_trip_s},
         )
 
-    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunReport | None:
+    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunView | None:
         return look_at_run(self._connected(deadline), run_id, deadline, limit)
 
-    def parameters(self, report: RunReport) -> RendezvousParameters:
+    def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
         return RendezvousParameters(
-            "c10d", self.endpoint, report.run_id, 1, 1, _ONLOOKER,
-            is_host=False, rulebook=report.kept_by,
+            "c10d", self.endpoint, run_id, 1, 1, _ONLOOKER,
+            is_host=False, rulebook=view.kept_by,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -203,14 +205,16 @@ class _EtcdPlace:
             {"reachable": True, "members": [each.fields() for each in found]},
         )
 
-    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunReport | None:
-        prefix = self._config.get("key_prefix")
-        return look_at_etcd_run(self._client, prefix, run_id, deadline, limit)
+    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunView | None:
+        from rendezvous.backends.etcd import look
 
-    def parameters(self, report: RunReport) -> RendezvousParameters:
-        rulebook = "store" if report.kept_by == "store" else "auto"
+        prefix = self._config.get("key_prefix")
+        return look.look_at_run(self._client, prefix, run_id, deadline, limit)
+
+    def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
+        rulebook = "store" if view.kept_by == "store" else "auto"
         return RendezvousParameters(
-            "etcd", self._members, report.run_id, 1, 1, _ONLOOKER,
+            "etcd", self._members, run_id, 1, 1, _ONLOOKER,
             **(self._config | {"rulebook": rulebook}),
         )  # fmt: skip
 

@@ -73,7 +73,7 @@ class Parting:
                         ),
                     )
         except RendezvousError as error:
-            logger.warning("the other nodes could not be told that this one leaves: %s", error)
+            logger.warning("cannot tell the other nodes that this one leaves: %s", error)
         except SignalledError as stop:
             logger.warning("%s: not waiting for other nodes", _exit.signal_name(stop.signum))
             shutdown_s = _SHUTDOWN_S

@@ -38,7 +38,7 @@ def check_program(name: str) -> None:
         return
     if os.sep in name and Path(name).exists():
         raise _exit.CommandError(
-            f"cannot run {name}: it is no executable file", _exit.NOT_EXECUTABLE
+            f"cannot run {name}: it is not an executable file", _exit.NOT_EXECUTABLE
         )
     where = "" if os.sep in name else " in PATH"
     raise _exit.CommandError(f"command not found{where}: {name}", _exit.NOT_FOUND)

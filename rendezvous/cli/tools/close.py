@@ -76,14 +76,14 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         args.fail(str(error))
     try:
-        report = place.look_at_run(args.run_id, deadline, limit=1)
-        if report is None:
+        view = place.look_at_run(args.run_id, deadline, limit=1)
+        if view is None:
             raise _exit.CommandError(
                 f"no such run: {args.run_id!r} at {place.endpoint}; nobody has joined it there",
                 _exit.NO,
             )
-        if not report.closed:
-            _close(place.parameters(report), args.reason, deadline)
+        if not view.closed:
+            _close(place.parameters(args.run_id, view), args.reason, deadline)
     except (StoreConnectionError, StoreTimeoutError, RendezvousConnectionError) as error:
         raise _exit.CommandError(str(error), _exit.UNREACHABLE) from error
     except RendezvousError as error:

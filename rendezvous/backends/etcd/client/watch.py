@@ -8,7 +8,6 @@ for a sign of life whenever it has been silent for a while.
 import random
 from collections.abc import Sequence
 from contextlib import suppress
-from types import TracebackType
 from typing import TypeVar
 
 from rendezvous._base.deadline import Deadline, now_s
@@ -125,12 +124,7 @@ class Watch:
     def __enter__(self: _Self) -> _Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property

@@ -68,7 +68,6 @@ class RunKeys:
         self.inbox = _whole(base + b"in/")
         self.watched = _whole(base + b"watched/")
         self.nodes = _whole(self._nodes)
-        self.states = _whole(self._states)
 
     def node(self, name: str) -> bytes:
         return self._nodes + name.encode()

@@ -84,22 +84,34 @@ class GatewayStream:
     def __init__(self, body: BodyReader, shape: Shape) -> None:
         self._body = body
         self._shape = shape
-        self._lines: list[bytes] = []
-        self._rest = b""
+        self._unread = bytearray()
+        self._searched = 0  # so many bytes of it have no end of a line
 
     def next(self, deadline: Deadline) -> Message | None:
         """See Stream."""
         has_time = True
         while True:
-            while self._lines:
-                line = self._lines.pop(0).strip()
-                if line:
-                    return _message(self._shape, _result(_decode(line, http.HTTPStatus.OK)))
+            line = self._take_line()
+            if line is not None:
+                if not line:
+                    continue
+                return _message(self._shape, _result(_decode(line, http.HTTPStatus.OK)))
             data = self._body.read(deadline) if has_time else None
             if data is None:
                 return None
             has_time = not deadline.is_over
-            *self._lines, self._rest = (self._rest + data).split(b"\n")
+            self._unread += data
+
+    def _take_line(self) -> bytes | None:
+        """The first one that is whole. No byte is looked at twice, however long a line is."""
+        end = self._unread.find(b"\n", self._searched)
+        if end < 0:
+            self._searched = len(self._unread)
+            return None
+        line = bytes(memoryview(self._unread)[:end]).strip()
+        del self._unread[: end + 1]
+        self._searched = 0
+        return line
 
     def interrupt(self) -> None:
         """See Stream."""

@@ -17,7 +17,7 @@ from rendezvous._base.backend import RendezvousBackend, Token
 from rendezvous._base.deadline import Deadline, now_s
 from rendezvous._base.errors import RendezvousConnectionError, RendezvousStateError
 from rendezvous._base.patience import Backoff, patiently
-from rendezvous._coordination.coordinator import View
+from rendezvous._coordination.coordinator import OwnView
 
 __all__ = ["Operation", "StateSync"]
 
@@ -65,11 +65,11 @@ class StateSync:
         self._state: bytes | None = None
         self._token: Token | None = None
         self._known: bytes | None = None
-        self._view = View()
+        self._view = OwnView()
         self._has_lost = False
 
     @property
-    def view(self) -> View:
+    def view(self) -> OwnView:
         """What the last exchange told. Costs nothing."""
         return self._view
 
@@ -184,7 +184,7 @@ class StateSync:
         role = group.placement(self._node).role
         self._has_lost = bool(group.lost)
         my_round = group.round if role == "active" else self._view.my_round
-        self._view = View(
+        self._view = OwnView(
             round=group.round,
             role=role,
             closed=group.closed,
