@@ -28,6 +28,7 @@ OptionError = argparse.ArgumentTypeError
 
 DEFAULT_PORT = 29400
 ENDPOINT_VARIABLE = "RENDEZVOUS_ENDPOINT"
+ETCD_BACKENDS = ("etcd", "etcd-v3")
 
 
 _HAVE_OPTIONS = {

@@ -14,16 +14,25 @@ from rendezvous._base.errors import StoreError
 from rendezvous._base.patience import is_refusal
 from rendezvous._core import TCPStore
 from rendezvous.backends.look import look_at_run
-from rendezvous.cli.options import DEFAULT_PORT, check_not_refused
+from rendezvous.cli.options import (
+    DEFAULT_PORT,
+    ENDPOINT_VARIABLE,
+    check_not_refused,
+    conf,
+    endpoint_from_environment,
+)
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Mapping
 
     from rendezvous._coordination.run_view import RunView
 
-__all__ = ["Place", "Probe", "open_place"]
+__all__ = ["Place", "Probe", "add_place", "open_place"]
 
 _PINGS = 5
+# The address of who takes no part.
+_ONLOOKER = "onlooker"
 _ETCD_SCHEMES = ("etcd", "etcds", "http", "https")
 # Of a store's URL, and no matter here.
 _STORE_OPTIONS = ("timeout", "prefix")
@@ -50,8 +59,37 @@ class Place(Protocol):
     def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunView | None:
         """None: it knows no such run."""
 
+    def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
+        """Of a handler of that run, for who joins nothing."""
+
     def close(self) -> None:
         """Close its connections."""
+
+
+def add_place(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `open_place` needs."""
+    parser.add_argument(
+        "--endpoint",
+        default=endpoint_from_environment() or "",
+        metavar="HOST[:PORT]|URL",
+        help="the server; for etcd, its members, with --backend etcd or as etcd://HOST,HOST"
+        f" (default: ${ENDPOINT_VARIABLE}, else this machine)",
+    )
+    parser.add_argument(
+        "--backend",
+        choices=("c10d", "etcd", "etcd-v3"),
+        help="where the run is kept, as for exec (default: etcd if the endpoint is etcd://,"
+        " else c10d)",
+    )
+    parser.add_argument(
+        "--rdzv-conf",
+        type=conf,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE,...",
+        help="settings for etcd, the same as for exec: protocol, ca_cert, ssl_cert,"
+        " ssl_cert_key, user, password_file, key_prefix, endpoints, transport",
+    )
 
 
 def open_place(
@@ -117,6 +155,12 @@ class _ServerPlace:
     def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunView | None:
         return look_at_run(self._connected(deadline), run_id, deadline, limit)
 
+    def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
+        return RendezvousParameters(
+            "c10d", self.endpoint, run_id, 1, 1, _ONLOOKER,
+            is_host=False, rulebook=view.kept_by,
+        )  # fmt: skip
+
     def close(self) -> None:
         if self._store is not None:
             self._store.close()
@@ -140,6 +184,7 @@ class _EtcdPlace:
 
         members = config.pop("endpoints", "") or members
         self._config = config
+        self._members = members
         self._client = open_client(self._parameters(members))
         self._scheme = "https://" if parse_endpoints(members)[1] else ""
         self.endpoint = self._client.endpoints
@@ -165,6 +210,13 @@ class _EtcdPlace:
 
         prefix = self._config.get("key_prefix")
         return look.look_at_run(self._client, prefix, run_id, deadline, limit)
+
+    def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
+        rulebook = "store" if view.kept_by == "store" else "auto"
+        return RendezvousParameters(
+            "etcd", self._members, run_id, 1, 1, _ONLOOKER,
+            **(self._config | {"rulebook": rulebook}),
+        )  # fmt: skip
 
     def close(self) -> None:
         self._client.close()
