@@ -113,6 +113,11 @@ class ObservedHandler(DynamicRendezvousHandler):
         super().set_closed()
         self._events.emit("closed", reason)
 
+    @property
+    def was_closed(self) -> bool:
+        """Whether the run is known to be closed: as `is_closed`, without asking the backend."""
+        return self._coordinator.view.closed
+
     def why_closed(self) -> str:
         """What was given as the reason when the run was closed; empty: nothing, or not known."""
         if self._connection is None or not self._lifetime.is_on:
