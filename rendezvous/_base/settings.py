@@ -149,7 +149,7 @@ def _callable(params: RendezvousParameters, key: str, *others: type) -> Any:
     value = params.get(key)
     if value is None or value == "" or callable(value) or isinstance(value, others):
         return value or None
-    raise ValueError(f"{key} is {value!r}, which cannot be called")
+    raise ValueError(f"{key} is {value!r}, not a callable")
 
 
 class RendezvousTimeout:

@@ -1,6 +1,7 @@
-"""What one node asks of its run's keeper: a request ends in time, and fails as a rendezvous does.
+"""One node's requests to the keeper of its run: each ends in time, and raises errors of a
+rendezvous.
 
-Knows no keeper. Runs on whichever thread asks.
+Knows no keeper. Runs on the caller's thread.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ _LEAVE_ATTEMPT_S = 0.5
 
 @contextmanager
 def told(run_id: str) -> Iterator[None]:
-    """Turns what a store's client raises into what a rendezvous raises."""
+    """Turns errors of a store into errors of a rendezvous."""
     run = f"run {run_id!r}: "
     try:
         yield
@@ -44,7 +45,7 @@ def told(run_id: str) -> Iterator[None]:
 
 
 class Exchange:
-    """Of one node. What is called gets a deadline of its own, and raises StoreErrors."""
+    """For one node. The function that it calls gets its own deadline, and raises StoreErrors."""
 
     def __init__(self, setup: NodeSetup) -> None:
         self._run_id = setup.run_id
@@ -54,7 +55,7 @@ class Exchange:
     def ask(
         self, call: Callable[[Deadline], _T], deadline: Deadline, attempt_s: float | None = None
     ) -> _T:
-        """Once, for as long as an exchange may take. Raises RendezvousErrors."""
+        """Try once, for as long as an exchange may take. Raises RendezvousErrors."""
         at_most_s = self._exchange_s
         if attempt_s is not None:
             at_most_s = min(attempt_s, at_most_s)
@@ -63,11 +64,11 @@ class Exchange:
             return call(in_time)
 
     def patiently(self, call: Callable[[Deadline], _T], deadline: Deadline) -> _T:
-        """Again and again while the keeper is out of reach; what it refuses, it refuses at once."""
+        """Retry while the keeper cannot be reached; a refusal is raised at once."""
         return patiently(lambda: self.ask(call, deadline), deadline)
 
     def last(self, call: Callable[[Deadline], _T], deadline: Deadline) -> _T:
-        """As `patiently`; but of a run whose store has gone, there is nobody to be told."""
+        """Like `patiently`; but if the run's store is gone, there is nothing to tell."""
         # Short: a store that is gone is asked for first, and then looked for.
         return patiently(
             lambda: self.ask(call, deadline, _LEAVE_ATTEMPT_S), deadline, self._is_gone

@@ -1,8 +1,8 @@
-"""Getting into a round: the one loop, whoever keeps the run.
+"""Joining a round: one loop for all ways of keeping a run.
 
-What is asked, and how one waits for news, is a Joining's: by_state/join.py, by_server/join.py,
-backends/etcd/run/join.py. Here: what a failure means, when a join is over, what the log says. Runs
-on the caller's thread.
+A Joining knows what to ask and how to wait for news: by_state/join.py, by_server/join.py,
+backends/etcd/run/join.py. This loop knows what a failure means, when a join is over, and what to
+log. Runs on the caller's thread.
 """
 
 import logging
@@ -23,13 +23,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Answer:
-    """What a run's keeper says to a node that joins.
+    """The answer of a run's keeper to a joining node.
 
     Attributes:
         seat: in the round, which is complete.
-        is_spare: whether the node is one; None: that is not known just now.
-        view: who is there, where that was looked at.
-        was_evicted: the node was taken for lost, and has asked anew, or will.
+        is_spare: whether the node is a spare; None: not known at the moment.
+        view: the nodes in the run, if known.
+        was_evicted: the node was considered lost, and has asked again, or will.
         is_late: its time is over.
     """
 
@@ -41,7 +41,7 @@ class Answer:
 
 
 class Joining(ABC):
-    """One node's way into one round, as one kind of keeper goes about it."""
+    """One node's way into one round, for one kind of keeper."""
 
     # A line that only broke is no outage: so many failures in a row are not told.
     failures_untold = 0
@@ -50,20 +50,21 @@ class Joining(ABC):
     def ask(self, time: JoinTime) -> Answer:
         """Ask for a place, or whether there is one by now. May wait until the deadline.
 
-        Raises RendezvousConnectionError, after which it is called again, and what ends the join:
-        another RendezvousError, or the refusal of a store.
+        Raises RendezvousConnectionError, after which it is called again, and errors that end the
+        join: another RendezvousError, or the refusal of a store.
         """
 
     def wait(self, time: JoinTime) -> None:  # noqa: B027  (whose `ask` waits has nothing to do)
-        """Until it is worth while to ask again, the deadline at the latest."""
+        """Wait until it makes sense to ask again, at most until the deadline."""
 
     @abstractmethod
     def look(self, time: JoinTime) -> RunView | None:
-        """Who is there, at the deadline, for a join that has not heard it. Raises nothing."""
+        """The nodes in the run, at the deadline, for a join that does not know them. Raises
+        nothing."""
 
 
 def join(setup: NodeSetup, joining: Joining, progress: Progress, time: JoinTime) -> Seat:
-    """Until the node has a seat. Raises as Coordinator.join."""
+    """Join until the node has a seat. Raises the errors of Coordinator.join."""
     view: RunView | None = None
     backoff, failures = Backoff(0.05, 2.0), 0
     while True:

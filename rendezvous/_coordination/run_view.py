@@ -1,7 +1,7 @@
-"""Who is in a run: one shape for all who look, and whoever keeps the run.
+"""The nodes in a run: one shape for all observers and all ways of keeping a run.
 
-One function a source fills it: `view_of_group` from a group that is here, by_server/view.py from
-the store's server, backends/etcd/run/view.py from what is written on etcd. Pure.
+Each source has a function that fills it: `view_of_group` from a local group, by_server/view.py from
+the store's server, backends/etcd/run/view.py from etcd. Pure.
 """
 
 from dataclasses import dataclass, field
@@ -26,29 +26,29 @@ class Counts:
 
     @property
     def listed(self) -> int:
-        """All that look at the run from time to time."""
+        """All nodes that look at the run."""
         return self.participants + self.waiting + self.spares
 
 
 @dataclass(frozen=True)
 class RunView:
-    """A run at one moment, as somebody has seen it.
+    """A run at one moment, as seen by a node or an observer.
 
     Attributes:
-        kept_by: `server`; `leader` for a node that the others elected; `store` for nodes that keep
-            it by compare-and-set.
-        finished_round: the last round that every participant left as done; 0: none.
+        kept_by: `server`; `leader` for an elected node; `store` for nodes that keep it by
+            compare-and-set.
+        finished_round: the last round that every participant finished; 0: none.
         world_size: of the complete round, nodes that are gone included; 0 while it forms.
         settings: None before the first node has joined.
-        participants: those of the forming round, or who is still active of the complete one, by
-            rank. This list and the next ones may be cut, or left out where nobody needs them.
-        ranks: of the participants, for an onlooker; -1 while the round forms.
-        last_call_left_s: None where no last call runs. Where nodes keep the run it is the most it
-            can be: nobody but they knows when it began.
+        participants: of the forming round, or those still active in the complete one, by rank. This
+            list and the next ones may be cut, or left out if they are not needed.
+        ranks: of the participants, for an observer; -1 while the round forms.
+        last_call_left_s: None if no last call runs. If the nodes keep the run, it is an upper
+            bound: only they know when the last call began.
         look_again_s: when the run changes by itself, by the clock of deadlines; None: not known.
-        role, rank: of the node that looks.
-        rank_0: of the complete round; None: it has left, or was not asked for.
-        leader: the node that was elected; None: nobody is just now, or nobody ever is.
+        role, rank: of this node. rank_0: of the complete round; None: it has left, or was not
+        requested.
+        leader: the elected node; None: there is none now, or never.
         asking: over etcd, nodes that want something and have no answer of the leader yet.
     """
 
@@ -84,7 +84,7 @@ def view_of_group(
     """The group as it is.
 
     Args:
-        node: who looks; None: an onlooker, who is told the participants' ranks.
+        node: this node; None: an observer, which gets the participants' ranks.
         limit: how many nodes of each list; None: all.
     """
     participants, waiting = group.participants, group.waiting

@@ -1,6 +1,6 @@
-"""What a node says while it waits for a round, in the log and in errors.
+"""The log lines and errors of a node that waits for a round.
 
-Pure but for the clock and the log: knows neither the rulebook nor the backend.
+Pure except for the clock and the log: knows neither the rulebook nor the backend.
 """
 
 import logging
@@ -53,14 +53,15 @@ class Progress:
 
     @property
     def due(self) -> Deadline:
-        """When the log is to get another line."""
+        """When the next log line is due."""
         return self._next
 
     def tell(self, view: RunView) -> None:
         """Every ten seconds, and when a last call begins."""
         if view.last_call_left_s is not None and not self._in_last_call:
             _log.info(
-                "run %r: %d nodes are here, which is enough; waiting %.1f s for more (at most %d)",
+                "run %r: %d nodes have joined, which is enough; waiting %.1f s for more (at most "
+                "%d)",
                 self._run_id,
                 view.counts.participants,
                 view.last_call_left_s,
@@ -79,7 +80,7 @@ class Progress:
             return
         self._next = Deadline.after(_PROGRESS_S)
         _log.warning(
-            "run %r: joining goes on as soon as the store answers again; %s: %s",
+            "run %r: joining continues as soon as the store answers; %s: %s",
             self._run_id,
             self._left_text(),
             error,
@@ -117,7 +118,7 @@ def timeout_error(
     view: RunView | None,
     failure: RendezvousConnectionError | None,
 ) -> RendezvousTimeoutError:
-    """What a node that gives up tells: who joined, who was lost, where it looked, what to do."""
+    """The error of a node that gives up: the nodes that joined or were lost, and what to do."""
     run_id, waited_s = setup.run_id, time.timeout_s
     low, high = setup.settings.min_nodes, setup.settings.max_nodes
     if view is None:
@@ -164,7 +165,7 @@ def _host_of(where: str) -> str:
 
 
 def finished_error(run_id: str, finished_round: int, role: str | None) -> RendezvousFinishedError:
-    """What a node tells that waited for the next round of a job that is over."""
+    """The error of a node that waited for the next round of a job that is over."""
     part = {"spare": " as a spare", "waiting": " as a late joiner"}.get(role or "", "")
     return RendezvousFinishedError(
         f"run {run_id!r}: the job finished (round {finished_round}) while this node waited{part}"
@@ -172,29 +173,29 @@ def finished_error(run_id: str, finished_round: int, role: str | None) -> Rendez
 
 
 def failed_error(run_id: str, cause: str) -> RendezvousFailedError:
-    """What a node tells whose job cannot go on because others gave up."""
+    """The error of a node whose job cannot go on because others gave up."""
     return RendezvousFailedError(
         f"run {run_id!r}: too few nodes are left because nodes gave up for good: {cause}"
     )
 
 
 def left_error(run_id: str) -> RendezvousStateError:
-    """For who joins although another thread, or a signal's handler, has given the place up."""
+    """The error of a join after another thread, or a signal handler, gave up the node's place."""
     return RendezvousStateError(f"run {run_id!r}: this node was told to leave while it was joining")
 
 
 def standing_text(run_id: str, what: str) -> str:
-    """For the log of a node that is a spare, or none any more."""
+    """The log line of a node that became a spare, or is no longer one."""
     if what == "spare":
         return f"run {run_id!r}: the round has all its nodes; this node is a spare"
-    return f"run {run_id!r}: this node is no spare any more: the next round has a place for it"
+    return f"run {run_id!r}: this node is no longer a spare: the next round has a place for it"
 
 
 def evicted_text(run_id: str) -> str:
-    """For the log of a node that was taken for dead and is not."""
+    """The log line of a node that was considered dead but is alive."""
     return (
-        f"run {run_id!r}: the others took this node for lost, because its heartbeats did not get "
-        "through; it joined again"
+        f"run {run_id!r}: the others considered this node lost, because its heartbeats did not "
+        "arrive; it joined again"
     )
 
 

@@ -148,7 +148,7 @@ def conf(text: str) -> dict[str, str]:
 
 
 def seconds(text: str) -> float:
-    """A time in seconds, 0 or more and finite; 30 years are as good as for ever."""
+    """A time in seconds, 0 or more and finite; 30 years or more mean no limit."""
     try:
         value = float(text)
     except ValueError:

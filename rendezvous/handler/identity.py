@@ -1,6 +1,6 @@
-"""Who a node is in its run: under which address and number the others know it, by which rules.
+"""The identity of a node in its run: its address, its number, its settings.
 
-Decides nothing about a rendezvous. Which address is reachable is _node/address.py's.
+Decides nothing about a rendezvous. _node/address.py knows which address is reachable.
 """
 
 import os

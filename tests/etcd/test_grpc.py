@@ -300,12 +300,12 @@ def _broken(request: Request) -> None:
     ("serve", "text"),
     [
         (_reset, "HTTP/2 error 2"),
-        (_no_status, "without a status of gRPC"),
+        (_no_status, "without a gRPC status"),
         (_compressed, "compressed"),
-        (_not_a_message, "cannot be read"),
+        (_not_a_message, "malformed"),
         (_no_message, "without a message"),
         (_unavailable, "answered 503"),
-        (_broken, "answered 500 and no gRPC"),
+        (_broken, "answered 500, not gRPC"),
     ],
 )
 def test_an_answer_that_is_none_leaves_the_end_open(
@@ -403,7 +403,7 @@ def test_what_comes_before_the_end_of_an_answer_is_no_answer(
     whole = recorded()
     played = [whole[: len(whole) - 20] + WRONG, whole]
     monkeypatch.setattr(http2, "Line", lambda *_: _Played(played))
-    with pytest.raises(TransportError, match="cannot be read"):
+    with pytest.raises(TransportError, match="malformed"):
         GrpcTransport().call(
             Endpoint("127.0.0.1", 1), "kv/put", {"key": b"k"}, "", Deadline.after(60)
         )

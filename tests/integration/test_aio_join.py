@@ -128,7 +128,7 @@ def test_an_address_that_leads_a_node_to_itself_is_told(
 
     with caplog.at_level("WARNING", "rendezvous"):
         asyncio.run(main(Background(elsewhere, server, "127.0.0.1")))
-    assert "rank 0 gave the address 127.0.0.1, but on this node (198.51.100.7)" in caplog.text
+    assert "rank 0 published the address 127.0.0.1, but on this node (198.51.100.7)" in caplog.text
 
 
 def test_changes_are_told_and_a_new_round_is_joined(server: Server) -> None:

@@ -97,7 +97,7 @@ def test_a_value_that_is_no_run(cli: Cli, etcd_endpoint: str, run_id: str) -> No
     EtcdClient(etcd_endpoint).put(key, b"what torch's etcd-v2 wrote")
     done = cli.run("status", run_id, "--endpoint", f"etcd://{etcd_endpoint}")
     assert (done.returncode, done.stdout) == (1, b"")
-    assert b"is no rendezvous state" in done.stderr
+    assert b"is not a rendezvous state" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -210,7 +210,7 @@ def test_a_folder_that_cannot_be_made(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     node = cli.start("exec", "--standalone", "--log-dir", "file/logs", *saying())
     assert node.end() == 1
-    assert "cannot make the folder of --log-dir" in node.stderr
+    assert "cannot create the folder of --log-dir" in node.stderr
     assert "Traceback" not in node.stderr
 
 

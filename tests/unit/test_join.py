@@ -77,7 +77,7 @@ def test_failures_are_told_and_the_join_goes_on(
     joining = Scripted(BROKEN, Answer(), BROKEN, BROKEN, BROKEN, Answer(SEAT))
     joining.failures_untold = untold
     assert joined(joining) == SEAT
-    told = [each for each in caplog.messages if "joining goes on as soon as" in each]
+    told = [each for each in caplog.messages if "joining continues as soon as" in each]
     assert len(told) == lines
 
 
@@ -116,7 +116,7 @@ def test_a_spare_has_its_own_time_and_is_told(caplog: pytest.LogCaptureFixture) 
     assert joined(Scripted(*script), time) == SEAT
     assert not time.is_spare
     assert "this node is a spare" in caplog.text
-    assert "no spare any more" in caplog.text
+    assert "no longer a spare" in caplog.text
 
 
 def test_who_was_evicted_is_told_so(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,5 +1,5 @@
-"""Joining where the store's server runs the rulebook: one request, which the server answers when
-the round is complete. Runs on the caller's thread.
+"""Joining a run that the store's server keeps: one request, which the server answers when the round
+is complete. Runs on the caller's thread.
 """
 
 from dataclasses import replace
@@ -22,7 +22,7 @@ _SPARE_ASKS_S = 60.0
 
 
 class ServerJoining(Joining):
-    """The watch looks who is there meanwhile.
+    """Meanwhile, the watch looks at the run.
 
     Args:
         old_seat: in the last complete round, if the node has not left it.
@@ -86,7 +86,7 @@ class ServerJoining(Joining):
         return view if view is None or view.role != "absent" else self._with_this_node(view)
 
     def _with_this_node(self, view: RunView) -> RunView:
-        """As it was before this node's time was over."""
+        """The view with this node, as before its time was over."""
         counts, settings = view.counts, self._setup.settings
         if view.complete:
             is_full = counts.participants + counts.waiting >= settings.max_nodes
@@ -96,7 +96,7 @@ class ServerJoining(Joining):
         return replace(view, role="forming", participants=participants, counts=counts)
 
     def _reclaim(self, time: JoinTime) -> None:
-        """A restarted server has to know that this node is who has its place in the old round."""
+        """Tell a restarted server that this node has its place in the old round."""
         seat = self._old_seat
         if seat is None or seat.round != self._after_round or not self._watch.is_running:
             return

@@ -1,7 +1,7 @@
 """The rulebook run by the store's server: a node sends one JOIN and gets one answer.
 
-Translates between what a handler asks (../coordinator.py) and what _core.RunClient says. What goes
-on in the background is watch.py's. Knows no rule. Called from the handler's caller's thread.
+Translates between a handler's calls (../coordinator.py) and _core.RunClient. watch.py runs the
+background thread. Knows no rule. Called from the handler's caller's thread.
 """
 
 from dataclasses import replace
@@ -25,7 +25,7 @@ _SETTLE_S = 0.2
 
 
 class ServerRun(Coordinator):
-    """One node's line to a group that the store's server keeps."""
+    """One node's access to a group that the store's server keeps."""
 
     def __init__(self, store: _core.TCPStore, setup: NodeSetup) -> None:
         self._setup = setup

@@ -1,6 +1,6 @@
-"""Who is in a run that the store's server keeps: for messages, for a job's end, for onlookers.
+"""The nodes in a run that the store's server keeps: for messages, for a job's end, for observers.
 
-Pure but for asking; runs on whichever thread asks.
+Pure except for its requests; runs on the caller's thread.
 """
 
 from typing import Literal, TypeAlias
@@ -28,7 +28,7 @@ def view_of_all(client: _core.RunClient, deadline: Deadline) -> RunView:
 
 
 def view_of_joiner(client: _core.RunClient, deadline: Deadline) -> RunView | None:
-    """What a node that joins tells of the run; None if the server keeps none."""
+    """What a joining node reports of the run; None if the server has no such run."""
     status = client.status(deadline.left_s)
     if not status.known:
         return None
@@ -39,7 +39,7 @@ def view_of_joiner(client: _core.RunClient, deadline: Deadline) -> RunView | Non
 def view_of_onlooker(
     client: _core.RunClient, deadline: Deadline, limit: int | None
 ) -> RunView | None:
-    """With the participants' ranks; all of it of one moment. None if the server keeps no such run.
+    """With the participants' ranks, all at one moment. None if the server has no such run.
 
     Args:
         limit: how many nodes of each list to ask for; None: all.
@@ -70,7 +70,7 @@ def _view(
     *,
     with_ranks: bool = False,
 ) -> RunView:
-    """With the nodes of these lists, which are read where they are not empty."""
+    """With the nodes of these lists, which are read unless they are empty."""
 
     def nodes(which: _List, count: int) -> tuple[_core.Node, ...]:
         if not count or which not in lists:

@@ -1,8 +1,8 @@
-"""What goes on in the background of a node whose run is kept by the store's server: one thread.
+"""The background thread of a node whose run is kept by the store's server.
 
 It sends the keep-alives, and between them waits for the server's word that something changed; it
 takes the node's place again when the connection or the server is a new one; while the node joins,
-it looks who is there, and says so in the log. Owns the node's view and its seat. Knows no rule.
+it looks at the run, and logs what it sees. Owns the node's view and its seat. Knows no rule.
 """
 
 import logging
@@ -38,7 +38,7 @@ _FEW_NODES = 64
 
 
 class Lookout:
-    """Of one join: who is there, for the log, and for the error at its deadline.
+    """For one join: the nodes in the run, for the log and for the error at the deadline.
 
     Attributes:
         view: as of the last look.
@@ -55,12 +55,12 @@ class Lookout:
 
     @property
     def last(self) -> Deadline | None:
-        """When to look once more: before the deadline, so that it is known then."""
+        """When to look for the last time: shortly before the deadline."""
         last = self._time.last_look
         return None if last.is_over else last
 
     def look_if_due(self) -> None:
-        """At each sign of life; with many nodes, only as often as the log says it."""
+        """At each heartbeat; with many nodes, only as often as the log gets a line."""
         if self._next.is_over:
             self.look()
             is_large = self.view is not None and self.view.counts.listed > _FEW_NODES
@@ -75,7 +75,7 @@ class Lookout:
 
 
 class Watch(Background):
-    """One node's background. Made for one process: a fork has none."""
+    """One node's background thread, for one process: a fork has none."""
 
     def __init__(self, client: _core.RunClient, setup: NodeSetup) -> None:
         self._client = client
@@ -101,7 +101,7 @@ class Watch(Background):
         self._changed.set()
 
     def stop(self, deadline: Deadline) -> bool:
-        """Stop, end what the thread waits for, and wait for its end. For good."""
+        """Stop for good: end what the thread waits for, and wait for its end."""
         if self.is_elsewhere:
             return True
         self.ask_to_stop()
@@ -116,7 +116,7 @@ class Watch(Background):
             self._changed.set()
 
     def wake(self) -> None:
-        """The deadline of the join that is under way may be another one."""
+        """The deadline of the current join may have changed."""
         self._changed.set()
 
     def take_seat(self, seat: Seat, changes: int, deadline: Deadline) -> None:
@@ -128,7 +128,7 @@ class Watch(Background):
             self._changed.set()
 
     def give_up(self) -> None:
-        """The node has no place, and asks for none."""
+        """The node has no place, and does not want one."""
         self._end_lookout()
         self._seat = None
 
@@ -139,11 +139,11 @@ class Watch(Background):
 
     @contextmanager
     def holding_place(self, deadline: Deadline) -> Iterator[None]:
-        """The node's place is the caller's alone meanwhile."""
+        """Only the caller may change the node's place meanwhile."""
         if not self._place.acquire(timeout=deadline.at_least(EXCHANGE_S_MIN).left_s):
             raise RendezvousConnectionError(
-                f"run {self._setup.run_id!r}: the server does not answer: a request that began "
-                "before has not ended"
+                f"run {self._setup.run_id!r}: the server does not answer: an earlier request has "
+                "not ended"
             )
         try:
             yield
@@ -151,7 +151,7 @@ class Watch(Background):
             self._place.release()
 
     def _holding_place_soon(self) -> AbstractContextManager[None]:
-        """For the thread, which never waits longer than for an exchange."""
+        """For the thread, which never waits longer than one exchange takes."""
         return self.holding_place(Deadline.after(self._setup.exchange_s))
 
     def _work(self, stop: threading.Event) -> None:
@@ -228,7 +228,7 @@ class Watch(Background):
                 self._resume(seat)
 
     def keep_alive(self, deadline: Deadline) -> _core.RunKeptAlive:
-        """A sign of life, and whether the server knows the node on this connection."""
+        """Send a heartbeat; returns whether the server knows the node on this connection."""
         try:
             return self._client.keep_alive(deadline.left_s)
         except StoreRestartedError as error:
@@ -247,7 +247,7 @@ class Watch(Background):
             self._note(seat, answer.changes, answer.closed)
         else:
             _log.warning(
-                "run %r: %s has lost its place in round %d: its heartbeats did not get through, or "
+                "run %r: %s has lost its place in round %d: its heartbeats did not arrive, or "
                 "the others went on without it",
                 self._setup.run_id,
                 self._setup.node.addr,

@@ -1,4 +1,4 @@
-"""The thread that keeps a node alive in the group, and what is known of the group fresh."""
+"""The thread that keeps a node alive in the group, and the view of the group up to date."""
 
 import threading
 

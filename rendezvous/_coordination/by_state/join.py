@@ -1,7 +1,7 @@
-"""Joining where each node runs the rulebook: join, and look again until the round is complete.
+"""Joining a run that the nodes keep: join, and poll until the round is complete.
 
-Which node is in, and when a round is complete, is asked of _core.Group through StateSync. Runs on
-the caller's thread.
+_core.Group decides, through StateSync, which node is in and when a round is complete. Runs on the
+caller's thread.
 """
 
 from collections.abc import Callable
@@ -21,11 +21,11 @@ __all__ = ["StateJoining"]
 
 
 class StateJoining(Joining):
-    """As an operation on the group, it is idempotent and applied at each look: who was evicted
+    """As an operation on the group, it is idempotent and applied at each poll, so an evicted node
     comes back.
 
     Args:
-        is_wanted: whether the node has not left meanwhile, by another thread.
+        is_wanted: returns False once another thread has made the node leave.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How often a node that waits looks at a state that all nodes share. Pure but for sleeping."""
+"""How often a waiting node polls a state that all nodes share. Pure except for sleeping."""
 
 import random
 
@@ -12,14 +12,14 @@ LOOK_S_MAX = 2.0
 
 
 class Pace:
-    """Pauses between two looks: shorter after a change, longer the more nodes share the store."""
+    """Pauses between two polls: shorter after a change, longer the more nodes share the store."""
 
     def __init__(self) -> None:
         self._pause_s = 0.0
         self._before: tuple[object, ...] | None = None
 
     def sleep(self, view: RunView, look_s: float, deadline: Deadline) -> None:
-        """Sleep until the next look is due. `look_s`: how long the last one took."""
+        """Sleep until the next poll is due. `look_s`: how long the last one took."""
         nodes = view.counts.listed
         seen = (view.role, view.round, view.counts)
         # All nodes together look some 1,000 times a second while things move, 250 when they rest.

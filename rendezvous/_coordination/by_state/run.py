@@ -1,7 +1,7 @@
 """The rulebook run by each node, over a state that a backend replaces by compare-and-set.
 
-Puts together the node's copy of the state (sync.py), joining (join.py) and the heartbeat
-(heartbeat.py), which has the thread. Knows no rule and no backend's format.
+Combines the node's copy of the state (sync.py), joining (join.py) and the heartbeat (heartbeat.py),
+which has the thread. Knows no rule and no backend's format.
 """
 
 from rendezvous import _core
@@ -28,7 +28,7 @@ __all__ = ["StoreRun"]
 
 
 class StoreRun(Coordinator):
-    """One node's line to a group whose state is in a store."""
+    """One node's access to a group whose state is in a store."""
 
     # Nodes that wait for a job's end are dismissed at once when it comes, but know it only when
     # they look.
@@ -69,7 +69,8 @@ class StoreRun(Coordinator):
         return self._sync.run_patiently(operation, deadline, self._is_gone)
 
     def is_disturbed(self, deadline: Deadline) -> bool:
-        """Nobody sees a connection break: who lives has moved its heartbeat since the question."""
+        """There is no connection to watch: a living node has sent a heartbeat since the
+        question."""
         first: dict[_core.Node, int | None] | None = None
 
         def look(group: _core.Group, now_s: float) -> dict[_core.Node, int | None] | None:

@@ -58,7 +58,9 @@ class Output:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise _exit.CommandError(f"cannot make the folder of --log-dir: {error}") from error
+                raise _exit.CommandError(
+                    f"cannot create the folder of --log-dir: {error}"
+                ) from error
             paths = [folder / f"rank-{rank}.log" for rank in ranks]
         copied = self.copied(len(ranks))
         uses: list[tuple[str | None, str | None]] = []

@@ -82,7 +82,7 @@ class Election:
         # Another thread may be asking, by a deadline of its own.
         if not self._lock.acquire(timeout=deadline.left_s):
             raise StoreNoAnswerError(
-                f"run {self._keys.run_id!r}: timeout: an election that began before has not ended"
+                f"run {self._keys.run_id!r}: timeout: an earlier election has not ended"
             )
         try:
             if self.leader is not None or self.is_halted:

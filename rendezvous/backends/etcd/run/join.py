@@ -38,7 +38,7 @@ class EtcdJoining(Joining):
     """Looks who is there when the log is to say it, and shortly before the deadline.
 
     Args:
-        is_wanted: whether the node has not left meanwhile, by another thread.
+        is_wanted: returns False once another thread has made the node leave.
     """
 
     def __init__(  # noqa: PLR0917

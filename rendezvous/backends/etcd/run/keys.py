@@ -100,7 +100,7 @@ class Wish:
     Attributes:
         kind: `join`, `left`, `failed` or `gave up`.
         nonce: tells writes apart.
-        ending: of who gave up: exit code, time, and last line, a character a byte.
+        ending: of a node that gave up: exit code, time, and last line, one character a byte.
     """
 
     kind: str
@@ -277,6 +277,6 @@ def _fields(data: bytes, what: str) -> dict[str, Any]:
 
 def _broken(what: str, error: Exception | None) -> RendezvousStateError:
     return RendezvousStateError(
-        f"{what} in etcd is not what this version writes ({error}); use another run id or key "
+        f"{what} in etcd was not written by this version ({error}); use another run id or key "
         "prefix, or delete the run's keys"
     )

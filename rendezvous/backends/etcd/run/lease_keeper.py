@@ -21,7 +21,7 @@ class LeaseKeeper:
 
     Attributes:
         due: when the next sign of life is.
-        interval_s: within which one must get through.
+        interval_s: one must arrive within this time.
     """
 
     def __init__(self, setup: NodeSetup, place: Place) -> None:

@@ -42,7 +42,7 @@ _SILENCE_LOOK_S = 0.5
 
 
 class EtcdRun(Coordinator):
-    """One node's line to a group whose leader is elected over etcd."""
+    """One node's access to a group whose leader is elected over etcd."""
 
     def __init__(
         self, client: EtcdClient, keys: RunKeys, setup: NodeSetup, kept: KeptLease

@@ -1,4 +1,4 @@
-"""What goes on in the background of a node whose run is kept on etcd: one thread.
+"""The background thread of a node whose run is kept on etcd.
 
 It watches what the leader publishes (news.py), and between two changes lets the lease be kept
 (lease_keeper.py) and the node stand for election (election.py). Knows no rule of a rendezvous.
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class RunWatch(Background):
-    """One node's background. Made for one process: a fork has none.
+    """One node's background thread, for one process: a fork has none.
 
     Args:
         kept: the lease of what is published, to which this node may add.
@@ -55,7 +55,7 @@ class RunWatch(Background):
         super().__init__(f"rendezvous-heartbeat-{setup.run_id}", self._work)
         self._outage = Outage(
             _log,
-            "run %r: what %s follows does not get through; it is tried again: %s",
+            "run %r: the watch of %s failed; retrying: %s",
             None,
             setup.run_id,
             setup.node.addr,
@@ -67,7 +67,7 @@ class RunWatch(Background):
         super().start()
 
     def ask_to_stop(self) -> None:
-        """No further sign of life is begun. A term as leader goes on."""
+        """Send no further heartbeat. A term as leader goes on."""
         super().ask_to_stop()
         self._election.is_halted = True
         self._news.wake()
@@ -145,7 +145,7 @@ class RunWatch(Background):
         seat = self._news.seat
         if seat is not None:
             _log.warning(
-                "run %r: %s has lost its place in round %d: its heartbeats did not get through, or "
+                "run %r: %s has lost its place in round %d: its heartbeats did not arrive, or "
                 "its key was deleted",
                 self._setup.run_id,
                 self._setup.node.addr,

@@ -137,8 +137,8 @@ class Session:
             # All records have one lease, and so one fate.
             self._idle.clear()
         raise EtcdConnectionError(
-            f"{request.what}: the records of this store's writers at "
-            f"{self._space.session('').decode()!r} vanish again and again; somebody deletes them"
+            f"{request.what}: another client keeps deleting the records of this store's writers at "
+            f"{self._space.session('').decode()!r}"
         )
 
     def release(self, deadline: Deadline) -> None:

@@ -144,19 +144,19 @@ def _decode(body: bytes, status: int) -> dict[str, Any]:
         )
     if "HTTPS server" in shown:
         raise TransportError(
-            "it speaks TLS; say protocol=https, or write https:// before the endpoint",
+            "it speaks TLS; use protocol=https, or write https:// before the endpoint",
             sent=False,
             fatal=True,
         )
     if "CommonName" in shown:
         raise TransportError(
-            "its gateway takes no client certificate with a common name, which would be the user's "
-            "name; use transport=grpc (pip install 'rendezvous-store[etcd]'), or a certificate "
-            "without one",
+            "its gateway rejects client certificates with a common name, which would name the "
+            "user; use transport=grpc (pip install 'rendezvous-store[etcd]'), or a certificate "
+            "without a common name",
             sent=False,
             fatal=True,
         )
-    raise TransportError(f"it answered {status} and no JSON: {shown!r}", sent=True)
+    raise TransportError(f"it answered {status}, not JSON: {shown!r}", sent=True)
 
 
 def _answer(method: Method, status: int, body: bytes) -> Message:
@@ -187,4 +187,4 @@ def _message(shape: Shape, found: dict[str, Any]) -> Message:
     try:
         return from_json(shape, found)
     except ValueError as error:
-        raise TransportError(f"its message cannot be read: {error}", sent=True) from error
+        raise TransportError(f"its message is malformed: {error}", sent=True) from error

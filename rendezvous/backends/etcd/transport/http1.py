@@ -152,7 +152,9 @@ class BodyReader:
                 end = encoded.find(b"\r\n", at)
                 if end < 0:
                     if len(encoded) - at > _SIZE_BYTES_MAX:
-                        raise TransportError("the member sent no HTTP chunk", sent=True)
+                        raise TransportError(
+                            "the member sent something that is not an HTTP chunk", sent=True
+                        )
                     break
                 if end > at:  # else it is the end of the chunk before
                     self._chunk_left = self._size_of(bytes(view[at:end]))
@@ -168,7 +170,7 @@ class BodyReader:
         if size == 0:
             raise TransportError("the member ended the stream", sent=True)
         if not 0 < size <= _LINE_BYTES_MAX:
-            raise TransportError("the member sent no HTTP chunk", sent=True)
+            raise TransportError("the member sent something that is not an HTTP chunk", sent=True)
         return size
 
 
@@ -214,7 +216,7 @@ def _lost(error: Exception) -> TransportError:
         return ended()
     if isinstance(error, http.client.HTTPException):
         return TransportError(
-            f"it answered with no HTTP ({type(error).__name__}); does it serve the JSON gateway on "
+            f"its answer is not HTTP ({type(error).__name__}); does it serve the JSON gateway on "
             "this port, and without TLS?",
             sent=True,
         )

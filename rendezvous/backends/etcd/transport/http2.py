@@ -154,8 +154,8 @@ class Connection:
         text = "it refused the request"
         if self._h2.remote_settings.max_concurrent_streams == 0:
             text = (
-                "it takes no requests just now (its HTTP/2 setting MAX_CONCURRENT_STREAMS is 0); "
-                "look at the member, or at the proxy before it"
+                "it accepts no requests at the moment (its HTTP/2 setting MAX_CONCURRENT_STREAMS "
+                "is 0); check the member, or the proxy in front of it"
             )
         return TransportError(text, sent=False)
 
@@ -190,7 +190,7 @@ class Connection:
             raise self._stranger() from failure
         # What came before it counts: it may be the whole answer.
         self._is_going = True
-        self._failure = self._broken(f"its HTTP/2 cannot be read: {failure}")
+        self._failure = self._broken(f"its HTTP/2 is malformed: {failure}")
 
     def _take_event(self, event: Event) -> None:
         if isinstance(event, DataReceived):
@@ -202,7 +202,7 @@ class Connection:
         elif isinstance(event, ResponseReceived | InformationalResponseReceived | TrailersReceived):
             if self._is_awaited(event.stream_id):
                 if len(self.headers) >= _BLOCKS_MAX:
-                    raise self._broken("it sends headers again and again")
+                    raise self._broken("it keeps sending headers")
                 self.headers.append(event.headers)
         elif isinstance(event, StreamEnded):
             self.is_answered = self.is_answered or event.stream_id == self._stream
@@ -227,14 +227,13 @@ class Connection:
         """What it means that a member begins otherwise than HTTP/2 does."""
         if self._begin.startswith(b"HTTP/"):
             text = (
-                "it speaks HTTP/1.1, and no gRPC; say transport=gateway if that is etcd's JSON"
-                " gateway"
+                "it speaks HTTP/1.1, not gRPC; use transport=gateway if that is etcd's JSON gateway"
             )
         elif self._begin.startswith(_TLS_ALERT):
-            text = "it speaks TLS; say protocol=https, or write https:// before the endpoint"
+            text = "it speaks TLS; use protocol=https, or write https:// before the endpoint"
         else:
             return TransportError(
-                f"it answered with no HTTP/2: {self._begin[:40]!r}; is it etcd's port for clients?",
+                f"its answer is not HTTP/2: {self._begin[:40]!r}; is it etcd's port for clients?",
                 sent=True,
             )
         # Nothing that is sent can change it.
