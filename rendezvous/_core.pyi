@@ -190,6 +190,10 @@ class GroupSettings:
         last_call_timeout: float = 30.0,
         keep_alive_interval: float = 5.0,
         keep_alive_max_attempt: int = 3,
+        *,
+        rank_by: str = "address",
+        sticky_ranks: bool = True,
+        segment: int = 1,
     ) -> None: ...
     @property
     def min_nodes(self) -> int: ...
@@ -201,6 +205,24 @@ class GroupSettings:
     def keep_alive_interval(self) -> float: ...
     @property
     def keep_alive_max_attempt(self) -> int: ...
+    @property
+    def rank_by(self) -> str: ...  # "address", "join", "given" or "topology"
+    @property
+    def sticky_ranks(self) -> bool: ...  # who was in the last round keeps its rank
+    # A round has a multiple of so many nodes; with "topology", of each key.
+    @property
+    def segment(self) -> int: ...
+    def __eq__(self, other: object) -> bool: ...
+
+@final
+class NodeFacts:
+    """What a node brings that its rank follows."""
+
+    def __init__(self, rank: int | None = None, topology: str = "") -> None: ...
+    @property
+    def rank(self) -> int | None: ...  # that it was given
+    @property
+    def topology(self) -> str: ...  # parts with "/" between; empty: it does not say
     def __eq__(self, other: object) -> bool: ...
 
 @final
@@ -229,7 +251,14 @@ class Group:
     # one. A participant of the complete round R that joins with after_round == R moves to the wait
     # list. Raises RendezvousStateError when the group was formed with other settings,
     # RendezvousClosedError when closed.
-    def join(self, node: Node, settings: GroupSettings, after_round: int, now: float) -> None: ...
+    def join(
+        self,
+        node: Node,
+        settings: GroupSettings,
+        after_round: int,
+        now: float,
+        facts: NodeFacts = ...,
+    ) -> None: ...
     def keep_alive(self, node: Node, now: float) -> None: ...
     # failed=True: the node's job broke; the others are told as for a node that was lost.
     def leave(self, node: Node, failed: bool, now: float) -> None: ...
@@ -412,6 +441,7 @@ class RunClient:
         node: Node,
         settings: GroupSettings,
         grace: _Timeout,
+        facts: NodeFacts = ...,
     ) -> None: ...
     # Waits for a complete round later than `after_round` with this node. Keep-alives have to be
     # sent meanwhile. is_spare: what the node knows of itself; the call ends when that changes, and

@@ -13,7 +13,10 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "base/text.h"
 #include "bindings/convert.h"
+#include "group/limits.h"
+#include "group/on_wire.h"
 
 namespace py = pybind11;
 
@@ -61,9 +64,16 @@ double from_instant(Instant instant) {
   return seconds;
 }
 
+RankBy rank_by_from(const std::string& name) {
+  for (const RankBy each : {RankBy::kAddress, RankBy::kJoin, RankBy::kGiven, RankBy::kTopology})
+    if (name == to_text(each)) return each;
+  refuse("rank_by is " + quoted(name) + "; use 'address', 'join', 'given' or 'topology'");
+}
+
 GroupSettings make_settings(const py::int_& min_nodes, const py::int_& max_nodes,
                             double last_call_timeout, double keep_alive_interval,
-                            const py::int_& keep_alive_max_attempt) {
+                            const py::int_& keep_alive_max_attempt, const std::string& rank_by,
+                            bool sticky_ranks, const py::int_& segment) {
   constexpr uint32_t kMax = std::numeric_limits<uint32_t>::max();
   GroupSettings settings;
   settings.min_nodes = whole_number<uint32_t>("min_nodes", min_nodes, 1, kMax);
@@ -72,8 +82,19 @@ GroupSettings make_settings(const py::int_& min_nodes, const py::int_& max_nodes
   settings.keep_alive_interval_ms = milliseconds("keep_alive_interval", keep_alive_interval);
   settings.keep_alive_max_attempt =
       whole_number<uint32_t>("keep_alive_max_attempt", keep_alive_max_attempt, 1, kMax);
+  settings.rank_by = rank_by_from(rank_by);
+  settings.sticky_ranks = sticky_ranks;
+  settings.segment = whole_number<uint32_t>("segment", segment, 1, kMax);
   if (const auto problem = settings_problem(settings)) refuse("settings: " + *problem);
   return settings;
+}
+
+// As messages have it, for asyncio's client.
+template <typename Record>
+py::bytes wire_bytes(const Record& record) {
+  std::string bytes;
+  native::put(bytes, record);
+  return py::bytes(bytes);
 }
 
 const char* role_name(const Placement& placement) {
@@ -128,10 +149,13 @@ void bind_settings(py::module_& m) {
                             "empty group decides. Times in seconds.")
       .def(py::init(&make_settings), py::arg("min_nodes"), py::arg("max_nodes"),
            py::arg("last_call_timeout") = 30.0, py::arg("keep_alive_interval") = 5.0,
-           py::arg("keep_alive_max_attempt") = 3,
+           py::arg("keep_alive_max_attempt") = 3, py::kw_only(), py::arg("rank_by") = "address",
+           py::arg("sticky_ranks") = true, py::arg("segment") = 1,
            "Times are rounded to milliseconds, and at least one.\n\n"
            "Raises ValueError when min_nodes < 1, max_nodes < min_nodes, max_nodes > 131,072, or a "
-           "time or keep_alive_max_attempt is not positive.")
+           "time, keep_alive_max_attempt or segment is not positive, when rank_by is none of "
+           "'address', 'join', 'given', 'topology', and when min_nodes or max_nodes is no multiple "
+           "of segment.")
       .def_readonly("min_nodes", &GroupSettings::min_nodes,
                     "With so many nodes the last call starts.")
       .def_readonly("max_nodes", &GroupSettings::max_nodes,
@@ -145,8 +169,53 @@ void bind_settings(py::module_& m) {
           "Seconds between two heartbeats of a node.")
       .def_readonly("keep_alive_max_attempt", &GroupSettings::keep_alive_max_attempt,
                     "A node that is silent for so many intervals is dead.")
+      .def_property_readonly(
+          "rank_by", [](const GroupSettings& s) { return to_text(s.rank_by); },
+          "By what nodes get their ranks: 'address' (natural order), 'join' (order of joining), "
+          "'given' (each brings its own), 'topology' (nodes with the same key are neighbours).")
+      .def_readonly("sticky_ranks", &GroupSettings::sticky_ranks,
+                    "Whether who was in the last round keeps its rank.")
+      .def_readonly("segment", &GroupSettings::segment,
+                    "A round has a multiple of so many nodes; with rank_by='topology', of each key.")
+      .def_property_readonly("_wire",
+                             [](const GroupSettings& s) { return wire_bytes(wire_settings(s)); })
       .def(py::self == py::self)
       .def("__repr__", [](const GroupSettings& s) { return "GroupSettings(" + to_text(s) + ")"; });
+}
+
+NodeFacts make_facts(const std::optional<py::int_>& rank, const std::string& topology) {
+  NodeFacts facts;
+  if (rank) facts.rank = whole_number<uint32_t>("rank", *rank, 0, kGroupNodesMax - 1);
+  facts.topology = topology;
+  if (topology.size() > kTopologyBytesMax || !is_printable_utf8(topology)) {
+    refuse("the topology key is " + quoted(topology, kTopologyBytesMax) + "; it must be up to " +
+           std::to_string(kTopologyBytesMax) + " bytes of UTF-8 without control characters");
+  }
+  return facts;
+}
+
+void bind_facts(py::module_& m) {
+  py::class_<NodeFacts>(m, "NodeFacts", py::is_final(), "What a node brings that its rank follows.")
+      .def(py::init(&make_facts), py::arg("rank") = py::none(), py::arg("topology") = "",
+           "rank: that it was given, for rank_by='given'. topology: where it is, parts with '/' "
+           "between, for rank_by='topology'.\n\nRaises ValueError for what is too large.")
+      .def_property_readonly(
+          "rank",
+          [](const NodeFacts& f) -> std::optional<uint32_t> {
+            if (f.rank == kNoRank) return std::nullopt;
+            return f.rank;
+          },
+          "None: it was given none.")
+      .def_property_readonly(
+          "topology", [](const NodeFacts& f) { return message_to_python(f.topology); },
+          "Empty: it does not say.")
+      .def_property_readonly("_wire",
+                             [](const NodeFacts& f) { return wire_bytes(wire_facts(f)); })
+      .def(py::self == py::self)
+      .def("__repr__", [](const NodeFacts& f) {
+        return "NodeFacts(rank=" + (f.rank == kNoRank ? "None" : std::to_string(f.rank)) +
+               ", topology=" + std::string(py::repr(py::str(f.topology))) + ")";
+      });
 }
 
 void bind_placement(py::module_& m) {
@@ -184,18 +253,20 @@ void bind_operations(py::class_<Group>& group) {
       .def(
           "join",
           [](Group& g, const NodeId& node, const GroupSettings& settings,
-             const py::int_& after_round, double now) {
+             const py::int_& after_round, double now, const NodeFacts& facts) {
             const auto after = whole_number<uint64_t>("after_round", after_round, 0,
                                                       std::numeric_limits<uint64_t>::max());
-            g.join(node, settings, after, to_instant(now));
+            g.join(node, settings, after, to_instant(now), facts);
           },
           py::arg("node"), py::arg("settings"), py::arg("after_round"), py::arg("now"),
+          py::arg("facts") = NodeFacts(),
           "Idempotent. `after_round`: the last round this node took part in, 0 for none; it wants "
           "a later one. A participant of the complete round R that joins with after_round == R "
           "moves to the wait list.\n\n"
           "Raises RendezvousStateError when the group was formed with other settings, "
           "RendezvousClosedError when it is closed, RendezvousFailedError for a node that took "
-          "part before too few were left, ValueError for a round that cannot be.")
+          "part before too few were left, ValueError for a round that cannot be, or without facts "
+          "that the settings need.")
       .def(
           "keep_alive",
           [](Group& g, const NodeId& node, double now) { g.keep_alive(node, to_instant(now)); },
@@ -300,6 +371,7 @@ void bind_questions(py::class_<Group>& group) {
 void bind_group(py::module_& m) {
   bind_node(m);
   bind_settings(m);
+  bind_facts(m);
   bind_placement(m);
   py::class_<Group> group(m, "Group", py::is_final(),
                           "The rulebook of one run's rendezvous. Pure: `now` is seconds of the "

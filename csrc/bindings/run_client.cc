@@ -16,6 +16,7 @@
 #include "bindings/convert.h"
 #include "bindings/gil.h"
 #include "group/group.h"
+#include "group/on_wire.h"
 
 namespace py = pybind11;
 
@@ -24,16 +25,6 @@ namespace {
 
 RunClient::Node to_wire(const NodeId& node) {
   return {node.addr, static_cast<uint64_t>(node.pid), node.local_id};
-}
-
-native::RunSettings to_wire(const GroupSettings& settings) {
-  return {settings.min_nodes, settings.max_nodes, settings.last_call_ms,
-          settings.keep_alive_interval_ms, settings.keep_alive_max_attempt};
-}
-
-GroupSettings from_wire(const native::RunSettings& settings) {
-  return {settings.min_nodes, settings.max_nodes, settings.last_call_ms,
-          settings.keep_alive_interval_ms, settings.keep_alive_max_attempt};
 }
 
 int64_t rank_from_wire(uint32_t rank) {
@@ -137,7 +128,7 @@ void bind_status(py::module_& m) {
           "settings",
           [](const StatusReply& s) -> std::optional<GroupSettings> {
             if (!s.has_settings) return std::nullopt;
-            return from_wire(s.settings);
+            return settings_of(s.settings);
           },
           "What its nodes agree on; None before the first has joined.")
       .def_readonly("participants", &StatusReply::participants, "How many.")
@@ -178,12 +169,13 @@ void bind_client(py::module_& m) {
 Times in seconds; calls raise within theirs: StoreTimeoutError, StoreConnectionError (StoreRestartedError, once, when the
 server came back without what it had), RendezvousClosedError, RendezvousStateError, StoreUnsupportedError.)")
       .def(py::init([](const TCPStore& store, const std::string& run_id, const NodeId& node,
-                       const GroupSettings& settings, TimeoutArg grace) {
-             return std::make_shared<RunClient>(store, run_id, to_wire(node), to_wire(settings),
-                                                grace.duration);
+                       const GroupSettings& settings, TimeoutArg grace, const NodeFacts& facts) {
+             return std::make_shared<RunClient>(store, run_id, to_wire(node),
+                                                wire_settings(settings), grace.duration,
+                                                RunFacts{facts.rank, facts.topology});
            }),
            py::arg("store"), py::arg("run_id"), py::arg("node"), py::arg("settings"),
-           py::arg("grace"),
+           py::arg("grace"), py::arg("facts") = NodeFacts(),
            "grace: for how long the node counts as alive after its connection broke.")
       .def(
           "join",

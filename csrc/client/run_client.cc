@@ -12,8 +12,9 @@ namespace rdzv {
 namespace operations = run_operations;
 
 RunClient::RunClient(const TCPStore& store, std::string run_id, Node node,
-                     native::RunSettings settings, Duration grace)
-    : link_(store.native_sibling()), part_(std::move(run_id), std::move(node), settings, grace) {}
+                     native::RunSettings settings, Duration grace, RunFacts facts)
+    : link_(store.native_sibling()),
+      part_(std::move(run_id), std::move(node), settings, grace, std::move(facts)) {}
 
 RunClient::Joined RunClient::join(uint64_t after_round, Duration timeout, bool is_spare) {
   NativeOperation join = operations::join(part_, after_round, timeout, is_spare);

@@ -35,7 +35,7 @@ class RunClient {
   // `store` may be closed afterwards. `grace`: for how long the node counts as alive after its
   // connection broke. Throws kUnsupported for a store of the c10d protocol.
   RunClient(const TCPStore& store, std::string run_id, Node node, native::RunSettings settings,
-            Duration grace);
+            Duration grace, RunFacts facts = {});
 
   // Waits for a complete round later than `after_round` with this node. Not sent again by itself: a
   // node that had a place may have to resume it first. `is_spare`: see JoinRequest.

@@ -52,8 +52,13 @@ constexpr auto kItself = [](const auto& reply, TakenBytes&) { return NativeResul
 
 }  // namespace
 
-RunPart::RunPart(std::string id, NodeName peer, native::RunSettings rules, Duration grace)
-    : run_id(std::move(id)), node(std::move(peer)), settings(rules), grace_ms(milliseconds(grace)) {
+RunPart::RunPart(std::string id, NodeName peer, native::RunSettings rules, Duration grace,
+                 RunFacts own)
+    : run_id(std::move(id)),
+      node(std::move(peer)),
+      settings(rules),
+      grace_ms(milliseconds(grace)),
+      facts(std::move(own)) {
   if (run_id.empty() || run_id.size() > limits::kRunIdBytesMax) {
     throw Error(ErrorCode::kInvalidArgument,
                 "a run id has 1 to " + std::to_string(limits::kRunIdBytesMax) +
@@ -68,7 +73,8 @@ NativeOperation join(const RunPart& part, uint64_t after_round, Duration timeout
   join.is_write = true;
   return native_operation(std::move(join),
                           native::JoinRequest{0, part.run_id, part.wire_node(), part.settings,
-                                              after_round, part.grace_ms, kHandle, is_spare},
+                                              after_round, part.grace_ms, kHandle, is_spare,
+                                              part.wire_facts()},
                           [](const native::JoinReply& reply, TakenBytes&) {
                             return NativeResult(RunJoined{
                                 false, reply.outcome, reply.round, reply.rank, reply.world_size,
@@ -146,7 +152,7 @@ NativeOperation resume(const RunPart& part, const RunPlace& place, Duration time
   return native_operation(
       request(part, timeout, false),
       native::ResumeRequest{part.run_id, part.wire_node(), part.settings, place.round, place.rank,
-                            place.world_size, part.grace_ms, kHandle},
+                            place.world_size, part.grace_ms, kHandle, part.wire_facts()},
       kItself);
 }
 

@@ -12,17 +12,26 @@
 
 namespace rdzv {
 
+// native::RunFacts with what they show.
+struct RunFacts {
+  uint32_t rank = native::kNoRank;
+  std::string topology;
+};
+
 // Whose requests these are.
 struct RunPart {
   std::string run_id;
   NodeName node;
   native::RunSettings settings;
   uint32_t grace_ms = 0;
+  RunFacts facts;
 
   // Throws kInvalidArgument.
-  RunPart(std::string run_id, NodeName node, native::RunSettings settings, Duration grace);
+  RunPart(std::string run_id, NodeName node, native::RunSettings settings, Duration grace,
+          RunFacts facts = {});
 
   native::RunNode wire_node() const { return {node.addr, node.pid, node.local_id}; }
+  native::RunFacts wire_facts() const { return {facts.rank, facts.topology}; }
 };
 
 // Why the node's work broke, and that nobody will start it again.

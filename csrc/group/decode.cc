@@ -3,19 +3,27 @@
 
 #include "group/codec.h"
 #include "group/limits.h"
+#include "group/ranks.h"
 #include "wire/run_messages.h"
 
 namespace rdzv {
 namespace {
 
 constexpr size_t kNodeBytesMin = 1 + 1 + 8 + 8;
-constexpr size_t kMemberBytesMin = kNodeBytesMin + 8 + 4;
+constexpr size_t kMemberBytesMin = kNodeBytesMin + 8 + 4 + 1;
 
-// Reads numbers by their type.
+// Reads numbers and choices by their type.
 struct Numbers {
   ByteReader& reader;
+  bool is_valid = true;
   void field(const char*, uint32_t& value) { value = reader.u32(); }
   void field(const char*, uint64_t& value) { value = reader.u64(); }
+  template <native::Choice T>
+  void field(const char*, T& value) {
+    const uint8_t number = reader.u8();
+    is_valid = is_valid && number <= native::last_of<T>();
+    if (is_valid) value = static_cast<T>(number);
+  }
 };
 
 class Decoder {
@@ -84,8 +92,10 @@ class Decoder {
     Numbers numbers{reader_};
     native::settings_fields(numbers, settings);
     if (!whole()) return false;
+    if (!numbers.is_valid) return fail("no such choice of a setting", places_.settings);
     if (const auto problem = settings_problem(settings)) return fail(*problem, places_.settings);
     state_.settings = settings;
+    state_.roster.set_segment(settings.segment);
     return true;
   }
 
@@ -170,14 +180,34 @@ class Decoder {
     if (into.joined < 1 || into.joined > state_.serial) {
       return fail("a node has a serial that was not drawn", at);
     }
-    return true;
+    return member_has(into);
+  }
+
+  bool member_has(Member& into) {
+    const size_t at = reader_.position();
+    const uint8_t has = reader_.u8();
+    if (has > (kHasRank | kHasGivenRank | kHasTopology | kIsDone))
+      return fail("a node has what there is not", at);
+    if (has & kHasRank) into.rank = reader_.u32();
+    if (has & kHasGivenRank) into.facts.rank = reader_.u32();
+    if (has & kHasTopology) into.facts.topology = reader_.take(reader_.u8());
+    if (!whole()) return false;
+    if (has & kIsDone) into.role = Role::kDone;
+    const bool fits = ((has & kHasRank) == 0 || into.rank < kGroupNodesMax) &&
+                      ((has & kHasGivenRank) == 0) == (into.facts.rank == kNoRank) &&
+                      ((has & kHasTopology) == 0) == into.facts.topology.empty();
+    if (!fits) return fail("a node has a rank or a key that cannot be", at);
+    // Without settings nobody is listed, which is checked at the end; and a stand-in has no facts.
+    if (!state_.settings || into.facts == NodeFacts()) return true;
+    if (const auto problem = facts_problem(into.facts, *state_.settings)) return fail(*problem, at);
+    return into.facts == used_facts(into.facts, *state_.settings) ||
+           fail("a node has facts that its group does not use", at);
   }
 
   bool participants() {
     places_.participants = reader_.position();
-    const size_t entry_bytes_min = kMemberBytesMin + (state_.complete ? 5 : 0);
     uint32_t left = 0;
-    if (!count("participants", kGroupNodesMax, entry_bytes_min, left)) return false;
+    if (!count("participants", kGroupNodesMax, kMemberBytesMin, left)) return false;
     // world_size is not trusted yet: it sizes the next allocation.
     if (state_.complete && (state_.world_size < left || state_.world_size > kGroupNodesMax)) {
       return fail("world_size does not fit the participants", places_.world_size);
@@ -189,7 +219,9 @@ class Decoder {
       NodeId node;
       Member listed;
       if (!member(node, listed)) return false;
-      if (state_.complete && !rank(listed, taken)) return false;
+      if (state_.complete && !rank(listed, taken, at)) return false;
+      if (listed.role == Role::kDone && !state_.complete)
+        return fail("a node is done before the round is complete", at);
       if (!(last < node)) return fail("participants are not in order", at);
       state_.roster.add(node, listed);
       last = std::move(node);
@@ -197,15 +229,11 @@ class Decoder {
     return true;
   }
 
-  bool rank(Member& into, std::vector<bool>& taken) {
-    const size_t at = reader_.position();
-    into.rank = reader_.u32();
-    bool done = false;
-    if (!flag("done", done)) return false;
+  bool rank(Member& into, std::vector<bool>& taken, size_t at) {
     if (into.rank >= taken.size()) return fail("a rank is not below world_size", at);
     if (taken[into.rank]) return fail("two nodes have the same rank", at);
     taken[into.rank] = true;
-    into.role = done ? Role::kDone : Role::kActive;
+    if (into.role != Role::kDone) into.role = Role::kActive;
     return true;
   }
 
@@ -222,6 +250,7 @@ class Decoder {
       NodeId node;
       Member listed;
       if (!member(node, listed)) return false;
+      if (listed.role == Role::kDone) return fail("a node waits that is done", at);
       listed.role = role;
       const bool ordered = spare ? last_joined < listed.joined : last < node;
       if (!ordered)
@@ -237,7 +266,7 @@ class Decoder {
   bool lost() {
     places_.lost = reader_.position();
     uint32_t left = 0;
-    if (!count("lost nodes", kLostNodesMax, kNodeBytesMin + 1, left)) return false;
+    if (!count("lost nodes", kLostNodesMax, kNodeBytesMin + 1 + 4, left)) return false;
     NodeId last;
     for (; left > 0; --left) {
       const size_t at = reader_.position();
@@ -245,13 +274,16 @@ class Decoder {
       if (!node(gone)) return false;
       const size_t at_reason = reader_.position();
       const uint8_t reason = reader_.u8();
+      const uint32_t rank = reader_.u32();
       if (!whole()) return false;
+      if (rank != kNoRank && rank >= kGroupNodesMax)
+        return fail("a lost node has a rank that cannot be", at_reason);
       if (reason > static_cast<uint8_t>(LossReason::kGaveUp)) {
         return fail("no such reason of a loss", at_reason);
       }
       if (!(last < gone)) return fail("lost nodes are not in order", at);
       last = gone;
-      state_.lost.emplace(std::move(gone), static_cast<LossReason>(reason));
+      state_.lost.emplace(std::move(gone), Loss{static_cast<LossReason>(reason), rank});
     }
     return true;
   }
@@ -277,7 +309,7 @@ class Decoder {
   }
 
   bool possible_forming(size_t waiting, size_t spares) {
-    const size_t nodes = state_.roster.count(Role::kForming);
+    const size_t nodes = state_.settings ? takeable(state_.roster, *state_.settings) : 0;
     const size_t min = state_.settings ? state_.settings->min_nodes : 1;
     if (state_.rejoined) return fail("rejoined while the round forms", places_.closed);
     if (state_.world_size != 0)
@@ -285,7 +317,7 @@ class Decoder {
     if (state_.round_floor >= state_.round) {
       return fail("a node took part in a later round", places_.round_floor);
     }
-    if (state_.closed && nodes > 0)
+    if (state_.closed && state_.roster.count(Role::kForming) > 0)
       return fail("a round forms in a closed group", places_.participants);
     if (nodes > 0 && nodes >= state_.settings->max_nodes) {
       return fail("a round with max_nodes is not complete", places_.participants);
@@ -304,12 +336,14 @@ class Decoder {
     if (state_.world_size < state_.settings->min_nodes || state_.world_size > max) {
       return fail("world_size is not between min_nodes and max_nodes", places_.world_size);
     }
+    if (state_.world_size % state_.settings->segment != 0)
+      return fail("world_size is no multiple of segment", places_.world_size);
     if (state_.last_call != 0) return fail("a last call in a complete round", places_.last_call);
     if (state_.roster.count(Role::kActive) == 0) {
       return fail("a complete round without an active participant", places_.participants);
     }
     if (places_taken > max) return fail("more than max_nodes have a place", places_.waiting);
-    if (spares > 0 && places_taken < max)
+    if (state_.settings->segment == 1 && spares > 0 && places_taken < max)
       return fail("spares while a place is free", places_.spares);
     return true;
   }

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "group/codec.h"
 #include "group/limits.h"
+#include "group/ranks.h"
 
 namespace rdzv {
 namespace {
@@ -44,25 +45,32 @@ std::string Group::encode() const {
 }
 
 void Group::join(const NodeId& node, const GroupSettings& settings, uint64_t after_round,
-                 Instant now) {
-  check_join(node, settings, after_round);
-  if (state_.roster.size() == 0) state_.settings = settings;
+                 Instant now, const NodeFacts& facts) {
+  check_join(node, settings, after_round, facts);
+  if (state_.roster.size() == 0) adopt(settings);
   look(now);
+  const NodeFacts used = used_facts(facts, settings);
   state_.round_floor = std::max(state_.round_floor, after_round);
   const Member* member = state_.roster.find(node);
   if (!state_.complete) {
-    if (member == nullptr) enroll(node, Role::kForming);
+    if (member == nullptr) enroll(node, {.role = Role::kForming, .rank = take_lost_rank(node), .facts = used});
     state_.round = std::max(state_.round, state_.round_floor + 1);
   } else if (member == nullptr) {
-    enroll(node, has_place() ? Role::kWaiting : Role::kSpare);
+    enroll(node, {.role = has_place() ? Role::kWaiting : Role::kSpare,
+                  .rank = take_lost_rank(node),
+                  .facts = used});
   } else if (member->role == Role::kDone) {
     // It gives its place in this round for one in the next, so it is listed anew.
+    const uint32_t rank = member->rank;
     remove(node);
-    enroll(node, Role::kWaiting);
+    enroll(node, {.role = Role::kWaiting, .rank = rank, .facts = used});
     state_.rejoined = true;
   } else if (member->role == Role::kActive && after_round >= state_.round) {
     rejoin(node);
   }
+  // A node that came anew has these already.
+  if (member != nullptr && state_.roster.find(node)->facts != used)
+    state_.roster.set_facts(node, used);
   settle(now);
 }
 
@@ -170,7 +178,6 @@ uint64_t Group::membership_changes(const NodeId& node, uint64_t round) const {
 
 std::vector<NodeId> Group::participants() const {
   if (!state_.complete) return state_.roster.nodes(Role::kForming);
-  // Today ranks follow the natural order, but the state does not promise it.
   std::vector<std::pair<uint32_t, const NodeId*>> ranked;
   for (const auto& [node, member] : state_.roster.list(Role::kActive)) {
     if (member.role == Role::kActive) ranked.emplace_back(member.rank, &node);
@@ -205,7 +212,7 @@ std::vector<NodeId> Group::spares() const {
 std::vector<NodeId> Group::lost() const {
   std::vector<NodeId> nodes;
   nodes.reserve(state_.lost.size());
-  for (const auto& [node, reason] : state_.lost) nodes.push_back(node);
+  for (const auto& [node, loss] : state_.lost) nodes.push_back(node);
   return nodes;
 }
 
@@ -214,8 +221,8 @@ std::optional<Duration> Group::last_call_left(Instant now) const {
   return std::max(Duration::zero(), last_call_since_ + state_.settings->last_call() - now);
 }
 
-void Group::check_join(const NodeId& node, const GroupSettings& settings,
-                       uint64_t after_round) const {
+void Group::check_join(const NodeId& node, const GroupSettings& settings, uint64_t after_round,
+                       const NodeFacts& facts) const {
   const std::string what = "join of node " + to_text(node) + ": ";
   if (const auto problem = node_problem(node)) {
     throw Error(ErrorCode::kInvalidArgument, "join: the node's " + *problem);
@@ -223,6 +230,8 @@ void Group::check_join(const NodeId& node, const GroupSettings& settings,
   if (const auto problem = settings_problem(settings)) {
     throw Error(ErrorCode::kInvalidArgument, what + *problem);
   }
+  if (const auto problem = facts_problem(facts, settings))
+    throw Error(ErrorCode::kInvalidArgument, what + *problem);
   if (after_round > kAfterRoundMax) {
     throw Error(ErrorCode::kInvalidArgument,
                 what + "after_round is " + std::to_string(after_round) + ", which no round can be");
@@ -233,6 +242,15 @@ void Group::check_join(const NodeId& node, const GroupSettings& settings,
   }
   check_not_failed(after_round, what);
   if (state_.roster.size() == 0) return;
+  check_agrees(node, settings, facts, what);
+  if (state_.roster.size() >= kGroupNodesMax && state_.roster.find(node) == nullptr) {
+    throw Error(ErrorCode::kLimit, what + "the group has " + std::to_string(kGroupNodesMax) +
+                                       " nodes, and takes no more");
+  }
+}
+
+void Group::check_agrees(const NodeId& node, const GroupSettings& settings, const NodeFacts& facts,
+                         const std::string& what) const {
   if (settings != *state_.settings) {
     throw Error(ErrorCode::kState,
                 what + "the group was formed with other settings: " + to_text(*state_.settings) +
@@ -240,10 +258,16 @@ void Group::check_join(const NodeId& node, const GroupSettings& settings,
                     differing_fields(*state_.settings, settings) +
                     "; start all nodes with the same ones");
   }
-  if (state_.roster.size() >= kGroupNodesMax && state_.roster.find(node) == nullptr) {
-    throw Error(ErrorCode::kLimit, what + "the group has " + std::to_string(kGroupNodesMax) +
-                                       " nodes, and takes no more");
-  }
+  if (settings.rank_by != RankBy::kGiven) return;
+  const NodeId* holder = state_.roster.holder_of(facts.rank);
+  if (holder == nullptr || *holder == node) return;
+  throw Error(ErrorCode::kState,
+              what + "the given rank " + std::to_string(facts.rank) + " is that of node " +
+                  to_text(*holder) + "; give each node a rank of its own" +
+                  (holder->addr == node.addr
+                       ? " (if that is an earlier process of this node, it is taken for dead when "
+                         "its connection or its keep-alives end)"
+                       : ""));
 }
 
 // Before the settings of an empty group are known nobody is watched, and it does not matter how
@@ -253,10 +277,30 @@ void Group::look(Instant now) {
                    state_.settings ? state_.settings->keep_alive_interval() : Duration::zero());
 }
 
-void Group::enroll(const NodeId& node, Role role) {
-  const Member member{role, ++state_.serial};
-  state_.roster.add(node, member);
-  heartbeats_.moved(node, member);
+// Of an empty group.
+void Group::adopt(const GroupSettings& settings) {
+  state_.settings = settings;
+  state_.roster.set_segment(settings.segment);
+}
+
+void Group::enroll(const NodeId& node, const Member& member) {
+  Member listed = member;
+  listed.joined = ++state_.serial;
+  state_.roster.add(node, listed);
+  heartbeats_.moved(node, listed);
+}
+
+// Of a node that was lost from the last round, or whose address another one that was lost had: an
+// agent that was started again is another node of the same address.
+uint32_t Group::take_lost_rank(const NodeId& node) {
+  if (state_.lost.empty()) return kNoRank;
+  if (const auto own = state_.lost.find(node); own != state_.lost.end() && own->second.rank != kNoRank)
+    return std::exchange(own->second.rank, kNoRank);
+  auto at = state_.lost.lower_bound(NodeId{node.addr, 0, 0});
+  for (; at != state_.lost.end() && at->first.addr == node.addr; ++at) {
+    if (at->second.rank != kNoRank) return std::exchange(at->second.rank, kNoRank);
+  }
+  return kNoRank;
 }
 
 void Group::remove(const NodeId& node) {
@@ -265,8 +309,10 @@ void Group::remove(const NodeId& node) {
 }
 
 void Group::lose(const NodeId& node, LossReason reason) {
+  const uint32_t rank = state_.roster.find(node)->rank;
   remove(node);
-  if (state_.lost.size() < kLostNodesMax || state_.lost.contains(node)) state_.lost[node] = reason;
+  if (state_.lost.size() < kLostNodesMax || state_.lost.contains(node))
+    state_.lost[node] = {reason, rank};
 }
 
 void Group::rejoin(const NodeId& node) {
@@ -275,7 +321,9 @@ void Group::rejoin(const NodeId& node) {
   state_.rejoined = true;
 }
 
+// With segments, only a whole one has.
 bool Group::has_place() const {
+  if (state_.settings->segment > 1) return false;
   return state_.roster.participants() + state_.roster.count(Role::kWaiting) <
          state_.settings->max_nodes;
 }
@@ -292,7 +340,7 @@ void Group::settle(Instant now) {
 }
 
 void Group::settle_forming(Instant now) {
-  const size_t nodes = state_.roster.count(Role::kForming);
+  const size_t nodes = takeable(state_.roster, *state_.settings);
   if (nodes == 0 || nodes < state_.settings->min_nodes) {
     state_.last_call = 0;
   } else if (nodes >= state_.settings->max_nodes) {
@@ -308,8 +356,11 @@ void Group::complete_round() {
   state_.complete = true;
   is_put_back_ = false;
   completed_round_ = state_.round;
+  for (const NodeId& node : surplus(state_.roster, *state_.settings))
+    if (state_.roster.make_spare(node, state_.serial + 1)) ++state_.serial;
   state_.world_size = static_cast<uint32_t>(state_.roster.count(Role::kForming));
-  state_.roster.rank_participants();
+  assign_ranks(state_.roster.forming(), *state_.settings);
+  state_.roster.begin_round();
   state_.rejoined = false;
   state_.last_call = 0;
   state_.lost.clear();
@@ -324,6 +375,23 @@ void Group::promote_spares() {
     ++promotions_;
     state_.roster.set_role(first, Role::kWaiting);
   }
+  while (promote_segment()) continue;
+}
+
+// The spares of one topology key, once they are enough.
+bool Group::promote_segment() {
+  Roster& roster = state_.roster;
+  const uint32_t segment = state_.settings->segment;
+  const size_t taken = roster.participants() + roster.count(Role::kWaiting);
+  if (segment == 1 || taken + segment > state_.settings->max_nodes) return false;
+  const std::string* key = roster.spare_blocks().any_whole();
+  if (key == nullptr) return false;
+  std::vector<NodeId> first;
+  for (auto at = roster.spares().begin(); first.size() < segment; ++at)
+    if (roster.find(at->second)->facts.topology == *key) first.push_back(at->second);
+  for (const NodeId& node : first) roster.set_role(node, Role::kWaiting);
+  promotions_ += segment;
+  return true;
 }
 
 void Group::end_round() {
@@ -337,6 +405,9 @@ void Group::end_round() {
     roster.remove_all(Role::kDone);
     promote_spares();
     roster.form_waiting();
+    // Whom the round takes is decided when it is complete.
+    if (state_.settings->segment > 1)
+      for (const NodeId& node : spares()) roster.set_role(node, Role::kForming);
   }
   state_.round = std::max(state_.round, state_.round_floor) + 1;
   state_.complete = false;

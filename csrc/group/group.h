@@ -6,7 +6,8 @@
 //
 // Every operation leaves the group settled: a round with max_nodes is complete, a last call runs
 // exactly while min_nodes <= n < max_nodes form, free places are given to spares, a round nobody is
-// active in has ended. What depends on time alone waits for expire(). An operation that throws
+// active in has ended. With segments, n counts nodes in whole ones only, and places are given to
+// whole ones. What depends on time alone waits for expire(). An operation that throws
 // changes nothing.
 #pragma once
 
@@ -54,7 +55,11 @@ class Group {
   // again changes nothing, unless the complete round is not later: then the node moves to the wait
   // list. Throws kRunClosed, kRunFailed, kState when the group has other settings, kLimit when it is full,
   // kInvalidArgument.
-  void join(const NodeId& node, const GroupSettings& settings, uint64_t after_round, Instant now);
+  //
+  // `facts`: what its rank follows, if the settings say so. Throws kInvalidArgument where they are
+  // missing, kState for a given rank that another node has.
+  void join(const NodeId& node, const GroupSettings& settings, uint64_t after_round, Instant now,
+            const NodeFacts& facts = {});
   // The node is alive. Nothing for one that is done or not listed: it has to join again.
   void keep_alive(const NodeId& node, Instant now);
   // `failed`: its job broke, and the others are told as for a node that was lost.
@@ -86,7 +91,7 @@ class Group {
   // takes its place, with its settings; and a round before one that a join has told of is not put
   // back. Throws kInvalidArgument, kState when the group has other settings, kLimit.
   Resumed resume(const NodeId& node, const GroupSettings& settings, uint64_t round, uint32_t rank,
-                 uint32_t world_size, Instant now);
+                 uint32_t world_size, Instant now, const NodeFacts& facts = {});
   // When to call expire() again if nothing else happens: it may change something then, or time
   // would pass uncounted (heartbeats.h).
   std::optional<Instant> next_deadline() const;
@@ -109,15 +114,20 @@ class Group {
   const GroupState& state() const { return state_; }
 
  private:
-  void check_join(const NodeId& node, const GroupSettings& settings, uint64_t after_round) const;
+  void check_join(const NodeId& node, const GroupSettings& settings, uint64_t after_round,
+                  const NodeFacts& facts) const;
+  void check_agrees(const NodeId& node, const GroupSettings& settings, const NodeFacts& facts,
+                    const std::string& what) const;
   void look(Instant now);
-  void enroll(const NodeId& node, Role role);
+  void adopt(const GroupSettings& settings);
+  void enroll(const NodeId& node, const Member& member);
+  uint32_t take_lost_rank(const NodeId& node);
   void remove(const NodeId& node);
   void lose(const NodeId& node, LossReason reason);
   void rejoin(const NodeId& node);
   bool has_place() const;
   void check_resume(const NodeId& node, const GroupSettings& settings, uint64_t round,
-                    uint32_t rank, uint32_t world_size) const;
+                    uint32_t rank, uint32_t world_size, const NodeFacts& facts) const;
   bool is_replaced_by(uint64_t round) const {
     return is_put_back_ && round > state_.round && round >= state_.round_floor;
   }
@@ -126,7 +136,7 @@ class Group {
   void put_back(uint64_t round, uint32_t world_size);
   void forget_expected();
   void lose_expected(std::vector<NodeId>& dead);
-  void enroll_active(const NodeId& node, uint32_t rank);
+  void enroll_active(const NodeId& node, uint32_t rank, const NodeFacts& facts);
 
   void fail_if_hopeless();
   void check_not_failed(uint64_t after_round, const std::string& what) const;
@@ -134,6 +144,7 @@ class Group {
   void settle_forming(Instant now);
   void complete_round();
   void promote_spares();
+  bool promote_segment();
   void end_round();
 
   GroupState state_;

@@ -42,13 +42,33 @@ std::vector<NodeId> Roster::nodes(Role role) const {
   return nodes;
 }
 
+Blocks* Roster::blocks_of(Role role) {
+  return role == Role::kForming ? &forming_blocks_ : role == Role::kSpare ? &spare_blocks_ : nullptr;
+}
+
+const NodeId* Roster::holder_of(uint32_t given) const {
+  const auto found = given_.find(given);
+  if (found == given_.end()) return nullptr;
+  const Member* member = find(found->second);
+  const bool is_held = member != nullptr && member->role != Role::kDone && member->facts.rank == given;
+  return is_held ? &found->second : nullptr;
+}
+
+void Roster::set_segment(uint32_t nodes) {
+  forming_blocks_.set_segment(nodes);
+  spare_blocks_.set_segment(nodes);
+}
+
 void Roster::enter(const NodeId& node, const Member& member) {
   ++counts_[static_cast<size_t>(member.role)];
+  if (member.facts.rank != kNoRank) given_.insert_or_assign(member.facts.rank, node);
+  if (Blocks* blocks = blocks_of(member.role)) blocks->add(member.facts.topology);
   if (member.role == Role::kSpare) spares_.emplace(member.joined, node);
 }
 
 void Roster::exit(const Member& member) {
   --counts_[static_cast<size_t>(member.role)];
+  if (Blocks* blocks = blocks_of(member.role)) blocks->remove(member.facts.topology);
   if (member.role == Role::kSpare) spares_.erase(member.joined);
 }
 
@@ -81,6 +101,7 @@ void Roster::remove_all(Role role) {
     return;
   }
   counts_[static_cast<size_t>(role)] = 0;
+  if (Blocks* blocks = blocks_of(role)) blocks->clear();
   if (list.empty()) return;
   gone_.push_back(std::exchange(list, {}));
   if (role == Role::kSpare) gone_spares_.push_back(std::exchange(spares_, {}));
@@ -92,7 +113,6 @@ void Roster::set_role(const NodeId& node, Role role) {
   Map& from = list_of(member.role);
   Map& to = list_of(role);
   member.role = role;
-  if (role != Role::kActive && role != Role::kDone) member.rank = 0;
   enter(node, member);
   if (&from != &to) to.insert(from.extract(node));
 }
@@ -103,21 +123,45 @@ const Member& Roster::beat(const NodeId& node) {
   return member;
 }
 
-void Roster::rank_participants() {
-  uint32_t rank = 0;
-  for (auto& [node, member] : round_) {
-    if (member.role != Role::kForming) continue;
-    member.role = Role::kActive;
-    member.rank = rank++;
-  }
-  counts_[static_cast<size_t>(Role::kActive)] += counts_[static_cast<size_t>(Role::kForming)];
-  counts_[static_cast<size_t>(Role::kForming)] = 0;
+void Roster::set_facts(const NodeId& node, const NodeFacts& facts) {
+  Member& member = at(node);
+  exit(member);
+  member.facts = facts;
+  enter(node, member);
+}
+
+bool Roster::make_spare(const NodeId& node, uint64_t serial) {
+  Member& member = at(node);
+  member.rank = kNoRank;
+  const bool is_taken = spares_.contains(member.joined);
+  if (is_taken) member.joined = serial;
+  set_role(node, Role::kSpare);
+  return is_taken;
+}
+
+std::vector<Roster::Entry*> Roster::forming() {
+  std::vector<Entry*> entries;
+  entries.reserve(count(Role::kForming));
+  for (Entry& entry : round_)
+    if (entry.second.role == Role::kForming) entries.push_back(&entry);
+  return entries;
+}
+
+void Roster::begin_round() {
+  for (auto& [node, member] : round_)
+    if (member.role == Role::kForming) member.role = Role::kActive;
+  counts_[static_cast<size_t>(Role::kActive)] +=
+      std::exchange(counts_[static_cast<size_t>(Role::kForming)], 0);
+  forming_blocks_.clear();
 }
 
 void Roster::form_waiting() {
   RDZV_CHECK(round_.empty(), "a round forms when the last one has nobody");
   round_.swap(waiting_);
-  for (auto& [node, member] : round_) member.role = Role::kForming;
+  for (auto& [node, member] : round_) {
+    member.role = Role::kForming;
+    forming_blocks_.add(member.facts.topology);
+  }
   counts_[static_cast<size_t>(Role::kForming)] =
       std::exchange(counts_[static_cast<size_t>(Role::kWaiting)], 0);
 }

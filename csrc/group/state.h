@@ -20,6 +20,12 @@ enum class LossReason : uint8_t {
   kGaveUp = 2,   // it said that its job broke, and that nobody will start it again
 };
 
+struct Loss {
+  LossReason reason = LossReason::kExpired;
+  // Of the last complete round, until it comes back or another node of its address takes it.
+  uint32_t rank = kNoRank;
+};
+
 struct GroupState {
   std::optional<GroupSettings> settings;  // none until the first node joins
   bool closed = false;
@@ -39,7 +45,7 @@ struct GroupState {
   // The round after which too few nodes were left because nodes gave up; 0: that is not so.
   uint64_t failed_round = 0;
   // Participants removed since the last round completed, at most kLostNodesMax of them.
-  std::map<NodeId, LossReason> lost;
+  std::map<NodeId, Loss> lost;
 };
 
 }  // namespace rdzv

@@ -4,17 +4,13 @@
 #include <utility>
 
 #include "base/text.h"
+#include "group/on_wire.h"
 #include "server/context.h"
 #include "server/run_text.h"
 #include "wire/native.h"
 
 namespace rdzv {
 namespace {
-
-GroupSettings settings_of(const native::RunSettings& settings) {
-  return GroupSettings{settings.min_nodes, settings.max_nodes, settings.last_call_ms,
-                       settings.keep_alive_interval_ms, settings.keep_alive_max_attempt};
-}
 
 constexpr size_t kPendingJoinBytes = 384;
 
@@ -79,7 +75,8 @@ void Run::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request) 
     peer.on_join_failed(tag, ErrorCode::kRunFailed, failed_text(id_, group()));
     return;
   }
-  apply(change::JoinRun{id_, node, settings_of(request.settings), request.after_round});
+  apply(change::JoinRun{id_, node, settings_of(request.settings), request.after_round,
+                        facts_of(request.facts)});
   Seat& seat = seat_of(node, peer, request.handle, request.grace_ms);
   const Placement placement = group().placement(node);
   seat.outlasts = waits_for_next_round(placement.role) ? group().state().round : 0;
@@ -125,7 +122,8 @@ native::ResumeReply Run::resume(RunPeer& peer, const native::ResumeRequest& requ
   native::ResumeReply reply;
   const uint64_t before = group().state().round;
   const Resumed resumed = apply(change::ResumeRun{id_, node, settings_of(request.settings),
-                                                  request.round, request.rank, request.world_size});
+                                                  request.round, request.rank, request.world_size,
+                                                  facts_of(request.facts)});
   reply.taken = resumed != Resumed::kRefused;
   if (resumed == Resumed::kReplaced) log_replaced(before);
   if (reply.taken) {

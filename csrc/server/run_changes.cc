@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "group/on_wire.h"
 #include "server/context.h"
 #include "server/run.h"
 #include "wire/native.h"
@@ -233,9 +234,7 @@ native::StatusReply Run::status(const NodeId& node) const {
   reply.world_size = state.world_size;
   if (state.settings) {
     reply.has_settings = true;
-    reply.settings = {state.settings->min_nodes, state.settings->max_nodes,
-                      state.settings->last_call_ms, state.settings->keep_alive_interval_ms,
-                      state.settings->keep_alive_max_attempt};
+    reply.settings = wire_settings(*state.settings);
   }
   reply.participants =
       static_cast<uint32_t>(roster.count(Role::kForming) + roster.count(Role::kActive));

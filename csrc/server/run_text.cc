@@ -43,7 +43,7 @@ std::string names_of_who_is_there(const GroupState& state, bool forming) {
   if (state.lost.empty()) return names;
   std::string lost;
   named = 0;
-  for (const auto& [node, reason] : state.lost) {
+  for (const auto& [node, loss] : state.lost) {
     if (named == kNamesMax) break;
     add_name(lost, named, node);
   }

@@ -49,7 +49,7 @@ auto ServerState::change_run(Bytes id, const char* operation, Act&& act) {
 
 ServerState::Nothing ServerState::make(const change::JoinRun& join, const Moment& time) {
   return change_run(join.run, "join", [&](Group& group) {
-    group.join(join.node, join.settings, join.after_round, time.now);
+    group.join(join.node, join.settings, join.after_round, time.now, join.facts);
     return Nothing();
   });
 }
@@ -57,7 +57,7 @@ ServerState::Nothing ServerState::make(const change::JoinRun& join, const Moment
 Resumed ServerState::make(const change::ResumeRun& resume, const Moment& time) {
   return change_run(resume.run, "resume", [&](Group& group) {
     return group.resume(resume.node, resume.settings, resume.round, resume.rank, resume.world_size,
-                        time.now);
+                        time.now, resume.facts);
   });
 }
 

@@ -17,7 +17,7 @@ namespace rdzv::native {
 // follow.
 inline constexpr Bytes kMagic = "RDZV";
 inline constexpr size_t kPreambleBytes = 8;
-inline constexpr uint16_t kVersion = 1;
+inline constexpr uint16_t kVersion = 2;
 
 inline constexpr size_t kHeaderBytes = 16;
 inline constexpr uint8_t kReplyBit = 0x80;

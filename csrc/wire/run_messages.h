@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "wire/fields.h"
 #include "wire/limits.h"
+#include "wire/rank_by.h"
 
 namespace rdzv::native {
 
@@ -35,6 +36,7 @@ void settings_fields(auto& a, auto& m) {
   all(a, "last call in ms", m.last_call_ms);
   all(a, "keep-alive interval in ms", m.keep_alive_interval_ms);
   all(a, "keep-alive attempts", m.keep_alive_max_attempt);
+  all(a, "rank by", m.rank_by, "sticky ranks", m.sticky_ranks, "segment", m.segment);
 }
 
 struct RunSettings {
@@ -44,7 +46,20 @@ struct RunSettings {
   uint64_t last_call_ms = 0;
   uint64_t keep_alive_interval_ms = 0;
   uint32_t keep_alive_max_attempt = 0;
+  RankBy rank_by = RankBy::kAddress;
+  bool sticky_ranks = true;
+  uint32_t segment = 1;
   static void fields(auto& a, auto& m) { settings_fields(a, m); }
+};
+
+inline constexpr uint32_t kNoRank = 0xFFFFFFFF;
+
+// What a node brings along that its rank follows.
+struct RunFacts {
+  static constexpr const char* kRecord = "facts";
+  uint32_t rank = kNoRank;  // that it was given
+  Text topology;            // empty: it does not say
+  static void fields(auto& a, auto& m) { all(a, "given rank", m.rank, "topology", m.topology); }
 };
 
 enum class JoinOutcome : uint8_t {
@@ -85,10 +100,11 @@ struct JoinRequest {
   uint32_t grace_ms = 0;
   uint32_t handle = 0;
   bool is_spare = false;
+  RunFacts facts{};
   static void fields(auto& a, auto& m) {
     all(a, "timeout", m.timeout_ms, "run id", m.run_id, "node", m.node, "settings", m.settings);
     all(a, "after round", m.after_round, "grace in ms", m.grace_ms, "handle", m.handle);
-    all(a, "is spare", m.is_spare);
+    all(a, "is spare", m.is_spare, "facts", m.facts);
   }
 };
 
@@ -143,7 +159,6 @@ enum class RunRole : uint8_t {
   kAbsent = 5,
   kLast = kAbsent,
 };
-inline constexpr uint32_t kNoRank = 0xFFFFFFFF;
 inline constexpr uint32_t kNoLastCall = 0xFFFFFFFF;
 
 struct StatusReply {
@@ -261,10 +276,11 @@ struct ResumeRequest {
   uint32_t world_size = 0;
   uint32_t grace_ms = 0;
   uint32_t handle = 0;
+  RunFacts facts{};
   static void fields(auto& a, auto& m) {
     all(a, "run id", m.run_id, "node", m.node, "settings", m.settings, "round", m.round);
     all(a, "rank", m.rank, "world size", m.world_size);
-    all(a, "grace in ms", m.grace_ms, "handle", m.handle);
+    all(a, "grace in ms", m.grace_ms, "handle", m.handle, "facts", m.facts);
   }
 };
 

@@ -5,12 +5,13 @@ What all nodes must agree on ends up in _core.GroupSettings, where the rulebook 
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeAlias
 
 from rendezvous._base.api import RendezvousParameters
 from rendezvous._base.arguments import FOREVER_S
+from rendezvous._base.rules import RULES_SETTINGS, RendezvousRules, read_rules
 
 __all__ = [
     "C10D_SETTINGS",
@@ -52,6 +53,7 @@ C10D_SETTINGS = (
     "bootstrap_store",
     "hold_port",
     "rulebook",
+    *RULES_SETTINGS,
 )
 
 # Of the etcd backend and the handler.
@@ -217,6 +219,7 @@ class RendezvousSettings:
     timeout: RendezvousTimeout
     keep_alive_interval: timedelta
     keep_alive_max_attempt: int
+    rules: RendezvousRules = field(default_factory=RendezvousRules)
 
     @property
     def window_s(self) -> float:
@@ -234,6 +237,7 @@ class HandlerOptions:
     bootstrap_store: bool
     hold_port: bool
     rulebook: str
+    rules: RendezvousRules
 
     @staticmethod
     def of(params: RendezvousParameters) -> "HandlerOptions":
@@ -252,4 +256,5 @@ class HandlerOptions:
             bootstrap_store=read_flag(params, "bootstrap_store", True),
             hold_port=read_flag(params, "hold_port", True),
             rulebook=params.get("rulebook", "auto"),
+            rules=read_rules(params),
         )

@@ -31,6 +31,7 @@ class NodeSetup:
             be told.
         where: the store, for messages.
         store_is_gone: asks whether the store's host has ended for good, as far as can be seen.
+        facts: what the node's rank follows, beside its name.
     """
 
     run_id: str
@@ -41,6 +42,7 @@ class NodeSetup:
     exchange_s: float
     where: str
     store_is_gone: Callable[[], bool] = field(default=lambda: False)
+    facts: _core.NodeFacts = field(default_factory=_core.NodeFacts)
 
 
 @dataclass(frozen=True)

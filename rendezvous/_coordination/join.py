@@ -95,6 +95,7 @@ class _Attempt:
         self._run_id = setup.run_id
         self._node = setup.node
         self._settings = setup.settings
+        self._facts = setup.facts
         self._after_round = after_round
         # The round whose end this node waits for, on the wait list or as a spare; 0: it does not.
         self._outlasts = 0
@@ -113,7 +114,7 @@ class _Attempt:
         if is_gone and self._role != "absent" and group.failed_round:
             raise failed_error(self._run_id, group.cause)
         try:
-            group.join(self._node, self._settings, self._after_round, at_s)
+            group.join(self._node, self._settings, self._after_round, at_s, self._facts)
         except (RendezvousClosedError, RendezvousStateError) as error:
             raise type(error)(f"run {self._run_id!r}: {error}") from error
         placement = group.placement(self._node)

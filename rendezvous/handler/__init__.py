@@ -18,6 +18,7 @@ from rendezvous._base.deadline import Deadline
 from rendezvous._base.errors import RendezvousError, RendezvousGracefulExitError
 from rendezvous._base.join_time import JoinTime
 from rendezvous._base.lifetime import Lifetime
+from rendezvous._base.rules import RendezvousRules
 from rendezvous._base.settings import Duration, RendezvousSettings, RendezvousTimeout, as_seconds
 from rendezvous._coordination.coordinator import Coordinator, Ending
 from rendezvous._node.bootstrap import Bootstrap
@@ -28,7 +29,7 @@ from rendezvous.handler.identity import make_addresses, make_setup
 if TYPE_CHECKING:
     from rendezvous.backends.connection import StoreConnection
 
-__all__ = ["DynamicRendezvousHandler", "RendezvousSettings", "RendezvousTimeout"]
+__all__ = ["DynamicRendezvousHandler", "RendezvousRules", "RendezvousSettings", "RendezvousTimeout"]
 
 _log = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         bootstrap_store: bool = True,
         hold_port: bool = True,
         rulebook: str = "auto",
+        rules: RendezvousRules | None = None,
         connection: "StoreConnection | None" = None,
     ) -> "DynamicRendezvousHandler":
         """A handler over an open backend.
@@ -115,6 +117,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 node, over a state that is replaced by compare-and-set; with any backend. `auto`:
                 the server where that can be; over etcd, a node that the others elect; else each
                 node.
+            rules: how nodes get their places and ranks; see RendezvousRules.
             connection: what the handler shall close when it is shut down.
 
         Raises ValueError for bad arguments.
@@ -127,6 +130,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
             timeout or RendezvousTimeout(),
             timedelta(seconds=interval_s),
             keep_alive_max_attempt,
+            rules or RendezvousRules(),
         )
         addresses = make_addresses(store, backend, local_addr, connection)
         setup = make_setup(store, settings, addresses, connection)

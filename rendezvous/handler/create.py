@@ -24,7 +24,7 @@ def create_handler(
     Keys, times in seconds: `join_timeout` 600, `spare_timeout` (none), `last_call_timeout` 30,
     `close_timeout` 30, `heartbeat_timeout` 5, `keep_alive_interval` 5, `keep_alive_max_attempt` 3.
     Others, as in `DynamicRendezvousHandler.from_backend`: `bootstrap_store` true, `hold_port` true,
-    `rulebook` auto. Raises ValueError for bad values.
+    `rulebook` auto. And those of RendezvousRules, by their names. Raises ValueError for bad values.
     """
     options = HandlerOptions.of(params)
     return DynamicRendezvousHandler.from_backend(
@@ -40,5 +40,6 @@ def create_handler(
         bootstrap_store=options.bootstrap_store,
         hold_port=options.hold_port,
         rulebook=options.rulebook,
+        rules=options.rules,
         connection=connection,
     )

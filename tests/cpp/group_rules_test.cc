@@ -183,7 +183,7 @@ TEST_CASE("a node that fails while the round forms is remembered until the round
   play.join("a").fail("a");
   CHECK_FALSE(play.role('a'));
   CHECK(play.lost() == "a");
-  CHECK(play.group.state().lost.begin()->second == rdzv::LossReason::kFailed);
+  CHECK(play.group.state().lost.begin()->second.reason == rdzv::LossReason::kFailed);
   play.join("bc");
   CHECK(play.lost().empty());
 }

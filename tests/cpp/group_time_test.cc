@@ -104,7 +104,7 @@ TEST_CASE("a node that is silent for interval x attempts is lost, exactly then")
   join(group, "ab", 100, settings);
   CHECK(watch(group, 1000) == 115);
   CHECK(lost(group) == "ab");
-  CHECK(group.state().lost.begin()->second == rdzv::LossReason::kExpired);
+  CHECK(group.state().lost.begin()->second.reason == rdzv::LossReason::kExpired);
   CHECK(group.state().round == 2);
   CHECK_FALSE(group.next_deadline());
 }

@@ -159,7 +159,6 @@ def check_lists(group: Group) -> None:
     ranks = [group.placement(node).rank for node in NODES]
     given = [rank for rank in ranks if rank >= 0]
     assert len(set(given)) == len(given)
-    assert given == sorted(given)  # NODES are in natural order
     assert all(rank < group.world_size for rank in given)
     assert [group.placement(node).rank for node in group.participants] == sorted(
         group.placement(node).rank for node in group.participants

@@ -58,7 +58,9 @@ class ServerRun(Coordinator):
         settings = setup.settings
         # A connection that broke says more than silence: one that lives is back at once.
         grace_s = settings.keep_alive_interval * settings.keep_alive_max_attempt / 3
-        self._client = _core.RunClient(store, setup.run_id, setup.node, settings, grace_s)
+        self._client = _core.RunClient(
+            store, setup.run_id, setup.node, settings, grace_s, setup.facts
+        )
         self._watch = Watch(self._client, setup)
         # In the last complete round, until the node leaves.
         self._seat: Seat | None = None

@@ -44,6 +44,18 @@ __all__ = [
 MARKER = _core.RUN_MARKER.encode()
 
 _PAGE_NODES = 192
+# What a node brings along.
+_SETTINGS = (
+    "min_nodes",
+    "max_nodes",
+    "last_call_timeout",
+    "keep_alive_interval",
+    "keep_alive_max_attempt",
+    "rank_by",
+    "sticky_ranks",
+    "segment",
+)
+_FACTS = ("rank", "topology")
 # With the keys and base64's third, well below what etcd takes in one request.
 _PIECE_BYTES = 512 * 1024
 
@@ -101,25 +113,24 @@ class Wish:
     Attributes:
         kind: `join`, `left`, `failed` or `gave up`.
         nonce: tells writes apart.
+        settings, facts: of who joins: what _core.GroupSettings and NodeFacts are made of.
         ending: of who gave up: exit code, time, and last line, a character a byte.
     """
 
     kind: str
     nonce: str
     after_round: int = 0
-    settings: tuple[int, int, float, float, int] | None = None
+    settings: dict[str, Any] | None = None
+    facts: dict[str, Any] | None = None
     ending: tuple[int, int, str] | None = None
 
     @staticmethod
-    def to_join(after_round: int, settings: _core.GroupSettings, nonce: str) -> "Wish":
-        values = (
-            settings.min_nodes,
-            settings.max_nodes,
-            settings.last_call_timeout,
-            settings.keep_alive_interval,
-            settings.keep_alive_max_attempt,
-        )
-        return Wish("join", nonce, after_round, values)
+    def to_join(
+        after_round: int, settings: _core.GroupSettings, facts: _core.NodeFacts, nonce: str
+    ) -> "Wish":
+        agreed = {name: getattr(settings, name) for name in _SETTINGS}
+        own = {name: getattr(facts, name) for name in _FACTS}
+        return Wish("join", nonce, after_round, agreed, own)
 
     def encode(self) -> bytes:
         return _json(asdict(self))
@@ -130,11 +141,13 @@ class Wish:
         fields = _fields(data, "a node's wish")
         try:
             settings, ending = fields.get("settings"), fields.get("ending")
+            facts = fields.get("facts")
             return Wish(
                 str(fields["kind"]),
                 str(fields["nonce"]),
                 int(fields["after_round"]),
-                None if settings is None else tuple(settings),
+                None if settings is None else dict(settings),
+                None if facts is None else dict(facts),
                 None if ending is None else tuple(ending),
             )
         except (KeyError, TypeError, ValueError) as error:

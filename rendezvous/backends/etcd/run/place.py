@@ -70,6 +70,7 @@ class Place:
         self._client = client
         self._keys = keys
         self._settings = setup.settings
+        self._facts = setup.facts
         self.name = node_name(setup.node)
         self._key = keys.node(self.name)
         self._kept = kept
@@ -87,7 +88,7 @@ class Place:
 
         Raises RendezvousStateError when the run is kept by compare-and-set, and StoreErrors.
         """
-        wish = Wish.to_join(after_round, self._settings, os.urandom(8).hex())
+        wish = Wish.to_join(after_round, self._settings, self._facts, os.urandom(8).hex())
         return self._write(wish, self._own_lease, deadline)
 
     def give_up(self, failed: bool, deadline: Deadline, ending: Ending | None = None) -> None:

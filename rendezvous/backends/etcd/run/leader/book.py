@@ -172,8 +172,9 @@ class Book:
             node = node_of(name)
             if wish.kind == "join" and wish.settings is not None:
                 self.left.pop(entry.key, None)
-                settings = _core.GroupSettings(*wish.settings)
-                self.group.join(node, settings, wish.after_round, now_s)
+                settings = _core.GroupSettings(**wish.settings)
+                facts = _core.NodeFacts(**(wish.facts or {}))
+                self.group.join(node, settings, wish.after_round, now_s, facts)
             else:
                 if wish.kind == "gave up" and wish.ending is not None:
                     exit_code, unix_ms, line = wish.ending

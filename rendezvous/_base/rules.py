@@ -1,0 +1,78 @@
+"""How the nodes of a run get their places and ranks: options beyond torch's. Pure."""
+
+from dataclasses import dataclass
+
+from rendezvous import _core
+from rendezvous._base.api import RendezvousParameters
+
+__all__ = ["RULES_SETTINGS", "RendezvousRules", "read_rules"]
+
+# What a configuration may say of them.
+RULES_SETTINGS = ("rank_by", "sticky_ranks", "segment", "rank", "topology")
+
+
+@dataclass(frozen=True)
+class RendezvousRules:
+    """Rules of a run that torch elastic does not have, and this node's own part of them.
+
+    All nodes must bring the same `rank_by`, `sticky_ranks` and `segment`.
+
+    Attributes:
+        rank_by: by what the nodes of a round get their ranks. `address`: the natural order of their
+            addresses (host2 before host10). `join`: the order in which they joined. `given`: each
+            node brings its rank. `topology`: each node brings a key; nodes with the same key get
+            ranks next to each other, in the natural order of the keys.
+        sticky_ranks: whether a node that was in the last round keeps its rank in the next one, and
+            who replaces a lost node gets that node's rank. If a round is smaller, ranks beyond its
+            size move to free ones. With `topology`, ranks stay while nodes of one key stay
+            neighbours.
+        segment: a round has a multiple of so many nodes; with `topology`, whole segments of nodes
+            with the same key. Nodes that make no whole segment are spares. The nodes of a segment
+            come and go together.
+        rank: with `given`. Default: found in SLURM_PROCID, JOB_COMPLETION_INDEX or
+            OMPI_COMM_WORLD_RANK.
+        topology: with `topology`: the key itself, in parts with `/` between, for example
+            `switch1/rack2`; or `env:NAME`, an environment variable that holds it; or `file:PATH`.
+            Default: SLURM's, SLURM_TOPOLOGY_ADDR.
+    """
+
+    rank_by: str = "address"
+    sticky_ranks: bool = True
+    segment: int = 1
+    rank: int | None = None
+    topology: str | None = None
+
+    def group_settings(  # noqa: PLR0917
+        self,
+        min_nodes: int,
+        max_nodes: int,
+        last_call_s: float,
+        keep_alive_interval_s: float,
+        keep_alive_max_attempt: int,
+    ) -> _core.GroupSettings:
+        """What all nodes of the run must agree on. Raises ValueError."""
+        return _core.GroupSettings(
+            min_nodes,
+            max_nodes,
+            last_call_s,
+            keep_alive_interval_s,
+            keep_alive_max_attempt,
+            rank_by=self.rank_by,
+            sticky_ranks=self.sticky_ranks,
+            segment=self.segment,
+        )
+
+
+def read_rules(params: RendezvousParameters) -> RendezvousRules:
+    """From a configuration. Raises ValueError that names the key."""
+    defaults = RendezvousRules()
+    sticky = params.get_as_bool("sticky_ranks", defaults.sticky_ranks)
+    segment = params.get_as_int("segment", defaults.segment)
+    topology = params.get("topology")
+    return RendezvousRules(
+        rank_by=str(params.get("rank_by", defaults.rank_by)),
+        sticky_ranks=defaults.sticky_ranks if sticky is None else sticky,
+        segment=defaults.segment if segment is None else segment,
+        rank=params.get_as_int("rank"),
+        topology=None if topology is None else str(topology),
+    )
