@@ -193,6 +193,7 @@ class GroupSettings:
         *,
         rank_by: str = "address",
         sticky_ranks: bool = True,
+        former_first: bool = True,
         segment: int = 1,
     ) -> None: ...
     @property
@@ -209,6 +210,9 @@ class GroupSettings:
     def rank_by(self) -> str: ...  # "address", "join", "given" or "topology"
     @property
     def sticky_ranks(self) -> bool: ...  # who was in the last round keeps its rank
+    # A node of the last round whose job broke has its place kept until the last call is over.
+    @property
+    def former_first(self) -> bool: ...
     # A round has a multiple of so many nodes; with "topology", of each key.
     @property
     def segment(self) -> int: ...

@@ -73,7 +73,7 @@ RankBy rank_by_from(const std::string& name) {
 GroupSettings make_settings(const py::int_& min_nodes, const py::int_& max_nodes,
                             double last_call_timeout, double keep_alive_interval,
                             const py::int_& keep_alive_max_attempt, const std::string& rank_by,
-                            bool sticky_ranks, const py::int_& segment) {
+                            bool sticky_ranks, bool former_first, const py::int_& segment) {
   constexpr uint32_t kMax = std::numeric_limits<uint32_t>::max();
   GroupSettings settings;
   settings.min_nodes = whole_number<uint32_t>("min_nodes", min_nodes, 1, kMax);
@@ -84,6 +84,7 @@ GroupSettings make_settings(const py::int_& min_nodes, const py::int_& max_nodes
       whole_number<uint32_t>("keep_alive_max_attempt", keep_alive_max_attempt, 1, kMax);
   settings.rank_by = rank_by_from(rank_by);
   settings.sticky_ranks = sticky_ranks;
+  settings.former_first = former_first;
   settings.segment = whole_number<uint32_t>("segment", segment, 1, kMax);
   if (const auto problem = settings_problem(settings)) refuse("settings: " + *problem);
   return settings;
@@ -150,7 +151,7 @@ void bind_settings(py::module_& m) {
       .def(py::init(&make_settings), py::arg("min_nodes"), py::arg("max_nodes"),
            py::arg("last_call_timeout") = 30.0, py::arg("keep_alive_interval") = 5.0,
            py::arg("keep_alive_max_attempt") = 3, py::kw_only(), py::arg("rank_by") = "address",
-           py::arg("sticky_ranks") = true, py::arg("segment") = 1,
+           py::arg("sticky_ranks") = true, py::arg("former_first") = true, py::arg("segment") = 1,
            "Times are rounded to milliseconds, and at least one.\n\n"
            "Raises ValueError when min_nodes < 1, max_nodes < min_nodes, max_nodes > 131,072, or a "
            "time, keep_alive_max_attempt or segment is not positive, when rank_by is none of "
@@ -175,6 +176,9 @@ void bind_settings(py::module_& m) {
           "'given' (each brings its own), 'topology' (nodes with the same key are neighbours).")
       .def_readonly("sticky_ranks", &GroupSettings::sticky_ranks,
                     "Whether who was in the last round keeps its rank.")
+      .def_readonly("former_first", &GroupSettings::former_first,
+                    "Whether a node of the last round whose job broke has its place kept until the "
+                    "last call is over.")
       .def_readonly("segment", &GroupSettings::segment,
                     "A round has a multiple of so many nodes; with rank_by='topology', of each key.")
       .def_property_readonly("_wire",

@@ -319,7 +319,7 @@ class Decoder {
     }
     if (state_.closed && state_.roster.count(Role::kForming) > 0)
       return fail("a round forms in a closed group", places_.participants);
-    if (nodes > 0 && nodes >= state_.settings->max_nodes) {
+    if (nodes > 0 && nodes >= state_.settings->max_nodes && kept_places(state_) == 0) {
       return fail("a round with max_nodes is not complete", places_.participants);
     }
     if ((nodes >= min) != (state_.last_call != 0)) {
@@ -343,7 +343,7 @@ class Decoder {
       return fail("a complete round without an active participant", places_.participants);
     }
     if (places_taken > max) return fail("more than max_nodes have a place", places_.waiting);
-    if (state_.settings->segment == 1 && spares > 0 && places_taken < max)
+    if (state_.settings->segment == 1 && spares > 0 && places_taken + kept_places(state_) < max)
       return fail("spares while a place is free", places_.spares);
     return true;
   }

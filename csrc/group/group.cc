@@ -56,9 +56,10 @@ void Group::join(const NodeId& node, const GroupSettings& settings, uint64_t aft
     if (member == nullptr) enroll(node, {.role = Role::kForming, .rank = take_lost_rank(node), .facts = used});
     state_.round = std::max(state_.round, state_.round_floor + 1);
   } else if (member == nullptr) {
-    enroll(node, {.role = has_place() ? Role::kWaiting : Role::kSpare,
-                  .rank = take_lost_rank(node),
-                  .facts = used});
+    const uint32_t rank = take_lost_rank(node);
+    const bool is_former = rank != kNoRank && settings.former_first;
+    const bool is_placed = has_place(is_former) || (is_former && make_room());
+    enroll(node, {.role = is_placed ? Role::kWaiting : Role::kSpare, .rank = rank, .facts = used});
   } else if (member->role == Role::kDone) {
     // It gives its place in this round for one in the next, so it is listed anew.
     const uint32_t rank = member->rank;
@@ -322,10 +323,26 @@ void Group::rejoin(const NodeId& node) {
 }
 
 // With segments, only a whole one has.
-bool Group::has_place() const {
+bool Group::has_place(bool is_former) const {
   if (state_.settings->segment > 1) return false;
-  return state_.roster.participants() + state_.roster.count(Role::kWaiting) <
-         state_.settings->max_nodes;
+  const size_t max = state_.settings->max_nodes;
+  const size_t taken = state_.roster.participants() + state_.roster.count(Role::kWaiting);
+  if (taken >= max || is_former || taken + state_.lost.size() < max) return taken < max;
+  return taken + kept_places(state_) < max;
+}
+
+// For a former member: who came last and was not in the last round becomes a spare.
+bool Group::make_room() {
+  if (state_.settings->segment > 1) return false;
+  const Roster::Entry* last = nullptr;
+  for (const Roster::Entry& entry : state_.roster.list(Role::kWaiting)) {
+    if (entry.second.rank != kNoRank) continue;
+    if (last == nullptr || entry.second.joined > last->second.joined) last = &entry;
+  }
+  if (last == nullptr) return false;
+  if (state_.roster.make_spare(NodeId(last->first), state_.serial + 1)) ++state_.serial;
+  ++promotions_;
+  return true;
 }
 
 void Group::settle(Instant now) {
@@ -343,7 +360,7 @@ void Group::settle_forming(Instant now) {
   const size_t nodes = takeable(state_.roster, *state_.settings);
   if (nodes == 0 || nodes < state_.settings->min_nodes) {
     state_.last_call = 0;
-  } else if (nodes >= state_.settings->max_nodes) {
+  } else if (nodes >= state_.settings->max_nodes && kept_places(state_) == 0) {
     complete_round();
   } else if (state_.last_call == 0) {
     state_.last_call = ++state_.serial;
@@ -370,7 +387,7 @@ void Group::complete_round() {
 
 // A node that is done keeps its place: a job that is finishing is not disturbed by spares.
 void Group::promote_spares() {
-  while (!state_.roster.spares().empty() && has_place()) {
+  while (!state_.roster.spares().empty() && has_place(false)) {
     const NodeId first = state_.roster.spares().begin()->second;
     ++promotions_;
     state_.roster.set_role(first, Role::kWaiting);
@@ -406,7 +423,7 @@ void Group::end_round() {
     promote_spares();
     roster.form_waiting();
     // Whom the round takes is decided when it is complete.
-    if (state_.settings->segment > 1)
+    if (state_.settings->segment > 1 || kept_places(state_) > 0)
       for (const NodeId& node : spares()) roster.set_role(node, Role::kForming);
   }
   state_.round = std::max(state_.round, state_.round_floor) + 1;

@@ -7,7 +7,8 @@
 // Every operation leaves the group settled: a round with max_nodes is complete, a last call runs
 // exactly while min_nodes <= n < max_nodes form, free places are given to spares, a round nobody is
 // active in has ended. With segments, n counts nodes in whole ones only, and places are given to
-// whole ones. What depends on time alone waits for expire(). An operation that throws
+// whole ones. Places that are kept for former members are not given, and while some are, max_nodes
+// do not complete a round. What depends on time alone waits for expire(). An operation that throws
 // changes nothing.
 #pragma once
 
@@ -108,7 +109,7 @@ class Group {
   uint32_t gave_up() const;             // how many of the lost
   std::string cause_text() const;       // empty: nobody gave up
   std::string failed_text() const;      // of a run that has failed
-  // How often a spare got a place, in this object's own life.
+  // How often a spare got a place, or lost it to a former member, in this object's own life.
   uint64_t promotions() const { return promotions_; }
   std::optional<Duration> last_call_left(Instant now) const;  // none: no last call is running
   const GroupState& state() const { return state_; }
@@ -125,7 +126,8 @@ class Group {
   void remove(const NodeId& node);
   void lose(const NodeId& node, LossReason reason);
   void rejoin(const NodeId& node);
-  bool has_place() const;
+  bool has_place(bool is_former) const;
+  bool make_room();
   void check_resume(const NodeId& node, const GroupSettings& settings, uint64_t round,
                     uint32_t rank, uint32_t world_size, const NodeFacts& facts) const;
   bool is_replaced_by(uint64_t round) const {

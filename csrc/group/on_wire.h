@@ -17,6 +17,7 @@ inline GroupSettings settings_of(const native::RunSettings& wire) {
   settings.keep_alive_max_attempt = wire.keep_alive_max_attempt;
   settings.rank_by = wire.rank_by;
   settings.sticky_ranks = wire.sticky_ranks;
+  settings.former_first = wire.former_first;
   settings.segment = wire.segment;
   return settings;
 }
@@ -30,6 +31,7 @@ inline native::RunSettings wire_settings(const GroupSettings& settings) {
   wire.keep_alive_max_attempt = settings.keep_alive_max_attempt;
   wire.rank_by = settings.rank_by;
   wire.sticky_ranks = settings.sticky_ranks;
+  wire.former_first = settings.former_first;
   wire.segment = settings.segment;
   return wire;
 }

@@ -195,6 +195,13 @@ size_t takeable(const Roster& roster, const GroupSettings& settings) {
   return settings.segment == 1 ? roster.count(Role::kForming) : roster.forming_blocks().whole();
 }
 
+size_t kept_places(const GroupState& state) {
+  if (!state.settings || !state.settings->former_first) return 0;
+  return static_cast<size_t>(std::ranges::count_if(state.lost, [](const auto& each) {
+    return each.second.reason == LossReason::kFailed && each.second.rank != kNoRank;
+  }));
+}
+
 std::vector<NodeId> surplus(const Roster& roster, const GroupSettings& settings) {
   const uint32_t segment = settings.segment;
   const size_t forming = roster.count(Role::kForming);

@@ -7,11 +7,15 @@
 #include "group/node.h"
 #include "group/roster.h"
 #include "group/settings.h"
+#include "group/state.h"
 
 namespace rdzv {
 
 // How many of those that form could be in a round: all, or those in whole segments.
 size_t takeable(const Roster& roster, const GroupSettings& settings);
+
+// How many places are kept for nodes of the last round whose jobs broke, and who have not come back.
+size_t kept_places(const GroupState& state);
 
 // Those that form and are not taken: more than max nodes, or in no whole segment. Former members
 // are taken first, then who joined first; with segments, those with the most former members.

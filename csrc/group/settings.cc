@@ -27,6 +27,7 @@ std::string ranks_text(const GroupSettings& settings) {
   std::string text;
   if (settings.rank_by != RankBy::kAddress) text += std::string(", rank_by=") + to_text(settings.rank_by);
   if (!settings.sticky_ranks) text += ", sticky_ranks=false";
+  if (!settings.former_first) text += ", former_first=false";
   if (settings.segment != 1) text += ", segment=" + std::to_string(settings.segment);
   return text;
 }
@@ -99,6 +100,7 @@ std::string differing_fields(const GroupSettings& a, const GroupSettings& b) {
   compare("keep_alive_max_attempt", a.keep_alive_max_attempt, b.keep_alive_max_attempt);
   compare("rank_by", static_cast<uint64_t>(a.rank_by), static_cast<uint64_t>(b.rank_by));
   compare("sticky_ranks", a.sticky_ranks, b.sticky_ranks);
+  compare("former_first", a.former_first, b.former_first);
   compare("segment", a.segment, b.segment);
   return names;
 }

@@ -21,6 +21,8 @@ struct GroupSettings {
   uint32_t keep_alive_max_attempt = 3;
   RankBy rank_by = RankBy::kAddress;
   bool sticky_ranks = true;  // who was in the last complete round keeps its rank
+  // A node of the last round whose job broke has its place kept until the last call is over.
+  bool former_first = true;
   // A round has a multiple of so many nodes. With RankBy::kTopology, as many of each key.
   uint32_t segment = 1;
 

@@ -36,7 +36,8 @@ void settings_fields(auto& a, auto& m) {
   all(a, "last call in ms", m.last_call_ms);
   all(a, "keep-alive interval in ms", m.keep_alive_interval_ms);
   all(a, "keep-alive attempts", m.keep_alive_max_attempt);
-  all(a, "rank by", m.rank_by, "sticky ranks", m.sticky_ranks, "segment", m.segment);
+  all(a, "rank by", m.rank_by, "sticky ranks", m.sticky_ranks);
+  all(a, "former first", m.former_first, "segment", m.segment);
 }
 
 struct RunSettings {
@@ -48,6 +49,7 @@ struct RunSettings {
   uint32_t keep_alive_max_attempt = 0;
   RankBy rank_by = RankBy::kAddress;
   bool sticky_ranks = true;
+  bool former_first = true;
   uint32_t segment = 1;
   static void fields(auto& a, auto& m) { settings_fields(a, m); }
 };

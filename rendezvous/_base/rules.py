@@ -8,14 +8,14 @@ from rendezvous._base.api import RendezvousParameters
 __all__ = ["RULES_SETTINGS", "RendezvousRules", "read_rules"]
 
 # What a configuration may say of them.
-RULES_SETTINGS = ("rank_by", "sticky_ranks", "segment", "rank", "topology")
+RULES_SETTINGS = ("rank_by", "sticky_ranks", "former_first", "segment", "rank", "topology")
 
 
 @dataclass(frozen=True)
 class RendezvousRules:
     """Rules of a run that torch elastic does not have, and this node's own part of them.
 
-    All nodes must bring the same `rank_by`, `sticky_ranks` and `segment`.
+    All nodes must bring the same `rank_by`, `sticky_ranks`, `former_first` and `segment`.
 
     Attributes:
         rank_by: by what the nodes of a round get their ranks. `address`: the natural order of their
@@ -26,6 +26,10 @@ class RendezvousRules:
             who replaces a lost node gets that node's rank. If a round is smaller, ranks beyond its
             size move to free ones. With `topology`, ranks stay while nodes of one key stay
             neighbours.
+        former_first: whether former members keep their places against nodes that come first. The
+            place of a node of the last round whose work failed is kept for it until the last call
+            of the next round is over. If more than max_nodes come while a round forms, nodes of the
+            last round are taken first.
         segment: a round has a multiple of so many nodes; with `topology`, whole segments of nodes
             with the same key. Nodes that make no whole segment are spares. The nodes of a segment
             come and go together.
@@ -38,6 +42,7 @@ class RendezvousRules:
 
     rank_by: str = "address"
     sticky_ranks: bool = True
+    former_first: bool = True
     segment: int = 1
     rank: int | None = None
     topology: str | None = None
@@ -59,6 +64,7 @@ class RendezvousRules:
             keep_alive_max_attempt,
             rank_by=self.rank_by,
             sticky_ranks=self.sticky_ranks,
+            former_first=self.former_first,
             segment=self.segment,
         )
 
@@ -66,13 +72,18 @@ class RendezvousRules:
 def read_rules(params: RendezvousParameters) -> RendezvousRules:
     """From a configuration. Raises ValueError that names the key."""
     defaults = RendezvousRules()
-    sticky = params.get_as_bool("sticky_ranks", defaults.sticky_ranks)
     segment = params.get_as_int("segment", defaults.segment)
     topology = params.get("topology")
     return RendezvousRules(
         rank_by=str(params.get("rank_by", defaults.rank_by)),
-        sticky_ranks=defaults.sticky_ranks if sticky is None else sticky,
+        sticky_ranks=_flag(params, "sticky_ranks"),
+        former_first=_flag(params, "former_first"),
         segment=defaults.segment if segment is None else segment,
         rank=params.get_as_int("rank"),
         topology=None if topology is None else str(topology),
     )
+
+
+def _flag(params: RendezvousParameters, key: str) -> bool:
+    value = params.get_as_bool(key, None)
+    return bool(getattr(RendezvousRules(), key)) if value is None else value

@@ -53,6 +53,7 @@ _SETTINGS = (
     "keep_alive_max_attempt",
     "rank_by",
     "sticky_ranks",
+    "former_first",
     "segment",
 )
 _FACTS = ("rank", "topology")
