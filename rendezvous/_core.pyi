@@ -194,6 +194,7 @@ class GroupSettings:
         rank_by: str = "address",
         sticky_ranks: bool = True,
         former_first: bool = True,
+        debounce: float = 0.0,
         segment: int = 1,
     ) -> None: ...
     @property
@@ -213,6 +214,9 @@ class GroupSettings:
     # A node of the last round whose job broke has its place kept until the last call is over.
     @property
     def former_first(self) -> bool: ...
+    # Newcomers on the wait list are told when none came for so long; 0: at once.
+    @property
+    def debounce(self) -> float: ...
     # A round has a multiple of so many nodes; with "topology", of each key.
     @property
     def segment(self) -> int: ...
@@ -279,6 +283,11 @@ class Group:
     # plus participants lost since the round completed; at least 1 if the node is no longer an
     # active participant of that round.
     def membership_changes(self, node: Node, round: int) -> int: ...
+    @property
+    def changes(self) -> int: ...  # membership_changes of a node that takes part in the round
+    # when nodes on the wait list are counted as changes; None: they are, or nobody waits
+    @property
+    def newcomers_due(self) -> float | None: ...
     @property
     def round(self) -> int: ...  # from 1; the round that is forming, or complete
     @property

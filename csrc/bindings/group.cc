@@ -73,7 +73,8 @@ RankBy rank_by_from(const std::string& name) {
 GroupSettings make_settings(const py::int_& min_nodes, const py::int_& max_nodes,
                             double last_call_timeout, double keep_alive_interval,
                             const py::int_& keep_alive_max_attempt, const std::string& rank_by,
-                            bool sticky_ranks, bool former_first, const py::int_& segment) {
+                            bool sticky_ranks, bool former_first, double debounce,
+                            const py::int_& segment) {
   constexpr uint32_t kMax = std::numeric_limits<uint32_t>::max();
   GroupSettings settings;
   settings.min_nodes = whole_number<uint32_t>("min_nodes", min_nodes, 1, kMax);
@@ -85,6 +86,7 @@ GroupSettings make_settings(const py::int_& min_nodes, const py::int_& max_nodes
   settings.rank_by = rank_by_from(rank_by);
   settings.sticky_ranks = sticky_ranks;
   settings.former_first = former_first;
+  if (debounce != 0) settings.debounce_ms = milliseconds("debounce", debounce);
   settings.segment = whole_number<uint32_t>("segment", segment, 1, kMax);
   if (const auto problem = settings_problem(settings)) refuse("settings: " + *problem);
   return settings;
@@ -151,7 +153,8 @@ void bind_settings(py::module_& m) {
       .def(py::init(&make_settings), py::arg("min_nodes"), py::arg("max_nodes"),
            py::arg("last_call_timeout") = 30.0, py::arg("keep_alive_interval") = 5.0,
            py::arg("keep_alive_max_attempt") = 3, py::kw_only(), py::arg("rank_by") = "address",
-           py::arg("sticky_ranks") = true, py::arg("former_first") = true, py::arg("segment") = 1,
+           py::arg("sticky_ranks") = true, py::arg("former_first") = true,
+           py::arg("debounce") = 0.0, py::arg("segment") = 1,
            "Times are rounded to milliseconds, and at least one.\n\n"
            "Raises ValueError when min_nodes < 1, max_nodes < min_nodes, max_nodes > 131,072, or a "
            "time, keep_alive_max_attempt or segment is not positive, when rank_by is none of "
@@ -179,6 +182,10 @@ void bind_settings(py::module_& m) {
       .def_readonly("former_first", &GroupSettings::former_first,
                     "Whether a node of the last round whose job broke has its place kept until the "
                     "last call is over.")
+      .def_property_readonly(
+          "debounce", [](const GroupSettings& s) { return to_seconds(s.debounce()); },
+          "Seconds without a further newcomer until those on the wait list are told, at most 10 "
+          "times that; 0: at once.")
       .def_readonly("segment", &GroupSettings::segment,
                     "A round has a multiple of so many nodes; with rank_by='topology', of each key.")
       .def_property_readonly("_wire",
@@ -328,6 +335,18 @@ void bind_questions(py::class_<Group>& group) {
             return to_seconds(*left);
           },
           py::arg("now"), "Seconds until the last call ends; None: no last call is running.")
+      .def_property_readonly(
+          "changes", &Group::changes,
+          "What `membership_changes` is for a node that takes part in the complete round.")
+      .def_property_readonly(
+          "newcomers_due",
+          [](const Group& g) -> std::optional<double> {
+            const auto due = g.newcomers_due();
+            if (!due) return std::nullopt;
+            return from_instant(*due);
+          },
+          "When nodes on the wait list are counted as changes, in seconds of the caller's clock; "
+          "None: they are, or nobody waits.")
       .def_property_readonly(
           "round", [](const Group& g) { return g.state().round; },
           "From 1; the round that is forming, or complete.")

@@ -42,7 +42,7 @@ class Decoder {
  private:
   // Where each part began, for the checks that need all of them.
   struct Places {
-    size_t closed = 0, settings = 0, round = 0, finished_round = 0, round_floor = 0, last_call = 0;
+    size_t closed = 0, settings = 0, round = 0, finished_round = 0, round_floor = 0, last_call = 0, newcomer = 0;
     size_t world_size = 0, failed_round = 0, participants = 0, waiting = 0, spares = 0, lost = 0;
   };
 
@@ -110,6 +110,8 @@ class Decoder {
     state_.serial = reader_.u64();
     places_.last_call = reader_.position();
     state_.last_call = reader_.u64();
+    places_.newcomer = reader_.position();
+    state_.newcomer = reader_.u64();
     places_.world_size = reader_.position();
     state_.world_size = reader_.u32();
     if (!whole()) return false;
@@ -122,6 +124,8 @@ class Decoder {
     if (state_.last_call > state_.serial) {
       return fail("the last call has a serial that was not drawn", places_.last_call);
     }
+    if (state_.newcomer > state_.serial || (state_.newcomer != 0 && !state_.complete))
+      return fail("a newcomer has a serial that was not drawn", places_.newcomer);
     return true;
   }
 

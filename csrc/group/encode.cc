@@ -54,6 +54,7 @@ void append_header(std::string& to, const GroupState& state) {
   append_little_endian(to, state.round_floor);
   append_little_endian(to, state.serial);
   append_little_endian(to, state.last_call);
+  append_little_endian(to, state.newcomer);
   append_little_endian(to, state.world_size);
   append_little_endian(to, state.failed_round);
   append_flag(to, state.cause.has_value());

@@ -31,6 +31,7 @@ void Group::observe(std::optional<Bytes> bytes, Instant now) {
     last_call_seen_ = state_.last_call;
     last_call_since_ = now;
   }
+  watch_newcomers(now);
 }
 
 std::string Group::encode() const {
@@ -60,6 +61,7 @@ void Group::join(const NodeId& node, const GroupSettings& settings, uint64_t aft
     const bool is_former = rank != kNoRank && settings.former_first;
     const bool is_placed = has_place(is_former) || (is_former && make_room());
     enroll(node, {.role = is_placed ? Role::kWaiting : Role::kSpare, .rank = rank, .facts = used});
+    if (is_placed && rank == kNoRank) note_newcomer();
   } else if (member->role == Role::kDone) {
     // It gives its place in this round for one in the next, so it is listed anew.
     const uint32_t rank = member->rank;
@@ -155,7 +157,32 @@ std::optional<Instant> Group::next_deadline() const {
     const Instant end = last_call_since_ + state_.settings->last_call();
     next = next ? std::min(*next, end) : end;
   }
+  if (const auto due = newcomers_due()) next = next ? std::min(*next, *due) : *due;
   return next;
+}
+
+std::optional<Instant> Group::newcomers_due() const {
+  if (are_newcomers_told_ || state_.newcomer == 0) return std::nullopt;
+  constexpr int kDebouncesMax = 10;
+  const Duration debounce = state_.settings->debounce();
+  return std::min(newcomer_since_ + debounce, newcomers_since_ + kDebouncesMax * debounce);
+}
+
+void Group::watch_newcomers(Instant now) {
+  if (state_.newcomer == 0) {
+    newcomer_seen_ = 0;
+    are_newcomers_told_ = true;
+    return;
+  }
+  if (newcomer_seen_ == 0 || newcomers_round_ != state_.round) {
+    newcomers_since_ = now;
+    are_newcomers_told_ = false;
+  }
+  if (newcomer_seen_ != state_.newcomer) newcomer_since_ = now;
+  newcomer_seen_ = state_.newcomer;
+  newcomers_round_ = state_.round;
+  // Once told, others that follow are told with them.
+  if (!are_newcomers_told_) are_newcomers_told_ = now >= *newcomers_due();
 }
 
 Placement Group::placement(const NodeId& node) const {
@@ -169,12 +196,16 @@ Placement Group::placement(const NodeId& node) const {
   return {member->role, ranked ? int64_t{member->rank} : -1};
 }
 
+uint64_t Group::changes() const {
+  const bool counts = are_newcomers_told_ || state_.rejoined || !state_.lost.empty();
+  return (counts ? state_.roster.count(Role::kWaiting) : 0) + state_.lost.size();
+}
+
 uint64_t Group::membership_changes(const NodeId& node, uint64_t round) const {
-  const uint64_t changes = state_.roster.count(Role::kWaiting) + state_.lost.size();
   const Member* member = state_.roster.find(node);
   const bool takes_part =
       state_.round == round && member != nullptr && member->role == Role::kActive;
-  return takes_part ? changes : std::max<uint64_t>(changes, 1);
+  return takes_part ? changes() : std::max<uint64_t>(changes(), 1);
 }
 
 std::vector<NodeId> Group::participants() const {
@@ -351,7 +382,7 @@ void Group::settle(Instant now) {
     if (!state_.complete) settle_forming(now);
     if (!state_.complete) return;
     promote_spares();
-    if (state_.roster.count(Role::kActive) > 0) return;
+    if (state_.roster.count(Role::kActive) > 0) return watch_newcomers(now);
     end_round();
   }
 }
@@ -380,6 +411,7 @@ void Group::complete_round() {
   state_.roster.begin_round();
   state_.rejoined = false;
   state_.last_call = 0;
+  state_.newcomer = 0;
   state_.lost.clear();
   state_.cause.reset();
   state_.failed_round = 0;
@@ -391,6 +423,7 @@ void Group::promote_spares() {
     const NodeId first = state_.roster.spares().begin()->second;
     ++promotions_;
     state_.roster.set_role(first, Role::kWaiting);
+    note_newcomer();
   }
   while (promote_segment()) continue;
 }
@@ -408,6 +441,7 @@ bool Group::promote_segment() {
     if (roster.find(at->second)->facts.topology == *key) first.push_back(at->second);
   for (const NodeId& node : first) roster.set_role(node, Role::kWaiting);
   promotions_ += segment;
+  note_newcomer();
   return true;
 }
 
@@ -430,6 +464,7 @@ void Group::end_round() {
   state_.complete = false;
   is_put_back_ = false;
   state_.rejoined = false;
+  state_.newcomer = 0;
   state_.world_size = 0;
 }
 

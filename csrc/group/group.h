@@ -98,7 +98,12 @@ class Group {
   std::optional<Instant> next_deadline() const;
 
   Placement placement(const NodeId& node) const;
-  // Nodes on the wait list and participants lost since the round completed. At least 1 if the node
+  // Nodes on the wait list and participants lost since the round completed. Newcomers are not counted
+  // before the debounce is over, unless there is another reason for a new round.
+  uint64_t changes() const;
+  // When those on the wait list are counted, if they are not yet.
+  std::optional<Instant> newcomers_due() const;
+  // As changes(). At least 1 if the node
   // is no longer an active participant of that round: then it, too, has to look for the next one.
   uint64_t membership_changes(const NodeId& node, uint64_t round) const;
   // Those who form the round; or the active ones of the complete round, by rank.
@@ -140,6 +145,8 @@ class Group {
   void lose_expected(std::vector<NodeId>& dead);
   void enroll_active(const NodeId& node, uint32_t rank, const NodeFacts& facts);
 
+  void note_newcomer() { state_.newcomer = ++state_.serial; }
+  void watch_newcomers(Instant now);
   void fail_if_hopeless();
   void check_not_failed(uint64_t after_round, const std::string& what) const;
   void settle(Instant now);
@@ -153,6 +160,13 @@ class Group {
   Heartbeats heartbeats_;
   uint64_t last_call_seen_ = 0;  // the last call this observer knows of, and since when
   Instant last_call_since_{};
+  // Likewise of newcomers: the last one, of which round, since when it waits and since when any does;
+  // and whether the debounce is over.
+  uint64_t newcomer_seen_ = 0;
+  uint64_t newcomers_round_ = 0;
+  Instant newcomer_since_{};
+  Instant newcomers_since_{};
+  bool are_newcomers_told_ = true;
   // The last round that was complete in this object's own life, so that resume() puts back no
   // round that has ended here.
   uint64_t completed_round_ = 0;

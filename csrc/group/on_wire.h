@@ -18,6 +18,7 @@ inline GroupSettings settings_of(const native::RunSettings& wire) {
   settings.rank_by = wire.rank_by;
   settings.sticky_ranks = wire.sticky_ranks;
   settings.former_first = wire.former_first;
+  settings.debounce_ms = wire.debounce_ms;
   settings.segment = wire.segment;
   return settings;
 }
@@ -32,6 +33,7 @@ inline native::RunSettings wire_settings(const GroupSettings& settings) {
   wire.rank_by = settings.rank_by;
   wire.sticky_ranks = settings.sticky_ranks;
   wire.former_first = settings.former_first;
+  wire.debounce_ms = settings.debounce_ms;
   wire.segment = settings.segment;
   return wire;
 }

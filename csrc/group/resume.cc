@@ -71,6 +71,7 @@ void Group::put_back(uint64_t round, uint32_t world_size) {
   is_put_back_ = true;
   state_.rejoined = false;
   state_.last_call = 0;
+  state_.newcomer = 0;
   state_.world_size = world_size;
   state_.lost.clear();
   state_.cause.reset();

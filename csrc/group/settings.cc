@@ -28,6 +28,7 @@ std::string ranks_text(const GroupSettings& settings) {
   if (settings.rank_by != RankBy::kAddress) text += std::string(", rank_by=") + to_text(settings.rank_by);
   if (!settings.sticky_ranks) text += ", sticky_ranks=false";
   if (!settings.former_first) text += ", former_first=false";
+  if (settings.debounce_ms != 0) text += ", debounce=" + in_seconds(settings.debounce_ms);
   if (settings.segment != 1) text += ", segment=" + std::to_string(settings.segment);
   return text;
 }
@@ -69,6 +70,8 @@ std::optional<std::string> settings_problem(const GroupSettings& settings) {
     return "keep_alive_max_attempt is " + std::to_string(settings.keep_alive_max_attempt) +
            "; at most " + std::to_string(kKeepAliveAttemptsMax) + " are allowed";
   }
+  constexpr uint64_t kDebounceMsMax = 3'600'000;
+  if (settings.debounce_ms > kDebounceMsMax) return "debounce must not be longer than an hour";
   return segment_problem(settings);
 }
 
@@ -101,6 +104,7 @@ std::string differing_fields(const GroupSettings& a, const GroupSettings& b) {
   compare("rank_by", static_cast<uint64_t>(a.rank_by), static_cast<uint64_t>(b.rank_by));
   compare("sticky_ranks", a.sticky_ranks, b.sticky_ranks);
   compare("former_first", a.former_first, b.former_first);
+  compare("debounce", a.debounce_ms, b.debounce_ms);
   compare("segment", a.segment, b.segment);
   return names;
 }

@@ -23,6 +23,9 @@ struct GroupSettings {
   bool sticky_ranks = true;  // who was in the last complete round keeps its rank
   // A node of the last round whose job broke has its place kept until the last call is over.
   bool former_first = true;
+  // Newcomers on the wait list are told once none has come for so long, or 10 times that since the
+  // first one; 0: at once.
+  uint64_t debounce_ms = 0;
   // A round has a multiple of so many nodes. With RankBy::kTopology, as many of each key.
   uint32_t segment = 1;
 
@@ -30,6 +33,7 @@ struct GroupSettings {
 
   Duration last_call() const { return std::chrono::milliseconds(last_call_ms); }
   Duration keep_alive_interval() const { return std::chrono::milliseconds(keep_alive_interval_ms); }
+  Duration debounce() const { return std::chrono::milliseconds(debounce_ms); }
   // A node whose heartbeat has not moved for this long is dead. kForever where the product would be
   // longer.
   Duration keep_alive_window() const;

@@ -38,6 +38,9 @@ struct GroupState {
   uint64_t round_floor = 0;
   uint64_t serial = 0;      // the last one drawn; see Member::joined and last_call
   uint64_t last_call = 0;   // the serial of the running last call; 0: none is running
+  // The serial at which a newcomer got onto the wait list last; 0: none has since the round was
+  // complete.
+  uint64_t newcomer = 0;
   uint32_t world_size = 0;  // of the complete round, lost nodes included; 0 while forming
   Roster roster;
   // The first node that gave up since the last round completed.

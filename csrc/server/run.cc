@@ -268,7 +268,7 @@ void Run::place(Seat& seat, uint32_t rank) {
   reply.first = wire_node(first_);
   reply.waiting = static_cast<uint32_t>(state.roster.count(Role::kWaiting));
   reply.spares = static_cast<uint32_t>(state.roster.count(Role::kSpare));
-  reply.changes = clamped(reply.waiting + state.lost.size());
+  reply.changes = clamped(group().changes());
   seat.round = state.round;
   seat.outlasts = 0;
   const uint64_t tag = seat.join->tag;

@@ -68,7 +68,7 @@ Run::Standing Run::standing() const {
           state.closed,
           state.failed_round != 0,
           state.roster.count(Role::kActive),
-          state.roster.count(Role::kWaiting) + state.lost.size()};
+          group().changes()};
 }
 
 // A deadline only ever moves away while heartbeats come. So the timer stays where it is, fires

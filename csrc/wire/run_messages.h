@@ -37,7 +37,8 @@ void settings_fields(auto& a, auto& m) {
   all(a, "keep-alive interval in ms", m.keep_alive_interval_ms);
   all(a, "keep-alive attempts", m.keep_alive_max_attempt);
   all(a, "rank by", m.rank_by, "sticky ranks", m.sticky_ranks);
-  all(a, "former first", m.former_first, "segment", m.segment);
+  all(a, "former first", m.former_first, "debounce in ms", m.debounce_ms);
+  all(a, "segment", m.segment);
 }
 
 struct RunSettings {
@@ -50,6 +51,7 @@ struct RunSettings {
   RankBy rank_by = RankBy::kAddress;
   bool sticky_ranks = true;
   bool former_first = true;
+  uint64_t debounce_ms = 0;
   uint32_t segment = 1;
   static void fields(auto& a, auto& m) { settings_fields(a, m); }
 };

@@ -8,14 +8,14 @@ from rendezvous._base.api import RendezvousParameters
 __all__ = ["RULES_SETTINGS", "RendezvousRules", "read_rules"]
 
 # What a configuration may say of them.
-RULES_SETTINGS = ("rank_by", "sticky_ranks", "former_first", "segment", "rank", "topology")
+RULES_SETTINGS = ("rank_by", "sticky_ranks", "former_first", "debounce", "segment", "rank", "topology")
 
 
 @dataclass(frozen=True)
 class RendezvousRules:
     """Rules of a run that torch elastic does not have, and this node's own part of them.
 
-    All nodes must bring the same `rank_by`, `sticky_ranks`, `former_first` and `segment`.
+    All nodes must bring the same `rank_by`, `sticky_ranks`, `former_first`, `debounce` and `segment`.
 
     Attributes:
         rank_by: by what the nodes of a round get their ranks. `address`: the natural order of their
@@ -30,6 +30,9 @@ class RendezvousRules:
             place of a node of the last round whose work failed is kept for it until the last call
             of the next round is over. If more than max_nodes come while a round forms, nodes of the
             last round are taken first.
+        debounce: a running round is told of nodes that came to wait once no other one has come for
+            so many seconds, at most 10 times that after the first: many that come one after another
+            cause one new round. 0: at once. A lost node is always told at once.
         segment: a round has a multiple of so many nodes; with `topology`, whole segments of nodes
             with the same key. Nodes that make no whole segment are spares. The nodes of a segment
             come and go together.
@@ -43,6 +46,7 @@ class RendezvousRules:
     rank_by: str = "address"
     sticky_ranks: bool = True
     former_first: bool = True
+    debounce: float = 1.0
     segment: int = 1
     rank: int | None = None
     topology: str | None = None
@@ -65,6 +69,7 @@ class RendezvousRules:
             rank_by=self.rank_by,
             sticky_ranks=self.sticky_ranks,
             former_first=self.former_first,
+            debounce=self.debounce,
             segment=self.segment,
         )
 
@@ -78,6 +83,7 @@ def read_rules(params: RendezvousParameters) -> RendezvousRules:
         rank_by=str(params.get("rank_by", defaults.rank_by)),
         sticky_ranks=_flag(params, "sticky_ranks"),
         former_first=_flag(params, "former_first"),
+        debounce=_debounce(params),
         segment=defaults.segment if segment is None else segment,
         rank=params.get_as_int("rank"),
         topology=None if topology is None else str(topology),
@@ -87,3 +93,11 @@ def read_rules(params: RendezvousParameters) -> RendezvousRules:
 def _flag(params: RendezvousParameters, key: str) -> bool:
     value = params.get_as_bool(key, None)
     return bool(getattr(RendezvousRules(), key)) if value is None else value
+
+
+def _debounce(params: RendezvousParameters) -> float:
+    value = params.get("debounce", RendezvousRules.debounce)
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"debounce is {value!r}, which is no number of seconds") from None

@@ -14,6 +14,9 @@ from rendezvous._coordination.sync import StateSync
 
 __all__ = ["Heartbeat"]
 
+# Between two looks, whatever is due.
+_LOOK_S_MIN = 0.05
+
 
 class Heartbeat:
     """Sends a node's keep-alives, a little more often than each interval of its settings."""
@@ -43,7 +46,7 @@ class Heartbeat:
         self._background.stop(deadline)
 
     def _run(self, stop: threading.Event) -> None:
-        while not stop.wait(self._beats.pause_s()):
+        while not stop.wait(self._pause_s()):
             try:
                 self._sync.run(self._beat, Deadline.after(self._exchange_s))
             except Exception as error:  # noqa: BLE001
@@ -53,6 +56,11 @@ class Heartbeat:
                 self._beats.outage.note(error)
             else:
                 self._beats.outage.note(None)
+
+    def _pause_s(self) -> float:
+        """To the next beat; or until nodes that came to wait are to be told."""
+        pause_s, look_s = self._beats.pause_s(), self._sync.look_s
+        return pause_s if look_s is None else min(pause_s, max(_LOOK_S_MIN, look_s))
 
     def _beat(self, group: _core.Group, now_s: float) -> None:
         group.keep_alive(self._node, now_s)

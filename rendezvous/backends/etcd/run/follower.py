@@ -284,7 +284,7 @@ class Follower:
         if seat is None:
             self.view = View(round=summary.round, closed=closed)
         else:
-            changes = summary.waiting + summary.lost
+            changes = summary.changes
             is_active = self._place.lease != 0 and summary.complete and summary.round == seat.round
             self.view = View(
                 round=summary.round,

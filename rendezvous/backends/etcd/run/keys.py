@@ -54,6 +54,7 @@ _SETTINGS = (
     "rank_by",
     "sticky_ranks",
     "former_first",
+    "debounce",
     "segment",
 )
 _FACTS = ("rank", "topology")
@@ -167,6 +168,7 @@ class Summary:
         finished_round, finished_at: the last round that ended as a job ends, and by which revision.
         failed_at: by which revision too few nodes were left because nodes gave up; cause: why.
         refused_at: the revision of the last wish that was refused.
+        changes: what a running round is to know of the wait list and losses.
         active: participants that still are; nodes: all that are listed.
     """
 
@@ -189,6 +191,7 @@ class Summary:
     waiting: int = 0
     spares: int = 0
     lost: int = 0
+    changes: int = 0
     last_call: float | None = None
     pieces: int = field(default=0)
 

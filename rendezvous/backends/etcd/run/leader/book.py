@@ -108,10 +108,18 @@ class Book:
         self._note(entry.mod_revision)
         self.applied = max(self.applied, entry.mod_revision)
 
+    def due_s(self, now_s: float) -> float | None:
+        """How long until `expire` changes something, if nothing else happens; None: it does not."""
+        group = self.group
+        newcomers = group.newcomers_due
+        due = [] if newcomers is None else [max(0.0, newcomers - now_s)]
+        call_s = group.last_call_left(now_s)
+        return min([*due, *([] if call_s is None else [call_s])], default=None)
+
     def expire(self, now_s: float) -> None:
-        """End a last call that is over. Who is alive is said by leases."""
-        left_s = self.group.last_call_left(now_s)
-        if left_s is None or left_s > 0:
+        """End a last call, or a debounce, that is over. Who is alive is said by leases."""
+        due_s = self.due_s(now_s)
+        if due_s is None or due_s > 0:
             return
         group = self.group
         for node in [*group.participants, *group.waiting, *group.spares]:
@@ -151,6 +159,7 @@ class Book:
             waiting=len(group.waiting),
             spares=len(group.spares),
             lost=len(group.lost),
+            changes=group.changes,
             last_call=group.last_call_left(now_s),
         )
 
