@@ -301,9 +301,18 @@ void bind_operations(py::class_<Group>& group) {
           py::arg("now"),
           "The node goes for good: its job broke, and nobody will start it again. The first one's "
           "is the `cause`.")
-      .def("close", &Group::close,
+      .def("close", &Group::close, py::arg("reason") = "", py::arg("unix_ms") = 0,
            "Nobody joins any more and no further round completes. Nodes without a rank are "
-           "dismissed; the participants of a complete round finish it.")
+           "dismissed; the participants of a complete round finish it. `reason`: for the nodes; the "
+           "first one stays. `unix_ms`: when, by the caller's wall clock.")
+      .def(
+          "forget_close",
+          [](Group& g, uint64_t unix_ms, double ago) {
+            return g.forget_close(unix_ms, from_seconds(ago));
+          },
+          py::arg("unix_ms"), py::arg("ago"),
+          "Open it again if it was closed longer than `ago` seconds before, and nobody is in it; "
+          "whether that was so.")
       .def(
           "expire", [](Group& g, double now) { g.expire(to_instant(now)); }, py::arg("now"),
           "Remove the dead, end the last call, complete and start rounds. To be called before any "
@@ -354,6 +363,10 @@ void bind_questions(py::class_<Group>& group) {
           "complete", [](const Group& g) { return g.state().complete; }, "Are ranks given?")
       .def_property_readonly(
           "closed", [](const Group& g) { return g.state().closed; }, "Was it closed for good?")
+      .def_property_readonly(
+          "close_reason",
+          [](const Group& g) { return message_to_python(g.state().close_reason); },
+          "Why it was closed; empty: it was not, or nobody said.")
       .def_property_readonly(
           "finished_round", [](const Group& g) { return g.state().finished_round; },
           "The last round that every participant left as done; 0: none.")

@@ -157,6 +157,9 @@ void bind_status(py::module_& m) {
           "cause", [](const StatusReply& s) { return message_to_python(s.cause); },
           "Which node gave up first, and why; empty: none did.")
       .def_property_readonly(
+          "close_reason", [](const StatusReply& s) { return message_to_python(s.close_reason); },
+          "Why it was closed; empty: it was not, or nobody said.")
+      .def_property_readonly(
           "reached_at", [](const StatusReply& s) { return s.reached_at; },
           "Under which address a node on another machine reached the server; empty: none did.");
 }
@@ -210,10 +213,10 @@ server came back without what it had), RendezvousClosedError, RendezvousStateErr
           py::arg("timeout"), "To be called once in every keep-alive interval.")
       .def(
           "close_run",
-          [](RunClient& self, TimeoutArg timeout) {
-            without_gil([&] { self.close_run(timeout.duration); });
+          [](RunClient& self, TimeoutArg timeout, const std::string& reason) {
+            without_gil([&] { self.close_run(reason, timeout.duration); });
           },
-          py::arg("timeout"), "For ever.")
+          py::arg("timeout"), py::arg("reason") = "", "For ever; why, for the nodes.")
       .def(
           "status",
           [](RunClient& self, TimeoutArg timeout) {

@@ -39,6 +39,7 @@ struct RunJoined {
 struct RunStatus : native::StatusReply {
   std::string cause;  // in place of the reply's, which end with its bytes
   std::string reached_at;
+  std::string close_reason;
 };
 struct RunGone {
   NodeName node;

@@ -44,6 +44,8 @@ RunStatus own(const native::StatusReply& reply) {
   found.native::StatusReply::cause = {};
   found.reached_at = std::string(reply.reached_at);
   found.native::StatusReply::reached_at = {};
+  found.close_reason = std::string(reply.close_reason);
+  found.native::StatusReply::close_reason = {};
   return found;
 }
 
@@ -103,8 +105,9 @@ NativeOperation keep_alive(const RunPart& part, Duration timeout) {
   return native_operation(sign_of_life(part, timeout), native::KeepAliveRequest{kHandle}, kItself);
 }
 
-NativeOperation close_run(const RunPart& part, Duration timeout) {
-  return native_operation(request(part, timeout, false), native::CloseRunRequest{part.run_id},
+NativeOperation close_run(const RunPart& part, Bytes reason, Duration timeout) {
+  return native_operation(request(part, timeout, false), native::CloseRunRequest{part.run_id,
+                                                  reason.substr(0, limits::kLastLineBytesMax)},
                           [](const native::Nothing&, TakenBytes&) { return NativeResult(); });
 }
 

@@ -61,7 +61,7 @@ NativeOperation leave(const RunPart& part, bool failed, Duration timeout);
 NativeOperation give_up(const RunPart& part, const RunEnding& ending, Duration timeout);
 // A native::KeepAliveReply.
 NativeOperation keep_alive(const RunPart& part, Duration timeout);
-NativeOperation close_run(const RunPart& part, Duration timeout);
+NativeOperation close_run(const RunPart& part, Bytes reason, Duration timeout);
 // A RunStatus.
 NativeOperation status(const RunPart& part, Duration timeout);
 // A native::SubscribeReply: when something differs from what is known; at the timeout, what is.

@@ -31,7 +31,7 @@ class Decoder {
   explicit Decoder(Bytes bytes) : bytes_(bytes), reader_(bytes) {}
 
   std::optional<Error> run(GroupState& into) {
-    const bool fine = header() && numbers() && cause() && participants() &&
+    const bool fine = header() && numbers() && close_reason() && cause() && participants() &&
                       others(Role::kWaiting) && others(Role::kSpare) && lost() && end() &&
                       possible();
     if (!fine) return problem_;
@@ -127,6 +127,17 @@ class Decoder {
     if (state_.newcomer > state_.serial || (state_.newcomer != 0 && !state_.complete))
       return fail("a newcomer has a serial that was not drawn", places_.newcomer);
     return true;
+  }
+
+  bool close_reason() {
+    const size_t at = reader_.position();
+    const uint16_t bytes = reader_.u16();
+    if (bytes > limits::kLastLineBytesMax) return fail("a reason that is too long", at);
+    state_.close_reason = reader_.take(bytes);
+    state_.closed_unix_ms = reader_.u64();
+    if (!whole()) return false;
+    const bool says = bytes > 0 || state_.closed_unix_ms > 0;
+    return state_.closed || !says || fail("a reason why an open group was closed", at);
   }
 
   bool cause() {

@@ -4,9 +4,11 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "group/codec.h"
 #include "group/limits.h"
 #include "group/ranks.h"
+#include "wire/limits.h"
 
 namespace rdzv {
 namespace {
@@ -99,11 +101,36 @@ void Group::leave(const NodeId& node, bool failed, Instant now) {
   settle(now);
 }
 
-void Group::close() {
+void Group::close(const std::string& reason, uint64_t unix_ms) {
+  if (!state_.closed) state_.closed_unix_ms = unix_ms;
+  if (state_.close_reason.empty())
+    state_.close_reason = reason.substr(0, limits::kLastLineBytesMax);
   state_.closed = true;
   state_.last_call = 0;
   for (const Role role : {Role::kForming, Role::kWaiting, Role::kSpare})
     state_.roster.remove_all(role);
+}
+
+bool Group::forget_close(uint64_t unix_ms, Duration ago) {
+  const auto ago_ms = static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(ago).count());
+  const uint64_t closed = state_.closed_unix_ms;
+  if (!state_.closed || closed == 0 || unix_ms < closed || unix_ms - closed < ago_ms) return false;
+  if (state_.roster.size() > 0) return false;
+  state_.closed = false;
+  state_.close_reason.clear();
+  state_.closed_unix_ms = 0;
+  state_.lost.clear();
+  state_.cause.reset();
+  state_.failed_round = 0;
+  return true;
+}
+
+std::string Group::closed_text() const {
+  std::string text = "the rendezvous was closed";
+  if (!state_.close_reason.empty())
+    text += ": " + quoted(state_.close_reason, limits::kLastLineBytesMax);
+  return text + "; a new job needs another run id";
 }
 
 bool Group::sweep(size_t max) {
@@ -270,7 +297,7 @@ void Group::check_join(const NodeId& node, const GroupSettings& settings, uint64
   }
   if (state_.closed) {
     throw Error(ErrorCode::kRunClosed,
-                what + "the rendezvous was closed; a new job needs another run id");
+                what + closed_text());
   }
   check_not_failed(after_round, what);
   if (state_.roster.size() == 0) return;

@@ -71,8 +71,12 @@ class Group {
   // anew.
   void give_up(const NodeId& node, const Ending& ending, Instant now);
   // For good: nobody joins any more and no further round completes. Who has no rank is dismissed;
-  // the participants of a complete round finish it.
-  void close();
+  // the participants of a complete round finish it. The first reason that is given stays. `unix_ms`:
+  // by the caller's own wall clock, for forget_close().
+  void close(const std::string& reason = {}, uint64_t unix_ms = 0);
+  // Opens a group again that was closed longer ago than that, and that nobody is in any more: an old
+  // job of the same name. Wall clocks of two machines are compared here alone, as the time is long.
+  bool forget_close(uint64_t unix_ms, Duration ago);
   // Removes the dead, whom it returns, and ends the last call. At most `max` of them; if there are
   // more, next_deadline() has come already and the last call waits for them.
   std::vector<NodeId> expire(Instant now, size_t max = SIZE_MAX);
@@ -113,6 +117,7 @@ class Group {
   std::vector<NodeId> lost() const;     // in natural order
   uint32_t gave_up() const;             // how many of the lost
   std::string cause_text() const;       // empty: nobody gave up
+  std::string closed_text() const;      // of a closed one
   std::string failed_text() const;      // of a run that has failed
   // How often a spare got a place, or lost it to a former member, in this object's own life.
   uint64_t promotions() const { return promotions_; }

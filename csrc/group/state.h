@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <string>
 
 #include "group/giving_up.h"
 #include "group/node.h"
@@ -29,6 +30,8 @@ struct Loss {
 struct GroupState {
   std::optional<GroupSettings> settings;  // none until the first node joins
   bool closed = false;
+  std::string close_reason;     // of a closed one; may be empty
+  uint64_t closed_unix_ms = 0;  // by the clock of who closed it; 0: it is not known
   bool complete = false;
   bool rejoined = false;        // a participant of the complete round has moved to the wait list
   uint64_t round = 1;           // forming, or complete

@@ -100,6 +100,7 @@ struct LeaveRun {
 };
 struct CloseRun {
   Bytes run;
+  std::string reason{};
 };
 struct KeepAlive {
   Bytes run;

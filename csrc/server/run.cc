@@ -159,8 +159,8 @@ native::LeaveReply Run::leave(const native::LeaveRequest& request) {
   return {was_listed, cause_};
 }
 
-void Run::close() {
-  apply(change::CloseRun{id_});
+void Run::close(Bytes reason) {
+  apply(change::CloseRun{id_, std::string(reason)});
   settled();
 }
 

@@ -255,6 +255,7 @@ native::StatusReply Run::status(const NodeId& node) const {
   reply.failed = state.failed_round != 0;
   reply.cause = cause_;
   reply.reached_at = reached_at_;
+  reply.close_reason = state.close_reason;
   return reply;
 }
 

@@ -61,9 +61,8 @@ std::string join_timeout_text(Bytes run_id, Bytes who, Bytes names, bool forming
                   : "; wait longer, or look why its nodes do not begin the next one");
 }
 
-std::string closed_text(Bytes run_id, const NodeId& node) {
-  return "run " + quoted(run_id) + ": join of node " + to_text(node) +
-         ": the rendezvous was closed; a new job needs another run id";
+std::string closed_text(Bytes run_id, const NodeId& node, const Group& group) {
+  return "run " + quoted(run_id) + ": join of node " + to_text(node) + ": " + group.closed_text();
 }
 
 std::string failed_text(Bytes run_id, const Group& group) {

@@ -63,7 +63,7 @@ Resumed ServerState::make(const change::ResumeRun& resume, const Moment& time) {
 
 ServerState::Nothing ServerState::make(const change::CloseRun& close, const Moment&) {
   return change_run(close.run, "close", [&](Group& group) {
-    group.close();
+    group.close(close.reason);
     return Nothing();
   });
 }

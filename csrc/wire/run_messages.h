@@ -151,7 +151,8 @@ struct KeepAliveRequest {
 struct CloseRunRequest {
   using Is = Request<Operation::kCloseRun, "close", Nothing>;
   RunId run_id;
-  static void fields(auto& a, auto& m) { all(a, "run id", m.run_id); }
+  LastLine reason{};  // why, for the nodes; may be empty
+  static void fields(auto& a, auto& m) { all(a, "run id", m.run_id, "reason", m.reason); }
 };
 
 enum class RunRole : uint8_t {
@@ -189,6 +190,7 @@ struct StatusReply {
   Text cause;             // see LeaveReply
   Text reached_at;        // the server's own end of the connection of the last node that came from
                           // another machine; empty: none did
+  Text close_reason;      // see CloseRunRequest
   static void fields(auto& a, auto& m) {
     all(a, "known", m.known, "round", m.round, "complete", m.complete, "closed", m.closed);
     all(a, "finished round", m.finished_round, "world size", m.world_size);
@@ -197,7 +199,7 @@ struct StatusReply {
     all(a, "lost", m.lost, "last call left in ms", m.last_call_left_ms);
     all(a, "role", m.role, "rank", m.rank, "changes", m.changes);
     all(a, "suspects", m.suspects, "gave up", m.gave_up, "failed", m.failed, "cause", m.cause);
-    all(a, "reached at", m.reached_at);
+    all(a, "reached at", m.reached_at, "close reason", m.close_reason);
   }
 };
 struct StatusRequest {

@@ -173,8 +173,12 @@ class Coordinator(ABC):
         """
 
     @abstractmethod
-    def close(self, deadline: Deadline) -> None:
-        """No more nodes are taken, for ever."""
+    def close(self, deadline: Deadline, reason: str = "") -> None:
+        """No more nodes are taken, for ever; why, for those that ask."""
+
+    @abstractmethod
+    def close_reason(self, deadline: Deadline) -> str:
+        """Why the run was closed; empty: it was not, or nobody said."""
 
     @abstractmethod
     def look(self, deadline: Deadline) -> None:

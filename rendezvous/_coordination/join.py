@@ -6,6 +6,7 @@ to wait between two looks, and what to say, is in waiting.py. Runs on the caller
 
 import logging
 from collections.abc import Callable
+from time import time_ns
 
 from rendezvous import _core
 from rendezvous._base.deadline import now_s
@@ -33,6 +34,9 @@ from rendezvous._coordination.waiting import (
 __all__ = ["Joiner"]
 
 _log = logging.getLogger(__name__)
+
+# For so long a closed run stays closed, as a server remembers it.
+_CLOSED_S = 24 * 3600.0
 
 
 class Joiner:
@@ -113,6 +117,8 @@ class _Attempt:
             raise finished_error(self._run_id, group.finished_round, self._role)
         if is_gone and self._role != "absent" and group.failed_round:
             raise failed_error(self._run_id, group.cause)
+        # An old job of the same name shall not keep this one out for ever.
+        group.forget_close(time_ns() // 1_000_000, _CLOSED_S)
         try:
             group.join(self._node, self._settings, self._after_round, at_s, self._facts)
         except (RendezvousClosedError, RendezvousStateError) as error:

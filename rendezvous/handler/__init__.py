@@ -276,13 +276,25 @@ class DynamicRendezvousHandler(RendezvousHandler):
             self._coordinator.look(Deadline.after(self._timeout.heartbeat_s))
         return self._coordinator.view.closed
 
-    def set_closed(self) -> None:
+    def set_closed(self, reason: str = "") -> None:
         """Close the run, for ever: nodes that wait are sent away, a running round goes on.
+
+        Args:
+            reason: why, for all nodes: the error of those that join tells it, and so does
+                `close_reason`. The first one stays; at most 512 bytes of it.
 
         Raises RendezvousError when that could not be stored within the close timeout.
         """
         self._lifetime.check()
-        self._coordinator.close(Deadline.after(self._timeout.close_s))
+        self._coordinator.close(Deadline.after(self._timeout.close_s), reason)
+
+    def close_reason(self) -> str:
+        """Why the run was closed; empty: it was not, or nobody said. Asks the backend.
+
+        Raises RendezvousConnectionError, RendezvousStateError.
+        """
+        self._lifetime.check()
+        return self._coordinator.close_reason(Deadline.after(self._timeout.heartbeat_s))
 
     def leave(self, failed: bool = False) -> None:
         """Take this node out of the run; `next_rendezvous` brings it back.

@@ -70,7 +70,8 @@ std::vector<Case> cases() {
                             .u32(2)
                             .u8(1)
                             .string32("node a gave up")
-                            .string32("10.0.0.1");
+                            .string32("10.0.0.1")
+                            .string32("why");
   return {
       one<JoinRequest>(
           "join",
@@ -83,7 +84,7 @@ std::vector<Case> cases() {
       one<LeaveReply>("leave reply", Fields().u8(1).string32("node a gave up")),
       one<KeepAliveRequest>("keep_alive", Fields().u32(7)),
       one<KeepAliveReply>("keep_alive reply", Fields().u8(1).u32(3).u8(1)),
-      one<CloseRunRequest>("close", Fields().string32("run")),
+      one<CloseRunRequest>("close", Fields().string32("run").string32("why")),
       one<StatusRequest>("status", Fields().string32("run").raw(kNode)),
       one<StatusRequest>("status of no node",
                          Fields().string32("run").raw(node_fields("", 0, 0).bytes)),
@@ -211,8 +212,8 @@ TEST_CASE("flags and kinds that do not exist are refused") {
 TEST_CASE("run ids and addresses above their limits are refused, and counts allocate nothing") {
   using namespace native;
   const std::string longest(limits::kRunIdBytesMax, 'r');
-  CHECK(takes<CloseRunRequest>(Fields().string32(longest)));
-  CHECK_FALSE(takes<CloseRunRequest>(Fields().string32(longest + "r")));
+  CHECK(takes<CloseRunRequest>(Fields().string32(longest).string32("")));
+  CHECK_FALSE(takes<CloseRunRequest>(Fields().string32(longest + "r").string32("")));
   CHECK_FALSE(takes<CloseRunRequest>(Fields().u32(UINT32_MAX).raw("run")));
   const std::string addr(limits::kTextBytesMax + 1, 'a');
   CHECK_FALSE(takes<StatusRequest>(Fields().string32("run").raw(node_fields(addr, 0, 0).bytes)));

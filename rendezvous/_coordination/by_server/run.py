@@ -201,9 +201,12 @@ class ServerRun(Coordinator):
                 return False
             settled.sleep(_SETTLE_S)
 
-    def close(self, deadline: Deadline) -> None:
-        self._patiently(lambda in_time: self._client.close_run(in_time.left_s), deadline)
+    def close(self, deadline: Deadline, reason: str = "") -> None:
+        self._patiently(lambda in_time: self._client.close_run(in_time.left_s, reason), deadline)
         self._watch.note_closed()
+
+    def close_reason(self, deadline: Deadline) -> str:
+        return self._ask(self._status, deadline).close_reason
 
     def look(self, deadline: Deadline) -> None:
         status = self._ask(self._status, deadline)

@@ -29,6 +29,8 @@ __all__ = [
     "RunKeys",
     "Summary",
     "Wish",
+    "close_reason_in",
+    "closed_value",
     "leader_name",
     "leader_value",
     "node_name",
@@ -177,6 +179,7 @@ class Summary:
     round: int = 1
     complete: bool = False
     closed: bool = False
+    close_reason: str = ""
     placed_round: int = 0
     placed_world: int = 0
     placed_first: tuple[str, int, int] | None = None
@@ -235,6 +238,16 @@ def leader_value(name: str, nonce: str) -> bytes:
 def leader_name(value: bytes) -> str:
     """Which node wrote that."""
     return value.decode("utf-8", "replace").partition(" ")[0]
+
+
+def closed_value(reason: str) -> bytes:
+    """What who closes the run writes."""
+    return f"closed {reason}".encode("utf-8", "replace")
+
+
+def close_reason_in(value: bytes) -> str:
+    """Why, of that."""
+    return value.decode("utf-8", "replace").partition(" ")[2]
 
 
 def page_of(name: str, pages: int) -> int:

@@ -31,6 +31,7 @@ from rendezvous.backends.etcd.run.keys import (
     MARKER,
     RunKeys,
     Wish,
+    closed_value,
     leader_name,
     leader_value,
     node_name,
@@ -117,7 +118,7 @@ class Place:
                 with suppress(ValueError):  # a signal's handler has done it, too
                     self._spent.remove(lease)
 
-    def close_run(self, deadline: Deadline) -> None:
+    def close_run(self, deadline: Deadline, reason: str = "") -> None:
         """Say that the run takes no more nodes, for ever. Raises StoreErrors."""
         if not self._kept.current:
             self._is_published(deadline)
@@ -125,7 +126,7 @@ class Place:
         try:
             result = self._client.txn(
                 [compare_mod(self._keys.closed, 0)],
-                [op_put(self._keys.closed, b"closed", lease=lease)],
+                [op_put(self._keys.closed, closed_value(reason), lease=lease)],
                 what=f"run {self._keys.run_id!r}: closing it",
                 deadline=deadline,
                 repeatable=True,

@@ -222,9 +222,16 @@ class EtcdRun(Coordinator):
                 return True
             deadline.sleep(_SILENCE_LOOK_S)
 
-    def close(self, deadline: Deadline) -> None:
-        self._patiently(self._place.close_run, deadline)
+    def close(self, deadline: Deadline, reason: str = "") -> None:
+        self._patiently(lambda in_time: self._place.close_run(in_time, reason), deadline)
         self._follower.note_closed()
+
+    def close_reason(self, deadline: Deadline) -> str:
+        return self._ask(self._read_close_reason, deadline)
+
+    def _read_close_reason(self, deadline: Deadline) -> str:
+        reading = read_run(self._client, self._keys, deadline)
+        return reading.book(self._keys, now_s()).group.close_reason
 
     def look(self, deadline: Deadline) -> None:
         def read(deadline: Deadline) -> bool:
@@ -277,8 +284,9 @@ class EtcdRun(Coordinator):
                 lambda in_time: self._check_refusal(attempt.revision, in_time), deadline
             )
         if summary.closed:
+            why = f": {summary.close_reason!r}" if summary.close_reason else ""
             raise RendezvousClosedError(
-                f"{run}: the rendezvous was closed; a new job needs another run id"
+                f"{run}: the rendezvous was closed{why}; a new job needs another run id"
             )
         if summary.failed_round and summary.failed_at > attempt.revision:
             raise failed_error(self._setup.run_id, summary.cause)

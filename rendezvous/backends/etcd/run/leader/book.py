@@ -21,6 +21,7 @@ from rendezvous.backends.etcd.run.keys import (
     RunKeys,
     Summary,
     Wish,
+    close_reason_in,
     node_name,
     node_of,
     seat_pages,
@@ -149,6 +150,7 @@ class Book:
             round=group.round,
             complete=group.complete,
             closed=group.closed,
+            close_reason=group.close_reason,
             finished_round=group.finished_round,
             finished_at=self._finished_at,
             refused_at=self._refused_at,
@@ -171,7 +173,7 @@ class Book:
 
     def _take(self, entry: KeyValue, now_s: float) -> None:
         if entry.key == self._keys.closed:
-            self.group.close()
+            self.group.close(close_reason_in(entry.value))
             return
         name = self._keys.name_of(entry.key)
         if name is None:
