@@ -226,11 +226,15 @@ class GroupSettings:
 class NodeFacts:
     """What a node brings that its rank follows."""
 
-    def __init__(self, rank: int | None = None, topology: str = "") -> None: ...
+    def __init__(
+        self, rank: int | None = None, topology: str = "", attempt: int = 0
+    ) -> None: ...
     @property
     def rank(self) -> int | None: ...  # that it was given
     @property
     def topology(self) -> str: ...  # parts with "/" between; empty: it does not say
+    @property
+    def attempt(self) -> int: ...  # which start of the job it belongs to; 0: it does not say
     def __eq__(self, other: object) -> bool: ...
 
 @final
@@ -299,6 +303,8 @@ class Group:
     def closed(self) -> bool: ...
     @property
     def close_reason(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...  # the latest that a node brought; 0: none did
     # the last round that every participant left as done; 0: none
     @property
     def finished_round(self) -> int: ...

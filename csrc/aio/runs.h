@@ -22,7 +22,7 @@ inline std::unique_ptr<RunPart> make_part(Bytes run_id, Bytes addr, uint64_t pid
     throw Error(ErrorCode::kInvalidArgument, "join: settings or facts of another version");
   return std::make_unique<RunPart>(std::string(run_id), NodeName{std::string(addr), pid, local_id},
                                    agreed, from_seconds(grace_s),
-                                   RunFacts{own.rank, std::string(own.topology)});
+                                   RunFacts{own.rank, std::string(own.topology), own.attempt});
 }
 
 // Of who is in no run, and only looks at one.

@@ -194,10 +194,12 @@ void bind_settings(py::module_& m) {
       .def("__repr__", [](const GroupSettings& s) { return "GroupSettings(" + to_text(s) + ")"; });
 }
 
-NodeFacts make_facts(const std::optional<py::int_>& rank, const std::string& topology) {
+NodeFacts make_facts(const std::optional<py::int_>& rank, const std::string& topology,
+                     const py::int_& attempt) {
   NodeFacts facts;
   if (rank) facts.rank = whole_number<uint32_t>("rank", *rank, 0, kGroupNodesMax - 1);
   facts.topology = topology;
+  facts.attempt = whole_number<uint64_t>("attempt", attempt, 0, kAttemptMax);
   if (topology.size() > kTopologyBytesMax || !is_printable_utf8(topology)) {
     refuse("the topology key is " + quoted(topology, kTopologyBytesMax) + "; it must be up to " +
            std::to_string(kTopologyBytesMax) + " bytes of UTF-8 without control characters");
@@ -208,8 +210,10 @@ NodeFacts make_facts(const std::optional<py::int_>& rank, const std::string& top
 void bind_facts(py::module_& m) {
   py::class_<NodeFacts>(m, "NodeFacts", py::is_final(), "What a node brings that its rank follows.")
       .def(py::init(&make_facts), py::arg("rank") = py::none(), py::arg("topology") = "",
+           py::arg("attempt") = 0,
            "rank: that it was given, for rank_by='given'. topology: where it is, parts with '/' "
-           "between, for rank_by='topology'.\n\nRaises ValueError for what is too large.")
+           "between, for rank_by='topology'. attempt: which start of the job it belongs to; a later "
+           "one displaces the nodes of an earlier one; 0: it does not say.\n\nRaises ValueError for what is too large.")
       .def_property_readonly(
           "rank",
           [](const NodeFacts& f) -> std::optional<uint32_t> {
@@ -220,12 +224,14 @@ void bind_facts(py::module_& m) {
       .def_property_readonly(
           "topology", [](const NodeFacts& f) { return message_to_python(f.topology); },
           "Empty: it does not say.")
+      .def_readonly("attempt", &NodeFacts::attempt, "0: it does not say.")
       .def_property_readonly("_wire",
                              [](const NodeFacts& f) { return wire_bytes(wire_facts(f)); })
       .def(py::self == py::self)
       .def("__repr__", [](const NodeFacts& f) {
         return "NodeFacts(rank=" + (f.rank == kNoRank ? "None" : std::to_string(f.rank)) +
-               ", topology=" + std::string(py::repr(py::str(f.topology))) + ")";
+               ", topology=" + std::string(py::repr(py::str(f.topology))) +
+               ", attempt=" + std::to_string(f.attempt) + ")";
       });
 }
 
@@ -367,6 +373,9 @@ void bind_questions(py::class_<Group>& group) {
           "close_reason",
           [](const Group& g) { return message_to_python(g.state().close_reason); },
           "Why it was closed; empty: it was not, or nobody said.")
+      .def_property_readonly(
+          "attempt", [](const Group& g) { return g.state().attempt; },
+          "Of the job, the latest that a node brought; 0: none did.")
       .def_property_readonly(
           "finished_round", [](const Group& g) { return g.state().finished_round; },
           "The last round that every participant left as done; 0: none.")

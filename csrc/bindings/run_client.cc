@@ -175,7 +175,7 @@ server came back without what it had), RendezvousClosedError, RendezvousStateErr
                        const GroupSettings& settings, TimeoutArg grace, const NodeFacts& facts) {
              return std::make_shared<RunClient>(store, run_id, to_wire(node),
                                                 wire_settings(settings), grace.duration,
-                                                RunFacts{facts.rank, facts.topology});
+                                                RunFacts{facts.rank, facts.topology, facts.attempt});
            }),
            py::arg("store"), py::arg("run_id"), py::arg("node"), py::arg("settings"),
            py::arg("grace"), py::arg("facts") = NodeFacts(),

@@ -16,6 +16,7 @@ namespace rdzv {
 struct RunFacts {
   uint32_t rank = native::kNoRank;
   std::string topology;
+  uint64_t attempt = 0;
 };
 
 // Whose requests these are.
@@ -31,7 +32,7 @@ struct RunPart {
           RunFacts facts = {});
 
   native::RunNode wire_node() const { return {node.addr, node.pid, node.local_id}; }
-  native::RunFacts wire_facts() const { return {facts.rank, facts.topology}; }
+  native::RunFacts wire_facts() const { return {facts.rank, facts.topology, facts.attempt}; }
 };
 
 // Why the node's work broke, and that nobody will start it again.

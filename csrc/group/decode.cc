@@ -106,6 +106,8 @@ class Decoder {
     state_.finished_round = reader_.u64();
     places_.round_floor = reader_.position();
     state_.round_floor = reader_.u64();
+    const size_t attempt_at = reader_.position();
+    state_.attempt = reader_.u64();
     const size_t serial_at = reader_.position();
     state_.serial = reader_.u64();
     places_.last_call = reader_.position();
@@ -120,6 +122,7 @@ class Decoder {
       return fail("a round finished that has not been", places_.finished_round);
     }
     if (state_.round_floor > kAfterRoundMax) return fail("no such round", places_.round_floor);
+    if (state_.attempt > kAttemptMax) return fail("no such attempt", attempt_at);
     if (state_.serial > kSerialMax) return fail("no such serial", serial_at);
     if (state_.last_call > state_.serial) {
       return fail("the last call has a serial that was not drawn", places_.last_call);

@@ -52,6 +52,7 @@ void append_header(std::string& to, const GroupState& state) {
   append_little_endian(to, state.round);
   append_little_endian(to, state.finished_round);
   append_little_endian(to, state.round_floor);
+  append_little_endian(to, state.attempt);
   append_little_endian(to, state.serial);
   append_little_endian(to, state.last_call);
   append_little_endian(to, state.newcomer);

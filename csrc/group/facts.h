@@ -18,6 +18,8 @@ struct NodeFacts {
   // Where it is, in parts from the outermost to the innermost with '/' between: "switch1/rack2".
   // Empty: it does not say.
   std::string topology;
+  // Which start of the whole job the node belongs to; 0: it does not say.
+  uint64_t attempt = 0;
 
   bool operator==(const NodeFacts&) const = default;
 };

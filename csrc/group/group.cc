@@ -50,6 +50,7 @@ std::string Group::encode() const {
 void Group::join(const NodeId& node, const GroupSettings& settings, uint64_t after_round,
                  Instant now, const NodeFacts& facts) {
   check_join(node, settings, after_round, facts);
+  if (facts.attempt != state_.attempt) begin_attempt(facts.attempt);
   if (state_.roster.size() == 0) adopt(settings);
   look(now);
   const NodeFacts used = used_facts(facts, settings);
@@ -295,6 +296,8 @@ void Group::check_join(const NodeId& node, const GroupSettings& settings, uint64
     throw Error(ErrorCode::kInvalidArgument,
                 what + "after_round is " + std::to_string(after_round) + ", which no round can be");
   }
+  check_attempt(facts.attempt, what);
+  if (facts.attempt > state_.attempt) return;
   if (state_.closed) {
     throw Error(ErrorCode::kRunClosed,
                 what + closed_text());
@@ -306,6 +309,40 @@ void Group::check_join(const NodeId& node, const GroupSettings& settings, uint64
     throw Error(ErrorCode::kLimit, what + "the group has " + std::to_string(kGroupNodesMax) +
                                        " nodes, and takes no more");
   }
+}
+
+// Who does not say takes part in any, and in a new one when nobody is there.
+void Group::check_attempt(uint64_t attempt, const std::string& what) const {
+  if (attempt >= state_.attempt) return;
+  if (attempt == 0 && state_.roster.size() == 0) return;
+  const std::string brings = attempt == 0 ? "is of the first start, or does not say"
+                                          : "belongs to attempt " + std::to_string(attempt);
+  throw Error(ErrorCode::kState, what + "the run is at attempt " + std::to_string(state_.attempt) +
+                                     ", and this node " + brings +
+                                     "; a later start of the job has taken its place: end it");
+}
+
+// Nobody of the earlier one has a place; the rounds go on counting.
+void Group::begin_attempt(uint64_t attempt) {
+  const bool is_later = attempt > state_.attempt;
+  state_.attempt = attempt;
+  if (!is_later) return;
+  forget_expected();
+  for (const Role role : {Role::kForming, Role::kActive, Role::kDone, Role::kWaiting, Role::kSpare})
+    state_.roster.remove_all(role);
+  if (state_.complete) state_.round = std::max(state_.round, state_.round_floor) + 1;
+  state_.complete = false;
+  is_put_back_ = false;
+  state_.closed = false;
+  state_.close_reason.clear();
+  state_.closed_unix_ms = 0;
+  state_.rejoined = false;
+  state_.last_call = 0;
+  state_.newcomer = 0;
+  state_.world_size = 0;
+  state_.lost.clear();
+  state_.cause.reset();
+  state_.failed_round = 0;
 }
 
 void Group::check_agrees(const NodeId& node, const GroupSettings& settings, const NodeFacts& facts,

@@ -58,7 +58,9 @@ class Group {
   // kInvalidArgument.
   //
   // `facts`: what its rank follows, if the settings say so. Throws kInvalidArgument where they are
-  // missing, kState for a given rank that another node has.
+  // missing, kState for a given rank that another node has, and for an earlier
+  // attempt than the group's. A later attempt is a new start: nobody of the earlier one is listed any
+  // more, the next round forms, and a group that was closed or has failed is open.
   void join(const NodeId& node, const GroupSettings& settings, uint64_t after_round, Instant now,
             const NodeFacts& facts = {});
   // The node is alive. Nothing for one that is done or not listed: it has to join again.
@@ -129,6 +131,8 @@ class Group {
                   const NodeFacts& facts) const;
   void check_agrees(const NodeId& node, const GroupSettings& settings, const NodeFacts& facts,
                     const std::string& what) const;
+  void check_attempt(uint64_t attempt, const std::string& what) const;
+  void begin_attempt(uint64_t attempt);
   void look(Instant now);
   void adopt(const GroupSettings& settings);
   void enroll(const NodeId& node, const Member& member);

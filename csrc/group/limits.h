@@ -19,6 +19,7 @@ inline constexpr uint32_t kKeepAliveAttemptsMax = 1'000'000;
 // Rounds and serials are far from wrapping: what a node may bring along stays below half of what a
 // state may hold.
 inline constexpr uint64_t kAfterRoundMax = uint64_t{1} << 62;
+inline constexpr uint64_t kAttemptMax = uint64_t{1} << 62;
 inline constexpr uint64_t kRoundMax = (uint64_t{1} << 63) - 1;
 inline constexpr uint64_t kSerialMax = (uint64_t{1} << 63) - 1;
 

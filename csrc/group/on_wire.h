@@ -39,12 +39,12 @@ inline native::RunSettings wire_settings(const GroupSettings& settings) {
 }
 
 inline NodeFacts facts_of(const native::RunFacts& wire) {
-  return NodeFacts{wire.rank, std::string(wire.topology)};
+  return NodeFacts{wire.rank, std::string(wire.topology), wire.attempt};
 }
 
 // A view of them.
 inline native::RunFacts wire_facts(const NodeFacts& facts) {
-  return native::RunFacts{facts.rank, facts.topology};
+  return native::RunFacts{facts.rank, facts.topology, facts.attempt};
 }
 
 }  // namespace rdzv

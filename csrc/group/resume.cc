@@ -23,6 +23,8 @@ void Group::drop(const NodeId& node, Instant now) {
 Resumed Group::resume(const NodeId& node, const GroupSettings& settings, uint64_t round,
                       uint32_t rank, uint32_t world_size, Instant now, const NodeFacts& facts) {
   check_resume(node, settings, round, rank, world_size, facts);
+  if (facts.attempt < state_.attempt) return Resumed::kRefused;
+  if (facts.attempt > state_.attempt) begin_attempt(facts.attempt);
   const bool replaces = is_replaced_by(round);
   if (!replaces && !may_resume(node, round, rank, world_size)) return Resumed::kRefused;
   if (replaces) forget_round(settings);
@@ -122,6 +124,7 @@ void Group::check_resume(const NodeId& node, const GroupSettings& settings, uint
                                                  std::to_string(world_size) + " nodes with " +
                                                  to_text(settings));
   }
+  if (facts.attempt != state_.attempt) return;
   if (state_.roster.size() > 0 && settings != *state_.settings && !is_replaced_by(round)) {
     throw Error(ErrorCode::kState,
                 what + "the group was formed with other settings: " + to_text(*state_.settings) +

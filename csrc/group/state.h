@@ -39,6 +39,8 @@ struct GroupState {
   // The highest round any node said it took part in. A store that lost its data must not hand out
   // old rounds again.
   uint64_t round_floor = 0;
+  // Of the job: the nodes of earlier ones are displaced. 0: nobody says.
+  uint64_t attempt = 0;
   uint64_t serial = 0;      // the last one drawn; see Member::joined and last_call
   uint64_t last_call = 0;   // the serial of the running last call; 0: none is running
   // The serial at which a newcomer got onto the wait list last; 0: none has since the round was

@@ -63,7 +63,10 @@ struct RunFacts {
   static constexpr const char* kRecord = "facts";
   uint32_t rank = kNoRank;  // that it was given
   Text topology;            // empty: it does not say
-  static void fields(auto& a, auto& m) { all(a, "given rank", m.rank, "topology", m.topology); }
+  uint64_t attempt = 0;     // which start of the job it belongs to; 0: it does not say
+  static void fields(auto& a, auto& m) {
+    all(a, "given rank", m.rank, "topology", m.topology, "attempt", m.attempt);
+  }
 };
 
 enum class JoinOutcome : uint8_t {

@@ -8,7 +8,7 @@ from rendezvous._base.api import RendezvousParameters
 __all__ = ["RULES_SETTINGS", "RendezvousRules", "read_rules"]
 
 # What a configuration may say of them.
-RULES_SETTINGS = ("rank_by", "sticky_ranks", "former_first", "debounce", "segment", "rank", "topology")
+RULES_SETTINGS = ("rank_by", "sticky_ranks", "former_first", "debounce", "segment", "rank", "topology", "attempt")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,10 @@ class RendezvousRules:
         topology: with `topology`: the key itself, in parts with `/` between, for example
             `switch1/rack2`; or `env:NAME`, an environment variable that holds it; or `file:PATH`.
             Default: SLURM's, SLURM_TOPOLOGY_ADDR.
+        attempt: which start of the whole job this node belongs to. A later attempt displaces the
+            nodes of an earlier one that are left over: the run begins anew, and what comes of the
+            earlier one is refused. A number, or `auto`: SLURM_RESTART_COUNT. Default: it plays no
+            part.
     """
 
     rank_by: str = "address"
@@ -50,6 +54,7 @@ class RendezvousRules:
     segment: int = 1
     rank: int | None = None
     topology: str | None = None
+    attempt: int | str | None = None
 
     def group_settings(  # noqa: PLR0917
         self,
@@ -86,6 +91,7 @@ def read_rules(params: RendezvousParameters) -> RendezvousRules:
         debounce=_debounce(params),
         segment=defaults.segment if segment is None else segment,
         rank=params.get_as_int("rank"),
+        attempt=params.get("attempt"),
         topology=None if topology is None else str(topology),
     )
 

@@ -13,6 +13,7 @@ from rendezvous._base.rules import RendezvousRules
 __all__ = ["make_facts"]
 
 _RANKS = ("SLURM_PROCID", "JOB_COMPLETION_INDEX", "OMPI_COMM_WORLD_RANK")
+_SLURM_RESTARTS = "SLURM_RESTART_COUNT"
 _SLURM_TOPOLOGY, _SLURM_PATTERN = "SLURM_TOPOLOGY_ADDR", "SLURM_TOPOLOGY_ADDR_PATTERN"
 # Beyond it, a file is no key.
 _FILE_BYTES_MAX = 4096
@@ -23,11 +24,29 @@ def make_facts(
 ) -> _core.NodeFacts:
     """Those that the rules look at. Raises ValueError that says what is missing, or wrong."""
     environment = os.environ if environment is None else environment
+    attempt = _attempt(rules, environment)
     if rules.rank_by == "given":
-        return _core.NodeFacts(rank=_rank(rules, environment))
+        return _core.NodeFacts(rank=_rank(rules, environment), attempt=attempt)
     if rules.rank_by == "topology":
-        return _core.NodeFacts(topology=_topology(rules, environment))
-    return _core.NodeFacts()
+        return _core.NodeFacts(topology=_topology(rules, environment), attempt=attempt)
+    return _core.NodeFacts(attempt=attempt)
+
+
+def _attempt(rules: RendezvousRules, environment: Mapping[str, str]) -> int:
+    """0: it plays no part, or is the first."""
+    if rules.attempt is None:
+        return 0
+    # A first start has none there.
+    is_auto = rules.attempt == "auto"
+    text = environment.get(_SLURM_RESTARTS, "0") if is_auto else rules.attempt
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        what = _SLURM_RESTARTS if is_auto else "attempt"
+        raise ValueError(f"{what} is {text!r}; it must be a number from 0, or attempt=auto")
+    return number
 
 
 def _rank(rules: RendezvousRules, environment: Mapping[str, str]) -> int:
@@ -71,7 +90,8 @@ def _topology(rules: RendezvousRules, environment: Mapping[str, str]) -> str:
 
 def _slurm_key(environment: Mapping[str, str]) -> str:
     """The switches, without the node, which comes last."""
-    parts = environment.get(_SLURM_TOPOLOGY, "").split(".")
+    parts = environment.get(_SLURM_RESTARTS = "SLURM_RESTART_COUNT"
+_SLURM_TOPOLOGY, "").split(".")
     pattern = environment.get(_SLURM_PATTERN, "node").split(".")
     if pattern[-1] == "node":
         # A node's name may have dots of its own.

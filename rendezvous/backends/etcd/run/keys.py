@@ -59,7 +59,7 @@ _SETTINGS = (
     "debounce",
     "segment",
 )
-_FACTS = ("rank", "topology")
+_FACTS = ("rank", "topology", "attempt")
 # With the keys and base64's third, well below what etcd takes in one request.
 _PIECE_BYTES = 512 * 1024
 
