@@ -312,6 +312,7 @@ class Group:
     def world_size(self) -> int: ...  # of the complete round, lost nodes included; 0 while forming
     @property
     def settings(self) -> GroupSettings | None: ...
+    def node_at(self, rank: int) -> Node | None: ...  # in the complete round; None: it has left
     # those in the forming round; those active in the complete one, by rank
     @property
     def participants(self) -> list[Node]: ...
@@ -352,6 +353,10 @@ class RunJoined:
     def world_size(self) -> int: ...
     @property
     def first(self) -> Node: ...  # with rank 0; ValueError without a place
+    @property
+    def before(self) -> Node | None: ...  # of the rank before, in a ring; None: it has left
+    @property
+    def after(self) -> Node | None: ...
     @property
     def waiting(self) -> int: ...
     @property

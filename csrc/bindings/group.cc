@@ -400,6 +400,14 @@ void bind_questions(py::class_<Group>& group) {
       .def_property_readonly(
           "settings", [](const Group& g) { return g.state().settings; },
           "What the nodes agreed on; None until the first one joins.")
+      .def(
+          "node_at",
+          [](const Group& g, uint32_t rank) -> std::optional<NodeId> {
+            const NodeId* node = g.state().roster.at_rank(rank);
+            if (node == nullptr) return std::nullopt;
+            return *node;
+          },
+          py::arg("rank"), "The node of that rank in the complete round; None: it has left.")
       .def_property_readonly(
           "participants", &Group::participants,
           "Those in the forming round; those active in the complete one, by rank.")

@@ -35,6 +35,11 @@ NodeId from_wire(const RunClient::Node& node) {
   return NodeId::make(node.addr, static_cast<int64_t>(node.pid), node.local_id);
 }
 
+std::optional<NodeId> neighbour(const RunClient::Node& node) {
+  if (node.addr.empty()) return std::nullopt;
+  return from_wire(node);
+}
+
 const char* outcome_name(native::JoinOutcome outcome) {
   switch (outcome) {
     case native::JoinOutcome::kPlaced:
@@ -91,6 +96,12 @@ void bind_join_answer(py::module_& m) {
       .def_property_readonly(
           "first", [](const Joined& j) { return from_wire(j.first); },
           "The node with rank 0. Raises ValueError for a node without a place.")
+      .def_property_readonly(
+          "before", [](const Joined& j) { return neighbour(j.before); },
+          "The node of the rank before, in a ring; None: it has left.")
+      .def_property_readonly(
+          "after", [](const Joined& j) { return neighbour(j.after); },
+          "The node of the rank after, in a ring; None: it has left.")
       .def_readonly("waiting", &Joined::waiting, "Nodes on the wait list.")
       .def_readonly("spares", &Joined::spares, "Spare nodes.")
       .def_readonly("changes", &Joined::changes, "Changes of membership since it was complete.");

@@ -80,7 +80,7 @@ NativeOperation join(const RunPart& part, uint64_t after_round, Duration timeout
                           [](const native::JoinReply& reply, TakenBytes&) {
                             return NativeResult(RunJoined{
                                 false, reply.outcome, reply.round, reply.rank, reply.world_size,
-                                own(reply.first), reply.waiting, reply.spares, reply.changes});
+                                own(reply.first), own(reply.before), own(reply.after), reply.waiting, reply.spares, reply.changes});
                           });
 }
 

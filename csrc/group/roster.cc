@@ -7,6 +7,15 @@
 
 namespace rdzv {
 
+namespace {
+
+// With a rank of the complete round.
+bool is_in_round(Role role) {
+  return role == Role::kActive || role == Role::kDone;
+}
+
+}  // namespace
+
 Roster::Map& Roster::list_of(Role role) {
   switch (role) {
     case Role::kWaiting:
@@ -59,6 +68,14 @@ void Roster::set_segment(uint32_t nodes) {
   spare_blocks_.set_segment(nodes);
 }
 
+void Roster::index(uint32_t rank, const NodeId* node) {
+  if (rank >= by_rank_.nodes.size()) {
+    if (node == nullptr) return;
+    by_rank_.nodes.resize(rank + 1);
+  }
+  by_rank_.nodes[rank] = node;
+}
+
 void Roster::enter(const NodeId& node, const Member& member) {
   ++counts_[static_cast<size_t>(member.role)];
   if (member.facts.rank != kNoRank) given_.insert_or_assign(member.facts.rank, node);
@@ -68,6 +85,7 @@ void Roster::enter(const NodeId& node, const Member& member) {
 
 void Roster::exit(const Member& member) {
   --counts_[static_cast<size_t>(member.role)];
+  if (is_in_round(member.role)) index(member.rank, nullptr);
   if (Blocks* blocks = blocks_of(member.role)) blocks->remove(member.facts.topology);
   if (member.role == Role::kSpare) spares_.erase(member.joined);
 }
@@ -78,8 +96,10 @@ bool Roster::add(const NodeId& node, const Member& member) {
   for (const Map* list : {&round_, &waiting_, &spare_}) {
     if (list != &own && !list->empty() && list->contains(node)) return false;
   }
-  if (!own.try_emplace(node, member).second) return false;
+  const auto [entry, is_new] = own.try_emplace(node, member);
+  if (!is_new) return false;
   enter(node, member);
+  if (is_in_round(member.role)) index(member.rank, &entry->first);
   return true;
 }
 
@@ -101,6 +121,7 @@ void Roster::remove_all(Role role) {
     return;
   }
   counts_[static_cast<size_t>(role)] = 0;
+  if (is_in_round(role)) by_rank_.nodes.clear();
   if (Blocks* blocks = blocks_of(role)) blocks->clear();
   if (list.empty()) return;
   gone_.push_back(std::exchange(list, {}));
@@ -115,6 +136,7 @@ void Roster::set_role(const NodeId& node, Role role) {
   member.role = role;
   enter(node, member);
   if (&from != &to) to.insert(from.extract(node));
+  if (is_in_round(role)) index(member.rank, &to.find(node)->first);
 }
 
 const Member& Roster::beat(const NodeId& node) {
@@ -148,8 +170,12 @@ std::vector<Roster::Entry*> Roster::forming() {
 }
 
 void Roster::begin_round() {
-  for (auto& [node, member] : round_)
-    if (member.role == Role::kForming) member.role = Role::kActive;
+  by_rank_.nodes.assign(count(Role::kForming), nullptr);
+  for (auto& [node, member] : round_) {
+    if (member.role != Role::kForming) continue;
+    member.role = Role::kActive;
+    index(member.rank, &node);
+  }
   counts_[static_cast<size_t>(Role::kActive)] +=
       std::exchange(counts_[static_cast<size_t>(Role::kForming)], 0);
   forming_blocks_.clear();

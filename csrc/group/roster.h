@@ -70,6 +70,10 @@ class Roster {
 
   const Blocks& forming_blocks() const { return forming_blocks_; }
   const Blocks& spare_blocks() const { return spare_blocks_; }
+  // Who is in the complete round with that rank; null: it has left, or is not known.
+  const NodeId* at_rank(uint32_t rank) const {
+    return rank < by_rank_.nodes.size() ? by_rank_.nodes[rank] : nullptr;
+  }
   // Who has brought this given rank, and is not done; null: nobody.
   const NodeId* holder_of(uint32_t given) const;
 
@@ -117,6 +121,20 @@ class Roster {
   bool take_expected(uint32_t rank);
 
  private:
+  // By rank. They are in a list of this roster: a copy of it begins without.
+  struct Index {
+    std::vector<const NodeId*> nodes;
+    Index() = default;
+    Index(const Index&) {}
+    Index(Index&&) = default;
+    Index& operator=(const Index&) {
+      nodes.clear();
+      return *this;
+    }
+    Index& operator=(Index&&) = default;
+  };
+
+  void index(uint32_t rank, const NodeId* node);
   Map& list_of(Role role);
   Member& at(const NodeId& node);
   void enter(const NodeId& node, const Member& member);
@@ -135,6 +153,7 @@ class Roster {
   Blocks spare_blocks_;
   // The last one that brought it; it may be listed no more.
   std::map<uint32_t, NodeId> given_;
+  Index by_rank_;
   RankSet expected_;
 };
 

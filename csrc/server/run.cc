@@ -266,6 +266,8 @@ void Run::place(Seat& seat, uint32_t rank) {
   reply.rank = rank;
   reply.world_size = state.world_size;
   reply.first = wire_node(first_);
+  reply.before = node_at((rank + state.world_size - 1) % state.world_size);
+  reply.after = node_at((rank + 1) % state.world_size);
   reply.waiting = static_cast<uint32_t>(state.roster.count(Role::kWaiting));
   reply.spares = static_cast<uint32_t>(state.roster.count(Role::kSpare));
   reply.changes = clamped(group().changes());
@@ -276,14 +278,15 @@ void Run::place(Seat& seat, uint32_t rank) {
   seat.peer->on_joined(tag, reply);
 }
 
+native::RunNode Run::node_at(uint32_t rank) const {
+  const NodeId* node = group().state().roster.at_rank(rank);
+  return node == nullptr ? native::RunNode() : wire_node(*node);
+}
+
 void Run::note_first() {
-  const Roster::Map& all = group().state().roster.list(Role::kActive);
-  const auto is_first = [](const auto& entry) {
-    return entry.second.role == Role::kActive && entry.second.rank == 0;
-  };
-  const auto first = std::find_if(all.begin(), all.end(), is_first);
-  if (first != all.end()) {
-    first_ = first->first;
+  const NodeId* first = group().state().roster.at_rank(0);
+  if (first != nullptr && group().placement(*first).role == Role::kActive) {
+    first_ = *first;
   } else {
     first_ = group().state().roster.expected().contains(0) ? stand_in(0) : NodeId();
   }

@@ -144,6 +144,7 @@ class Run : private Chore {
   bool was_failed(const NodeId& node) const;
   void place(Seat& seat, uint32_t rank);
   void note_first();
+  native::RunNode node_at(uint32_t rank) const;
   void log_replaced(uint64_t round_before) const;
   void drop_join(Seat& seat, native::JoinOutcome outcome);
   void on_join_deadline(Seat& seat);

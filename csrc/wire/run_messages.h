@@ -84,13 +84,16 @@ struct JoinReply {
   uint64_t round = 0;
   uint32_t rank = 0;
   uint32_t world_size = 0;
-  RunNode first;  // who has rank 0
+  RunNode first;   // who has rank 0
+  RunNode before;  // the rank before, and the one after, in a ring; none: it has left by now
+  RunNode after;
   uint32_t waiting = 0;
   uint32_t spares = 0;
   uint32_t changes = 0;  // see KeepAliveReply
   static void fields(auto& a, auto& m) {
     all(a, "outcome", m.outcome, "round", m.round, "rank", m.rank, "world size", m.world_size);
-    all(a, "of rank 0", m.first, "waiting", m.waiting, "spares", m.spares, "changes", m.changes);
+    all(a, "of rank 0", m.first, "of the rank before", m.before, "of the rank after", m.after);
+    all(a, "waiting", m.waiting, "spares", m.spares, "changes", m.changes);
   }
 };
 // `handle`: a number that the client chooses; on this connection it names the node from now on.

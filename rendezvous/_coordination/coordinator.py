@@ -65,12 +65,16 @@ class Ending:
 
 @dataclass(frozen=True)
 class Seat:
-    """A node's place in a round that is complete. rank_0: None if it has left already."""
+    """A node's place in a round that is complete. rank_0: None if it has left already.
+
+    neighbours: of the rank before and the one after, in a ring; likewise.
+    """
 
     round: int
     rank: int
     world_size: int
     rank_0: _core.Node | None
+    neighbours: tuple[_core.Node | None, _core.Node | None] = (None, None)
 
 
 @dataclass(frozen=True)

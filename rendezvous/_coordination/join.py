@@ -80,6 +80,7 @@ class Joiner:
                         standing.rank,
                         standing.world_size,
                         standing.rank_0,
+                        standing.neighbours,
                     )
                 progress.tell(standing)
             took_s = now_s() - begun_s
@@ -139,6 +140,7 @@ class _Attempt:
             last_call_left_s=group.last_call_left(at_s),
             look_again_s=group.next_deadline(),
             rank_0=_rank_0(group, participants),
+            neighbours=_neighbours(group, placement),
         )
 
     def note(self, standing: Standing) -> None:
@@ -153,3 +155,12 @@ def _rank_0(group: _core.Group, participants: list[_core.Node]) -> _core.Node | 
     """Participants stand in the order of their ranks, and who left is none."""
     first = participants[0] if participants else None
     return first if first is not None and group.placement(first).rank == 0 else None
+
+
+def _neighbours(
+    group: _core.Group, placement: _core.Placement
+) -> tuple[_core.Node | None, _core.Node | None]:
+    if placement.role != "active":
+        return None, None
+    rank, size = placement.rank, group.world_size
+    return group.node_at((rank - 1) % size), group.node_at((rank + 1) % size)

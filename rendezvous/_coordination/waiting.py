@@ -62,6 +62,8 @@ class Standing:
     lost: tuple[_core.Node, ...]
     last_call_left_s: float | None
     look_again_s: float | None
+    # Of the complete round, around this node's rank.
+    neighbours: tuple[_core.Node | None, _core.Node | None] = (None, None)
     rank_0: _core.Node | None = None  # of the complete round; None: it has left, or was not asked
 
     @property

@@ -147,7 +147,13 @@ class ServerRun(Coordinator):
             standing = self._watch.standing
             role = None if standing is None else standing.role
             raise finished_error(self._setup.run_id, joined.round, role)
-        seat = Seat(joined.round, joined.rank, joined.world_size, joined.first)
+        seat = Seat(
+            joined.round,
+            joined.rank,
+            joined.world_size,
+            joined.first,
+            (joined.before, joined.after),
+        )
         self._seat = seat
         self._watch.take_seat(seat, joined.changes)
         return seat

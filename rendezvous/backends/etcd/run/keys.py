@@ -258,20 +258,27 @@ def page_of(name: str, pages: int) -> int:
 def seat_pages(nodes: Sequence[_core.Node]) -> list[bytes]:
     """The seats of a round whose nodes are given by rank."""
     count = -(-len(nodes) // _PAGE_NODES)
-    pages: list[dict[str, int]] = [{} for _ in range(count)]
-    for rank, node in enumerate(nodes):
-        name = node_name(node)
-        pages[page_of(name, count)][name] = rank
+    pages: list[dict[str, list[Any]]] = [{} for _ in range(count)]
+    names = [node_name(node) for node in nodes]
+    for rank, name in enumerate(names):
+        after = names[(rank + 1) % len(names)]
+        pages[page_of(name, count)][name] = [rank, names[rank - 1], after]
     return [zlib.compress(_json(page), 1) for page in pages]
 
 
-def rank_on(page: bytes, name: str) -> int | None:
-    """A node's rank; None: it has none in that round. Raises RendezvousStateError."""
+def rank_on(page: bytes, name: str) -> tuple[int, _core.Node, _core.Node] | None:
+    """A node's rank, and the nodes of the rank before and the one after, in a ring.
+
+    None: it has none in that round. Raises RendezvousStateError.
+    """
     try:
-        rank = _fields(zlib.decompress(page), "a page of seats").get(name)
-    except zlib.error as error:
+        found = _fields(zlib.decompress(page), "a page of seats").get(name)
+        if found is None:
+            return None
+        rank, before, after = found
+        return int(rank), node_of(before), node_of(after)
+    except (zlib.error, TypeError, ValueError) as error:
         raise _broken("a page of seats", error) from error
-    return None if rank is None else int(rank)
 
 
 def state_pieces(state: bytes) -> list[bytes]:

@@ -298,11 +298,13 @@ class EtcdRun(Coordinator):
         name = self._place.name
         page = self._keys.seats(summary.placed_round, page_of(name, summary.pages))
         found = self._client.range(page, deadline=deadline).first
-        rank = None if found is None else rank_on(found.value, name)
-        if rank is None or summary.placed_first is None:
+        seat = None if found is None else rank_on(found.value, name)
+        if seat is None or summary.placed_first is None:
             return None
+        rank, *neighbours = seat
         first = _core.Node(*summary.placed_first)
-        return Seat(summary.placed_round, rank, summary.placed_world, first)
+        before, after = neighbours
+        return Seat(summary.placed_round, rank, summary.placed_world, first, (before, after))
 
     def _check_refusal(self, revision: int, deadline: Deadline) -> None:
         found = self._client.range(self._keys.refused(self._place.name), deadline=deadline).first
