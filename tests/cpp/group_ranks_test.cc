@@ -49,7 +49,7 @@ TEST_CASE("who replaces a lost node gets its rank, and the others keep theirs") 
 
 TEST_CASE("a node that comes back after it was lost has its rank again, whatever the order") {
   RanksPlay play(3, 4);
-  play.join("bcde").fail("bd");
+  play.join("bcde").lose("bd");
   play.join("d").join("a").again("ec");
   // a takes what nobody keeps, which is b's.
   CHECK(play.by_rank() == "acde");
@@ -97,7 +97,7 @@ TEST_CASE("a node that was done and comes back has its rank") {
   other.join("bc").leave("b").join("b", 1).again("c");
   CHECK(other.by_rank() == "bc");
   RanksPlay third(2, 2);
-  third.join("cd").leave("d").join("d", 1).fail("c");
+  third.join("cd").leave("d").join("d", 1).lose("c");
   third.join("e");
   CHECK(third.by_rank() == "ed");
 }
@@ -268,7 +268,7 @@ TEST_CASE("other rules are refused, and the message names them") {
 
 TEST_CASE("facts and ranks of the last round are in the state") {
   RanksPlay play(2, 4, RankBy::kTopology);
-  play.at("ab", "r1").at("cde", "r2").join("abcd").join("e").lose("a").again("b");
+  play.at("abe", "r1").at("cd", "r2").join("abcd").join("e").lose("a").again("b");
   const std::string bytes = play.group.encode();
   Group read;
   read.observe(bytes, {});

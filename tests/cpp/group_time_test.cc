@@ -333,7 +333,8 @@ TEST_CASE("ten thousand nodes join, stay alive, die and form the next round") {
   for (int64_t i = 500; i < 10'000; ++i) group.join(host(i), settings, 1, at(15));
   CHECK(group.state().round == 2);
   CHECK(group.state().complete);
-  CHECK(group.placement(host(500)).rank == 0);
+  CHECK(group.placement(host(500)).rank == 500);
+  CHECK(group.placement(host(10'000)).rank == 0);
 }
 
 TEST_CASE("a list that went as a whole is cleared away in parts, which nobody sees") {

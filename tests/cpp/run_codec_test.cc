@@ -21,11 +21,12 @@ Fields node_fields(Bytes addr, uint64_t pid, uint64_t local_id) {
 }
 
 Fields settings_fields() {
-  return Fields().u32(2).u32(9).u64(30'000).u64(5'000).u32(3);
+  return Fields().u32(2).u32(9).u64(30'000).u64(5'000).u32(3).u8(3).u8(1).u8(0).u64(1'000).u32(1);
 }
 
 const std::string kNode = node_fields("host7", 4211, uint64_t{1} << 40).bytes;
 const std::string kSettings = settings_fields().bytes;
+const std::string kFacts = Fields().u32(7).string32("switch1/rack2").u64(3).bytes;
 
 // One body: its bytes, and what it is after it was taken and put again; empty if it was refused.
 struct Case {
@@ -76,9 +77,9 @@ std::vector<Case> cases() {
       one<JoinRequest>(
           "join",
           Fields().u32(1000).string32("run").raw(kNode).raw(kSettings).u64(4).u32(250).u32(7).u8(
-              1)),
+              1).raw(kFacts)),
       one<JoinReply>("join reply",
-                     Fields().u8(0).u64(5).u32(1).u32(2).raw(kNode).u32(3).u32(4).u32(5)),
+                     Fields().u8(0).u64(5).u32(1).u32(2).raw(kNode).raw(kNode).raw(kNode).u32(3).u32(4).u32(5)),
       one<LeaveRequest>(
           "leave", Fields().string32("run").raw(kNode).u8(1).u8(1).u32(3).u64(5).string32("last")),
       one<LeaveReply>("leave reply", Fields().u8(1).string32("node a gave up")),
@@ -101,7 +102,7 @@ std::vector<Case> cases() {
       one<MembersReply>("members reply without any", Fields().u32(0).string32("").u32(0)),
       one<ResumeRequest>(
           "resume",
-          Fields().string32("run").raw(kNode).raw(kSettings).u64(5).u32(1).u32(2).u32(250).u32(7)),
+          Fields().string32("run").raw(kNode).raw(kSettings).u64(5).u32(1).u32(2).u32(250).u32(7).raw(kFacts)),
       one<ResumeReply>("resume reply", Fields().u8(1).u32(3).u8(0)),
   };
 }
