@@ -90,8 +90,7 @@ def _topology(rules: RendezvousRules, environment: Mapping[str, str]) -> str:
 
 def _slurm_key(environment: Mapping[str, str]) -> str:
     """The switches, without the node, which comes last."""
-    parts = environment.get(_SLURM_RESTARTS = "SLURM_RESTART_COUNT"
-_SLURM_TOPOLOGY, "").split(".")
+    parts = environment.get(_SLURM_TOPOLOGY, "").split(".")
     pattern = environment.get(_SLURM_PATTERN, "node").split(".")
     if pattern[-1] == "node":
         # A node's name may have dots of its own.

@@ -207,7 +207,7 @@ TEST_CASE("flags and kinds that do not exist are refused") {
       takes<SubscribeRequest>(Fields().u32(0).string32("run").raw(kNode).u64(5).u32(1).u8(2)));
   CHECK_FALSE(takes<ResumeReply>(Fields().u8(2).u32(0).u8(0)));
   CHECK_FALSE(
-      takes<JoinReply>(Fields().u8(5).u64(5).u32(1).u32(2).raw(kNode).u32(3).u32(4).u32(5)));
+      takes<JoinReply>(Fields().u8(5).u64(5).u32(1).u32(2).raw(kNode + kNode + kNode).u32(3).u32(4).u32(5)));
 }
 
 TEST_CASE("run ids and addresses above their limits are refused, and counts allocate nothing") {

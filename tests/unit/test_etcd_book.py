@@ -79,14 +79,16 @@ def test_every_rank_is_on_its_nodes_page() -> None:
     pages = seat_pages(nodes)
     assert len(pages) > 1
     names = [node_name(node) for node in nodes]
-    ranks = [rank_on(pages[page_of(name, len(pages))], name) for name in names]
-    assert ranks == list(range(1000))
+    seats = [rank_on(pages[page_of(name, len(pages))], name) for name in names]
+    # With its neighbours, in a ring.
+    around = zip([nodes[-1], *nodes], nodes, [*nodes[1:], nodes[0]], strict=False)
+    assert seats == [(rank, a, c) for rank, (a, _, c) in enumerate(around)]
 
 
 def test_a_wish_that_the_group_refuses_is_answered_and_changes_nothing() -> None:
     """With the reason."""
     book = book_of(wish(NODES[0], "join", 1))
-    other = Wish.to_join(0, _core.GroupSettings(3, 4, 3600.0), "x")
+    other = Wish.to_join(0, _core.GroupSettings(3, 4, 3600.0), _core.NodeFacts(), "x")
     book.apply(KeyValue(KEYS.node(node_name(NODES[1])), other.encode(), 2), False, 0)
     [refusal] = book.refusals
     assert (refusal.name, refusal.revision) == (node_name(NODES[1]), 2)

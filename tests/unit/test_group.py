@@ -7,7 +7,7 @@ import pytest
 from rendezvous._core import Group, GroupSettings, Node
 from rendezvous.errors import RendezvousClosedError, RendezvousStateError
 
-SETTINGS = GroupSettings(2, 3)
+SETTINGS = GroupSettings(2, 3, former_first=False)
 
 
 def node(name: str, pid: int = 1) -> Node:
