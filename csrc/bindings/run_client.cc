@@ -287,6 +287,14 @@ server came back without what it had), RendezvousClosedError, RendezvousStateErr
           py::arg("timeout"), py::arg("limit") = py::none(),
           "Rank and node of each participant, -1 while the round forms; at most `limit` of them.")
       .def(
+          "hosts",
+          [](RunClient& self, const std::vector<std::string>& addresses, TimeoutArg timeout) {
+            return without_gil([&] { return self.hosts(addresses, timeout.duration); });
+          },
+          py::arg("addresses"), py::arg("timeout"),
+          "Of each address, at most 1,000: whether a connection from there 'is' there, 'was', or "
+          "'never' was.")
+      .def(
           "resume",
           [](RunClient& self, uint64_t round, uint32_t rank, uint32_t world_size,
              TimeoutArg timeout) {

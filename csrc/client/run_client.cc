@@ -79,6 +79,11 @@ std::vector<RunClient::Member> RunClient::members(native::MemberList which, size
   return found;
 }
 
+std::vector<std::string> RunClient::hosts(const std::vector<std::string>& addresses,
+                                          Duration timeout) {
+  return link_->run_for<std::vector<std::string>>(operations::hosts(part_, addresses, timeout));
+}
+
 native::ResumeReply RunClient::resume(const Place& place, Duration timeout) {
   return link_->run_for<native::ResumeReply>(operations::resume(part_, place, timeout));
 }

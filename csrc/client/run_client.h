@@ -55,6 +55,8 @@ class RunClient {
   RunFollowed follow(uint64_t known_version, Duration timeout);
   // At most `limit` of them.
   std::vector<Member> members(native::MemberList which, size_t limit, Duration timeout);
+  // Of each of at most limits::kHostsPerRequestMax addresses: "never", "was" or "is" connected.
+  std::vector<std::string> hosts(const std::vector<std::string>& addresses, Duration timeout);
   native::ResumeReply resume(const Place& place, Duration timeout);
 
   // Ends the connection, and what waits on it. Later calls throw kClosed.

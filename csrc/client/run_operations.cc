@@ -151,6 +151,20 @@ NativeOperation members(const RunPart& part, native::MemberList which, Bytes cur
                           });
 }
 
+NativeOperation hosts(const RunPart& part, const std::vector<std::string>& addresses,
+                      Duration timeout) {
+  native::HostsRequest body;
+  for (const std::string& address : addresses) body.addresses.push_back({address});
+  return native_operation(request(part, timeout, false), body,
+                          [](const native::HostsReply& reply, TakenBytes&) {
+                            static constexpr const char* kStates[] = {"never", "was", "is"};
+                            std::vector<std::string> states;
+                            for (const native::HostsReply::Item& item : reply.states)
+                              states.emplace_back(kStates[static_cast<size_t>(item.state)]);
+                            return NativeResult(std::move(states));
+                          });
+}
+
 NativeOperation resume(const RunPart& part, const RunPlace& place, Duration timeout) {
   return native_operation(
       request(part, timeout, false),

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "client/native_operations.h"
@@ -73,6 +74,9 @@ NativeOperation follow(const RunPart& part, uint64_t known_version, Duration tim
 // A RunPage.
 NativeOperation members(const RunPart& part, native::MemberList which, Bytes cursor, uint32_t limit,
                         Duration timeout);
+// Of each address `is`, `was` or `never`: whether a client has connected from there. A list of text.
+NativeOperation hosts(const RunPart& part, const std::vector<std::string>& addresses,
+                      Duration timeout);
 // A native::ResumeReply.
 NativeOperation resume(const RunPart& part, const RunPlace& place, Duration timeout);
 

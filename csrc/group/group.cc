@@ -8,6 +8,7 @@
 #include "group/codec.h"
 #include "group/limits.h"
 #include "group/ranks.h"
+#include "group/seeded_bugs.h"
 #include "wire/limits.h"
 
 namespace rdzv {
@@ -145,7 +146,7 @@ std::vector<NodeId> Group::expire(Instant now, size_t max) {
   look(now);
   if (!state_.settings) return dead;
   const Duration window = state_.settings->keep_alive_window();
-  while (const NodeId* silent = heartbeats_.silent_for(window)) {
+  while (const NodeId* silent = has(Bug::kDeadTakePart) ? nullptr : heartbeats_.silent_for(window)) {
     if (dead.size() >= max) {
       settle(now);
       return dead;
@@ -170,7 +171,9 @@ std::vector<NodeId> Group::expire(Instant now, size_t max) {
   // The dead go first: without them there may be too few nodes for the last call to end with a
   // round.
   settle(now);
-  if (state_.last_call != 0 && now - last_call_since_ >= state_.settings->last_call()) {
+  const bool waits = has(Bug::kKeptForEver) && kept_places(state_) > 0;
+  if (state_.last_call != 0 && !waits &&
+      now - last_call_since_ >= state_.settings->last_call()) {
     complete_round();
     settle(now);
   }
@@ -210,6 +213,7 @@ void Group::watch_newcomers(Instant now) {
   newcomer_seen_ = state_.newcomer;
   newcomers_round_ = state_.round;
   // Once told, others that follow are told with them.
+  if (has(Bug::kDebounceIsOff)) are_newcomers_told_ = true;
   if (!are_newcomers_told_) are_newcomers_told_ = now >= *newcomers_due();
 }
 
@@ -298,7 +302,7 @@ void Group::check_join(const NodeId& node, const GroupSettings& settings, uint64
   }
   check_attempt(facts.attempt, what);
   if (facts.attempt > state_.attempt) return;
-  if (state_.closed) {
+  if (state_.closed && !has(Bug::kClosedTakesNodes)) {
     throw Error(ErrorCode::kRunClosed,
                 what + closed_text());
   }
@@ -313,7 +317,7 @@ void Group::check_join(const NodeId& node, const GroupSettings& settings, uint64
 
 // Who does not say takes part in any, and in a new one when nobody is there.
 void Group::check_attempt(uint64_t attempt, const std::string& what) const {
-  if (attempt >= state_.attempt) return;
+  if (attempt >= state_.attempt || has(Bug::kOldAttemptIsTaken)) return;
   if (attempt == 0 && state_.roster.size() == 0) return;
   const std::string brings = attempt == 0 ? "is of the first start, or does not say"
                                           : "belongs to attempt " + std::to_string(attempt);
@@ -356,7 +360,7 @@ void Group::check_agrees(const NodeId& node, const GroupSettings& settings, cons
   }
   if (settings.rank_by != RankBy::kGiven) return;
   const NodeId* holder = state_.roster.holder_of(facts.rank);
-  if (holder == nullptr || *holder == node) return;
+  if (holder == nullptr || *holder == node || has(Bug::kGivenRankTwice)) return;
   throw Error(ErrorCode::kState,
               what + "the given rank " + std::to_string(facts.rank) + " is that of node " +
                   to_text(*holder) + "; give each node a rank of its own" +
@@ -407,6 +411,7 @@ void Group::remove(const NodeId& node) {
 void Group::lose(const NodeId& node, LossReason reason) {
   const uint32_t rank = state_.roster.find(node)->rank;
   remove(node);
+  if (has(Bug::kLossIsSilent)) return;
   if (state_.lost.size() < kLostNodesMax || state_.lost.contains(node))
     state_.lost[node] = {reason, rank};
 }
@@ -422,6 +427,7 @@ bool Group::has_place(bool is_former) const {
   if (state_.settings->segment > 1) return false;
   const size_t max = state_.settings->max_nodes;
   const size_t taken = state_.roster.participants() + state_.roster.count(Role::kWaiting);
+  if (has(Bug::kPlaceTooMany)) return taken <= max;
   if (taken >= max || is_former || taken + state_.lost.size() < max) return taken < max;
   return taken + kept_places(state_) < max;
 }
@@ -446,6 +452,8 @@ void Group::settle(Instant now) {
     if (!state_.complete) settle_forming(now);
     if (!state_.complete) return;
     promote_spares();
+    // Whoever comes next is the first again.
+    if (state_.roster.count(Role::kWaiting) == 0) state_.newcomer = 0;
     if (state_.roster.count(Role::kActive) > 0) return watch_newcomers(now);
     end_round();
   }
@@ -453,7 +461,8 @@ void Group::settle(Instant now) {
 
 void Group::settle_forming(Instant now) {
   const size_t nodes = takeable(state_.roster, *state_.settings);
-  if (nodes == 0 || nodes < state_.settings->min_nodes) {
+  const size_t min = state_.settings->min_nodes - (has(Bug::kRoundTooSmall) ? 1 : 0);
+  if (nodes == 0 || nodes < min) {
     state_.last_call = 0;
   } else if (nodes >= state_.settings->max_nodes && kept_places(state_) == 0) {
     complete_round();
@@ -468,11 +477,13 @@ void Group::complete_round() {
   state_.complete = true;
   is_put_back_ = false;
   completed_round_ = state_.round;
-  for (const NodeId& node : surplus(state_.roster, *state_.settings))
+  for (const NodeId& node : has(Bug::kRoundTooLarge) ? std::vector<NodeId>()
+                                                      : surplus(state_.roster, *state_.settings))
     if (state_.roster.make_spare(node, state_.serial + 1)) ++state_.serial;
   state_.world_size = static_cast<uint32_t>(state_.roster.count(Role::kForming));
   assign_ranks(state_.roster.forming(), *state_.settings);
   state_.roster.begin_round();
+  if (!has(Bug::kOldRanksAreKept)) state_.roster.forget_ranks_of_spares();
   state_.rejoined = false;
   state_.last_call = 0;
   state_.newcomer = 0;
@@ -484,7 +495,8 @@ void Group::complete_round() {
 // A node that is done keeps its place: a job that is finishing is not disturbed by spares.
 void Group::promote_spares() {
   while (!state_.roster.spares().empty() && has_place(false)) {
-    const NodeId first = state_.roster.spares().begin()->second;
+    const Roster::Spares& all = state_.roster.spares();
+    const NodeId first = has(Bug::kLastSpareFirst) ? all.rbegin()->second : all.begin()->second;
     ++promotions_;
     state_.roster.set_role(first, Role::kWaiting);
     note_newcomer();
@@ -524,7 +536,8 @@ void Group::end_round() {
     if (state_.settings->segment > 1 || kept_places(state_) > 0)
       for (const NodeId& node : spares()) roster.set_role(node, Role::kForming);
   }
-  state_.round = std::max(state_.round, state_.round_floor) + 1;
+  if (!has(Bug::kSameRoundAgain))
+    state_.round = std::max(state_.round, state_.round_floor) + 1;
   state_.complete = false;
   is_put_back_ = false;
   state_.rejoined = false;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "group/facts.h"
+#include "group/seeded_bugs.h"
 
 namespace rdzv {
 namespace {
@@ -55,7 +56,7 @@ class Ranks {
 // The rank that a node keeps if the round has it; kNoRank: any will do.
 uint32_t kept_rank(const Member& member, const GroupSettings& settings) {
   if (settings.rank_by == RankBy::kGiven) return member.facts.rank;
-  return settings.sticky_ranks ? member.rank : kNoRank;
+  return settings.sticky_ranks && !has(Bug::kRanksNotSticky) ? member.rank : kNoRank;
 }
 
 // Places those that keep theirs; returns the others.
@@ -196,20 +197,21 @@ size_t takeable(const Roster& roster, const GroupSettings& settings) {
 }
 
 size_t kept_places(const GroupState& state) {
-  if (!state.settings || !state.settings->former_first) return 0;
+  if (!state.settings || !state.settings->former_first || has(Bug::kNoPlaceIsKept)) return 0;
   return static_cast<size_t>(std::ranges::count_if(state.lost, [](const auto& each) {
     return each.second.reason == LossReason::kFailed && each.second.rank != kNoRank;
   }));
 }
 
 std::vector<NodeId> surplus(const Roster& roster, const GroupSettings& settings) {
-  const uint32_t segment = settings.segment;
+  const uint32_t segment = has(Bug::kSegmentSplit) ? 1 : settings.segment;
   const size_t forming = roster.count(Role::kForming);
   if (forming <= settings.max_nodes && forming == takeable(roster, settings)) return {};
   Entries nodes = forming_of(roster);
   std::vector<Segment> segments = segments_of(nodes, segment);
   const auto place = [](const Segment& each) {
-    return std::tuple(-static_cast<int64_t>(each.former), each.complete_at);
+    const auto former = static_cast<int64_t>(each.former);
+    return std::tuple(has(Bug::kNewcomersFirst) ? former : -former, each.complete_at);
   };
   std::ranges::sort(segments, {}, place);
   segments.resize(std::min<size_t>(segments.size(), settings.max_nodes / segment));
@@ -223,7 +225,11 @@ std::vector<NodeId> surplus(const Roster& roster, const GroupSettings& settings)
 }
 
 void assign_ranks(const std::vector<Roster::Entry*>& nodes, const GroupSettings& settings) {
-  if (settings.rank_by == RankBy::kTopology) {
+  if (has(Bug::kRankTwice)) {
+    for (Roster::Entry* entry : nodes) entry->second.rank = 0;
+    return;
+  }
+  if (settings.rank_by == RankBy::kTopology && !has(Bug::kTopologyApart)) {
     Entries sorted = nodes;
     std::ranges::stable_sort(sorted, by_key);
     const bool may_keep = settings.sticky_ranks && std::ranges::any_of(sorted, is_former);

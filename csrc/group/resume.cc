@@ -82,6 +82,7 @@ void Group::put_back(uint64_t round, uint32_t world_size) {
   state_.roster.expect(RankSet(world_size));
   heartbeats_.moved(kExpectedRanks, Member{Role::kActive, ++state_.serial});
   for (const NodeId& node : meanwhile) state_.roster.set_role(node, Role::kSpare);
+  state_.roster.forget_ranks_of_spares();
   promote_spares();
 }
 

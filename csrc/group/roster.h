@@ -107,6 +107,10 @@ class Roster {
     }
     return gone_.empty() && gone_spares_.empty();
   }
+  // They were not in the last complete round.
+  void forget_ranks_of_spares() {
+    for (auto& [node, member] : spare_) member.rank = kNoRank;
+  }
   // In natural order. Their ranks may be changed.
   std::vector<Entry*> forming();
   // Forming nodes, who have got their ranks, become active.

@@ -67,6 +67,8 @@ enum class Operation : uint8_t {
   kFollow = 35,
   // And under a prefix.
   kWatchPrefix = 36,
+  // From where clients have connected (wire/run_messages.h).
+  kHosts = 37,
 };
 
 // For messages (wire/messages.h has it).

@@ -330,4 +330,30 @@ struct FollowRequest {
   }
 };
 
+// Whether a client of the native protocol has connected from an address.
+enum class HostState : uint8_t {
+  kNever = 0,  // none that the server remembers
+  kWas = 1,    // one has, and has gone
+  kIs = 2,     // one is connected
+  kLast = kIs,
+};
+
+struct HostsReply {
+  struct Item {
+    HostState state = HostState::kNever;
+    static void fields(auto& a, auto& m) { all(a, "state", m.state); }
+  };
+  List<Item, limits::kHostsPerRequestMax> states;  // of each address, in their order
+  static void fields(auto& a, auto& m) { all(a, "states", m.states); }
+};
+struct HostsRequest {
+  struct Item {
+    Text address;  // numeric, as the server sees it
+    static void fields(auto& a, auto& m) { all(a, "address", m.address); }
+  };
+  using Is = Request<Operation::kHosts, "hosts", HostsReply>;
+  List<Item, limits::kHostsPerRequestMax> addresses;
+  static void fields(auto& a, auto& m) { all(a, "addresses", m.addresses); }
+};
+
 }  // namespace rdzv::native

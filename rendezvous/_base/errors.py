@@ -81,6 +81,7 @@ class RendezvousTimeoutError(RendezvousError, TimeoutError):
     Attributes, all known to the node that gave up:
         joined: the nodes that had joined, as text ("hostA (pid 12)"), this node included if it had.
         lost: nodes that stopped sending heartbeats since the last round completed.
+        missing: names of expected nodes that had not joined (RendezvousRules.expect).
         min_nodes, max_nodes: how many nodes were asked for; 0 when the error is not about a count.
     """
 
@@ -89,12 +90,14 @@ class RendezvousTimeoutError(RendezvousError, TimeoutError):
         *args: object,
         joined: Sequence[str] = (),
         lost: Sequence[str] = (),
+        missing: Sequence[str] = (),
         min_nodes: int = 0,
         max_nodes: int = 0,
     ) -> None:
         super().__init__(*args)
         self.joined = list(joined)
         self.lost = list(lost)
+        self.missing = list(missing)
         self.min_nodes = min_nodes
         self.max_nodes = max_nodes
 

@@ -1,5 +1,6 @@
 """How the nodes of a run get their places and ranks: options beyond torch's. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rendezvous import _core
@@ -8,7 +9,7 @@ from rendezvous._base.api import RendezvousParameters
 __all__ = ["RULES_SETTINGS", "RendezvousRules", "read_rules"]
 
 # What a configuration may say of them.
-RULES_SETTINGS = ("rank_by", "sticky_ranks", "former_first", "debounce", "segment", "rank", "topology", "attempt")
+RULES_SETTINGS = ("rank_by", "sticky_ranks", "former_first", "debounce", "segment", "rank", "topology", "attempt", "expect")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,10 @@ class RendezvousRules:
             nodes of an earlier one that are left over: the run begins anew, and what comes of the
             earlier one is refused. A number, or `auto`: SLURM_RESTART_COUNT. Default: it plays no
             part.
+        expect: which nodes shall come: the log of a node that waits and the error at its timeout
+            name those that are missing, and how far each one got. Names or addresses, as a list or
+            with commas between (`node[01-04]` is short for four), a number, `file:PATH` with a name
+            a line, or `slurm`, the nodes of the job. It changes nothing about rounds.
     """
 
     rank_by: str = "address"
@@ -55,6 +60,7 @@ class RendezvousRules:
     rank: int | None = None
     topology: str | None = None
     attempt: int | str | None = None
+    expect: str | int | Sequence[str] | None = None
 
     def group_settings(  # noqa: PLR0917
         self,
@@ -92,6 +98,7 @@ def read_rules(params: RendezvousParameters) -> RendezvousRules:
         segment=defaults.segment if segment is None else segment,
         rank=params.get_as_int("rank"),
         attempt=params.get("attempt"),
+        expect=params.get("expect"),
         topology=None if topology is None else str(topology),
     )
 

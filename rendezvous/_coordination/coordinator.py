@@ -14,6 +14,7 @@ from rendezvous import _core
 from rendezvous._base.deadline import Deadline
 from rendezvous._base.hosts import is_loopback, own_end_towards
 from rendezvous._base.join_time import JoinTime
+from rendezvous._coordination.expected import Expected
 
 __all__ = ["Census", "Coordinator", "Ending", "NodeSetup", "Seat", "View", "is_disturbed"]
 
@@ -32,6 +33,7 @@ class NodeSetup:
         where: the store, for messages.
         store_is_gone: asks whether the store's host has ended for good, as far as can be seen.
         facts: what the node's rank follows, beside its name.
+        expected: which nodes shall come, for messages.
     """
 
     run_id: str
@@ -43,6 +45,7 @@ class NodeSetup:
     where: str
     store_is_gone: Callable[[], bool] = field(default=lambda: False)
     facts: _core.NodeFacts = field(default_factory=_core.NodeFacts)
+    expected: Expected = field(default_factory=Expected)
 
 
 @dataclass(frozen=True)

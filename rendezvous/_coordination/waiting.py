@@ -5,8 +5,8 @@ Pure but for the clock, the log and sleeping: knows neither the rulebook nor the
 
 import logging
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from rendezvous import _core
 from rendezvous._base.deadline import Deadline, now_s
@@ -21,6 +21,7 @@ from rendezvous._base.errors import (
 from rendezvous._base.hosts import is_loopback
 from rendezvous._base.join_time import JoinTime
 from rendezvous._coordination.coordinator import NodeSetup
+from rendezvous._coordination.expected import Expected
 
 __all__ = [
     "LOOK_S_MAX",
@@ -62,6 +63,8 @@ class Standing:
     lost: tuple[_core.Node, ...]
     last_call_left_s: float | None
     look_again_s: float | None
+    # Of addresses of missing expected nodes, how far they got (Expected.text).
+    hosts: Mapping[str, str] = field(default_factory=dict)
     # Of the complete round, around this node's rank.
     neighbours: tuple[_core.Node | None, _core.Node | None] = (None, None)
     rank_0: _core.Node | None = None  # of the complete round; None: it has left, or was not asked
@@ -108,6 +111,8 @@ class Progress:
     def __init__(self, setup: NodeSetup, time: JoinTime) -> None:
         self._run_id = setup.run_id
         self._settings = setup.settings
+        self._expected = setup.expected
+        self._expected.find_addresses()
         self._time = time
         self._next = Deadline.after(_PROGRESS_S)
         self._told: tuple[_core.Node, ...] = ()
@@ -160,6 +165,8 @@ class Progress:
         low, high = self._settings.min_nodes, self._settings.max_nodes
         count = standing.participants_count
         text = f"{count} of at least {low} (at most {high}) nodes joined"
+        missing = _missing(self._expected, standing)
+        text += f"; {missing}" if missing else ""
         if count > len(standing.participants):
             return text
         before, now = set(self._told), set(standing.participants)
@@ -182,6 +189,7 @@ def timeout_error(
     """What a node that gives up tells: who joined, who was lost, where it looked, what to do."""
     run_id, waited_s = setup.run_id, time.timeout_s
     low, high = setup.settings.min_nodes, setup.settings.max_nodes
+    missing = "" if standing is None else _missing(setup.expected, standing)
     if standing is None:
         text = f"run {run_id!r}: no answer from the store within {waited_s:g} s"
         advice = "check that it runs and can be reached"
@@ -197,6 +205,7 @@ def timeout_error(
             f"run {run_id!r}: {standing.participants_count} of at least {low} (at most {high}) "
             f"nodes joined within {waited_s:g} s: {_participants(standing)}"
         )
+        text += f"; {missing}" if missing else ""
         advice = (
             "start the missing nodes with the same run id and endpoint and check that they can "
             "reach it, raise join_timeout, or lower min_nodes"
@@ -213,9 +222,18 @@ def timeout_error(
         f"{text}. What to do: {advice}.",
         joined=[node_text(node) for node in (standing.participants if standing else ())],
         lost=[node_text(node) for node in lost],
+        missing=setup.expected.missing(standing.participants) if standing and missing else (),
         min_nodes=low,
         max_nodes=high,
     )
+
+
+def _missing(expected: Expected, standing: Standing) -> str:
+    """Of a round that forms."""
+    if not expected or standing.role in ("waiting", "spare"):
+        return ""
+    present, count = standing.participants, standing.participants_count
+    return expected.text(present, count, standing.lost, standing.hosts)
 
 
 def _host_of(where: str) -> str:

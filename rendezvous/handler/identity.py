@@ -12,6 +12,7 @@ from rendezvous._base.backend import RendezvousBackend
 from rendezvous._base.settings import RendezvousSettings
 from rendezvous._coordination.coordinator import NodeSetup
 from rendezvous._node.address import Addresses
+from rendezvous._node.expect import make_expected
 from rendezvous._node.facts import make_facts
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def make_setup(
         where,
         is_gone,
         make_facts(settings.rules),
+        make_expected(settings.rules.expect),
     )
 
 

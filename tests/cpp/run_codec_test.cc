@@ -103,6 +103,8 @@ std::vector<Case> cases() {
       one<ResumeRequest>(
           "resume",
           Fields().string32("run").raw(kNode).raw(kSettings).u64(5).u32(1).u32(2).u32(250).u32(7).raw(kFacts)),
+      one<HostsRequest>("hosts", Fields().u32(2).string32("10.0.0.1").string32("fd00::1")),
+      one<HostsReply>("hosts reply", Fields().u32(2).u8(2).u8(0)),
       one<ResumeReply>("resume reply", Fields().u8(1).u32(3).u8(0)),
   };
 }

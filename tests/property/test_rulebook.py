@@ -116,6 +116,8 @@ class InTheNodes:
             group.join(node, schedule.settings, after, now, schedule.facts[node])
             assert group.encode() == once or group.round > after + 1, "12"
 
+        # It may have been silent, and is not any more.
+        self._apply(node, ("time", None), lambda g, now: g.keep_alive(node, now))
         try:
             self._apply(node, ("join", node), operation)
         except (RendezvousClosedError, RendezvousStateError):

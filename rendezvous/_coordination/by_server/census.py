@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 from rendezvous import _core
 from rendezvous._base.deadline import Deadline
 from rendezvous._coordination.coordinator import Census
+from rendezvous._coordination.expected import Expected
 from rendezvous._coordination.waiting import Standing
 
 __all__ = ["census_of", "look_at"]
@@ -18,6 +19,8 @@ _List: TypeAlias = Literal["participants", "waiting", "spares", "lost"]
 # very many are cut, or the answers would be the square of their number.
 _NAMED_MAX = 1_024
 _NAMED_OF_MORE = 128
+# That one request may ask about.
+_ADDRESSES_MAX = 1_000
 
 
 def census_of(client: _core.RunClient, deadline: Deadline) -> Census:
@@ -35,7 +38,9 @@ def census_of(client: _core.RunClient, deadline: Deadline) -> Census:
     )
 
 
-def look_at(client: _core.RunClient, deadline: Deadline) -> Standing | None:
+def look_at(
+    client: _core.RunClient, expected: Expected, deadline: Deadline
+) -> Standing | None:
     """What a node that joins tells of the run; None if the server keeps none."""
     status = client.status(deadline.left_s)
     if not status.known:
@@ -43,6 +48,8 @@ def look_at(client: _core.RunClient, deadline: Deadline) -> Standing | None:
     limit = None if status.participants <= _NAMED_MAX else _NAMED_OF_MORE
     participants = client.members("participants", deadline.left_s, limit)
     lost = client.members("lost", deadline.left_s, limit) if status.lost else []
+    addresses = expected.addresses(expected.missing(participants))[:_ADDRESSES_MAX]
+    hosts = client.hosts(addresses, deadline.left_s) if addresses else []
     return Standing(
         role=status.role,
         rank=status.rank,
@@ -56,4 +63,5 @@ def look_at(client: _core.RunClient, deadline: Deadline) -> Standing | None:
         lost=tuple(lost),
         last_call_left_s=status.last_call_left,
         look_again_s=None,
+        hosts=dict(zip(addresses, hosts, strict=True)),
     )

@@ -256,7 +256,9 @@ class ServerRun(Coordinator):
     def _look_late(self, deadline: Deadline) -> Standing | None:
         """Who is there after this node's time was over, and itself."""
         try:
-            standing = self._ask(lambda in_time: look_at(self._client, in_time), deadline)
+            standing = self._ask(
+                lambda in_time: look_at(self._client, self._setup.expected, in_time), deadline
+            )
         except RendezvousError:
             return None
         if standing is None or standing.role != "absent":

@@ -248,7 +248,9 @@ class Watch:
         self.view = replace(self.view, closed=True)
 
     def _look(self, progress: Progress) -> None:
-        standing = look_at(self._client, Deadline.after(self._setup.exchange_s))
+        standing = look_at(
+            self._client, self._setup.expected, Deadline.after(self._setup.exchange_s)
+        )
         if standing is not None and self._progress is progress:
             self.standing = standing
             progress.tell(standing)
