@@ -59,9 +59,9 @@ def _from_file(path: str) -> str:
 
 
 def expand_hosts(text: str) -> list[str]:
-    """`a,b` and SLURM's short form, `node[01-03,7],x`, as names. Raises ValueError."""
+    """`a,b`, `a;b`, and SLURM's short form, `node[01-03,7],x`, as names. Raises ValueError."""
     names: list[str] = []
-    for part in re.findall(r"(?:\[[^\]]*\]|[^,\[])+", text):
+    for part in re.findall(r"(?:\[[^\]]*\]|[^,;\s\[])+", text):
         for name in _expanded(part.strip()):
             if len(names) >= _NODES_MAX:
                 raise ValueError(f"expect: more than {_NODES_MAX:,} nodes")

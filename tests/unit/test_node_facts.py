@@ -83,7 +83,7 @@ def test_rules_are_read_from_a_configuration() -> None:
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("a,b , c", ["a", "b", "c"]),
+        ("a,b ; c", ["a", "b", "c"]),
         ("node[01-03,7],x", ["node01", "node02", "node03", "node7", "x"]),
         ("r[1-2]n[1-2]", ["r1n1", "r1n2", "r2n1", "r2n2"]),
         ("[fd00::1],10.0.0.1", ["fd00::1", "10.0.0.1"]),

@@ -27,6 +27,7 @@ PUBLIC = {
     "RendezvousHandlerRegistry",
     "RendezvousInfo",
     "RendezvousParameters",
+    "RendezvousRules",
     "RendezvousSettings",
     "RendezvousStoreInfo",
     "RendezvousTimeout",
