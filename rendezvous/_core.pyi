@@ -226,9 +226,7 @@ class GroupSettings:
 class NodeFacts:
     """What a node brings that its rank follows."""
 
-    def __init__(
-        self, rank: int | None = None, topology: str = "", attempt: int = 0
-    ) -> None: ...
+    def __init__(self, rank: int | None = None, topology: str = "", attempt: int = 0) -> None: ...
     @property
     def rank(self) -> int | None: ...  # that it was given
     @property
@@ -269,7 +267,7 @@ class Group:
         settings: GroupSettings,
         after_round: int,
         now: float,
-        facts: NodeFacts = ...,
+        facts: NodeFacts | None = None,
     ) -> None: ...
     def keep_alive(self, node: Node, now: float) -> None: ...
     # failed=True: the node's job broke; the others are told as for a node that was lost.
@@ -472,7 +470,7 @@ class RunClient:
         node: Node,
         settings: GroupSettings,
         grace: _Timeout,
-        facts: NodeFacts = ...,
+        facts: NodeFacts | None = None,
     ) -> None: ...
     # Waits for a complete round later than `after_round` with this node. Keep-alives have to be
     # sent meanwhile. is_spare: what the node knows of itself; the call ends when that changes, and

@@ -186,8 +186,9 @@ void bind_settings(py::module_& m) {
           "debounce", [](const GroupSettings& s) { return to_seconds(s.debounce()); },
           "Seconds without a further newcomer until those on the wait list are told, at most 10 "
           "times that; 0: at once.")
-      .def_readonly("segment", &GroupSettings::segment,
-                    "A round has a multiple of so many nodes; with rank_by='topology', of each key.")
+      .def_readonly(
+          "segment", &GroupSettings::segment,
+          "A round has a multiple of so many nodes; with rank_by='topology', of each key.")
       .def_property_readonly("_wire",
                              [](const GroupSettings& s) { return wire_bytes(wire_settings(s)); })
       .def(py::self == py::self)
@@ -209,11 +210,13 @@ NodeFacts make_facts(const std::optional<py::int_>& rank, const std::string& top
 
 void bind_facts(py::module_& m) {
   py::class_<NodeFacts>(m, "NodeFacts", py::is_final(), "What a node brings that its rank follows.")
-      .def(py::init(&make_facts), py::arg("rank") = py::none(), py::arg("topology") = "",
-           py::arg("attempt") = 0,
-           "rank: that it was given, for rank_by='given'. topology: where it is, parts with '/' "
-           "between, for rank_by='topology'. attempt: which start of the job it belongs to; a later "
-           "one displaces the nodes of an earlier one; 0: it does not say.\n\nRaises ValueError for what is too large.")
+      .def(
+          py::init(&make_facts), py::arg("rank") = py::none(), py::arg("topology") = "",
+          py::arg("attempt") = 0,
+          "rank: that it was given, for rank_by='given'. topology: where it is, parts with '/' "
+          "between, for rank_by='topology'. attempt: which start of the job it belongs to; a later "
+          "one displaces the nodes of an earlier one; 0: it does not say.\n\nRaises ValueError for "
+          "what is too large.")
       .def_property_readonly(
           "rank",
           [](const NodeFacts& f) -> std::optional<uint32_t> {
@@ -225,8 +228,7 @@ void bind_facts(py::module_& m) {
           "topology", [](const NodeFacts& f) { return message_to_python(f.topology); },
           "Empty: it does not say.")
       .def_readonly("attempt", &NodeFacts::attempt, "0: it does not say.")
-      .def_property_readonly("_wire",
-                             [](const NodeFacts& f) { return wire_bytes(wire_facts(f)); })
+      .def_property_readonly("_wire", [](const NodeFacts& f) { return wire_bytes(wire_facts(f)); })
       .def(py::self == py::self)
       .def("__repr__", [](const NodeFacts& f) {
         return "NodeFacts(rank=" + (f.rank == kNoRank ? "None" : std::to_string(f.rank)) +
@@ -270,13 +272,13 @@ void bind_operations(py::class_<Group>& group) {
       .def(
           "join",
           [](Group& g, const NodeId& node, const GroupSettings& settings,
-             const py::int_& after_round, double now, const NodeFacts& facts) {
+             const py::int_& after_round, double now, const NodeFacts* facts) {
             const auto after = whole_number<uint64_t>("after_round", after_round, 0,
                                                       std::numeric_limits<uint64_t>::max());
-            g.join(node, settings, after, to_instant(now), facts);
+            g.join(node, settings, after, to_instant(now), facts == nullptr ? NodeFacts() : *facts);
           },
           py::arg("node"), py::arg("settings"), py::arg("after_round"), py::arg("now"),
-          py::arg("facts") = NodeFacts(),
+          py::arg("facts") = py::none(),
           "Idempotent. `after_round`: the last round this node took part in, 0 for none; it wants "
           "a later one. A participant of the complete round R that joins with after_round == R "
           "moves to the wait list.\n\n"
@@ -307,10 +309,11 @@ void bind_operations(py::class_<Group>& group) {
           py::arg("now"),
           "The node goes for good: its job broke, and nobody will start it again. The first one's "
           "is the `cause`.")
-      .def("close", &Group::close, py::arg("reason") = "", py::arg("unix_ms") = 0,
-           "Nobody joins any more and no further round completes. Nodes without a rank are "
-           "dismissed; the participants of a complete round finish it. `reason`: for the nodes; the "
-           "first one stays. `unix_ms`: when, by the caller's wall clock.")
+      .def(
+          "close", &Group::close, py::arg("reason") = "", py::arg("unix_ms") = 0,
+          "Nobody joins any more and no further round completes. Nodes without a rank are "
+          "dismissed; the participants of a complete round finish it. `reason`: for the nodes; the "
+          "first one stays. `unix_ms`: when, by the caller's wall clock.")
       .def(
           "forget_close",
           [](Group& g, uint64_t unix_ms, double ago) {
@@ -370,8 +373,7 @@ void bind_questions(py::class_<Group>& group) {
       .def_property_readonly(
           "closed", [](const Group& g) { return g.state().closed; }, "Was it closed for good?")
       .def_property_readonly(
-          "close_reason",
-          [](const Group& g) { return message_to_python(g.state().close_reason); },
+          "close_reason", [](const Group& g) { return message_to_python(g.state().close_reason); },
           "Why it was closed; empty: it was not, or nobody said.")
       .def_property_readonly(
           "attempt", [](const Group& g) { return g.state().attempt; },

@@ -183,13 +183,14 @@ void bind_client(py::module_& m) {
 Times in seconds; calls raise within theirs: StoreTimeoutError, StoreConnectionError (StoreRestartedError, once, when the
 server came back without what it had), RendezvousClosedError, RendezvousStateError, StoreUnsupportedError.)")
       .def(py::init([](const TCPStore& store, const std::string& run_id, const NodeId& node,
-                       const GroupSettings& settings, TimeoutArg grace, const NodeFacts& facts) {
+                       const GroupSettings& settings, TimeoutArg grace, const NodeFacts* facts) {
+             const NodeFacts own = facts == nullptr ? NodeFacts() : *facts;
              return std::make_shared<RunClient>(store, run_id, to_wire(node),
                                                 wire_settings(settings), grace.duration,
-                                                RunFacts{facts.rank, facts.topology, facts.attempt});
+                                                RunFacts{own.rank, own.topology, own.attempt});
            }),
            py::arg("store"), py::arg("run_id"), py::arg("node"), py::arg("settings"),
-           py::arg("grace"), py::arg("facts") = NodeFacts(),
+           py::arg("grace"), py::arg("facts") = py::none(),
            "grace: for how long the node counts as alive after its connection broke.")
       .def(
           "join",

@@ -73,15 +73,15 @@ namespace run_operations {
 NativeOperation join(const RunPart& part, uint64_t after_round, Duration timeout, bool is_spare) {
   NativeRequest join = request(part, timeout, true);
   join.is_write = true;
-  return native_operation(std::move(join),
-                          native::JoinRequest{0, part.run_id, part.wire_node(), part.settings,
-                                              after_round, part.grace_ms, kHandle, is_spare,
-                                              part.wire_facts()},
-                          [](const native::JoinReply& reply, TakenBytes&) {
-                            return NativeResult(RunJoined{
-                                false, reply.outcome, reply.round, reply.rank, reply.world_size,
-                                own(reply.first), own(reply.before), own(reply.after), reply.waiting, reply.spares, reply.changes});
-                          });
+  return native_operation(
+      std::move(join),
+      native::JoinRequest{0, part.run_id, part.wire_node(), part.settings, after_round,
+                          part.grace_ms, kHandle, is_spare, part.wire_facts()},
+      [](const native::JoinReply& reply, TakenBytes&) {
+        return NativeResult(RunJoined{
+            false, reply.outcome, reply.round, reply.rank, reply.world_size, own(reply.first),
+            own(reply.before), own(reply.after), reply.waiting, reply.spares, reply.changes});
+      });
 }
 
 NativeOperation leave(const RunPart& part, bool failed, Duration timeout) {
@@ -106,9 +106,10 @@ NativeOperation keep_alive(const RunPart& part, Duration timeout) {
 }
 
 NativeOperation close_run(const RunPart& part, Bytes reason, Duration timeout) {
-  return native_operation(request(part, timeout, false), native::CloseRunRequest{part.run_id,
-                                                  reason.substr(0, limits::kLastLineBytesMax)},
-                          [](const native::Nothing&, TakenBytes&) { return NativeResult(); });
+  return native_operation(
+      request(part, timeout, false),
+      native::CloseRunRequest{part.run_id, reason.substr(0, limits::kLastLineBytesMax)},
+      [](const native::Nothing&, TakenBytes&) { return NativeResult(); });
 }
 
 NativeOperation status(const RunPart& part, Duration timeout) {

@@ -42,7 +42,8 @@ class Decoder {
  private:
   // Where each part began, for the checks that need all of them.
   struct Places {
-    size_t closed = 0, settings = 0, round = 0, finished_round = 0, round_floor = 0, last_call = 0, newcomer = 0;
+    size_t closed = 0, settings = 0, round = 0, finished_round = 0, round_floor = 0, last_call = 0,
+           newcomer = 0;
     size_t world_size = 0, failed_round = 0, participants = 0, waiting = 0, spares = 0, lost = 0;
   };
 

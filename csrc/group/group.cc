@@ -58,7 +58,8 @@ void Group::join(const NodeId& node, const GroupSettings& settings, uint64_t aft
   state_.round_floor = std::max(state_.round_floor, after_round);
   const Member* member = state_.roster.find(node);
   if (!state_.complete) {
-    if (member == nullptr) enroll(node, {.role = Role::kForming, .rank = take_lost_rank(node), .facts = used});
+    if (member == nullptr)
+      enroll(node, {.role = Role::kForming, .rank = take_lost_rank(node), .facts = used});
     state_.round = std::max(state_.round, state_.round_floor + 1);
   } else if (member == nullptr) {
     const uint32_t rank = take_lost_rank(node);
@@ -114,8 +115,8 @@ void Group::close(const std::string& reason, uint64_t unix_ms) {
 }
 
 bool Group::forget_close(uint64_t unix_ms, Duration ago) {
-  const auto ago_ms = static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::milliseconds>(ago).count());
+  const auto ago_ms =
+      static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(ago).count());
   const uint64_t closed = state_.closed_unix_ms;
   if (!state_.closed || closed == 0 || unix_ms < closed || unix_ms - closed < ago_ms) return false;
   if (state_.roster.size() > 0) return false;
@@ -146,7 +147,8 @@ std::vector<NodeId> Group::expire(Instant now, size_t max) {
   look(now);
   if (!state_.settings) return dead;
   const Duration window = state_.settings->keep_alive_window();
-  while (const NodeId* silent = has(Bug::kDeadTakePart) ? nullptr : heartbeats_.silent_for(window)) {
+  while (const NodeId* silent =
+             has(Bug::kDeadTakePart) ? nullptr : heartbeats_.silent_for(window)) {
     if (dead.size() >= max) {
       settle(now);
       return dead;
@@ -172,8 +174,7 @@ std::vector<NodeId> Group::expire(Instant now, size_t max) {
   // round.
   settle(now);
   const bool waits = has(Bug::kKeptForEver) && kept_places(state_) > 0;
-  if (state_.last_call != 0 && !waits &&
-      now - last_call_since_ >= state_.settings->last_call()) {
+  if (state_.last_call != 0 && !waits && now - last_call_since_ >= state_.settings->last_call()) {
     complete_round();
     settle(now);
   }
@@ -303,8 +304,7 @@ void Group::check_join(const NodeId& node, const GroupSettings& settings, uint64
   check_attempt(facts.attempt, what);
   if (facts.attempt > state_.attempt) return;
   if (state_.closed && !has(Bug::kClosedTakesNodes)) {
-    throw Error(ErrorCode::kRunClosed,
-                what + closed_text());
+    throw Error(ErrorCode::kRunClosed, what + closed_text());
   }
   check_not_failed(after_round, what);
   if (state_.roster.size() == 0) return;
@@ -394,7 +394,8 @@ void Group::enroll(const NodeId& node, const Member& member) {
 // agent that was started again is another node of the same address.
 uint32_t Group::take_lost_rank(const NodeId& node) {
   if (state_.lost.empty()) return kNoRank;
-  if (const auto own = state_.lost.find(node); own != state_.lost.end() && own->second.rank != kNoRank)
+  if (const auto own = state_.lost.find(node);
+      own != state_.lost.end() && own->second.rank != kNoRank)
     return std::exchange(own->second.rank, kNoRank);
   auto at = state_.lost.lower_bound(NodeId{node.addr, 0, 0});
   for (; at != state_.lost.end() && at->first.addr == node.addr; ++at) {
@@ -477,8 +478,8 @@ void Group::complete_round() {
   state_.complete = true;
   is_put_back_ = false;
   completed_round_ = state_.round;
-  for (const NodeId& node : has(Bug::kRoundTooLarge) ? std::vector<NodeId>()
-                                                      : surplus(state_.roster, *state_.settings))
+  for (const NodeId& node :
+       has(Bug::kRoundTooLarge) ? std::vector<NodeId>() : surplus(state_.roster, *state_.settings))
     if (state_.roster.make_spare(node, state_.serial + 1)) ++state_.serial;
   state_.world_size = static_cast<uint32_t>(state_.roster.count(Role::kForming));
   assign_ranks(state_.roster.forming(), *state_.settings);
@@ -536,8 +537,7 @@ void Group::end_round() {
     if (state_.settings->segment > 1 || kept_places(state_) > 0)
       for (const NodeId& node : spares()) roster.set_role(node, Role::kForming);
   }
-  if (!has(Bug::kSameRoundAgain))
-    state_.round = std::max(state_.round, state_.round_floor) + 1;
+  if (!has(Bug::kSameRoundAgain)) state_.round = std::max(state_.round, state_.round_floor) + 1;
   state_.complete = false;
   is_put_back_ = false;
   state_.rejoined = false;

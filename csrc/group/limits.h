@@ -26,8 +26,7 @@ inline constexpr uint64_t kSerialMax = (uint64_t{1} << 63) - 1;
 // The largest state: see codec.h for what is counted here.
 inline constexpr size_t kGroupHeaderBytesMax = 2048;
 inline constexpr size_t kNodeBytesMax = 1 + kNodeAddrBytesMax + 8 + 8;
-inline constexpr size_t kMemberBytesMax =
-    kNodeBytesMax + 8 + 4 + 1 + 4 + 4 + 1 + kTopologyBytesMax;
+inline constexpr size_t kMemberBytesMax = kNodeBytesMax + 8 + 4 + 1 + 4 + 4 + 1 + kTopologyBytesMax;
 inline constexpr size_t kLostBytesMax = kNodeBytesMax + 1 + 4;
 inline constexpr size_t kGroupBytesMax =
     kGroupHeaderBytesMax + kGroupNodesMax * kMemberBytesMax + kLostNodesMax * kLostBytesMax;

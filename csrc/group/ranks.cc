@@ -77,7 +77,8 @@ void order_by_policy(Entries& others, RankBy rank_by) {
   if (rank_by == RankBy::kJoin) {
     std::ranges::sort(others, {}, [](const Entry* entry) { return entry->second.joined; });
   } else if (rank_by == RankBy::kGiven) {
-    std::ranges::stable_sort(others, {}, [](const Entry* entry) { return entry->second.facts.rank; });
+    std::ranges::stable_sort(others, {},
+                             [](const Entry* entry) { return entry->second.facts.rank; });
   }
 }
 
@@ -96,9 +97,9 @@ bool place_beside(std::span<Entry* const> nodes, Ranks& ranks) {
     size_t after = from;
     for (size_t rank = from; rank < holders.size(); ++rank)
       if (has_key(holders[rank])) after = rank + 1;
-    size_t room = static_cast<size_t>(std::count(holders.begin() + static_cast<ptrdiff_t>(from),
-                                                 holders.begin() + static_cast<ptrdiff_t>(after),
-                                                 nullptr));
+    size_t room =
+        static_cast<size_t>(std::count(holders.begin() + static_cast<ptrdiff_t>(from),
+                                       holders.begin() + static_cast<ptrdiff_t>(after), nullptr));
     for (; room < nodes.size() && ranks.is_free(after); ++after) ++room;
     for (; room < nodes.size() && from > 0 && ranks.is_free(from - 1); --from) ++room;
     if (room < nodes.size()) return false;
@@ -216,7 +217,8 @@ std::vector<NodeId> surplus(const Roster& roster, const GroupSettings& settings)
   std::ranges::sort(segments, {}, place);
   segments.resize(std::min<size_t>(segments.size(), settings.max_nodes / segment));
   std::vector<const Entry*> taken;
-  for (const Segment& each : segments) taken.insert(taken.end(), each.nodes.begin(), each.nodes.end());
+  for (const Segment& each : segments)
+    taken.insert(taken.end(), each.nodes.begin(), each.nodes.end());
   std::ranges::sort(taken);
   std::vector<NodeId> left;
   for (const Entry* entry : nodes)

@@ -52,40 +52,31 @@ std::vector<NodeId> Roster::nodes(Role role) const {
 }
 
 Blocks* Roster::blocks_of(Role role) {
-  return role == Role::kForming ? &forming_blocks_ : role == Role::kSpare ? &spare_blocks_ : nullptr;
+  return role == Role::kForming ? &blocks_[0] : role == Role::kSpare ? &blocks_[1] : nullptr;
 }
 
 const NodeId* Roster::holder_of(uint32_t given) const {
-  const auto found = given_.find(given);
-  if (found == given_.end()) return nullptr;
-  const Member* member = find(found->second);
-  const bool is_held = member != nullptr && member->role != Role::kDone && member->facts.rank == given;
-  return is_held ? &found->second : nullptr;
+  const NodeId* holder = ranks_.given(given);
+  const Member* member = holder == nullptr ? nullptr : find(*holder);
+  const bool is_held =
+      member != nullptr && member->role != Role::kDone && member->facts.rank == given;
+  return is_held ? holder : nullptr;
 }
 
 void Roster::set_segment(uint32_t nodes) {
-  forming_blocks_.set_segment(nodes);
-  spare_blocks_.set_segment(nodes);
-}
-
-void Roster::index(uint32_t rank, const NodeId* node) {
-  if (rank >= by_rank_.nodes.size()) {
-    if (node == nullptr) return;
-    by_rank_.nodes.resize(rank + 1);
-  }
-  by_rank_.nodes[rank] = node;
+  for (Blocks& blocks : blocks_) blocks.set_segment(nodes);
 }
 
 void Roster::enter(const NodeId& node, const Member& member) {
   ++counts_[static_cast<size_t>(member.role)];
-  if (member.facts.rank != kNoRank) given_.insert_or_assign(member.facts.rank, node);
+  if (member.facts.rank != kNoRank) ranks_.put_given(member.facts.rank, node);
   if (Blocks* blocks = blocks_of(member.role)) blocks->add(member.facts.topology);
   if (member.role == Role::kSpare) spares_.emplace(member.joined, node);
 }
 
 void Roster::exit(const Member& member) {
   --counts_[static_cast<size_t>(member.role)];
-  if (is_in_round(member.role)) index(member.rank, nullptr);
+  if (is_in_round(member.role)) ranks_.put(member.rank, nullptr);
   if (Blocks* blocks = blocks_of(member.role)) blocks->remove(member.facts.topology);
   if (member.role == Role::kSpare) spares_.erase(member.joined);
 }
@@ -99,7 +90,7 @@ bool Roster::add(const NodeId& node, const Member& member) {
   const auto [entry, is_new] = own.try_emplace(node, member);
   if (!is_new) return false;
   enter(node, member);
-  if (is_in_round(member.role)) index(member.rank, &entry->first);
+  if (is_in_round(member.role)) ranks_.put(member.rank, &entry->first);
   return true;
 }
 
@@ -121,7 +112,7 @@ void Roster::remove_all(Role role) {
     return;
   }
   counts_[static_cast<size_t>(role)] = 0;
-  if (is_in_round(role)) by_rank_.nodes.clear();
+  if (is_in_round(role)) ranks_.begin(0);
   if (Blocks* blocks = blocks_of(role)) blocks->clear();
   if (list.empty()) return;
   gone_.push_back(std::exchange(list, {}));
@@ -136,7 +127,7 @@ void Roster::set_role(const NodeId& node, Role role) {
   member.role = role;
   enter(node, member);
   if (&from != &to) to.insert(from.extract(node));
-  if (is_in_round(role)) index(member.rank, &to.find(node)->first);
+  if (is_in_round(role)) ranks_.put(member.rank, &to.find(node)->first);
 }
 
 const Member& Roster::beat(const NodeId& node) {
@@ -170,15 +161,15 @@ std::vector<Roster::Entry*> Roster::forming() {
 }
 
 void Roster::begin_round() {
-  by_rank_.nodes.assign(count(Role::kForming), nullptr);
+  ranks_.begin(count(Role::kForming));
   for (auto& [node, member] : round_) {
     if (member.role != Role::kForming) continue;
     member.role = Role::kActive;
-    index(member.rank, &node);
+    ranks_.put(member.rank, &node);
   }
   counts_[static_cast<size_t>(Role::kActive)] +=
       std::exchange(counts_[static_cast<size_t>(Role::kForming)], 0);
-  forming_blocks_.clear();
+  blocks_[0].clear();
 }
 
 void Roster::form_waiting() {
@@ -186,7 +177,7 @@ void Roster::form_waiting() {
   round_.swap(waiting_);
   for (auto& [node, member] : round_) {
     member.role = Role::kForming;
-    forming_blocks_.add(member.facts.topology);
+    blocks_[0].add(member.facts.topology);
   }
   counts_[static_cast<size_t>(Role::kForming)] =
       std::exchange(counts_[static_cast<size_t>(Role::kWaiting)], 0);

@@ -14,6 +14,7 @@
 #include "group/blocks.h"
 #include "group/facts.h"
 #include "group/node.h"
+#include "group/rank_index.h"
 #include "group/rank_set.h"
 
 namespace rdzv {
@@ -68,12 +69,10 @@ class Roster {
   // The serial at which each spare was listed, and the spare: in order of joining.
   const Spares& spares() const { return spares_; }
 
-  const Blocks& forming_blocks() const { return forming_blocks_; }
-  const Blocks& spare_blocks() const { return spare_blocks_; }
+  const Blocks& forming_blocks() const { return blocks_[0]; }
+  const Blocks& spare_blocks() const { return blocks_[1]; }
   // Who is in the complete round with that rank; null: it has left, or is not known.
-  const NodeId* at_rank(uint32_t rank) const {
-    return rank < by_rank_.nodes.size() ? by_rank_.nodes[rank] : nullptr;
-  }
+  const NodeId* at_rank(uint32_t rank) const { return ranks_.at(rank); }
   // Who has brought this given rank, and is not done; null: nobody.
   const NodeId* holder_of(uint32_t given) const;
 
@@ -125,20 +124,6 @@ class Roster {
   bool take_expected(uint32_t rank);
 
  private:
-  // By rank. They are in a list of this roster: a copy of it begins without.
-  struct Index {
-    std::vector<const NodeId*> nodes;
-    Index() = default;
-    Index(const Index&) {}
-    Index(Index&&) = default;
-    Index& operator=(const Index&) {
-      nodes.clear();
-      return *this;
-    }
-    Index& operator=(Index&&) = default;
-  };
-
-  void index(uint32_t rank, const NodeId* node);
   Map& list_of(Role role);
   Member& at(const NodeId& node);
   void enter(const NodeId& node, const Member& member);
@@ -153,11 +138,8 @@ class Roster {
   std::vector<Map> gone_;
   std::vector<Spares> gone_spares_;
   std::array<size_t, 5> counts_{};
-  Blocks forming_blocks_;
-  Blocks spare_blocks_;
-  // The last one that brought it; it may be listed no more.
-  std::map<uint32_t, NodeId> given_;
-  Index by_rank_;
+  std::array<Blocks, 2> blocks_;  // of those that form, and of the spares
+  RankIndex ranks_;
   RankSet expected_;
 };
 

@@ -25,7 +25,8 @@ std::optional<std::string> time_problem(const char* name, uint64_t ms) {
 // What is not said everywhere is not said.
 std::string ranks_text(const GroupSettings& settings) {
   std::string text;
-  if (settings.rank_by != RankBy::kAddress) text += std::string(", rank_by=") + to_text(settings.rank_by);
+  if (settings.rank_by != RankBy::kAddress)
+    text += std::string(", rank_by=") + to_text(settings.rank_by);
   if (!settings.sticky_ranks) text += ", sticky_ranks=false";
   if (!settings.former_first) text += ", former_first=false";
   if (settings.debounce_ms != 0) text += ", debounce=" + in_seconds(settings.debounce_ms);

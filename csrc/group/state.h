@@ -41,8 +41,8 @@ struct GroupState {
   uint64_t round_floor = 0;
   // Of the job: the nodes of earlier ones are displaced. 0: nobody says.
   uint64_t attempt = 0;
-  uint64_t serial = 0;      // the last one drawn; see Member::joined and last_call
-  uint64_t last_call = 0;   // the serial of the running last call; 0: none is running
+  uint64_t serial = 0;     // the last one drawn; see Member::joined and last_call
+  uint64_t last_call = 0;  // the serial of the running last call; 0: none is running
   // The serial at which a newcomer got onto the wait list last; 0: none has since the round was
   // complete.
   uint64_t newcomer = 0;

@@ -18,7 +18,6 @@
 #include "server/exchanges.h"
 #include "server/limits.h"
 #include "server/meeting_view.h"
-#include "server/hosts.h"
 #include "server/memory.h"
 #include "server/runs.h"
 #include "server/state.h"
@@ -93,7 +92,6 @@ struct ServerContext {
   Runs runs{*this};
   Composed composed{state, budget};
   Upkeep upkeep{*this};
-  Hosts hosts{state.seed()};
   std::vector<Bytes> strings;  // space to work in
   // How long a peer that has ended its stream may take none of the answers that are left for it.
   Duration last_answers_kept = std::chrono::seconds(30);

@@ -129,7 +129,7 @@ size_t NativeProtocol::consume_preamble(Bytes input) {
 }
 
 NativeProtocol::~NativeProtocol() {
-  if (host_ != nullptr) context_.hosts.go(*host_, host_name_);
+  if (host_ != nullptr) context_.connections.hosts.go(*host_, host_name_);
 }
 
 void NativeProtocol::hello(const native::Frame& frame) {
@@ -141,7 +141,7 @@ void NativeProtocol::hello(const native::Frame& frame) {
   hello_seen_ = true;
   const std::string observed = connection().peer_host();
   host_name_ = observed;
-  host_ = &context_.hosts.come(host_name_);
+  host_ = &context_.connections.hosts.come(host_name_);
   std::string server = std::string("rendezvous ") + kVersion;
   native::HelloReply hello;
   if (context_.is_of_one_job) hello.features |= native::kOfOneJob;

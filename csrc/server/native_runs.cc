@@ -131,7 +131,7 @@ native::HostsReply NativeRuns::hosts(const native::HostsRequest& request) {
   native::HostsReply reply;
   reply.states.reserve(request.addresses.size());
   for (const native::HostsRequest::Item& item : request.addresses)
-    reply.states.push_back({context_.hosts.state(item.address)});
+    reply.states.push_back({context_.connections.hosts.state(item.address)});
   context_.budget.spend(request.addresses.size() * Budget::kName);
   return reply;
 }

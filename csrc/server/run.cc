@@ -121,9 +121,9 @@ native::ResumeReply Run::resume(RunPeer& peer, const native::ResumeRequest& requ
   const NodeId node = node_of(request.node);
   native::ResumeReply reply;
   const uint64_t before = group().state().round;
-  const Resumed resumed = apply(change::ResumeRun{id_, node, settings_of(request.settings),
-                                                  request.round, request.rank, request.world_size,
-                                                  facts_of(request.facts)});
+  const Resumed resumed =
+      apply(change::ResumeRun{id_, node, settings_of(request.settings), request.round, request.rank,
+                              request.world_size, facts_of(request.facts)});
   reply.taken = resumed != Resumed::kRefused;
   if (resumed == Resumed::kReplaced) log_replaced(before);
   if (reply.taken) {

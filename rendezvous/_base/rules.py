@@ -9,7 +9,17 @@ from rendezvous._base.api import RendezvousParameters
 __all__ = ["RULES_SETTINGS", "RendezvousRules", "read_rules"]
 
 # What a configuration may say of them.
-RULES_SETTINGS = ("rank_by", "sticky_ranks", "former_first", "debounce", "segment", "rank", "topology", "attempt", "expect")
+RULES_SETTINGS = (
+    "rank_by",
+    "sticky_ranks",
+    "former_first",
+    "debounce",
+    "segment",
+    "rank",
+    "topology",
+    "attempt",
+    "expect",
+)
 
 
 @dataclass(frozen=True)

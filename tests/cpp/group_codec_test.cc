@@ -121,40 +121,41 @@ TEST_CASE("states survive the way through bytes") {
 }
 
 TEST_CASE("the bytes of a state are these") {
-  CHECK(hex(rich().encode()) ==
-        // version, closed, complete, rejoined, settings follow
-        "0200010101"
-        // min 2, max 3, 30,000 ms, 5,000 ms, 3 attempts
-        "0200000003000000307500000000000088130000000000000300"
-        "0000"
-        // ranks by address, sticky, former members not first, no debounce, segments of 1
-        "000100000000000000000001000000"
-        // round 1, finished 0, floor 1, attempt 0, serial 8, no last call, newcomer 8, world size 3
-        "010000000000000000000000000000000100000000000000000000000000000008000000000000000000"
-        "000000000000080000000000000003000000"
-        // no reason of a closing, nor its time; no round after which the run failed, and no cause
-        "00000000000000000000"
-        "000000000000000000"
-        // one participant: hc, pid 7, local id 1, serial 4, no beats, rank 2, active
-        "01000000"
-        "02686307000000000000000100000000000000040000000000000000000000"
-        "0102000000"
-        // two waiting: ha with the beat of its joining again and its last rank, hd with one heartbeat
-        "02000000"
-        "02686107000000000000000100000000000000010000000000000001000000"
-        "0100000000"
-        "02686407000000000000000100000000000000050000000000000001000000"
-        "00"
-        // two spares: he, hf
-        "02000000"
-        "02686507000000000000000100000000000000060000000000000000000000"
-        "00"
-        "02686607000000000000000100000000000000070000000000000000000000"
-        "00"
-        // one lost: hb, failed, and its rank
-        "01000000"
-        "02686207000000000000000100000000000000"
-        "0101000000");
+  CHECK(
+      hex(rich().encode()) ==
+      // version, closed, complete, rejoined, settings follow
+      "0200010101"
+      // min 2, max 3, 30,000 ms, 5,000 ms, 3 attempts
+      "0200000003000000307500000000000088130000000000000300"
+      "0000"
+      // ranks by address, sticky, former members not first, no debounce, segments of 1
+      "000100000000000000000001000000"
+      // round 1, finished 0, floor 1, attempt 0, serial 8, no last call, newcomer 8, world size 3
+      "010000000000000000000000000000000100000000000000000000000000000008000000000000000000"
+      "000000000000080000000000000003000000"
+      // no reason of a closing, nor its time; no round after which the run failed, and no cause
+      "00000000000000000000"
+      "000000000000000000"
+      // one participant: hc, pid 7, local id 1, serial 4, no beats, rank 2, active
+      "01000000"
+      "02686307000000000000000100000000000000040000000000000000000000"
+      "0102000000"
+      // two waiting: ha with the beat of its joining again and its last rank, hd with one heartbeat
+      "02000000"
+      "02686107000000000000000100000000000000010000000000000001000000"
+      "0100000000"
+      "02686407000000000000000100000000000000050000000000000001000000"
+      "00"
+      // two spares: he, hf
+      "02000000"
+      "02686507000000000000000100000000000000060000000000000000000000"
+      "00"
+      "02686607000000000000000100000000000000070000000000000000000000"
+      "00"
+      // one lost: hb, failed, and its rank
+      "01000000"
+      "02686207000000000000000100000000000000"
+      "0101000000");
 }
 
 TEST_CASE("a fresh group's bytes are these") {
@@ -307,9 +308,9 @@ TEST_CASE("nodes out of order or listed twice are refused") {
   CHECK(says(exchange(spares_at, kMemberBytes, kMemberBytes), "spares are not in order"));
   std::string participant = full.substr(kFirstAt, kMemberBytes);
   participant.back() = 0;  // what it has: nothing
-  CHECK(says(std::string(full).replace(waiting_at + kMemberBytes + kRankBytes, kMemberBytes,
-                                       participant),
-             "node hc:7/1 is listed twice"));
+  CHECK(says(
+      std::string(full).replace(waiting_at + kMemberBytes + kRankBytes, kMemberBytes, participant),
+      "node hc:7/1 is listed twice"));
   CHECK(says(std::string(full).replace(spares_at, kMemberBytes, participant), "listed twice"));
 }
 

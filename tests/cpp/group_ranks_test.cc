@@ -273,7 +273,8 @@ TEST_CASE("facts and ranks of the last round are in the state") {
   Group read;
   read.observe(bytes, {});
   CHECK(read.encode() == bytes);
-  for (char name : {'c', 'd'}) read.join(RulesPlay::node(name), play.settings, 1, {}, play.facts[name]);
+  for (char name : {'c', 'd'})
+    read.join(RulesPlay::node(name), play.settings, 1, {}, play.facts[name]);
   for (char name : {'b', 'c', 'd', 'e'})
     CHECK(read.placement(RulesPlay::node(name)).role == Role::kActive);
   CHECK(read.placement(RulesPlay::node('d')).rank == 3);

@@ -55,8 +55,9 @@ struct Snapshot {
 
 inline Snapshot snapshot_of(const Group& group, const std::vector<NodeId>& everyone) {
   const GroupState& state = group.state();
-  Snapshot seen{state.round,        state.complete,   state.closed, state.finished_round,
-                state.failed_round, state.world_size, group.changes(), {}, group.spares(), {}};
+  Snapshot seen{
+      state.round,      state.complete,  state.closed, state.finished_round, state.failed_round,
+      state.world_size, group.changes(), {},           group.spares(),       {}};
   for (const NodeId& node : everyone) seen.placements[node] = group.placement(node);
   for (const NodeId& node : group.lost()) seen.lost.insert(node);
   for (const NodeId& node : everyone) {
@@ -218,8 +219,8 @@ class Promises {
 
   void takes_former_first(const Snapshot&) const {
     if (settings_.segment > 1 || !settings_.former_first) return;
-    const bool is_out = std::ranges::any_of(
-        now_.spares, [&](const NodeId& node) { return held_.contains(node); });
+    const bool is_out =
+        std::ranges::any_of(now_.spares, [&](const NodeId& node) { return held_.contains(node); });
     const auto nodes = now_.by_rank();
     const bool has_new =
         std::ranges::any_of(nodes, [&](const NodeId& node) { return !held_.contains(node); });
@@ -313,10 +314,9 @@ struct Schedule {
   const NodeId& node() { return nodes[draw(static_cast<uint32_t>(nodes.size()))]; }
   // Joins are frequent; only towards the end may the run be closed.
   Deed deed(int step) {
-    constexpr Deed kDeeds[] = {Deed::kJoin, Deed::kJoin, Deed::kJoin, Deed::kJoin,
-                               Deed::kJoin, Deed::kJoin, Deed::kJoin, Deed::kLeave,
-                               Deed::kFail, Deed::kFail, Deed::kDie,  Deed::kTime,
-                               Deed::kTime, Deed::kTime};
+    constexpr Deed kDeeds[] = {Deed::kJoin, Deed::kJoin, Deed::kJoin,  Deed::kJoin, Deed::kJoin,
+                               Deed::kJoin, Deed::kJoin, Deed::kLeave, Deed::kFail, Deed::kFail,
+                               Deed::kDie,  Deed::kTime, Deed::kTime,  Deed::kTime};
     if (step > 50 && draw(20) == 0) return Deed::kClose;
     return kDeeds[draw(std::size(kDeeds))];
   }

@@ -47,7 +47,8 @@ class InTheNodes {
     switch (deed) {
       case Deed::kTime: {
         const int times = schedule_.draw(4) == 0 ? 8 : 1;
-        for (int i = 0; i < times; ++i) pass(kInterval - std::chrono::milliseconds(schedule_.draw(2'000)));
+        for (int i = 0; i < times; ++i)
+          pass(kInterval - std::chrono::milliseconds(schedule_.draw(2'000)));
         return;
       }
       case Deed::kDie:
@@ -60,7 +61,8 @@ class InTheNodes {
       default: {
         promises.dead.erase(node);
         const bool failed = deed == Deed::kFail;
-        apply(node, {deed, node}, [&](Group& group, Instant now) { group.leave(node, failed, now); });
+        apply(node, {deed, node},
+              [&](Group& group, Instant now) { group.leave(node, failed, now); });
       }
     }
   }

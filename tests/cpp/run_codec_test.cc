@@ -74,12 +74,20 @@ std::vector<Case> cases() {
                             .string32("10.0.0.1")
                             .string32("why");
   return {
-      one<JoinRequest>(
-          "join",
-          Fields().u32(1000).string32("run").raw(kNode).raw(kSettings).u64(4).u32(250).u32(7).u8(
-              1).raw(kFacts)),
-      one<JoinReply>("join reply",
-                     Fields().u8(0).u64(5).u32(1).u32(2).raw(kNode).raw(kNode).raw(kNode).u32(3).u32(4).u32(5)),
+      one<JoinRequest>("join", Fields()
+                                   .u32(1000)
+                                   .string32("run")
+                                   .raw(kNode)
+                                   .raw(kSettings)
+                                   .u64(4)
+                                   .u32(250)
+                                   .u32(7)
+                                   .u8(1)
+                                   .raw(kFacts)),
+      one<JoinReply>(
+          "join reply",
+          Fields().u8(0).u64(5).u32(1).u32(2).raw(kNode).raw(kNode).raw(kNode).u32(3).u32(4).u32(
+              5)),
       one<LeaveRequest>(
           "leave", Fields().string32("run").raw(kNode).u8(1).u8(1).u32(3).u64(5).string32("last")),
       one<LeaveReply>("leave reply", Fields().u8(1).string32("node a gave up")),
@@ -100,9 +108,16 @@ std::vector<Case> cases() {
       one<MembersReply>("members reply",
                         Fields().u32(9).string32("cursor").u32(2).raw(item.bytes).raw(item.bytes)),
       one<MembersReply>("members reply without any", Fields().u32(0).string32("").u32(0)),
-      one<ResumeRequest>(
-          "resume",
-          Fields().string32("run").raw(kNode).raw(kSettings).u64(5).u32(1).u32(2).u32(250).u32(7).raw(kFacts)),
+      one<ResumeRequest>("resume", Fields()
+                                       .string32("run")
+                                       .raw(kNode)
+                                       .raw(kSettings)
+                                       .u64(5)
+                                       .u32(1)
+                                       .u32(2)
+                                       .u32(250)
+                                       .u32(7)
+                                       .raw(kFacts)),
       one<HostsRequest>("hosts", Fields().u32(2).string32("10.0.0.1").string32("fd00::1")),
       one<HostsReply>("hosts reply", Fields().u32(2).u8(2).u8(0)),
       one<ResumeReply>("resume reply", Fields().u8(1).u32(3).u8(0)),
@@ -208,8 +223,8 @@ TEST_CASE("flags and kinds that do not exist are refused") {
   CHECK_FALSE(
       takes<SubscribeRequest>(Fields().u32(0).string32("run").raw(kNode).u64(5).u32(1).u8(2)));
   CHECK_FALSE(takes<ResumeReply>(Fields().u8(2).u32(0).u8(0)));
-  CHECK_FALSE(
-      takes<JoinReply>(Fields().u8(5).u64(5).u32(1).u32(2).raw(kNode + kNode + kNode).u32(3).u32(4).u32(5)));
+  CHECK_FALSE(takes<JoinReply>(
+      Fields().u8(5).u64(5).u32(1).u32(2).raw(kNode + kNode + kNode).u32(3).u32(4).u32(5)));
 }
 
 TEST_CASE("run ids and addresses above their limits are refused, and counts allocate nothing") {

@@ -98,8 +98,8 @@ class InTheServer {
     Snapshot seen;
     std::optional<uint64_t> changes;
     for (const NodeId& node : schedule_.nodes) {
-      const native::StatusReply status =
-          eye_->answer<native::StatusRequest>(eye_->ask(native::StatusRequest{{"run"}, wire_node(node)}));
+      const native::StatusReply status = eye_->answer<native::StatusRequest>(
+          eye_->ask(native::StatusRequest{{"run"}, wire_node(node)}));
       Placement& placement = seen.placements[node];
       if (status.role != native::RunRole::kAbsent)
         placement.role = static_cast<Role>(static_cast<uint8_t>(status.role));

@@ -122,7 +122,9 @@ def test_newcomers_are_told_when_the_debounce_is_over(run: Run) -> None:
 def test_a_timeout_names_the_expected_node_that_is_missing(run: Run) -> None:
     """And how far it got, as far as the run's keeper can tell."""
     expect = ["127.0.0.1", "127.0.0.2", "198.51.100.7"]
-    first = joining(run.node(3, join_s=1.0, local_addr="127.0.0.1", rules=RendezvousRules(expect=expect)))
+    first = joining(
+        run.node(3, join_s=1.0, local_addr="127.0.0.1", rules=RendezvousRules(expect=expect))
+    )
     second = joining(run.node(3, join_s=60.0, local_addr="127.0.0.2"))
     with pytest.raises(RendezvousTimeoutError) as caught:
         first.result()

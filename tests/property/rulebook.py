@@ -64,7 +64,9 @@ class History:
         """Who went by itself is a newcomer from then on."""
         for node, role in listed(before).items():
             went = group.placement(node).role == "absent"
-            if went and (role in {"waiting", "spare"} or (role == "forming" and cause[0] == "leave")):
+            if went and (
+                role in {"waiting", "spare"} or (role == "forming" and cause[0] == "leave")
+            ):
                 self._held.pop(node, None)
         present = {*listed(group), *group.lost}
         present |= {node for node in self._ranks if group.placement(node).role == "done"}

@@ -259,9 +259,7 @@ class WithALeader:
 
 @pytest.mark.parametrize("way", [InTheNodes, WithALeader])
 @pytest.mark.parametrize("part", range(4))
-def test_the_promises_of_the_rulebook_hold(
-    way: type[InTheNodes | WithALeader], part: int
-) -> None:
+def test_the_promises_of_the_rulebook_hold(way: type[InTheNodes | WithALeader], part: int) -> None:
     """Whatever the nodes do, and whatever becomes of messages and keepers."""
     completed = 0
     for seed in range(part * SCHEDULES // 4, (part + 1) * SCHEDULES // 4):

@@ -38,9 +38,7 @@ def census_of(client: _core.RunClient, deadline: Deadline) -> Census:
     )
 
 
-def look_at(
-    client: _core.RunClient, expected: Expected, deadline: Deadline
-) -> Standing | None:
+def look_at(client: _core.RunClient, expected: Expected, deadline: Deadline) -> Standing | None:
     """What a node that joins tells of the run; None if the server keeps none."""
     status = client.status(deadline.left_s)
     if not status.known:
