@@ -195,6 +195,24 @@ def hostile(session: nox.Session) -> None:
 
 
 @nox.session
+def etcd(session: nox.Session) -> None:
+    """Run etcd's tests against the etcd of Debian's testing release, the newest that there is.
+
+    It is unpacked into build/chroots/, for which this has to run as root.
+    """
+    install_wheel(session, "test")
+    words = ("python", "release/newest_etcd.py")
+    said = session.run(*words, silent=True, success_codes=[0, 1])
+    program = str(said).strip().splitlines()[-1]
+    if not os.access(program, os.X_OK):
+        session.skip(program)
+    session.env["RENDEZVOUS_ETCD_BINARY"] = program
+    session.run(program, "--version", external=True)
+    folders = [str(ROOT / "tests" / each) for each in ("etcd", "contract", "integration")]
+    run_pytest(session, *IN_PARALLEL, *(session.posargs or [*folders, "-k", "etcd"]))
+
+
+@nox.session
 def aio_asan(session: nox.Session) -> None:
     """Run asyncio's tests with its extension under AddressSanitizer and UndefinedBehaviorSanitizer.
 

@@ -35,7 +35,7 @@ def is_done(run: RunChange) -> bool:
 
 
 async def control(server: str, run_ids: list[str], until_done: bool) -> None:
-    """Follow the runs until all are done, or for ever."""
+    """Follow the runs until all are done, or until cancelled."""
     done: list[str] = []
     async with follow(server, *run_ids) as changes:
         print(f"following {len(changes.run_ids)} runs at {server}", flush=True)

@@ -2,13 +2,13 @@
 
 Who is here, which rank am I, and where is rank 0?
 
-    from rendezvous import RendezvousParameters, get_rendezvous_handler
+    import rendezvous
 
-    handler = get_rendezvous_handler(RendezvousParameters("c10d", "node0:29400", "job-17", 2, 8))
-    info = handler.next_rendezvous()
+    with rendezvous.join("node0:29400", nodes=(2, 8)) as world:
+        print(world.rank, world.size, world.master_addr, world.master_port)
 
-Public names only: they live elsewhere, and are imported when they are first asked for. So whoever
-needs a small module alone (torch loads torchrun's plug-in in every worker) does not wait for all.
+Public names only. They are defined elsewhere, and imported at their first use. So a process that
+needs only a small module (torch loads torchrun's plug-in in every worker) does not wait for all.
 """
 
 # What type checkers take for typing's, whose import this one shall not wait for.
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         RendezvousGracefulExitError,
         RendezvousStateError,
         RendezvousTimeoutError,
+        RendezvousUnhealthyError,
         StoreAddressInUseError,
         StoreClosedError,
         StoreConnectionError,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         StoreUnsupportedError,
         StoreValueError,
     )
+    from rendezvous._base.events import Event
     from rendezvous._core import (
         FileStore,
         HashStore,
@@ -70,11 +72,13 @@ if TYPE_CHECKING:
         get_rendezvous_handler,
         rendezvous_handler_registry,
     )
+    from rendezvous.handler.world import World, join
 
 __all__ = [
     "Barrier",
     "C10dRendezvousBackend",
     "DynamicRendezvousHandler",
+    "Event",
     "FileStore",
     "HashStore",
     "Node",
@@ -97,6 +101,7 @@ __all__ = [
     "RendezvousStoreInfo",
     "RendezvousTimeout",
     "RendezvousTimeoutError",
+    "RendezvousUnhealthyError",
     "Server",
     "StaticRendezvousHandler",
     "Store",
@@ -113,8 +118,10 @@ __all__ = [
     "StoreUnsupportedError",
     "StoreValueError",
     "TCPStore",
+    "World",
     "__version__",
     "get_rendezvous_handler",
+    "join",
     "open_store",
     "parse_rendezvous_endpoint",
     "rendezvous_handler_registry",
@@ -125,6 +132,7 @@ _HOMES = {
     "Barrier": "_stores.barrier",
     "C10dRendezvousBackend": "backends.c10d",
     "DynamicRendezvousHandler": "handler",
+    "Event": "_base.events",
     "FileStore": "_core",
     "HashStore": "_core",
     "Node": "_core",
@@ -142,8 +150,10 @@ _HOMES = {
     "StaticRendezvousHandler": "backends.static",
     "Store": "_stores.store",
     "TCPStore": "_core",
+    "World": "handler.world",
     "__version__": "_core",
     "get_rendezvous_handler": "handler.registry",
+    "join": "handler.world",
     "open_store": "backends.open_store",
     "parse_rendezvous_endpoint": "_base.api",
     "rendezvous_handler_registry": "handler.registry",

@@ -334,7 +334,7 @@ class Group:
 
 @final
 class RunJoined:
-    """What came of a join. Without a place all but outcome and round is 0."""
+    """The outcome of a join. Without a place all but outcome and round is 0."""
 
     # "finished": the job whose next round the node waited for is over, and `round` was its last;
     # "dropped": it was taken for dead, or left; "timeout": it is listed no more; "spare" and
@@ -444,25 +444,26 @@ class _Dial:
     def run(self, timeout: _Timeout) -> tuple[int, bytes]: ...
     def cancel(self) -> None: ...
     def raise_out_of_time(self, waited: _Timeout) -> NoReturn: ...
-    # Whether the dial failed so that another one may succeed.
+    # Whether another attempt may succeed.
     @property
     def may_work_later(self) -> bool: ...
 
-# Keeps a descriptor from forked children, until it goes, before the descriptor is closed.
+# Keeps a descriptor out of forked children for as long as this object lives. Drop it before the
+# descriptor is closed.
 @final
 class _LentFd:
     def __init__(self, fd: int) -> None: ...
 
 @final
 class RunClient:
-    """One node's line to a run that the store's server keeps, on a connection of its own.
+    """One node's access to a run that the store's server keeps, on its own connection.
 
     Times in seconds. Calls raise within theirs: StoreTimeoutError, StoreConnectionError
     (StoreRestartedError, once, when the server came back without what it had),
     RendezvousClosedError, RendezvousStateError, StoreUnsupportedError.
     """
 
-    # grace: for how long the node counts as alive after its connection broke.
+    # grace: how long the node counts as alive after its connection breaks.
     def __init__(
         self,
         store: TCPStore,

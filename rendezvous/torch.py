@@ -1,4 +1,4 @@
-"""Our stores where torch wants one of its own. Imports torch; nothing else of the package does.
+"""Our stores as stores of torch. Imports torch.
 
 store = rendezvous.torch.as_torch_store(rendezvous.open_store("tcp://node0:29400"))
 torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=world_size)
@@ -27,20 +27,19 @@ _views: dict[int, TorchStore] = {}  # by the id() of their stores, which live as
 def as_torch_store(store: Store) -> dist.Store:
     """`store` as a torch.distributed.Store, for init_process_group(store=...), DDP, RPC, DCP.
 
-    Keys and values are the same for both. Operations that take a timeout get that of the store that
-    is returned, which begins as the timeout of `store` and which torch sets as it likes; the
-    others keep that of `store`. The store and its view live until the process ends; the same store
-    gives the same view.
+    Keys and values are the same for both. Operations with a timeout use that of the returned store,
+    which is initially that of `store` and which torch may change; the others use that of `store`.
+    The store and its view live until the process ends; the same store always gives the same view.
 
-    Errors are those of `store` and torch's at once: a StoreTimeoutError is a
-    torch.distributed.DistStoreError, a StoreConnectionError a torch.distributed.DistNetworkError.
+    Errors belong to both libraries: a StoreTimeoutError is also a torch.distributed.DistStoreError,
+    a StoreConnectionError a torch.distributed.DistNetworkError.
 
-    Raises TypeError for what is no store of ours.
+    Raises TypeError for anything but one of our stores.
     """
     if not isinstance(store, Store):
         raise TypeError(
-            f"a store of rendezvous is expected, not a {type(store).__name__}; a store of torch's "
-            "own needs no view"
+            f"expected a rendezvous store, not a {type(store).__name__}; a torch store needs no "
+            "view"
         )
     if id(store) not in _views:
         _views[id(store)] = TorchStore(store)

@@ -37,7 +37,7 @@ _ANSWER = struct.Struct("dd")
 def agent(backend: str, endpoint: str, run_id: str, nodes: int, timeout_s: float) -> None:
     """What torchrun does from its arguments to its workers' start."""
     from torch.distributed.elastic.rendezvous import RendezvousParameters
-    from torch.distributed.elastic.rendezvous.handler.registry import get_rendezvous_handler
+    from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
     parameters = RendezvousParameters(
         backend,

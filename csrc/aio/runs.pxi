@@ -69,12 +69,12 @@ NOTHING_KNOWN = kNothingKnown
 
 
 cdef class RunPart:
-    """A node's part in a run: whose requests they are."""
+    """A node's part in a run."""
 
     cdef unique_ptr[CRunPart] part
 
     def __init__(self, str run_id, node=None, settings=None, double grace_s=0, facts=None):
-        """node, settings and facts: _core's; None: of who only looks at it."""
+        """node, settings and facts: _core's; None: for an observer."""
         cdef bytes id = run_id.encode()
         cdef bytes addr, agreed, own
         if node is None:

@@ -17,7 +17,7 @@ void set_interrupt_check(InterruptCheck check) {
 
 void throw_if_interrupted() {
   RDZV_CHECK(held_by_this_thread == 0,
-             "no lock and no role is held while signal handlers run, which may wait for it");
+             "no lock and no role is held while signal handlers run; a handler may wait for it");
   CallScope::throw_if_closed();
   CallScope::Suspended handler_calls_are_its_own;
   InterruptCheck check = g_check.load();

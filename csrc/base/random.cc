@@ -22,7 +22,7 @@ void fill_random(uint8_t* bytes, size_t size) {
     if (drawn < 0 && errno == EINTR) continue;
     if (drawn < 0) {
       throw Error(ErrorCode::kConnection,
-                  "the system gives no random bytes (getrandom): " + refusal_text(errno));
+                  "cannot get random bytes from the system (getrandom): " + refusal_text(errno));
     }
     bytes += drawn;
     size -= static_cast<size_t>(drawn);

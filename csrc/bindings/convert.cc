@@ -143,8 +143,9 @@ int64_t IntArg::as(const char* what) const {
   int overflow = 0;
   int64_t value = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
   if (overflow != 0) {
-    throw Error(ErrorCode::kInvalidArgument,
-                std::string(what) + ": " + std::string(py::str(object)) + " does not fit 64 bits");
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        std::string(what) + ": " + std::string(py::str(object)) + " does not fit in 64 bits");
   }
   return value;
 }
@@ -156,9 +157,10 @@ uint64_t IntArg::as_version() const {
   uint64_t version = PyLong_AsUnsignedLongLong(number.ptr());
   if (version == UINT64_MAX && PyErr_Occurred() != nullptr) {
     PyErr_Clear();
-    throw Error(ErrorCode::kInvalidArgument,
-                "version " + std::string(py::str(object)) +
-                    " is none: versions are what watch and set_if_version return, from 0 on");
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        "version " + std::string(py::str(object)) +
+            " is not a version; pass 0, or a version that watch or set_if_version returned");
   }
   return version;
 }

@@ -27,7 +27,7 @@ class Dial {
  public:
   Dial(std::string host, int port, const std::string& session)
       : host_(std::move(host)), port_(port_from(port)) {
-    if (session.size() != session_.size()) throw py::value_error("a session has 16 bytes");
+    if (session.size() != session_.size()) throw py::value_error("a session must have 16 bytes");
     std::ranges::copy(session, session_.begin());
   }
 
@@ -69,7 +69,8 @@ class Dial {
 
 void bind_dial(py::module_& module) {
   py::class_<Dial>(module, "_Dial", py::is_final(),
-                   "One dial to a native server, greeted, for a client that waits otherwise.")
+                   "Connects to a native server and exchanges greetings, for a client that has its "
+                   "own event loop.")
       .def(py::init<std::string, int, const py::bytes&>(), py::arg("host"), py::arg("port"),
            py::arg("session"))
       .def(
@@ -79,18 +80,18 @@ void bind_dial(py::module_& module) {
             return py::make_tuple(fd, py::bytes(heard));
           },
           py::arg("timeout"),
-          "Dial until the timeout. Returns the descriptor, which is the caller's, and what the "
-          "server said.")
-      .def("cancel", &Dial::cancel, "End the dial, from another thread.")
+          "Connect within the timeout. Returns the descriptor, which the caller then owns, and the "
+          "server's greeting.")
+      .def("cancel", &Dial::cancel, "Cancel run(), from another thread.")
       .def(
           "raise_out_of_time",
           [](Dial& self, TimeoutArg waited) { self.throw_out_of_time(waited.duration); },
-          py::arg("waited"), "Raise what who waited so long in vain is told.")
+          py::arg("waited"), "Raise the error for a caller who waited this long without success.")
       .def_property_readonly("may_work_later", &Dial::may_work_later,
-                             "Whether the dial failed so that another one may succeed.");
+                             "Whether another attempt may succeed.");
   py::class_<LentFd>(module, "_LentFd", py::is_final(),
-                     "Keeps a descriptor from forked children, until it goes, before the "
-                     "descriptor is closed.")
+                     "Keeps a descriptor out of forked children for as long as this object lives. "
+                     "Drop it before the descriptor is closed.")
       .def(py::init<int>(), py::arg("fd"));
 }
 

@@ -64,7 +64,7 @@ void bind_errors(py::module_&) {
       // What the system refused without our asking: pybind11 would make it a plain RuntimeError.
       calling_python([&] {
         raise(Error(ErrorCode::kConnection,
-                    "the system refuses what is needed: " + refusal_text(error.code().value())));
+                    "the system refused a resource: " + refusal_text(error.code().value())));
       });
     }
   });

@@ -50,14 +50,14 @@ void bind_file_store(py::module_& module) {
       module, "FileStore", py::is_final(),
       R"(A store in a file, for the processes of one host or of a shared file system.
 
-file_name: str or os.PathLike; made if missing. `<file_name>.lock` appears beside it while the store is in use.
-world_size: accepted for torch's sake; nothing depends on it.
-job_id: what a file that nobody uses is continued for: the same non-empty job_id finds the values that were left, any other
-job starts it afresh. All who use a file at the same time give the same one.
+file_name: str or os.PathLike; created if missing. `<file_name>.lock` appears beside it while the store is in use.
+world_size: accepted for torch's sake, and ignored.
+job_id: if no process uses the file, the same non-empty job_id finds the values that were left; any other job_id resets the
+file. All processes that use a file at the same time must give the same job_id.
 timeout: for opening, and the store's default afterwards; in seconds or a timedelta. None: 300 s.
 A forked child opens the file again; the inherited object raises StoreClosedError there.
-Raises StoreConnectionError (no such directory, no permission), StoreProtocolError (no store file, or a damaged one),
-StoreAddressInUseError (in use with another job_id), StoreTimeoutError (a user of the file keeps its lock).)");
+Raises StoreConnectionError (no such directory, no permission), StoreProtocolError (not a store's file, or a damaged one),
+StoreAddressInUseError (in use with another job_id), StoreTimeoutError (another process holds the file's lock).)");
   type.def(py::init([](const py::object& file_name, int64_t, BytesArg job_id,
                        std::optional<TimeoutArg> timeout) {
              py::bytes path = calling_python([&]() -> py::object {
@@ -79,10 +79,10 @@ StoreAddressInUseError (in use with another job_id), StoreTimeoutError (a user o
               return py::module_::import("os").attr("fsdecode")(py::bytes(self.path()));
             });
           },
-          "The file name as it was given, as str.");
-  refuse_pickling(type,
-                  "it holds an open file; give the other process the path, and the job_id, and let "
-                  "it make its own");
+          "The file name as given, as str.");
+  refuse_pickling(
+      type,
+      "it holds an open file; open a FileStore with the same path and job_id in the other process");
 }
 
 }  // namespace rdzv

@@ -124,8 +124,8 @@ std::string node_repr(const NodeId& node) {
 
 void bind_node(py::module_& m) {
   py::class_<NodeId>(m, "Node", py::is_final(),
-                     "Who joins: address, process id, and a number that makes several joiners of "
-                     "one process distinct.")
+                     "A node that joins: address, process id, and a number that distinguishes "
+                     "nodes of one process.")
       .def(py::init([](const std::string& addr, const py::int_& pid, const py::int_& local_id) {
              return NodeId::make(
                  addr, whole_number<int64_t>("pid", pid, 0, std::numeric_limits<int64_t>::max()),
@@ -137,7 +137,7 @@ void bind_node(py::module_& m) {
            "pid, local_id: not negative.\n\nRaises ValueError for anything else.")
       .def_readonly("addr", &NodeId::addr, "Host name or IP address.")
       .def_readonly("pid", &NodeId::pid, "Process id.")
-      .def_readonly("local_id", &NodeId::local_id, "Tells several joiners of one process apart.")
+      .def_readonly("local_id", &NodeId::local_id, "Distinguishes several nodes of one process.")
       .def(py::self == py::self)
       .def(
           "__lt__", [](const NodeId& a, const NodeId& b) { return a < b; }, py::is_operator(),
@@ -155,24 +155,24 @@ void bind_settings(py::module_& m) {
            py::arg("keep_alive_max_attempt") = 3, py::kw_only(), py::arg("rank_by") = "address",
            py::arg("sticky_ranks") = true, py::arg("former_first") = true,
            py::arg("debounce") = 0.0, py::arg("segment") = 1,
-           "Times are rounded to milliseconds, and at least one.\n\n"
+           "Times are rounded to milliseconds, and are at least 1 ms.\n\n"
            "Raises ValueError when min_nodes < 1, max_nodes < min_nodes, max_nodes > 131,072, or a "
            "time, keep_alive_max_attempt or segment is not positive, when rank_by is none of "
            "'address', 'join', 'given', 'topology', and when min_nodes or max_nodes is no multiple "
            "of segment.")
       .def_readonly("min_nodes", &GroupSettings::min_nodes,
-                    "With so many nodes the last call starts.")
+                    "The last call starts with this many nodes.")
       .def_readonly("max_nodes", &GroupSettings::max_nodes,
-                    "With so many nodes the round is complete at once.")
+                    "The round is complete at once with this many nodes.")
       .def_property_readonly(
           "last_call_timeout", [](const GroupSettings& s) { return to_seconds(s.last_call()); },
-          "Seconds from min_nodes until the round completes without max_nodes.")
+          "Seconds to wait for more nodes once min_nodes have joined.")
       .def_property_readonly(
           "keep_alive_interval",
           [](const GroupSettings& s) { return to_seconds(s.keep_alive_interval()); },
           "Seconds between two heartbeats of a node.")
       .def_readonly("keep_alive_max_attempt", &GroupSettings::keep_alive_max_attempt,
-                    "A node that is silent for so many intervals is dead.")
+                    "A node that is silent for this many intervals is dead.")
       .def_property_readonly(
           "rank_by", [](const GroupSettings& s) { return to_text(s.rank_by); },
           "By what nodes get their ranks: 'address' (natural order), 'join' (order of joining), "
@@ -262,10 +262,10 @@ void observe(Group& group, const std::optional<py::bytes>& state, double now) {
 void bind_operations(py::class_<Group>& group) {
   group
       .def("observe", &observe, py::arg("state").none(true), py::arg("now"),
-           "Replace the state by encoded bytes read from a store (None: nothing there yet). What "
-           "was "
-           "observed about heartbeats and the last call is kept for what did not change.\n\nRaises "
-           "RendezvousStateError for bytes that are no state; the group then keeps what it had.")
+           "Replace the state by encoded bytes read from a store (None: no state yet). "
+           "Observations of heartbeats and of the last call are kept for whatever did not "
+           "change.\n\nRaises RendezvousStateError for bytes that are not a state; the group then "
+           "keeps its old state.")
       .def(
           "encode", [](const Group& g) { return py::bytes(g.encode()); },
           "The state as bytes. Equal states have equal bytes.")
@@ -279,26 +279,26 @@ void bind_operations(py::class_<Group>& group) {
           },
           py::arg("node"), py::arg("settings"), py::arg("after_round"), py::arg("now"),
           py::arg("facts") = py::none(),
-          "Idempotent. `after_round`: the last round this node took part in, 0 for none; it wants "
-          "a later one. A participant of the complete round R that joins with after_round == R "
+          "Idempotent. `after_round`: the last round this node took part in (0: none); it joins a "
+          "later one. A participant of the complete round R that joins with after_round == R "
           "moves to the wait list.\n\n"
           "Raises RendezvousStateError when the group was formed with other settings, "
-          "RendezvousClosedError when it is closed, RendezvousFailedError for a node that took "
-          "part before too few were left, ValueError for a round that cannot be, or without facts "
-          "that the settings need.")
+          "RendezvousClosedError when it is closed, RendezvousFailedError for a node of the last "
+          "round when too few nodes are left, ValueError for an impossible round, or for missing "
+          "facts.")
       .def(
           "keep_alive",
           [](Group& g, const NodeId& node, double now) { g.keep_alive(node, to_instant(now)); },
           py::arg("node"), py::arg("now"),
-          "The node is alive. Nothing happens for one that is done or absent.")
+          "Record that the node is alive. Does nothing for a node that is done or absent.")
       .def(
           "leave",
           [](Group& g, const NodeId& node, bool failed, double now) {
             g.leave(node, failed, to_instant(now));
           },
           py::arg("node"), py::arg("failed"), py::arg("now"),
-          "The node goes. failed=True: its job broke; the others are told as for a node that was "
-          "lost. Nothing happens for a node that is absent.")
+          "Remove the node. failed=True: its job broke; the others are told as for a lost node. "
+          "Does nothing for an absent node.")
       .def(
           "give_up",
           [](Group& g, const NodeId& node, int32_t exit_code, uint64_t unix_ms,
@@ -307,11 +307,11 @@ void bind_operations(py::class_<Group>& group) {
           },
           py::arg("node"), py::arg("exit_code"), py::arg("unix_ms"), py::arg("last_line"),
           py::arg("now"),
-          "The node goes for good: its job broke, and nobody will start it again. The first one's "
-          "is the `cause`.")
+          "Remove the node for good: its job broke and will not be restarted. The first node to "
+          "give up is the `cause`.")
       .def(
           "close", &Group::close, py::arg("reason") = "", py::arg("unix_ms") = 0,
-          "Nobody joins any more and no further round completes. Nodes without a rank are "
+          "No more nodes may join, and no further round completes. Nodes without a rank are "
           "dismissed; the participants of a complete round finish it. `reason`: for the nodes; the "
           "first one stays. `unix_ms`: when, by the caller's wall clock.")
       .def(
@@ -324,7 +324,7 @@ void bind_operations(py::class_<Group>& group) {
           "whether that was so.")
       .def(
           "expire", [](Group& g, double now) { g.expire(to_instant(now)); }, py::arg("now"),
-          "Remove the dead, end the last call, complete and start rounds. To be called before any "
+          "Remove dead nodes, end the last call, complete and start rounds. Call it before any "
           "decision.")
       .def(
           "next_deadline",
@@ -335,8 +335,8 @@ void bind_operations(py::class_<Group>& group) {
           },
           "When to call expire() again if nothing else happens, in seconds of the caller's clock; "
           "None if time alone changes nothing. At most one keep_alive_interval after the last "
-          "operation while nodes are watched, because a longer gap counts only one interval toward "
-          "anybody's death.");
+          "operation while nodes are watched, because a longer gap counts as only one missed "
+          "interval.");
 }
 
 void bind_questions(py::class_<Group>& group) {
@@ -367,11 +367,13 @@ void bind_questions(py::class_<Group>& group) {
           "None: they are, or nobody waits.")
       .def_property_readonly(
           "round", [](const Group& g) { return g.state().round; },
-          "From 1; the round that is forming, or complete.")
+          "The round that is forming or complete, counted from 1.")
       .def_property_readonly(
-          "complete", [](const Group& g) { return g.state().complete; }, "Are ranks given?")
+          "complete", [](const Group& g) { return g.state().complete; },
+          "Whether ranks are assigned.")
       .def_property_readonly(
-          "closed", [](const Group& g) { return g.state().closed; }, "Was it closed for good?")
+          "closed", [](const Group& g) { return g.state().closed; },
+          "Whether it was closed for good.")
       .def_property_readonly(
           "close_reason", [](const Group& g) { return message_to_python(g.state().close_reason); },
           "Why it was closed; empty: it was not, or nobody said.")
@@ -380,14 +382,15 @@ void bind_questions(py::class_<Group>& group) {
           "Of the job, the latest that a node brought; 0: none did.")
       .def_property_readonly(
           "finished_round", [](const Group& g) { return g.state().finished_round; },
-          "The last round that every participant left as done; 0: none.")
+          "The last round that every participant finished; 0: none.")
       .def_property_readonly(
           "failed_round", [](const Group& g) { return g.state().failed_round; },
-          "The round after which too few nodes were left because nodes gave up; 0: that is not so.")
+          "The round after which too few nodes were left because nodes gave up; 0: none.")
       .def_property_readonly(
           "cause", [](const Group& g) { return message_to_python(g.cause_text()); },
           "Which node gave up first since the last round completed, and why; empty: none did.")
-      .def_property_readonly("gave_up", &Group::gave_up, "How many of the lost gave up for good.")
+      .def_property_readonly("gave_up", &Group::gave_up,
+                             "How many of the lost nodes gave up for good.")
       .def(
           "beats",
           [](const Group& g, const NodeId& node) -> std::optional<uint32_t> {
@@ -395,10 +398,10 @@ void bind_questions(py::class_<Group>& group) {
             if (member == nullptr) return std::nullopt;
             return member->beats;
           },
-          py::arg("node"), "Moves with each of its heartbeats; None: it is not listed.")
+          py::arg("node"), "Changes with each heartbeat of the node; None: it is not listed.")
       .def_property_readonly(
           "world_size", [](const Group& g) { return g.state().world_size; },
-          "Of the complete round, lost nodes included; 0 while forming.")
+          "Nodes of the complete round, lost ones included; 0 while forming.")
       .def_property_readonly(
           "settings", [](const Group& g) { return g.state().settings; },
           "What the nodes agreed on; None until the first one joins.")
@@ -412,7 +415,7 @@ void bind_questions(py::class_<Group>& group) {
           py::arg("rank"), "The node of that rank in the complete round; None: it has left.")
       .def_property_readonly(
           "participants", &Group::participants,
-          "Those in the forming round; those active in the complete one, by rank.")
+          "The nodes of the forming round; the active nodes of the complete one, by rank.")
       .def_property_readonly("waiting", &Group::waiting, "The wait list, in natural order.")
       .def_property_readonly("spares", &Group::spares, "The spares, in order of joining.")
       .def_property_readonly(

@@ -19,7 +19,7 @@ void deliver_log_records(bool failing) try {
   py::module_::import("rendezvous._base.log").attr("deliver")();
 } catch (py::error_already_set& error) {
   if (!failing) throw;
-  error.discard_as_unraisable("handing on log records");
+  error.discard_as_unraisable("delivering log records");
 }
 
 void bind_logging(py::module_& module) {
@@ -34,14 +34,14 @@ void bind_logging(py::module_& module) {
         return py::make_tuple(static_cast<int>(record->level), message_to_python(record->message));
       },
       py::arg("timeout"),
-      "The core's next log record as (level, message), or None when `timeout` has passed or on "
+      "The core's next log record as (level, message), or None after `timeout` or "
       "_wake_log_reader.");
   module.def(
       "_wake_log_reader", [] { LogQueue::instance().wake_reader(); },
       "End the current or next _next_log_record without a record.");
   module.def(
       "_set_log_thread", [](bool runs) { LogQueue::instance().set_has_thread(runs); },
-      py::arg("runs"), "Say whether a thread calls _next_log_record all along.");
+      py::arg("runs"), "Set whether a thread keeps calling _next_log_record.");
 }
 
 }  // namespace rdzv

@@ -58,10 +58,10 @@ py::object underlying_non_prefix(const PrefixStoreHold& store) {
 void bind_prefix_store(py::module_& module) {
   py::class_<PrefixStoreHold, Store, std::shared_ptr<PrefixStoreHold>> type(
       module, "PrefixStore", py::is_final(),
-      R"(A view of another store in which every key begins with `prefix` and a '/': a name space of its own.
+      R"(A view of another store in which every key begins with `prefix` and '/': a separate name space.
 
-The timeout is the underlying store's. num_keys counts all of that store's keys. close ends the view, and leaves the store to
-whoever made it; that of a view which clone or open_store has made, and so nobody else has, is closed with it.)");
+The timeout is the underlying store's. num_keys counts all of that store's keys. close ends the view and leaves the store open,
+except for a view made by clone or open_store: there it closes the store, too.)");
   type.def(py::init([](BytesArg prefix, std::shared_ptr<Store> store) {
              return make_view(prefix, std::move(store), false);
            }),
@@ -69,9 +69,9 @@ whoever made it; that of a view which clone or open_store has made, and so nobod
       .def_property_readonly(
           "underlying_store",
           [](const PrefixStoreHold& self) { return py::cast(self.underlying_store()); },
-          "The store below: the very object.")
+          "The store below: the same object that was given.")
       .def_property_readonly("_underlying_non_prefix_store", &underlying_non_prefix,
-                             "The first store below that is no PrefixStore, of ours or torch's.");
+                             "The first store below that is not a PrefixStore of ours or torch's.");
   module.def(
       "_owning_view",
       [](BytesArg prefix, std::shared_ptr<Store> store) {
@@ -80,8 +80,8 @@ whoever made it; that of a view which clone or open_store has made, and so nobod
       py::arg("prefix"), py::arg("store").none(false),
       "A PrefixStore that closes its store with it.");
   refuse_pickling(type,
-                  "it is a view of a store of this process; give the other process the prefix and "
-                  "what it can make the underlying store of");
+                  "it is a view of a store of this process; create the store and the view in the "
+                  "other process");
 }
 
 }  // namespace rdzv

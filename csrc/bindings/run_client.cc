@@ -77,22 +77,23 @@ native::MemberList list_from(const std::string& which) {
   for (const auto& [name, list] : kLists) {
     if (which == name) return list;
   }
-  throw Error(ErrorCode::kInvalidArgument, "members: there is no list " + quoted(which));
+  throw Error(ErrorCode::kInvalidArgument, "members: unknown list " + quoted(which));
 }
 
 void bind_join_answer(py::module_& m) {
   using Joined = RunClient::Joined;
-  py::class_<Joined>(m, "RunJoined", py::is_final(), "What came of a join.")
+  py::class_<Joined>(m, "RunJoined", py::is_final(), "The outcome of a join.")
       .def_property_readonly(
           "outcome",
           [](const Joined& j) { return j.timed_out ? "timeout" : outcome_name(j.outcome); },
-          "'placed' in a complete round; 'finished': the job whose next round the node waited for "
-          "is over; 'dropped': it was taken for dead, or left; 'timeout': it is listed no more; "
-          "'spare' and 'no spare': it is, or is no more, and joins again as such. "
-          "Without a place all but the round is 0.")
-      .def_readonly("round", &Joined::round, "In which it is placed; or which the job ended with.")
-      .def_readonly("rank", &Joined::rank, "From 0.")
-      .def_readonly("world_size", &Joined::world_size, "Of the round.")
+          "'placed' in a complete round; 'finished': the job ended while the node waited for its "
+          "next round; 'dropped': the node was considered dead, or left; 'timeout': it is no "
+          "longer listed; 'spare' and 'no spare': it became, or is no longer, a spare, and joins "
+          "again as such. Without a place, everything but the round is 0.")
+      .def_readonly("round", &Joined::round,
+                    "The round in which it is placed, or the last one of the job.")
+      .def_readonly("rank", &Joined::rank, "Counted from 0.")
+      .def_readonly("world_size", &Joined::world_size, "Nodes of the round.")
       .def_property_readonly(
           "first", [](const Joined& j) { return from_wire(j.first); },
           "The node with rank 0. Raises ValueError for a node without a place.")
@@ -104,48 +105,51 @@ void bind_join_answer(py::module_& m) {
           "The node of the rank after, in a ring; None: it has left.")
       .def_readonly("waiting", &Joined::waiting, "Nodes on the wait list.")
       .def_readonly("spares", &Joined::spares, "Spare nodes.")
-      .def_readonly("changes", &Joined::changes, "Changes of membership since it was complete.");
+      .def_readonly("changes", &Joined::changes,
+                    "Membership changes since the round was complete.");
 }
 
 void bind_news(py::module_& m) {
   using native::KeepAliveReply;
   using native::ResumeReply;
   using native::SubscribeReply;
-  py::class_<KeepAliveReply>(m, "RunKeptAlive", py::is_final(), "A keep-alive's answer.")
-      .def_readonly("known", &KeepAliveReply::known, "Whether this connection's node is listed.")
-      .def_readonly("changes", &KeepAliveReply::changes, "Changes of membership.")
+  py::class_<KeepAliveReply>(m, "RunKeptAlive", py::is_final(), "The answer to a keep-alive.")
+      .def_readonly("known", &KeepAliveReply::known,
+                    "Whether the node of this connection is listed.")
+      .def_readonly("changes", &KeepAliveReply::changes, "Membership changes.")
       .def_readonly("closed", &KeepAliveReply::closed, "Whether the run is closed.");
-  py::class_<SubscribeReply>(m, "RunNews", py::is_final(), "A subscription's answer.")
-      .def_readonly("active", &SubscribeReply::active, "Whether it takes part in that round.")
-      .def_readonly("changes", &SubscribeReply::changes, "Changes of membership.")
+  py::class_<SubscribeReply>(m, "RunNews", py::is_final(), "The answer to a subscription.")
+      .def_readonly("active", &SubscribeReply::active, "Whether the node takes part in that round.")
+      .def_readonly("changes", &SubscribeReply::changes, "Membership changes.")
       .def_readonly("closed", &SubscribeReply::closed, "Whether the run is closed.");
-  py::class_<ResumeReply>(m, "RunResumed", py::is_final(), "What came of coming back.")
-      .def_readonly("taken", &ResumeReply::taken, "Whether it has its place; else it must join.")
-      .def_readonly("changes", &ResumeReply::changes, "Changes of membership.")
+  py::class_<ResumeReply>(m, "RunResumed", py::is_final(), "The outcome of a resume.")
+      .def_readonly("taken", &ResumeReply::taken,
+                    "Whether the node has its place back; otherwise it must join.")
+      .def_readonly("changes", &ResumeReply::changes, "Membership changes.")
       .def_readonly("closed", &ResumeReply::closed, "Whether the run is closed.");
 }
 
 void bind_status(py::module_& m) {
   using StatusReply = RunClient::Status;
   py::class_<StatusReply>(m, "RunStatus", py::is_final(), "A run at one moment.")
-      .def_readonly("known", &StatusReply::known, "Whether the server keeps such a run.")
-      .def_readonly("round", &StatusReply::round, "Forming, or complete.")
-      .def_readonly("complete", &StatusReply::complete, "Are ranks given?")
-      .def_readonly("closed", &StatusReply::closed, "Was it closed for good?")
+      .def_readonly("known", &StatusReply::known, "Whether the server has such a run.")
+      .def_readonly("round", &StatusReply::round, "The round that is forming or complete.")
+      .def_readonly("complete", &StatusReply::complete, "Whether ranks are assigned.")
+      .def_readonly("closed", &StatusReply::closed, "Whether it was closed for good.")
       .def_readonly("finished_round", &StatusReply::finished_round,
-                    "The last round that every participant left as done; 0: none.")
-      .def_readonly("world_size", &StatusReply::world_size, "Of the complete round.")
+                    "The last round that every participant finished; 0: none.")
+      .def_readonly("world_size", &StatusReply::world_size, "Nodes of the complete round.")
       .def_property_readonly(
           "settings",
           [](const StatusReply& s) -> std::optional<GroupSettings> {
             if (!s.has_settings) return std::nullopt;
             return settings_of(s.settings);
           },
-          "What its nodes agree on; None before the first has joined.")
-      .def_readonly("participants", &StatusReply::participants, "How many.")
-      .def_readonly("waiting", &StatusReply::waiting, "How many.")
-      .def_readonly("spares", &StatusReply::spares, "How many.")
-      .def_readonly("lost", &StatusReply::lost, "How many.")
+          "The settings its nodes agreed on; None before the first node joins.")
+      .def_readonly("participants", &StatusReply::participants, "Number of nodes.")
+      .def_readonly("waiting", &StatusReply::waiting, "Number of nodes.")
+      .def_readonly("spares", &StatusReply::spares, "Number of nodes.")
+      .def_readonly("lost", &StatusReply::lost, "Number of nodes.")
       .def_property_readonly(
           "last_call_left",
           [](const StatusReply& s) -> std::optional<double> {
@@ -158,10 +162,11 @@ void bind_status(py::module_& m) {
       .def_property_readonly(
           "rank", [](const StatusReply& s) { return rank_from_wire(s.rank); },
           "-1 unless active or done.")
-      .def_readonly("changes", &StatusReply::changes, "Changes of membership.")
+      .def_readonly("changes", &StatusReply::changes, "Membership changes.")
       .def_readonly("suspects", &StatusReply::suspects,
-                    "How many nodes' connections are broken, and may yet come back.")
-      .def_readonly("gave_up", &StatusReply::gave_up, "How many of the lost gave up for good.")
+                    "Number of nodes whose connection is broken and that may still come back.")
+      .def_readonly("gave_up", &StatusReply::gave_up,
+                    "How many of the lost nodes gave up for good.")
       .def_readonly("failed", &StatusReply::failed,
                     "Whether too few nodes are left because nodes gave up.")
       .def_property_readonly(
@@ -172,16 +177,16 @@ void bind_status(py::module_& m) {
           "Why it was closed; empty: it was not, or nobody said.")
       .def_property_readonly(
           "reached_at", [](const StatusReply& s) { return s.reached_at; },
-          "Under which address a node on another machine reached the server; empty: none did.");
+          "The address by which a node on another machine reached the server; empty: none did.");
 }
 
 void bind_client(py::module_& m) {
   py::class_<RunClient, std::shared_ptr<RunClient>>(
       m, "RunClient", py::is_final(),
-      R"(One node's line to a run that the store's server keeps, on a connection of its own.
+      R"(One node's access to a run that the store's server keeps, on its own connection.
 
-Times in seconds; calls raise within theirs: StoreTimeoutError, StoreConnectionError (StoreRestartedError, once, when the
-server came back without what it had), RendezvousClosedError, RendezvousStateError, StoreUnsupportedError.)")
+Timeouts in seconds; calls return or raise within them: StoreTimeoutError, StoreConnectionError (StoreRestartedError, once,
+when the server came back without what it had), RendezvousClosedError, RendezvousStateError, StoreUnsupportedError.)")
       .def(py::init([](const TCPStore& store, const std::string& run_id, const NodeId& node,
                        const GroupSettings& settings, TimeoutArg grace, const NodeFacts* facts) {
              const NodeFacts own = facts == nullptr ? NodeFacts() : *facts;
@@ -191,22 +196,23 @@ server came back without what it had), RendezvousClosedError, RendezvousStateErr
            }),
            py::arg("store"), py::arg("run_id"), py::arg("node"), py::arg("settings"),
            py::arg("grace"), py::arg("facts") = py::none(),
-           "grace: for how long the node counts as alive after its connection broke.")
+           "grace: how long the node counts as alive after its connection breaks.")
       .def(
           "join",
           [](RunClient& self, uint64_t after_round, TimeoutArg timeout, bool is_spare) {
             return without_gil([&] { return self.join(after_round, timeout.duration, is_spare); });
           },
           py::arg("after_round"), py::arg("timeout"), py::arg("is_spare") = false,
-          "Wait for a complete round later than `after_round` with this node. Keep-alives have to "
-          "be sent meanwhile. is_spare: what the node knows of itself; the call ends when that "
-          "changes, and the timeout of a spare leaves it listed.")
+          "Wait for a complete round after `after_round` that includes this node. Send keep-alives "
+          "meanwhile. is_spare: whether the node knows itself as a spare; the call ends when that "
+          "changes, and a spare stays listed after a timeout.")
       .def(
           "leave",
           [](RunClient& self, bool failed, TimeoutArg timeout) {
             return without_gil([&] { return self.leave(failed, timeout.duration); });
           },
-          py::arg("failed"), py::arg("timeout"), "Whether it was listed.")
+          py::arg("failed"), py::arg("timeout"),
+          "Leave the run. Returns whether the node was listed.")
       .def(
           "give_up",
           [](RunClient& self, int32_t exit_code, uint64_t unix_ms, const py::bytes& last_line,
@@ -216,19 +222,20 @@ server came back without what it had), RendezvousClosedError, RendezvousStateErr
                 without_gil([&] { return self.give_up(ending, timeout.duration); }));
           },
           py::arg("exit_code"), py::arg("unix_ms"), py::arg("last_line"), py::arg("timeout"),
-          "Leave for good. Which node gave up first, and why.")
+          "Leave for good. Returns which node gave up first, and why.")
       .def(
           "keep_alive",
           [](RunClient& self, TimeoutArg timeout) {
             return without_gil([&] { return self.keep_alive(timeout.duration); });
           },
-          py::arg("timeout"), "To be called once in every keep-alive interval.")
+          py::arg("timeout"), "Call it once in every keep-alive interval.")
       .def(
           "close_run",
           [](RunClient& self, TimeoutArg timeout, const std::string& reason) {
             without_gil([&] { self.close_run(reason, timeout.duration); });
           },
-          py::arg("timeout"), py::arg("reason") = "", "For ever; why, for the nodes.")
+          py::arg("timeout"), py::arg("reason") = "",
+          "Close the run for good; the reason is told to the nodes.")
       .def(
           "status",
           [](RunClient& self, TimeoutArg timeout) {
@@ -244,7 +251,8 @@ server came back without what it had), RendezvousClosedError, RendezvousStateErr
             });
           },
           py::arg("round"), py::arg("known_changes"), py::arg("known_closed"), py::arg("timeout"),
-          "Wait until something differs from what is known; at the timeout, what is.")
+          "Wait until something differs from what is known. Returns the current state, also at the "
+          "timeout.")
       .def(
           "follow",
           [](RunClient& self, uint64_t known_version, TimeoutArg timeout) {
@@ -256,10 +264,9 @@ server came back without what it had), RendezvousClosedError, RendezvousStateErr
             return py::make_tuple(found.version, std::move(found.status), gone);
           },
           py::arg("known_version"), py::arg("timeout"),
-          "Wait until who is in the run is not what is known by its version (2**64 - 1: answers at "
-          "once); at the timeout, what is. The version, the status, and of nodes that went since: "
-          "the node, and "
-          "'left', 'lost', 'failed' or 'gave up'.")
+          "Wait until the run's members differ from those of `known_version` (2**64 - 1: answers "
+          "at once), or until the timeout. Returns the version, the status, and the nodes that "
+          "went since, each with 'left', 'lost', 'failed' or 'gave up'.")
       .def(
           "members",
           [](RunClient& self, const std::string& which, TimeoutArg timeout,
@@ -286,7 +293,7 @@ server came back without what it had), RendezvousClosedError, RendezvousStateErr
             return ranked;
           },
           py::arg("timeout"), py::arg("limit") = py::none(),
-          "Rank and node of each participant, -1 while the round forms; at most `limit` of them.")
+          "Rank (-1 while the round forms) and node of each participant; at most `limit` of them.")
       .def(
           "hosts",
           [](RunClient& self, const std::vector<std::string>& addresses, TimeoutArg timeout) {
@@ -303,10 +310,10 @@ server came back without what it had), RendezvousClosedError, RendezvousStateErr
                 [&] { return self.resume({round, rank, world_size}, timeout.duration); });
           },
           py::arg("round"), py::arg("rank"), py::arg("world_size"), py::arg("timeout"),
-          "Take the node's place again, on this connection, or in a server that knows nothing.")
+          "Take the node's place again, on a new connection or in a restarted server.")
       .def(
           "close", [](RunClient& self) { without_gil([&] { self.close(); }); },
-          "End the connection, and calls that wait. Later calls raise StoreClosedError.");
+          "End the connection and all waiting calls. Later calls raise StoreClosedError.");
 }
 
 }  // namespace

@@ -81,11 +81,11 @@ void bind_server(py::module_& module) {
 
 It speaks the native protocol and that of torch's TCPStore on one port. It binds the given host and nothing else
 ("0.0.0.0" or "::" for every interface); port 0 picks a free port, see `port`. Use it as a context manager, or close() it.
-listen_fd: serve on this TCP socket in their place, which is bound and from now on the server's (socket.detach()).
-limits: what clients may use, by name, where it is not the default: see docs/limits.md. ValueError for an unknown name.
-of_one_job: it ends with the job that uses it; else `rendezvous exec` wants a run id of those who come to it.
-Raises StoreAddressInUseError when the port is taken, StoreConnectionError when the host is none of this machine's or the
-system refuses what a server needs (a descriptor, a thread).)");
+listen_fd: serve on this bound TCP socket instead; the server takes it over (socket.detach()).
+limits: limits for clients, by name, that differ from the defaults: see docs/limits.md. ValueError for an unknown name.
+of_one_job: the server ends with the job that uses it; otherwise `rendezvous exec` asks its users for a run id.
+Raises StoreAddressInUseError when the port is taken, StoreConnectionError when the host is not an address of this machine,
+or the system refuses a descriptor or a thread.)");
   type.def(py::init([](std::string host, int port, std::optional<int> listen_fd,
                        const py::object& limits, bool of_one_job) {
              uint16_t checked_port = port_from(port);
@@ -101,11 +101,11 @@ system refuses what a server needs (a descriptor, a thread).)");
            }),
            py::arg("host") = "127.0.0.1", py::arg("port") = 0, py::arg("listen_fd") = py::none(),
            py::arg("limits") = py::none(), py::kw_only(), py::arg("of_one_job") = false)
-      .def_property_readonly("host", &ServerHandle::host, "The host as it was given.")
+      .def_property_readonly("host", &ServerHandle::host, "The host as given.")
       .def_property_readonly("port", &ServerHandle::port, "The port it listens on.")
       .def_property_readonly(
           "limits", [](const ServerHandle& self) { return to_python(self.limits()); },
-          "What clients may use, by name: as it was given, and the defaults.")
+          "The limits for clients, by name: those given, and the defaults of the others.")
       .def(
           "close", [](ServerHandle& self) { without_gil([&] { self.close(); }); },
           "Close the port and all connections. Idempotent.")
@@ -121,8 +121,8 @@ system refuses what a server needs (a descriptor, a thread).)");
       "interface_addresses", [] { return without_gil([] { return interface_addresses(); }); },
       "The numeric addresses of this machine's interfaces, secondary ones included.");
   refuse_pickling(type,
-                  "it holds a port and a thread of this process; give the other process host and "
-                  "port for a TCPStore of its own");
+                  "it holds a port and a thread of this process; create a TCPStore with its host "
+                  "and port in the other process");
 }
 
 }  // namespace rdzv

@@ -38,10 +38,11 @@ void bind_single_key_operations(StoreClass& store) {
             without_gil([&] { self.set_for(key.view, value.view, time); });
           },
           py::arg("key"), py::arg("value"), py::arg("ttl") = py::none(),
-          R"(Set the value of a key. Acknowledged: when it returns, the store has it.
+          R"(Set the value of a key. Acknowledged: when it returns, the store has the value.
 
-ttl: how long the key is to live, as timedelta or seconds, more than 0; then it is deleted, unless it is set again before.
-set, compare_set, multi_set and set_if_version make it live for ever (without a ttl) or anew; add and append leave its time.
+ttl: time to live, as timedelta or seconds, more than 0; then the key is deleted, unless it was set again.
+set, compare_set, multi_set and set_if_version replace the time to live (without a ttl: the key never expires); add and append
+keep it.
 Raises StoreUnsupportedError for a ttl over the c10d protocol.)")
       .def(
           "get",
@@ -50,9 +51,9 @@ Raises StoreUnsupportedError for a ttl over the c10d protocol.)")
                 without_gil([&] { return self.read(key.view, timeout_of(self, timeout)); }));
           },
           py::arg("key"), py::arg("timeout") = py::none(),
-          R"(The value of a key; waits until there is one, up to `timeout` (default: the store's; 0: now or never).
+          R"(The value of a key; waits until there is one, up to `timeout` (default: the store's; 0: do not wait).
 
-Raises StoreKeysMissingError when the store says that it is not there, StoreNoAnswerError when it says nothing.)")
+Raises StoreKeysMissingError when the key is not there, StoreNoAnswerError when the store does not answer.)")
       .def(
           "compare_set",
           [](Store& self, BytesArg key, const ValueArg& expected, const ValueArg& desired) {
@@ -75,7 +76,7 @@ Returns what is there afterwards; for a missing key, when nothing was set, `expe
                                   result.swapped);
           },
           py::arg("key"), py::arg("expected"), py::arg("desired"),
-          "As compare_set, but returns (value now there, or b\"\"; whether it was swapped).")
+          "Like compare_set, but returns (the value now there, or b\"\"; whether it was swapped).")
       .def(
           "add",
           [](Store& self, BytesArg key, IntArg amount) {
@@ -85,13 +86,13 @@ Returns what is there afterwards; for a missing key, when nothing was set, `expe
           py::arg("key"), py::arg("amount"),
           R"(Add to the decimal 64-bit number at a key (missing: 0) and return the sum.
 
-Raises StoreValueError, and changes nothing, when the value is no number or the sum does not fit.)")
+Raises StoreValueError, and changes nothing, when the value is not a number or the sum does not fit.)")
       .def(
           "delete_key",
           [](Store& self, BytesArg key) {
             return without_gil([&] { return self.delete_key(key.view); });
           },
-          py::arg("key"), "Delete a key. Returns whether there was one.")
+          py::arg("key"), "Delete a key. Returns whether it was there.")
       .def(
           "append",
           [](Store& self, BytesArg key, const ValueArg& value) {
@@ -107,7 +108,7 @@ void bind_many_key_operations(StoreClass& store) {
           [](Store& self, const BytesListArg& keys) {
             return without_gil([&] { return self.check(keys.views); });
           },
-          py::arg("keys"), "Whether all of the keys are there, now.")
+          py::arg("keys"), "Whether all of the keys are there now.")
       .def(
           "wait",
           [](Store& self, const BytesListArg& keys, const std::optional<TimeoutArg>& timeout) {
@@ -124,7 +125,7 @@ Raises StoreKeysMissingError, which names the missing keys.)")
                 [&] { return self.multi_read(keys.views, timeout_of(self, timeout)); }));
           },
           py::arg("keys"), py::arg("timeout") = py::none(),
-          "The values of several keys as of one moment; waits like wait() until all are there.")
+          "The values of several keys at one moment; waits like wait() until all are there.")
       .def(
           "multi_set",
           [](Store& self, const BytesListArg& keys, const ValueListArg& values) {
@@ -132,10 +133,10 @@ Raises StoreKeysMissingError, which names the missing keys.)")
             without_gil([&] { self.multi_set(pairs); });
           },
           py::arg("keys"), py::arg("values"),
-          "Set several keys at once: nobody sees some of them without the others.")
+          "Set several keys atomically: readers see all of them or none.")
       .def(
           "num_keys", [](Store& self) { return without_gil([&] { return self.num_keys(); }); },
-          "The number of keys, the store's own included.")
+          "The number of keys, including the store's internal ones.")
       .def(
           "list_keys",
           [](Store& self, BytesArg prefix) {

@@ -26,7 +26,7 @@ void bind_versions(StoreClass& store) {
           [](Store& self, BytesArg key) {
             return value_or_none(without_gil([&] { return self.try_get(key.view); }));
           },
-          py::arg("key"), "The value of a key now, or None. Never waits for somebody to set it.")
+          py::arg("key"), "The current value of a key, or None. Never waits for the key to be set.")
       .def(
           "watch",
           [](Store& self, BytesArg key, IntArg known_version,
@@ -37,12 +37,12 @@ void bind_versions(StoreClass& store) {
             return py::make_tuple(value_or_none(now), now.version);
           },
           py::arg("key"), py::arg("known_version"), py::arg("timeout") = py::none(),
-          R"(Wait until the key's version is not `known_version`, up to `timeout` (default: the store's; 0: now or never).
+          R"(Wait until the key's version differs from `known_version`, up to `timeout` (default: the store's; 0: do not wait).
 
-Every write gives the key a version that it never had before; 0 is the version of a key that is not there. Returns (value,
+Every write gives the key a new version; 0 is the version of a key that is not there. Returns (value,
 version), or (None, 0) when the key was deleted or its time to live ended. So watch(key, 0) waits until the key is there.
-Changes that follow each other fast may be seen as one; the last one is always seen.
-Raises StoreKeysMissingError when it still is `known_version`; StoreUnsupportedError over the c10d protocol.)")
+Quick successive changes may be seen as one; the last one is always seen.
+Raises StoreKeysMissingError when the version is still `known_version`; StoreUnsupportedError over the c10d protocol.)")
       .def(
           "set_if_version",
           [](Store& self, BytesArg key, const ValueArg& value, IntArg version) {
@@ -62,9 +62,9 @@ Raises StoreUnsupportedError over the c10d protocol.)")
             return without_gil([&] { return self.delete_prefix(prefix.view); });
           },
           py::arg("prefix"),
-          R"(Delete the keys that begin with `prefix`, at once; returns how many there were. Queues stay.
+          R"(Delete the keys that begin with `prefix`, atomically; returns how many there were. Queues stay.
 
-Over the c10d protocol, and over stores that are not ours, the keys go one after the other.)");
+Over the c10d protocol, and over foreign stores, the keys are deleted one by one.)");
 }
 
 void bind_queues_and_barrier(StoreClass& store) {
@@ -77,7 +77,7 @@ void bind_queues_and_barrier(StoreClass& store) {
           py::arg("key"), py::arg("value"),
           R"(Add an item to the end of a queue.
 
-Queues are a name space of their own: num_keys, list_keys and get do not see them; check and wait do while they have
+Queues have a separate name space: num_keys, list_keys and get do not see them; check and wait see a queue that has
 items.)")
       .def(
           "queue_pop",
@@ -88,7 +88,7 @@ items.)")
           py::arg("key"), py::arg("block") = true, py::arg("timeout") = py::none(),
           R"(Take the first item of a queue; waits for one, up to `timeout` (default: the store's).
 
-Without `block`, raises QueueEmptyError when there is none; with it, StoreKeysMissingError.)")
+When there is none, raises QueueEmptyError without `block`, StoreKeysMissingError with it.)")
       .def(
           "queue_len",
           [](Store& self, BytesArg key) {
@@ -102,8 +102,7 @@ Without `block`, raises QueueEmptyError when there is none; with it, StoreKeysMi
             Store::Seat seat;
             seat.world_size = world_size.as("the world_size of barrier");
             if (!rank && round) {
-              throw Error(ErrorCode::kInvalidArgument,
-                          "barrier: rounds are counted for each rank; give rank, too");
+              throw Error(ErrorCode::kInvalidArgument, "barrier: round needs rank; pass both");
             }
             if (rank) seat.rank = rank->as("the rank of barrier");
             if (round) seat.round = round->as("the round of barrier");
@@ -111,12 +110,12 @@ Without `block`, raises QueueEmptyError when there is none; with it, StoreKeysMi
           },
           py::arg("key"), py::arg("world_size"), py::arg("timeout") = py::none(),
           py::arg("rank") = py::none(), py::arg("round") = py::none(),
-          R"(Wait until `world_size` callers have come to this key, up to `timeout` (default: the store's).
+          R"(Wait until `world_size` callers have arrived at this key, up to `timeout` (default: the store's).
 
-rank: the caller's, 0 ... world_size - 1. One that comes again after a timeout counts once, and a timeout names the ranks that
-are missing. Without it, the number at the key counts the callers, and who times out is counted no more.
-round: 1, 2, 3, ..., counted by each rank for itself, so that one key serves again and again (the class Barrier counts them).
-Raises StoreKeysMissingError when not all have come in time; StoreValueError when the key was used already: for more callers
+rank: the caller's, 0 ... world_size - 1. A rank that comes again after a timeout counts once, and the error names the missing
+ranks. Without rank, the number at the key counts the callers, and a caller that times out no longer counts.
+round: 1, 2, 3, ..., counted by each rank itself, so that one key can be used again and again (class Barrier counts for you).
+Raises StoreKeysMissingError when not all have arrived in time; StoreValueError when the key was used before: for more callers
 than `world_size`, another world_size, or a rank that has passed the round.)");
 }
 
@@ -135,10 +134,10 @@ void bind_exchange(StoreClass& store) {
       py::arg("timeout") = py::none(),
       R"(All-gather: give this rank's value, wait for all ranks, and return the values of all, by rank.
 
-The values stay at `key`/0 ... `key`/(world_size - 1) and their count at `key`: a key serves once. A rank that comes again, as
-after a timeout, gives its value anew and counts once. `timeout`: default the store's.
-Raises StoreKeysMissingError, which names the ranks that have not come; StoreValueError for a rank outside of 0 ... world_size - 1,
-and when the key was used already: for another world_size, or with another value of this rank after all had come.)");
+The values stay at `key`/0 ... `key`/(world_size - 1) and their count at `key`: use a key once. A rank that comes again, for
+example after a timeout, gives its value again and counts once. `timeout`: default the store's.
+Raises StoreKeysMissingError, which names the missing ranks; StoreValueError for a rank outside of 0 ... world_size - 1, and
+when the key was used before: for another world_size, or with another value of this rank in a finished exchange.)");
 }
 
 }  // namespace rdzv

@@ -27,7 +27,7 @@ std::string hint_for_torch() {
   PyObject* name = globals == nullptr ? nullptr : PyDict_GetItemString(globals, "__name__");
   if (name == nullptr || !PyUnicode_Check(name)) return "";
   const bool is_torch = py::cast<std::string>(name).starts_with("torch.");
-  return is_torch ? "; torch takes rendezvous.torch.as_torch_store(store) in its place" : "";
+  return is_torch ? "; pass rendezvous.torch.as_torch_store(store) to torch instead" : "";
 }
 
 class HashStoreHold final : public ClosableStore {
@@ -43,8 +43,8 @@ class HashStoreHold final : public ClosableStore {
 
 void bind_store(py::module_& module) {
   StoreClass store(module, "Store",
-                   "What all compiled stores are. The contract is that of rendezvous.Store, which "
-                   "this class is registered with.");
+                   "The base class of the compiled stores. It is registered with rendezvous.Store, "
+                   "which defines the contract.");
   bind_single_key_operations(store);
   bind_many_key_operations(store);
   bind_versions(store);
@@ -54,34 +54,31 @@ void bind_store(py::module_& module) {
       .def(
           "set_timeout",
           [](Store& self, TimeoutArg timeout) { self.set_timeout(timeout.duration); },
-          py::arg("timeout"), "Set the timeout of calls that name none of their own.")
+          py::arg("timeout"), "Set the default timeout of calls.")
       .def_property_readonly(
           "timeout", [](const Store& self) { return timedelta_from(self.timeout()); },
-          "The timeout of calls that name none of their own; 300 s at first.")
+          "The default timeout of calls; initially 300 s.")
       .def(
           "clone",
           [](Store& self, const std::optional<TimeoutArg>& timeout) {
             return without_gil([&] { return self.clone(timeout_of(self, timeout)); });
           },
           py::arg("timeout") = py::none(),
-          "For another user of the same store: with a connection and a timeout of its own, where "
-          "it has them, and closed by itself. The clone of a HashStore has the same values. "
-          "timeout: for opening it; None: the store's.")
+          "A second store object for the same data, with its own connection and timeout, closed "
+          "separately. The clone of a HashStore shares its values. timeout: for opening it; None: "
+          "this store's.")
       .def(
           "has_extended_api", [](const Store&) { return true; },
-          "Whether append, multi_get and multi_set are there. In all our stores they are.")
+          "Whether append, multi_get and multi_set are supported: always True here.")
       .def(
           "close", [](Store& self) { without_gil([&] { self.close(); }); },
-          "End this object's use of the store: later calls raise StoreClosedError, and those that "
-          "wait end with it. May be called again.")
+          "Close this object. Waiting and later calls raise StoreClosedError. May be called again.")
       .def("__enter__", [](py::object self) { return self; })
       .def("__exit__", [](Store& self, py::args) { without_gil([&] { self.close(); }); })
       .def("__repr__", [](const Store& self) {
         return "<rendezvous." + self.describe() + hint_for_torch() + ">";
       });
-  refuse_pickling(store,
-                  "it is a store of this process; give the other process what it can make one of "
-                  "its own of");
+  refuse_pickling(store, "it belongs to this process; create a store in the other process");
 }
 
 void bind_hash_store(py::module_& module) {
@@ -92,8 +89,8 @@ void bind_hash_store(py::module_& module) {
 Its values go when it and its clones are closed, or gone.)");
   type.def(py::init<>());
   refuse_pickling(type,
-                  "it is in the memory of this process; use a FileStore or a TCPStore, which "
-                  "other processes can reach");
+                  "it is in the memory of this process; use a FileStore or a TCPStore, which other "
+                  "processes can reach");
 }
 
 }  // namespace

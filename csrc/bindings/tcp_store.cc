@@ -55,18 +55,18 @@ void bind_tcp_store(py::module_& module) {
       R"(A store on a server, shared by all its clients.
 
 host_name, port: of the server; the master binds them (port 0 picks a free port, see `port`).
-world_size: if known, each client counts itself in, and the master waits until all have come (wait_for_workers).
+world_size: if known, each client is counted, and the master waits until all have connected (wait_for_workers).
 is_master: host the server in this process. Under a launcher that serves a store at MASTER_ADDR:MASTER_PORT and says so by
 TORCHELASTIC_USE_AGENT_STORE (torchrun, `rendezvous exec`), the master of that port is a client of it.
 timeout: for connecting (the server may start later than its clients), and the default of blocking calls.
 multi_tenant: masters of this process that name the same port share one server.
-master_listen_fd: the master serves on this TCP socket, which is bound to `port` and from now on its own (socket.detach()).
-use_libuv: accepted for torch's sake and ignored: there is one server, and it does all that torch's with libuv does.
-protocol: "native", or "c10d" to use a server of torch's TCPStore. With "c10d" each call has a connection to itself; it
-can say less: an add to what is no number raises StoreConnectionError, as servers just hang up; a torch server with
-use_libuv=False has no queues (StoreUnsupportedError); compare_exchange may err on whether it swapped when another
-client writes the same value at the same time; a server that lost its data is not noticed; observed_address is this
-end's own.
+master_listen_fd: the master serves on this TCP socket, which is bound to `port`; the store takes it over (socket.detach()).
+use_libuv: accepted for torch's sake and ignored: there is one server, and it does everything that torch's libuv server does.
+protocol: "native", or "c10d" to use a server of torch's TCPStore. With "c10d" each call has its own connection, and the
+protocol can do less: an add to a value that is not a number raises StoreConnectionError, as servers just hang up; a torch
+server with use_libuv=False has no queues (StoreUnsupportedError); compare_exchange may report the wrong `swapped` when
+another client writes the same value at the same time; a server that lost its data is not noticed; observed_address is this
+machine's own view.
 Raises StoreConnectionError, StoreProtocolError, StoreAddressInUseError, StoreTimeoutError.)");
   type.def(py::init([](std::string host_name, int port, std::optional<int64_t> world_size,
                        bool is_master, const std::optional<TimeoutArg>& timeout,
@@ -96,7 +96,7 @@ Raises StoreConnectionError, StoreProtocolError, StoreAddressInUseError, StoreTi
            py::arg("wait_for_workers") = true, py::arg("multi_tenant") = false,
            py::arg("master_listen_fd") = py::none(), py::arg("use_libuv") = true, py::kw_only(),
            py::arg("protocol") = "native")
-      .def_property_readonly("host", &TCPStore::host, "The host as it was given.")
+      .def_property_readonly("host", &TCPStore::host, "The host as given.")
       .def_property_readonly("port", &TCPStore::port, "The server's port.")
       .def_property_readonly(
           "protocol",
@@ -105,23 +105,23 @@ Raises StoreConnectionError, StoreProtocolError, StoreAddressInUseError, StoreTi
           },
           "\"native\" or \"c10d\".")
       .def_property_readonly("observed_address", &TCPStore::observed_address,
-                             "The numeric address of this machine as the server sees it.")
+                             "The numeric address of this machine, as the server sees it.")
       .def_property_readonly("is_of_one_job", &TCPStore::is_of_one_job,
-                             "Whether the server says that it ends with the job that uses it.")
+                             "Whether the server ends with the job that uses it.")
       .def_property_readonly(
           "libuvBackend", [](const TCPStore&) { return true; },
-          "True, as torch's stores say it of the server that can do all.")
+          "Always True, for torch's sake: the server supports every operation.")
       .def(
           "ping", [](TCPStore& self) { without_gil([&] { self.ping(); }); },
-          "One round trip. Raises StoreTimeoutError or StoreConnectionError when the server does "
-          "not answer.")
+          "Make one round trip. Raises StoreTimeoutError or StoreConnectionError when the server "
+          "does not answer.")
       .def(
           "close", [](TCPStore& self) { without_gil([&] { self.close(); }); },
-          "End the connection, and the server if this store hosts it. Later calls raise "
+          "Close the connection, and the server if this store hosts it. Later calls raise "
           "StoreClosedError.");
   refuse_pickling(type,
-                  "it holds a connection; give the other process host and port and let it make its "
-                  "own (for another thread, clone() does)");
+                  "it holds a connection; create a TCPStore with the same host and port in the "
+                  "other process (clone() is for threads)");
 }
 
 }  // namespace rdzv

@@ -48,7 +48,7 @@ const c10d::Reply& C10dStore::Conversation::read(Code code, size_t keys) {
     case Outcome::kInvalid:
       throw Error(
           ErrorCode::kProtocol,
-          request_.describe(store_) + ": the server's answer cannot be read: " + decoder.error());
+          request_.describe(store_) + ": the server's answer is malformed: " + decoder.error());
     case Outcome::kTimedOut:
       break;
   }
@@ -83,7 +83,7 @@ Outcome C10dStore::Conversation::receive(c10d::ReplyDecoder& decoder) {
     outcome = connection_->read(decoder, reply_, quiet);
     if (outcome == Outcome::kTimedOut && !patient_.passed() && is_cut_off()) {
       connection_->shut_down();
-      throw Lost{"no byte came on it for " + seconds_text(kSilenceMax) +
+      throw Lost{"it received no data for " + seconds_text(kSilenceMax) +
                  ", and the server answers on a new connection"};
     }
   } while (outcome == Outcome::kTimedOut && !patient_.passed());
@@ -131,9 +131,8 @@ void C10dStore::Conversation::acknowledge() {
   const uint32_t nonce = ++store_.last_nonce_;
   if (ask(Code::kPing, {}, nonce).number == nonce) return;
   connection_->shut_down();
-  throw Error(
-      ErrorCode::kProtocol,
-      request_.describe(store_) + ": the server answers with another number than it was sent");
+  throw Error(ErrorCode::kProtocol,
+              request_.describe(store_) + ": the server sent back another number");
 }
 
 bool C10dStore::Conversation::wait(Code code, const std::vector<Bytes>& wire_keys, int64_t number) {
@@ -148,7 +147,7 @@ bool C10dStore::Conversation::wait(Code code, const std::vector<Bytes>& wire_key
     if (outcome == Outcome::kLost) throw Lost{connection_->lost_text()};
     connection_->shut_down();
     throw Error(ErrorCode::kProtocol,
-                request_.describe(store_) + ": the server's answer cannot be read");
+                request_.describe(store_) + ": the server's answer is malformed");
   }
   // The server answers once for the cancellation, and before that for the wait if it was satisfied
   // meanwhile.
@@ -160,7 +159,7 @@ bool C10dStore::Conversation::wait(Code code, const std::vector<Bytes>& wire_key
   if (read(Code::kCancelWait).number == c10d::kWaitCanceled) return true;
   connection_->shut_down();
   throw Error(ErrorCode::kProtocol,
-              request_.describe(store_) + ": the server's answer to CANCEL_WAIT cannot be read");
+              request_.describe(store_) + ": the server's answer to CANCEL_WAIT is malformed");
 }
 
 // GET answers a missing key and an empty value alike, and not every server survives it. An exchange

@@ -82,7 +82,7 @@ class C10dStore::Conversation {
   // deadline, in the order of `wire_keys`; none: `values` has them all.
   std::vector<Bytes> wait_for_values(const std::vector<Bytes>& wire_keys,
                                      std::vector<TakenBytes>& values);
-  // Until all ranks have come to the round of a barrier; those that have not at the deadline.
+  // Until all ranks have arrived at the round of a barrier; those that have not at the deadline.
   std::vector<int64_t> wait_for_ranks(const BarrierCall& call, const ExchangeSlots& slots);
   // Before trying again what somebody else was faster at.
   void pause();

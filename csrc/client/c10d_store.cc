@@ -151,13 +151,13 @@ void C10dStore::throw_lost(const Request& request, const std::string& why, bool 
     throw Error(ErrorCode::kUnsupported,
                 request.describe(*this) + ": the server closes its connection at this operation (" +
                     why +
-                    "); a torch server does not know queues with use_libuv=False; use the other "
-                    "back-end or a rendezvous server");
+                    "); a torch server with use_libuv=False has no queues; use its libuv back-end "
+                    "or a rendezvous server");
   }
   throw Error(ErrorCode::kConnection,
               request.describe(*this) + ": the connection was lost (" + why +
-                  "); servers of this protocol also close it at what they refuse: an add to a "
-                  "value that is no number, too large a request, an operation they do not know" +
+                  "); c10d servers also close it to refuse a request: an add to a value that is "
+                  "not a number, a request that is too large, an unknown operation" +
                   (is_risky ? kUnknownOutcome : ""));
 }
 

@@ -90,7 +90,7 @@ size_t ClientCore::take_frames(Bytes in) {
     if (progress == native::Progress::kNeedMore) break;
     const bool is_reply = (frame.header.operation & native::kReplyBit) != 0;
     if (progress == native::Progress::kMalformed || !is_reply) {
-      break_off("the server sent what is no reply");
+      break_off("the server sent something that is not a reply");
       break;
     }
     used += native::kHeaderBytes + frame.body.size();
@@ -115,7 +115,7 @@ void ClientCore::on_greeting(const native::Frame& frame) {
   }
   native::HelloReply hello;
   if (!native::take(frame.body, hello)) {
-    break_off("its HELLO cannot be read", ErrorCode::kProtocol);
+    break_off("its HELLO is malformed", ErrorCode::kProtocol);
     return;
   }
   peer_ = {hello.instance, std::string(hello.observed_address),

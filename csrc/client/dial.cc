@@ -128,11 +128,11 @@ void DialProgress::note_connected() {
 void DialProgress::throw_out_of_time(const std::string& endpoint, Duration waited) {
   Lock lock(mutex_);
   if (is_greeting_) throw_silent(endpoint, waited);
-  throw Error(ErrorCode::kConnection,
-              "no store could be reached at " + endpoint + " within " + seconds_text(waited) +
-                  " (" + std::to_string(attempts_) + " attempts); last: " + last_error_ +
-                  "; check that the server runs, that the host and port are right, and that no "
-                  "firewall is between");
+  throw Error(ErrorCode::kConnection, "no store could be reached at " + endpoint + " within " +
+                                          seconds_text(waited) + " (" + std::to_string(attempts_) +
+                                          " attempts); last: " + last_error_ +
+                                          "; check that the server is running, that host and port "
+                                          "are right, and that no firewall blocks the connection");
 }
 
 UniqueFd dial(const std::string& host, uint16_t port, const Deadline& deadline,

@@ -36,7 +36,7 @@ class DialProgress {
 };
 
 // Tries every address of the name, again and again with jittered pauses, until the deadline. Throws
-// as DialProgress does, kProtocol for a peer that is no rendezvous store, kInvalidArgument.
+// as DialProgress does, kProtocol for a peer that is not a rendezvous store, kInvalidArgument.
 // `cancelled`, asked every kInterruptSlice, ends it like the deadline.
 UniqueFd dial(const std::string& host, uint16_t port, const Deadline& deadline,
               const Cancelled& cancelled, const Greet& greet, DialProgress& progress);

@@ -26,12 +26,12 @@ void throw_silent(const std::string& endpoint, Duration waited) {
   throw Error(ErrorCode::kNoAnswer, "timeout: the peer at " + endpoint +
                                         " accepted the connection but did not answer within " +
                                         seconds_text(waited) +
-                                        "; it is stopped, overloaded, or no rendezvous store");
+                                        "; it is stopped, overloaded, or not a rendezvous store");
 }
 
 void throw_no_store(const std::string& endpoint, const std::string& seen) {
-  throw Error(ErrorCode::kProtocol, "the peer at " + endpoint + " is no rendezvous store: " + seen +
-                                        "; look at which program listens on that port");
+  throw Error(ErrorCode::kProtocol, "the peer at " + endpoint + " is not a rendezvous store: " +
+                                        seen + "; check which program listens on that port");
 }
 
 bool Greeting::send(Bytes out) {

@@ -40,25 +40,25 @@ inline bool more_time_may_help(ErrorCode code) {
 }
 
 inline Error closed_error(const std::string& store) {
-  return {ErrorCode::kClosed, store + " was closed; make a new store"};
+  return {ErrorCode::kClosed, store + " was closed; create a new store"};
 }
 
 inline Error restarted_error(const std::string& store) {
   return {ErrorCode::kRestarted,
           store +
-              ": the server was restarted and no longer has the data it had; calls that began "
-              "before are told so, the next call uses the new server"};
+              ": the server was restarted and its data is lost; only calls from before the restart "
+              "fail, the next call uses the new server"};
 }
 
 inline Error other_process_error(const std::string& store, int64_t owner_pid) {
-  return {ErrorCode::kClosed, store + " was made by process " + std::to_string(owner_pid) +
-                                  " and cannot be used in its forked child; make a new store "
-                                  "there"};
+  return {ErrorCode::kClosed,
+          store + " was created by process " + std::to_string(owner_pid) +
+              " and cannot be used in a forked child; create a new store there"};
 }
 
 // Why a suspected connection was given up.
 inline std::string replaced_text(Duration silent) {
-  return "no byte came on it for " + seconds_text(silent) +
+  return "it received no data for " + seconds_text(silent) +
          ", and the server answers on a new connection";
 }
 

@@ -150,7 +150,7 @@ void NativeLine::start(const std::shared_ptr<State>& state, std::shared_ptr<Dial
     dialling->done = true;
     throw Error(ErrorCode::kConnection,
                 "cannot connect to " + format_endpoint(state->host, state->port) +
-                    ": no thread can be started (" + error.what() +
+                    ": cannot start a thread (" + error.what() +
                     "); raise the limit of processes (ulimit -u, or the container's)");
   }
 }

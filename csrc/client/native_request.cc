@@ -74,7 +74,7 @@ void NativeRequest::throw_unless_repeatable(const ClientCore::Reply& reply, cons
 }
 
 void NativeRequest::throw_unreadable(const std::string& store) const {
-  throw Error(ErrorCode::kProtocol, describe(store) + ": the server's answer cannot be read");
+  throw Error(ErrorCode::kProtocol, describe(store) + ": the server's answer is malformed");
 }
 
 }  // namespace rdzv

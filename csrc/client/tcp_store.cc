@@ -28,7 +28,7 @@ std::shared_ptr<Server> make_server(const TCPStore::Options& options) {
     throw Error(ErrorCode::kInvalidArgument,
                 "TCPStore: master_listen_fd " + std::to_string(*options.listen_fd) +
                     " is bound to port " + std::to_string(port) + ", but port is " +
-                    std::to_string(options.port) + "; give that port, or 0");
+                    std::to_string(options.port) + "; pass that port, or 0");
   }
   return std::make_shared<Server>(options.host, UniqueFd(*options.listen_fd));
 }
@@ -96,13 +96,13 @@ std::shared_ptr<TCPStore> TCPStore::open(const Options& options) {
   if (options.is_master) {
     server = serve(options);
   } else if (options.listen_fd) {
-    throw Error(ErrorCode::kInvalidArgument,
-                "TCPStore: master_listen_fd is for the master, which serves on it; pass "
-                "is_master=True, or no descriptor");
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        "TCPStore: master_listen_fd is only for the master; pass is_master=True, or no descriptor");
   } else if (options.port == 0) {
-    throw Error(ErrorCode::kInvalidArgument,
-                "TCPStore: port 0 is for the master, which picks a free port; give a client "
-                "the port that the master has");
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        "TCPStore: port 0 is only for the master, which picks a free port; pass the master's port");
   }
   const Deadline deadline = Deadline::after(options.timeout);
   const std::shared_ptr<TCPStore> store =
@@ -135,7 +135,7 @@ std::shared_ptr<Store> TCPStore::clone(Duration timeout) {
 std::shared_ptr<NativeStore> TCPStore::native_sibling() const {
   if (protocol_ != Protocol::kNative) {
     throw Error(ErrorCode::kUnsupported,
-                describe() + " speaks the c10d protocol, which knows no runs");
+                describe() + " speaks the c10d protocol, which has no runs");
   }
   return std::make_shared<NativeStore>(server_at_, timeout());
 }
@@ -168,7 +168,7 @@ void TCPStore::wait_for_workers(int64_t world_size, const Deadline& deadline) {
                   describe() + ": timeout: " + std::to_string(count) + " of " +
                       std::to_string(world_size) + " workers connected within " +
                       seconds_text(deadline.timeout()) +
-                      "; check the others' logs, or pass wait_for_workers=False");
+                      "; check the other workers' logs, or pass wait_for_workers=False");
     }
     std::this_thread::sleep_for(std::min(pause, deadline.left()));
     throw_if_interrupted();

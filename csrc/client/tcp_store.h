@@ -50,7 +50,7 @@ class TCPStore : public Store {
   // The numeric address of this client's end of the connection: as the server saw it, where the
   // protocol tells.
   virtual std::string observed_address() = 0;
-  // Whether the server says that it ends with the job that uses it.
+  // Whether the server ends with the job that uses it.
   virtual bool is_of_one_job() { return false; }
   // A native client of the same server that is not connected yet. Throws kUnsupported with the c10d
   // protocol.

@@ -49,7 +49,7 @@ class Decoder {
 
   bool fail(const std::string& what, size_t at) {
     problem_.emplace(ErrorCode::kState,
-                     "decode the state of a rendezvous: " + what + ", at byte " +
+                     "cannot decode the state of the rendezvous: " + what + ", at byte " +
                          std::to_string(at) + " of " + std::to_string(bytes_.size()) +
                          "; the key holds something else, or another version wrote it: use another "
                          "run id, or delete the key");
@@ -70,7 +70,7 @@ class Decoder {
 
   bool header() {
     if (bytes_.size() > kGroupBytesMax) {
-      return fail("more bytes than the " + std::to_string(kGroupBytesMax) + " of the largest group",
+      return fail("more than the " + std::to_string(kGroupBytesMax) + " bytes of the largest group",
                   kGroupBytesMax);
     }
     const uint8_t version = reader_.u8();
@@ -83,7 +83,7 @@ class Decoder {
     places_.closed = reader_.position();
     bool has_settings = false;
     return flag("closed", state_.closed) && flag("complete", state_.complete) &&
-           flag("rejoined", state_.rejoined) && flag("the flag of settings", has_settings) &&
+           flag("rejoined", state_.rejoined) && flag("the settings flag", has_settings) &&
            (!has_settings || settings());
   }
 
@@ -118,15 +118,17 @@ class Decoder {
     places_.world_size = reader_.position();
     state_.world_size = reader_.u32();
     if (!whole()) return false;
-    if (state_.round < 1 || state_.round > kRoundMax) return fail("no such round", places_.round);
+    if (state_.round < 1 || state_.round > kRoundMax)
+      return fail("an impossible round", places_.round);
     if (state_.finished_round >= state_.round) {
-      return fail("a round finished that has not been", places_.finished_round);
+      return fail("the finished round is not before the current one", places_.finished_round);
     }
-    if (state_.round_floor > kAfterRoundMax) return fail("no such round", places_.round_floor);
+    if (state_.round_floor > kAfterRoundMax)
+      return fail("an impossible round", places_.round_floor);
     if (state_.attempt > kAttemptMax) return fail("no such attempt", attempt_at);
-    if (state_.serial > kSerialMax) return fail("no such serial", serial_at);
+    if (state_.serial > kSerialMax) return fail("an impossible serial", serial_at);
     if (state_.last_call > state_.serial) {
-      return fail("the last call has a serial that was not drawn", places_.last_call);
+      return fail("the last call has a serial that was never given out", places_.last_call);
     }
     if (state_.newcomer > state_.serial || (state_.newcomer != 0 && !state_.complete))
       return fail("a newcomer has a serial that was not drawn", places_.newcomer);
@@ -148,12 +150,12 @@ class Decoder {
     places_.failed_round = reader_.position();
     state_.failed_round = reader_.u64();
     bool has_cause = false;
-    if (!flag("the flag of a cause", has_cause)) return false;
+    if (!flag("the cause flag", has_cause)) return false;
     if (!has_cause) {
-      return state_.failed_round == 0 ||
-             fail("a run that failed without a cause", places_.failed_round);
+      return state_.failed_round == 0 || fail("a failed run without a cause", places_.failed_round);
     }
-    if (state_.failed_round > state_.round) return fail("no such round", places_.failed_round);
+    if (state_.failed_round > state_.round)
+      return fail("an impossible round", places_.failed_round);
     RootCause found;
     if (!node(found.node)) return false;
     found.ending.exit_code = static_cast<int32_t>(reader_.u32());
@@ -175,7 +177,8 @@ class Decoder {
       return fail(std::to_string(into) + " " + what + ", more than " + std::to_string(max), at);
     }
     if (reader_.left() / entry_bytes_min < into) {
-      return fail(std::to_string(into) + " " + what + ", more than fit the bytes that follow", at);
+      return fail(std::to_string(into) + " " + what + ", more than the remaining bytes can hold",
+                  at);
     }
     return true;
   }
@@ -197,7 +200,7 @@ class Decoder {
     into.beats = reader_.u32();
     if (!whole()) return false;
     if (into.joined < 1 || into.joined > state_.serial) {
-      return fail("a node has a serial that was not drawn", at);
+      return fail("a node has a serial that was never given out", at);
     }
     return member_has(into);
   }
@@ -298,7 +301,7 @@ class Decoder {
       if (rank != kNoRank && rank >= kGroupNodesMax)
         return fail("a lost node has a rank that cannot be", at_reason);
       if (reason > static_cast<uint8_t>(LossReason::kGaveUp)) {
-        return fail("no such reason of a loss", at_reason);
+        return fail("an unknown reason for a loss", at_reason);
       }
       if (!(last < gone)) return fail("lost nodes are not in order", at);
       last = gone;
@@ -330,7 +333,8 @@ class Decoder {
   bool possible_forming(size_t waiting, size_t spares) {
     const size_t nodes = state_.settings ? takeable(state_.roster, *state_.settings) : 0;
     const size_t min = state_.settings ? state_.settings->min_nodes : 1;
-    if (state_.rejoined) return fail("rejoined while the round forms", places_.closed);
+    if (state_.rejoined)
+      return fail("the rejoined flag is set while the round forms", places_.closed);
     if (state_.world_size != 0)
       return fail("a world_size while the round forms", places_.world_size);
     if (state_.round_floor >= state_.round) {
@@ -342,7 +346,7 @@ class Decoder {
       return fail("a round with max_nodes is not complete", places_.participants);
     }
     if ((nodes >= min) != (state_.last_call != 0)) {
-      return fail("a last call runs without min_nodes, or does not run with them",
+      return fail("a last call without min_nodes, or min_nodes without a last call",
                   places_.last_call);
     }
     if (waiting + spares > 0) return fail("nodes wait while the round forms", places_.waiting);

@@ -81,7 +81,7 @@ void Group::check_not_failed(uint64_t after_round, const std::string& what) cons
 }
 
 std::string Group::failed_text() const {
-  return "too few nodes are left since nodes gave up for good: " + cause_text();
+  return "too few nodes are left because nodes gave up for good: " + cause_text();
 }
 
 }  // namespace rdzv

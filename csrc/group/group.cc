@@ -130,10 +130,10 @@ bool Group::forget_close(uint64_t unix_ms, Duration ago) {
 }
 
 std::string Group::closed_text() const {
-  std::string text = "the rendezvous was closed";
+  std::string text = "the run is closed";
   if (!state_.close_reason.empty())
     text += ": " + quoted(state_.close_reason, limits::kLastLineBytesMax);
-  return text + "; a new job needs another run id";
+  return text + "; use another run id for a new job";
 }
 
 bool Group::sweep(size_t max) {
@@ -298,8 +298,9 @@ void Group::check_join(const NodeId& node, const GroupSettings& settings, uint64
   if (const auto problem = facts_problem(facts, settings))
     throw Error(ErrorCode::kInvalidArgument, what + *problem);
   if (after_round > kAfterRoundMax) {
-    throw Error(ErrorCode::kInvalidArgument,
-                what + "after_round is " + std::to_string(after_round) + ", which no round can be");
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        what + "after_round is " + std::to_string(after_round) + "; no round can have this number");
   }
   check_attempt(facts.attempt, what);
   if (facts.attempt > state_.attempt) return;
@@ -311,7 +312,7 @@ void Group::check_join(const NodeId& node, const GroupSettings& settings, uint64
   check_agrees(node, settings, facts, what);
   if (state_.roster.size() >= kGroupNodesMax && state_.roster.find(node) == nullptr) {
     throw Error(ErrorCode::kLimit, what + "the group has " + std::to_string(kGroupNodesMax) +
-                                       " nodes, and takes no more");
+                                       " nodes, the most allowed");
   }
 }
 
@@ -353,10 +354,10 @@ void Group::check_agrees(const NodeId& node, const GroupSettings& settings, cons
                          const std::string& what) const {
   if (settings != *state_.settings) {
     throw Error(ErrorCode::kState,
-                what + "the group was formed with other settings: " + to_text(*state_.settings) +
-                    "; this node brings " + to_text(settings) + "; they differ in " +
+                what + "the group has other settings: " + to_text(*state_.settings) +
+                    "; this node has " + to_text(settings) + "; they differ in " +
                     differing_fields(*state_.settings, settings) +
-                    "; start all nodes with the same ones");
+                    "; start all nodes with the same settings");
   }
   if (settings.rank_by != RankBy::kGiven) return;
   const NodeId* holder = state_.roster.holder_of(facts.rank);

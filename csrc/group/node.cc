@@ -115,7 +115,7 @@ std::optional<std::string> node_problem(const NodeId& node) {
     return "addr has " + std::to_string(node.addr.size()) + " bytes; at most " +
            std::to_string(kNodeAddrBytesMax) + " are allowed";
   }
-  if (!is_printable_utf8(node.addr)) return "addr is not UTF-8 without control characters";
+  if (!is_printable_utf8(node.addr)) return "addr must be UTF-8 without control characters";
   if (node.pid < 0) return "pid is " + std::to_string(node.pid) + "; it must not be negative";
   return std::nullopt;
 }

@@ -128,9 +128,9 @@ void Group::check_resume(const NodeId& node, const GroupSettings& settings, uint
   if (facts.attempt != state_.attempt) return;
   if (state_.roster.size() > 0 && settings != *state_.settings && !is_replaced_by(round)) {
     throw Error(ErrorCode::kState,
-                what + "the group was formed with other settings: " + to_text(*state_.settings) +
+                what + "the group has other settings: " + to_text(*state_.settings) +
                     "; they differ in " + differing_fields(*state_.settings, settings) +
-                    "; start all nodes with the same ones");
+                    "; start all nodes with the same settings");
   }
   const size_t others = is_replaced_by(round) ? state_.roster.count(Role::kWaiting) +
                                                     state_.roster.count(Role::kSpare)

@@ -173,7 +173,7 @@ void Roster::begin_round() {
 }
 
 void Roster::form_waiting() {
-  RDZV_CHECK(round_.empty(), "a round forms when the last one has nobody");
+  RDZV_CHECK(round_.empty(), "a round forms when the last one is empty");
   round_.swap(waiting_);
   for (auto& [node, member] : round_) {
     member.role = Role::kForming;

@@ -50,7 +50,7 @@ struct GroupState {
   Roster roster;
   // The first node that gave up since the last round completed.
   std::optional<RootCause> cause;
-  // The round after which too few nodes were left because nodes gave up; 0: that is not so.
+  // The round after which too few nodes were left because nodes gave up; 0: none.
   uint64_t failed_round = 0;
   // Participants removed since the last round completed, at most kLostNodesMax of them.
   std::map<NodeId, Loss> lost;

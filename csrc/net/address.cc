@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <netdb.h>
-#include <netinet/in.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -10,7 +9,6 @@
 #include <memory>
 #include <thread>
 
-#include "base/check.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/mutex.h"
@@ -18,47 +16,38 @@
 
 namespace rdzv {
 
-SocketAddress::SocketAddress(const sockaddr* address, socklen_t length) : length_(length) {
-  RDZV_CHECK(length <= sizeof(storage_), "a socket address fits its storage");
-  std::memcpy(&storage_, address, length);
+SocketAddress::SocketAddress(const sockaddr* address, socklen_t length)
+    : length_(std::min<socklen_t>(length, sizeof(address_))) {
+  std::memcpy(&address_, address, length_);
 }
 
 SocketAddress SocketAddress::local_of(int fd) {
-  SocketAddress address;
-  address.length_ = sizeof(address.storage_);
-  ::getsockname(fd, reinterpret_cast<sockaddr*>(&address.storage_), &address.length_);
-  return address;
+  sockaddr_storage storage{};
+  socklen_t length = sizeof(storage);
+  ::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length);
+  return {reinterpret_cast<sockaddr*>(&storage), length};
 }
 
 SocketAddress SocketAddress::peer_of(int fd) {
-  SocketAddress address;
-  address.length_ = sizeof(address.storage_);
-  ::getpeername(fd, reinterpret_cast<sockaddr*>(&address.storage_), &address.length_);
-  return address;
+  sockaddr_storage storage{};
+  socklen_t length = sizeof(storage);
+  ::getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &length);
+  return {reinterpret_cast<sockaddr*>(&storage), length};
 }
 
 uint16_t SocketAddress::port() const {
-  if (family() == AF_INET6)
-    return ntohs(reinterpret_cast<const sockaddr_in6*>(&storage_)->sin6_port);
-  return ntohs(reinterpret_cast<const sockaddr_in*>(&storage_)->sin_port);
+  return ntohs(family() == AF_INET6 ? address_.v6.sin6_port : address_.v4.sin_port);
 }
 
 void SocketAddress::set_port(uint16_t port) {
-  if (family() == AF_INET6) {
-    reinterpret_cast<sockaddr_in6*>(&storage_)->sin6_port = htons(port);
-  } else {
-    reinterpret_cast<sockaddr_in*>(&storage_)->sin_port = htons(port);
-  }
+  (family() == AF_INET6 ? address_.v6.sin6_port : address_.v4.sin_port) = htons(port);
 }
 
 bool SocketAddress::is_loopback() const {
   constexpr uint8_t kLoopbackNet = 127;
-  if (family() == AF_INET) {
-    const auto* v4 = reinterpret_cast<const sockaddr_in*>(&storage_);
-    return ntohl(v4->sin_addr.s_addr) >> 24 == kLoopbackNet;
-  }
+  if (family() == AF_INET) return ntohl(address_.v4.sin_addr.s_addr) >> 24 == kLoopbackNet;
   if (family() != AF_INET6) return false;
-  const in6_addr& v6 = reinterpret_cast<const sockaddr_in6*>(&storage_)->sin6_addr;
+  const in6_addr& v6 = address_.v6.sin6_addr;
   if (IN6_IS_ADDR_V4MAPPED(&v6)) return v6.s6_addr[12] == kLoopbackNet;
   return IN6_IS_ADDR_LOOPBACK(&v6);
 }
@@ -174,9 +163,9 @@ std::vector<SocketAddress> resolve(const std::string& host, uint16_t port,
   Lock lock(lookup->mutex);
   while (!lookup->done) {
     if (deadline.passed()) {
-      throw Error(ErrorCode::kNoAnswer, "timeout: the name server gave no address for '" + name +
-                                            "' in time; use an IP address, "
-                                            "or look at /etc/resolv.conf");
+      throw Error(ErrorCode::kNoAnswer,
+                  "timeout: the name server gave no address for '" + name +
+                      "' in time; use an IP address, or check /etc/resolv.conf");
     }
     lookup->finished.wait_for(lock, std::min(deadline.left(), kInterruptSlice));
     throw_if_interrupted(lock);

@@ -2,6 +2,7 @@
 // thread.
 #pragma once
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <cstdint>
@@ -21,8 +22,8 @@ class SocketAddress {
   static SocketAddress local_of(int fd);
   static SocketAddress peer_of(int fd);
 
-  int family() const { return storage_.ss_family; }
-  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage_); }
+  int family() const { return address_.any.sa_family; }
+  const sockaddr* get() const { return &address_.any; }
   socklen_t length() const { return length_; }
   uint16_t port() const;
   void set_port(uint16_t port);
@@ -36,7 +37,12 @@ class SocketAddress {
   std::string to_string() const;
 
  private:
-  sockaddr_storage storage_{};
+  // Of other families, no more than this is kept: a server has one of these for each connection.
+  union {
+    sockaddr_in6 v6;
+    sockaddr_in v4;
+    sockaddr any;
+  } address_{};
   socklen_t length_ = 0;
 };
 

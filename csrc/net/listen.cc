@@ -57,8 +57,8 @@ std::string reasons(const std::vector<LeftOut>& left_out) {
 void log_left_out(const std::string& host, uint16_t port, const std::vector<LeftOut>& left_out) {
   for (const LeftOut& each : left_out) {
     log(is_not_ours(each.error) ? LogLevel::kInfo : LogLevel::kWarning,
-        "server " + format_endpoint(host, port) + ": does not listen on " + each.address.host() +
-            ", one of the addresses of this name: " + refusal_text(each.error));
+        "server " + format_endpoint(host, port) + ": not listening on " + each.address.host() +
+            ", one of this name's addresses: " + refusal_text(each.error));
   }
 }
 
@@ -66,12 +66,13 @@ void log_left_out(const std::string& host, uint16_t port, const std::vector<Left
   const std::string where = "cannot listen on " + format_endpoint(host, port);
   if (!name_holder) throw Error(ErrorCode::kAddressInUse, where + ": the port is in use");
   std::string holder = find_port_holder(port);
-  throw Error(ErrorCode::kAddressInUse,
-              where + ": the port is in use by " +
-                  (holder.empty()
-                       ? "a process that cannot be named from here (another user's or container's)"
-                       : holder) +
-                  "; stop it, choose another port, or use port 0 to have a free one picked");
+  throw Error(
+      ErrorCode::kAddressInUse,
+      where + ": the port is in use by " +
+          (holder.empty()
+               ? "a process that cannot be seen from here (another user's or another container's)"
+               : holder) +
+          "; stop it, choose another port, or use port 0 to pick a free one");
 }
 
 }  // namespace
@@ -87,11 +88,11 @@ std::vector<Listener> adopt_listener(UniqueFd fd) {
                     "; pass the descriptor of a TCP socket that is bound to a port");
   };
   if (::getsockopt(fd.get(), SOL_SOCKET, SO_TYPE, &type, &size) != 0) refuse(errno_text(errno));
-  if (type != SOCK_STREAM) refuse("it is no stream socket");
+  if (type != SOCK_STREAM) refuse("it is not a stream socket");
   Listener listener;
   listener.address = SocketAddress::local_of(fd.get());
   if (listener.address.family() != AF_INET && listener.address.family() != AF_INET6)
-    refuse("it is no TCP socket");
+    refuse("it is not a TCP socket");
   if (listener.address.port() == 0) refuse("it is not bound to a port");
   size = sizeof(is_listening);
   ::getsockopt(fd.get(), SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size);

@@ -29,7 +29,8 @@ namespace {
 // A wait that failed for want of memory would otherwise be tried again at once, for ever.
 Poller::Seen after_failed_wait(int error) {
   if (error == EINTR) return Poller::Seen::kInterrupted;
-  RDZV_CHECK(error != EBADF && error != EFAULT && error != EINVAL, "the poller waits");
+  RDZV_CHECK(error != EBADF && error != EFAULT && error != EINVAL,
+             "the poller waits on valid arguments");
   std::this_thread::sleep_for(std::chrono::milliseconds(10));
   return Poller::Seen::kSome;
 }
@@ -82,7 +83,7 @@ class EpollPoller final : public Poller {
     if (::epoll_ctl(epoll_.get(), operation, fd, &event) == 0) return 0;
     int error = errno;
     RDZV_CHECK(error != EBADF && error != EINVAL && error != ENOENT && error != EEXIST,
-               "epoll is told of an open descriptor, once");
+               "an open descriptor is registered with epoll once");
     return error;
   }
 

@@ -123,7 +123,7 @@ void allow_slices(int fd, Duration slice) {
   int flags = ::fcntl(fd, F_GETFL);
   if (::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) != 0 || flags < 0 ||
       ::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) != 0) {
-    throw Error(ErrorCode::kConnection, "cannot prepare a connection: " + refusal_text(errno));
+    throw Error(ErrorCode::kConnection, "cannot set up a connection: " + refusal_text(errno));
   }
 }
 

@@ -18,7 +18,7 @@ constexpr uint64_t kNoTag = 0;  // this protocol's answers do not say what they 
 void C10dProtocol::handle(const c10d::Request& request) {
   if (!validated_) {
     if (request.code != Code::kValidate || request.number != c10d::kMagic) {
-      connection().close("the first message is no valid VALIDATE");
+      connection().close("the first message is not a valid VALIDATE");
       return;
     }
     validated_ = true;

@@ -12,18 +12,22 @@ Chore::~Chore() {
 void Chores::begin(Chore& chore) noexcept {
   if (chore.chores_ != nullptr) return;
   chore.chores_ = this;
-  waiting_.splice(waiting_.end(), chore.node_);
+  chore.before_ = last_;
+  (last_ == nullptr ? first_ : last_->behind_) = &chore;
+  last_ = &chore;
 }
 
 void Chores::end(Chore& chore) {
   if (chore.chores_ == nullptr) return;
-  chore.node_.splice(chore.node_.begin(), waiting_, chore.place_);
+  (chore.before_ == nullptr ? first_ : chore.before_->behind_) = chore.behind_;
+  (chore.behind_ == nullptr ? last_ : chore.behind_->before_) = chore.before_;
+  chore.before_ = chore.behind_ = nullptr;
   chore.chores_ = nullptr;
 }
 
 bool Chores::work(size_t units) {
-  for (size_t left = units; left > 0 && !waiting_.empty();) {
-    Chore& chore = *waiting_.front();
+  for (size_t left = units; left > 0 && !empty();) {
+    Chore& chore = *first_;
     end(chore);
     budget_.give(std::min(left, Budget::kChoreSlice));
     bool is_done = false;
@@ -35,7 +39,7 @@ bool Chores::work(size_t units) {
     left -= std::min(left, std::max<size_t>(budget_.spent(), 1));
     if (!is_done) begin(chore);
   }
-  return !waiting_.empty();
+  return !empty();
 }
 
 }  // namespace rdzv

@@ -4,8 +4,7 @@
 // turns. Reads no clock: what a turn may cost is counted.
 #pragma once
 
-#include <list>
-#include <optional>
+#include <cstddef>
 
 #include "server/budget.h"
 
@@ -15,7 +14,7 @@ class Chores;
 
 class Chore {
  public:
-  Chore() : node_(1, this), place_(node_.begin()) {}
+  Chore() = default;
   Chore(const Chore&) = delete;
   Chore& operator=(const Chore&) = delete;
   virtual ~Chore();
@@ -27,8 +26,9 @@ class Chore {
  private:
   friend class Chores;
   Chores* chores_ = nullptr;  // null: there is nothing to do
-  std::list<Chore*> node_;    // while there is not: so that beginning allocates nothing
-  std::list<Chore*>::iterator place_;
+  // Among those that wait. Here, so that beginning allocates nothing, and idle ones cost little.
+  Chore* before_ = nullptr;
+  Chore* behind_ = nullptr;
 };
 
 class Chores {
@@ -43,11 +43,12 @@ class Chores {
   void end(Chore& chore);
   // Spends about so many units. True: there is more to do.
   bool work(size_t units);
-  bool empty() const { return waiting_.empty(); }
+  bool empty() const { return first_ == nullptr; }
 
  private:
   Budget& budget_;
-  std::list<Chore*> waiting_;
+  Chore* first_ = nullptr;
+  Chore* last_ = nullptr;
 };
 
 }  // namespace rdzv

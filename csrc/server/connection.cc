@@ -47,7 +47,7 @@ Connection::~Connection() {
 }
 
 void Connection::on_refused(int error) {
-  close("the system refuses what it needs: " + refusal_text(error));
+  close("the system refused a resource it needs: " + refusal_text(error));
 }
 
 void Connection::end_of_stream() {
@@ -68,8 +68,8 @@ void Connection::send_last() {
       context_.clock.awake + context_.last_answers_kept, [this, before = unsent()] {
         last_timer_.reset();
         if (unsent() < before) return send_last();
-        close("it has ended its stream and does not read the " + std::to_string(unsent()) +
-              " bytes that are left for it");
+        close("it stopped sending and does not read the remaining " + std::to_string(unsent()) +
+              " bytes");
       });
 }
 
@@ -154,7 +154,7 @@ size_t Connection::greeting_room() const {
 void Connection::keep(Bytes input) {
   if (greeting_ && input.size() > greeting_room()) {
     close("it sent more than " + std::to_string(context_.limits.greeting_bytes) +
-          " bytes before it had said who it is; the first request is HELLO or VALIDATE");
+          " bytes before its first request, which must be HELLO or VALIDATE");
     return;
   }
   in_.append(input);
@@ -241,7 +241,7 @@ bool Connection::has_room(size_t bytes) {
 
 void Connection::end_unread(size_t more) {
   end("it has not read " + std::to_string(out_.held() + more) +
-      " bytes of answers that are there or due; the server's limit unsent_bytes_per_connection "
+      " bytes of finished or pending answers; the server's limit unsent_bytes_per_connection "
       "is " +
       std::to_string(context_.limits.unsent_bytes_per_connection));
 }
@@ -255,7 +255,8 @@ bool Connection::choose_protocol(Bytes input) {
     protocol_ = make_native_protocol(*this, context_);
     return true;
   }
-  close("it speaks neither of our protocols; its first bytes are " + quoted(input.substr(0, 16)));
+  close("it speaks neither the native nor the c10d protocol; its first bytes are " +
+        quoted(input.substr(0, 16)));
   return false;
 }
 

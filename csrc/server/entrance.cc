@@ -153,7 +153,7 @@ void Entrance::accept_all(Door& door) {
     if (fd) {
       gone = 0;
       if (const std::string why = why_full_(); !why.empty()) {
-        begin_shortage(why + "; newcomers are refused until others leave");
+        begin_shortage(why + "; new connections are refused until others close");
         refuse(std::move(fd), peer, name_ + ": " + why);
         i += kBatch / kRefusalsATurn;
       } else {
@@ -179,7 +179,7 @@ bool Entrance::make_room(Door& door, int error) {
   if (error == EMFILE && raise_open_files_limit()) {
     const OpenFiles limit = open_files_limit();
     log(LogLevel::kWarning, name_ +
-                                ": all descriptors are in use: raised this process's limit of "
+                                ": all file descriptors are in use: raised this process's limit of "
                                 "open files to " +
                                 std::to_string(limit.soft) + ", its hard limit");
     return true;
@@ -245,10 +245,10 @@ void Entrance::close_doors() {
 void Entrance::begin_shortage(int error) {
   const OpenFiles limit = open_files_limit();
   const std::string what = is_out_of_descriptors(error)
-                               ? "newcomers are refused until others leave (soft limit " +
+                               ? "new connections are refused until others close (soft limit " +
                                      std::to_string(limit.soft) + ", hard limit " +
                                      std::to_string(limit.hard) + ")"
-                               : "newcomers wait";
+                               : "new connections wait";
   begin_shortage(refusal_text(error) + "; " + what);
 }
 

@@ -35,7 +35,7 @@ void Greetings::on_time() {
     // One line for all: whoever opens many such connections shall not fill the log.
     log(LogLevel::kWarning,
         context_.name + ": closed " + std::to_string(closed) +
-            " connection(s) that sent no HELLO and no VALIDATE within " +
+            " connection(s) that sent neither HELLO nor VALIDATE within " +
             seconds_text(std::chrono::milliseconds(context_.limits.greeting_ms)) +
             ", the first from " + first);
   }

@@ -50,7 +50,7 @@ void ServerLimits::set(Bytes name, uint64_t value) {
     names += (names.empty() ? "" : ", ") + std::string(field.name);
   }
   throw Error(ErrorCode::kInvalidArgument,
-              "there is no limit " + quoted(name) + "; the server's limits are " + names);
+              "unknown limit " + quoted(name) + "; the server's limits are " + names);
 }
 
 }  // namespace rdzv

@@ -10,16 +10,16 @@ const SharedAccount kInputAccount{&ConnectionMemory::input,
                                   &ServerLimits::input_bytes,
                                   "input_bytes",
                                   nullptr,
-                                  "of requests that are not whole"};
+                                  "of incomplete requests"};
 const SharedAccount kParkedAccount{&ConnectionMemory::parked,
                                    &ServerMemory::parked,
                                    &ServerLimits::parked_bytes,
                                    "parked_bytes",
                                    nullptr,
-                                   "of requests that wait"};
+                                   "of waiting requests"};
 const SharedAccount kUnsentAccount{&ConnectionMemory::unsent,   &ServerMemory::unsent,
                                    &ServerLimits::unsent_bytes, "unsent_bytes",
-                                   &ConnectionMemory::shared,   "of answers that it has not read"};
+                                   &ConnectionMemory::shared,   "of unread answers"};
 
 namespace {
 
@@ -54,7 +54,7 @@ bool is_exceeded(const ServerContext& context, const SharedAccount& account, siz
 
 std::string excess_text(const ServerContext& context, const SharedAccount& account, size_t used) {
   return std::to_string(used) + " bytes " + account.what +
-         ", more than any other connection, while all together have " +
+         ", more than any other connection; all connections together have " +
          std::to_string((context.memory.*account.of_all).used()) + "; the server's limit " +
          account.limit_name + " is " + std::to_string(context.limits.*account.limit);
 }
@@ -73,9 +73,9 @@ bool end_the_largest(ServerContext& context, const SharedAccount& account, size_
 }
 
 std::string ServerContext::full_text() const {
-  return "the server stores " + std::to_string(state.table().bytes()) +
-         " bytes and takes no more: its limit stored_bytes is " +
-         std::to_string(limits.stored_bytes) + "; delete keys that nobody needs";
+  return "the server is full: it stores " + std::to_string(state.table().bytes()) +
+         " bytes, and its limit stored_bytes is " + std::to_string(limits.stored_bytes) +
+         "; delete keys that are no longer needed";
 }
 
 std::optional<std::string> ServerContext::refuse_multi_set(size_t keys) const {
@@ -95,7 +95,7 @@ std::optional<std::string> refuse_parked(ServerContext& context, Connection& con
   const size_t used = connection.memory().parked.used();
   const uint64_t limit = context.limits.parked_bytes_per_connection;
   if (used > limit) {
-    return "what waits on this connection would take " + std::to_string(used) +
+    return "the waiting requests of this connection would take " + std::to_string(used) +
            " bytes; the server's limit parked_bytes_per_connection is " + std::to_string(limit);
   }
   size_t going = 0;

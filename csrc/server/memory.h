@@ -18,7 +18,7 @@ class Connection;
 struct ServerContext;
 
 struct ServerMemory {
-  MemoryAccount input;   // of requests that are not whole yet
+  MemoryAccount input;   // of incomplete requests yet
   MemoryAccount parked;  // blocked requests
   MemoryAccount unsent;  // replies; what many are sent is counted once
   MemoryAccount runs;

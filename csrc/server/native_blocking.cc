@@ -102,7 +102,7 @@ bool NativeChannel::answer_or_block(const Header& header, const SharedKeys& keys
 
 bool NativeChannel::may_block(const Header& header) {
   if (blocked_.contains(tag_of(header))) {
-    reply_error(header, ErrorCode::kProtocol, "a request with this id is still blocked");
+    reply_error(header, ErrorCode::kProtocol, "a request with this id is still waiting");
     return false;
   }
   if (waits() >= context_.limits.waits_per_connection) {
@@ -143,12 +143,12 @@ void NativeChannel::set_deadline(Blocked& blocked, uint32_t timeout_ms) {
 }
 
 size_t NativeChannel::waits() const {
-  return blocked_.size() + late_.size() + (runs_ == nullptr ? 0 : runs_->ties().waits());
+  return blocked_.size() + late() + (runs_ == nullptr ? 0 : runs_->ties().waits());
 }
 
 std::string NativeChannel::waits_text() const {
   return "more than " + std::to_string(context_.limits.waits_per_connection) +
-         " blocked requests on one connection; the server's limit is waits_per_connection";
+         " waiting requests on one connection; the server's limit is waits_per_connection";
 }
 
 void NativeChannel::block(const Header& header, const std::vector<Bytes>& keys, uint32_t timeout_ms,
@@ -184,7 +184,7 @@ void NativeChannel::on_deadline(uint64_t tag) {
   const auto found = blocked_.find(tag);
   if (found == blocked_.end()) return;
   found->second.is_overdue = true;
-  if (!late_.empty() || !tell_overdue(tag)) put_off(std::make_unique<Overdue>(*this, tag));
+  if (late() > 0 || !tell_overdue(tag)) put_off(std::make_unique<Overdue>(*this, tag));
 }
 
 // False: the budget is spent. One that was woken meanwhile has its answer.
@@ -223,8 +223,9 @@ bool NativeChannel::has_all_by_now(Blocked& blocked) {
 }
 
 void NativeChannel::put_off(std::unique_ptr<LongRequest> request) {
-  late_.push_back(std::move(request));
-  context_.chores.begin(late_chore_);
+  if (late_ == nullptr) late_ = std::make_unique<LateAnswers>(connection());
+  late_->push(std::move(request));
+  context_.chores.begin(*late_);
 }
 
 // None: the budget is spent.
@@ -328,7 +329,7 @@ void NativeChannel::on_woken(const Table::Woken& woken) {
   } else if (woken.moment != nullptr) {
     answer_moment(blocked.header, *woken.moment);
   } else if (woken.keys->size() >= AnswerCache::kKeysMin) {
-    if (!late_.empty() || !answer_list_or_wait(blocked, woken.keys))
+    if (late() > 0 || !answer_list_or_wait(blocked, woken.keys))
       put_off(std::make_unique<WokenAtList>(*this, std::move(blocked), woken.keys));
   } else {
     answer(blocked.header, woken.keys->all());

@@ -135,23 +135,14 @@ class NativeChannel::Closing final : public LongRequest {
 void NativeChannel::close_channel(const Header& header, const native::CloseChannelRequest&) {
   if (header.channel == 0) {
     reply_error(header, ErrorCode::kInvalidArgument,
-                "close_channel: channel 0 ends with its connection");
+                "close_channel: channel 0 cannot be closed; close the connection");
     return;
   }
   long_request_ = std::make_unique<Closing>(*this, header);
 }
 
-bool NativeChannel::Late::work(Budget& budget) {
-  while (!channel_.late_.empty() && !channel_.connection().closed()) {
-    if (budget.is_spent() || !channel_.late_.front()->go_on(budget)) return false;
-    budget.spend(Budget::kWake);
-    channel_.late_.pop_front();
-  }
-  return true;
-}
-
 bool NativeChannel::leave(Budget& budget) {
-  late_.clear();
+  late_.reset();
   for (; !blocked_.empty(); budget.spend(Budget::kLeave)) {
     if (budget.is_spent()) return false;
     auto gone = blocked_.extract(blocked_.begin());
@@ -182,7 +173,7 @@ void NativeChannel::handle(const native::Frame& frame) {
   reply_error(header, ErrorCode::kProtocol,
               std::string("malformed ") +
                   native::name_of(static_cast<Operation>(header.operation)) +
-                  " request: a field is cut, left over or above its limit (key " +
+                  " request: a field is truncated, left over or above its limit (key " +
                   std::to_string(limits::kWireKeyBytesMax) + " B, value " +
                   std::to_string(limits::kValueBytesMax) + " B, " +
                   std::to_string(limits::kKeysPerRequestMax) + " keys)");

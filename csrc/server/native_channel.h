@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +18,7 @@
 #include "base/hash.h"
 #include "server/chores.h"
 #include "server/connection.h"
+#include "server/late_answers.h"
 #include "server/long_request.h"
 #include "server/protocol.h"
 #include "store/meeting.h"
@@ -118,15 +118,6 @@ class NativeChannel final : public Waiting, private Chore {
   class TellChanges;
   class WokenAtList;
   class Closing;
-  // Answers that were due when somebody woke them, and were not made yet.
-  class Late final : public Chore {
-   public:
-    explicit Late(NativeChannel& channel) : channel_(channel) {}
-    bool work(Budget& budget) override;
-
-   private:
-    NativeChannel& channel_;
-  };
 
   Connection& connection() const { return connection_; }
   std::string& out() { return connection().out(); }
@@ -208,6 +199,7 @@ class NativeChannel final : public Waiting, private Chore {
   bool may_block(const native::Header& header);
   void on_deadline(uint64_t tag);
   bool tell_overdue(uint64_t tag);
+  size_t late() const { return late_ == nullptr ? 0 : late_->size(); }
   bool has_all_by_now(Blocked& blocked);
   // To be answered when there is a budget for it.
   void put_off(std::unique_ptr<LongRequest> request);
@@ -249,9 +241,8 @@ class NativeChannel final : public Waiting, private Chore {
   const uint64_t serial_;
   NumberMap<uint64_t, Blocked> blocked_;
   std::unique_ptr<LongRequest> long_request_;
-  std::deque<std::unique_ptr<LongRequest>> late_;
-  Late late_chore_{*this};
-  std::unique_ptr<NativeRuns> runs_;  // none before the first operation on a run
+  std::unique_ptr<LateAnswers> late_;  // none before the first
+  std::unique_ptr<NativeRuns> runs_;   // none before the first operation on a run
   // Of a shared connection: requests that wait for their turn, what it had beyond its turns, and
   // what of its answers is not sent.
   std::string aside_;

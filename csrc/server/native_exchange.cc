@@ -75,9 +75,9 @@ class NativeChannel::Exchanging final : public LongRequest {
 
   void answer(const AnswerBody& body) {
     if (body.is_too_large()) {
-      channel_.reply_error(
-          header_, ErrorCode::kLimit,
-          "exchange: the values of all ranks are too large for an answer; give smaller ones");
+      channel_.reply_error(header_, ErrorCode::kLimit,
+                           "exchange: the values of all ranks are too large for one answer; "
+                           "exchange smaller values");
     } else {
       channel_.reply_body(header_, body);
     }
@@ -105,7 +105,7 @@ void NativeChannel::exchange(const Header& header, const native::ExchangeRequest
   const auto is_counted = [&] {
     return context_.state.table().sum(request.key, 0).value >= request.world_size;
   };
-  // Where so many have come already, all of them are looked at before this one comes.
+  // Where so many have already arrived, all of them are looked at before this one comes.
   const bool comes_last = is_counted();
   if (!comes_last) {
     if (!come(header, arrive(call, context_.state.table()))) return;
@@ -127,7 +127,7 @@ void NativeChannel::exchange_on(const Blocked& blocked) {
   std::optional<Instant> due;
   if (blocked.timer) due = blocked.timer->first;
   request->wait_until(due, blocked.timeout);
-  if (late_.empty() && request->go_on(context_.budget)) return;
+  if (late() == 0 && request->go_on(context_.budget)) return;
   put_off(std::move(request));
 }
 

@@ -9,6 +9,18 @@ namespace rdzv {
 
 using native::Header;
 
+namespace {
+
+// Those that are looked at for a place for another one are at the cost of who asks for it.
+bool keep_feed(ServerContext& context, Bytes prefix) {
+  TableView& table = context.state.view();
+  const bool is_kept = table.keep_feed(prefix);
+  context.budget.spend(table.take_visited_feeds() * Budget::kKey);
+  return is_kept;
+}
+
+}  // namespace
+
 class NativeChannel::ListKeys final : public LongRequest {
  public:
   ListKeys(NativeChannel& channel, const Header& header, Bytes prefix)
@@ -78,7 +90,7 @@ void NativeChannel::delete_prefix(const Header& header,
   if (!request.prefix.starts_with('/')) {
     reply_error(header, ErrorCode::kInvalidArgument,
                 "delete_prefix: " + quoted(request.prefix) +
-                    " does not begin with the '/' of users' keys; others belong to the stores");
+                    " must begin with '/', as users' keys do; other keys are internal");
     return;
   }
   long_request_ = std::make_unique<DeletePrefix>(*this, header, request.prefix);
@@ -99,7 +111,7 @@ class NativeChannel::TellChanges final : public LongRequest {
     if (!feeds().knows(walk_.prefix, position_)) {
       begins_ = lists_ = true;
       // It may have become too large meanwhile. If it has no place: a position of 0 is asked for anew.
-      channel.context_.state.view().keep_feed(walk_.prefix);
+      keep_feed(channel.context_, walk_.prefix);
       position_ = feeds().position(walk_.prefix);
     } else if (!cursor.empty()) {
       lists_ = true;
@@ -170,14 +182,14 @@ class NativeChannel::TellChanges final : public LongRequest {
 };
 
 void NativeChannel::watch_prefix(const Header& header, const native::WatchPrefixRequest& request) {
-  TableView& table = context_.state.view();
-  if (!table.keep_feed(request.prefix)) {
+  const TableView& table = context_.state.view();
+  if (!keep_feed(context_, request.prefix)) {
     reply_error(header, ErrorCode::kLimit,
                 "watch_prefix: " + std::to_string(table.feeds().prefixes()) +
-                    " prefixes are watched at this server, which allows " +
+                    " prefixes are watched at this server; its limits are " +
                     std::to_string(PrefixFeeds::kPrefixesMax) + ", and " +
                     std::to_string(PrefixFeeds::kDepthMax) +
-                    " that one key has; watch a prefix that others watch");
+                    " for one key; watch a prefix that others watch already");
     return;
   }
   const bool is_known = table.feeds().knows(request.prefix, request.position);

@@ -64,7 +64,7 @@ size_t NativeProtocol::consume(Bytes input, Bytes value) {
 bool NativeProtocol::serve(const native::Frame& frame, Bytes bytes) {
   const Header& header = frame.header;
   if (header.id >> native::kIdBits != 0) {
-    first_.reply_error(header, ErrorCode::kProtocol, "request ids stay below 2^48");
+    first_.reply_error(header, ErrorCode::kProtocol, "a request id must be below 2^48");
     return true;
   }
   if (!hello_seen_) {
@@ -111,7 +111,7 @@ size_t NativeProtocol::consume_preamble(Bytes input) {
   native::Preamble preamble;
   const native::Progress progress = native::take_preamble(input, preamble);
   if (progress == native::Progress::kNotMine) {
-    connection().close("it speaks neither of our protocols; its first bytes are " +
+    connection().close("it speaks neither the native nor the c10d protocol; its first bytes are " +
                        quoted(input.substr(0, 16)));
   }
   if (progress != native::Progress::kTaken) return 0;
@@ -121,8 +121,9 @@ size_t NativeProtocol::consume_preamble(Bytes input) {
     header.operation = static_cast<uint8_t>(Operation::kHello);
     first_.reply_error(header, ErrorCode::kUnsupported,
                        "this server speaks version " + std::to_string(native::kVersion) +
-                           " of the protocol, the client " + std::to_string(preamble.version_min) +
-                           " to " + std::to_string(preamble.version_max));
+                           " of the protocol, the client speaks " +
+                           std::to_string(preamble.version_min) + " to " +
+                           std::to_string(preamble.version_max));
     connection().close("no common version of the protocol");
   }
   return native::kPreambleBytes;
@@ -135,7 +136,7 @@ NativeProtocol::~NativeProtocol() {
 void NativeProtocol::hello(const native::Frame& frame) {
   native::HelloRequest request;
   if (native::take_request(frame, request) != native::Progress::kTaken) {
-    connection().close("its first frame is no HELLO");
+    connection().close("its first frame is not a HELLO");
     return;
   }
   hello_seen_ = true;
@@ -175,9 +176,10 @@ NativeChannel* NativeProtocol::open(const Header& header) {
   if (NativeChannel* channel = find(header.channel)) return channel;
   if (shared_->others.size() + 1 >= limits::kChannelsPerConnectionMax) {
     first_.reply_error(header, ErrorCode::kLimit,
-                       "channel " + std::to_string(header.channel) + ": this connection has " +
+                       "channel " + std::to_string(header.channel) +
+                           ": this connection already has " +
                            std::to_string(limits::kChannelsPerConnectionMax) +
-                           " channels, and no more are allowed; close some");
+                           " channels, the most allowed; close some");
     return nullptr;
   }
   auto made = std::make_unique<NativeChannel>(*this, connection(), context_, header.channel,

@@ -114,7 +114,7 @@ void NativeRuns::members(const Header& header, const native::MembersRequest& req
   std::optional<MembersPage> page = MembersPage::begin(request);
   if (!page) {
     channel_.reply_error(header, ErrorCode::kInvalidArgument,
-                         "members: the cursor is none of this list's; begin without one");
+                         "members: the cursor does not belong to this list; start without one");
     return;
   }
   channel_.long_request_ =
@@ -138,7 +138,7 @@ native::HostsReply NativeRuns::hosts(const native::HostsRequest& request) {
 
 bool NativeRuns::may_wait(const Header& header) {
   if (ties().wait(tag_of(header)) != nullptr) {
-    channel_.reply_error(header, ErrorCode::kProtocol, "a request with this id is still blocked");
+    channel_.reply_error(header, ErrorCode::kProtocol, "a request with this id is still waiting");
     return false;
   }
   if (channel_.waits() >= context_.limits.waits_per_connection) {

@@ -10,7 +10,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <list>
 #include <optional>
 
@@ -100,7 +99,7 @@ class RunFollowers final : private Chore {
   Instant published_at_{};
   std::optional<Timers::Id> publish_timer_;
   bool was_followed_ = false;
-  std::deque<Gone> gone_;
+  std::list<Gone> gone_;
   Charge gone_charge_;
 };
 

@@ -93,9 +93,9 @@ void Run::dismiss(Seat& seat) {
 
 void Run::log_replaced(uint64_t round_before) const {
   context_.log(LogLevel::kWarning, "run " + quoted(id_) + ": round " +
-                                       std::to_string(group().state().round) +
-                                       " takes the place of round " + std::to_string(round_before) +
-                                       ", which nobody knew of but nodes that had been cut off");
+                                       std::to_string(group().state().round) + " replaces round " +
+                                       std::to_string(round_before) +
+                                       ", which only nodes that had been cut off knew");
 }
 
 }  // namespace rdzv

@@ -58,7 +58,7 @@ std::string join_timeout_text(Bytes run_id, Bytes who, Bytes names, bool forming
   return text +
          (forming ? "; start the missing nodes with the same run id and endpoint, wait longer, or "
                     "lower min_nodes"
-                  : "; wait longer, or look why its nodes do not begin the next one");
+                  : "; wait longer, or check why its nodes do not start the next round");
 }
 
 std::string closed_text(Bytes run_id, const NodeId& node, const Group& group) {
@@ -71,8 +71,8 @@ std::string failed_text(Bytes run_id, const Group& group) {
 
 std::string mixed_text(Bytes operation) {
   return std::string(operation) +
-         ": it is kept by compare-and-set clients on this server; members of a run must all use "
-         "the same way: start all nodes with the same version and settings, or use another run id";
+         ": clients keep this run by compare-and-set; all nodes must keep it the same way: start "
+         "all nodes with the same version and settings, or use another run id";
 }
 
 }  // namespace rdzv

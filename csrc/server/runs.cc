@@ -119,20 +119,19 @@ Runs::Kept& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* oper
   Kept* run = found == runs_.end() ? nullptr : found->second.get();
   const bool is_in_it = peer != nullptr && run != nullptr && peer->ties().is_in(*run);
   if (peer != nullptr && !is_in_it && peer->ties().runs() >= limits.runs_per_connection) {
-    refuse("this connection has to do with " + std::to_string(peer->ties().runs()) +
-           " runs already; the server's limit is runs_per_connection");
+    refuse("this connection already uses " + std::to_string(peer->ties().runs()) +
+           " runs; the server's limit is runs_per_connection");
   }
   if (!make_room(run)) {
-    refuse("this server keeps " + std::to_string(runs_.size()) + " runs of " +
-           std::to_string(context_.memory.runs.used()) +
-           " bytes, and takes no more: its limits are runs " + std::to_string(limits.runs) +
-           " and run_bytes " + std::to_string(limits.run_bytes));
+    refuse("this server is full: it keeps " + std::to_string(runs_.size()) + " runs of " +
+           std::to_string(context_.memory.runs.used()) + " bytes; its limits are runs " +
+           std::to_string(limits.runs) + " and run_bytes " + std::to_string(limits.run_bytes));
   }
   if (run != nullptr) return *run;
   if (id.empty()) {
-    throw Error(
-        ErrorCode::kInvalidArgument,
-        std::string(operation) + ": the run id is empty; give every node of the job the same name");
+    throw Error(ErrorCode::kInvalidArgument,
+                std::string(operation) +
+                    ": the run id is empty; give every node of the job the same run id");
   }
   RunKeeper& keeper = *this;
   auto made = std::make_unique<Kept>(context_, keeper, id);
@@ -158,8 +157,8 @@ void Runs::check_handle(const RunPeer& peer, uint32_t handle, Bytes run_id,
     const NodeId& named = *place->seat->node;
     if (place->run->id() == run_id && named == node_of(node)) return;
     throw Error(ErrorCode::kInvalidArgument,
-                std::string(operation) + ": the handle " + std::to_string(handle) +
-                    " names another node on this connection: " + to_text(named) + " of run " +
+                std::string(operation) + ": handle " + std::to_string(handle) +
+                    " belongs to another node on this connection: " + to_text(named) + " of run " +
                     quoted(place->run->id()));
   }
   if (peer.ties().seats() >= context_.limits.nodes_per_connection) {

@@ -60,7 +60,7 @@ class Runs final : private RunKeeper {
                    const char* operation) const;
   void check_handle(const RunPeer& peer, uint32_t handle, Bytes run_id, const native::RunNode& node,
                     const char* operation) const;
-  // Called when somebody may have come to the run or left it, as the last thing: it may be gone
+  // Called when somebody may have arrived at the run or left it, as the last thing: it may be gone
   // after it.
   void release_if_idle(Kept& run);
   // For a new run, or for a node more in `needed`. False: there is none.

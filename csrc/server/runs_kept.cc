@@ -44,8 +44,8 @@ bool Runs::make_room(const Kept* needed) {
     if (oldest == nullptr) return false;
     if (oldest->among == &abandoned_) {
       context_.log(LogLevel::kWarning,
-                   "forgets run " + quoted(oldest->id()) +
-                       ", whose nodes are not connected: others need its place");
+                   "dropped run " + quoted(oldest->id()) +
+                       ": its nodes are not connected, and other runs need its place");
     }
     forget(*oldest);
   }

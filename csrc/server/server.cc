@@ -89,7 +89,7 @@ void Server::Impl::on_accepted(UniqueFd fd, const SocketAddress& peer) {
 std::string Server::Impl::why_full() const {
   const size_t open = core_.connections();
   if (open < core_.limits().connections) return {};
-  return std::to_string(open) + " connections are open, and the limit connections is " +
+  return std::to_string(open) + " connections are open; the server's limit connections is " +
          std::to_string(core_.limits().connections);
 }
 

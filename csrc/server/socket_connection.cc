@@ -115,7 +115,7 @@ void SocketConnection::set_low_water(size_t bytes) {
     low_water_ = wanted;
   } else if (wanted < low_water_) {
     shared_.core.close(connection_,
-                       "the system would not report what it sends: " + errno_text(errno),
+                       "cannot set when the system reports received data: " + errno_text(errno),
                        shared_.time());
   }
 }

@@ -32,7 +32,7 @@ std::string exchange_timeout_text(Bytes key, const std::vector<int64_t>& missing
                                   int64_t world_size, Duration elapsed, size_t count) {
   count = std::max(count, missing.size());
   return "exchange timeout after " + seconds_text(elapsed) + ": " + std::to_string(count) + " of " +
-         std::to_string(world_size) + " ranks have not come to key " + quoted(key) + ": " +
+         std::to_string(world_size) + " ranks have not arrived at key " + quoted(key) + ": " +
          ranks_text(missing, count);
 }
 

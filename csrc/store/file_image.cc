@@ -94,7 +94,7 @@ std::optional<FileLog> replace_store_file(const FileLog& before, const Header& h
   if (!fd) throw_file_error(path, "make", errno);
   Unfinished unfinished{path};
   if (!share_as(before, fd.get())) {
-    refusal = "a new file in place of " + before.path() + " would not be its owner's";
+    refusal = "a file that replaces " + before.path() + " would have another owner";
     return std::nullopt;
   }
   FileLog log(std::move(fd), before.path());

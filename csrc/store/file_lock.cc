@@ -82,7 +82,7 @@ bool try_lock(int fd, LockKind kind, const std::string& path) {
   if (::fcntl(fd, kSetLock, &request) == 0) return true;
   if (errno == EAGAIN || errno == EACCES || errno == EINTR) return false;
   throw Error(ErrorCode::kConnection, "FileStore cannot lock " + path + ": " + errno_text(errno) +
-                                          "; put the file where the file system has locks");
+                                          "; put the file on a file system that supports locks");
 }
 
 void unlock(int fd) {

@@ -75,7 +75,7 @@ void FileLog::unlock() {
 
 struct stat FileLog::status() const {
   struct stat found{};
-  if (::fstat(fd_.get(), &found) != 0) throw_file_error(path_, "look at", errno);
+  if (::fstat(fd_.get(), &found) != 0) throw_file_error(path_, "stat", errno);
   return found;
 }
 
@@ -85,7 +85,7 @@ FileLog::Look FileLog::look() {
   struct stat named{};
   if (::stat(path_.c_str(), &named) != 0) {
     if (errno == ENOENT || errno == ENOTDIR) return Look::kReplaced;
-    throw_file_error(path_, "look at", errno);
+    throw_file_error(path_, "stat", errno);
   }
   if (named.st_ino != inode_ || named.st_dev != device_) return Look::kReplaced;
   changed_ = change_time(named);
@@ -114,7 +114,7 @@ FileLog::Look FileLog::take_size(const struct stat& found) {
   if (size_ == offset_) return Look::kNothingNew;
   if (size_ > offset_) return Look::kGrown;
   throw Error(ErrorCode::kProtocol,
-              "FileStore " + path_ + " was made shorter by something else: it has " +
+              "FileStore " + path_ + " was truncated by another program: it has " +
                   std::to_string(size_) + " bytes, and " + std::to_string(offset_) +
                   " were read before; leave the file alone while it is in use");
 }
@@ -124,14 +124,14 @@ FileLog::Look FileLog::look_by_opening() {
   FileFd by_name = FileFd::open(path_.c_str(), O_RDONLY | O_NONBLOCK);
   if (!by_name) {
     if (errno == ENOENT || errno == ENOTDIR || errno == ESTALE) return Look::kReplaced;
-    throw_file_error(path_, "look at", errno);
+    throw_file_error(path_, "stat", errno);
   }
   struct stat named{};
   struct stat ours{};
-  if (::fstat(by_name.get(), &named) != 0) throw_file_error(path_, "look at", errno);
+  if (::fstat(by_name.get(), &named) != 0) throw_file_error(path_, "stat", errno);
   if (::fstat(fd_.get(), &ours) != 0) {
     if (errno == ESTALE) return Look::kReplaced;
-    throw_file_error(path_, "look at", errno);
+    throw_file_error(path_, "stat", errno);
   }
   if (named.st_ino != ours.st_ino || named.st_dev != ours.st_dev) return Look::kReplaced;
   // Shorter: what the system remembers may be older than what was read.
@@ -239,23 +239,23 @@ bool FileLog::ends_in_zeros() {
 
 void FileLog::cut_to(uint64_t offset) {
   if (::ftruncate(fd_.get(), static_cast<off_t>(offset)) != 0)
-    throw_file_error(path_, "cut off an unfinished record of", errno);
+    throw_file_error(path_, "remove an unfinished record from", errno);
   skip_to(offset);
 }
 
 void FileLog::settle(Rest rest) {
   if (rest == Rest::kNothing) return;
   if (rest == Rest::kSuspect && !ends_in_zeros()) {
-    throw Error(ErrorCode::kProtocol,
-                "FileStore " + path_ + " is damaged at offset " + std::to_string(offset_) + " of " +
-                    std::to_string(size_) +
-                    ": the checksum of a record is wrong; end its users and remove the file");
+    throw Error(ErrorCode::kProtocol, "FileStore " + path_ + " is damaged at offset " +
+                                          std::to_string(offset_) + " of " + std::to_string(size_) +
+                                          ": the checksum of a record is wrong; stop the processes "
+                                          "that use it and remove the file");
   }
   uint64_t bytes = size_ - offset_;
   cut_to(offset_);
-  log(LogLevel::kWarning, "FileStore " + path_ + ": cut off " + std::to_string(bytes) +
+  log(LogLevel::kWarning, "FileStore " + path_ + ": removed " + std::to_string(bytes) +
                               " bytes at offset " + std::to_string(offset_) +
-                              ", a record that its writer did not finish");
+                              ": a record that its writer did not finish");
 }
 
 void FileLog::settle_after_crash(uint64_t synced_bytes) {
@@ -270,9 +270,9 @@ void FileLog::settle_after_crash(uint64_t synced_bytes) {
     cut_to(offset_);
     // Else the next crash could bring back what is cut off, behind what is written now.
     sync();
-    log(LogLevel::kWarning, "FileStore " + path_ + ": cut off " + std::to_string(bytes) +
+    log(LogLevel::kWarning, "FileStore " + path_ + ": removed " + std::to_string(bytes) +
                                 " bytes at offset " + std::to_string(offset_) +
-                                ", which were not whole on the disk when a host went down");
+                                ": a record that was not completely on disk when a host went down");
   }
   skip_to(begin);
 }
@@ -281,7 +281,7 @@ void FileLog::sync() {
   int result = 0;
   while ((result = ::fsync(fd_.get())) != 0 && errno == EINTR) {
   }
-  if (result != 0) throw_file_error(path_, "write to the disk", errno);
+  if (result != 0) throw_file_error(path_, "flush", errno);
 }
 
 void FileLog::sync_name() const {
@@ -291,9 +291,9 @@ void FileLog::sync_name() const {
   if (result == 0) return;
   // A directory that may not be read, and some network file systems, do not allow it.
   if (errno == EACCES || errno == EINVAL || errno == ENOTSUP || errno == EBADF) return;
-  log(LogLevel::kWarning, "FileStore " + path_ + ": cannot write the directory " + folder +
-                              " to the disk: " + errno_text(errno) +
-                              "; a power failure may bring back the file that was there before");
+  log(LogLevel::kWarning, "FileStore " + path_ + ": cannot flush the directory " + folder +
+                              " to disk: " + errno_text(errno) +
+                              "; a power failure may bring back the previous file");
 }
 
 void FileLog::write_header(Bytes header) {

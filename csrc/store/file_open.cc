@@ -46,7 +46,7 @@ bool is_named(const FileFd& users, const std::string& path) {
   if (error == EISDIR) {
     text += "it is a directory; name a file in it";
   } else if (error == ENOENT && !folder.empty() && ::access(folder.c_str(), F_OK) != 0) {
-    text += "the directory " + folder + " does not exist; make it first";
+    text += "the directory " + folder + " does not exist; create it first";
   } else {
     text += errno_text(error);
   }
@@ -67,18 +67,21 @@ void refuse_strange(HeaderStatus status, const Header& header, const std::string
     case HeaderStatus::kShort:
       return;
     case HeaderStatus::kForeign:
-      throw Error(ErrorCode::kProtocol, "FileStore cannot use " + path +
-                                            ": it is no FileStore file; it was left as it is, so "
-                                            "name another file or remove it");
+      throw Error(
+          ErrorCode::kProtocol,
+          "FileStore cannot use " + path +
+              ": it is not a FileStore file, and was not changed; use another file or remove it");
     case HeaderStatus::kNewer:
-      throw Error(ErrorCode::kUnsupported,
-                  "FileStore cannot use " + path + ": its format is version " +
-                      std::to_string(header.version) + ", and this version of rendezvous knows " +
-                      std::to_string(file_format::kVersion) + "; use another file or version");
+      throw Error(
+          ErrorCode::kUnsupported,
+          "FileStore cannot use " + path + ": its format is version " +
+              std::to_string(header.version) + ", but this version of rendezvous reads version " +
+              std::to_string(file_format::kVersion) + "; use another file or another version");
     case HeaderStatus::kDamaged:
-      throw Error(ErrorCode::kProtocol, "FileStore " + path +
-                                            " is damaged at offset 0: the checksum of its header "
-                                            "is wrong; end its users and remove the file");
+      throw Error(ErrorCode::kProtocol,
+                  "FileStore " + path +
+                      " is damaged at offset 0: the checksum of its header is wrong; stop the "
+                      "processes that use it and remove the file");
   }
 }
 
@@ -106,7 +109,7 @@ class Opening {
   // Nothing: the file was replaced meanwhile, or somebody else is opening it.
   std::optional<OpenedFile> attempt() {
     waits_at_ = path_;
-    waits_for_ = "something replaces again and again ";
+    waits_for_ = "another program keeps replacing ";
     FileLog log = open_file();
     Header header;
     // Looked at before the lock file is made, so that nothing appears beside a foreign file.
@@ -151,7 +154,7 @@ class Opening {
     FileLog log(std::move(fd), real_path(path_));
     if (!S_ISREG(log.status().st_mode)) {
       throw Error(ErrorCode::kConnection,
-                  "FileStore cannot open " + path_ + ": it is no regular file");
+                  "FileStore cannot open " + path_ + ": it is not a regular file");
     }
     return log;
   }
@@ -161,9 +164,10 @@ class Opening {
     mode_t mode = log.status().st_mode & 0666;
     FileFd users = open_or_make(path, O_RDWR | O_NOFOLLOW, mode);
     if (!users && errno == EACCES) {
-      throw Error(ErrorCode::kConnection,
-                  "FileStore cannot use " + path + ": " + errno_text(errno) +
-                      "; all who share the store need to write to its directory and to this file");
+      throw Error(
+          ErrorCode::kConnection,
+          "FileStore cannot use " + path + ": " + errno_text(errno) +
+              "; every user of the store needs write permission for this file and its directory");
     }
     if (!users) throw_file_error(path, "make", errno);
     // Whoever may use the file may use the lock, whatever our umask; fails if it is another's.
@@ -196,10 +200,11 @@ class Opening {
       if (log.status().st_size == 0) return true;
       if (!alone) {
         throw Error(ErrorCode::kProtocol,
-                    "FileStore " + log.path() + " was cut short while it is in use; end its users");
+                    "FileStore " + log.path() +
+                        " was truncated while in use; stop the processes that use it");
       }
-      rdzv::log(LogLevel::kWarning, "FileStore " + log.path() +
-                                        " is too short to hold anything and was started afresh");
+      rdzv::log(LogLevel::kWarning,
+                "FileStore " + log.path() + " was too short for a header, and was reset");
       return true;
     }
     if (!alone) {
@@ -207,11 +212,11 @@ class Opening {
       throw Error(ErrorCode::kAddressInUse,
                   "FileStore " + log.path() + " is in use by the job with job_id " +
                       quoted(header.job_id) + ", not " + quoted(job_id_) +
-                      "; wait until that has ended, or give this one a file of its own");
+                      "; wait until that job has ended, or give this job its own file");
     }
     if (!job_id_.empty() && header.job_id == job_id_) return false;
     rdzv::log(LogLevel::kInfo,
-              "FileStore " + log.path() + " was started afresh: it was left over from " +
+              "FileStore " + log.path() + " was reset: it was left over from " +
                   (header.job_id.empty() ? std::string("a job without a job_id")
                                          : "the job with job_id " + quoted(header.job_id)));
     return true;
@@ -244,7 +249,7 @@ class Opening {
 OpenedFile open_store_file(const std::string& path, const std::string& job_id, const BootId& boot,
                            Duration timeout) {
   if (path.empty() || path.find('\0') != std::string::npos)
-    throw Error(ErrorCode::kInvalidArgument, "FileStore: " + quoted(path) + " is no file name");
+    throw Error(ErrorCode::kInvalidArgument, "FileStore: " + quoted(path) + " is not a file name");
   if (job_id.size() > file_format::kJobIdBytesMax) {
     throw Error(ErrorCode::kLimit, "FileStore " + path + ": the job_id has " +
                                        std::to_string(job_id.size()) + " bytes; the limit is " +

@@ -86,12 +86,12 @@ void FileReplica::TableSink::apply(Bytes body, uint64_t offset) {
                   "FileStore " + path_ + ": the record at offset " + std::to_string(offset) +
                       " is of type " + std::to_string(static_cast<int>(record_.type)) +
                       ", which this version does not know; use the newest version of rendezvous "
-                      "that any of the file's users has");
+                      "that any user of the file has");
     case file_format::BodyStatus::kMalformed:
       throw Error(ErrorCode::kProtocol, "FileStore " + path_ + ": the record at offset " +
                                             std::to_string(offset) +
-                                            " is not valid although its checksum is right; end "
-                                            "the file's users and remove it");
+                                            " is invalid although its checksum is right; stop the "
+                                            "processes that use the file and remove it");
   }
   if (offset >= reserve_at_) {
     reserve_at_ = UINT64_MAX;
@@ -179,18 +179,17 @@ bool FileReplica::reload() {
     if (!fd && errno == ENOENT) {
       throw Error(ErrorCode::kConnection,
                   "FileStore " + log_.path() +
-                      " was removed or renamed while it was in use, and its values with it; leave "
-                      "the file alone until the last of its users has ended");
+                      " was removed or renamed while in use, and its values are lost; leave the "
+                      "file alone until its last user has ended");
     }
     if (!fd) throw_file_error(log_.path(), "open", errno);
     bool shared = log_.is_shared();
     fresh = FileLog(std::move(fd), log_.path());
     fresh.set_shared(shared);
     if (fresh.read_header(header) != file_format::HeaderStatus::kOk || header.id != header_.id) {
-      throw Error(ErrorCode::kRestarted,
-                  "FileStore " + log_.path() +
-                      " was replaced by another file while it was in use, and its values are gone; "
-                      "give each job a file of its own");
+      throw Error(ErrorCode::kRestarted, "FileStore " + log_.path() +
+                                             " was replaced by another file while in use, and its "
+                                             "values are lost; give each job its own file");
     }
   } while (fresh.look() == FileLog::Look::kReplaced);
 
@@ -199,10 +198,9 @@ bool FileReplica::reload() {
   sink.expect(fresh.offset(), fresh.size());
   FileLog::Rest rest = fresh.read_new(sink);
   if (table->version() < table_->version()) {
-    throw Error(ErrorCode::kRestarted,
-                "FileStore " + log_.path() +
-                    " was replaced by an older copy while it was in use; leave the file alone "
-                    "until the last of its users has ended");
+    throw Error(ErrorCode::kRestarted, "FileStore " + log_.path() +
+                                           " was replaced by an older copy while in use; leave the "
+                                           "file alone until its last user has ended");
   }
   set_aside(*table);
   listener_.table_replaced(*table_, *table);
@@ -251,8 +249,7 @@ void FileReplica::compact_if_due() {
     compact_at_ = std::max(compact_min_bytes_, log_.offset());
   } catch (const Error& error) {
     compact_at_ = 2 * size;
-    rdzv::log(LogLevel::kWarning,
-              error.message() + "; " + log_.path() + " stays as large as it is");
+    rdzv::log(LogLevel::kWarning, error.message() + "; " + log_.path() + " was not compacted");
   }
 }
 

@@ -45,9 +45,9 @@ FileStore::~FileStore() {
 
 void FileStore::throw_if_forked() const {
   if (rdzv::fork_generation() == fork_generation_) return;
-  throw Error(ErrorCode::kClosed, describe() +
-                                      " was opened before this process was forked, and belongs to "
-                                      "its parent; open it again in the child");
+  throw Error(
+      ErrorCode::kClosed,
+      describe() + " was opened by the parent process before the fork; open it again in the child");
 }
 
 void FileStore::throw_locked_out(const char* operation, Duration elapsed) const {
@@ -55,7 +55,7 @@ void FileStore::throw_locked_out(const char* operation, Duration elapsed) const 
   throw Error(ErrorCode::kNoAnswer,
               std::string(operation) + " timeout after " + seconds_text(elapsed) + ": " +
                   (holder.empty() ? "another process" : holder) +
-                  " holds the writer's lock and does not release it; end it if it is stopped (" +
+                  " holds the write lock and does not release it; kill it if it is suspended (" +
                   describe() + ")");
 }
 

@@ -13,7 +13,7 @@ namespace {
 
 // As far as a round's count fits 64 bits.
 constexpr int64_t kRoundMax = int64_t{1} << 40;
-constexpr Bytes kNewKeyText = "the key was used already: take a new one for each ";
+constexpr Bytes kNewKeyText = "the key was used before: use a new key for each ";
 
 std::string at_key(const char* what, Bytes key) {
   return std::string(what) + " at key " + quoted(key) + ": ";
@@ -39,7 +39,7 @@ std::optional<Error> refuse_rank(const char* what, Bytes shown_key, int64_t rank
                                  int64_t world_size) {
   if (rank < 0 || rank >= world_size) {
     return Error(ErrorCode::kInvalidArgument, at_key(what, shown_key) + "rank " +
-                                                  std::to_string(rank) + " is not in 0 to " +
+                                                  std::to_string(rank) + " is not between 0 and " +
                                                   std::to_string(world_size - 1));
   }
   if (static_cast<uint64_t>(world_size) > limits::kKeysPerRequestMax) {
@@ -54,9 +54,9 @@ std::optional<Error> refuse_rank(const char* what, Bytes shown_key, int64_t rank
 std::optional<Error> refuse_other_size(const char* what, Bytes shown_key, int64_t world_size,
                                        const std::optional<std::string>& found) {
   if (!found || *found == std::to_string(world_size)) return std::nullopt;
-  return Error(ErrorCode::kInvalidArgument,
-               at_key(what, shown_key) + "others came with world_size " + *found + ", not " +
-                   std::to_string(world_size) + "; " + std::string(kNewKeyText) + what);
+  return Error(ErrorCode::kInvalidArgument, at_key(what, shown_key) + "the others' world_size is " +
+                                                *found + ", not " + std::to_string(world_size) +
+                                                "; " + std::string(kNewKeyText) + what);
 }
 
 std::optional<std::string> value_at(const Table& table, Bytes key) {
@@ -98,7 +98,7 @@ std::optional<Error> refusal_of(const BarrierCall& call) {
   if (call.round < 1 || call.round > kRoundMax) {
     return Error(ErrorCode::kInvalidArgument, at_key("barrier", call.shown_key) + "round is " +
                                                   std::to_string(call.round) +
-                                                  "; rounds are counted from 1");
+                                                  "; rounds start at 1");
   }
   return refuse_rank("barrier", call.shown_key, call.rank, call.world_size);
 }
@@ -150,13 +150,13 @@ Arrival arrive(const BarrierCall& call, const MeetingFound& found,
     arrival.counts = !complete;
     if (!complete) return arrival;
     return refuse(std::to_string(found.count) + " of " + std::to_string(call.world_size) +
-                      " have come already",
-                  "rank= and round=");
+                      " have already arrived",
+                  "pass rank= and round=");
   }
   int64_t last = slot ? round_in(*slot) : 0;
   if (last > call.round || last + 1 < call.round) {
-    return refuse("rank " + std::to_string(call.rank) + " comes to round " +
-                      std::to_string(call.round) + ", but the last it came to was " +
+    return refuse("rank " + std::to_string(call.rank) + " arrives at round " +
+                      std::to_string(call.round) + ", but its last round was " +
                       (last == 0 ? "none" : std::to_string(last)),
                   "count the rounds of each rank from 1");
   }
@@ -167,7 +167,7 @@ Arrival arrive(const BarrierCall& call, const MeetingFound& found,
   if (!arrival.counts && complete && *slot != slot_of(call) && *slot != left_slot_of(call)) {
     return refuse("rank " + std::to_string(call.rank) + " has passed round " +
                       std::to_string(call.round) + " already",
-                  "the next round");
+                  "go to the next round");
   }
   return arrival;
 }
@@ -185,9 +185,9 @@ Arrival arrive(const ExchangeCall& call, const MeetingFound& found, Gave gave) {
 
 Error used_error(const ExchangeCall& call) {
   return Error(ErrorCode::kInvalidArgument,
-               at_key("exchange", call.shown_key) + "all ranks have come, and rank " +
-                   std::to_string(call.rank) + " gave another value then; " +
-                   std::string(kNewKeyText) + "exchange");
+               at_key("exchange", call.shown_key) + "all ranks have already arrived, and rank " +
+                   std::to_string(call.rank) + " gave another value; " + std::string(kNewKeyText) +
+                   "exchange");
 }
 
 TableStep arrive(const BarrierCall& call, const Table& table) {
@@ -293,12 +293,12 @@ std::string barrier_timeout_text(const BarrierCall& call, int64_t count,
   std::string where = "key " + quoted(call.shown_key);
   if (!call.has_rank()) {
     return text + std::to_string(count) + " of " + std::to_string(call.world_size) +
-           " have come to " + where;
+           " have arrived at " + where;
   }
   if (call.round > 1) where = "round " + std::to_string(call.round) + " of " + where;
   size_t all = missing_count(missing, call.target(), count);
   return text + std::to_string(all) + " of " + std::to_string(call.world_size) +
-         " ranks have not come to " + where + ": " + ranks_text(missing, all);
+         " ranks have not arrived at " + where + ": " + ranks_text(missing, all);
 }
 
 Missing missing_at(Bytes key, std::vector<int64_t> ranks) {

@@ -25,6 +25,7 @@ bool PrefixFeeds::keep(Bytes prefix, const std::function<bool(Bytes)>& is_awaite
   }
   for (auto at = used_.begin(); feeds_.size() >= kPrefixesMax && at != used_.end();) {
     Entry& oldest = **at++;
+    ++visited_;
     if (!is_awaited(oldest.first)) end(oldest);
   }
   if (feeds_.size() >= kPrefixesMax) return false;
@@ -57,8 +58,9 @@ PrefixFeeds::Entry* PrefixFeeds::deepest_with(Bytes prefix) {
 }
 
 PrefixFeeds::Entry* PrefixFeeds::oldest_of(Entry& deepest,
-                                           const std::function<bool(Bytes)>& is_awaited) const {
+                                           const std::function<bool(Bytes)>& is_awaited) {
   for (Entry* entry : used_) {
+    ++visited_;
     const Entry* at = &deepest;
     while (at != nullptr && at != entry) at = at->second.parent;
     if (at != nullptr && !is_awaited(entry->first)) return entry;
@@ -70,6 +72,7 @@ template <typename Visit>
 void PrefixFeeds::for_each_below(Bytes prefix, Visit&& visit) {
   for (auto at = feeds_.upper_bound(prefix); at != feeds_.end(); ++at) {
     if (!Bytes(at->first).starts_with(prefix)) return;
+    ++visited_;
     visit(*at);
   }
 }

@@ -58,6 +58,8 @@ class PrefixFeeds {
   }
   // How many changes were noted since the last call.
   size_t take_noted() { return std::exchange(noted_, 0); }
+  // Likewise how many prefixes were looked at for a place for another one.
+  size_t take_visited() { return std::exchange(visited_, 0); }
 
   size_t prefixes() const { return feeds_.size(); }
   size_t bytes() const { return bytes_; }
@@ -86,7 +88,7 @@ class PrefixFeeds {
   // Of the prefixes that some key has with this one, the longest where they are most. Null: none.
   Entry* deepest_with(Bytes prefix);
   // Of this one and those above it, the longest unused that nobody waits for.
-  Entry* oldest_of(Entry& deepest, const std::function<bool(Bytes)>& is_awaited) const;
+  Entry* oldest_of(Entry& deepest, const std::function<bool(Bytes)>& is_awaited);
   template <typename Visit>
   void for_each_below(Bytes prefix, Visit&& visit);
   bool note(Feed& feed, Bytes key);
@@ -98,6 +100,7 @@ class PrefixFeeds {
   uint64_t position_ = 0;
   size_t bytes_ = 0;
   size_t noted_ = 0;
+  size_t visited_ = 0;
 };
 
 }  // namespace rdzv

@@ -123,15 +123,15 @@ void check_time_to_live(Bytes key, Duration ttl) {
   if (ttl > Duration::zero()) return;
   throw Error(ErrorCode::kInvalidArgument,
               "set of key " + quoted(key) + ": ttl is " + seconds_text(ttl) +
-                  "; it must be more than 0, and a key without one stays for good");
+                  "; it must be more than 0; a key without a ttl never expires");
 }
 
 std::string not_a_number_text(Bytes key, Bytes value, int64_t amount, bool overflow) {
   std::string text = "add to key " + quoted(key) + ": ";
   if (overflow)
-    return text + quoted(value) + " plus " + std::to_string(amount) + " does not fit 64 bits";
+    return text + quoted(value) + " plus " + std::to_string(amount) + " does not fit in 64 bits";
   return text + "its value " + quoted(value) +
-         " is no decimal 64-bit number; use another key for the counter";
+         " is not a decimal 64-bit number; use another key for the counter";
 }
 
 }  // namespace rdzv

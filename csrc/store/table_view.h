@@ -162,6 +162,8 @@ class TableView {
   void begin_feeds_behind(uint64_t position) { feeds_.begin_behind(position); }
   // How many changes were remembered since the last call.
   size_t take_noted() { return feeds_.empty() ? 0 : feeds_.take_noted(); }
+  // How many prefixes keep_feed() has looked at since the last call.
+  size_t take_visited_feeds() { return feeds_.take_visited(); }
 
   // When there is something to expire; nothing: never.
   std::optional<Instant> next_expiry() const { return expiries_.next(); }

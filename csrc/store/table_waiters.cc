@@ -11,7 +11,7 @@ namespace rdzv {
 TableView::WaiterOwner::WaiterOwner(MemoryAccount* account) : account_(account) {}
 
 TableView::WaiterOwner::~WaiterOwner() {
-  RDZV_CHECK(first_ == nullptr, "an owner is dropped before it goes");
+  RDZV_CHECK(first_ == nullptr, "an owner is dropped before it is destroyed");
 }
 
 TableView::~TableView() {

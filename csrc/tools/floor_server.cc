@@ -273,7 +273,7 @@ int main(int argc, char** argv) {
       "A benchmark's floor, not a store: answers constants on 127.0.0.1, prints its port.\n"
       "PORT 0 picks one; answers to get are VALUE_BYTES (default 64) long; joins are answered "
       "when\n"
-      "HOLD of them have come (default: at once).\n";
+      "HOLD of them have arrived (default: at once).\n";
   if (argc < 2 || argc > 4 || std::string(argv[1]) == "--help") {
     std::fputs(kUsage, argc < 2 || argc > 4 ? stderr : stdout);
     return argc < 2 || argc > 4 ? 2 : 0;
@@ -283,7 +283,7 @@ int main(int argc, char** argv) {
     char* end = nullptr;
     numbers[i - 1] = std::strtoul(argv[i], &end, 10);
     if (end == argv[i] || *end != '\0') {
-      std::fprintf(stderr, "floor_server: '%s' is no number\n%s", argv[i], kUsage);
+      std::fprintf(stderr, "floor_server: '%s' is not a number\n%s", argv[i], kUsage);
       return 2;
     }
   }

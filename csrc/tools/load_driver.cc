@@ -40,7 +40,7 @@ const Scenario& scenario_of(const std::string& name) {
     names += (names.empty() ? "" : ", ") + std::string(scenario.name);
   }
   throw Error(ErrorCode::kInvalidArgument,
-              "no scenario is called '" + name + "'; there are " + names);
+              "unknown scenario '" + name + "'; the scenarios are " + names);
 }
 
 int run(int argc, char** argv) {

@@ -41,7 +41,7 @@ struct Option {
 };
 
 [[noreturn]] void refuse(const std::string& message) {
-  throw Error(ErrorCode::kInvalidArgument, message + " (load_driver --help tells more)");
+  throw Error(ErrorCode::kInvalidArgument, message + " (see load_driver --help)");
 }
 
 template <typename Number>
@@ -82,45 +82,45 @@ std::vector<Option> all_options() {
   return {
       {"--host", "ADDRESS", "numeric IPv4 address (default 127.0.0.1)",
        [](Options& options, const std::string& text) { options.host = text; }},
-      number<uint16_t>("--port", "PORT", "of the server; required", &Options::port, 1, 65'535),
+      number<uint16_t>("--port", "PORT", "the server's port; required", &Options::port, 1, 65'535),
       {"--protocol", "NAME", "c10d (default), native, resp or memcached",
        [](Options& options, const std::string& text) { options.wire = wire_of(text); }},
-      {"--operation", "NAME", "of ops: get (default), set, add, compare_set, check",
+      {"--operation", "NAME", "for ops: get (default), set, add, compare_set, check",
        [](Options& options, const std::string& text) { options.operation = text; }},
       number<size_t>("--connections", "N", "ranks, each with its connection (default 50)",
                      &Options::connections, 1, kMany),
-      number<size_t>("--processes", "N",
-                     "that play them, each its share (default: as few as the limit of open files "
-                     "allows)",
-                     &Options::processes, 1, 255),
-      number<size_t>("--in-flight", "N", "of ops: requests a connection at once (default 1)",
+      number<size_t>(
+          "--processes", "N",
+          "processes that play the ranks (default: as few as the limit of open files allows)",
+          &Options::processes, 1, 255),
+      number<size_t>("--in-flight", "N",
+                     "for ops: requests in flight on each connection (default 1)",
                      &Options::in_flight, 1, 65'536),
       number<size_t>("--value", "BYTES", "size of values (default 64)", &Options::value_bytes, 0,
                      64 * 1024 * 1024),
-      number<size_t>("--keys", "N", "how many keys there are (default 1000)", &Options::keys, 1,
-                     kMany),
-      number<double>("--seconds", "S", "of ops and keepalive: how long (default 3)",
+      number<size_t>("--keys", "N", "number of keys (default 1000)", &Options::keys, 1, kMany),
+      number<double>("--seconds", "S", "for ops and keepalive: duration (default 3)",
                      &Options::seconds, 0.001, kLong),
-      number<uint64_t>("--count", "N", "of ops: stop after so many instead", &Options::count, 1,
-                       UINT64_MAX),
-      number<double>("--timeout", "S", "give up after (default 120)", &Options::timeout_s, 0.001,
+      number<uint64_t>("--count", "N", "for ops: stop after this many operations instead",
+                       &Options::count, 1, UINT64_MAX),
+      number<double>("--timeout", "S", "time limit (default 120)", &Options::timeout_s, 0.001,
                      kLong),
-      number<size_t>("--dials", "N", "connections that are being made at once (default 512)",
+      number<size_t>("--dials", "N", "connection attempts at the same time (default 512)",
                      &Options::dials_at_once, 1, kMany),
       number<pid_t>("--server-pid", "PID", "report this process's CPU time and memory",
                     &Options::server_pid, 1, 1 << 30),
-      number<size_t>("--piece", "BYTES", "of multi_set: bytes a send (default 1440)",
+      number<size_t>("--piece", "BYTES", "for multi_set: bytes per send (default 1440)",
                      &Options::piece_bytes, 1, kMany),
-      number<double>("--interval", "S", "of keepalive: between two of a node (default 5)",
+      number<double>("--interval", "S", "for keepalive: time between two of a node (default 5)",
                      &Options::interval_s, 0.001, kLong),
-      {"--connections-first", "YES|NO", "of rendezvous: all connect before the first joins",
+      {"--connections-first", "YES|NO", "for rendezvous: all connect before the first joins",
        [](Options& options, const std::string& text) {
          options.connections_first = yes_or_no("--connections-first", text);
        }},
       number<size_t>("--topology", "N",
                      "of rendezvous: ranks follow a key, of which there are so many",
                      &Options::topology_keys, 0, kMany),
-      number<size_t>("--lose", "N", "of rendezvous: break so many connections afterwards",
+      number<size_t>("--lose", "N", "for rendezvous: break this many connections afterwards",
                      &Options::lose, 0, kMany),
   };
 }
@@ -169,7 +169,7 @@ Options parse_options(int argc, const char* const* argv, bool& wants_help) {
     for (const Option& option : known) {
       if (word == option.name) found = &option;
     }
-    if (found == nullptr) refuse("no option is called " + word);
+    if (found == nullptr) refuse("unknown option " + word);
     if (++i == argc) refuse(word + " needs a value");
     found->set(options, argv[i]);
   }

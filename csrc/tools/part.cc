@@ -23,7 +23,7 @@ Board::Board(size_t world_size)
     : world_size_(world_size),
       memory_(::mmap(nullptr, bytes(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) {
   if (memory_ == MAP_FAILED)
-    throw Error(ErrorCode::kLimit, "no memory to share between processes: " + errno_text(errno));
+    throw Error(ErrorCode::kLimit, "cannot share memory between processes: " + errno_text(errno));
 }
 
 Board::~Board() {

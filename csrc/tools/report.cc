@@ -199,7 +199,7 @@ Report Report::decode(Bytes bytes) {
     report.entries_.push_back(std::move(entry));
   }
   if (!reader.ok() || reader.left() > 0)
-    throw Error(ErrorCode::kProtocol, "a process's report that is none");
+    throw Error(ErrorCode::kProtocol, "a process's report is malformed");
   return report;
 }
 

@@ -58,7 +58,8 @@ class Keys final : public Scenario {
       long moved = send_some(fd, rest.substr(0, options_.piece_bytes));
       if (moved == kBroken) throw Error(ErrorCode::kConnection, "multi_set: " + errno_text(errno));
       if (moved == kWouldBlock) {
-        if (deadline_.passed()) throw Error(ErrorCode::kTimeout, "multi_set is not taken in time");
+        if (deadline_.passed())
+          throw Error(ErrorCode::kTimeout, "the server did not read multi_set in time");
         wait_ready(fd, false, true, deadline_.left());
       } else {
         rest.remove_prefix(static_cast<size_t>(moved));

@@ -24,7 +24,7 @@ class Run final : public Scenario {
       : Scenario(options, part), run_id_(part.prefix("run")), nodes_(options.connections) {
     if (options.wire != Wire::kNative) {
       throw Error(ErrorCode::kInvalidArgument,
-                  options.scenario + " needs --protocol native: other servers keep no runs");
+                  options.scenario + " needs --protocol native: other servers have no runs");
     }
     for (size_t i = 0; i < nodes_.size(); ++i) nodes_[i].pid = rank_of(i) + 1;
   }
@@ -205,7 +205,7 @@ class Run final : public Scenario {
     bool is_placed = is_read && reply.outcome == native::JoinOutcome::kPlaced &&
                      reply.world_size == part_.world_size() && reply.rank < part_.world_size();
     if (!is_placed || !part_.claim(reply.rank, formed_)) {
-      swarm_.fail("a join's answer that is no place in a round of all");
+      swarm_.fail("a join's answer without a place in a round of all");
       return;
     }
     nodes_[connection.index].round = reply.round;

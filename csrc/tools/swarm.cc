@@ -90,7 +90,7 @@ void Swarm::run(const std::function<bool()>& done, const Deadline& deadline) {
 std::string Swarm::why() const {
   std::string text = first_error_.empty() ? "" : "; the first failure: " + first_error_;
   if (connected_ < connections_.size() && options_.server_pid == 0)
-    text += "; a server at its limit of open files keeps connections waiting (--server-pid tells)";
+    text += "; a server at its limit of open files keeps connections waiting (see --server-pid)";
   return text;
 }
 
@@ -152,7 +152,7 @@ size_t Swarm::take_whole(Connection& connection, Bytes input) {
   size_t used = 0;
   while (used < input.size() && connection.fd) {
     if (connection.asked.empty()) {
-      lost(connection, "an answer that nobody asked for");
+      lost(connection, "an answer without a request");
       return input.size();
     }
     Asked asked = connection.asked.front();
@@ -162,7 +162,7 @@ size_t Swarm::take_whole(Connection& connection, Bytes input) {
     if (!answer.ask) {
       connection.asked.pop();
     } else if (!connection.asked.take(*answer.ask, asked)) {
-      lost(connection, "an answer that nobody asked for");
+      lost(connection, "an answer without a request");
       return input.size();
     }
     size_t here = std::min(answer.bytes, rest.size());

@@ -1,1 +1,1 @@
-"""What all stands on: errors, the contract, times, names of places. Knows no store."""
+"""The base of all other rooms: errors, the contract, times, names of places. Knows no store."""

@@ -8,7 +8,6 @@ import socket
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import timedelta
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from rendezvous._base.endpoint import parse_endpoint
@@ -31,7 +30,7 @@ _FALSE = ("0", "false", "f", "no", "n")
 
 
 class KeyValueStore(Protocol):
-    """What the rendezvous and torch's agents call of a store. Ours have it, and so have torch's."""
+    """The store methods that the rendezvous and torch's agents call; every store has them."""
 
     def set(self, key: str, value: str, /) -> None: ...
     def get(self, key: str, /) -> bytes: ...
@@ -48,8 +47,8 @@ class KeyValueStore(Protocol):
 def parse_rendezvous_endpoint(endpoint: str | None, default_port: int) -> tuple[str, int]:
     """Split `host`, `host:port` or `[v6]:port` into host (without brackets) and port.
 
-    None, or an empty endpoint, is `localhost` and the default port. Raises ValueError that says
-    what is wrong with any other.
+    None, or an empty endpoint, means `localhost` and the default port. Raises ValueError, which
+    says what is wrong, for an invalid endpoint.
     """
     return parse_endpoint(endpoint or "", default_port)
 
@@ -63,8 +62,7 @@ class RendezvousParameters:
             backend's default port.
         run_id: names the job; nodes that give the same one at the same endpoint meet.
         min_nodes, max_nodes: how many nodes (launcher processes) make a round.
-        local_addr: the address under which other nodes reach this one; default: found out by the
-            handler.
+        local_addr: the address by which other nodes reach this one; default: detected.
         config: further settings of the backend and the handler. Values may be strings, as on a
             command line.
 
@@ -82,13 +80,15 @@ class RendezvousParameters:
         **config: Any,
     ) -> None:
         if not backend:
-            raise ValueError("the rendezvous backend's name is empty; name one, for example 'c10d'")
+            raise ValueError(
+                "the name of the rendezvous backend is empty; pass one, for example 'c10d'"
+            )
         if not run_id:
-            raise ValueError("the run id is empty; give every node of the job the same name")
+            raise ValueError("the run id is empty; give every node of the job the same run id")
         if min_nodes < 1:
             raise ValueError(f"min_nodes is {min_nodes}; it must be at least 1")
         if max_nodes < min_nodes:
-            raise ValueError(f"max_nodes ({max_nodes}) is below min_nodes ({min_nodes})")
+            raise ValueError(f"max_nodes ({max_nodes}) is less than min_nodes ({min_nodes})")
         self.backend = backend
         self.endpoint = endpoint
         self.run_id = run_id
@@ -110,9 +110,9 @@ class RendezvousParameters:
         return self.config.get(key, default)
 
     def get_as_bool(self, key: str, default: bool | None = None) -> bool | None:
-        """The configured value as a truth value. Raises ValueError for what is none.
+        """The configured value as a bool. Raises ValueError for any other value.
 
-        Taken are 1/true/t/yes/y and 0/false/f/no/n in any case, and the ints 0 and 1.
+        Accepts 1/true/t/yes/y and 0/false/f/no/n in any case, and the ints 0 and 1.
         """
         value = self.get(key, default)
         if value is None or isinstance(value, bool):
@@ -125,17 +125,17 @@ class RendezvousParameters:
                 return True
             if word in _FALSE:
                 return False
-        raise ValueError(f"{key} is {value!r}, which is neither true nor false; write 1 or 0")
+        raise ValueError(f"{key} is {value!r}, neither true nor false; use 1 or 0")
 
     def get_as_int(self, key: str, default: int | None = None) -> int | None:
-        """The configured value as an int. Raises ValueError for what is none."""
+        """The configured value as an int. Raises ValueError for any other value."""
         value = self.get(key, default)
         if value is None:
             return None
         try:
             return int(value)
         except (TypeError, ValueError):
-            raise ValueError(f"{key} is {value!r}, which is no whole number") from None
+            raise ValueError(f"{key} is {value!r}, not a whole number") from None
 
 
 @dataclass(frozen=True)
@@ -156,14 +156,14 @@ class RendezvousStoreInfo:
 
         Args:
             rank: this node's rank in the round.
-            store: a key space of this round alone: keys of an earlier round would send nodes to an
+            store: a key space of this round only: keys of an earlier round would lead nodes to an
                 old address.
             local_addr: the address to publish (rank 0); default: this machine's fully qualified
                 name.
-            server_port: the port to publish (rank 0); default: one that is free now, which nobody
-                holds.
+            server_port: the port to publish (rank 0); default: one that is free now, but not
+                reserved.
 
-        Blocks other ranks until rank 0 has published, for the store's own timeout at most.
+        The other ranks block until rank 0 has published, at most for the store's own timeout.
         """
         if rank == 0:
             port = free_port() if server_port is None else server_port
@@ -181,11 +181,11 @@ class RendezvousInfo:
     """A completed round, as this node sees it.
 
     Attributes:
-        store: a key space that the nodes of this round share with nobody, other rounds included.
+        store: a key space for the nodes of this round only, shared with no other round.
         rank: of this node, from 0.
         world_size: how many nodes take part.
         bootstrap_store_info: where rank 0 serves the workers' store.
-        round: from 1; grows with every round of the run.
+        round: counted from 1; grows with every round of the run.
         neighbours: addresses of the nodes with the rank before and the rank after, in a ring; None
             for one that has left by now.
     """
@@ -220,7 +220,7 @@ class RendezvousHandler(ABC):
 
     @abstractmethod
     def is_closed(self) -> bool:
-        """Whether the run takes no more nodes, for ever."""
+        """Whether the run is closed for good, so that no more nodes can join."""
 
     @abstractmethod
     def set_closed(self) -> None:
@@ -228,7 +228,7 @@ class RendezvousHandler(ABC):
 
     @abstractmethod
     def num_nodes_waiting(self) -> int:
-        """How many changes of membership ask for a new round.
+        """How many membership changes call for a new round.
 
         Launchers call it ten times a second, and do not expect it to raise.
         """
@@ -239,17 +239,12 @@ class RendezvousHandler(ABC):
 
     @abstractmethod
     def shutdown(self) -> bool:
-        """Give up this node's part and all that the handler holds; True if the others were told."""
+        """Leave the run and release all resources; True if the other nodes were told."""
 
     def __enter__(self: _Self) -> _Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.shutdown()
 
 

@@ -1,5 +1,5 @@
-"""What callers of stores in Python pass, checked and converted as the compiled stores do: the same
-types, the same limits, the same words. Pure.
+"""Checks and converts the arguments of stores in Python as the compiled stores do: the same types,
+the same limits, the same messages. Pure.
 """
 
 import math
@@ -74,7 +74,7 @@ def value_bytes(operation: str, key: bytes, value: Value, bytes_max: int) -> byt
 
 
 def keys_bytes(operation: str, keys: Iterable[Text]) -> list[bytes]:
-    """Raises TypeError for what is no list, StoreLimitError."""
+    """Raises TypeError for anything but a list, StoreLimitError."""
     found = list_of(keys)
     if len(found) > _KEYS_MAX:
         raise StoreLimitError(
@@ -92,12 +92,12 @@ def keys_bytes(operation: str, keys: Iterable[Text]) -> list[bytes]:
 
 
 def list_of(items: Iterable[Text]) -> list[bytes]:
-    """Of what a loop can go over, once; one string is not taken for a list of its letters."""
+    """A list of any iterable; a single string does not count as a list of its letters."""
     return [bytes_of(item, "each item") for item in _each_of(items)]
 
 
 def pairs_of(keys: Iterable[Text], values: Iterable[Value]) -> list[tuple[bytes, bytes]]:
-    """What multi_set sets. Raises TypeError, StoreValueError."""
+    """The keys and values of multi_set. Raises TypeError, StoreValueError."""
     names = list_of(keys)
     items = [bytes_of_value(value, "each item") for value in _each_of(values)]
     if len(names) != len(items):
@@ -106,7 +106,7 @@ def pairs_of(keys: Iterable[Text], values: Iterable[Value]) -> list[tuple[bytes,
 
 
 def seconds(timeout: Timeout, what: str = "a timeout") -> float:
-    """Infinity for what is enormous. Raises TypeError, and ValueError for what is negative."""
+    """Infinity for an enormous number. Raises TypeError, and ValueError for a negative number."""
     if isinstance(timeout, timedelta):
         value = timeout.total_seconds()
     elif isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
@@ -124,7 +124,7 @@ def whole_number(value: int, what: str) -> int:
     """An int of 64 bits. Raises TypeError, StoreValueError."""
     number = _index(value, what)
     if not -_INT64_MAX - 1 <= number <= _INT64_MAX:
-        raise StoreValueError(f"{what}: {number} does not fit 64 bits")
+        raise StoreValueError(f"{what}: {number} does not fit in 64 bits")
     return number
 
 
@@ -133,31 +133,31 @@ def version_number(version: int) -> int:
     number = _index(version, "a version")
     if not 0 <= number < 2**64:
         raise StoreValueError(
-            f"version {number} is none: versions are what watch and set_if_version return, from 0 "
-            "on"
+            f"version {number} is not a version; pass 0, or a version that watch or "
+            "set_if_version returned"
         )
     return number
 
 
 def check_ranks(key: bytes, rank: int, world_size: int, operation: str = "exchange") -> None:
-    """Of an exchange, or a barrier. Raises StoreValueError, StoreLimitError."""
+    """Check those of an exchange or a barrier. Raises StoreValueError, StoreLimitError."""
     text = f"{operation} at key {quoted(key)}: "
     if world_size < 1:
         raise StoreValueError(f"{text}world_size is {world_size}; it must be at least 1")
     if not 0 <= rank < world_size:
-        raise StoreValueError(f"{text}rank {rank} is not in 0 to {world_size - 1}")
+        raise StoreValueError(f"{text}rank {rank} is not between 0 and {world_size - 1}")
     if world_size > _KEYS_MAX:
         raise StoreLimitError(f"{text}world_size is {world_size}; the limit is {_KEYS_MAX}")
     key_bytes(operation, key + b"/world_size")  # the longest that it has
 
 
 def shown_keys(keys: Iterable[bytes]) -> list[str]:
-    """As `list_keys` has them: what an error names, which is not more than the first 1,024."""
+    """The keys that an error names, as in `list_keys`: at most the first 1,024."""
     return [key.decode("utf-8", "surrogateescape") for key in islice(keys, _NAMED_KEYS_MAX)]
 
 
 def quoted(data: bytes) -> str:
-    """A key or value as messages show it."""
+    """A key or value, as messages show it."""
     shown = data[:_SHOWN_BYTES_MAX].decode("utf-8", "backslashreplace")
     text = "".join(c if c >= " " and c != "\x7f" else f"\\x{ord(c):02x}" for c in shown)
     return f"'{text}...'" if len(data) > _SHOWN_BYTES_MAX else f"'{text}'"
@@ -187,7 +187,7 @@ def bytes_of(text: object, what: str = "a key or value") -> bytes:
 
 
 def bytes_of_value(value: object, what: str = "a key or value") -> bytes:
-    """Copies what its owner may change. Raises TypeError."""
+    """Copies mutable values. Raises TypeError."""
     if isinstance(value, (bytearray, memoryview)):
         return bytes(value)
     return bytes_of(value, what)

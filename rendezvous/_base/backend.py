@@ -16,8 +16,9 @@ Token: TypeAlias = object
 class RendezvousBackend(ABC):
     """One run's state in some store, changed by compare-and-set.
 
-    Methods raise RendezvousConnectionError when the store cannot be asked and RendezvousStateError
-    when what is stored is no state at all. They may be called from any thread, one call at a time.
+    Methods raise RendezvousConnectionError when the store cannot be reached, and
+    RendezvousStateError when the stored value is not a state. They may be called from any thread,
+    one call at a time.
     """
 
     @property
@@ -27,18 +28,18 @@ class RendezvousBackend(ABC):
 
     @abstractmethod
     def get_state(self) -> tuple[bytes, Token] | None:
-        """The state and its token; None when there is none yet, or no longer."""
+        """The state and its token; None when there is no state."""
 
     @abstractmethod
     def set_state(
         self, state: bytes, token: Token | None = None
     ) -> tuple[bytes, Token, bool] | None:
-        """Replace the state that `token` was read with; without one, create it if there is none.
+        """Replace the state that has this `token`; without a token, create it if there is none.
 
-        Returns the state that is there now, its token, and whether it is the one that was to be
-        written. A write that lost is no error: it answers with what won. None: a token was given,
-        and there is no state (any more).
+        Returns the current state, its token, and whether it is the one to be written. A write that
+        lost to another one is not an error: it returns the state that won. None: a token was given,
+        but there is no state (any more).
         """
 
     def set_timeout(self, timeout_s: float) -> None:  # noqa: B027  (optional: what has no timeouts need not have it)
-        """Bound each later call, in seconds. Backends that cannot do so ignore it."""
+        """Limit the time of each later call, in seconds. Backends that cannot do so ignore it."""

@@ -1,9 +1,9 @@
 """A point in time by which an operation ends, however many attempts and layers it takes.
 
-Made once, where the operation begins, and handed down through every call, so that no attempt,
-look-up or pause has a timeout of its own that could add up. Pure but for the clock and sleeping;
-any thread may use it. Only what is not ours (the compiled stores, sockets, locks, a user's own
-back-end) is told seconds, at the border.
+Created once, where the operation begins, and passed through every call, so that timeouts of
+attempts, look-ups and pauses cannot add up. Pure except for the clock and sleeping; any thread may
+use it. Only code outside of this package's Python (the compiled stores, sockets, locks, a user's
+own back-end) gets seconds, at the boundary.
 """
 
 import math
@@ -21,7 +21,7 @@ _SOCKET_S_MIN = 0.001
 
 
 def now_s() -> float:
-    """The time by which deadlines are kept, and which the rulebook is told; of this machine."""
+    """The clock of deadlines and of the rulebook, on this machine."""
     return time.monotonic()
 
 
@@ -39,18 +39,18 @@ class Deadline:
 
     @staticmethod
     def after(seconds: float) -> "Deadline":
-        """So many seconds from now. An enormous number (30 years, as in all stores) means none."""
+        """This many seconds from now. 30 years or more mean no deadline, as in all stores."""
         begin_s = now_s()
         return Deadline(begin_s, begin_s + seconds if seconds < FOREVER_S else math.inf)
 
     @property
     def left_s(self) -> float:
-        """Seconds until it is over, never negative, and always a number that any wait takes."""
+        """Seconds until it is over, never negative, and always a number that any wait accepts."""
         return max(0.0, min(self.at_s - now_s(), FOREVER_S))
 
     @property
     def socket_s(self) -> float:
-        """The same for a socket, which takes neither no time nor a month."""
+        """The same for a socket, which accepts neither 0 nor a month."""
         return max(_SOCKET_S_MIN, min(self.left_s, _SOCKET_S_MAX))
 
     @property
@@ -73,22 +73,22 @@ class Deadline:
         return now_s() >= self.at_s
 
     def sooner(self, seconds: float) -> "Deadline":
-        """One that begins now and is over after so many seconds, or with this one."""
+        """A deadline that begins now and ends after this many seconds, or with this one."""
         other = Deadline.after(seconds)
         return Deadline(other.begin_s, min(other.at_s, self.at_s))
 
     def at_least(self, seconds: float) -> "Deadline":
-        """One that leaves so much time from now, and has begun when this one did."""
+        """A deadline with at least this much time from now, and the beginning of this one."""
         return Deadline(self.begin_s, max(self.at_s, Deadline.after(seconds).at_s))
 
     def ahead(self, seconds: float) -> "Deadline":
-        """One that is over so many seconds before this one."""
+        """A deadline this many seconds before this one."""
         return Deadline(self.begin_s, self.at_s - seconds)
 
     def or_sooner(self, other: "Deadline | None") -> "Deadline":
-        """Whichever of the two is over first."""
+        """The earlier of the two."""
         return self if other is None or self.at_s <= other.at_s else other
 
     def sleep(self, seconds: float) -> None:
-        """So long, and not beyond it."""
+        """Sleep this long, but not beyond the deadline."""
         time.sleep(max(0.0, min(seconds, self.left_s)))

@@ -1,6 +1,6 @@
 """Endpoints as text: `host`, `host:port`, `[v6]:port`. Pure: looks no name up and opens no socket.
 
-What a host name means on this machine is hosts.py's question.
+hosts.py knows what a host name means on this machine.
 """
 
 import ipaddress
@@ -19,23 +19,23 @@ _HOST_CHARACTERS_MAX = 253
 def refuse_secrets(text: str) -> None:
     """Raises ValueError for an endpoint or a URL with a user or a password in it.
 
-    The message does not show it: endpoints are in command lines, logs and errors.
+    The message does not show the endpoint: messages end up in logs.
     """
     address, _, query = text.partition("?")
     has_login = "@" in address and not address.startswith("file:")
     if has_login or re.search(r"(^|&)passw\w*=", query, re.IGNORECASE):
         raise ValueError(
-            "an endpoint, or a store's URL, has no place for a password, nor for a user before an "
-            "'@', as everybody would see them; for etcd, name a password_file, or set "
-            "RENDEZVOUS_ETCD_USER and RENDEZVOUS_ETCD_PASSWORD"
+            "an endpoint or store URL must not contain a user or a password, because everybody "
+            "could see them; for etcd, use password_file, or set RENDEZVOUS_ETCD_USER and "
+            "RENDEZVOUS_ETCD_PASSWORD"
         )
 
 
 def parse_endpoint(endpoint: str, default_port: int) -> tuple[str, int]:
     """Split an endpoint into host (without brackets) and port.
 
-    An empty endpoint is `localhost` and the default port; port 0 is let through and means "any free
-    one" to a server. Raises ValueError that says what is wrong and shows an example.
+    An empty endpoint means `localhost` and the default port; port 0 is accepted, and means "any
+    free port" to a server. Raises ValueError, which says what is wrong and shows an example.
     """
     text = endpoint.strip()
     refuse_secrets(text)
@@ -56,7 +56,7 @@ def parse_endpoint(endpoint: str, default_port: int) -> tuple[str, int]:
 
 
 def format_endpoint(host: str, port: int) -> str:
-    """The text form that `parse_endpoint` reads back, with brackets around an IPv6 address."""
+    """The text that `parse_endpoint` accepts, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -67,7 +67,7 @@ def _parse_bracketed(endpoint: str, text: str, default_port: int) -> tuple[str, 
     try:
         ipaddress.IPv6Address(host)
     except ValueError:
-        raise _bad(endpoint, f"{host!r} is no IPv6 address") from None
+        raise _bad(endpoint, f"{host!r} is not an IPv6 address") from None
     if not rest:
         return host, default_port
     if not rest.startswith(":"):
@@ -78,10 +78,10 @@ def _parse_bracketed(endpoint: str, text: str, default_port: int) -> tuple[str, 
 def _parse_port(endpoint: str, text: str) -> int:
     # int() would also take signs, blanks, underscores and digits of other scripts.
     if not (text.isascii() and text.isdigit()):
-        raise _bad(endpoint, f"the port {text!r} is no number")
+        raise _bad(endpoint, f"the port {text!r} is not a number")
     # Compared by length first: a port of thousands of digits must not cost a conversion.
     if len(text.lstrip("0")) > len(str(_PORT_MAX)) or int(text) > _PORT_MAX:
-        raise _bad(endpoint, f"the port {text[:20]} is above {_PORT_MAX}")
+        raise _bad(endpoint, f"the port {text[:20]} is not between 0 and {_PORT_MAX}")
     return int(text)
 
 

@@ -1,25 +1,26 @@
-"""Every error this package raises, as one tree. Imports nothing of ours; the core raises these too.
+"""Every error this package raises, as one tree. Imports no other module; the core raises these too.
 
 RendezvousError
-├── RendezvousClosedError            the run takes no more nodes
+├── RendezvousClosedError            no more nodes can join the run
 │   ├── RendezvousFinishedError      the others finished the job while this node waited
-│   └── RendezvousFailedError        nodes gave up for good, and those left are too few
-├── RendezvousTimeoutError           (TimeoutError) too few nodes joined in time; says who did
+│   └── RendezvousFailedError        nodes gave up for good, and too few are left
+├── RendezvousTimeoutError           (TimeoutError) too few nodes joined in time; names them
 ├── RendezvousConnectionError        (ConnectionError) the backend cannot be reached
-├── RendezvousStateError             what is stored is no state, or has other settings
+├── RendezvousStateError             the stored state is invalid, or has other settings
+├── RendezvousUnhealthyError         this node's health check has failed
 ├── RendezvousGracefulExitError      this node was asked to leave; nothing is wrong
 └── StoreError                       (RuntimeError) any failure of a store operation
     ├── StoreTimeoutError            (TimeoutError) the deadline passed first
-    │   ├── StoreKeysMissingError    what was waited for is not there; names keys or ranks
-    │   └── StoreNoAnswerError       no answer came; whether a write took place is not known
+    │   ├── StoreKeysMissingError    the awaited keys or ranks are not there; names them
+    │   └── StoreNoAnswerError       no answer came; a write may have taken place
     ├── StoreConnectionError         (ConnectionError) no connection, or a broken one
-    │   ├── StoreAddressInUseError   somebody else listens on the port that was to be served
-    │   ├── StoreRestartedError      the server came back without the data it had
-    │   └── StoreProtocolError       the peer is no store, or broke the protocol
-    ├── StoreValueError              (ValueError) a bad argument; `add` on what is no number
+    │   ├── StoreAddressInUseError   another process already listens on the port
+    │   ├── StoreRestartedError      the server was restarted and lost its data
+    │   └── StoreProtocolError       the peer is not a store, or broke the protocol
+    ├── StoreValueError              (ValueError) a bad argument; `add` to a non-numeric value
     │   └── StoreLimitError          a key, a value or a request is larger than the limits allow
-    ├── QueueEmptyError              nothing to pop, and the caller does not wait
-    ├── StoreUnsupportedError        this store does not know the operation
+    ├── QueueEmptyError              the queue is empty, and the caller does not wait
+    ├── StoreUnsupportedError        this store does not support the operation
     └── StoreClosedError             the store was closed by its owner
 
 The built-in class in parentheses is a base as well, so that `except TimeoutError` and torch users'
@@ -38,6 +39,7 @@ __all__ = [
     "RendezvousGracefulExitError",
     "RendezvousStateError",
     "RendezvousTimeoutError",
+    "RendezvousUnhealthyError",
     "StoreAddressInUseError",
     "StoreClosedError",
     "StoreConnectionError",
@@ -54,22 +56,22 @@ __all__ = [
 
 
 class RendezvousError(Exception):
-    """The root of all that this package raises on purpose, bad arguments (ValueError) aside."""
+    """The base of all errors that this package raises, except for bad arguments (ValueError)."""
 
 
 class RendezvousClosedError(RendezvousError):
-    """No more nodes are taken: somebody closed the run, or its job is over."""
+    """No more nodes can join: the run was closed, or its job is over."""
 
 
 class RendezvousFinishedError(RendezvousClosedError):
     """The others finished the job while this node waited for a place, as a spare or a late joiner.
 
-    Nothing is wrong and nothing is left to do: what a launcher would report as success.
+    Nothing is wrong, and nothing is left to do: a launcher should report success.
     """
 
 
 class RendezvousFailedError(RendezvousClosedError):
-    """Nodes gave up for good, and fewer than min_nodes are left: nobody waits for others any more.
+    """Nodes gave up for good, and fewer than min_nodes are left, so no node waits any longer.
 
     The message names the node that gave up first, with its exit code, the time and its last line.
     """
@@ -80,9 +82,10 @@ class RendezvousTimeoutError(RendezvousError, TimeoutError):
 
     Attributes, all known to the node that gave up:
         joined: the nodes that had joined, as text ("hostA (pid 12)"), this node included if it had.
-        lost: nodes that stopped sending heartbeats since the last round completed.
+        lost: nodes that stopped sending heartbeats since the last round was complete.
         missing: names of expected nodes that had not joined (RendezvousRules.expect).
         min_nodes, max_nodes: how many nodes were asked for; 0 when the error is not about a count.
+        excluded: nodes whose health checks have failed, each with its reason.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class RendezvousTimeoutError(RendezvousError, TimeoutError):
         missing: Sequence[str] = (),
         min_nodes: int = 0,
         max_nodes: int = 0,
+        excluded: Sequence[str] = (),
     ) -> None:
         super().__init__(*args)
         self.joined = list(joined)
@@ -100,6 +104,7 @@ class RendezvousTimeoutError(RendezvousError, TimeoutError):
         self.missing = list(missing)
         self.min_nodes = min_nodes
         self.max_nodes = max_nodes
+        self.excluded = list(excluded)
 
 
 class RendezvousConnectionError(RendezvousError, ConnectionError):
@@ -107,11 +112,23 @@ class RendezvousConnectionError(RendezvousError, ConnectionError):
 
 
 class RendezvousStateError(RendezvousError):
-    """What is stored for the run is no rendezvous state, or was made with other settings."""
+    """The stored value of the run is not a rendezvous state, or has other settings."""
+
+
+class RendezvousUnhealthyError(RendezvousError):
+    """This node's health check has failed, so it does not take part.
+
+    Attributes:
+        reason: what the check says, as the other nodes are told.
+    """
+
+    def __init__(self, *args: object, reason: str = "") -> None:
+        super().__init__(*args)
+        self.reason = reason
 
 
 class RendezvousGracefulExitError(RendezvousError):
-    """This node shall leave the job, although nothing failed."""
+    """This node was asked to leave the job, although nothing failed."""
 
 
 class StoreError(RendezvousError, RuntimeError):
@@ -121,19 +138,19 @@ class StoreError(RendezvousError, RuntimeError):
 class StoreTimeoutError(StoreError, TimeoutError):
     """A store operation's deadline passed. The message contains the word "timeout".
 
-    Nearly always one of the two below, which mean opposite things: the store said that something is
-    not there, or it said nothing.
+    Nearly always one of the two subclasses, which mean opposite things: the store answered that
+    something is not there, or it did not answer.
     """
 
 
 class StoreKeysMissingError(StoreTimeoutError):
-    """The store answered: what was waited for is not there.
+    """The store answered that the awaited keys or ranks are not there.
 
     Attributes, of which each names at most the first 1,024:
         keys: the keys, as the store's user knows them, that have no value (or no item, for a queue;
-            no other version, for `watch`); for a barrier or an exchange, its key. What is no UTF-8
-            is in surrogate escapes, as `list_keys` has it.
-        ranks: the ranks that have not come to a barrier or an exchange; empty for all else.
+            no other version, for `watch`); for a barrier or an exchange, its key. Bytes that are
+            not UTF-8 are surrogate escapes, as in `list_keys`.
+        ranks: the ranks that have not arrived at a barrier or an exchange; otherwise empty.
     """
 
     def __init__(self, *args: object, keys: Sequence[str] = (), ranks: Sequence[int] = ()) -> None:
@@ -145,7 +162,7 @@ class StoreKeysMissingError(StoreTimeoutError):
 class StoreNoAnswerError(StoreTimeoutError):
     """No answer came in time: the server is stopped, overloaded or cut off, or a file is locked.
 
-    Nothing is known: a key may be there, and a write may have taken place, or take place yet.
+    The outcome is unknown: the key may be there, and a write may have happened or still happen.
     """
 
 
@@ -154,19 +171,19 @@ class StoreConnectionError(StoreError, ConnectionError):
 
 
 class StoreAddressInUseError(StoreConnectionError):
-    """The port that was to be served is taken; the message names its holder where it can."""
+    """The port to serve is in use; if possible, the message names the process that has it."""
 
 
 class StoreRestartedError(StoreConnectionError):
-    """The server is back, but without the data it had: what was written before is gone."""
+    """The server was restarted and has lost its data: earlier writes are gone."""
 
 
 class StoreProtocolError(StoreConnectionError):
-    """The peer is no store, or sent bytes that the protocol does not allow."""
+    """The peer is not a store, or sent bytes that the protocol does not allow."""
 
 
 class StoreValueError(StoreError, ValueError):
-    """An argument is not valid, or `add` met a value that is no number."""
+    """An argument is invalid, or `add` met a value that is not a number."""
 
 
 class StoreLimitError(StoreValueError):

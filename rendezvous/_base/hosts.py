@@ -1,8 +1,8 @@
 """Whether a host name means this machine, what to bind for it, and where others reach us.
 
-Asks the resolver and the kernel: every local address counts on every platform, those that are on no
-interface included. Knows nothing of rendezvous. Look-ups may block as long as the machine's
-resolver does.
+Asks the resolver and the kernel: every local address counts on every platform, even one that is on
+no interface. Knows nothing about rendezvous. Look-ups may block as long as the machine's resolver
+does.
 """
 
 import ipaddress
@@ -51,7 +51,7 @@ _LOOPBACK_NAMES = (
 
 @dataclass(frozen=True)
 class HostMatch:
-    """Whether a host name means this machine, and how that was found out, for logs and errors."""
+    """Whether a host name means this machine, and why, for logs and errors."""
 
     matched: bool
     reason: str
@@ -59,7 +59,7 @@ class HostMatch:
 
 @dataclass(frozen=True)
 class HostingPlan:
-    """What to bind, in order of preference, and where this machine itself connects then."""
+    """What to bind, in order of preference, and where this machine itself then connects."""
 
     bind: tuple[str, ...]
     connect: str
@@ -67,7 +67,7 @@ class HostingPlan:
 
 
 def match_host(host: str) -> HostMatch:
-    """Whether `host` is this machine: by its own name, or by an address that can be bound."""
+    """Whether `host` is this machine, by its own name or by an address that can be bound."""
     addresses, problem = _resolve(host)
     for address in addresses:
         if _is_local(address):
@@ -77,11 +77,11 @@ def match_host(host: str) -> HostMatch:
     if not addresses:
         return HostMatch(False, f"{host!r} has no address ({problem})")
     tried = ", ".join(sorted({str(address[1][0]) for address in addresses}))
-    return HostMatch(False, f"{tried} is no address of this machine")
+    return HostMatch(False, f"{tried} is not an address of this machine")
 
 
 def plan_hosting(host: str) -> HostingPlan:
-    """Bind what was named; but a machine's own name that leads only to itself means all of it."""
+    """Bind the given host; but a machine's own name on loopback only means every interface."""
     ip = _ip(host)
     if ip is not None and ip.is_unspecified:
         return HostingPlan((host,), "::1" if ip.version == 6 else "127.0.0.1")
@@ -95,7 +95,8 @@ def plan_hosting(host: str) -> HostingPlan:
         _WILDCARDS,
         host if local else "127.0.0.1",
         f"this machine's own name {host!r} resolves to {meaning} here, so the store listens on "
-        "every interface; name an IP address as the endpoint's host to bind that one alone",
+        "every interface; to listen on one interface only, use its IP address as the endpoint's "
+        "host",
     )
 
 
@@ -116,10 +117,10 @@ def serve_on(hosts: tuple[str, ...], port: int, of_one_job: bool = False) -> _co
 
 
 def hold_port(hosts: tuple[str, ...]) -> socket.socket | None:
-    """A port of the first of `hosts` that can be bound, which is kept from others and not used.
+    """Reserve a port of the first of `hosts` that can be bound, without using it.
 
-    Whoever listens there with SO_REUSEADDR, as servers do, gets it all the same. None: no host can
-    be bound.
+    A server that listens there with SO_REUSEADDR, as most do, gets it all the same. None: no host
+    can be bound.
     """
     for host in hosts:
         for family, address in _resolve(host)[0]:
@@ -135,7 +136,7 @@ def hold_port(hosts: tuple[str, ...]) -> socket.socket | None:
 
 
 def bootstrap_hosts(address: str, local_addr: str | None) -> tuple[str, ...]:
-    """What rank 0 binds to be reached at the address it advertises."""
+    """What rank 0 binds so that others reach it at the address it advertises."""
     resolved = _resolve(address)[0]
     # A machine's own name may lead others elsewhere than itself.
     if resolved and not _is_own_name(address):
@@ -150,10 +151,11 @@ def bootstrap_hosts(address: str, local_addr: str | None) -> tuple[str, ...]:
 
 
 def address_over_etcd(store: object, local_addr: str | None) -> str:
-    """The same where no node serves the store: what reaches a member says nothing of its name.
+    """The same if no node serves the store.
 
-    What the user says; else this machine's end of the route to a member elsewhere; else its own
-    name, if that leads there. Raises ValueError if there is none.
+    The address that the user gives; else the local address of the route to a member on another
+    machine; else the machine's own name, if it resolves to more than loopback. Raises ValueError if
+    there is none.
     """
     observed = observed_address(store)
     if local_addr or observed:
@@ -162,18 +164,19 @@ def address_over_etcd(store: object, local_addr: str | None) -> str:
     if any(not _is_loopback_ip(address[1][0]) for address in _resolve(name)[0]):
         return name
     raise ValueError(
-        f"no address of this machine is known that others can reach: all members of etcd are on "
-        f"loopback, and its own name {name!r} leads nowhere else; give local_addr (--local-addr)"
+        "found no address by which other nodes can reach this machine: all etcd members are on "
+        f"loopback, and the host name {name!r} resolves only to this machine; set local_addr "
+        "(--local-addr)"
     )
 
 
 def advertised_address(store: object, endpoint_host: str | None, local_addr: str | None) -> str:
     """The address under which other nodes reach this one.
 
-    What the user says comes first; then what the store's server saw this machine connect from,
-    which other nodes can reach as the server can. Loopback says that the server runs here: then it
-    is the endpoint's host, by which nodes on this machine reach each other; how others come here is
-    _node/address.py's question.
+    First, the address that the user gives; then the address from which the store's server sees this
+    machine connect: other nodes can reach it if the server can. If that is loopback, the server
+    runs here: then it is the endpoint's host, by which nodes on this machine reach each other.
+    _node/address.py finds the address for nodes on other machines.
     """
     if local_addr:
         return local_addr
@@ -193,24 +196,24 @@ def advertised_address(store: object, endpoint_host: str | None, local_addr: str
 
 
 def is_wildcard(host: str) -> bool:
-    """Whether it means every interface of whoever serves there."""
+    """Whether it means every interface of the machine that serves there."""
     ip = _ip(host)
     return ip is not None and ip.is_unspecified
 
 
 def is_loopback(host: str) -> bool:
-    """Whether it leads every machine to itself: a name that is known to, or such an address."""
+    """Whether it leads every machine to itself: a well-known name, or a loopback address."""
     name = host.rstrip(".").lower()
     return name in _LOOPBACK_NAMES or name.endswith(".localhost") or _is_loopback_ip(host)
 
 
 def is_refused(host: str, port: int) -> bool:
-    """Whether nothing listens there: every address that can be asked refuses, at once."""
+    """Whether nothing listens there: every address refuses at once."""
     return _is_served(host, port) is False
 
 
 def is_served(host: str, port: int) -> bool:
-    """Whether somebody listens there, as far as can be told at once."""
+    """Whether a server listens there, as far as can be found out at once."""
     return _is_served(host, port) is True
 
 
@@ -230,7 +233,7 @@ def _is_served(host: str, port: int) -> bool | None:
 
 
 def own_end_towards(host: str, port: int = 9) -> str:
-    """Where the route to a host begins: an address of this machine; empty if that is loopback."""
+    """The local address of the route to a host; empty if that is loopback."""
     for family, where in _resolve(host)[0]:
         try:
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -243,7 +246,7 @@ def own_end_towards(host: str, port: int = 9) -> str:
 
 
 def observed_address(store: object) -> str | None:
-    """As whom the store's server sees this machine; None for stores that have none."""
+    """This machine's address as the store's server sees it; None for stores without a server."""
     try:
         observed = getattr(store, "observed_address", None)
     except StoreError:
@@ -252,7 +255,7 @@ def observed_address(store: object) -> str | None:
 
 
 def _resolve(host: str) -> tuple[list[_Address], str]:
-    """Every stream address of the name; or none, and why."""
+    """Every stream address of the name; or none, and the reason."""
     try:
         found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

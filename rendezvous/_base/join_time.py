@@ -1,21 +1,26 @@
 """How long a node waits for its place: join_timeout, and while it is a spare spare_timeout.
 
-A spare has done its part: whether it gets a place is the others' affair, and may take as long as
-the job. So join_timeout holds while the node is no spare, and begins anew when it is none any more.
-A spare whose store is silent does not know what it is, and has join_timeout to find out. Pure but
-for the clock; runs on the caller's thread.
+A spare has done its part: it depends on the others whether it gets a place, and that may take as
+long as the job. So join_timeout applies only while the node is not a spare, and starts again when
+it no longer is one. A spare whose store is silent does not know its role, and has join_timeout to
+find out. Pure except for the clock; runs on the caller's thread.
 """
 
 from rendezvous._base.deadline import Deadline
 
 __all__ = ["JoinTime"]
 
+# How long before its deadline a join looks once more who is there: at the deadline, all who gave up
+# are gone.
+_LAST_LOOK_S = 0.15
+
 
 class JoinTime:
-    """One join's. Its deadline moves when the node becomes a spare, or is none any more."""
+    """The time of one join. Its deadline moves when the node becomes a spare, or stops being
+    one."""
 
     def __init__(self, deadline: Deadline, join_s: float, spare_s: float) -> None:
-        """deadline: of the first part, of which connecting may have taken some."""
+        """deadline: of the first part; connecting may have used some of it."""
         self._join_s = join_s
         self._spare_s = spare_s
         self._deadline = deadline
@@ -24,16 +29,22 @@ class JoinTime:
 
     @property
     def deadline(self) -> Deadline:
-        """By when the join ends, as things are."""
+        """When the join ends, in the current role."""
         return self._deadline.or_sooner(self._outage)
 
     @property
+    def last_look(self) -> Deadline:
+        """When to look once more who is there."""
+        deadline = self.deadline
+        return deadline.ahead(min(_LAST_LOOK_S, (deadline.at_s - deadline.begin_s) / 4))
+
+    @property
     def timeout_s(self) -> float:
-        """The whole of what counts now, for messages."""
+        """The whole time limit that applies now, for messages."""
         return self._spare_s if self.is_spare and self._outage is None else self._join_s
 
     def note(self, is_spare: bool) -> bool:
-        """What the store says that the node is; whether that is news."""
+        """Record the node's role as the store says it; returns whether that is new."""
         self._outage = None
         if is_spare == self.is_spare:
             return False

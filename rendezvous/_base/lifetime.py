@@ -1,4 +1,4 @@
-"""For how long a handler can be used: by the process that made it, until it was shut down.
+"""How long a handler can be used: by the process that created it, until it is shut down.
 
 Knows nothing of what a handler does. Runs on the handler's caller's thread.
 """
@@ -27,7 +27,7 @@ class Lifetime:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether this is a forked child, which has nothing of the handler's."""
+        """Whether this is a forked child, which cannot use the handler."""
         return self._pid != os.getpid()
 
     @property
@@ -38,8 +38,10 @@ class Lifetime:
         """Raises RendezvousStateError unless the handler can be used."""
         if self.is_elsewhere:
             raise RendezvousStateError(
-                f"{self._name}: this handler belongs to process {self._pid}; a forked child makes "
-                "its own"
+                f"{self._name}: this handler belongs to process {self._pid}; a forked child must "
+                "create its own"
             )
         if self.shutdown_result is not None:
-            raise RendezvousStateError(f"{self._name}: this handler was shut down; make a new one")
+            raise RendezvousStateError(
+                f"{self._name}: this handler was shut down; create a new one"
+            )

@@ -2,8 +2,8 @@
 
 The core's event loops must never wait for Python, so they put records into a queue; a daemon
 thread, started with the first server, hands them to the logger `rendezvous.server`. It ends before
-the interpreter does. Without a server there is no thread: the calls that log hand their records on
-when they end.
+the interpreter does. Without a server there is no thread: each call delivers its log records when
+it ends.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def start() -> None:
 
 
 def deliver() -> None:
-    """Hand on what is in the queue: at the end of a call, where no thread does."""
+    """Deliver the records in the queue: at the end of a call, if no thread does."""
     while (record := _core._next_log_record(0)) is not None:
         _LOGGER.log(*record)
 

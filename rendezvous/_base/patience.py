@@ -1,5 +1,5 @@
-"""Trying again: pauses between attempts, which failures time does not heal, and what the log says
-of those that go on. Knows no backend.
+"""Retries: pauses between attempts, which failures are permanent, and what is logged about those
+that last. Knows no backend.
 
 Runs on the thread that waits.
 """
@@ -23,25 +23,25 @@ _T = TypeVar("_T")
 
 
 class Backoff:
-    """Pauses that grow and scatter, so that those who collided once do not collide again."""
+    """Pauses that grow, with jitter, so that clients that collided once do not collide again."""
 
     def __init__(self, first_s: float, longest_s: float) -> None:
         self._next_s = first_s
         self._longest_s = longest_s
 
     def sleep(self, deadline: Deadline, at_least_s: float = 0.0) -> None:
-        """Sleep, not past the deadline. at_least_s: of this pause, before the scatter."""
+        """Sleep, not past the deadline. at_least_s: minimum of this pause, before jitter."""
         pause_s = max(self._next_s, at_least_s) * random.uniform(0.5, 1.0)  # noqa: S311
         self._next_s = min(self._next_s * 2, self._longest_s)
         deadline.sleep(pause_s)
 
 
 class Outage:
-    """What fails again and again is told once when it begins, and once when it is over.
+    """A failure that repeats is logged once when it begins, and once when it is over.
 
     Args:
         began: of the log; for `about` and the error.
-        ended: likewise, for `about`. None: that is not told.
+        ended: likewise, for `about`. None: the end is not logged.
     """
 
     def __init__(self, log: logging.Logger, began: str, ended: str | None, *about: object) -> None:
@@ -52,7 +52,7 @@ class Outage:
         self.is_on = False
 
     def note(self, error: Exception | None, *, with_traceback: bool = False) -> None:
-        """How an attempt went; None: well."""
+        """Record the result of an attempt; None: success."""
         if error is not None and not self.is_on:
             self._log.warning(self._began, *self._about, error, exc_info=with_traceback)
         elif error is None and self.is_on and self._ended is not None:
@@ -61,23 +61,23 @@ class Outage:
 
 
 def is_refusal(error: BaseException | None) -> bool:
-    """Whether a store said no, as to a user without permission, and would say so again."""
+    """Whether a store refused, for example a user without permission, and would refuse again."""
     return isinstance(error, StoreError) and not isinstance(
         error, StoreConnectionError | StoreTimeoutError
     )
 
 
 def is_hopeless(error: Exception) -> bool:
-    """Whether asking the backend again would fail in the same way for ever."""
+    """Whether a retry would always fail in the same way."""
     return is_refusal(error.__cause__)
 
 
 def patiently(
     call: Callable[[], _T], deadline: Deadline, is_over: Callable[[], bool] | None = None
 ) -> _T:
-    """Call again as long as the backend is out of reach; raises its error at the deadline.
+    """Retry while the backend cannot be reached; raises its error at the deadline.
 
-    is_over: asked after each failure: whether there is nobody to be waited for.
+    is_over: called after each failure: whether there is no point in waiting.
     """
     backoff = Backoff(0.05, 2.0)
     while True:

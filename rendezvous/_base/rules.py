@@ -72,7 +72,7 @@ class RendezvousRules:
     attempt: int | str | None = None
     expect: str | int | Sequence[str] | None = None
 
-    def group_settings(  # noqa: PLR0917
+    def group_settings(
         self,
         min_nodes: int,
         max_nodes: int,

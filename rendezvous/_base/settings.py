@@ -1,16 +1,18 @@
 """Times and switches of a handler: defaults, conversion and checks. Pure.
 
-What all nodes must agree on ends up in _core.GroupSettings, where the rulebook compares it.
+Settings that all nodes must share end up in _core.GroupSettings, where the rulebook compares them.
 """
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from rendezvous._base.api import RendezvousParameters
 from rendezvous._base.arguments import FOREVER_S
+from rendezvous._base.events import OnEvent
+from rendezvous._base.health import HealthCheck
 from rendezvous._base.rules import RULES_SETTINGS, RendezvousRules, read_rules
 
 __all__ = [
@@ -53,6 +55,7 @@ C10D_SETTINGS = (
     "bootstrap_store",
     "hold_port",
     "rulebook",
+    "health_check",
     *RULES_SETTINGS,
 )
 
@@ -75,9 +78,9 @@ ETCD_SETTINGS = (
 STATIC_SETTINGS = ("rank", "timeout", "join_timeout", "close_timeout", "read_timeout")
 
 
-# What no configuration says: `user` is an option of the command line, or of a URL; the other one
-# tells a launcher's choice of a run id.
-_OWN_SETTINGS = ("run_id_elsewhere", "user")
+# What no configuration of words says: `user` is an option of the command line, or of a URL;
+# `run_id_elsewhere` tells a launcher's choice of a run id; `on_event` is a callable.
+_OWN_SETTINGS = ("run_id_elsewhere", "user", "on_event")
 
 
 # What torch's oldest back-end, the first one named etcd, calls a setting.
@@ -85,7 +88,7 @@ _FORMER_NAMES = {"etcd_prefix": "key_prefix"}
 
 
 def unknown_settings(config: Iterable[str], known: Sequence[str]) -> list[str]:
-    """What to say of each key that is none of `known`."""
+    """A message for each key that is not in `known`."""
     import difflib
 
     texts = []
@@ -98,10 +101,10 @@ def unknown_settings(config: Iterable[str], known: Sequence[str]) -> list[str]:
 
 
 def refuse_unknown_settings(params: RendezvousParameters, known: Sequence[str]) -> None:
-    """Raises ValueError that names each key of the configuration that nobody knows.
+    """Raises ValueError, which names each unknown key of the configuration.
 
-    What another backend of ours knows passes: a launcher whose user chooses the backend may have
-    one configuration for all.
+    Keys of our other backends are accepted: a launcher whose user chooses the backend may have one
+    configuration for all.
     """
     others = {*_OWN_SETTINGS, *C10D_SETTINGS, *ETCD_SETTINGS, *STATIC_SETTINGS}
     texts = unknown_settings((key for key in params.config if key not in others), known)
@@ -126,7 +129,7 @@ def read_seconds(params: RendezvousParameters, key: str, default: float) -> floa
         try:
             value = _number(value)
         except (TypeError, ValueError):
-            raise ValueError(f"{key} is {value!r}, which is no number of seconds") from None
+            raise ValueError(f"{key} is {value!r}, not a number of seconds") from None
     return as_seconds(key, value)
 
 
@@ -143,19 +146,28 @@ def read_flag(params: RendezvousParameters, key: str, default: bool) -> bool:
     return default if value is None else value
 
 
+def _callable(params: RendezvousParameters, key: str, *others: type) -> Any:
+    """A configured callable, or what may stand for it. Raises ValueError for all else."""
+    value = params.get(key)
+    if value is None or value == "" or callable(value) or isinstance(value, others):
+        return value or None
+    raise ValueError(f"{key} is {value!r}, which cannot be called")
+
+
 class RendezvousTimeout:
     """How long the steps of a rendezvous may take; each a timedelta or seconds.
 
-    Raises ValueError for what is not positive.
+    Raises ValueError for a time that is not positive.
 
     Args:
         join: from `next_rendezvous` to a complete round; default 600 s. It does not count while the
-            node is a spare, and begins anew when it is none any more.
+            node is a spare, and starts again when it is no longer a spare.
         last_call: how long a round that has enough nodes waits for more; default 30 s.
         close: for closing the run and for leaving it; default 30 s.
         heartbeat: for one exchange with the backend; default 5 s.
-        spare: how long a node waits as a spare, one more than a round may have; default: to the end
-            of the job. A spare that hears nothing of its store has the join timeout to find it.
+        spare: how long a node waits as a spare (one more than a round may have); default: until the
+            job ends. A spare that loses contact with its store has the join timeout to find it
+            again.
     """
 
     def __init__(
@@ -211,7 +223,7 @@ class RendezvousTimeout:
 
 @dataclass(frozen=True)
 class RendezvousSettings:
-    """What a handler was made with; the names are torch elastic's."""
+    """The settings of a handler; the names are torch elastic's."""
 
     run_id: str
     min_nodes: int
@@ -223,13 +235,13 @@ class RendezvousSettings:
 
     @property
     def window_s(self) -> float:
-        """So long a node lives without a sign of life."""
+        """How long a node counts as alive without a heartbeat."""
         return self.keep_alive_interval.total_seconds() * self.keep_alive_max_attempt
 
 
 @dataclass(frozen=True)
 class HandlerOptions:
-    """What `create_handler` reads from the configuration of a backend."""
+    """The options that `create_handler` reads from the configuration of a backend."""
 
     timeout: RendezvousTimeout
     keep_alive_interval_s: float
@@ -238,6 +250,8 @@ class HandlerOptions:
     hold_port: bool
     rulebook: str
     rules: RendezvousRules
+    health_check: HealthCheck | None = None
+    on_event: OnEvent | None = None
 
     @staticmethod
     def of(params: RendezvousParameters) -> "HandlerOptions":
@@ -257,4 +271,6 @@ class HandlerOptions:
             hold_port=read_flag(params, "hold_port", True),
             rulebook=params.get("rulebook", "auto"),
             rules=read_rules(params),
+            health_check=_callable(params, "health_check", str),
+            on_event=_callable(params, "on_event"),
         )

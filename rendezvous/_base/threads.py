@@ -1,6 +1,6 @@
-"""Threads of ours. Where the system has no room for another one, that is an error of ours, too.
+"""Threads. If the system refuses another one, that is one of our errors.
 
-Python says it with a plain RuntimeError, which no caller can tell from a mistake.
+Python raises a plain RuntimeError then, which callers cannot tell from a bug.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def start_thread(thread: threading.Thread) -> None:
 
 
 class Background:
-    """What goes on beside an object's callers: one thread, of the process that starts it.
+    """A background thread of an object, in the process that starts it.
 
     Args:
         name: of the thread.
-        run: what it does, until the event that it gets is set. It may be started again then.
+        run: its work, until the event that it gets is set. Then it may be started again.
     """
 
     def __init__(self, name: str, run: Callable[[threading.Event], None]) -> None:
@@ -45,7 +45,7 @@ class Background:
 
     @property
     def is_running(self) -> bool:
-        """Whether it goes on, in this process: a forked child has none."""
+        """Whether it is running in this process: a forked child has none."""
         return self._thread is not None and not self.is_stopping and not self.is_elsewhere
 
     @property
@@ -55,7 +55,7 @@ class Background:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether this is a forked child of the process that has it."""
+        """Whether this is a forked child of the process that started it."""
         return self._pid != os.getpid()
 
     def start(self) -> None:
@@ -72,7 +72,7 @@ class Background:
         self._thread = thread
 
     def ask_to_stop(self) -> None:
-        """It ends when what it does just now is over."""
+        """It ends after its current step."""
         self._stop.set()
 
     def stop(self, deadline: Deadline) -> bool:

@@ -1,1 +1,2 @@
-"""What a store is in Python: the whole contract over whatever a class has, prefixes, barriers."""
+"""Stores in Python: the whole contract on top of the methods that a class has, prefixes,
+barriers."""

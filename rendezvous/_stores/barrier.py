@@ -15,11 +15,11 @@ __all__ = ["Barrier"]
 
 
 class Barrier:
-    """Where ranks wait for each other, round after round.
+    """A barrier that the same ranks can pass again and again.
 
-    Each rank makes one, with the same key, and calls `wait` in the same order. A rank that is
-    already in the next round does not disturb those that still leave this one. The key, and keys
-    below it, one for each rank, stay in the store; a job that starts anew takes another key.
+    Each rank creates one, with the same key, and calls `wait` in the same order. A rank that is
+    already in the next round does not disturb those that are still leaving this one. The key, and
+    keys below it, one for each rank, stay in the store; a job that starts again needs another key.
 
     Args:
         store: any store; not owned.
@@ -30,7 +30,7 @@ class Barrier:
 
     def __init__(self, store: Store, key: str | bytes, rank: int, world_size: int) -> None:
         if not 0 <= rank < world_size:
-            raise StoreValueError(f"Barrier: rank {rank} is not in 0 to {world_size - 1}")
+            raise StoreValueError(f"Barrier: rank {rank} is not between 0 and {world_size - 1}")
         self._store = store
         self._key = key
         self._rank = rank
@@ -48,11 +48,11 @@ class Barrier:
         return self._round
 
     def wait(self, timeout: timedelta | float | None = None) -> None:
-        """Wait until all ranks have come to this round, up to `timeout` (default: the store's).
+        """Wait until all ranks have arrived at this round, up to `timeout` (default: the store's).
 
-        Raises StoreKeysMissingError, whose `ranks` have not come; this rank stays counted, and may
-        call again for the same round. Raises StoreValueError when the key was used before: by
-        another job, or for another world size. One object is for one thread at a time.
+        Raises StoreKeysMissingError, whose `ranks` are the missing ones; this rank still counts,
+        and may call again for the same round. Raises StoreValueError when the key was used before:
+        by another job, or for another world size. One object is for one thread at a time.
         """
         self._store.barrier(
             self._key, self._world_size, timeout, rank=self._rank, round=self._round + 1

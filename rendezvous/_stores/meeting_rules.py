@@ -1,8 +1,8 @@
-"""Who may come to a barrier or an exchange, and what an arrival writes; as csrc/store/meeting.h has
-it for the other stores. Pure.
+"""Which callers may arrive at a barrier or an exchange, and what an arrival writes; the same rules
+as csrc/store/meeting.h for the other stores. Pure.
 
-At the key is the number of those who have come, at key/rank what each rank gave (an exchange) or
-which round it has come to (a barrier with ranks), at key/world_size how many there are.
+The key has the number of callers that have arrived, key/rank the value of each rank (exchange) or
+its round (barrier with ranks), and key/world_size the world size.
 """
 
 import secrets
@@ -29,7 +29,7 @@ __all__ = [
 _SHOWN_RANKS_MAX = 20
 NAMED_RANKS_MAX = 1024
 _ROUND_MAX = 2**40
-_NEW_KEY = "the key was used already: take a new one for each"
+_NEW_KEY = "the key was used before: use a new key for each"
 
 
 def size_key(key: bytes) -> bytes:
@@ -42,7 +42,7 @@ def slot_key(key: bytes, rank: int) -> bytes:
 
 @dataclass(frozen=True)
 class Arrival:
-    """counts: add 1 to the count. writes: put the caller's own into its slot."""
+    """counts: add 1 to the count. writes: write the caller's own slot."""
 
     counts: bool
     writes: bool
@@ -50,7 +50,7 @@ class Arrival:
 
 @dataclass(frozen=True)
 class BarrierCall:
-    """rank: None for who is only counted. token: tells one call from another."""
+    """rank: None for a caller that is only counted. token: identifies a call."""
 
     key: bytes
     world_size: int
@@ -60,48 +60,49 @@ class BarrierCall:
 
     @property
     def target(self) -> int:
-        """What the count is when all have come."""
+        """The count when all have arrived."""
         return self.world_size * self.round
 
     @property
     def slot(self) -> bytes:
-        """What is at the rank's slot while it is in the round."""
+        """The rank's slot while it is in the round."""
         return b"%d %d" % (self.round, self.token)
 
     @property
     def left_slot(self) -> bytes:
-        """What is there when its call has ended without that all had come."""
+        """The rank's slot when its call has ended before all had arrived."""
         return b"%d" % self.round
 
     def arrive(self, world_size: bytes | None, count: int, slot: bytes | None) -> Arrival:
-        """Raises StoreValueError for whoever comes where the key has served already."""
+        """Raises StoreValueError for a caller that arrives when the key was used before."""
         _check_world_size("barrier", self.key, self.world_size, world_size)
         complete = count >= self.target
         text = f"barrier at key {quoted(self.key)}: "
         if self.rank is None:
             if complete:
                 raise StoreValueError(
-                    f"{text}{count} of {self.world_size} have come already; {_NEW_KEY} barrier, or "
-                    "rank= and round="
+                    f"{text}{count} of {self.world_size} have already arrived; {_NEW_KEY} "
+                    "barrier, or "
+                    "pass rank= and round="
                 )
             return Arrival(counts=True, writes=False)
         last = round_in(slot)
         if last > self.round or last + 1 < self.round:
             raise StoreValueError(
-                f"{text}rank {self.rank} comes to round {self.round}, but the last it came to was "
+                f"{text}rank {self.rank} arrives at round {self.round}, but its last round was "
                 f"{last or 'none'}; {_NEW_KEY} barrier, or count the rounds of each rank from 1"
             )
         if complete and last == self.round and slot not in (self.slot, self.left_slot):
             raise StoreValueError(
                 f"{text}rank {self.rank} has passed round {self.round} already; {_NEW_KEY} "
-                "barrier, or the next round"
+                "barrier, or go to the next round"
             )
         return Arrival(counts=last < self.round, writes=True)
 
 
 @dataclass(frozen=True)
 class ExchangeCall:
-    """The value that a rank gives."""
+    """The value of a rank."""
 
     key: bytes
     rank: int
@@ -119,22 +120,22 @@ class ExchangeCall:
         slot: bytes | None,
         have_all_come: Callable[[], bool],
     ) -> Arrival:
-        """Raises StoreValueError for another value in an exchange to which all have come.
+        """Raises StoreValueError for another value in a finished exchange.
 
-        have_all_come: asked only if the count says so.
+        have_all_come: called only if the count says so.
         """
         _check_world_size("exchange", self.key, self.world_size, world_size)
         writes = slot != self.value
         if slot is not None and writes and count >= self.world_size and have_all_come():
             raise StoreValueError(
-                f"exchange at key {quoted(self.key)}: all ranks have come, and rank {self.rank} "
-                f"gave another value then; {_NEW_KEY} exchange"
+                f"exchange at key {quoted(self.key)}: all ranks have already arrived, and rank "
+                f"{self.rank} gave another value; {_NEW_KEY} exchange"
             )
         return Arrival(counts=slot is None, writes=writes)
 
 
 def barrier_call(key: bytes, world_size: int, rank: int | None, round: int | None) -> BarrierCall:
-    """What the arguments of `barrier` mean. Raises TypeError, StoreValueError, StoreLimitError."""
+    """Check the arguments of `barrier`. Raises TypeError, StoreValueError, StoreLimitError."""
     callers = whole_number(world_size, "the world_size of barrier")
     text = f"barrier at key {quoted(key)}: "
     if callers < 1:
@@ -142,22 +143,22 @@ def barrier_call(key: bytes, world_size: int, rank: int | None, round: int | Non
     key_bytes("barrier", size_key(key))  # the longest that it has
     if rank is None:
         if round is not None:
-            raise StoreValueError("barrier: rounds are counted for each rank; give rank, too")
+            raise StoreValueError("barrier: round needs rank; pass both")
         return BarrierCall(key, callers)
     own = whole_number(rank, "the rank of barrier")
     number = 1 if round is None else whole_number(round, "the round of barrier")
     if not 1 <= number <= _ROUND_MAX:
-        raise StoreValueError(f"{text}round is {number}; rounds are counted from 1")
+        raise StoreValueError(f"{text}round is {number}; rounds start at 1")
     check_ranks(key, own, callers, "barrier")
     return BarrierCall(key, callers, own, number, secrets.randbits(64))
 
 
 def _check_world_size(operation: str, key: bytes, world_size: int, found: bytes | None) -> None:
-    """Raises StoreValueError where others met who were not as many."""
+    """Raises StoreValueError if others used the key with another world size."""
     if found is None or found == b"%d" % world_size:
         return
     raise StoreValueError(
-        f"{operation} at key {quoted(key)}: others came with world_size "
+        f"{operation} at key {quoted(key)}: the others' world_size is "
         f"{found.decode('utf-8', 'backslashreplace')}, not {world_size}; {_NEW_KEY} {operation}"
     )
 
@@ -170,7 +171,7 @@ def missing_ranks_error(text: str, key: bytes, missing: Sequence[int]) -> StoreK
 
 
 def round_in(slot: bytes | None) -> int:
-    """The round that a slot says; 0 for what is none."""
+    """The round in a slot; 0 if there is none."""
     digits = b"" if slot is None else slot.split(b" ", 1)[0]
     return int(digits) if digits.isdigit() and len(digits) < 20 else 0
 
@@ -182,11 +183,11 @@ def barrier_timeout_text(
     text = f"barrier timeout after {elapsed}: "
     where = f"key {quoted(call.key)}"
     if call.rank is None:
-        return f"{text}{count} of {call.world_size} have come to {where}"
+        return f"{text}{count} of {call.world_size} have arrived at {where}"
     if call.round > 1:
         where = f"round {call.round} of {where}"
     return (
-        f"{text}{len(missing)} of {call.world_size} ranks have not come to {where}: "
+        f"{text}{len(missing)} of {call.world_size} ranks have not arrived at {where}: "
         f"{_ranks_text(missing)}"
     )
 
@@ -194,7 +195,8 @@ def barrier_timeout_text(
 def exchange_timeout_text(key: bytes, world_size: int, missing: Sequence[int], elapsed: str) -> str:
     """Who has not come."""
     return (
-        f"exchange timeout after {elapsed}: {len(missing)} of {world_size} ranks have not come to "
+        f"exchange timeout after {elapsed}: {len(missing)} of {world_size} ranks have not "
+        "arrived at "
         f"key {quoted(key)}: {_ranks_text(missing)}"
     )
 

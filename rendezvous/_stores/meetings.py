@@ -1,8 +1,8 @@
-"""Barriers and exchanges made of a store's other operations, for stores that have nothing better.
+"""Barriers and exchanges built from a store's other operations, for stores that have none.
 
-As csrc/store/meeting.h has it, whose callers may meet those of this one. Between two operations
-others may come, or this caller may die: whoever comes is counted first and shown then, so that
-nobody is let through too early. Runs on the caller's thread and holds no lock.
+The same rules as in csrc/store/meeting.h, so callers of both may meet. Between two operations
+others may arrive, or this caller may die: each arrival is counted first and written to its slot
+then, so that no caller passes too early. Runs on the caller's thread and holds no lock.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ __all__ = ["Looks", "Meeting"]
 
 
 class _Store(Protocol):
-    """What a meeting is made of."""
+    """The operations that a meeting uses."""
 
     def has(self, name: str) -> bool: ...
     def set(self, key: bytes, value: bytes) -> None: ...
@@ -37,7 +37,7 @@ class _Store(Protocol):
 
 
 class Looks:
-    """Between looks at what gives no event: 1 to 20 ms, and not beyond the deadline."""
+    """Pauses of a poll: 1 to 20 ms, and not beyond the deadline."""
 
     def __init__(self, timeout_s: float) -> None:
         self._deadline = Deadline.after(timeout_s)
@@ -122,7 +122,7 @@ class Meeting:
         raise missing_ranks_error(f"{text} ({store!r})", key, missing)
 
     def _look(self, key: bytes, world_size: int) -> tuple[bytes | None, int]:
-        """How many the others are, and how many have come; says the former if nobody has."""
+        """The others' world size, which is written if missing, and how many have arrived."""
         found: bytes | None = None
         if self._store.has("compare_set") or self._store.has("compare_exchange"):
             found = self._store.compare_set(size_key(key), b"", b"%d" % world_size) or None
@@ -138,7 +138,7 @@ class Meeting:
             self._looks.pause()
 
     def _behind(self, call: BarrierCall) -> list[int]:
-        """The ranks that have not come to the round."""
+        """The ranks that have not arrived at the round."""
         if call.rank is None:
             return []
         ranks = range(call.world_size)
@@ -146,7 +146,7 @@ class Meeting:
         return [rank for rank in ranks if rounds[rank] < call.round]
 
     def _leave(self, call: BarrierCall) -> int:
-        """Be counted no more, or with a rank be marked as gone; how many had come by then."""
+        """Undo the count, or with a rank mark it as gone; returns how many had arrived."""
         if call.rank is not None:
             self._store.set(slot_key(call.key, call.rank), call.left_slot)
             return 0

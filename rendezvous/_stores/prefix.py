@@ -1,8 +1,8 @@
-"""PrefixStore: a name space of its own within another store.
+"""PrefixStore: a separate name space in another store.
 
-Over a compiled store it is compiled too. Over a store that is a Python object it is this class, so
-that no compiled code lies beneath a call into Python: a daemon thread in such a call could not be
-ended when the interpreter is. Any thread may call any method at any time.
+Over a compiled store it is compiled, too. Over a store that is a Python object it is this class, so
+that compiled code never calls into Python: a daemon thread in such a call could not be ended with
+the interpreter. Any thread may call any method at any time.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,7 +34,7 @@ __all__ = ["PrefixStore", "owning_view"]
 
 
 class _StoreLike(Protocol):
-    """What a store must have; ours, torch's and users' own have more."""
+    """The methods that a store must have; ours, torch's and users' stores have more."""
 
     def set(self, key: str, value: Any, /) -> object: ...
     def get(self, key: str, /) -> bytes: ...
@@ -44,21 +44,20 @@ class PrefixStore(Store):
     """A view of another store in which every key begins with `prefix` and a '/'.
 
     Args:
-        prefix: of the name space.
-        store: one of ours, one of torch's, or any Python object with a store's methods, which get
-            keys as str (bytes where they are no UTF-8), values as bytes, and timeouts as timedelta.
-            What such a store lacks is made of what it has, as for a class derived from Store; what
-            cannot be made raises StoreUnsupportedError, and what the object raises passes through
-            unchanged.
+        prefix: the prefix of the name space.
+        store: one of ours, one of torch's, or any Python object with a store's methods. Such an
+            object gets keys as str (bytes if they are not UTF-8), values as bytes, and timeouts as
+            timedelta. Methods that it lacks are built from those it has, as for a class derived
+            from Store, or raise StoreUnsupportedError. Its exceptions pass through unchanged.
 
     The timeout is the underlying store's. num_keys counts all of that store's keys. close ends the
-    view, and leaves the store to whoever made it; that of a view which clone or open_store has
-    made, and so nobody else has, is closed with it.
+    view and leaves the store open, except for a view made by clone or open_store: there it closes
+    the store, too.
     """
 
     def __new__(cls, prefix: Text, store: _StoreLike) -> "PrefixStore":
         if store is None:
-            raise ValueError("PrefixStore: the store is None; give the store that it is a view of")
+            raise ValueError("PrefixStore: the store is None; pass the underlying store")
         if isinstance(store, _core.Store):
             return cast("PrefixStore", _core.PrefixStore(prefix, store))
         return super().__new__(cls)
@@ -75,12 +74,12 @@ class PrefixStore(Store):
 
     @property
     def underlying_store(self) -> Any:
-        """The store below: the very object."""
+        """The store below: the same object that was given."""
         return self._below.target
 
     @property
     def _underlying_non_prefix_store(self) -> Any:
-        """The first store below that is no PrefixStore, of ours or torch's."""
+        """The first store below that is not a PrefixStore of ours or torch's."""
         below = self._below.target
         return getattr(below, "_underlying_non_prefix_store", below)
 
@@ -89,8 +88,8 @@ class PrefixStore(Store):
         ttl_s = FOREVER_S if ttl is None else seconds(ttl, "a time to live")
         if ttl_s == 0:
             raise StoreValueError(
-                f"set of key {quoted(full)}: ttl is 0 s; it must be more than 0, and a key without "
-                "one stays for good"
+                f"set of key {quoted(full)}: ttl is 0 s; it must be more than 0; a key without a "
+                "ttl never expires"
             )
         if ttl_s < FOREVER_S:
             self._below.set_for(full, data, ttl_s)
@@ -229,12 +228,12 @@ class PrefixStore(Store):
     def __reduce__(self) -> Any:
         raise TypeError(
             "a PrefixStore cannot be pickled or copied: it is a view of a store of this process; "
-            "give the other process the prefix and what it can make the underlying store of"
+            "create the store and the view in the other process"
         )
 
     @contextmanager
     def _naming_keys(self) -> Iterator[None]:
-        """Keys that an error names are named as the user of this view knows them."""
+        """Errors show the keys as the user of this view knows them."""
         try:
             yield
         except StoreKeysMissingError as error:
@@ -244,7 +243,7 @@ class PrefixStore(Store):
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise StoreClosedError(f"{self!r} is closed; make another view of the store")
+            raise StoreClosedError(f"{self!r} is closed; create another view of the store")
 
     def _full(self, key: Text) -> bytes:
         self._check_open()
@@ -259,7 +258,7 @@ class PrefixStore(Store):
 
 
 def owning_view(prefix: Text, store: _StoreLike) -> PrefixStore:
-    """A view of a store that nobody else has, which is closed with it."""
+    """A view that owns its store, and closes it."""
     if isinstance(store, _core.Store):
         return cast("PrefixStore", _core._owning_view(prefix, store))
     view = PrefixStore(prefix, store)

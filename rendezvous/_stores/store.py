@@ -1,8 +1,8 @@
 """The contract of every store, as a class that users derive their own from.
 
-The compiled stores are registered as its subclasses. What a class derived in Python does not
-define is made here of what it does define, or raises StoreUnsupportedError. All of it is Python: a
-call that goes from compiled code into Python could not be ended when the interpreter is.
+The compiled stores are registered as its subclasses. Methods that a class derived in Python does
+not define are built here from those it does, or raise StoreUnsupportedError. All of it is Python: a
+call from compiled code into Python could not be ended with the interpreter.
 """
 
 import math
@@ -10,7 +10,6 @@ import sys
 from abc import ABCMeta
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from types import TracebackType
 from typing import Any, TypeVar
 
 from rendezvous import _core
@@ -38,9 +37,9 @@ _TIMEOUT_S = 300.0
 
 
 def _with_arguments_of_its_own(method: Callable[..., _Result]) -> Callable[..., _Result]:
-    """For type checkers: what overrides this may take other arguments, as torch's stores do.
+    """For type checkers: an override may have other arguments, as in torch's stores.
 
-    It is called with what it says that it takes, see StoreObject.
+    It is called with the arguments that it accepts, see StoreObject.
     """
     return method
 
@@ -50,17 +49,17 @@ class Store(metaclass=ABCMeta):  # noqa: B024  (its subclasses are registered)
 
     Keys are str (stored as UTF-8) or bytes; values are str, bytes, bytearray or memoryview, and
     come back as bytes. Lists may be any iterable. Timeouts are datetime.timedelta or seconds, None
-    for the store's; blocking calls return or raise within them, plus at most 100 ms. Any thread may
-    call any method at any time. Errors are StoreError and its kin, which are RuntimeErrors;
-    timeouts are TimeoutErrors as well.
+    for the store's default; blocking calls return or raise within them, plus at most 100 ms. Any
+    thread may call any method at any time. Errors are StoreErrors, which are RuntimeErrors;
+    timeouts are also TimeoutErrors.
 
-    A derived class defines the methods that it has, with these names and arguments (or with those
-    of torch's stores), and calls super().__init__(). With set, get, add, compare_set, check and
-    wait it has append, try_get, compare_exchange, multi_get, multi_set, barrier and exchange too,
-    which are made of them: multi_get and multi_set are several steps then, and append and
-    compare_exchange may err when others write the same at the same time. compare_set and
-    compare_exchange are made of each other, delete_prefix of list_keys and delete_key. The rest
-    raises StoreUnsupportedError.
+    A derived class defines the methods that it supports, with these names and arguments (or with
+    those of torch's stores), and calls super().__init__(). If it has set, get, add, compare_set,
+    check and wait, it also gets append, try_get, compare_exchange, multi_get, multi_set, barrier
+    and exchange, which are built from them: multi_get and multi_set then take several steps, and
+    append and compare_exchange may give a wrong result when others write the same value at the same
+    time. compare_set and compare_exchange are each built from the other, and delete_prefix from
+    list_keys and delete_key. All other methods raise StoreUnsupportedError.
     """
 
     __timeout_s = _TIMEOUT_S
@@ -196,17 +195,12 @@ class Store(metaclass=ABCMeta):  # noqa: B024  (its subclasses are registered)
         return timedelta(seconds=min(self.__timeout_s, FOREVER_S))
 
     def close(self) -> None:  # noqa: B027
-        """Does nothing: a class that holds something lets go of it here."""
+        """Does nothing. A class that holds resources releases them here."""
 
     def __enter__(self: _Self) -> _Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -214,34 +208,34 @@ class Store(metaclass=ABCMeta):  # noqa: B024  (its subclasses are registered)
 
     def __reduce__(self) -> Any:
         raise TypeError(
-            f"a {type(self).__name__} cannot be pickled or copied: it is a store of this process; "
-            "give the other process what it can make one of its own of"
+            f"a {type(self).__name__} cannot be pickled or copied: it belongs to this process; "
+            "create a store in the other process"
         )
 
 
 def store_object(target: Any) -> StoreObject:
-    """For a view of what is no compiled store. Raises TypeError for what has not get and set."""
+    """For a view of a store that is not compiled. Raises TypeError without get and set."""
     found = StoreObject(target, Store, {})
     for method in ("get", "set"):
         if not found.has(method):
-            raise TypeError(f"a store is expected, not a {found!r}: it has no method {method!r}")
+            raise TypeError(f"expected a store, not a {found!r}: it has no method {method!r}")
     return found
 
 
 def hint_for_torch() -> str:
-    """What the repr of a store ends with when torch asks for it: a word on what to do.
+    """A hint on what to do, at the end of a store's repr when torch asks for it.
 
-    Torch refuses what is none of its stores with a TypeError of pybind11's, whose text is fixed but
-    for the repr of what it was given. Called by `__repr__` itself.
+    Torch refuses foreign stores with a TypeError of pybind11, whose text is fixed except for the
+    repr of the object. Called by `__repr__` itself.
     """
     asking = sys._getframe(1).f_back  # none where compiled code asks
     if asking is None or not str(asking.f_globals.get("__name__")).startswith("torch."):
         return ""
-    return "; torch takes rendezvous.torch.as_torch_store(store) in its place"
+    return "; pass rendezvous.torch.as_torch_store(store) to torch instead"
 
 
 def _made(store: Store) -> StoreObject:
-    """The store as its own class has made it."""
+    """The store as its own class created it."""
     return StoreObject(store, Store, vars(store).setdefault("_Store__takes", {}))
 
 

@@ -1,9 +1,9 @@
-"""A Python object that has methods of a store: torch's stores, and those that users write.
+"""A Python object with a store's methods: torch's stores, and those that users write.
 
-Asks the object as torch's stores want to be asked: keys as str (bytes where they are no UTF-8),
-values as bytes, timeouts as timedelta. What it lacks is made of what it has, where that is
-possible; the rest raises StoreUnsupportedError. What it raises passes through unchanged. Runs on
-the caller's thread and holds no lock.
+Calls the object as torch's stores expect it: keys as str (bytes if they are not UTF-8), values as
+bytes, timeouts as timedelta. Methods that it lacks are built from those it has, or raise
+StoreUnsupportedError. Its exceptions pass through unchanged. Runs on the caller's thread and holds
+no lock.
 """
 
 import secrets
@@ -42,12 +42,13 @@ _NOBODYS_VALUE = b"nobody's value " + secrets.token_hex(16).encode()
 
 
 class StoreObject:
-    """What the object can do; every operation takes keys and values as bytes, times in seconds.
+    """The operations of the object; keys and values are bytes, times are seconds.
 
     Args:
         target: the object.
-        base: the class whose own methods are not the object's: they are made of its others.
-        takes: what is known of the signatures of its methods; kept from one use to the next.
+        base: the class whose methods do not count as the object's own: they are built from the
+        others.
+        takes: the known signatures of its methods; kept between uses.
     """
 
     __slots__ = ("_base", "_takes", "target")
@@ -73,7 +74,7 @@ class StoreObject:
 
     @property
     def timeout_s(self) -> float:
-        """What its blocking calls take that are given none."""
+        """The default timeout of its blocking calls."""
         return seconds(getattr(self.target, "timeout", 300.0))
 
     def set(self, key: bytes, value: bytes) -> None:
@@ -81,11 +82,11 @@ class StoreObject:
 
     def set_for(self, key: bytes, value: bytes, ttl_s: float) -> None:
         if not self._knows("set", "ttl"):
-            raise self.missing("set", "takes no ttl: its keys live for ever")
+            raise self.missing("set", "does not support ttl: its keys never expire")
         self._method("set")(key_text(key), value, ttl=timedelta(seconds=ttl_s))
 
     def get(self, key: bytes, timeout_s: float) -> bytes:
-        """A get that takes no timeout, as torch's, has one by `wait` and `compare_set`."""
+        """A get without a timeout, such as torch's, gets one by `wait` and `compare_set`."""
         get = self._method("get")
         if self._knows("get", "timeout"):
             return returned_value(get(key_text(key), timeout=timedelta_of(timeout_s)))
@@ -152,7 +153,7 @@ class StoreObject:
     def made_compare_exchange(
         self, key: bytes, expected: bytes, desired: bytes
     ) -> tuple[bytes, bool]:
-        """`swapped` may be wrong when another client writes the same at the same time."""
+        """`swapped` may be wrong when another client writes the same value at the same time."""
         if not self.has("compare_set"):
             raise self.missing("compare_set")
         before = None if expected == desired else self.try_get(key)
@@ -188,7 +189,7 @@ class StoreObject:
                 return
             if looks.are_over:
                 raise StoreTimeoutError(
-                    f"append {looks.text}: others change key {quoted(key)} all the time ({self!r})"
+                    f"append {looks.text}: other clients keep changing key {quoted(key)} ({self!r})"
                 )
             looks.pause()
 
@@ -274,7 +275,7 @@ class StoreObject:
         self._method("queue_push")(key_text(key), value)
 
     def queue_pop(self, key: bytes, block: bool, timeout_s: float) -> bytes:
-        """A queue_pop that takes no timeout is asked again and again."""
+        """A queue_pop without a timeout is polled."""
         pop = self._method("queue_pop")
         if self._knows("queue_pop", "timeout"):
             return returned_value(pop(key_text(key), block=block, timeout=timedelta_of(timeout_s)))
@@ -299,7 +300,7 @@ class StoreObject:
         return returned_number("queue_len", self._method("queue_len")(key_text(key)))
 
     def barrier(self, call: BarrierCall, timeout_s: float) -> None:
-        """For a rank, made of other operations where the barrier takes none, as torch's do not."""
+        """With a rank, built from other operations if the object's barrier accepts no rank."""
         if not self.has("barrier") or not (call.rank is None or self._knows("barrier", "rank")):
             self.made_barrier(call, timeout_s)
             return
@@ -340,14 +341,15 @@ class StoreObject:
         return returned_number("set_if_version", now), bool(swapped)
 
     def clone(self, timeout_s: float) -> Any:
-        """`timeout_s` is for opening it, where the object's clone takes one."""
+        """`timeout_s` is for opening it, if the object's clone accepts one."""
         clone = self._method("clone")
         if self._knows("clone", "timeout"):
             return clone(timeout=timedelta_of(timeout_s))
         return clone()
 
     def has_extended_api(self) -> bool:
-        """As the object says; else whether append, multi_get and multi_set are there or made."""
+        """The object's answer; else whether append, multi_get and multi_set exist or can be
+        built."""
         if self.has("has_extended_api"):
             return bool(self.target.has_extended_api())
         compares = self.has("compare_set") or self.has("compare_exchange")
@@ -364,7 +366,7 @@ class StoreObject:
         return method
 
     def _knows(self, name: str, parameter: str) -> bool:
-        """Whether the method takes a parameter of that name."""
+        """Whether the method has a parameter of that name."""
         known = self._takes.get((name, parameter))
         if known is None:
             known = self._takes[name, parameter] = takes(self._method(name), parameter)

@@ -1,6 +1,6 @@
-"""What goes to a store that is a Python object, and what it returns. Pure; knows no store.
+"""Converts the arguments and results of a store that is a Python object. Pure; knows no store.
 
-Keys go as str (as bytes where they are no UTF-8), timeouts as timedelta.
+Keys are passed as str (bytes if they are not UTF-8), timeouts as timedelta.
 """
 
 import inspect
@@ -50,11 +50,11 @@ def key_text(key: bytes) -> str | bytes:
 def listed_key(found: object) -> bytes:
     if isinstance(found, (str, bytes)):
         return found.encode("utf-8", "surrogateescape") if isinstance(found, str) else found
-    raise TypeError(f"a key that a store lists must be str or bytes, not {type_name(found)}")
+    raise TypeError(f"a key that list_keys returns must be str or bytes, not {type_name(found)}")
 
 
 def returned_value(found: object) -> bytes:
-    return bytes_of_value(found, "a value that a store returns")
+    return bytes_of_value(found, "a value returned by a store")
 
 
 def returned_values(found: Iterable[object]) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""The store of one round as torchrun's agent uses it: it does not wait for who is gone.
+"""The store of one round as torchrun's agent uses it: it does not wait for lost nodes.
 
 Agents tell each other their number of workers through it before these start (torch's
 SimpleElasticAgent._assign_worker_ranks). A node that is lost between the round and that would hold

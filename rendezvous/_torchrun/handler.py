@@ -189,10 +189,11 @@ class TorchrunHandler:
         return self._handler.num_nodes_waiting()
 
     def shutdown(self) -> bool:
-        """Leave; as failed, if torchrun ends by an error. Whoever hosts the store stays for others.
+        """Leave; as failed, if torchrun ends with an error. The host of the store stays for the
+        others.
 
-        Other than with torch's c10d, the run is not closed: the nodes that are left go on if they
-        are enough.
+        Unlike with torch's c10d, the run is not closed: the remaining nodes go on if there are
+        enough.
         """
         if self._is_over or os.getpid() != self._pid:
             return self._handler.shutdown()
@@ -360,5 +361,7 @@ def show_log() -> None:
     )
     logger.addHandler(handler)
     logger.propagate = False
+    # People read this log, which says the same in words.
+    logging.getLogger("rendezvous.events").setLevel(logging.WARNING)
     level = logging.getLevelName(os.environ.get("LOGLEVEL", "INFO").upper())
     logger.setLevel(level if isinstance(level, int) else logging.INFO)

@@ -1,16 +1,15 @@
 """Runs as a program outside them sees them: who came, who went and how, how many are missing.
 
 Each run has one request at the server, which answers when something has changed; then the lists of
-nodes are read. The next change is asked for when the last one was taken. A server that was started
-anew does not know all nodes at first: those that were known before count as there until their time
-to come back is over. Knows no rule of a rendezvous. Belongs to one event loop.
+nodes are read. The next change is requested when the last one was taken. A restarted server does
+not know all nodes at first: nodes that were known before count as present until their time to come
+back is over. Knows no rule of a rendezvous. Belongs to one event loop.
 """
 
 import asyncio
 import math
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
-from types import TracebackType
 from typing import TypeAlias, TypeVar
 
 from rendezvous._base.endpoint import parse_endpoint
@@ -74,7 +73,7 @@ class _Run:
         self._last: RunChange | None = None
 
     async def next_change(self) -> RunChange:
-        """Waits for it, also while the server cannot be reached and after it was started anew."""
+        """Waits for it, also while the server cannot be reached and after it was restarted."""
         while True:
             try:
                 change = await self._look()
@@ -181,7 +180,7 @@ class _Run:
 def _with_names(listed: dict[_Peer, Member], before: dict[_Peer, Member]) -> dict[_Peer, Member]:
     """The list, with known nodes in place of "rank N".
 
-    A server that was started anew lists a node as "rank N" until it hears of the node itself.
+    A restarted server lists a node as "rank N" until it hears from the node itself.
     """
     by_rank = {each.rank: (peer, each) for peer, each in before.items()}
     found: dict[_Peer, Member] = {}
@@ -239,7 +238,7 @@ class Follow(AsyncIterator[RunChange]):
         assert self._store is not None
         if not isinstance(run_id, str):
             raise TypeError(
-                f"follow: a run id is a str, not {type(run_id).__name__}; several are given as "
+                f"follow: a run id must be a str, not {type(run_id).__name__}; pass several as "
                 "follow(server, *run_ids)"
             )
         if run_id not in self._tasks:
@@ -288,18 +287,13 @@ class Follow(AsyncIterator[RunChange]):
     def _check_entered(self) -> None:
         if self._store is None:
             raise RuntimeError(
-                "follow() is entered before runs are added or gone through: `async with follow(...)"
-                " as changes`, and in it `async for change in changes`"
+                "enter follow() before you add or iterate runs: `async with follow(...)"
+                " as changes`, then `async for change in changes`"
             )
         if self._is_over:
-            raise StoreClosedError("follow: its `async with` was left; follow the runs anew")
+            raise StoreClosedError("follow: its `async with` block has ended; call follow() again")
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._is_over = True
         tasks = list(self._tasks.values())
         self._tasks.clear()
@@ -322,23 +316,23 @@ def follow(server: str | Store, *run_ids: str, timeout: float = _CONNECT_S) -> F
     follow a run that nobody has joined yet. All runs share one connection. Each has one request,
     which the server answers when something changes, so thousands of idle runs cost nothing.
 
-    If the server cannot be reached any more, it goes on trying. After the server was started anew,
-    a node counts as lost only when its time to come back is over.
+    If the server cannot be reached any more, it goes on trying. After a restart of the server, a
+    node counts as lost only when its time to come back is over.
 
     server: host[:port] of a server of ours (default port 29400); or a store of
         connect("tcp://host:port") without a prefix, which stays open at the end.
     timeout: for connecting, in seconds.
 
     Entering it raises StoreConnectionError or StoreTimeoutError when there is no server. Calling it
-    raises StoreUnsupportedError for anything else than such a server: etcd, files and torch's
-    servers have no request that waits for a change of a run. (`rendezvous status` shows those.)
+    raises StoreUnsupportedError for anything but such a server: etcd, files and torch's servers
+    have no request that waits for a change of a run. (`rendezvous status` shows those.)
     """
     if isinstance(server, TCPStore):
         return Follow(server, run_ids, timeout)
     if isinstance(server, str) and "://" not in server:
         return Follow(server, run_ids, timeout)
     raise StoreUnsupportedError(
-        f"follow: {server!r} does not name a server alone; give its host[:port] without tcp://, or "
-        'a store of rendezvous.aio.connect("tcp://host:port") without a prefix. Runs in etcd, in '
+        f"follow: {server!r} is not just a server; pass its host[:port] without tcp://, or "
+        'a store from rendezvous.aio.connect("tcp://host:port") without a prefix. Runs in etcd, in '
         "files and on torch's servers cannot be followed; `rendezvous status` shows them"
     )

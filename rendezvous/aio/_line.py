@@ -1,8 +1,8 @@
-"""The connection of a store: made when first needed, made anew when it breaks or falls silent.
+"""The connection of a store: opened when first needed, replaced when it breaks or falls silent.
 
-When that is, and what callers are told, are the core's rules (csrc/client/line_rules.h). A dial
-looks names up and waits, so it has a thread for as long as it takes; there is one dial at a time,
-and the callers who need it wait. Belongs to one event loop.
+The core's rules (csrc/client/line_rules.h) say when that is, and which errors callers get. A dial
+looks up names and waits, so it runs in a thread; there is one dial at a time, and the callers that
+need it wait. Belongs to one event loop.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _LAST_LOOK_S = 0.005
 
 
 class _Dialling:
-    """A dial, and whose place its connection is to take: of one that is suspected, or of none."""
+    """A dial, and the suspected connection that its connection is to replace, if any."""
 
     def __init__(
         self, dial: _core._Dial, done: "asyncio.Future[None]", suspect: _native.Connection | None
@@ -60,10 +60,10 @@ class Line:
         return self._session.observed_address
 
     async def connection(self, left_s: float, known_restarts: int) -> _native.Connection | None:
-        """The connection, waited for. None: it is suspected, and nothing was found out in time.
+        """Wait for the connection. None: it is suspected, and nothing was found out in time.
 
-        Raises what the dial raises, StoreClosedError, and StoreRestartedError to every call that
-        began when the server was another one.
+        Raises the errors of the dial, StoreClosedError, and StoreRestartedError for every call that
+        began before the server was restarted.
         """
         deadline_s = self._loop.time() + left_s
         while True:
@@ -90,7 +90,7 @@ class Line:
             dialling.dial.raise_out_of_time(left_s)
 
     def suspect(self, connection: _native.Connection, silent_s: float) -> None:
-        """No byte came on it for so long, though an answer was due."""
+        """The connection was silent for this long, although an answer was due."""
         if self._is_closed or self._connection is not connection or self._dialling is not None:
             return
         if not self._calm.is_over() or not connection.is_open:
@@ -100,7 +100,7 @@ class Line:
         self._dialling = self._start(_native.DIAL_MIN_S, connection, silent_s)
 
     async def close(self) -> None:
-        """For good, and wait until the sockets are closed."""
+        """Close for good, and wait until the sockets are closed."""
         self._is_closed = True
         dialling = self._dialling
         if self._connection is not None:
@@ -165,7 +165,7 @@ class Line:
         if is_alive:
             dialling.failure = None
             if fresh is not None:
-                fresh.shut_down("another one is used")
+                fresh.shut_down("another connection is used")
         elif fresh is not None and suspect is not None:
             suspect.shut_down(_native.replaced(silent_s))
         return is_alive

@@ -1,13 +1,12 @@
 """The contract of asyncio's stores: the operations of rendezvous.Store, the one list of them.
 
-What each does is said there. A store of asyncio's carries them out all in one way (`_carry`), or
+rendezvous.Store documents them. A store for asyncio runs all of them in one way (`_carry`), or
 defines them itself, with the same arguments.
 """
 
 import inspect
 from collections.abc import AsyncGenerator, Coroutine
 from datetime import timedelta
-from types import TracebackType
 from typing import Any, TypeVar
 
 from rendezvous._stores.store import Store as BlockingStore
@@ -29,10 +28,10 @@ class Store:
     """The contract of asyncio's stores.
 
     Every operation of rendezvous.Store is here, with its name, arguments and errors, as a coroutine
-    function: `await store.get(key)`. One store is used by the tasks of one event loop, as many at a
-    time as there are. Cancelling a task withdraws what it asked for.
+    function: `await store.get(key)`. All tasks of one event loop may use a store at the same time.
+    Cancelling a task withdraws its request.
 
-    watch(key) is an asynchronous iterator as well: `async for version, value in store.watch(key)`.
+    watch(key) is also an asynchronous iterator: `async for version, value in store.watch(key)`.
     """
 
     def _carry(
@@ -47,7 +46,7 @@ class Store:
         return Watch(self._watch, key, known_version, timeout, self._restarts)
 
     def _restarts(self) -> int:
-        """How often the server was another one than before, without what that one knew."""
+        """How often the server was restarted and lost its data."""
         return 0
 
     def watch_prefix(
@@ -55,49 +54,44 @@ class Store:
     ) -> AsyncGenerator[Changed, None]:
         """All keys that begin with `prefix`: (key, version, value) of every change, as it is seen.
 
-        Begins with the keys that are there; the value of a key that was deleted is None. A server
-        of ours tells what changes, at once. Other stores are looked at every `interval` (seconds or
-        a timedelta), all keys with the prefix. No change is asked for before the last one was
-        taken: a slow loop sees fewer of them, always the last of each key. To be ended by its
-        aclose(), as of any asynchronous generator.
+        Begins with the existing keys; the value of a deleted key is None. A rendezvous server
+        reports changes at once. From other stores, all keys with the prefix are read every
+        `interval` (seconds or a timedelta). The next change is requested only after the last one
+        was taken: a slow loop sees fewer changes, but always the last one of each key. End it with
+        its aclose(), like any asynchronous generator.
         """
         raise NotImplementedError
 
     def has_extended_api(self) -> bool:
-        """Whether append, multi_get and multi_set are there."""
+        """Whether append, multi_get and multi_set are supported."""
         return True
 
     def set_timeout(self, timeout: timedelta | float) -> None:
-        """Set the timeout of calls that name none of their own."""
+        """Set the default timeout of calls."""
         raise NotImplementedError
 
     @property
     def timeout(self) -> timedelta:
-        """The timeout of calls that name none of their own."""
+        """The default timeout of calls."""
         raise NotImplementedError
 
     async def clone(self, timeout: timedelta | float | None = None) -> "Store":
-        """Another user of the same store, which is closed by itself."""
+        """A second object for the same store, closed separately."""
         raise NotImplementedError
 
     async def close(self) -> None:
-        """End the use of the store. Calls that wait end with StoreClosedError; so do later ones."""
+        """Close the store. Waiting and later calls raise StoreClosedError."""
 
     async def __aenter__(self: _Self) -> _Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     def __reduce__(self) -> Any:
         raise TypeError(
-            f"a {type(self).__name__} cannot be pickled or copied: it belongs to an event loop of "
-            "this process; give the other one what it can connect to"
+            f"a {type(self).__name__} cannot be pickled or copied: it belongs to an event loop "
+            "of this process; connect to the store in the other process"
         )
 
 
@@ -119,8 +113,8 @@ for _name in OPERATIONS:
     if _name not in vars(Store):
         setattr(Store, _name, _operation(_name))
 Store.watch.__doc__ = (
-    f"{BlockingStore.watch.__doc__}\n\nWhat it returns can be awaited for that; or gone through "
-    "with `async for`, which gives (version, value) of every change it sees, beginning with what "
-    "is there: (version, None) where the key was deleted. One request at a time is on its way, so "
-    "a slow loop sees fewer changes and always the last. Without a timeout it goes on for ever."
+    f"{BlockingStore.watch.__doc__}\n\nAwait the result for one change, or use it with `async "
+    "for`, which gives (version, value) of every change that it sees, beginning with the current "
+    "value: (version, None) where the key was deleted. Only one request is sent at a time, so a "
+    "slow loop sees fewer changes, but always the last one. Without a timeout it never ends."
 )

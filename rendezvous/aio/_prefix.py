@@ -1,4 +1,4 @@
-"""A name space of its own within a store of asyncio's."""
+"""A separate name space in a store for asyncio."""
 
 import inspect
 from collections.abc import AsyncGenerator, Callable, Coroutine

@@ -1,4 +1,4 @@
-"""What is told of a run to who follows it. Plain values."""
+"""What the followers of a run are told. Plain values."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -16,9 +16,9 @@ class Member:
     Attributes:
         address: the host, as the node calls itself.
         pid: of the process that joined.
-        local_id: tells several nodes of one process apart.
+        local_id: distinguishes several nodes of one process.
         role: 'participant', 'waiting' (for the next round) or 'spare'.
-        rank: in the complete round; None while it forms, and for who only waits.
+        rank: in the complete round; None while it forms, and for nodes that only wait.
     """
 
     address: str
@@ -30,12 +30,13 @@ class Member:
 
 @dataclass(frozen=True)
 class Gone:
-    """A node that is in the run no more.
+    """A node that is no longer in the run.
 
     Attributes:
         member: what it was.
         how: 'left'; 'lost' (its heartbeats stopped, or its connection broke); 'failed' and
-            'gave_up', as it said itself; 'dismissed' (the run was closed, or the job finished).
+            'gave_up', as the node itself said; 'dismissed' (the run was closed, or the job
+            finished).
     """
 
     member: Member
@@ -44,23 +45,23 @@ class Gone:
 
 @dataclass(frozen=True)
 class RunChange:
-    """A run as it is now, and who came and went since the last look at it.
+    """The current state of a run, and the nodes that came and went since the last change.
 
     Attributes:
-        run_id: which run.
-        known: whether the server keeps it; False before its first node has joined.
-        round: that forms, or is complete.
-        complete: which of the two.
-        closed: nobody is taken any more.
-        failed: too few are left, because nodes gave up.
-        finished_round: the last round that all its nodes left as done; 0: none.
-        world_size: of the complete round.
-        min_nodes, max_nodes: of a round; 0 while nobody is known.
+        run_id: the run.
+        known: whether the server knows the run; False before its first node joins.
+        round: the round that is forming or complete.
+        complete: whether the round is complete.
+        closed: no more nodes can join.
+        failed: too few nodes are left, because nodes gave up.
+        finished_round: the last round that all its nodes finished; 0: none.
+        world_size: number of nodes of the complete round.
+        min_nodes, max_nodes: limits of a round; 0 before the first node joins.
         members: all nodes, participants first.
-        came: those of the members who were not there before.
-        went: who is there no more.
-        missing: how many the round lacks to have min_nodes: of those that form it; of a complete
-            one, not counting those that were lost.
+        came: the members that were not there before.
+        went: the nodes that are no longer there.
+        missing: how many nodes the round still needs to have min_nodes; in a complete round, lost
+            nodes do not count.
     """
 
     run_id: str

@@ -19,15 +19,15 @@ __all__ = ["TCPStore"]
 class TCPStore(_native.NativeOperations, Store):
     """A store on a server, for the tasks of one event loop.
 
-    All tasks share one connection, on which many requests are in flight at once. It is made anew
-    when it breaks or falls silent: reads are repeated then, writes only if none of their bytes had
-    left. A thread dials, for as long as that takes; everything else is the event loop's.
+    All tasks share one connection, on which many requests are in flight at once. If it breaks or
+    falls silent, a new one replaces it: reads are then repeated, writes only if none of their bytes
+    had been sent. Connecting uses a thread; everything else runs in the event loop.
 
     rendezvous.aio.connect() makes it.
     """
 
     def __init__(self, host: str, port: int, timeout_s: float) -> None:
-        """In the event loop that is to use it. open() is to be awaited then."""
+        """Create it in the event loop that will use it, then await open()."""
         self._place = (host, port)
         loop = asyncio.get_running_loop()
         name = f"TCPStore {format_endpoint(host, port)}"
@@ -35,14 +35,14 @@ class TCPStore(_native.NativeOperations, Store):
         super().__init__(self._connections, loop, name, timeout_s)
 
     async def open(self, timeout_s: float) -> None:
-        """Make the connection now, so that the caller knows that there is a store."""
+        """Connect now, so that the caller knows that there is a store."""
         await self._connections.connection(
             timeout_s if timeout_s > 0 else _native.ANSWER_GRACE_S, self._connections.restarts
         )
 
     @property
     def host(self) -> str:
-        """The host as it was given."""
+        """The host as given."""
         return self._place[0]
 
     @property
@@ -52,31 +52,32 @@ class TCPStore(_native.NativeOperations, Store):
 
     @property
     def observed_address(self) -> str:
-        """The numeric address of this machine as the server sees it."""
+        """The numeric address of this machine, as the server sees it."""
         return self._connections.observed_address
 
     @property
     def timeout(self) -> timedelta:
-        """The timeout of calls that name none of their own."""
+        """The default timeout of calls."""
         return timedelta(seconds=min(self._default_timeout_s, FOREVER_S))
 
     def watch_prefix(
         self, prefix: Any, interval: timedelta | float = 0.5
     ) -> AsyncGenerator[Changed, None]:
+        seconds(interval, "an interval")  # of no use here, and wrong everywhere alike
         return told_prefix(self._watch_prefix, bytes_of(prefix, "a prefix"), self._restarts)
 
     def _restarts(self) -> int:
         return self._connections.restarts
 
     async def clone(self, timeout: timedelta | float | None = None) -> "TCPStore":
-        """Another store on the same server, with a connection and a timeout of its own."""
+        """Another store on the same server, with its own connection and timeout."""
         self._connections.check_open()
         made = TCPStore(*self._place, self._default_timeout_s)
         await made.open(self._default_timeout_s if timeout is None else seconds(timeout))
         return made
 
     async def close(self) -> None:
-        """End the connection, and wait until it is. Later calls raise StoreClosedError."""
+        """Close the connection, and wait until it is closed. Later calls raise StoreClosedError."""
         await self._connections.close()
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ from rendezvous.aio._operations import Store
 from rendezvous.aio._watch import Changed, looked_at_prefix
 from rendezvous.backends.open_store import open_store
 
-__all__ = ["ThreadStore", "open_in_threads"]
+__all__ = ["ThreadStore", "in_thread", "open_in_threads"]
 
 _T = TypeVar("_T")
 
@@ -22,9 +22,9 @@ _T = TypeVar("_T")
 class ThreadStore(Store):
     """A blocking store (of a file, in etcd, in memory) for the tasks of one event loop.
 
-    Each call runs in a thread of its own, so it is no way to hold thousands of waits. A thread
-    cannot be ended: that of a cancelled call goes on until the call's timeout or the store's
-    end, and what it does may still be carried out.
+    Each call runs in its own thread, so do not use it for thousands of waits. A thread cannot be
+    cancelled: the thread of a cancelled call goes on until the call's timeout or until the store is
+    closed, and the operation may still be applied.
     """
 
     def __init__(self, store: BlockingStore) -> None:
@@ -37,7 +37,7 @@ class ThreadStore(Store):
 
     async def _in_thread(self, call: Callable[[], _T]) -> _T:
         if self._is_closed:
-            raise StoreClosedError(f"{self._store!r} was closed; make a new store")
+            raise StoreClosedError(f"{self._store!r} was closed; create a new store")
         return await in_thread(call)
 
     def watch_prefix(
@@ -68,7 +68,7 @@ class ThreadStore(Store):
 
 
 def _changed(store: BlockingStore, prefix: Any, known: dict[str, int]) -> list[Changed]:
-    """What is not as it is known, of the keys that begin so."""
+    """The keys with this prefix that differ from what is known."""
     changes: list[Changed] = []
     keys = store.list_keys(prefix)
     for key in sorted(known.keys() - set(keys)):
@@ -88,7 +88,7 @@ async def open_in_threads(url: str, timeout: float | timedelta | None) -> Thread
 
 
 async def in_thread(call: Callable[[], _T]) -> _T:
-    """On a thread of its own, which ends by itself if nobody waits any more."""
+    """Run in a separate thread, which ends by itself if no task waits any longer."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[_T] = loop.create_future()
 

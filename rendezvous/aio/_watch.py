@@ -17,7 +17,7 @@ _NO_VERSION = 2**63 - 1
 
 
 class Watch(Coroutine[Any, Any, _Changed], AsyncIterator[tuple[int, bytes | None]]):
-    """A key that is watched, from a version on.
+    """A watched key, from a version on.
 
     As a coroutine, it gives the next change: (value, version). As an asynchronous iterator, it
     gives every change that is seen, in the other order: (version, value).
@@ -31,7 +31,7 @@ class Watch(Coroutine[Any, Any, _Changed], AsyncIterator[tuple[int, bytes | None
         timeout: Any,
         restarts: Callable[[], int],
     ) -> None:
-        """restarts: how many servers there were before; their versions tell nothing now."""
+        """restarts: how often the server was restarted; older versions mean nothing now."""
         self._restarts = restarts
         self._known_of = restarts()
         self._ask = ask
@@ -88,9 +88,9 @@ async def told_prefix(
     prefix: Any,
     restarts: Callable[[], int],
 ) -> AsyncGenerator[Changed, None]:
-    """Changes under a prefix, from a server that tells them. One request is sent at a time.
+    """Changes under a prefix, from a server that reports them. One request is sent at a time.
 
-    restarts: as of Watch. What is asked while it changes raises.
+    restarts: as for Watch. A request during which it changes raises an error.
     """
     known: dict[str, int] = {}
     listed: set[str] | None = None

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import math
 import os
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
@@ -26,24 +26,28 @@ from rendezvous._base.errors import (
     StoreConnectionError,
     StoreError,
     StoreKeysMissingError,
-    StoreLimitError,
 )
-from rendezvous._base.hosts import advertised_address
+from rendezvous._base.hosts import advertised_address, is_loopback, own_end_towards
 from rendezvous._base.join_time import JoinTime
 from rendezvous._base.rules import RendezvousRules
 from rendezvous._coordination.coordinator import Seat
+from rendezvous._coordination.exchange import told
+from rendezvous._node.address import check_address
 from rendezvous._node.facts import make_facts
 from rendezvous._node.round_store import place_of, place_of_index, space_of, spaces_up_to
 from rendezvous.aio import _native
 from rendezvous.aio._operations import Store
 from rendezvous.aio._prefix import PrefixStore
 from rendezvous.aio._tcp import TCPStore
+from rendezvous.aio._threads import in_thread
 
 __all__ = ["Change", "World", "join"]
 
 _Self = TypeVar("_Self", bound="World")
 _PLACED, _FINISHED, _SPARE, _NO_SPARE = 0, 1, 3, 4
 _MASTER_KEYS = (RendezvousStoreInfo.MASTER_ADDR_KEY, RendezvousStoreInfo.MASTER_PORT_KEY)
+_PARTICIPANTS = 0
+_ASKED_MAX = 64
 _EXCHANGE_S = 5.0
 _DEFAULT_PORT = 29400
 _AGAIN_S = 0.2
@@ -56,7 +60,7 @@ class Change:
     Attributes:
         active: whether this node still has its place in the round.
         changes: how many nodes wait for the next round, or were lost from this one.
-        closed: whether the run was closed: it takes no more nodes.
+        closed: whether the run was closed: no more nodes can join.
     """
 
     active: bool
@@ -119,7 +123,7 @@ class World(AsyncIterator[Change]):
         await self._node.place(self, self.round, timeout)
 
     async def close_run(self) -> None:
-        """Close the run: from now on, it takes no more nodes."""
+        """Close the run: no more nodes can join."""
         await self._node.close_run()
 
     async def leave(self, failed: bool = False) -> None:
@@ -183,7 +187,7 @@ class _Node:
         while True:
             try:
                 await self._resume(after_round)
-                with _told(self.run_id):
+                with told(self.run_id):
                     numbers, first = await self._run.join(
                         after_round, time.deadline.left_s, time.is_spare
                     )
@@ -207,15 +211,38 @@ class _Node:
                 )
         self._place = (numbers[1], numbers[2], numbers[3])
         world._seat(numbers, first)
+        with told(self.run_id):
+            await self._meet(world, time.deadline)
+
+    async def _meet(self, world: World, deadline: Deadline) -> None:
+        """Rank 0 says where it is. Others ask it if what the group's list says leads nowhere."""
         if world.rank == 0:
-            with _told(self.run_id):
-                await world._publish()
+            if world.world_size > 1 and is_loopback(self.store.observed_address):
+                world.first = await self._address_for_others(deadline) or world.first
+            await world._publish()
+        elif is_loopback(world.first) and not is_loopback(self.own.addr):
+            with contextlib.suppress(StoreError):  # of a rank 0 that has left already
+                world.first = (await world.master(deadline.left_s)).master_addr
+            check_address(world.first, self.own.addr)
+
+    async def _address_for_others(self, deadline: Deadline) -> str:
+        """This node's, where its way to a node on another machine begins; empty: there is none.
+
+        The server is on this machine: it sees this node as nobody else does.
+        """
+        nodes, _ = await self._run.members(_PARTICIPANTS, b"", _ASKED_MAX, _EXCHANGE_S)
+        for _, (address, _, _) in nodes:
+            if deadline.is_over:  # names may take long
+                break
+            if not is_loopback(address) and (own := await in_thread(_way_to(address))):
+                return own
+        return ""
 
     async def _resume(self, after_round: int) -> None:
         """Tells a restarted server which place this node has in the old round."""
         if self._place is None or self._place[0] != after_round:
             return
-        with _told(self.run_id):
+        with told(self.run_id):
             if not (await self._run.keep_alive(_EXCHANGE_S))[0]:
                 await self._run.resume(*self._place, _EXCHANGE_S)
 
@@ -242,7 +269,7 @@ class _Node:
                 return found
 
     async def close_run(self) -> None:
-        with _told(self.run_id):
+        with told(self.run_id):
             await self._run.close_run(_EXCHANGE_S)
 
     async def leave(self, failed: bool) -> None:
@@ -253,26 +280,19 @@ class _Node:
         if self._may_be_listed:
             self._may_be_listed = False
             self._place = None
-            with _told(self.run_id):
+            with told(self.run_id):
                 await self._run.leave(failed, _EXCHANGE_S)
 
     async def end(self) -> None:
         await self.store.close()
 
 
+def _way_to(address: str) -> Callable[[], str]:
+    return lambda: own_end_towards(address)
+
+
 def _flags(numbers: tuple[int, ...]) -> tuple[bool, int, bool]:
     return bool(numbers[0]), numbers[1], bool(numbers[2])
-
-
-@contextlib.contextmanager
-def _told(run_id: str) -> Iterator[None]:
-    """Turns errors of the store into errors of the rendezvous."""
-    try:
-        yield
-    except StoreLimitError as error:
-        raise RendezvousStateError(f"run {run_id!r}: {error}") from error
-    except StoreError as error:
-        raise RendezvousConnectionError(f"run {run_id!r}: {error}") from error
 
 
 class _Joining:
@@ -298,7 +318,7 @@ class _Joining:
     async def __aenter__(self) -> World:
         store = TCPStore(*self._place, self._timeout_s)
         try:
-            with _told(self._run_id):
+            with told(self._run_id):
                 await store.open(self._connect_s)
             node = _Node(store, self._run_id, self._settings, self._facts, self._timeout_s)
             world = World(node)
@@ -331,7 +351,7 @@ class _Joining:
             await node.end()
 
     def __await__(self) -> Generator[Any, Any, World]:
-        raise TypeError("join() is entered with `async with`, which leaves the run at the end")
+        raise TypeError("use join() with `async with`, which leaves the run at the end")
 
 
 def join(
@@ -357,7 +377,7 @@ def join(
 
     nodes: how many nodes a round has, at least and at most.
     timeout: until a round is complete, in seconds. A spare waits longer, to the end of the job; the
-        timeout begins anew when it is no longer a spare.
+        timeout starts again when it is no longer a spare.
     connect_timeout: until the server is connected, in seconds.
     last_call: how long a round that has enough nodes waits for more, in seconds.
     keep_alive_interval, keep_alive_max_attempt: seconds between heartbeats, and after how many of
@@ -368,7 +388,7 @@ def join(
     subclasses; and RendezvousStateError when the run has other settings.
     """
     if not run_id:
-        raise ValueError("the run id is empty; give every node of the job the same name")
+        raise ValueError("the run id is empty; give every node of the job the same run id")
     least, most = nodes
     rules = rules or RendezvousRules()
     settings = rules.group_settings(

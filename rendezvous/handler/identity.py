@@ -1,6 +1,6 @@
-"""Who a node is in its run: under which address and number the others know it, by which rules.
+"""The identity of a node in its run: its address, its number, its settings.
 
-Decides nothing about a rendezvous. Which address is reachable is _node/address.py's.
+Decides nothing about a rendezvous. _node/address.py knows which address is reachable.
 """
 
 import os
@@ -45,7 +45,7 @@ def make_setup(
 ) -> NodeSetup:
     """A new node of this process. Raises ValueError for bad settings."""
     if not settings.run_id:
-        raise ValueError("the run id is empty; give every node of the job the same name")
+        raise ValueError("the run id is empty; give every node of the job the same run id")
     timeout = settings.timeout
     rules = settings.rules.group_settings(
         settings.min_nodes,
@@ -63,8 +63,6 @@ def make_setup(
         settings.run_id,
         node,
         rules,
-        timeout.join_s,
-        timeout.spare_s,
         timeout.heartbeat_s,
         where,
         is_gone,

@@ -70,7 +70,7 @@ def test_a_caller_too_many_is_told_that_the_key_was_used(stores: Stores, world_s
     for caller in callers:
         caller.result()
     for _ in range(2):
-        with pytest.raises(StoreValueError, match=r"used already.* new one for each barrier"):
+        with pytest.raises(StoreValueError, match=r"used before.* new key for each barrier"):
             store.barrier("b", world_size)
     assert store.get("b") == str(world_size).encode()
 
@@ -89,9 +89,7 @@ def test_another_world_size_is_refused(stores: Stores) -> None:
         lambda: store.barrier("r", 2, rank=1),
     ]
     for call in calls:
-        with pytest.raises(
-            StoreValueError, match=r"others came with world_size \d, not \d; .*used"
-        ):
+        with pytest.raises(StoreValueError, match=r"the others' world_size is \d, not \d; .*used"):
             call()
     store.barrier("c", 2)
     waiting.result()
@@ -135,9 +133,7 @@ def test_a_rank_whose_time_was_over_passes_when_the_others_have(stores: Stores) 
     stores.client().barrier("b", 2, rank=1)
     store.barrier("b", 2, rank=0)
     for rank in (0, 1):
-        with pytest.raises(
-            StoreValueError, match=rf"rank {rank} has passed round 1 .*used already"
-        ):
+        with pytest.raises(StoreValueError, match=rf"rank {rank} has passed round 1 .*used before"):
             store.barrier("b", 2, rank=rank)
 
 
@@ -154,7 +150,7 @@ def test_all_who_time_out_name_the_same_ranks(stores: Stores) -> None:
 
 
 def test_rounds_take_turns_at_one_key(stores: Stores) -> None:
-    """A rank passes a round only when all have come to it, and keys do not become more."""
+    """A rank passes a round only when all have arrived at it, and keys do not become more."""
     world_size, rounds = 4, 6
     store = stores.client()
     passed = [0] * world_size
@@ -194,12 +190,12 @@ def test_who_is_ahead_disturbs_nobody_who_still_leaves(stores: Stores) -> None:
 @pytest.mark.parametrize(
     ("rank", "round", "message"),
     [
-        (0, 3, "comes to round 3, but the last it came to was 1"),
-        (1, 2, "comes to round 2, but the last it came to was none"),
-        (2, 1, "rank 2 is not in 0 to 1"),
-        (-1, 1, "rank -1 is not in 0 to 1"),
-        (0, 0, "rounds are counted from 1"),
-        (None, 2, "give rank, too"),
+        (0, 3, "arrives at round 3, but its last round was 1"),
+        (1, 2, "arrives at round 2, but its last round was none"),
+        (2, 1, "rank 2 is not between 0 and 1"),
+        (-1, 1, "rank -1 is not between 0 and 1"),
+        (0, 0, "rounds start at 1"),
+        (None, 2, "round needs rank"),
     ],
 )
 def test_rounds_and_ranks_that_cannot_be_are_refused(
@@ -230,9 +226,9 @@ def test_a_barrier_object_of_another_job_is_told(stores: Stores) -> None:
         waiting = Background(old[0].wait)
         old[1].wait()
         waiting.result()
-    with pytest.raises(StoreValueError, match=r"comes to round 1.* last it came to was 3; .*used"):
+    with pytest.raises(StoreValueError, match=r"arrives at round 1.* last round was 3; .*used"):
         Barrier(stores.client(), "b", 0, 2).wait()
-    with pytest.raises(StoreValueError, match="rank 2 is not in 0 to 1"):
+    with pytest.raises(StoreValueError, match="rank 2 is not between 0 and 1"):
         Barrier(stores.client(), "b", 2, 2)
 
 
@@ -240,7 +236,7 @@ def test_barrier_at_what_is_no_number(stores: Stores) -> None:
     """An error, and the value stays."""
     store = stores.client()
     store.set("b", "word")
-    with refused(stores, StoreValueError, "'word' is no decimal 64-bit number"):
+    with refused(stores, StoreValueError, "'word' is not a decimal 64-bit number"):
         store.barrier("b", 2)
     assert store.get("b") == b"word"
 

@@ -120,7 +120,7 @@ def test_add_reaches_the_limits_of_64_bits_and_no_further(
     """A sum that does not fit is an error that changes nothing."""
     stores.skip_on_torch("wraps sums around")
     assert store.add("n", limit) == limit
-    with refused(stores, StoreValueError, r"n'.* does not fit 64 bits"):
+    with refused(stores, StoreValueError, r"n'.* does not fit in 64 bits"):
         store.add("n", beyond)
     assert store.get("n") == str(limit).encode()
     assert store.add("n", -beyond) == limit - beyond
@@ -135,7 +135,7 @@ def test_add_to_what_is_no_number_is_an_error_that_changes_nothing(
         stores.skip_on_torch("takes the number that such a value begins with")
     store.set("k", value)
     before = store.get("k")
-    with refused(stores, StoreValueError, r"add to key .*k'.* is no decimal 64-bit number"):
+    with refused(stores, StoreValueError, r"add to key .*k'.* is not a decimal 64-bit number"):
         store.add("k", 1)
     assert store.get("k") == before
     assert store.add("other", 1) == 1
@@ -144,7 +144,7 @@ def test_add_to_what_is_no_number_is_an_error_that_changes_nothing(
 @pytest.mark.parametrize("amount", [INT_MAX + 1, INT_MIN - 1, 10**30])
 def test_add_refuses_an_amount_that_does_not_fit(store: Store, amount: int) -> None:
     """The amount itself is limited to 64 bits."""
-    with pytest.raises(StoreValueError, match=f"{amount} does not fit 64 bits"):
+    with pytest.raises(StoreValueError, match=f"{amount} does not fit in 64 bits"):
         store.add("n", amount)
 
 

@@ -73,9 +73,7 @@ def test_a_second_exchange_at_a_key_is_told_that_it_was_used(stores: Stores) -> 
     assert stores.client().exchange("x", 1, 2, "b1") == [b"a1", b"b1"]
     assert first.result() == [b"a1", b"b1"]
     for rank, value in ((0, "a2"), (1, "b2"), (0, "")):
-        with pytest.raises(
-            StoreValueError, match=rf"rank {rank} gave another value .*used already"
-        ):
+        with pytest.raises(StoreValueError, match=rf"rank {rank} gave another.*used before"):
             stores.client().exchange("x", rank, 2, value)
     assert stores.client().exchange("x", 0, 2, "a1") == [b"a1", b"b1"]
     assert stores.client().multi_get(["x/0", "x/1", "x"]) == [b"a1", b"b1", b"2"]
@@ -87,7 +85,7 @@ def test_an_exchange_of_another_world_size_is_refused(stores: Stores) -> None:
     stores.client().exchange("x", 1, 2, "b")
     first.result()
     for rank in (0, 2):
-        with pytest.raises(StoreValueError, match=r"others came with world_size 2, not 3; .*used"):
+        with pytest.raises(StoreValueError, match=r"the others' world_size is 2, not 3; .*used"):
             stores.client().exchange("x", rank, 3, "a")
     assert not stores.client().check(["x/2"])
 
@@ -98,7 +96,7 @@ def test_an_empty_value_may_be_replaced_until_all_have_come(stores: Stores) -> N
     not_there(lambda: store.exchange("x", 0, 2, "", 0))
     not_there(lambda: store.exchange("x", 0, 2, "full", 0))
     assert stores.client().exchange("x", 1, 2, "") == [b"full", b""]
-    with pytest.raises(StoreValueError, match="used already"):
+    with pytest.raises(StoreValueError, match="used before"):
         store.exchange("x", 1, 2, "full")
 
 
@@ -138,11 +136,11 @@ def test_timeouts_are_kept(store: Store, timeout: Any) -> None:
     [
         (0, 0, "world_size is 0; it must be at least 1"),
         (0, -1, "world_size is -1"),
-        (-1, 2, "rank -1 is not in 0 to 1"),
-        (2, 2, "rank 2 is not in 0 to 1"),
+        (-1, 2, "rank -1 is not between 0 and 1"),
+        (2, 2, "rank 2 is not between 0 and 1"),
         (0, 131_073, "the limit is 131072"),
-        (2**63, 2, "does not fit 64 bits"),
-        (0, 2**63, "does not fit 64 bits"),
+        (2**63, 2, "does not fit in 64 bits"),
+        (0, 2**63, "does not fit in 64 bits"),
     ],
 )
 def test_ranks_that_cannot_be_are_refused(

@@ -182,7 +182,7 @@ def test_a_version_that_is_none_is_refused(versioned: Stores, version: int) -> N
     """Versions are what the store gave."""
     store = versioned.client()
     for call in (lambda: store.watch("k", version), lambda: store.set_if_version("k", "", version)):
-        with pytest.raises(StoreValueError, match=f"version {version} is none"):
+        with pytest.raises(StoreValueError, match=f"{version} is not a version"):
             call()
 
 

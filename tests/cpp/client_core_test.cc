@@ -133,7 +133,7 @@ TEST_CASE("a greeting that is refused, or answered by something else, says which
   CHECK(greeted_with(answer(Operation::kHello, 0, error_body("no"), ErrorCode::kUnsupported)) ==
         Break(ErrorCode::kUnsupported, "no"));
   CHECK(greeted_with(answer(Operation::kHello, 0, "odd")) ==
-        Break(ErrorCode::kProtocol, "its HELLO cannot be read"));
+        Break(ErrorCode::kProtocol, "its HELLO is malformed"));
   CHECK(greeted_with("HTTP/1.1 400 Bad Request") ==
         Break(ErrorCode::kProtocol, "it answered 'HTTP/1.1 400 Bad Request'"));
 }
@@ -183,7 +183,7 @@ TEST_CASE("an answer to what nobody asked is dropped, and what is no answer ends
   scene.take_sent();
   scene.receive(native_frame(Operation::kGet, 1));
   CHECK(call.reply.outcome == Outcome::kBroken);
-  CHECK(scene.core.broken().why == "the server sent what is no reply");
+  CHECK(scene.core.broken().why == "the server sent something that is not a reply");
 }
 
 TEST_CASE(

@@ -79,7 +79,7 @@ TEST_CASE("a server that is something else is named as such") {
   }});
   Error error = error_of([&] { TCPStore::open(options_for(http.port(), kHang)); });
   CHECK(error.code() == ErrorCode::kProtocol);
-  CHECK(contains(error, "is no rendezvous store: it answered 'HTTP/1.1 400"));
+  CHECK(contains(error, "is not a rendezvous store: it answered 'HTTP/1.1 400"));
 
   FakeServer rude({[](Link& link) { link.read_some(); }});
   error = error_of([&] { TCPStore::open(options_for(rude.port(), kHang)); });
@@ -190,7 +190,7 @@ TEST_CASE("bytes that are no frame break the connection; the next call makes a n
   const std::shared_ptr<TCPStore> store = TCPStore::open(options_for(server.port(), kHang));
   Error error = error_of([&] { store->set("k", "v"); });
   CHECK(error.code() == ErrorCode::kConnection);
-  CHECK(contains(error, "the server sent what is no reply"));
+  CHECK(contains(error, "the server sent something that is not a reply"));
   store->set_timeout(kShort);
   CHECK(error_of([&] { store->set("k", "v"); }).code() == ErrorCode::kNoAnswer);
   CHECK(server.links() == 2);

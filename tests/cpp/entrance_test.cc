@@ -41,7 +41,7 @@ TEST_CASE("without a descriptor a native newcomer is refused in words, and the n
   CHECK(answer.find("ulimit -n") != std::string::npos);
   CHECK(static_cast<ErrorCode>(answer[5]) == ErrorCode::kLimit);
   NativePeer(scene.server.port()).ping();
-  CHECK(logged("newcomers are refused") != "");
+  CHECK(logged("new connections are refused") != "");
 }
 
 TEST_CASE("without a descriptor a c10d newcomer's connection just ends, and the next is served") {
@@ -69,8 +69,8 @@ TEST_CASE("a shortage of descriptors is told once, not for each newcomer") {
     CHECK(refused.receive(native::kHeaderBytes) != "");
     fail_call(Call::kAccept, 0, EMFILE);
   }
-  CHECK(logged("newcomers are refused") != "");
-  CHECK(logged("newcomers are refused") == "");
+  CHECK(logged("new connections are refused") != "");
+  CHECK(logged("new connections are refused") == "");
 }
 
 TEST_CASE("the capacity of a server is in its log") {

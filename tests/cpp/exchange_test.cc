@@ -83,7 +83,7 @@ TEST_CASE("everybody gets the values of all in a process and through a file, too
   for (int again = 0; again < 2; ++again) {
     Error error = error_of([&] { hash->exchange("late", 2, 4, "", kShort); });
     CHECK(error.code() == ErrorCode::kTimeout);
-    CHECK(contains(error, "3 of 4 ranks have not come to key 'late': 0, 1, 3 (HashStore)"));
+    CHECK(contains(error, "3 of 4 ranks have not arrived at key 'late': 0, 1, 3 (HashStore)"));
   }
   CHECK(hash->get("late", kHang) == "1");
 }
@@ -114,7 +114,7 @@ TEST_CASE("an exchange that times out names the ranks that are missing; coming a
       CHECK(error.message().starts_with("exchange timeout after 0"));
     }
     CHECK(contains(error_at(3, kShort),
-                   " s: 3 of 5 ranks have not come to key 'x': 1, 2, 4 (TCPStore 127."));
+                   " s: 3 of 5 ranks have not arrived at key 'x': 1, 2, 4 (TCPStore 127."));
     // A c10d client that a slow server keeps from its slot counts again.
     int64_t count = scene.host->add("x", 0);
     CHECK((count == 2 || (way == 1 && count > 2)));
@@ -186,7 +186,7 @@ TEST_CASE("an exchange that was on its way when the connection broke is sent aga
 
 TEST_CASE("the texts of an exchange's timeout") {
   CHECK(exchange_timeout_text("k", {1, 4, 6}, 8, std::chrono::milliseconds(2500)) ==
-        "exchange timeout after 2.5 s: 3 of 8 ranks have not come to key 'k': 1, 4, 6");
+        "exchange timeout after 2.5 s: 3 of 8 ranks have not arrived at key 'k': 1, 4, 6");
   std::vector<int64_t> many;
   for (int64_t rank = 0; rank < 20; ++rank) many.push_back(rank);
   CHECK(exchange_timeout_text("k", many, 30, kShort).ends_with(", 18, 19"));

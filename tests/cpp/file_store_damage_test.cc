@@ -133,7 +133,7 @@ TEST_CASE("readers leave an unfinished record alone, and the next writer cuts it
     drain_log();
     // The same size again: who remembered only that would not look.
     store.add("n", 1);
-    CHECK(drain_log().find("cut off " + std::to_string(size)) != std::string::npos);
+    CHECK(drain_log().find("removed " + std::to_string(size)) != std::string::npos);
     whole = read_file(folder.file()).size();
   }
   add_to_file(folder.file(), record);

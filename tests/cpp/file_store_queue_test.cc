@@ -153,7 +153,7 @@ TEST_CASE("users meet at a barrier, also over a compacted file") {
     for (std::thread& thread : threads) thread.join();
     CHECK(users[2].get("b", kNow) == "4");
     std::string text = error_of([&] { users[0].barrier("c", 2, std::chrono::milliseconds(20)); });
-    CHECK(text.find("1 of 2 have come to key 'c'") != std::string::npos);
+    CHECK(text.find("1 of 2 have arrived at key 'c'") != std::string::npos);
     CHECK(users[1].get("c", kNow) == "0");  // who gave up is counted no more
   }
 }

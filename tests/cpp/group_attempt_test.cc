@@ -93,7 +93,7 @@ TEST_CASE("a run is closed for a reason, and the first one stays") {
   play.group.close("something else");
   CHECK(play.group.state().close_reason == "the disk is full");
   CHECK(play.join_error('d', play.settings) == ErrorCode::kRunClosed);
-  CHECK(play.message.find("the rendezvous was closed: 'the disk is full'; a new job") !=
+  CHECK(play.message.find("the run is closed: 'the disk is full'; use another run id") !=
         std::string::npos);
   Group read;
   read.observe(play.group.encode(), {});

@@ -261,24 +261,25 @@ TEST_CASE("settings that make no sense are no state") {
 
 TEST_CASE("rounds and serials that cannot be are refused") {
   const std::string bytes = group("ab").encode();
-  CHECK(says(with<uint64_t>(bytes, kRoundAt, 0), "no such round, at byte 48"));
-  CHECK(says(with<uint64_t>(bytes, kRoundAt, UINT64_MAX), "no such round, at byte 48"));
-  CHECK(says(with<uint64_t>(bytes, kFinishedAt, 1), "a round finished that has not been"));
-  CHECK(says(with<uint64_t>(bytes, kFloorAt, UINT64_MAX), "no such round, at byte 64"));
+  CHECK(says(with<uint64_t>(bytes, kRoundAt, 0), "an impossible round, at byte 48"));
+  CHECK(says(with<uint64_t>(bytes, kRoundAt, UINT64_MAX), "an impossible round, at byte 48"));
+  CHECK(says(with<uint64_t>(bytes, kFinishedAt, 1),
+             "the finished round is not before the current one"));
+  CHECK(says(with<uint64_t>(bytes, kFloorAt, UINT64_MAX), "an impossible round, at byte 64"));
   CHECK(says(with<uint64_t>(bytes, kFloorAt, 1), "a node took part in a later round"));
   CHECK(says(with<uint64_t>(bytes, kAttemptAt, UINT64_MAX), "no such attempt"));
   CHECK(says(with<uint64_t>(bytes, kNewcomerAt, 1), "a newcomer has a serial"));
   CHECK(says(with<uint64_t>(bytes, kReasonAt + 2, 1), "why an open group was closed"));
-  CHECK(says(with<uint64_t>(bytes, kSerialAt, UINT64_MAX), "no such serial"));
-  CHECK(says(with<uint64_t>(bytes, kLastCallAt, 4), "not drawn"));
-  CHECK(says(with<uint64_t>(bytes, kSerialAt, 1), "not drawn"));
+  CHECK(says(with<uint64_t>(bytes, kSerialAt, UINT64_MAX), "an impossible serial"));
+  CHECK(says(with<uint64_t>(bytes, kLastCallAt, 4), "never given out"));
+  CHECK(says(with<uint64_t>(bytes, kSerialAt, 1), "never given out"));
 }
 
 TEST_CASE("a count is checked before anything is allocated for it") {
   const std::string bytes = group("ab").encode();
   CHECK(says(with<uint32_t>(bytes, kCountAt, UINT32_MAX),
              "participants, more than 131072, at byte 127"));
-  CHECK(says(with<uint32_t>(bytes, kCountAt, 131'072), "more than fit the bytes that follow"));
+  CHECK(says(with<uint32_t>(bytes, kCountAt, 131'072), "more than the remaining bytes can hold"));
   const std::string complete = group("abc").encode();
   CHECK(says(with<uint32_t>(complete, kWorldAt, UINT32_MAX), "world_size does not fit"));
 }
@@ -316,7 +317,7 @@ TEST_CASE("nodes out of order or listed twice are refused") {
 
 TEST_CASE("a malformed node is refused") {
   const std::string bytes = group("ab").encode();
-  CHECK(says(with<uint8_t>(bytes, kFirstAt + 1, 0xFF), "a node's addr is not UTF-8"));
+  CHECK(says(with<uint8_t>(bytes, kFirstAt + 1, 0xFF), "a node's addr must be UTF-8"));
   CHECK(says(with<uint64_t>(bytes, kFirstAt + 3, UINT64_MAX), "a node's pid is -1"));
   CHECK(said(with<uint8_t>(bytes, kFirstAt, 0)) != "");
 }
@@ -335,11 +336,11 @@ TEST_CASE("ranks must be distinct and below the world size") {
 
 TEST_CASE("states that no operations lead to are refused") {
   const std::string forming = group("ab").encode();
-  CHECK(says(with<uint64_t>(forming, kLastCallAt, 0), "a last call runs without min_nodes"));
+  CHECK(says(with<uint64_t>(forming, kLastCallAt, 0), "a last call without min_nodes"));
   CHECK(says(with<uint32_t>(forming, kWorldAt, 2), "a world_size while the round forms"));
   CHECK(says(with<uint32_t>(forming, kMaxAt, 2), "max_nodes is not complete"));
   CHECK(says(with<uint8_t>(forming, kClosedAt, 1), "forms in a closed group"));
-  CHECK(says(with<uint8_t>(forming, kRejoinedAt, 1), "rejoined while"));
+  CHECK(says(with<uint8_t>(forming, kRejoinedAt, 1), "the rejoined flag is set while"));
   const std::string complete = group("abc").encode();
   CHECK(says(with<uint64_t>(complete, kLastCallAt, 1), "a last call in a complete round"));
   CHECK(says(with<uint32_t>(complete, kMaxAt, 2), "world_size is not between"));

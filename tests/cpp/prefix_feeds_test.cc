@@ -129,7 +129,12 @@ TEST_CASE("feeds: the longest unused goes for a new one, unless somebody waits f
   CHECK(play.feeds.prefixes() == PrefixFeeds::kPrefixesMax);
   for (size_t i = 0; i < PrefixFeeds::kPrefixesMax; ++i) play.awaited.insert(name(i));
   play.awaited.insert("new00");
+  play.feeds.take_visited();
   CHECK_FALSE(play.keep("one more"));
+  CHECK(play.feeds.take_visited() == PrefixFeeds::kPrefixesMax);
+  CHECK(play.feeds.take_visited() == 0);
+  CHECK_FALSE(play.keep(""));  // all others have its keys
+  CHECK(play.feeds.take_visited() >= 2 * PrefixFeeds::kPrefixesMax);
 }
 
 TEST_CASE("feeds: a key has so many prefixes, as a change is told to each") {

@@ -167,6 +167,6 @@ TEST_CASE("c10d: a barrier at what is no number ends the connection") {
   Scene scene;
   scene.peer.send(c10d_request(Code::kSet, {"/b", "word"}) + c10d_barrier("/b", 2));
   CHECK(scene.peer.receive_to_end() == "");
-  CHECK(logged("its value 'word' is no decimal 64-bit number") != "");
+  CHECK(logged("its value 'word' is not a decimal 64-bit number") != "");
   scene.other.ping();
 }

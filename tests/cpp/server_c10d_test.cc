@@ -178,8 +178,9 @@ TEST_CASE("c10d: what cannot be served ends the connection, with the reason in t
   };
   CHECK(reason("\x7F").ends_with("unknown operation code 127"));
   CHECK(reason(c10d_request(Code::kSet, {"/n", "word"}) + c10d_add("/n", 1))
-            .ends_with("add to key '/n': its value 'word' is no decimal 64-bit number; use another "
-                       "key for the counter"));
+            .ends_with(
+                "add to key '/n': its value 'word' is not a decimal 64-bit number; use another "
+                "key for the counter"));
   std::string long_key(limits::kWireKeyBytesMax + 1, 'k');
   CHECK(reason(c10d_request(Code::kGet, {long_key})).find("GET with a key of 16386 bytes") !=
         std::string::npos);
@@ -199,7 +200,7 @@ TEST_CASE("c10d: a first message that is no VALIDATE ends the connection") {
   Peer peer(server.port());
   peer.send(Bytes("\x00\xCE\xF7\x85\x3D", 5));
   CHECK(peer.receive_to_end() == "");
-  CHECK(logged("the first message is no valid VALIDATE") != "");
+  CHECK(logged("the first message is not a valid VALIDATE") != "");
 }
 
 TEST_CASE("c10d: APPEND keeps to the limit of a value") {

@@ -55,7 +55,7 @@ TEST_CASE("native: who times out, cancels or leaves at a barrier is counted no m
   Scene scene;
   NativePeer::Answer answer = scene.error(Operation::kBarrier, barrier_body(20, 2));
   CHECK(answer.status == ErrorCode::kTimeout);
-  CHECK(answer.message() == "barrier timeout after 0.02 s: 1 of 2 have come to key 'b'");
+  CHECK(answer.message() == "barrier timeout after 0.02 s: 1 of 2 have arrived at key 'b'");
   CHECK(scene.at("/b") == "0");
   scene.peer.send(native_frame(Operation::kBarrier, 1, barrier_body(kNoTimeout, 2).bytes) +
                   native_cancel(2, 1));
@@ -79,15 +79,15 @@ TEST_CASE("native: a caller too many, and another world size, are refused and ch
   NativePeer::Answer answer = scene.come(barrier_body(0, 3));
   CHECK(answer.status == ErrorCode::kInvalidArgument);
   CHECK(answer.message() ==
-        "barrier at key 'b': others came with world_size 2, not 3; the key was used already: take "
-        "a new one for each barrier");
+        "barrier at key 'b': the others' world_size is 2, not 3; the key was used before: use a "
+        "new key for each barrier");
   CHECK(scene.come(barrier_body(0, 2)).status == ErrorCode::kOk);
   CHECK(scene.peer.receive_answer().id == 1);
   answer = scene.come(barrier_body(0, 2));
   CHECK(answer.status == ErrorCode::kInvalidArgument);
   CHECK(answer.message() ==
-        "barrier at key 'b': 2 of 2 have come already; the key was used already: take a new one "
-        "for each barrier, or rank= and round=");
+        "barrier at key 'b': 2 of 2 have already arrived; the key was used before: use a new key "
+        "for each barrier, or pass rank= and round=");
   CHECK(scene.at("/b") == "2");
 }
 
@@ -106,8 +106,8 @@ TEST_CASE("native: a rank sent again on another connection is let through there,
   // Its answer was lost: it is sent once more, as the same call. Another one is a second use.
   CHECK(scene.come(barrier_body(0, 2, 0)).status == ErrorCode::kOk);
   CHECK(scene.come(barrier_body(0, 2, 0, 1, 8)).message() ==
-        "barrier at key 'b': rank 0 has passed round 1 already; the key was used already: take a "
-        "new one for each barrier, or the next round");
+        "barrier at key 'b': rank 0 has passed round 1 already; the key was used before: use a new "
+        "key for each barrier, or go to the next round");
 }
 
 TEST_CASE("native: a rank whose connection ends stays counted, and may come again") {
@@ -127,7 +127,7 @@ TEST_CASE("native: the answer of a barrier that times out names the ranks that a
   scene.park(1, barrier_body(kNoTimeout, 5, 0));
   scene.park(2, barrier_body(kNoTimeout, 5, 3));
   NativePeer::Answer answer = scene.error(Operation::kBarrier, barrier_body(20, 5, 2));
-  std::string text = "barrier timeout after 0.02 s: 2 of 5 ranks have not come to key 'b': 1, 4";
+  std::string text = "barrier timeout after 0.02 s: 2 of 5 ranks have not arrived at key 'b': 1, 4";
   CHECK(answer.body == Fields().string32(text).u32(2).u32(1).u32(4).bytes);
   // Another one finds the same, and not those who have given up.
   answer = scene.error(Operation::kBarrier, barrier_body(0, 5, 2, 1, 8));

@@ -78,7 +78,7 @@ TEST_CASE("native: an unknown operation is answered, and the connection goes on"
 TEST_CASE("native: ids that do not fit are refused") {
   Scene scene;
   scene.peer.send(native_frame(Operation::kPing, uint64_t{1} << 48));
-  CHECK(scene.peer.receive_answer().message() == "request ids stay below 2^48");
+  CHECK(scene.peer.receive_answer().message() == "a request id must be below 2^48");
   scene.peer.send(native_frame(Operation::kPing, (uint64_t{1} << 48) - 1));
   CHECK(scene.peer.receive_answer().status == ErrorCode::kOk);
 }
@@ -88,11 +88,11 @@ TEST_CASE("native: errors of operations are answers") {
   scene.set("/n", "word");
   NativePeer::Answer answer = scene.error(Operation::kAdd, Fields().string32("/n").u64(1));
   CHECK(answer.status == ErrorCode::kNotANumber);
-  CHECK(answer.message().starts_with("add to key 'n': its value 'word' is no decimal"));
+  CHECK(answer.message().starts_with("add to key 'n': its value 'word' is not a decimal"));
   scene.set("/n", "9223372036854775807");
   answer = scene.error(Operation::kAdd, Fields().string32("/n").u64(1));
   CHECK(answer.status == ErrorCode::kNotANumber);
-  CHECK(answer.message().ends_with("plus 1 does not fit 64 bits"));
+  CHECK(answer.message().ends_with("plus 1 does not fit in 64 bits"));
   scene.set("/v", std::string(limits::kValueBytesMax, 'v'));
   answer = scene.error(Operation::kAppend, Fields().string32("/v").string32("x"));
   CHECK(answer.status == ErrorCode::kLimit);
@@ -111,7 +111,7 @@ TEST_CASE("native: a client of another version is told which one the server spea
   native::Frame frame;
   REQUIRE(native::next_frame(answer, frame) == native::Progress::kTaken);
   CHECK(frame.header.status == static_cast<uint8_t>(ErrorCode::kUnsupported));
-  CHECK(frame.body.ends_with("this server speaks version 2 of the protocol, the client 3 to 9"));
+  CHECK(frame.body.ends_with("this server speaks version 2 of the protocol, the client speaks 3 to 9"));
 
   NativePeer later(server.port());  // one that also speaks version 2 is welcome
   Peer both(server.port());
@@ -129,7 +129,7 @@ TEST_CASE("native: what breaks the framing ends the connection, with the reason 
   Peer rude(server.port());
   rude.send(native_greeting().substr(0, 8) + native_frame(Operation::kPing, 1));
   CHECK(rude.receive_to_end() == "");
-  CHECK(logged("its first frame is no HELLO") != "");
+  CHECK(logged("its first frame is not a HELLO") != "");
 }
 
 TEST_CASE("native: a connection may have so many blocked requests and no more") {

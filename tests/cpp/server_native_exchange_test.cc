@@ -88,8 +88,8 @@ TEST_CASE("native: a rank that comes again counts once, and gives its new value 
   NativePeer::Answer answer = scene.error(Operation::kExchange, exchange_body(0, 0, 2, "newer"));
   CHECK(answer.status == ErrorCode::kInvalidArgument);
   CHECK(answer.message() ==
-        "exchange at key 'x': all ranks have come, and rank 0 gave another value then; the key was "
-        "used already: take a new one for each exchange");
+        "exchange at key 'x': all ranks have already arrived, and rank 0 gave another value; the "
+        "key was used before: use a new key for each exchange");
   CHECK(scene.ok(Operation::kExchange, exchange_body(0, 1, 2, "b")) == all);
 }
 
@@ -99,18 +99,19 @@ TEST_CASE("native: an exchange that times out names the ranks that are missing")
   NativePeer::Answer answer = scene.error(Operation::kExchange, exchange_body(20, 2, 5, ""));
   CHECK(answer.status == ErrorCode::kTimeout);
   CHECK(answer.message() ==
-        "exchange timeout after 0.02 s: 2 of 5 ranks have not come to key 'x': 1, 4");
+        "exchange timeout after 0.02 s: 2 of 5 ranks have not arrived at key 'x': 1, 4");
   CHECK(answer.body.ends_with(Fields().u32(2).u32(1).u32(4).bytes));
   answer = scene.other.call(Operation::kExchange, exchange_body(0, 0, 100, "").bytes);
   CHECK(answer.status == ErrorCode::kInvalidArgument);
   CHECK(answer.message() ==
-        "exchange at key 'x': others came with world_size 5, not 100; the key was used already: "
-        "take a new one for each exchange");
+        "exchange at key 'x': the others' world_size is 5, not 100; the key was used before: use a "
+        "new key for each exchange");
   scene.ok(Operation::kDeleteKey, Fields().string32("/x/world_size"));
   answer = scene.other.call(Operation::kExchange, exchange_body(0, 0, 100, "").bytes);
-  CHECK(answer.message() ==
-        "exchange timeout after 0 s: 97 of 100 ranks have not come to key 'x': 1, 4, 5, 6, 7, 8, "
-        "9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22 and 77 more");
+  CHECK(
+      answer.message() ==
+      "exchange timeout after 0 s: 97 of 100 ranks have not arrived at key 'x': 1, 4, 5, 6, 7, 8, "
+      "9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22 and 77 more");
 }
 
 TEST_CASE("native: who leaves or cancels has given his value all the same") {
@@ -134,7 +135,7 @@ TEST_CASE("native: an exchange whose count is too high waits for the values") {
   scene.peer.ping();
   NativePeer::Answer answer = scene.error(Operation::kExchange, exchange_body(20, 1, 4, "b"));
   CHECK(answer.status == ErrorCode::kTimeout);
-  CHECK(answer.message().ends_with("2 of 4 ranks have not come to key 'x': 2, 3"));
+  CHECK(answer.message().ends_with("2 of 4 ranks have not arrived at key 'x': 2, 3"));
   scene.set("/x/3", "d");
   // One of torch's clients fills its slot with a SET.
   C10dPeer(scene.server.port()).send(c10d_request(c10d::Code::kSet, {"/x/2", "c"}));
@@ -160,7 +161,7 @@ TEST_CASE("native: one answer serves for all, but not for another exchange or an
   CHECK(scene.ok(Operation::kExchange, exchange_body(0, 0, 1, "b")) == list_of({"b"}));
   scene.ok(Operation::kDeletePrefix, Fields().string32("/x"));
   NativePeer::Answer answer = scene.error(Operation::kExchange, exchange_body(0, 1, 2, "c"));
-  CHECK(answer.message().ends_with("1 of 2 ranks have not come to key 'x': 0"));
+  CHECK(answer.message().ends_with("1 of 2 ranks have not arrived at key 'x': 0"));
   const std::string large(3'000'000, 'v');
   CHECK(scene.ok(Operation::kExchange, exchange_body(0, 0, 2, large)) == list_of({large, "c"}));
   CHECK(scene.ok(Operation::kExchange, exchange_body(0, 1, 2, "c")) == list_of({large, "c"}));
@@ -173,7 +174,7 @@ TEST_CASE("native: an exchange of ranks that cannot be is refused, and changes n
   };
   CHECK(refused(0, 0).message() == "exchange at key 'x': world_size is 0; it must be at least 1");
   CHECK(refused(0, -1).status == ErrorCode::kInvalidArgument);
-  CHECK(refused(3, 3).message() == "exchange at key 'x': rank 3 is not in 0 to 2");
+  CHECK(refused(3, 3).message() == "exchange at key 'x': rank 3 is not between 0 and 2");
   CHECK(refused(-1, 3).status == ErrorCode::kInvalidArgument);
   CHECK(refused(0, limits::kKeysPerRequestMax + 1).status == ErrorCode::kLimit);
   CHECK(refused(0, INT64_MAX).status == ErrorCode::kLimit);
@@ -204,6 +205,6 @@ TEST_CASE("native: an exchange that is too large for an answer is an error for a
       scene.other.call(Operation::kExchange, exchange_body(0, 4, 5, "").bytes);
   CHECK(answer.status == ErrorCode::kLimit);
   CHECK(answer.message() ==
-        "exchange: the values of all ranks are too large for an answer; give smaller ones");
+        "exchange: the values of all ranks are too large for one answer; exchange smaller values");
   CHECK(scene.peer.receive_answer().status == ErrorCode::kLimit);
 }

@@ -157,7 +157,7 @@ TEST_CASE("native: an id may be used again when its request is done, not before"
   scene.peer.send(native_get(1, "/k", kNoTimeout) + native_get(1, "/l", kNoTimeout));
   NativePeer::Answer answer = scene.peer.receive_answer();
   CHECK(answer.status == ErrorCode::kProtocol);
-  CHECK(answer.message() == "a request with this id is still blocked");
+  CHECK(answer.message() == "a request with this id is still waiting");
   scene.peer.send(native_cancel(2, 1) + native_get(1, "/l", 0));
   CHECK(scene.peer.receive_answer().status == ErrorCode::kTimeout);
 }

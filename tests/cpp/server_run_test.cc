@@ -108,8 +108,8 @@ TEST_CASE("runs: a late node whose time is over is told which round it waited fo
   a.joined();
   late.join(0, 20);
   CHECK(late.failed().message() ==
-        "run 'r': round 1 did not end within 0.02 s; it runs with a (pid 1); wait longer, or look "
-        "why its nodes do not begin the next one");
+        "run 'r': round 1 did not end within 0.02 s; it runs with a (pid 1); wait longer, or check "
+        "why its nodes do not start the next round");
   CHECK(a.keep_alive().changes == 0);
 }
 
@@ -206,7 +206,7 @@ TEST_CASE("runs: a closed run takes nobody, and who waits hears it at once") {
   NativePeer::Answer answer = a.failed();
   CHECK(answer.status == ErrorCode::kRunClosed);
   CHECK(answer.message() ==
-        "run 'r': join of node a:1/0: the rendezvous was closed; a new job needs another run id");
+        "run 'r': join of node a:1/0: the run is closed; use another run id for a new job");
   b.join();
   CHECK(b.failed().status == ErrorCode::kRunClosed);
   CHECK(b.status().closed);
@@ -222,12 +222,12 @@ TEST_CASE("runs: what the rules refuse is an answer, and creates nothing") {
   CHECK_FALSE(nobody.status().known);
   a.join(0, kNoTimeout, 0, "");
   CHECK(a.failed().message() ==
-        "join: the run id is empty; give every node of the job the same name");
+        "join: the run id is empty; give every node of the job the same run id");
   a.join_and_wait();
   other.join();
   NativePeer::Answer answer = other.failed();
   CHECK(answer.status == ErrorCode::kState);
-  CHECK(answer.message().starts_with("run 'r': join of node b:1/0: the group was formed with"));
+  CHECK(answer.message().starts_with("run 'r': join of node b:1/0: the group has other settings"));
 }
 
 TEST_CASE("runs: a join sent again takes the place of the first") {
@@ -256,7 +256,7 @@ TEST_CASE("runs: a handle names one node, of one run") {
   RunNodePeer b(server.port(), "b");
   a.send(native_frame(Operation::kJoin, 9, b.join_body(0, kNoTimeout, 0)));
   CHECK(a.failed().message() ==
-        "join: the handle 7 names another node on this connection: a:1/0 of run 'r'");
+        "join: handle 7 belongs to another node on this connection: a:1/0 of run 'r'");
   a.send(native_frame(Operation::kJoin, 10, a.join_body(0, kNoTimeout, 0, "other")));
   CHECK(a.failed().status == ErrorCode::kInvalidArgument);
 }
@@ -294,5 +294,5 @@ TEST_CASE("runs: members come in pages") {
   std::string body;
   native::put(body, native::MembersRequest{"r", MemberList::kWaiting, "no cursor", 2});
   CHECK(peer.call(Operation::kMembers, body).message() ==
-        "members: the cursor is none of this list's; begin without one");
+        "members: the cursor does not belong to this list; start without one");
 }

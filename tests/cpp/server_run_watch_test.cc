@@ -196,8 +196,8 @@ TEST_CASE("run mixing: a run that compare-and-set clients keep is refused") {
   NativePeer::Answer answer = a.failed();
   CHECK(answer.status == ErrorCode::kState);
   CHECK(answer.message() ==
-        "run 'r': join: it is kept by compare-and-set clients on this server; members of a run "
-        "must all use the same way: start all nodes with the same version and settings, or use "
+        "run 'r': join: clients keep this run by compare-and-set; all nodes must keep it the same "
+        "way: start all nodes with the same version and settings, or use "
         "another run id");
   CHECK(a.try_resume(1, 0, 2).status == ErrorCode::kState);
   CHECK(close_run(a, "r").status == ErrorCode::kState);
@@ -244,7 +244,7 @@ TEST_CASE("run limits: a server keeps so many runs, and a connection so many nod
   NativePeer::Answer answer = crowd->receive_answer();
   CHECK(answer.id == limits.runs);
   CHECK(answer.status == ErrorCode::kLimit);
-  CHECK(answer.message().starts_with("subscribe: run 'r100': this server keeps 100 runs of "));
+  CHECK(answer.message().starts_with("subscribe: run 'r100': this server is full: it keeps 100 runs of "));
   crowd.reset();
   RunNodePeer a(server.port(), "a", RunSettings{1, 1, 30'000, 5'000, 3});
   while (a.status("r0").known) continue;
@@ -259,7 +259,7 @@ TEST_CASE("run limits: a request id is used once at a time") {
   a.send(join + join);
   NativePeer::Answer answer = a.receive_answer();
   CHECK(answer.status == ErrorCode::kProtocol);
-  CHECK(answer.message() == "a request with this id is still blocked");
+  CHECK(answer.message() == "a request with this id is still waiting");
   CHECK(a.status().participants == 1);
 }
 

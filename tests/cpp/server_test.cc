@@ -184,7 +184,8 @@ TEST_CASE("who speaks something else is disconnected, with its first bytes in th
     Peer peer(server.port());
     peer.send(greeting);
     CHECK(peer.receive_to_end() == "");
-    CHECK(logged("it speaks neither of our protocols; its first bytes are '") != "");
+    CHECK(logged("it speaks neither the native nor the c10d protocol; its first bytes are '") !=
+          "");
   }
 }
 

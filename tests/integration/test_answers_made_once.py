@@ -160,7 +160,7 @@ def time_out_exchanges(server: Server, names: list[bytes], ranks: int) -> float:
     for _ in frames:
         _, status, _, text = server.peer.receive_frame()
         assert status != 0
-        assert f"1 of {ranks} ranks have not come".encode() in text
+        assert f"1 of {ranks} ranks have not arrived".encode() in text
     return server.cpu_s() - begin
 
 

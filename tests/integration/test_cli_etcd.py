@@ -68,8 +68,8 @@ def test_a_run_that_an_elected_node_keeps(
     assert report["leader"]["pid"] in pids
     text = cli.run("status", run_id, *asked).stdout.decode().splitlines()
     assert re.fullmatch(
-        rf"run '{re.escape(run_id)}' at {etcd_endpoint}, kept by 127\.0\.0\.1 \(pid \d+\), which "
-        "the others elected",
+        rf"run '{re.escape(run_id)}' at {etcd_endpoint}, kept by 127\.0\.0\.1 \(pid \d+\), the "
+        rf"elected leader",
         text[0],
     )
     assert text[1] == "round 1: complete, with 2 ranks"
@@ -97,7 +97,7 @@ def test_a_value_that_is_no_run(cli: Cli, etcd_endpoint: str, run_id: str) -> No
     EtcdClient(etcd_endpoint).put(key, b"what torch's etcd-v2 wrote")
     done = cli.run("status", run_id, "--endpoint", f"etcd://{etcd_endpoint}")
     assert (done.returncode, done.stdout) == (1, b"")
-    assert b"is no rendezvous state" in done.stderr
+    assert b"is not a rendezvous state" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -165,7 +165,7 @@ def test_no_etcd(cli: Cli, words: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--endpoint", "file:///tmp/x"), "names no server"),
+        (("--endpoint", "file:///tmp/x"), "does not name a server"),
         (("--endpoint", "etcd://h", "--rdzv-conf", "ca_cert=/none"), "ca_cert '/none'"),
         (("--endpoint", "etcd://h", "--rdzv-conf", "transport=x"), "transport is 'x'"),
         (("--endpoint", "etcd://h:0"), "port 0"),
@@ -261,5 +261,5 @@ def test_what_nobody_has_answered_yet_is_said_to_be_so(
     assert (report["complete"], report["participants"], report["leader"]) == (False, [], None)
     assert [node["pid"] for node in report["asking"]] == [1, 2]
     text = cli.run("status", run_id, *asked).stdout.decode().splitlines()
-    assert text[0].endswith("kept by a node that the others elect; just now, none leads")
+    assert text[0].endswith("kept by an elected node; none is elected at the moment")
     assert text[-3:] == ["asking: 2", "  a (pid 1)", "  a (pid 2)"]

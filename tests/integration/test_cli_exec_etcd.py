@@ -110,12 +110,12 @@ def test_a_majority_is_lost_and_comes_back(cli: Cli, tmp_path: Path, trio: Clust
     for member in trio.members[:2]:
         member.kill()
     for each in running:
-        each.line("does not get through")
+        each.line("failed; retrying")
     assert all(alive(report["pid"]) for report in first)
     for member in trio.members[:2]:
         member.start()
     for each in running:
-        each.line("get through again")
+        each.line("arrive again")
     stop(tmp_path)
     for each in running:
         assert each.end() == 0, each.stderr

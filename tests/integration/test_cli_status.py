@@ -198,7 +198,7 @@ def test_long_lists_are_cut(scene: Scene, rulebook: str) -> None:
         stored = backend.get_state()
         assert stored is not None
         assert backend.set_state(group.encode(), stored[1])
-    assert "closed: it takes no more nodes" in scene.text(RUN)
+    assert "closed: no more nodes can join" in scene.text(RUN)
     assert scene.report()["closed"] is True
 
 
@@ -208,7 +208,7 @@ def test_a_job_that_is_over(scene: Scene) -> None:
     assert node.end() == 0
     report = scene.report()
     assert (report["finished_round"], report["participants"]) == (1, [])
-    assert "finished: round 1 was the last to end well" in scene.text(RUN)
+    assert "finished: round 1 was the last to succeed" in scene.text(RUN)
 
 
 def test_no_such_run(scene: Scene) -> None:
@@ -242,7 +242,7 @@ def test_looking_changes_nothing(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ("not base64!", "no rendezvous state"),
+        ("not base64!", "not a rendezvous state"),
         ("AAAA", "job-1"),
         (_core.RUN_MARKER, "delete that key"),
     ],

@@ -302,7 +302,7 @@ def test_what_cannot_be_opened_is_refused_at_once(tmp_path: Path) -> None:
         FileStore(tmp_path)
     foreign = tmp_path / "notes.txt"
     foreign.write_text("to do")
-    with pytest.raises(StoreProtocolError, match="no FileStore file"):
+    with pytest.raises(StoreProtocolError, match="not a FileStore file"):
         FileStore(foreign)
     assert foreign.read_text() == "to do"
     assert [entry.name for entry in tmp_path.iterdir()] == ["notes.txt"]

@@ -155,4 +155,4 @@ def test_what_the_directory_lacks_is_said(as_user: Open, folder: Path) -> None:
     path = folder / "store"
     path.touch()
     path.chmod(0o666)
-    assert "need to write to its directory" in opened(as_user(BOB, path))
+    assert "needs write permission" in opened(as_user(BOB, path))

@@ -257,7 +257,7 @@ def test_a_forked_child_has_no_part_in_the_rendezvous(
     handler.next_rendezvous()
     with monkeypatch.context() as patch:
         patch.setattr("os.getpid", lambda: -1)
-        with pytest.raises(RendezvousStateError, match="a forked child makes its own"):
+        with pytest.raises(RendezvousStateError, match="a forked child must create its own"):
             handler.next_rendezvous()
         assert handler.shutdown()
     assert len(run.look().participants) == 1
@@ -325,7 +325,7 @@ def test_who_runs_the_rulebook(
         ({"keep_alive_max_attempt": 0}, "keep_alive_max_attempt"),
         ({"local_addr": "a\nb"}, "addr"),
         ({"rulebook": "host"}, "use 'auto', 'server', 'store'"),
-        ({"rulebook": "server"}, "no server of this package's native protocol"),
+        ({"rulebook": "server"}, "does not use a rendezvous server"),
     ],
 )
 def test_bad_arguments_are_refused(change: dict[str, object], what: str) -> None:

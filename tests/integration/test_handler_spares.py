@@ -123,7 +123,7 @@ def far_run(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Run, Callable[[], Run], FaultProxy]]:
     """A run, a way of making nodes whose network is bad, and that network."""
-    monkeypatch.setattr("rendezvous._coordination.by_server.run._SPARE_ASKS_S", 0.5)
+    monkeypatch.setattr("rendezvous._coordination.by_server.join._SPARE_ASKS_S", 0.5)
     if request.param == "etcd":
         near_etcd = EtcdRun(request.getfixturevalue("etcd_endpoint"))
         port = int(near_etcd.endpoints.rpartition(":")[2])

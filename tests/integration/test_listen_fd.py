@@ -39,10 +39,10 @@ def test_what_is_no_bound_tcp_socket_is_refused() -> None:
     with socket.socket() as unbound, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
         refused(unbound.fileno(), "it is not bound to a port")
         datagrams.bind(("127.0.0.1", 0))
-        refused(datagrams.fileno(), "it is no stream socket")
+        refused(datagrams.fileno(), "it is not a stream socket")
         assert datagrams.getsockname()[1] > 0
     with socket.socket(socket.AF_UNIX) as local:
-        refused(local.fileno(), "it is no TCP socket")
+        refused(local.fileno(), "it is not a TCP socket")
     reader, writer = os.pipe()
     os.close(writer)
     refused(reader, "Socket operation on non-socket")
@@ -81,6 +81,6 @@ def test_a_descriptor_that_does_not_fit_the_other_arguments_is_refused() -> None
     descriptor, port = bound_socket()
     with pytest.raises(ValueError, match=f"is bound to port {port}, but port is {port - 1}"):
         TCPStore("127.0.0.1", port - 1, is_master=True, master_listen_fd=descriptor)
-    with pytest.raises(ValueError, match="master_listen_fd is for the master"):
+    with pytest.raises(ValueError, match="master_listen_fd is only for the master"):
         TCPStore("127.0.0.1", port, master_listen_fd=descriptor)
     os.close(descriptor)

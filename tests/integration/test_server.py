@@ -157,7 +157,7 @@ REFUSED = {
     "noise": bytes(range(255, 0, -1)) * 1000,
     "nearly native": b"RDZX\x01\x00\x01\x00",
     "VALIDATE with another number": b"\x00\xff\xff\xff\xff",
-    "no VALIDATE": wire.C10D_VALIDATE[:1] + b"\x01\x02\x03\x04",
+    "not a valid VALIDATE": wire.C10D_VALIDATE[:1] + b"\x01\x02\x03\x04",
     "unknown operation": wire.C10D_VALIDATE + b"\xee",
     "native without HELLO": b"RDZV\x01\x00\x01\x00" + wire.native_frame(2, b""),
     "native frame beyond the limit": wire.native_hello() + b"\xff\xff\xff\xff" + b"\0" * 12,

@@ -82,7 +82,7 @@ def test_newcomers_beyond_the_limit_are_refused_in_words_and_the_log_says_it_onc
         assert status == LIMIT_ERROR
         assert b"no file descriptor left" in body
         assert peer.wait_closed() == b""
-        server.log("newcomers are refused")
+        server.log("new connections are refused")
         for _ in range(20):
             with RawPeer(server.port, native_hello()) as refused:
                 assert refused.receive_frame()[1] == LIMIT_ERROR

@@ -169,7 +169,7 @@ def test_runs_are_not_kept_from_others_by_who_has_gone(caplog: pytest.LogCapture
         back.ping()
         assert peer.call(JOIN, join(b"new"))[0] == 0
         assert [peer.knows(name) for name in names] == [True, False, True, True]
-        eventually("the log line", lambda: "forgets run 'r1'" in caplog.text)
+        eventually("the log line", lambda: "dropped run 'r1'" in caplog.text)
         # One that was left as it should be goes before those whose nodes may come back.
         peer.call(run_wire.LEAVE, run_wire.leave(b"new"))
         assert peer.call(JOIN, join(b"newer", handle=2))[0] == 0
@@ -177,7 +177,7 @@ def test_runs_are_not_kept_from_others_by_who_has_gone(caplog: pytest.LogCapture
         # Only runs that somebody is connected to are left in the end.
         for i in range(2):
             assert peer.call(JOIN, join(b"more%d" % i, handle=10 + i))[0] == 0
-        refused(peer, JOIN, join(b"last", handle=99), "takes no more")
+        refused(peer, JOIN, join(b"last", handle=99), "is full")
         assert peer.knows(b"r0")
         back.close()
 
@@ -274,7 +274,7 @@ def test_a_stale_resume_does_not_beat_the_living_job(caplog: pytest.LogCaptureFi
         for rank, peer in enumerate(living):
             assert taken(peer, resume(b"r", b"living%d" % rank, settings, (7, rank, 3)))
         assert members(watcher) == ["living0", "living1", "living2"]
-        eventually("the log line", lambda: "takes the place of round 5" in caplog.text)
+        eventually("the log line", lambda: "replaces round 5" in caplog.text)
         # Nobody of the living is told to leave, but of the one that waits.
         for peer in living:
             known, changes, closed = struct.unpack("<BIB", peer.call(28, struct.pack("<I", 1))[1])

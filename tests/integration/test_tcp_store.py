@@ -68,7 +68,7 @@ def test_timeout_of_zero_connects_now_or_never(server: Server, free_port: int) -
 def test_peer_that_is_no_store(behave: Callable[[Any], None], seen: str) -> None:
     """What answers something else is named as such, long before the timeout."""
     with FakePeer(behave) as peer:
-        with pytest.raises(StoreProtocolError, match="is no rendezvous store") as caught:
+        with pytest.raises(StoreProtocolError, match="is not a rendezvous store") as caught:
             TCPStore("127.0.0.1", peer.port, timeout=600)
         assert f"127.0.0.1:{peer.port}" in str(caught.value)
         caught.match(seen)
@@ -97,7 +97,7 @@ def test_peer_that_is_a_web_server() -> None:
         thread.start()
         try:
             with pytest.raises(
-                (StoreProtocolError, StoreTimeoutError), match="no rendezvous store"
+                (StoreProtocolError, StoreTimeoutError), match="not a rendezvous store"
             ):
                 TCPStore("127.0.0.1", web.server_port, timeout=0.3)
         finally:
@@ -114,7 +114,7 @@ def test_host_that_is_none(host: str) -> None:
 
 def test_client_needs_a_port() -> None:
     """Only the master may leave the choice of the port open."""
-    with pytest.raises(StoreValueError, match="port 0 is for the master"):
+    with pytest.raises(StoreValueError, match="port 0 is only for the master"):
         TCPStore("127.0.0.1", 0)
     with pytest.raises(ValueError, match="port 70000 is not between"):
         TCPStore("127.0.0.1", 70000)

@@ -178,7 +178,7 @@ if child == 0:
         try:
             call()
         except StoreClosedError as error:
-            assert f"made by process {os.getppid()}" in str(error), error
+            assert f"created by process {os.getppid()}" in str(error), error
         else:
             sys.exit(3)
     own = TCPStore("127.0.0.1", server.port, timeout=60)

@@ -195,7 +195,7 @@ def test_add_to_what_is_no_number_is_an_error(connect: Callable[..., TCPStore]) 
     """The client goes on. (torch's protocol has no errors: its clients lose their connection.)"""
     store = connect()
     store.set("k", "text")
-    with pytest.raises(StoreValueError, match="no decimal"):
+    with pytest.raises(StoreValueError, match="not a decimal"):
         store.add("k", 1)
     assert store.get("k") == b"text"
 

@@ -214,7 +214,9 @@ class StoreModel(RuleBasedStateMachine):
     def add(self, client: int, key: bytes, amount: int) -> None:
         number = number_in(self.values.get(key, b"0"))
         if number is None or not INT_MIN <= number + amount <= INT_MAX:
-            problem = "is no decimal 64-bit number" if number is None else "does not fit 64 bits"
+            problem = (
+                "is not a decimal 64-bit number" if number is None else "does not fit in 64 bits"
+            )
             with pytest.raises(StoreValueError, match=problem):
                 self.clients[client].add(key, amount)
         else:

@@ -28,7 +28,8 @@ _NAMES: dict[str, Callable[[int], Flood]] = {}
 
 @dataclass
 class Flood:
-    """`prepared` is answered before the flood begins; `closes`: the flood ends by hanging up.
+    """`prepared` is answered before the flood begins; `prepare` does what goes by the answers.
+    `closes`: the flood ends by hanging up.
 
     `among`: so many connections send it at once, after the first has prepared. `is_short`: it is
     sent while the server is stopped, so that the first PING lies right behind all of it.
@@ -40,6 +41,7 @@ class Flood:
     closes: bool = False
     among: int = 1
     is_short: bool = False
+    prepare: Callable[[RawPeer], None] | None = None
 
     @property
     def end(self) -> bytes:
@@ -66,6 +68,8 @@ def begin(name: str, size: int, port: int) -> tuple[Flood, RawPeer]:
     sender.start()
     _read_to_end(made, peer)
     sender.join()
+    if made.prepare is not None:
+        made.prepare(peer)
     return made, peer
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from support import wire
 from support.flooding import Flood, flood, measure, names
-from support.wire import c10d, c10d_list, native_frame, native_string
+from support.wire import RawPeer, c10d, c10d_list, native_frame, native_string
 
 __all__ = ["AS_A_WHOLE", "measure", "names"]
 
@@ -27,12 +27,8 @@ NO_TIMEOUT = 0xFFFFFFFF
 C10D_LIST_KEYS = 17
 
 
-def _u32(number: int) -> bytes:
-    return struct.pack("<I", number)
-
-
-def _u64(number: int) -> bytes:
-    return struct.pack("<Q", number)
+_u32 = struct.Struct("<I").pack
+_u64 = struct.Struct("<Q").pack
 
 
 def _frames(operation: int, bodies: Iterator[bytes], first: int = 10) -> bytes:
@@ -96,6 +92,24 @@ def lists_of_all_keys(size: int) -> Flood:
 def watchers_that_are_told_all_keys(size: int) -> Flood:
     body = _u32(NO_TIMEOUT) + native_string(b"/") + _u64(0) + native_string(b"")
     return Flood(_set_keys(size), _frames(WATCH_PREFIX, iter([body] * 20)))
+
+
+@flood
+def prefixes_for_which_there_is_no_place(size: int) -> Flood:
+    """1,024 others are waited for: each of those is looked at, and none can go."""
+
+    def watch(prefix: bytes, position: int) -> bytes:
+        return _u32(NO_TIMEOUT) + native_string(prefix) + _u64(position) + native_string(b"")
+
+    def wait_for_others(peer: RawPeer) -> None:
+        for i in range(1024):
+            peer.send(native_frame(WATCH_PREFIX, watch(b"/waited/%d/" % i, 0), 10 + i))
+            position = struct.unpack_from("<Q", peer.receive_frame()[3])[0]
+            peer.send(native_frame(WATCH_PREFIX, watch(b"/waited/%d/" % i, position), 10_000 + i))
+
+    refused = (watch(b"/refused/%d/" % i, 0) for i in range(min(size, 20_000)))
+    sent = _frames(WATCH_PREFIX, refused, 1 << 20)
+    return Flood([], sent, is_short=True, prepare=wait_for_others)
 
 
 @flood

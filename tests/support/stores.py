@@ -67,7 +67,7 @@ class Stores:
 def refused(stores: Stores, error: type[StoreError], match: str) -> AbstractContextManager[Any]:
     """The server refuses: with an error, or in the c10d protocol, which has none, by hanging up."""
     if stores.speaks_c10d:
-        return pytest.raises(StoreConnectionError, match="close it at what they refuse")
+        return pytest.raises(StoreConnectionError, match="close it to refuse")
     return pytest.raises(error, match=match)
 
 

@@ -71,7 +71,7 @@ def create_other(params: RendezvousParameters) -> RendezvousHandler:
         ({"run_id": ""}, "run id is empty"),
         ({"min_nodes": 0}, "min_nodes is 0"),
         ({"min_nodes": -1}, "min_nodes is -1"),
-        ({"min_nodes": 3, "max_nodes": 2}, r"max_nodes \(2\) is below min_nodes \(3\)"),
+        ({"min_nodes": 3, "max_nodes": 2}, r"max_nodes \(2\) is less than min_nodes \(3\)"),
     ],
 )
 def test_bad_parameters_are_refused(change: dict[str, Any], what: str) -> None:

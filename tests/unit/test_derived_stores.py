@@ -117,11 +117,11 @@ def test_stores_are_not_pickled_or_copied(server: Server, tmp_path: Path) -> Non
     tcp = TCPStore("127.0.0.1", server.port)
     for thing, why in (
         (tcp, "a TCPStore cannot be pickled or copied: it holds a connection; .* host and port"),
-        (FileStore(tmp_path / "store"), "a FileStore .* open file; .* the path"),
+        (FileStore(tmp_path / "store"), "a FileStore .* open file; .* same path"),
         (HashStore(), "a HashStore .* use a FileStore or a TCPStore"),
-        (PrefixStore("p", tcp), "a PrefixStore .* the prefix"),
+        (PrefixStore("p", tcp), "a PrefixStore .* create the store and the view"),
         (server, "a Server .* host and port"),
-        (Few(), "a Few cannot be pickled or copied: it is a store of this process"),
+        (Few(), "a Few cannot be pickled or copied: it belongs to this process"),
     ):
         calls: list[Callable[[], object]] = [
             *(functools.partial(pickle.dumps, thing, n) for n in range(6)),

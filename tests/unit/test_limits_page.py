@@ -69,16 +69,16 @@ FIXED = {
     "nodes of a run, spares included": ("group/limits.h", "kGroupNodesMax"),
     "lost nodes that are named": ("group/limits.h", "kLostNodesMax"),
     "nodes in one answer to MEMBERS": ("wire/limits.h", "kMembersPerReplyMax"),
-    "nodes that went, of a run that is followed, that are remembered": (
+    "departed nodes that are remembered for a followed run": (
         "wire/limits.h",
         "kDeparturesKept",
     ),
     "prefixes whose changes are remembered": ("store/prefix_feeds.h", "kPrefixesMax"),
-    "such prefixes that one key has": ("store/prefix_feeds.h", "kDepthMax"),
-    "changes that are remembered of one prefix": ("store/prefix_feeds.h", "kBytesOfOneMax"),
-    "changes that are remembered of all prefixes": ("store/prefix_feeds.h", "kBytesOfAllMax"),
+    "remembered prefixes of one key": ("store/prefix_feeds.h", "kDepthMax"),
+    "remembered changes of one prefix": ("store/prefix_feeds.h", "kBytesOfOneMax"),
+    "remembered changes of all prefixes": ("store/prefix_feeds.h", "kBytesOfAllMax"),
     "names in an error: keys, ranks": ("base/error.h", "kMissingMax"),
-    "answers that are kept for whoever asks for the same list of keys, together": (
+    "cached answers to requests for the same list of keys, together": (
         "wire/limits.h",
         "kComposedBytesMax",
     ),

@@ -56,7 +56,7 @@ class EtcdRendezvousBackend(RendezvousBackend):
         name: str = "etcd",
     ) -> None:
         if not run_id:
-            raise ValueError("the run id is empty; give every node of the job the same name")
+            raise ValueError("the run id is empty; give every node of the job the same run id")
         prefix = DEFAULT_KEY_PREFIX if key_prefix is None else key_prefix
         self._client = client
         self._name = name
@@ -154,7 +154,7 @@ class EtcdRendezvousBackend(RendezvousBackend):
             )
         if len(found.value) < _HEAD_BYTES or not found.value.startswith(_MAGIC):
             raise RendezvousStateError(
-                f"the value at {self._key_text!r} is no rendezvous state; use another run id or "
+                f"the value at {self._key_text!r} is not a rendezvous state; use another run id or "
                 "key prefix, or delete that key"
             )
         return found.value[_HEAD_BYTES:]

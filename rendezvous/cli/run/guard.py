@@ -1,16 +1,24 @@
-"""Outlives `rendezvous exec`: kills what its command left when `exec` was killed, and copies the
-command's stderr, of which it keeps the last line.
+"""Outlives `rendezvous exec`: kills what its commands left when `exec` was killed, and copies what
+they write, of which it keeps the end.
 
-Runs as a process of its own, as a script: `python -I -S guard.py TOKEN FD`, so it imports nothing
-of ours and starts in 10 ms. Its stdin is a pipe whose only other end `exec` holds. Each line is the
-command that runs, by its process id (0: none), or `?`, which asks for the last line. The end of
-file without a line 0 before it means that `exec` died: nobody is left to wait for the command or to
-report what became of it, and a new `exec` may start on this machine at once, so all of it gets
-SIGKILL. FD is the end of a pipe to which the command writes its stderr, or -1.
+Runs as a process of its own, as a script: `python -I -S guard.py TOKEN OUT FD[:STREAM]...`, so it
+imports nothing of ours and starts in 10 ms. Its stdin is a pipe whose only other end `exec` holds.
+Each line of it is one of
+
+  +PID    a process of the command has started, as the leader of a session
+  0       nothing runs, or what runs shall go on
+  =JSON   the next command begins: for each FD the prefix of its lines (null: its bytes are copied
+          as they come) and the file that gets them, too (null: none). Without JSON: null for all
+  ?N      asks for the end of what came by the Nth FD: its size, a newline, the bytes
+
+The end of file without a line 0 before it means that `exec` died: nobody is left to wait for the
+command or to report what became of it, and a new `exec` may start on this machine at once, so all
+of it gets SIGKILL. Each FD is the end of a pipe to which a process of the command writes; STREAM,
+where it is copied to: 2 (stderr), or 1, which is `exec`'s stdout, here at the descriptor OUT.
 
 Why not a parent-death signal (prctl): it reaches the command itself and not what the command
 started (`bash train.sh` dies, the training goes on), it is lost when the command changes its
-user, and only Linux has it. What belongs to the command: its process group and session, whatever
+user, and only Linux has it. What belongs to the command: its process groups and sessions, whatever
 has TOKEN in its environment (torchrun's workers, each in a session of its own), and what descends
 from those.
 """
@@ -26,14 +34,15 @@ from pathlib import Path
 TOKEN_VARIABLE = "RENDEZVOUS_EXEC"  # noqa: S105  (its name)
 _PROC = Path("/proc")
 _TAIL_BYTES = 4096
-_LAST_LINE_BYTES = 512
+# What has no newline by then is a line.
+_LINE_BYTES_MAX = 1 << 16
 # What SIGKILL does not end by then hangs in the kernel.
 _KILL_S = 10.0
 _LOOK_S = 0.02
 
 
-def members(leader: int, token: str) -> list[int]:
-    """Who lives of the command that `leader` was started as; nobody where there is no /proc."""
+def members(leaders: set[int], token: str) -> list[int]:
+    """Who lives of the command that `leaders` were started as; nobody where there is no /proc."""
     mark = f"{TOKEN_VARIABLE}={token}".encode()
     children: dict[int, list[int]] = {}
     living: set[int] = set()
@@ -53,7 +62,7 @@ def members(leader: int, token: str) -> list[int]:
         if state in b"ZX":
             continue
         living.add(pid)
-        if leader in (int(group), int(session)) or mark in _environment(directory):
+        if not leaders.isdisjoint((int(group), int(session))) or mark in _environment(directory):
             found.append(pid)
     seen = set(found)
     for pid in found:
@@ -76,26 +85,30 @@ def send(pids: list[int], signum: int) -> None:
             os.kill(pid, signum)
 
 
-def kill(leader: int, token: str) -> None:
+def kill(leaders: set[int], token: str) -> None:
     """SIGKILL to all of it, until nobody is left: who is forked meanwhile is found next."""
     # Never 1 or below: to killpg those mean "my own group" or nonsense.
-    if leader > 1:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(leader, signal.SIGKILL)
+    for leader in leaders:
+        if leader > 1:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(leader, signal.SIGKILL)
     deadline = time.monotonic() + _KILL_S
-    while (left := members(leader, token)) and time.monotonic() < deadline:
+    while (left := members(leaders, token)) and time.monotonic() < deadline:
         send(left, signal.SIGKILL)
         time.sleep(_LOOK_S)
 
 
 class _Copy:
-    """Copies the command's stderr to ours. The end of who reads ours is not the command's."""
+    """Copies what comes by one pipe. The end of who reads the copy is not the command's."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, out: int) -> None:
         self.fd = fd
+        self._out = out
+        self._file = -1
+        self._prefix: bytes | None = None
+        self._line = b""  # that is not whole yet
         self._tail = b""
-        if fd >= 0:
-            os.set_blocking(fd, False)
+        os.set_blocking(fd, False)
 
     def some(self) -> bool:
         """What is there now, or a part of it. False: nothing is."""
@@ -106,56 +119,114 @@ class _Copy:
         except BlockingIOError:
             return False
         if not data:
+            self._end_line()
             os.close(self.fd)
             self.fd = -1
             return False
         self._tail = (self._tail + data)[-_TAIL_BYTES:]
-        with contextlib.suppress(OSError):
-            while data:
-                data = data[os.write(2, data) :]
+        if self._file >= 0:
+            _write(self._file, data)
+        if self._prefix is None:
+            _write(self._out, data)
+            return True
+        *lines, self._line = (self._line + data).split(b"\n")
+        _write(self._out, b"".join(b"%b%b\n" % (self._prefix, line) for line in lines))
+        if len(self._line) > _LINE_BYTES_MAX:
+            self._end_line()
         return True
 
-    def begin(self) -> None:
+    def begin(self, prefix: str | None, path: str | None) -> None:
         """Another command: it has said nothing yet."""
+        self._end_line()
         self._tail = b""
+        self._prefix = None if prefix is None else prefix.encode()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        if path is not None:
+            with contextlib.suppress(OSError):
+                self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
 
-    def last_line(self) -> bytes:
-        """Of all that the command has written up to now."""
+    def end(self) -> bytes:
+        """Of all that the process has written up to now, what was last."""
         while self.some():
             pass
-        lines = [line.strip() for line in self._tail.splitlines() if line.strip()]
-        return lines[-1][-_LAST_LINE_BYTES:] if lines else b""
+        return self._tail
+
+    def _end_line(self) -> None:
+        if self._line:
+            _write(self._out, b"%b%b\n" % (self._prefix or b"", self._line))
+            self._line = b""
 
 
-def main(token: str, fd: int) -> None:
-    """Follow stdin to its end, then kill the command last named, then copy what is left."""
-    copy = _Copy(fd)
-    group, told, is_open = 0, b"", True
-    while is_open or copy.fd >= 0:
-        watched = [each for each in (0 if is_open else -1, copy.fd) if each >= 0]
-        ready = select.select(watched, [], [])[0]
+def _write(fd: int, data: bytes) -> None:
+    with contextlib.suppress(OSError):
+        while data:
+            data = data[os.write(fd, data) :]
+
+
+class _Orders:
+    """What `exec` says."""
+
+    def __init__(self, copies: list[_Copy]) -> None:
+        self.leaders: set[int] = set()
+        self._copies = copies
+        self._told = b""
+
+    def read(self) -> bool:
+        """Some of it, without waiting; False at its end."""
+        data = os.read(0, 1 << 16)
+        *lines, self._told = (self._told + data).split(b"\n")
+        for line in lines:
+            self._obey(line)
+        return bool(data)
+
+    def _obey(self, line: bytes) -> None:
+        if line.startswith(b"+"):
+            self.leaders.add(int(line))
+        elif line.startswith(b"="):
+            for copy, (prefix, path) in zip(self._copies, self._uses(line[1:]), strict=True):
+                copy.begin(prefix, path)
+        elif line.startswith(b"?"):
+            end = self._copies[int(line[1:])].end()
+            _write(1, b"%d\n" % len(end) + end)
+        else:
+            self.leaders.clear()
+
+    def _uses(self, text: bytes) -> list[tuple[str | None, str | None]]:
+        if not text:
+            return [(None, None)] * len(self._copies)
+        import json  # a third of what starting takes, and rarely needed
+
+        uses: list[tuple[str | None, str | None]] = json.loads(text)
+        return uses
+
+
+def main(token: str, out: int, *pipes: str) -> None:
+    """Follow stdin to its end, then kill the command if it runs, then copy what is left."""
+    copies = []
+    for text in pipes:
+        source, _, stream = text.partition(":")
+        copies.append(_Copy(int(source), out if stream == "1" else 2))
+    orders = _Orders(copies)
+    is_open = True
+    while is_open or any(copy.fd >= 0 for copy in copies):
+        watched = {copy.fd: copy for copy in copies if copy.fd >= 0}
+        ready = select.select([*([0] if is_open else []), *watched], [], [])[0]
         if not is_open or 0 not in ready:
-            copy.some()
+            for fd in ready:
+                watched[fd].some()
             continue
         # Before what is there to copy: a command is announced before it can say anything.
-        data = os.read(0, 4096)
-        *lines, told = (told + data).split(b"\n")
-        for line in lines:
-            if line == b"?":
-                last = copy.last_line()
-                os.write(1, b"%d\n" % len(last) + last)
-            else:
-                group = int(line)
-                if group > 0:
-                    copy.begin()
-        if not data:
-            if group > 1:
-                kill(group, token)
-            copy.last_line()
+        if not orders.read():
+            if orders.leaders:
+                kill(orders.leaders, token)
+            for copy in copies:
+                copy.end()
             # Who waits for the end of our work does not wait for what goes on after a success.
             os.close(1)
             is_open = False
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

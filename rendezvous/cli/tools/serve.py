@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rendezvous.cli.options import Subparsers
 
 _DESCRIPTION = """\
-Run the store server until it is told to stop.
+Run the store server until it is stopped.
 
 Any number of jobs can use it, each under its own run id. You do not need it if
 one of the job's nodes hosts the store; but a separate server outlives every node.
@@ -76,8 +76,8 @@ def add_parser(subparsers: Subparsers) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="how much clients may use, in bytes, milliseconds or as a count; may be given several"
-        f" times; the names are {', '.join(server_limits())}",
+        help="a limit on what clients may use (bytes, milliseconds or a count); may be given "
+        "several times; the names are {', '.join(server_limits())}",
     )
     parser.set_defaults(run=run)
 
@@ -89,7 +89,7 @@ def limit(text: str) -> tuple[str, int]:
     if not equals or not (value.isascii() and value.isdigit()):
         raise OptionError(f"{text!r} is not NAME=VALUE with a whole number")
     if name not in names:
-        raise OptionError(f"there is no limit {name!r}; the server's are {', '.join(names)}")
+        raise OptionError(f"unknown limit {name!r}; the server's limits are {', '.join(names)}")
     return name, int(value)
 
 

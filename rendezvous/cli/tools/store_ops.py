@@ -252,7 +252,7 @@ def _add_delete(subparsers: Subparsers) -> None:
         _delete,
         "delete",
         summary="delete keys",
-        description="Delete keys. Keys that were not there are named on stderr.",
+        description="Delete keys. Missing keys are named on stderr.",
         examples="  rendezvous delete ready/0 ready/1",
         no="none of the keys was there",
     )

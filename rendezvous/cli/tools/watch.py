@@ -40,9 +40,9 @@ def add_parser(subparsers: Subparsers) -> None:
         "watch",
         summary="print the changes of a key, or of a prefix",
         description=(
-            "Print what is there and every change that is seen, a line each, until Ctrl-C.\n"
-            "A KEY that ends with / means all keys that begin with it. Of changes that\n"
-            "follow each other fast, the last is always seen."
+            "Print the current values and then every change, one per line, until Ctrl-C.\n"
+            "A KEY that ends with / means all keys that begin with it. Quick successive\n"
+            "changes may be printed as one; the last one is always printed."
         ),
         examples=_EXAMPLES,
     )
@@ -51,7 +51,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="for programs: key, version, and value (null when deleted; of bytes that are no "
+        help="for programs: key, version, and value (null when deleted; for bytes that are not "
         "UTF-8, value_base64)",
     )
     parser.add_argument(

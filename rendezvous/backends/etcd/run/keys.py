@@ -84,7 +84,6 @@ class RunKeys:
         self.inbox = _whole(base + b"in/")
         self.watched = _whole(base + b"watched/")
         self.nodes = _whole(self._nodes)
-        self.states = _whole(self._states)
 
     def node(self, name: str) -> bytes:
         return self._nodes + name.encode()
@@ -118,7 +117,7 @@ class Wish:
         kind: `join`, `left`, `failed` or `gave up`.
         nonce: tells writes apart.
         settings, facts: of who joins: what _core.GroupSettings and NodeFacts are made of.
-        ending: of who gave up: exit code, time, and last line, a character a byte.
+        ending: of a node that gave up: exit code, time, and last line, one character a byte.
     """
 
     kind: str
@@ -315,6 +314,6 @@ def _fields(data: bytes, what: str) -> dict[str, Any]:
 
 def _broken(what: str, error: Exception | None) -> RendezvousStateError:
     return RendezvousStateError(
-        f"{what} in etcd is not what this version writes ({error}); use another run id or key "
+        f"{what} in etcd was not written by this version ({error}); use another run id or key "
         "prefix, or delete the run's keys"
     )

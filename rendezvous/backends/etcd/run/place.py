@@ -1,8 +1,8 @@
 """A node's place in a run on etcd: its lease, and the key that says what it wants.
 
-Only this node writes the key, each time over what it wrote before, so that a write that was held
-back cannot undo a later one. Whoever writes first puts the marker that keeps compare-and-set users
-of the same run away. Any thread may call it.
+Only this node writes the key, each time over its previous value, so that a delayed write cannot
+undo a later one. The first writer sets the marker that keeps compare-and-set users of the same run
+away. Any thread may call it.
 """
 
 import math
@@ -119,7 +119,7 @@ class Place:
                     self._spent.remove(lease)
 
     def close_run(self, deadline: Deadline, reason: str = "") -> None:
-        """Say that the run takes no more nodes, for ever. Raises StoreErrors."""
+        """Close the run for good: no more nodes can join. Raises StoreErrors."""
         if not self._kept.current:
             self._is_published(deadline)
         lease = self._kept.get(deadline)
@@ -139,9 +139,9 @@ class Place:
             self._kept.give_back(lease, deadline)
 
     def keep(self, look: bool, deadline: Deadline) -> Literal["kept", "key lost", "lease lost"]:
-        """Start the lease's time anew. Whatever is lost, the place is.
+        """Renew the lease. If the lease or the key is lost, so is the place.
 
-        look: also look whether the key is there.
+        look: also check whether the key is there.
         """
         lease = self.lease
         if not lease:
@@ -196,7 +196,8 @@ class Place:
     ) -> Written:
         if not self._lock.acquire(timeout=deadline.left_s):
             raise StoreNoAnswerError(
-                f"run {self._keys.run_id!r}: timeout: what this node wrote before has no answer yet"
+                f"run {self._keys.run_id!r}: timeout: an earlier write of this node has no "
+                "answer yet"
             )
         try:
             return self._write_locked(wish.encode(), lease_of, deadline)
@@ -226,8 +227,8 @@ class Place:
             self._may_be_there = there
             self._claim(result, lease, deadline)
         raise EtcdConnectionError(
-            f"run {self._keys.run_id!r}: the key of this node, {self._key.decode()!r}, is written "
-            "by somebody else again and again"
+            f"run {self._keys.run_id!r}: the key of this node, {self._key.decode()!r}, keeps "
+            "being overwritten by another client"
         )
 
     def _put(self, value: bytes, lease: int, deadline: Deadline) -> TxnResult:
@@ -244,7 +245,7 @@ class Place:
     def _claim(self, result: TxnResult, lease: int, deadline: Deadline) -> None:
         """The run is kept in this way, unless it is kept in the other already.
 
-        For as long as the lease of this write lasts: whoever leads publishes the marker again.
+        For as long as the lease of this write lasts: the leader publishes the marker again.
         """
         blob = result.range(0).first
         if blob is not None and blob.value == MARKER:

@@ -115,8 +115,8 @@ class EtcdStore(Store):
         ttl_s = seconds(ttl, "a time to live")
         if ttl_s == 0:
             raise StoreValueError(
-                f"set of key {quoted(name)}: ttl is 0 s; it must be more than 0, and a key without "
-                "one stays for good"
+                f"set of key {quoted(name)}: ttl is 0 s; it must be more than 0; a key without a "
+                "ttl never expires"
             )
         self._values.set_for(name, data, ttl_s, self._round_trip())
 
@@ -312,7 +312,7 @@ class EtcdStore(Store):
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise StoreClosedError(f"{self!r} is closed; make another of its client")
+            raise StoreClosedError(f"{self!r} is closed; create another from its client")
 
     def _deadline(self, timeout: Timeout | None) -> Deadline:
         self._check_open()
