@@ -26,7 +26,8 @@ RULES_SETTINGS = (
 class RendezvousRules:
     """Rules of a run that torch elastic does not have, and this node's own part of them.
 
-    All nodes must bring the same `rank_by`, `sticky_ranks`, `former_first`, `debounce` and `segment`.
+    All nodes must bring the same `rank_by`, `sticky_ranks`, `former_first`, `debounce` and
+    `segment`.
 
     Attributes:
         rank_by: by what the nodes of a round get their ranks. `address`: the natural order of their

@@ -72,7 +72,8 @@ def _topology(rules: RendezvousRules, environment: Mapping[str, str]) -> str:
         if not key:
             raise ValueError(
                 "rank_by=topology needs this node's key: give topology=KEY (for example "
-                f"switch1/rack2), env:NAME or file:PATH, or start it under SLURM with {_SLURM_TOPOLOGY}"
+                f"switch1/rack2), env:NAME or file:PATH, or start it under SLURM with "
+                f"{_SLURM_TOPOLOGY}"
             )
         return key
     kind, _, where = source.partition(":")

@@ -298,7 +298,7 @@ def _flags(numbers: tuple[int, ...]) -> tuple[bool, int, bool]:
 class _Joining:
     """What join() returns. Enter it with `async with`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         endpoint: str,
         run_id: str,

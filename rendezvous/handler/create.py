@@ -26,7 +26,8 @@ def create_handler(
     `close_timeout` 30, `heartbeat_timeout` 5, `keep_alive_interval` 5, `keep_alive_max_attempt` 3.
     Others, as in `DynamicRendezvousHandler.from_backend`: `bootstrap_store` true, `hold_port` true,
     `rulebook` auto; `health_check`, a command or a callable, and `on_event`, see `rendezvous.join`;
-    and those of RendezvousRules, by their names.    Raises ValueError for bad values.
+    and those of RendezvousRules, by their names. Raises ValueError for bad
+    values.
     """
     options = HandlerOptions.of(params)
     handler = ObservedHandler.from_backend(

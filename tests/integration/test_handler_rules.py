@@ -1,5 +1,7 @@
-"""Rules that torch elastic does not have, in each way of keeping a run: by the store's server, by the
-nodes, by a leader over etcd."""
+"""Rules that torch elastic does not have, in each way of keeping a run.
+
+By the store's server, by the nodes, and by a leader over etcd.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,7 @@ def test_a_given_rank_that_another_node_has_is_refused_by_name(run: Run) -> None
     first = _node(run, 1, 2, rank_by="given", rank=1)
     waiting = joining(first)
     eventually("the first node", lambda: len(run.look().participants) == 1)
-    with pytest.raises(RendezvousStateError, match="given rank 1 is that of node 127.0.0.1:"):
+    with pytest.raises(RendezvousStateError, match=r"given rank 1 is that of node 127\.0\.0\.1:"):
         _node(run, 2, 2, rank_by="given", rank=1).next_rendezvous()
     second = joining(_node(run, 3, 2, rank_by="given", rank=0))
     assert (waiting.result().rank, second.result().rank) == (1, 0)

@@ -117,7 +117,7 @@ class InTheNodes:
             assert group.encode() == once or group.round > after + 1, "12"
 
         # It may have been silent, and is not any more.
-        self._apply(node, ("time", None), lambda g, now: g.keep_alive(node, now))
+        self._beat(node)
         try:
             self._apply(node, ("join", node), operation)
         except (RendezvousClosedError, RendezvousStateError):
@@ -130,7 +130,10 @@ class InTheNodes:
         self.schedule.random.shuffle(nodes)
         for node in nodes:
             if node not in self.schedule.history.dead:
-                self._apply(node, ("time", None), lambda g, now, node=node: g.keep_alive(node, now))
+                self._beat(node)
+
+    def _beat(self, node: Node) -> None:
+        self._apply(node, ("time", None), lambda group, now: group.keep_alive(node, now))
 
     def _apply(self, node: Node, cause: Cause, operation: Callable[[Group, float], None]) -> None:
         group, draw = self.groups[node], self.schedule.random

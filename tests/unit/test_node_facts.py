@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,7 +67,7 @@ def test_an_attempt_is_a_number_or_slurms_restarts() -> None:
 def test_rules_are_read_from_a_configuration() -> None:
     """Strings, as --rdzv-conf has them."""
 
-    def rules(**config: object) -> RendezvousRules:
+    def rules(**config: Any) -> RendezvousRules:
         return read_rules(RendezvousParameters("c10d", "", "run", 1, 1, **config))
 
     assert rules() == RendezvousRules()
