@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "complete"]
 
+# Two pipes each, which select() can wait for.
+_PROCESSES_MAX = 256
+
 _USAGE = """rendezvous exec [--endpoint HOST[:PORT]] [--nodes MIN[:MAX]] [options]
                        -- COMMAND [ARGUMENT ...]"""
 
@@ -277,12 +280,12 @@ def _processes(text: str) -> int:
             raise _options.OptionError("this machine has no GPU that a command could see")
         return count or 1
     if text == "cpu":
-        return count_cpus()
+        return min(count_cpus(), _PROCESSES_MAX)
     try:
-        return _options.whole_number(1, 4096)(text)
+        return _options.whole_number(1, _PROCESSES_MAX)(text)
     except _options.OptionError:
         raise _options.OptionError(
-            f"{text!r} is not auto, gpu, cpu, or a number of processes from 1 to 4096"
+            f"{text!r} is not auto, gpu, cpu, or a number of processes from 1 to {_PROCESSES_MAX}"
         ) from None
 
 

@@ -122,7 +122,7 @@ def test_bad_arguments() -> None:
     """Say what is wrong."""
     with pytest.raises(ValueError, match="unknown scheme 'http'"):
         rendezvous.join("http://node0")
-    with pytest.raises(ValueError, match="is below min_nodes"):
+    with pytest.raises(ValueError, match="is less than min_nodes"):
         rendezvous.join("node0", (3, 2), "job")
     with pytest.raises(ValueError, match="'joint_timeout' has no effect"):
         rendezvous.join("node0", 1, "job", joint_timeout=3)
