@@ -16,7 +16,7 @@ UNWANTED = {
     r"\b(?:anew|afresh)\b": "again",
     r"\bdeletes? it again and again\b|\bvanish(?:es)? again and again\b": "keeps ...ing",
     r"\bso many\b": "this many",
-    r"\bin vain\b|\bnewcomers?\b|\bits kin\b": "without success, new connections, subclasses",
+    r"\bin vain\b|\bits kin\b": "without success, subclasses",
     r"\bget through\b": "arrive",
     r"\btakes? no more\b(?! data)|\btaken any more\b": "is full, no more ... can join",
     r"\bend its users\b|\bof the file's users has\b": "stop the processes that use it",
