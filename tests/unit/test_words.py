@@ -70,7 +70,7 @@ def test_the_list_finds_what_it_is_for(text: str, is_unwanted: bool) -> None:
     assert bool(_unwanted(text)) is is_unwanted
 
 
-def test_the_texts_of_both_languages_are_found(tmp_path: object) -> None:
+def test_the_texts_of_both_languages_are_found() -> None:
     """As one text each, however the sources break them, with {} for values."""
     all_texts = {text.text for text in texts()}
     assert "{} is closed; create another view of the store" in all_texts
