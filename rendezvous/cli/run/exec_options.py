@@ -171,6 +171,25 @@ def _add_meeting(parser: argparse.ArgumentParser) -> None:
         " not count then (default: to the end of the job)",
     )
     parser.add_argument(
+        "--rank-by",
+        choices=("address", "join", "given", "topology"),
+        help="how the nodes get their ranks: by address, by the order in which they join, by the"
+        " rank that SLURM, MPI or Kubernetes gives them, or with those of one switch side by side"
+        " (default: given if the number of nodes comes from SLURM or MPI, else address)",
+    )
+    parser.add_argument(
+        "--expect",
+        metavar="NAMES",
+        help="which nodes are expected, such as node[01-04], file:PATH or slurm: the log of a node"
+        " that waits, and the error at its timeout, name those that are missing",
+    )
+    parser.add_argument(
+        "--attempt",
+        metavar="N|auto",
+        help="which start of the job this is; a later one displaces what is left of an earlier one;"
+        " auto: SLURM_RESTART_COUNT",
+    )
+    parser.add_argument(
         "--no-bootstrap-store",
         action="store_true",
         help="serve no store at MASTER_ADDR:MASTER_PORT, so that rank 0's command can listen there"
