@@ -217,14 +217,14 @@ class GroupSettings:
     # Newcomers on the wait list are told when none came for so long; 0: at once.
     @property
     def debounce(self) -> float: ...
-    # A round has a multiple of so many nodes; with "topology", of each key.
+    # The size of a round is a multiple of this; with "topology", of each key.
     @property
     def segment(self) -> int: ...
     def __eq__(self, other: object) -> bool: ...
 
 @final
 class NodeFacts:
-    """What a node brings that its rank follows."""
+    """The facts of a node that determine its rank."""
 
     def __init__(self, rank: int | None = None, topology: str = "", attempt: int = 0) -> None: ...
     @property

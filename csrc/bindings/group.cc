@@ -157,9 +157,9 @@ void bind_settings(py::module_& m) {
            py::arg("debounce") = 0.0, py::arg("segment") = 1,
            "Times are rounded to milliseconds, and are at least 1 ms.\n\n"
            "Raises ValueError when min_nodes < 1, max_nodes < min_nodes, max_nodes > 131,072, or a "
-           "time, keep_alive_max_attempt or segment is not positive, when rank_by is none of "
-           "'address', 'join', 'given', 'topology', and when min_nodes or max_nodes is no multiple "
-           "of segment.")
+           "time, keep_alive_max_attempt or segment is not positive, when rank_by is not "
+           "'address', 'join', 'given' or 'topology', and when min_nodes or max_nodes is not a "
+           "multiple of segment.")
       .def_readonly("min_nodes", &GroupSettings::min_nodes,
                     "The last call starts with this many nodes.")
       .def_readonly("max_nodes", &GroupSettings::max_nodes,
@@ -175,20 +175,20 @@ void bind_settings(py::module_& m) {
                     "A node that is silent for this many intervals is dead.")
       .def_property_readonly(
           "rank_by", [](const GroupSettings& s) { return to_text(s.rank_by); },
-          "By what nodes get their ranks: 'address' (natural order), 'join' (order of joining), "
+          "How nodes get their ranks: 'address' (natural order), 'join' (order of joining), "
           "'given' (each brings its own), 'topology' (nodes with the same key are neighbours).")
       .def_readonly("sticky_ranks", &GroupSettings::sticky_ranks,
-                    "Whether who was in the last round keeps its rank.")
+                    "Whether a node of the last round keeps its rank.")
       .def_readonly("former_first", &GroupSettings::former_first,
                     "Whether a node of the last round whose job broke has its place kept until the "
                     "last call is over.")
       .def_property_readonly(
           "debounce", [](const GroupSettings& s) { return to_seconds(s.debounce()); },
-          "Seconds without a further newcomer until those on the wait list are told, at most 10 "
-          "times that; 0: at once.")
+          "Seconds without a further new node until nodes on the wait list count as changes, at "
+          "most 10 times that; 0: at once.")
       .def_readonly(
           "segment", &GroupSettings::segment,
-          "A round has a multiple of so many nodes; with rank_by='topology', of each key.")
+          "The size of a round is a multiple of this; with rank_by='topology', of each key.")
       .def_property_readonly("_wire",
                              [](const GroupSettings& s) { return wire_bytes(wire_settings(s)); })
       .def(py::self == py::self)
@@ -209,14 +209,15 @@ NodeFacts make_facts(const std::optional<py::int_>& rank, const std::string& top
 }
 
 void bind_facts(py::module_& m) {
-  py::class_<NodeFacts>(m, "NodeFacts", py::is_final(), "What a node brings that its rank follows.")
+  py::class_<NodeFacts>(m, "NodeFacts", py::is_final(),
+                        "The facts of a node that determine its rank.")
       .def(
           py::init(&make_facts), py::arg("rank") = py::none(), py::arg("topology") = "",
           py::arg("attempt") = 0,
           "rank: that it was given, for rank_by='given'. topology: where it is, parts with '/' "
           "between, for rank_by='topology'. attempt: which start of the job it belongs to; a later "
           "one displaces the nodes of an earlier one; 0: it does not say.\n\nRaises ValueError for "
-          "what is too large.")
+          "values that are too large.")
       .def_property_readonly(
           "rank",
           [](const NodeFacts& f) -> std::optional<uint32_t> {
@@ -320,8 +321,8 @@ void bind_operations(py::class_<Group>& group) {
             return g.forget_close(unix_ms, from_seconds(ago));
           },
           py::arg("unix_ms"), py::arg("ago"),
-          "Open it again if it was closed longer than `ago` seconds before, and nobody is in it; "
-          "whether that was so.")
+          "Open it again if it was closed more than `ago` seconds ago and has no nodes; returns "
+          "whether it was opened.")
       .def(
           "expire", [](Group& g, double now) { g.expire(to_instant(now)); }, py::arg("now"),
           "Remove dead nodes, end the last call, complete and start rounds. Call it before any "

@@ -131,7 +131,7 @@ class Decoder {
       return fail("the last call has a serial that was never given out", places_.last_call);
     }
     if (state_.newcomer > state_.serial || (state_.newcomer != 0 && !state_.complete))
-      return fail("a newcomer has a serial that was not drawn", places_.newcomer);
+      return fail("a new node has a serial that was never given out", places_.newcomer);
     return true;
   }
 
@@ -209,7 +209,7 @@ class Decoder {
     const size_t at = reader_.position();
     const uint8_t has = reader_.u8();
     if (has > (kHasRank | kHasGivenRank | kHasTopology | kIsDone))
-      return fail("a node has what there is not", at);
+      return fail("a node has unknown flags", at);
     if (has & kHasRank) into.rank = reader_.u32();
     if (has & kHasGivenRank) into.facts.rank = reader_.u32();
     if (has & kHasTopology) into.facts.topology = reader_.take(reader_.u8());
@@ -218,7 +218,7 @@ class Decoder {
     const bool fits = ((has & kHasRank) == 0 || into.rank < kGroupNodesMax) &&
                       ((has & kHasGivenRank) == 0) == (into.facts.rank == kNoRank) &&
                       ((has & kHasTopology) == 0) == into.facts.topology.empty();
-    if (!fits) return fail("a node has a rank or a key that cannot be", at);
+    if (!fits) return fail("a node has an impossible rank or key", at);
     // Without settings nobody is listed, which is checked at the end; and a stand-in has no facts.
     if (!state_.settings || into.facts == NodeFacts()) return true;
     if (const auto problem = facts_problem(into.facts, *state_.settings)) return fail(*problem, at);
@@ -272,7 +272,7 @@ class Decoder {
       NodeId node;
       Member listed;
       if (!member(node, listed)) return false;
-      if (listed.role == Role::kDone) return fail("a node waits that is done", at);
+      if (listed.role == Role::kDone) return fail("a waiting node is done", at);
       listed.role = role;
       const bool ordered = spare ? last_joined < listed.joined : last < node;
       if (!ordered)
@@ -299,7 +299,7 @@ class Decoder {
       const uint32_t rank = reader_.u32();
       if (!whole()) return false;
       if (rank != kNoRank && rank >= kGroupNodesMax)
-        return fail("a lost node has a rank that cannot be", at_reason);
+        return fail("a lost node has an impossible rank", at_reason);
       if (reason > static_cast<uint8_t>(LossReason::kGaveUp)) {
         return fail("an unknown reason for a loss", at_reason);
       }
@@ -360,7 +360,7 @@ class Decoder {
       return fail("world_size is not between min_nodes and max_nodes", places_.world_size);
     }
     if (state_.world_size % state_.settings->segment != 0)
-      return fail("world_size is no multiple of segment", places_.world_size);
+      return fail("world_size is not a multiple of segment", places_.world_size);
     if (state_.last_call != 0) return fail("a last call in a complete round", places_.last_call);
     if (state_.roster.count(Role::kActive) == 0) {
       return fail("a complete round without an active participant", places_.participants);

@@ -42,7 +42,7 @@ std::optional<std::string> topology_problem(const std::string& key) {
 
 std::optional<std::string> facts_problem(const NodeFacts& facts, const GroupSettings& settings) {
   if (facts.attempt > kAttemptMax)
-    return "attempt is " + std::to_string(facts.attempt) + ", which no attempt can be";
+    return "attempt is " + std::to_string(facts.attempt) + "; no attempt can have this number";
   switch (settings.rank_by) {
     case RankBy::kGiven:
       return given_problem(facts.rank, settings);

@@ -124,4 +124,4 @@ def _debounce(params: RendezvousParameters) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise ValueError(f"debounce is {value!r}, which is no number of seconds") from None
+        raise ValueError(f"debounce is {value!r}, not a number of seconds") from None

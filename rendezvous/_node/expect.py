@@ -79,7 +79,7 @@ def _expanded(part: str) -> Iterator[str]:
         first, dash, last = piece.partition("-")
         last = last if dash else first
         if not (first.isdecimal() and last.isdecimal()) or int(last) - int(first) > _NODES_MAX:
-            raise ValueError(f"expect: {part!r} is no list of nodes")
+            raise ValueError(f"expect: {part!r} is not a list of nodes")
         for number in range(int(first), int(last) + 1):
             for end in _expanded(after):
                 yield f"{before}{number:0{len(first)}d}{end}"

@@ -58,7 +58,7 @@ def _rank(rules: RendezvousRules, environment: Mapping[str, str]) -> int:
             try:
                 return int(text)
             except ValueError:
-                raise ValueError(f"rank_by=given: {name} is {text!r}, which is no rank") from None
+                raise ValueError(f"rank_by=given: {name} is {text!r}, not a rank") from None
     raise ValueError(
         "rank_by=given needs this node's rank: give rank=N, or start the nodes by a launcher that "
         f"sets {', '.join(_RANKS[:-1])} or {_RANKS[-1]}"
@@ -85,7 +85,7 @@ def _topology(rules: RendezvousRules, environment: Mapping[str, str]) -> str:
         key = source
     key = key.strip()
     if not key:
-        raise ValueError(f"rank_by=topology: topology={source}: there is nothing in it")
+        raise ValueError(f"rank_by=topology: topology={source}: it is empty")
     return key
 
 

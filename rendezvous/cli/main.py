@@ -91,9 +91,20 @@ def _with_dashes(word: str) -> str:
     return name.replace("_", "-") + equals + value if word.startswith("--") else word
 
 
+def _fill_standard_streams() -> None:
+    """So that nothing that is opened later is taken for one that was closed."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            # The lowest number that is free is its own.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: this process's) and return the exit code."""
     argv = sys.argv[1:] if argv is None else argv
+    _fill_standard_streams()
     if not argv:
         build_parser().print_help()
         return _exit.USAGE

@@ -268,7 +268,7 @@ TEST_CASE("rounds and serials that cannot be are refused") {
   CHECK(says(with<uint64_t>(bytes, kFloorAt, UINT64_MAX), "an impossible round, at byte 64"));
   CHECK(says(with<uint64_t>(bytes, kFloorAt, 1), "a node took part in a later round"));
   CHECK(says(with<uint64_t>(bytes, kAttemptAt, UINT64_MAX), "no such attempt"));
-  CHECK(says(with<uint64_t>(bytes, kNewcomerAt, 1), "a newcomer has a serial"));
+  CHECK(says(with<uint64_t>(bytes, kNewcomerAt, 1), "a new node has a serial"));
   CHECK(says(with<uint64_t>(bytes, kReasonAt + 2, 1), "why an open group was closed"));
   CHECK(says(with<uint64_t>(bytes, kSerialAt, UINT64_MAX), "an impossible serial"));
   CHECK(says(with<uint64_t>(bytes, kLastCallAt, 4), "never given out"));
@@ -328,9 +328,9 @@ TEST_CASE("ranks must be distinct and below the world size") {
   const size_t rank_at = has_at + 1;
   CHECK(says(with<uint32_t>(bytes, rank_at, 3), "a rank is not below world_size"));
   CHECK(says(with<uint32_t>(bytes, rank_at, 1), "two nodes have the same rank"));
-  CHECK(says(with<uint8_t>(bytes, has_at, 16), "a node has what there is not"));
+  CHECK(says(with<uint8_t>(bytes, has_at, 16), "a node has unknown flags"));
   CHECK(says(with<uint32_t>(rich().encode(), rank_at + kRankBytes + 4 + kMemberBytes, 131'072),
-             "a rank or a key that cannot be"));
+             "an impossible rank or key"));
   CHECK(says(with<uint8_t>(group("a").encode(), has_at, 8), "done before the round is complete"));
 }
 

@@ -114,6 +114,8 @@ def test_exec_takes_torchruns_spellings() -> None:
         (["--standalone", "--procs-per-node", "0"], "'0' is not auto, gpu, cpu, or a number"),
         (["--standalone", "--tee", "4"], "'4' is not 0 (none), 1 (stdout)"),
         (["--standalone", "--redirects", "3"], "--redirects needs a --log-dir"),
+        (["--standalone", "--rdzv-conf", "store_type=file"], "without --backend or store_type"),
+        (["--standalone", "--backend", "etcd"], "without --backend or store_type"),
     ],
 )
 def test_what_exec_cannot_do(
@@ -121,6 +123,35 @@ def test_what_exec_cannot_do(
 ) -> None:
     """Is said before anything begins."""
     assert message in _refused(capsys, "exec", *words, "--", "x")
+
+
+def test_a_file_is_not_found_where_a_manager_would_put_a_server(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is a server's address the name of a file."""
+    monkeypatch.setenv("RENDEZVOUS_ENDPOINT", "node0:29400")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "gpu1")
+    words = ("exec", "--nodes", "2", "--rdzv-conf", "join_timeout=5,store_type=File", "--", "x")
+    assert "--endpoint is needed: the path of the file" in _refused(capsys, *words)
+
+
+def test_alone_is_alone_also_beside_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of them that SLURM has started on one machine are two jobs of one process each."""
+    slurm = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_STEP_ID": "0",
+        "SLURM_JOB_NODELIST": "gpu1",
+        "SLURM_STEP_TASKS_PER_NODE": "2",
+        "SLURM_PROCID": "1",
+        "SLURM_NODEID": "0",
+        "SLURM_LOCALID": "1",
+        "SLURM_NTASKS": "2",
+    }
+    for name, value in slurm.items():
+        monkeypatch.setenv(name, value)
+    assert parse(["exec", "--", "x"]).found.beside is not None
+    assert parse(["exec", "--standalone", "--", "x"]).found is None
 
 
 def test_exec_fills_in_what_slurm_says(

@@ -21,7 +21,7 @@ def test_a_given_rank_is_found_in_what_the_launcher_sets(name: str) -> None:
     """Unless the user gives one."""
     assert make_facts(RendezvousRules(rank_by="given"), {name: "3"}).rank == 3
     assert make_facts(RendezvousRules(rank_by="given", rank=1), {name: "3"}).rank == 1
-    with pytest.raises(ValueError, match=f"{name} is 'x', which is no rank"):
+    with pytest.raises(ValueError, match=f"{name} is 'x', not a rank"):
         make_facts(RendezvousRules(rank_by="given"), {name: "x"})
 
 

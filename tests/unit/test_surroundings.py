@@ -38,11 +38,41 @@ def found(environment: dict[str, str], full_name: str = "") -> Surroundings:
         ("gpu[08-11,20]-ib,login", [*(f"gpu{n:02}-ib" for n in (8, 9, 10, 11, 20)), "login"]),
         ("r[1-2]n[7,9]", ["r1n7", "r1n9", "r2n7", "r2n9"]),
         ("n[098-101]", ["n098", "n099", "n100", "n101"]),
+        ("n[1-3,07-11],m5", [f"n{n}" for n in (1, 2, 3, "07", "08", "09", 10, 11)] + ["m5"]),
+        (" a , b,", ["a", "b"]),
     ],
 )
 def test_lists_of_hosts_are_expanded(text: str, hosts: list[str]) -> None:
     """Numbers are as wide as the first of a range is written."""
     assert list(expand_hosts(text)) == hosts
+
+
+def test_a_huge_range_costs_no_more_than_what_is_taken_of_it() -> None:
+    """Of a list, the first host is all that is needed."""
+    assert next(expand_hosts("n[1-99999999999]")) == "n1"
+
+
+@pytest.mark.parametrize("hosts", ["n[", "n[1-2", "n[a-b]", "n[]", "n[1-]", "n[3-1]", ",", "n]1["])
+def test_what_is_no_list_of_hosts_names_no_endpoint(hosts: str) -> None:
+    """And is shown, as what is missing."""
+    env = STEP | {"SLURM_STEP_NODELIST": hosts}
+    assert found(env).endpoint == "gpu01:22345"
+    around = found(env | {"SLURM_JOB_NODELIST": hosts})
+    assert around.endpoint is None
+    assert around.source == f"SLURM_JOB_NODELIST is {hosts!r}, not a list of hosts"
+    assert around.nodes == 4
+
+
+def test_numbers_that_cannot_be_are_not_taken() -> None:
+    """No number of nodes is none, nobody is the third of two, and 5,000 digits are no number."""
+    zero = {"SLURM_STEP_NUM_TASKS": "0", "SLURM_NTASKS": "0"}
+    assert found(STEP | zero).nodes is None
+    two = {"SLURM_STEP_TASKS_PER_NODE": "2(x4)"}
+    assert found(STEP | two).beside == Local(0, 2)
+    assert found(STEP | two | {"SLURM_LOCALID": "2"}).beside is None
+    assert found(STEP | {"SLURM_PROCID": "9" * 5000, "SLURM_JOB_ID": "9" * 5000}).node is None
+    assert look_around(OMPI | {"OMPI_COMM_WORLD_SIZE": "0"}, "host") is None
+    assert found(OMPI | {"OMPI_COMM_WORLD_LOCAL_RANK": "4"}).beside is None
 
 
 def test_a_step_of_slurm() -> None:
@@ -167,6 +197,15 @@ def test_pbs(tmp_path: Path) -> None:
     element = found(env | {"PBS_JOBID": "417[2].head"})
     assert element.endpoint != "m1.site:20417"
     assert found(env | {"PBS_NODEFILE": str(tmp_path / "gone")}).endpoint is None
+
+
+@pytest.mark.parametrize("job", ["", "head", "417[].head", "[", "[3]"])
+def test_odd_names_of_pbs_jobs_have_a_port_all_the_same(tmp_path: Path, job: str) -> None:
+    """The array itself has no index, and who sets the node file by hand may have no job."""
+    file = tmp_path / "nodes"
+    file.write_text("m1\n")
+    around = found({"PBS_JOBID": job, "PBS_NODEFILE": str(file)})
+    assert around.endpoint == ("m1:20417" if job.startswith("417") else "m1:20000")
 
 
 def test_nobody() -> None:

@@ -5,6 +5,7 @@ The order of setting up. Options are exec_options.py's; what happens from then o
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -163,6 +164,16 @@ def use_surroundings(args: argparse.Namespace, config: dict[str, str]) -> None:
         config.setdefault("is_host", "1" if found.is_host else "0")
 
 
+def _guard(copied: list[int]) -> Guard:
+    try:
+        return Guard(copied)
+    except OSError as error:
+        hint = ""
+        if error.errno == errno.EMFILE:
+            hint = ": raise the limit of open files (ulimit -n), or start fewer processes"
+        raise _exit.CommandError(f"cannot start the guard process: {error}{hint}") from error
+
+
 def run(args: argparse.Namespace) -> int:
     """Join and run `args.command`; its exit code."""
     # Before joining: nobody shall wait for a node whose command is a typing mistake.
@@ -215,13 +226,14 @@ def run(args: argparse.Namespace) -> int:
         mpi_env=args.mpi_env,
         found_run_id=found_run_id,
     )
+    plan.output.check(run_id)
     copied = [stream for _, stream in plan.output.copied(plan.processes)]
     with (
         SignalScope(
             signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT,
             signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP, signal.SIGCONT, signal.SIGCHLD,
         ) as signals,
-        Guard(copied) as guard,
+        _guard(copied) as guard,
     ):  # fmt: skip
         code = Supervisor(plan, signals, guard).run()
     if signals.has_left_behind:

@@ -324,11 +324,13 @@ def complete(args: argparse.Namespace) -> None:
     fail: Callable[[str], NoReturn] = args.fail
     if args.redirects and args.log_dir is None:
         args.fail("--redirects needs a --log-dir")
-    found = look_around(os.environ)
-    args.found, args.has_found_endpoint, args.has_found_nodes = found, False, False
+    args.found, args.has_found_endpoint, args.has_found_nodes = None, False, False
     if args.standalone:
         _complete_standalone(args)
         return
+    args.found = found = look_around(os.environ)
+    if args.endpoint is None and _is_file(args):
+        fail("--endpoint is needed: the path of the file that all nodes share")
     if args.endpoint is None:
         args.endpoint = _options.server_from_environment()
     if args.endpoint is None:
@@ -341,13 +343,17 @@ def complete(args: argparse.Namespace) -> None:
         args.nodes, args.has_found_nodes = (found.nodes, found.nodes), True
 
 
+def _is_file(args: argparse.Namespace) -> bool:
+    return any(pairs.get("store_type", "").lower() == "file" for pairs in args.rdzv_conf)
+
+
 def _complete_standalone(args: argparse.Namespace) -> None:
     for name in ("endpoint", "nodes", "listen_fd"):
         if getattr(args, name) is not None and (name, args.nodes) != ("nodes", (1, 1)):
             option = name.replace("_", "-")
             args.fail(f"--standalone is a job of only this node: omit --{option}")
-    if args.backend != "c10d":
-        args.fail("--standalone is a job of only this node: omit --backend")
+    if args.backend != "c10d" or _is_file(args):
+        args.fail("--standalone is a job of only this node: omit --backend and store_type")
     args.endpoint, args.nodes = "127.0.0.1:0", (1, 1)
 
 

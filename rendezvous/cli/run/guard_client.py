@@ -18,7 +18,7 @@ from rendezvous._base.deadline import Deadline
 from rendezvous.cli.log import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
 
 __all__ = ["Guard"]
@@ -69,6 +69,11 @@ class Guard:
         assert self._process.stdout is not None
         self._fd = self._process.stdin.fileno()
         self._answers = self._process.stdout.fileno()
+        self._listening = select.poll()
+        self._listening.register(self._answers, select.POLLIN)
+        self._heard = b""
+        self._asked = 0
+        self._has_begun = False
 
     def __enter__(self) -> Guard:
         return self
@@ -87,7 +92,9 @@ class Guard:
         assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
-        self._read_until(lambda data: False, _KILL_S)
+        deadline = Deadline.after(_KILL_S)
+        while self._hear(deadline):
+            pass
         self._process.stdout.close()
         self._process.poll()
         # Not waited for, and no reason to warn.
@@ -105,6 +112,10 @@ class Guard:
 
     def begin(self, uses: Sequence[tuple[str | None, str | None]]) -> None:
         """Another command will write: for each pipe, the prefix of its lines, and a file."""
+        if self._has_begun and self.pipes:
+            # What the last one has said is not this one's.
+            self._ask(b"!")
+        self._has_begun = True
         is_plain = all(use == (None, None) for use in uses)
         self._tell(b"=" if is_plain else b"=" + json.dumps(list(uses)).encode())
 
@@ -118,9 +129,20 @@ class Guard:
 
     def last_words(self, pipe: int) -> bytes:
         """What came last by the pipe of this number; empty where that is not known."""
-        self._tell(b"?%d" % pipe)
-        data = self._read_until(_is_whole, _ANSWER_S)
-        return data.partition(b"\n")[2] if _is_whole(data) else b""
+        return self._ask(b"?", pipe)
+
+    def _ask(self, what: bytes, *more: int) -> bytes:
+        """The answer; empty where there is none in time."""
+        self._asked += 1
+        self._tell(what + b" ".join(b"%d" % number for number in (self._asked, *more)))
+        deadline = Deadline.after(_ANSWER_S)
+        while True:
+            answer = self._next_answer()
+            if answer is None:
+                if not self._hear(deadline):
+                    return b""
+            elif answer[0] == self._asked:  # and not one that came too late
+                return answer[1]
 
     def _tell(self, line: bytes) -> None:
         data = line + b"\n"
@@ -128,18 +150,21 @@ class Guard:
             while data:
                 data = data[os.write(self._fd, data) :]
 
-    def _read_until(self, is_enough: Callable[[bytes], bool], timeout_s: float) -> bytes:
-        data, deadline = b"", Deadline.after(timeout_s)
-        while not is_enough(data):
-            if not select.select([self._answers], [], [], deadline.left_s)[0]:
-                break
-            more = os.read(self._answers, 8192)
-            if not more:
-                break
-            data += more
-        return data
+    def _next_answer(self) -> tuple[int, bytes] | None:
+        """Its number and its words, cut off from what was heard; None: it is not whole yet."""
+        head, newline, rest = self._heard.partition(b"\n")
+        if not newline:
+            return None
+        number, size = map(int, head.split())
+        if len(rest) < size:
+            return None
+        self._heard = rest[size:]
+        return number, rest[:size]
 
-
-def _is_whole(answer: bytes) -> bool:
-    size, newline, words = answer.partition(b"\n")
-    return bool(newline) and len(words) >= int(size)
+    def _hear(self, deadline: Deadline) -> bool:
+        """More of what the guard says; False: there is none before the deadline, or ever."""
+        if not self._listening.poll(deadline.left_s * 1000):
+            return False
+        more = os.read(self._answers, 8192)
+        self._heard += more
+        return bool(more)

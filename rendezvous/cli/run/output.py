@@ -50,19 +50,28 @@ class Output:
             streams.append(2)
         return [(process, stream) for process in range(processes) for stream in streams]
 
+    def check(self, run_id: str) -> None:
+        """Raise CommandError if files cannot be made: before anybody waits for this node."""
+        if self.log_dir is None:
+            return
+        folder = _make(self._folder(run_id))
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise _exit.CommandError(f"cannot write in the folder of --log-dir: {folder}")
+
+    def _folder(self, run_id: str) -> Path:
+        assert self.log_dir is not None
+        # Of dots alone, it would be another folder.
+        name = quote(run_id, safe=" ")
+        return self.log_dir / (name if name.strip(".") else name.replace(".", "%2E"))
+
     def begin(self, guard: Guard, run_id: str, round_: int, ranks: Sequence[int]) -> RoundOutput:
         """Of the processes of one round, by their ranks. Raises CommandError."""
         paths: list[Path | None] = [None] * len(ranks)
         if self.log_dir is not None:
-            folder = self.log_dir / quote(run_id, safe=" ") / f"round-{round_}"
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise _exit.CommandError(
-                    f"cannot create the folder of --log-dir: {error}"
-                ) from error
+            folder = _make(self._folder(run_id) / f"round-{round_}")
             paths = [folder / f"rank-{rank}.log" for rank in ranks]
-        copied = self.copied(len(ranks))
+        # Without a guard, as far as that goes: a pipe that nobody reads would end the command.
+        copied = self.copied(len(ranks)) if guard.is_there() else []
         uses: list[tuple[str | None, str | None]] = []
         for process, stream in copied:
             # Whole lines, where several write.
@@ -125,6 +134,14 @@ def last_lines(words: bytes, count: int) -> list[bytes]:
     """The last of them that are not empty."""
     lines = [line.strip(b"\r\n") for line in words.splitlines() if line.strip()]
     return lines[-count:]
+
+
+def _make(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _exit.CommandError(f"cannot make the folder of --log-dir: {error}") from error
+    return folder
 
 
 def _append_to(path: Path) -> int:

@@ -26,6 +26,8 @@ __all__ = ["Surroundings", "expand_hosts", "look_around"]
 _PORT_FIRST, _PORTS = 20000, 10000
 _STEP = 1009
 _HOSTS_MAX = 100_000
+# Of whatever these variables hold, a number is what a manager can have meant as one.
+_DIGITS = "[0-9]{1,18}"
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,10 @@ def _slurm(environment: Mapping[str, str]) -> Surroundings | None:
     counts = _counts(environment.get("SLURM_STEP_TASKS_PER_NODE", ""))
     local, beside = _number(environment, "SLURM_LOCALID"), None
     if local is not None and on_node is not None and on_node < len(counts):
-        beside = Local(local, counts[on_node]) if counts[on_node] > 1 else None
+        beside = _beside(local, counts[on_node])
     return replace(
         found,
-        nodes=_number(environment, "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"),
+        nodes=_number(environment, "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS") or None,
         node=node,
         is_host=None if node is None else node == 0,
         beside=beside,
@@ -103,13 +105,20 @@ def _slurm(environment: Mapping[str, str]) -> Surroundings | None:
 
 def _at_slurms_place(found: Surroundings, environment: Mapping[str, str]) -> Surroundings:
     """With the endpoint, and its source."""
+    source = "SLURM_JOB_NODELIST is not set"
     for name in ("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST"):
-        if hosts := environment.get(name):
+        if not (hosts := environment.get(name)):
+            continue
+        try:
+            first = next(expand_hosts(hosts), "")
+        except ValueError:
+            first = ""
+        if first:
             step = _number(environment, "SLURM_STEP_ID") or 0
             port = _port(_number(environment, "SLURM_JOB_ID") or 0, step)
-            endpoint = f"{next(expand_hosts(hosts))}:{port}"
-            return replace(found, endpoint=endpoint, source=name)
-    return replace(found, source="SLURM_JOB_NODELIST is not set")
+            return replace(found, endpoint=f"{first}:{port}", source=name)
+        source = f"{name} is {hosts!r}, not a list of hosts"
+    return replace(found, source=source)
 
 
 def _kubernetes(environment: Mapping[str, str], full_name: str | None) -> Surroundings | None:
@@ -140,9 +149,9 @@ def _mpi(environment: Mapping[str, str]) -> Surroundings | None:
         node, nodes = _number(environment, "PMI_RANK"), _number(environment, "PMI_SIZE")
         local = _number(environment, "MPI_LOCALRANKID")
         size = _number(environment, "MPI_LOCALNRANKS")
-    if node is None or nodes is None:
+    if node is None or not nodes:
         return None
-    beside = Local(local, size) if local is not None and size is not None and size > 1 else None
+    beside = None if local is None or size is None else _beside(local, size)
     found = Surroundings("MPI", nodes=nodes, node=node, beside=beside)
     if environment.get("SLURM_JOB_ID"):
         return _at_slurms_place(found, environment)
@@ -173,8 +182,9 @@ def _at_pbs_place(found: Surroundings, environment: Mapping[str, str]) -> Surrou
     hosts = _pbs_hosts(environment)
     if not hosts:
         return replace(found, source="the file that PBS_NODEFILE names has no hosts")
-    numbers = [int(each) for each in re.findall(r"\d+", environment.get("PBS_JOBID", "0"))[:2]]
-    port = _port(numbers[0], numbers[1] if "[" in environment.get("PBS_JOBID", "") else 0)
+    # `123.server`, or `123[4].server` for an element of an array.
+    name = re.match(rf"({_DIGITS})(?:\[({_DIGITS})\])?", environment.get("PBS_JOBID", ""))
+    port = _port(*(int(each or 0) for each in name.groups())) if name else _port(0)
     return replace(found, endpoint=f"{hosts[0]}:{port}", source="PBS_NODEFILE")
 
 
@@ -191,10 +201,14 @@ def _port(job: int, part: int = 0) -> int:
     return _PORT_FIRST + (job + _STEP * part) % _PORTS
 
 
+def _beside(local: int, size: int) -> Local | None:
+    return Local(local, size) if local < size and size > 1 else None
+
+
 def _number(environment: Mapping[str, str], *names: str) -> int | None:
     for name in names:
         text = environment.get(name, "")
-        if text.isdecimal():
+        if re.fullmatch(_DIGITS, text):
             return int(text)
     return None
 
@@ -203,7 +217,7 @@ def _counts(text: str) -> list[int]:
     """`2(x3),1` as 2, 2, 2, 1."""
     counts: list[int] = []
     for part in filter(None, text.split(",")):
-        match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part)
+        match = re.fullmatch(rf"({_DIGITS})(?:\(x({_DIGITS})\))?", part)
         if match is None or int(match[2] or 1) > _HOSTS_MAX:
             return []
         counts += [int(match[1])] * int(match[2] or 1)
@@ -211,14 +225,16 @@ def _counts(text: str) -> list[int]:
 
 
 def expand_hosts(text: str) -> Iterator[str]:
-    """SLURM's lists of hosts, `gpu[01-03,7],login`, one by one, in order."""
+    """SLURM's lists of hosts, `gpu[01-03,7],login`, one by one, in order. ValueError: no list."""
     depth, begin = 0, 0
     for at, char in enumerate(f"{text},"):
         depth += (char == "[") - (char == "]")
         if char == "," and depth == 0:
-            if name := text[begin:at]:
+            if name := text[begin:at].strip():
                 yield from _expand(name)
             begin = at + 1
+    if depth != 0:
+        raise ValueError(f"{text!r}: a bracket is missing")
 
 
 def _expand(name: str) -> Iterator[str]:
@@ -228,12 +244,11 @@ def _expand(name: str) -> Iterator[str]:
         return
     numbers, _, after = rest.partition("]")
     for part in numbers.split(","):
-        first, dash, last = part.partition("-")
-        if not dash:
-            middles: list[str] = [first]
-        else:
-            # As wide as the first one is written.
-            middles = [f"{n:0{len(first)}}" for n in range(int(first), int(last) + 1)]
-        for middle in middles:
+        match = re.fullmatch(rf"({_DIGITS})(?:-({_DIGITS}))?", part.strip())
+        if match is None:
+            raise ValueError(f"{part!r} in {name!r} is neither a number nor a range")
+        first, last = match[1], match[2] or match[1]
+        for number in range(int(first), int(last) + 1):
             for end in _expand(after):
-                yield f"{before}{middle}{end}"
+                # As wide as the first one is written.
+                yield f"{before}{number:0{len(first)}}{end}"
