@@ -86,6 +86,14 @@ def test_a_command_after_the_loss_of_the_guard_says_what_it_says(cli: Cli, tmp_p
     assert "all is well" in node.stderr.splitlines()
 
 
+def test_an_event_log_on_a_full_disk_is_told_once(cli: Cli) -> None:
+    """In one line, and the command runs."""
+    node = cli.start("exec", "--standalone", "--event-log", "/dev/full", "--", "true")
+    assert node.end() == 0
+    assert node.stderr.count("--event-log is not complete") == 1
+    assert "Traceback" not in node.stderr
+
+
 def test_standard_streams_that_are_closed_are_nobodys(tmp_path: Path) -> None:
     """Our own descriptors do not take their numbers, and the command has none of ours."""
     code = "import os; print(sorted(os.path.realpath(f'/proc/self/fd/{n}') for n in (0, 1, 2)))"
