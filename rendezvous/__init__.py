@@ -61,7 +61,12 @@ if TYPE_CHECKING:
     from rendezvous.backends.c10d import C10dRendezvousBackend
     from rendezvous.backends.open_store import open_store
     from rendezvous.backends.static import StaticRendezvousHandler
-    from rendezvous.handler import DynamicRendezvousHandler, RendezvousSettings, RendezvousTimeout
+    from rendezvous.handler import (
+        DynamicRendezvousHandler,
+        RendezvousRules,
+        RendezvousSettings,
+        RendezvousTimeout,
+    )
     from rendezvous.handler.registry import (
         RendezvousHandlerRegistry,
         get_rendezvous_handler,
@@ -90,6 +95,7 @@ __all__ = [
     "RendezvousHandlerRegistry",
     "RendezvousInfo",
     "RendezvousParameters",
+    "RendezvousRules",
     "RendezvousSettings",
     "RendezvousStateError",
     "RendezvousStoreInfo",
@@ -136,6 +142,7 @@ _HOMES = {
     "RendezvousHandlerRegistry": "handler.registry",
     "RendezvousInfo": "_base.api",
     "RendezvousParameters": "_base.api",
+    "RendezvousRules": "_base.rules",
     "RendezvousSettings": "_base.settings",
     "RendezvousStoreInfo": "_base.api",
     "RendezvousTimeout": "_base.settings",

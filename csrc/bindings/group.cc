@@ -13,7 +13,10 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "base/text.h"
 #include "bindings/convert.h"
+#include "group/limits.h"
+#include "group/on_wire.h"
 
 namespace py = pybind11;
 
@@ -61,9 +64,17 @@ double from_instant(Instant instant) {
   return seconds;
 }
 
+RankBy rank_by_from(const std::string& name) {
+  for (const RankBy each : {RankBy::kAddress, RankBy::kJoin, RankBy::kGiven, RankBy::kTopology})
+    if (name == to_text(each)) return each;
+  refuse("rank_by is " + quoted(name) + "; use 'address', 'join', 'given' or 'topology'");
+}
+
 GroupSettings make_settings(const py::int_& min_nodes, const py::int_& max_nodes,
                             double last_call_timeout, double keep_alive_interval,
-                            const py::int_& keep_alive_max_attempt) {
+                            const py::int_& keep_alive_max_attempt, const std::string& rank_by,
+                            bool sticky_ranks, bool former_first, double debounce,
+                            const py::int_& segment) {
   constexpr uint32_t kMax = std::numeric_limits<uint32_t>::max();
   GroupSettings settings;
   settings.min_nodes = whole_number<uint32_t>("min_nodes", min_nodes, 1, kMax);
@@ -72,8 +83,21 @@ GroupSettings make_settings(const py::int_& min_nodes, const py::int_& max_nodes
   settings.keep_alive_interval_ms = milliseconds("keep_alive_interval", keep_alive_interval);
   settings.keep_alive_max_attempt =
       whole_number<uint32_t>("keep_alive_max_attempt", keep_alive_max_attempt, 1, kMax);
+  settings.rank_by = rank_by_from(rank_by);
+  settings.sticky_ranks = sticky_ranks;
+  settings.former_first = former_first;
+  if (debounce != 0) settings.debounce_ms = milliseconds("debounce", debounce);
+  settings.segment = whole_number<uint32_t>("segment", segment, 1, kMax);
   if (const auto problem = settings_problem(settings)) refuse("settings: " + *problem);
   return settings;
+}
+
+// As messages have it, for asyncio's client.
+template <typename Record>
+py::bytes wire_bytes(const Record& record) {
+  std::string bytes;
+  native::put(bytes, record);
+  return py::bytes(bytes);
 }
 
 const char* role_name(const Placement& placement) {
@@ -128,10 +152,14 @@ void bind_settings(py::module_& m) {
                             "empty group decides. Times in seconds.")
       .def(py::init(&make_settings), py::arg("min_nodes"), py::arg("max_nodes"),
            py::arg("last_call_timeout") = 30.0, py::arg("keep_alive_interval") = 5.0,
-           py::arg("keep_alive_max_attempt") = 3,
+           py::arg("keep_alive_max_attempt") = 3, py::kw_only(), py::arg("rank_by") = "address",
+           py::arg("sticky_ranks") = true, py::arg("former_first") = true,
+           py::arg("debounce") = 0.0, py::arg("segment") = 1,
            "Times are rounded to milliseconds, and are at least 1 ms.\n\n"
            "Raises ValueError when min_nodes < 1, max_nodes < min_nodes, max_nodes > 131,072, or a "
-           "time or keep_alive_max_attempt is not positive.")
+           "time, keep_alive_max_attempt or segment is not positive, when rank_by is not "
+           "'address', 'join', 'given' or 'topology', and when min_nodes or max_nodes is not a "
+           "multiple of segment.")
       .def_readonly("min_nodes", &GroupSettings::min_nodes,
                     "The last call starts with this many nodes.")
       .def_readonly("max_nodes", &GroupSettings::max_nodes,
@@ -145,8 +173,69 @@ void bind_settings(py::module_& m) {
           "Seconds between two heartbeats of a node.")
       .def_readonly("keep_alive_max_attempt", &GroupSettings::keep_alive_max_attempt,
                     "A node that is silent for this many intervals is dead.")
+      .def_property_readonly(
+          "rank_by", [](const GroupSettings& s) { return to_text(s.rank_by); },
+          "How nodes get their ranks: 'address' (natural order), 'join' (order of joining), "
+          "'given' (each brings its own), 'topology' (nodes with the same key are neighbours).")
+      .def_readonly("sticky_ranks", &GroupSettings::sticky_ranks,
+                    "Whether a node of the last round keeps its rank.")
+      .def_readonly("former_first", &GroupSettings::former_first,
+                    "Whether a node of the last round whose job broke has its place kept until the "
+                    "last call is over.")
+      .def_property_readonly(
+          "debounce", [](const GroupSettings& s) { return to_seconds(s.debounce()); },
+          "Seconds without a further new node until nodes on the wait list count as changes, at "
+          "most 10 times that; 0: at once.")
+      .def_readonly(
+          "segment", &GroupSettings::segment,
+          "The size of a round is a multiple of this; with rank_by='topology', of each key.")
+      .def_property_readonly("_wire",
+                             [](const GroupSettings& s) { return wire_bytes(wire_settings(s)); })
       .def(py::self == py::self)
       .def("__repr__", [](const GroupSettings& s) { return "GroupSettings(" + to_text(s) + ")"; });
+}
+
+NodeFacts make_facts(const std::optional<py::int_>& rank, const std::string& topology,
+                     const py::int_& attempt) {
+  NodeFacts facts;
+  if (rank) facts.rank = whole_number<uint32_t>("rank", *rank, 0, kGroupNodesMax - 1);
+  facts.topology = topology;
+  facts.attempt = whole_number<uint64_t>("attempt", attempt, 0, kAttemptMax);
+  if (topology.size() > kTopologyBytesMax || !is_printable_utf8(topology)) {
+    refuse("the topology key is " + quoted(topology, kTopologyBytesMax) + "; it must be up to " +
+           std::to_string(kTopologyBytesMax) + " bytes of UTF-8 without control characters");
+  }
+  return facts;
+}
+
+void bind_facts(py::module_& m) {
+  py::class_<NodeFacts>(m, "NodeFacts", py::is_final(),
+                        "The facts of a node that determine its rank.")
+      .def(
+          py::init(&make_facts), py::arg("rank") = py::none(), py::arg("topology") = "",
+          py::arg("attempt") = 0,
+          "rank: that it was given, for rank_by='given'. topology: where it is, parts with '/' "
+          "between, for rank_by='topology'. attempt: which start of the job it belongs to; a later "
+          "one displaces the nodes of an earlier one; 0: it does not say.\n\nRaises ValueError for "
+          "values that are too large.")
+      .def_property_readonly(
+          "rank",
+          [](const NodeFacts& f) -> std::optional<uint32_t> {
+            if (f.rank == kNoRank) return std::nullopt;
+            return f.rank;
+          },
+          "None: it was given none.")
+      .def_property_readonly(
+          "topology", [](const NodeFacts& f) { return message_to_python(f.topology); },
+          "Empty: it does not say.")
+      .def_readonly("attempt", &NodeFacts::attempt, "0: it does not say.")
+      .def_property_readonly("_wire", [](const NodeFacts& f) { return wire_bytes(wire_facts(f)); })
+      .def(py::self == py::self)
+      .def("__repr__", [](const NodeFacts& f) {
+        return "NodeFacts(rank=" + (f.rank == kNoRank ? "None" : std::to_string(f.rank)) +
+               ", topology=" + std::string(py::repr(py::str(f.topology))) +
+               ", attempt=" + std::to_string(f.attempt) + ")";
+      });
 }
 
 void bind_placement(py::module_& m) {
@@ -184,18 +273,20 @@ void bind_operations(py::class_<Group>& group) {
       .def(
           "join",
           [](Group& g, const NodeId& node, const GroupSettings& settings,
-             const py::int_& after_round, double now) {
+             const py::int_& after_round, double now, const NodeFacts* facts) {
             const auto after = whole_number<uint64_t>("after_round", after_round, 0,
                                                       std::numeric_limits<uint64_t>::max());
-            g.join(node, settings, after, to_instant(now));
+            g.join(node, settings, after, to_instant(now), facts == nullptr ? NodeFacts() : *facts);
           },
           py::arg("node"), py::arg("settings"), py::arg("after_round"), py::arg("now"),
+          py::arg("facts") = py::none(),
           "Idempotent. `after_round`: the last round this node took part in (0: none); it joins a "
           "later one. A participant of the complete round R that joins with after_round == R "
           "moves to the wait list.\n\n"
           "Raises RendezvousStateError when the group was formed with other settings, "
           "RendezvousClosedError when it is closed, RendezvousFailedError for a node of the last "
-          "round when too few nodes are left, ValueError for an impossible round.")
+          "round when too few nodes are left, ValueError for an impossible round, or for missing "
+          "facts.")
       .def(
           "keep_alive",
           [](Group& g, const NodeId& node, double now) { g.keep_alive(node, to_instant(now)); },
@@ -219,9 +310,19 @@ void bind_operations(py::class_<Group>& group) {
           py::arg("now"),
           "Remove the node for good: its job broke and will not be restarted. The first node to "
           "give up is the `cause`.")
-      .def("close", &Group::close,
-           "No more nodes may join, and no further round completes. Nodes without a rank are "
-           "dismissed; the participants of a complete round finish it.")
+      .def(
+          "close", &Group::close, py::arg("reason") = "", py::arg("unix_ms") = 0,
+          "No more nodes may join, and no further round completes. Nodes without a rank are "
+          "dismissed; the participants of a complete round finish it. `reason`: for the nodes; the "
+          "first one stays. `unix_ms`: when, by the caller's wall clock.")
+      .def(
+          "forget_close",
+          [](Group& g, uint64_t unix_ms, double ago) {
+            return g.forget_close(unix_ms, from_seconds(ago));
+          },
+          py::arg("unix_ms"), py::arg("ago"),
+          "Open it again if it was closed more than `ago` seconds ago and has no nodes; returns "
+          "whether it was opened.")
       .def(
           "expire", [](Group& g, double now) { g.expire(to_instant(now)); }, py::arg("now"),
           "Remove dead nodes, end the last call, complete and start rounds. Call it before any "
@@ -254,6 +355,18 @@ void bind_questions(py::class_<Group>& group) {
           },
           py::arg("now"), "Seconds until the last call ends; None: no last call is running.")
       .def_property_readonly(
+          "changes", &Group::changes,
+          "What `membership_changes` is for a node that takes part in the complete round.")
+      .def_property_readonly(
+          "newcomers_due",
+          [](const Group& g) -> std::optional<double> {
+            const auto due = g.newcomers_due();
+            if (!due) return std::nullopt;
+            return from_instant(*due);
+          },
+          "When nodes on the wait list are counted as changes, in seconds of the caller's clock; "
+          "None: they are, or nobody waits.")
+      .def_property_readonly(
           "round", [](const Group& g) { return g.state().round; },
           "The round that is forming or complete, counted from 1.")
       .def_property_readonly(
@@ -262,6 +375,12 @@ void bind_questions(py::class_<Group>& group) {
       .def_property_readonly(
           "closed", [](const Group& g) { return g.state().closed; },
           "Whether it was closed for good.")
+      .def_property_readonly(
+          "close_reason", [](const Group& g) { return message_to_python(g.state().close_reason); },
+          "Why it was closed; empty: it was not, or nobody said.")
+      .def_property_readonly(
+          "attempt", [](const Group& g) { return g.state().attempt; },
+          "Of the job, the latest that a node brought; 0: none did.")
       .def_property_readonly(
           "finished_round", [](const Group& g) { return g.state().finished_round; },
           "The last round that every participant finished; 0: none.")
@@ -287,6 +406,14 @@ void bind_questions(py::class_<Group>& group) {
       .def_property_readonly(
           "settings", [](const Group& g) { return g.state().settings; },
           "What the nodes agreed on; None until the first one joins.")
+      .def(
+          "node_at",
+          [](const Group& g, uint32_t rank) -> std::optional<NodeId> {
+            const NodeId* node = g.state().roster.at_rank(rank);
+            if (node == nullptr) return std::nullopt;
+            return *node;
+          },
+          py::arg("rank"), "The node of that rank in the complete round; None: it has left.")
       .def_property_readonly(
           "participants", &Group::participants,
           "The nodes of the forming round; the active nodes of the complete one, by rank.")
@@ -303,6 +430,7 @@ void bind_questions(py::class_<Group>& group) {
 void bind_group(py::module_& m) {
   bind_node(m);
   bind_settings(m);
+  bind_facts(m);
   bind_placement(m);
   py::class_<Group> group(m, "Group", py::is_final(),
                           "The rulebook of one run's rendezvous. Pure: `now` is seconds of the "

@@ -4,8 +4,12 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "group/codec.h"
 #include "group/limits.h"
+#include "group/ranks.h"
+#include "group/seeded_bugs.h"
+#include "wire/limits.h"
 
 namespace rdzv {
 namespace {
@@ -30,6 +34,7 @@ void Group::observe(std::optional<Bytes> bytes, Instant now) {
     last_call_seen_ = state_.last_call;
     last_call_since_ = now;
   }
+  watch_newcomers(now);
 }
 
 std::string Group::encode() const {
@@ -44,25 +49,36 @@ std::string Group::encode() const {
 }
 
 void Group::join(const NodeId& node, const GroupSettings& settings, uint64_t after_round,
-                 Instant now) {
-  check_join(node, settings, after_round);
-  if (state_.roster.size() == 0) state_.settings = settings;
+                 Instant now, const NodeFacts& facts) {
+  check_join(node, settings, after_round, facts);
+  if (facts.attempt != state_.attempt) begin_attempt(facts.attempt);
+  if (state_.roster.size() == 0) adopt(settings);
   look(now);
+  const NodeFacts used = used_facts(facts, settings);
   state_.round_floor = std::max(state_.round_floor, after_round);
   const Member* member = state_.roster.find(node);
   if (!state_.complete) {
-    if (member == nullptr) enroll(node, Role::kForming);
+    if (member == nullptr)
+      enroll(node, {.role = Role::kForming, .rank = take_lost_rank(node), .facts = used});
     state_.round = std::max(state_.round, state_.round_floor + 1);
   } else if (member == nullptr) {
-    enroll(node, has_place() ? Role::kWaiting : Role::kSpare);
+    const uint32_t rank = take_lost_rank(node);
+    const bool is_former = rank != kNoRank && settings.former_first;
+    const bool is_placed = has_place(is_former) || (is_former && make_room());
+    enroll(node, {.role = is_placed ? Role::kWaiting : Role::kSpare, .rank = rank, .facts = used});
+    if (is_placed && rank == kNoRank) note_newcomer();
   } else if (member->role == Role::kDone) {
     // It gives its place in this round for one in the next, so it is listed anew.
+    const uint32_t rank = member->rank;
     remove(node);
-    enroll(node, Role::kWaiting);
+    enroll(node, {.role = Role::kWaiting, .rank = rank, .facts = used});
     state_.rejoined = true;
   } else if (member->role == Role::kActive && after_round >= state_.round) {
     rejoin(node);
   }
+  // A node that came anew has these already.
+  if (member != nullptr && state_.roster.find(node)->facts != used)
+    state_.roster.set_facts(node, used);
   settle(now);
 }
 
@@ -88,11 +104,36 @@ void Group::leave(const NodeId& node, bool failed, Instant now) {
   settle(now);
 }
 
-void Group::close() {
+void Group::close(const std::string& reason, uint64_t unix_ms) {
+  if (!state_.closed) state_.closed_unix_ms = unix_ms;
+  if (state_.close_reason.empty())
+    state_.close_reason = reason.substr(0, limits::kLastLineBytesMax);
   state_.closed = true;
   state_.last_call = 0;
   for (const Role role : {Role::kForming, Role::kWaiting, Role::kSpare})
     state_.roster.remove_all(role);
+}
+
+bool Group::forget_close(uint64_t unix_ms, Duration ago) {
+  const auto ago_ms =
+      static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(ago).count());
+  const uint64_t closed = state_.closed_unix_ms;
+  if (!state_.closed || closed == 0 || unix_ms < closed || unix_ms - closed < ago_ms) return false;
+  if (state_.roster.size() > 0) return false;
+  state_.closed = false;
+  state_.close_reason.clear();
+  state_.closed_unix_ms = 0;
+  state_.lost.clear();
+  state_.cause.reset();
+  state_.failed_round = 0;
+  return true;
+}
+
+std::string Group::closed_text() const {
+  std::string text = "the run is closed";
+  if (!state_.close_reason.empty())
+    text += ": " + quoted(state_.close_reason, limits::kLastLineBytesMax);
+  return text + "; use another run id for a new job";
 }
 
 bool Group::sweep(size_t max) {
@@ -106,7 +147,8 @@ std::vector<NodeId> Group::expire(Instant now, size_t max) {
   look(now);
   if (!state_.settings) return dead;
   const Duration window = state_.settings->keep_alive_window();
-  while (const NodeId* silent = heartbeats_.silent_for(window)) {
+  while (const NodeId* silent =
+             has(Bug::kDeadTakePart) ? nullptr : heartbeats_.silent_for(window)) {
     if (dead.size() >= max) {
       settle(now);
       return dead;
@@ -131,7 +173,8 @@ std::vector<NodeId> Group::expire(Instant now, size_t max) {
   // The dead go first: without them there may be too few nodes for the last call to end with a
   // round.
   settle(now);
-  if (state_.last_call != 0 && now - last_call_since_ >= state_.settings->last_call()) {
+  const bool waits = has(Bug::kKeptForEver) && kept_places(state_) > 0;
+  if (state_.last_call != 0 && !waits && now - last_call_since_ >= state_.settings->last_call()) {
     complete_round();
     settle(now);
   }
@@ -146,7 +189,33 @@ std::optional<Instant> Group::next_deadline() const {
     const Instant end = last_call_since_ + state_.settings->last_call();
     next = next ? std::min(*next, end) : end;
   }
+  if (const auto due = newcomers_due()) next = next ? std::min(*next, *due) : *due;
   return next;
+}
+
+std::optional<Instant> Group::newcomers_due() const {
+  if (are_newcomers_told_ || state_.newcomer == 0) return std::nullopt;
+  constexpr int kDebouncesMax = 10;
+  const Duration debounce = state_.settings->debounce();
+  return std::min(newcomer_since_ + debounce, newcomers_since_ + kDebouncesMax * debounce);
+}
+
+void Group::watch_newcomers(Instant now) {
+  if (state_.newcomer == 0) {
+    newcomer_seen_ = 0;
+    are_newcomers_told_ = true;
+    return;
+  }
+  if (newcomer_seen_ == 0 || newcomers_round_ != state_.round) {
+    newcomers_since_ = now;
+    are_newcomers_told_ = false;
+  }
+  if (newcomer_seen_ != state_.newcomer) newcomer_since_ = now;
+  newcomer_seen_ = state_.newcomer;
+  newcomers_round_ = state_.round;
+  // Once told, others that follow are told with them.
+  if (has(Bug::kDebounceIsOff)) are_newcomers_told_ = true;
+  if (!are_newcomers_told_) are_newcomers_told_ = now >= *newcomers_due();
 }
 
 Placement Group::placement(const NodeId& node) const {
@@ -160,17 +229,20 @@ Placement Group::placement(const NodeId& node) const {
   return {member->role, ranked ? int64_t{member->rank} : -1};
 }
 
+uint64_t Group::changes() const {
+  const bool counts = are_newcomers_told_ || state_.rejoined || !state_.lost.empty();
+  return (counts ? state_.roster.count(Role::kWaiting) : 0) + state_.lost.size();
+}
+
 uint64_t Group::membership_changes(const NodeId& node, uint64_t round) const {
-  const uint64_t changes = state_.roster.count(Role::kWaiting) + state_.lost.size();
   const Member* member = state_.roster.find(node);
   const bool takes_part =
       state_.round == round && member != nullptr && member->role == Role::kActive;
-  return takes_part ? changes : std::max<uint64_t>(changes, 1);
+  return takes_part ? changes() : std::max<uint64_t>(changes(), 1);
 }
 
 std::vector<NodeId> Group::participants() const {
   if (!state_.complete) return state_.roster.nodes(Role::kForming);
-  // Today ranks follow the natural order, but the state does not promise it.
   std::vector<std::pair<uint32_t, const NodeId*>> ranked;
   for (const auto& [node, member] : state_.roster.list(Role::kActive)) {
     if (member.role == Role::kActive) ranked.emplace_back(member.rank, &node);
@@ -205,7 +277,7 @@ std::vector<NodeId> Group::spares() const {
 std::vector<NodeId> Group::lost() const {
   std::vector<NodeId> nodes;
   nodes.reserve(state_.lost.size());
-  for (const auto& [node, reason] : state_.lost) nodes.push_back(node);
+  for (const auto& [node, loss] : state_.lost) nodes.push_back(node);
   return nodes;
 }
 
@@ -214,8 +286,8 @@ std::optional<Duration> Group::last_call_left(Instant now) const {
   return std::max(Duration::zero(), last_call_since_ + state_.settings->last_call() - now);
 }
 
-void Group::check_join(const NodeId& node, const GroupSettings& settings,
-                       uint64_t after_round) const {
+void Group::check_join(const NodeId& node, const GroupSettings& settings, uint64_t after_round,
+                       const NodeFacts& facts) const {
   const std::string what = "join of node " + to_text(node) + ": ";
   if (const auto problem = node_problem(node)) {
     throw Error(ErrorCode::kInvalidArgument, "join: the node's " + *problem);
@@ -223,17 +295,63 @@ void Group::check_join(const NodeId& node, const GroupSettings& settings,
   if (const auto problem = settings_problem(settings)) {
     throw Error(ErrorCode::kInvalidArgument, what + *problem);
   }
+  if (const auto problem = facts_problem(facts, settings))
+    throw Error(ErrorCode::kInvalidArgument, what + *problem);
   if (after_round > kAfterRoundMax) {
     throw Error(
         ErrorCode::kInvalidArgument,
         what + "after_round is " + std::to_string(after_round) + "; no round can have this number");
   }
-  if (state_.closed) {
-    throw Error(ErrorCode::kRunClosed,
-                what + "the run is closed; use another run id for a new job");
+  check_attempt(facts.attempt, what);
+  if (facts.attempt > state_.attempt) return;
+  if (state_.closed && !has(Bug::kClosedTakesNodes)) {
+    throw Error(ErrorCode::kRunClosed, what + closed_text());
   }
   check_not_failed(after_round, what);
   if (state_.roster.size() == 0) return;
+  check_agrees(node, settings, facts, what);
+  if (state_.roster.size() >= kGroupNodesMax && state_.roster.find(node) == nullptr) {
+    throw Error(ErrorCode::kLimit, what + "the group has " + std::to_string(kGroupNodesMax) +
+                                       " nodes, the most allowed");
+  }
+}
+
+// Who does not say takes part in any, and in a new one when nobody is there.
+void Group::check_attempt(uint64_t attempt, const std::string& what) const {
+  if (attempt >= state_.attempt || has(Bug::kOldAttemptIsTaken)) return;
+  if (attempt == 0 && state_.roster.size() == 0) return;
+  const std::string brings = attempt == 0 ? "is of the first start, or does not say"
+                                          : "belongs to attempt " + std::to_string(attempt);
+  throw Error(ErrorCode::kState, what + "the run is at attempt " + std::to_string(state_.attempt) +
+                                     ", and this node " + brings +
+                                     "; a later start of the job has taken its place: end it");
+}
+
+// Nobody of the earlier one has a place; the rounds go on counting.
+void Group::begin_attempt(uint64_t attempt) {
+  const bool is_later = attempt > state_.attempt;
+  state_.attempt = attempt;
+  if (!is_later) return;
+  forget_expected();
+  for (const Role role : {Role::kForming, Role::kActive, Role::kDone, Role::kWaiting, Role::kSpare})
+    state_.roster.remove_all(role);
+  if (state_.complete) state_.round = std::max(state_.round, state_.round_floor) + 1;
+  state_.complete = false;
+  is_put_back_ = false;
+  state_.closed = false;
+  state_.close_reason.clear();
+  state_.closed_unix_ms = 0;
+  state_.rejoined = false;
+  state_.last_call = 0;
+  state_.newcomer = 0;
+  state_.world_size = 0;
+  state_.lost.clear();
+  state_.cause.reset();
+  state_.failed_round = 0;
+}
+
+void Group::check_agrees(const NodeId& node, const GroupSettings& settings, const NodeFacts& facts,
+                         const std::string& what) const {
   if (settings != *state_.settings) {
     throw Error(ErrorCode::kState,
                 what + "the group has other settings: " + to_text(*state_.settings) +
@@ -241,10 +359,16 @@ void Group::check_join(const NodeId& node, const GroupSettings& settings,
                     differing_fields(*state_.settings, settings) +
                     "; start all nodes with the same settings");
   }
-  if (state_.roster.size() >= kGroupNodesMax && state_.roster.find(node) == nullptr) {
-    throw Error(ErrorCode::kLimit, what + "the group has " + std::to_string(kGroupNodesMax) +
-                                       " nodes, the most allowed");
-  }
+  if (settings.rank_by != RankBy::kGiven) return;
+  const NodeId* holder = state_.roster.holder_of(facts.rank);
+  if (holder == nullptr || *holder == node || has(Bug::kGivenRankTwice)) return;
+  throw Error(ErrorCode::kState,
+              what + "the given rank " + std::to_string(facts.rank) + " is that of node " +
+                  to_text(*holder) + "; give each node a rank of its own" +
+                  (holder->addr == node.addr
+                       ? " (if that is an earlier process of this node, it is taken for dead when "
+                         "its connection or its keep-alives end)"
+                       : ""));
 }
 
 // Before the settings of an empty group are known nobody is watched, and it does not matter how
@@ -254,10 +378,31 @@ void Group::look(Instant now) {
                    state_.settings ? state_.settings->keep_alive_interval() : Duration::zero());
 }
 
-void Group::enroll(const NodeId& node, Role role) {
-  const Member member{role, ++state_.serial};
-  state_.roster.add(node, member);
-  heartbeats_.moved(node, member);
+// Of an empty group.
+void Group::adopt(const GroupSettings& settings) {
+  state_.settings = settings;
+  state_.roster.set_segment(settings.segment);
+}
+
+void Group::enroll(const NodeId& node, const Member& member) {
+  Member listed = member;
+  listed.joined = ++state_.serial;
+  state_.roster.add(node, listed);
+  heartbeats_.moved(node, listed);
+}
+
+// Of a node that was lost from the last round, or whose address another one that was lost had: an
+// agent that was started again is another node of the same address.
+uint32_t Group::take_lost_rank(const NodeId& node) {
+  if (state_.lost.empty()) return kNoRank;
+  if (const auto own = state_.lost.find(node);
+      own != state_.lost.end() && own->second.rank != kNoRank)
+    return std::exchange(own->second.rank, kNoRank);
+  auto at = state_.lost.lower_bound(NodeId{node.addr, 0, 0});
+  for (; at != state_.lost.end() && at->first.addr == node.addr; ++at) {
+    if (at->second.rank != kNoRank) return std::exchange(at->second.rank, kNoRank);
+  }
+  return kNoRank;
 }
 
 void Group::remove(const NodeId& node) {
@@ -266,8 +411,11 @@ void Group::remove(const NodeId& node) {
 }
 
 void Group::lose(const NodeId& node, LossReason reason) {
+  const uint32_t rank = state_.roster.find(node)->rank;
   remove(node);
-  if (state_.lost.size() < kLostNodesMax || state_.lost.contains(node)) state_.lost[node] = reason;
+  if (has(Bug::kLossIsSilent)) return;
+  if (state_.lost.size() < kLostNodesMax || state_.lost.contains(node))
+    state_.lost[node] = {reason, rank};
 }
 
 void Group::rejoin(const NodeId& node) {
@@ -276,9 +424,28 @@ void Group::rejoin(const NodeId& node) {
   state_.rejoined = true;
 }
 
-bool Group::has_place() const {
-  return state_.roster.participants() + state_.roster.count(Role::kWaiting) <
-         state_.settings->max_nodes;
+// With segments, only a whole one has.
+bool Group::has_place(bool is_former) const {
+  if (state_.settings->segment > 1) return false;
+  const size_t max = state_.settings->max_nodes;
+  const size_t taken = state_.roster.participants() + state_.roster.count(Role::kWaiting);
+  if (has(Bug::kPlaceTooMany)) return taken <= max;
+  if (taken >= max || is_former || taken + state_.lost.size() < max) return taken < max;
+  return taken + kept_places(state_) < max;
+}
+
+// For a former member: who came last and was not in the last round becomes a spare.
+bool Group::make_room() {
+  if (state_.settings->segment > 1) return false;
+  const Roster::Entry* last = nullptr;
+  for (const Roster::Entry& entry : state_.roster.list(Role::kWaiting)) {
+    if (entry.second.rank != kNoRank) continue;
+    if (last == nullptr || entry.second.joined > last->second.joined) last = &entry;
+  }
+  if (last == nullptr) return false;
+  if (state_.roster.make_spare(NodeId(last->first), state_.serial + 1)) ++state_.serial;
+  ++promotions_;
+  return true;
 }
 
 void Group::settle(Instant now) {
@@ -287,16 +454,19 @@ void Group::settle(Instant now) {
     if (!state_.complete) settle_forming(now);
     if (!state_.complete) return;
     promote_spares();
-    if (state_.roster.count(Role::kActive) > 0) return;
+    // Whoever comes next is the first again.
+    if (state_.roster.count(Role::kWaiting) == 0) state_.newcomer = 0;
+    if (state_.roster.count(Role::kActive) > 0) return watch_newcomers(now);
     end_round();
   }
 }
 
 void Group::settle_forming(Instant now) {
-  const size_t nodes = state_.roster.count(Role::kForming);
-  if (nodes == 0 || nodes < state_.settings->min_nodes) {
+  const size_t nodes = takeable(state_.roster, *state_.settings);
+  const size_t min = state_.settings->min_nodes - (has(Bug::kRoundTooSmall) ? 1 : 0);
+  if (nodes == 0 || nodes < min) {
     state_.last_call = 0;
-  } else if (nodes >= state_.settings->max_nodes) {
+  } else if (nodes >= state_.settings->max_nodes && kept_places(state_) == 0) {
     complete_round();
   } else if (state_.last_call == 0) {
     state_.last_call = ++state_.serial;
@@ -309,10 +479,16 @@ void Group::complete_round() {
   state_.complete = true;
   is_put_back_ = false;
   completed_round_ = state_.round;
+  for (const NodeId& node :
+       has(Bug::kRoundTooLarge) ? std::vector<NodeId>() : surplus(state_.roster, *state_.settings))
+    if (state_.roster.make_spare(node, state_.serial + 1)) ++state_.serial;
   state_.world_size = static_cast<uint32_t>(state_.roster.count(Role::kForming));
-  state_.roster.rank_participants();
+  assign_ranks(state_.roster.forming(), *state_.settings);
+  state_.roster.begin_round();
+  if (!has(Bug::kOldRanksAreKept)) state_.roster.forget_ranks_of_spares();
   state_.rejoined = false;
   state_.last_call = 0;
+  state_.newcomer = 0;
   state_.lost.clear();
   state_.cause.reset();
   state_.failed_round = 0;
@@ -320,11 +496,31 @@ void Group::complete_round() {
 
 // A node that is done keeps its place: a job that is finishing is not disturbed by spares.
 void Group::promote_spares() {
-  while (!state_.roster.spares().empty() && has_place()) {
-    const NodeId first = state_.roster.spares().begin()->second;
+  while (!state_.roster.spares().empty() && has_place(false)) {
+    const Roster::Spares& all = state_.roster.spares();
+    const NodeId first = has(Bug::kLastSpareFirst) ? all.rbegin()->second : all.begin()->second;
     ++promotions_;
     state_.roster.set_role(first, Role::kWaiting);
+    note_newcomer();
   }
+  while (promote_segment()) continue;
+}
+
+// The spares of one topology key, once they are enough.
+bool Group::promote_segment() {
+  Roster& roster = state_.roster;
+  const uint32_t segment = state_.settings->segment;
+  const size_t taken = roster.participants() + roster.count(Role::kWaiting);
+  if (segment == 1 || taken + segment > state_.settings->max_nodes) return false;
+  const std::string* key = roster.spare_blocks().any_whole();
+  if (key == nullptr) return false;
+  std::vector<NodeId> first;
+  for (auto at = roster.spares().begin(); first.size() < segment; ++at)
+    if (roster.find(at->second)->facts.topology == *key) first.push_back(at->second);
+  for (const NodeId& node : first) roster.set_role(node, Role::kWaiting);
+  promotions_ += segment;
+  note_newcomer();
+  return true;
 }
 
 void Group::end_round() {
@@ -338,11 +534,15 @@ void Group::end_round() {
     roster.remove_all(Role::kDone);
     promote_spares();
     roster.form_waiting();
+    // Whom the round takes is decided when it is complete.
+    if (state_.settings->segment > 1 || kept_places(state_) > 0)
+      for (const NodeId& node : spares()) roster.set_role(node, Role::kForming);
   }
-  state_.round = std::max(state_.round, state_.round_floor) + 1;
+  if (!has(Bug::kSameRoundAgain)) state_.round = std::max(state_.round, state_.round_floor) + 1;
   state_.complete = false;
   is_put_back_ = false;
   state_.rejoined = false;
+  state_.newcomer = 0;
   state_.world_size = 0;
 }
 

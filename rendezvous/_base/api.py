@@ -186,6 +186,8 @@ class RendezvousInfo:
         world_size: how many nodes take part.
         bootstrap_store_info: where rank 0 serves the workers' store.
         round: counted from 1; grows with every round of the run.
+        neighbours: addresses of the nodes with the rank before and the rank after, in a ring; None
+            for one that has left by now.
     """
 
     store: "PrefixStore"
@@ -193,6 +195,7 @@ class RendezvousInfo:
     world_size: int
     bootstrap_store_info: RendezvousStoreInfo
     round: int = 0
+    neighbours: tuple[str | None, str | None] = (None, None)
 
 
 class RendezvousHandler(ABC):

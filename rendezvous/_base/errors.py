@@ -83,6 +83,7 @@ class RendezvousTimeoutError(RendezvousError, TimeoutError):
     Attributes, all known to the node that gave up:
         joined: the nodes that had joined, as text ("hostA (pid 12)"), this node included if it had.
         lost: nodes that stopped sending heartbeats since the last round was complete.
+        missing: names of expected nodes that had not joined (RendezvousRules.expect).
         min_nodes, max_nodes: how many nodes were asked for; 0 when the error is not about a count.
         excluded: nodes whose health checks have failed, each with its reason.
     """
@@ -92,6 +93,7 @@ class RendezvousTimeoutError(RendezvousError, TimeoutError):
         *args: object,
         joined: Sequence[str] = (),
         lost: Sequence[str] = (),
+        missing: Sequence[str] = (),
         min_nodes: int = 0,
         max_nodes: int = 0,
         excluded: Sequence[str] = (),
@@ -99,6 +101,7 @@ class RendezvousTimeoutError(RendezvousError, TimeoutError):
         super().__init__(*args)
         self.joined = list(joined)
         self.lost = list(lost)
+        self.missing = list(missing)
         self.min_nodes = min_nodes
         self.max_nodes = max_nodes
         self.excluded = list(excluded)

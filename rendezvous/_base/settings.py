@@ -5,7 +5,7 @@ Settings that all nodes must share end up in _core.GroupSettings, where the rule
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -13,6 +13,7 @@ from rendezvous._base.api import RendezvousParameters
 from rendezvous._base.arguments import FOREVER_S
 from rendezvous._base.events import OnEvent
 from rendezvous._base.health import HealthCheck
+from rendezvous._base.rules import RULES_SETTINGS, RendezvousRules, read_rules
 
 __all__ = [
     "C10D_SETTINGS",
@@ -55,6 +56,7 @@ C10D_SETTINGS = (
     "hold_port",
     "rulebook",
     "health_check",
+    *RULES_SETTINGS,
 )
 
 # Of the etcd backend and the handler.
@@ -149,7 +151,7 @@ def _callable(params: RendezvousParameters, key: str, *others: type) -> Any:
     value = params.get(key)
     if value is None or value == "" or callable(value) or isinstance(value, others):
         return value or None
-    raise ValueError(f"{key} is {value!r}, which cannot be called")
+    raise ValueError(f"{key} is {value!r}, not a callable")
 
 
 class RendezvousTimeout:
@@ -229,6 +231,7 @@ class RendezvousSettings:
     timeout: RendezvousTimeout
     keep_alive_interval: timedelta
     keep_alive_max_attempt: int
+    rules: RendezvousRules = field(default_factory=RendezvousRules)
 
     @property
     def window_s(self) -> float:
@@ -246,6 +249,7 @@ class HandlerOptions:
     bootstrap_store: bool
     hold_port: bool
     rulebook: str
+    rules: RendezvousRules
     health_check: HealthCheck | None = None
     on_event: OnEvent | None = None
 
@@ -266,6 +270,7 @@ class HandlerOptions:
             bootstrap_store=read_flag(params, "bootstrap_store", True),
             hold_port=read_flag(params, "hold_port", True),
             rulebook=params.get("rulebook", "auto"),
+            rules=read_rules(params),
             health_check=_callable(params, "health_check", str),
             on_event=_callable(params, "on_event"),
         )

@@ -15,6 +15,7 @@ from rendezvous._base.deadline import Deadline
 from rendezvous._base.hosts import is_loopback, own_end_towards
 from rendezvous._base.join_time import JoinTime
 from rendezvous._base.threads import Background
+from rendezvous._coordination.expected import Expected
 from rendezvous._coordination.run_view import RunView
 
 __all__ = ["Coordinator", "Ending", "NodeSetup", "OwnView", "Seat", "is_disturbed"]
@@ -31,6 +32,8 @@ class NodeSetup:
         exchange_s: how long one exchange with the backend may take, if the backend has timeouts.
         where: the store, for messages.
         store_is_gone: returns whether the store's host has ended for good, as far as is known.
+        facts: what the node's rank depends on, besides its name.
+        expected: the nodes that should come, for messages.
     """
 
     run_id: str
@@ -39,6 +42,8 @@ class NodeSetup:
     exchange_s: float
     where: str
     store_is_gone: Callable[[], bool] = field(default=lambda: False)
+    facts: _core.NodeFacts = field(default_factory=_core.NodeFacts)
+    expected: Expected = field(default_factory=Expected)
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,16 @@ class Ending:
 
 @dataclass(frozen=True)
 class Seat:
-    """A node's place in a round that is complete. rank_0: None if it has left already."""
+    """A node's place in a round that is complete. rank_0: None if it has left already.
+
+    neighbours: of the rank before and the one after, in a ring; None for one that has left.
+    """
 
     round: int
     rank: int
     world_size: int
     rank_0: _core.Node | None
+    neighbours: tuple[_core.Node | None, _core.Node | None] = (None, None)
 
 
 @dataclass(frozen=True)
@@ -164,8 +173,12 @@ class Coordinator(ABC):
         """
 
     @abstractmethod
-    def close(self, deadline: Deadline) -> None:
-        """Close for good: no more nodes can join."""
+    def close(self, deadline: Deadline, reason: str = "") -> None:
+        """Let no more nodes join, for good; the reason is told to those that ask."""
+
+    @abstractmethod
+    def close_reason(self, deadline: Deadline) -> str:
+        """Why the run was closed; empty: it was not, or nobody said."""
 
     @abstractmethod
     def look(self, deadline: Deadline) -> None:

@@ -4,6 +4,7 @@ Each source has a function that fills it: `view_of_group` from a local group, by
 the store's server, backends/etcd/run/view.py from etcd. Pure.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -49,6 +50,8 @@ class RunView:
         role, rank: of this node. rank_0: of the complete round; None: it has left, or was not
         requested.
         leader: the elected node; None: there is none now, or never.
+        neighbours: in the complete round, of the rank before this node's and the one after.
+        hosts: of addresses of expected nodes that are missing, how far they got (Expected.text).
         asking: over etcd, nodes that want something and have no answer of the leader yet.
     """
 
@@ -72,6 +75,8 @@ class RunView:
     rank_0: _core.Node | None = None
     leader: _core.Node | None = None
     asking: tuple[_core.Node, ...] = ()
+    neighbours: tuple[_core.Node | None, _core.Node | None] = (None, None)
+    hosts: Mapping[str, str] = field(default_factory=dict)
 
 
 def view_of_group(
@@ -113,4 +118,14 @@ def view_of_group(
         role=own.role if own else "absent",
         rank=own.rank if own else -1,
         rank_0=first,
+        neighbours=_neighbours(group, own),
     )
+
+
+def _neighbours(
+    group: _core.Group, own: _core.Placement | None
+) -> tuple[_core.Node | None, _core.Node | None]:
+    if own is None or own.role != "active":
+        return None, None
+    rank, size = own.rank, group.world_size
+    return group.node_at((rank - 1) % size), group.node_at((rank + 1) % size)

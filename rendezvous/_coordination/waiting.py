@@ -19,6 +19,7 @@ from rendezvous._base.errors import (
 from rendezvous._base.hosts import is_loopback
 from rendezvous._base.join_time import JoinTime
 from rendezvous._coordination.coordinator import NodeSetup
+from rendezvous._coordination.expected import Expected
 from rendezvous._coordination.run_view import RunView
 
 __all__ = [
@@ -46,6 +47,8 @@ class Progress:
     def __init__(self, setup: NodeSetup, time: JoinTime) -> None:
         self._run_id = setup.run_id
         self._settings = setup.settings
+        self._expected = setup.expected
+        self._expected.find_addresses()
         self._time = time
         self._next = Deadline.after(_PROGRESS_S)
         self._told: tuple[_core.Node, ...] = ()
@@ -99,6 +102,8 @@ class Progress:
         low, high = self._settings.min_nodes, self._settings.max_nodes
         count = view.counts.participants
         text = f"{count} of at least {low} (at most {high}) nodes joined"
+        missing = _missing(self._expected, view)
+        text += f"; {missing}" if missing else ""
         if count > len(view.participants):
             return text
         before, now = set(self._told), set(view.participants)
@@ -121,6 +126,7 @@ def timeout_error(
     """The error of a node that gives up: the nodes that joined or were lost, and what to do."""
     run_id, waited_s = setup.run_id, time.timeout_s
     low, high = setup.settings.min_nodes, setup.settings.max_nodes
+    missing = "" if view is None else _missing(setup.expected, view)
     if view is None:
         text = f"run {run_id!r}: no answer from the store within {waited_s:g} s"
         advice = "check that it runs and can be reached"
@@ -136,6 +142,7 @@ def timeout_error(
             f"run {run_id!r}: {view.counts.participants} of at least {low} (at most {high}) "
             f"nodes joined within {waited_s:g} s: {_participants(view)}"
         )
+        text += f"; {missing}" if missing else ""
         advice = (
             "start the missing nodes with the same run id and endpoint and check that they can "
             "reach it, raise join_timeout, or lower min_nodes"
@@ -152,9 +159,17 @@ def timeout_error(
         f"{text}. What to do: {advice}.",
         joined=[node_text(node) for node in (view.participants if view else ())],
         lost=[node_text(node) for node in lost],
+        missing=setup.expected.missing(view.participants) if view and missing else (),
         min_nodes=low,
         max_nodes=high,
     )
+
+
+def _missing(expected: Expected, view: RunView) -> str:
+    """Of a round that forms."""
+    if not expected or view.role in ("waiting", "spare"):
+        return ""
+    return expected.text(view.participants, view.counts.participants, view.lost, view.hosts)
 
 
 def _host_of(where: str) -> str:

@@ -106,6 +106,7 @@ class Bootstrap:
                     world_size=seat.world_size,
                     bootstrap_store_info=where,
                     round=seat.round,
+                    neighbours=_addresses(seat.neighbours),
                 )
             except (RuntimeError, OSError) as error:
                 # The end of a slice, or a store that is away for a while: stores that are not ours
@@ -251,3 +252,10 @@ class Bootstrap:
         error.joined = [node_text(node) for node in census.participants]
         error.lost = [node_text(node) for node in census.lost]
         return error
+
+
+def _addresses(
+    nodes: tuple[_core.Node | None, _core.Node | None],
+) -> tuple[str | None, str | None]:
+    before, after = nodes
+    return before and before.addr, after and after.addr

@@ -1,5 +1,5 @@
 """What is said in words to the nodes of a run, beside its state: who found itself unfit before it
-was in any round, and why somebody closed the run.
+was in any round.
 
 Whoever waits in vain, or is sent away, looks for it and says it. Nobody removes a note: a store
 that knows times to live drops it. Runs on the caller's thread; best effort.
@@ -16,11 +16,11 @@ from rendezvous._base.errors import StoreError
 from rendezvous._stores.prefix import PrefixStore
 from rendezvous._stores.store import Store
 
-__all__ = ["find_closing", "find_exclusions", "note_closing", "note_exclusion"]
+__all__ = ["find_exclusions", "note_exclusion"]
 
 _log = logging.getLogger(__name__)
 
-_EXCLUDED, _CLOSED, _REASON = "excluded", "closed", "reason"
+_EXCLUDED = "excluded"
 _TTL_S = 600.0
 _TIMEOUT_S = 2.0
 _SHOWN_MAX = 16
@@ -35,16 +35,6 @@ def note_exclusion(store: Store, run_id: str, node: _core.Node, reason: str) -> 
 def find_exclusions(store: Store, run_id: str) -> list[str]:
     """What nodes have said: `node0 (pid 12): its health check ...`."""
     return [f"{key}: {text}" for key, text in _find(store, run_id, _EXCLUDED)]
-
-
-def note_closing(store: Store, run_id: str, reason: str) -> None:
-    """Say why the run is closed, before it is."""
-    _note(store, run_id, _CLOSED, _REASON, reason)
-
-
-def find_closing(store: Store, run_id: str) -> str:
-    """Why the run was closed; empty: nobody has said it."""
-    return next((text for _, text in _find(store, run_id, _CLOSED)), "")
 
 
 def _note(store: Store, run_id: str, kind: str, key: str, text: str) -> None:

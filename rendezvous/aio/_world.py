@@ -29,9 +29,11 @@ from rendezvous._base.errors import (
 )
 from rendezvous._base.hosts import advertised_address, is_loopback, own_end_towards
 from rendezvous._base.join_time import JoinTime
+from rendezvous._base.rules import RendezvousRules
 from rendezvous._coordination.coordinator import Seat
 from rendezvous._coordination.exchange import told
 from rendezvous._node.address import check_address
+from rendezvous._node.facts import make_facts
 from rendezvous._node.round_store import place_of, place_of_index, space_of, spaces_up_to
 from rendezvous.aio import _native
 from rendezvous.aio._operations import Store
@@ -153,7 +155,12 @@ class _Node:
     """The node that joins, over a server that runs the rulebook."""
 
     def __init__(
-        self, store: TCPStore, run_id: str, settings: _core.GroupSettings, timeout_s: float
+        self,
+        store: TCPStore,
+        run_id: str,
+        settings: _core.GroupSettings,
+        facts: _core.NodeFacts,
+        timeout_s: float,
     ) -> None:
         self.run_id = run_id
         self.store = store
@@ -165,7 +172,7 @@ class _Node:
         # Shorter than for silence: a node that lives connects again at once.
         grace_s = settings.keep_alive_interval * settings.keep_alive_max_attempt / 3
         self._run = _native.RunOperations(
-            store, _native.RunPart(run_id, self.own, settings, grace_s)
+            store, _native.RunPart(run_id, self.own, settings, grace_s, facts)
         )
         self._place: tuple[int, int, int] | None = None
         self._beats: asyncio.Task[None] | None = None
@@ -291,17 +298,19 @@ def _flags(numbers: tuple[int, ...]) -> tuple[bool, int, bool]:
 class _Joining:
     """What join() returns. Enter it with `async with`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         endpoint: str,
         run_id: str,
         settings: _core.GroupSettings,
+        facts: _core.NodeFacts,
         timeout_s: float,
         connect_s: float,
     ) -> None:
         self._place = parse_endpoint(endpoint, _DEFAULT_PORT)
         self._run_id = run_id
         self._settings = settings
+        self._facts = facts
         self._timeout_s = timeout_s
         self._connect_s = connect_s
         self._node: _Node | None = None
@@ -311,7 +320,7 @@ class _Joining:
         try:
             with told(self._run_id):
                 await store.open(self._connect_s)
-            node = _Node(store, self._run_id, self._settings, self._timeout_s)
+            node = _Node(store, self._run_id, self._settings, self._facts, self._timeout_s)
             world = World(node)
             try:
                 await node.place(world, 0, None)
@@ -355,6 +364,7 @@ def join(
     last_call: float = 30.0,
     keep_alive_interval: float = 5.0,
     keep_alive_max_attempt: int = 3,
+    rules: RendezvousRules | None = None,
 ) -> _Joining:
     """Join a run as one node: `async with join("node0:29400", (2, 4), "job") as world`.
 
@@ -372,6 +382,7 @@ def join(
     last_call: how long a round that has enough nodes waits for more, in seconds.
     keep_alive_interval, keep_alive_max_attempt: seconds between heartbeats, and after how many of
         these intervals without a heartbeat a node counts as lost.
+    rules: how nodes get their places and ranks; see RendezvousRules.
 
     Raises RendezvousTimeoutError; RendezvousConnectionError; RendezvousClosedError or one of its
     subclasses; and RendezvousStateError when the run has other settings.
@@ -379,7 +390,8 @@ def join(
     if not run_id:
         raise ValueError("the run id is empty; give every node of the job the same run id")
     least, most = nodes
-    settings = _core.GroupSettings(
+    rules = rules or RendezvousRules()
+    settings = rules.group_settings(
         least, most, last_call, keep_alive_interval, keep_alive_max_attempt
     )
-    return _Joining(endpoint, run_id, settings, timeout, connect_timeout)
+    return _Joining(endpoint, run_id, settings, make_facts(rules), timeout, connect_timeout)

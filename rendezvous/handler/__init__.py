@@ -18,6 +18,7 @@ from rendezvous._base.deadline import Deadline
 from rendezvous._base.errors import RendezvousError, RendezvousGracefulExitError
 from rendezvous._base.join_time import JoinTime
 from rendezvous._base.lifetime import Lifetime
+from rendezvous._base.rules import RendezvousRules
 from rendezvous._base.settings import Duration, RendezvousSettings, RendezvousTimeout, as_seconds
 from rendezvous._coordination.coordinator import Coordinator, Ending
 from rendezvous._node.bootstrap import Bootstrap
@@ -28,7 +29,7 @@ from rendezvous.handler.identity import make_addresses, make_setup
 if TYPE_CHECKING:
     from rendezvous.backends.connection import StoreConnection
 
-__all__ = ["DynamicRendezvousHandler", "RendezvousSettings", "RendezvousTimeout"]
+__all__ = ["DynamicRendezvousHandler", "RendezvousRules", "RendezvousSettings", "RendezvousTimeout"]
 
 _log = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         bootstrap_store: bool = True,
         hold_port: bool = True,
         rulebook: str = "auto",
+        rules: RendezvousRules | None = None,
         connection: "StoreConnection | None" = None,
     ) -> "DynamicRendezvousHandler":
         """A handler over an open backend.
@@ -115,6 +117,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 with a C10dRendezvousBackend over a TCPStore of the native protocol. `store`: each
                 node, over a state that is replaced by compare-and-set; with any backend. `auto`:
                 the server if possible; over etcd, an elected node; else each node.
+            rules: how nodes get their places and ranks; see RendezvousRules.
             connection: closed when the handler is shut down.
 
         Raises ValueError for bad arguments.
@@ -127,6 +130,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
             timeout or RendezvousTimeout(),
             timedelta(seconds=interval_s),
             keep_alive_max_attempt,
+            rules or RendezvousRules(),
         )
         addresses = make_addresses(store, backend, local_addr, connection)
         setup = make_setup(store, settings, addresses, connection)
@@ -273,13 +277,25 @@ class DynamicRendezvousHandler(RendezvousHandler):
             self._coordinator.look(Deadline.after(self._timeout.heartbeat_s))
         return self._coordinator.view.closed
 
-    def set_closed(self) -> None:
+    def set_closed(self, reason: str = "") -> None:
         """Close the run for good: waiting nodes are dismissed, a running round goes on.
+
+        Args:
+            reason: why, for all nodes: the error of those that join tells it, and so does
+                `close_reason`. The first one stays; at most 512 bytes of it.
 
         Raises RendezvousError if that cannot be stored within the close timeout.
         """
         self._lifetime.check()
-        self._coordinator.close(Deadline.after(self._timeout.close_s))
+        self._coordinator.close(Deadline.after(self._timeout.close_s), reason)
+
+    def close_reason(self) -> str:
+        """Why the run was closed; empty: it was not, or nobody said. Asks the backend.
+
+        Raises RendezvousConnectionError, RendezvousStateError.
+        """
+        self._lifetime.check()
+        return self._coordinator.close_reason(Deadline.after(self._timeout.heartbeat_s))
 
     def leave(self, failed: bool = False) -> None:
         """Take this node out of the run; `next_rendezvous` brings it back.

@@ -25,8 +25,9 @@ def create_handler(
     Keys, times in seconds: `join_timeout` 600, `spare_timeout` (none), `last_call_timeout` 30,
     `close_timeout` 30, `heartbeat_timeout` 5, `keep_alive_interval` 5, `keep_alive_max_attempt` 3.
     Others, as in `DynamicRendezvousHandler.from_backend`: `bootstrap_store` true, `hold_port` true,
-    `rulebook` auto; `health_check`, a command or a callable, and `on_event`, see `rendezvous.join`.
-    Raises ValueError for bad values.
+    `rulebook` auto; `health_check`, a command or a callable, and `on_event`, see `rendezvous.join`;
+    and those of RendezvousRules, by their names. Raises ValueError for bad
+    values.
     """
     options = HandlerOptions.of(params)
     handler = ObservedHandler.from_backend(
@@ -42,6 +43,7 @@ def create_handler(
         bootstrap_store=options.bootstrap_store,
         hold_port=options.hold_port,
         rulebook=options.rulebook,
+        rules=options.rules,
         connection=connection,
     )
     assert isinstance(handler, ObservedHandler)

@@ -12,6 +12,8 @@ from rendezvous._base.backend import RendezvousBackend
 from rendezvous._base.settings import RendezvousSettings
 from rendezvous._coordination.coordinator import NodeSetup
 from rendezvous._node.address import Addresses
+from rendezvous._node.expect import make_expected
+from rendezvous._node.facts import make_facts
 
 if TYPE_CHECKING:
     from rendezvous.backends.connection import StoreConnection
@@ -45,7 +47,7 @@ def make_setup(
     if not settings.run_id:
         raise ValueError("the run id is empty; give every node of the job the same run id")
     timeout = settings.timeout
-    rules = _core.GroupSettings(
+    rules = settings.rules.group_settings(
         settings.min_nodes,
         settings.max_nodes,
         timeout.last_call_s,
@@ -64,6 +66,8 @@ def make_setup(
         timeout.heartbeat_s,
         where,
         is_gone,
+        make_facts(settings.rules),
+        make_expected(settings.rules.expect),
     )
 
 

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 from rendezvous._base.deadline import Deadline, now_s
 from rendezvous._base.errors import (
-    RendezvousClosedError,
     RendezvousError,
     RendezvousTimeoutError,
     RendezvousUnhealthyError,
 )
 from rendezvous._base.events import Events
 from rendezvous._base.health import check_health
-from rendezvous._node.notes import find_closing, find_exclusions, note_closing, note_exclusion
+from rendezvous._node.notes import find_exclusions, note_exclusion
 from rendezvous.handler import DynamicRendezvousHandler
 
 if TYPE_CHECKING:
@@ -108,16 +107,21 @@ class ObservedHandler(DynamicRendezvousHandler):
 
     def set_closed(self, reason: str = "") -> None:
         """As that of every handler; the reason is for those who are sent away."""
-        if reason and self._connection is not None:
-            note_closing(self._connection.control, self._run_id, reason)
-        super().set_closed()
+        super().set_closed(reason)
         self._events.emit("closed", reason)
+
+    @property
+    def was_closed(self) -> bool:
+        """Whether the run is known to be closed: as `is_closed`, without asking the backend."""
+        return self._coordinator.view.closed
 
     def why_closed(self) -> str:
         """What was given as the reason when the run was closed; empty: nothing, or not known."""
-        if self._connection is None or not self._lifetime.is_on:
+        if not self._lifetime.is_on:
             return ""
-        return find_closing(self._connection.control, self._run_id)
+        with suppress(RendezvousError):
+            return self.close_reason()
+        return ""
 
     def shutdown(self) -> bool:
         """As that of every handler."""
@@ -155,7 +159,5 @@ class ObservedHandler(DynamicRendezvousHandler):
             error.excluded = find_exclusions(store, self._run_id)
             if error.excluded:
                 more = f". Nodes that do not take part: {'; '.join(error.excluded)}"
-        elif type(error) is RendezvousClosedError and (reason := find_closing(store, self._run_id)):
-            more = f": {reason}"
         if more:
             error.args = (f"{error}{more}", *error.args[1:])

@@ -115,6 +115,11 @@ class World:
         return self._info.store
 
     @property
+    def neighbours(self) -> tuple[str | None, str | None]:
+        """Addresses of the nodes with the rank before and after, in a ring; None: it has left."""
+        return self._info.neighbours
+
+    @property
     def master_addr(self) -> str:
         """Where rank 0 of this round is reached."""
         return self._info.bootstrap_store_info.master_addr

@@ -83,12 +83,14 @@ def test_the_node_that_leads_is_killed_or_frozen(
     command = report_command(tmp_path)
     running = [start(cli, trio, nodes, command) for _ in range(nodes)]
     reports_of_round(tmp_path, nodes)
-    leader = wait_for("a leader", lambda: next((r for r in running if "leads" in r.stderr), None))
+    leader = wait_for(
+        "a leader", lambda: next((r for r in running if "is the leader" in r.stderr), None)
+    )
     others = [each for each in running if each is not leader]
     leader.send(signum)
     for each in others:
         each.line("the membership changed")
-    wait_for("a new leader", lambda: any("leads" in each.stderr for each in others))
+    wait_for("a new leader", lambda: any("is the leader" in each.stderr for each in others))
     if signum == signal.SIGSTOP:
         leader.send(signal.SIGCONT)
         newcomer = leader

@@ -210,7 +210,7 @@ def test_a_folder_that_cannot_be_made(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     node = cli.start("exec", "--standalone", "--log-dir", "file/logs", *saying())
     assert node.end() == 1
-    assert "cannot make the folder of --log-dir" in node.stderr
+    assert "cannot create the folder of --log-dir" in node.stderr
     assert "Traceback" not in node.stderr
 
 
@@ -249,13 +249,15 @@ def test_srun_alone_is_enough(cli: Cli, tmp_path: Path, env: dict[str, str]) -> 
     nodes = [
         cli.start("exec", "--rdzv-conf", CONF, *report_command(tmp_path),
                   SLURM_PROCID=str(rank), SLURM_NODEID="0", SLURM_LOCALID=str(rank), **step)
-        for rank in range(2)
+        # By address alone, the first one to start would have rank 0.
+        for rank in (1, 0)
     ]  # fmt: skip
     found = reports_of_round(tmp_path, 2)
+    assert all(each["env"]["RANK"] == each["env"]["SLURM_PROCID"] for each in found)
     locals_ = sorted(numbers(each, "LOCAL_RANK", "LOCAL_WORLD_SIZE") for each in found)
     assert locals_ == ([(0, 2), (1, 2)] if env else [(0, 1), (0, 1)])
-    assert "SLURM: 2 nodes, this is node 1, the store is at 127.0.0.1:2" in nodes[1].stderr
-    assert "serving the rendezvous store" in nodes[0].stderr
+    assert "SLURM: 2 nodes, this is node 1, the store is at 127.0.0.1:2" in nodes[0].stderr
+    assert "serving the rendezvous store" in nodes[1].stderr
     stop(tmp_path)
     assert [node.end() for node in nodes] == [0, 0]
 

@@ -41,7 +41,7 @@ CONF = "last_call_timeout=1,keep_alive_interval=1,keep_alive_max_attempt=60"
 SHOW = """\
 import os
 names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "SLURM_NODEID",
-         "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK")
+         "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK")
 line = " ".join(name + "=" + os.environ.get(name, "") for name in names)
 os.write(1, f"SHOW {line}\\n".encode())
 """
@@ -110,6 +110,7 @@ def test_slurm_with_several_tasks_a_node(cluster: Slurm, tmp_path: Path) -> None
     with srun(cluster, tmp_path, "--ntasks-per-node=2", "-N2", *command) as program:
         text = program.communicate(timeout=BACKSTOP_S)[0]
     assert program.returncode == 0, text
+    assert all(each["RANK"] == each["SLURM_PROCID"] for each in shown(text)), text
     places = Counter(
         (each["SLURM_NODEID"], each["LOCAL_RANK"], each["LOCAL_WORLD_SIZE"], each["WORLD_SIZE"])
         for each in shown(text)
@@ -154,6 +155,7 @@ def test_mpi(tmp_path: Path) -> None:
     found = shown(text)
     assert sorted(each["RANK"] for each in found) == list("0123"), text
     assert all(each["LOCAL_RANK"] == each["OMPI_COMM_WORLD_LOCAL_RANK"] for each in found)
+    assert all(each["RANK"] == each["OMPI_COMM_WORLD_RANK"] for each in found)
     assert {(each["WORLD_SIZE"], each["LOCAL_WORLD_SIZE"]) for each in found} == {("4", "4")}
     assert "MPI: 4 nodes" in text
 

@@ -77,7 +77,7 @@ class Slurm:
         munge.mkdir(mode=0o755)
         (self.folder / "state").mkdir()
         key = munge / "key"
-        subprocess.run([_which("mungekey"), "-c", "-k", str(key)], check=True)
+        subprocess.run([str(_which("mungekey")), "-c", "-k", str(key)], check=True)
         lines = "\n".join(
             f"NodeName={node.name} NodeAddr={node.address} CPUs=4 State=UNKNOWN"
             for node in self.nodes

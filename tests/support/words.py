@@ -57,7 +57,8 @@ def is_worded(text: str) -> bool:
 
 def _cpp(name: str, source: str) -> Iterator[Text]:
     source = _INCLUDE.sub(lambda found: " " * len(found.group()), source)
-    begin, end, parts = 0, -1, []  # of the text that grows
+    parts: list[str] = []  # of the text that grows
+    begin, end = 0, -1
 
     def found() -> Iterator[Text]:
         text = "".join(parts)

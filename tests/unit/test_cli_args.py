@@ -107,8 +107,8 @@ def test_exec_takes_torchruns_spellings() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--standalone", "--endpoint", "h"], "without --endpoint"),
-        (["--standalone", "--nodes", "2"], "without --nodes"),
+        (["--standalone", "--endpoint", "h"], "omit --endpoint"),
+        (["--standalone", "--nodes", "2"], "omit --nodes"),
         (["--endpoint", "h"], "--nodes is needed: how many nodes the job has"),
         (["--nodes", "2"], "--endpoint is needed: the host and port"),
         (["--standalone", "--procs-per-node", "0"], "'0' is not auto, gpu, cpu, or a number"),

@@ -9,8 +9,10 @@ import pytest
 
 from rendezvous import HashStore, PrefixStore, RendezvousInfo, RendezvousStoreInfo
 from rendezvous._base.errors import RendezvousTimeoutError
+from rendezvous.cli.main import parse
 from rendezvous.cli.run.devices import count_gpus
 from rendezvous.cli.run.environment import Local, Told, command_environment
+from rendezvous.cli.run.exec_ import use_surroundings
 from rendezvous.cli.run.ranks import Ranks, agree_on_ranks
 
 
@@ -146,3 +148,31 @@ def test_gpus_of_amd(tmp_path: Path) -> None:
         (node / "properties").write_text(f"cpu_cores_count 8\nsimd_count {simds}\n")
     assert count_gpus({}, tmp_path) == 2
     assert count_gpus({"HIP_VISIBLE_DEVICES": "1"}, tmp_path) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "config", "expected"),
+    [
+        ([], {}, {"rank_by": "given", "rank": "2"}),
+        (["--rank-by", "given"], {}, {"rank": "2"}),
+        (["--rank-by", "join"], {}, {}),
+        ([], {"rank_by": "address"}, {"rank_by": "address"}),
+        (["--nodes", "4"], {}, {}),
+    ],
+)
+def test_a_manager_that_starts_all_nodes_gives_their_ranks(
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    config: dict[str, str],
+    expected: dict[str, str],
+) -> None:
+    """Unless the user says otherwise, or how many nodes there are."""
+    for name, value in (
+        ("SLURM_JOB_ID", "5"), ("SLURM_STEP_ID", "0"), ("SLURM_STEP_NODELIST", "n[3-6]"),
+        ("SLURM_STEP_NUM_TASKS", "4"), ("SLURM_PROCID", "2"),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    for name in ("OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID", "RENDEZVOUS_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    use_surroundings(parse(["exec", *words, "--", "x"]), config)
+    assert config == expected | {"is_host": "0"}

@@ -28,6 +28,7 @@ PUBLIC = {
     "RendezvousHandlerRegistry",
     "RendezvousInfo",
     "RendezvousParameters",
+    "RendezvousRules",
     "RendezvousSettings",
     "RendezvousStoreInfo",
     "RendezvousTimeout",

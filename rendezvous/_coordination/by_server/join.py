@@ -69,7 +69,8 @@ class ServerJoining(Joining):
         if joined.outcome == "finished":
             role = None if self._lookout.view is None else self._lookout.view.role
             raise finished_error(self._setup.run_id, joined.round, role)
-        seat = Seat(joined.round, joined.rank, joined.world_size, joined.first)
+        around = (joined.before, joined.after)
+        seat = Seat(joined.round, joined.rank, joined.world_size, joined.first, around)
         self._watch.take_seat(seat, joined.changes, time.deadline)
         return Answer(seat)
 
@@ -79,7 +80,8 @@ class ServerJoining(Joining):
             return view
         try:
             view = self._exchange.ask(
-                lambda in_time: view_of_joiner(self._client, in_time), time.deadline
+                lambda in_time: view_of_joiner(self._client, self._setup.expected, in_time),
+                time.deadline,
             )
         except RendezvousError:
             return None

@@ -32,7 +32,9 @@ class ServerRun(Coordinator):
         settings = setup.settings
         # A connection that broke says more than silence: one that lives is back at once.
         grace_s = settings.keep_alive_interval * settings.keep_alive_max_attempt / 3
-        self._client = _core.RunClient(store, setup.run_id, setup.node, settings, grace_s)
+        self._client = _core.RunClient(
+            store, setup.run_id, setup.node, settings, grace_s, setup.facts
+        )
         self._exchange = Exchange(setup)
         self._watch = Watch(self._client, setup)
         super().__init__(self._watch)
@@ -101,9 +103,14 @@ class ServerRun(Coordinator):
                 return False
             settled.sleep(_SETTLE_S)
 
-    def close(self, deadline: Deadline) -> None:
-        self._exchange.patiently(lambda in_time: self._client.close_run(in_time.left_s), deadline)
+    def close(self, deadline: Deadline, reason: str = "") -> None:
+        self._exchange.patiently(
+            lambda in_time: self._client.close_run(in_time.left_s, reason), deadline
+        )
         self._watch.note_closed()
+
+    def close_reason(self, deadline: Deadline) -> str:
+        return self._status(deadline).close_reason
 
     def look(self, deadline: Deadline) -> None:
         status = self._status(deadline)

@@ -3,10 +3,12 @@
 Pure except for its requests; runs on the caller's thread.
 """
 
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from rendezvous import _core
 from rendezvous._base.deadline import Deadline
+from rendezvous._coordination.expected import Expected
 from rendezvous._coordination.run_view import Counts, RunView
 
 __all__ = ["view_of_all", "view_of_joiner", "view_of_onlooker"]
@@ -18,6 +20,8 @@ _LISTS: tuple[_List, ...] = ("participants", "waiting", "spares", "lost")
 # very many are cut, or the answers would be the square of their number.
 _NAMED_MAX = 1_024
 _NAMED_OF_MORE = 128
+# Of one request for which of them have connected.
+_ADDRESSES_MAX = 1_000
 # A run that changes each time between two requests is shown as it was seen last.
 _LOOKS_MAX = 5
 
@@ -27,13 +31,20 @@ def view_of_all(client: _core.RunClient, deadline: Deadline) -> RunView:
     return _view(client, client.status(deadline.left_s), _LISTS, deadline)
 
 
-def view_of_joiner(client: _core.RunClient, deadline: Deadline) -> RunView | None:
+def view_of_joiner(
+    client: _core.RunClient, expected: Expected, deadline: Deadline
+) -> RunView | None:
     """What a joining node reports of the run; None if the server has no such run."""
     status = client.status(deadline.left_s)
     if not status.known:
         return None
     limit = None if status.participants <= _NAMED_MAX else _NAMED_OF_MORE
-    return _view(client, status, ("participants", "lost"), deadline, limit)
+    view = _view(client, status, ("participants", "lost"), deadline, limit)
+    addresses = expected.addresses(expected.missing(view.participants))[:_ADDRESSES_MAX]
+    if not addresses:
+        return view
+    hosts = client.hosts(addresses, deadline.left_s)
+    return replace(view, hosts=dict(zip(addresses, hosts, strict=True)))
 
 
 def view_of_onlooker(

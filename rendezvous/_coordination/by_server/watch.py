@@ -47,6 +47,7 @@ class Lookout:
     def __init__(self, client: _core.RunClient, setup: NodeSetup, time: JoinTime) -> None:
         self._client = client
         self._exchange_s = setup.exchange_s
+        self._expected = setup.expected
         self.progress = Progress(setup, time)
         self._time = time
         self._next = Deadline.after(0.0)
@@ -68,7 +69,7 @@ class Lookout:
 
     def look(self) -> None:
         """Raises StoreErrors."""
-        view = view_of_joiner(self._client, Deadline.after(self._exchange_s))
+        view = view_of_joiner(self._client, self._expected, Deadline.after(self._exchange_s))
         if view is not None and not self.is_over:
             self.view = view
             self.progress.tell(view)

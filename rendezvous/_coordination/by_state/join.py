@@ -5,6 +5,7 @@ caller's thread.
 """
 
 from collections.abc import Callable
+from time import time_ns
 
 from rendezvous import _core
 from rendezvous._base.deadline import now_s
@@ -18,6 +19,9 @@ from rendezvous._coordination.run_view import RunView, view_of_group
 from rendezvous._coordination.waiting import failed_error, finished_error, left_error
 
 __all__ = ["StateJoining"]
+
+# For so long a closed run stays closed, as a server remembers it.
+_CLOSED_S = 24 * 3600.0
 
 
 class StateJoining(Joining):
@@ -48,7 +52,7 @@ class StateJoining(Joining):
         self._took_s, self._view = now_s() - begun_s, view
         seat = None
         if view.role == "active" and view.round > self._after_round:
-            seat = Seat(view.round, view.rank, view.world_size, view.rank_0)
+            seat = Seat(view.round, view.rank, view.world_size, view.rank_0, view.neighbours)
         return Answer(seat, view.role == "spare", view, was_evicted=self._is_evicted)
 
     def wait(self, time: JoinTime) -> None:
@@ -73,8 +77,10 @@ class StateJoining(Joining):
                 raise finished_error(run_id, group.finished_round, view.role)
             if group.failed_round:
                 raise failed_error(run_id, group.cause)
+        # An old job of the same name must not keep this one out for good.
+        group.forget_close(time_ns() // 1_000_000, _CLOSED_S)
         try:
-            group.join(node, self._setup.settings, self._after_round, at_s)
+            group.join(node, self._setup.settings, self._after_round, at_s, self._setup.facts)
         except (RendezvousClosedError, RendezvousStateError) as error:
             raise type(error)(f"run {run_id!r}: {error}") from error
         return view_of_group(group, at_s, "store", node)

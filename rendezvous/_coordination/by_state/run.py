@@ -4,6 +4,8 @@ Combines the node's copy of the state (sync.py), joining (join.py) and the heart
 which has the thread. Knows no rule and no backend's format.
 """
 
+from time import time_ns
+
 from rendezvous import _core
 from rendezvous._base.backend import RendezvousBackend
 from rendezvous._base.deadline import Deadline
@@ -91,8 +93,12 @@ class StoreRun(Coordinator):
                 return True
             deadline.sleep(self._interval_s / 8)
 
-    def close(self, deadline: Deadline) -> None:
-        self._sync.run_patiently(lambda group, _: group.close(), deadline)
+    def close(self, deadline: Deadline, reason: str = "") -> None:
+        unix_ms = time_ns() // 1_000_000
+        self._sync.run_patiently(lambda group, _: group.close(reason, unix_ms), deadline)
+
+    def close_reason(self, deadline: Deadline) -> str:
+        return self._sync.run(lambda group, _: group.close_reason, deadline)
 
     def look(self, deadline: Deadline) -> None:
         self._sync.run(lambda _, __: None, deadline)

@@ -66,11 +66,18 @@ class StateSync:
         self._known: bytes | None = None
         self._view = OwnView()
         self._has_lost = False
+        self._newcomers_due_s: float | None = None
 
     @property
     def view(self) -> OwnView:
         """The state at the last exchange. Costs nothing."""
         return self._view
+
+    @property
+    def look_s(self) -> float | None:
+        """In how many seconds the view changes by time alone; None: it does not."""
+        due_s = self._newcomers_due_s
+        return None if due_s is None else max(0.0, due_s - now_s())
 
     def is_intact(self) -> bool:
         """Whether the node is active in a round without losses, as of the last exchange."""
@@ -184,6 +191,7 @@ class StateSync:
         group = self._group
         role = group.placement(self._node).role
         self._has_lost = bool(group.lost)
+        self._newcomers_due_s = group.newcomers_due
         my_round = group.round if role == "active" else self._view.my_round
         self._view = OwnView(
             round=group.round,

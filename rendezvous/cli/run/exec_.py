@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
     from rendezvous._base.run_id import FoundRunId
 
+# What starts each node of a job once, and says its rank.
+_RANKS_GIVEN = ("SLURM", "MPI")
+
 
 def _check(backend: str, endpoint: str, config: Mapping[str, str]) -> None:
     """Find mistakes that would come to light late, or never. Only for backends known here."""
@@ -113,6 +116,9 @@ def _run_id(args: argparse.Namespace, config: dict[str, str]) -> tuple[str, Foun
 
 def _add_options(args: argparse.Namespace, config: dict[str, str]) -> None:
     """Settings that have options of their own."""
+    for name in ("rank_by", "expect", "attempt"):
+        if (value := getattr(args, name)) is not None:
+            config[name] = value
     if args.etcd_user is not None:
         if args.backend not in _options.ETCD_BACKENDS:
             raise _exit.CommandError(
@@ -142,13 +148,19 @@ def _output(args: argparse.Namespace) -> Output:
     return Output(Path(args.log_dir).absolute(), filed, args.tee)
 
 
-def _tell_found(args: argparse.Namespace, config: dict[str, str]) -> None:
-    """Say what a workload manager has said, if that is used; who hosts the store is part of it."""
+def use_surroundings(args: argparse.Namespace, config: dict[str, str]) -> None:
+    """Settings that a workload manager has said: who hosts the store, which rank a node has."""
     found = args.found
     if found is None:
         return
     if args.has_found_endpoint or args.has_found_nodes:
         logger.info("%s", found)
+    if args.has_found_nodes and found.node is not None and found.manager in _RANKS_GIVEN:
+        # As many as there are, each with a rank of its own, which nobody starts again by itself.
+        if args.rank_by is None and "rank_by" not in config:
+            config["rank_by"] = "given"
+        if (args.rank_by or config["rank_by"]) == "given":
+            config.setdefault("rank", str(found.node))
     if args.has_found_endpoint and found.is_host is not None and not _is_file(config):
         config.setdefault("is_host", "1" if found.is_host else "0")
 
@@ -178,7 +190,7 @@ def run(args: argparse.Namespace) -> int:
         args.backend = "c10d"
     if args.backend == "c10d" or args.backend in _options.ETCD_BACKENDS:
         _check(args.backend, args.endpoint, config)
-    _tell_found(args, config)
+    use_surroundings(args, config)
     if args.backend == "c10d" and args.nodes[1] > 1 and not _is_file(config):
         _warn_of_loopback(args)
     _add_options(args, config)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "complete"]
 
+# Two pipes each, which select() can wait for.
+_PROCESSES_MAX = 256
+
 _USAGE = """rendezvous exec [--endpoint HOST[:PORT]] [--nodes MIN[:MAX]] [options]
                        -- COMMAND [ARGUMENT ...]"""
 
@@ -31,8 +34,8 @@ for more, until MAX have joined or last_call_timeout (30 s) is over. Then it sta
 COMMAND, --procs-per-node times on each node, with these variables set:
 
   RANK, WORLD_SIZE           rank of this process, from 0, and number of processes
-  LOCAL_RANK, LOCAL_WORLD_SIZE               the same of this node alone
-  NODE_RANK, NNODES, GROUP_RANK, GROUP_WORLD_SIZE          the same of the nodes
+  LOCAL_RANK, LOCAL_WORLD_SIZE               the same on this node only
+  NODE_RANK, NNODES, GROUP_RANK, GROUP_WORLD_SIZE          the same for nodes
   MASTER_ADDR, MASTER_PORT   where rank 0 is reached
   RENDEZVOUS_ENDPOINT        URL of the job's own keys (for rendezvous get, set ...)
   RENDEZVOUS_RUN_ID          name of the job
@@ -68,10 +71,10 @@ examples:
     rendezvous exec --backend etcd --endpoint etcd0:2379,etcd1:2379,etcd2:2379 \\
         --nodes 2:8 --run-id my-job -- python train.py
 
-  see which variables a command gets, on this machine alone:
+  see which variables a command gets, on this machine only:
     rendezvous exec --standalone -- env
 
-torchrun's spellings are taken, too: --nnodes, --nproc-per-node, --rdzv-endpoint,
+torchrun's spellings are accepted, too: --nnodes, --nproc-per-node, --rdzv-endpoint,
 --rdzv-id, --rdzv-backend, and _ for - in all of them.
 
 signals: exec passes SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 on to the
@@ -115,13 +118,13 @@ def _add_meeting(parser: argparse.ArgumentParser) -> None:
         "--nnodes",
         type=_options.nodes,
         metavar="MIN[:MAX]",
-        help="how many nodes the job needs: 4, or from 2 to 8 with 2:8 (default: as many exec as"
-        " SLURM, MPI or PBS has started)",
+        help="how many nodes the job needs: 4, or from 2 to 8 with 2:8 (default: as many as "
+        "SLURM, MPI or PBS has started)",
     )
     parser.add_argument(
         "--standalone",
         action="store_true",
-        help="a job of this node alone, with a store of its own at a free port",
+        help="a job of only this node, with its own store at a free port",
     )
     parser.add_argument(
         "--run-id",
@@ -166,6 +169,25 @@ def _add_meeting(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long this node waits while it is a spare, one more than MAX; join_timeout does"
         " not count then (default: to the end of the job)",
+    )
+    parser.add_argument(
+        "--rank-by",
+        choices=("address", "join", "given", "topology"),
+        help="how the nodes get their ranks: by address, by the order in which they join, by the"
+        " rank that SLURM, MPI or Kubernetes gives them, or with those of one switch side by side"
+        " (default: given if the number of nodes comes from SLURM or MPI, else address)",
+    )
+    parser.add_argument(
+        "--expect",
+        metavar="NAMES",
+        help="which nodes are expected, such as node[01-04], file:PATH or slurm: the log of a node"
+        " that waits, and the error at its timeout, name those that are missing",
+    )
+    parser.add_argument(
+        "--attempt",
+        metavar="N|auto",
+        help="which start of the job this is; a later one displaces what is left of an earlier one;"
+        " auto: SLURM_RESTART_COUNT",
     )
     parser.add_argument(
         "--no-bootstrap-store",
@@ -231,8 +253,9 @@ def _add_command(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mpi-env",
         action="store_true",
-        help="set OMPI_COMM_WORLD_RANK and the like, too, as Open MPI does: for programs that look"
-        " for them, such as a plain jax.distributed.initialize(), and do not load MPI itself",
+        help="set OMPI_COMM_WORLD_RANK and similar variables, too, as Open MPI does: for "
+        "programs that read them but do not load MPI, such as a plain "
+        "jax.distributed.initialize()",
     )
 
 
@@ -240,8 +263,8 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log-dir",
         metavar="FOLDER",
-        help="write what the command says to FOLDER/RUN_ID/round-N/rank-R.log, a file a rank; and"
-        " not to exec's stdout and stderr, but for --tee",
+        help="write the command's output to FOLDER/RUN_ID/round-N/rank-R.log, one file per rank, "
+        "instead of exec's stdout and stderr (for both, add --tee)",
     )
     parser.add_argument(
         "-t",
@@ -251,15 +274,15 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         const=frozenset({1, 2}),
         default=frozenset(),
         metavar="STREAMS",
-        help="begin each line that the command says with its rank, and show it also where --log-dir"
-        " is given; STREAMS: 1 stdout, 2 stderr, 3 both (default: 3)",
+        help="begin each line of the command's output with its rank, and show it even with "
+        "--log-dir; STREAMS: 1 stdout, 2 stderr, 3 both (default: 3)",
     )
     parser.add_argument(
         "-r",
         "--redirects",
         type=_streams,
         metavar="STREAMS",
-        help="which streams --log-dir means, as for --tee (default: 3)",
+        help="which streams --log-dir writes, as for --tee (default: 3)",
     )
     parser.add_argument(
         "--event-log",
@@ -273,15 +296,15 @@ def _processes(text: str) -> int:
     if text in ("auto", "gpu"):
         count = count_gpus(os.environ)
         if count == 0 and text == "gpu":
-            raise _options.OptionError("this machine has no GPU that a command would see")
+            raise _options.OptionError("this machine has no GPU that a command could see")
         return count or 1
     if text == "cpu":
-        return count_cpus()
+        return min(count_cpus(), _PROCESSES_MAX)
     try:
-        return _options.whole_number(1, 4096)(text)
+        return _options.whole_number(1, _PROCESSES_MAX)(text)
     except _options.OptionError:
         raise _options.OptionError(
-            f"{text!r} is not auto, gpu, cpu, or a number of processes from 1 to 4096"
+            f"{text!r} is not auto, gpu, cpu, or a number of processes from 1 to {_PROCESSES_MAX}"
         ) from None
 
 
@@ -328,15 +351,15 @@ def _complete_standalone(args: argparse.Namespace) -> None:
     for name in ("endpoint", "nodes", "listen_fd"):
         if getattr(args, name) is not None and (name, args.nodes) != ("nodes", (1, 1)):
             option = name.replace("_", "-")
-            args.fail(f"--standalone is a job of this node alone, without --{option}")
+            args.fail(f"--standalone is a job of only this node: omit --{option}")
     if args.backend != "c10d" or _is_file(args):
-        args.fail("--standalone is a job of this node alone, without --backend or store_type")
+        args.fail("--standalone is a job of only this node: omit --backend and store_type")
     args.endpoint, args.nodes = "127.0.0.1:0", (1, 1)
 
 
 def _why_not(found: Surroundings | None) -> str:
     if found is None or found.endpoint is not None:
-        return ": the host and port at which all nodes meet, such as node0:29400"
+        return ": the host and port where all nodes meet, such as node0:29400"
     return f": {found.manager} runs this, but {found.source}"
 
 
@@ -344,4 +367,4 @@ def _how_many(found: Surroundings | None) -> str:
     if found is None:
         return ": how many nodes the job has, such as 4 or 2:8"
     hint = "; or start exec with srun" if found.manager == "SLURM" else ""
-    return f": {found.manager} does not say how many exec there are{hint}"
+    return f": {found.manager} does not say how many exec it has started{hint}"

@@ -106,6 +106,6 @@ def _timeout(info: RendezvousInfo, failure: StoreError) -> RendezvousTimeoutErro
         numbers = ", ".join(key.rpartition("/")[2] for key in failure.keys[:16])
         what = f"the nodes with rank {numbers} have not said how many processes they run"
     return RendezvousTimeoutError(
-        f"round {info.round} is complete, but {what} before the join timeout ({failure}). Nodes "
-        "that are no `rendezvous exec` of this version do not say it"
+        f"round {info.round} is complete, but {what} before the join timeout ({failure}). Only "
+        f"nodes that run `rendezvous exec` of this version say it"
     )

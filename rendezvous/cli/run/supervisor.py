@@ -289,10 +289,11 @@ class Supervisor:
                     )
                     command.kill()
                     self._kill_at = Deadline.after(math.inf)
-            elif handler.is_closed():
+            elif isinstance(handler, ObservedHandler) and handler.was_closed:
                 logger.info("the run was closed: stopping the command")
                 self._stop(command)
-                raise RendezvousClosedError(_closed_text(handler))
+                reason = self._signals.during(handler.why_closed)
+                raise RendezvousClosedError(_closed_text(handler.get_run_id(), reason))
             elif (changes := handler.num_nodes_waiting()) > 0:
                 logger.info(
                     "the membership changed (%d %s came or went): stopping the command for round"
@@ -357,9 +358,8 @@ class Supervisor:
                 self._kill_at = Deadline.after(0.0)
 
 
-def _closed_text(handler: RendezvousHandler) -> str:
-    reason = handler.why_closed() if isinstance(handler, ObservedHandler) else ""
-    return f"run {handler.get_run_id()!r}: it was closed{': ' if reason else ''}{reason}"
+def _closed_text(run_id: str, reason: str) -> str:
+    return f"run {run_id!r}: it was closed{': ' if reason else ''}{reason}"
 
 
 def _tell(

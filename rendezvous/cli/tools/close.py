@@ -29,7 +29,7 @@ _TIMEOUT_S_MIN = 0.1
 
 _DESCRIPTION = """\
 End a run for all of its nodes: those that take part stop their commands, those that
-wait are sent away, and no node can join it any more. Each exec ends with exit code 93
+wait are dismissed, and no node can join any more. Each exec ends with exit code 93
 (do not start again), and says the reason."""
 
 _EXAMPLES = """\
@@ -52,7 +52,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("run_id", metavar="RUN_ID", type=run_id, help="the run (exec's --run-id)")
     parser.add_argument(
-        "--reason", default="", metavar="TEXT", help="what the nodes of the run are told"
+        "--reason", default="", metavar="TEXT", help="shown to the nodes of the run"
     )
     add_place(parser)
     parser.add_argument(

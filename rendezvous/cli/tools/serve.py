@@ -77,7 +77,7 @@ def add_parser(subparsers: Subparsers) -> None:
         default=[],
         metavar="NAME=VALUE",
         help="a limit on what clients may use (bytes, milliseconds or a count); may be given "
-        "several times; the names are {', '.join(server_limits())}",
+        f"several times; the names are {', '.join(server_limits())}",
     )
     parser.set_defaults(run=run)
 

@@ -134,8 +134,9 @@ class EtcdJoining(Joining):
             self._exchange.ask(self._check_refusal, deadline)
             self._refused_at = summary.refused_at
         if summary.closed:
+            why = f": {summary.close_reason!r}" if summary.close_reason else ""
             raise RendezvousClosedError(
-                f"{run}: the run is closed; use another run id for a new job"
+                f"{run}: the run is closed{why}; use another run id for a new job"
             )
         if summary.failed_round and summary.failed_at > self._revision:
             raise failed_error(self._setup.run_id, summary.cause)
@@ -147,11 +148,12 @@ class EtcdJoining(Joining):
         name = self._place.name
         page = self._keys.seats(summary.placed_round, page_of(name, summary.pages))
         found = self._client.range(page, deadline=deadline).first
-        rank = None if found is None else rank_on(found.value, name)
-        if rank is None or summary.placed_first is None:
+        seat = None if found is None else rank_on(found.value, name)
+        if seat is None or summary.placed_first is None:
             return None
+        rank, before, after = seat
         first = _core.Node(*summary.placed_first)
-        return Seat(summary.placed_round, rank, summary.placed_world, first)
+        return Seat(summary.placed_round, rank, summary.placed_world, first, (before, after))
 
     def _check_refusal(self, deadline: Deadline) -> None:
         found = self._client.range(self._keys.refused(self._place.name), deadline=deadline).first

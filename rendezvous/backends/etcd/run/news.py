@@ -109,7 +109,7 @@ class News:
         if seat is None:
             self.view = OwnView(round=summary.round, closed=closed)
         else:
-            changes = summary.waiting + summary.lost
+            changes = summary.changes
             is_active = self._has_lease() and summary.complete and summary.round == seat.round
             self.view = OwnView(
                 round=summary.round,

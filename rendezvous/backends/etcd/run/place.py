@@ -31,6 +31,7 @@ from rendezvous.backends.etcd.run.keys import (
     MARKER,
     RunKeys,
     Wish,
+    closed_value,
     leader_name,
     leader_value,
     node_name,
@@ -70,6 +71,7 @@ class Place:
         self._client = client
         self._keys = keys
         self._settings = setup.settings
+        self._facts = setup.facts
         self.name = node_name(setup.node)
         self._key = keys.node(self.name)
         self._kept = kept
@@ -87,7 +89,7 @@ class Place:
 
         Raises RendezvousStateError when the run is kept by compare-and-set, and StoreErrors.
         """
-        wish = Wish.to_join(after_round, self._settings, os.urandom(8).hex())
+        wish = Wish.to_join(after_round, self._settings, self._facts, os.urandom(8).hex())
         return self._write(wish, self._own_lease, deadline)
 
     def give_up(self, failed: bool, deadline: Deadline, ending: Ending | None = None) -> None:
@@ -116,7 +118,7 @@ class Place:
                 with suppress(ValueError):  # a signal's handler has done it, too
                     self._spent.remove(lease)
 
-    def close_run(self, deadline: Deadline) -> None:
+    def close_run(self, deadline: Deadline, reason: str = "") -> None:
         """Close the run for good: no more nodes can join. Raises StoreErrors."""
         if not self._kept.current:
             self._is_published(deadline)
@@ -124,7 +126,7 @@ class Place:
         try:
             result = self._client.txn(
                 [compare_mod(self._keys.closed, 0)],
-                [op_put(self._keys.closed, b"closed", lease=lease)],
+                [op_put(self._keys.closed, closed_value(reason), lease=lease)],
                 what=f"run {self._keys.run_id!r}: closing it",
                 deadline=deadline,
                 repeatable=True,

@@ -139,9 +139,15 @@ class EtcdRun(Coordinator):
                 return True
             deadline.sleep(_SILENCE_LOOK_S)
 
-    def close(self, deadline: Deadline) -> None:
-        self._exchange.patiently(self._place.close_run, deadline)
+    def close(self, deadline: Deadline, reason: str = "") -> None:
+        self._exchange.patiently(lambda in_time: self._place.close_run(in_time, reason), deadline)
         self._news.note_closed()
+
+    def close_reason(self, deadline: Deadline) -> str:
+        group = self._exchange.ask(
+            lambda in_time: read_group(self._client, self._keys, in_time), deadline
+        )
+        return group.close_reason
 
     def look(self, deadline: Deadline) -> None:
         def read(deadline: Deadline) -> bool:

@@ -187,9 +187,9 @@ class Leader:
         due: Deadline | None = None
         while not self._background.is_stopping and not gone:
             wait = Deadline.after(self._look_s) if due is None else due.at_least(_WAIT_S_MIN)
-            call_s = book.group.last_call_left(now_s())
-            if call_s is not None:
-                wait = wait.sooner(max(_WAIT_S_MIN, call_s))
+            due_s = book.due_s(now_s())
+            if due_s is not None:
+                wait = wait.sooner(max(_WAIT_S_MIN, due_s))
             events = watch.next(wait)
             if self._background.is_stopping:
                 return
