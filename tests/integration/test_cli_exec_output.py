@@ -50,7 +50,7 @@ def test_more_processes_than_select_knows_descriptors(cli: Cli) -> None:
     if hard < 4096:
         pytest.skip("the hard limit of open files is too low")
     before = ("bash", "-c", 'ulimit -n 4096; exec "$@"', "bash")
-    words = ("--standalone", "--tee", "--procs-per-node", "270", "--", "true")
+    words = ("--standalone", "--tee", "--procs-per-node", "256", "--", "true")
     node = cli.start("exec", *words, before=before)
     assert node.end() == 0, node.stderr
 
