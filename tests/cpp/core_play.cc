@@ -185,6 +185,10 @@ void play_run(World& world, MemoryPeer& a) {
   one.ask(native::LeaveRequest{{"run"}, node(names[0]), true, true, 1, 0, {"no such file"}});
   CHECK(a.answer<native::StatusRequest>(a.ask(native::StatusRequest{{"run"}, node(names[3])}))
             .gave_up == 1);
+  native::HostsRequest hosts;
+  for (const char* address : {"10.0.1.1", "198.51.100.7"})
+    hosts.addresses.push_back({Bytes(address)});
+  CHECK(a.answer<native::HostsRequest>(a.ask(hosts)).states.size() == 2);
   a.ask(native::CloseRunRequest{{"run"}});
 }
 

@@ -56,8 +56,15 @@ std::string FuzzStreams::run_one(uint64_t id, uint32_t timeout_ms) {
       }
       [[fallthrough]];
     default:
-      native::put(body,
-                  native::JoinRequest{timeout_ms, run_id, node, settings, round, grace_ms, handle});
+      native::put(body, native::JoinRequest{timeout_ms,
+                                            run_id,
+                                            node,
+                                            settings,
+                                            round,
+                                            grace_ms,
+                                            handle,
+                                            false,
+                                            {handle % 4, {"sw1/r1"}, 0}});
       return frame(Operation::kJoin);
   }
 }

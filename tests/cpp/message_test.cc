@@ -405,7 +405,8 @@ TEST_CASE("docs/protocol.md has a row for each operation, which says what the co
 TEST_CASE("docs/protocol.md says what nodes, settings and errors are made of") {
   for (const std::string& sentence :
        {"A `node` is " + Describe::text<native::RunNode>() + "; `settings` are " +
-            Describe::text<native::RunSettings>() + ".",
+            Describe::text<native::RunSettings>() + "; `facts` are " +
+            Describe::text<native::RunFacts>() + ".",
         "has the body " + Describe::text<native::ErrorReply>() + ":"}) {
     CHECK_MESSAGE(page().find(sentence) != std::string::npos, sentence);
   }

@@ -159,8 +159,8 @@ TEST_CASE("the bytes of a preamble") {
   CHECK(out.size() == native::kPreambleBytes);
   native::Preamble preamble;
   REQUIRE(native::take_preamble(out, preamble) == Progress::kTaken);
-  CHECK(preamble.version_min == 1);
-  CHECK(preamble.version_max == 1);
+  CHECK(preamble.version_min == native::kVersion);
+  CHECK(preamble.version_max == native::kVersion);
   CHECK(native::take_preamble("RDZX1234", preamble) == Progress::kNotMine);
   CHECK(native::take_preamble("RX", preamble) == Progress::kNotMine);
   CHECK(native::take_preamble("RDZV123", preamble) == Progress::kNeedMore);
@@ -225,7 +225,7 @@ TEST_CASE("the answer to a HELLO comes back as it went") {
   std::string out;
   native::put(out, hello);
   CHECK(out == Fields()
-                   .u16(1)
+                   .u16(native::kVersion)
                    .u32(7)
                    .raw(std::string(16, '\xAB'))
                    .string32("10.0.0.1")

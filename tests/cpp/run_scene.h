@@ -13,7 +13,9 @@
 
 namespace rdzv::test {
 
-inline constexpr native::RunSettings kPair{2, 2, 30'000, 3'600'000, 3};
+// Rules of the rulebook that are tested there are off.
+inline constexpr native::RunSettings kPair{2,     2,    30'000, 3'600'000, 3, RankBy::kAddress,
+                                           false, false};
 
 inline native::RunNode run_node(Bytes addr) {
   return {addr, 1, 0};

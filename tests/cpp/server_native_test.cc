@@ -20,7 +20,7 @@ TEST_CASE("native: the server greets with who it is, who the client is, and its 
   NativePeer peer(server.port());
   native::HelloReply hello;
   REQUIRE(native::take(peer.hello(), hello));
-  CHECK(hello.version == 1);
+  CHECK(hello.version == native::kVersion);
   CHECK(hello.features == 0);
   Server of_a_job("127.0.0.1", 0, {}, true);
   NativePeer its_client(of_a_job.port());

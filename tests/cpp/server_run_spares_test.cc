@@ -16,7 +16,7 @@ using native::RunSettings;
 
 namespace {
 
-constexpr RunSettings kOne{1, 1, 30'000, 3'600'000, 3};
+constexpr RunSettings kOne{1, 1, 30'000, 3'600'000, 3, RankBy::kAddress, false, false};
 
 // One node in a complete round, which has no place for others.
 struct FullScene {
@@ -62,7 +62,7 @@ TEST_CASE("run spares: who believes to be a spare and is none is told so at once
   other.send(
       native_frame(native::Operation::kJoin, 77, other.join_body(0, kNoTimeout, 0, "q", true)));
   CHECK(other.joined().reply.outcome == JoinOutcome::kPlaced);  // what it waits for has come
-  RunNodePeer alone(scene.server.port(), "alone", RunSettings{2, 2, 30'000, 3'600'000, 3});
+  RunNodePeer alone(scene.server.port(), "alone", kPair);
   alone.send(
       native_frame(native::Operation::kJoin, 78, alone.join_body(0, kNoTimeout, 0, "p", true)));
   CHECK(alone.joined().reply.outcome == JoinOutcome::kNoSpare);
@@ -85,7 +85,7 @@ TEST_CASE("run spares: of many, exactly the oldest is told that a place is free"
 
 TEST_CASE("run spares: a place that becomes free while a round runs is news for one of them") {
   Server server("127.0.0.1", 0);
-  const RunSettings settings{2, 2, 30'000, 3'600'000, 3};
+  const RunSettings settings = kPair;
   RunNodePeer a(server.port(), "a", settings);
   RunNodePeer b(server.port(), "b", settings);
   a.join_and_wait();

@@ -263,7 +263,7 @@ TEST_CASE("runs: a handle names one node, of one run") {
 
 TEST_CASE("runs: members come in pages") {
   Server server("127.0.0.1", 0);
-  const RunSettings settings{5, 5, 30'000, 5'000, 3};
+  const RunSettings settings{5, 5, 30'000, 5'000, 3, RankBy::kAddress, true, false};
   std::vector<std::unique_ptr<RunNodePeer>> peers;
   for (int i = 0; i < 5; ++i) {
     peers.push_back(
