@@ -182,6 +182,16 @@ def test_who_gives_up_ends_the_others(server: Server) -> None:
         world.close()
 
 
+def test_who_takes_no_part_gives_nothing_up(server: Server) -> None:
+    """Of what has ended, no second end is told."""
+    told: list[str] = []
+    world = join(f"127.0.0.1:{server.port}", 1, on_event=lambda event: told.append(event.what))
+    assert world.give_up(5, "disk full")
+    assert not world.give_up(6, "again")
+    world.close()
+    assert told == ["joining", "joined", "gave_up"]
+
+
 def test_a_node_that_is_not_fit_does_not_join(endpoint: str) -> None:
     """Who waits for it in vain learns why, whoever keeps the run."""
     refused = "GPU 3 has ECC errors"
