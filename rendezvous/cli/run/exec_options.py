@@ -324,6 +324,9 @@ def complete(args: argparse.Namespace) -> None:
     fail: Callable[[str], NoReturn] = args.fail
     if args.redirects and args.log_dir is None:
         args.fail("--redirects needs a --log-dir")
+    for name in ("log_dir", "event_log", "health_check"):
+        if getattr(args, name) == "":
+            fail(f"--{name.replace('_', '-')} is empty (an unset shell variable?)")
     args.found, args.has_found_endpoint, args.has_found_nodes = None, False, False
     if args.standalone:
         _complete_standalone(args)
