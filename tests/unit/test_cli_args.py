@@ -114,8 +114,8 @@ def test_exec_takes_torchruns_spellings() -> None:
         (["--standalone", "--procs-per-node", "0"], "'0' is not auto, gpu, cpu, or a number"),
         (["--standalone", "--tee", "4"], "'4' is not 0 (none), 1 (stdout)"),
         (["--standalone", "--redirects", "3"], "--redirects needs a --log-dir"),
-        (["--standalone", "--rdzv-conf", "store_type=file"], "without --backend or store_type"),
-        (["--standalone", "--backend", "etcd"], "without --backend or store_type"),
+        (["--standalone", "--rdzv-conf", "store_type=file"], "omit --backend and store_type"),
+        (["--standalone", "--backend", "etcd"], "omit --backend and store_type"),
     ],
 )
 def test_what_exec_cannot_do(
