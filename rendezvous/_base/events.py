@@ -111,7 +111,10 @@ def _plugins() -> tuple[OnEvent, ...]:
     found: list[OnEvent] = []
     for entry in entry_points(group=GROUP):
         try:
-            found.append(entry.load())
+            callback = entry.load()
+            if not callable(callback):
+                raise TypeError(f"{callback!r} cannot be called")  # noqa: TRY301
+            found.append(callback)
         except Exception as error:  # noqa: BLE001  (whatever somebody else's module raises)
             _log.warning("the plug-in %s for events cannot be loaded: %s", entry.value, error)
     return tuple(found)

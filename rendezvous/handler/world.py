@@ -6,7 +6,10 @@ thread, but for `World.changed`, which any thread may ask and wait for.
 
 from __future__ import annotations
 
+import math
+import operator
 import os
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,8 +22,6 @@ from rendezvous.handler.linger import LINGER_S, linger
 from rendezvous.handler.registry import get_rendezvous_handler
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from rendezvous._base.events import OnEvent
     from rendezvous._base.health import HealthCheck
     from rendezvous._stores.prefix import PrefixStore
@@ -42,6 +43,7 @@ class Changed:
 
     def __init__(self, handler: DynamicRendezvousHandler) -> None:
         self._handler = handler
+        self._is_over = False
 
     def __repr__(self) -> str:
         return f"<rendezvous.World.changed: {'set' if self.is_set() else 'unset'}>"
@@ -51,16 +53,20 @@ class Changed:
         return self._handler.num_nodes_waiting() > 0
 
     def wait(self, timeout: float | timedelta | None = None) -> bool:
-        """Block until it is set, or the timeout (in seconds) is over; whether it is set."""
-        seconds = (
-            timeout if isinstance(timeout, (int, float, type(None))) else timeout.total_seconds()
-        )
-        deadline = Deadline.after(float("inf") if seconds is None else seconds)
+        """Block until it is set, or the timeout (in seconds) is over; whether it is set.
+
+        False at once when this node has left by `World.close`.
+        """
+        deadline = Deadline.after(math.inf if timeout is None else _seconds("timeout", timeout))
         while not self.is_set():
-            if deadline.is_over:
+            if deadline.is_over or self._is_over:
                 return False
             deadline.sleep(_LOOK_S)
         return True
+
+    def end(self) -> None:
+        """It will not be set any more."""
+        self._is_over = True
 
 
 class World:
@@ -171,6 +177,7 @@ class World:
             pass  # shutting down tells of it
         finally:
             handler.shutdown()
+            self.changed.end()
 
     def __enter__(self: _Self) -> _Self:
         return self
@@ -221,9 +228,13 @@ def join(
     Raises ValueError for bad arguments, and the errors of
     `DynamicRendezvousHandler.next_rendezvous`.
     """
-    low, high = (nodes, nodes) if isinstance(nodes, int) else nodes
+    low, high = _least_and_most(nodes)
     backend, place = _place(endpoint, settings)
-    linger_s = float(settings.pop("linger_timeout", LINGER_S))
+    linger_s = _seconds("linger_timeout", settings.pop("linger_timeout", LINGER_S))
+    if linger_s < 0:
+        raise ValueError(f"linger_timeout is {linger_s:g} s; it must not be negative")
+    if run_id is not None and not isinstance(run_id, str):
+        raise ValueError(f"run_id is {run_id!r}, not a string")
     if run_id is None:
         found = find_run_id(os.environ).run_id
         if backend == "c10d":
@@ -243,12 +254,39 @@ def join(
         raise
 
 
+def _least_and_most(nodes: int | tuple[int, int]) -> tuple[int, int]:
+    pair = (nodes, nodes) if isinstance(nodes, int) else nodes
+    try:
+        low, high = map(operator.index, pair)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"nodes is {nodes!r}; give a number, such as 4, or the least and the most, such as"
+            " (2, 4)"
+        ) from None
+    return low, high
+
+
+def _seconds(name: str, value: timedelta | float) -> float:
+    try:
+        seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if math.isnan(seconds):
+        raise ValueError(f"{name} is {value!r}, not a number of seconds")
+    return seconds
+
+
 def _place(endpoint: str, settings: dict[str, Any]) -> tuple[str, str]:
     """The backend, and its endpoint; settings that the scheme means are added. ValueError."""
+    if not isinstance(endpoint, str):
+        raise ValueError(  # noqa: TRY004  (as for all that is wrong with it)
+            f"the endpoint is {endpoint!r}, not a string such as 'node0:29400'"
+        )
     scheme, separator, rest = endpoint.partition("://")
     if not separator:
         scheme, rest = "", endpoint
-    backend = _SCHEMES.get(scheme.lower())
+    scheme = scheme.lower()
+    backend = _SCHEMES.get(scheme)
     if backend is None:
         raise ValueError(
             f"the endpoint {endpoint!r}: unknown scheme {scheme!r}; use HOST:PORT, tcp://, "
@@ -258,7 +296,7 @@ def _place(endpoint: str, settings: dict[str, Any]) -> tuple[str, str]:
         settings.setdefault("protocol", "https")
     elif scheme == "file":
         settings.setdefault("store_type", "file")
-    return backend, rest.rstrip("/") if backend == "etcd" else rest
+    return backend, rest if scheme == "file" else rest.rstrip("/")
 
 
 for _class in (Changed, World):

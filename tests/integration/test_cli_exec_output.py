@@ -50,7 +50,7 @@ def test_more_processes_than_select_knows_descriptors(cli: Cli) -> None:
     if hard < 4096:
         pytest.skip("the hard limit of open files is too low")
     before = ("bash", "-c", 'ulimit -n 4096; exec "$@"', "bash")
-    words = ("--standalone", "--tee", "--procs-per-node", "270", "--", "true")
+    words = ("--standalone", "--tee", "--procs-per-node", "256", "--", "true")
     node = cli.start("exec", *words, before=before)
     assert node.end() == 0, node.stderr
 
@@ -84,6 +84,14 @@ def test_a_command_after_the_loss_of_the_guard_says_what_it_says(cli: Cli, tmp_p
     (tmp_path / "killed").write_text("")
     assert node.end() == 0, node.stderr
     assert "all is well" in node.stderr.splitlines()
+
+
+def test_an_event_log_on_a_full_disk_is_told_once(cli: Cli) -> None:
+    """In one line, and the command runs."""
+    node = cli.start("exec", "--standalone", "--event-log", "/dev/full", "--", "true")
+    assert node.end() == 0
+    assert node.stderr.count("--event-log is not complete") == 1
+    assert "Traceback" not in node.stderr
 
 
 def test_standard_streams_that_are_closed_are_nobodys(tmp_path: Path) -> None:

@@ -128,6 +128,28 @@ def test_bad_arguments() -> None:
         rendezvous.join("node0", 1, "job", joint_timeout=3)
     with pytest.raises(ValueError, match="on_event is 3, not a callable"):
         rendezvous.join("127.0.0.1:0", 1, "job", on_event=3)  # type: ignore[arg-type]
+    for nodes in ("2:4", "24", 2.0, (1, 2, 3), None, (1, "2")):
+        with pytest.raises(ValueError, match="give a number, such as 4, or the least and the most"):
+            rendezvous.join("127.0.0.1:0", nodes, "job")  # type: ignore[arg-type]
+    for endpoint in (None, 29400):
+        with pytest.raises(ValueError, match=f"the endpoint is {endpoint}, not a string"):
+            rendezvous.join(endpoint, 1, "job")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="run_id is 3, not a string"):
+        rendezvous.join("127.0.0.1:0", 1, 3)  # type: ignore[arg-type]
+    for linger in ("soon", None, float("nan")):
+        with pytest.raises(ValueError, match=r"linger_timeout is .*, not a number of seconds"):
+            rendezvous.join("127.0.0.1:0", 1, "job", linger_timeout=linger)
+    with pytest.raises(ValueError, match="linger_timeout is -1 s; it must not be negative"):
+        rendezvous.join("127.0.0.1:0", 1, "job", linger_timeout=-1)
+
+
+def test_endpoints_may_be_written_in_any_way_that_urls_are(tmp_path: Path, server: Server) -> None:
+    """Schemes in capitals, and a slash at the end."""
+    path = tmp_path / "store"
+    with rendezvous.join(f"FILE://{path}", 1, "job"):
+        assert path.exists()
+    with rendezvous.join(f"tcp://127.0.0.1:{server.port}/", 1, "job") as world:
+        assert world.size == 1
 
 
 def test_an_exception_in_the_block_is_a_loss_for_the_others(server: Server) -> None:
@@ -178,6 +200,12 @@ def test_a_node_that_is_not_fit_does_not_join(endpoint: str) -> None:
         ("kill -9 $$", "its health check was ended by signal 9"),
         (lambda: False, "its health check returned False"),
         (lambda: 1 / 0, "its health check raised ZeroDivisionError: division by zero"),
+        (lambda: 1, "its health check returned 1, and not True, False, None or a reason"),
+        (lambda: [], "its health check returned [], and not True, False, None or a reason"),
+        ("a\0b", "its health check cannot be run: embedded null byte"),
+        ("seq 300000; echo end; sleep 1000 & exit 3",
+         "its health check ended with exit code 3, its last line: 'end'"),
+        ("exec >&- 2>&-; exit 4", "its health check ended with exit code 4"),
     ],
 )  # fmt: skip
 def test_reasons(server: Server, check: object, reason: str) -> None:
@@ -193,9 +221,20 @@ def test_a_check_that_does_not_end_is_ended(server: Server) -> None:
         join(f"127.0.0.1:{server.port}", 1, health_check="sleep 1000 & wait", join_timeout=0.2)
 
 
+def test_a_check_that_says_much_fills_no_disk(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it need one."""
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    with pytest.raises(
+        RendezvousUnhealthyError, match=r"did not end in time .*, its last line: 'y'"
+    ):
+        join(f"127.0.0.1:{server.port}", 1, health_check="yes", join_timeout=0.5)
+
+
 def test_a_check_that_is_content_lets_the_node_join(server: Server) -> None:
-    """None, True, and exit code 0 are good answers."""
-    for check in ("true", lambda: None, lambda: True):
+    """None, True, no reason, and exit code 0 are good answers."""
+    for check in ("true", "true & exec true", lambda: None, lambda: True, lambda: ""):
         join(f"127.0.0.1:{server.port}", 1, health_check=check).close()
 
 
@@ -275,6 +314,7 @@ def test_plugins_hear_events(tmp_path: Path, server: Server) -> None:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: listener\nVersion: 1\n")
     (info / "entry_points.txt").write_text(
         "[rendezvous.events]\nmine = listener:hear\nbroken = listener:nothing\n"
+        "odd = listener:__name__\n"
     )
     program = "import rendezvous, sys\nrendezvous.join(sys.argv[1], 1, 'job').close()\n"
     done = subprocess.run(
@@ -289,6 +329,19 @@ def test_plugins_hear_events(tmp_path: Path, server: Server) -> None:
         "heard joining job", "heard joined job", "heard left job",
     ]  # fmt: skip
     assert b"the plug-in listener:nothing for events cannot be loaded" in done.stderr
+    assert done.stderr.count(b"'listener' cannot be called") == 1
+
+
+def test_who_waits_for_a_change_of_a_closed_world_waits_no_longer(server: Server) -> None:
+    """None will come."""
+    world = join(f"127.0.0.1:{server.port}", 1)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(world.changed.wait)
+        world.close()
+        assert waiting.result(BACKSTOP_S) is False
+    for odd in ("soon", float("nan")):
+        with pytest.raises(ValueError, match=r"timeout is .*, not a number of seconds"):
+            world.changed.wait(odd)  # type: ignore[arg-type]
 
 
 def test_any_thread_may_wait_for_a_change(server: Server) -> None:

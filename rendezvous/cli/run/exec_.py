@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rendezvous._base.api import RendezvousParameters
 from rendezvous._base.endpoint import parse_endpoint
+from rendezvous._base.health import end_health_checks
 from rendezvous._base.hosts import is_loopback, is_wildcard
 from rendezvous._base.run_id import DEFAULT_RUN_ID, find_run_id
 from rendezvous._base.settings import C10D_SETTINGS, ETCD_SETTINGS, unknown_settings
@@ -238,5 +239,6 @@ def run(args: argparse.Namespace) -> int:
         code = Supervisor(plan, signals, guard).run()
     if signals.has_left_behind:
         # Nothing that still waits for a server may hold up the end.
+        end_health_checks()
         leave_at_once(code)
     return code
