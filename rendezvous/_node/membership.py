@@ -50,6 +50,11 @@ class Membership:
         # When those that waited have learned that it is over.
         self._dismissed: Deadline | None = None
 
+    @property
+    def run_id(self) -> str:
+        """Of the run that the node is a member of."""
+        return self._run_id
+
     def enter(self) -> None:
         """From now on the node may be listed, and sends heartbeats."""
         self.may_be_listed = True

@@ -24,6 +24,7 @@ from rendezvous._coordination.coordinator import Coordinator, Ending
 from rendezvous._node.bootstrap import Bootstrap
 from rendezvous._node.membership import Membership
 from rendezvous.handler.choose import make_coordinator
+from rendezvous.handler.closing import leave_and_close
 from rendezvous.handler.identity import make_addresses, make_setup
 
 if TYPE_CHECKING:
@@ -35,10 +36,6 @@ _log = logging.getLogger(__name__)
 
 # Of a first join after connecting has taken nearly all the time.
 _FIRST_JOIN_S_MIN = 1.0
-# At the deadline of a shutdown; a thread that waits for a store on is nobody's business.
-_STOP_S_MIN = 0.05
-# For what runs out in any case, when nobody may be there any more.
-_RELEASE_S = 1.0
 
 
 class DynamicRendezvousHandler(RendezvousHandler):
@@ -381,32 +378,12 @@ class DynamicRendezvousHandler(RendezvousHandler):
             # give up.
             return True
         if self._lifetime.shutdown_result is None:
-            told = False
-            deadline = Deadline.after(self._timeout.close_s)
-            try:
-                self._membership.leave(failed=False, deadline=deadline)
-                if not self.hosts_store:
-                    self._bootstrap.tidy_up(self._coordinator, deadline)
-                # Who left at the deadline of a join had no time for it.
-                in_time = deadline.sooner(_RELEASE_S)
-                self._coordinator.release(in_time)
-                if self._connection is not None:
-                    self._connection.release(in_time)
-                told = True
-            except RendezvousError as error:
-                _log.warning(
-                    "run %r: left, but could not tell the other nodes: %s",
-                    self._run_id,
-                    error,
-                )
-            finally:
-                self._bootstrap.close()
-                if self._connection is not None:
-                    self._connection.close()
-                # Closing the connection has ended what the thread may have been waiting for.
-                # A store that is silent keeps it, and says nothing else to it than it did to us.
-                may_wait = told and not self._membership.is_interrupted
-                in_time = deadline.sooner(self._timeout.heartbeat_s if may_wait else 0.0)
-                self._coordinator.stop(in_time.at_least(_STOP_S_MIN))
-                self._lifetime.shutdown_result = told
+            self._lifetime.shutdown_result = leave_and_close(
+                self._membership,
+                self._coordinator,
+                self._bootstrap,
+                self._connection,
+                hosts_store=self.hosts_store,
+                timeout=self._timeout,
+            )
         return self._lifetime.shutdown_result

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "complete"]
 
-# Two pipes each, which select() can wait for.
-_PROCESSES_MAX = 256
+# More is a typing mistake.
+_PROCESSES_MAX = 4096
 
 _USAGE = """rendezvous exec [--endpoint HOST[:PORT]] [--nodes MIN[:MAX]] [options]
                        -- COMMAND [ARGUMENT ...]"""
