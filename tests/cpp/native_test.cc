@@ -155,7 +155,7 @@ TEST_CASE("keys in lists have the limit of keys, values that of values") {
 TEST_CASE("the bytes of a preamble") {
   std::string out;
   native::put_preamble(out);
-  CHECK(out == bytes("RDZV\x01\0\x01\0", 8));
+  CHECK(out == bytes("RDZV\x02\0\x02\0", 8));
   CHECK(out.size() == native::kPreambleBytes);
   native::Preamble preamble;
   REQUIRE(native::take_preamble(out, preamble) == Progress::kTaken);

@@ -201,19 +201,22 @@ class Promises {
   void began(const Snapshot& before, const Cause& cause) {
     ++completed;
     const std::vector<NodeId> nodes = now_.by_rank();
-    promise(nodes.size() == now_.world_size, "4: each rank once");
+    // Where it is seen late, a node may be lost already.
+    const bool is_whole = nodes.size() == now_.world_size;
+    promise(is_whole || !now_.lost.empty(), "4: each rank once");
     for (size_t rank = 0; rank < nodes.size(); ++rank) {
-      promise(now_.placements.at(nodes[rank]).rank == static_cast<int64_t>(rank),
+      promise(!is_whole || now_.placements.at(nodes[rank]).rank == static_cast<int64_t>(rank),
               "4: ranks from 0");
       promise(before.role(nodes[rank]) || nodes[rank] == cause.who, "5: it was not there");
       promise(now_.round > asked[nodes[rank]], "7: it did not ask for this round");
     }
     takes_former_first(before);
-    keeps_ranks(nodes);
-    follows_policy(nodes);
+    if (is_whole) {
+      keeps_ranks(nodes);
+      follows_policy(nodes);
+    }
     ranks_.clear();
-    for (size_t rank = 0; rank < nodes.size(); ++rank)
-      ranks_[nodes[rank]] = static_cast<int64_t>(rank);
+    for (const NodeId& node : nodes) ranks_[node] = now_.placements.at(node).rank;
     held_ = ranks_;
   }
 

@@ -22,7 +22,7 @@ async def spoken(port: int) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     session = bytes(16)
     hello = bytes(4) + session + bytes(8)
-    frames = b"RDZV\1\0\1\0" + frame(1, 0, hello)
+    frames = b"RDZV\2\0\2\0" + frame(1, 0, hello)
     frames += frame(3, 1, string(b"/k") + string(b"value"))
     frames += frame(4, 2, bytes(4) + string(b"/k")) + frame(4, 3, bytes(4) + string(b"/no"))
     writer.write(frames)

@@ -159,7 +159,7 @@ REFUSED = {
     "VALIDATE with another number": b"\x00\xff\xff\xff\xff",
     "not a valid VALIDATE": wire.C10D_VALIDATE[:1] + b"\x01\x02\x03\x04",
     "unknown operation": wire.C10D_VALIDATE + b"\xee",
-    "native without HELLO": b"RDZV\x01\x00\x01\x00" + wire.native_frame(2, b""),
+    "native without HELLO": b"RDZV\x02\x00\x02\x00" + wire.native_frame(2, b""),
     "native frame beyond the limit": wire.native_hello() + b"\xff\xff\xff\xff" + b"\0" * 12,
 }
 HALVES = {

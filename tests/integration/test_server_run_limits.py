@@ -240,14 +240,14 @@ def test_idle_runs() -> None:
     """So many runs that nobody is in are remembered, the latest ones."""
     with Server(limits={"idle_runs": 2}) as server, RunPeer(server.port) as peer:
         for run in (b"a", b"b", b"c"):
-            assert peer.call(run_wire.CLOSE_RUN, native_string(run))[0] == 0
+            assert peer.call(run_wire.CLOSE_RUN, native_string(run) + native_string(b""))[0] == 0
         assert [peer.knows(run) for run in (b"a", b"b", b"c")] == [False, True, True]
 
 
 def test_idle_run_ms() -> None:
     """A run that nobody is in is forgotten after a time."""
     with Server(limits={"idle_run_ms": 100}) as server, RunPeer(server.port) as peer:
-        assert peer.call(run_wire.CLOSE_RUN, native_string(b"a"))[0] == 0
+        assert peer.call(run_wire.CLOSE_RUN, native_string(b"a") + native_string(b""))[0] == 0
         eventually("the run is forgotten", lambda: not peer.knows(b"a"))
 
 

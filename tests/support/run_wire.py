@@ -9,6 +9,8 @@ from support.wire import RawPeer, native_frame, native_hello, native_string
 
 PING, JOIN, LEAVE, KEEP_ALIVE, CLOSE_RUN, STATUS, SUBSCRIBE, MEMBERS, RESUME = 2, *range(26, 34)
 NO_TIMEOUT = 0xFFFFFFFF
+# No given rank, no topology, no attempt.
+FACTS = struct.pack("<IIQ", 0xFFFFFFFF, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,13 @@ class Settings:
 
     def packed(self) -> bytes:
         return struct.pack(
-            "<IIQQI",
+            "<IIQQIBBBQI",
             self.min_nodes,
             self.max_nodes,
             self.last_call_ms,
             self.keep_alive_interval_ms,
             self.keep_alive_max_attempt,
+            *(0, 1, 1, 0, 1),  # ranks by address, sticky, former members first; no debounce
         )
 
 
@@ -51,6 +54,7 @@ def join(
         + node(addr)
         + settings.packed()
         + struct.pack("<QIIB", after_round, grace_ms, handle, is_spare)
+        + FACTS
     )
 
 
@@ -73,6 +77,7 @@ def resume(
         + node(addr)
         + settings.packed()
         + struct.pack("<QIIII", *place, grace_ms, handle)
+        + FACTS
     )
 
 

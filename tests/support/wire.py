@@ -46,7 +46,7 @@ def native_frame(operation: int, body: bytes, request_id: int = 1) -> bytes:
     return struct.pack("<IBBHQ", len(body), operation, 0, 0, request_id) + body
 
 
-def native_hello(version: int = 1) -> bytes:
+def native_hello(version: int = 2) -> bytes:
     """The preamble and the first frame of a native client."""
     body = struct.pack("<I16s", 0, b"s" * 16) + native_string(b"") + native_string(b"test")
     return b"RDZV" + struct.pack("<HH", version, version) + native_frame(1, body)
