@@ -96,10 +96,13 @@ def add_wait_for_server(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_not_refused(url: str) -> None:
+def check_not_refused(url: str, *, may_wait: bool = True) -> None:
     """Raise StoreConnectionError, at once, if nothing listens where a `tcp://` URL says.
 
     What else may be wrong is the store's to find out: this asks for a connection and no more.
+
+    Args:
+        may_wait: whether the command has --wait-for-server.
     """
     parts = urlsplit(url)
     if parts.scheme != "tcp":
@@ -112,7 +115,8 @@ def check_not_refused(url: str) -> None:
         return
     raise StoreConnectionError(
         f"no store at {format_endpoint(host, port)}: connection refused: nothing listens there; "
-        "start a server, or give --wait-for-server if one is about to start"
+        "start a server, or give "
+        + ("--wait-for-server if one is about to start" if may_wait else "the right --endpoint")
     )
 
 

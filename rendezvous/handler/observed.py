@@ -99,7 +99,10 @@ class ObservedHandler(DynamicRendezvousHandler):
 
     def give_up(self, exit_code: int, last_line: str | bytes = b"") -> str:
         """As that of every handler."""
+        was_listed = self._membership.may_be_listed
         cause = super().give_up(exit_code, last_line)
+        if not was_listed:
+            return cause
         line = last_line if isinstance(last_line, str) else last_line.decode(errors="replace")
         why = f"exit code {exit_code}{': ' if line else ''}{line}"
         self._events.emit("gave_up", why, self._round_s(), root_cause=cause)

@@ -28,7 +28,7 @@ def test_a_log_folder_that_cannot_be_is_told_before_anybody_joins(cli: Cli, tmp_
     words = ("--run-id", "job", "--log-dir", "file/logs")
     node = cli.start_exec(endpoint, "2", *words, "--", "true")
     assert node.end() == 1
-    assert "cannot make the folder of --log-dir" in node.stderr
+    assert "cannot create the folder of --log-dir" in node.stderr
     assert "joining" not in node.stderr
     assert "round" not in server.stderr
 

@@ -205,15 +205,6 @@ def test_the_error_shows_the_end_of_the_file(cli: Cli, tmp_path: Path) -> None:
     assert "its last line: 'rank 0: err 0'" in node.stderr.splitlines()[-1]
 
 
-def test_a_folder_that_cannot_be_made(cli: Cli, tmp_path: Path) -> None:
-    """Is an error in words."""
-    (tmp_path / "file").touch()
-    node = cli.start("exec", "--standalone", "--log-dir", "file/logs", *saying())
-    assert node.end() == 1
-    assert "cannot create the folder of --log-dir" in node.stderr
-    assert "Traceback" not in node.stderr
-
-
 def test_the_command_says_that_nobody_shall_start_it_again(cli: Cli, tmp_path: Path) -> None:
     """Exit code 93: no restart, although there are some left, and although enough nodes are."""
     endpoint = f"127.0.0.1:{free_port()}"

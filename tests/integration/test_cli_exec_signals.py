@@ -61,6 +61,7 @@ def _is_gone_at_once(running: Running, signum: int) -> int:
     code = running.end()
     assert time.monotonic() - begin < _AT_ONCE_S
     assert "Traceback" not in running.stderr
+    assert code, running.stderr
     return code
 
 

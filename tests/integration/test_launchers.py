@@ -185,6 +185,24 @@ def test_ssh(tmp_path: Path) -> None:
     assert (tmp_path / "hosts").read_text().split() == ["localhost"] * 2
 
 
+def test_ssh_keeps_the_words_of_a_command_apart(tmp_path: Path) -> None:
+    """With spaces, quotes and what means something to a shell; and says how it is used."""
+    fake = tmp_path / "ssh"
+    fake.write_text(SSH)
+    fake.chmod(0o755)
+    script = str(LAUNCHERS / "ssh.sh")
+    words = [sys.executable, "-c", "import sys; print(sys.argv[1:])", "two words", "$HOME", "it's"]
+    env = {"SSH": f"{fake} -tt", "PORT": str(free_port()), "PROCS": "1"}
+    with start_program(["bash", script, "localhost", "--", *words], tmp_path, **env) as program:
+        text = program.communicate(timeout=BACKSTOP_S)[0]
+    assert str(words[3:]) in text.splitlines()
+    for wrong in (["node0"], ["--", "true"], ["node0", "--"], []):
+        with start_program(["bash", script, *wrong], tmp_path) as program:
+            text = program.communicate(timeout=BACKSTOP_S)[0]
+        assert program.returncode == 2
+        assert "usage: ssh.sh HOST... -- COMMAND" in text
+
+
 def test_the_manifests_of_kubernetes_fit_together() -> None:
     """Names, ports and the command: what the pods would be started with is taken by exec."""
     service, job = yaml.safe_load_all((LAUNCHERS / "kubernetes.yaml").read_text())

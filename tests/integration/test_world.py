@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import queue
 import subprocess
 import sys
 import threading
@@ -181,6 +182,16 @@ def test_who_gives_up_ends_the_others(server: Server) -> None:
         world.close()
 
 
+def test_who_takes_no_part_gives_nothing_up(server: Server) -> None:
+    """Of what has ended, no second end is told."""
+    told: list[str] = []
+    world = join(f"127.0.0.1:{server.port}", 1, on_event=lambda event: told.append(event.what))
+    assert world.give_up(5, "disk full")
+    assert not world.give_up(6, "again")
+    world.close()
+    assert told == ["joining", "joined", "gave_up"]
+
+
 def test_a_node_that_is_not_fit_does_not_join(endpoint: str) -> None:
     """Who waits for it in vain learns why, whoever keeps the run."""
     refused = "GPU 3 has ECC errors"
@@ -203,7 +214,7 @@ def test_a_node_that_is_not_fit_does_not_join(endpoint: str) -> None:
         (lambda: 1, "its health check returned 1, and not True, False, None or a reason"),
         (lambda: [], "its health check returned [], and not True, False, None or a reason"),
         ("a\0b", "its health check cannot be run: embedded null byte"),
-        ("seq 300000; echo end; sleep 1000 & exit 3",
+        ("seq 300000; echo end; sleep 20 & exit 3",
          "its health check ended with exit code 3, its last line: 'end'"),
         ("exec >&- 2>&-; exit 4", "its health check ended with exit code 4"),
     ],
@@ -335,10 +346,10 @@ def test_plugins_hear_events(tmp_path: Path, server: Server) -> None:
 def test_who_waits_for_a_change_of_a_closed_world_waits_no_longer(server: Server) -> None:
     """None will come."""
     world = join(f"127.0.0.1:{server.port}", 1)
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(world.changed.wait)
-        world.close()
-        assert waiting.result(BACKSTOP_S) is False
+    answers: queue.Queue[bool] = queue.Queue()
+    threading.Thread(target=lambda: answers.put(world.changed.wait()), daemon=True).start()
+    world.close()
+    assert answers.get(timeout=BACKSTOP_S) is False
     for odd in ("soon", float("nan")):
         with pytest.raises(ValueError, match=r"timeout is .*, not a number of seconds"):
             world.changed.wait(odd)  # type: ignore[arg-type]

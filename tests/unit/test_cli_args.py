@@ -115,6 +115,8 @@ def test_exec_takes_torchruns_spellings() -> None:
         (["--standalone", "--tee", "4"], "'4' is not 0 (none), 1 (stdout)"),
         (["--standalone", "--redirects", "3"], "--redirects needs a --log-dir"),
         (["--standalone", "--rdzv-conf", "store_type=file"], "omit --backend and store_type"),
+        (["--standalone", "--log-dir", ""], "--log-dir is empty (an unset shell variable?)"),
+        (["--standalone", "--health-check", ""], "--health-check is empty (an unset shell"),
         (["--standalone", "--backend", "etcd"], "omit --backend and store_type"),
     ],
 )

@@ -93,12 +93,13 @@ def add_place(parser: argparse.ArgumentParser) -> None:
 
 
 def open_place(
-    endpoint: str, backend: str | None, config: Mapping[str, str], waits: bool = True
+    endpoint: str, backend: str | None, config: Mapping[str, str], waits: bool | None = True
 ) -> Place:
     """What the endpoint names, as text or as a store's URL; nothing is sent yet.
 
     backend: None: as the scheme says. config: as of an etcd rendezvous. waits: whether a
-    server that is not there is waited for. Raises ValueError.
+    server that is not there is waited for; None: no, and no option would change that. Raises
+    ValueError.
     """
     refuse_secrets(endpoint)
     scheme, separator, _ = endpoint.partition("://")
@@ -134,7 +135,7 @@ def _split_url(endpoint: str) -> tuple[str, dict[str, str]]:
 
 
 class _ServerPlace:
-    def __init__(self, host: str, port: int, waits: bool) -> None:
+    def __init__(self, host: str, port: int, waits: bool | None) -> None:
         self._host, self._port = host, port
         self._waits = waits
         self.endpoint = format_endpoint(host, port)
@@ -168,7 +169,7 @@ class _ServerPlace:
     def _connected(self, deadline: Deadline) -> TCPStore:
         if self._store is None:
             if not self._waits:
-                check_not_refused(f"tcp://{self.endpoint}")
+                check_not_refused(f"tcp://{self.endpoint}", may_wait=self._waits is not None)
             self._store = TCPStore(
                 self._host, self._port, wait_for_workers=False, timeout=deadline.left_s
             )

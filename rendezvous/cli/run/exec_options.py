@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "complete"]
 
-# Two pipes each, which select() can wait for.
-_PROCESSES_MAX = 256
+# More is a typing mistake.
+_PROCESSES_MAX = 4096
 
 _USAGE = """rendezvous exec [--endpoint HOST[:PORT]] [--nodes MIN[:MAX]] [options]
                        -- COMMAND [ARGUMENT ...]"""
@@ -324,6 +324,9 @@ def complete(args: argparse.Namespace) -> None:
     fail: Callable[[str], NoReturn] = args.fail
     if args.redirects and args.log_dir is None:
         args.fail("--redirects needs a --log-dir")
+    for name in ("log_dir", "event_log", "health_check"):
+        if getattr(args, name) == "":
+            fail(f"--{name.replace('_', '-')} is empty (an unset shell variable?)")
     args.found, args.has_found_endpoint, args.has_found_nodes = None, False, False
     if args.standalone:
         _complete_standalone(args)

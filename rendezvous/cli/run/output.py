@@ -140,7 +140,7 @@ def _make(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _exit.CommandError(f"cannot make the folder of --log-dir: {error}") from error
+        raise _exit.CommandError(f"cannot create the folder of --log-dir: {error}") from error
     return folder
 
 

@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     for pairs in args.rdzv_conf:
         config |= pairs
     try:
-        place = open_place(args.endpoint, args.backend, config, waits=False)
+        place = open_place(args.endpoint, args.backend, config, waits=None)
     except ValueError as error:
         args.fail(str(error))
     try:
