@@ -16,7 +16,6 @@ namespace {
 
 constexpr int kSteps = 60;
 constexpr uint32_t kGraceMs = 1'000;
-constexpr Duration kInterval = std::chrono::seconds(5);
 
 class InTheServer {
  public:
