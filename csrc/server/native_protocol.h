@@ -73,7 +73,7 @@ class NativeProtocol final : public Protocol {
   ServerContext& context_;
   NativeChannel first_;
   std::unique_ptr<Shared> shared_;  // null: nobody has named another channel
-  std::string host_name_;       // of who has said HELLO
+  std::string host_name_;           // of who has said HELLO
   Hosts::Host* host_ = nullptr;
   size_t missing_ = 0;
   bool preamble_seen_ = false;

@@ -112,7 +112,8 @@ TEST_CASE("native: a client of another version is told which one the server spea
   native::Frame frame;
   REQUIRE(native::next_frame(answer, frame) == native::Progress::kTaken);
   CHECK(frame.header.status == static_cast<uint8_t>(ErrorCode::kUnsupported));
-  CHECK(frame.body.ends_with("this server speaks version 2 of the protocol, the client speaks 3 to 9"));
+  CHECK(frame.body.ends_with(
+      "this server speaks version 2 of the protocol, the client speaks 3 to 9"));
 
   NativePeer later(server.port());  // one that also speaks version 2 is welcome
   Peer both(server.port());

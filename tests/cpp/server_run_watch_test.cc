@@ -244,7 +244,8 @@ TEST_CASE("run limits: a server keeps so many runs, and a connection so many nod
   NativePeer::Answer answer = crowd->receive_answer();
   CHECK(answer.id == limits.runs);
   CHECK(answer.status == ErrorCode::kLimit);
-  CHECK(answer.message().starts_with("subscribe: run 'r100': this server is full: it keeps 100 runs of "));
+  CHECK(answer.message().starts_with(
+      "subscribe: run 'r100': this server is full: it keeps 100 runs of "));
   crowd.reset();
   RunNodePeer a(server.port(), "a", RunSettings{1, 1, 30'000, 5'000, 3});
   while (a.status("r0").known) continue;
