@@ -14,7 +14,8 @@ nox.options.sessions = ["tests", "lint", "typing"]
 nox.options.reuse_existing_virtualenvs = False
 
 ROOT = Path(__file__).parent
-IN_PARALLEL = ("-n", "6")  # on two cores, too: most tests wait for something
+# On two cores, too: most tests wait for something. A worker that is done takes over what others have.
+IN_PARALLEL = ("-n", "6", "--dist", "worksteal")
 ALL_BUT_INTEROP = (str(ROOT / "tests"), "--ignore", str(ROOT / "tests" / "interop"))
 CLANG_FORMAT = "clang-format==23.1.5"
 TORCH = ("torch==2.13.0", "numpy")

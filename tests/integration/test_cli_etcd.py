@@ -149,7 +149,7 @@ def test_a_user_who_may_only_see_runs_sees_whether_etcd_is_there(
     for words, environment in ((elsewhere, access.environment), ((), {})):
         done = run("status", *asked, *words, "--timeout", "60", **environment)
         assert (done.returncode, done.stdout) == (1, b"")
-        assert b"refuses" in done.stderr
+        assert b"refused" in done.stderr
 
 
 @pytest.mark.parametrize("words", [(), ("job",)])

@@ -135,7 +135,7 @@ REFUSED = {
     "CHECK of 131073 keys; the limit is 131072": b"\x05" + struct.pack("<Q", 131073),
     "MULTI_SET of 18446744073709551615 keys": b"\x0b" + struct.pack("<q", -1),
     "unknown operation code 99": b"\x63",
-    "add to key '/text': its value 'abc' is no decimal": (
+    "add to key '/text': its value 'abc' is not a decimal": (
         wire.c10d(wire.SET, b"/text", b"abc") + wire.c10d(wire.ADD, b"/text") + b"\x01" + b"\0" * 7
     ),
     "APPEND would make the value of key '/k' 67108865 bytes; the limit is 67108864": (

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from support import machines
@@ -96,15 +95,18 @@ class Slurm:
         self._spawn(first, "slurmctld", "-D")
         for node in self.nodes:
             (self.folder / f"spool-{node.name}").mkdir()
-            self._spawn(node, "slurmd", "-D", "-N", node.name)
+            # Its helpers for steps detach themselves; with the first process of a PID namespace,
+            # all others in it end.
+            space = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+            self._spawn(node, "slurmd", "-D", "-N", node.name, within=space)
         self._wait("idle nodes", lambda: self._idle() == len(self.nodes))
 
-    def _spawn(self, where: Machine, name: str, *words: str) -> None:
+    def _spawn(self, where: Machine, name: str, *words: str, within: tuple[str, ...] = ()) -> None:
         log = (self.folder / f"{name}-{len(self._processes)}.out").open("wb")
         with log:
             self._processes.append(
                 subprocess.Popen(
-                    [*where.before, str(_which(name)), *words],
+                    [*where.before, *within, str(_which(name)), *words],
                     env=environment(**self.env),
                     stdout=log,
                     stderr=log,
@@ -137,14 +139,9 @@ class Slurm:
 
     def close(self) -> None:
         for process in reversed(self._processes):
-            with suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
+            process.kill()
         for process in self._processes:
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.wait()
 
 
 @contextmanager
