@@ -14,7 +14,7 @@ nox.options.sessions = ["tests", "lint", "typing"]
 nox.options.reuse_existing_virtualenvs = False
 
 ROOT = Path(__file__).parent
-# On two cores, too: most tests wait for something. A worker that is done takes over what others have.
+# On two cores, too: most tests wait for something. Workers that are done take over from others.
 IN_PARALLEL = ("-n", "6", "--dist", "worksteal")
 ALL_BUT_INTEROP = (str(ROOT / "tests"), "--ignore", str(ROOT / "tests" / "interop"))
 CLANG_FORMAT = "clang-format==23.1.5"
