@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterator
 
 import pytest
-from rulebook import Cause, History, given_twice, listed
+from property.rulebook import Cause, History, given_twice, listed
 
 from rendezvous import HashStore
 from rendezvous._core import Group, GroupSettings, Node, NodeFacts

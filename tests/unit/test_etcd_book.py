@@ -47,7 +47,14 @@ def test_a_nodes_name_says_all_of_it(addr: str) -> None:
 
 def test_wish_summary_and_state_come_back_as_they_were() -> None:
     """Settings are equal after the trip, or nobody could join."""
-    agreed = _core.GroupSettings(2, 8, 0.1, 0.7, 11, "topology", False, False, 0.5, 2)
+    agreed = _core.GroupSettings(
+        *(2, 8, 0.1, 0.7, 11),
+        rank_by="topology",
+        sticky_ranks=False,
+        former_first=False,
+        debounce=0.5,
+        segment=2,
+    )
     facts = _core.NodeFacts(3, "switch1/rack2", 7)
     made = Wish.to_join(3, agreed, facts, "n")
     again = Wish.decode(made.encode())
