@@ -1,6 +1,6 @@
 """The native protocol in plain Python, as short as it can be: the floor of what Cython is for.
 
-GET alone; no deadlines, no cancelling, no reconnecting, no errors.
+GET alone; no deadlines, no cancelling, no reconnecting.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class PlainClient(asyncio.Protocol):
         # uvloop's is no asyncio.Transport, but has what one has.
         self._transport = cast("asyncio.Transport", transport)
         body = struct.pack("<I", 0) + os.urandom(16) + bytes(8)
-        self._transport.write(b"RDZV" + struct.pack("<HH", 1, 1))
+        self._transport.write(b"RDZV" + struct.pack("<HH", 2, 2))
         self._transport.write(_HEADER.pack(len(body), _HELLO, 0, 0, 0) + body)
 
     def data_received(self, data: bytes) -> None:
@@ -47,6 +47,11 @@ class PlainClient(asyncio.Protocol):
                 call.set_result(data[at + _HEADER.size + 12 : at + _HEADER.size + size])
             at += _HEADER.size + size
         self._in = data[at:]
+
+    def connection_lost(self, error: Exception | None) -> None:
+        for waiting in (self.greeted, *self._calls.values()):
+            if not waiting.done():
+                waiting.set_exception(ConnectionError(f"the server closed the connection: {error}"))
 
     async def get(self, key: str) -> bytes:
         """The value of a key that is there."""
