@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ def handling(handle: Callable[[int], bool]) -> Iterator[None]:
         if not handle(count):
             signal.setitimer(signal.ITIMER_REAL, _PERIOD_S)
 
+    # Python ignores what is raised in a __del__, so none of old garbage shall run meanwhile.
+    gc.collect()
+    gc.disable()
     before = signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, _PERIOD_S)
     try:
@@ -33,3 +37,4 @@ def handling(handle: Callable[[int], bool]) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        gc.enable()
