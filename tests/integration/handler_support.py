@@ -329,13 +329,17 @@ def stored_run() -> Iterator[Run]:
 
 @contextmanager
 def run_kept_by(rulebook: str, request: pytest.FixtureRequest) -> Iterator[Run]:
-    """A run kept by its nodes ("store"), or by a server."""
+    """A run kept by its nodes ("store"), by an elected one ("etcd"), or by a server."""
     if rulebook == "store":
-        with stored_run() as run:
-            yield run
+        with stored_run() as stored:
+            yield stored
         return
-    # Asked for now, so that the server outlives the handlers.
-    request.getfixturevalue("server")
-    run = Run(request.getfixturevalue("connect"), "server")
+    run: Run
+    if rulebook == "etcd":
+        run = EtcdRun(request.getfixturevalue("etcd_endpoint"))
+    else:
+        # Asked for now, so that the server outlives the handlers.
+        request.getfixturevalue("server")
+        run = Run(request.getfixturevalue("connect"), "server")
     yield run
     run.shutdown()

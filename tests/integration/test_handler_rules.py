@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from handler_support import EtcdRun, Run, join_all, joining, run_kept_by
+from handler_support import Run, join_all, joining, run_kept_by
 from support.background import eventually
 
 from rendezvous import (
@@ -23,11 +23,6 @@ from rendezvous import (
 
 @pytest.fixture(params=["server", "store", "etcd"])
 def run(request: pytest.FixtureRequest) -> Iterator[Run]:
-    if request.param == "etcd":
-        over_etcd = EtcdRun(request.getfixturevalue("etcd_endpoint"))
-        yield over_etcd
-        over_etcd.shutdown()
-        return
     with run_kept_by(request.param, request) as run:
         yield run
 

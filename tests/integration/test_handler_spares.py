@@ -33,11 +33,6 @@ _JOIN_S = 3.0
 
 @pytest.fixture(params=["server", "store", "etcd"])
 def run(request: pytest.FixtureRequest) -> Iterator[Run]:
-    if request.param == "etcd":
-        over_etcd = EtcdRun(request.getfixturevalue("etcd_endpoint"))
-        yield over_etcd
-        over_etcd.shutdown()
-        return
     with run_kept_by(request.param, request) as run:
         yield run
 
