@@ -6,11 +6,13 @@ Reads the environment and files.
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
+from rendezvous._base.host_list import expand_hosts
 from rendezvous._coordination.expected import Expected
 
-__all__ = ["expand_hosts", "make_expected"]
+__all__ = ["expand_names", "make_expected"]
 
 _SLURM_NODES = ("SLURM_JOB_NODELIST", "SLURM_NODELIST")
 _FILE_BYTES_MAX = 16 * 1024 * 1024
@@ -38,7 +40,7 @@ def make_expected(
         text = lists[0]
     elif text.startswith("file:"):
         text = _from_file(text.removeprefix("file:"))
-    return _checked(Expected(expand_hosts(text)))
+    return _checked(Expected(expand_names(text)))
 
 
 def _checked(expected: Expected) -> Expected:
@@ -58,28 +60,20 @@ def _from_file(path: str) -> str:
     return ",".join(line[0] for line in words if line)
 
 
-def expand_hosts(text: str) -> list[str]:
-    """`a,b`, `a;b`, and SLURM's short form, `node[01-03,7],x`, as names. Raises ValueError."""
-    names: list[str] = []
+def expand_names(text: str) -> list[str]:
+    """`a,b`, `a;b`, `[fd00::1]`, and SLURM's short form, as names. Raises ValueError."""
+    try:
+        names = list(islice(_names(text), _NODES_MAX + 1))
+    except ValueError as error:
+        raise ValueError(f"expect: {error}") from None
+    if len(names) > _NODES_MAX:
+        raise ValueError(f"expect: more than {_NODES_MAX:,} nodes")
+    return names
+
+
+def _names(text: str) -> Iterator[str]:
     for part in re.findall(r"(?:\[[^\]]*\]|[^,;\s\[])+", text):
-        for name in _expanded(part.strip()):
-            if len(names) >= _NODES_MAX:
-                raise ValueError(f"expect: more than {_NODES_MAX:,} nodes")
-            names.append(name)
-    return [name for name in names if name]
-
-
-def _expanded(part: str) -> Iterator[str]:
-    before, bracket, rest = part.partition("[")
-    if not bracket or ":" in part:  # [fd00::1] is an address
-        yield part.strip("[]")
-        return
-    inside, _, after = rest.partition("]")
-    for piece in inside.split(","):
-        first, dash, last = piece.partition("-")
-        last = last if dash else first
-        if not (first.isdecimal() and last.isdecimal()) or int(last) - int(first) > _NODES_MAX:
-            raise ValueError(f"expect: {part!r} is not a list of nodes")
-        for number in range(int(first), int(last) + 1):
-            for end in _expanded(after):
-                yield f"{before}{number:0{len(first)}d}{end}"
+        if ":" not in part:
+            yield from expand_hosts(part)
+        elif name := part.strip("[]"):  # [fd00::1] is an address
+            yield name

@@ -10,7 +10,7 @@ import pytest
 from rendezvous import RendezvousParameters, RendezvousRules, _core
 from rendezvous._base.rules import read_rules
 from rendezvous._coordination.expected import Expected
-from rendezvous._node.expect import expand_hosts, make_expected
+from rendezvous._node.expect import expand_names, make_expected
 from rendezvous._node.facts import make_facts
 
 NODES = {name: _core.Node(name, 1, 0) for name in ("node1", "node2.cluster", "10.0.0.3")}
@@ -93,7 +93,7 @@ def test_rules_are_read_from_a_configuration() -> None:
 )
 def test_lists_of_nodes_are_expanded(text: str, names: list[str]) -> None:
     """SLURM's short form, too."""
-    assert expand_hosts(text) == names
+    assert expand_names(text) == names
 
 
 def test_expected_nodes_are_a_list_a_number_a_file_or_slurms(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from rendezvous._base.host_list import expand_hosts
 from rendezvous.cli.run.environment import Local
-from rendezvous.cli.run.surroundings import Surroundings, expand_hosts, look_around
+from rendezvous.cli.run.surroundings import Surroundings, look_around
 
 STEP = {
     "SLURM_JOB_ID": "12345",
