@@ -21,7 +21,7 @@ namespace rdzv {
 class Server::Impl final : Timed {
  public:
   Impl(std::vector<Listener> listeners, std::string name, const ServerLimits& limits,
-       bool of_one_job);
+       bool of_one_job, const ServerSecurity& security);
   ~Impl() override;
 
  private:
@@ -52,8 +52,9 @@ native::Id128 random_instance() {
 }  // namespace
 
 Server::Impl::Impl(std::vector<Listener> listeners, std::string name, const ServerLimits& limits,
-                   bool of_one_job)
+                   bool of_one_job, const ServerSecurity& security)
     : core_(limits, std::move(name), random_seed(), random_instance(), of_one_job) {
+  shared_.security = security;
   loop_.look_after(*this);
   loop_.set_end_of_turn([this] { return core_.end_turn(shared_.time()); });
   entrance_ = std::make_unique<Entrance>(
@@ -98,20 +99,21 @@ void Server::Impl::on_closed(int fd) {
   loop_.retire(std::move(connections_[static_cast<size_t>(fd)]));
 }
 
-Server::Server(const std::string& host, uint16_t port, const ServerLimits& limits, bool of_one_job)
+Server::Server(const std::string& host, uint16_t port, const ServerLimits& limits, bool of_one_job,
+               const ServerSecurity& security)
     // Nodes of a job that find the port taken are mostly clients of who has it, and begin together.
-    : Server(host, listen_on(host, port, !of_one_job), limits, of_one_job) {}
+    : Server(host, listen_on(host, port, !of_one_job), limits, of_one_job, security) {}
 
 Server::Server(const std::string& host, UniqueFd listening, const ServerLimits& limits,
-               bool of_one_job)
-    : Server(host, adopt_listener(std::move(listening)), limits, of_one_job) {}
+               bool of_one_job, const ServerSecurity& security)
+    : Server(host, adopt_listener(std::move(listening)), limits, of_one_job, security) {}
 
 Server::Server(const std::string& host, std::vector<Listener> listeners, const ServerLimits& limits,
-               bool of_one_job)
+               bool of_one_job, const ServerSecurity& security)
     : host_(host), owner_pid_(::getpid()) {
   port_ = listeners.front().address.port();
   impl_ = std::make_unique<Impl>(std::move(listeners), "server " + format_endpoint(host, port_),
-                                 limits, of_one_job);
+                                 limits, of_one_job, security);
 }
 
 Server::~Server() {

@@ -14,7 +14,6 @@ namespace {
 
 }  // namespace
 
-struct Session::Impl {};
 struct Credentials::Impl {};
 
 std::string library_version() {
@@ -45,25 +44,5 @@ bool Credentials::has_tokens() const {
 std::vector<std::string> Credentials::key_names() const {
   return {};
 }
-
-// Nobody can have one.
-Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Session::~Session() = default;
-Session::State Session::state() const {
-  return State::kFailed;
-}
-const Identity& Session::peer() const {
-  throw_absent();
-}
-const std::string& Session::failure() const {
-  throw_absent();
-}
-void Session::receive(Bytes, std::string&) {}
-void Session::send(Bytes) {}
-void Session::end() {}
-Bytes Session::to_send() const {
-  return {};
-}
-void Session::on_sent(size_t) {}
 
 }  // namespace rdzv::tls

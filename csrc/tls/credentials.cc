@@ -156,7 +156,7 @@ std::shared_ptr<const Credentials> Credentials::for_client(const Material& mater
 }
 
 std::unique_ptr<Session> Credentials::begin(const std::string& server_name) const {
-  return std::make_unique<Session>(std::make_unique<Session::Impl>(impl_, server_name));
+  return std::make_unique<Session::Impl>(impl_, server_name);
 }
 
 bool Credentials::has_tokens() const {

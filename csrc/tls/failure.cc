@@ -78,7 +78,7 @@ std::string of_alert(const Session::Impl& session, int alert) {
   if (side.is_server) return "it ended the TLS handshake with alert " + std::to_string(alert);
   if (const char* why = certificate_alert_text(alert); why != nullptr && side.keys.empty())
     return std::string("the server refused this client's certificate: ") + why;
-  if (alert == SSL_AD_UNEXPECTED_MESSAGE && !session.peer.by_token) {
+  if (alert == SSL_AD_UNEXPECTED_MESSAGE && !session.identity.by_token) {
     return "the server speaks no TLS: it was started without a token and certificates; start it "
            "with the same, or connect without";
   }
@@ -112,7 +112,7 @@ std::string take_failure(const Session::Impl& session) {
     return of_verification(session, SSL_get_verify_result(session.ssl.get()));
   if (reason == SSL_R_UNSUPPORTED_PROTOCOL || reason == SSL_R_WRONG_SSL_VERSION)
     return side.is_server ? "it speaks no TLS 1.3" : "the server speaks no TLS 1.3";
-  if (session.state == Session::State::kOpen) return "what it sent is no TLS (" + text + ")";
+  if (session.state_ == Session::State::kOpen) return "what it sent is no TLS (" + text + ")";
   if (!side.is_server) return "the server's answer is no TLS 1.3 (" + text + ")";
   if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
     return "it showed no certificate, and this server wants one";

@@ -3,9 +3,11 @@
 // have begun keep theirs, and bytes that are no good change nothing. Any thread.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include "tls/credentials.h"
 
@@ -32,11 +34,15 @@ class Keeper {
   // what held before goes on.
   bool renew(const Texts& texts);
   std::shared_ptr<const Credentials> current() const;
+  // Called before each session begins: who reads the files may look whether they have changed. Set
+  // before the keeper is shared.
+  void set_before_use(std::function<void()> look) { before_use_ = std::move(look); }
 
  private:
   static std::shared_ptr<const Credentials> make(Side side, const Texts& texts);
 
   const Side side_;
+  std::function<void()> before_use_;
   mutable std::mutex mutex_;  // protects all below
   Texts texts_;
   std::shared_ptr<const Credentials> current_;

@@ -23,8 +23,17 @@ struct Credentials::Impl {
   const Key* find(Bytes identity) const;
 };
 
-struct Session::Impl {
+struct Session::Impl final : Session {
   Impl(std::shared_ptr<const Credentials::Impl> side, const std::string& server_name);
+
+  State state() const override { return state_; }
+  const Identity& peer() const override { return identity; }
+  const std::string& failure() const override { return why_failed; }
+  void receive(Bytes received, std::string& plain) override;
+  void send(Bytes plain) override;
+  void end() override;
+  Bytes to_send() const override;
+  void on_sent(size_t count) override;
 
   // Goes on as far as `input` reaches.
   void go_on(std::string& plain);
@@ -34,14 +43,14 @@ struct Session::Impl {
   static Impl& of(const SSL* ssl);
 
   std::shared_ptr<const Credentials::Impl> side;
-  State state = State::kHandshake;
+  State state_ = State::kHandshake;
   SslPointer ssl;  // none once it has failed
   Bytes input;     // while the peer's bytes are looked at
   std::string out;
   size_t out_sent = 0;
   size_t own_bytes = 0;  // in it: what nobody asked us to say
-  Identity peer;
-  std::string failure;
+  Identity identity;
+  std::string why_failed;
   std::string server_name;
   std::string offered;       // a server's: the identity of a key that the peer offered
   const Key* key = nullptr;  // and the key, if it is one of ours

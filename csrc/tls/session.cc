@@ -61,27 +61,27 @@ void Session::Impl::go_on(std::string& plain) {
   const size_t unsent = out.size();
   ERR_clear_error();
   int result = 1;
-  if (state == State::kHandshake) {
+  if (state_ == State::kHandshake) {
     result = SSL_do_handshake(ssl.get());
     if (result == 1) {
       const bool by_token = SSL_session_reused(ssl.get()) == 1;
       if (!side->is_server && !side->keys.empty() && !by_token)
         return fail("the server did not prove that it has the token");
-      peer.by_token = by_token;
+      identity.by_token = by_token;
       if (by_token && key != nullptr) {
-        peer.space = key->space();
-        peer.role = key->role();
-        peer.key_id = key->id();
+        identity.space = key->space();
+        identity.role = key->role();
+        identity.key_id = key->id();
       } else if (by_token) {
-        peer.key_id = side->keys.front().id();
+        identity.key_id = side->keys.front().id();
       }
       if (const X509* shown = SSL_get0_peer_certificate(ssl.get()); shown != nullptr) {
         char subject[256];
         X509_NAME_oneline(X509_get_subject_name(shown), subject, sizeof(subject));
-        peer.certificate = subject;
+        identity.certificate = subject;
       }
       std::string().swap(offered);
-      state = State::kOpen;
+      state_ = State::kOpen;
     }
   }
   char buffer[kRecordBytesMax];
@@ -94,12 +94,12 @@ void Session::Impl::go_on(std::string& plain) {
     case SSL_ERROR_WANT_READ:
       break;
     case SSL_ERROR_ZERO_RETURN:
-      state = State::kEnded;
+      state_ = State::kEnded;
       return;
     default:
       return fail(take_failure(*this));
   }
-  if (state == State::kHandshake && handshake_bytes > kHandshakeBytesMax)
+  if (state_ == State::kHandshake && handshake_bytes > kHandshakeBytesMax)
     return fail("it sent more than " + std::to_string(kHandshakeBytesMax) +
                 " bytes before it had said who it is");
   own_bytes += out.size() - unsent;
@@ -122,68 +122,51 @@ void Session::Impl::fail(std::string why) {
   // OpenSSL has no better word for it than an internal error.
   if (side->is_server && !has_said_hello && !offered.empty() && key == nullptr)
     out = alert_record(kUnknownPskIdentity);
-  state = State::kFailed;
-  failure = std::move(why);
+  state_ = State::kFailed;
+  why_failed = std::move(why);
   ssl.reset();
   std::string().swap(offered);
   ERR_clear_error();
 }
 
-Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Session::~Session() = default;
-
-Session::State Session::state() const {
-  return impl_->state;
-}
-
-const Identity& Session::peer() const {
-  return impl_->peer;
-}
-
-const std::string& Session::failure() const {
-  return impl_->failure;
-}
-
-void Session::receive(Bytes received, std::string& plain) {
-  Impl& impl = *impl_;
-  if (received.empty() || impl.state >= State::kEnded) return;
-  if (impl.state == State::kHandshake) {
-    if (impl.handshake_bytes == 0 && !begins_tls(received.front(), impl.side->is_server)) {
-      return impl.fail((impl.side->is_server ? "it speaks no TLS; its first bytes are "
-                                             : "the server speaks no TLS; it answered ") +
-                       quoted(received.substr(0, 16)));
+void Session::Impl::receive(Bytes received, std::string& plain) {
+  if (received.empty() || state_ >= State::kEnded) return;
+  if (state_ == State::kHandshake) {
+    if (handshake_bytes == 0 && !begins_tls(received.front(), side->is_server)) {
+      return fail((side->is_server ? "it speaks no TLS; its first bytes are "
+                                   : "the server speaks no TLS; it answered ") +
+                  quoted(received.substr(0, 16)));
     }
-    impl.handshake_bytes += received.size();
+    handshake_bytes += received.size();
   }
-  impl.input = received;
-  impl.go_on(plain);
-  impl.input = {};
+  input = received;
+  go_on(plain);
+  input = {};
 }
 
-void Session::send(Bytes plain) {
-  if (impl_->state != State::kOpen || plain.empty()) return;
-  impl_->write(plain);
+void Session::Impl::send(Bytes plain) {
+  if (state_ != State::kOpen || plain.empty()) return;
+  write(plain);
 }
 
-void Session::end() {
-  if (impl_->state != State::kOpen && impl_->state != State::kEnded) return;
+void Session::Impl::end() {
+  if (state_ != State::kOpen && state_ != State::kEnded) return;
   ERR_clear_error();
-  SSL_shutdown(impl_->ssl.get());
+  SSL_shutdown(ssl.get());
   ERR_clear_error();
 }
 
-Bytes Session::to_send() const {
-  return Bytes(impl_->out).substr(impl_->out_sent);
+Bytes Session::Impl::to_send() const {
+  return Bytes(out).substr(out_sent);
 }
 
-void Session::on_sent(size_t count) {
-  Impl& impl = *impl_;
-  impl.out_sent += std::min(count, impl.out.size() - impl.out_sent);
-  if (impl.out_sent < impl.out.size()) return;
+void Session::Impl::on_sent(size_t count) {
+  out_sent += std::min(count, out.size() - out_sent);
+  if (out_sent < out.size()) return;
   // An idle session keeps no buffer.
-  std::string().swap(impl.out);
-  impl.out_sent = 0;
-  impl.own_bytes = 0;
+  std::string().swap(out);
+  out_sent = 0;
+  own_bytes = 0;
 }
 
 }  // namespace rdzv::tls

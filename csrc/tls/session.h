@@ -41,33 +41,31 @@ class Session {
  public:
   enum class State : uint8_t { kHandshake, kOpen, kEnded, kFailed };
 
-  // Made by Credentials.
+  // Made by Credentials. Virtual, because one of our extensions may use what another made: OpenSSL is
+  // called by that one alone.
   struct Impl;
-  explicit Session(std::unique_ptr<Impl> impl);
-  ~Session();
+  Session() = default;
+  virtual ~Session() = default;
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  State state() const;
+  virtual State state() const = 0;
   bool is_open() const { return state() == State::kOpen; }
   // Once open.
-  const Identity& peer() const;
+  virtual const Identity& peer() const = 0;
   // Of kFailed: a sentence, without whose connection it was.
-  const std::string& failure() const;
+  virtual const std::string& failure() const = 0;
 
   // The peer has sent this. Appends what it says to `plain`.
-  void receive(Bytes received, std::string& plain);
+  virtual void receive(Bytes received, std::string& plain) = 0;
   // Says this to the peer; of an open one.
-  void send(Bytes plain);
+  virtual void send(Bytes plain) = 0;
   // Nothing more will be said.
-  void end();
+  virtual void end() = 0;
 
   // The next bytes for the peer, and how many of them have left.
-  Bytes to_send() const;
-  void on_sent(size_t count);
-
- private:
-  std::unique_ptr<Impl> impl_;
+  virtual Bytes to_send() const = 0;
+  virtual void on_sent(size_t count) = 0;
 };
 
 // For a peer that begins with TLS where none is spoken: an alert that says so to a TLS client.
