@@ -83,12 +83,12 @@ void bind_dial(py::module_& module) {
   py::class_<Dial>(module, "_Dial", py::is_final(),
                    "Connects to a native server and exchanges greetings, for a client that has its "
                    "own event loop.")
-      .def(py::init([](std::string host, int port, const py::bytes& session,
-                       const py::object& token) {
-             return std::make_unique<Dial>(
-                 std::move(host), port, session,
-                 keep_token(tls::Keeper::Side::kClient, find_token(token)));
-           }),
+      .def(py::init(
+               [](std::string host, int port, const py::bytes& session, const py::object& token) {
+                 return std::make_unique<Dial>(
+                     std::move(host), port, session,
+                     keep_token(tls::Keeper::Side::kClient, find_token(token)));
+               }),
            py::arg("host"), py::arg("port"), py::arg("session"), py::arg("token") = py::none())
       .def(
           "take_secured",

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "base/random.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 #include "bindings/gil.h"
@@ -15,7 +16,6 @@
 #include "bindings/tokens.h"
 #include "net/address.h"
 #include "net/interfaces.h"
-#include "base/random.h"
 #include "tls/credentials.h"
 
 namespace py = pybind11;
@@ -36,8 +36,8 @@ class ServerHandle {
                const ServerSecurity& security)
       : host_(std::move(host)),
         limits_(limits),
-        server_(std::make_unique<Server>(host_, std::move(listening), limits, of_one_job,
-                                         security)),
+        server_(
+            std::make_unique<Server>(host_, std::move(listening), limits, of_one_job, security)),
         port_(server_->port()) {}
 
   const std::string& host() const { return host_; }
@@ -110,7 +110,8 @@ or the system refuses a descriptor or a thread.)");
              });
            }),
            py::arg("host") = "127.0.0.1", py::arg("port") = 0, py::arg("listen_fd") = py::none(),
-           py::arg("limits") = py::none(), py::kw_only(), py::arg("of_one_job") = false, py::arg("token") = py::none())
+           py::arg("limits") = py::none(), py::kw_only(), py::arg("of_one_job") = false,
+           py::arg("token") = py::none())
       .def_property_readonly("host", &ServerHandle::host, "The host as given.")
       .def_property_readonly("port", &ServerHandle::port, "The port it listens on.")
       .def_property_readonly(

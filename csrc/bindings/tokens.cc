@@ -55,7 +55,7 @@ Stamp stamp_of(const struct stat& status) {
 
 std::string read_file(const std::string& path, Stamp& stamp) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat status {};
+  struct stat status{};
   if (!fd || ::fstat(fd.get(), &status) != 0) throw_unreadable(path, errno_text(errno));
   stamp = stamp_of(status);
   std::string text;
@@ -78,7 +78,7 @@ class FollowedFile : public std::enable_shared_from_this<FollowedFile> {
   // Bytes that are no good, or no file, change nothing: the next look may find better ones.
   void look() {
     try {
-      struct stat status {};
+      struct stat status{};
       if (::stat(path_.c_str(), &status) != 0) return;
       Stamp stamp = stamp_of(status);
       {
@@ -94,9 +94,9 @@ class FollowedFile : public std::enable_shared_from_this<FollowedFile> {
       if (keeper != nullptr && keeper->renew({text}))
         log(LogLevel::kInfo, "the token file " + path_ + " has changed and was read again");
     } catch (const std::exception& error) {
-      log(LogLevel::kWarning, "the token file " + path_ +
-                                  " has changed and is not used, the token from before holds: " +
-                                  error.what());
+      log(LogLevel::kWarning,
+          "the token file " + path_ +
+              " has changed and is not used, the token from before holds: " + error.what());
     }
   }
 
@@ -160,7 +160,7 @@ std::optional<FoundToken> find_token(const py::object& given) {
     if (std::string text = environment("RENDEZVOUS_TOKEN"); !text.empty())
       return from_text(std::move(text));
     std::string path = saved_token_path();
-    struct stat status {};
+    struct stat status{};
     if (path.empty() || ::stat(path.c_str(), &status) != 0) return std::nullopt;
     return from_file(std::move(path));
   }

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <deque>
 #include <new>
 #include <thread>
 #include <utility>
@@ -30,6 +31,7 @@ class Server::Impl final : Timed {
   void run_due(Instant until, Instant awake_until) override;
 
   void on_accepted(UniqueFd fd, const SocketAddress& peer);
+  bool end_turn();
   std::string why_full() const;
   void on_closed(int fd);
 
@@ -56,7 +58,7 @@ Server::Impl::Impl(std::vector<Listener> listeners, std::string name, const Serv
     : core_(limits, std::move(name), random_seed(), random_instance(), of_one_job) {
   shared_.security = security;
   loop_.look_after(*this);
-  loop_.set_end_of_turn([this] { return core_.end_turn(shared_.time()); });
+  loop_.set_end_of_turn([this] { return end_turn(); });
   entrance_ = std::make_unique<Entrance>(
       loop_, core_.name(), std::move(listeners),
       [this](UniqueFd fd, const SocketAddress& peer) { on_accepted(std::move(fd), peer); },
@@ -85,6 +87,20 @@ void Server::Impl::on_accepted(UniqueFd fd, const SocketAddress& peer) {
   } catch (const std::bad_alloc&) {
     connections_[index]->on_refused(ENOMEM);
   }
+}
+
+bool Server::Impl::end_turn() {
+  std::deque<int>& waiting = shared_.waiting;
+  shared_.hellos_left = SocketConnection::Shared::kHellosATurn;
+  // At most as many as stand there now: who still says nothing is not asked again.
+  for (size_t left = waiting.size(); left > 0 && shared_.hellos_left > 0; --left) {
+    const auto index = static_cast<size_t>(waiting.front());
+    waiting.pop_front();
+    // It may have gone by now, and another one have its descriptor.
+    if (index < connections_.size() && connections_[index] != nullptr)
+      connections_[index]->begin_late();
+  }
+  return core_.end_turn(shared_.time()) || !waiting.empty();
 }
 
 std::string Server::Impl::why_full() const {

@@ -49,6 +49,7 @@ void SocketConnection::receive() {
   if (!connection_.wants_input()) return;  // it says when it does: read_again()
   if (line_ != nullptr && line_->state() == tls::Session::State::kEnded)
     return shared_.core.end_of_stream(connection_, shared_.time());
+  if (!is_admitted_ && has_to_wait()) return;
   std::vector<char>& buffer = shared_.buffer;
   const size_t room = std::min(buffer.size(), connection_.input_room());
   const long received = receive_some(fd_.get(), buffer.data(), room);
@@ -75,10 +76,22 @@ void SocketConnection::receive() {
   }
 }
 
+bool SocketConnection::has_to_wait() {
+  if (shared_.security.keeper == nullptr || shared_.hellos_left > 0) return false;
+  shared_.loop.leave_unhandled();
+  if (!std::exchange(is_waiting_, true)) shared_.waiting.push_back(fd_.get());
+  return true;
+}
+
+void SocketConnection::begin_late() {
+  if (std::exchange(is_waiting_, false) && fd_) receive();
+}
+
 // False: it is refused, and closed.
 bool SocketConnection::admit(char first_byte) {
   Admission admission = rdzv::admit(shared_.security, first_byte, peer_.is_loopback());
   is_admitted_ = true;
+  --shared_.hellos_left;
   switch (admission.way) {
     case Admission::Way::kPlain:
       return true;

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -30,6 +31,11 @@ class SocketConnection final : public EventHandler, public Transport {
     ServerCore& core;
     OnClosed on_closed;
     ServerSecurity security{};
+    // A handshake costs more than most requests: so many newcomers are looked at in a turn, the
+    // others wait here, by descriptor.
+    static constexpr int kHellosATurn = 16;
+    int hellos_left = kHellosATurn;
+    std::deque<int> waiting{};
     // What was read last.
     std::vector<char> buffer = std::vector<char>(256 * 1024);
     // What it said, of a connection by TLS; and small pieces of an answer, joined.
@@ -58,9 +64,12 @@ class SocketConnection final : public EventHandler, public Transport {
   std::string reached_at() const override;
 
   const Connection& connection() const { return connection_; }
+  // It stands in Shared::waiting, and has its turn now.
+  void begin_late();
 
  private:
   void receive();
+  bool has_to_wait();
   bool admit(char first_byte);
   void take(Bytes received);
   void take_secured(Bytes received);
@@ -74,6 +83,7 @@ class SocketConnection final : public EventHandler, public Transport {
   Connection& connection_;
   std::unique_ptr<SecureLine> line_;  // of a connection by TLS
   bool is_admitted_ = false;
+  bool is_waiting_ = false;  // in Shared::waiting
   uint32_t low_water_ = 1;
   // While what is waited for is a guess: when it is given up.
   std::optional<EventLoop::TimerId> patience_;

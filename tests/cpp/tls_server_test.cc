@@ -214,8 +214,7 @@ TEST_CASE("a handshake and requests that come byte by byte are taken") {
 
 TEST_CASE("half a handshake, and one that is broken off, cost nobody else anything") {
   SecureScene scene;
-  const std::string hello(
-      tls::Credentials::for_client(with_token())->begin()->to_send());
+  const std::string hello(tls::Credentials::for_client(with_token())->begin()->to_send());
   std::vector<std::unique_ptr<Peer>> halves;
   for (size_t size = 1; size < hello.size(); size += 40) {
     halves.push_back(std::make_unique<Peer>(scene.server.port()));

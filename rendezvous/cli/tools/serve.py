@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rendezvous._base.endpoint import format_endpoint
 from rendezvous._base.errors import StoreError
-from rendezvous._base.hosts import is_loopback
+from rendezvous._base.hosts import is_loopback, is_wildcard
 from rendezvous._core import Server, has_token, server_limits
 from rendezvous.cli import exits as _exit
 from rendezvous.cli.log import logger
@@ -131,7 +131,7 @@ def _check_secured(args: argparse.Namespace) -> None:
                 host = bound.getsockname()[0]
         except (OSError, IndexError):
             return  # what is wrong with it, the server says
-    if is_loopback(host):
+    if is_loopback(host) and not is_wildcard(host):
         return
     if args.insecure or os.environ.get("RENDEZVOUS_INSECURE") == "1":
         logger.warning(
@@ -139,8 +139,8 @@ def _check_secured(args: argparse.Namespace) -> None:
         )
         return
     raise _exit.CommandError(
-        f"no token, and {host} is for other machines as well: everybody who can reach it could read "
-        "and change what is stored. Make a token, which all your commands and jobs find:\n"
+        f"no token, and {host} is for other machines as well: everybody who can reach it could "
+        "read and change what is stored. Make a token, which all your commands and jobs find:\n"
         "  rendezvous token --save\n"
         "or serve without:\n"
         f"  rendezvous serve --host {host} --insecure"

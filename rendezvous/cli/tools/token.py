@@ -1,4 +1,4 @@
-"""`rendezvous token`: makes a job's secret, and puts it where every command and handler finds it."""
+"""`rendezvous token`: makes a job's secret, and puts it where commands and handlers find it."""
 
 from __future__ import annotations
 
