@@ -197,7 +197,7 @@ def test_openssls_client_gets_in_with_the_key_of_the_token_alone(key: str) -> No
         assert b"alert" in done.stderr
         assert done.returncode != 0
     else:
-        assert b"Reused, TLSv1.3, Cipher is TLS_AES_128_GCM_SHA256" in done.stdout
+        assert b"Reused, TLSv1.3" in done.stdout
 
 
 def test_serve_refuses_a_network_without_a_token(cli: Cli) -> None:
