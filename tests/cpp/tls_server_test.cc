@@ -279,3 +279,23 @@ TEST_CASE("a server takes no token of a name space or role that it would not kee
        {"rendezvous:team:member:" + kSecret, "rendezvous:default:reader:" + kSecret})
     CHECK_THROWS_AS(server_keeper(token), Error);
 }
+
+TEST_CASE(
+    "newcomers that all come together each have their turn, and others are served meanwhile") {
+  SecureScene scene;
+  const auto store = scene.store();
+  std::vector<std::unique_ptr<SecurePeer>> newcomers;
+  // More than a turn takes; every third says nothing more, or hangs up.
+  for (int i = 0; i < 200; ++i) {
+    newcomers.push_back(std::make_unique<SecurePeer>(scene.server.port()));
+    newcomers.back()->send();
+    if (i % 3 == 0) newcomers.back()->socket.close();
+    store->set("key", std::to_string(i));
+  }
+  for (int i = 0; i < 200; ++i) {
+    if (i % 3 == 0) continue;
+    newcomers[static_cast<size_t>(i)]->open();
+    REQUIRE(newcomers[static_cast<size_t>(i)]->session->is_open());
+  }
+  CHECK(store->get("key", kHang) == "199");
+}
