@@ -157,29 +157,90 @@ TEST_CASE("a server with both takes either, and a wrong token is no reason to tr
   CHECK_MESSAGE(contains(said.client, "does not know the token"), said.client);
 }
 
+namespace {
+
+// OpenSSL's own client, which trusts everybody and does what ours would not.
+struct RawClient {
+  explicit RawClient(int newest) : context(SSL_CTX_new(TLS_client_method())) {
+    SSL_CTX_set_max_proto_version(context, newest);
+    ssl = SSL_new(context);
+    in = BIO_new(BIO_s_mem());
+    out = BIO_new(BIO_s_mem());
+    SSL_set_bio(ssl, in, out);
+    SSL_set_connect_state(ssl);
+    SSL_do_handshake(ssl);
+  }
+  ~RawClient() {
+    SSL_free(ssl);
+    SSL_CTX_free(context);
+  }
+  RawClient(const RawClient&) = delete;
+  RawClient& operator=(const RawClient&) = delete;
+
+  void send_to(Session& server) const {
+    char* bytes = nullptr;
+    const long size = BIO_get_mem_data(out, &bytes);
+    std::string heard;
+    server.receive(Bytes(bytes, static_cast<size_t>(size)), heard);
+    BIO_reset(out);
+  }
+  void receive_from(Session& server) const {
+    const Bytes bytes = server.to_send();
+    BIO_write(in, bytes.data(), static_cast<int>(bytes.size()));
+    server.on_sent(bytes.size());
+  }
+
+  SSL_CTX* context;
+  SSL* ssl;
+  BIO* in;
+  BIO* out;
+};
+
+}  // namespace
+
 TEST_CASE("who speaks TLS 1.2 only is told so") {
-  SSL_CTX* context = SSL_CTX_new(TLS_client_method());
-  SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION);
-  SSL* old = SSL_new(context);
-  BIO* in = BIO_new(BIO_s_mem());
-  BIO* out = BIO_new(BIO_s_mem());
-  SSL_set_bio(old, in, out);
-  SSL_set_connect_state(old);
-  SSL_do_handshake(old);
-  char* bytes = nullptr;
-  const long size = BIO_get_mem_data(out, &bytes);
   const Authority authority;
   for (const Material& material : {with_token(), of_server(authority)}) {
+    const RawClient old(TLS1_2_VERSION);
     const auto server = tls::Credentials::for_server(material)->begin();
-    std::string heard;
-    server->receive(Bytes(bytes, static_cast<size_t>(size)), heard);
+    old.send_to(*server);
     CHECK(server->state() == Session::State::kFailed);
     CHECK_MESSAGE(contains(server->failure(), "it speaks no TLS 1.3"), server->failure());
     // The alert says it to the peer: protocol_version.
     CHECK(server->to_send() == Bytes("\x15\x03\x03\x00\x02\x02\x46", 7));
   }
-  SSL_free(old);
-  SSL_CTX_free(context);
+}
+
+TEST_CASE(
+    "who asks for new keys again and again is served while it reads the answers, and no longer") {
+  const Authority authority;
+  const RawClient client(TLS1_3_VERSION);
+  const auto server = tls::Credentials::for_server(of_server(authority))->begin();
+  client.send_to(*server);
+  client.receive_from(*server);
+  REQUIRE(SSL_do_handshake(client.ssl) == 1);
+  client.send_to(*server);
+  REQUIRE(server->is_open());
+  const auto ask = [&] {
+    SSL_key_update(client.ssl, SSL_KEY_UPDATE_REQUESTED);
+    SSL_do_handshake(client.ssl);
+    client.send_to(*server);
+  };
+  char byte;
+  for (int i = 0; i < 5000; ++i) {
+    ask();
+    REQUIRE(server->is_open());
+    client.receive_from(*server);
+    SSL_read(client.ssl, &byte, 1);
+  }
+  size_t most = 0;
+  for (int i = 0; i < 20'000 && server->is_open(); ++i) {
+    ask();
+    most = std::max(most, server->to_send().size());
+  }
+  CHECK(server->state() == Session::State::kFailed);
+  CHECK(contains(server->failure(), "reads no answers"));
+  CHECK(most < 2 * tls::kOwnBytesMax);
 }
 
 TEST_CASE("material that does not belong together is refused before anybody comes") {
