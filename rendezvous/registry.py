@@ -1,21 +1,6 @@
 """Handlers by the names of their backends."""
 
-from rendezvous.handler.registry import (
-    RendezvousHandlerCreator,
-    RendezvousHandlerRegistry,
-    create_c10d_handler,
-    create_etcd_handler,
-    create_static_handler,
-    get_rendezvous_handler,
-    rendezvous_handler_registry,
-)
+from rendezvous.handler import registry as _registry
+from rendezvous.handler.registry import *  # noqa: F403
 
-__all__ = [
-    "RendezvousHandlerCreator",
-    "RendezvousHandlerRegistry",
-    "create_c10d_handler",
-    "create_etcd_handler",
-    "create_static_handler",
-    "get_rendezvous_handler",
-    "rendezvous_handler_registry",
-]
+__all__ = _registry.__all__

@@ -1,13 +1,6 @@
 """A fixed group, without a rendezvous; see docs/api.md."""
 
-from rendezvous.backends.static import (
-    STATIC_SETTINGS,
-    StaticRendezvousHandler,
-    create_handler,
-)
+from rendezvous.backends import static as _static
+from rendezvous.backends.static import *  # noqa: F403
 
-__all__ = [
-    "STATIC_SETTINGS",
-    "StaticRendezvousHandler",
-    "create_handler",
-]
+__all__ = _static.__all__

@@ -61,7 +61,7 @@ def _shared_buffer():
 
 
 cdef class ClientSession:
-    """Who the client is over all its connections (csrc/client/session.h)."""
+    """The client's identity over all its connections (csrc/client/session.h)."""
 
     cdef unique_ptr[Session] session
 
@@ -84,7 +84,7 @@ cdef class ClientSession:
 
 
 cdef class Flight:
-    """A request on its way. Its connection holds it while it flies."""
+    """A request in flight. Its connection holds it until it is answered."""
 
     cdef unique_ptr[CFlight] flight
     cdef vector[string_view] keys
@@ -190,7 +190,7 @@ cdef class ConnectionBase:
         return self.link.get().alive_since(now_ns() - <int64_t>(ago_s * NANOSECONDS))
 
     def shut_down(self, str why):
-        """End the connection, and all that flies on it."""
+        """End the connection and all its requests."""
         self.link.get().break_off(why.encode())
         if self.transport is not None:
             self.transport.abort()
@@ -198,7 +198,7 @@ cdef class ConnectionBase:
         self.wake_all()
 
     async def room(self, double timeout_s):
-        """Wait until the socket takes more. Returns whether it does."""
+        """Wait until the socket accepts more. Returns whether it does."""
         if self.has_room or not self.link.get().is_open():
             return self.has_room
         waiter = self.loop.create_future()
@@ -323,4 +323,4 @@ cdef class ConnectionBase:
 
 
 class Connection(ConnectionBase, asyncio.BufferedProtocol):
-    """A connection that was dialled and greeted, from its transport's making on."""
+    """A connection after its greeting, from the moment its transport exists."""

@@ -36,6 +36,6 @@ def replaced(double silent_s):
 
 def no_thread(str name, str why):
     return _errors.StoreConnectionError(
-        f"{name}: cannot connect: no thread can be started ({why}); raise the limit of processes "
+        f"{name}: cannot connect: cannot start a thread ({why}); raise the limit of processes "
         "(ulimit -u, or the container's)"
     )

@@ -8,23 +8,21 @@
 
 #include "aio/result.h"
 #include "base/clock.h"
+#include "base/error.h"
 #include "client/run_operations.h"
 
 namespace rdzv::aio {
 
-inline uint64_t whole_ms(double seconds) {
-  return static_cast<uint64_t>(
-      std::chrono::round<std::chrono::milliseconds>(from_seconds(seconds)).count());
-}
-
+// `settings`, `facts`: as messages have them.
 inline std::unique_ptr<RunPart> make_part(Bytes run_id, Bytes addr, uint64_t pid, uint64_t local_id,
-                                          uint32_t min_nodes, uint32_t max_nodes,
-                                          double last_call_s, double interval_s, uint32_t attempts,
-                                          double grace_s) {
+                                          Bytes settings, Bytes facts, double grace_s) {
+  native::RunSettings agreed;
+  native::RunFacts own;
+  if (!native::take(settings, agreed) || !native::take(facts, own))
+    throw Error(ErrorCode::kInvalidArgument, "join: settings or facts of another version");
   return std::make_unique<RunPart>(std::string(run_id), NodeName{std::string(addr), pid, local_id},
-                                   native::RunSettings{min_nodes, max_nodes, whole_ms(last_call_s),
-                                                       whole_ms(interval_s), attempts},
-                                   from_seconds(grace_s));
+                                   agreed, from_seconds(grace_s),
+                                   RunFacts{own.rank, std::string(own.topology), own.attempt});
 }
 
 // Of who is in no run, and only looks at one.

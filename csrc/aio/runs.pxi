@@ -31,9 +31,8 @@ cdef extern from "client/run_operations.h" namespace "rdzv":
 
 cdef extern from "aio/runs.h" namespace "rdzv::aio":
     unique_ptr[CRunPart] make_part(
-        string_view run_id, string_view addr, uint64_t pid, uint64_t local_id, uint32_t min_nodes,
-        uint32_t max_nodes, double last_call_s, double interval_s, uint32_t attempts,
-        double grace_s) except +raise_failure
+        string_view run_id, string_view addr, uint64_t pid, uint64_t local_id,
+        string_view settings, string_view facts, double grace_s) except +raise_failure
     unique_ptr[CRunPart] make_onlooker(string_view run_id) except +raise_failure
     MemberList member_list(int which)
     vector[uint64_t] numbers_of(const NativeResult& result)
@@ -53,7 +52,7 @@ cdef extern from "client/run_operations.h" namespace "rdzv::run_operations":
     NativeOperation run_keep_alive "rdzv::run_operations::keep_alive"(
         const CRunPart&, Duration) except +raise_failure
     NativeOperation run_close "rdzv::run_operations::close_run"(
-        const CRunPart&, Duration) except +raise_failure
+        const CRunPart&, string_view, Duration) except +raise_failure
     NativeOperation run_status "rdzv::run_operations::status"(
         const CRunPart&, Duration) except +raise_failure
     NativeOperation run_subscribe "rdzv::run_operations::subscribe"(
@@ -70,22 +69,21 @@ NOTHING_KNOWN = kNothingKnown
 
 
 cdef class RunPart:
-    """A node's part in a run: whose requests they are."""
+    """A node's part in a run."""
 
     cdef unique_ptr[CRunPart] part
 
-    def __init__(self, str run_id, node=None, settings=None, double grace_s=0):
-        """node and settings: _core's; None: of who only looks at it."""
+    def __init__(self, str run_id, node=None, settings=None, double grace_s=0, facts=None):
+        """node, settings and facts: _core's; None: for an observer."""
         cdef bytes id = run_id.encode()
-        cdef bytes addr
+        cdef bytes addr, agreed, own
         if node is None:
             self.part = make_onlooker(view_of(id))
             return
         addr = node.addr.encode()
+        agreed, own = settings._wire, facts._wire
         self.part = make_part(
-            view_of(id), view_of(addr), node.pid, node.local_id, settings.min_nodes,
-            settings.max_nodes, settings.last_call_timeout, settings.keep_alive_interval,
-            settings.keep_alive_max_attempt, grace_s
+            view_of(id), view_of(addr), node.pid, node.local_id, view_of(agreed), view_of(own), grace_s
         )
 
 
@@ -149,7 +147,7 @@ class RunOperations:
         return _carried(self, run_keep_alive(dereference(_part(self)), _seconds(timeout)))
 
     def close_run(self, timeout):
-        return _carried(self, run_close(dereference(_part(self)), _seconds(timeout)))
+        return _carried(self, run_close(dereference(_part(self)), view_of(b""), _seconds(timeout)))
 
     def status(self, timeout):
         return _carried(self, run_status(dereference(_part(self)), _seconds(timeout)))

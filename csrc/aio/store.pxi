@@ -2,7 +2,7 @@
 # which a test compares; each makes its request and returns the coroutine that carries it.
 
 cdef class NativeOperations:
-    """The operations of a store on a native server, over the connections that its line makes."""
+    """The operations of a store on a native server, over its line's connections."""
 
     cdef object _line, _loop
     cdef string _name
@@ -242,7 +242,7 @@ cdef class NativeOperations:
         seat.world_size = whole_number(world_size, "the world_size of barrier")
         if rank is None and round is not None:
             raise _errors.StoreValueError(
-                "barrier: rounds are counted for each rank; give rank, too"
+                "barrier: round needs rank; pass both"
             )
         if rank is not None:
             seat.rank = whole_number(rank, "the rank of barrier")

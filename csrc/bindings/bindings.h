@@ -13,6 +13,7 @@ void bind_stores(pybind11::module_& module);
 void bind_file_store(pybind11::module_& module);
 void bind_server(pybind11::module_& module);
 void bind_group(pybind11::module_& module);
+void bind_group_settings(pybind11::module_& module);
 void bind_run_client(pybind11::module_& module);
 
 // Starts the thread that carries the core's log records to Python's logging; called before a server

@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/error.h"
 #include "store/taken_bytes.h"
 
 namespace rdzv {
@@ -84,6 +85,21 @@ std::string key_from_python(pybind11::handle key);
 // every handler of a log can write surrogates.
 pybind11::str message_to_python(const std::string& message);
 pybind11::object timedelta_from(Duration duration);
+
+[[noreturn]] inline void refuse(const std::string& message) {
+  throw Error(ErrorCode::kInvalidArgument, message);
+}
+
+// Python's own conversion would only say "incompatible function arguments".
+template <typename T>
+T whole_number(const char* name, const pybind11::int_& value, T min, T max) {
+  const auto refuse_value = [&] {
+    refuse(std::string(name) + " is " + std::string(pybind11::str(value)) + "; it must be from " +
+           std::to_string(min) + " to " + std::to_string(max));
+  };
+  if (pybind11::int_(min) > value || pybind11::int_(max) < value) refuse_value();
+  return value.cast<T>();
+}
 
 }  // namespace rdzv
 

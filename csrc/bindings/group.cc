@@ -1,6 +1,6 @@
-// Node, GroupSettings, Placement and Group for Python. Owns the conversion of seconds and of
-// Python's numbers; knows no rule. Nothing here waits, so the GIL is held throughout, and it is
-// what makes a Group safe to share between threads.
+// Node, Placement and Group for Python; group_settings.cc has what a node joins with. Knows no rule.
+// Nothing here waits, so the GIL is held throughout, and it is what makes a Group safe to share
+// between threads.
 #include "group/group.h"
 
 #include <pybind11/operators.h>
@@ -13,36 +13,16 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "base/text.h"
+#include "bindings/bindings.h"
 #include "bindings/convert.h"
+#include "group/limits.h"
+#include "group/on_wire.h"
 
 namespace py = pybind11;
 
 namespace rdzv {
 namespace {
-
-[[noreturn]] void refuse(const std::string& message) {
-  throw Error(ErrorCode::kInvalidArgument, message);
-}
-
-// Python's own conversion would only say "incompatible function arguments".
-template <typename T>
-T whole_number(const char* name, const py::int_& value, T min, T max) {
-  const auto refuse_value = [&] {
-    refuse(std::string(name) + " is " + std::string(py::str(value)) + "; it must be from " +
-           std::to_string(min) + " to " + std::to_string(max));
-  };
-  if (py::int_(min) > value || py::int_(max) < value) refuse_value();
-  return value.cast<T>();
-}
-
-uint64_t milliseconds(const char* name, double seconds) {
-  const double limit = to_seconds(kForever);
-  if (!(seconds > 0 && seconds <= limit)) {
-    refuse(std::string(name) + " is " + std::to_string(seconds) +
-           "; it must be a positive number of seconds");
-  }
-  return static_cast<uint64_t>(std::max(1LL, std::llround(seconds * 1000)));
-}
 
 Instant to_instant(double now) {
   if (!(std::abs(now) < to_seconds(kForever))) {
@@ -59,21 +39,6 @@ double from_instant(Instant instant) {
     seconds = std::nextafter(seconds, std::numeric_limits<double>::infinity());
   }
   return seconds;
-}
-
-GroupSettings make_settings(const py::int_& min_nodes, const py::int_& max_nodes,
-                            double last_call_timeout, double keep_alive_interval,
-                            const py::int_& keep_alive_max_attempt) {
-  constexpr uint32_t kMax = std::numeric_limits<uint32_t>::max();
-  GroupSettings settings;
-  settings.min_nodes = whole_number<uint32_t>("min_nodes", min_nodes, 1, kMax);
-  settings.max_nodes = whole_number<uint32_t>("max_nodes", max_nodes, 1, kMax);
-  settings.last_call_ms = milliseconds("last_call_timeout", last_call_timeout);
-  settings.keep_alive_interval_ms = milliseconds("keep_alive_interval", keep_alive_interval);
-  settings.keep_alive_max_attempt =
-      whole_number<uint32_t>("keep_alive_max_attempt", keep_alive_max_attempt, 1, kMax);
-  if (const auto problem = settings_problem(settings)) refuse("settings: " + *problem);
-  return settings;
 }
 
 const char* role_name(const Placement& placement) {
@@ -122,33 +87,6 @@ void bind_node(py::module_& m) {
       .def("__repr__", &node_repr);
 }
 
-void bind_settings(py::module_& m) {
-  py::class_<GroupSettings>(m, "GroupSettings", py::is_final(),
-                            "What all nodes of a group must agree on; the first node that joins an "
-                            "empty group decides. Times in seconds.")
-      .def(py::init(&make_settings), py::arg("min_nodes"), py::arg("max_nodes"),
-           py::arg("last_call_timeout") = 30.0, py::arg("keep_alive_interval") = 5.0,
-           py::arg("keep_alive_max_attempt") = 3,
-           "Times are rounded to milliseconds, and are at least 1 ms.\n\n"
-           "Raises ValueError when min_nodes < 1, max_nodes < min_nodes, max_nodes > 131,072, or a "
-           "time or keep_alive_max_attempt is not positive.")
-      .def_readonly("min_nodes", &GroupSettings::min_nodes,
-                    "The last call starts with this many nodes.")
-      .def_readonly("max_nodes", &GroupSettings::max_nodes,
-                    "The round is complete at once with this many nodes.")
-      .def_property_readonly(
-          "last_call_timeout", [](const GroupSettings& s) { return to_seconds(s.last_call()); },
-          "Seconds to wait for more nodes once min_nodes have joined.")
-      .def_property_readonly(
-          "keep_alive_interval",
-          [](const GroupSettings& s) { return to_seconds(s.keep_alive_interval()); },
-          "Seconds between two heartbeats of a node.")
-      .def_readonly("keep_alive_max_attempt", &GroupSettings::keep_alive_max_attempt,
-                    "A node that is silent for this many intervals is dead.")
-      .def(py::self == py::self)
-      .def("__repr__", [](const GroupSettings& s) { return "GroupSettings(" + to_text(s) + ")"; });
-}
-
 void bind_placement(py::module_& m) {
   py::class_<Placement>(m, "Placement", py::is_final(), "Where a node stands in a group.")
       .def_property_readonly(
@@ -184,18 +122,20 @@ void bind_operations(py::class_<Group>& group) {
       .def(
           "join",
           [](Group& g, const NodeId& node, const GroupSettings& settings,
-             const py::int_& after_round, double now) {
+             const py::int_& after_round, double now, const NodeFacts* facts) {
             const auto after = whole_number<uint64_t>("after_round", after_round, 0,
                                                       std::numeric_limits<uint64_t>::max());
-            g.join(node, settings, after, to_instant(now));
+            g.join(node, settings, after, to_instant(now), facts == nullptr ? NodeFacts() : *facts);
           },
           py::arg("node"), py::arg("settings"), py::arg("after_round"), py::arg("now"),
+          py::arg("facts") = py::none(),
           "Idempotent. `after_round`: the last round this node took part in (0: none); it joins a "
           "later one. A participant of the complete round R that joins with after_round == R "
           "moves to the wait list.\n\n"
           "Raises RendezvousStateError when the group was formed with other settings, "
           "RendezvousClosedError when it is closed, RendezvousFailedError for a node of the last "
-          "round when too few nodes are left, ValueError for an impossible round.")
+          "round when too few nodes are left, ValueError for an impossible round, or for missing "
+          "facts.")
       .def(
           "keep_alive",
           [](Group& g, const NodeId& node, double now) { g.keep_alive(node, to_instant(now)); },
@@ -219,9 +159,19 @@ void bind_operations(py::class_<Group>& group) {
           py::arg("now"),
           "Remove the node for good: its job broke and will not be restarted. The first node to "
           "give up is the `cause`.")
-      .def("close", &Group::close,
-           "No more nodes may join, and no further round completes. Nodes without a rank are "
-           "dismissed; the participants of a complete round finish it.")
+      .def(
+          "close", &Group::close, py::arg("reason") = "", py::arg("unix_ms") = 0,
+          "No more nodes may join, and no further round completes. Nodes without a rank are "
+          "dismissed; the participants of a complete round finish it. `reason`: for the nodes; the "
+          "first one stays. `unix_ms`: when, by the caller's wall clock.")
+      .def(
+          "forget_close",
+          [](Group& g, uint64_t unix_ms, double ago) {
+            return g.forget_close(unix_ms, from_seconds(ago));
+          },
+          py::arg("unix_ms"), py::arg("ago"),
+          "Open it again if it was closed more than `ago` seconds ago and has no nodes; returns "
+          "whether it was opened.")
       .def(
           "expire", [](Group& g, double now) { g.expire(to_instant(now)); }, py::arg("now"),
           "Remove dead nodes, end the last call, complete and start rounds. Call it before any "
@@ -254,6 +204,18 @@ void bind_questions(py::class_<Group>& group) {
           },
           py::arg("now"), "Seconds until the last call ends; None: no last call is running.")
       .def_property_readonly(
+          "changes", &Group::changes,
+          "What `membership_changes` is for a node that takes part in the complete round.")
+      .def_property_readonly(
+          "newcomers_due",
+          [](const Group& g) -> std::optional<double> {
+            const auto due = g.newcomers_due();
+            if (!due) return std::nullopt;
+            return from_instant(*due);
+          },
+          "When nodes on the wait list are counted as changes, in seconds of the caller's clock; "
+          "None: they are, or nobody waits.")
+      .def_property_readonly(
           "round", [](const Group& g) { return g.state().round; },
           "The round that is forming or complete, counted from 1.")
       .def_property_readonly(
@@ -262,6 +224,12 @@ void bind_questions(py::class_<Group>& group) {
       .def_property_readonly(
           "closed", [](const Group& g) { return g.state().closed; },
           "Whether it was closed for good.")
+      .def_property_readonly(
+          "close_reason", [](const Group& g) { return message_to_python(g.state().close_reason); },
+          "Why it was closed; empty: it was not, or nobody said.")
+      .def_property_readonly(
+          "attempt", [](const Group& g) { return g.state().attempt; },
+          "Of the job, the latest that a node brought; 0: none did.")
       .def_property_readonly(
           "finished_round", [](const Group& g) { return g.state().finished_round; },
           "The last round that every participant finished; 0: none.")
@@ -287,6 +255,14 @@ void bind_questions(py::class_<Group>& group) {
       .def_property_readonly(
           "settings", [](const Group& g) { return g.state().settings; },
           "What the nodes agreed on; None until the first one joins.")
+      .def(
+          "node_at",
+          [](const Group& g, uint32_t rank) -> std::optional<NodeId> {
+            const NodeId* node = g.state().roster.at_rank(rank);
+            if (node == nullptr) return std::nullopt;
+            return *node;
+          },
+          py::arg("rank"), "The node of that rank in the complete round; None: it has left.")
       .def_property_readonly(
           "participants", &Group::participants,
           "The nodes of the forming round; the active nodes of the complete one, by rank.")
@@ -302,7 +278,7 @@ void bind_questions(py::class_<Group>& group) {
 
 void bind_group(py::module_& m) {
   bind_node(m);
-  bind_settings(m);
+  bind_group_settings(m);
   bind_placement(m);
   py::class_<Group> group(m, "Group", py::is_final(),
                           "The rulebook of one run's rendezvous. Pure: `now` is seconds of the "

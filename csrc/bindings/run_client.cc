@@ -16,6 +16,7 @@
 #include "bindings/convert.h"
 #include "bindings/gil.h"
 #include "group/group.h"
+#include "group/on_wire.h"
 
 namespace py = pybind11;
 
@@ -26,22 +27,17 @@ RunClient::Node to_wire(const NodeId& node) {
   return {node.addr, static_cast<uint64_t>(node.pid), node.local_id};
 }
 
-native::RunSettings to_wire(const GroupSettings& settings) {
-  return {settings.min_nodes, settings.max_nodes, settings.last_call_ms,
-          settings.keep_alive_interval_ms, settings.keep_alive_max_attempt};
-}
-
-GroupSettings from_wire(const native::RunSettings& settings) {
-  return {settings.min_nodes, settings.max_nodes, settings.last_call_ms,
-          settings.keep_alive_interval_ms, settings.keep_alive_max_attempt};
-}
-
 int64_t rank_from_wire(uint32_t rank) {
   return rank == native::kNoRank ? int64_t{-1} : int64_t{rank};
 }
 
 NodeId from_wire(const RunClient::Node& node) {
   return NodeId::make(node.addr, static_cast<int64_t>(node.pid), node.local_id);
+}
+
+std::optional<NodeId> neighbour(const RunClient::Node& node) {
+  if (node.addr.empty()) return std::nullopt;
+  return from_wire(node);
 }
 
 const char* outcome_name(native::JoinOutcome outcome) {
@@ -101,6 +97,12 @@ void bind_join_answer(py::module_& m) {
       .def_property_readonly(
           "first", [](const Joined& j) { return from_wire(j.first); },
           "The node with rank 0. Raises ValueError for a node without a place.")
+      .def_property_readonly(
+          "before", [](const Joined& j) { return neighbour(j.before); },
+          "The node of the rank before, in a ring; None: it has left.")
+      .def_property_readonly(
+          "after", [](const Joined& j) { return neighbour(j.after); },
+          "The node of the rank after, in a ring; None: it has left.")
       .def_readonly("waiting", &Joined::waiting, "Nodes on the wait list.")
       .def_readonly("spares", &Joined::spares, "Spare nodes.")
       .def_readonly("changes", &Joined::changes,
@@ -141,7 +143,7 @@ void bind_status(py::module_& m) {
           "settings",
           [](const StatusReply& s) -> std::optional<GroupSettings> {
             if (!s.has_settings) return std::nullopt;
-            return from_wire(s.settings);
+            return settings_of(s.settings);
           },
           "The settings its nodes agreed on; None before the first node joins.")
       .def_readonly("participants", &StatusReply::participants, "Number of nodes.")
@@ -171,6 +173,9 @@ void bind_status(py::module_& m) {
           "cause", [](const StatusReply& s) { return message_to_python(s.cause); },
           "Which node gave up first, and why; empty: none did.")
       .def_property_readonly(
+          "close_reason", [](const StatusReply& s) { return message_to_python(s.close_reason); },
+          "Why it was closed; empty: it was not, or nobody said.")
+      .def_property_readonly(
           "reached_at", [](const StatusReply& s) { return s.reached_at; },
           "The address by which a node on another machine reached the server; empty: none did.");
 }
@@ -183,12 +188,14 @@ void bind_client(py::module_& m) {
 Timeouts in seconds; calls return or raise within them: StoreTimeoutError, StoreConnectionError (StoreRestartedError, once,
 when the server came back without what it had), RendezvousClosedError, RendezvousStateError, StoreUnsupportedError.)")
       .def(py::init([](const TCPStore& store, const std::string& run_id, const NodeId& node,
-                       const GroupSettings& settings, TimeoutArg grace) {
-             return std::make_shared<RunClient>(store, run_id, to_wire(node), to_wire(settings),
-                                                grace.duration);
+                       const GroupSettings& settings, TimeoutArg grace, const NodeFacts* facts) {
+             const NodeFacts own = facts == nullptr ? NodeFacts() : *facts;
+             return std::make_shared<RunClient>(store, run_id, to_wire(node),
+                                                wire_settings(settings), grace.duration,
+                                                RunFacts{own.rank, own.topology, own.attempt});
            }),
            py::arg("store"), py::arg("run_id"), py::arg("node"), py::arg("settings"),
-           py::arg("grace"),
+           py::arg("grace"), py::arg("facts") = py::none(),
            "grace: how long the node counts as alive after its connection breaks.")
       .def(
           "join",
@@ -224,10 +231,11 @@ when the server came back without what it had), RendezvousClosedError, Rendezvou
           py::arg("timeout"), "Call it once in every keep-alive interval.")
       .def(
           "close_run",
-          [](RunClient& self, TimeoutArg timeout) {
-            without_gil([&] { self.close_run(timeout.duration); });
+          [](RunClient& self, TimeoutArg timeout, const std::string& reason) {
+            without_gil([&] { self.close_run(reason, timeout.duration); });
           },
-          py::arg("timeout"), "Close the run for good.")
+          py::arg("timeout"), py::arg("reason") = "",
+          "Close the run for good; the reason is told to the nodes.")
       .def(
           "status",
           [](RunClient& self, TimeoutArg timeout) {
@@ -286,6 +294,14 @@ when the server came back without what it had), RendezvousClosedError, Rendezvou
           },
           py::arg("timeout"), py::arg("limit") = py::none(),
           "Rank (-1 while the round forms) and node of each participant; at most `limit` of them.")
+      .def(
+          "hosts",
+          [](RunClient& self, const std::vector<std::string>& addresses, TimeoutArg timeout) {
+            return without_gil([&] { return self.hosts(addresses, timeout.duration); });
+          },
+          py::arg("addresses"), py::arg("timeout"),
+          "Of each address, at most 1,000: whether a connection from there 'is' there, 'was', or "
+          "'never' was.")
       .def(
           "resume",
           [](RunClient& self, uint64_t round, uint32_t rank, uint32_t world_size,

@@ -31,7 +31,9 @@ struct RunJoined {
   uint64_t round = 0;
   uint32_t rank = 0;
   uint32_t world_size = 0;
-  NodeName first;  // who has rank 0
+  NodeName first;   // who has rank 0
+  NodeName before;  // of the rank before, and of the one after; without an address: it has left
+  NodeName after;
   uint32_t waiting = 0;
   uint32_t spares = 0;
   uint32_t changes = 0;
@@ -39,6 +41,7 @@ struct RunJoined {
 struct RunStatus : native::StatusReply {
   std::string cause;  // in place of the reply's, which end with its bytes
   std::string reached_at;
+  std::string close_reason;
 };
 struct RunGone {
   NodeName node;

@@ -12,8 +12,9 @@ namespace rdzv {
 namespace operations = run_operations;
 
 RunClient::RunClient(const TCPStore& store, std::string run_id, Node node,
-                     native::RunSettings settings, Duration grace)
-    : link_(store.native_sibling()), part_(std::move(run_id), std::move(node), settings, grace) {}
+                     native::RunSettings settings, Duration grace, RunFacts facts)
+    : link_(store.native_sibling()),
+      part_(std::move(run_id), std::move(node), settings, grace, std::move(facts)) {}
 
 RunClient::Joined RunClient::join(uint64_t after_round, Duration timeout, bool is_spare) {
   NativeOperation join = operations::join(part_, after_round, timeout, is_spare);
@@ -39,8 +40,8 @@ native::KeepAliveReply RunClient::keep_alive(Duration timeout) {
   return link_->run_for<native::KeepAliveReply>(operations::keep_alive(part_, timeout));
 }
 
-void RunClient::close_run(Duration timeout) {
-  link_->run(operations::close_run(part_, timeout));
+void RunClient::close_run(Bytes reason, Duration timeout) {
+  link_->run(operations::close_run(part_, reason, timeout));
 }
 
 RunClient::Status RunClient::status(Duration timeout) {
@@ -76,6 +77,11 @@ std::vector<RunClient::Member> RunClient::members(native::MemberList which, size
                      [](const Member& a, const Member& b) { return a.rank < b.rank; });
   }
   return found;
+}
+
+std::vector<std::string> RunClient::hosts(const std::vector<std::string>& addresses,
+                                          Duration timeout) {
+  return link_->run_for<std::vector<std::string>>(operations::hosts(part_, addresses, timeout));
 }
 
 native::ResumeReply RunClient::resume(const Place& place, Duration timeout) {

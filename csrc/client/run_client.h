@@ -35,7 +35,7 @@ class RunClient {
   // `store` may be closed afterwards. `grace`: for how long the node counts as alive after its
   // connection broke. Throws kUnsupported for a store of the c10d protocol.
   RunClient(const TCPStore& store, std::string run_id, Node node, native::RunSettings settings,
-            Duration grace);
+            Duration grace, RunFacts facts = {});
 
   // Waits for a complete round later than `after_round` with this node. Not sent again by itself: a
   // node that had a place may have to resume it first. `is_spare`: see JoinRequest.
@@ -45,7 +45,7 @@ class RunClient {
   // For good; who gave up first, and why.
   std::string give_up(const Ending& ending, Duration timeout);
   native::KeepAliveReply keep_alive(Duration timeout);
-  void close_run(Duration timeout);
+  void close_run(Bytes reason, Duration timeout);
   Status status(Duration timeout);
   // Waits until something differs from what is known; at the timeout, what is.
   native::SubscribeReply subscribe(uint64_t round, uint32_t known_changes, bool known_closed,
@@ -55,6 +55,8 @@ class RunClient {
   RunFollowed follow(uint64_t known_version, Duration timeout);
   // At most `limit` of them.
   std::vector<Member> members(native::MemberList which, size_t limit, Duration timeout);
+  // Of each of at most limits::kHostsPerRequestMax addresses: "never", "was" or "is" connected.
+  std::vector<std::string> hosts(const std::vector<std::string>& addresses, Duration timeout);
   native::ResumeReply resume(const Place& place, Duration timeout);
 
   // Ends the connection, and what waits on it. Later calls throw kClosed.

@@ -44,6 +44,8 @@ RunStatus own(const native::StatusReply& reply) {
   found.native::StatusReply::cause = {};
   found.reached_at = std::string(reply.reached_at);
   found.native::StatusReply::reached_at = {};
+  found.close_reason = std::string(reply.close_reason);
+  found.native::StatusReply::close_reason = {};
   return found;
 }
 
@@ -52,8 +54,13 @@ constexpr auto kItself = [](const auto& reply, TakenBytes&) { return NativeResul
 
 }  // namespace
 
-RunPart::RunPart(std::string id, NodeName peer, native::RunSettings rules, Duration grace)
-    : run_id(std::move(id)), node(std::move(peer)), settings(rules), grace_ms(milliseconds(grace)) {
+RunPart::RunPart(std::string id, NodeName peer, native::RunSettings rules, Duration grace,
+                 RunFacts own)
+    : run_id(std::move(id)),
+      node(std::move(peer)),
+      settings(rules),
+      grace_ms(milliseconds(grace)),
+      facts(std::move(own)) {
   if (run_id.empty() || run_id.size() > limits::kRunIdBytesMax) {
     throw Error(ErrorCode::kInvalidArgument,
                 "a run id has 1 to " + std::to_string(limits::kRunIdBytesMax) +
@@ -66,14 +73,15 @@ namespace run_operations {
 NativeOperation join(const RunPart& part, uint64_t after_round, Duration timeout, bool is_spare) {
   NativeRequest join = request(part, timeout, true);
   join.is_write = true;
-  return native_operation(std::move(join),
-                          native::JoinRequest{0, part.run_id, part.wire_node(), part.settings,
-                                              after_round, part.grace_ms, kHandle, is_spare},
-                          [](const native::JoinReply& reply, TakenBytes&) {
-                            return NativeResult(RunJoined{
-                                false, reply.outcome, reply.round, reply.rank, reply.world_size,
-                                own(reply.first), reply.waiting, reply.spares, reply.changes});
-                          });
+  return native_operation(
+      std::move(join),
+      native::JoinRequest{0, part.run_id, part.wire_node(), part.settings, after_round,
+                          part.grace_ms, kHandle, is_spare, part.wire_facts()},
+      [](const native::JoinReply& reply, TakenBytes&) {
+        return NativeResult(RunJoined{
+            false, reply.outcome, reply.round, reply.rank, reply.world_size, own(reply.first),
+            own(reply.before), own(reply.after), reply.waiting, reply.spares, reply.changes});
+      });
 }
 
 NativeOperation leave(const RunPart& part, bool failed, Duration timeout) {
@@ -97,9 +105,11 @@ NativeOperation keep_alive(const RunPart& part, Duration timeout) {
   return native_operation(sign_of_life(part, timeout), native::KeepAliveRequest{kHandle}, kItself);
 }
 
-NativeOperation close_run(const RunPart& part, Duration timeout) {
-  return native_operation(request(part, timeout, false), native::CloseRunRequest{part.run_id},
-                          [](const native::Nothing&, TakenBytes&) { return NativeResult(); });
+NativeOperation close_run(const RunPart& part, Bytes reason, Duration timeout) {
+  return native_operation(
+      request(part, timeout, false),
+      native::CloseRunRequest{part.run_id, reason.substr(0, limits::kLastLineBytesMax)},
+      [](const native::Nothing&, TakenBytes&) { return NativeResult(); });
 }
 
 NativeOperation status(const RunPart& part, Duration timeout) {
@@ -142,11 +152,25 @@ NativeOperation members(const RunPart& part, native::MemberList which, Bytes cur
                           });
 }
 
+NativeOperation hosts(const RunPart& part, const std::vector<std::string>& addresses,
+                      Duration timeout) {
+  native::HostsRequest body;
+  for (const std::string& address : addresses) body.addresses.push_back({address});
+  return native_operation(request(part, timeout, false), body,
+                          [](const native::HostsReply& reply, TakenBytes&) {
+                            static constexpr const char* kStates[] = {"never", "was", "is"};
+                            std::vector<std::string> states;
+                            for (const native::HostsReply::Item& item : reply.states)
+                              states.emplace_back(kStates[static_cast<size_t>(item.state)]);
+                            return NativeResult(std::move(states));
+                          });
+}
+
 NativeOperation resume(const RunPart& part, const RunPlace& place, Duration timeout) {
   return native_operation(
       request(part, timeout, false),
       native::ResumeRequest{part.run_id, part.wire_node(), part.settings, place.round, place.rank,
-                            place.world_size, part.grace_ms, kHandle},
+                            place.world_size, part.grace_ms, kHandle, part.wire_facts()},
       kItself);
 }
 

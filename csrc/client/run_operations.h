@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "client/native_operations.h"
@@ -12,17 +13,27 @@
 
 namespace rdzv {
 
+// native::RunFacts with what they show.
+struct RunFacts {
+  uint32_t rank = native::kNoRank;
+  std::string topology;
+  uint64_t attempt = 0;
+};
+
 // Whose requests these are.
 struct RunPart {
   std::string run_id;
   NodeName node;
   native::RunSettings settings;
   uint32_t grace_ms = 0;
+  RunFacts facts;
 
   // Throws kInvalidArgument.
-  RunPart(std::string run_id, NodeName node, native::RunSettings settings, Duration grace);
+  RunPart(std::string run_id, NodeName node, native::RunSettings settings, Duration grace,
+          RunFacts facts = {});
 
   native::RunNode wire_node() const { return {node.addr, node.pid, node.local_id}; }
+  native::RunFacts wire_facts() const { return {facts.rank, facts.topology, facts.attempt}; }
 };
 
 // Why the node's work broke, and that nobody will start it again.
@@ -52,7 +63,7 @@ NativeOperation leave(const RunPart& part, bool failed, Duration timeout);
 NativeOperation give_up(const RunPart& part, const RunEnding& ending, Duration timeout);
 // A native::KeepAliveReply.
 NativeOperation keep_alive(const RunPart& part, Duration timeout);
-NativeOperation close_run(const RunPart& part, Duration timeout);
+NativeOperation close_run(const RunPart& part, Bytes reason, Duration timeout);
 // A RunStatus.
 NativeOperation status(const RunPart& part, Duration timeout);
 // A native::SubscribeReply: when something differs from what is known; at the timeout, what is.
@@ -63,6 +74,9 @@ NativeOperation follow(const RunPart& part, uint64_t known_version, Duration tim
 // A RunPage.
 NativeOperation members(const RunPart& part, native::MemberList which, Bytes cursor, uint32_t limit,
                         Duration timeout);
+// Of each address `is`, `was` or `never`: whether a client has connected from there. A list of text.
+NativeOperation hosts(const RunPart& part, const std::vector<std::string>& addresses,
+                      Duration timeout);
 // A native::ResumeReply.
 NativeOperation resume(const RunPart& part, const RunPlace& place, Duration timeout);
 

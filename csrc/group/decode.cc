@@ -3,19 +3,27 @@
 
 #include "group/codec.h"
 #include "group/limits.h"
+#include "group/ranks.h"
 #include "wire/run_messages.h"
 
 namespace rdzv {
 namespace {
 
 constexpr size_t kNodeBytesMin = 1 + 1 + 8 + 8;
-constexpr size_t kMemberBytesMin = kNodeBytesMin + 8 + 4;
+constexpr size_t kMemberBytesMin = kNodeBytesMin + 8 + 4 + 1;
 
-// Reads numbers by their type.
+// Reads numbers and choices by their type.
 struct Numbers {
   ByteReader& reader;
+  bool is_valid = true;
   void field(const char*, uint32_t& value) { value = reader.u32(); }
   void field(const char*, uint64_t& value) { value = reader.u64(); }
+  template <native::Choice T>
+  void field(const char*, T& value) {
+    const uint8_t number = reader.u8();
+    is_valid = is_valid && number <= native::last_of<T>();
+    if (is_valid) value = static_cast<T>(number);
+  }
 };
 
 class Decoder {
@@ -23,7 +31,7 @@ class Decoder {
   explicit Decoder(Bytes bytes) : bytes_(bytes), reader_(bytes) {}
 
   std::optional<Error> run(GroupState& into) {
-    const bool fine = header() && numbers() && cause() && participants() &&
+    const bool fine = header() && numbers() && close_reason() && cause() && participants() &&
                       others(Role::kWaiting) && others(Role::kSpare) && lost() && end() &&
                       possible();
     if (!fine) return problem_;
@@ -34,7 +42,8 @@ class Decoder {
  private:
   // Where each part began, for the checks that need all of them.
   struct Places {
-    size_t closed = 0, settings = 0, round = 0, finished_round = 0, round_floor = 0, last_call = 0;
+    size_t closed = 0, settings = 0, round = 0, finished_round = 0, round_floor = 0, last_call = 0,
+           newcomer = 0;
     size_t world_size = 0, failed_round = 0, participants = 0, waiting = 0, spares = 0, lost = 0;
   };
 
@@ -84,8 +93,10 @@ class Decoder {
     Numbers numbers{reader_};
     native::settings_fields(numbers, settings);
     if (!whole()) return false;
+    if (!numbers.is_valid) return fail("no such choice of a setting", places_.settings);
     if (const auto problem = settings_problem(settings)) return fail(*problem, places_.settings);
     state_.settings = settings;
+    state_.roster.set_segment(settings.segment);
     return true;
   }
 
@@ -96,10 +107,14 @@ class Decoder {
     state_.finished_round = reader_.u64();
     places_.round_floor = reader_.position();
     state_.round_floor = reader_.u64();
+    const size_t attempt_at = reader_.position();
+    state_.attempt = reader_.u64();
     const size_t serial_at = reader_.position();
     state_.serial = reader_.u64();
     places_.last_call = reader_.position();
     state_.last_call = reader_.u64();
+    places_.newcomer = reader_.position();
+    state_.newcomer = reader_.u64();
     places_.world_size = reader_.position();
     state_.world_size = reader_.u32();
     if (!whole()) return false;
@@ -110,11 +125,25 @@ class Decoder {
     }
     if (state_.round_floor > kAfterRoundMax)
       return fail("an impossible round", places_.round_floor);
+    if (state_.attempt > kAttemptMax) return fail("no such attempt", attempt_at);
     if (state_.serial > kSerialMax) return fail("an impossible serial", serial_at);
     if (state_.last_call > state_.serial) {
       return fail("the last call has a serial that was never given out", places_.last_call);
     }
+    if (state_.newcomer > state_.serial || (state_.newcomer != 0 && !state_.complete))
+      return fail("a new node has a serial that was never given out", places_.newcomer);
     return true;
+  }
+
+  bool close_reason() {
+    const size_t at = reader_.position();
+    const uint16_t bytes = reader_.u16();
+    if (bytes > limits::kLastLineBytesMax) return fail("a reason that is too long", at);
+    state_.close_reason = reader_.take(bytes);
+    state_.closed_unix_ms = reader_.u64();
+    if (!whole()) return false;
+    const bool says = bytes > 0 || state_.closed_unix_ms > 0;
+    return state_.closed || !says || fail("a reason why an open group was closed", at);
   }
 
   bool cause() {
@@ -173,14 +202,34 @@ class Decoder {
     if (into.joined < 1 || into.joined > state_.serial) {
       return fail("a node has a serial that was never given out", at);
     }
-    return true;
+    return member_has(into);
+  }
+
+  bool member_has(Member& into) {
+    const size_t at = reader_.position();
+    const uint8_t has = reader_.u8();
+    if (has > (kHasRank | kHasGivenRank | kHasTopology | kIsDone))
+      return fail("a node has unknown flags", at);
+    if (has & kHasRank) into.rank = reader_.u32();
+    if (has & kHasGivenRank) into.facts.rank = reader_.u32();
+    if (has & kHasTopology) into.facts.topology = reader_.take(reader_.u8());
+    if (!whole()) return false;
+    if (has & kIsDone) into.role = Role::kDone;
+    const bool fits = ((has & kHasRank) == 0 || into.rank < kGroupNodesMax) &&
+                      ((has & kHasGivenRank) == 0) == (into.facts.rank == kNoRank) &&
+                      ((has & kHasTopology) == 0) == into.facts.topology.empty();
+    if (!fits) return fail("a node has an impossible rank or key", at);
+    // Without settings nobody is listed, which is checked at the end; and a stand-in has no facts.
+    if (!state_.settings || into.facts == NodeFacts()) return true;
+    if (const auto problem = facts_problem(into.facts, *state_.settings)) return fail(*problem, at);
+    return into.facts == used_facts(into.facts, *state_.settings) ||
+           fail("a node has facts that its group does not use", at);
   }
 
   bool participants() {
     places_.participants = reader_.position();
-    const size_t entry_bytes_min = kMemberBytesMin + (state_.complete ? 5 : 0);
     uint32_t left = 0;
-    if (!count("participants", kGroupNodesMax, entry_bytes_min, left)) return false;
+    if (!count("participants", kGroupNodesMax, kMemberBytesMin, left)) return false;
     // world_size is not trusted yet: it sizes the next allocation.
     if (state_.complete && (state_.world_size < left || state_.world_size > kGroupNodesMax)) {
       return fail("world_size does not fit the participants", places_.world_size);
@@ -192,7 +241,9 @@ class Decoder {
       NodeId node;
       Member listed;
       if (!member(node, listed)) return false;
-      if (state_.complete && !rank(listed, taken)) return false;
+      if (state_.complete && !rank(listed, taken, at)) return false;
+      if (listed.role == Role::kDone && !state_.complete)
+        return fail("a node is done before the round is complete", at);
       if (!(last < node)) return fail("participants are not in order", at);
       state_.roster.add(node, listed);
       last = std::move(node);
@@ -200,15 +251,11 @@ class Decoder {
     return true;
   }
 
-  bool rank(Member& into, std::vector<bool>& taken) {
-    const size_t at = reader_.position();
-    into.rank = reader_.u32();
-    bool done = false;
-    if (!flag("done", done)) return false;
+  bool rank(Member& into, std::vector<bool>& taken, size_t at) {
     if (into.rank >= taken.size()) return fail("a rank is not below world_size", at);
     if (taken[into.rank]) return fail("two nodes have the same rank", at);
     taken[into.rank] = true;
-    into.role = done ? Role::kDone : Role::kActive;
+    if (into.role != Role::kDone) into.role = Role::kActive;
     return true;
   }
 
@@ -225,6 +272,7 @@ class Decoder {
       NodeId node;
       Member listed;
       if (!member(node, listed)) return false;
+      if (listed.role == Role::kDone) return fail("a waiting node is done", at);
       listed.role = role;
       const bool ordered = spare ? last_joined < listed.joined : last < node;
       if (!ordered)
@@ -240,7 +288,7 @@ class Decoder {
   bool lost() {
     places_.lost = reader_.position();
     uint32_t left = 0;
-    if (!count("lost nodes", kLostNodesMax, kNodeBytesMin + 1, left)) return false;
+    if (!count("lost nodes", kLostNodesMax, kNodeBytesMin + 1 + 4, left)) return false;
     NodeId last;
     for (; left > 0; --left) {
       const size_t at = reader_.position();
@@ -248,13 +296,16 @@ class Decoder {
       if (!node(gone)) return false;
       const size_t at_reason = reader_.position();
       const uint8_t reason = reader_.u8();
+      const uint32_t rank = reader_.u32();
       if (!whole()) return false;
+      if (rank != kNoRank && rank >= kGroupNodesMax)
+        return fail("a lost node has an impossible rank", at_reason);
       if (reason > static_cast<uint8_t>(LossReason::kGaveUp)) {
         return fail("an unknown reason for a loss", at_reason);
       }
       if (!(last < gone)) return fail("lost nodes are not in order", at);
       last = gone;
-      state_.lost.emplace(std::move(gone), static_cast<LossReason>(reason));
+      state_.lost.emplace(std::move(gone), Loss{static_cast<LossReason>(reason), rank});
     }
     return true;
   }
@@ -280,7 +331,7 @@ class Decoder {
   }
 
   bool possible_forming(size_t waiting, size_t spares) {
-    const size_t nodes = state_.roster.count(Role::kForming);
+    const size_t nodes = state_.settings ? takeable(state_.roster, *state_.settings) : 0;
     const size_t min = state_.settings ? state_.settings->min_nodes : 1;
     if (state_.rejoined)
       return fail("the rejoined flag is set while the round forms", places_.closed);
@@ -289,9 +340,9 @@ class Decoder {
     if (state_.round_floor >= state_.round) {
       return fail("a node took part in a later round", places_.round_floor);
     }
-    if (state_.closed && nodes > 0)
+    if (state_.closed && state_.roster.count(Role::kForming) > 0)
       return fail("a round forms in a closed group", places_.participants);
-    if (nodes > 0 && nodes >= state_.settings->max_nodes) {
+    if (nodes > 0 && nodes >= state_.settings->max_nodes && kept_places(state_) == 0) {
       return fail("a round with max_nodes is not complete", places_.participants);
     }
     if ((nodes >= min) != (state_.last_call != 0)) {
@@ -308,12 +359,14 @@ class Decoder {
     if (state_.world_size < state_.settings->min_nodes || state_.world_size > max) {
       return fail("world_size is not between min_nodes and max_nodes", places_.world_size);
     }
+    if (state_.world_size % state_.settings->segment != 0)
+      return fail("world_size is not a multiple of segment", places_.world_size);
     if (state_.last_call != 0) return fail("a last call in a complete round", places_.last_call);
     if (state_.roster.count(Role::kActive) == 0) {
       return fail("a complete round without an active participant", places_.participants);
     }
     if (places_taken > max) return fail("more than max_nodes have a place", places_.waiting);
-    if (spares > 0 && places_taken < max)
+    if (state_.settings->segment == 1 && spares > 0 && places_taken + kept_places(state_) < max)
       return fail("spares while a place is free", places_.spares);
     return true;
   }

@@ -55,7 +55,7 @@ void Group::give_up(const NodeId& node, const Ending& ending, Instant now) {
 uint32_t Group::gave_up() const {
   return static_cast<uint32_t>(
       std::count_if(state_.lost.begin(), state_.lost.end(),
-                    [](const auto& each) { return each.second == LossReason::kGaveUp; }));
+                    [](const auto& each) { return each.second.reason == LossReason::kGaveUp; }));
 }
 
 std::string Group::cause_text() const {

@@ -4,8 +4,12 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "group/codec.h"
 #include "group/limits.h"
+#include "group/ranks.h"
+#include "group/seeded_bugs.h"
+#include "wire/limits.h"
 
 namespace rdzv {
 namespace {
@@ -30,6 +34,7 @@ void Group::observe(std::optional<Bytes> bytes, Instant now) {
     last_call_seen_ = state_.last_call;
     last_call_since_ = now;
   }
+  watch_newcomers(now);
 }
 
 std::string Group::encode() const {
@@ -44,25 +49,36 @@ std::string Group::encode() const {
 }
 
 void Group::join(const NodeId& node, const GroupSettings& settings, uint64_t after_round,
-                 Instant now) {
-  check_join(node, settings, after_round);
-  if (state_.roster.size() == 0) state_.settings = settings;
+                 Instant now, const NodeFacts& facts) {
+  check_join(node, settings, after_round, facts);
+  if (facts.attempt != state_.attempt) begin_attempt(facts.attempt);
+  if (state_.roster.size() == 0) adopt(settings);
   look(now);
+  const NodeFacts used = used_facts(facts, settings);
   state_.round_floor = std::max(state_.round_floor, after_round);
   const Member* member = state_.roster.find(node);
   if (!state_.complete) {
-    if (member == nullptr) enroll(node, Role::kForming);
+    if (member == nullptr)
+      enroll(node, {.role = Role::kForming, .rank = take_lost_rank(node), .facts = used});
     state_.round = std::max(state_.round, state_.round_floor + 1);
   } else if (member == nullptr) {
-    enroll(node, has_place() ? Role::kWaiting : Role::kSpare);
+    const uint32_t rank = take_lost_rank(node);
+    const bool is_former = rank != kNoRank && settings.former_first;
+    const bool is_placed = has_place(is_former) || (is_former && make_room());
+    enroll(node, {.role = is_placed ? Role::kWaiting : Role::kSpare, .rank = rank, .facts = used});
+    if (is_placed && rank == kNoRank) note_newcomer();
   } else if (member->role == Role::kDone) {
     // It gives its place in this round for one in the next, so it is listed anew.
+    const uint32_t rank = member->rank;
     remove(node);
-    enroll(node, Role::kWaiting);
+    enroll(node, {.role = Role::kWaiting, .rank = rank, .facts = used});
     state_.rejoined = true;
   } else if (member->role == Role::kActive && after_round >= state_.round) {
     rejoin(node);
   }
+  // A node that came anew has these already.
+  if (member != nullptr && state_.roster.find(node)->facts != used)
+    state_.roster.set_facts(node, used);
   settle(now);
 }
 
@@ -88,11 +104,36 @@ void Group::leave(const NodeId& node, bool failed, Instant now) {
   settle(now);
 }
 
-void Group::close() {
+void Group::close(const std::string& reason, uint64_t unix_ms) {
+  if (!state_.closed) state_.closed_unix_ms = unix_ms;
+  if (state_.close_reason.empty())
+    state_.close_reason = reason.substr(0, limits::kLastLineBytesMax);
   state_.closed = true;
   state_.last_call = 0;
   for (const Role role : {Role::kForming, Role::kWaiting, Role::kSpare})
     state_.roster.remove_all(role);
+}
+
+bool Group::forget_close(uint64_t unix_ms, Duration ago) {
+  const auto ago_ms =
+      static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(ago).count());
+  const uint64_t closed = state_.closed_unix_ms;
+  if (!state_.closed || closed == 0 || unix_ms < closed || unix_ms - closed < ago_ms) return false;
+  if (state_.roster.size() > 0) return false;
+  state_.closed = false;
+  state_.close_reason.clear();
+  state_.closed_unix_ms = 0;
+  state_.lost.clear();
+  state_.cause.reset();
+  state_.failed_round = 0;
+  return true;
+}
+
+std::string Group::closed_text() const {
+  std::string text = "the run is closed";
+  if (!state_.close_reason.empty())
+    text += ": " + quoted(state_.close_reason, limits::kLastLineBytesMax);
+  return text + "; use another run id for a new job";
 }
 
 bool Group::sweep(size_t max) {
@@ -106,7 +147,8 @@ std::vector<NodeId> Group::expire(Instant now, size_t max) {
   look(now);
   if (!state_.settings) return dead;
   const Duration window = state_.settings->keep_alive_window();
-  while (const NodeId* silent = heartbeats_.silent_for(window)) {
+  while (const NodeId* silent =
+             has(Bug::kDeadTakePart) ? nullptr : heartbeats_.silent_for(window)) {
     if (dead.size() >= max) {
       settle(now);
       return dead;
@@ -131,7 +173,8 @@ std::vector<NodeId> Group::expire(Instant now, size_t max) {
   // The dead go first: without them there may be too few nodes for the last call to end with a
   // round.
   settle(now);
-  if (state_.last_call != 0 && now - last_call_since_ >= state_.settings->last_call()) {
+  const bool waits = has(Bug::kKeptForEver) && kept_places(state_) > 0;
+  if (state_.last_call != 0 && !waits && now - last_call_since_ >= state_.settings->last_call()) {
     complete_round();
     settle(now);
   }
@@ -146,7 +189,33 @@ std::optional<Instant> Group::next_deadline() const {
     const Instant end = last_call_since_ + state_.settings->last_call();
     next = next ? std::min(*next, end) : end;
   }
+  if (const auto due = newcomers_due()) next = next ? std::min(*next, *due) : *due;
   return next;
+}
+
+std::optional<Instant> Group::newcomers_due() const {
+  if (are_newcomers_told_ || state_.newcomer == 0) return std::nullopt;
+  constexpr int kDebouncesMax = 10;
+  const Duration debounce = state_.settings->debounce();
+  return std::min(newcomer_since_ + debounce, newcomers_since_ + kDebouncesMax * debounce);
+}
+
+void Group::watch_newcomers(Instant now) {
+  if (state_.newcomer == 0) {
+    newcomer_seen_ = 0;
+    are_newcomers_told_ = true;
+    return;
+  }
+  if (newcomer_seen_ == 0 || newcomers_round_ != state_.round) {
+    newcomers_since_ = now;
+    are_newcomers_told_ = false;
+  }
+  if (newcomer_seen_ != state_.newcomer) newcomer_since_ = now;
+  newcomer_seen_ = state_.newcomer;
+  newcomers_round_ = state_.round;
+  // Once told, others that follow are told with them.
+  if (has(Bug::kDebounceIsOff)) are_newcomers_told_ = true;
+  if (!are_newcomers_told_) are_newcomers_told_ = now >= *newcomers_due();
 }
 
 Placement Group::placement(const NodeId& node) const {
@@ -160,17 +229,20 @@ Placement Group::placement(const NodeId& node) const {
   return {member->role, ranked ? int64_t{member->rank} : -1};
 }
 
+uint64_t Group::changes() const {
+  const bool counts = are_newcomers_told_ || state_.rejoined || !state_.lost.empty();
+  return (counts ? state_.roster.count(Role::kWaiting) : 0) + state_.lost.size();
+}
+
 uint64_t Group::membership_changes(const NodeId& node, uint64_t round) const {
-  const uint64_t changes = state_.roster.count(Role::kWaiting) + state_.lost.size();
   const Member* member = state_.roster.find(node);
   const bool takes_part =
       state_.round == round && member != nullptr && member->role == Role::kActive;
-  return takes_part ? changes : std::max<uint64_t>(changes, 1);
+  return takes_part ? changes() : std::max<uint64_t>(changes(), 1);
 }
 
 std::vector<NodeId> Group::participants() const {
   if (!state_.complete) return state_.roster.nodes(Role::kForming);
-  // Today ranks follow the natural order, but the state does not promise it.
   std::vector<std::pair<uint32_t, const NodeId*>> ranked;
   for (const auto& [node, member] : state_.roster.list(Role::kActive)) {
     if (member.role == Role::kActive) ranked.emplace_back(member.rank, &node);
@@ -205,46 +277,13 @@ std::vector<NodeId> Group::spares() const {
 std::vector<NodeId> Group::lost() const {
   std::vector<NodeId> nodes;
   nodes.reserve(state_.lost.size());
-  for (const auto& [node, reason] : state_.lost) nodes.push_back(node);
+  for (const auto& [node, loss] : state_.lost) nodes.push_back(node);
   return nodes;
 }
 
 std::optional<Duration> Group::last_call_left(Instant now) const {
   if (state_.last_call == 0) return std::nullopt;
   return std::max(Duration::zero(), last_call_since_ + state_.settings->last_call() - now);
-}
-
-void Group::check_join(const NodeId& node, const GroupSettings& settings,
-                       uint64_t after_round) const {
-  const std::string what = "join of node " + to_text(node) + ": ";
-  if (const auto problem = node_problem(node)) {
-    throw Error(ErrorCode::kInvalidArgument, "join: the node's " + *problem);
-  }
-  if (const auto problem = settings_problem(settings)) {
-    throw Error(ErrorCode::kInvalidArgument, what + *problem);
-  }
-  if (after_round > kAfterRoundMax) {
-    throw Error(
-        ErrorCode::kInvalidArgument,
-        what + "after_round is " + std::to_string(after_round) + "; no round can have this number");
-  }
-  if (state_.closed) {
-    throw Error(ErrorCode::kRunClosed,
-                what + "the run is closed; use another run id for a new job");
-  }
-  check_not_failed(after_round, what);
-  if (state_.roster.size() == 0) return;
-  if (settings != *state_.settings) {
-    throw Error(ErrorCode::kState,
-                what + "the group has other settings: " + to_text(*state_.settings) +
-                    "; this node has " + to_text(settings) + "; they differ in " +
-                    differing_fields(*state_.settings, settings) +
-                    "; start all nodes with the same settings");
-  }
-  if (state_.roster.size() >= kGroupNodesMax && state_.roster.find(node) == nullptr) {
-    throw Error(ErrorCode::kLimit, what + "the group has " + std::to_string(kGroupNodesMax) +
-                                       " nodes, the most allowed");
-  }
 }
 
 // Before the settings of an empty group are known nobody is watched, and it does not matter how
@@ -254,10 +293,31 @@ void Group::look(Instant now) {
                    state_.settings ? state_.settings->keep_alive_interval() : Duration::zero());
 }
 
-void Group::enroll(const NodeId& node, Role role) {
-  const Member member{role, ++state_.serial};
-  state_.roster.add(node, member);
-  heartbeats_.moved(node, member);
+// Of an empty group.
+void Group::adopt(const GroupSettings& settings) {
+  state_.settings = settings;
+  state_.roster.set_segment(settings.segment);
+}
+
+void Group::enroll(const NodeId& node, const Member& member) {
+  Member listed = member;
+  listed.joined = ++state_.serial;
+  state_.roster.add(node, listed);
+  heartbeats_.moved(node, listed);
+}
+
+// Of a node that was lost from the last round, or whose address another one that was lost had: an
+// agent that was started again is another node of the same address.
+uint32_t Group::take_lost_rank(const NodeId& node) {
+  if (state_.lost.empty()) return kNoRank;
+  if (const auto own = state_.lost.find(node);
+      own != state_.lost.end() && own->second.rank != kNoRank)
+    return std::exchange(own->second.rank, kNoRank);
+  auto at = state_.lost.lower_bound(NodeId{node.addr, 0, 0});
+  for (; at != state_.lost.end() && at->first.addr == node.addr; ++at) {
+    if (at->second.rank != kNoRank) return std::exchange(at->second.rank, kNoRank);
+  }
+  return kNoRank;
 }
 
 void Group::remove(const NodeId& node) {
@@ -266,84 +326,17 @@ void Group::remove(const NodeId& node) {
 }
 
 void Group::lose(const NodeId& node, LossReason reason) {
+  const uint32_t rank = state_.roster.find(node)->rank;
   remove(node);
-  if (state_.lost.size() < kLostNodesMax || state_.lost.contains(node)) state_.lost[node] = reason;
+  if (has(Bug::kLossIsSilent)) return;
+  if (state_.lost.size() < kLostNodesMax || state_.lost.contains(node))
+    state_.lost[node] = {reason, rank};
 }
 
 void Group::rejoin(const NodeId& node) {
   state_.roster.set_role(node, Role::kWaiting);
   heartbeats_.moved(node, state_.roster.beat(node));
   state_.rejoined = true;
-}
-
-bool Group::has_place() const {
-  return state_.roster.participants() + state_.roster.count(Role::kWaiting) <
-         state_.settings->max_nodes;
-}
-
-void Group::settle(Instant now) {
-  fail_if_hopeless();
-  for (;;) {
-    if (!state_.complete) settle_forming(now);
-    if (!state_.complete) return;
-    promote_spares();
-    if (state_.roster.count(Role::kActive) > 0) return;
-    end_round();
-  }
-}
-
-void Group::settle_forming(Instant now) {
-  const size_t nodes = state_.roster.count(Role::kForming);
-  if (nodes == 0 || nodes < state_.settings->min_nodes) {
-    state_.last_call = 0;
-  } else if (nodes >= state_.settings->max_nodes) {
-    complete_round();
-  } else if (state_.last_call == 0) {
-    state_.last_call = ++state_.serial;
-    last_call_seen_ = state_.last_call;
-    last_call_since_ = now;
-  }
-}
-
-void Group::complete_round() {
-  state_.complete = true;
-  is_put_back_ = false;
-  completed_round_ = state_.round;
-  state_.world_size = static_cast<uint32_t>(state_.roster.count(Role::kForming));
-  state_.roster.rank_participants();
-  state_.rejoined = false;
-  state_.last_call = 0;
-  state_.lost.clear();
-  state_.cause.reset();
-  state_.failed_round = 0;
-}
-
-// A node that is done keeps its place: a job that is finishing is not disturbed by spares.
-void Group::promote_spares() {
-  while (!state_.roster.spares().empty() && has_place()) {
-    const NodeId first = state_.roster.spares().begin()->second;
-    ++promotions_;
-    state_.roster.set_role(first, Role::kWaiting);
-  }
-}
-
-void Group::end_round() {
-  Roster& roster = state_.roster;
-  const bool finished = state_.lost.empty() && !state_.rejoined;
-  if (finished) {
-    // The job is over: who waited for its next round is dismissed, and knows by finished_round.
-    state_.finished_round = state_.round;
-    for (const Role role : {Role::kDone, Role::kWaiting, Role::kSpare}) roster.remove_all(role);
-  } else {
-    roster.remove_all(Role::kDone);
-    promote_spares();
-    roster.form_waiting();
-  }
-  state_.round = std::max(state_.round, state_.round_floor) + 1;
-  state_.complete = false;
-  is_put_back_ = false;
-  state_.rejoined = false;
-  state_.world_size = 0;
 }
 
 }  // namespace rdzv

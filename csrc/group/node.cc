@@ -85,18 +85,6 @@ size_t code_point_bytes(std::string_view text, size_t from) {
   return bytes;
 }
 
-// Addresses end up in logs and on terminals, hence no control characters.
-bool is_printable_utf8(std::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    if (byte < 0x20 || byte == 0x7F) return false;
-    const size_t bytes = code_point_bytes(text, i);
-    if (bytes == 0) return false;
-    i += bytes;
-  }
-  return true;
-}
-
 }  // namespace
 
 std::strong_ordering compare_natural(std::string_view a, std::string_view b) {
@@ -142,6 +130,17 @@ NodeId NodeId::make(std::string addr, int64_t pid, uint64_t local_id) {
 
 NodeId stand_in(uint32_t rank) {
   return NodeId{"rank " + std::to_string(rank), 0, rank};
+}
+
+bool is_printable_utf8(std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if (byte < 0x20 || byte == 0x7F) return false;
+    const size_t bytes = code_point_bytes(text, i);
+    if (bytes == 0) return false;
+    i += bytes;
+  }
+  return true;
 }
 
 std::string to_text(const NodeId& node) {

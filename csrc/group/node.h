@@ -36,6 +36,9 @@ struct NodeHash {
 // here.
 std::strong_ordering compare_natural(std::string_view a, std::string_view b);
 
+// Names end up in logs and on terminals, hence no control characters.
+bool is_printable_utf8(std::string_view text);
+
 // What is wrong with a node, if anything.
 std::optional<std::string> node_problem(const NodeId& node);
 

@@ -21,12 +21,14 @@ void Group::drop(const NodeId& node, Instant now) {
 }
 
 Resumed Group::resume(const NodeId& node, const GroupSettings& settings, uint64_t round,
-                      uint32_t rank, uint32_t world_size, Instant now) {
-  check_resume(node, settings, round, rank, world_size);
+                      uint32_t rank, uint32_t world_size, Instant now, const NodeFacts& facts) {
+  check_resume(node, settings, round, rank, world_size, facts);
+  if (facts.attempt < state_.attempt) return Resumed::kRefused;
+  if (facts.attempt > state_.attempt) begin_attempt(facts.attempt);
   const bool replaces = is_replaced_by(round);
   if (!replaces && !may_resume(node, round, rank, world_size)) return Resumed::kRefused;
   if (replaces) forget_round(settings);
-  if (state_.roster.size() == 0) state_.settings = settings;
+  if (state_.roster.size() == 0) adopt(settings);
   look(now);
   const Member* member = state_.roster.find(node);
   const bool is_new = !state_.complete || replaces;
@@ -38,7 +40,7 @@ Resumed Group::resume(const NodeId& node, const GroupSettings& settings, uint64_
   if (is_new) put_back(round, world_size);
   state_.roster.take_expected(rank);
   if (state_.roster.expected().empty()) heartbeats_.forget(kExpectedRanks);
-  enroll_active(node, rank);
+  enroll_active(node, rank, used_facts(facts, settings));
   settle(now);
   return replaces ? Resumed::kReplaced : Resumed::kTaken;
 }
@@ -60,7 +62,7 @@ void Group::forget_round(const GroupSettings& settings) {
   for (const Role role : {Role::kActive, Role::kDone}) state_.roster.remove_all(role);
   if (settings == *state_.settings) return;
   for (const Role role : {Role::kWaiting, Role::kSpare}) state_.roster.remove_all(role);
-  state_.settings = settings;
+  adopt(settings);
 }
 
 void Group::put_back(uint64_t round, uint32_t world_size) {
@@ -71,6 +73,7 @@ void Group::put_back(uint64_t round, uint32_t world_size) {
   is_put_back_ = true;
   state_.rejoined = false;
   state_.last_call = 0;
+  state_.newcomer = 0;
   state_.world_size = world_size;
   state_.lost.clear();
   state_.cause.reset();
@@ -79,6 +82,7 @@ void Group::put_back(uint64_t round, uint32_t world_size) {
   state_.roster.expect(RankSet(world_size));
   heartbeats_.moved(kExpectedRanks, Member{Role::kActive, ++state_.serial});
   for (const NodeId& node : meanwhile) state_.roster.set_role(node, Role::kSpare);
+  state_.roster.forget_ranks_of_spares();
   promote_spares();
 }
 
@@ -92,32 +96,36 @@ void Group::lose_expected(std::vector<NodeId>& dead) {
   state_.roster.expected().for_each([&](uint32_t rank) {
     if (state_.lost.size() >= kLostNodesMax) return false;
     dead.push_back(stand_in(rank));
-    state_.lost[dead.back()] = LossReason::kExpired;
+    state_.lost[dead.back()] = {LossReason::kExpired, rank};
     return true;
   });
   forget_expected();
 }
 
-void Group::enroll_active(const NodeId& node, uint32_t rank) {
-  const Member member{Role::kActive, ++state_.serial, 0, rank};
+void Group::enroll_active(const NodeId& node, uint32_t rank, const NodeFacts& facts) {
+  const Member member{Role::kActive, ++state_.serial, 0, rank, facts};
   state_.roster.add(node, member);
   heartbeats_.moved(node, member);
 }
 
 void Group::check_resume(const NodeId& node, const GroupSettings& settings, uint64_t round,
-                         uint32_t rank, uint32_t world_size) const {
+                         uint32_t rank, uint32_t world_size, const NodeFacts& facts) const {
   if (const auto problem = node_problem(node))
     throw Error(ErrorCode::kInvalidArgument, "resume: the node's " + *problem);
   const std::string what = "resume of node " + to_text(node) + ": ";
   if (const auto problem = settings_problem(settings))
     throw Error(ErrorCode::kInvalidArgument, what + *problem);
+  if (const auto problem = facts_problem(facts, settings))
+    throw Error(ErrorCode::kInvalidArgument, what + *problem);
   if (round == 0 || round > kAfterRoundMax || rank >= world_size ||
-      world_size < settings.min_nodes || world_size > settings.max_nodes) {
+      world_size < settings.min_nodes || world_size > settings.max_nodes ||
+      world_size % settings.segment != 0) {
     throw Error(ErrorCode::kInvalidArgument, what + "there is no rank " + std::to_string(rank) +
                                                  " in round " + std::to_string(round) + " of " +
                                                  std::to_string(world_size) + " nodes with " +
                                                  to_text(settings));
   }
+  if (facts.attempt != state_.attempt) return;
   if (state_.roster.size() > 0 && settings != *state_.settings && !is_replaced_by(round)) {
     throw Error(ErrorCode::kState,
                 what + "the group has other settings: " + to_text(*state_.settings) +

@@ -11,7 +11,10 @@
 #include <map>
 #include <vector>
 
+#include "group/blocks.h"
+#include "group/facts.h"
 #include "group/node.h"
+#include "group/rank_index.h"
 #include "group/rank_set.h"
 
 namespace rdzv {
@@ -30,7 +33,10 @@ struct Member {
   // that came back from the one that was removed: their beats alone could agree by chance.
   uint64_t joined = 0;
   uint32_t beats = 0;  // moves with every heartbeat; wraps, only equality counts
-  uint32_t rank = 0;   // of active and done nodes, 0 otherwise
+  // Of active and done nodes. Of others, the rank that they had in the last complete round if they
+  // were in it; kNoRank: they were not.
+  uint32_t rank = kNoRank;
+  NodeFacts facts{};
 
   bool operator==(const Member&) const = default;
 };
@@ -38,6 +44,7 @@ struct Member {
 class Roster {
  public:
   using Map = std::map<NodeId, Member>;  // in natural order
+  using Entry = Map::value_type;
   using Spares = std::map<uint64_t, NodeId>;
 
   // The list that has the nodes of this role. Those of the round are in one, whatever their role.
@@ -62,10 +69,23 @@ class Roster {
   // The serial at which each spare was listed, and the spare: in order of joining.
   const Spares& spares() const { return spares_; }
 
+  const Blocks& forming_blocks() const { return blocks_[0]; }
+  const Blocks& spare_blocks() const { return blocks_[1]; }
+  // Who is in the complete round with that rank; null: it has left, or is not known.
+  const NodeId* at_rank(uint32_t rank) const { return ranks_.at(rank); }
+  // Who has brought this given rank, and is not done; null: nobody.
+  const NodeId* holder_of(uint32_t given) const;
+
+  // To be told while nobody is listed.
+  void set_segment(uint32_t nodes);
   // False, and nothing changes, when the node is listed already or another spare has that serial.
   bool add(const NodeId& node, const Member& member);
   void remove(const NodeId& node);
   void set_role(const NodeId& node, Role role);
+  void set_facts(const NodeId& node, const NodeFacts& facts);
+  // Who forms becomes a spare, in the order of joining, and was not in the last round. `serial` is
+  // its own from now on if its own one is taken; whether that is so.
+  bool make_spare(const NodeId& node, uint64_t serial);
   // Moves the heartbeat; returns the member.
   const Member& beat(const NodeId& node);
   // All of them.
@@ -86,8 +106,14 @@ class Roster {
     }
     return gone_.empty() && gone_spares_.empty();
   }
-  // Forming nodes become active, with ranks from 0 in natural order.
-  void rank_participants();
+  // They were not in the last complete round.
+  void forget_ranks_of_spares() {
+    for (auto& [node, member] : spare_) member.rank = kNoRank;
+  }
+  // In natural order. Their ranks may be changed.
+  std::vector<Entry*> forming();
+  // Forming nodes, who have got their ranks, become active.
+  void begin_round();
   // Those on the wait list, of a round that has nobody.
   void form_waiting();
 
@@ -102,6 +128,7 @@ class Roster {
   Member& at(const NodeId& node);
   void enter(const NodeId& node, const Member& member);
   void exit(const Member& member);
+  Blocks* blocks_of(Role role);
 
   Map round_;
   Map waiting_;
@@ -111,6 +138,8 @@ class Roster {
   std::vector<Map> gone_;
   std::vector<Spares> gone_spares_;
   std::array<size_t, 5> counts_{};
+  std::array<Blocks, 2> blocks_;  // of those that form, and of the spares
+  RankIndex ranks_;
   RankSet expected_;
 };
 

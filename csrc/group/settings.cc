@@ -22,6 +22,27 @@ std::optional<std::string> time_problem(const char* name, uint64_t ms) {
   return std::nullopt;
 }
 
+// What is not said everywhere is not said.
+std::string ranks_text(const GroupSettings& settings) {
+  std::string text;
+  if (settings.rank_by != RankBy::kAddress)
+    text += std::string(", rank_by=") + to_text(settings.rank_by);
+  if (!settings.sticky_ranks) text += ", sticky_ranks=false";
+  if (!settings.former_first) text += ", former_first=false";
+  if (settings.debounce_ms != 0) text += ", debounce=" + in_seconds(settings.debounce_ms);
+  if (settings.segment != 1) text += ", segment=" + std::to_string(settings.segment);
+  return text;
+}
+
+std::optional<std::string> segment_problem(const GroupSettings& settings) {
+  const uint32_t segment = settings.segment;
+  if (segment < 1) return "segment is 0; it must be at least 1";
+  if (settings.min_nodes % segment == 0 && settings.max_nodes % segment == 0) return std::nullopt;
+  return "min_nodes (" + std::to_string(settings.min_nodes) + ") and max_nodes (" +
+         std::to_string(settings.max_nodes) + ") are not both multiples of segment (" +
+         std::to_string(segment) + ")";
+}
+
 }  // namespace
 
 Duration GroupSettings::keep_alive_window() const {
@@ -50,7 +71,14 @@ std::optional<std::string> settings_problem(const GroupSettings& settings) {
     return "keep_alive_max_attempt is " + std::to_string(settings.keep_alive_max_attempt) +
            "; at most " + std::to_string(kKeepAliveAttemptsMax) + " are allowed";
   }
-  return std::nullopt;
+  constexpr uint64_t kDebounceMsMax = 3'600'000;
+  if (settings.debounce_ms > kDebounceMsMax) return "debounce must not be longer than an hour";
+  return segment_problem(settings);
+}
+
+const char* to_text(RankBy rank_by) {
+  static constexpr const char* kNames[] = {"address", "join", "given", "topology"};
+  return kNames[static_cast<size_t>(rank_by)];
 }
 
 std::string to_text(const GroupSettings& settings) {
@@ -58,7 +86,8 @@ std::string to_text(const GroupSettings& settings) {
          ", max_nodes=" + std::to_string(settings.max_nodes) +
          ", last_call_timeout=" + in_seconds(settings.last_call_ms) +
          ", keep_alive_interval=" + in_seconds(settings.keep_alive_interval_ms) +
-         ", keep_alive_max_attempt=" + std::to_string(settings.keep_alive_max_attempt);
+         ", keep_alive_max_attempt=" + std::to_string(settings.keep_alive_max_attempt) +
+         ranks_text(settings);
 }
 
 std::string differing_fields(const GroupSettings& a, const GroupSettings& b) {
@@ -73,6 +102,11 @@ std::string differing_fields(const GroupSettings& a, const GroupSettings& b) {
   compare("last_call_timeout", a.last_call_ms, b.last_call_ms);
   compare("keep_alive_interval", a.keep_alive_interval_ms, b.keep_alive_interval_ms);
   compare("keep_alive_max_attempt", a.keep_alive_max_attempt, b.keep_alive_max_attempt);
+  compare("rank_by", static_cast<uint64_t>(a.rank_by), static_cast<uint64_t>(b.rank_by));
+  compare("sticky_ranks", a.sticky_ranks, b.sticky_ranks);
+  compare("former_first", a.former_first, b.former_first);
+  compare("debounce", a.debounce_ms, b.debounce_ms);
+  compare("segment", a.segment, b.segment);
   return names;
 }
 

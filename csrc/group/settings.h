@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/clock.h"
+#include "wire/rank_by.h"
 
 namespace rdzv {
 
@@ -18,11 +19,21 @@ struct GroupSettings {
   uint64_t last_call_ms = 30'000;
   uint64_t keep_alive_interval_ms = 5'000;
   uint32_t keep_alive_max_attempt = 3;
+  RankBy rank_by = RankBy::kAddress;
+  bool sticky_ranks = true;  // who was in the last complete round keeps its rank
+  // A node of the last round whose job broke has its place kept until the last call is over.
+  bool former_first = true;
+  // Newcomers on the wait list are told once none has come for so long, or 10 times that since the
+  // first one; 0: at once.
+  uint64_t debounce_ms = 0;
+  // A round has a multiple of so many nodes. With RankBy::kTopology, as many of each key.
+  uint32_t segment = 1;
 
   bool operator==(const GroupSettings&) const = default;
 
   Duration last_call() const { return std::chrono::milliseconds(last_call_ms); }
   Duration keep_alive_interval() const { return std::chrono::milliseconds(keep_alive_interval_ms); }
+  Duration debounce() const { return std::chrono::milliseconds(debounce_ms); }
   // A node whose heartbeat has not moved for this long is dead. kForever where the product would be
   // longer.
   Duration keep_alive_window() const;
@@ -33,6 +44,9 @@ std::optional<std::string> settings_problem(const GroupSettings& settings);
 
 // "min_nodes=2, max_nodes=4, last_call_timeout=30s, ..."
 std::string to_text(const GroupSettings& settings);
+
+// "topology"
+const char* to_text(RankBy rank_by);
 
 // The names of the fields that differ, with commas between; empty when equal.
 std::string differing_fields(const GroupSettings& a, const GroupSettings& b);

@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "group/facts.h"
 #include "group/giving_up.h"
 #include "group/node.h"
 #include "group/settings.h"
@@ -80,6 +81,7 @@ struct JoinRun {
   const NodeId& node;
   GroupSettings settings;
   uint64_t after_round = 0;
+  NodeFacts facts{};
 };
 struct ResumeRun {
   Bytes run;
@@ -88,6 +90,7 @@ struct ResumeRun {
   uint64_t round = 0;
   uint32_t rank = 0;
   uint32_t world_size = 0;
+  NodeFacts facts{};
 };
 struct LeaveRun {
   Bytes run;
@@ -97,6 +100,7 @@ struct LeaveRun {
 };
 struct CloseRun {
   Bytes run;
+  std::string reason{};
 };
 struct KeepAlive {
   Bytes run;

@@ -9,7 +9,10 @@
 namespace rdzv {
 
 Connections::Connections(ServerContext& context)
-    : greetings(context), departures(context.chores), budget_(context.budget) {}
+    : hosts(context.state.seed()),
+      greetings(context),
+      departures(context.chores),
+      budget_(context.budget) {}
 
 Connections::~Connections() {
   while (!open.empty()) open.back()->close("");

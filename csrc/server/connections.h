@@ -9,6 +9,7 @@
 
 #include "server/departures.h"
 #include "server/greetings.h"
+#include "server/hosts.h"
 
 namespace rdzv {
 
@@ -29,6 +30,8 @@ class Connections {
   // What is closed does not live into the next turn, unless it has left something behind.
   void forget_closed();
 
+  // From where they come, and came.
+  Hosts hosts;
   // All that are not closed, in no order.
   std::vector<std::unique_ptr<Connection>> open;
   Greetings greetings;

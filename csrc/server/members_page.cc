@@ -57,7 +57,7 @@ bool MembersPage::go_on(const GroupState& state, Budget& budget) {
     });
   }
   if (which_ == native::MemberList::kLost) {
-    return walk(state.lost, budget, [&](const NodeId& node, LossReason) {
+    return walk(state.lost, budget, [&](const NodeId& node, const Loss&) {
       items_.push_back({node, native::kNoRank});
       node_ = node;
     });

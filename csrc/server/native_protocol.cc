@@ -129,6 +129,10 @@ size_t NativeProtocol::consume_preamble(Bytes input) {
   return native::kPreambleBytes;
 }
 
+NativeProtocol::~NativeProtocol() {
+  if (host_ != nullptr) context_.connections.hosts.go(*host_, host_name_);
+}
+
 void NativeProtocol::hello(const native::Frame& frame) {
   native::HelloRequest request;
   if (native::take_request(frame, request) != native::Progress::kTaken) {
@@ -136,7 +140,9 @@ void NativeProtocol::hello(const native::Frame& frame) {
     return;
   }
   hello_seen_ = true;
-  std::string observed = connection().peer_host();
+  const std::string observed = connection().peer_host();
+  host_name_ = observed;
+  host_ = &context_.connections.hosts.come(host_name_);
   std::string server = std::string("rendezvous ") + kVersion;
   native::HelloReply hello;
   if (context_.is_of_one_job) hello.features |= native::kOfOneJob;

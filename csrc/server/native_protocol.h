@@ -20,6 +20,7 @@ namespace rdzv {
 class NativeProtocol final : public Protocol {
  public:
   NativeProtocol(Connection& connection, ServerContext& context);
+  ~NativeProtocol() override;
 
   size_t consume(Bytes input, Bytes value) override;
   bool is_in_request() const override { return shared_ == nullptr && first_.is_in_request(); }
@@ -72,6 +73,8 @@ class NativeProtocol final : public Protocol {
   ServerContext& context_;
   NativeChannel first_;
   std::unique_ptr<Shared> shared_;  // null: nobody has named another channel
+  std::string host_name_;       // of who has said HELLO
+  Hosts::Host* host_ = nullptr;
   size_t missing_ = 0;
   bool preamble_seen_ = false;
   bool hello_seen_ = false;

@@ -127,6 +127,15 @@ void NativeRuns::resume(const Header& header, const native::ResumeRequest& reque
   });
 }
 
+native::HostsReply NativeRuns::hosts(const native::HostsRequest& request) {
+  native::HostsReply reply;
+  reply.states.reserve(request.addresses.size());
+  for (const native::HostsRequest::Item& item : request.addresses)
+    reply.states.push_back({context_.connections.hosts.state(item.address)});
+  context_.budget.spend(request.addresses.size() * Budget::kName);
+  return reply;
+}
+
 bool NativeRuns::may_wait(const Header& header) {
   if (ties().wait(tag_of(header)) != nullptr) {
     channel_.reply_error(header, ErrorCode::kProtocol, "a request with this id is still waiting");

@@ -26,6 +26,7 @@ class NativeRuns final : public RunPeer {
   void follow(const native::Header& header, const native::FollowRequest& request);
   void members(const native::Header& header, const native::MembersRequest& request);
   void resume(const native::Header& header, const native::ResumeRequest& request);
+  native::HostsReply hosts(const native::HostsRequest& request);
 
   void cancel(const native::Header& target);
   // The connection is gone. True: nothing of it is left in any run.

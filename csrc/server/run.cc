@@ -4,17 +4,13 @@
 #include <utility>
 
 #include "base/text.h"
+#include "group/on_wire.h"
 #include "server/context.h"
 #include "server/run_text.h"
 #include "wire/native.h"
 
 namespace rdzv {
 namespace {
-
-GroupSettings settings_of(const native::RunSettings& settings) {
-  return GroupSettings{settings.min_nodes, settings.max_nodes, settings.last_call_ms,
-                       settings.keep_alive_interval_ms, settings.keep_alive_max_attempt};
-}
 
 constexpr size_t kPendingJoinBytes = 384;
 
@@ -79,7 +75,8 @@ void Run::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request) 
     peer.on_join_failed(tag, ErrorCode::kRunFailed, failed_text(id_, group()));
     return;
   }
-  apply(change::JoinRun{id_, node, settings_of(request.settings), request.after_round});
+  apply(change::JoinRun{id_, node, settings_of(request.settings), request.after_round,
+                        facts_of(request.facts)});
   Seat& seat = seat_of(node, peer, request.handle, request.grace_ms);
   const Placement placement = group().placement(node);
   seat.outlasts = waits_for_next_round(placement.role) ? group().state().round : 0;
@@ -124,8 +121,9 @@ native::ResumeReply Run::resume(RunPeer& peer, const native::ResumeRequest& requ
   const NodeId node = node_of(request.node);
   native::ResumeReply reply;
   const uint64_t before = group().state().round;
-  const Resumed resumed = apply(change::ResumeRun{id_, node, settings_of(request.settings),
-                                                  request.round, request.rank, request.world_size});
+  const Resumed resumed =
+      apply(change::ResumeRun{id_, node, settings_of(request.settings), request.round, request.rank,
+                              request.world_size, facts_of(request.facts)});
   reply.taken = resumed != Resumed::kRefused;
   if (resumed == Resumed::kReplaced) log_replaced(before);
   if (reply.taken) {
@@ -161,8 +159,8 @@ native::LeaveReply Run::leave(const native::LeaveRequest& request) {
   return {was_listed, cause_};
 }
 
-void Run::close() {
-  apply(change::CloseRun{id_});
+void Run::close(Bytes reason) {
+  apply(change::CloseRun{id_, std::string(reason)});
   settled();
 }
 
@@ -268,9 +266,11 @@ void Run::place(Seat& seat, uint32_t rank) {
   reply.rank = rank;
   reply.world_size = state.world_size;
   reply.first = wire_node(first_);
+  reply.before = node_at((rank + state.world_size - 1) % state.world_size);
+  reply.after = node_at((rank + 1) % state.world_size);
   reply.waiting = static_cast<uint32_t>(state.roster.count(Role::kWaiting));
   reply.spares = static_cast<uint32_t>(state.roster.count(Role::kSpare));
-  reply.changes = clamped(reply.waiting + state.lost.size());
+  reply.changes = clamped(group().changes());
   seat.round = state.round;
   seat.outlasts = 0;
   const uint64_t tag = seat.join->tag;
@@ -278,14 +278,15 @@ void Run::place(Seat& seat, uint32_t rank) {
   seat.peer->on_joined(tag, reply);
 }
 
+native::RunNode Run::node_at(uint32_t rank) const {
+  const NodeId* node = group().state().roster.at_rank(rank);
+  return node == nullptr ? native::RunNode() : wire_node(*node);
+}
+
 void Run::note_first() {
-  const Roster::Map& all = group().state().roster.list(Role::kActive);
-  const auto is_first = [](const auto& entry) {
-    return entry.second.role == Role::kActive && entry.second.rank == 0;
-  };
-  const auto first = std::find_if(all.begin(), all.end(), is_first);
-  if (first != all.end()) {
-    first_ = first->first;
+  const NodeId* first = group().state().roster.at_rank(0);
+  if (first != nullptr && group().placement(*first).role == Role::kActive) {
+    first_ = *first;
   } else {
     first_ = group().state().roster.expected().contains(0) ? stand_in(0) : NodeId();
   }

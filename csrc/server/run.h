@@ -87,7 +87,7 @@ class Run : private Chore {
   // These throw what ServerState does, and change nothing then. JOIN is answered through the peer.
   void join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request);
   native::ResumeReply resume(RunPeer& peer, const native::ResumeRequest& request);
-  void close();
+  void close(Bytes reason);
 
   native::LeaveReply leave(const native::LeaveRequest& request);
   native::KeepAliveReply keep_alive(Seat& seat);
@@ -144,6 +144,7 @@ class Run : private Chore {
   bool was_failed(const NodeId& node) const;
   void place(Seat& seat, uint32_t rank);
   void note_first();
+  native::RunNode node_at(uint32_t rank) const;
   void log_replaced(uint64_t round_before) const;
   void drop_join(Seat& seat, native::JoinOutcome outcome);
   void on_join_deadline(Seat& seat);

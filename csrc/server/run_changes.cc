@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "group/on_wire.h"
 #include "server/context.h"
 #include "server/run.h"
 #include "wire/native.h"
@@ -67,7 +68,7 @@ Run::Standing Run::standing() const {
           state.closed,
           state.failed_round != 0,
           state.roster.count(Role::kActive),
-          state.roster.count(Role::kWaiting) + state.lost.size()};
+          group().changes()};
 }
 
 // A deadline only ever moves away while heartbeats come. So the timer stays where it is, fires
@@ -233,9 +234,7 @@ native::StatusReply Run::status(const NodeId& node) const {
   reply.world_size = state.world_size;
   if (state.settings) {
     reply.has_settings = true;
-    reply.settings = {state.settings->min_nodes, state.settings->max_nodes,
-                      state.settings->last_call_ms, state.settings->keep_alive_interval_ms,
-                      state.settings->keep_alive_max_attempt};
+    reply.settings = wire_settings(*state.settings);
   }
   reply.participants =
       static_cast<uint32_t>(roster.count(Role::kForming) + roster.count(Role::kActive));
@@ -256,6 +255,7 @@ native::StatusReply Run::status(const NodeId& node) const {
   reply.failed = state.failed_round != 0;
   reply.cause = cause_;
   reply.reached_at = reached_at_;
+  reply.close_reason = state.close_reason;
   return reply;
 }
 

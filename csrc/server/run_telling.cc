@@ -78,7 +78,7 @@ void Run::dismiss(Seat& seat) {
     RunPeer& peer = *seat.peer;
     const uint64_t tag = seat.join->tag;
     end_join(seat);
-    peer.on_join_failed(tag, ErrorCode::kRunClosed, closed_text(id_, *seat.node));
+    peer.on_join_failed(tag, ErrorCode::kRunClosed, closed_text(id_, *seat.node, group()));
   } else if (state.failed_round != 0) {
     RunPeer& peer = *seat.peer;
     const uint64_t tag = seat.join->tag;

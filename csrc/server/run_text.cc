@@ -43,7 +43,7 @@ std::string names_of_who_is_there(const GroupState& state, bool forming) {
   if (state.lost.empty()) return names;
   std::string lost;
   named = 0;
-  for (const auto& [node, reason] : state.lost) {
+  for (const auto& [node, loss] : state.lost) {
     if (named == kNamesMax) break;
     add_name(lost, named, node);
   }
@@ -61,9 +61,8 @@ std::string join_timeout_text(Bytes run_id, Bytes who, Bytes names, bool forming
                   : "; wait longer, or check why its nodes do not start the next round");
 }
 
-std::string closed_text(Bytes run_id, const NodeId& node) {
-  return "run " + quoted(run_id) + ": join of node " + to_text(node) +
-         ": the run is closed; use another run id for a new job";
+std::string closed_text(Bytes run_id, const NodeId& node, const Group& group) {
+  return "run " + quoted(run_id) + ": join of node " + to_text(node) + ": " + group.closed_text();
 }
 
 std::string failed_text(Bytes run_id, const Group& group) {

@@ -16,7 +16,7 @@ std::string names_of_who_is_there(const GroupState& state, bool forming);
 
 // "run 'x': 1 of at least 2 (at most 4) nodes joined within 5 s: a (pid 1); ..."
 std::string join_timeout_text(Bytes run_id, Bytes who, Bytes names, bool forming, Duration timeout);
-std::string closed_text(Bytes run_id, const NodeId& node);
+std::string closed_text(Bytes run_id, const NodeId& node, const Group& group);
 std::string failed_text(Bytes run_id, const Group& group);
 std::string mixed_text(Bytes operation);
 

@@ -37,7 +37,7 @@ native::ResumeReply Runs::resume(RunPeer& peer, const native::ResumeRequest& req
 }
 
 void Runs::close(const native::CloseRunRequest& request) {
-  change(nullptr, request.run_id, "close", [&](Run& run) { run.close(); });
+  change(nullptr, request.run_id, "close", [&](Run& run) { run.close(request.reason); });
 }
 
 void Runs::subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest& request) {

@@ -49,7 +49,7 @@ auto ServerState::change_run(Bytes id, const char* operation, Act&& act) {
 
 ServerState::Nothing ServerState::make(const change::JoinRun& join, const Moment& time) {
   return change_run(join.run, "join", [&](Group& group) {
-    group.join(join.node, join.settings, join.after_round, time.now);
+    group.join(join.node, join.settings, join.after_round, time.now, join.facts);
     return Nothing();
   });
 }
@@ -57,13 +57,13 @@ ServerState::Nothing ServerState::make(const change::JoinRun& join, const Moment
 Resumed ServerState::make(const change::ResumeRun& resume, const Moment& time) {
   return change_run(resume.run, "resume", [&](Group& group) {
     return group.resume(resume.node, resume.settings, resume.round, resume.rank, resume.world_size,
-                        time.now);
+                        time.now, resume.facts);
   });
 }
 
 ServerState::Nothing ServerState::make(const change::CloseRun& close, const Moment&) {
   return change_run(close.run, "close", [&](Group& group) {
-    group.close();
+    group.close(close.reason);
     return Nothing();
   });
 }

@@ -117,6 +117,8 @@ std::vector<Option> all_options() {
        [](Options& options, const std::string& text) {
          options.connections_first = yes_or_no("--connections-first", text);
        }},
+      number<size_t>("--topology", "N", "for rendezvous: ranks follow a key; the number of keys",
+                     &Options::topology_keys, 0, kMany),
       number<size_t>("--lose", "N", "for rendezvous: break this many connections afterwards",
                      &Options::lose, 0, kMany),
   };

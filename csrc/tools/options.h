@@ -31,6 +31,7 @@ struct Options {
   size_t piece_bytes = 1440;
   double interval_s = 5;
   bool connections_first = false;
+  size_t topology_keys = 0;  // 0: ranks by address
   size_t lose = 0;
 };
 

@@ -160,6 +160,12 @@ class Run final : public Scenario {
     request.run_id = run_id_;
     request.node = node_of(connection);
     request.settings = {world, world, kLastCall_ms, kKeepAliveInterval_ms, kKeepAliveAttempts};
+    if (options_.topology_keys > 0) {
+      request.settings.rank_by = RankBy::kTopology;
+      const size_t key = rank_of(connection.index) % options_.topology_keys;
+      topology_ = "switch" + std::to_string(key / 16) + "/rack" + std::to_string(key);
+      request.facts.topology = topology_;
+    }
     request.after_round = nodes_[connection.index].round;
     request.handle = connection.index;
     request.is_spare = nodes_[connection.index].is_spare;
@@ -211,6 +217,7 @@ class Run final : public Scenario {
 
   const std::string run_id_;
   std::string addr_;
+  std::string topology_;
   std::vector<Node> nodes_;
   uint32_t formed_ = 1;  // which round of ours
   bool may_join_ = false;

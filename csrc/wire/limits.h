@@ -27,6 +27,8 @@ inline constexpr size_t kLastLineBytesMax = 512;
 // What one answer to WATCH_PREFIX is at least, if there is more (the last value may be large).
 inline constexpr size_t kWatchAnswerBytes = 256 * 1024;
 inline constexpr size_t kMembersPerReplyMax = 1000;
+// Addresses, of one HOSTS.
+inline constexpr size_t kHostsPerRequestMax = 1000;
 // Where a page of them ended: a node.
 inline constexpr size_t kMembersCursorBytesMax = 512;
 // Nodes that went, of one run that somebody follows.

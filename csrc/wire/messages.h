@@ -35,7 +35,7 @@ struct HelloReply {
 };
 struct HelloRequest {
   using Is = Request<Operation::kHello, "hello", HelloReply>;
-  uint32_t features = 0;  // none defined in version 1
+  uint32_t features = 0;  // none defined in this version
   Id128 session{};        // random; stays the same when a client reconnects
   Text credentials;       // empty: none offered
   Text client;            // free text for the server's log: program and version
@@ -80,7 +80,7 @@ using Requests =
                SetIfVersionRequest, SetForRequest, DeletePrefixRequest, ExchangeRequest,
                JoinRequest, LeaveRequest, KeepAliveRequest, CloseRunRequest, StatusRequest,
                SubscribeRequest, MembersRequest, ResumeRequest, CloseChannelRequest, FollowRequest,
-               WatchPrefixRequest>;
+               WatchPrefixRequest, HostsRequest>;
 inline constexpr uint8_t kOperationMax = std::tuple_size_v<Requests>;
 
 // Calls `visit` with a pointer, which is null, to the type of each.

@@ -17,7 +17,7 @@ namespace rdzv::native {
 // follow.
 inline constexpr Bytes kMagic = "RDZV";
 inline constexpr size_t kPreambleBytes = 8;
-inline constexpr uint16_t kVersion = 1;
+inline constexpr uint16_t kVersion = 2;
 
 inline constexpr size_t kHeaderBytes = 16;
 inline constexpr uint8_t kReplyBit = 0x80;
@@ -67,6 +67,8 @@ enum class Operation : uint8_t {
   kFollow = 35,
   // And under a prefix.
   kWatchPrefix = 36,
+  // From where clients have connected (wire/run_messages.h).
+  kHosts = 37,
 };
 
 // For messages (wire/messages.h has it).

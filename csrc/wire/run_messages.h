@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "wire/fields.h"
 #include "wire/limits.h"
+#include "wire/rank_by.h"
 
 namespace rdzv::native {
 
@@ -35,6 +36,9 @@ void settings_fields(auto& a, auto& m) {
   all(a, "last call in ms", m.last_call_ms);
   all(a, "keep-alive interval in ms", m.keep_alive_interval_ms);
   all(a, "keep-alive attempts", m.keep_alive_max_attempt);
+  all(a, "rank by", m.rank_by, "sticky ranks", m.sticky_ranks);
+  all(a, "former first", m.former_first, "debounce in ms", m.debounce_ms);
+  all(a, "segment", m.segment);
 }
 
 struct RunSettings {
@@ -44,7 +48,25 @@ struct RunSettings {
   uint64_t last_call_ms = 0;
   uint64_t keep_alive_interval_ms = 0;
   uint32_t keep_alive_max_attempt = 0;
+  RankBy rank_by = RankBy::kAddress;
+  bool sticky_ranks = true;
+  bool former_first = true;
+  uint64_t debounce_ms = 0;
+  uint32_t segment = 1;
   static void fields(auto& a, auto& m) { settings_fields(a, m); }
+};
+
+inline constexpr uint32_t kNoRank = 0xFFFFFFFF;
+
+// What a node brings along that its rank follows.
+struct RunFacts {
+  static constexpr const char* kRecord = "facts";
+  uint32_t rank = kNoRank;  // that it was given
+  Text topology;            // empty: it does not say
+  uint64_t attempt = 0;     // which start of the job it belongs to; 0: it does not say
+  static void fields(auto& a, auto& m) {
+    all(a, "given rank", m.rank, "topology", m.topology, "attempt", m.attempt);
+  }
 };
 
 enum class JoinOutcome : uint8_t {
@@ -62,13 +84,16 @@ struct JoinReply {
   uint64_t round = 0;
   uint32_t rank = 0;
   uint32_t world_size = 0;
-  RunNode first;  // who has rank 0
+  RunNode first;   // who has rank 0
+  RunNode before;  // the rank before, and the one after, in a ring; none: it has left by now
+  RunNode after;
   uint32_t waiting = 0;
   uint32_t spares = 0;
   uint32_t changes = 0;  // see KeepAliveReply
   static void fields(auto& a, auto& m) {
     all(a, "outcome", m.outcome, "round", m.round, "rank", m.rank, "world size", m.world_size);
-    all(a, "of rank 0", m.first, "waiting", m.waiting, "spares", m.spares, "changes", m.changes);
+    all(a, "of rank 0", m.first, "of the rank before", m.before, "of the rank after", m.after);
+    all(a, "waiting", m.waiting, "spares", m.spares, "changes", m.changes);
   }
 };
 // `handle`: a number that the client chooses; on this connection it names the node from now on.
@@ -85,10 +110,11 @@ struct JoinRequest {
   uint32_t grace_ms = 0;
   uint32_t handle = 0;
   bool is_spare = false;
+  RunFacts facts{};
   static void fields(auto& a, auto& m) {
     all(a, "timeout", m.timeout_ms, "run id", m.run_id, "node", m.node, "settings", m.settings);
     all(a, "after round", m.after_round, "grace in ms", m.grace_ms, "handle", m.handle);
-    all(a, "is spare", m.is_spare);
+    all(a, "is spare", m.is_spare, "facts", m.facts);
   }
 };
 
@@ -131,7 +157,8 @@ struct KeepAliveRequest {
 struct CloseRunRequest {
   using Is = Request<Operation::kCloseRun, "close", Nothing>;
   RunId run_id;
-  static void fields(auto& a, auto& m) { all(a, "run id", m.run_id); }
+  LastLine reason{};  // why, for the nodes; may be empty
+  static void fields(auto& a, auto& m) { all(a, "run id", m.run_id, "reason", m.reason); }
 };
 
 enum class RunRole : uint8_t {
@@ -143,7 +170,6 @@ enum class RunRole : uint8_t {
   kAbsent = 5,
   kLast = kAbsent,
 };
-inline constexpr uint32_t kNoRank = 0xFFFFFFFF;
 inline constexpr uint32_t kNoLastCall = 0xFFFFFFFF;
 
 struct StatusReply {
@@ -170,6 +196,7 @@ struct StatusReply {
   Text cause;             // see LeaveReply
   Text reached_at;        // the server's own end of the connection of the last node that came from
                           // another machine; empty: none did
+  Text close_reason;      // see CloseRunRequest
   static void fields(auto& a, auto& m) {
     all(a, "known", m.known, "round", m.round, "complete", m.complete, "closed", m.closed);
     all(a, "finished round", m.finished_round, "world size", m.world_size);
@@ -178,7 +205,7 @@ struct StatusReply {
     all(a, "lost", m.lost, "last call left in ms", m.last_call_left_ms);
     all(a, "role", m.role, "rank", m.rank, "changes", m.changes);
     all(a, "suspects", m.suspects, "gave up", m.gave_up, "failed", m.failed, "cause", m.cause);
-    all(a, "reached at", m.reached_at);
+    all(a, "reached at", m.reached_at, "close reason", m.close_reason);
   }
 };
 struct StatusRequest {
@@ -261,10 +288,11 @@ struct ResumeRequest {
   uint32_t world_size = 0;
   uint32_t grace_ms = 0;
   uint32_t handle = 0;
+  RunFacts facts{};
   static void fields(auto& a, auto& m) {
     all(a, "run id", m.run_id, "node", m.node, "settings", m.settings, "round", m.round);
     all(a, "rank", m.rank, "world size", m.world_size);
-    all(a, "grace in ms", m.grace_ms, "handle", m.handle);
+    all(a, "grace in ms", m.grace_ms, "handle", m.handle, "facts", m.facts);
   }
 };
 
@@ -300,6 +328,32 @@ struct FollowRequest {
   static void fields(auto& a, auto& m) {
     all(a, "timeout", m.timeout_ms, "run id", m.run_id, "known version", m.known_version);
   }
+};
+
+// Whether a client of the native protocol has connected from an address.
+enum class HostState : uint8_t {
+  kNever = 0,  // none that the server remembers
+  kWas = 1,    // one has, and has gone
+  kIs = 2,     // one is connected
+  kLast = kIs,
+};
+
+struct HostsReply {
+  struct Item {
+    HostState state = HostState::kNever;
+    static void fields(auto& a, auto& m) { all(a, "state", m.state); }
+  };
+  List<Item, limits::kHostsPerRequestMax> states;  // of each address, in their order
+  static void fields(auto& a, auto& m) { all(a, "states", m.states); }
+};
+struct HostsRequest {
+  struct Item {
+    Text address;  // numeric, as the server sees it
+    static void fields(auto& a, auto& m) { all(a, "address", m.address); }
+  };
+  using Is = Request<Operation::kHosts, "hosts", HostsReply>;
+  List<Item, limits::kHostsPerRequestMax> addresses;
+  static void fields(auto& a, auto& m) { all(a, "addresses", m.addresses); }
 };
 
 }  // namespace rdzv::native

@@ -8,7 +8,6 @@ import socket
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import timedelta
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from rendezvous._base.endpoint import parse_endpoint
@@ -187,6 +186,8 @@ class RendezvousInfo:
         world_size: how many nodes take part.
         bootstrap_store_info: where rank 0 serves the workers' store.
         round: counted from 1; grows with every round of the run.
+        neighbours: addresses of the nodes with the rank before and the rank after, in a ring; None
+            for one that has left by now.
     """
 
     store: "PrefixStore"
@@ -194,6 +195,7 @@ class RendezvousInfo:
     world_size: int
     bootstrap_store_info: RendezvousStoreInfo
     round: int = 0
+    neighbours: tuple[str | None, str | None] = (None, None)
 
 
 class RendezvousHandler(ABC):
@@ -242,12 +244,7 @@ class RendezvousHandler(ABC):
     def __enter__(self: _Self) -> _Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.shutdown()
 
 

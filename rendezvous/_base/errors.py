@@ -7,6 +7,7 @@ RendezvousError
 ├── RendezvousTimeoutError           (TimeoutError) too few nodes joined in time; names them
 ├── RendezvousConnectionError        (ConnectionError) the backend cannot be reached
 ├── RendezvousStateError             the stored state is invalid, or has other settings
+├── RendezvousUnhealthyError         this node's health check has failed
 ├── RendezvousGracefulExitError      this node was asked to leave; nothing is wrong
 └── StoreError                       (RuntimeError) any failure of a store operation
     ├── StoreTimeoutError            (TimeoutError) the deadline passed first
@@ -39,6 +40,7 @@ __all__ = [
     "RendezvousGracefulExitError",
     "RendezvousStateError",
     "RendezvousTimeoutError",
+    "RendezvousUnhealthyError",
     "StoreAddressInUseError",
     "StoreClosedError",
     "StoreConnectionError",
@@ -83,7 +85,9 @@ class RendezvousTimeoutError(RendezvousError, TimeoutError):
     Attributes, all known to the node that gave up:
         joined: the nodes that had joined, as text ("hostA (pid 12)"), this node included if it had.
         lost: nodes that stopped sending heartbeats since the last round was complete.
+        missing: names of expected nodes that had not joined (RendezvousRules.expect).
         min_nodes, max_nodes: how many nodes were asked for; 0 when the error is not about a count.
+        excluded: nodes whose health checks have failed, each with its reason.
     """
 
     def __init__(
@@ -91,14 +95,18 @@ class RendezvousTimeoutError(RendezvousError, TimeoutError):
         *args: object,
         joined: Sequence[str] = (),
         lost: Sequence[str] = (),
+        missing: Sequence[str] = (),
         min_nodes: int = 0,
         max_nodes: int = 0,
+        excluded: Sequence[str] = (),
     ) -> None:
         super().__init__(*args)
         self.joined = list(joined)
         self.lost = list(lost)
+        self.missing = list(missing)
         self.min_nodes = min_nodes
         self.max_nodes = max_nodes
+        self.excluded = list(excluded)
 
 
 class RendezvousConnectionError(RendezvousError, ConnectionError):
@@ -107,6 +115,18 @@ class RendezvousConnectionError(RendezvousError, ConnectionError):
 
 class RendezvousStateError(RendezvousError):
     """The stored value of the run is not a rendezvous state, or has other settings."""
+
+
+class RendezvousUnhealthyError(RendezvousError):
+    """This node's health check has failed, so it does not take part.
+
+    Attributes:
+        reason: what the check says, as the other nodes are told.
+    """
+
+    def __init__(self, *args: object, reason: str = "") -> None:
+        super().__init__(*args)
+        self.reason = reason
 
 
 class RendezvousGracefulExitError(RendezvousError):

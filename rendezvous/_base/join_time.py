@@ -10,6 +10,10 @@ from rendezvous._base.deadline import Deadline
 
 __all__ = ["JoinTime"]
 
+# How long before its deadline a join looks once more who is there: at the deadline, all who gave up
+# are gone.
+_LAST_LOOK_S = 0.15
+
 
 class JoinTime:
     """The time of one join. Its deadline moves when the node becomes a spare, or stops being
@@ -27,6 +31,12 @@ class JoinTime:
     def deadline(self) -> Deadline:
         """When the join ends, in the current role."""
         return self._deadline.or_sooner(self._outage)
+
+    @property
+    def last_look(self) -> Deadline:
+        """When to look once more who is there."""
+        deadline = self.deadline
+        return deadline.ahead(min(_LAST_LOOK_S, (deadline.at_s - deadline.begin_s) / 4))
 
     @property
     def timeout_s(self) -> float:

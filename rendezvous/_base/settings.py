@@ -5,12 +5,15 @@ Settings that all nodes must share end up in _core.GroupSettings, where the rule
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from rendezvous._base.api import RendezvousParameters
 from rendezvous._base.arguments import FOREVER_S
+from rendezvous._base.events import OnEvent
+from rendezvous._base.health import HealthCheck
+from rendezvous._base.rules import RULES_SETTINGS, RendezvousRules, read_rules
 
 __all__ = [
     "C10D_SETTINGS",
@@ -52,6 +55,8 @@ C10D_SETTINGS = (
     "bootstrap_store",
     "hold_port",
     "rulebook",
+    "health_check",
+    *RULES_SETTINGS,
 )
 
 # Of the etcd backend and the handler.
@@ -73,9 +78,9 @@ ETCD_SETTINGS = (
 STATIC_SETTINGS = ("rank", "timeout", "join_timeout", "close_timeout", "read_timeout")
 
 
-# What no configuration says: `user` is an option of the command line, or of a URL; the other one
-# tells a launcher's choice of a run id.
-_OWN_SETTINGS = ("run_id_elsewhere", "user")
+# What no configuration of words says: `user` is an option of the command line, or of a URL;
+# `run_id_elsewhere` tells a launcher's choice of a run id; `on_event` is a callable.
+_OWN_SETTINGS = ("run_id_elsewhere", "user", "on_event")
 
 
 # What torch's oldest back-end, the first one named etcd, calls a setting.
@@ -139,6 +144,14 @@ def read_flag(params: RendezvousParameters, key: str, default: bool) -> bool:
     """A configured truth value. Raises ValueError as `RendezvousParameters.get_as_bool`."""
     value = params.get_as_bool(key)
     return default if value is None else value
+
+
+def _callable(params: RendezvousParameters, key: str, *others: type) -> Any:
+    """A configured callable, or what may stand for it. Raises ValueError for all else."""
+    value = params.get(key)
+    if value is None or value == "" or callable(value) or isinstance(value, others):
+        return value or None
+    raise ValueError(f"{key} is {value!r}, not a callable")
 
 
 class RendezvousTimeout:
@@ -218,6 +231,7 @@ class RendezvousSettings:
     timeout: RendezvousTimeout
     keep_alive_interval: timedelta
     keep_alive_max_attempt: int
+    rules: RendezvousRules = field(default_factory=RendezvousRules)
 
     @property
     def window_s(self) -> float:
@@ -235,6 +249,9 @@ class HandlerOptions:
     bootstrap_store: bool
     hold_port: bool
     rulebook: str
+    rules: RendezvousRules
+    health_check: HealthCheck | None = None
+    on_event: OnEvent | None = None
 
     @staticmethod
     def of(params: RendezvousParameters) -> "HandlerOptions":
@@ -253,4 +270,7 @@ class HandlerOptions:
             bootstrap_store=read_flag(params, "bootstrap_store", True),
             hold_port=read_flag(params, "hold_port", True),
             rulebook=params.get("rulebook", "auto"),
+            rules=read_rules(params),
+            health_check=_callable(params, "health_check", str),
+            on_event=_callable(params, "on_event"),
         )

@@ -1,1 +1,1 @@
-"""A node's line to its group: the interface, and two of the ways of keeping a run."""
+"""A node's access to its group: the interface, and two ways of keeping a run."""

@@ -1,4 +1,4 @@
-"""A node's signs of life, however they are sent: when one is due, and what the log says."""
+"""A node's heartbeats, however they are sent: when one is due, and what is logged."""
 
 import logging
 import random
@@ -15,20 +15,20 @@ class Beats:
     """Of one node.
 
     Args:
-        interval_s: within which one must get through.
+        interval_s: one must arrive within this time.
     """
 
     def __init__(self, setup: NodeSetup, interval_s: float) -> None:
         self._interval_s = interval_s
         self.outage = Outage(
             _log,
-            "run %r: the heartbeat of %s does not get through; it is tried again: %s",
-            "run %r: heartbeats of %s get through again",
+            "run %r: the heartbeat of %s failed; retrying: %s",
+            "run %r: heartbeats of %s arrive again",
             setup.run_id,
             setup.node.addr,
         )
 
     def pause_s(self) -> float:
-        """Until the next one. Scattered: the nodes of a round have started together."""
+        """Until the next one, with jitter: the nodes of a round started at the same time."""
         early, late = (0.15, 0.3) if self.outage.is_on else (0.7, 0.95)
         return self._interval_s * random.uniform(early, late)  # noqa: S311

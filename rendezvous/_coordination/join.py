@@ -1,148 +1,98 @@
-"""Getting into a round: join, look again until it is complete, try again where the store failed.
+"""Joining a round: one loop for all ways of keeping a run.
 
-Which node is in, and when a round is complete, is asked of _core.Group through StateSync; how long
-to wait between two looks, and what to say, is in waiting.py. Runs on the caller's thread.
+A Joining knows what to ask and how to wait for news: by_state/join.py, by_server/join.py,
+backends/etcd/run/join.py. This loop knows what a failure means, when a join is over, and what to
+log. Runs on the caller's thread.
 """
 
 import logging
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
-from rendezvous import _core
-from rendezvous._base.deadline import now_s
-from rendezvous._base.errors import (
-    RendezvousClosedError,
-    RendezvousConnectionError,
-    RendezvousStateError,
-)
+from rendezvous._base.errors import RendezvousConnectionError
 from rendezvous._base.join_time import JoinTime
 from rendezvous._base.patience import Backoff, is_hopeless
 from rendezvous._coordination.coordinator import NodeSetup, Seat
-from rendezvous._coordination.sync import StateSync
-from rendezvous._coordination.waiting import (
-    Pace,
-    Progress,
-    Standing,
-    evicted_text,
-    failed_error,
-    finished_error,
-    left_error,
-    standing_text,
-    timeout_error,
-)
+from rendezvous._coordination.run_view import RunView
+from rendezvous._coordination.waiting import Progress, evicted_text, standing_text, timeout_error
 
-__all__ = ["Joiner"]
+__all__ = ["Answer", "Joining", "join"]
 
 _log = logging.getLogger(__name__)
 
 
-class Joiner:
-    """Brings one node into rounds of one run."""
+@dataclass(frozen=True)
+class Answer:
+    """The answer of a run's keeper to a joining node.
 
-    def __init__(self, setup: NodeSetup, sync: StateSync, is_wanted: Callable[[], bool]) -> None:
-        """is_wanted: whether the node has not left meanwhile, by another thread."""
-        self._setup = setup
-        self._sync = sync
-        self._is_wanted = is_wanted
+    Attributes:
+        seat: in the round, which is complete.
+        is_spare: whether the node is a spare; None: not known at the moment.
+        view: the nodes in the run, if known.
+        was_evicted: the node was considered lost, and has asked again, or will.
+        is_late: its time is over.
+    """
 
-    def join(self, after_round: int, time: JoinTime) -> Seat:
-        """As Coordinator.join."""
-        attempt = _Attempt(self._setup, after_round, self._is_wanted)
-        pace = Pace()
-        progress = Progress(self._setup, time)
-        backoff = Backoff(0.05, 2.0)
-        standing: Standing | None = None
-        failure: RendezvousConnectionError | None = None
-        while True:
-            begun_s = now_s()
-            try:
-                standing = self._sync.run(attempt, time.deadline)
-                failure = None
-                backoff = Backoff(0.05, 2.0)
-            except RendezvousConnectionError as error:
-                if is_hopeless(error):
-                    raise
-                time.note_outage()
-                progress.tell_failure(error, again=failure is not None)
-                failure = error
-            else:
-                attempt.note(standing)
-                is_spare = standing.role == "spare"
-                if time.note(is_spare) and standing.role in ("spare", "waiting", "forming"):
-                    what = "spare" if is_spare else "no spare"
-                    _log.info("%s", standing_text(self._setup.run_id, what))
-                if standing.role == "active" and standing.round > after_round:
-                    return Seat(
-                        standing.round,
-                        standing.rank,
-                        standing.world_size,
-                        standing.rank_0,
-                    )
-                progress.tell(standing)
-            took_s = now_s() - begun_s
-            if time.deadline.is_over:
-                raise timeout_error(self._setup, time, standing, failure) from failure
-            if failure is not None:
-                backoff.sleep(time.deadline)
-            elif standing is not None:
-                pace.sleep(standing, took_s, time.deadline)
+    seat: Seat | None = None
+    is_spare: bool | None = None
+    view: RunView | None = None
+    was_evicted: bool = False
+    is_late: bool = False
 
 
-class _Attempt:
-    """The operation of a join: idempotent, and applied at each look: who was evicted comes back."""
+class Joining(ABC):
+    """One node's way into one round, for one kind of keeper."""
 
-    def __init__(self, setup: NodeSetup, after_round: int, is_wanted: Callable[[], bool]) -> None:
-        self._is_wanted = is_wanted
-        self._run_id = setup.run_id
-        self._node = setup.node
-        self._settings = setup.settings
-        self._after_round = after_round
-        # The round whose end this node waits for, on the wait list or as a spare; 0: it does not.
-        self._outlasts = 0
-        self._role = "absent"
-        self._is_evicted = False
+    # A line that only broke is no outage: so many failures in a row are not told.
+    failures_untold = 0
 
-    def __call__(self, group: _core.Group, at_s: float) -> Standing:
-        if not self._is_wanted():
-            raise left_error(self._run_id)
-        is_gone = group.placement(self._node).role == "absent"
-        self._is_evicted = is_gone and self._role != "absent"
-        # Asked before joining: who waited for a job that finished is not listed any more, and must
-        # not start it anew.
-        if self._outlasts and is_gone and group.finished_round >= self._outlasts:
-            raise finished_error(self._run_id, group.finished_round, self._role)
-        if is_gone and self._role != "absent" and group.failed_round:
-            raise failed_error(self._run_id, group.cause)
+    @abstractmethod
+    def ask(self, time: JoinTime) -> Answer:
+        """Ask for a place, or whether there is one by now. May wait until the deadline.
+
+        Raises RendezvousConnectionError, after which it is called again, and errors that end the
+        join: another RendezvousError, or the refusal of a store.
+        """
+
+    def wait(self, time: JoinTime) -> None:  # noqa: B027  (whose `ask` waits has nothing to do)
+        """Wait until it makes sense to ask again, at most until the deadline."""
+
+    @abstractmethod
+    def look(self, time: JoinTime) -> RunView | None:
+        """The nodes in the run, at the deadline, for a join that does not know them. Raises
+        nothing."""
+
+
+def join(setup: NodeSetup, joining: Joining, progress: Progress, time: JoinTime) -> Seat:
+    """Join until the node has a seat. Raises the errors of Coordinator.join."""
+    view: RunView | None = None
+    backoff, failures = Backoff(0.05, 2.0), 0
+    while True:
         try:
-            group.join(self._node, self._settings, self._after_round, at_s)
-        except (RendezvousClosedError, RendezvousStateError) as error:
-            raise type(error)(f"run {self._run_id!r}: {error}") from error
-        placement = group.placement(self._node)
-        participants = group.participants
-        return Standing(
-            role=placement.role,
-            rank=placement.rank,
-            round=group.round,
-            world_size=group.world_size,
-            participants=tuple(participants),
-            participants_count=len(participants),
-            is_complete=group.complete,
-            waiting=len(group.waiting),
-            spares=len(group.spares),
-            lost=tuple(group.lost),
-            last_call_left_s=group.last_call_left(at_s),
-            look_again_s=group.next_deadline(),
-            rank_0=_rank_0(group, participants),
-        )
-
-    def note(self, standing: Standing) -> None:
-        """Called with what got stored, which an attempt that lost its race did not."""
-        if self._is_evicted:
-            _log.warning("%s", evicted_text(self._run_id))
-        self._outlasts = standing.round if standing.role in ("waiting", "spare") else 0
-        self._role = standing.role
-
-
-def _rank_0(group: _core.Group, participants: list[_core.Node]) -> _core.Node | None:
-    """Participants stand in the order of their ranks, and who left is none."""
-    first = participants[0] if participants else None
-    return first if first is not None and group.placement(first).rank == 0 else None
+            answer = joining.ask(time)
+        except RendezvousConnectionError as error:
+            if is_hopeless(error):
+                raise
+            time.note_outage()
+            if time.deadline.is_over:
+                raise timeout_error(setup, time, view or joining.look(time), error) from error
+            failures += 1
+            untold = joining.failures_untold
+            if failures > untold:
+                progress.tell_failure(error, again=failures > untold + 1)
+            backoff.sleep(time.deadline)
+            continue
+        backoff, failures = Backoff(0.05, 2.0), 0
+        if answer.was_evicted:
+            _log.warning("%s", evicted_text(setup.run_id))
+        if answer.seat is not None:
+            return answer.seat
+        if answer.is_spare is not None and time.note(answer.is_spare):
+            what = "spare" if answer.is_spare else "no spare"
+            _log.info("%s", standing_text(setup.run_id, what))
+        if answer.view is not None:
+            view = answer.view
+            progress.tell(view)
+        if answer.is_late or time.deadline.is_over:
+            raise timeout_error(setup, time, view or joining.look(time), None)
+        joining.wait(time)

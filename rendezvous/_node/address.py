@@ -1,8 +1,9 @@
-"""Where rank 0 of a round is reached: one address, the same for all nodes, which rank 0 finds.
+"""The address of rank 0 of a round: one for all nodes, found by rank 0.
 
-In this order: what the user said; as whom the store's server sees rank 0, unless that is loopback;
-if other nodes are not on this machine, under which address they have reached it; else the name that
-the endpoint has. Asked anew for each round: the store may have moved. Runs on the caller's thread.
+In this order: the address that the user gives; rank 0's address as the store's server sees it,
+unless that is loopback; if other nodes are on other machines, the address by which they reached
+this machine; else the endpoint's host. Determined again for each round: the store may have moved.
+Runs on the caller's thread.
 """
 
 import logging
@@ -16,21 +17,21 @@ from rendezvous._base.hosts import (
 )
 from rendezvous._coordination.coordinator import Coordinator
 
-__all__ = ["Addresses"]
+__all__ = ["Addresses", "check_address"]
 
 _log = logging.getLogger(__name__)
 
 
 class Addresses:
-    """Which addresses one node tells the others.
+    """The addresses that one node gives to the others.
 
     Args:
         store: whose server sees this node.
         endpoint_host: as the user typed it; None: there is none.
-        local_addr: what the user says that this node's address is.
+        local_addr: this node's address, if the user gives it.
         is_over_etcd: no node serves the store.
 
-    Raises ValueError where no address is known that others reach.
+    Raises ValueError if no address is known by which others reach this node.
     """
 
     def __init__(
@@ -46,15 +47,15 @@ class Addresses:
         self._fixed = address_over_etcd(store, local_addr) if is_over_etcd else ""
 
     def of_node(self) -> str:
-        """This node's, as lists of nodes show it."""
+        """This node's address, as lists of nodes show it."""
         if self._fixed:
             return self._fixed
         return advertised_address(self._store, self._endpoint_host, self.local_addr)
 
     def of_rank_0(self, coordinator: Coordinator, world_size: int, deadline: Deadline) -> str:
-        """This node's, which has rank 0, for all nodes of a round of this size.
+        """The address of this node, which has rank 0, for all nodes of a round of this size.
 
-        Raises RendezvousError when the others could not be asked for.
+        Raises RendezvousError if the other nodes cannot be found out.
         """
         address = self.of_node()
         seen = self.local_addr or observed_address(self._store) or address
@@ -66,20 +67,22 @@ class Addresses:
         if not self.local_addr:
             return reached
         _log.warning(
-            "this node has rank 0, and its address %s leads each machine to itself, so nodes on "
-            "other machines cannot reach rank 0; set another local_addr (--local-addr), or none: "
+            "this node has rank 0, but its address %s means a different machine on each machine, "
+            "so nodes on other machines cannot reach it; set another local_addr (--local-addr), "
+            "or none: "
             "then the address is %s",
             address,
             reached,
         )
         return address
 
-    def check(self, address: str, node_addr: str) -> None:
-        """Warn of what rank 0 told this node, if it leads this node to itself alone."""
-        if is_loopback(address) and not is_loopback(node_addr):
-            _log.warning(
-                "rank 0 gave the address %s, but on this node (%s) that address leads to this "
-                "machine itself; start rank 0's node with another local_addr (--local-addr)",
-                address,
-                node_addr,
-            )
+
+def check_address(address: str, node_addr: str) -> None:
+    """Warn of what rank 0 told the node of that address, if it leads this node to itself alone."""
+    if is_loopback(address) and not is_loopback(node_addr):
+        _log.warning(
+            "rank 0 published the address %s, but on this node (%s) that address means this "
+            "machine; start rank 0's node with another local_addr (--local-addr)",
+            address,
+            node_addr,
+        )

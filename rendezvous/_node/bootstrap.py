@@ -1,7 +1,7 @@
 """The bootstrap store of a round: rank 0 serves it, and every other rank learns where.
 
-Owns the server of the current round, if this node is its rank 0. The address is published for each
-round anew, so that a rank 0 that moves takes it along. Runs on the caller's thread.
+Owns the server of the current round, if this node is its rank 0. The address is published again for
+each round, so that rank 0 may move. Runs on the caller's thread.
 """
 
 import logging
@@ -25,7 +25,7 @@ from rendezvous._base.hosts import bootstrap_hosts, hold_port, serve_on
 from rendezvous._base.patience import Backoff, is_refusal
 from rendezvous._coordination.coordinator import Coordinator, Seat
 from rendezvous._coordination.waiting import node_text
-from rendezvous._node.address import Addresses
+from rendezvous._node.address import Addresses, check_address
 from rendezvous._node.round_store import forget_rounds, note_round, round_store
 from rendezvous._stores.store import Store
 
@@ -51,10 +51,10 @@ class Bootstrap:
     Args:
         store: where the round's key space is made for its user.
         control: reaches the same store, and may be used with the rendezvous' own timeouts.
-        addresses: under which rank 0 is reached.
-        serve: whether rank 0 serves a store; else it publishes a port that nobody listens on.
-        hold_port: whether that port stays bound, so that nobody else gets it before the command,
-            which listens there with SO_REUSEADDR.
+        addresses: by which rank 0 is reached.
+        serve: whether rank 0 serves a store; else it publishes a port on which nothing listens.
+        hold_port: whether that port stays bound, so that no other program gets it before the
+            command, which listens there with SO_REUSEADDR.
     """
 
     def __init__(
@@ -106,6 +106,7 @@ class Bootstrap:
                     world_size=seat.world_size,
                     bootstrap_store_info=where,
                     round=seat.round,
+                    neighbours=_addresses(seat.neighbours),
                 )
             except (RuntimeError, OSError) as error:
                 # The end of a slice, or a store that is away for a while: stores that are not ours
@@ -115,8 +116,8 @@ class Bootstrap:
                     raise
             if is_refusal(failure):
                 raise RendezvousConnectionError(
-                    f"run {self._run_id!r}: round {seat.round} is complete, but the store refuses "
-                    f"what its nodes tell each other: {failure}"
+                    f"run {self._run_id!r}: round {seat.round} is complete, but the store "
+                    f"refused the data that its nodes exchange: {failure}"
                 ) from failure
             if not coordinator.is_running or not coordinator.is_intact(deadline):
                 return None
@@ -135,24 +136,24 @@ class Bootstrap:
             self._held = None
 
     def tidy_up(self, coordinator: Coordinator, deadline: Deadline) -> None:
-        """After this node has left: the last one removes what the rounds have left in the store."""
+        """After this node has left: the last node removes the rounds' keys from the store."""
         if self._round == 0:
             return
         try:
             if coordinator.is_deserted(deadline.sooner(_FORGET_S)):
                 self._forget(self._round, deadline)
         except RendezvousError as error:
-            _log.debug("run %r: nobody could be asked who is left: %s", self._run_id, error)
+            _log.debug("run %r: cannot find out which nodes are left: %s", self._run_id, error)
 
     def _forget(self, last_round: int, deadline: Deadline) -> None:
-        """Remove what the run's rounds up to this one have left, as far as the store lets it."""
+        """Remove the keys of the run's rounds up to this one, as far as the store allows."""
         try:
             in_time = deadline.sooner(_FORGET_S)
             with self._in_time(self._control, in_time) as bounded:
                 forget_rounds(bounded, self._run_id, last_round, in_time)
         except (RuntimeError, OSError, AttributeError) as error:
             # Stores that are not ours need not have what it takes.
-            _log.debug("run %r: what its rounds have left stays: %s", self._run_id, error)
+            _log.debug("run %r: cannot remove the keys of its rounds: %s", self._run_id, error)
 
     def _listen(self, seat: Seat, address: str) -> None:
         hosts = bootstrap_hosts(address, self._addresses.local_addr)
@@ -199,7 +200,7 @@ class Bootstrap:
             store.wait(keys, timedelta(seconds=slice_s))
             with self._in_time(store, deadline) as bounded:
                 where = RendezvousStoreInfo.build(seat.rank, bounded, None)
-        self._addresses.check(where.master_addr, self._node.addr)
+        check_address(where.master_addr, self._node.addr)
         return where
 
     def _meet_server(self, store: KeyValueStore, deadline: Deadline) -> None:
@@ -213,7 +214,8 @@ class Bootstrap:
 
     @contextmanager
     def _in_time(self, store: KeyValueStore, deadline: Deadline) -> Iterator[KeyValueStore]:
-        """The store, with a timeout that keeps the deadline, and that no other user of it sees.
+        """The store, with a timeout that keeps the deadline and that no other user of the store
+        sees.
 
         Stores that are not ours keep their own.
         """
@@ -242,7 +244,7 @@ class Bootstrap:
         )
         error = RendezvousTimeoutError(
             f"run {self._run_id!r}: round {seat.round} is complete, but {what} before the join "
-            f"timeout ({failure}). What to do: look at rank 0's log and at the store."
+            f"timeout ({failure}). What to do: check rank 0's log and the store."
         )
         try:
             census = coordinator.census(Deadline.after(0.0))
@@ -251,3 +253,10 @@ class Bootstrap:
         error.joined = [node_text(node) for node in census.participants]
         error.lost = [node_text(node) for node in census.lost]
         return error
+
+
+def _addresses(
+    nodes: tuple[_core.Node | None, _core.Node | None],
+) -> tuple[str | None, str | None]:
+    before, after = nodes
+    return before and before.addr, after and after.addr

@@ -1,8 +1,7 @@
-"""A node's place in the group, from the first join to the end: kept by heartbeats, given up in
-order.
+"""A node's place in the group, from the first join to the end.
 
-Owns whether this node may be listed. Which consequences that has is the coordinator's. Called from
-the handler's caller's thread.
+Owns whether this node may be listed. The coordinator knows the consequences. Called from the
+handler's caller's thread.
 """
 
 import logging
@@ -30,7 +29,7 @@ class Membership:
 
     Args:
         coordinator: runs in the background while the node may be listed.
-        withdraw_s: how long the others are told at most that a join has failed.
+        withdraw_s: time limit for telling the others that a join has failed.
     """
 
     def __init__(
@@ -51,6 +50,11 @@ class Membership:
         # When those that waited have learned that it is over.
         self._dismissed: Deadline | None = None
 
+    @property
+    def run_id(self) -> str:
+        """Of the run that the node is a member of."""
+        return self._run_id
+
     def enter(self) -> None:
         """From now on the node may be listed, and sends heartbeats."""
         self.may_be_listed = True
@@ -60,9 +64,10 @@ class Membership:
         self._coordinator.start()
 
     def leave(self, failed: bool, deadline: Deadline) -> None:
-        """Give the place up. Raises RendezvousError if that could not be told in time.
+        """Give up the place. Raises RendezvousError if the others cannot be told in time.
 
-        Once it could not, another attempt is one try, without waiting: who leaves has waited.
+        After such a failure, the next call tries once, without waiting: the node has waited
+        already.
         """
         self._coordinator.ask_to_stop()
         if not self.may_be_listed:
@@ -77,8 +82,8 @@ class Membership:
 
         Args:
             error: what ended the join whose deadline this was.
-            is_seated: the others count on this node in a round that is complete, and must not wait
-                for its address, or for its workers.
+            is_seated: the node is in a complete round; the others must not wait for its address, or
+                for its workers.
         """
         # An error with a cause at the deadline: the backend does not answer.
         may_ask = not deadline.is_over or error.__cause__ is None
@@ -92,13 +97,13 @@ class Membership:
             self.leave(is_seated, in_time)
         except RendezvousError as failure:
             _log.info(
-                "run %r: the other nodes could not be told that this one left: %s",
+                "run %r: cannot tell the other nodes that this one left: %s",
                 self._run_id,
                 failure,
             )
 
     def give_up(self, ending: Ending, deadline: Deadline) -> str:
-        """As `leave`, for good; which node gave up first, and why."""
+        """Like `leave`, for good; returns which node gave up first, and why."""
         self._coordinator.ask_to_stop()
         if not self.may_be_listed:
             return ""
@@ -113,7 +118,7 @@ class Membership:
         return told
 
     def wait_until_alone(self, deadline: Deadline) -> bool:
-        """Wait until no other node has a place, and those that waited know that it is over.
+        """Wait until no other node has a place, and waiting nodes know that the job is over.
 
         False at the deadline. Raises RendezvousError.
         """

@@ -1,8 +1,9 @@
-"""A key space for each round, in whatever store the run has, and what becomes of it afterwards.
+"""A key space for each round, in the run's store, and its removal afterwards.
 
-Keys of one round must not be seen in another: old communicator ids and addresses would be taken for
-new ones. So a space has the round's number and the identity of its rank 0 in its name, and no later
-job has it again. An index lists the spaces of a run, until somebody forgets them. All in the store:
+Keys of one round must not be seen in another: old communicator ids and addresses would be mistaken
+for new ones. So the name of a space has the round's number and the identity of its rank 0, and no
+later job uses it again. An index lists the spaces of a run until they are deleted. All in the
+store:
 
 rendezvous.rounds/RUN/ROUND-ID/KEY    of one round
 rendezvous.rounds/RUN/index/ROUND-ID  that there is such a space
@@ -30,7 +31,7 @@ __all__ = [
 def round_store(store: KeyValueStore, run_id: str, seat: Seat) -> PrefixStore:
     """The part of `store` that belongs to the round of one run in which a node has this seat.
 
-    Raises as the store; RuntimeError where rank 0 has left and its round's keys are gone.
+    Raises the store's errors; RuntimeError if rank 0 has left and its round's keys are gone.
     """
     if seat.rank_0 is not None:
         return PrefixStore(place_of(run_id, space_of(seat)), store)
@@ -41,12 +42,12 @@ def round_store(store: KeyValueStore, run_id: str, seat: Seat) -> PrefixStore:
 
 
 def note_round(store: KeyValueStore, run_id: str, seat: Seat) -> None:
-    """Put the round's space into the index, before anything is in it."""
+    """Put the round's space into the index, before the space has any key."""
     _index(store, run_id).set(space_of(seat), b"")
 
 
 def forget_rounds(store: KeyValueStore, run_id: str, last: int, deadline: Deadline) -> None:
-    """Delete what the run's rounds up to `last` have left, or what of it there is time for.
+    """Delete the keys of the run's rounds up to `last`, as far as there is time.
 
     Raises what the store does.
     """
@@ -93,6 +94,6 @@ def _index(store: KeyValueStore, run_id: str) -> PrefixStore:
 
 
 def _number(space: str) -> int:
-    """The round's; 0 for what is no space of ours."""
+    """The round's number; 0 for any other name."""
     number = space.partition("-")[0]
     return int(number) if number.isdecimal() else 0

@@ -10,7 +10,6 @@ import sys
 from abc import ABCMeta
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from types import TracebackType
 from typing import Any, TypeVar
 
 from rendezvous import _core
@@ -201,12 +200,7 @@ class Store(metaclass=ABCMeta):  # noqa: B024  (its subclasses are registered)
     def __enter__(self: _Self) -> _Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -361,5 +361,7 @@ def show_log() -> None:
     )
     logger.addHandler(handler)
     logger.propagate = False
+    # People read this log, which says the same in words.
+    logging.getLogger("rendezvous.events").setLevel(logging.WARNING)
     level = logging.getLevelName(os.environ.get("LOGLEVEL", "INFO").upper())
     logger.setLevel(level if isinstance(level, int) else logging.INFO)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Generator
 from datetime import timedelta
-from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,12 +33,7 @@ class _Connecting:
         self._store = await self
         return self._store
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         assert self._store is not None
         await self._store.close()
 

@@ -10,7 +10,6 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
-from types import TracebackType
 from typing import TypeAlias, TypeVar
 
 from rendezvous._base.endpoint import parse_endpoint
@@ -294,12 +293,7 @@ class Follow(AsyncIterator[RunChange]):
         if self._is_over:
             raise StoreClosedError("follow: its `async with` block has ended; call follow() again")
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._is_over = True
         tasks = list(self._tasks.values())
         self._tasks.clear()

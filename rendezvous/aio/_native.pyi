@@ -162,6 +162,7 @@ class RunPart:
         node: _core.Node | None = None,
         settings: _core.GroupSettings | None = None,
         grace_s: float = 0,
+        facts: _core.NodeFacts | None = None,
     ) -> None: ...
 
 _Peer: TypeAlias = tuple[str, int, int]

@@ -7,7 +7,6 @@ defines them itself, with the same arguments.
 import inspect
 from collections.abc import AsyncGenerator, Coroutine
 from datetime import timedelta
-from types import TracebackType
 from typing import Any, TypeVar
 
 from rendezvous._stores.store import Store as BlockingStore
@@ -86,12 +85,7 @@ class Store:
     async def __aenter__(self: _Self) -> _Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     def __reduce__(self) -> Any:

@@ -63,6 +63,7 @@ class TCPStore(_native.NativeOperations, Store):
     def watch_prefix(
         self, prefix: Any, interval: timedelta | float = 0.5
     ) -> AsyncGenerator[Changed, None]:
+        seconds(interval, "an interval")  # of no use here, and wrong everywhere alike
         return told_prefix(self._watch_prefix, bytes_of(prefix, "a prefix"), self._restarts)
 
     def _restarts(self) -> int:

@@ -14,7 +14,7 @@ from rendezvous.aio._operations import Store
 from rendezvous.aio._watch import Changed, looked_at_prefix
 from rendezvous.backends.open_store import open_store
 
-__all__ = ["ThreadStore", "open_in_threads"]
+__all__ = ["ThreadStore", "in_thread", "open_in_threads"]
 
 _T = TypeVar("_T")
 

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import math
 import os
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
@@ -26,22 +26,28 @@ from rendezvous._base.errors import (
     StoreConnectionError,
     StoreError,
     StoreKeysMissingError,
-    StoreLimitError,
 )
-from rendezvous._base.hosts import advertised_address
+from rendezvous._base.hosts import advertised_address, is_loopback, own_end_towards
 from rendezvous._base.join_time import JoinTime
+from rendezvous._base.rules import RendezvousRules
 from rendezvous._coordination.coordinator import Seat
+from rendezvous._coordination.exchange import told
+from rendezvous._node.address import check_address
+from rendezvous._node.facts import make_facts
 from rendezvous._node.round_store import place_of, place_of_index, space_of, spaces_up_to
 from rendezvous.aio import _native
 from rendezvous.aio._operations import Store
 from rendezvous.aio._prefix import PrefixStore
 from rendezvous.aio._tcp import TCPStore
+from rendezvous.aio._threads import in_thread
 
 __all__ = ["Change", "World", "join"]
 
 _Self = TypeVar("_Self", bound="World")
 _PLACED, _FINISHED, _SPARE, _NO_SPARE = 0, 1, 3, 4
 _MASTER_KEYS = (RendezvousStoreInfo.MASTER_ADDR_KEY, RendezvousStoreInfo.MASTER_PORT_KEY)
+_PARTICIPANTS = 0
+_ASKED_MAX = 64
 _EXCHANGE_S = 5.0
 _DEFAULT_PORT = 29400
 _AGAIN_S = 0.2
@@ -149,7 +155,12 @@ class _Node:
     """The node that joins, over a server that runs the rulebook."""
 
     def __init__(
-        self, store: TCPStore, run_id: str, settings: _core.GroupSettings, timeout_s: float
+        self,
+        store: TCPStore,
+        run_id: str,
+        settings: _core.GroupSettings,
+        facts: _core.NodeFacts,
+        timeout_s: float,
     ) -> None:
         self.run_id = run_id
         self.store = store
@@ -161,7 +172,7 @@ class _Node:
         # Shorter than for silence: a node that lives connects again at once.
         grace_s = settings.keep_alive_interval * settings.keep_alive_max_attempt / 3
         self._run = _native.RunOperations(
-            store, _native.RunPart(run_id, self.own, settings, grace_s)
+            store, _native.RunPart(run_id, self.own, settings, grace_s, facts)
         )
         self._place: tuple[int, int, int] | None = None
         self._beats: asyncio.Task[None] | None = None
@@ -176,7 +187,7 @@ class _Node:
         while True:
             try:
                 await self._resume(after_round)
-                with _told(self.run_id):
+                with told(self.run_id):
                     numbers, first = await self._run.join(
                         after_round, time.deadline.left_s, time.is_spare
                     )
@@ -200,15 +211,38 @@ class _Node:
                 )
         self._place = (numbers[1], numbers[2], numbers[3])
         world._seat(numbers, first)
+        with told(self.run_id):
+            await self._meet(world, time.deadline)
+
+    async def _meet(self, world: World, deadline: Deadline) -> None:
+        """Rank 0 says where it is. Others ask it if what the group's list says leads nowhere."""
         if world.rank == 0:
-            with _told(self.run_id):
-                await world._publish()
+            if world.world_size > 1 and is_loopback(self.store.observed_address):
+                world.first = await self._address_for_others(deadline) or world.first
+            await world._publish()
+        elif is_loopback(world.first) and not is_loopback(self.own.addr):
+            with contextlib.suppress(StoreError):  # of a rank 0 that has left already
+                world.first = (await world.master(deadline.left_s)).master_addr
+            check_address(world.first, self.own.addr)
+
+    async def _address_for_others(self, deadline: Deadline) -> str:
+        """This node's, where its way to a node on another machine begins; empty: there is none.
+
+        The server is on this machine: it sees this node as nobody else does.
+        """
+        nodes, _ = await self._run.members(_PARTICIPANTS, b"", _ASKED_MAX, _EXCHANGE_S)
+        for _, (address, _, _) in nodes:
+            if deadline.is_over:  # names may take long
+                break
+            if not is_loopback(address) and (own := await in_thread(_way_to(address))):
+                return own
+        return ""
 
     async def _resume(self, after_round: int) -> None:
         """Tells a restarted server which place this node has in the old round."""
         if self._place is None or self._place[0] != after_round:
             return
-        with _told(self.run_id):
+        with told(self.run_id):
             if not (await self._run.keep_alive(_EXCHANGE_S))[0]:
                 await self._run.resume(*self._place, _EXCHANGE_S)
 
@@ -235,7 +269,7 @@ class _Node:
                 return found
 
     async def close_run(self) -> None:
-        with _told(self.run_id):
+        with told(self.run_id):
             await self._run.close_run(_EXCHANGE_S)
 
     async def leave(self, failed: bool) -> None:
@@ -246,42 +280,37 @@ class _Node:
         if self._may_be_listed:
             self._may_be_listed = False
             self._place = None
-            with _told(self.run_id):
+            with told(self.run_id):
                 await self._run.leave(failed, _EXCHANGE_S)
 
     async def end(self) -> None:
         await self.store.close()
 
 
+def _way_to(address: str) -> Callable[[], str]:
+    return lambda: own_end_towards(address)
+
+
 def _flags(numbers: tuple[int, ...]) -> tuple[bool, int, bool]:
     return bool(numbers[0]), numbers[1], bool(numbers[2])
-
-
-@contextlib.contextmanager
-def _told(run_id: str) -> Iterator[None]:
-    """Turns errors of the store into errors of the rendezvous."""
-    try:
-        yield
-    except StoreLimitError as error:
-        raise RendezvousStateError(f"run {run_id!r}: {error}") from error
-    except StoreError as error:
-        raise RendezvousConnectionError(f"run {run_id!r}: {error}") from error
 
 
 class _Joining:
     """What join() returns. Enter it with `async with`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         endpoint: str,
         run_id: str,
         settings: _core.GroupSettings,
+        facts: _core.NodeFacts,
         timeout_s: float,
         connect_s: float,
     ) -> None:
         self._place = parse_endpoint(endpoint, _DEFAULT_PORT)
         self._run_id = run_id
         self._settings = settings
+        self._facts = facts
         self._timeout_s = timeout_s
         self._connect_s = connect_s
         self._node: _Node | None = None
@@ -289,9 +318,9 @@ class _Joining:
     async def __aenter__(self) -> World:
         store = TCPStore(*self._place, self._timeout_s)
         try:
-            with _told(self._run_id):
+            with told(self._run_id):
                 await store.open(self._connect_s)
-            node = _Node(store, self._run_id, self._settings, self._timeout_s)
+            node = _Node(store, self._run_id, self._settings, self._facts, self._timeout_s)
             world = World(node)
             try:
                 await node.place(world, 0, None)
@@ -335,6 +364,7 @@ def join(
     last_call: float = 30.0,
     keep_alive_interval: float = 5.0,
     keep_alive_max_attempt: int = 3,
+    rules: RendezvousRules | None = None,
 ) -> _Joining:
     """Join a run as one node: `async with join("node0:29400", (2, 4), "job") as world`.
 
@@ -352,6 +382,7 @@ def join(
     last_call: how long a round that has enough nodes waits for more, in seconds.
     keep_alive_interval, keep_alive_max_attempt: seconds between heartbeats, and after how many of
         these intervals without a heartbeat a node counts as lost.
+    rules: how nodes get their places and ranks; see RendezvousRules.
 
     Raises RendezvousTimeoutError; RendezvousConnectionError; RendezvousClosedError or one of its
     subclasses; and RendezvousStateError when the run has other settings.
@@ -359,7 +390,8 @@ def join(
     if not run_id:
         raise ValueError("the run id is empty; give every node of the job the same run id")
     least, most = nodes
-    settings = _core.GroupSettings(
+    rules = rules or RendezvousRules()
+    settings = rules.group_settings(
         least, most, last_call, keep_alive_interval, keep_alive_max_attempt
     )
-    return _Joining(endpoint, run_id, settings, timeout, connect_timeout)
+    return _Joining(endpoint, run_id, settings, make_facts(rules), timeout, connect_timeout)

@@ -1,2 +1,2 @@
-"""Where a rendezvous keeps its state: the contract in _base/backend.py, one module a backend.
-Imported when asked for."""
+"""The backends, which keep the state of a rendezvous: one module each, imported at first use. The
+contract is in _base/backend.py."""

@@ -1,8 +1,7 @@
 """The c10d backend: the state of a run under one key of any store that has `compare_set`.
 
 Owns the key's format and nothing else: a sentinel for "nothing yet", and base64, because torch's
-stores hand values to Python as text. Opening the store is connection.py's work. Called by one
-thread at a time.
+stores hand values to Python as text. connection.py opens the store. Called by one thread at a time.
 """
 
 import base64
@@ -36,7 +35,7 @@ _CREATE_ATTEMPTS = 5
 
 
 class CompareSetStore(Protocol):
-    """All that this backend calls of a store; torch's stores have it too."""
+    """The store methods that this backend calls; torch's stores have them, too."""
 
     def compare_set(self, key: str, expected: str, desired: str, /) -> bytes: ...
 
@@ -49,10 +48,9 @@ class C10dRendezvousBackend(RendezvousBackend):
     Args:
         store: any store with `compare_set` (ours, or one of torch's).
         run_id: not empty, else ValueError.
-        connection: what was opened for this backend alone, and shall live as long as it. Only then
-            may `set_timeout` change the store's timeout: other users of a shared store did not ask
-            for that.
-        name: under which it is registered.
+        connection: opened only for this backend, and closed with it. Only then may `set_timeout`
+            change the store's timeout: other users of a shared store would not expect that.
+        name: the name under which it is registered.
     """
 
     def __init__(
@@ -126,7 +124,7 @@ class C10dRendezvousBackend(RendezvousBackend):
                 if current != _SENTINEL:
                     return self._answer(current, desired)
         raise RendezvousConnectionError(
-            f"cannot create the state at {self._key!r}: somebody deletes it again and again"
+            f"cannot create the state at {self._key!r}: another client keeps deleting it"
         )
 
     def _read(self) -> str:
@@ -140,7 +138,7 @@ class C10dRendezvousBackend(RendezvousBackend):
             return self._store.compare_set(self._key, expected, desired).decode("latin-1")
         except (ValueError, RuntimeError, OSError) as error:
             raise RendezvousConnectionError(
-                f"the store of the rendezvous could not be asked for {self._key!r}: {error}"
+                f"the rendezvous store failed to read or change {self._key!r}: {error}"
             ) from error
 
     def _answer(self, current: str, desired: str) -> tuple[bytes, Token, bool] | None:
@@ -164,10 +162,11 @@ def state_key(run_id: str) -> str:
 
 
 def stored_text(store: Store, run_id: str) -> str | None:
-    """What is stored of a run, as text; None for no such run, or one that nobody has joined yet.
+    """The stored state of a run, as text; None if there is no such run, or no node has joined it
+    yet.
 
-    For onlookers: unlike a backend, it leaves no trace of having looked. _core.RUN_MARKER for a run
-    that the server keeps.
+    For observers: unlike a backend, it writes nothing. _core.RUN_MARKER for a run that the server
+    keeps.
     """
     value = store.try_get(state_key(run_id))
     text = "" if value is None else value.decode("latin-1")
@@ -180,7 +179,7 @@ def decode_state(key: str, text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise RendezvousStateError(
-            f"the value at {key!r} is no rendezvous state ({error}); use another run id, "
+            f"the value at {key!r} is not a rendezvous state ({error}); use another run id, "
             "or delete that key"
         ) from error
 
@@ -189,8 +188,8 @@ def open_backend(params: RendezvousParameters) -> tuple[C10dRendezvousBackend, S
     """Serve or reach the store of `params`, with the run's backend. Raises as `open_store`.
 
     Configuration, beside that of `open_store`:
-        run_id_elsewhere: which run id it is, in place of `params.run_id`, in a store that other
-            jobs may come to as well; empty: none is known, which is a ValueError there.
+        run_id_elsewhere: replaces `params.run_id` in a store that other jobs may use, too; empty:
+            not known, which raises ValueError there.
     """
     if not params.run_id:
         raise ValueError("the run id is empty; give every node of the job the same run id")
@@ -210,18 +209,18 @@ def open_backend(params: RendezvousParameters) -> tuple[C10dRendezvousBackend, S
 
 
 def shared_run_id(found: str, where: str) -> str:
-    """The run id in a store that other jobs may come to. Raises ValueError for an empty one."""
+    """The run id in a store that other jobs may use. Raises ValueError if it is empty."""
     if found:
         return found
     raise ValueError(
-        f"no node of the job serves the store at {where}, so other jobs may meet there, too: give "
+        f"no node of the job serves the store at {where}, so other jobs may use it, too: give "
         "every node of this job the same run id (--run-id; torchrun: --rdzv-id), which no other "
-        "job has"
+        "job uses"
     )
 
 
 def create_backend(params: RendezvousParameters) -> tuple[C10dRendezvousBackend, KeyValueStore]:
-    """As `open_backend`, for callers who want the store alone.
+    """Like `open_backend`, for callers that want only the store.
 
     The connections, and the server if this process is its host, live as long as the backend.
     """
@@ -230,7 +229,7 @@ def create_backend(params: RendezvousParameters) -> tuple[C10dRendezvousBackend,
 
 
 def _text_of(token: Token) -> str | None:
-    """The token as the stored text; None for what this backend cannot have given out."""
+    """The token as the stored text; None for a token that is not from this backend."""
     if not isinstance(token, bytes) or not token or not token.isascii():
         return None
     return token.decode()

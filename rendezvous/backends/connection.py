@@ -1,6 +1,7 @@
 """Opens the store of a c10d rendezvous: decides whether this process serves it, and connects.
 
-Owns that decision and what is opened by it. Knows nothing of the state that is kept in the store.
+Owns that decision, and the connections and server that result. Knows nothing about the state in the
+store.
 """
 
 import logging
@@ -48,18 +49,18 @@ _CONNECT_S_MIN = 1.0
 
 @dataclass(frozen=True)
 class StoreConnection:
-    """What was opened for one handler, and ends with it.
+    """The objects opened for one handler, closed with it.
 
     Attributes:
         store: for the nodes' own keys.
-        control: for the rendezvous, on a connection of its own: its timeouts follow the
-            rendezvous' deadlines, which is no business of whoever uses `store`.
+        control: for the rendezvous, on a separate connection: its timeouts follow the rendezvous'
+            deadlines, which must not affect users of `store`.
         endpoint: where the store is, `host:port` or a path.
         address: the run's own key space there, as a URL that `rendezvous.open_store` takes.
         host: of the endpoint; None for a file.
         server: the store's server, if this process is its host.
-        temporary: a file that nobody else can know of, to be removed in the end.
-        opening_s: how long it took to be opened, which is a part of the first join's time.
+        temporary: a file that no other process knows, removed at the end.
+        opening_s: how long opening took, which is part of the first join's time.
         run_id: of the handler.
     """
 
@@ -83,13 +84,13 @@ class StoreConnection:
 
     @property
     def is_of_one_job(self) -> bool:
-        """Whether it ends with the job, so that other jobs do not come to it."""
+        """Whether it ends with the job, so that other jobs do not use it."""
         if isinstance(self.control, _core.TCPStore):
             return self.server is not None or self.control.is_of_one_job
         return self.temporary is not None
 
     def is_gone(self) -> bool:
-        """Whether nothing listens any more where the store was: its host has ended."""
+        """Whether nothing listens any longer where the store was: its host has ended."""
         if self.server is not None or not isinstance(self.control, _core.TCPStore):
             return False
         return is_refused(self.control.host, self.control.port)
@@ -110,7 +111,7 @@ class StoreConnection:
 
 @dataclass(frozen=True)
 class _Role:
-    """Whether this process serves the store, and why: errors must tell, or nobody can act."""
+    """Whether this process serves the store, and why, for errors."""
 
     server: _core.Server | None
     connect: str
@@ -129,7 +130,7 @@ class _Role:
             serve_on(self.contested, port).close()
         except StoreError as error:
             return str(error)
-        return "the port was in use, and is free again"
+        return "the port was in use, but is free again"
 
 
 def open_store(params: RendezvousParameters) -> StoreConnection:
@@ -138,8 +139,8 @@ def open_store(params: RendezvousParameters) -> StoreConnection:
     Configuration:
         store_type: `tcp`, the default, or `file`: then the endpoint is a path that all nodes share;
             without one, a temporary file, which makes a run of this node alone.
-        is_host: whether this process serves the store. Default: it does if the endpoint's host
-            names this machine and nobody serves there already.
+        is_host: whether this process serves the store. Default: it does if the endpoint's host is
+            this machine and no server is there already.
         listen_fd: a descriptor of a bound socket to serve on, at the endpoint's port: this process
             is the host then.
         read_timeout: seconds that one request may take; default 60.
@@ -165,8 +166,8 @@ def _open_file(params: RendezvousParameters) -> StoreConnection:
             handle, path = tempfile.mkstemp(prefix="rendezvous-")
         except OSError as error:
             raise RendezvousConnectionError(
-                f"cannot make a temporary file for the rendezvous store: {error}; name a path as "
-                "the endpoint, or a directory that can be written in TMPDIR"
+                f"cannot create a temporary file for the rendezvous store: {error}; use a path "
+                "as the endpoint, or set TMPDIR to a writable directory"
             ) from error
         os.close(handle)
         temporary = Path(path)
@@ -199,8 +200,8 @@ def _open_tcp(params: RendezvousParameters) -> StoreConnection:
         port = role.server.port
     elif port == 0:
         raise ValueError(
-            f"the endpoint {params.endpoint!r} has port 0, which only a host can choose "
-            f"({role.reason}); name the port that the host listens on"
+            f"the endpoint {params.endpoint!r} has port 0, which only the host may use "
+            f"({role.reason}); use the port that the host listens on"
         )
     opened: list[_core.TCPStore] = []
     try:
@@ -225,9 +226,9 @@ def _open_tcp(params: RendezvousParameters) -> StoreConnection:
 
 
 def _connect(role: _Role, port: int, endpoint: str, deadline: Deadline) -> _core.TCPStore:
-    """Until the deadline, with a word in the log after a second, and every ten from then on.
+    """Connect until the deadline, with a log line after a second, and then every ten.
 
-    Raises StoreError: what it failed by last, or at once what time does not heal.
+    Raises StoreError: the last failure, or a permanent failure at once.
     """
     slice_s, told = _FIRST_WORD_S, False
     while True:
@@ -259,8 +260,8 @@ def _take_role(host: str, port: int, is_host: bool | None) -> _Role:
     if is_host is False:
         if is_wildcard(host):
             raise ValueError(
-                f"the endpoint's host {host!r} means every interface, which a node that connects "
-                "(is_host is false) cannot do; name the machine that hosts the store"
+                f"the endpoint's host {host!r} means every interface, so a node cannot connect "
+                "to it (is_host is false); use the machine that hosts the store"
             )
         return _Role(None, host, "is_host is false")
     if is_host is None:
@@ -273,8 +274,10 @@ def _take_role(host: str, port: int, is_host: bool | None) -> _Role:
     plan = plan_hosting(host)
     if is_host is None and port != 0 and is_served(plan.connect, port):
         # Usually the first of several launchers on this machine.
-        _log.info("connecting to whoever serves at %s already", format_endpoint(host, port))
-        return _Role(None, plan.connect, f"{reason}, but somebody listens there already", plan.bind)
+        _log.info("connecting to the store already at %s", format_endpoint(host, port))
+        return _Role(
+            None, plan.connect, f"{reason}, but another process already listens there", plan.bind
+        )
     try:
         server = serve_on(plan.bind, port, of_one_job=True)
     except StoreError as error:
@@ -287,7 +290,7 @@ def _take_role(host: str, port: int, is_host: bool | None) -> _Role:
                 f"{role.holder(port) if is_in_use else error}"
             ) from error
         if is_in_use:
-            _log.info("connecting to whoever has the port of %s already", endpoint)
+            _log.info("connecting to the process that already has the port of %s", endpoint)
             return role
         _log.warning("the store cannot be served here; connecting as a client: %s", error)
         return _Role(None, plan.connect, f"{role.reason}: {error}")
@@ -303,18 +306,17 @@ def _serve_on_descriptor(host: str, port: int, listen_fd: int) -> _Role:
         server = _core.Server(listen_fd=listen_fd, of_one_job=True)
     except (OSError, ValueError, StoreError) as error:
         raise RendezvousConnectionError(
-            f"cannot serve the rendezvous store on the descriptor {listen_fd} that was given: "
-            f"{error}"
+            f"cannot serve the rendezvous store on the given descriptor {listen_fd}: {error}"
         ) from error
     if port not in (0, server.port):
         found = server.port
         server.close()
         raise ValueError(
-            f"the descriptor {listen_fd} is bound to port {found}, and the endpoint names port "
-            f"{port}, where the other nodes look; give both the same"
+            f"the descriptor {listen_fd} is bound to port {found}, but the endpoint has port "
+            f"{port}, which the other nodes use; make both the same"
         )
     endpoint = format_endpoint(host, server.port)
-    _log.info("serving the rendezvous store at %s (on a socket that was given)", endpoint)
+    _log.info("serving the rendezvous store at %s (on a given socket)", endpoint)
     return _Role(server, plan_hosting(host).connect, "listen_fd is given")
 
 
@@ -334,12 +336,12 @@ def _cannot_connect(
     if isinstance(error, StoreProtocolError):
         return RendezvousConnectionError(
             f"cannot connect to the rendezvous store at {endpoint}: another program has that port. "
-            f"This process is a client of the store ({role.why(port)}). {error}. Name another port "
-            "in the endpoint of all nodes, or stop that program"
+            f"This process is a client of the store ({role.why(port)}). {error}. Use another "
+            "port in the endpoint of all nodes, or stop that program"
         )
     return RendezvousConnectionError(
         f"cannot connect to the rendezvous store at {endpoint} within {timeout_s:g} s. This "
         f"process is a client of it ({role.why(port)}). Last error: {error}. Check that the host "
-        "runs, that the endpoint names it, and that its port can be reached; is_host=1 makes a "
-        "process the host, join_timeout lets clients wait longer for it"
+        "is running, that the endpoint is its address, and that its port can be reached; "
+        "is_host=1 makes a process the host, join_timeout lets clients wait longer for it"
     )

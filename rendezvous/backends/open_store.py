@@ -1,6 +1,6 @@
 """Stores by URL, for configuration files, environment variables and command lines.
 
-Owns the form of the URLs. What a store is, and what opening one may raise, is _core's.
+Owns the form of the URLs. _core defines the stores, and the errors of opening one.
 """
 
 from collections.abc import Callable
@@ -40,17 +40,19 @@ def open_store(url: str, timeout: float | timedelta | None = None) -> "AnyStore"
       come from the environment, RENDEZVOUS_ETCD_USER and RENDEZVOUS_ETCD_PASSWORD.
 
     ``prefix=PREFIX`` in any query, and the path of a tcp URL, put a ``PrefixStore`` around it;
-    characters that mean something in URLs are escaped as ``%XX``. The timeout is that for
-    opening the store, whatever the other side does, and the store's default: the argument (seconds
-    or a timedelta), else what the URL says, else 300 s.
+    characters that mean something in URLs are escaped as ``%XX``. The timeout bounds opening the
+    store, and is the store's default: the argument (seconds or a timedelta), else the URL's, else
+    300 s.
 
-    Raises ValueError for what is no such URL, and what opening the store raises.
+    Raises ValueError for any other URL, and the errors of opening the store.
     """
     refuse_secrets(url)
     parts = urlsplit(url)
     opener = _OPENERS.get(parts.scheme)
     if opener is None:
-        raise ValueError(f"{url!r} names no store: its scheme is {parts.scheme!r}; use {_EXAMPLES}")
+        raise ValueError(
+            f"{url!r} is not a store's URL: its scheme is {parts.scheme!r}; use {_EXAMPLES}"
+        )
     options = url_options(url, timeout)
     prefix = options.pop("prefix", "")
     store, path_prefix = opener(url, parts, options)
@@ -61,7 +63,7 @@ def open_store(url: str, timeout: float | timedelta | None = None) -> "AnyStore"
 
 
 def url_options(url: str, timeout: float | timedelta | None) -> dict[str, str]:
-    """What a URL's query says; the timeout, if given, is what it is to be."""
+    """The options in a URL's query; `timeout`, if given, replaces the URL's."""
     refuse_secrets(url)
     options = _options(url, urlsplit(url))
     if timeout is not None:
@@ -74,7 +76,7 @@ def _options(url: str, parts: SplitResult) -> dict[str, str]:
     try:
         pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError as error:
-        raise ValueError(f"{url!r}: the query cannot be read ({error}); see {_EXAMPLES}") from None
+        raise ValueError(f"{url!r}: the query is malformed ({error}); see {_EXAMPLES}") from None
     options = dict(pairs)
     if len(options) < len(pairs):
         raise ValueError(f"{url!r}: an option is given twice")
@@ -99,7 +101,7 @@ def tcp_place(
 ) -> tuple[str, int, float | None, Literal["native", "c10d"], str]:
     """Host, port, timeout in seconds, protocol and prefix of a tcp URL."""
     if not parts.netloc:
-        raise ValueError(f"{url!r} names no host; use {_EXAMPLES}")
+        raise ValueError(f"{url!r} has no host; use {_EXAMPLES}")
     host, port = parse_endpoint(parts.netloc, _DEFAULT_PORT)
     timeout_s = _timeout_s(url, options)
     protocol = _protocol(url, options)
@@ -133,7 +135,7 @@ def _open_file(url: str, parts: SplitResult, options: dict[str, str]) -> "tuple[
 
 def _open_hash(url: str, parts: SplitResult, options: dict[str, str]) -> "tuple[AnyStore, str]":
     if parts.netloc or parts.path:
-        raise ValueError(f"{url!r}: a HashStore is in memory and has no place; use hash:")
+        raise ValueError(f"{url!r}: a HashStore is in memory and has no path; use hash:")
     timeout_s = _timeout_s(url, options)
     _refuse_unknown(url, options)
     store = _core.HashStore()

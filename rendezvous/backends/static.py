@@ -1,8 +1,8 @@
 """StaticRendezvousHandler: a fixed number of nodes whose ranks are given, and one TCP store.
 
-The counterpart of torch elastic's StaticTCPRendezvous. Nobody joins, leaves or is missed: the n-th
+The counterpart of torch elastic's StaticTCPRendezvous. No node joins, leaves or is lost: the n-th
 `next_rendezvous` of each node meets the n-th of all others. The node of rank 0 serves the store,
-unless somebody serves one at its endpoint already (`rendezvous serve`). Called from one thread.
+unless a server is at its endpoint already (`rendezvous serve`). Called from one thread.
 """
 
 from __future__ import annotations
@@ -60,16 +60,18 @@ class StaticRendezvousHandler(RendezvousHandler):
     """Makes rounds of all nodes of a job whose number and ranks are known.
 
     Args:
-        master_addr, master_port: where the node of rank 0 serves the store, if nobody does yet.
+        master_addr, master_port: where the node of rank 0 serves the store, unless a server is
+        there already.
         rank: of this node, from 0.
         world_size: how many nodes there are.
-        run_id: names the job; not empty. On a store that outlives it, a new one for each job.
-        timeout: from `next_rendezvous` until all nodes have come; default 600 s.
-        local_addr: the address under which the others reach this node, if its rank is 0 and
-            somebody else serves the store, or master_addr means every interface; default: found
-            out, or master_addr.
-        close_timeout: how long `shutdown` of the node that serves the store waits for the others'.
-        read_timeout: for one request of the user of a round's store.
+        run_id: names the job; not empty. If the store outlives the job, each job needs a new one.
+        timeout: from `next_rendezvous` until all nodes have arrived; default 600 s.
+        local_addr: the address by which the others reach this node, if its rank is 0 and a server
+            serves the store, or if master_addr means every interface; default: detected, or
+            master_addr.
+        close_timeout: how long the node that serves the store waits, in `shutdown`, for the others
+        to shut down.
+        read_timeout: time limit for one request to a round's store.
         backend: the name under which it is registered.
 
     Raises ValueError for bad arguments. Nothing is opened before the first `next_rendezvous`.
@@ -96,9 +98,9 @@ class StaticRendezvousHandler(RendezvousHandler):
             )
         if world_size > 1 and is_wildcard(master_addr) and not (rank == 0 and local_addr):
             raise ValueError(
-                f"the endpoint's host {master_addr!r} means every interface, and leads no node to "
-                "another one; name the machine of rank 0 (only its own node may say so, with the "
-                "address that the others are told as local_addr)"
+                f"the endpoint's host {master_addr!r} means every interface, so other nodes "
+                "cannot connect to it; use the machine of rank 0 (only rank 0 may use it, with "
+                "local_addr as the address for the others)"
             )
         self.rank = rank
         self.world_size = world_size
@@ -149,7 +151,7 @@ class StaticRendezvousHandler(RendezvousHandler):
         return self._connection is not None and self._connection.server is not None
 
     def next_rendezvous(self) -> RendezvousInfo:
-        """Block until every node has come as often as this one; at most the timeout.
+        """Block until every node has called it as often as this one; at most the timeout.
 
         Raises RendezvousTimeoutError (names the missing ranks), RendezvousConnectionError,
         RendezvousStateError (another node has this rank or another number of nodes, or the run id
@@ -191,10 +193,11 @@ class StaticRendezvousHandler(RendezvousHandler):
         return 0
 
     def shutdown(self) -> bool:
-        """Close what the handler opened; who serves the store first waits for the others' shutdown.
+        """Close what the handler opened; the node that serves the store first waits for the others
+        to shut down.
 
-        At most the close timeout. May be called again. Returns whether all was as it should be;
-        raises nothing.
+        Takes at most the close timeout. May be called again. Returns whether all nodes were seen to
+        leave; raises nothing.
         """
         if self._lifetime.is_elsewhere:
             return True  # a forked child owns nothing of it
@@ -247,10 +250,10 @@ class StaticRendezvousHandler(RendezvousHandler):
         return self._connection
 
     def _serve(self, connection: StoreConnection) -> tuple[str, int]:
-        """Where the workers of the next round meet; what other ranks than 0 say does not matter.
+        """Where the workers of the next round meet; only rank 0's answer matters.
 
-        In a store of their own on a server that outlives the job: they would meet what an earlier
-        one left there.
+        A separate store, if the server outlives the job: there, workers would find keys of an
+        earlier job.
         """
         if self.rank != 0 or connection.server is not None:
             host, port = parse_endpoint(connection.endpoint, _NO_PORT)
@@ -275,8 +278,9 @@ class StaticRendezvousHandler(RendezvousHandler):
             raise self._timeout(error.ranks) from error
         except StoreValueError as error:
             raise RendezvousStateError(
-                f"{self._where()}: the nodes at {self._endpoint} do not fit ({error}): either the "
-                "nodes were given different numbers of nodes, or an earlier job with this run id "
+                f"{self._where()}: the nodes at {self._endpoint} do not match ({error}): either "
+                "the nodes were started with different numbers of nodes, or an earlier job with "
+                "this run id "
                 "used this store; on a store that outlives a job, give each job a new run id"
             ) from error
         except StoreError as error:
@@ -288,8 +292,8 @@ class StaticRendezvousHandler(RendezvousHandler):
         names = ", ".join(map(str, missing[:_NAMED_MAX]))
         more = f" and {len(missing) - _NAMED_MAX} more" if len(missing) > _NAMED_MAX else ""
         error = RendezvousTimeoutError(
-            f"{self._where()}: not all nodes came to {self._endpoint} within "
-            f"{self._timeout_s:g} s; missing: rank {names}{more}. What to do: look at the logs of "
+            f"{self._where()}: not all nodes arrived at {self._endpoint} within "
+            f"{self._timeout_s:g} s; missing: rank {names}{more}. What to do: check the logs of "
             "these nodes, or raise `timeout` to wait longer",
             min_nodes=self.world_size,
             max_nodes=self.world_size,
@@ -304,12 +308,12 @@ def create_handler(params: RendezvousParameters) -> StaticRendezvousHandler:
 
     Configuration, times in seconds:
         rank: of this node; must be given.
-        timeout, or join_timeout, which counts if both are given: until all nodes have come;
-            default 600.
-        close_timeout: how long rank 0's node, if it serves the store, stays for others; default 30.
+        timeout, or join_timeout, which takes precedence: until all nodes have arrived; default 600.
+        close_timeout: how long rank 0's node stays for the others, if it serves the store; default
+        30.
         read_timeout: for one request; default 60.
 
-    Raises ValueError for bad parameters, an endpoint without a port among them: it is the job's.
+    Raises ValueError for bad parameters, including an endpoint without a port.
     """
     rank = params.get_as_int("rank")
     if rank is None:
@@ -326,8 +330,8 @@ def create_handler(params: RendezvousParameters) -> StaticRendezvousHandler:
     host, port = parse_endpoint(params.endpoint, _NO_PORT)
     if port <= 0:
         raise ValueError(
-            f"the endpoint {params.endpoint!r} of a static rendezvous names no port, which all "
-            "nodes must know; write HOST:PORT"
+            f"the endpoint {params.endpoint!r} of a static rendezvous has no port, which all "
+            "nodes must know; use HOST:PORT"
         )
     return StaticRendezvousHandler(
         host,

@@ -15,6 +15,9 @@ FAILED = 1
 USAGE = 2
 # The server could not be reached, or did not answer in time.
 UNREACHABLE = 3
+# Of `exec`: the job has failed for good, and to start this node again is of no use. The number is
+# that of NVIDIA's launcher; schedulers can be told of it (docs/launchers.md).
+DO_NOT_RESTART = 93
 # As in a shell: the command of `exec` is there but cannot be run; is not there.
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127

@@ -24,6 +24,8 @@ def set_up_logging(verbose: bool) -> None:
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
     logger.propagate = False
+    # People read this log; programs have --event-log.
+    logging.getLogger("rendezvous.events").setLevel(logging.INFO if verbose else logging.WARNING)
 
 
 def hush_server() -> None:

@@ -16,8 +16,8 @@ from rendezvous import _core
 from rendezvous.cli import exits as _exit
 from rendezvous.cli.log import complain, logger, set_up_logging
 from rendezvous.cli.look import status
-from rendezvous.cli.run import exec_
-from rendezvous.cli.tools import bench, demo, serve, store_ops, token, watch
+from rendezvous.cli.run import exec_, exec_options
+from rendezvous.cli.tools import bench, close, demo, serve, store_ops, token, watch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,11 +55,12 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(
         title="commands", metavar="COMMAND", dest="command_name", required=True
     )
-    exec_.add_parser(subparsers)
+    exec_options.add_parser(subparsers).set_defaults(run=exec_.run)
     serve.add_parser(subparsers)
     demo.add_parser(subparsers)
     bench.add_parser(subparsers)
     status.add_parser(subparsers)
+    close.add_parser(subparsers)
     store_ops.add_parsers(subparsers)
     watch.add_parser(subparsers)
     token.add_parser(subparsers)
@@ -77,7 +78,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     ours = list(argv)
     if name == "exec" and "--" in ours:
         cut = ours.index("--")
-        ours, command = ours[:cut], ours[cut + 1 :]
+        # torchrun takes --max_restarts and the like for the same.
+        ours, command = list(map(_with_dashes, ours[:cut])), ours[cut + 1 :]
     args, unknown = parser.parse_known_args(ours)
     if unknown:
         hint = "; the command to run goes after --" if name == "exec" and command is None else ""
@@ -86,12 +88,29 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         if not command:
             args.fail("no command to run; give it after --, for example: -- python train.py")
         args.command = command
+        exec_options.complete(args)
     return args
+
+
+def _with_dashes(word: str) -> str:
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value if word.startswith("--") else word
+
+
+def _fill_standard_streams() -> None:
+    """So that nothing that is opened later is taken for one that was closed."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            # The lowest number that is free is its own.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: this process's) and return the exit code."""
     argv = sys.argv[1:] if argv is None else argv
+    _fill_standard_streams()
     if not argv:
         build_parser().print_help()
         return _exit.USAGE

@@ -28,6 +28,7 @@ OptionError = argparse.ArgumentTypeError
 
 DEFAULT_PORT = 29400
 ENDPOINT_VARIABLE = "RENDEZVOUS_ENDPOINT"
+ETCD_BACKENDS = ("etcd", "etcd-v3")
 
 
 _HAVE_OPTIONS = {
@@ -147,7 +148,7 @@ def conf(text: str) -> dict[str, str]:
 
 
 def seconds(text: str) -> float:
-    """A time in seconds, 0 or more and finite; 30 years are as good as for ever."""
+    """A time in seconds, 0 or more and finite; 30 years or more mean no limit."""
     try:
         value = float(text)
     except ValueError:

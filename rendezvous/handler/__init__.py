@@ -1,8 +1,8 @@
 """DynamicRendezvousHandler: one node's part in a rendezvous over any backend.
 
-Puts the parts together: the line to the group (_coordination/coordinator.py), the node's place in
-it (_node/membership.py), the bootstrap store (_node/bootstrap.py). Knows no rule of a rendezvous,
-no backend's format, and not who runs the rulebook. Called from one thread; the coordinator has its
+Combines the parts: the access to the group (_coordination/coordinator.py), the node's place in it
+(_node/membership.py), the bootstrap store (_node/bootstrap.py). Knows no rule of a rendezvous, no
+backend's format, and not where the rulebook runs. Called from one thread; the coordinator has its
 own.
 """
 
@@ -18,30 +18,28 @@ from rendezvous._base.deadline import Deadline
 from rendezvous._base.errors import RendezvousError, RendezvousGracefulExitError
 from rendezvous._base.join_time import JoinTime
 from rendezvous._base.lifetime import Lifetime
+from rendezvous._base.rules import RendezvousRules
 from rendezvous._base.settings import Duration, RendezvousSettings, RendezvousTimeout, as_seconds
 from rendezvous._coordination.coordinator import Coordinator, Ending
 from rendezvous._node.bootstrap import Bootstrap
 from rendezvous._node.membership import Membership
 from rendezvous.handler.choose import make_coordinator
+from rendezvous.handler.closing import leave_and_close
 from rendezvous.handler.identity import make_addresses, make_setup
 
 if TYPE_CHECKING:
     from rendezvous.backends.connection import StoreConnection
 
-__all__ = ["DynamicRendezvousHandler", "RendezvousSettings", "RendezvousTimeout"]
+__all__ = ["DynamicRendezvousHandler", "RendezvousRules", "RendezvousSettings", "RendezvousTimeout"]
 
 _log = logging.getLogger(__name__)
 
 # Of a first join after connecting has taken nearly all the time.
 _FIRST_JOIN_S_MIN = 1.0
-# At the deadline of a shutdown; a thread that waits for a store on is nobody's business.
-_STOP_S_MIN = 0.05
-# For what runs out in any case, when nobody may be there any more.
-_RELEASE_S = 1.0
 
 
 class DynamicRendezvousHandler(RendezvousHandler):
-    """Makes rounds of nodes, which may come, go and fail. Made by `from_backend`."""
+    """A handler for nodes that may come, go and fail. Created by `from_backend`."""
 
     def __init__(
         self,
@@ -87,35 +85,37 @@ class DynamicRendezvousHandler(RendezvousHandler):
         bootstrap_store: bool = True,
         hold_port: bool = True,
         rulebook: str = "auto",
+        rules: RendezvousRules | None = None,
         connection: "StoreConnection | None" = None,
     ) -> "DynamicRendezvousHandler":
         """A handler over an open backend.
 
         Args:
             run_id: of the job; not empty.
-            store: given to the nodes of each round, in a key space of its own. Stays the caller's.
+            store: given to the nodes of each round, with a separate key space. The caller keeps it.
             backend: keeps the state; of the same run.
-            min_nodes, max_nodes: a round begins with at least, and has at most, so many nodes.
-            local_addr: the address under which other nodes reach this one; default: what the
-                store's server sees; on the server's own machine, where nodes on others reach it,
-                or the endpoint's host if there are none; without a server, this machine's name, or
-                its address if the name leads every machine to itself; over etcd: where the route to
-                a member on another machine begins, or this machine's name.
+            min_nodes, max_nodes: minimum and maximum number of nodes of a round.
+            local_addr: the address by which other nodes reach this one; default: the address that
+                the store's server sees; on the server's own machine, the address by which nodes on
+                other machines reach it, or the endpoint's host if there are none; without a server,
+                this machine's name, or its address if the name leads every machine to itself; over
+                etcd, the local address of the route to a member on another machine, or this
+                machine's name.
             timeout: see RendezvousTimeout.
-            keep_alive_interval: seconds (or a timedelta) between signs of life.
-            keep_alive_max_attempt: a node is lost after so many intervals without one.
+            keep_alive_interval: seconds (or a timedelta) between heartbeats.
+            keep_alive_max_attempt: a node is lost after this many intervals without one.
             bootstrap_store: whether rank 0 of each round serves a store at MASTER_ADDR:MASTER_PORT.
                 Without, it only publishes a port: for programs that listen at MASTER_PORT
                 themselves.
-            hold_port: whether that port stays bound until the next round, so that nobody else gets
-                it; a program that listens there needs SO_REUSEADDR, as most servers have it.
-            rulebook: who runs the rules of the rendezvous, the same for all nodes of a run.
+            hold_port: whether that port stays bound until the next round, so that no other program
+                gets it; a program that listens there needs SO_REUSEADDR, as most servers use.
+            rulebook: where the rules of the rendezvous run, the same for all nodes of a run.
                 `server`: the store's server; a node sends one message and gets one answer. Only
                 with a C10dRendezvousBackend over a TCPStore of the native protocol. `store`: each
                 node, over a state that is replaced by compare-and-set; with any backend. `auto`:
-                the server where that can be; over etcd, a node that the others elect; else each
-                node.
-            connection: what the handler shall close when it is shut down.
+                the server if possible; over etcd, an elected node; else each node.
+            rules: how nodes get their places and ranks; see RendezvousRules.
+            connection: closed when the handler is shut down.
 
         Raises ValueError for bad arguments.
         """
@@ -127,6 +127,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
             timeout or RendezvousTimeout(),
             timedelta(seconds=interval_s),
             keep_alive_max_attempt,
+            rules or RendezvousRules(),
         )
         addresses = make_addresses(store, backend, local_addr, connection)
         setup = make_setup(store, settings, addresses, connection)
@@ -158,7 +159,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
 
     @property
     def settings(self) -> RendezvousSettings:
-        """What it was made with."""
+        """Its settings."""
         return self._settings
 
     @property
@@ -173,7 +174,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
 
     @property
     def store_endpoint(self) -> str:
-        """Where the run's store is, as `host:port`; for stores without endpoint, what they are."""
+        """Where the run's store is, as `host:port`; for stores without one, a description."""
         return self._where
 
     @property
@@ -200,19 +201,20 @@ class DynamicRendezvousHandler(RendezvousHandler):
     def next_rendezvous(self) -> RendezvousInfo:
         """Join, and block until a round with this node is complete; at most the join timeout.
 
-        The first call has what connecting to the store has left of it. While the node is a spare
-        (the round that runs has max_nodes), it does not count: a spare waits up to the spare
-        timeout, or to the end of the job; and has the whole join timeout when it is none any more.
+        For the first call, the time for connecting to the store counts, too. While the node is a
+        spare (the current round has max_nodes), the join timeout does not count: a spare waits up
+        to the spare timeout, or until the job ends, and has the whole join timeout when it is no
+        longer a spare.
 
-        A node that is in a complete round asks for the next one by this; the others'
-        `num_nodes_waiting` tells them. Whatever ends it early, Ctrl-C included, takes this node out
-        of the rendezvous again.
+        A node in a complete round calls this to ask for the next one; the others see it in their
+        `num_nodes_waiting`. If anything ends the call early, Ctrl-C included, this node leaves the
+        rendezvous.
 
         Raises RendezvousClosedError (the run was closed; a RendezvousFinishedError when the others
         finished the job while this node waited, a RendezvousFailedError when nodes gave up and too
-        few are left), RendezvousTimeoutError (says who joined),
-        RendezvousConnectionError, RendezvousStateError (what is stored is no state, or the group
-        has other settings).
+        few are left), RendezvousTimeoutError (names the nodes that joined),
+        RendezvousConnectionError, RendezvousStateError (the stored value is not a state, or the
+        group has other settings).
         """
         self._lifetime.check()
         # Who connects and joins for the first time has one budget for both.
@@ -254,31 +256,43 @@ class DynamicRendezvousHandler(RendezvousHandler):
         self._membership.enter()
 
     def num_nodes_waiting(self) -> int:
-        """How many changes of membership there were since this node's round was completed.
+        """How many membership changes there were since this node's round was complete.
 
         Counts nodes that wait for the next round, nodes that were lost, and this node itself if the
-        others took it for lost; 0 for a node that left. Answered from what the last heartbeat saw:
-        costs nothing and never raises.
+        others consider it lost; 0 for a node that left. Answered from the last heartbeat: costs
+        nothing and never raises.
         """
         return self._coordinator.view.changes if self._membership.may_be_listed else 0
 
     def is_closed(self) -> bool:
-        """Whether the run takes no more nodes.
+        """Whether the run is closed, so that no more nodes can join.
 
-        While this node takes part, what the last heartbeat saw; else the backend is asked, which
-        may raise RendezvousConnectionError or RendezvousStateError.
+        While this node takes part, the answer is that of the last heartbeat; otherwise the backend
+        is asked, which may raise RendezvousConnectionError or RendezvousStateError.
         """
         if self._lifetime.is_on and not self._coordinator.is_running:
             self._coordinator.look(Deadline.after(self._timeout.heartbeat_s))
         return self._coordinator.view.closed
 
-    def set_closed(self) -> None:
-        """Close the run, for ever: nodes that wait are sent away, a running round goes on.
+    def set_closed(self, reason: str = "") -> None:
+        """Close the run for good: waiting nodes are dismissed, a running round goes on.
 
-        Raises RendezvousError when that could not be stored within the close timeout.
+        Args:
+            reason: why, for all nodes: the error of those that join tells it, and so does
+                `close_reason`. The first one stays; at most 512 bytes of it.
+
+        Raises RendezvousError if that cannot be stored within the close timeout.
         """
         self._lifetime.check()
-        self._coordinator.close(Deadline.after(self._timeout.close_s))
+        self._coordinator.close(Deadline.after(self._timeout.close_s), reason)
+
+    def close_reason(self) -> str:
+        """Why the run was closed; empty: it was not, or nobody said. Asks the backend.
+
+        Raises RendezvousConnectionError, RendezvousStateError.
+        """
+        self._lifetime.check()
+        return self._coordinator.close_reason(Deadline.after(self._timeout.heartbeat_s))
 
     def leave(self, failed: bool = False) -> None:
         """Take this node out of the run; `next_rendezvous` brings it back.
@@ -287,39 +301,39 @@ class DynamicRendezvousHandler(RendezvousHandler):
             failed: this node's work broke: the others see it as lost, and begin a new round.
                 Otherwise it is done, and they are not disturbed.
 
-        The store for the workers goes on until `shutdown`. Without effect on a node that takes no
-        part. Raises RendezvousError when the others could not be told within the close timeout;
-        they notice by missing heartbeats.
+        The store for the workers stays open until `shutdown`. Without effect on a node that does
+        not take part. Raises RendezvousError if the others cannot be told within the close timeout;
+        they then notice the missing heartbeats.
         """
         self._lifetime.check()
         self._membership.leave(failed, Deadline.after(self._timeout.close_s))
 
     def give_up(self, exit_code: int, last_line: str | bytes = b"") -> str:
-        """Leave for good: this node's work broke, and nobody will start it again.
+        """Leave for good: this node's work broke, and will not be restarted.
 
-        When nodes gave up and those left are fewer than min_nodes (lost ones that may come back
-        counted among them), nobody waits for others any more: the other nodes'
-        `next_rendezvous` raises RendezvousFailedError.
+        When nodes gave up and fewer than min_nodes are left (including lost ones that may come
+        back), no node waits any longer: the other nodes' `next_rendezvous` raises
+        RendezvousFailedError.
 
         Args:
             exit_code: how the work ended.
-            last_line: the last that it wrote, for the others; at most 512 bytes of it are kept.
+            last_line: the last line that it wrote, for the others; at most 512 bytes are kept.
 
         Returns the root cause as text: which node gave up first since the round was complete, with
-        its exit code, the time and its last line. Empty for a node that takes no part. Raises as
-        `leave`.
+        its exit code, the time and its last line. Empty for a node that does not take part. Raises
+        the errors of `leave`.
         """
         self._lifetime.check()
         ending = Ending.now(exit_code, last_line)
         return self._membership.give_up(ending, Deadline.after(self._timeout.close_s))
 
     def is_disturbed(self) -> bool:
-        """Whether work that fails now may fail because another node was lost.
+        """Whether a failure of the work may be due to the loss of another node.
 
         Asks whether a node of the round is lost or suspected, or others wait for the next round.
-        A store's server has seen a connection break, and answers at once; otherwise a sign of life
-        of the others is waited for, up to keep_alive_interval x keep_alive_max_attempt. A node that
-        gave up is no loss. Raises RendezvousConnectionError.
+        A store's server sees connections break, and answers at once; otherwise this call waits for
+        a heartbeat of the others, up to keep_alive_interval x keep_alive_max_attempt. A node that
+        gave up does not count as a loss. Raises RendezvousConnectionError.
         """
         self._lifetime.check()
         return self._coordinator.is_disturbed(Deadline.after(self._settings.window_s))
@@ -327,9 +341,9 @@ class DynamicRendezvousHandler(RendezvousHandler):
     def cancel(self, timeout_s: float, failed: bool = False) -> None:
         """End a `next_rendezvous` that waits in another thread, and leave; for any thread.
 
-        The other thread's call raises RendezvousGracefulExitError. Nothing but `shutdown` may be
-        called afterwards. Raises RendezvousError when the others could not be told in time; they
-        notice by the connection's end, or by missing heartbeats.
+        The other thread's call raises RendezvousGracefulExitError. Only `shutdown` may be called
+        afterwards. Raises RendezvousError if the others cannot be told in time; they then notice
+        the end of the connection, or the missing heartbeats.
 
         Args:
             timeout_s: for telling the others.
@@ -341,8 +355,8 @@ class DynamicRendezvousHandler(RendezvousHandler):
     def wait_until_alone(self, timeout_s: float) -> bool:
         """Wait until no other node takes part or waits; True if so, False at the timeout.
 
-        For the process that hosts the store, which others need to the end. Works before and after
-        `leave`. Raises RendezvousConnectionError when the backend could not be asked up to the
+        For the process that hosts the store, which the others need until the end. Works before and
+        after `leave`. Raises RendezvousConnectionError if the backend cannot be reached before the
         timeout.
         """
         self._lifetime.check()
@@ -356,41 +370,20 @@ class DynamicRendezvousHandler(RendezvousHandler):
     def shutdown(self) -> bool:
         """Leave, stop the heartbeat, close all that the handler opened. May be called again.
 
-        Other than in torch, the run stays open for the other nodes: one agent's exit is no reason
-        to turn the others away; `set_closed` is. Returns whether the others could be told; raises
-        nothing.
+        Unlike in torch, the run stays open for the other nodes: to close it, call `set_closed`.
+        Returns whether the others could be told; raises nothing.
         """
         if self._lifetime.is_elsewhere:
             # A forked child has neither the thread nor the place in the rendezvous that it could
             # give up.
             return True
         if self._lifetime.shutdown_result is None:
-            told = False
-            deadline = Deadline.after(self._timeout.close_s)
-            try:
-                self._membership.leave(failed=False, deadline=deadline)
-                if not self.hosts_store:
-                    self._bootstrap.tidy_up(self._coordinator, deadline)
-                # Who left at the deadline of a join had no time for it.
-                in_time = deadline.sooner(_RELEASE_S)
-                self._coordinator.release(in_time)
-                if self._connection is not None:
-                    self._connection.release(in_time)
-                told = True
-            except RendezvousError as error:
-                _log.warning(
-                    "run %r: left without being able to tell the other nodes: %s",
-                    self._run_id,
-                    error,
-                )
-            finally:
-                self._bootstrap.close()
-                if self._connection is not None:
-                    self._connection.close()
-                # Closing the connection has ended what the thread may have been waiting for.
-                # A store that is silent keeps it, and says nothing else to it than it did to us.
-                may_wait = told and not self._membership.is_interrupted
-                in_time = deadline.sooner(self._timeout.heartbeat_s if may_wait else 0.0)
-                self._coordinator.stop(in_time.at_least(_STOP_S_MIN))
-                self._lifetime.shutdown_result = told
+            self._lifetime.shutdown_result = leave_and_close(
+                self._membership,
+                self._coordinator,
+                self._bootstrap,
+                self._connection,
+                hosts_store=self.hosts_store,
+                timeout=self._timeout,
+            )
         return self._lifetime.shutdown_result

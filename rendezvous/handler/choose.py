@@ -1,6 +1,6 @@
-"""Who runs the rulebook of a run: the one place where that is decided.
+"""Decides where the rulebook of a run runs.
 
-Knows every way there is; what each can do is its own matter.
+Knows all the ways, but not their details.
 """
 
 from rendezvous import _core
@@ -15,7 +15,7 @@ __all__ = ["make_coordinator"]
 
 
 def make_coordinator(rulebook: str, backend: RendezvousBackend, setup: NodeSetup) -> Coordinator:
-    """A node's line to its group.
+    """A node's access to its group.
 
     Args:
         rulebook: `server`, `store` or `auto`; see DynamicRendezvousHandler.from_backend.
@@ -33,8 +33,8 @@ def make_coordinator(rulebook: str, backend: RendezvousBackend, setup: NodeSetup
         return StoreRun(backend, setup)
     if store is None:
         raise ValueError(
-            f"rulebook is 'server', but the backend {backend.name!r} has no server of this "
-            "package's native protocol behind it; use 'auto' or 'store'"
+            f"rulebook is 'server', but the backend {backend.name!r} does not use a rendezvous "
+            "server; use 'auto' or 'store'"
         )
     return ServerRun(store, setup)
 

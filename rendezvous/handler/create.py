@@ -6,6 +6,7 @@ from rendezvous._base.api import KeyValueStore, RendezvousParameters
 from rendezvous._base.backend import RendezvousBackend
 from rendezvous._base.settings import HandlerOptions
 from rendezvous.handler import DynamicRendezvousHandler
+from rendezvous.handler.observed import ObservedHandler
 
 if TYPE_CHECKING:
     from rendezvous.backends.connection import StoreConnection
@@ -24,10 +25,12 @@ def create_handler(
     Keys, times in seconds: `join_timeout` 600, `spare_timeout` (none), `last_call_timeout` 30,
     `close_timeout` 30, `heartbeat_timeout` 5, `keep_alive_interval` 5, `keep_alive_max_attempt` 3.
     Others, as in `DynamicRendezvousHandler.from_backend`: `bootstrap_store` true, `hold_port` true,
-    `rulebook` auto. Raises ValueError for bad values.
+    `rulebook` auto; `health_check`, a command or a callable, and `on_event`, see `rendezvous.join`;
+    and those of RendezvousRules, by their names. Raises ValueError for bad
+    values.
     """
     options = HandlerOptions.of(params)
-    return DynamicRendezvousHandler.from_backend(
+    handler = ObservedHandler.from_backend(
         params.run_id,
         store,
         backend,
@@ -40,5 +43,9 @@ def create_handler(
         bootstrap_store=options.bootstrap_store,
         hold_port=options.hold_port,
         rulebook=options.rulebook,
+        rules=options.rules,
         connection=connection,
     )
+    assert isinstance(handler, ObservedHandler)
+    handler.observe(options.on_event, options.health_check)
+    return handler

@@ -1,6 +1,6 @@
-"""Who a node is in its run: under which address and number the others know it, by which rules.
+"""The identity of a node in its run: its address, its number, its settings.
 
-Decides nothing about a rendezvous. Which address is reachable is _node/address.py's.
+Decides nothing about a rendezvous. _node/address.py knows which address is reachable.
 """
 
 import os
@@ -12,6 +12,8 @@ from rendezvous._base.backend import RendezvousBackend
 from rendezvous._base.settings import RendezvousSettings
 from rendezvous._coordination.coordinator import NodeSetup
 from rendezvous._node.address import Addresses
+from rendezvous._node.expect import make_expected
+from rendezvous._node.facts import make_facts
 
 if TYPE_CHECKING:
     from rendezvous.backends.connection import StoreConnection
@@ -45,7 +47,7 @@ def make_setup(
     if not settings.run_id:
         raise ValueError("the run id is empty; give every node of the job the same run id")
     timeout = settings.timeout
-    rules = _core.GroupSettings(
+    rules = settings.rules.group_settings(
         settings.min_nodes,
         settings.max_nodes,
         timeout.last_call_s,
@@ -61,11 +63,11 @@ def make_setup(
         settings.run_id,
         node,
         rules,
-        timeout.join_s,
-        timeout.spare_s,
         timeout.heartbeat_s,
         where,
         is_gone,
+        make_facts(settings.rules),
+        make_expected(settings.rules.expect),
     )
 
 

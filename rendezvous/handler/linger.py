@@ -1,4 +1,4 @@
-"""Staying for others: who serves a store that others use ends after they have left."""
+"""Lingering: a process that serves a store ends only after the other nodes have left."""
 
 import logging
 from collections.abc import Callable
@@ -27,8 +27,8 @@ def linger(
     """Wait until no other node takes part, or the time is over.
 
     Args:
-        what: is served here, for the log: "the store hosted here".
-        wait_until_alone: the handler's, called in whatever way its caller must.
+        what: the thing that is served, for the log: "the store hosted here".
+        wait_until_alone: the handler's method, called as its caller must.
     """
     deadline, next_log = Deadline.after(timeout_s), Deadline.after(_SLICE_S)
     while True:
@@ -38,12 +38,12 @@ def linger(
                 return
         except RendezvousConnectionError as error:
             # The store's host stays until the others have left: then we need not either.
-            _log.info("the run's store is gone, so nobody is waited for")
+            _log.info("the run's store is gone, so this node does not wait for others")
             _log.debug("%s", error)
             return
         if left_s <= _SLICE_S:
             _log.warning(
-                "%s ends although other nodes are not done: linger_timeout is over (%g s)",
+                "%s ends before other nodes are done: linger_timeout (%g s) is over",
                 what,
                 timeout_s,
             )
@@ -55,5 +55,5 @@ def linger(
 
 def _users_text(count: int, what: str) -> str:
     if count == 0:
-        return f"nodes that waited for a place still look at {what}"
+        return f"nodes that waited for a place still use {what}"
     return f"{count} other {'node still uses' if count == 1 else 'nodes still use'} {what}"

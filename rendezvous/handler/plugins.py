@@ -1,8 +1,8 @@
 """Backends of other distributions, found by the entry point group `rendezvous.backends`.
 
 An entry point's name is the backend's. Its object is, as in torch's group `torchrun.handlers`,
-called without arguments and returns the creator. A plug-in is loaded when its backend is asked for,
-and not before: what is wrong with one is no matter of those who use another.
+called without arguments and returns the creator. A plug-in is loaded only when its backend is
+requested, so a broken one does not affect users of another.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _Creator = Callable[[RendezvousParameters], RendezvousHandler]
 
 
 def plugin_names() -> list[str]:
-    """The backends that plug-ins say they have."""
+    """The names of the plug-ins' backends."""
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
 def find_creator(backend: str) -> _Creator | None:
     """The creator of a plug-in's backend; None if no plug-in has that name.
 
-    Of two plug-ins with one name, one that cannot be loaded is told of in the log. Raises
-    RuntimeError when none of them can be loaded, and when several can.
+    If one of two plug-ins with the same name cannot be loaded, the log says so. Raises RuntimeError
+    when none of them can be loaded, and when several can.
     """
     found: dict[str, _Creator] = {}
     failures: list[str] = []
@@ -44,7 +44,7 @@ def find_creator(backend: str) -> _Creator | None:
             cause = error
     if len(found) > 1:
         raise RuntimeError(
-            f"several plug-ins have the rendezvous backend {backend!r}: {', '.join(found)}; "
+            f"several plug-ins provide the rendezvous backend {backend!r}: {', '.join(found)}; "
             "uninstall all but one"
         )
     if failures and not found:
@@ -53,14 +53,14 @@ def find_creator(backend: str) -> _Creator | None:
             f"{'; '.join(failures)}"
         ) from cause
     for failure in failures:
-        _log.warning("a plug-in cannot be loaded, and another one has its name: %s", failure)
+        _log.warning("a plug-in cannot be loaded; another one with its name is used: %s", failure)
     return next(iter(found.values()), None)
 
 
 def _load(entry: EntryPoint) -> _Creator:
     creator: _Creator = entry.load()()
     if not callable(creator):
-        raise TypeError(f"it returned {creator!r}, which is no creator of handlers")
+        raise TypeError(f"it returned {creator!r}, not a creator of handlers")
     return creator
 
 

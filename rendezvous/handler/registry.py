@@ -1,8 +1,8 @@
 """Backends by name, and the one call by which a launcher gets a handler.
 
-`c10d`, `static` and `etcd` (`etcd-v3` is the same) are registered from the start. A plug-in's
-backend is looked for when it is asked for (plugins.py). What a backend needs is imported only when
-a handler of it is made.
+`c10d`, `static` and `etcd` (`etcd-v3` is the same) are registered from the start. Plug-ins are
+searched only when their backend is requested (plugins.py). The modules of a backend are imported
+only when a handler for it is created.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ RendezvousHandlerCreator: TypeAlias = Callable[[RendezvousParameters], Rendezvou
 
 
 class RendezvousHandlerRegistry:
-    """Knows for each backend's name the creator that makes its handlers.
+    """Maps the name of each backend to the creator of its handlers.
 
     Args:
         plugins: whether to look for an unregistered backend among the entry points of the group
@@ -48,18 +48,18 @@ class RendezvousHandlerRegistry:
         Raises ValueError for an empty name, and for a name that another creator has.
         """
         if not backend:
-            raise ValueError("the backend's name is empty")
+            raise ValueError("the name of the backend is empty")
         known = self._creators.setdefault(backend, creator)
         if known != creator:
             raise ValueError(
-                f"cannot register {creator!r} for the backend {backend!r}, which {known!r} has"
+                f"cannot register {creator!r} for the backend {backend!r}: it already has {known!r}"
             )
 
     def create_handler(self, params: RendezvousParameters) -> RendezvousHandler:
         """Make a handler of the backend `params.backend`.
 
         Raises ValueError for an unknown backend; RuntimeError when a plug-in cannot be loaded, when
-        several plug-ins have this backend, and when the creator made a handler of another backend;
+        several plug-ins have this backend, and when the creator made a handler for another backend;
         and whatever the creator raises.
         """
         creator = self._creators.get(params.backend)
@@ -78,7 +78,7 @@ class RendezvousHandlerRegistry:
         made = handler.get_backend()
         if made != params.backend:
             raise RuntimeError(
-                f"the creator registered for the backend {params.backend!r} made a handler of "
+                f"the creator registered for the backend {params.backend!r} made a handler for "
                 f"{made!r}"
             )
         return handler
@@ -140,9 +140,8 @@ def create_static_handler(params: RendezvousParameters) -> RendezvousHandler:
 
 def _refuse_etcd_v2(params: RendezvousParameters) -> NoReturn:
     raise ValueError(
-        f"the rendezvous backend {params.backend!r} spoke version 2 of etcd's API, which etcd 3.6 "
-        "no longer has; use 'etcd', with the same endpoint, which speaks version 3 to etcd 3.4 and "
-        "later"
+        f"the rendezvous backend {params.backend!r} used version 2 of etcd's API, which etcd 3.6 "
+        "removed; use 'etcd' with the same endpoint: it uses version 3, with etcd 3.4 and later"
     )
 
 

@@ -73,9 +73,7 @@ def test_a_second_exchange_at_a_key_is_told_that_it_was_used(stores: Stores) -> 
     assert stores.client().exchange("x", 1, 2, "b1") == [b"a1", b"b1"]
     assert first.result() == [b"a1", b"b1"]
     for rank, value in ((0, "a2"), (1, "b2"), (0, "")):
-        with pytest.raises(
-            StoreValueError, match=rf"rank {rank} gave another.*used before"
-        ):
+        with pytest.raises(StoreValueError, match=rf"rank {rank} gave another.*used before"):
             stores.client().exchange("x", rank, 2, value)
     assert stores.client().exchange("x", 0, 2, "a1") == [b"a1", b"b1"]
     assert stores.client().multi_get(["x/0", "x/1", "x"]) == [b"a1", b"b1", b"2"]

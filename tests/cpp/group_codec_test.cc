@@ -21,7 +21,7 @@ using rdzv::GroupState;
 using rdzv::NodeId;
 
 // A tiny vocabulary: states to feed, and what the decoder says to bytes ("" when it takes them).
-const GroupSettings kSettings{2, 3, 30'000, 5'000, 3};
+const GroupSettings kSettings{2, 3, 30'000, 5'000, 3, rdzv::RankBy::kAddress, true, false};
 
 NodeId node(char name) {
   return NodeId::make(std::string("h") + name, 7, 1);
@@ -107,9 +107,12 @@ std::string with(std::string bytes, size_t offset, T value) {
 
 // Offsets of a state that has settings.
 constexpr size_t kClosedAt = 1, kCompleteAt = 2, kRejoinedAt = 3, kMinAt = 5, kMaxAt = 9;
-constexpr size_t kRoundAt = 33, kFinishedAt = 41, kFloorAt = 49, kSerialAt = 57, kLastCallAt = 65;
-constexpr size_t kWorldAt = 73, kCountAt = 86, kFirstAt = 90;
-constexpr size_t kNodeBytes = 1 + 2 + 8 + 8, kMemberBytes = kNodeBytes + 12;
+constexpr size_t kRankByAt = 33, kStickyAt = 34, kSegmentAt = 44;
+constexpr size_t kRoundAt = 48, kFinishedAt = 56, kFloorAt = 64, kAttemptAt = 72, kSerialAt = 80;
+constexpr size_t kLastCallAt = 88, kNewcomerAt = 96, kWorldAt = 104, kReasonAt = 108;
+constexpr size_t kCountAt = 127, kFirstAt = 131;
+// Without a rank or facts; those come behind what it has.
+constexpr size_t kNodeBytes = 1 + 2 + 8 + 8, kMemberBytes = kNodeBytes + 13, kRankBytes = 4;
 
 }  // namespace
 
@@ -118,41 +121,49 @@ TEST_CASE("states survive the way through bytes") {
 }
 
 TEST_CASE("the bytes of a state are these") {
-  CHECK(hex(rich().encode()) ==
-        // version, closed, complete, rejoined, settings follow
-        "0100010101"
-        // min 2, max 3, 30,000 ms, 5,000 ms, 3 attempts
-        "0200000003000000307500000000000088130000000000000300"
-        "0000"
-        // round 1, finished 0, floor 1, serial 7, no last call, world size 3
-        "01000000000000000000000000000000010000000000000007000000000000000000000000000000"
-        "03000000"
-        // no round after which the run failed, and no cause
-        "000000000000000000"
-        // one participant: hc, pid 7, local id 1, serial 4, no beats, rank 2, active
-        "01000000"
-        "0268630700000000000000010000000000000004000000000000000000000002000000"
-        "00"
-        // two waiting: ha with the beat of its joining again, hd with one heartbeat
-        "02000000"
-        "02686107000000000000000100000000000000010000000000000001000000"
-        "02686407000000000000000100000000000000050000000000000001000000"
-        // two spares: he, hf
-        "02000000"
-        "02686507000000000000000100000000000000060000000000000000000000"
-        "02686607000000000000000100000000000000070000000000000000000000"
-        // one lost: hb, failed
-        "01000000"
-        "02686207000000000000000100000000000000"
-        "01");
+  CHECK(
+      hex(rich().encode()) ==
+      // version, closed, complete, rejoined, settings follow
+      "0200010101"
+      // min 2, max 3, 30,000 ms, 5,000 ms, 3 attempts
+      "0200000003000000307500000000000088130000000000000300"
+      "0000"
+      // ranks by address, sticky, former members not first, no debounce, segments of 1
+      "000100000000000000000001000000"
+      // round 1, finished 0, floor 1, attempt 0, serial 8, no last call, newcomer 8, world size 3
+      "010000000000000000000000000000000100000000000000000000000000000008000000000000000000"
+      "000000000000080000000000000003000000"
+      // no reason of a closing, nor its time; no round after which the run failed, and no cause
+      "00000000000000000000"
+      "000000000000000000"
+      // one participant: hc, pid 7, local id 1, serial 4, no beats, rank 2, active
+      "01000000"
+      "02686307000000000000000100000000000000040000000000000000000000"
+      "0102000000"
+      // two waiting: ha with the beat of its joining again and its last rank, hd with one heartbeat
+      "02000000"
+      "02686107000000000000000100000000000000010000000000000001000000"
+      "0100000000"
+      "02686407000000000000000100000000000000050000000000000001000000"
+      "00"
+      // two spares: he, hf
+      "02000000"
+      "02686507000000000000000100000000000000060000000000000000000000"
+      "00"
+      "02686607000000000000000100000000000000070000000000000000000000"
+      "00"
+      // one lost: hb, failed, and its rank
+      "01000000"
+      "02686207000000000000000100000000000000"
+      "0101000000");
 }
 
 TEST_CASE("a fresh group's bytes are these") {
-  // No settings, round 1; four numbers and the world size, the round that failed and no cause; four
-  // empty lists.
-  CHECK(hex(Group().encode()) == "0100000000" + hex(number<uint64_t>(1)) +
-                                     std::string(8 * 8 + 8, '0') + std::string(2 * 9, '0') +
-                                     std::string(4 * 8, '0'));
+  // No settings, round 1; six numbers and the world size, no reason and its time, the round that
+  // failed and no cause; four empty lists.
+  CHECK(hex(Group().encode()) == "0200000000" + hex(number<uint64_t>(1)) +
+                                     std::string(6 * 16 + 8, '0') + std::string(2 * 10, '0') +
+                                     std::string(2 * 9, '0') + std::string(4 * 8, '0'));
 }
 
 TEST_CASE("no truncation is taken") {
@@ -206,7 +217,11 @@ TEST_CASE("random damage is refused or means something else, exactly") {
     victim.leave(node('c'), true, {});
     if (!victim.state().closed && victim.state().settings) {
       victim.observe(bytes, {});
-      victim.join(node('z'), *victim.state().settings, 0, {});
+      const rdzv::NodeFacts facts{2, "r1", victim.state().attempt};
+      try {
+        victim.join(node('z'), *victim.state().settings, 0, {}, facts);
+      } catch (const rdzv::Error&) {  // somebody has that rank; nothing has changed
+      }
     }
     GroupState after;
     const auto error = rdzv::decode_state(victim.encode(), after);
@@ -226,7 +241,9 @@ TEST_CASE("random bytes are refused") {
 
 TEST_CASE("the version and the flags are checked") {
   const std::string bytes = rich().encode();
-  CHECK(says(with<uint8_t>(bytes, 0, 2), "the version is 2, not 1, at byte 0"));
+  // What an older version wrote.
+  CHECK(says(with<uint8_t>(bytes, 0, 1), "the version is 1, not 2, at byte 0"));
+  CHECK(says(with<uint8_t>(bytes, 0, 1), "another version wrote it"));
   CHECK(says(with<uint8_t>(bytes, kClosedAt, 2), "closed is 2, neither 0 nor 1, at byte 1"));
   CHECK(says(with<uint8_t>(bytes, kCompleteAt, 255), "complete is 255"));
   CHECK(says(with<uint8_t>(bytes, kRejoinedAt, 3), "rejoined is 3"));
@@ -237,16 +254,22 @@ TEST_CASE("settings that make no sense are no state") {
   CHECK(says(with<uint32_t>(bytes, kMinAt, 0), "min_nodes is 0; it must be at least 1, at byte 5"));
   CHECK(says(with<uint32_t>(bytes, kMaxAt, 1), "max_nodes (1) is less"));
   CHECK(says(with<uint32_t>(bytes, kMaxAt, UINT32_MAX), "at most 131072"));
+  CHECK(says(with<uint8_t>(bytes, kRankByAt, 4), "no such choice of a setting"));
+  CHECK(says(with<uint8_t>(bytes, kStickyAt, 2), "no such choice of a setting"));
+  CHECK(says(with<uint32_t>(bytes, kSegmentAt, 2), "not both multiples of segment"));
 }
 
 TEST_CASE("rounds and serials that cannot be are refused") {
   const std::string bytes = group("ab").encode();
-  CHECK(says(with<uint64_t>(bytes, kRoundAt, 0), "no such round, at byte 33"));
-  CHECK(says(with<uint64_t>(bytes, kRoundAt, UINT64_MAX), "no such round, at byte 33"));
+  CHECK(says(with<uint64_t>(bytes, kRoundAt, 0), "an impossible round, at byte 48"));
+  CHECK(says(with<uint64_t>(bytes, kRoundAt, UINT64_MAX), "an impossible round, at byte 48"));
   CHECK(says(with<uint64_t>(bytes, kFinishedAt, 1),
              "the finished round is not before the current one"));
-  CHECK(says(with<uint64_t>(bytes, kFloorAt, UINT64_MAX), "no such round, at byte 49"));
+  CHECK(says(with<uint64_t>(bytes, kFloorAt, UINT64_MAX), "an impossible round, at byte 64"));
   CHECK(says(with<uint64_t>(bytes, kFloorAt, 1), "a node took part in a later round"));
+  CHECK(says(with<uint64_t>(bytes, kAttemptAt, UINT64_MAX), "no such attempt"));
+  CHECK(says(with<uint64_t>(bytes, kNewcomerAt, 1), "a new node has a serial"));
+  CHECK(says(with<uint64_t>(bytes, kReasonAt + 2, 1), "why an open group was closed"));
   CHECK(says(with<uint64_t>(bytes, kSerialAt, UINT64_MAX), "an impossible serial"));
   CHECK(says(with<uint64_t>(bytes, kLastCallAt, 4), "never given out"));
   CHECK(says(with<uint64_t>(bytes, kSerialAt, 1), "never given out"));
@@ -255,7 +278,7 @@ TEST_CASE("rounds and serials that cannot be are refused") {
 TEST_CASE("a count is checked before anything is allocated for it") {
   const std::string bytes = group("ab").encode();
   CHECK(says(with<uint32_t>(bytes, kCountAt, UINT32_MAX),
-             "participants, more than 131072, at byte 86"));
+             "participants, more than 131072, at byte 127"));
   CHECK(says(with<uint32_t>(bytes, kCountAt, 131'072), "more than the remaining bytes can hold"));
   const std::string complete = group("abc").encode();
   CHECK(says(with<uint32_t>(complete, kWorldAt, UINT32_MAX), "world_size does not fit"));
@@ -269,24 +292,26 @@ TEST_CASE("nodes out of order or listed twice are refused") {
     return std::string(bytes).replace(kFirstAt, 2 * kMemberBytes, x + y);
   };
   CHECK(said(swapped(a, b)) == "");
-  CHECK(says(swapped(b, a), "participants are not in order, at byte 121"));
+  CHECK(says(swapped(b, a), "participants are not in order, at byte 163"));
   CHECK(says(swapped(a, a), "participants are not in order"));
 
   // Behind the single participant of the rich state: two waiting, two spares.
   const std::string full = rich().encode();
-  const size_t waiting_at = kFirstAt + kMemberBytes + 5 + 4;
-  const size_t spares_at = waiting_at + 2 * kMemberBytes + 4;
-  auto exchange = [&](size_t first) {
+  const size_t waiting_at = kFirstAt + kMemberBytes + kRankBytes + 4;
+  const size_t spares_at = waiting_at + 2 * kMemberBytes + kRankBytes + 4;
+  auto exchange = [&](size_t at, size_t first, size_t second) {
     std::string changed = full;
-    return changed.replace(
-        first, 2 * kMemberBytes,
-        full.substr(first + kMemberBytes, kMemberBytes) + full.substr(first, kMemberBytes));
+    return changed.replace(at, first + second,
+                           full.substr(at + first, second) + full.substr(at, first));
   };
-  CHECK(says(exchange(waiting_at), "waiting nodes are not in order"));
-  CHECK(says(exchange(spares_at), "spares are not in order"));
-  const std::string participant = full.substr(kFirstAt, kMemberBytes);
-  CHECK(says(std::string(full).replace(waiting_at + kMemberBytes, kMemberBytes, participant),
-             "node hc:7/1 is listed twice"));
+  CHECK(says(exchange(waiting_at, kMemberBytes + kRankBytes, kMemberBytes),
+             "waiting nodes are not in order"));
+  CHECK(says(exchange(spares_at, kMemberBytes, kMemberBytes), "spares are not in order"));
+  std::string participant = full.substr(kFirstAt, kMemberBytes);
+  participant.back() = 0;  // what it has: nothing
+  CHECK(says(
+      std::string(full).replace(waiting_at + kMemberBytes + kRankBytes, kMemberBytes, participant),
+      "node hc:7/1 is listed twice"));
   CHECK(says(std::string(full).replace(spares_at, kMemberBytes, participant), "listed twice"));
 }
 
@@ -299,10 +324,14 @@ TEST_CASE("a malformed node is refused") {
 
 TEST_CASE("ranks must be distinct and below the world size") {
   const std::string bytes = group("abc").encode();
-  const size_t rank_at = kFirstAt + kMemberBytes;
+  const size_t has_at = kFirstAt + kMemberBytes - 1;
+  const size_t rank_at = has_at + 1;
   CHECK(says(with<uint32_t>(bytes, rank_at, 3), "a rank is not below world_size"));
   CHECK(says(with<uint32_t>(bytes, rank_at, 1), "two nodes have the same rank"));
-  CHECK(says(with<uint8_t>(bytes, rank_at + 4, 2), "done is 2"));
+  CHECK(says(with<uint8_t>(bytes, has_at, 16), "a node has unknown flags"));
+  CHECK(says(with<uint32_t>(rich().encode(), rank_at + kRankBytes + 4 + kMemberBytes, 131'072),
+             "an impossible rank or key"));
+  CHECK(says(with<uint8_t>(group("a").encode(), has_at, 8), "done before the round is complete"));
 }
 
 TEST_CASE("states that no operations lead to are refused") {

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -17,13 +18,14 @@ namespace rdzv::test {
 struct RulesPlay {
   Group group;
   GroupSettings settings;
+  std::map<char, NodeFacts> facts;
 
   RulesPlay(uint32_t min, uint32_t max) : settings{min, max, 30'000, 5'000, 3} {}
 
   static NodeId node(char name) { return NodeId::make(std::string("host-") + name, 1, 0); }
 
   RulesPlay& join(const std::string& names, uint64_t after_round = 0) {
-    for (char name : names) group.join(node(name), settings, after_round, {});
+    for (char name : names) group.join(node(name), settings, after_round, {}, facts[name]);
     return *this;
   }
   RulesPlay& leave(const std::string& names) {
@@ -38,10 +40,17 @@ struct RulesPlay {
     group.expire(rdzv::Instant(std::chrono::seconds(30)));
     return *this;
   }
+  // Their connections broke, and they did not come back.
+  RulesPlay& lose(const std::string& names) {
+    for (char name : names) group.drop(node(name), {});
+    return *this;
+  }
+  // Those that are active ask for the next round, in this order.
+  RulesPlay& again(const std::string& names) { return join(names, round()); }
   ErrorCode join_error(char name, const GroupSettings& with, uint64_t after_round = 0) {
     const std::string before = group.encode();
     try {
-      group.join(node(name), with, after_round, {});
+      group.join(node(name), with, after_round, {}, facts[name]);
     } catch (const rdzv::Error& error) {
       message = error.message();
       CHECK(group.encode() == before);

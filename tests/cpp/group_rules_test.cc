@@ -164,7 +164,7 @@ TEST_CASE("spares take part in the next round in order of joining, the rest stay
   play.join("a", 1);
   CHECK(play.waiting() == "a");
   CHECK(play.spares() == "edc");
-  play.fail("b");
+  play.lose("b");
   CHECK(play.round() == 2);
   CHECK(play.complete());
   CHECK(play.in() == "ae");
@@ -183,7 +183,7 @@ TEST_CASE("a node that fails while the round forms is remembered until the round
   play.join("a").fail("a");
   CHECK_FALSE(play.role('a'));
   CHECK(play.lost() == "a");
-  CHECK(play.group.state().lost.begin()->second == rdzv::LossReason::kFailed);
+  CHECK(play.group.state().lost.begin()->second.reason == rdzv::LossReason::kFailed);
   play.join("bc");
   CHECK(play.lost().empty());
 }
@@ -207,9 +207,9 @@ TEST_CASE("a participant that is done gives its place to no spare") {
   CHECK(play.changes('b', 1) == 0);
 }
 
-TEST_CASE("a participant that fails gives its place to the first spare") {
+TEST_CASE("a participant that is lost gives its place to the first spare") {
   RulesPlay play(2, 3);
-  play.join("abc").join("e").join("d").fail("b");
+  play.join("abc").join("e").join("d").lose("b");
   CHECK(play.lost() == "b");
   CHECK(play.waiting() == "e");
   CHECK(play.spares() == "d");

@@ -104,7 +104,7 @@ TEST_CASE("a node that is silent for interval x attempts is lost, exactly then")
   join(group, "ab", 100, settings);
   CHECK(watch(group, 1000) == 115);
   CHECK(lost(group) == "ab");
-  CHECK(group.state().lost.begin()->second == rdzv::LossReason::kExpired);
+  CHECK(group.state().lost.begin()->second.reason == rdzv::LossReason::kExpired);
   CHECK(group.state().round == 2);
   CHECK_FALSE(group.next_deadline());
 }
@@ -333,7 +333,8 @@ TEST_CASE("ten thousand nodes join, stay alive, die and form the next round") {
   for (int64_t i = 500; i < 10'000; ++i) group.join(host(i), settings, 1, at(15));
   CHECK(group.state().round == 2);
   CHECK(group.state().complete);
-  CHECK(group.placement(host(500)).rank == 0);
+  CHECK(group.placement(host(500)).rank == 500);
+  CHECK(group.placement(host(10'000)).rank == 0);
 }
 
 TEST_CASE("a list that went as a whole is cleared away in parts, which nobody sees") {

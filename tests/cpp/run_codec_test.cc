@@ -21,11 +21,12 @@ Fields node_fields(Bytes addr, uint64_t pid, uint64_t local_id) {
 }
 
 Fields settings_fields() {
-  return Fields().u32(2).u32(9).u64(30'000).u64(5'000).u32(3);
+  return Fields().u32(2).u32(9).u64(30'000).u64(5'000).u32(3).u8(3).u8(1).u8(0).u64(1'000).u32(1);
 }
 
 const std::string kNode = node_fields("host7", 4211, uint64_t{1} << 40).bytes;
 const std::string kSettings = settings_fields().bytes;
+const std::string kFacts = Fields().u32(7).string32("switch1/rack2").u64(3).bytes;
 
 // One body: its bytes, and what it is after it was taken and put again; empty if it was refused.
 struct Case {
@@ -70,20 +71,29 @@ std::vector<Case> cases() {
                             .u32(2)
                             .u8(1)
                             .string32("node a gave up")
-                            .string32("10.0.0.1");
+                            .string32("10.0.0.1")
+                            .string32("why");
   return {
-      one<JoinRequest>(
-          "join",
-          Fields().u32(1000).string32("run").raw(kNode).raw(kSettings).u64(4).u32(250).u32(7).u8(
-              1)),
-      one<JoinReply>("join reply",
-                     Fields().u8(0).u64(5).u32(1).u32(2).raw(kNode).u32(3).u32(4).u32(5)),
+      one<JoinRequest>("join", Fields()
+                                   .u32(1000)
+                                   .string32("run")
+                                   .raw(kNode)
+                                   .raw(kSettings)
+                                   .u64(4)
+                                   .u32(250)
+                                   .u32(7)
+                                   .u8(1)
+                                   .raw(kFacts)),
+      one<JoinReply>(
+          "join reply",
+          Fields().u8(0).u64(5).u32(1).u32(2).raw(kNode).raw(kNode).raw(kNode).u32(3).u32(4).u32(
+              5)),
       one<LeaveRequest>(
           "leave", Fields().string32("run").raw(kNode).u8(1).u8(1).u32(3).u64(5).string32("last")),
       one<LeaveReply>("leave reply", Fields().u8(1).string32("node a gave up")),
       one<KeepAliveRequest>("keep_alive", Fields().u32(7)),
       one<KeepAliveReply>("keep_alive reply", Fields().u8(1).u32(3).u8(1)),
-      one<CloseRunRequest>("close", Fields().string32("run")),
+      one<CloseRunRequest>("close", Fields().string32("run").string32("why")),
       one<StatusRequest>("status", Fields().string32("run").raw(kNode)),
       one<StatusRequest>("status of no node",
                          Fields().string32("run").raw(node_fields("", 0, 0).bytes)),
@@ -98,9 +108,18 @@ std::vector<Case> cases() {
       one<MembersReply>("members reply",
                         Fields().u32(9).string32("cursor").u32(2).raw(item.bytes).raw(item.bytes)),
       one<MembersReply>("members reply without any", Fields().u32(0).string32("").u32(0)),
-      one<ResumeRequest>(
-          "resume",
-          Fields().string32("run").raw(kNode).raw(kSettings).u64(5).u32(1).u32(2).u32(250).u32(7)),
+      one<ResumeRequest>("resume", Fields()
+                                       .string32("run")
+                                       .raw(kNode)
+                                       .raw(kSettings)
+                                       .u64(5)
+                                       .u32(1)
+                                       .u32(2)
+                                       .u32(250)
+                                       .u32(7)
+                                       .raw(kFacts)),
+      one<HostsRequest>("hosts", Fields().u32(2).string32("10.0.0.1").string32("fd00::1")),
+      one<HostsReply>("hosts reply", Fields().u32(2).u8(2).u8(0)),
       one<ResumeReply>("resume reply", Fields().u8(1).u32(3).u8(0)),
   };
 }
@@ -204,15 +223,15 @@ TEST_CASE("flags and kinds that do not exist are refused") {
   CHECK_FALSE(
       takes<SubscribeRequest>(Fields().u32(0).string32("run").raw(kNode).u64(5).u32(1).u8(2)));
   CHECK_FALSE(takes<ResumeReply>(Fields().u8(2).u32(0).u8(0)));
-  CHECK_FALSE(
-      takes<JoinReply>(Fields().u8(5).u64(5).u32(1).u32(2).raw(kNode).u32(3).u32(4).u32(5)));
+  CHECK_FALSE(takes<JoinReply>(
+      Fields().u8(5).u64(5).u32(1).u32(2).raw(kNode + kNode + kNode).u32(3).u32(4).u32(5)));
 }
 
 TEST_CASE("run ids and addresses above their limits are refused, and counts allocate nothing") {
   using namespace native;
   const std::string longest(limits::kRunIdBytesMax, 'r');
-  CHECK(takes<CloseRunRequest>(Fields().string32(longest)));
-  CHECK_FALSE(takes<CloseRunRequest>(Fields().string32(longest + "r")));
+  CHECK(takes<CloseRunRequest>(Fields().string32(longest).string32("")));
+  CHECK_FALSE(takes<CloseRunRequest>(Fields().string32(longest + "r").string32("")));
   CHECK_FALSE(takes<CloseRunRequest>(Fields().u32(UINT32_MAX).raw("run")));
   const std::string addr(limits::kTextBytesMax + 1, 'a');
   CHECK_FALSE(takes<StatusRequest>(Fields().string32("run").raw(node_fields(addr, 0, 0).bytes)));

@@ -87,7 +87,7 @@ TEST_CASE("native: a caller too many, and another world size, are refused and ch
   CHECK(answer.status == ErrorCode::kInvalidArgument);
   CHECK(answer.message() ==
         "barrier at key 'b': 2 of 2 have already arrived; the key was used before: use a new key "
-        "for each barrier, or rank= and round=");
+        "for each barrier, or pass rank= and round=");
   CHECK(scene.at("/b") == "2");
 }
 

@@ -88,7 +88,7 @@ TEST_CASE("native: errors of operations are answers") {
   scene.set("/n", "word");
   NativePeer::Answer answer = scene.error(Operation::kAdd, Fields().string32("/n").u64(1));
   CHECK(answer.status == ErrorCode::kNotANumber);
-  CHECK(answer.message().starts_with("add to key 'n': its value 'word' is no decimal"));
+  CHECK(answer.message().starts_with("add to key 'n': its value 'word' is not a decimal"));
   scene.set("/n", "9223372036854775807");
   answer = scene.error(Operation::kAdd, Fields().string32("/n").u64(1));
   CHECK(answer.status == ErrorCode::kNotANumber);
@@ -106,14 +106,14 @@ TEST_CASE("native: errors of operations are answers") {
 TEST_CASE("native: a client of another version is told which one the server speaks") {
   Server server("127.0.0.1", 0);
   Peer peer(server.port());
-  peer.send(Fields().raw("RDZV").u16(2).u16(9).bytes);
+  peer.send(Fields().raw("RDZV").u16(3).u16(9).bytes);
   std::string answer = peer.receive_to_end();
   native::Frame frame;
   REQUIRE(native::next_frame(answer, frame) == native::Progress::kTaken);
   CHECK(frame.header.status == static_cast<uint8_t>(ErrorCode::kUnsupported));
-  CHECK(frame.body.ends_with("this server speaks version 1 of the protocol, the client 2 to 9"));
+  CHECK(frame.body.ends_with("this server speaks version 2 of the protocol, the client speaks 3 to 9"));
 
-  NativePeer later(server.port());  // one that also speaks version 1 is welcome
+  NativePeer later(server.port());  // one that also speaks version 2 is welcome
   Peer both(server.port());
   both.send(Fields().raw("RDZV").u16(0).u16(9).bytes + native_greeting().substr(8));
   CHECK(both.receive(native::kHeaderBytes).size() == native::kHeaderBytes);

@@ -56,7 +56,7 @@ void set_value(NativePeer& peer, Bytes key, Bytes value) {
 }
 
 NativePeer::Answer close_run(NativePeer& peer, Bytes run_id) {
-  return peer.call(Operation::kCloseRun, Fields().string32(run_id).bytes);
+  return peer.call(Operation::kCloseRun, Fields().string32(run_id).string32("").bytes);
 }
 
 constexpr Bytes kSentinel = "Y2FuaW1hZGFt";
@@ -244,7 +244,7 @@ TEST_CASE("run limits: a server keeps so many runs, and a connection so many nod
   NativePeer::Answer answer = crowd->receive_answer();
   CHECK(answer.id == limits.runs);
   CHECK(answer.status == ErrorCode::kLimit);
-  CHECK(answer.message().starts_with("subscribe: run 'r100': this server keeps 100 runs of "));
+  CHECK(answer.message().starts_with("subscribe: run 'r100': this server is full: it keeps 100 runs of "));
   crowd.reset();
   RunNodePeer a(server.port(), "a", RunSettings{1, 1, 30'000, 5'000, 3});
   while (a.status("r0").known) continue;

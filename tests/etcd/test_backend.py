@@ -249,7 +249,7 @@ def test_a_user_comes_from_the_environment_or_a_file(
     ("endpoint", "config", "what"),
     [
         ("h", {"protocol": "gopher"}, "protocol is 'gopher'"),
-        ("http://h", {"protocol": "https"}, "endpoints say otherwise"),
+        ("http://h", {"protocol": "https"}, "endpoints use another scheme"),
         ("h", {"protocol": "http", "ca_cert": "/ca"}, "certificates are given"),
         ("h", {"ca_cert": "/no/such/file"}, "ca_cert '/no/such/file'"),
         ("h", {"read_timeout": "0"}, "read_timeout"),

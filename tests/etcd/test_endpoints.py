@@ -34,7 +34,7 @@ def test_endpoints_are_read(text: str, found: list[str], secure: bool | None) ->
         ("http://a,https://b", "mix schemes"),
         ("ftp://a", "scheme 'ftp'"),
         ("a:0", "port 0"),
-        ("a:65536", "above 65535"),
+        ("a:65536", "is not between 0 and 65535"),
         ("fd00::5", "brackets"),
     ],
 )

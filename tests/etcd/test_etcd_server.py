@@ -63,7 +63,7 @@ def test_it_answers_once_started_and_ends_when_stopped(server: EtcdServer) -> No
         if part.startswith(b"--data-dir")
     ]
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    with pytest.raises(RuntimeError, match="runs already"):
+    with pytest.raises(RuntimeError, match="is already running"):
         server.start()
     client.close()
     server.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -91,6 +92,39 @@ def test_a_watch_looks_up_by_its_deadline_though_bytes_go_on_coming(
     stream = transport().stream(ENDPOINT, "watch", [], "", Deadline.after(60))
     assert stream.next(Deadline.after(0.02)) is None
     assert flood.late <= 2
+    stream.close()
+
+
+CPU_S_MAX = 3.0
+
+
+class _Long(_Endless):
+    """One line of so many bytes, in pieces, and no end."""
+
+    def __init__(self, chunk: bytes, chunks: int) -> None:
+        super().__init__(HEAD, chunk)
+        self._left = chunks
+
+    def receive(self, bytes_max: int, deadline: Deadline) -> bytes:
+        if self._next is not self._again:
+            return super().receive(bytes_max, deadline)
+        self._left -= 1
+        return self._again if self._left >= 0 else b""
+
+    receive_by = receive
+
+
+def test_a_long_line_is_not_copied_with_each_of_its_pieces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a watch reads costs what it has bytes, not their square."""
+    chunk = b"1000\r\n" + b" " * 4096 + b"\r\n"
+    monkeypatch.setattr(http1, "Line", lambda *_: _Long(chunk, 3_000))
+    stream = GatewayTransport().stream(ENDPOINT, "watch", [], "", Deadline.after(60))
+    begun_s = time.thread_time()
+    with pytest.raises(TransportError, match="ended the connection"):
+        stream.next(Deadline.after(600))
+    assert time.thread_time() - begun_s < CPU_S_MAX
     stream.close()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from support.grpc import WRITTEN, failure, is_ambiguous, put, succeed
-from support.http2 import OK, ErrorCodes, Request, StrictServer
+from support.http2 import OK, ErrorCodes, Request, SettingCodes, StrictServer
 
 from rendezvous._base.deadline import Deadline
 from rendezvous.backends.etcd import EtcdClient
@@ -21,6 +21,7 @@ from rendezvous.backends.etcd.transport.errors import (
     TransportError,
 )
 from rendezvous.backends.etcd.transport.grpc import GrpcTransport
+from rendezvous.errors import StoreError
 
 # (header, created): the answer to a watch; and an event of the key k with the value v.
 CREATED = b"\x0a\x02\x18\x07\x18\x01"
@@ -231,6 +232,39 @@ def test_a_member_that_goes_takes_the_rest_of_what_has_begun() -> None:
     assert took[0] > 100_000
 
 
+NO_STREAMS: dict[SettingCodes | int, int] = {SettingCodes.MAX_CONCURRENT_STREAMS: 0}
+
+
+def _takes_no_more(request: Request) -> None:
+    """The answer, and that no further request is taken; the ping says when that was heard."""
+    request.answer(WRITTEN)
+    request.h2.update_settings(NO_STREAMS)
+    request.h2.ping(b"12345678")
+
+
+def test_a_member_that_takes_no_requests_for_a_while_is_waited_for() -> None:
+    """By its settings. The connection stays, and nothing is sent before it may be."""
+    with StrictServer(_takes_no_more) as server:
+        server.when_ponged = lambda talk: talk.update_settings(
+            {SettingCodes.MAX_CONCURRENT_STREAMS: 1}
+        )
+        client = EtcdClient(server.endpoint)
+        assert [client.put(b"k", b"v", deadline=Deadline.after(60)) for _ in range(3)] == [7] * 3
+        client.close()
+        assert server.connections == 1
+
+
+def test_a_member_that_takes_no_requests_is_told_at_the_deadline() -> None:
+    """Nobody else knows why nothing is done there."""
+    with StrictServer(_takes_no_more) as server:
+        client = EtcdClient(server.endpoint)
+        client.put(b"k", b"v", deadline=Deadline.after(60))
+        with pytest.raises(StoreError, match="MAX_CONCURRENT_STREAMS is 0") as caught:
+            client.put(b"k", b"v", deadline=Deadline.after(0.2))
+        assert not is_ambiguous(caught.value)
+        client.close()
+
+
 def _reset(request: Request) -> None:
     request.h2.reset_stream(request.stream, ErrorCodes.INTERNAL_ERROR)
 
@@ -266,12 +300,12 @@ def _broken(request: Request) -> None:
     ("serve", "text"),
     [
         (_reset, "HTTP/2 error 2"),
-        (_no_status, "without a status of gRPC"),
+        (_no_status, "without a gRPC status"),
         (_compressed, "compressed"),
-        (_not_a_message, "cannot be read"),
+        (_not_a_message, "malformed"),
         (_no_message, "without a message"),
         (_unavailable, "answered 503"),
-        (_broken, "answered 500 and no gRPC"),
+        (_broken, "answered 500, not gRPC"),
     ],
 )
 def test_an_answer_that_is_none_leaves_the_end_open(
@@ -344,6 +378,35 @@ def recorded() -> bytes:
     server.ping(b"12345678")
     Request(1, 1, {}, b"", server).answer(WRITTEN)
     return server.data_to_send()
+
+
+WRONG = b"\0\0\0\4\0\0\0\0\1"  # settings, of a stream
+
+
+def test_an_answer_is_one_whatever_comes_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The member has done what was asked: only the connection is of no use any more."""
+    transport = GrpcTransport()
+    played = [recorded() + WRONG]
+    monkeypatch.setattr(http2, "Line", lambda *_: _Played(played))
+    endpoint = Endpoint("127.0.0.1", 1)
+    answer = transport.call(endpoint, "kv/put", {"key": b"k"}, "", Deadline.after(60))
+    assert answer["header"]["revision"] == 7
+    played.append(recorded())
+    again = transport.call(endpoint, "kv/put", {"key": b"k"}, "", Deadline.after(60))
+    assert again == answer
+
+
+def test_what_comes_before_the_end_of_an_answer_is_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is wrong with it is told."""
+    whole = recorded()
+    played = [whole[: len(whole) - 20] + WRONG, whole]
+    monkeypatch.setattr(http2, "Line", lambda *_: _Played(played))
+    with pytest.raises(TransportError, match="malformed"):
+        GrpcTransport().call(
+            Endpoint("127.0.0.1", 1), "kv/put", {"key": b"k"}, "", Deadline.after(60)
+        )
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -27,17 +27,17 @@ def test_another_kind_of_server_is_told_at_once() -> None:
 
     with StrictServer(serve) as server:
         error = failure(server)
-    assert "answered 404 and no gRPC" in str(error)
+    assert "answered 404, not gRPC" in str(error)
     assert not is_ambiguous(error)
 
 
 @pytest.mark.parametrize(
     ("greeting", "text"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "say transport=gateway"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "use transport=gateway"),
         (b"\x15\x03\x01\x00\x02\x02\x46", "protocol=https"),
-        (b"\0\0\0", "no HTTP/2"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "no HTTP/2: b'SSH-2.0"),
+        (b"\0\0\0", "not HTTP/2"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "not HTTP/2: b'SSH-2.0"),
         (b"", "closed the connection"),
     ],
 )
@@ -68,11 +68,11 @@ def test_headers_without_end_are_no_answer() -> None:
 
     with StrictServer(serve) as server:
         error = failure(server)
-    assert "headers again and again" in str(error)
+    assert "keeps sending headers" in str(error)
 
 
 def test_a_server_without_http2_in_tls_is_told() -> None:
     """It ends the handshake by an alert that says so."""
     error = ssl.SSLError(1, "")
     error.reason = "TLSV1_ALERT_NO_APPLICATION_PROTOCOL"
-    assert "say transport=gateway" in tls_reason(error)
+    assert "use transport=gateway" in tls_reason(error)

@@ -26,12 +26,13 @@ from rendezvous import (
     _core,
 )
 from rendezvous._base.deadline import Deadline
-from rendezvous._coordination.by_server.census import census_of
-from rendezvous._coordination.coordinator import Census, View
+from rendezvous._coordination.by_server.view import view_of_all
+from rendezvous._coordination.coordinator import OwnView
+from rendezvous._coordination.run_view import RunView, view_of_group
 from rendezvous.backends.etcd import EtcdClient, EtcdRendezvousBackend, EtcdStore
-from rendezvous.backends.etcd.run.census import census_of as census_in
 from rendezvous.backends.etcd.run.keys import RunKeys, node_name
 from rendezvous.backends.etcd.run.leader.leader import read_run
+from rendezvous.backends.etcd.run.view import read_group
 
 RUN = "run-7"
 KEY = f"torch.rendezvous.{RUN}"
@@ -49,7 +50,7 @@ class Look:
 
     round: int
     finished_round: int
-    census: Census
+    census: RunView
     last_call_left: float | None
 
     @property
@@ -122,12 +123,7 @@ class Run:
         """Who is there, from the run's keeper."""
         if self.rulebook == "store":
             group = self.stored()
-            census = Census(
-                participants=tuple(group.participants),
-                lost=tuple(group.lost),
-                waiting=tuple(group.waiting),
-                spares=tuple(group.spares),
-            )
+            census = view_of_group(group, 0.0, "store")
             return Look(group.round, group.finished_round, census, group.last_call_left(0.0))
         if self._eye is None:
             self._eye = self.client(_core.Node("eye", 0, 0), _core.GroupSettings(1, 1))
@@ -135,7 +131,7 @@ class Run:
         return Look(
             status.round,
             status.finished_round,
-            census_of(self._eye, Deadline.after(60)),
+            view_of_all(self._eye, Deadline.after(60)),
             status.last_call_left,
         )
 
@@ -213,7 +209,7 @@ class EtcdRun(Run):
         keys = RunKeys(self.prefix, RUN)
         reading = read_run(self.etcd(), keys, Deadline.after(60))
         group = reading.book(keys, time.monotonic()).group
-        census = census_in(self.etcd(), keys, Deadline.after(60))
+        census = view_of_group(read_group(self.etcd(), keys, Deadline.after(60)), 0.0, "leader")
         return Look(group.round, group.finished_round, census, group.last_call_left(0.0))
 
     def evict(self, node: _core.Node) -> None:
@@ -246,7 +242,7 @@ def further_heartbeats(handler: DynamicRendezvousHandler) -> None:
         eventually("a heartbeat", partial(_is_replaced, handler, handler._coordinator.view))
 
 
-def _is_replaced(handler: DynamicRendezvousHandler, view: View) -> bool:
+def _is_replaced(handler: DynamicRendezvousHandler, view: OwnView) -> bool:
     return handler._coordinator.view is not view
 
 

@@ -15,6 +15,7 @@ from support.proxy import FaultProxy
 from rendezvous import (
     RendezvousClosedError,
     RendezvousConnectionError,
+    RendezvousInfo,
     RendezvousParameters,
     RendezvousTimeoutError,
     Server,
@@ -74,6 +75,60 @@ def test_it_meets_blocking_handlers(server: Server) -> None:
             assert (await world.master()).master_addr == "127.0.0.1"
 
     asyncio.run(main(Background(blocking)))
+
+
+def elsewhere(server: Server, address: str) -> tuple[RendezvousInfo, Any]:
+    """A blocking handler on another machine, as far as the others can see; in its round."""
+    parameters = RendezvousParameters(
+        "c10d",
+        f"127.0.0.1:{server.port}",
+        "job",
+        2,
+        2,
+        local_addr=address,
+        is_host=False,
+        join_timeout=60,
+    )
+    handler = get_rendezvous_handler(parameters)
+    return handler.next_rendezvous(), handler
+
+
+def test_rank_0_beside_the_server_tells_others_an_address_that_they_reach(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the server it is loopback, by which each machine reaches itself."""
+    monkeypatch.setattr(
+        "rendezvous.aio._world.own_end_towards",
+        lambda host: {"198.51.100.7": "192.0.2.1"}.get(host, ""),
+    )
+
+    async def main(other: Background[tuple[RendezvousInfo, Any]]) -> None:
+        async with joined(server.port, last_call=30.0) as world:
+            info, handler = await asyncio.to_thread(other.result)
+            assert (world.rank, info.rank) == (0, 1)
+            assert world.first == "192.0.2.1"
+            assert info.bootstrap_store_info.master_addr == "192.0.2.1"
+            await asyncio.to_thread(handler.shutdown)
+
+    asyncio.run(main(Background(elsewhere, server, "198.51.100.7")))
+
+
+def test_an_address_that_leads_a_node_to_itself_is_told(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As of a blocking handler: rank 0 says loopback, and this node is on another machine."""
+    monkeypatch.setattr("rendezvous.aio._world.advertised_address", lambda *_: "198.51.100.7")
+
+    async def main(other: Background[tuple[RendezvousInfo, Any]]) -> None:
+        async with joined(server.port, last_call=30.0) as world:
+            info, handler = await asyncio.to_thread(other.result)
+            assert (world.rank, info.rank) == (1, 0)
+            assert world.first == info.bootstrap_store_info.master_addr == "127.0.0.1"
+            await asyncio.to_thread(handler.shutdown)
+
+    with caplog.at_level("WARNING", "rendezvous"):
+        asyncio.run(main(Background(elsewhere, server, "127.0.0.1")))
+    assert "rank 0 published the address 127.0.0.1, but on this node (198.51.100.7)" in caplog.text
 
 
 def test_changes_are_told_and_a_new_round_is_joined(server: Server) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import resource
 from collections.abc import Callable
 from contextlib import aclosing, suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -271,5 +272,21 @@ def test_other_stores_prefixes_are_looked_at(url: str, tmp_path: Any) -> None:
             ("run/a", b"3"),
             ("run/b", None),
         ]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("interval", [-1, float("nan"), timedelta(seconds=-1)])
+@pytest.mark.parametrize("is_remote", [True, False])
+def test_an_interval_that_is_none_is_refused(
+    server: rendezvous.Server, interval: Any, is_remote: bool
+) -> None:
+    """By every store alike, also one that has no use for it."""
+    url = f"tcp://127.0.0.1:{server.port}" if is_remote else "hash:"
+
+    async def main() -> None:
+        async with rendezvous.aio.connect(url) as store:
+            with pytest.raises(ValueError, match="an interval must not be negative"):
+                store.watch_prefix("run/", interval)
 
     asyncio.run(main())

@@ -97,7 +97,7 @@ def test_a_value_that_is_no_run(cli: Cli, etcd_endpoint: str, run_id: str) -> No
     EtcdClient(etcd_endpoint).put(key, b"what torch's etcd-v2 wrote")
     done = cli.run("status", run_id, "--endpoint", f"etcd://{etcd_endpoint}")
     assert (done.returncode, done.stdout) == (1, b"")
-    assert b"is no rendezvous state" in done.stderr
+    assert b"is not a rendezvous state" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -254,7 +254,7 @@ def test_what_nobody_has_answered_yet_is_said_to_be_so(
     keys = RunKeys("/torch/elastic/rendezvous", run_id)
     client = EtcdClient(etcd_endpoint)
     for pid in (1, 2):
-        wish = Wish.to_join(0, _core.GroupSettings(2, 2), "nonce")
+        wish = Wish.to_join(0, _core.GroupSettings(2, 2), _core.NodeFacts(), "nonce")
         client.put(keys.node(node_name(_core.Node("a", pid, 0))), wish.encode())
     asked = ("--endpoint", f"etcd://{etcd_endpoint}")
     report = status_of(cli, run_id, *asked)

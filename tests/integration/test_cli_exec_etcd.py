@@ -83,12 +83,14 @@ def test_the_node_that_leads_is_killed_or_frozen(
     command = report_command(tmp_path)
     running = [start(cli, trio, nodes, command) for _ in range(nodes)]
     reports_of_round(tmp_path, nodes)
-    leader = wait_for("a leader", lambda: next((r for r in running if "leads" in r.stderr), None))
+    leader = wait_for(
+        "a leader", lambda: next((r for r in running if "is the leader" in r.stderr), None)
+    )
     others = [each for each in running if each is not leader]
     leader.send(signum)
     for each in others:
         each.line("the membership changed")
-    wait_for("a new leader", lambda: any("leads" in each.stderr for each in others))
+    wait_for("a new leader", lambda: any("is the leader" in each.stderr for each in others))
     if signum == signal.SIGSTOP:
         leader.send(signal.SIGCONT)
         newcomer = leader
@@ -110,12 +112,12 @@ def test_a_majority_is_lost_and_comes_back(cli: Cli, tmp_path: Path, trio: Clust
     for member in trio.members[:2]:
         member.kill()
     for each in running:
-        each.line("does not get through")
+        each.line("failed; retrying")
     assert all(alive(report["pid"]) for report in first)
     for member in trio.members[:2]:
         member.start()
     for each in running:
-        each.line("get through again")
+        each.line("arrive again")
     stop(tmp_path)
     for each in running:
         assert each.end() == 0, each.stderr

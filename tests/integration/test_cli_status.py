@@ -242,7 +242,7 @@ def test_looking_changes_nothing(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ("not base64!", "no rendezvous state"),
+        ("not base64!", "not a rendezvous state"),
         ("AAAA", "job-1"),
         (_core.RUN_MARKER, "delete that key"),
     ],

@@ -108,7 +108,7 @@ def test_an_etcd_that_is_not_there(cli: Cli) -> None:
     """The same, over etcd."""
     words = ("--backend", "etcd", "--run-id", "job", "--local-addr", "127.0.0.1", "--", "true")
     node = cli.start_exec(f"127.0.0.1:{free_port()}", "1", *words)
-    assert "refused" in node.line("joining goes on as soon as the store answers again")
+    assert "refused" in node.line("joining continues as soon as the store answers")
 
 
 @pytest.mark.parametrize("answer", [b"-ERR unknown command\r\n", b"HTTP/1.1 400 Bad\r\n\r\n"])

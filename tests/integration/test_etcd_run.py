@@ -55,7 +55,7 @@ def coordinator_of(handler: DynamicRendezvousHandler) -> Coordinator:
 
 
 def term_of(handler: DynamicRendezvousHandler) -> Leader | None:
-    return coordinator_of(handler)._follower.leader
+    return coordinator_of(handler)._election.leader
 
 
 def leader_of(handlers: list[DynamicRendezvousHandler]) -> DynamicRendezvousHandler:

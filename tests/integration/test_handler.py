@@ -325,7 +325,7 @@ def test_who_runs_the_rulebook(
         ({"keep_alive_max_attempt": 0}, "keep_alive_max_attempt"),
         ({"local_addr": "a\nb"}, "addr"),
         ({"rulebook": "host"}, "use 'auto', 'server', 'store'"),
-        ({"rulebook": "server"}, "no server of this package's native protocol"),
+        ({"rulebook": "server"}, "does not use a rendezvous server"),
     ],
 )
 def test_bad_arguments_are_refused(change: dict[str, object], what: str) -> None:

@@ -19,6 +19,7 @@ from rendezvous import (
     DynamicRendezvousHandler,
     RendezvousFinishedError,
     RendezvousInfo,
+    RendezvousRules,
     RendezvousTimeoutError,
     Server,
     TCPStore,
@@ -93,9 +94,11 @@ def test_a_spare_timeout_ends_it(run: Run) -> None:
 
 def test_who_is_a_spare_no_more_has_the_whole_join_timeout(run: Run) -> None:
     """The others may take their time to come, and if nobody does, it ends after just that."""
-    members = run.nodes(2, 2)
+    # Nobody's place is kept.
+    rules = RendezvousRules(former_first=False)
+    members = run.nodes(2, 2, rules=rules)
     join_all(members)
-    _, waiting = _spare(run, join_s=_JOIN_S)
+    _, waiting = _spare(run, join_s=_JOIN_S, rules=rules)
     _after(1.2 * _JOIN_S)
     begin = time.monotonic()
     members[1].leave(failed=True)
@@ -120,7 +123,7 @@ def far_run(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Run, Callable[[], Run], FaultProxy]]:
     """A run, a way of making nodes whose network is bad, and that network."""
-    monkeypatch.setattr("rendezvous._coordination.by_server.run._SPARE_ASKS_S", 0.5)
+    monkeypatch.setattr("rendezvous._coordination.by_server.join._SPARE_ASKS_S", 0.5)
     if request.param == "etcd":
         near_etcd = EtcdRun(request.getfixturevalue("etcd_endpoint"))
         port = int(near_etcd.endpoints.rpartition(":")[2])

@@ -9,7 +9,7 @@ import pytest
 from support.background import Background, eventually
 
 from rendezvous import C10dRendezvousBackend, DynamicRendezvousHandler, HashStore
-from rendezvous._coordination.waiting import Pace
+from rendezvous._coordination.by_state.pace import Pace
 
 
 def test_who_looks_after_rank_0_has_left_finds_the_keys_of_the_round(

@@ -176,7 +176,7 @@ def test_an_address_of_one_machine_alone_is_never_told_without_a_word(
     ]
     assert master_of(reports_of_round(tmp_path, 2))[0] == "localhost"
     assert alpha.address in running[0].line("set another local_addr")
-    assert "localhost" in running[1].line("rank 0 gave the address")
+    assert "localhost" in running[1].line("rank 0 published the address")
     stop(tmp_path)
     assert [each.end() for each in running] == [0, 0]
 

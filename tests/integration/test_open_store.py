@@ -75,10 +75,10 @@ def test_a_hash_url_is_a_new_store() -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("", "names no store"),
-        ("localhost:29400", "names no store"),
+        ("", "is not a store's URL"),
+        ("localhost:29400", "is not a store's URL"),
         ("redis://localhost", "scheme is 'redis'"),
-        ("tcp://", "names no host"),
+        ("tcp://", "has no host"),
         ("tcp://host:99999", "99999"),
         ("tcp://host?timeout=soon", "timeout is 'soon'"),
         ("tcp://host?timeout=-1", "timeout is '-1'"),
@@ -86,7 +86,7 @@ def test_a_hash_url_is_a_new_store() -> None:
         ("tcp://host?protocol=http", "protocol is 'http'; it must be native or c10d"),
         ("file:///path?protocol=c10d", "unknown option 'protocol'"),
         ("tcp://host?timeout=1&timeout=2", "given twice"),
-        ("tcp://host?timeout", "cannot be read"),
+        ("tcp://host?timeout", "is malformed"),
         ("file://path", "three slashes"),
         ("hash://host", "in memory"),
         ("etcd://a,etcd://b/p", "scheme once"),

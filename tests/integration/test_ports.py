@@ -57,10 +57,10 @@ def test_exec_serves_on_a_socket_that_it_is_given(cli: Cli) -> None:
                     "--", "sh", "-c", "echo $RENDEZVOUS_ENDPOINT")  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert done.stdout.decode() == f"tcp://127.0.0.1:{port}/runs/default\n"
-        assert b"on a socket that was given" in done.stderr
+        assert b"on a given socket" in done.stderr
         other = _run(bound, "exec", "--endpoint", "127.0.0.1:1", "--nodes", "1", "--", "true")
         assert other.returncode == 2
-        assert b"give both the same" in other.stderr
+        assert b"make both the same" in other.stderr
 
 
 def test_serve_serves_on_a_socket_that_it_is_given(cli: Cli) -> None:

@@ -104,7 +104,7 @@ def test_a_plug_in_is_loaded_when_it_is_asked_for(install: Install) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("def get_creator(): return None", "which is no creator"),
+        ("def get_creator(): return None", "not a creator"),
         ("def get_creator(): raise OSError('no licence')", "OSError: no licence"),
         ("get_creator = None", "TypeError"),
         ("", "AttributeError"),

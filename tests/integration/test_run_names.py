@@ -142,6 +142,6 @@ def test_a_job_that_is_done_leaves_nothing_of_its_rounds(cli: Cli, command: str)
     _, endpoint = cli.serve()
     words = ("--run-id", "job", "--max-restarts", "1", "--", command)
     nodes = [cli.start_exec(endpoint, "3", *words) for _ in range(3)]
-    assert {node.end() for node in nodes} <= {0, 1}
+    assert {node.end() for node in nodes} <= {0, 1, 93}
     keys = cli.run("keys", "--endpoint", endpoint).stdout.decode().split()
     assert keys in ([], ["torch.rendezvous.job"]), keys

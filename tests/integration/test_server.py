@@ -210,7 +210,7 @@ def test_native_client_of_another_version_is_told(server: Server) -> None:
     with RawPeer(server.port, wire.native_hello(version=99)) as peer:
         operation, status, _, body = peer.receive_frame()
         assert (operation, status) == (1, 7)
-        assert b"version 1 of the protocol" in body
+        assert b"version 2 of the protocol" in body
         peer.wait_closed()
 
 

@@ -370,7 +370,9 @@ def _is_served(port: int) -> bool:
 
 def test_a_limit_that_does_not_exist() -> None:
     """The message lists those that do; values are whole numbers."""
-    with pytest.raises(ValueError, match=r"no limit 'nodes'.* are connections, greeting_bytes"):
+    with pytest.raises(
+        ValueError, match=r"unknown limit 'nodes'.* are connections, greeting_bytes"
+    ):
         Server(limits={"nodes": 1})
     for value in (-1, 1.5, "1", 1 << 64):
         with pytest.raises(ValueError, match="limit connections is"):

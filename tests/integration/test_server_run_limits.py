@@ -169,7 +169,7 @@ def test_runs_are_not_kept_from_others_by_who_has_gone(caplog: pytest.LogCapture
         back.ping()
         assert peer.call(JOIN, join(b"new"))[0] == 0
         assert [peer.knows(name) for name in names] == [True, False, True, True]
-        eventually("the log line", lambda: "forgets run 'r1'" in caplog.text)
+        eventually("the log line", lambda: "dropped run 'r1'" in caplog.text)
         # One that was left as it should be goes before those whose nodes may come back.
         peer.call(run_wire.LEAVE, run_wire.leave(b"new"))
         assert peer.call(JOIN, join(b"newer", handle=2))[0] == 0

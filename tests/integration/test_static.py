@@ -140,7 +140,7 @@ def test_a_rank_that_two_nodes_have_is_an_error(make: Make) -> None:
         except RendezvousStateError as error:
             ends.append(str(error))
     (refused,) = [end for end in ends if end != "met"]
-    assert "two nodes have rank 1" in refused or "do not fit" in refused
+    assert "two nodes have rank 1" in refused or "do not match" in refused
 
 
 def test_another_number_of_nodes_is_an_error(make: Make) -> None:
@@ -206,10 +206,10 @@ def test_it_never_asks_for_a_new_round_and_is_not_closed(make: Make) -> None:
     [
         (f"{LOOPBACK}:1", {}, "rank=N"),
         ("", {"rank": 0}, "needs an endpoint"),
-        ("node0", {"rank": 0}, "names no port"),
-        ("node0:0", {"rank": 0}, "names no port"),
-        ("0.0.0.0:1", {"rank": 0}, "name the machine of rank 0"),
-        ("[::]:1", {"rank": 1}, "name the machine of rank 0"),
+        ("node0", {"rank": 0}, "has no port"),
+        ("node0:0", {"rank": 0}, "has no port"),
+        ("0.0.0.0:1", {"rank": 0}, "use the machine of rank 0"),
+        ("[::]:1", {"rank": 1}, "use the machine of rank 0"),
         ("node0:1", {"rank": 2}, "from 0 to 1"),
         ("node0:1", {"rank": -1}, "from 0 to 1"),
         ("node0:1", {"rank": "first"}, "whole number"),

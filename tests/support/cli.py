@@ -38,7 +38,10 @@ sys.exit(int(open(stop).read() or 0))
 """
 
 
-_MANAGERS = ("SLURM_", "LSB_", "PBS_", "FLUX_", "AWS_BATCH_", "JOB_COMPLETION_INDEX")
+_MANAGERS = (
+    *("SLURM_", "LSB_", "PBS_", "FLUX_", "AWS_BATCH_", "JOB_COMPLETION_INDEX"),
+    *("OMPI_", "PMI_", "PMIX_", "MPI_", "PET_", "JAX_"),
+)
 
 
 def environment(**changes: str) -> dict[str, str]:

@@ -23,7 +23,7 @@ from h2.settings import SettingCodes
 
 from support.background import BACKSTOP_S
 
-__all__ = ["ErrorCodes", "Request", "StrictServer"]
+__all__ = ["ErrorCodes", "Request", "SettingCodes", "StrictServer"]
 
 OK = [(":status", "200"), ("content-type", "application/grpc")]
 _Self = TypeVar("_Self", bound="StrictServer")
@@ -84,6 +84,8 @@ class StrictServer:
         self._current: socket.socket | None = None
         self.connections = 0
         self.pongs = 0
+        # What to do when the client answers a ping.
+        self.when_ponged: Callable[[h2.connection.H2Connection], None] = lambda _: None
         # What to do once when a stream's window is opened again; 0 is the connection.
         self.when_widened: dict[int, Callable[[], None]] = {}
         self.violations: list[Exception] = []
@@ -159,6 +161,7 @@ class StrictServer:
     ) -> None:
         if isinstance(event, h2.events.PingAckReceived):
             self.pongs += 1
+            self.when_ponged(talk)
         elif isinstance(event, h2.events.WindowUpdated):
             self.when_widened.pop(event.stream_id or 0, lambda: None)()
         elif isinstance(event, h2.events.RequestReceived):

@@ -22,6 +22,26 @@ def launch(endpoint: str) -> int:
         return port + len(exchange_names(info))
 
 
+def work(endpoint: str) -> list[rendezvous.Event]:
+    """The whole of a launcher of one's own."""
+    events: list[rendezvous.Event] = []
+    with rendezvous.join(
+        endpoint, (1, 4), "job", health_check=lambda: None, on_event=events.append, join_timeout=30
+    ) as world:
+        place: tuple[int, int, str, int] = (
+            world.rank,
+            world.size,
+            world.master_addr,
+            world.master_port,
+        )
+        world.store.set("place", str(place))
+        if world.changed.wait(timedelta(seconds=0)):
+            again: rendezvous.World = world.next_round()
+            again.give_up(1, "no more")
+    rendezvous.join(endpoint, nodes="2")  # type: ignore[arg-type]
+    return events
+
+
 def exchange_names(info: RendezvousInfo) -> list[str]:
     """The store of a round takes bytes, and has what torch's stores have not."""
     info.store.set(f"ready/{info.rank}", b"\xff")

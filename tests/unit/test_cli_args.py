@@ -10,15 +10,21 @@ from rendezvous.cli import exits as _exit
 from rendezvous.cli import options as _options
 from rendezvous.cli.main import build_parser, main, parse
 
+MANAGERS = (
+    "SLURM_JOB_ID", "JOB_COMPLETION_INDEX", "OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID",
+    "PBS_NODEFILE",
+)  # fmt: skip
 COMMANDS = (
-    "exec", "serve", "demo", "status", "bench",
+    "exec", "serve", "demo", "status", "close", "bench",
     "get", "set", "add", "cas", "wait", "delete", "keys",
 )  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def no_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("RENDEZVOUS_ENDPOINT", raising=False)
+    """Nor a workload manager that names one."""
+    for name in ("RENDEZVOUS_ENDPOINT", *MANAGERS):
+        monkeypatch.delenv(name, raising=False)
 
 
 def _refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
@@ -83,6 +89,90 @@ def test_exec_merges_settings() -> None:
          "--", "x"]
     )  # fmt: skip
     assert args.rdzv_conf == [{"a": "1"}, {"b": "2"}]
+
+
+def test_exec_takes_torchruns_spellings() -> None:
+    """With - and with _; the words of the command stay as they are."""
+    words = ["--rdzv_endpoint=h:1", "--nnodes", "2:4", "--nproc_per_node", "3", "--rdzv-id", "a_b",
+             "--rdzv_backend", "c10d", "--max_restarts=2", "--rdzv_conf", "join_timeout=5",
+             "--log_dir", "my_logs", "-t", "2", "-r", "1"]  # fmt: skip
+    args = parse(["exec", *words, "--", "train", "--batch_size=3"])
+    assert (args.endpoint, args.nodes, args.procs_per_node) == ("h:1", (2, 4), 3)
+    assert (args.run_id, args.backend, args.max_restarts) == ("a_b", "c10d", 2)
+    assert args.rdzv_conf == [{"join_timeout": "5"}]
+    assert (args.log_dir, args.tee, args.redirects) == ("my_logs", {2}, {1})
+    assert args.command == ["train", "--batch_size=3"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--standalone", "--endpoint", "h"], "omit --endpoint"),
+        (["--standalone", "--nodes", "2"], "omit --nodes"),
+        (["--endpoint", "h"], "--nodes is needed: how many nodes the job has"),
+        (["--nodes", "2"], "--endpoint is needed: the host and port"),
+        (["--standalone", "--procs-per-node", "0"], "'0' is not auto, gpu, cpu, or a number"),
+        (["--standalone", "--tee", "4"], "'4' is not 0 (none), 1 (stdout)"),
+        (["--standalone", "--redirects", "3"], "--redirects needs a --log-dir"),
+        (["--standalone", "--rdzv-conf", "store_type=file"], "omit --backend and store_type"),
+        (["--standalone", "--backend", "etcd"], "omit --backend and store_type"),
+    ],
+)
+def test_what_exec_cannot_do(
+    capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    """Is said before anything begins."""
+    assert message in _refused(capsys, "exec", *words, "--", "x")
+
+
+def test_a_file_is_not_found_where_a_manager_would_put_a_server(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is a server's address the name of a file."""
+    monkeypatch.setenv("RENDEZVOUS_ENDPOINT", "node0:29400")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "gpu1")
+    words = ("exec", "--nodes", "2", "--rdzv-conf", "join_timeout=5,store_type=File", "--", "x")
+    assert "--endpoint is needed: the path of the file" in _refused(capsys, *words)
+
+
+def test_alone_is_alone_also_beside_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of them that SLURM has started on one machine are two jobs of one process each."""
+    slurm = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_STEP_ID": "0",
+        "SLURM_JOB_NODELIST": "gpu1",
+        "SLURM_STEP_TASKS_PER_NODE": "2",
+        "SLURM_PROCID": "1",
+        "SLURM_NODEID": "0",
+        "SLURM_LOCALID": "1",
+        "SLURM_NTASKS": "2",
+    }
+    for name, value in slurm.items():
+        monkeypatch.setenv(name, value)
+    assert parse(["exec", "--", "x"]).found.beside is not None
+    assert parse(["exec", "--standalone", "--", "x"]).found is None
+
+
+def test_exec_fills_in_what_slurm_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the user says comes first."""
+    step = {
+        "SLURM_JOB_ID": "5",
+        "SLURM_STEP_ID": "0",
+        "SLURM_STEP_NODELIST": "n[3-6]",
+        "SLURM_STEP_NUM_TASKS": "4",
+    }
+    for name, value in step.items():
+        monkeypatch.setenv(name, value)
+    args = parse(["exec", "--", "x"])
+    assert (args.endpoint, args.nodes) == ("n3:20005", (4, 4))
+    args = parse(["exec", "--nodes", "2:4", "--endpoint", "h", "--", "x"])
+    assert (args.endpoint, args.nodes) == ("h", (2, 4))
+    monkeypatch.delenv("SLURM_STEP_ID")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "4")
+    assert "start exec with srun" in _refused(capsys, "exec", "--", "x")
 
 
 def test_exec_without_dashes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,7 +28,7 @@ NODES = [_core.Node(f"host{number}", 1, number) for number in range(8)]
 
 
 def wish(node: _core.Node, kind: str, revision: int, after_round: int = 0) -> KeyValue:
-    made = Wish.to_join(after_round, SETTINGS, str(revision))
+    made = Wish.to_join(after_round, SETTINGS, _core.NodeFacts(), str(revision))
     value = made if kind == "join" else Wish(kind, str(revision))
     return KeyValue(KEYS.node(node_name(node)), value.encode(), revision)
 
@@ -47,11 +47,16 @@ def test_a_nodes_name_says_all_of_it(addr: str) -> None:
 
 def test_wish_summary_and_state_come_back_as_they_were() -> None:
     """Settings are equal after the trip, or nobody could join."""
-    made = Wish.to_join(3, _core.GroupSettings(1, 9, 0.1, 0.7, 11), "n")
+    rules = {"rank_by": "topology", "sticky_ranks": False, "former_first": False}
+    agreed = _core.GroupSettings(2, 8, 0.1, 0.7, 11, **rules, debounce=0.5, segment=2)
+    facts = _core.NodeFacts(3, "switch1/rack2", 7)
+    made = Wish.to_join(3, agreed, facts, "n")
     again = Wish.decode(made.encode())
     assert again == made
     assert again.settings is not None
-    assert _core.GroupSettings(*again.settings) == _core.GroupSettings(1, 9, 0.1, 0.7, 11)
+    assert _core.GroupSettings(**again.settings) == agreed
+    assert again.facts is not None
+    assert _core.NodeFacts(**again.facts) == facts
     summary = Summary(sequence=4, placed_first=("a", 1, 2), last_call=0.5)
     assert Summary.decode(summary.encode()) == summary
     state = random.Random(1).randbytes(2_000_000)
@@ -74,14 +79,16 @@ def test_every_rank_is_on_its_nodes_page() -> None:
     pages = seat_pages(nodes)
     assert len(pages) > 1
     names = [node_name(node) for node in nodes]
-    ranks = [rank_on(pages[page_of(name, len(pages))], name) for name in names]
-    assert ranks == list(range(1000))
+    seats = [rank_on(pages[page_of(name, len(pages))], name) for name in names]
+    # With its neighbours, in a ring.
+    around = zip([nodes[-1], *nodes], nodes, [*nodes[1:], nodes[0]], strict=False)
+    assert seats == [(rank, a, c) for rank, (a, _, c) in enumerate(around)]
 
 
 def test_a_wish_that_the_group_refuses_is_answered_and_changes_nothing() -> None:
     """With the reason."""
     book = book_of(wish(NODES[0], "join", 1))
-    other = Wish.to_join(0, _core.GroupSettings(3, 4, 3600.0), "x")
+    other = Wish.to_join(0, _core.GroupSettings(3, 4, 3600.0), _core.NodeFacts(), "x")
     book.apply(KeyValue(KEYS.node(node_name(NODES[1])), other.encode(), 2), False, 0)
     [refusal] = book.refusals
     assert (refusal.name, refusal.revision) == (node_name(NODES[1]), 2)

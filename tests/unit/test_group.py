@@ -7,7 +7,7 @@ import pytest
 from rendezvous._core import Group, GroupSettings, Node
 from rendezvous.errors import RendezvousClosedError, RendezvousStateError
 
-SETTINGS = GroupSettings(2, 3)
+SETTINGS = GroupSettings(2, 3, former_first=False)
 
 
 def node(name: str, pid: int = 1) -> Node:
@@ -198,7 +198,7 @@ def test_junk_is_a_state_error() -> None:
 def test_other_settings_are_a_state_error() -> None:
     """A node with other settings is told both, and which field differs."""
     with pytest.raises(RendezvousStateError, match="differ in max_nodes;"):
-        joined("a").join(node("b"), GroupSettings(2, 4), 0, 0.0)
+        joined("a").join(node("b"), GroupSettings(2, 4, former_first=False), 0, 0.0)
 
 
 def test_closed_group_takes_nobody() -> None:

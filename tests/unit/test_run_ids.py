@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rendezvous.cli.run.run_id import find_run_id
+from rendezvous._base.run_id import find_run_id
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,13 @@ from support.background import BACKSTOP_S, eventually
 
 from rendezvous._base.deadline import Deadline
 from rendezvous._base.join_time import JoinTime
-from rendezvous._coordination.by_server.watch import Watch
+from rendezvous._coordination.by_server.watch import Lookout, Watch
 from rendezvous._coordination.coordinator import NodeSetup, Seat
-from rendezvous._coordination.waiting import Progress
 from rendezvous._core import GroupSettings, Node
 from rendezvous.errors import StoreConnectionError, StoreRestartedError
 
 NODE = Node("host", 1, 1)
-SETUP = NodeSetup("run", NODE, GroupSettings(1, 1, 1.0, 0.05, 3), 60.0, 600.0, 5.0, "nowhere")
+SETUP = NodeSetup("run", NODE, GroupSettings(1, 1, 1.0, 0.05, 3), 5.0, "nowhere")
 FIRST, SECOND = Seat(1, 0, 1, NODE), Seat(2, 0, 1, NODE)
 
 
@@ -98,7 +97,7 @@ def test_a_signal_handler_may_give_up_the_place_that_its_thread_changes(
     with watch.holding_place(deadline):
         with watch.holding_place(deadline):
             watch.give_up()
-        watch.take_seat(SECOND, 0)
+        watch.take_seat(SECOND, 0, Deadline.after(BACKSTOP_S))
     further_beats(server)
 
 
@@ -106,10 +105,12 @@ def test_late_news_of_an_old_round_is_no_change_of_the_new_one(
     watch: Watch, server: MadeUp
 ) -> None:
     """The answer about the first round comes when the node is in the second already."""
-    watch.take_seat(FIRST, 0)
+    watch.take_seat(FIRST, 0, Deadline.after(BACKSTOP_S))
     assert server.asked.wait(BACKSTOP_S)
-    watch.begin_join(Progress(SETUP, JoinTime(Deadline.after(0.0), 1.0, 1.0)), Deadline.after(60))
-    watch.take_seat(SECOND, 0)
+    client: Any = server
+    lookout = Lookout(client, SETUP, JoinTime(Deadline.after(60), 60.0, 1.0))
+    watch.begin_join(lookout, Deadline.after(60))
+    watch.take_seat(SECOND, 0, Deadline.after(BACKSTOP_S))
     server.late.set()
     further_beats(server)
     assert (watch.view.role, watch.view.round, watch.view.changes) == ("active", 2, 0)
@@ -118,7 +119,7 @@ def test_late_news_of_an_old_round_is_no_change_of_the_new_one(
 @pytest.mark.parametrize("fault", ["is_restarted", "is_broken"])
 def test_a_node_takes_its_place_again_after_a(watch: Watch, server: MadeUp, fault: str) -> None:
     """New server or new connection: neither knows the node, and nobody is disturbed."""
-    watch.take_seat(SECOND, 0)
+    watch.take_seat(SECOND, 0, Deadline.after(BACKSTOP_S))
     further_beats(server)
     server.is_known = False
     setattr(server, fault, True)
@@ -129,7 +130,7 @@ def test_a_node_takes_its_place_again_after_a(watch: Watch, server: MadeUp, faul
 
 def test_a_place_that_is_gone_is_a_change(watch: Watch, server: MadeUp) -> None:
     """The others went on without the node: it has to join again, and asks for its place once."""
-    watch.take_seat(SECOND, 0)
+    watch.take_seat(SECOND, 0, Deadline.after(BACKSTOP_S))
     server.takes = False
     server.is_known = False
     eventually("the change", lambda: watch.view.changes == 1)
@@ -142,7 +143,7 @@ def test_a_node_that_gives_up_its_place_does_not_take_it_again(
     watch: Watch, server: MadeUp
 ) -> None:
     """Even if the server does not know it: that is what it wanted."""
-    watch.take_seat(SECOND, 0)
+    watch.take_seat(SECOND, 0, Deadline.after(BACKSTOP_S))
     further_beats(server)
     with watch.holding_place(Deadline.after(60)):
         server.is_known = False

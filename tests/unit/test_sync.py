@@ -9,7 +9,7 @@ import pytest
 
 from rendezvous import RendezvousBackend
 from rendezvous._base.deadline import Deadline
-from rendezvous._coordination.sync import StateSync
+from rendezvous._coordination.by_state.sync import StateSync
 from rendezvous._core import Group, GroupSettings, Node
 
 NODES = [Node(f"host{i}", i + 1, 0) for i in range(3)]

@@ -1,15 +1,15 @@
-"""What goes on in the background of a node whose run is kept by the store's server: one thread.
+"""The background thread of a node whose run is kept by the store's server.
 
 It sends the keep-alives, and between them waits for the server's word that something changed; it
 takes the node's place again when the connection or the server is a new one; while the node joins,
-it says in the log who is there. Owns the node's view and its seat. Knows no rule.
+it looks at the run, and logs what it sees. Owns the node's view and its seat. Knows no rule.
 """
 
 import logging
 import random
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 
 from rendezvous import _core
@@ -20,41 +20,72 @@ from rendezvous._base.errors import (
     StoreRestartedError,
     StoreTimeoutError,
 )
+from rendezvous._base.join_time import JoinTime
 from rendezvous._base.threads import Background
 from rendezvous._coordination.beats import Beats
-from rendezvous._coordination.by_server.census import look_at
-from rendezvous._coordination.coordinator import NodeSetup, Seat, View
-from rendezvous._coordination.waiting import Progress, Standing
+from rendezvous._coordination.by_server.view import view_of_joiner
+from rendezvous._coordination.coordinator import NodeSetup, OwnView, Seat
+from rendezvous._coordination.exchange import EXCHANGE_S_MIN
+from rendezvous._coordination.run_view import RunView
+from rendezvous._coordination.waiting import Progress
 
-__all__ = ["Watch"]
+__all__ = ["Lookout", "Watch"]
 
 _log = logging.getLogger(__name__)
 
-# How long before a join's deadline the node looks once more who is there: at the deadline, all who
-# gave up are gone.
-_LAST_LOOK_S = 0.15
-# What waiting for the node's place gets even at a deadline.
-_PLACE_S_MIN = 0.05
 # With more nodes, one looks who is there only as often as it says so.
 _FEW_NODES = 64
 
 
-class Watch:
-    """One node's background. Made for one process: a fork has none."""
+class Lookout:
+    """For one join: the nodes in the run, for the log and for the error at the deadline.
+
+    Attributes:
+        view: as of the last look.
+    """
+
+    def __init__(self, client: _core.RunClient, setup: NodeSetup, time: JoinTime) -> None:
+        self._client = client
+        self._exchange_s = setup.exchange_s
+        self._expected = setup.expected
+        self.progress = Progress(setup, time)
+        self._time = time
+        self._next = Deadline.after(0.0)
+        self.view: RunView | None = None
+        self.is_over = False
+
+    @property
+    def last(self) -> Deadline | None:
+        """When to look for the last time: shortly before the deadline."""
+        last = self._time.last_look
+        return None if last.is_over else last
+
+    def look_if_due(self) -> None:
+        """At each heartbeat; with many nodes, only as often as the log gets a line."""
+        if self._next.is_over:
+            self.look()
+            is_large = self.view is not None and self.view.counts.listed > _FEW_NODES
+            self._next = self.progress.due if is_large else Deadline.after(0.0)
+
+    def look(self) -> None:
+        """Raises StoreErrors."""
+        view = view_of_joiner(self._client, self._expected, Deadline.after(self._exchange_s))
+        if view is not None and not self.is_over:
+            self.view = view
+            self.progress.tell(view)
+
+
+class Watch(Background):
+    """One node's background thread, for one process: a fork has none."""
 
     def __init__(self, client: _core.RunClient, setup: NodeSetup) -> None:
         self._client = client
         self._setup = setup
         self._interval_s = setup.settings.keep_alive_interval
         self._beats = Beats(setup, self._interval_s)
-        self.view = View()
-        # Who was there when the node that joins looked last.
-        self.standing: Standing | None = None
+        self.view = OwnView()
         self._seat: Seat | None = None
-        self._progress: Progress | None = None
-        # While it joins: when it next looks who is there, and when for the last time.
-        self._next_look = Deadline.after(0.0)
-        self._last_look = Deadline.after(0.0)
+        self._lookout: Lookout | None = None  # while it joins
         # A seat that the server no longer knows.
         self._doubted: Seat | None = None
         # Wakes the thread while it has no seat to listen for.
@@ -63,71 +94,68 @@ class Watch:
         # of a caller that gives it up. A signal's handler may do so in the middle of a request of
         # its own thread's.
         self._place = threading.RLock()
-        self._background = Background(f"rendezvous-heartbeat-{setup.run_id}", self._run)
-
-    @property
-    def is_running(self) -> bool:
-        """Whether keep-alives are sent, from this process."""
-        return self._background.is_running
-
-    def start(self) -> None:
-        """Start, unless it runs."""
-        self._background.start()
+        super().__init__(f"rendezvous-heartbeat-{setup.run_id}", self._work)
 
     def ask_to_stop(self) -> None:
         """No further keep-alive is begun; the thread ends when what it waits for is over."""
-        self._background.ask_to_stop()
+        super().ask_to_stop()
         self._changed.set()
 
-    def stop(self, deadline: Deadline) -> None:
-        """Stop, end what the thread waits for, and wait for its end. For good."""
-        if self._background.is_elsewhere:
-            return
+    def stop(self, deadline: Deadline) -> bool:
+        """Stop for good: end what the thread waits for, and wait for its end."""
+        if self.is_elsewhere:
+            return True
         self.ask_to_stop()
         self._client.close()
-        self._background.stop(deadline)
+        return super().stop(deadline)
 
-    def begin_join(self, progress: Progress, deadline: Deadline) -> None:
+    def begin_join(self, lookout: Lookout, deadline: Deadline) -> None:
         """The node joins until `take_seat` or `give_up`."""
         with self.holding_place(deadline):
             self._seat = None
-            self.standing = None
-            self._progress = progress
-            self._next_look = Deadline.after(0.0)
-            self.note_deadline(deadline)
+            self._lookout = lookout
+            self._changed.set()
 
-    def note_deadline(self, deadline: Deadline) -> None:
-        """By when the join that is under way ends."""
-        self._last_look = deadline.ahead(min(_LAST_LOOK_S, deadline.left_s / 4))
+    def wake(self) -> None:
+        """The deadline of the current join may have changed."""
         self._changed.set()
 
-    def take_seat(self, seat: Seat, changes: int) -> None:
+    def take_seat(self, seat: Seat, changes: int, deadline: Deadline) -> None:
         """The node is in a complete round."""
-        with self._place:
-            self._progress = None
+        with self.holding_place(deadline):
+            self._end_lookout()
             self._seat = seat
             self._note(seat, changes, closed=False)
             self._changed.set()
 
     def give_up(self) -> None:
-        """The node has no place, and asks for none."""
-        self._progress = None
+        """The node has no place, and does not want one."""
+        self._end_lookout()
         self._seat = None
+
+    def _end_lookout(self) -> None:
+        if self._lookout is not None:
+            self._lookout.is_over = True
+        self._lookout = None
 
     @contextmanager
     def holding_place(self, deadline: Deadline) -> Iterator[None]:
-        """The node's place is the caller's alone meanwhile."""
-        if not self._place.acquire(timeout=deadline.at_least(_PLACE_S_MIN).left_s):
+        """Only the caller may change the node's place meanwhile."""
+        if not self._place.acquire(timeout=deadline.at_least(EXCHANGE_S_MIN).left_s):
             raise RendezvousConnectionError(
-                f"run {self._setup.run_id!r}: the server does not answer: a request that began "
-                "before has not ended"
+                f"run {self._setup.run_id!r}: the server does not answer: an earlier request has "
+                "not ended"
             )
         try:
             yield
         finally:
             self._place.release()
 
-    def _run(self, stop: threading.Event) -> None:
+    def _holding_place_soon(self) -> AbstractContextManager[None]:
+        """For the thread, which never waits longer than one exchange takes."""
+        return self.holding_place(Deadline.after(self._setup.exchange_s))
+
+    def _work(self, stop: threading.Event) -> None:
         due = Deadline.after(self._beats.pause_s())
         while not stop.is_set():
             try:
@@ -168,34 +196,29 @@ class Watch:
         if view.closed and not news.closed:
             # The server has forgotten it, in a restart. A closed run never opens again.
             self._client.close_run(self._setup.exchange_s)
-        with self._place:
+        with self._holding_place_soon():
             if self._seat is seat and not stop.is_set():
                 self._note(seat, news.changes, news.closed, view.role)
         return due.is_over
 
     def _wait_without_seat(self, due: Deadline) -> None:
-        progress = self._progress
-        # Sought before the deadline of the join, so that it is known at the deadline.
-        last = self._last_look if progress is not None else None
-        if last is not None and last.is_over:
-            last = None
+        lookout = self._lookout
+        last = None if lookout is None else lookout.last
         if self._changed.wait(due.or_sooner(last).left_s):
             self._changed.clear()
-        elif progress is not None and last is not None and last.is_over:
-            self._look(progress)
+        elif lookout is not None and last is not None and last.is_over:
+            lookout.look()
 
     def _beat(self, stop: threading.Event) -> None:
-        seat, progress = self._seat, self._progress
+        seat, lookout = self._seat, self._lookout
         in_doubt, self._doubted = seat is not None and self._doubted is seat, None
         kept = self.keep_alive(Deadline.after(self._setup.exchange_s))
         if seat is None:
             # While it joins, the JOIN itself finds out that the node is not known.
-            if progress is not None and self._next_look.is_over:
-                self._look(progress)
-                is_large = self.standing is not None and self.standing.nodes > _FEW_NODES
-                self._next_look = Deadline.after(Progress.interval_s() if is_large else 0.0)
+            if lookout is not None:
+                lookout.look_if_due()
             return
-        with self._place:
+        with self._holding_place_soon():
             if self._seat is not seat or stop.is_set():
                 return
             if kept.known:
@@ -206,7 +229,7 @@ class Watch:
                 self._resume(seat)
 
     def keep_alive(self, deadline: Deadline) -> _core.RunKeptAlive:
-        """A sign of life, and whether the server knows the node on this connection."""
+        """Send a heartbeat; returns whether the server knows the node on this connection."""
         try:
             return self._client.keep_alive(deadline.left_s)
         except StoreRestartedError as error:
@@ -225,7 +248,7 @@ class Watch:
             self._note(seat, answer.changes, answer.closed)
         else:
             _log.warning(
-                "run %r: %s has lost its place in round %d: its heartbeats did not get through, or "
+                "run %r: %s has lost its place in round %d: its heartbeats did not arrive, or "
                 "the others went on without it",
                 self._setup.run_id,
                 self._setup.node.addr,
@@ -234,7 +257,7 @@ class Watch:
             self._note(seat, max(1, answer.changes), answer.closed, "absent")
 
     def _note(self, seat: Seat, changes: int, closed: bool, role: str = "active") -> None:
-        self.view = View(
+        self.view = OwnView(
             round=seat.round,
             role=role,
             # It never opens again; and this node may have closed it since the server answered.
@@ -246,9 +269,3 @@ class Watch:
     def note_closed(self) -> None:
         """This node has closed the run."""
         self.view = replace(self.view, closed=True)
-
-    def _look(self, progress: Progress) -> None:
-        standing = look_at(self._client, Deadline.after(self._setup.exchange_s))
-        if standing is not None and self._progress is progress:
-            self.standing = standing
-            progress.tell(standing)

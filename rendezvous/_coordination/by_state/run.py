@@ -1,67 +1,59 @@
 """The rulebook run by each node, over a state that a backend replaces by compare-and-set.
 
-Puts together the node's copy of the state (../sync.py), joining (../join.py) and the heartbeat
-(../heartbeat.py), which has the thread. Knows no rule and no backend's format.
+Combines the node's copy of the state (sync.py), joining (join.py) and the heartbeat (heartbeat.py),
+which has the thread. Knows no rule and no backend's format.
 """
+
+from time import time_ns
 
 from rendezvous import _core
 from rendezvous._base.backend import RendezvousBackend
 from rendezvous._base.deadline import Deadline
 from rendezvous._base.join_time import JoinTime
+from rendezvous._coordination.by_state.heartbeat import Heartbeat
+from rendezvous._coordination.by_state.join import StateJoining
+from rendezvous._coordination.by_state.pace import LOOK_S_MAX
+from rendezvous._coordination.by_state.sync import StateSync
 from rendezvous._coordination.coordinator import (
-    Census,
     Coordinator,
     Ending,
     NodeSetup,
+    OwnView,
     Seat,
-    View,
     is_disturbed,
 )
-from rendezvous._coordination.heartbeat import Heartbeat
-from rendezvous._coordination.join import Joiner
-from rendezvous._coordination.sync import StateSync
-from rendezvous._coordination.waiting import LOOK_S_MAX
+from rendezvous._coordination.join import join
+from rendezvous._coordination.run_view import RunView, view_of_group
+from rendezvous._coordination.waiting import Progress
 
 __all__ = ["StoreRun"]
 
 
 class StoreRun(Coordinator):
-    """One node's line to a group whose state is in a store."""
+    """One node's access to a group whose state is in a store."""
 
     # Nodes that wait for a job's end are dismissed at once when it comes, but know it only when
     # they look.
     dismissal_s = 1.5 * LOOK_S_MAX
 
     def __init__(self, backend: RendezvousBackend, setup: NodeSetup) -> None:
+        self._setup = setup
         self._node = setup.node
         self._is_gone = setup.store_is_gone
         self._interval_s = setup.settings.keep_alive_interval
         self._sync = StateSync(backend, setup.node, setup.run_id, setup.exchange_s)
-        self._heartbeat = Heartbeat(self._sync, setup)
-        self._joiner = Joiner(setup, self._sync, lambda: self._heartbeat.is_running)
+        super().__init__(Heartbeat(self._sync, setup))
 
     @property
-    def view(self) -> View:
+    def view(self) -> OwnView:
         return self._sync.view
-
-    @property
-    def is_running(self) -> bool:
-        return self._heartbeat.is_running
 
     def is_intact(self, deadline: Deadline) -> bool:
         return self._sync.is_intact()
 
-    def start(self) -> None:
-        self._heartbeat.start()
-
-    def ask_to_stop(self) -> None:
-        self._heartbeat.ask_to_stop()
-
-    def stop(self, deadline: Deadline) -> None:
-        self._heartbeat.stop(deadline)
-
     def join(self, after_round: int, time: JoinTime) -> Seat:
-        return self._joiner.join(after_round, time)
+        joining = StateJoining(self._setup, self._sync, after_round, lambda: self.is_running)
+        return join(self._setup, joining, Progress(self._setup, time), time)
 
     def leave(self, failed: bool, deadline: Deadline) -> bool:
         def operation(group: _core.Group, now_s: float) -> bool:
@@ -79,7 +71,8 @@ class StoreRun(Coordinator):
         return self._sync.run_patiently(operation, deadline, self._is_gone)
 
     def is_disturbed(self, deadline: Deadline) -> bool:
-        """Nobody sees a connection break: who lives has moved its heartbeat since the question."""
+        """There is no connection to watch: a living node has sent a heartbeat since the
+        question."""
         first: dict[_core.Node, int | None] | None = None
 
         def look(group: _core.Group, now_s: float) -> dict[_core.Node, int | None] | None:
@@ -100,21 +93,17 @@ class StoreRun(Coordinator):
                 return True
             deadline.sleep(self._interval_s / 8)
 
-    def close(self, deadline: Deadline) -> None:
-        self._sync.run_patiently(lambda group, _: group.close(), deadline)
+    def close(self, deadline: Deadline, reason: str = "") -> None:
+        unix_ms = time_ns() // 1_000_000
+        self._sync.run_patiently(lambda group, _: group.close(reason, unix_ms), deadline)
+
+    def close_reason(self, deadline: Deadline) -> str:
+        return self._sync.run(lambda group, _: group.close_reason, deadline)
 
     def look(self, deadline: Deadline) -> None:
         self._sync.run(lambda _, __: None, deadline)
 
-    def census(self, deadline: Deadline) -> Census:
-        return self._sync.run_patiently(_count, deadline)
-
-
-def _count(group: _core.Group, now_s: float) -> Census:
-    del now_s
-    return Census(
-        participants=tuple(group.participants),
-        lost=tuple(group.lost),
-        waiting=tuple(group.waiting),
-        spares=tuple(group.spares),
-    )
+    def census(self, deadline: Deadline) -> RunView:
+        return self._sync.run_patiently(
+            lambda group, now_s: view_of_group(group, now_s, "store", self._node), deadline
+        )

@@ -154,7 +154,7 @@ class EtcdRendezvousBackend(RendezvousBackend):
             )
         if len(found.value) < _HEAD_BYTES or not found.value.startswith(_MAGIC):
             raise RendezvousStateError(
-                f"the value at {self._key_text!r} is no rendezvous state; use another run id or "
+                f"the value at {self._key_text!r} is not a rendezvous state; use another run id or "
                 "key prefix, or delete that key"
             )
         return found.value[_HEAD_BYTES:]

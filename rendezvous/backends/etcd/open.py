@@ -39,13 +39,13 @@ _USER, _PASSWORD = "RENDEZVOUS_ETCD_USER", "RENDEZVOUS_ETCD_PASSWORD"
 
 @dataclass(frozen=True)
 class EtcdConnection:
-    """What was opened for one handler, and ends with it. The cluster stays.
+    """The objects opened for one handler, closed with it. The cluster stays.
 
     Attributes:
         store: for the nodes' own keys.
-        control: for the rendezvous: its timeouts are no business of whoever uses `store`.
+        control: for the rendezvous, whose timeouts must not affect users of `store`.
         endpoint: all members, with commas.
-        address: the URL of `store`; empty if its prefix is one that URLs cannot say.
+        address: the URL of `store`; empty if a URL cannot express its prefix.
         host: of the first member.
         server: None, as no process of the job serves etcd.
     """
@@ -82,7 +82,8 @@ def open_client(params: RendezvousParameters) -> EtcdClient:
             `gateway`, the default elsewhere, which gets through where only HTTP/1.1 does.
         protocol: `http` or `https`; default: as the endpoints' scheme says, else http, unless there
             are certificates.
-        ca_cert: PEM file of who signs the members' certificates; default: what the machine trusts.
+        ca_cert: PEM file of the CA that signs the members' certificates; default: the CAs that the
+        machine trusts.
         ssl_cert, ssl_cert_key: PEM files of this client's certificate and its key.
         user, password_file: of etcd's own authentication; default: the environment variables
             RENDEZVOUS_ETCD_USER and RENDEZVOUS_ETCD_PASSWORD. A password in the configuration
@@ -123,7 +124,7 @@ def open_backend(params: RendezvousParameters) -> tuple[EtcdRendezvousBackend, E
 
 
 def create_backend(params: RendezvousParameters) -> tuple[EtcdRendezvousBackend, EtcdStore]:
-    """As `open_backend`, for callers who want the store alone."""
+    """Like `open_backend`, for callers that want only the store."""
     backend, connection = open_backend(params)
     return backend, connection.store
 
@@ -174,7 +175,7 @@ def _tls(config: Mapping[str, Any], secure: bool | None) -> TlsFiles | None:
         if said is None:
             raise ValueError(f"protocol is {protocol!r}; use 'http' or 'https'")
         if secure not in (None, said):
-            raise ValueError(f"protocol is {protocol!r}, but the endpoints say otherwise")
+            raise ValueError(f"protocol is {protocol!r}, but the endpoints use another scheme")
         secure = said
     if secure is None:
         secure = files != TlsFiles()

@@ -16,15 +16,12 @@ from rendezvous._base.errors import (
     StoreTimeoutError,
 )
 from rendezvous.cli import exits as _exit
-from rendezvous.cli.look.status_place import open_place
+from rendezvous.cli.look.status_place import add_place, open_place
 from rendezvous.cli.look.status_text import as_json, as_text
 from rendezvous.cli.options import (
-    ENDPOINT_VARIABLE,
     OptionError,
     add_command,
     add_wait_for_server,
-    conf,
-    endpoint_from_environment,
     seconds,
 )
 
@@ -83,28 +80,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "run_id", metavar="RUN_ID", nargs="?", type=run_id, help="the run (exec's --run-id)"
     )
-    parser.add_argument(
-        "--endpoint",
-        default=endpoint_from_environment() or "",
-        metavar="HOST[:PORT]|URL",
-        help="the server; for etcd, its members, with --backend etcd or as etcd://HOST,HOST"
-        f" (default: ${ENDPOINT_VARIABLE}, else this machine)",
-    )
-    parser.add_argument(
-        "--backend",
-        choices=("c10d", "etcd", "etcd-v3"),
-        help="where the run is kept, as for exec (default: etcd if the endpoint is etcd://,"
-        " else c10d)",
-    )
-    parser.add_argument(
-        "--rdzv-conf",
-        type=conf,
-        action="append",
-        default=[],
-        metavar="KEY=VALUE,...",
-        help="settings for etcd, the same as for exec: protocol, ca_cert, ssl_cert,"
-        " ssl_cert_key, user, password_file, key_prefix, endpoints, transport",
-    )
+    add_place(parser)
     parser.add_argument(
         "--timeout",
         type=seconds,
@@ -155,13 +131,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _show_run(args: argparse.Namespace, place: Place, deadline: Deadline) -> None:
     limit = None if args.all or args.json else _SHOWN_MAX
-    report = place.look_at_run(args.run_id, deadline, limit)
-    if report is None:
+    view = place.look_at_run(args.run_id, deadline, limit)
+    if view is None:
         raise _exit.CommandError(
             f"no such run: {args.run_id!r} at {place.endpoint}; nobody has joined it there",
             _exit.NO,
         )
-    _print(args, {"endpoint": place.endpoint} | as_json(report), as_text(report, place.endpoint))
+    named = {"endpoint": place.endpoint, "run_id": args.run_id}
+    _print(args, named | as_json(view), as_text(view, args.run_id, place.endpoint))
 
 
 def _print(args: argparse.Namespace, fields: dict[str, Any], lines: list[str]) -> None:

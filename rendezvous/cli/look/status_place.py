@@ -13,15 +13,26 @@ from rendezvous._base.endpoint import format_endpoint, parse_endpoint, refuse_se
 from rendezvous._base.errors import StoreError
 from rendezvous._base.patience import is_refusal
 from rendezvous._core import TCPStore
-from rendezvous.cli.look.run_report import RunReport, look_at_etcd_run, look_at_run
-from rendezvous.cli.options import DEFAULT_PORT, check_not_refused
+from rendezvous.backends.look import look_at_run
+from rendezvous.cli.options import (
+    DEFAULT_PORT,
+    ENDPOINT_VARIABLE,
+    check_not_refused,
+    conf,
+    endpoint_from_environment,
+)
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Mapping
 
-__all__ = ["Place", "Probe", "open_place"]
+    from rendezvous._coordination.run_view import RunView
+
+__all__ = ["Place", "Probe", "add_place", "open_place"]
 
 _PINGS = 5
+# The address of who takes no part.
+_ONLOOKER = "onlooker"
 _ETCD_SCHEMES = ("etcd", "etcds", "http", "https")
 # Of a store's URL, and no matter here.
 _STORE_OPTIONS = ("timeout", "prefix")
@@ -45,11 +56,40 @@ class Place(Protocol):
     def probe(self, deadline: Deadline) -> Probe:
         """Whether it is there."""
 
-    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunReport | None:
+    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunView | None:
         """None: it knows no such run."""
+
+    def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
+        """Of a handler of that run, for who joins nothing."""
 
     def close(self) -> None:
         """Close its connections."""
+
+
+def add_place(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `open_place` needs."""
+    parser.add_argument(
+        "--endpoint",
+        default=endpoint_from_environment() or "",
+        metavar="HOST[:PORT]|URL",
+        help="the server; for etcd, its members, with --backend etcd or as etcd://HOST,HOST"
+        f" (default: ${ENDPOINT_VARIABLE}, else this machine)",
+    )
+    parser.add_argument(
+        "--backend",
+        choices=("c10d", "etcd", "etcd-v3"),
+        help="where the run is kept, as for exec (default: etcd if the endpoint is etcd://,"
+        " else c10d)",
+    )
+    parser.add_argument(
+        "--rdzv-conf",
+        type=conf,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE,...",
+        help="settings for etcd, the same as for exec: protocol, ca_cert, ssl_cert,"
+        " ssl_cert_key, user, password_file, key_prefix, endpoints, transport",
+    )
 
 
 def open_place(
@@ -112,8 +152,14 @@ class _ServerPlace:
             {"reachable": True, "keys": keys, "round_trip_s": round_trip_s},
         )
 
-    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunReport | None:
+    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunView | None:
         return look_at_run(self._connected(deadline), run_id, deadline, limit)
+
+    def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
+        return RendezvousParameters(
+            "c10d", self.endpoint, run_id, 1, 1, _ONLOOKER,
+            is_host=False, rulebook=view.kept_by,
+        )  # fmt: skip
 
     def close(self) -> None:
         if self._store is not None:
@@ -138,6 +184,7 @@ class _EtcdPlace:
 
         members = config.pop("endpoints", "") or members
         self._config = config
+        self._members = members
         self._client = open_client(self._parameters(members))
         self._scheme = "https://" if parse_endpoints(members)[1] else ""
         self.endpoint = self._client.endpoints
@@ -158,9 +205,18 @@ class _EtcdPlace:
             {"reachable": True, "members": [each.fields() for each in found]},
         )
 
-    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunReport | None:
+    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunView | None:
+        from rendezvous.backends.etcd import look
+
         prefix = self._config.get("key_prefix")
-        return look_at_etcd_run(self._client, prefix, run_id, deadline, limit)
+        return look.look_at_run(self._client, prefix, run_id, deadline, limit)
+
+    def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
+        rulebook = "store" if view.kept_by == "store" else "auto"
+        return RendezvousParameters(
+            "etcd", self._members, run_id, 1, 1, _ONLOOKER,
+            **(self._config | {"rulebook": rulebook}),
+        )  # fmt: skip
 
     def close(self) -> None:
         self._client.close()

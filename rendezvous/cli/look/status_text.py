@@ -5,26 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rendezvous._coordination.run_view import RunView
     from rendezvous._core import Node
-    from rendezvous.cli.look.run_report import RunReport
 
 __all__ = ["as_json", "as_text"]
 
 
-def as_text(report: RunReport, endpoint: str) -> list[str]:
+def as_text(view: RunView, run_id: str, endpoint: str) -> list[str]:
     """Lines for people."""
     lines = [
-        f"run {report.run_id!r} at {endpoint}, kept by {_keeper_text(report)}",
-        _round_text(report),
+        f"run {run_id!r} at {endpoint}, kept by {_keeper_text(view)}",
+        _round_text(view),
     ]
-    if report.last_call_left_s is not None:
-        at_most = "" if report.kept_by == "server" else "at most "
-        lines.append(f"last call: {at_most}{report.last_call_left_s:.1f} s left")
-    if report.closed:
+    if view.last_call_left_s is not None:
+        at_most = "" if view.kept_by == "server" else "at most "
+        lines.append(f"last call: {at_most}{view.last_call_left_s:.1f} s left")
+    if view.closed:
         lines.append("closed: no more nodes can join")
-    if report.finished_round:
-        lines.append(f"finished: round {report.finished_round} was the last to succeed")
-    settings = report.settings
+    if view.finished_round:
+        lines.append(f"finished: round {view.finished_round} was the last to succeed")
+    settings = view.settings
     if settings is not None:
         lines.append(
             f"settings: {settings.min_nodes} to {settings.max_nodes} nodes, "
@@ -34,36 +34,32 @@ def as_text(report: RunReport, endpoint: str) -> list[str]:
         )
     ranked = [
         (f"rank {rank}  " if rank >= 0 else "") + _node_text(node)
-        for rank, node in report.participants
+        for rank, node in zip(view.ranks, view.participants, strict=True)
     ]
-    lines += _list_text("participants", ranked, report.counts["participants"])
-    for name, nodes in (
-        ("waiting", report.waiting),
-        ("spares", report.spares),
-        ("lost", report.lost),
-        ("asking", report.asking),
-    ):
-        if report.counts.get(name):
-            lines += _list_text(name, [_node_text(node) for node in nodes], report.counts[name])
+    lines += _list_text("participants", ranked, view.counts.participants)
+    for name in ("waiting", "spares", "lost", "asking"):
+        count: int = getattr(view.counts, name)
+        if count:
+            lines += _list_text(name, [_node_text(node) for node in getattr(view, name)], count)
     return lines
 
 
-def _keeper_text(report: RunReport) -> str:
-    if report.kept_by == "server":
+def _keeper_text(view: RunView) -> str:
+    if view.kept_by == "server":
         return "the server"
-    if report.kept_by == "store":
+    if view.kept_by == "store":
         return "its nodes, by compare-and-set"
-    if report.leader is None:
+    if view.leader is None:
         return "an elected node; none is elected at the moment"
-    return f"{_node_text(report.leader)}, the elected leader"
+    return f"{_node_text(view.leader)}, the elected leader"
 
 
-def _round_text(report: RunReport) -> str:
-    if report.complete:
-        return f"round {report.round}: complete, with {report.world_size} ranks"
-    text = f"round {report.round}: forming"
-    if report.settings is not None:
-        text += f", {report.counts['participants']} of at least {report.settings.min_nodes} nodes"
+def _round_text(view: RunView) -> str:
+    if view.complete:
+        return f"round {view.round}: complete, with {view.world_size} ranks"
+    text = f"round {view.round}: forming"
+    if view.settings is not None:
+        text += f", {view.counts.participants} of at least {view.settings.min_nodes} nodes"
     return text
 
 
@@ -79,19 +75,18 @@ def _node_text(node: Node) -> str:
     return f"{node.addr} (pid {node.pid})"
 
 
-def as_json(report: RunReport) -> dict[str, Any]:
+def as_json(view: RunView) -> dict[str, Any]:
     """An object with all nodes."""
-    settings = report.settings
+    settings = view.settings
     return {
-        "run_id": report.run_id,
-        "kept_by": report.kept_by,
-        "leader": None if report.leader is None else _node_json(report.leader),
-        "round": report.round,
-        "complete": report.complete,
-        "closed": report.closed,
-        "finished_round": report.finished_round,
-        "world_size": report.world_size,
-        "last_call_left_s": report.last_call_left_s,
+        "kept_by": view.kept_by,
+        "leader": None if view.leader is None else _node_json(view.leader),
+        "round": view.round,
+        "complete": view.complete,
+        "closed": view.closed,
+        "finished_round": view.finished_round,
+        "world_size": view.world_size,
+        "last_call_left_s": view.last_call_left_s,
         "settings": None
         if settings is None
         else {
@@ -103,12 +98,12 @@ def as_json(report: RunReport) -> dict[str, Any]:
         },
         "participants": [
             {"rank": rank if rank >= 0 else None} | _node_json(node)
-            for rank, node in report.participants
+            for rank, node in zip(view.ranks, view.participants, strict=True)
         ],
-        "waiting": [_node_json(node) for node in report.waiting],
-        "spares": [_node_json(node) for node in report.spares],
-        "lost": [_node_json(node) for node in report.lost],
-        "asking": [_node_json(node) for node in report.asking],
+        "waiting": [_node_json(node) for node in view.waiting],
+        "spares": [_node_json(node) for node in view.spares],
+        "lost": [_node_json(node) for node in view.lost],
+        "asking": [_node_json(node) for node in view.asking],
     }
 
 

@@ -2,8 +2,8 @@
 
 The main thread sleeps until the command ends, a signal comes, or a tenth of a second is over; what
 may wait for others is called on a thread of its own (SignalScope.during). Heartbeats are the
-handler's, on another one. The order at the end is fixed: the command has ended, leave, linger while
-other nodes use the store hosted here, shut down, say what the job failed by.
+handler's, on another one. The order at the end is fixed: the command has ended, the node parts
+(parting.py), and says what the job failed by.
 """
 
 from __future__ import annotations
@@ -11,36 +11,44 @@ from __future__ import annotations
 import math
 import os
 import signal
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rendezvous._base.deadline import Deadline
+from rendezvous._base.deadline import Deadline, now_s
 from rendezvous._base.errors import (
+    RendezvousClosedError,
     RendezvousError,
-    RendezvousFailedError,
     RendezvousFinishedError,
 )
+from rendezvous._base.hosts import hold_port
 from rendezvous.cli import exits as _exit
 from rendezvous.cli.log import complain, logger
-from rendezvous.cli.run.environment import command_environment
-from rendezvous.cli.run.process import Command, Guard
-from rendezvous.cli.run.signals import ENDING, OvertimeError, SignalledError, SignalScope
+from rendezvous.cli.run.blame import Failure
+from rendezvous.cli.run.devices import count_gpus
+from rendezvous.cli.run.environment import Told, command_environment
+from rendezvous.cli.run.output import Output
+from rendezvous.cli.run.parting import Parting
+from rendezvous.cli.run.process import Command, Ending, Start
+from rendezvous.cli.run.ranks import Ranks, agree_on_ranks
+from rendezvous.cli.run.signals import ENDING, SignalledError, SignalScope
 from rendezvous.handler import DynamicRendezvousHandler
-from rendezvous.handler.linger import linger
+from rendezvous.handler.observed import ObservedHandler
 from rendezvous.handler.registry import get_rendezvous_handler
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping, Sequence
 
     from rendezvous._base.api import RendezvousHandler, RendezvousInfo, RendezvousParameters
-    from rendezvous.cli.run.run_id import FoundRunId
+    from rendezvous._base.run_id import FoundRunId
+    from rendezvous.cli.run.environment import Local
+    from rendezvous.cli.run.guard_client import Guard
+    from rendezvous.cli.run.output import RoundOutput
 
 # How often a change of membership is looked for. The handler answers from memory.
 _POLL_S = 0.1
-# Who was told to end tells the others, and closes what is its own, if that takes no longer.
-_PARTING_S = 0.25
-_SHUTDOWN_S = 0.1
+# For the nodes of a round to tell their numbers of processes, if the handler has no join timeout.
+_JOIN_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,13 @@ class Plan:
     grace_s: float
     linger_s: float
     environment: Mapping[str, str]
+    # Of the command, on this node.
+    processes: int = 1
+    output: Output = field(default_factory=Output)
+    # Whether ports that are for the command stay bound until it binds them.
+    holds_port: bool = True
+    beside: Local | None = None
+    mpi_env: bool = False
     # What the run is called where other jobs meet, too; None: the user has named it.
     found_run_id: FoundRunId | None = None
 
@@ -73,6 +88,8 @@ class Supervisor:
         self._interrupted_until: Deadline | None = None
         # How the command ended, if that is for good and no order of ours or of the user's.
         self._gave_up: tuple[int, bytes] | None = None
+        # Of rank 0, for programs that serve there themselves.
+        self._port: socket.socket | None = None
         # What every node of a job that failed says in the end.
         self._root_cause = ""
 
@@ -95,10 +112,11 @@ class Supervisor:
             # To wait as a spare was our part, and we have done it.
             logger.info("%s", error)
             code = _exit.OK
-        except RendezvousFailedError as error:
+        except RendezvousClosedError as error:
+            # Too few nodes are left, or somebody has ended the run for all.
             logger.warning("%s", error)
             self._root_cause = str(error)
-            code = _exit.FAILED
+            code = _exit.DO_NOT_RESTART
         except (RendezvousError, _exit.CommandError) as error:
             # Told now and not by main(): lingering may follow, for minutes.
             complain("exec", str(error))
@@ -110,10 +128,12 @@ class Supervisor:
         except BaseException:
             handler.shutdown()
             raise
+        parting = Parting(handler, self._signals, self._plan.linger_s, self._gave_up)
         if hurried:
-            self._part_at_once(handler, code)
+            parting.at_once(code)
         else:
-            self._part(handler, code)
+            parting.in_order(code, self._rank)
+        self._root_cause = parting.root_cause or self._root_cause
         if self._root_cause:
             complain("exec", self._root_cause)
         return code
@@ -147,30 +167,58 @@ class Supervisor:
                 info.bootstrap_store_info.master_addr,
                 info.bootstrap_store_info.master_port,
             )
-            code = self._run_command(handler, info)
-            if code is None:
+            ranks = self._agree(handler, info)
+            if ranks is None:
+                logger.info("round %d broke before its commands ran", info.round)
                 continue
+            failure = self._run_command(handler, info, ranks)
+            if failure is None:
+                continue
+            code = failure.code
             if code == 0 or self._kill_at is not None:
                 return code
-            last_line = self._guard.last_line()
             if self._was_told_to_end():
                 # By Ctrl-C, for good. Whoever ends a node by SIGTERM may move it.
-                self._note_giving_up(code, last_line)
+                self._note_giving_up(code, failure.last_line())
                 return code
-            if self._is_by_a_loss(handler):
+            if report := failure.report():
+                logger.error("%s", report)
+            if not failure.is_final and self._is_by_a_loss(handler):
                 # The loss of a node breaks the others' commands, often before it is known here.
-                logger.info("the command failed (exit code %d) as the membership changed", code)
+                logger.info("%s as the membership changed", failure)
                 continue
-            if failures_used == failures_max:
-                self._note_giving_up(code, last_line)
+            if failures_used == failures_max or failure.is_final:
+                self._note_giving_up(code, failure.last_line())
                 return code
             failures_used += 1
-            logger.warning(
-                "the command failed (exit code %d): restart %d of at most %d",
-                code,
-                failures_used,
-                failures_max,
+            logger.warning("%s: restart %d of at most %d", failure, failures_used, failures_max)
+
+    def _agree(self, handler: RendezvousHandler, info: RendezvousInfo) -> Ranks | None:
+        """The ranks of this node's processes; None if the round broke."""
+        self._release_port()
+        port = 0
+        if info.rank == 0:
+            self._port = hold_port(("::", "0.0.0.0"))  # noqa: S104  (nobody listens there)
+            port = 0 if self._port is None else self._port.getsockname()[1]
+            if not self._plan.holds_port:
+                self._release_port()
+        timeout_s = _JOIN_S
+        if isinstance(handler, DynamicRendezvousHandler):
+            timeout_s = handler.settings.timeout.join_s
+        return self._signals.during(
+            lambda: agree_on_ranks(
+                info,
+                self._plan.processes,
+                port,
+                lambda: handler.num_nodes_waiting() > 0,
+                timeout_s,
             )
+        )
+
+    def _release_port(self) -> None:
+        if self._port is not None:
+            self._port.close()
+            self._port = None
 
     def _is_by_a_loss(self, handler: RendezvousHandler) -> bool:
         """Whether the command may have failed because of others, who were lost or come anew."""
@@ -184,24 +232,55 @@ class Supervisor:
             return self._plan.waits_for_replacements
 
     def _note_giving_up(self, code: int, last_line: bytes) -> None:
-        if not self._plan.waits_for_replacements:
+        if not self._plan.waits_for_replacements or code == _exit.DO_NOT_RESTART:
             self._gave_up = code, last_line
 
     def _was_told_to_end(self) -> bool:
         interrupted = self._interrupted_until
         return self._kill_at is not None or (interrupted is not None and not interrupted.is_over)
 
-    def _run_command(self, handler: RendezvousHandler, info: RendezvousInfo) -> int | None:
-        """The command's exit code; None if it was stopped for a new round."""
-        command = Command(self._plan.command, self._environment(handler, info), self._guard)
-        logger.debug("the command runs as process %d", command.pid)
+    def _run_command(
+        self, handler: RendezvousHandler, info: RendezvousInfo, ranks: Ranks
+    ) -> Failure | None:
+        """How the command ended, maybe well; None if it was stopped for a new round."""
+        told = self._told(handler, info, ranks)
+        output = self._plan.output.begin(self._guard, told.run_id, info.round, ranks.all)
+        with output.descriptors() as descriptors:
+            starts = [
+                Start(command_environment(told, number), *streams)
+                for number, streams in enumerate(descriptors)
+            ]
+            command = Command(self._plan.command, starts, self._guard)
+        logger.debug("the command runs as %s", command.pids)
+        begun_s = now_s()
+        _tell(handler, "started", pids=command.pids, ranks=list(ranks.all), processes=ranks.total)
+        ending = self._follow(handler, info, command)
+        if ending is None:
+            _tell(handler, "stopped", "the membership changed", now_s() - begun_s)
+            return None
+        failure = self._failure(ending, ranks, output)
+        what, why = ("failed", failure.event_text()) if ending.code else ("ended", "")
+        _tell(
+            handler, what, why, now_s() - begun_s, exit_code=ending.code, process_rank=failure.rank
+        )
+        return failure
+
+    def _failure(self, ending: Ending, ranks: Ranks, output: RoundOutput) -> Failure:
+        code, number = ending
+        words = output.last_words(number) if code != 0 else b""
+        rank = ranks.first + number
+        return Failure(code, rank, words, output.paths[number], is_one_of_many=ranks.count > 1)
+
+    def _follow(
+        self, handler: RendezvousHandler, info: RendezvousInfo, command: Command
+    ) -> Ending | None:
         while True:
             for signum in self._signals.wait(_POLL_S):
                 self._pass_on(command, signum)
-            code = command.poll()
-            if code is not None:
-                self._clear(command, code)
-                return code
+            ending = command.poll()
+            if ending is not None:
+                self._clear(command, ending.code)
+                return ending
             if self._kill_at is not None:
                 if self._kill_at.is_over:
                     logger.warning(
@@ -210,6 +289,11 @@ class Supervisor:
                     )
                     command.kill()
                     self._kill_at = Deadline.after(math.inf)
+            elif isinstance(handler, ObservedHandler) and handler.was_closed:
+                logger.info("the run was closed: stopping the command")
+                self._stop(command)
+                reason = self._signals.during(handler.why_closed)
+                raise RendezvousClosedError(_closed_text(handler.get_run_id(), reason))
             elif (changes := handler.num_nodes_waiting()) > 0:
                 logger.info(
                     "the membership changed (%d %s came or went): stopping the command for round"
@@ -218,23 +302,31 @@ class Supervisor:
                     "node" if changes == 1 else "nodes",
                     info.round + 1,
                 )
-                for signum in command.stop(self._plan.grace_s, self._signals):
-                    if signum in ENDING:
-                        raise SignalledError(signum)
+                self._stop(command)
                 return None
 
-    def _environment(self, handler: RendezvousHandler, info: RendezvousInfo) -> dict[str, str]:
-        parameters = self._plan.parameters
+    def _stop(self, command: Command) -> None:
+        for signum in command.stop(self._plan.grace_s, self._signals):
+            if signum in ENDING:
+                raise SignalledError(signum)
+
+    def _told(self, handler: RendezvousHandler, info: RendezvousInfo, ranks: Ranks) -> Told:
+        plan = self._plan
         # Of other handlers nobody knows what `rendezvous get` could use.
         endpoint = ""
         if isinstance(handler, DynamicRendezvousHandler):
             endpoint = handler.store_address
-        return command_environment(
-            self._plan.environment,
-            info,
-            run_id=parameters.run_id,
+        return Told(
+            base=plan.environment,
+            info=info,
+            ranks=ranks,
+            run_id=plan.parameters.run_id,
             endpoint=endpoint,
             bootstrap_store=handler.use_agent_store,
+            restarts_max=plan.failures_max,
+            beside=plan.beside,
+            mpi_env=plan.mpi_env,
+            gpus=count_gpus(plan.environment) if plan.mpi_env else 0,
         )
 
     def _pass_on(self, command: Command, signum: int) -> None:
@@ -265,64 +357,18 @@ class Supervisor:
             if signum in ENDING:
                 self._kill_at = Deadline.after(0.0)
 
-    def _part(self, handler: RendezvousHandler, code: int) -> None:
-        """Leave, linger, shut down. A signal ends what it comes in at once."""
-        shutdown_s = None
-        try:
-            if isinstance(handler, DynamicRendezvousHandler):
-                what = self._needed_by_others(handler, code)
-                # Otherwise shutting down leaves as well, and only once waits for a store that is
-                # gone.
-                if code != 0 or what:
-                    self._signals.during(lambda: self._leave(handler, code))
-                if what:
-                    linger(
-                        handler,
-                        what,
-                        self._plan.linger_s,
-                        lambda slice_s: self._signals.during(
-                            partial(handler.wait_until_alone, slice_s)
-                        ),
-                    )
-        except RendezvousError as error:
-            logger.warning("the other nodes could not be told that this one leaves: %s", error)
-        except SignalledError as stop:
-            logger.warning("%s: not waiting for other nodes", _exit.signal_name(stop.signum))
-            shutdown_s = _SHUTDOWN_S
-        try:
-            self._signals.during(handler.shutdown, shutdown_s)
-        except (SignalledError, OvertimeError):
-            logger.debug("shut down was cut short", exc_info=True)
 
-    def _part_at_once(self, handler: RendezvousHandler, code: int) -> None:
-        """As far as it goes in a moment: who was told to end does not wait for others."""
-        try:
-            if isinstance(handler, DynamicRendezvousHandler):
-                self._signals.during(lambda: self._leave(handler, code, _PARTING_S), _PARTING_S)
-            self._signals.during(handler.shutdown, _SHUTDOWN_S)
-        except (SignalledError, OvertimeError, RendezvousError):
-            logger.debug("parting was cut short", exc_info=True)
+def _closed_text(run_id: str, reason: str) -> str:
+    return f"run {run_id!r}: it was closed{': ' if reason else ''}{reason}"
 
-    def _leave(
-        self, handler: DynamicRendezvousHandler, code: int, timeout_s: float | None = None
-    ) -> None:
-        if self._gave_up is None:
-            if timeout_s is None:
-                handler.leave(failed=code != 0)
-            else:
-                handler.cancel(timeout_s, failed=code != 0)
-            return
-        cause = handler.give_up(*self._gave_up)
-        if cause:
-            run = self._plan.parameters.run_id
-            self._root_cause = f"run {run!r}: who gave up first: {cause}"
-            logger.warning("gave up: %s", cause)
 
-    def _needed_by_others(self, handler: DynamicRendezvousHandler, code: int) -> str:
-        """What other nodes use of this process, for the log; empty: nothing."""
-        if handler.hosts_store:
-            return "the store hosted here"
-        # After a failure they meet again and have another rank 0.
-        if handler.use_agent_store and self._rank == 0 and code == 0:
-            return "the bootstrap store served here"
-        return ""
+def _tell(
+    handler: RendezvousHandler,
+    what: str,
+    why: str = "",
+    duration_s: float | None = None,
+    **details: object,
+) -> None:
+    """An event of the node, if the handler tells any."""
+    if isinstance(handler, ObservedHandler):
+        handler.events.emit(what, why, duration_s, **details)

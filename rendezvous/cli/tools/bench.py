@@ -169,7 +169,7 @@ def _times(operation: Callable[[], object], seconds_each: float) -> list[float]:
 
 
 def _percentile(ordered: Sequence[float], percent: int) -> float:
-    """The smallest time that so many percent of all do not exceed."""
+    """The smallest time that this percentage of all times does not exceed."""
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 

@@ -83,7 +83,7 @@ def add_parser(subparsers: Subparsers) -> None:
         default=[],
         metavar="NAME=VALUE",
         help="a limit on what clients may use (bytes, milliseconds or a count); may be given "
-        "several times; the names are {', '.join(server_limits())}",
+        f"several times; the names are {', '.join(server_limits())}",
     )
     parser.add_argument(
         "--insecure",

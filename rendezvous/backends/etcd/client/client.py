@@ -1,8 +1,7 @@
 """A client of etcd's v3 API: ranges, transactions, leases and watches, and nothing more.
 
-Owns one deadline for each operation and the meaning of answers. Who carries the bytes is
-_transport's, which member is asked members.py's, who the user is login.py's. Any thread may use
-it, also after a fork.
+Owns one deadline for each operation and the meaning of answers. The transport carries the bytes,
+members.py chooses the member, login.py knows the user. Any thread may use it, also after a fork.
 """
 
 from collections.abc import Iterable, Sequence
@@ -65,7 +64,7 @@ class EtcdClient:
     ) -> None:
         parsed, secure = parse_endpoints(endpoints)
         if secure is False and tls is not None:
-            raise ValueError(f"the endpoints {endpoints!r} say http, but certificates are given")
+            raise ValueError(f"the endpoints {endpoints!r} use http, but certificates are given")
         if bool(user) != bool(password):
             raise ValueError("a user needs a password, and a password a user; one of them is empty")
         if secure and tls is None:
@@ -93,7 +92,7 @@ class EtcdClient:
         count_only: bool = False,
         oldest_first: bool = False,
     ) -> RangeResult:
-        """One key, or all from it up to `end`, as of one moment; never an outdated one."""
+        """One key, or all from it up to `end`, at one moment; never an outdated value."""
         operation = op_range(
             key,
             end,
@@ -111,8 +110,8 @@ class EtcdClient:
     ) -> int:
         """Set a key for good, or for as long as a lease; returns the revision.
 
-        Not sent again after its answer was lost: it might undo what others wrote since. A
-        transaction that compares can be.
+        Not sent again after its answer was lost: that might undo later writes of others. A
+        transaction with comparisons can be sent again.
         """
         message = op_put(key, value, lease=lease)["request_put"]
         return revision_of(
@@ -138,16 +137,16 @@ class EtcdClient:
         deadline: Deadline | None = None,
         repeatable: bool = False,
     ) -> TxnResult:
-        """Do `success` if all comparisons hold, else `failure`; in one moment.
+        """Do `success` if all comparisons hold, else `failure`, atomically.
 
         what: names it in errors.
-        repeatable: doing it twice is doing it once, as its comparisons fail the second time. Only
-            then is it sent again after an answer was lost.
+        repeatable: a second execution has no effect, because its comparisons fail. Only then is it
+            sent again after an answer was lost.
 
         Raises ValueError for one that only reads; see `read`.
         """
         if all("request_range" in each for each in (*success, *failure)):
-            raise ValueError(f"{what}: a transaction that only reads; see EtcdClient.read")
+            raise ValueError(f"{what}: this transaction only reads; use EtcdClient.read")
         return self._txn(compare, success, failure, what, deadline, repeatable=repeatable)
 
     def read(
@@ -160,8 +159,8 @@ class EtcdClient:
     ) -> ReadResult:
         """Several `op_range`s as of one moment: that of the revision; 0: now.
 
-        Three or more are as dear as a write, and the user must be allowed to write beside the first
-        one's key. Raises EtcdRequestError (COMPACTED) for a revision that is gone.
+        Three or more cost as much as a write, and the user must be allowed to write next to the
+        first one's key. Raises EtcdRequestError (COMPACTED) for a revision that is gone.
         """
         if len(ranges) > _PLAIN_RANGES_MAX:
             return self._read_logged(ranges, revision, what, deadline)
@@ -208,25 +207,25 @@ class EtcdClient:
         return answer["ID"], answer["TTL"]
 
     def keep_lease(self, lease: int, *, deadline: Deadline | None = None) -> int:
-        """Start a lease's time anew; returns its seconds, 0 if there is no such lease any more."""
-        answer = self._ask("lease/keepalive", {"ID": lease}, "keeping a lease", deadline)
+        """Renew a lease; returns its seconds, 0 if the lease is gone."""
+        answer = self._ask("lease/keepalive", {"ID": lease}, "renewing a lease", deadline)
         ttl_s: int = answer.get("TTL", 0)
         return ttl_s
 
     def lease_age(self, lease: int, *, deadline: Deadline | None = None) -> int | None:
         """Seconds, rounded up, since a lease was renewed; None if its time is over."""
-        answer = self._ask("lease/timetolive", {"ID": lease}, "looking at a lease", deadline)
+        answer = self._ask("lease/timetolive", {"ID": lease}, "checking a lease", deadline)
         granted_s, left_s = answer.get("grantedTTL", 0), answer.get("TTL", 0)
         return None if left_s <= 0 else granted_s - left_s
 
     def lease_guards(self, lease: int, *, deadline: Deadline | None = None) -> bool:
         """Whether there is a key that has this lease."""
         request = {"ID": lease, "keys": True}
-        answer = self._ask("lease/timetolive", request, "looking at a lease", deadline)
+        answer = self._ask("lease/timetolive", request, "checking a lease", deadline)
         return bool(answer.get("keys"))
 
     def revoke_lease(self, lease: int, *, deadline: Deadline | None = None) -> None:
-        """End a lease, and delete the keys that have it. One that is gone is no error."""
+        """End a lease, and delete the keys that have it. A lease that is gone is not an error."""
         try:
             self._ask(
                 "lease/revoke",
@@ -256,7 +255,8 @@ class EtcdClient:
         """
         if not self.fits_one_watch(ranges):
             raise ValueError(
-                f"{len(ranges)} ranges are too long for one watch; watch one around them"
+                f"{len(ranges)} ranges are too long for one watch; watch one range that contains "
+                "them"
             )
         return Watch(self._login, self._transport, self._members, ranges, start_revision)
 
@@ -265,7 +265,7 @@ class EtcdClient:
         return len(ranges) == 1 or watch_bytes(ranges) <= self._transport.stream_bytes_max
 
     def deadline(self, seconds: float | None = None) -> Deadline:
-        """So many seconds from now; None: the client's timeout."""
+        """This many seconds from now; None: the client's timeout."""
         return Deadline.after(self.timeout_s if seconds is None else seconds)
 
     def close(self) -> None:

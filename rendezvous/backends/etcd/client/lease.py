@@ -1,9 +1,9 @@
-"""The lease of what is kept of a run: it lives as long as somebody writes with it, and some time
-longer. Whoever sees it at a key of the run takes it over, so that a run has one, whoever writes.
+"""The lease of a run's data: it lives as long as a node writes with it, and some time longer. A
+node that finds it at a key of the run takes it over, so that a run has only one.
 
-No thread renews it: whoever is about to write asks for it, and when half of its time is spent it is
-renewed on the way. Any thread may use it, also after a fork; two that find it spent at once make
-two leases, of which one runs out unused.
+No thread renews it: a node that is about to write asks for it, and renews it when half of its time
+is over. Any thread may use it, also after a fork; two that find it spent at once make two leases,
+of which one runs out unused.
 """
 
 from contextlib import suppress

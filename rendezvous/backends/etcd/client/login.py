@@ -1,4 +1,4 @@
-"""The token of a user: got when it is first needed, and anew when the cluster forgot it.
+"""The token of a user: requested when first needed, and again when the cluster has forgotten it.
 
 Any thread may use it. No lock is held while a member is asked: two threads that log in at once get
 two tokens, and both are good.
@@ -89,8 +89,8 @@ class Login:
         except ReplyError as error:
             if error.code == FAILED_PRECONDITION and "not enabled" in error.text:
                 _log.warning(
-                    "etcd at %s asks for no password: its authentication is off, and everybody who "
-                    "reaches it may change what is there",
+                    "etcd at %s does not ask for a password: its authentication is off, and "
+                    "anyone who can reach it can change its keys",
                     endpoint,
                 )
                 return ""
@@ -100,5 +100,7 @@ class Login:
             raise TransportError(error.text, sent=False, fatal=error.fatal) from error
         token = str(answer.get("token", ""))
         if not token.isascii() or not token.isprintable():
-            raise TransportError("it gave a token that no header can hold", sent=False, fatal=True)
+            raise TransportError(
+                "it returned a token that does not fit in a header", sent=False, fatal=True
+            )
         return token

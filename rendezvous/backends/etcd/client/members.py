@@ -146,7 +146,7 @@ class _Attempts:
         more = len(shown) - _FAILURES_SHOWN_MAX
         failures = "; ".join(shown[:_FAILURES_SHOWN_MAX]) + (f"; {more} more" if more > 0 else "")
         outcome = (
-            " Whether it was done is not known; read the key before it is done again."
+            " It may or may not have been applied; read the key before you retry."
             if self.ambiguous
             else ""
         )
@@ -154,7 +154,7 @@ class _Attempts:
         text = (
             f"{self._what}: {verb} after {self._deadline.elapsed_text}: no answer from etcd at "
             f"{self._members} ({failures}).{outcome} Check the endpoints, and that a majority of "
-            "the members runs"
+            "the members is running"
         )
         if self._deadline.is_over:
             raise EtcdTimeoutError(text, ambiguous=self.ambiguous)
@@ -162,7 +162,7 @@ class _Attempts:
 
     def refusal(self, endpoint: Endpoint, error: ReplyError) -> EtcdRequestError:
         text = (
-            f"{self._what}: etcd at {endpoint} refuses after {self._deadline.elapsed_text}: "
+            f"{self._what}: etcd at {endpoint} refused after {self._deadline.elapsed_text}: "
             f"{error.text} (code {error.code})"
         )
         advice = _advice(error)

@@ -8,7 +8,6 @@ for a sign of life whenever it has been silent for a while.
 import random
 from collections.abc import Sequence
 from contextlib import suppress
-from types import TracebackType
 from typing import TypeVar
 
 from rendezvous._base.deadline import Deadline, now_s
@@ -50,7 +49,7 @@ class CompactedError(Exception):
     """
 
     def __init__(self, revision: int) -> None:
-        super().__init__(f"the history of etcd was cut at revision {revision}")
+        super().__init__(f"etcd's history was compacted at revision {revision}")
         self.revision = revision
 
 
@@ -83,7 +82,7 @@ class Watch:
         """The next events, at least one; none when the deadline passes first.
 
         After a stream broke off, events of its last revision may come twice. Raises CompactedError,
-        EtcdRequestError when the user may not watch, EtcdConnectionError when what answers is no
+        EtcdRequestError when the user may not watch, EtcdConnectionError when the peer is not an
         etcd.
         """
         while not deadline.is_over and not self._interrupted:
@@ -125,12 +124,7 @@ class Watch:
     def __enter__(self: _Self) -> _Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property

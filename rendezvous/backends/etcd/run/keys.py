@@ -29,6 +29,8 @@ __all__ = [
     "RunKeys",
     "Summary",
     "Wish",
+    "close_reason_in",
+    "closed_value",
     "leader_name",
     "leader_value",
     "node_name",
@@ -44,6 +46,20 @@ __all__ = [
 MARKER = _core.RUN_MARKER.encode()
 
 _PAGE_NODES = 192
+# What a node brings along.
+_SETTINGS = (
+    "min_nodes",
+    "max_nodes",
+    "last_call_timeout",
+    "keep_alive_interval",
+    "keep_alive_max_attempt",
+    "rank_by",
+    "sticky_ranks",
+    "former_first",
+    "debounce",
+    "segment",
+)
+_FACTS = ("rank", "topology", "attempt")
 # With the keys and base64's third, well below what etcd takes in one request.
 _PIECE_BYTES = 512 * 1024
 
@@ -68,7 +84,6 @@ class RunKeys:
         self.inbox = _whole(base + b"in/")
         self.watched = _whole(base + b"watched/")
         self.nodes = _whole(self._nodes)
-        self.states = _whole(self._states)
 
     def node(self, name: str) -> bytes:
         return self._nodes + name.encode()
@@ -101,25 +116,24 @@ class Wish:
     Attributes:
         kind: `join`, `left`, `failed` or `gave up`.
         nonce: tells writes apart.
-        ending: of who gave up: exit code, time, and last line, a character a byte.
+        settings, facts: of who joins: what _core.GroupSettings and NodeFacts are made of.
+        ending: of a node that gave up: exit code, time, and last line, one character a byte.
     """
 
     kind: str
     nonce: str
     after_round: int = 0
-    settings: tuple[int, int, float, float, int] | None = None
+    settings: dict[str, Any] | None = None
+    facts: dict[str, Any] | None = None
     ending: tuple[int, int, str] | None = None
 
     @staticmethod
-    def to_join(after_round: int, settings: _core.GroupSettings, nonce: str) -> "Wish":
-        values = (
-            settings.min_nodes,
-            settings.max_nodes,
-            settings.last_call_timeout,
-            settings.keep_alive_interval,
-            settings.keep_alive_max_attempt,
-        )
-        return Wish("join", nonce, after_round, values)
+    def to_join(
+        after_round: int, settings: _core.GroupSettings, facts: _core.NodeFacts, nonce: str
+    ) -> "Wish":
+        agreed = {name: getattr(settings, name) for name in _SETTINGS}
+        own = {name: getattr(facts, name) for name in _FACTS}
+        return Wish("join", nonce, after_round, agreed, own)
 
     def encode(self) -> bytes:
         return _json(asdict(self))
@@ -130,11 +144,13 @@ class Wish:
         fields = _fields(data, "a node's wish")
         try:
             settings, ending = fields.get("settings"), fields.get("ending")
+            facts = fields.get("facts")
             return Wish(
                 str(fields["kind"]),
                 str(fields["nonce"]),
                 int(fields["after_round"]),
-                None if settings is None else tuple(settings),
+                None if settings is None else dict(settings),
+                None if facts is None else dict(facts),
                 None if ending is None else tuple(ending),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -153,6 +169,7 @@ class Summary:
         finished_round, finished_at: the last round that ended as a job ends, and by which revision.
         failed_at: by which revision too few nodes were left because nodes gave up; cause: why.
         refused_at: the revision of the last wish that was refused.
+        changes: what a running round is to know of the wait list and losses.
         active: participants that still are; nodes: all that are listed.
     """
 
@@ -161,6 +178,7 @@ class Summary:
     round: int = 1
     complete: bool = False
     closed: bool = False
+    close_reason: str = ""
     placed_round: int = 0
     placed_world: int = 0
     placed_first: tuple[str, int, int] | None = None
@@ -175,6 +193,7 @@ class Summary:
     waiting: int = 0
     spares: int = 0
     lost: int = 0
+    changes: int = 0
     last_call: float | None = None
     pieces: int = field(default=0)
 
@@ -220,6 +239,16 @@ def leader_name(value: bytes) -> str:
     return value.decode("utf-8", "replace").partition(" ")[0]
 
 
+def closed_value(reason: str) -> bytes:
+    """What who closes the run writes."""
+    return f"closed {reason}".encode("utf-8", "replace")
+
+
+def close_reason_in(value: bytes) -> str:
+    """Why, of that."""
+    return value.decode("utf-8", "replace").partition(" ")[2]
+
+
 def page_of(name: str, pages: int) -> int:
     """On which page of a round's seats a node is."""
     return zlib.crc32(name.encode()) % pages
@@ -228,20 +257,27 @@ def page_of(name: str, pages: int) -> int:
 def seat_pages(nodes: Sequence[_core.Node]) -> list[bytes]:
     """The seats of a round whose nodes are given by rank."""
     count = -(-len(nodes) // _PAGE_NODES)
-    pages: list[dict[str, int]] = [{} for _ in range(count)]
-    for rank, node in enumerate(nodes):
-        name = node_name(node)
-        pages[page_of(name, count)][name] = rank
+    pages: list[dict[str, list[Any]]] = [{} for _ in range(count)]
+    names = [node_name(node) for node in nodes]
+    for rank, name in enumerate(names):
+        after = names[(rank + 1) % len(names)]
+        pages[page_of(name, count)][name] = [rank, names[rank - 1], after]
     return [zlib.compress(_json(page), 1) for page in pages]
 
 
-def rank_on(page: bytes, name: str) -> int | None:
-    """A node's rank; None: it has none in that round. Raises RendezvousStateError."""
+def rank_on(page: bytes, name: str) -> tuple[int, _core.Node, _core.Node] | None:
+    """A node's rank, and the nodes of the rank before and the one after, in a ring.
+
+    None: it has none in that round. Raises RendezvousStateError.
+    """
     try:
-        rank = _fields(zlib.decompress(page), "a page of seats").get(name)
-    except zlib.error as error:
+        found = _fields(zlib.decompress(page), "a page of seats").get(name)
+        if found is None:
+            return None
+        rank, before, after = found
+        return int(rank), node_of(before), node_of(after)
+    except (zlib.error, TypeError, ValueError) as error:
         raise _broken("a page of seats", error) from error
-    return None if rank is None else int(rank)
 
 
 def state_pieces(state: bytes) -> list[bytes]:
@@ -278,6 +314,6 @@ def _fields(data: bytes, what: str) -> dict[str, Any]:
 
 def _broken(what: str, error: Exception | None) -> RendezvousStateError:
     return RendezvousStateError(
-        f"{what} in etcd is not what this version writes ({error}); use another run id or key "
+        f"{what} in etcd was not written by this version ({error}); use another run id or key "
         "prefix, or delete the run's keys"
     )

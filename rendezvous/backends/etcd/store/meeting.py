@@ -146,7 +146,7 @@ class Meetings:
             back_off(attempt, what, deadline)
 
     def _wait_for(self, call: BarrierCall, deadline: Deadline) -> bool:
-        """Until all have come; False at the deadline."""
+        """Wait until all have arrived; False at the deadline."""
         version = -1  # no key has it: the first look returns what is there
         while True:
             try:
@@ -158,7 +158,7 @@ class Meetings:
                 return True
 
     def _leave_or_pass(self, call: BarrierCall, deadline: Deadline) -> None:
-        """At the deadline. Raises StoreKeysMissingError, unless all came in the last moment."""
+        """At the deadline. Raises StoreKeysMissingError, unless all arrived in the last moment."""
         before = deadline.elapsed_text
         later = deadline.at_least(GRACE_S)
         missing: list[int] = []
@@ -187,7 +187,7 @@ class Meetings:
         return rounds
 
     def _leave(self, call: BarrierCall, deadline: Deadline) -> int:
-        """Be counted no more, or with a rank be marked as gone, unless all have come; the count."""
+        """Undo the count, or mark the rank as gone, unless all have arrived; returns the count."""
         what = f"leaving the barrier at key {quoted(call.key)}"
         counter = self._space.value(call.key)
         slot = self._space.value(slot_key(call.key, call.rank)) if call.rank is not None else b""

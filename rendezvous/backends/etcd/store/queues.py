@@ -35,7 +35,7 @@ class Queues:
         if not self._session.commit(
             [], [op_put(name, item)], [], what=what, deadline=deadline
         ).done:
-            raise StoreConnectionError(f"{what}: etcd did not do it, and does not say why")
+            raise StoreConnectionError(f"{what}: etcd rejected it without a reason")
 
     def length(self, key: bytes, deadline: Deadline) -> int:
         return self._client.range(*self._space.queue(key), count_only=True, deadline=deadline).count

@@ -62,6 +62,16 @@ class Commit:
         return None if self.answers is None else self.answers.range(position).first
 
 
+@dataclass(frozen=True)
+class _Request:
+    """As of `commit`."""
+
+    compare: Sequence[Message]
+    success: Sequence[Message]
+    failure: Sequence[Message]
+    what: str
+
+
 @dataclass
 class _Writer:
     """revision: of the last write to its record; 0: it has none yet."""
@@ -104,24 +114,16 @@ class Session:
         with self._lock:
             self._under_way += 1
         try:
-            return self._commit(compare, success, failure, what=what, deadline=deadline)
+            return self._commit(_Request(compare, success, failure, what), deadline)
         finally:
             with self._lock:
                 self._under_way -= 1
 
-    def _commit(
-        self,
-        compare: Sequence[Message],
-        success: Sequence[Message],
-        failure: Sequence[Message],
-        *,
-        what: str,
-        deadline: Deadline,
-    ) -> Commit:
+    def _commit(self, request: _Request, deadline: Deadline) -> Commit:
         for _ in range(_LOSSES_MAX):
             writer = self._take()
             try:
-                result = self._try(writer, compare, success, failure, what=what, deadline=deadline)
+                result = self._try(writer, request, deadline)
             except EtcdRequestError as error:
                 # Nothing was done. Whatever else failed leaves a writer of whom nobody knows what
                 # it wrote: it is not used again.
@@ -135,8 +137,8 @@ class Session:
             # All records have one lease, and so one fate.
             self._idle.clear()
         raise EtcdConnectionError(
-            f"{what}: the records of this store's writers at {self._space.session('').decode()!r} "
-            "vanish again and again; somebody deletes them"
+            f"{request.what}: another client keeps deleting the records of this store's writers at "
+            f"{self._space.session('').decode()!r}"
         )
 
     def release(self, deadline: Deadline) -> None:
@@ -161,26 +163,17 @@ class Session:
             # The parent goes on with the lease and the writers that it had.
             self._begin()
 
-    def _try(
-        self,
-        writer: _Writer,
-        compare: Sequence[Message],
-        success: Sequence[Message],
-        failure: Sequence[Message],
-        *,
-        what: str,
-        deadline: Deadline,
-    ) -> Commit | None:
+    def _try(self, writer: _Writer, request: _Request, deadline: Deadline) -> Commit | None:
         """None: the record is not as this writer left it, so that nothing was done."""
         lease = self._lease.get(deadline)
         writer.number += 1
         record = b"%d" % writer.number
         try:
             result = self._client.txn(
-                [compare_mod(writer.name, writer.revision), *compare],
-                [op_put(writer.name, record, lease=lease), *success],
-                [op_range(writer.name), *failure],
-                what=what,
+                [compare_mod(writer.name, writer.revision), *request.compare],
+                [op_put(writer.name, record, lease=lease), *request.success],
+                [op_range(writer.name), *request.failure],
+                what=request.what,
                 deadline=deadline,
                 repeatable=True,
             )

@@ -312,7 +312,7 @@ class EtcdStore(Store):
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise StoreClosedError(f"{self!r} is closed; make another of its client")
+            raise StoreClosedError(f"{self!r} is closed; create another from its client")
 
     def _deadline(self, timeout: Timeout | None) -> Deadline:
         self._check_open()

@@ -159,7 +159,7 @@ class Values:
     def _put(self, puts: list[Message], what: str, deadline: Deadline) -> None:
         commit = self._session.commit([], puts, [], what=what, deadline=deadline)
         if not commit.done:
-            raise StoreConnectionError(f"{what}: etcd did not do it, and does not say why")
+            raise StoreConnectionError(f"{what}: etcd rejected it without a reason")
 
     def _change(
         self,
@@ -192,8 +192,8 @@ def back_off(attempt: int, what: str, deadline: Deadline) -> None:
     """Between attempts at a key that others change too. Raises when there is no time for more."""
     if deadline.is_over:
         raise StoreTimeoutError(
-            f"{what} timeout after {deadline.elapsed_text}: others changed it {attempt} times "
-            "in between; spread the load over several keys"
+            f"{what} timeout after {deadline.elapsed_text}: other clients changed it {attempt} "
+            "times meanwhile; spread the load over several keys"
         )
     pause_s = random.uniform(0, 0.001 * 2 ** min(attempt, 6))  # noqa: S311  (spreads clients)
     deadline.sleep(pause_s)

@@ -20,8 +20,8 @@ __all__ = [
 ]
 
 _NEEDS_H2 = (
-    "transport 'grpc' needs the library h2: pip install 'rendezvous-store[etcd]', or say"
-    " transport=gateway"
+    "transport 'grpc' needs the library h2: pip install 'rendezvous-store[etcd]', or use "
+    "transport=gateway"
 )
 
 
@@ -36,8 +36,8 @@ def open_transport(name: str | None, tls: TlsFiles | None) -> Transport:
         return GatewayTransport(tls)
     if name != "grpc":
         raise ValueError(
-            f"transport is {name!r}; use 'grpc', or 'gateway', which needs no library and gets"
-            " through where only HTTP/1.1 does"
+            f"transport is {name!r}; use 'grpc', or 'gateway', which needs no library and works "
+            "where only HTTP/1.1 does"
         )
     if not has_h2:
         raise ValueError(_NEEDS_H2)

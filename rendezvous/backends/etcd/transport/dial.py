@@ -113,18 +113,19 @@ def tls_reason(error: OSError | ValueError) -> str:
     """Why there is no TLS with a member, and what to do."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
-            f"its certificate is not accepted ({error.verify_message}); ca_cert names who signs "
-            "the members' certificates, and they must name the host of the endpoint"
+            f"its certificate was rejected ({error.verify_message}); set ca_cert to the CA that "
+            "signs the members' certificates, and check that they contain the endpoint's host"
         )
     if isinstance(error, ssl.SSLError) and "NO_APPLICATION_PROTOCOL" in (error.reason or ""):
         return (
-            "it speaks no HTTP/2 with TLS, and so no gRPC; say transport=gateway if that is etcd's "
+            "it does not speak HTTP/2 over TLS, and so not gRPC; use transport=gateway if that "
+            "is etcd's "
             "JSON gateway"
         )
     if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
         return (
-            f"it ended TLS ({error.reason}); ssl_cert and ssl_cert_key give it a client "
-            "certificate that it accepts"
+            f"it closed the TLS connection ({error.reason}); set ssl_cert and ssl_cert_key to a "
+            "client certificate that it accepts"
         )
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({error.reason or error}); does the member speak https there?"

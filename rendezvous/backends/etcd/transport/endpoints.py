@@ -45,10 +45,10 @@ def parse_endpoints(
         if scheme:
             said.add(_SCHEMES[scheme])
         if not address and len(parts) > 1:
-            raise ValueError(f"the endpoints {endpoints!r} have an empty one between commas")
+            raise ValueError(f"the endpoints {endpoints!r} contain an empty one between commas")
         endpoint = Endpoint(*parse_endpoint(address, default_port))
         if endpoint.port == 0:
-            raise ValueError(f"the endpoint {part!r} has port 0; write the port that etcd has")
+            raise ValueError(f"the endpoint {part!r} has port 0; use the port of etcd")
         if endpoint not in found:
             found.append(endpoint)
     if len(said) > 1:

@@ -84,22 +84,34 @@ class GatewayStream:
     def __init__(self, body: BodyReader, shape: Shape) -> None:
         self._body = body
         self._shape = shape
-        self._lines: list[bytes] = []
-        self._rest = b""
+        self._unread = bytearray()
+        self._searched = 0  # so many bytes of it have no end of a line
 
     def next(self, deadline: Deadline) -> Message | None:
         """See Stream."""
         has_time = True
         while True:
-            while self._lines:
-                line = self._lines.pop(0).strip()
-                if line:
-                    return _message(self._shape, _result(_decode(line, http.HTTPStatus.OK)))
+            line = self._take_line()
+            if line is not None:
+                if not line:
+                    continue
+                return _message(self._shape, _result(_decode(line, http.HTTPStatus.OK)))
             data = self._body.read(deadline) if has_time else None
             if data is None:
                 return None
             has_time = not deadline.is_over
-            *self._lines, self._rest = (self._rest + data).split(b"\n")
+            self._unread += data
+
+    def _take_line(self) -> bytes | None:
+        """The first one that is whole. No byte is looked at twice, however long a line is."""
+        end = self._unread.find(b"\n", self._searched)
+        if end < 0:
+            self._searched = len(self._unread)
+            return None
+        line = bytes(memoryview(self._unread)[:end]).strip()
+        del self._unread[: end + 1]
+        self._searched = 0
+        return line
 
     def interrupt(self) -> None:
         """See Stream."""
@@ -132,19 +144,19 @@ def _decode(body: bytes, status: int) -> dict[str, Any]:
         )
     if "HTTPS server" in shown:
         raise TransportError(
-            "it speaks TLS; say protocol=https, or write https:// before the endpoint",
+            "it speaks TLS; use protocol=https, or write https:// before the endpoint",
             sent=False,
             fatal=True,
         )
     if "CommonName" in shown:
         raise TransportError(
-            "its gateway takes no client certificate with a common name, which would be the user's "
-            "name; use transport=grpc (pip install 'rendezvous-store[etcd]'), or a certificate "
-            "without one",
+            "its gateway rejects client certificates with a common name, which would name the "
+            "user; use transport=grpc (pip install 'rendezvous-store[etcd]'), or a certificate "
+            "without a common name",
             sent=False,
             fatal=True,
         )
-    raise TransportError(f"it answered {status} and no JSON: {shown!r}", sent=True)
+    raise TransportError(f"it answered {status}, not JSON: {shown!r}", sent=True)
 
 
 def _answer(method: Method, status: int, body: bytes) -> Message:
@@ -175,4 +187,4 @@ def _message(shape: Shape, found: dict[str, Any]) -> Message:
     try:
         return from_json(shape, found)
     except ValueError as error:
-        raise TransportError(f"its message cannot be read: {error}", sent=True) from error
+        raise TransportError(f"its message is malformed: {error}", sent=True) from error

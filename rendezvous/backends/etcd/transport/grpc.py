@@ -147,7 +147,9 @@ def _take_message(shape: Shape, connection: Connection) -> Message | None:
         return None
     compressed, size = _PREFIX.unpack_from(data)
     if compressed:
-        raise TransportError("it sent a compressed message, which nobody allowed", sent=True)
+        raise TransportError(
+            "it sent a compressed message, which this client did not allow", sent=True
+        )
     end = _PREFIX.size + size
     if len(data) < end:
         return None
@@ -156,7 +158,7 @@ def _take_message(shape: Shape, connection: Connection) -> Message | None:
     try:
         return decode(shape, message)
     except MalformedError as error:
-        raise TransportError(f"its message cannot be read: {error}", sent=True) from error
+        raise TransportError(f"its message is malformed: {error}", sent=True) from error
 
 
 def _check_status(connection: Connection) -> None:
@@ -165,7 +167,7 @@ def _check_status(connection: Connection) -> None:
     status = first.get(b":status", b"")
     kind = first.get(b"content-type", b"")
     if status != b"200" or not kind.startswith(b"application/grpc"):
-        shown = f"it answered {status.decode('ascii', 'replace') or 'without a status'} and no gRPC"
+        shown = f"it answered {status.decode('ascii', 'replace') or 'without a status'}, not gRPC"
         is_wrong = status in _WRONG_SERVER or status.startswith(b"3")
         if is_wrong or status == b"200":
             raise TransportError(
@@ -177,7 +179,7 @@ def _check_status(connection: Connection) -> None:
     try:
         code = int(last[b"grpc-status"])
     except (KeyError, ValueError):
-        raise TransportError("it answered without a status of gRPC", sent=True) from None
+        raise TransportError("it answered without a gRPC status", sent=True) from None
     if code:
         text = unquote(last.get(b"grpc-message", b"").decode("utf-8", "replace"))
         raise ReplyError(code, text)

@@ -21,6 +21,7 @@ __all__ = ["BodyReader", "Connection"]
 _CHUNK_BYTES = 65_536
 # A quarter more than the JSON form of the largest answer that is of use to anyone.
 _LINE_BYTES_MAX = 1024 * 1024 * 1024
+_SIZE_BYTES_MAX = 65_536  # of the line that says how long a chunk is
 
 
 class Connection:
@@ -88,7 +89,7 @@ class BodyReader:
         self._line = line
         self._reader = reader
         self._response = response
-        self._encoded = b""
+        self._encoded = bytearray()
         self._chunk_left = 0
         self._buffered = True  # behind the head, the parser may have read a piece of the body
 
@@ -134,25 +135,32 @@ class BodyReader:
         return None
 
     def _decode(self) -> bytes:
+        encoded = self._encoded
         if not self._response.chunked:
-            data, self._encoded = self._encoded, b""
-            return data
-        data = b""
-        while self._encoded:
-            if self._chunk_left == 0:
-                line, newline, rest = self._encoded.partition(b"\r\n")
-                if not newline:
+            self._encoded = bytearray()
+            return bytes(encoded)
+        pieces: list[bytes] = []
+        at = 0
+        with memoryview(encoded) as view:
+            while at < len(encoded):
+                if self._chunk_left:
+                    piece = bytes(view[at : at + self._chunk_left])
+                    pieces.append(piece)
+                    at += len(piece)
+                    self._chunk_left -= len(piece)
+                    continue
+                end = encoded.find(b"\r\n", at)
+                if end < 0:
+                    if len(encoded) - at > _SIZE_BYTES_MAX:
+                        raise TransportError(
+                            "the member sent something that is not an HTTP chunk", sent=True
+                        )
                     break
-                self._encoded = rest
-                if not line:
-                    continue  # the end of the chunk before
-                self._chunk_left = self._size_of(line)
-                continue
-            piece = self._encoded[: self._chunk_left]
-            self._encoded = self._encoded[len(piece) :]
-            self._chunk_left -= len(piece)
-            data += piece
-        return data
+                if end > at:  # else it is the end of the chunk before
+                    self._chunk_left = self._size_of(bytes(view[at:end]))
+                at = end + 2
+        del encoded[:at]
+        return b"".join(pieces)
 
     def _size_of(self, line: bytes) -> int:
         try:
@@ -162,7 +170,7 @@ class BodyReader:
         if size == 0:
             raise TransportError("the member ended the stream", sent=True)
         if not 0 < size <= _LINE_BYTES_MAX:
-            raise TransportError("the member sent no HTTP chunk", sent=True)
+            raise TransportError("the member sent something that is not an HTTP chunk", sent=True)
         return size
 
 
@@ -208,7 +216,7 @@ def _lost(error: Exception) -> TransportError:
         return ended()
     if isinstance(error, http.client.HTTPException):
         return TransportError(
-            f"it answered with no HTTP ({type(error).__name__}); does it serve the JSON gateway on "
+            f"its answer is not HTTP ({type(error).__name__}); does it serve the JSON gateway on "
             "this port, and without TLS?",
             sent=True,
         )

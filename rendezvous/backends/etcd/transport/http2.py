@@ -6,6 +6,7 @@ means for the request on it. Knows nothing of what headers and bodies mean.
 """
 
 import ssl
+from typing import Any
 
 from h2.config import H2Configuration
 from h2.connection import ConnectionInputs, H2Connection, H2ConnectionStateMachine
@@ -57,6 +58,8 @@ class Connection:
         self._has_greeted = False
         self._begin = b""  # what came first, for the message about something that is no HTTP/2
         self._is_going = False
+        # What came behind what was read last, and cannot be read.
+        self._failure: TransportError | None = None
         self._stream = 0
         self._request_is_sent = False
         self.headers: list[Headers] = []
@@ -68,11 +71,12 @@ class Connection:
         """Whether another request may be sent. Reads what came in between."""
         try:
             for _ in range(_READS_BETWEEN_MAX):
-                if self._line.is_quiet:
-                    return self.is_answered and not self._is_going
+                is_open = self.is_answered and not self._is_going
+                if not is_open or self._line.is_quiet:
+                    return is_open
                 data = self._line.receive_by(_RECEIVE_BYTES, Deadline.after(0))
                 if data is None:
-                    return self.is_answered and not self._is_going
+                    return is_open
                 if not data:
                     return False
                 self._take(data)
@@ -83,7 +87,8 @@ class Connection:
     def request(self, headers: Headers, body: bytes, deadline: Deadline, *, ends: bool) -> None:
         """Send a request, and nothing more of it if that `ends` it. Nothing of an empty body."""
         self.headers, self.data, self.is_answered = [], bytearray(), False
-        self._request_is_sent = False
+        self._request_is_sent, self._stream = False, 0
+        self._wait_for_a_stream(deadline)
         try:
             self._stream = self._h2.get_next_available_stream_id()
             self._h2.send_headers(self._stream, headers)
@@ -113,6 +118,8 @@ class Connection:
 
         What came last is taken then, too: a member that never pauses moves no deadline.
         """
+        if self._failure is not None:
+            raise self._failure
         self._flush(deadline)
         try:
             data = self._line.receive_by(_RECEIVE_BYTES, deadline)
@@ -125,7 +132,7 @@ class Connection:
                 raise self._broken("it closed the connection")
             raise self._stranger() if self._begin else ended()
         self._take(data)
-        return self.is_answered or not deadline.is_over
+        return self.is_answered or self._failure is not None or not deadline.is_over
 
     def interrupt(self) -> None:
         """From any thread: `receive` ends at once."""
@@ -134,6 +141,23 @@ class Connection:
     def close(self) -> None:
         """May be called again."""
         self._line.close()
+
+    def _wait_for_a_stream(self, deadline: Deadline) -> None:
+        """A member may take no requests for a while, and say so."""
+        while self._h2.open_outbound_streams >= self._h2.remote_settings.max_concurrent_streams:
+            if self._is_going:
+                raise TransportError("it is going away", sent=False)
+            if not self.receive(deadline):
+                raise self._refused()
+
+    def _refused(self) -> TransportError:
+        text = "it refused the request"
+        if self._h2.remote_settings.max_concurrent_streams == 0:
+            text = (
+                "it accepts no requests at the moment (its HTTP/2 setting MAX_CONCURRENT_STREAMS "
+                "is 0); check the member, or the proxy in front of it"
+            )
+        return TransportError(text, sent=False)
 
     def _room(self) -> int:
         """How much of a body may be sent now, in one piece."""
@@ -150,16 +174,23 @@ class Connection:
             self._begin += data
             if _is_of_another_protocol(self._begin):
                 raise self._stranger()
+        failure: H2Error | None = None
         try:
-            events = self._h2.receive_data(data)
+            self._h2.receive_data(data)
         except H2Error as error:
-            if not self._has_greeted:
-                raise self._stranger() from error
-            raise self._broken(f"its HTTP/2 cannot be read: {error}") from error
+            failure = error
+        events = self._h2.take_events()
         if events:
             self._has_greeted, self._begin = True, b""
         for event in events:
             self._take_event(event)
+        if failure is None:
+            return
+        if not self._has_greeted:
+            raise self._stranger() from failure
+        # What came before it counts: it may be the whole answer.
+        self._is_going = True
+        self._failure = self._broken(f"its HTTP/2 is malformed: {failure}")
 
     def _take_event(self, event: Event) -> None:
         if isinstance(event, DataReceived):
@@ -171,13 +202,13 @@ class Connection:
         elif isinstance(event, ResponseReceived | InformationalResponseReceived | TrailersReceived):
             if self._is_awaited(event.stream_id):
                 if len(self.headers) >= _BLOCKS_MAX:
-                    raise self._broken("it sends headers again and again")
+                    raise self._broken("it keeps sending headers")
                 self.headers.append(event.headers)
         elif isinstance(event, StreamEnded):
             self.is_answered = self.is_answered or event.stream_id == self._stream
         elif isinstance(event, StreamReset) and self._is_awaited(event.stream_id):
             if event.error_code == ErrorCodes.REFUSED_STREAM:
-                raise TransportError("it refused the request", sent=False)
+                raise self._refused()
             raise self._broken(f"it ended the request (HTTP/2 error {int(event.error_code)})")
         elif isinstance(event, ConnectionTerminated):
             self._is_going = True
@@ -196,14 +227,13 @@ class Connection:
         """What it means that a member begins otherwise than HTTP/2 does."""
         if self._begin.startswith(b"HTTP/"):
             text = (
-                "it speaks HTTP/1.1, and no gRPC; say transport=gateway if that is etcd's JSON"
-                " gateway"
+                "it speaks HTTP/1.1, not gRPC; use transport=gateway if that is etcd's JSON gateway"
             )
         elif self._begin.startswith(_TLS_ALERT):
-            text = "it speaks TLS; say protocol=https, or write https:// before the endpoint"
+            text = "it speaks TLS; use protocol=https, or write https:// before the endpoint"
         else:
             return TransportError(
-                f"it answered with no HTTP/2: {self._begin[:40]!r}; is it etcd's port for clients?",
+                f"its answer is not HTTP/2: {self._begin[:40]!r}; is it etcd's port for clients?",
                 sent=True,
             )
         # Nothing that is sent can change it.
@@ -233,11 +263,25 @@ class _H2Connection(H2Connection):
     # Whose late frames are told from wrong ones. Of one request at a time, few are to come.
     MAX_CLOSED_STREAMS = 64
 
+    def __init__(self, config: H2Configuration) -> None:
+        super().__init__(config)
+        self._taken: list[Event] = []
+
+    def take_events(self) -> list[Event]:
+        """What was received; of data whose end is wrong, what was before."""
+        taken, self._taken = self._taken, []
+        return taken
+
+    def _receive_frame(self, frame: Any) -> list[Event]:
+        events: list[Event] = super()._receive_frame(frame)
+        self._taken += events
+        return events
+
     def clear_outbound_data_buffer(self) -> None:
         """Called at GOAWAY, after which what is due to the member still is."""
 
 
-def _greeting() -> H2Connection:
+def _greeting() -> _H2Connection:
     """A client that has its greeting to send."""
     h2 = _H2Connection(
         H2Configuration(

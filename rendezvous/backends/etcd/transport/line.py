@@ -97,7 +97,7 @@ def lost(error: Exception) -> TransportError:
 def ended() -> TransportError:
     """What it means that a member closes a connection on which it owes an answer."""
     return TransportError(
-        "it closed the connection instead of an answer; if it speaks TLS, say protocol=https",
+        "it closed the connection instead of answering; if it speaks TLS, use protocol=https",
         sent=True,
     )
 

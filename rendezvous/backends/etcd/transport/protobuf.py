@@ -127,7 +127,7 @@ def _read_varint(data: bytes, position: int) -> tuple[int, int]:
                 return value & ((1 << 64) - 1), position + 1
             shift += 7
     except IndexError:
-        raise MalformedError("it ends within a number") from None
+        raise MalformedError("it ends in the middle of a number") from None
     raise MalformedError("a number is longer than 64 bits")
 
 

@@ -21,6 +21,7 @@ from rendezvous.backends.etcd.run.keys import (
     RunKeys,
     Summary,
     Wish,
+    close_reason_in,
     node_name,
     node_of,
     seat_pages,
@@ -108,10 +109,18 @@ class Book:
         self._note(entry.mod_revision)
         self.applied = max(self.applied, entry.mod_revision)
 
+    def due_s(self, now_s: float) -> float | None:
+        """How long until `expire` changes something, if nothing else happens; None: it does not."""
+        group = self.group
+        newcomers = group.newcomers_due
+        due = [] if newcomers is None else [max(0.0, newcomers - now_s)]
+        call_s = group.last_call_left(now_s)
+        return min([*due, *([] if call_s is None else [call_s])], default=None)
+
     def expire(self, now_s: float) -> None:
-        """End a last call that is over. Who is alive is said by leases."""
-        left_s = self.group.last_call_left(now_s)
-        if left_s is None or left_s > 0:
+        """End a last call, or a debounce, that is over. Who is alive is said by leases."""
+        due_s = self.due_s(now_s)
+        if due_s is None or due_s > 0:
             return
         group = self.group
         for node in [*group.participants, *group.waiting, *group.spares]:
@@ -141,6 +150,7 @@ class Book:
             round=group.round,
             complete=group.complete,
             closed=group.closed,
+            close_reason=group.close_reason,
             finished_round=group.finished_round,
             finished_at=self._finished_at,
             refused_at=self._refused_at,
@@ -151,6 +161,7 @@ class Book:
             waiting=len(group.waiting),
             spares=len(group.spares),
             lost=len(group.lost),
+            changes=group.changes,
             last_call=group.last_call_left(now_s),
         )
 
@@ -162,7 +173,7 @@ class Book:
 
     def _take(self, entry: KeyValue, now_s: float) -> None:
         if entry.key == self._keys.closed:
-            self.group.close()
+            self.group.close(close_reason_in(entry.value))
             return
         name = self._keys.name_of(entry.key)
         if name is None:
@@ -172,8 +183,9 @@ class Book:
             node = node_of(name)
             if wish.kind == "join" and wish.settings is not None:
                 self.left.pop(entry.key, None)
-                settings = _core.GroupSettings(*wish.settings)
-                self.group.join(node, settings, wish.after_round, now_s)
+                settings = _core.GroupSettings(**wish.settings)
+                facts = _core.NodeFacts(**(wish.facts or {}))
+                self.group.join(node, settings, wish.after_round, now_s, facts)
             else:
                 if wish.kind == "gave up" and wish.ending is not None:
                     exit_code, unix_ms, line = wish.ending

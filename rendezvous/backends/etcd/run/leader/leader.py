@@ -74,7 +74,7 @@ def read_run(client: EtcdClient, keys: RunKeys, deadline: Deadline) -> Reading:
         if len(pieces) == summary.pieces:
             state = state_of(pieces)
         else:
-            _log.warning("run %r: etcd lost a part of its state; it begins anew", keys.run_id)
+            _log.warning("run %r: etcd lost a part of its state; it starts over", keys.run_id)
             summary = replace(Summary(), sequence=summary.sequence)
     start, end = keys.inbox
     return Reading(
@@ -118,8 +118,8 @@ class Leader:
         self._watch: Watch | None = None
         self._outage = Outage(
             _log,
-            "run %r: leading failed, and is tried again: %s",
-            "run %r: leading goes on",
+            "run %r: leading failed; retrying: %s",
+            "run %r: leading works again",
             keys.run_id,
         )
         self._pause_s = _PAUSE_S
@@ -140,15 +140,15 @@ class Leader:
         return self._background.join(deadline)
 
     def _run(self, stop: threading.Event) -> None:
-        _log.info("run %r: this node, %s, leads", self._keys.run_id, self._node.addr)
+        _log.info("run %r: this node, %s, is the leader", self._keys.run_id, self._node.addr)
         try:
             while not stop.is_set():
                 try:
                     self._reign()
                 except FencedError:
                     _log.warning(
-                        "run %r: this node does not lead any more: its lease ran out, or its key "
-                        "was deleted",
+                        "run %r: this node is no longer the leader: its lease expired, or its "
+                        "key was deleted",
                         self._keys.run_id,
                     )
                     return
@@ -187,9 +187,9 @@ class Leader:
         due: Deadline | None = None
         while not self._background.is_stopping and not gone:
             wait = Deadline.after(self._look_s) if due is None else due.at_least(_WAIT_S_MIN)
-            call_s = book.group.last_call_left(now_s())
-            if call_s is not None:
-                wait = wait.sooner(max(_WAIT_S_MIN, call_s))
+            due_s = book.due_s(now_s())
+            if due_s is not None:
+                wait = wait.sooner(max(_WAIT_S_MIN, due_s))
             events = watch.next(wait)
             if self._background.is_stopping:
                 return

@@ -113,7 +113,7 @@ class Press:
                 *(compare_mod(key, revision) for key, revision in batch),
             ],
             [op_delete(key) for key, _ in batch],
-            what=f"run {self._keys.run_id!r}: clearing away nodes that left",
+            what=f"run {self._keys.run_id!r}: removing nodes that left",
             deadline=Deadline.after(self._exchange_s),
             repeatable=True,
         )
@@ -158,7 +158,7 @@ class Press:
             # Somebody deleted or changed what only the leader writes.
             self._round_revision = revision
         raise EtcdRequestError(
-            f"run {keys.run_id!r}: what is published vanishes again and again", NOT_FOUND
+            f"run {keys.run_id!r}: another client keeps deleting the published state", NOT_FOUND
         )
 
 

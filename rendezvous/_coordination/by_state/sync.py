@@ -2,8 +2,8 @@
 
 Owns the copy, the token and the lock under which both threads of a handler (its caller's, and the
 heartbeat's) use them, one exchange at a time. Decides nothing about a rendezvous: that is
-_core.Group's. The lock is never held while sleeping. An exchange that a signal's handler begins in
-the middle of another counts as one that won the race against it.
+_core.Group's. The lock is never held while sleeping. If a signal handler begins an exchange in the
+middle of another, it counts as having won the race.
 """
 
 import logging
@@ -17,7 +17,7 @@ from rendezvous._base.backend import RendezvousBackend, Token
 from rendezvous._base.deadline import Deadline, now_s
 from rendezvous._base.errors import RendezvousConnectionError, RendezvousStateError
 from rendezvous._base.patience import Backoff, patiently
-from rendezvous._coordination.coordinator import View
+from rendezvous._coordination.coordinator import OwnView
 
 __all__ = ["Operation", "StateSync"]
 
@@ -46,8 +46,7 @@ class StateSync:
     """Applies operations to the group that a backend keeps.
 
     Args:
-        exchange_s: how long one exchange with the backend may take, where the backend lets itself
-            be told.
+        exchange_s: how long one exchange with the backend may take, if the backend has timeouts.
     """
 
     def __init__(
@@ -65,26 +64,33 @@ class StateSync:
         self._state: bytes | None = None
         self._token: Token | None = None
         self._known: bytes | None = None
-        self._view = View()
+        self._view = OwnView()
         self._has_lost = False
+        self._newcomers_due_s: float | None = None
 
     @property
-    def view(self) -> View:
-        """What the last exchange told. Costs nothing."""
+    def view(self) -> OwnView:
+        """The state at the last exchange. Costs nothing."""
         return self._view
 
+    @property
+    def look_s(self) -> float | None:
+        """In how many seconds the view changes by time alone; None: it does not."""
+        due_s = self._newcomers_due_s
+        return None if due_s is None else max(0.0, due_s - now_s())
+
     def is_intact(self) -> bool:
-        """Whether the node is active in a round that had lost nobody at the last exchange."""
+        """Whether the node is active in a round without losses, as of the last exchange."""
         view = self._view
         return view.role == "active" and view.round == view.my_round and not self._has_lost
 
     def run(self, operation: Operation[_T], deadline: Deadline) -> _T:
         """Apply the operation to the newest state and write what it changed.
 
-        The result is what the operation made of the state that is now stored. Lost races are tried
-        again until the deadline, a broken connection is not. Raises RendezvousConnectionError,
-        RendezvousStateError and what the operation raises; then nothing was written, except where
-        an answer got lost.
+        Returns the operation's result for the state that is now stored. Lost races are retried
+        until the deadline, a broken connection is not. Raises RendezvousConnectionError,
+        RendezvousStateError and the operation's errors; then nothing was written, unless an answer
+        got lost.
         """
         backoff = Backoff(0.002, 0.25)
         while True:
@@ -98,8 +104,8 @@ class StateSync:
             took_s = now_s() - begun_s
             if deadline.is_over:
                 raise RendezvousConnectionError(
-                    f"run {self._run_id!r}: the state changed each time between reading and "
-                    "writing it, up to the deadline"
+                    f"run {self._run_id!r}: the state changed between every read and write, "
+                    "until the deadline"
                 )
             backoff.sleep(deadline, min(_PAUSE_S_MAX, _PAUSES_AN_EXCHANGE * took_s))
 
@@ -109,9 +115,11 @@ class StateSync:
         deadline: Deadline,
         is_over: Callable[[], bool] | None = None,
     ) -> _T:
-        """As `run`, but waits for a backend out of reach; raises its error at the deadline.
+        """Like `run`, but waits for a backend that cannot be reached; raises its error at the
+        deadline.
 
-        is_over: whether nobody is to be waited for, as in `patiently`; asked after half a second.
+        is_over: whether there is no point in waiting, as in `patiently`; called after half a
+        second.
         """
 
         def attempt() -> _T:
@@ -125,8 +133,8 @@ class StateSync:
     def _hold(self, deadline: Deadline) -> Iterator[None]:
         if not self._lock.acquire(timeout=deadline.at_least(_EXCHANGE_S_MIN).left_s):
             raise RendezvousConnectionError(
-                f"run {self._run_id!r}: the backend does not answer: an exchange that began before "
-                "has not ended"
+                f"run {self._run_id!r}: the backend does not answer: an earlier exchange has not "
+                "ended"
             )
         try:
             self._exchanges += 1
@@ -169,22 +177,23 @@ class StateSync:
         self._state, self._token = (None, None) if answer is None else (answer[0], answer[1])
 
     def _restore(self, known: bytes) -> tuple[bytes, Token, bool]:
-        """Put back what the store lost, so that jobs that run are not disturbed by its restart."""
+        """Restore what the store lost, so that its restart does not disturb running jobs."""
         answer = self._backend.set_state(known, None)
         if answer is None:
             raise RendezvousConnectionError(
-                f"run {self._run_id!r}: its state vanished and could not be put back"
+                f"run {self._run_id!r}: its state vanished and could not be restored"
             )
         who = "this node" if answer[2] else "another node"
-        _log.warning("run %r: the store lost its state; %s put it back", self._run_id, who)
+        _log.warning("run %r: the store lost its state; %s restored it", self._run_id, who)
         return answer
 
     def _look(self) -> None:
         group = self._group
         role = group.placement(self._node).role
         self._has_lost = bool(group.lost)
+        self._newcomers_due_s = group.newcomers_due
         my_round = group.round if role == "active" else self._view.my_round
-        self._view = View(
+        self._view = OwnView(
             round=group.round,
             role=role,
             closed=group.closed,

@@ -1,0 +1,36 @@
+"""Who is in a run on etcd, asked as an onlooker: nothing is joined or changed."""
+
+from rendezvous import _core
+from rendezvous._base.deadline import Deadline, now_s
+from rendezvous._coordination.run_view import RunView, view_of_group
+from rendezvous.backends.etcd.backend import DEFAULT_KEY_PREFIX, EtcdRendezvousBackend
+from rendezvous.backends.etcd.client.client import EtcdClient
+from rendezvous.backends.etcd.run.keys import RunKeys
+from rendezvous.backends.etcd.run.view import view_of_onlooker
+
+__all__ = ["look_at_run"]
+
+
+def look_at_run(
+    client: EtcdClient, key_prefix: str | None, run_id: str, deadline: Deadline, limit: int | None
+) -> RunView | None:
+    """The run, kept by a leader or by compare-and-set; None if there is none.
+
+    Args:
+        key_prefix: None, or empty, for the default.
+        limit: how many nodes of each list to name; None: all.
+
+    Raises StoreError, RendezvousStateError, RendezvousConnectionError.
+    """
+    key_prefix = key_prefix or DEFAULT_KEY_PREFIX
+    view = view_of_onlooker(client, RunKeys(key_prefix, run_id), deadline, limit)
+    if view is not None:
+        return view
+    backend = EtcdRendezvousBackend(client, run_id, key_prefix)
+    backend.set_timeout(deadline.left_s)
+    found = backend.get_state()
+    if found is None:
+        return None
+    group = _core.Group()
+    group.observe(found[0], now_s())
+    return view_of_group(group, now_s(), "store", limit=limit)

@@ -1,0 +1,68 @@
+"""`rendezvous close`: a run is ended for all of its nodes from a shell, however it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.cli import Cli, alive, free_port, report_command, reports_of_round, wait_for
+from support.etcd import NO_ETCD, Cluster, binaries
+
+CONF = "keep_alive_interval=1,keep_alive_max_attempt=3,last_call_timeout=1"
+
+
+@pytest.fixture(params=["server", "store", "etcd", "etcd-store"])
+def place(request: pytest.FixtureRequest, cli: Cli) -> Iterator[tuple[str, list[str], list[str]]]:
+    """An endpoint, what exec needs to meet there, and what close needs to find it."""
+    how = request.param
+    if not how.startswith("etcd"):
+        _, endpoint = cli.serve()
+        yield endpoint, ["--rdzv-conf", f"{CONF},rulebook={how}"], []
+    elif not binaries():
+        pytest.skip(NO_ETCD)
+    else:
+        rulebook = "store" if how == "etcd-store" else "auto"
+        with Cluster(binaries()[-1], 1) as cluster:
+            etcd = ["--backend", "etcd"]
+            conf = ["--rdzv-conf", f"{CONF},rulebook={rulebook}", "--local-addr", "127.0.0.1"]
+            yield cluster.endpoints, [*etcd, *conf], etcd
+
+
+def test_all_nodes_end_and_say_why(
+    cli: Cli, tmp_path: Path, place: tuple[str, list[str], list[str]]
+) -> None:
+    """Those that take part, one that waits as a spare, and one that comes too late."""
+    endpoint, words, where = place
+    words = ["--run-id", "job", *words]
+    nodes = [cli.start_exec(endpoint, "2", *words, *report_command(tmp_path)) for _ in range(2)]
+    pids = [report["pid"] for report in reports_of_round(tmp_path, 2)]
+    nodes.append(cli.start_exec(endpoint, "2", *words, "--", "false"))
+    nodes[-1].line("spare")
+    done = cli.run("close", "job", "--reason", "wrong data set", "--endpoint", endpoint, *where)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode() == f"run 'job' at {endpoint} is closed\n"
+    nodes.append(cli.start_exec(endpoint, "2", *words, "--", "true"))
+    assert [node.end() for node in nodes] == [93] * 4, [node.stderr for node in nodes]
+    wait_for("the end of the commands", lambda: not any(map(alive, pids)))
+    for node in nodes:
+        assert "Traceback" not in node.stderr
+        assert "wrong data set" in node.stderr.splitlines()[-1]
+    again = cli.run("close", "job", "--endpoint", endpoint, *where)
+    assert again.returncode == 0
+
+
+def test_a_run_that_is_not_there(cli: Cli) -> None:
+    """Exit code 1, as for status; nothing is left behind."""
+    _, endpoint = cli.serve()
+    done = cli.run("close", "job", "--endpoint", endpoint)
+    assert done.returncode == 1
+    assert b"no such run: 'job'" in done.stderr
+    assert cli.run("keys", "--endpoint", endpoint).stdout == b""
+
+
+def test_a_server_that_is_not_there(cli: Cli) -> None:
+    """Exit code 3."""
+    done = cli.run("close", "job", "--endpoint", f"127.0.0.1:{free_port()}", "--timeout", "5")
+    assert done.returncode == 3
+    assert b"Traceback" not in done.stderr
