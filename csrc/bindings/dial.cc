@@ -101,7 +101,8 @@ void bind_dial(py::module_& module) {
             static_cast<void>(session.release());
             return capsule;
           },
-          "The TLS of the connection that run() made, once, for whoever goes on with it; or None.")
+          "The TLS of the connection that run() made, once, for the one that goes on with it; or "
+          "None.")
       .def(
           "run",
           [](Dial& self, TimeoutArg timeout) {

@@ -112,8 +112,8 @@ std::string take_failure(const Session::Impl& session) {
     return of_verification(session, SSL_get_verify_result(session.ssl.get()));
   if (reason == SSL_R_UNSUPPORTED_PROTOCOL || reason == SSL_R_WRONG_SSL_VERSION)
     return side.is_server ? "it speaks no TLS 1.3" : "the server speaks no TLS 1.3";
-  if (session.state_ == Session::State::kOpen) return "what it sent is no TLS (" + text + ")";
-  if (!side.is_server) return "the server's answer is no TLS 1.3 (" + text + ")";
+  if (session.state_ == Session::State::kOpen) return "what it sent is not TLS (" + text + ")";
+  if (!side.is_server) return "the server's answer is not TLS 1.3 (" + text + ")";
   if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
     return "it showed no certificate, and this server wants one";
   if (session.key != nullptr) {

@@ -49,7 +49,7 @@ Session::Impl::Impl(std::shared_ptr<const Credentials::Impl> of_side, const std:
           SSL_set_tlsext_host_name(ssl.get(), name.c_str()) != 1) {
         ERR_clear_error();
         throw Error(ErrorCode::kInvalidArgument,
-                    quoted(name) + " is no name that a server's certificate could be for");
+                    quoted(name) + " is not a name that a server's certificate could be for");
       }
     }
   }

@@ -235,7 +235,7 @@ TEST_CASE("bytes that are no TLS, in the middle of it, end the connection") {
   peer.receive(native::kHeaderBytes);
   peer.socket.send("RDZV plain bytes, a whole record of them");
   peer.socket.receive_to_end();
-  CHECK_FALSE(awaited_log("what it sent is no TLS").empty());
+  CHECK_FALSE(awaited_log("what it sent is not TLS").empty());
 }
 
 TEST_CASE("while the token is renewed, no request fails and no newcomer is turned away") {

@@ -26,7 +26,7 @@ change anything. --save puts it into your own configuration folder, readable by
 you alone, where every command and every handler finds it: where machines share
 your home folder, that is all there is to do. Elsewhere, give every process the
 same token in a file that RENDEZVOUS_TOKEN_FILE names, or as RENDEZVOUS_TOKEN.
-It is no argument of any command: other users of a machine can read those."""
+It is never an argument of a command: other users of a machine can read those."""
 
 _EXAMPLES = """\
 examples:
