@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -70,6 +71,17 @@ struct TlsPair {
   std::string server_heard;
   std::string client_heard;
 };
+
+inline std::string noise(std::mt19937& random, size_t size) {
+  std::string bytes(size, '\0');
+  for (char& byte : bytes) byte = static_cast<char>(random());
+  return bytes;
+}
+
+// What a client sends first.
+inline std::string client_hello(const std::string& token = kSecret) {
+  return std::string(tls::Credentials::for_client(with_token(token))->begin()->to_send());
+}
 
 inline bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
