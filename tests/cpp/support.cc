@@ -66,7 +66,8 @@ std::string native_frame(Operation operation, uint64_t id, Bytes body, uint16_t 
 std::string native_greeting() {
   Fields hello;
   hello.u32(0).raw("0123456789abcdef").string32("").string32("a test");
-  return Fields().raw("RDZV").u16(1).u16(1).bytes + native_frame(Operation::kHello, 0, hello.bytes);
+  return Fields().raw("RDZV").u16(native::kVersion).u16(native::kVersion).bytes +
+         native_frame(Operation::kHello, 0, hello.bytes);
 }
 
 std::string native_set(uint64_t id, Bytes key, Bytes value) {
