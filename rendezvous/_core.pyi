@@ -1,6 +1,6 @@
 """The compiled core: stores, the store server and the rulebook of a rendezvous."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from os import PathLike
 from types import TracebackType
@@ -11,6 +11,9 @@ from rendezvous._stores.store import Store as _Store
 _Text: TypeAlias = str | bytes
 _Value: TypeAlias = str | bytes | bytearray | memoryview
 _Timeout: TypeAlias = timedelta | float
+_TokenText: TypeAlias = str | bytes | PathLike[str]
+# The job's secret, a file that holds it, or who knows; "": none at all. None: the environment's.
+_Token: TypeAlias = _TokenText | Callable[[], _TokenText | None]
 
 __version__: str
 # What the server puts where compare-and-set clients have a run's state, while it keeps the run.
@@ -115,6 +118,7 @@ class TCPStore(Store):
         use_libuv: bool = True,
         *,
         protocol: Literal["native", "c10d"] = "native",
+        token: _Token | None = None,
     ) -> None: ...
     @property
     def host(self) -> str: ...
@@ -145,6 +149,7 @@ class Server:
         limits: Mapping[str, int] | None = None,
         *,
         of_one_job: bool = False,
+        token: _Token | None = None,
     ) -> None: ...
     @property
     def host(self) -> str: ...
@@ -161,6 +166,10 @@ class Server:
         traceback: TracebackType | None,
     ) -> None: ...
 
+def tls_library() -> str: ...
+def make_token(space: str = "default", role: str = "member") -> str: ...
+def saved_token_path() -> str: ...
+def has_token() -> bool: ...
 def server_limits() -> dict[str, int]: ...
 def interface_addresses() -> list[str]: ...
 
@@ -439,9 +448,13 @@ class RunStatus:
 # One dial to a native server, greeted, for a client that waits otherwise (rendezvous.aio).
 @final
 class _Dial:
-    def __init__(self, host: str, port: int, session: bytes) -> None: ...
+    def __init__(
+        self, host: str, port: int, session: bytes, token: _Token | None = None
+    ) -> None: ...
     # Dials until the timeout: the descriptor, which is the caller's, and what the server said.
     def run(self, timeout: _Timeout) -> tuple[int, bytes]: ...
+    # Once, after run(): its TLS, for who goes on with the connection; None: plain bytes.
+    def take_secured(self) -> object: ...
     def cancel(self) -> None: ...
     def raise_out_of_time(self, waited: _Timeout) -> NoReturn: ...
     # Whether another attempt may succeed.

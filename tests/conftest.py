@@ -31,6 +31,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # The client's default timeout in tests: only a hang takes so long.
 TIMEOUT_S = 60.0
+TOKEN = "0123456789abcdef0123456789abcdef"
 STORE_KINDS = [
     "hash",
     "tcp",
@@ -50,6 +51,10 @@ STORE_KINDS = [
     "aio-tcp",
     "aio-prefix-tcp",
     "uvloop-tcp",
+    # The same where the server asks for a token.
+    "tcp-token",
+    "aio-tcp-token",
+    "uvloop-tcp-token",
 ]
 if has_torch():
     # Our client with servers of torch's own, with libuv and without. `nox -s interop` runs them.
@@ -192,6 +197,8 @@ def torch_servers() -> Iterator[TorchServers]:
 def stores(request: pytest.FixtureRequest) -> Stores:
     """Every kind of store, empty."""
     kind: str = request.param
+    if kind.endswith("-token"):
+        request.getfixturevalue("monkeypatch").setenv("RENDEZVOUS_TOKEN", TOKEN)
     if kind.endswith("hash"):
         shared = HashStore()
 
@@ -233,7 +240,7 @@ def stores(request: pytest.FixtureRequest) -> Stores:
             return store
     else:
         connect = request.getfixturevalue("connect")
-        protocol = "native" if kind.endswith("tcp") else "c10d"
+        protocol = "native" if kind.endswith(("tcp", "tcp-token")) else "c10d"
         port: int | None = None
         if kind.startswith("torch"):
             port = request.getfixturevalue("torch_servers").start(kind == "torch-libuv")

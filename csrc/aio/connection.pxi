@@ -19,7 +19,9 @@ cdef extern from "aio/link.h" namespace "rdzv::aio":
         cbool run_due() except +raise_failure
         cbool alive_since(int64_t instant_ns)
         size_t unsent_bytes()
-    shared_ptr[Link] make_link(const Session& session, string_view heard, int fd) except +raise_failure
+    shared_ptr[Link] make_link(
+        const Session& session, string_view heard, int fd, void* secured
+    ) except +raise_failure
     cppclass CFlight "rdzv::aio::Flight":
         cbool take_off(const shared_ptr[Link]& link, void* owner) except +raise_failure
         void give_up()
@@ -39,6 +41,8 @@ cdef extern from "aio/link.h" namespace "rdzv::aio":
     uint64_t restarts(const Session& session)
     string observed_address(const Session& session)
 
+cdef const char* _SECURED = "rendezvous.tls.Session"
+cdef const char* _TAKEN = "taken"
 _BUFFER_BYTES = 256 * 1024
 # Unsent requests of so many bytes are sent before the turn of the loop is over.
 cdef enum:
@@ -103,10 +107,16 @@ cdef class ConnectionBase:
     cdef bint has_room, flush_is_due
     cdef readonly object closed
 
-    def __init__(self, loop, ClientSession session, bytes heard, int fd, lent, on_silent):
+    def __init__(self, loop, ClientSession session, bytes heard, int fd, lent, on_silent, secured=None):
+        cdef void* taken = NULL
+        if secured is not None:
+            # From now on it is the link's.
+            taken = PyCapsule_GetPointer(secured, _SECURED)
+            PyCapsule_SetDestructor(secured, NULL)
+            PyCapsule_SetName(secured, _TAKEN)
         self.link = make_link(
             dereference(session.session),
-            string_view(PyBytes_AS_STRING(heard), PyBytes_GET_SIZE(heard)), fd
+            string_view(PyBytes_AS_STRING(heard), PyBytes_GET_SIZE(heard)), fd, taken
         )
         self.loop = loop
         self.lent = lent

@@ -24,7 +24,8 @@ native::Id128 id_of(const std::string& bytes) {
 
 Session::Session(const std::string& id) : ClientSession(id_of(id)) {}
 
-Link::Link(const ClientSession& session, Bytes heard, int fd) : core_(session.id(), ""), fd_(fd) {
+Link::Link(const ClientSession& session, Bytes heard, int fd, std::unique_ptr<tls::Session> secured)
+    : core_(session.id(), ""), fd_(fd), secured_(std::move(secured)) {
   const Instant instant = now();
   core_.on_sent(core_.to_send().size(), instant);
   core_.receive(heard, instant);
@@ -38,13 +39,42 @@ Link::Sent Link::flush() {
       end_sending(errno);
       return kNoMore;
     }
-    core_.on_sent(static_cast<size_t>(count), now());
+    on_chunk_taken(static_cast<size_t>(count));
   }
   return kAll;
 }
 
-// A large request is not copied.
+void Link::receive(const char* bytes, size_t count) {
+  const Bytes received(bytes, count);
+  if (secured_ == nullptr) return core_.receive(received, now());
+  plain_.clear();
+  secured_->receive(received, plain_);
+  if (!plain_.empty()) core_.receive(plain_, now());
+  if (secured_->state() == tls::Session::State::kFailed) core_.break_off(secured_->failure());
+  if (secured_->state() == tls::Session::State::kEnded) on_lost(0);
+}
+
 Bytes Link::chunk() {
+  if (secured_ == nullptr) return plain_chunk();
+  if (secured_->to_send().empty()) {
+    // What is encrypted counts as sent: it cannot be taken back.
+    const Bytes plain = plain_chunk().substr(0, kChunkBytes);
+    secured_->send(plain);
+    core_.on_sent(plain.size(), now());
+  }
+  return secured_->to_send();
+}
+
+void Link::on_chunk_taken(size_t count) {
+  if (secured_ == nullptr) {
+    core_.on_sent(count, now());
+  } else {
+    secured_->on_sent(count);
+  }
+}
+
+// A large request is not copied.
+Bytes Link::plain_chunk() {
   const Bytes first = core_.to_send();
   if (first.empty() || first.size() == core_.unsent_bytes())
     return first.substr(0, 4 * kChunkBytes);

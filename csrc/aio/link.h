@@ -15,6 +15,7 @@
 #include "client/native_operations.h"
 #include "client/session.h"
 #include "client/signs_of_life.h"
+#include "tls/session.h"
 
 namespace rdzv::aio {
 
@@ -27,8 +28,9 @@ class Link {
  public:
   enum Sent { kAll, kMore, kNoMore };
 
-  // Of a connection that somebody else has greeted; `heard` is what the server has said.
-  Link(const ClientSession& session, Bytes heard, int fd);
+  // Of a connection that somebody else has greeted, by TLS if it is `secured`; `heard` is what the
+  // server has said.
+  Link(const ClientSession& session, Bytes heard, int fd, std::unique_ptr<tls::Session> secured);
 
   ClientCore& core() { return core_; }
   // The owners of the requests that are over, which their owner empties.
@@ -36,7 +38,7 @@ class Link {
   bool is_open() const { return core_.state() == ClientCore::State::kOpen; }
   const std::string& broken_text() const { return core_.broken().why; }
 
-  void receive(const char* bytes, size_t count) { core_.receive(Bytes(bytes, count), now()); }
+  void receive(const char* bytes, size_t count);
   // Takes what has come by now, for who could not look: at most so much that others have their turn.
   void receive_what_is_there();
   // Sends what there is. kMore: the socket takes no more now, and chunk() is what is next. kNoMore:
@@ -44,7 +46,7 @@ class Link {
   Sent flush();
   // The next bytes, for somebody else to send all of.
   Bytes chunk();
-  void on_chunk_taken(size_t count) { core_.on_sent(count, now()); }
+  void on_chunk_taken(size_t count);
   void end_sending(int error);
   // `error`: an errno; 0: the server closed the connection.
   void on_lost(int error);
@@ -55,15 +57,20 @@ class Link {
   // Gives up what is out of time. True: the connection is silent.
   bool run_due();
   bool alive_since(int64_t instant_ns) { return seen_since(Instant(Duration(instant_ns))); }
-  size_t unsent_bytes() const { return core_.unsent_bytes(); }
+  size_t unsent_bytes() const {
+    return core_.unsent_bytes() + (secured_ == nullptr ? 0 : secured_->to_send().size());
+  }
 
  private:
   friend class Flight;
 
   bool seen_since(Instant instant);
+  Bytes plain_chunk();
 
   ClientCore core_;
   const int fd_;
+  std::unique_ptr<tls::Session> secured_;  // none: plain bytes
+  std::string plain_;                      // what it said last
   SignsOfLife signs_;
   std::string gathered_;
   std::vector<void*> over_;
@@ -133,8 +140,10 @@ inline void begin(Calm& calm, bool was_alive) {
   calm.begin(now(), was_alive);
 }
 
-inline std::shared_ptr<Link> make_link(const Session& session, Bytes heard, int fd) {
-  return std::make_shared<Link>(session, heard, fd);
+// `secured`: a tls::Session, which the link owns from then on; null: none.
+inline std::shared_ptr<Link> make_link(const Session& session, Bytes heard, int fd, void* secured) {
+  return std::make_shared<Link>(session, heard, fd,
+                                std::unique_ptr<tls::Session>(static_cast<tls::Session*>(secured)));
 }
 inline std::unique_ptr<Flight> make_flight(NativeOperation&& operation) {
   return std::make_unique<Flight>(std::move(operation));

@@ -32,6 +32,7 @@ from rendezvous._base.arguments import list_of, pairs_of
 _running_loop = asyncio._get_running_loop
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_SetDestructor, PyCapsule_SetName
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from cython.operator cimport dereference
 from libcpp.utility cimport move

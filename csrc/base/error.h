@@ -31,6 +31,7 @@ enum class ErrorCode : uint8_t {
   // locked. A write may or may not have been applied. Never on the wire.
   kNoAnswer = 15,
   kRunFailed = 16,  // nodes of this run gave up for good, and those left are too few
+  kRefused = 17,    // one side does not take the other's token or certificate
 };
 
 // What was not there when a deadline passed. Whoever knows more than kMissingMax names the first.

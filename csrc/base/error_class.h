@@ -23,6 +23,8 @@ inline const char* class_of(const Error& error) {
       return "StoreConnectionError";
     case ErrorCode::kProtocol:
       return "StoreProtocolError";
+    case ErrorCode::kRefused:
+      return "StoreRefusedError";
     case ErrorCode::kUnsupported:
       return "StoreUnsupportedError";
     case ErrorCode::kClosed:

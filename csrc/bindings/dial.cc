@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 #include "bindings/gil.h"
+#include "bindings/tokens.h"
 #include "client/line_rules.h"
 #include "net/address.h"
 #include "net/process_fd.h"
@@ -23,10 +25,13 @@ namespace py = pybind11;
 namespace rdzv {
 namespace {
 
+// The other extension asks for it by this name.
+constexpr char kSecuredName[] = "rendezvous.tls.Session";
+
 class Dial {
  public:
-  Dial(std::string host, int port, const std::string& session)
-      : host_(std::move(host)), port_(port_from(port)) {
+  Dial(std::string host, int port, const std::string& session, std::shared_ptr<tls::Keeper> keeper)
+      : host_(std::move(host)), port_(port_from(port)), keeper_(std::move(keeper)) {
     if (session.size() != session_.size()) throw py::value_error("a session must have 16 bytes");
     std::ranges::copy(session, session_.begin());
   }
@@ -41,7 +46,10 @@ class Dial {
           [&](Greeting& greeting) {
             heard.clear();
             ClientCore core(session_, client_text());
-            return greet_native(greeting, core, &heard);
+            if (!secure(greeting, keeper_.get(), host_) || !greet_native(greeting, core, &heard))
+              return false;
+            secured_ = greeting.take_session();
+            return true;
           },
           progress_);
       return {fd.release(), std::move(heard)};
@@ -50,6 +58,8 @@ class Dial {
       throw;
     }
   }
+  // What run() has secured the connection by, for who goes on with it; none: plain bytes.
+  std::unique_ptr<tls::Session> take_secured() { return std::move(secured_); }
   void cancel() { cancelled_ = true; }
   [[noreturn]] void throw_out_of_time(Duration waited) {
     progress_.throw_out_of_time(format_endpoint(host_, port_), waited);
@@ -59,7 +69,9 @@ class Dial {
  private:
   std::string host_;
   uint16_t port_;
+  std::shared_ptr<tls::Keeper> keeper_;
   native::Id128 session_{};
+  std::unique_ptr<tls::Session> secured_;
   DialProgress progress_;
   std::atomic<bool> cancelled_{false};
   std::atomic<bool> may_work_later_{false};
@@ -71,8 +83,26 @@ void bind_dial(py::module_& module) {
   py::class_<Dial>(module, "_Dial", py::is_final(),
                    "Connects to a native server and exchanges greetings, for a client that has its "
                    "own event loop.")
-      .def(py::init<std::string, int, const py::bytes&>(), py::arg("host"), py::arg("port"),
-           py::arg("session"))
+      .def(py::init(
+               [](std::string host, int port, const py::bytes& session, const py::object& token) {
+                 return std::make_unique<Dial>(
+                     std::move(host), port, session,
+                     keep_token(tls::Keeper::Side::kClient, find_token(token)));
+               }),
+           py::arg("host"), py::arg("port"), py::arg("session"), py::arg("token") = py::none())
+      .def(
+          "take_secured",
+          [](Dial& self) -> py::object {
+            std::unique_ptr<tls::Session> session = self.take_secured();
+            if (session == nullptr) return py::none();
+            py::capsule capsule(session.get(), kSecuredName, [](PyObject* left) {
+              delete static_cast<tls::Session*>(PyCapsule_GetPointer(left, kSecuredName));
+            });
+            static_cast<void>(session.release());
+            return capsule;
+          },
+          "The TLS of the connection that run() made, once, for the one that goes on with it; or "
+          "None.")
       .def(
           "run",
           [](Dial& self, TimeoutArg timeout) {

@@ -8,12 +8,15 @@
 #include <optional>
 #include <string>
 
+#include "base/random.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 #include "bindings/gil.h"
 #include "bindings/pickling.h"
+#include "bindings/tokens.h"
 #include "net/address.h"
 #include "net/interfaces.h"
+#include "tls/credentials.h"
 
 namespace py = pybind11;
 
@@ -23,15 +26,18 @@ namespace {
 // Lets Python close a server before the object goes.
 class ServerHandle {
  public:
-  ServerHandle(std::string host, uint16_t port, const ServerLimits& limits, bool of_one_job)
+  ServerHandle(std::string host, uint16_t port, const ServerLimits& limits, bool of_one_job,
+               const ServerSecurity& security)
       : host_(std::move(host)),
         limits_(limits),
-        server_(std::make_unique<Server>(host_, port, limits, of_one_job)),
+        server_(std::make_unique<Server>(host_, port, limits, of_one_job, security)),
         port_(server_->port()) {}
-  ServerHandle(std::string host, UniqueFd listening, const ServerLimits& limits, bool of_one_job)
+  ServerHandle(std::string host, UniqueFd listening, const ServerLimits& limits, bool of_one_job,
+               const ServerSecurity& security)
       : host_(std::move(host)),
         limits_(limits),
-        server_(std::make_unique<Server>(host_, std::move(listening), limits, of_one_job)),
+        server_(
+            std::make_unique<Server>(host_, std::move(listening), limits, of_one_job, security)),
         port_(server_->port()) {}
 
   const std::string& host() const { return host_; }
@@ -84,23 +90,28 @@ It speaks the native protocol and that of torch's TCPStore on one port. It binds
 listen_fd: serve on this bound TCP socket instead; the server takes it over (socket.detach()).
 limits: limits for clients, by name, that differ from the defaults: see docs/limits.md. ValueError for an unknown name.
 of_one_job: the server ends with the job that uses it; otherwise `rendezvous exec` asks its users for a run id.
+token: what clients have to have, as TCPStore's, and as many as the file has lines: an old one and a new one hold together.
+"": none at all. torch's TCPStore, which cannot prove anything, is then served on this machine only.
 Raises StoreAddressInUseError when the port is taken, StoreConnectionError when the host is not an address of this machine,
 or the system refuses a descriptor or a thread.)");
   type.def(py::init([](std::string host, int port, std::optional<int> listen_fd,
-                       const py::object& limits, bool of_one_job) {
+                       const py::object& limits, bool of_one_job, const py::object& token) {
              uint16_t checked_port = port_from(port);
              const ServerLimits checked = limits_from(limits);
+             const ServerSecurity security{
+                 keep_token(tls::Keeper::Side::kServer, find_token(token))};
              start_logging();
              return without_gil([&] {
                if (!listen_fd)
                  return std::make_unique<ServerHandle>(std::move(host), checked_port, checked,
-                                                       of_one_job);
+                                                       of_one_job, security);
                return std::make_unique<ServerHandle>(std::move(host), UniqueFd(*listen_fd), checked,
-                                                     of_one_job);
+                                                     of_one_job, security);
              });
            }),
            py::arg("host") = "127.0.0.1", py::arg("port") = 0, py::arg("listen_fd") = py::none(),
-           py::arg("limits") = py::none(), py::kw_only(), py::arg("of_one_job") = false)
+           py::arg("limits") = py::none(), py::kw_only(), py::arg("of_one_job") = false,
+           py::arg("token") = py::none())
       .def_property_readonly("host", &ServerHandle::host, "The host as given.")
       .def_property_readonly("port", &ServerHandle::port, "The port it listens on.")
       .def_property_readonly(
@@ -117,6 +128,27 @@ or the system refuses a descriptor or a thread.)");
   module.def(
       "server_limits", [] { return to_python(ServerLimits()); },
       "The limits of a server and their defaults, by name.");
+  module.def(
+      "tls_library", [] { return tls::library_version(); },
+      "The TLS library of this build and its version; empty: this build has none.");
+  module.def(
+      "make_token",
+      [](const std::string& space, const std::string& role) {
+        uint8_t random[32];
+        fill_random(random, sizeof(random));
+        const Bytes drawn(reinterpret_cast<const char*>(random), sizeof(random));
+        for (const tls::Role known : {tls::Role::kMember, tls::Role::kReader, tls::Role::kAdmin}) {
+          if (role == tls::role_text(known)) return tls::token_text(space, known, drawn);
+        }
+        throw py::value_error("the role is " + role + "; it must be member, reader or admin");
+      },
+      py::arg("space") = "default", py::arg("role") = "member",
+      "A new token: 32 random bytes, for a name space and a role.");
+  module.def("saved_token_path", &saved_token_path,
+             "The file in the user's configuration where every command finds the token.");
+  module.def(
+      "has_token", [] { return find_token(py::none()).has_value(); },
+      "Whether the environment or the user's configuration has a token.");
   module.def(
       "interface_addresses", [] { return without_gil([] { return interface_addresses(); }); },
       "The numeric addresses of this machine's interfaces, secondary ones included.");

@@ -45,8 +45,11 @@ class Channel::Reading {
   HeldRole role_;
 };
 
-Channel::Channel(UniqueFd fd, ClientCore core)
-    : fd_(std::move(fd)), buffer_(kReadBytes), core_(std::move(core)) {
+Channel::Channel(UniqueFd fd, ClientCore core, std::unique_ptr<tls::Session> session)
+    : fd_(std::move(fd)),
+      buffer_(kReadBytes),
+      core_(std::move(core)),
+      session_(std::move(session)) {
   allow_slices(fd_.get(), kInterruptSlice);
 }
 
@@ -106,7 +109,7 @@ void Channel::wait_as_reader(Lock& lock, Call& call, const Deadline& deadline) {
   const Instant end = now() + kInterruptSlice;
   do {
     // The usual case, one system call: nothing is left to be sent, and there is time for a slice.
-    const bool write = !core_.to_send().empty();
+    const bool write = has_unsent();
     const bool wait = !write && deadline.left() >= kInterruptSlice;
     Ready ready{true, false};
     if (!wait) {
@@ -122,7 +125,7 @@ void Channel::wait_as_reader(Lock& lock, Call& call, const Deadline& deadline) {
 void Channel::wait_as_follower(Lock& lock, Call& call, const Deadline& deadline) {
   const Duration slice = std::min(deadline.left(), kInterruptSlice);
   // The reader may be asleep without an eye on the send side: see to one's own request.
-  if (!core_.to_send().empty()) {
+  if (has_unsent()) {
     lock.unlock();
     const bool writable = wait_ready(fd_.get(), false, true, slice).writable;
     lock.lock();
@@ -151,21 +154,66 @@ bool Channel::read_some(Lock& lock, bool wait) {
     break_off(error == 0 ? "the server closed the connection" : errno_text(error));
     return false;
   }
-  core_.receive(Bytes(buffer_.data(), static_cast<size_t>(count)), now());
+  take(Bytes(buffer_.data(), static_cast<size_t>(count)));
   if (core_.state() == ClientCore::State::kBroken) ::shutdown(fd_.get(), SHUT_RDWR);
   // An item that nobody took is on its way back.
   flush();
   return core_.state() != ClientCore::State::kBroken;
 }
 
+void Channel::take(Bytes received) {
+  if (session_ == nullptr) {
+    core_.receive(received, now());
+    return;
+  }
+  plain_.clear();
+  session_->receive(received, plain_);
+  if (!plain_.empty()) core_.receive(plain_, now());
+  if (session_->state() == tls::Session::State::kFailed) core_.break_off(session_->failure());
+  if (session_->state() == tls::Session::State::kEnded)
+    core_.break_off("the server closed the connection");
+}
+
+bool Channel::has_unsent() const {
+  return !core_.to_send().empty() || (session_ != nullptr && !session_->to_send().empty());
+}
+
+void Channel::end_sending() {
+  core_.end_sending(errno_text(errno));
+  ::shutdown(fd_.get(), SHUT_RDWR);  // wakes who reads or writes the socket
+}
+
+// False: the socket takes no more now, or never.
+bool Channel::flush_secured() {
+  for (Bytes out = session_->to_send(); !out.empty(); out = session_->to_send()) {
+    const long count = send_some(fd_.get(), out);
+    if (count == kWouldBlock) return false;
+    if (count == kBroken) {
+      end_sending();
+      return false;
+    }
+    session_->on_sent(static_cast<size_t>(count));
+  }
+  return true;
+}
+
 // What the peer has said before it took no more is still read: by then it may have answered.
 void Channel::flush() {
+  if (session_ != nullptr) {
+    // What is encrypted counts as sent: it cannot be taken back. So that is not much.
+    while (flush_secured() && session_->is_open()) {
+      const Bytes out = core_.to_send().substr(0, 4 * tls::kRecordBytesMax);
+      if (out.empty()) return;
+      session_->send(out);
+      core_.on_sent(out.size(), now());
+    }
+    return;
+  }
   for (Bytes out = core_.to_send(); !out.empty(); out = core_.to_send()) {
     const long count = send_some(fd_.get(), out);
     if (count == kWouldBlock) return;
     if (count == kBroken) {
-      core_.end_sending(errno_text(errno));
-      ::shutdown(fd_.get(), SHUT_RDWR);  // wakes who reads or writes the socket
+      end_sending();
       return;
     }
     core_.on_sent(static_cast<size_t>(count), now());
@@ -212,6 +260,13 @@ bool Channel::broken() {
   const bool is_broken = core_.state() != ClientCore::State::kOpen;
   if (is_broken || reading_ || core_.in_flight() > 0 || now() - core_.heard_at() < kFresh)
     return is_broken;
+  if (session_ != nullptr) {
+    // What lies there may be the end of the stream, or news of TLS itself.
+    if (!has_unread(fd_.get())) return false;
+    Reading reading(*this, lock);
+    read_some(lock, false);
+    return core_.state() != ClientCore::State::kOpen;
+  }
   char byte;
   const ssize_t count = ::recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   const bool is_over = count == 0;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "client/session.h"
 #include "client/signs_of_life.h"
 #include "net/process_fd.h"
+#include "tls/session.h"
 
 namespace rdzv {
 
@@ -26,8 +28,8 @@ class Channel {
   using Reply = ClientCore::Reply;
   using Outcome = ClientCore::Outcome;
 
-  // `core` was greeted on that socket.
-  Channel(UniqueFd fd, ClientCore core);
+  // `core` was greeted on that socket, by TLS if there is a session.
+  Channel(UniqueFd fd, ClientCore core, std::unique_ptr<tls::Session> session = nullptr);
 
   // What a caller asks for: that no answer comes may be for others' sake.
   struct Question {
@@ -73,7 +75,11 @@ class Channel {
   bool alive_since_locked(Instant instant);
   // `wait`: up to kInterruptSlice. Whether it read something.
   bool read_some(Lock& lock, bool wait);
+  void take(Bytes received);
   void flush();
+  bool flush_secured();
+  bool has_unsent() const;
+  void end_sending();
   void break_off(const std::string& why);
 
   ProcessFd fd_;
@@ -81,6 +87,8 @@ class Channel {
 
   Mutex mutex_;  // protects all below
   ClientCore core_;
+  std::unique_ptr<tls::Session> session_;  // none: plain bytes
+  std::string plain_;                      // what it said last
   bool reading_ = false;
   std::vector<Call*> asleep_;  // the others look by themselves, or run a signal's handler
   SignsOfLife signs_;

@@ -107,10 +107,12 @@ void ClientCore::on_greeting(const native::Frame& frame) {
   if (frame.header.status != 0) {
     native::ErrorReply error;
     if (!native::take(frame.body, error)) error = {};
-    // The server is full; everything else is about what we speak.
-    const bool is_full = frame.header.status == static_cast<uint8_t>(ErrorCode::kLimit);
-    break_off(std::string(error.message),
-              is_full ? ErrorCode::kConnection : ErrorCode::kUnsupported);
+    // The server is full, or wants a proof; everything else is about what we speak.
+    const auto status = static_cast<ErrorCode>(frame.header.status);
+    const ErrorCode code = status == ErrorCode::kLimit     ? ErrorCode::kConnection
+                           : status == ErrorCode::kRefused ? ErrorCode::kRefused
+                                                           : ErrorCode::kUnsupported;
+    break_off(std::string(error.message), code);
     return;
   }
   native::HelloReply hello;

@@ -34,7 +34,41 @@ void throw_no_store(const std::string& endpoint, const std::string& seen) {
                                         seen + "; check which program listens on that port");
 }
 
+bool Greeting::secure(std::unique_ptr<tls::Session> session) {
+  session_ = std::move(session);
+  plain_.clear();
+  while (!session_->is_open()) {
+    if (!send_raw()) return false;
+    const std::optional<Bytes> in = receive_raw();
+    if (!in) return false;
+    session_->receive(*in, plain_);
+    if (session_->state() == tls::Session::State::kFailed) throw_refused();
+  }
+  return send_raw();
+}
+
+void Greeting::throw_refused() {
+  // An alert tells the peer why.
+  send_some(fd_, session_->to_send());
+  throw Error(ErrorCode::kRefused, "no connection to " + endpoint_ + ": " + session_->failure());
+}
+
+// What TLS has to send.
+bool Greeting::send_raw() {
+  for (Bytes out = session_->to_send(); !out.empty(); out = session_->to_send()) {
+    const long count = send_some(fd_, out);
+    if (count == kBroken) return false;
+    if (count > 0) session_->on_sent(static_cast<size_t>(count));
+    if (count == kWouldBlock) wait(false);
+  }
+  return true;
+}
+
 bool Greeting::send(Bytes out) {
+  if (session_ != nullptr) {
+    session_->send(out);
+    return send_raw();
+  }
   while (!out.empty()) {
     long count = send_some(fd_, out);
     if (count == kBroken) return false;
@@ -45,9 +79,19 @@ bool Greeting::send(Bytes out) {
 }
 
 std::optional<Bytes> Greeting::receive() {
+  const std::optional<Bytes> in = receive_raw();
+  if (!in || session_ == nullptr) return in;
+  plain_.clear();
+  session_->receive(*in, plain_);
+  if (session_->state() == tls::Session::State::kFailed) throw_refused();
+  return plain_;
+}
+
+std::optional<Bytes> Greeting::receive_raw() {
   const long count = receive_some(fd_, buffer_, sizeof(buffer_));
   if (count == kBroken) {
-    if (!begin_.empty()) throw_no_store(endpoint_, "it answered " + shown(begin_) + " and hung up");
+    if (!begin_.empty() && session_ == nullptr)
+      throw_no_store(endpoint_, "it answered " + shown(begin_) + " and hung up");
     return std::nullopt;
   }
   if (count == kWouldBlock) {
@@ -67,6 +111,10 @@ void Greeting::wait(bool read) {
 
 std::string client_text() {
   return std::string("rendezvous ") + kVersion + " pid " + std::to_string(::getpid());
+}
+
+bool secure(Greeting& greeting, const tls::Keeper* keeper, const std::string& host) {
+  return keeper == nullptr || greeting.secure(keeper->current()->begin(host));
 }
 
 bool greet_native(Greeting& greeting, ClientCore& core, std::string* heard) {

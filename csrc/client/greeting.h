@@ -3,12 +3,16 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "client/core.h"
+#include "tls/keeper.h"
+#include "tls/session.h"
 
 namespace rdzv {
 
@@ -27,6 +31,12 @@ class Greeting {
            const Cancelled& cancelled)
       : fd_(fd), endpoint_(endpoint), deadline_(deadline), cancelled_(cancelled) {}
 
+  // Everything goes by TLS from now on. False: the peer closed the connection in the middle. Throws
+  // kRefused: one side does not take the other.
+  bool secure(std::unique_ptr<tls::Session> session);
+  // For who goes on with the connection.
+  std::unique_ptr<tls::Session> take_session() { return std::move(session_); }
+
   int fd() const { return fd_; }
   const std::string& endpoint() const { return endpoint_; }
 
@@ -35,18 +45,26 @@ class Greeting {
   std::optional<Bytes> receive();
 
  private:
+  bool send_raw();
+  std::optional<Bytes> receive_raw();
   void wait(bool read);
+  [[noreturn]] void throw_refused();
 
   int fd_;
   const std::string& endpoint_;
   const Deadline& deadline_;
   const Cancelled& cancelled_;
   char buffer_[4096];
+  std::unique_ptr<tls::Session> session_;
+  std::string plain_;
   std::string begin_;  // the first bytes that came
 };
 
 // Who this client is, for the server's log.
 std::string client_text();
+
+// TLS with what the keeper has; nothing without one. False: as Greeting::secure.
+bool secure(Greeting& greeting, const tls::Keeper* keeper, const std::string& host);
 
 // Both: false when the peer closed the connection without an answer. `heard`: all that the server
 // has said is added to it.

@@ -45,6 +45,7 @@ struct NativeLine::State {
   std::string name;
   std::string host;
   uint16_t port = 0;
+  std::shared_ptr<tls::Keeper> keeper;
   std::atomic<bool> closed{false};
 
   mutable Mutex mutex;  // protects all below
@@ -57,11 +58,13 @@ struct NativeLine::State {
   bool is_suspected() const { return dialling != nullptr && dialling->suspect != nullptr; }
 };
 
-NativeLine::NativeLine(std::string host, uint16_t port, std::string name)
+NativeLine::NativeLine(std::string host, uint16_t port, std::string name,
+                       std::shared_ptr<tls::Keeper> keeper)
     : state_(std::make_shared<State>()) {
   state_->name = std::move(name);
   state_->host = std::move(host);
   state_->port = port;
+  state_->keeper = std::move(keeper);
 }
 
 NativeLine::~NativeLine() {
@@ -161,6 +164,7 @@ void NativeLine::run(const std::shared_ptr<State>& shared,
   Channel* const suspect = dialling->suspect.get();
   auto lives = [&] { return suspect != nullptr && suspect->alive_since(dialling->suspected_at); };
   std::optional<ClientCore> core;
+  std::unique_ptr<tls::Session> session;
   std::shared_ptr<Channel> fresh;
   std::optional<Error> failure;
   bool is_alive = false;
@@ -169,10 +173,13 @@ void NativeLine::run(const std::shared_ptr<State>& shared,
         state.host, state.port, dialling->deadline, [&] { return state.closed || lives(); },
         [&](Greeting& greeting) {
           core.emplace(state.session.id(), client_text());
-          return greet_native(greeting, *core);
+          if (!secure(greeting, state.keeper.get(), state.host) || !greet_native(greeting, *core))
+            return false;
+          session = greeting.take_session();
+          return true;
         },
         dialling->progress);
-    fresh = std::make_shared<Channel>(std::move(fd), std::move(*core));
+    fresh = std::make_shared<Channel>(std::move(fd), std::move(*core), std::move(session));
     Deadline sign = Deadline::after(kSignOfLife);
     while (suspect != nullptr && !sign.passed() && !state.closed && !(is_alive = lives()))
       std::this_thread::sleep_for(std::min<Duration>(sign.left(), std::chrono::milliseconds(5)));

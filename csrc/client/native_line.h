@@ -18,13 +18,15 @@
 
 #include "base/clock.h"
 #include "client/channel.h"
+#include "tls/keeper.h"
 
 namespace rdzv {
 
 class NativeLine {
  public:
-  // `name`: what messages call the store.
-  NativeLine(std::string host, uint16_t port, std::string name);
+  // `name`: what messages call the store. `keeper`: of what it proves itself by; none: plain bytes.
+  NativeLine(std::string host, uint16_t port, std::string name,
+             std::shared_ptr<tls::Keeper> keeper = nullptr);
   // Any dial ends by itself.
   ~NativeLine();
   NativeLine(const NativeLine&) = delete;

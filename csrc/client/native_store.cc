@@ -8,7 +8,7 @@
 namespace rdzv {
 NativeStore::NativeStore(const Place& server_at, Duration timeout)
     : TCPStore(Protocol::kNative, server_at, timeout),
-      line_(host_to_connect(), port(), TCPStore::describe()) {}
+      line_(host_to_connect(), port(), TCPStore::describe(), server_at.keeper) {}
 
 void NativeStore::connect(const Deadline& deadline) {
   NativeLine::Known known;

@@ -22,7 +22,10 @@ namespace {
 constexpr Bytes kWorkersKey = "init/";
 
 std::shared_ptr<Server> make_server(const TCPStore::Options& options) {
-  if (!options.listen_fd) return std::make_shared<Server>(options.host, options.port);
+  if (!options.listen_fd) {
+    return std::make_shared<Server>(options.host, options.port, ServerLimits{}, false,
+                                    options.security);
+  }
   uint16_t port = SocketAddress::local_of(*options.listen_fd).port();
   if (options.port != 0 && port != options.port) {
     throw Error(ErrorCode::kInvalidArgument,
@@ -30,7 +33,8 @@ std::shared_ptr<Server> make_server(const TCPStore::Options& options) {
                     " is bound to port " + std::to_string(port) + ", but port is " +
                     std::to_string(options.port) + "; pass that port, or 0");
   }
-  return std::make_shared<Server>(options.host, UniqueFd(*options.listen_fd));
+  return std::make_shared<Server>(options.host, UniqueFd(*options.listen_fd), ServerLimits{}, false,
+                                  options.security);
 }
 
 // multi_tenant: one server a port and process, shared by those who ask for it.
@@ -104,11 +108,15 @@ std::shared_ptr<TCPStore> TCPStore::open(const Options& options) {
         ErrorCode::kInvalidArgument,
         "TCPStore: port 0 is only for the master, which picks a free port; pass the master's port");
   }
+  if (options.keeper != nullptr && options.protocol == Protocol::kC10d) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "TCPStore: the c10d protocol carries no token; use protocol='native'");
+  }
   const Deadline deadline = Deadline::after(options.timeout);
   const std::shared_ptr<TCPStore> store =
       make(options.protocol,
            {options.host, host_to_connect_to(options.host, options.is_master),
-            server != nullptr ? server->port() : options.port},
+            server != nullptr ? server->port() : options.port, options.keeper},
            options.timeout);
   store->server_ = std::move(server);
   store->connect(deadline);

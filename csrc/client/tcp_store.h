@@ -39,6 +39,9 @@ class TCPStore : public Store {
     // The master serves on this socket, which is bound to `port` (or 0) and is the server's then.
     std::optional<int> listen_fd;
     Protocol protocol = Protocol::kNative;
+    // What a client proves itself by, and what a master asks of its clients. None: nothing.
+    std::shared_ptr<tls::Keeper> keeper;
+    ServerSecurity security;
   };
 
   static std::shared_ptr<TCPStore> open(const Options& options);
@@ -70,6 +73,7 @@ class TCPStore : public Store {
     std::string host;             // as it was given
     std::string host_to_connect;  // not one that only a server can bind
     uint16_t port = 0;
+    std::shared_ptr<tls::Keeper> keeper;
   };
   TCPStore(Protocol protocol, Place server_at, Duration timeout);
 

@@ -11,7 +11,7 @@
 #include "base/text.h"
 #include "net/open_files.h"
 #include "net/socket.h"
-#include "wire/messages.h"
+#include "server/refusal.h"
 
 namespace rdzv {
 namespace {
@@ -54,14 +54,6 @@ bool is_gone(int error) {
   }
 }
 
-std::string refusal_frame(const std::string& why) {
-  native::Header hello;
-  hello.operation = static_cast<uint8_t>(native::Operation::kHello);
-  std::string out;
-  native::put_frame(out, native::reply_to(hello, ErrorCode::kLimit), native::ErrorReply{why, {}});
-  return out;
-}
-
 }  // namespace
 
 class Entrance::Door final : public EventHandler {
@@ -79,8 +71,7 @@ class Entrance::Door final : public EventHandler {
   ProcessFd fd_;
 };
 
-// Of the native protocol an answer to HELLO says why; torch's has no place for words, there the
-// connection just ends.
+// Of the native protocol an answer to HELLO says why.
 class Entrance::Refusal final : public EventHandler {
  public:
   Refusal(Entrance& entrance, UniqueFd fd, std::string why)
@@ -105,7 +96,7 @@ class Entrance::Refusal final : public EventHandler {
     // What is left unread would make the kernel take the answer back.
     while (count == static_cast<long>(sizeof(said)))
       count = receive_some(fd_.get(), said, sizeof(said));
-    if (is_native) send_some(fd_.get(), refusal_frame(why_));
+    if (is_native) send_some(fd_.get(), refusal_frame(ErrorCode::kLimit, why_));
     ::shutdown(fd_.get(), SHUT_WR);
     return true;
   }

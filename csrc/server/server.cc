@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <deque>
 #include <new>
 #include <thread>
 #include <utility>
@@ -21,7 +22,7 @@ namespace rdzv {
 class Server::Impl final : Timed {
  public:
   Impl(std::vector<Listener> listeners, std::string name, const ServerLimits& limits,
-       bool of_one_job);
+       bool of_one_job, const ServerSecurity& security);
   ~Impl() override;
 
  private:
@@ -30,6 +31,7 @@ class Server::Impl final : Timed {
   void run_due(Instant until, Instant awake_until) override;
 
   void on_accepted(UniqueFd fd, const SocketAddress& peer);
+  bool end_turn();
   std::string why_full() const;
   void on_closed(int fd);
 
@@ -52,10 +54,11 @@ native::Id128 random_instance() {
 }  // namespace
 
 Server::Impl::Impl(std::vector<Listener> listeners, std::string name, const ServerLimits& limits,
-                   bool of_one_job)
+                   bool of_one_job, const ServerSecurity& security)
     : core_(limits, std::move(name), random_seed(), random_instance(), of_one_job) {
+  shared_.security = security;
   loop_.look_after(*this);
-  loop_.set_end_of_turn([this] { return core_.end_turn(shared_.time()); });
+  loop_.set_end_of_turn([this] { return end_turn(); });
   entrance_ = std::make_unique<Entrance>(
       loop_, core_.name(), std::move(listeners),
       [this](UniqueFd fd, const SocketAddress& peer) { on_accepted(std::move(fd), peer); },
@@ -86,6 +89,20 @@ void Server::Impl::on_accepted(UniqueFd fd, const SocketAddress& peer) {
   }
 }
 
+bool Server::Impl::end_turn() {
+  std::deque<int>& waiting = shared_.waiting;
+  shared_.hellos_left = SocketConnection::Shared::kHellosATurn;
+  // At most as many as stand there now: who still says nothing is not asked again.
+  for (size_t left = waiting.size(); left > 0 && shared_.hellos_left > 0; --left) {
+    const auto index = static_cast<size_t>(waiting.front());
+    waiting.pop_front();
+    // It may have gone by now, and another one have its descriptor.
+    if (index < connections_.size() && connections_[index] != nullptr)
+      connections_[index]->begin_late();
+  }
+  return core_.end_turn(shared_.time()) || !waiting.empty();
+}
+
 std::string Server::Impl::why_full() const {
   const size_t open = core_.connections();
   if (open < core_.limits().connections) return {};
@@ -98,20 +115,21 @@ void Server::Impl::on_closed(int fd) {
   loop_.retire(std::move(connections_[static_cast<size_t>(fd)]));
 }
 
-Server::Server(const std::string& host, uint16_t port, const ServerLimits& limits, bool of_one_job)
+Server::Server(const std::string& host, uint16_t port, const ServerLimits& limits, bool of_one_job,
+               const ServerSecurity& security)
     // Nodes of a job that find the port taken are mostly clients of who has it, and begin together.
-    : Server(host, listen_on(host, port, !of_one_job), limits, of_one_job) {}
+    : Server(host, listen_on(host, port, !of_one_job), limits, of_one_job, security) {}
 
 Server::Server(const std::string& host, UniqueFd listening, const ServerLimits& limits,
-               bool of_one_job)
-    : Server(host, adopt_listener(std::move(listening)), limits, of_one_job) {}
+               bool of_one_job, const ServerSecurity& security)
+    : Server(host, adopt_listener(std::move(listening)), limits, of_one_job, security) {}
 
 Server::Server(const std::string& host, std::vector<Listener> listeners, const ServerLimits& limits,
-               bool of_one_job)
+               bool of_one_job, const ServerSecurity& security)
     : host_(host), owner_pid_(::getpid()) {
   port_ = listeners.front().address.port();
   impl_ = std::make_unique<Impl>(std::move(listeners), "server " + format_endpoint(host, port_),
-                                 limits, of_one_job);
+                                 limits, of_one_job, security);
 }
 
 Server::~Server() {

@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "server/limits.h"
+#include "server/security.h"
 
 namespace rdzv {
 
@@ -19,12 +20,13 @@ class Server {
   // Binds the host it is given and nothing else ("0.0.0.0" and "::" mean every interface); port 0
   // picks a free port. Returns when the port is open. Throws kAddressInUse, kInvalidArgument,
   // kConnection. `of_one_job`: it ends with the job that uses it; clients are told.
+  // `security`: what it asks of its clients; by default nothing.
   Server(const std::string& host, uint16_t port, const ServerLimits& limits = {},
-         bool of_one_job = false);
+         bool of_one_job = false, const ServerSecurity& security = {});
   // Serves on a socket that is bound, or listens already, and belongs to the server from now on.
   // `host` is for messages. Throws kInvalidArgument when it is no such socket.
   Server(const std::string& host, UniqueFd listening, const ServerLimits& limits = {},
-         bool of_one_job = false);
+         bool of_one_job = false, const ServerSecurity& security = {});
   // Closes all connections and ends the thread. In a forked child, which has no such thread, it
   // only lets go.
   ~Server();
@@ -38,7 +40,7 @@ class Server {
   class Impl;
 
   Server(const std::string& host, std::vector<Listener> listeners, const ServerLimits& limits,
-         bool of_one_job);
+         bool of_one_job, const ServerSecurity& security);
 
   std::string host_;
   uint16_t port_;

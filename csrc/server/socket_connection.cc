@@ -34,7 +34,11 @@ void SocketConnection::begin() {
 void SocketConnection::on_ready(bool readable, bool writable) {
   if (connection_.is_ending()) return;
   if (readable) receive();
-  if (writable && fd_) shared_.core.resume_sending(connection_, shared_.time());
+  if (!writable || !fd_) return;
+  if (line_ != nullptr && !line_->flush(fd_.get()))
+    return shared_.core.close(connection_, "", shared_.time());
+  shared_.core.resume_sending(connection_, shared_.time());
+  if (fd_ && line_ != nullptr) update_interest();
 }
 
 void SocketConnection::on_refused(int error) {
@@ -43,6 +47,9 @@ void SocketConnection::on_refused(int error) {
 
 void SocketConnection::receive() {
   if (!connection_.wants_input()) return;  // it says when it does: read_again()
+  if (line_ != nullptr && line_->state() == tls::Session::State::kEnded)
+    return shared_.core.end_of_stream(connection_, shared_.time());
+  if (!is_admitted_ && has_to_wait()) return;
   std::vector<char>& buffer = shared_.buffer;
   const size_t room = std::min(buffer.size(), connection_.input_room());
   const long received = receive_some(fd_.get(), buffer.data(), room);
@@ -59,8 +66,8 @@ void SocketConnection::receive() {
     }
     return;
   }
-  shared_.core.receive(connection_, Bytes(buffer.data(), static_cast<size_t>(received)),
-                       shared_.time());
+  if (!is_admitted_ && !admit(buffer.front())) return;
+  take(Bytes(buffer.data(), static_cast<size_t>(received)));
   if (!fd_) return;
   if (connection_.state() == Connection::State::kPutOff) {
     shared_.loop.leave_unhandled();
@@ -69,7 +76,73 @@ void SocketConnection::receive() {
   }
 }
 
+bool SocketConnection::has_to_wait() {
+  if (shared_.security.keeper == nullptr || shared_.hellos_left > 0) return false;
+  shared_.loop.leave_unhandled();
+  if (!std::exchange(is_waiting_, true)) shared_.waiting.push_back(fd_.get());
+  return true;
+}
+
+void SocketConnection::begin_late() {
+  if (std::exchange(is_waiting_, false) && fd_) receive();
+}
+
+// False: it is refused, and closed.
+bool SocketConnection::admit(char first_byte) {
+  Admission admission = rdzv::admit(shared_.security, first_byte, peer_.is_loopback());
+  is_admitted_ = true;
+  --shared_.hellos_left;
+  switch (admission.way) {
+    case Admission::Way::kPlain:
+      return true;
+    case Admission::Way::kTls:
+      line_ = std::make_unique<SecureLine>(shared_.security.keeper->current()->begin());
+      return true;
+    case Admission::Way::kRefused:
+      break;
+  }
+  // What is left unread would make the kernel take the answer back.
+  std::vector<char>& buffer = shared_.buffer;
+  while (receive_some(fd_.get(), buffer.data(), buffer.size()) ==
+         static_cast<long>(buffer.size())) {
+  }
+  if (!admission.answer.empty()) send_some(fd_.get(), admission.answer);
+  shared_.core.close(connection_, admission.why, shared_.time());
+  return false;
+}
+
+void SocketConnection::take(Bytes received) {
+  if (line_ != nullptr) {
+    take_secured(received);
+  } else {
+    shared_.core.receive(connection_, received, shared_.time());
+  }
+}
+
+void SocketConnection::take_secured(Bytes received) {
+  std::string& plain = shared_.plain;
+  plain.clear();
+  line_->receive(received, plain);
+  const bool is_there = line_->flush(fd_.get());
+  if (!plain.empty()) shared_.core.receive(connection_, plain, shared_.time());
+  if (!fd_) return;
+  switch (line_->state()) {
+    case tls::Session::State::kFailed:
+      return shared_.core.close(connection_, line_->failure(), shared_.time());
+    case tls::Session::State::kEnded:
+      // What it said before may have to wait for its turn.
+      if (connection_.wants_input()) shared_.core.end_of_stream(connection_, shared_.time());
+      return;
+    case tls::Session::State::kHandshake:
+    case tls::Session::State::kOpen:
+      break;
+  }
+  if (!is_there) return shared_.core.close(connection_, "", shared_.time());
+  if (line_->has_unsent()) update_interest();
+}
+
 std::optional<size_t> SocketConnection::send(std::span<const Bytes> pieces) {
+  if (line_ != nullptr) return line_->send(fd_.get(), pieces, shared_.joined);
   const long sent =
       pieces.size() == 1 ? send_some(fd_.get(), pieces.front()) : send_gathered(fd_.get(), pieces);
   if (sent == kBroken) return std::nullopt;
@@ -92,6 +165,8 @@ void SocketConnection::update_low_water() {
   constexpr size_t kWorthIt = 16 * 1024;
   constexpr size_t kGuessWorthIt = 1024;
   constexpr Duration kPatience = std::chrono::milliseconds(1);
+  // How much of what is missing lies in a record that is not whole, the kernel cannot know.
+  if (line_ != nullptr) return;
   const Connection::Awaited awaited = connection_.awaited();
   const bool is_guess = awaited.missing < kWorthIt && awaited.expected >= kGuessWorthIt;
   if (!is_guess) {
@@ -123,7 +198,9 @@ void SocketConnection::set_low_water(size_t bytes) {
 void SocketConnection::update_interest() {
   Interest interest = Interest::kWrite;
   if (!connection_.congested() && connection_.state() != Connection::State::kFinishing) {
-    const bool sent_all = connection_.unsent() == 0 || connection_.is_to_be_flushed();
+    const bool is_stuck = line_ != nullptr && line_->has_unsent();
+    const bool sent_all =
+        !is_stuck && (connection_.unsent() == 0 || connection_.is_to_be_flushed());
     interest = sent_all ? Interest::kRead : Interest::kBoth;
   }
   shared_.loop.set_interest(*this, interest);
@@ -132,6 +209,7 @@ void SocketConnection::update_interest() {
 void SocketConnection::close() {
   if (patience_) shared_.loop.cancel(*patience_);
   shared_.loop.unwatch(*this);
+  if (line_ != nullptr) line_->end(fd_.get());
   const int fd = fd_.get();
   fd_.reset();
   shared_.on_closed(fd);

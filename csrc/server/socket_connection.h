@@ -5,7 +5,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,6 +17,8 @@
 #include "net/event_loop.h"
 #include "net/process_fd.h"
 #include "server/core.h"
+#include "server/secure_line.h"
+#include "server/security.h"
 
 namespace rdzv {
 
@@ -26,8 +30,17 @@ class SocketConnection final : public EventHandler, public Transport {
     EventLoop& loop;
     ServerCore& core;
     OnClosed on_closed;
+    ServerSecurity security{};
+    // A handshake costs more than most requests: so many newcomers are looked at in a turn, the
+    // others wait here, by descriptor.
+    static constexpr int kHellosATurn = 16;
+    int hellos_left = kHellosATurn;
+    std::deque<int> waiting{};
     // What was read last.
     std::vector<char> buffer = std::vector<char>(256 * 1024);
+    // What it said, of a connection by TLS; and small pieces of an answer, joined.
+    std::string plain{};
+    std::string joined{};
 
     Moment time() const { return loop.moment(); }
   };
@@ -51,9 +64,15 @@ class SocketConnection final : public EventHandler, public Transport {
   std::string reached_at() const override;
 
   const Connection& connection() const { return connection_; }
+  // It stands in Shared::waiting, and has its turn now.
+  void begin_late();
 
  private:
   void receive();
+  bool has_to_wait();
+  bool admit(char first_byte);
+  void take(Bytes received);
+  void take_secured(Bytes received);
   void update_interest();
   void update_low_water();
   void set_low_water(size_t bytes);
@@ -62,6 +81,9 @@ class SocketConnection final : public EventHandler, public Transport {
   SocketAddress peer_;  // kept, because a broken socket no longer knows it
   Shared& shared_;
   Connection& connection_;
+  std::unique_ptr<SecureLine> line_;  // of a connection by TLS
+  bool is_admitted_ = false;
+  bool is_waiting_ = false;  // in Shared::waiting
   uint32_t low_water_ = 1;
   // While what is waited for is a guess: when it is given up.
   std::optional<EventLoop::TimerId> patience_;

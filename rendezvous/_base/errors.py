@@ -16,7 +16,8 @@ RendezvousError
     ├── StoreConnectionError         (ConnectionError) no connection, or a broken one
     │   ├── StoreAddressInUseError   another process already listens on the port
     │   ├── StoreRestartedError      the server was restarted and lost its data
-    │   └── StoreProtocolError       the peer is not a store, or broke the protocol
+    │   ├── StoreProtocolError       the peer is not a store, or broke the protocol
+    │   └── StoreRefusedError        one side does not take the other's token
     ├── StoreValueError              (ValueError) a bad argument; `add` to a non-numeric value
     │   └── StoreLimitError          a key, a value or a request is larger than the limits allow
     ├── QueueEmptyError              the queue is empty, and the caller does not wait
@@ -48,6 +49,7 @@ __all__ = [
     "StoreLimitError",
     "StoreNoAnswerError",
     "StoreProtocolError",
+    "StoreRefusedError",
     "StoreRestartedError",
     "StoreTimeoutError",
     "StoreUnsupportedError",
@@ -180,6 +182,10 @@ class StoreRestartedError(StoreConnectionError):
 
 class StoreProtocolError(StoreConnectionError):
     """The peer is not a store, or sent bytes that the protocol does not allow."""
+
+
+class StoreRefusedError(StoreConnectionError):
+    """One side does not take the other's token or certificate; the message says what to set."""
 
 
 class StoreValueError(StoreError, ValueError):

@@ -100,20 +100,22 @@ def plan_hosting(host: str) -> HostingPlan:
     )
 
 
-def serve_on(hosts: tuple[str, ...], port: int, of_one_job: bool = False) -> _core.Server:
+def serve_on(
+    hosts: tuple[str, ...], port: int, of_one_job: bool = False, token: str | None = None
+) -> _core.Server:
     """Start a server on the first of `hosts` that can be bound. Raises StoreError.
 
-    A port in use ends the search. of_one_job: as _core.Server has it.
+    A port in use ends the search. of_one_job, token: as _core.Server has them.
     """
     for host in hosts[:-1]:
         try:
-            return _core.Server(host, port, of_one_job=of_one_job)
+            return _core.Server(host, port, of_one_job=of_one_job, token=token)
         except StoreAddressInUseError:
             raise
         except StoreError:
             # A machine without IPv6 has no "::". What the last one says can be acted on.
             continue
-    return _core.Server(hosts[-1], port, of_one_job=of_one_job)
+    return _core.Server(hosts[-1], port, of_one_job=of_one_job, token=token)
 
 
 def hold_port(hosts: tuple[str, ...]) -> socket.socket | None:

@@ -161,7 +161,8 @@ class Bootstrap:
             self._held = hold_port(hosts) if self._hold_port else None
             return
         try:
-            self._server = serve_on(hosts, 0)
+            # Torch's workers on other hosts use it, whose protocol has no place for a token.
+            self._server = serve_on(hosts, 0, token="")
         except StoreError as error:
             self._cannot_serve = True
             raise RendezvousConnectionError(

@@ -141,7 +141,7 @@ class Line:
         fresh: _native.Connection | None = None
         try:
             fd, heard = await self._dialled(dialling, timeout_s, lives)
-            fresh = await self._made(fd, heard)
+            fresh = await self._made(fd, heard, dialling.dial.take_secured())
             end_s = self._loop.time() + _native.SIGN_OF_LIFE_S
             while suspect and not lives() and self._loop.time() < end_s and not self._is_closed:
                 await asyncio.sleep(_LAST_LOOK_S)
@@ -225,11 +225,11 @@ class Line:
                 _let_go(found.result())
             raise
 
-    async def _made(self, fd: int, heard: bytes) -> _native.Connection:
+    async def _made(self, fd: int, heard: bytes, secured: object) -> _native.Connection:
         sock = socket.socket(fileno=fd)
         try:
             connection = _native.Connection(
-                self._loop, self._session, heard, fd, _core._LentFd(fd), self._on_silent
+                self._loop, self._session, heard, fd, _core._LentFd(fd), self._on_silent, secured
             )
             await self._loop.create_connection(lambda: connection, sock=sock)
         except BaseException:

@@ -21,6 +21,7 @@ from rendezvous._base.errors import (
     StoreConnectionError,
     StoreError,
     StoreProtocolError,
+    StoreRefusedError,
     StoreTimeoutError,
 )
 from rendezvous._base.hosts import (
@@ -236,7 +237,7 @@ def _connect(role: _Role, port: int, endpoint: str, deadline: Deadline) -> _core
             store = _core.TCPStore(
                 role.connect, port, timeout=attempt.left_s, wait_for_workers=False
             )
-        except StoreProtocolError:
+        except (StoreProtocolError, StoreRefusedError):
             raise
         except (StoreConnectionError, StoreTimeoutError) as error:
             if deadline.is_over:
@@ -327,6 +328,10 @@ def _cannot_connect(
         return RendezvousConnectionError(
             f"cannot connect to the rendezvous store at {endpoint}, which this process serves "
             f"({role.reason}): {error}"
+        )
+    if isinstance(error, StoreRefusedError):
+        return RendezvousConnectionError(
+            f"the rendezvous store at {endpoint} and this process do not take each other: {error}"
         )
     if isinstance(error, StoreProtocolError):
         return RendezvousConnectionError(

@@ -261,7 +261,8 @@ class StaticRendezvousHandler(RendezvousHandler):
         if self._server is not None:
             self._server.close()
         host = advertised_address(connection.control, connection.host, self._local_addr)
-        self._server = serve_on(bootstrap_hosts(host, self._local_addr), 0)
+        # Torch's workers on other hosts use it, whose protocol has no place for a token.
+        self._server = serve_on(bootstrap_hosts(host, self._local_addr), 0, token="")
         return host, self._server.port
 
     def _space(self, store: Store, round_number: int) -> PrefixStore:

@@ -17,7 +17,7 @@ from rendezvous.cli import exits as _exit
 from rendezvous.cli.log import complain, logger, set_up_logging
 from rendezvous.cli.look import status
 from rendezvous.cli.run import exec_, exec_options
-from rendezvous.cli.tools import bench, close, demo, serve, store_ops, watch
+from rendezvous.cli.tools import bench, close, demo, serve, store_ops, token, watch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,11 @@ start here:
 `rendezvous COMMAND --help` shows all options, with examples."""
 
 
+def _version() -> str:
+    library = _core.tls_library() or "no TLS"
+    return f"rendezvous {_core.__version__} ({library})"
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands, but for what follows `--` of `exec`."""
     parser = argparse.ArgumentParser(
@@ -46,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"rendezvous {_core.__version__}")
+    parser.add_argument("--version", action="version", version=_version())
     subparsers = parser.add_subparsers(
         title="commands", metavar="COMMAND", dest="command_name", required=True
     )
@@ -58,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     close.add_parser(subparsers)
     store_ops.add_parsers(subparsers)
     watch.add_parser(subparsers)
+    token.add_parser(subparsers)
     return parser
 
 

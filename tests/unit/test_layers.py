@@ -18,11 +18,12 @@ CPP_MAY_INCLUDE = {
     "wire": {"base"},
     "store": {"base", "wire"},
     "group": {"base", "wire"},
-    "server": {"base", "net", "wire", "store", "group"},
-    "client": {"base", "net", "wire", "store", "server"},
+    "tls": {"base"},
+    "server": {"base", "net", "wire", "store", "group", "tls"},
+    "client": {"base", "net", "wire", "store", "server", "tls"},
     "tools": {"base", "net", "wire"},
-    "bindings": {"base", "net", "wire", "store", "group", "server", "client"},
-    "aio": {"base", "net", "wire", "store", "client"},
+    "bindings": {"base", "net", "wire", "store", "group", "tls", "server", "client"},
+    "aio": {"base", "net", "wire", "store", "client", "tls"},
 }
 
 INCLUDE = re.compile(r'^#include "([a-z]+)/', re.MULTILINE)
@@ -101,8 +102,20 @@ def test_the_core_has_no_clock_socket_or_randomness(folder: str) -> None:
     assert offenders == []
 
 
+def test_tls_is_a_transform_without_io() -> None:
+    """It is handed bytes: it opens no socket, reads no file and no clock; OpenSSL stays in it."""
+    forbidden = re.compile(
+        r"\bnow\(\)|<sys/|<unistd\.h>|<fstream>|<thread>|base/fd\.h|BIO_new_(file|fp|socket)"
+        r"|SSL_set_fd|SSL_CTX_(use_\w+_file|load_verify)"
+    )
+    tls = (ROOT / "csrc" / "tls").glob("*.[hc]*")
+    assert [path.name for path in tls if forbidden.search(path.read_text())] == []
+    openssl = re.compile(r"#include (<openssl/|\"tls/(openssl|parts|key)\.h)")
+    assert {path.parent.name for path in cpp_files() if openssl.search(path.read_text())} == {"tls"}
+
+
 # What owns the server's descriptors, thread and clock; the rest of csrc/server is its core.
-SERVER_SHELL = {"server", "socket_connection", "entrance"}
+SERVER_SHELL = {"server", "socket_connection", "secure_line", "entrance"}
 
 
 def test_the_core_of_the_server_has_no_clock_socket_or_randomness() -> None:

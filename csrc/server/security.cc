@@ -1,0 +1,43 @@
+#include "server/security.h"
+
+#include "server/refusal.h"
+#include "tls/session.h"
+#include "wire/c10d.h"
+#include "wire/native.h"
+
+namespace rdzv {
+
+Admission admit(const ServerSecurity& security, char first_byte, bool is_loopback) {
+  const bool is_tls = first_byte == tls::kHandshakeByte;
+  if (security.keeper == nullptr) {
+    if (!is_tls) return {};
+    return {Admission::Way::kRefused,
+            "it speaks TLS, and this server was started without a token or certificates",
+            std::string(tls::no_tls_alert())};
+  }
+  if (is_tls) return {Admission::Way::kTls};
+  const bool is_c10d = first_byte == static_cast<char>(c10d::Code::kValidate);
+  // Torch's protocol has no place for a proof: who is on this machine may do without.
+  if (is_c10d && is_loopback) return {};
+  const bool is_native = first_byte == native::kMagic[0];
+  if (!is_c10d && !is_native) {
+    return {Admission::Way::kRefused,
+            "its first bytes are neither TLS nor a protocol of this server",
+            {}};
+  }
+  const bool has_tokens = security.keeper->current()->has_tokens();
+  const std::string wanted = has_tokens ? "a token" : "TLS";
+  if (is_c10d) {
+    return {Admission::Way::kRefused,
+            "it speaks the c10d protocol, which carries no proof; this server wants " + wanted +
+                " and takes such clients from its own machine only",
+            {}};
+  }
+  const std::string how =
+      has_tokens ? "set RENDEZVOUS_TOKEN_FILE or RENDEZVOUS_TOKEN to the token of the server"
+                 : "connect with its certificate's authority (tls_ca)";
+  return {Admission::Way::kRefused, "it came without TLS, and this server wants " + wanted,
+          refusal_frame(ErrorCode::kRefused, "it wants " + wanted + ": " + how)};
+}
+
+}  // namespace rdzv

@@ -1,0 +1,51 @@
+#include "tls/keeper.h"
+
+#include <utility>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace rdzv::tls {
+
+std::shared_ptr<const Credentials> Keeper::make(Side side, const Texts& texts) {
+  Material material;
+  if (!texts.tokens.empty()) material.tokens = parse_tokens(texts.tokens);
+  for (const Token& token : material.tokens) {
+    // Whoever took them for members of the one name space there is would give away what is others'.
+    if (side == Side::kServer && (token.space != kDefaultSpace || token.role != Role::kMember)) {
+      throw Error(ErrorCode::kUnsupported,
+                  "servers know the name space 'default' and the role "
+                  "member only, and a token is for " +
+                      quoted(token.space) + " and " + role_text(token.role));
+    }
+  }
+  material.certificate = texts.certificate;
+  material.key = texts.key;
+  material.authorities = texts.authorities;
+  return side == Side::kServer ? Credentials::for_server(material)
+                               : Credentials::for_client(material);
+}
+
+Keeper::Keeper(Side side, const Texts& texts)
+    : side_(side), texts_(texts), current_(make(side, texts)) {}
+
+bool Keeper::renew(const Texts& texts) {
+  {
+    std::lock_guard lock(mutex_);
+    if (texts == texts_) return false;
+  }
+  // Keys are derived without the lock: nobody who begins a session waits for it.
+  std::shared_ptr<const Credentials> made = make(side_, texts);
+  std::lock_guard lock(mutex_);
+  texts_ = texts;
+  current_ = std::move(made);
+  return true;
+}
+
+std::shared_ptr<const Credentials> Keeper::current() const {
+  if (before_use_) before_use_();
+  std::lock_guard lock(mutex_);
+  return current_;
+}
+
+}  // namespace rdzv::tls

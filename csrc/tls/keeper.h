@@ -1,0 +1,51 @@
+// The credentials of one side while its token or certificates are renewed. It is handed the bytes of
+// the files whenever somebody has read them, and says which credentials hold now: sessions that
+// have begun keep theirs, and bytes that are no good change nothing. Any thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "tls/credentials.h"
+
+namespace rdzv::tls {
+
+// What stands in the files; empty: there is none.
+struct Texts {
+  std::string tokens{};
+  std::string certificate{};
+  std::string key{};
+  std::string authorities{};
+
+  friend bool operator==(const Texts&, const Texts&) = default;
+};
+
+class Keeper {
+ public:
+  enum class Side { kServer, kClient };
+
+  // Throws what Credentials and parse_tokens do.
+  Keeper(Side side, const Texts& texts);
+
+  // True: they are others than before, and hold from now on. Throws as the constructor does, and
+  // what held before goes on.
+  bool renew(const Texts& texts);
+  std::shared_ptr<const Credentials> current() const;
+  // Called before each session begins: who reads the files may look whether they have changed. Set
+  // before the keeper is shared.
+  void set_before_use(std::function<void()> look) { before_use_ = std::move(look); }
+
+ private:
+  static std::shared_ptr<const Credentials> make(Side side, const Texts& texts);
+
+  const Side side_;
+  std::function<void()> before_use_;
+  mutable std::mutex mutex_;  // protects all below
+  Texts texts_;
+  std::shared_ptr<const Credentials> current_;
+};
+
+}  // namespace rdzv::tls

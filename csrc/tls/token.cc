@@ -1,0 +1,131 @@
+#include "tls/token.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace rdzv::tls {
+namespace {
+
+constexpr Bytes kPrefix = "rendezvous:";
+constexpr Bytes kBlanks = " \t\r\n";
+constexpr Role kRoles[] = {Role::kMember, Role::kReader, Role::kAdmin};
+
+[[noreturn]] void throw_bad(const std::string& what) {
+  throw Error(ErrorCode::kInvalidArgument, "the token " + what + "; `rendezvous token` makes one");
+}
+
+Bytes trimmed(Bytes text) {
+  const size_t first = text.find_first_not_of(kBlanks);
+  if (first == Bytes::npos) return {};
+  return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
+}
+
+bool is_name(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+         c == '_' || c == '.';
+}
+
+std::string checked_space(Bytes space) {
+  if (!space.empty() && space.size() <= kSpaceBytesMax && std::ranges::all_of(space, is_name))
+    return std::string(space);
+  throw_bad("names the name space " + quoted(space) + ", which must be 1 to " +
+            std::to_string(kSpaceBytesMax) + " letters, digits, '-', '_' or '.'");
+}
+
+Role checked_role(Bytes text) {
+  for (const Role role : kRoles) {
+    if (text == role_text(role)) return role;
+  }
+  throw_bad("names the role " + quoted(text) + ", which must be member, reader or admin");
+}
+
+std::string checked_secret(Bytes secret) {
+  if (secret.size() < kSecretBytesMin) {
+    throw_bad("has a secret of " + std::to_string(secret.size()) +
+              " bytes; it must have at least " + std::to_string(kSecretBytesMin));
+  }
+  if (secret.size() > kSecretBytesMax) {
+    throw_bad("has a secret of " + std::to_string(secret.size()) + " bytes, more than " +
+              std::to_string(kSecretBytesMax));
+  }
+  if (std::ranges::any_of(secret, [](unsigned char c) { return c <= ' ' || c == 0x7f; }))
+    throw_bad("has a blank or a control character in its secret");
+  return std::string(secret);
+}
+
+// Takes what stands before `end`, and `end`, off the front. None: it is not there.
+std::optional<Bytes> take_until(Bytes& text, Bytes ends) {
+  const size_t at = text.find_first_of(ends);
+  if (at == Bytes::npos) return std::nullopt;
+  const Bytes taken = text.substr(0, at);
+  text = trimmed(text.substr(at + 1));
+  return taken;
+}
+
+Token parse_parts(Bytes text, Bytes between) {
+  const std::optional<Bytes> space = take_until(text, between);
+  const std::optional<Bytes> role = take_until(text, between);
+  if (!space || !role) throw_bad("has no name space, role and secret");
+  return {checked_space(*space), checked_role(*role), checked_secret(text)};
+}
+
+}  // namespace
+
+const char* role_text(Role role) {
+  switch (role) {
+    case Role::kMember:
+      return "member";
+    case Role::kReader:
+      return "reader";
+    case Role::kAdmin:
+      return "admin";
+  }
+  return "member";
+}
+
+Token parse_token(Bytes text) {
+  text = trimmed(text);
+  if (text.starts_with(kPrefix)) return parse_parts(text.substr(kPrefix.size()), ":");
+  Token token;
+  token.secret = checked_secret(text);
+  return token;
+}
+
+std::vector<Token> parse_tokens(Bytes text) {
+  std::vector<Token> tokens;
+  for (size_t number = 1; !text.empty(); ++number) {
+    const size_t end = text.find('\n');
+    const Bytes line = trimmed(text.substr(0, end));
+    text = end == Bytes::npos ? Bytes() : text.substr(end + 1);
+    if (line.empty() || line.front() == '#') continue;
+    if (tokens.size() == kTokensMax) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "there are more than " + std::to_string(kTokensMax) + " tokens");
+    }
+    try {
+      const bool is_three = line.find_first_of(" \t") != Bytes::npos;
+      tokens.push_back(is_three ? parse_parts(line, " \t") : parse_token(line));
+    } catch (const Error& error) {
+      throw Error(error.code(), "line " + std::to_string(number) + ": " + error.message());
+    }
+  }
+  if (tokens.empty()) throw Error(ErrorCode::kInvalidArgument, "there is no token in it");
+  return tokens;
+}
+
+std::string token_text(Bytes space, Role role, Bytes random) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string secret;
+  for (const char byte : random) {
+    secret += kDigits[static_cast<unsigned char>(byte) >> 4];
+    secret += kDigits[static_cast<unsigned char>(byte) & 15];
+  }
+  if (space == kDefaultSpace && role == Role::kMember) return checked_secret(secret);
+  return std::string(kPrefix) + checked_space(space) + ":" + role_text(role) + ":" +
+         checked_secret(secret);
+}
+
+}  // namespace rdzv::tls

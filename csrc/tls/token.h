@@ -1,0 +1,46 @@
+// Job tokens as text: who holds one (a name space and a role) and the secret that proves it. No
+// message ever shows a secret. Pure: knows no file, no key and no OpenSSL.
+//
+//   SECRET                        the default name space, member
+//   rendezvous:SPACE:ROLE:SECRET  what `rendezvous token --space SPACE --role ROLE` makes
+//
+// A file holds one a line, or `SPACE ROLE SECRET`. Empty lines and those that begin with '#' say
+// nothing. Clients use the first, servers take all, so that an old one and a new one hold together.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+
+namespace rdzv::tls {
+
+enum class Role : uint8_t {
+  kMember,  // everything, in its name space
+  kReader,  // looks and watches
+  kAdmin,   // everything, in all name spaces
+};
+const char* role_text(Role role);
+
+inline constexpr Bytes kDefaultSpace = "default";
+inline constexpr size_t kSpaceBytesMax = 64;
+inline constexpr size_t kSecretBytesMin = 16;
+inline constexpr size_t kSecretBytesMax = 1024;
+inline constexpr size_t kTokensMax = 4096;
+
+struct Token {
+  std::string space{kDefaultSpace};
+  Role role = Role::kMember;
+  std::string secret;
+};
+
+// Both throw kInvalidArgument: what is wrong, and in which line. Space around a token does not
+// count.
+Token parse_token(Bytes text);
+std::vector<Token> parse_tokens(Bytes text);
+// The text of a token with a secret of these random bytes, 16 or more.
+std::string token_text(Bytes space, Role role, Bytes random);
+
+}  // namespace rdzv::tls

@@ -1,0 +1,102 @@
+// What TLS keeps in memory: of connections that are idle, of those that were refused, and of
+// handshakes that came to nothing.
+#include <malloc.h>
+
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "tls/credentials.h"
+#include "tls/session.h"
+#include "tls_scene.h"
+
+using namespace rdzv;
+using namespace rdzv::test;
+using tls::Session;
+
+namespace {
+
+size_t heap_bytes() {
+  return ::mallinfo2().uordblks;
+}
+
+}  // namespace
+
+TEST_CASE("an idle connection takes less than 16 KiB an end, after much was said as well") {
+  constexpr size_t kPairs = 200;
+  const auto for_server = tls::Credentials::for_server(with_token());
+  const auto for_client = tls::Credentials::for_client(with_token());
+  std::vector<std::unique_ptr<Session>> clients;
+  std::vector<std::unique_ptr<Session>> servers;
+  clients.reserve(kPairs);
+  servers.reserve(kPairs);
+  const size_t before = heap_bytes();
+  for (size_t i = 0; i < kPairs; ++i) {
+    clients.push_back(for_client->begin());
+    servers.push_back(for_server->begin());
+    std::string heard;
+    while (TlsPair::carry(*clients[i], *servers[i], heard, SIZE_MAX) |
+           TlsPair::carry(*servers[i], *clients[i], heard, SIZE_MAX)) {
+    }
+    REQUIRE(servers[i]->is_open());
+    servers[i]->send(std::string(100'000, 'x'));
+    clients[i]->send(std::string(100'000, 'x'));
+    while (TlsPair::carry(*clients[i], *servers[i], heard, 5000) |
+           TlsPair::carry(*servers[i], *clients[i], heard, 5000)) {
+    }
+  }
+  const size_t both = (heap_bytes() - before) / kPairs;
+  clients.clear();
+  const size_t server = (heap_bytes() - before) / kPairs;
+  CHECK(server < 16 * 1024);
+  CHECK(both - server < 16 * 1024);
+}
+
+TEST_CASE("10,000 handshakes that come to nothing leave nothing behind") {
+  const auto credentials = tls::Credentials::for_server(with_token());
+  const std::string wrong = client_hello(kOtherSecret);
+  const std::string right = client_hello();
+  std::mt19937 random(13);
+  const auto abort_one = [&](int kind) {
+    const auto server = credentials->begin();
+    std::string heard;
+    switch (kind % 4) {
+      case 0:  // another token
+        server->receive(wrong, heard);
+        break;
+      case 1:  // half a hello
+        server->receive(Bytes(right).substr(0, random() % right.size()), heard);
+        break;
+      case 2:  // all of it, and no proof
+        server->receive(right, heard);
+        break;
+      default: {
+        std::string bytes = noise(random, 300);
+        bytes[0] = tls::kHandshakeByte;
+        server->receive(bytes, heard);
+      }
+    }
+    REQUIRE_FALSE(server->is_open());
+  };
+  for (int i = 0; i < 400; ++i) abort_one(i);
+  const size_t before = heap_bytes();
+  for (int i = 0; i < 10'000; ++i) abort_one(i);
+  const auto grown = static_cast<long>(heap_bytes()) - static_cast<long>(before);
+  CHECK(grown < 64 * 1024);
+}
+
+TEST_CASE("a refused session keeps nothing but why") {
+  const auto credentials = tls::Credentials::for_server(with_token());
+  const std::string wrong = client_hello(kOtherSecret);
+  std::vector<std::unique_ptr<Session>> refused;
+  refused.reserve(1000);
+  const size_t before = heap_bytes();
+  for (int i = 0; i < 1000; ++i) {
+    refused.push_back(credentials->begin());
+    std::string heard;
+    refused.back()->receive(wrong, heard);
+    REQUIRE(refused.back()->state() == Session::State::kFailed);
+  }
+  CHECK((heap_bytes() - before) / 1000 < 1500);
+}

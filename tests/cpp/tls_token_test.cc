@@ -1,0 +1,86 @@
+// Tokens as text: what stands in them, and what is refused without a word of their secret.
+#include "tls/token.h"
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "tls_scene.h"
+
+using namespace rdzv;
+using namespace rdzv::test;
+using tls::Role;
+
+namespace {
+
+std::string refusal(const std::string& text) {
+  try {
+    tls::parse_tokens(text);
+  } catch (const Error& error) {
+    CHECK(error.code() == ErrorCode::kInvalidArgument);
+    return error.message();
+  }
+  return "it was taken";
+}
+
+}  // namespace
+
+TEST_CASE("a bare secret is a member's of the default name space") {
+  const tls::Token token = tls::parse_token("  " + kSecret + "\n");
+  CHECK(token.space == "default");
+  CHECK(token.role == Role::kMember);
+  CHECK(token.secret == kSecret);
+}
+
+TEST_CASE("a token that is made can be read, and says whose it is") {
+  const std::string random(32, '\xa7');
+  for (const Role role : {Role::kMember, Role::kReader, Role::kAdmin}) {
+    for (const std::string space : {"default", "team-a.7"}) {
+      const tls::Token token = tls::parse_token(tls::token_text(space, role, random));
+      CHECK(token.space == space);
+      CHECK(token.role == role);
+      CHECK(token.secret.size() == 64);
+    }
+  }
+  CHECK_THROWS_AS(tls::token_text("a b", Role::kMember, random), Error);
+  CHECK_THROWS_AS(tls::token_text("a", Role::kMember, "short"), Error);
+}
+
+TEST_CASE("a file of tokens has one a line, with or without names, and comments") {
+  const std::vector<tls::Token> tokens =
+      tls::parse_tokens("# of the cluster\n\n" + kSecret + "\r\n  team  reader\t" + kOtherSecret +
+                        "\nrendezvous:other:admin:" + kSecret);
+  REQUIRE(tokens.size() == 3);
+  CHECK(tokens[0].secret == kSecret);
+  CHECK(tokens[1].space == "team");
+  CHECK(tokens[1].role == Role::kReader);
+  CHECK(tokens[1].secret == kOtherSecret);
+  CHECK(tokens[2].role == Role::kAdmin);
+}
+
+TEST_CASE("what is no token is refused: the line and what is wrong, and nothing of the secret") {
+  struct Case {
+    std::string text;
+    std::string says;
+  };
+  const Case cases[] = {
+      {"", "no token"},
+      {"# only a comment\n", "no token"},
+      {"tooshort", "8 bytes"},
+      {std::string(2000, 's'), "2000 bytes"},
+      {"fine-and-long-enough\ntooshort", "line 2"},
+      {"team " + kSecret, "name space, role and secret"},
+      {"team owner " + kSecret, "'owner'"},
+      {"te/am member " + kSecret, "'te/am'"},
+      {"team member " + kSecret + " " + kSecret, "blank"},
+      {"rendezvous:team:" + kSecret, "name space, role and secret"},
+      {"rendezvous::member:" + kSecret, "''"},
+      {"0123456789abcdef\x01", "control character"},
+  };
+  for (const Case& c : cases) {
+    const std::string said = refusal(c.text);
+    CHECK_MESSAGE(contains(said, c.says), said);
+    CHECK_FALSE(contains(said, kSecret));
+    CHECK_FALSE(contains(said, "tooshort"));
+  }
+}

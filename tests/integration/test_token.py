@@ -1,0 +1,265 @@
+"""A token in the environment, a file, or an argument: who gets in, and what the others hear."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.cli import Cli, wait_for
+
+import rendezvous.aio
+from rendezvous import (
+    Server,
+    StoreRefusedError,
+    StoreValueError,
+    TCPStore,
+    _core,
+    open_store,
+)
+
+if not _core.tls_library():
+    pytest.skip("this build has no TLS", allow_module_level=True)
+
+ONE = "0123456789abcdef0123456789abcdef"
+OTHER = "fedcba9876543210fedcba9876543210"
+TIMEOUT_S = 60.0
+
+
+def client(server: Server, token: object = None) -> TCPStore:
+    return TCPStore("127.0.0.1", server.port, timeout=TIMEOUT_S, token=token)  # type: ignore[arg-type]
+
+
+def test_a_token_is_given_as_text_bytes_file_or_by_a_function(tmp_path: Path) -> None:
+    """All ways of giving it are the same token."""
+    path = tmp_path / "token"
+    path.write_text(f"# of this job\n{ONE}\n")
+    ways: list[object] = [ONE, ONE.encode(), path, lambda: ONE, lambda: path]
+    for of_server in ways:
+        with Server(token=of_server) as server:  # type: ignore[arg-type]
+            for number, way in enumerate(ways):
+                store = client(server, way)
+                assert store.add("came", 1) == number + 1
+                store.close()
+
+
+def test_stores_of_every_kind_find_the_token_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """TCPStore, open_store and asyncio's connect need no argument."""
+    monkeypatch.setenv("RENDEZVOUS_TOKEN", ONE)
+    with Server() as server:
+        url = f"tcp://127.0.0.1:{server.port}"
+        client(server).set("key", "value")
+        assert open_store(url).get("key") == b"value"
+
+        async def main() -> None:
+            async with rendezvous.aio.connect(url, TIMEOUT_S) as store:
+                await store.set("large", b"x" * 20_000_000)
+                assert len(await store.get("large")) == 20_000_000
+                assert await store.get("key") == b"value"
+
+        asyncio.run(main())
+        with pytest.raises(StoreRefusedError, match="it wants a token: set RENDEZVOUS_TOKEN_FILE"):
+            client(server, "")
+
+
+def test_the_wrong_token_is_refused_at_once_in_a_sentence() -> None:
+    """It is an error of its own, which no waiting heals."""
+    with Server(token=ONE) as server:
+        with pytest.raises(StoreRefusedError, match="does not know the token") as caught:
+            client(server, OTHER)
+        assert f"127.0.0.1:{server.port}" in str(caught.value)
+        assert OTHER not in str(caught.value)
+        assert isinstance(caught.value, ConnectionError)
+
+
+def test_asyncio_hears_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dial of asyncio's store is refused in the same words."""
+
+    async def main(url: str) -> None:
+        with pytest.raises(StoreRefusedError, match="does not know the token"):
+            async with rendezvous.aio.connect(url, TIMEOUT_S):
+                pass
+
+    with Server(token=ONE) as server:
+        monkeypatch.setenv("RENDEZVOUS_TOKEN", OTHER)
+        asyncio.run(main(f"tcp://127.0.0.1:{server.port}"))
+
+
+def test_a_token_and_a_server_without_one_do_not_go_together() -> None:
+    """The client learns that the server has none."""
+    with Server() as server, pytest.raises(StoreRefusedError, match="the server speaks no TLS"):
+        client(server, ONE)
+
+
+def test_what_is_no_token_is_an_error_of_whoever_gives_it(tmp_path: Path) -> None:
+    """The message names the file and the line, and not the secret."""
+    path = tmp_path / "token"
+    path.write_text("short-one\n")
+    with pytest.raises(StoreValueError, match=r"token: line 1: .* 9 bytes") as caught:
+        Server(token=path)
+    assert "short-one" not in str(caught.value)
+    with pytest.raises(StoreValueError, match="cannot be read"):
+        Server(token=tmp_path / "missing")
+    with pytest.raises(TypeError):
+        Server(token=5)  # type: ignore[arg-type]
+    with pytest.raises(StoreValueError, match="carries no token"):
+        TCPStore("127.0.0.1", 1, protocol="c10d", token=ONE)
+
+
+def test_a_token_file_that_changes_is_read_again(tmp_path: Path) -> None:
+    """A server takes the old and the new one while both are in its file, and then the new alone."""
+    path = tmp_path / "token"
+    path.write_text(ONE)
+
+    def replace(text: str) -> None:
+        draft = tmp_path / "draft"
+        draft.write_text(text)
+        draft.replace(path)
+
+    def gets_in(token: str) -> bool:
+        try:
+            client(server, token).close()
+        except StoreRefusedError:
+            return False
+        return True
+
+    with Server(token=path) as server:
+        lasting = client(server, path)
+        assert gets_in(ONE)
+        assert not gets_in(OTHER)
+        replace(f"{OTHER}\n{ONE}\n")
+        wait_for("the new token", lambda: gets_in(OTHER))
+        assert gets_in(ONE)
+        replace(OTHER)
+        wait_for("the end of the old token", lambda: not gets_in(ONE))
+        assert gets_in(OTHER)
+        # Half a file changes nothing.
+        replace("half")
+        assert gets_in(OTHER)
+        lasting.set("key", "it began with the old one, and goes on")
+        replace(OTHER)
+        assert lasting.clone().get("key").startswith(b"it began")
+
+
+def test_torch_workers_of_this_machine_need_no_token() -> None:
+    """Their protocol cannot carry one."""
+    with Server(token=ONE) as server:
+        worker = TCPStore("127.0.0.1", server.port, protocol="c10d", timeout=TIMEOUT_S)
+        worker.set("key", "value")
+        assert client(server, ONE).get("key") == b"value"
+
+
+def test_pythons_own_tls_without_the_token_is_refused() -> None:
+    """An independent peer: TLS 1.3 by certificates, and TLS 1.2."""
+    with Server(token=ONE) as server:
+        for newest in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2):
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            context.maximum_version = newest
+            with (
+                socket.create_connection(("127.0.0.1", server.port), TIMEOUT_S) as plain,
+                pytest.raises(ssl.SSLError, match=r"(?i)alert"),
+            ):
+                context.wrap_socket(plain)
+
+
+def derived(label: str, length: int) -> str:
+    """RFC 5869 with SHA-256, of the token ONE for a member of the default name space, as hex."""
+    secret = hmac.digest(b"rendezvous", ONE.encode(), "sha256")
+    info = f"{label}\0default/member".encode()
+    return hmac.digest(secret, info + b"\1", "sha256")[:length].hex()
+
+
+@pytest.mark.parametrize("key", ["the token's", "another"])
+def test_openssls_client_gets_in_with_the_key_of_the_token_alone(key: str) -> None:
+    """An independent peer, with the key as the documentation derives it."""
+    psk = derived("rendezvous 1 psk", 32) if key == "the token's" else "00" * 32
+    identity = f"rendezvous1/default/member/{derived('rendezvous 1 key id', 8)}"
+    with Server(token=ONE) as server:
+        done = subprocess.run(
+            [
+                *("openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-tls1_3"),
+                *("-psk_identity", identity, "-psk", psk),
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    if key == "another":
+        assert b"alert" in done.stderr
+        assert done.returncode != 0
+    else:
+        assert b"Reused, TLSv1.3" in done.stdout
+
+
+def test_serve_refuses_a_network_without_a_token(cli: Cli) -> None:
+    """It says the two ways on, in lines to copy."""
+    done = cli.run("serve", "--host", "0.0.0.0", "--port", "0", HOME=str(cli.cwd))
+    assert done.returncode == 1
+    lines = done.stderr.decode().splitlines()
+    assert "  rendezvous token --save" in lines
+    assert "  rendezvous serve --host 0.0.0.0 --insecure" in lines
+
+
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_serve_without_a_token_on_a_network_is_said_twice(cli: Cli, how: str) -> None:
+    """By who starts it, and once in the log."""
+    more = ["--insecure"] if how == "option" else []
+    variables = {"RENDEZVOUS_INSECURE": "1"} if how == "variable" else {}
+    server = cli.start(
+        "serve", "--host", "0.0.0.0", "--port", "0", *more, HOME=str(cli.cwd), **variables
+    )
+    server.line("everybody who can reach 0.0.0.0 can read and change")
+    server.line("listening on")
+
+
+def test_one_saved_token_is_found_by_server_and_commands(cli: Cli) -> None:
+    """`rendezvous token --save` once, and nothing else."""
+    home: dict[str, Any] = {"HOME": str(cli.cwd), "XDG_CONFIG_HOME": ""}
+    assert cli.run("token", "--save", **home).returncode == 0
+    saved = cli.cwd / ".config" / "rendezvous" / "token"
+    assert saved.stat().st_mode & 0o777 == 0o600
+    again = cli.run("token", "--save", **home)
+    assert again.returncode == 1
+    assert str(saved) in again.stderr.decode()
+    server = cli.start("serve", "--host", "0.0.0.0", "--port", "0", **home)
+    endpoint = f"127.0.0.1:{server.line('listening on').rpartition(':')[2]}"
+    assert cli.run("set", "key", "value", "--endpoint", endpoint, **home).returncode == 0
+    found = cli.run("get", "key", "--endpoint", endpoint, **home)
+    assert found.stdout.strip() == b"value"
+    assert cli.run("status", "--endpoint", endpoint, **home).returncode == 0
+    stranger = cli.run("get", "key", "--endpoint", endpoint, HOME=str(cli.cwd / "nobody"))
+    assert stranger.returncode != 0
+    assert b"it wants a token" in stranger.stderr
+    server.line("it came without TLS")
+
+
+def test_token_prints_another_one_each_time(cli: Cli) -> None:
+    """A token is 32 random bytes."""
+    tokens = {cli.run("token").stdout.decode().strip() for _ in range(3)}
+    assert len(tokens) == 3
+    assert all(len(token) == 64 for token in tokens)
+
+
+def test_nodes_of_a_job_meet_with_a_token_and_strangers_do_not(cli: Cli, free_port: int) -> None:
+    """One of the nodes hosts the store; who has another token gets a sentence, and no seat."""
+    endpoint = f"127.0.0.1:{free_port}"
+    held = cli.cwd / "held"
+    command = ["--run-id", "job", "--", "sh", "-c", f"while [ ! -e {held} ]; do sleep 0.05; done"]
+    nodes = [cli.start_exec(endpoint, "2", *command, RENDEZVOUS_TOKEN=ONE) for _ in range(2)]
+    for node in nodes:
+        node.line("round 1")
+    stranger = cli.start_exec(endpoint, "2", *command, RENDEZVOUS_TOKEN=OTHER)
+    assert stranger.end() != 0
+    assert "does not know the token" in stranger.stderr
+    held.touch()
+    assert [node.end() for node in nodes] == [0, 0]
