@@ -32,7 +32,8 @@ nox.options.reuse_existing_virtualenvs = False
 
 ALL_BUT_INTEROP = (str(ROOT / "tests"), "--ignore", str(ROOT / "tests" / "interop"))
 CLANG_FORMAT = "clang-format==23.1.5"
-TORCH = ("torch==2.13.0", "numpy")
+# RDZV_TORCH names another.
+TORCH = (os.environ.get("RDZV_TORCH", "torch==2.13.0"), "numpy")
 # What is started by `rendezvous exec` beside torch.
 LAUNCHED = ("jax>=0.4.30", "accelerate>=1")
 # Peers of bench/etcd_nodes.py: the Python clients of etcd's v3 API that are kept.
