@@ -199,9 +199,9 @@ def lint(session: nox.Session) -> None:
     sources = [
         str(path) for suffix in ("h", "cc") for path in sorted(Path("csrc").rglob(f"*.{suffix}"))
     ]
-    sources += [
-        str(path) for path in sorted(Path("tests/cpp").glob("*.[hc]*")) if path.suffix != ".txt"
-    ]
+    for folder in ("tests/cpp", "tests/fuzz"):
+        found = sorted(Path(folder).glob("*.[hc]*"))
+        sources += [str(path) for path in found if path.suffix in (".h", ".cc")]
     session.run("clang-format", "--dry-run", "--Werror", *sources)
 
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from _support.driver import connections_limit, drive, tool
 from _support.report import Cell, Report, alternating, arguments, parse, ratio
@@ -70,7 +71,12 @@ def trouble(kind: str, server: Server, token: Path, count: int) -> Iterator[None
 
 def waited(kind: str, count: int, seconds: float) -> dict[str, float]:
     with with_token() as (server, token), trouble(kind, server, token, count):
-        words = {"protocol": "native", "connections": 1, "keys": 100, "token_file": token}
+        words: dict[str, Any] = {
+            "protocol": "native",
+            "connections": 1,
+            "keys": 100,
+            "token_file": token,
+        }
         found = drive("ops", server.port, server.pid, seconds=seconds, **words)
     return {"p50_us": found["latency_us"]["p50"], "p99_us": found["latency_us"]["p99"]}
 

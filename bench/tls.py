@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 from _support.driver import connections_max, drive
 from _support.report import Cell, Report, alternating, arguments, parse, ratio
@@ -24,12 +25,12 @@ PLAIN, TOKEN = "without", "with a token"
 # What one has to do with the other: (requests in flight on each of 50 connections, bytes).
 GETS = ((1, 64), (16, 64), (1, 65536))
 
-Way = tuple[Server, dict[str, object]]
+Way = tuple[Server, dict[str, Any]]
 
 
 def gets(way: Way, in_flight: int, value: int, seconds: float) -> dict[str, float]:
     server, options = way
-    words = {"protocol": "native", "operation": "get", "connections": 50, **options}
+    words: dict[str, Any] = {"protocol": "native", "operation": "get", "connections": 50, **options}
     keys = 1000 if value == 64 else 100
     found = drive(
         *("ops", server.port, server.pid),
@@ -47,7 +48,7 @@ def gets(way: Way, in_flight: int, value: int, seconds: float) -> dict[str, floa
 
 def joins(way: Way, nodes: int) -> dict[str, float]:
     server, options = way
-    words = {"protocol": "native", "connections": nodes, **options}
+    words: dict[str, Any] = {"protocol": "native", "connections": nodes, **options}
     found = drive("rendezvous", server.port, server.pid, **words)
     return {"seconds": found["seconds"], "cpu_us": found["server_cpu_us_per_node"]}
 
@@ -56,7 +57,7 @@ def memory(with_a_token: bool, connections: int) -> dict[str, float]:
     """Of a server that has just started."""
     with ExitStack() as stack:
         server, options = ways(stack)[TOKEN if with_a_token else PLAIN]
-        words = {"protocol": "native", **options}
+        words: dict[str, Any] = {"protocol": "native", **options}
         drive("idle", server.port, server.pid, connections=10, **words)
         found = drive("idle", server.port, server.pid, connections=connections, **words)
     return {"bytes": found["server_bytes_per_connection"]}

@@ -218,8 +218,7 @@ void Swarm::flush(Connection& connection) {
       connection.secure->send(connection.out);
       connection.out.clear();
     }
-    if (flush_secure(connection))
-      watch_writes(connection, !connection.secure->to_send().empty());
+    if (flush_secure(connection)) watch_writes(connection, !connection.secure->to_send().empty());
     return;
   }
   size_t sent = 0;
@@ -239,8 +238,7 @@ void Swarm::flush(Connection& connection) {
 }
 
 bool Swarm::flush_secure(Connection& connection) {
-  for (Bytes out = connection.secure->to_send(); !out.empty();
-       out = connection.secure->to_send()) {
+  for (Bytes out = connection.secure->to_send(); !out.empty(); out = connection.secure->to_send()) {
     const long moved = send_some(connection.fd.get(), out);
     if (moved == kWouldBlock) break;
     if (moved == kBroken) {

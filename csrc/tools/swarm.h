@@ -13,10 +13,10 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "tls/credentials.h"
 #include "tools/options.h"
 #include "tools/part.h"
 #include "tools/protocol.h"
-#include "tls/credentials.h"
 
 namespace rdzv::tools {
 
@@ -51,8 +51,8 @@ struct Connection {
   Instant dialed{};
   AskedRing asked;
   std::string out;
-  std::string in;   // the beginning of an answer
-  size_t skip = 0;  // bytes to come that nobody reads
+  std::string in;                        // the beginning of an answer
+  size_t skip = 0;                       // bytes to come that nobody reads
   std::unique_ptr<tls::Session> secure;  // none: plain bytes
 };
 

@@ -249,7 +249,8 @@ TEST_CASE("load driver: operations and keep-alives of several processes are adde
 }
 
 #ifdef RDZV_TLS
-TEST_CASE("load driver: with a token it speaks TLS, and with a wrong one it says what it was told") {
+TEST_CASE(
+    "load driver: with a token it speaks TLS, and with a wrong one it says what it was told") {
   const std::string secret = "0123456789abcdef0123456789abcdef";
   const tls::Texts texts{secret};
   Server server("127.0.0.1", 0, {}, false,

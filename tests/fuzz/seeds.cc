@@ -78,9 +78,11 @@ int main(int, char** words) {
   add_files(seeds);
   seeds.add("replies", std::string("\x03\0\x0d\x05\0\0\0\0\0\0\0value", 16));
   seeds.add("token", "0123456789abcdef");
-  seeds.add("token", "rendezvous:team:reader:0123456789abcdef\n# a note\nteam member 0123456789abcdef\n");
+  seeds.add("token",
+            "rendezvous:team:reader:0123456789abcdef\n# a note\nteam member 0123456789abcdef\n");
   for (const char* target : {"tls_server", "tls_client", "tls_damaged"}) {
-    for (char kind = 0; kind < 3; ++kind) seeds.add(target, std::string(1, kind) + "\xff\x07\x16\x03\x01");
+    for (char kind = 0; kind < 3; ++kind)
+      seeds.add(target, std::string(1, kind) + "\xff\x07\x16\x03\x01");
   }
   return 0;
 }

@@ -11,12 +11,12 @@
 namespace rdzv::fuzz {
 
 // Decoders. Each is given bytes as the peer, a file or a back-end sends them.
-void c10d(Bytes input);    // requests, in pieces
-void native(Bytes input);  // preamble and frames; each body as every message
-void replies(Bytes input); // the first byte says to what: answers of the c10d protocol, in pieces
-void state(Bytes input);   // a rendezvous' state
-void file(Bytes input);    // a FileStore's file
-void token(Bytes input);   // a token, and a file of tokens
+void c10d(Bytes input);     // requests, in pieces
+void native(Bytes input);   // preamble and frames; each body as every message
+void replies(Bytes input);  // the first byte says to what: answers of the c10d protocol, in pieces
+void state(Bytes input);    // a rendezvous' state
+void file(Bytes input);     // a FileStore's file
+void token(Bytes input);    // a token, and a file of tokens
 
 // The server's core: requests of several connections, in pieces, while time goes by.
 void server(Bytes input);
@@ -31,11 +31,16 @@ struct Target {
   void (*run)(Bytes input);
 };
 inline constexpr std::array kTargets = {
-    Target{"c10d", c10d},     Target{"native", native}, Target{"replies", replies},
-    Target{"state", state},   Target{"file", file},     Target{"token", token},
+    Target{"c10d", c10d},
+    Target{"native", native},
+    Target{"replies", replies},
+    Target{"state", state},
+    Target{"file", file},
+    Target{"token", token},
     Target{"server", server},
 #ifdef RDZV_TLS
-    Target{"tls_server", tls_server}, Target{"tls_client", tls_client},
+    Target{"tls_server", tls_server},
+    Target{"tls_client", tls_client},
     Target{"tls_damaged", tls_damaged},
 #endif
 };

@@ -31,7 +31,8 @@ tls::Material with_tokens(const char* text) {
 }
 
 std::array<Sides, 3> make_sides() {
-  const auto tokens = with_tokens("0123456789abcdef0123456789abcdef\nteam reader 00112233445566778899");
+  const auto tokens =
+      with_tokens("0123456789abcdef0123456789abcdef\nteam reader 00112233445566778899");
   const test::Authority authority;
   tls::Material server, client;
   std::tie(server.certificate, server.key) = authority.issue({"server.test", -3600, 86'400});
