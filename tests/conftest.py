@@ -24,7 +24,7 @@ from support.stores import Stores
 from support.torch_server import TorchServers, has_torch
 
 import rendezvous.aio
-from rendezvous import FileStore, HashStore, PrefixStore, Server, Store, TCPStore
+from rendezvous import FileStore, HashStore, PrefixStore, Server, Store, TCPStore, _core
 from rendezvous.backends.etcd import EtcdServer, EtcdStore
 
 # Started in the background by a shell, all that follows would ignore Ctrl-C, which tests send.
@@ -105,6 +105,23 @@ def unix_server() -> Iterator[Server]:
         Server(f"unix://{folder}/socket") as server,
     ):
         yield server
+
+
+@pytest.fixture(params=["open", "token"])
+def open_and_with_token(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """What users copy runs where nothing is asked, and where a token is."""
+    if request.param == "open":
+        return
+    if not _core.tls_library():
+        pytest.skip("this build has no TLS")
+    path = tmp_path_factory.mktemp("secret") / "token"
+    path.write_text(TOKEN)
+    monkeypatch.setenv("RENDEZVOUS_TOKEN_FILE", str(path))
+    monkeypatch.delenv("RENDEZVOUS_INSECURE")
 
 
 @pytest.fixture(scope="session")

@@ -174,13 +174,12 @@ std::string read_token_descriptor(const std::string& number) {
   int fd = -1;
   const char* end = number.data() + number.size();
   if (std::from_chars(number.data(), end, fd).ptr != end || fd < 0)
-    throw_unreadable(what, "it is no number");
+    throw_unreadable(what, "it is not a number");
   std::lock_guard lock(mutex);
   const auto found = known.find(fd);
   if (found != known.end()) return found->second;
   if (::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
-    throw_unreadable(what,
-                     errno_text(errno) + "; whoever starts this process has to leave it open");
+    throw_unreadable(what, errno_text(errno) + "; it has to be open when this process starts");
   return known[fd] = read_all(fd, what);
 }
 

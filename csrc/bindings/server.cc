@@ -125,8 +125,7 @@ or the system refuses a descriptor or a thread; StoreRefusedError when other mac
              }
              const ServerSecurity security{
                  keep_for_server(find_credentials({token, tls_cert, tls_key, tls_ca})),
-                 is_insecure(insecure),
-                 allowed};
+                 is_insecure(insecure), allowed};
              start_logging();
              return without_gil([&] {
                if (!listen_fd)

@@ -51,7 +51,7 @@ void remove_stale(const std::string& host, const std::string& path) {
     if (errno == ENOENT) return;
     throw_cannot(host, errno_text(errno));
   }
-  if (!S_ISSOCK(found.st_mode)) throw_cannot(host, "there is something there that is no socket");
+  if (!S_ISSOCK(found.st_mode)) throw_cannot(host, "what is there is not a socket");
   if (found.st_uid != ::geteuid()) throw_cannot(host, "the socket there is another user's");
   int error = 0;
   const UniqueFd probe = connect_to_unix(path, error);

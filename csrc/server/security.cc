@@ -1,7 +1,5 @@
 #include "server/security.h"
 
-#include <algorithm>
-
 #include "base/error.h"
 #include "base/log.h"
 #include "server/refusal.h"
@@ -11,17 +9,13 @@
 
 namespace rdzv {
 
-bool ServerSecurity::takes(const SocketAddress& peer) const {
-  return allowed == nullptr || peer.is_loopback() || allowed->contains(peer.host());
+bool ServerSecurity::takes(const std::string& peer_host, bool is_loopback) const {
+  return allowed == nullptr || is_loopback || allowed->contains(peer_host);
 }
 
-void check_closed(const ServerSecurity& security, const std::string& host,
-                  const std::vector<Listener>& listeners) {
-  if (security.keeper != nullptr || security.allowed != nullptr) return;
-  const auto open = std::ranges::find_if_not(
-      listeners, [](const Listener& each) { return each.address.is_loopback(); });
-  if (open == listeners.end()) return;
-  const std::string where = format_endpoint(host, open->address.port());
+void check_closed(const ServerSecurity& security, const std::string& host, const std::string& where,
+                  bool is_exposed) {
+  if (!is_exposed || security.keeper != nullptr || security.allowed != nullptr) return;
   if (security.is_insecure) {
     log(LogLevel::kWarning, "server " + where +
                                 ": insecure: without a token, everybody who can reach " + host +

@@ -7,10 +7,8 @@
 #include <set>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "base/bytes.h"
-#include "net/listen.h"
 #include "tls/keeper.h"
 
 namespace rdzv {
@@ -41,13 +39,14 @@ struct ServerSecurity {
   // Who may come in by its address, beside this machine's own loopback; none: all.
   std::shared_ptr<AllowedPeers> allowed{};
 
-  bool takes(const SocketAddress& peer) const;
+  bool takes(const std::string& peer_host, bool is_loopback) const;
 };
 
 // Closed by default: throws kRefused, with the two ways on, where others than this machine could
 // come in without a proof. Logs a warning where the host has said that they may.
-void check_closed(const ServerSecurity& security, const std::string& host,
-                  const std::vector<Listener>& listeners);
+// `where`: host and port; `is_exposed`: it is not for this machine alone.
+void check_closed(const ServerSecurity& security, const std::string& host, const std::string& where,
+                  bool is_exposed);
 
 // How a connection goes on.
 struct Admission {

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <deque>
 #include <new>
@@ -83,7 +84,7 @@ void Server::Impl::run_due(Instant until, Instant awake_until) {
 // Who came by a way that this server does not take is let go, and nothing is kept of it.
 bool Server::Impl::takes(int fd, const SocketAddress& peer) const {
   std::string why;
-  if (!shared_.security.takes(peer)) {
+  if (!shared_.security.takes(peer.host(), peer.is_loopback())) {
     why = "it is at none of the addresses that may connect, those of the round's nodes";
   } else if (peer.is_unix()) {
     why = why_not_same_user(fd);
@@ -144,8 +145,10 @@ Server::Server(const std::string& host, UniqueFd listening, const ServerLimits& 
 Server::Server(const std::string& host, std::vector<Listener> listeners, const ServerLimits& limits,
                bool of_one_job, const ServerSecurity& security)
     : host_(host), owner_pid_(::getpid()) {
-  check_closed(security, host, listeners);
   port_ = listeners.front().address.port();
+  const bool is_exposed = !std::ranges::all_of(
+      listeners, [](const Listener& each) { return each.address.is_loopback(); });
+  check_closed(security, host, format_endpoint(host, port_), is_exposed);
   file_ = std::move(listeners.front().file);
   impl_ = std::make_unique<Impl>(std::move(listeners), "server " + format_endpoint(host, port_),
                                  limits, of_one_job, security);

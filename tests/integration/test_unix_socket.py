@@ -139,7 +139,7 @@ def test_of_many_that_begin_at_once_one_serves(path: Path) -> None:
 def test_what_is_no_socket_is_left_alone(path: Path) -> None:
     """A file there is somebody's."""
     path.write_text("mine")
-    with pytest.raises(StoreConnectionError, match="no socket"):
+    with pytest.raises(StoreConnectionError, match="not a socket"):
         Server(f"unix://{path}")
     assert path.read_text() == "mine"
 
