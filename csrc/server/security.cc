@@ -1,11 +1,36 @@
 #include "server/security.h"
 
+#include "base/error.h"
+#include "base/log.h"
 #include "server/refusal.h"
 #include "tls/session.h"
 #include "wire/c10d.h"
 #include "wire/native.h"
 
 namespace rdzv {
+
+bool ServerSecurity::takes(const std::string& peer_host, bool is_loopback) const {
+  return allowed == nullptr || is_loopback || allowed->contains(peer_host);
+}
+
+void check_closed(const ServerSecurity& security, const std::string& host, const std::string& where,
+                  bool is_exposed) {
+  if (!is_exposed || security.keeper != nullptr || security.allowed != nullptr) return;
+  if (security.is_insecure) {
+    log(LogLevel::kWarning, "server " + where +
+                                ": insecure: without a token, everybody who can reach " + host +
+                                " can read and change what is stored");
+    return;
+  }
+  throw Error(ErrorCode::kRefused,
+              "cannot serve at " + where + " without a token: " + host +
+                  " is for other machines as well, and everybody who can reach it could read and "
+                  "change what is stored. Make a token, which all your commands and jobs find:\n"
+                  "  rendezvous token --save\n"
+                  "or serve without:\n"
+                  "  export RENDEZVOUS_INSECURE=1\n"
+                  "(the same: --insecure, insecure=1 in --rdzv-conf, insecure=True in Python)");
+}
 
 Admission admit(const ServerSecurity& security, char first_byte, bool is_loopback) {
   const bool is_tls = first_byte == tls::kHandshakeByte;

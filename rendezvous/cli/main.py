@@ -16,6 +16,7 @@ from rendezvous import _core
 from rendezvous.cli import exits as _exit
 from rendezvous.cli.log import complain, logger, set_up_logging
 from rendezvous.cli.look import status
+from rendezvous.cli.options import use_credentials
 from rendezvous.cli.run import exec_, exec_options
 from rendezvous.cli.tools import bench, close, demo, serve, store_ops, token, watch
 
@@ -116,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _exit.USAGE
     args = parse(argv)
     set_up_logging(args.verbose)
+    use_credentials(args)
     try:
         code: int = args.run(args)
     except _exit.CommandError as error:

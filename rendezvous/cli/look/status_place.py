@@ -9,14 +9,21 @@ from urllib.parse import parse_qsl, urlsplit
 
 from rendezvous._base.api import RendezvousParameters
 from rendezvous._base.deadline import Deadline, now_s
-from rendezvous._base.endpoint import format_endpoint, parse_endpoint, refuse_secrets
+from rendezvous._base.endpoint import format_endpoint, is_unix, refuse_secrets
 from rendezvous._base.errors import StoreError
 from rendezvous._base.patience import is_refusal
+from rendezvous._base.security import SECURITY_SETTINGS, Security
 from rendezvous._core import TCPStore
 from rendezvous.backends.look import look_at_run
+from rendezvous.backends.open_store import (
+    SERVER_SCHEMES,
+    ServerPlace,
+    server_place,
+    url_options,
+)
 from rendezvous.cli.options import (
-    DEFAULT_PORT,
     ENDPOINT_VARIABLE,
+    add_credentials,
     check_not_refused,
     conf,
     endpoint_from_environment,
@@ -87,9 +94,10 @@ def add_place(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE,...",
-        help="settings for etcd, the same as for exec: protocol, ca_cert, ssl_cert,"
-        " ssl_cert_key, user, password_file, key_prefix, endpoints, transport",
+        help="settings as for exec, such as tls_ca or token_file; for etcd: protocol, ca_cert,"
+        " ssl_cert, ssl_cert_key, user, password_file, key_prefix, endpoints, transport",
     )
+    add_credentials(parser)
 
 
 def open_place(
@@ -108,15 +116,19 @@ def open_place(
     if backend != "c10d":
         members, options = _split_url(endpoint)
         return _EtcdPlace(members, options | dict(config))
-    if separator and scheme != "tcp":
+    if separator and scheme not in SERVER_SCHEMES:
         raise ValueError(
             f"the endpoint {endpoint!r} does not name a server; runs are kept by a server "
             "(HOST[:PORT]) or in etcd (--backend etcd)"
         )
-    if config:
-        raise ValueError("--rdzv-conf is for --backend etcd")
-    address = urlsplit(endpoint).netloc if separator else endpoint
-    return _ServerPlace(*parse_endpoint(address or "127.0.0.1", DEFAULT_PORT), waits)
+    foreign = config.keys() - set(SECURITY_SETTINGS)
+    if foreign:
+        raise ValueError(f"--rdzv-conf {', '.join(sorted(foreign))}: for --backend etcd only")
+    url = endpoint if separator else f"tcp://{endpoint or '127.0.0.1'}"
+    security = Security.of(RendezvousParameters("c10d", "", "status", 1, 1, **config))
+    options = url_options(url, None)
+    options.pop("prefix", None)
+    return _ServerPlace(server_place(url, urlsplit(url), options, security), waits)
 
 
 def _split_url(endpoint: str) -> tuple[str, dict[str, str]]:
@@ -135,10 +147,10 @@ def _split_url(endpoint: str) -> tuple[str, dict[str, str]]:
 
 
 class _ServerPlace:
-    def __init__(self, host: str, port: int, waits: bool | None) -> None:
-        self._host, self._port = host, port
+    def __init__(self, place: ServerPlace, waits: bool | None) -> None:
+        self._place = place
         self._waits = waits
-        self.endpoint = format_endpoint(host, port)
+        self.endpoint = format_endpoint(place.host, place.port)
         self._store: TCPStore | None = None
 
     def probe(self, deadline: Deadline) -> Probe:
@@ -159,19 +171,27 @@ class _ServerPlace:
     def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
         return RendezvousParameters(
             "c10d", self.endpoint, run_id, 1, 1, _ONLOOKER,
-            is_host=False, rulebook=view.kept_by,
+            is_host=False, rulebook=view.kept_by, **vars(self._place.security),
         )  # fmt: skip
 
     def close(self) -> None:
         if self._store is not None:
             self._store.close()
 
+    @property
+    def _url(self) -> str:
+        return self.endpoint if is_unix(self.endpoint) else f"tcp://{self.endpoint}"
+
     def _connected(self, deadline: Deadline) -> TCPStore:
         if self._store is None:
             if not self._waits:
-                check_not_refused(f"tcp://{self.endpoint}", may_wait=self._waits is not None)
+                check_not_refused(self._url, may_wait=self._waits is not None)
             self._store = TCPStore(
-                self._host, self._port, wait_for_workers=False, timeout=deadline.left_s
+                self._place.host,
+                self._place.port,
+                wait_for_workers=False,
+                timeout=deadline.left_s,
+                **self._place.security.of_client,
             )
         self._store.set_timeout(deadline.left_s)
         return self._store
