@@ -186,6 +186,8 @@ std::shared_ptr<tls::Keeper> keep_token(tls::Keeper::Side side,
     if (token->path.empty()) throw;
     throw Error(error.code(), "the token file " + token->path + ": " + error.message());
   }
+  // The name space that a client asks for; tokens of admins open all.
+  if (side == tls::Keeper::Side::kClient) keeper->set_space(environment("RENDEZVOUS_SPACE"));
   if (token->path.empty()) return keeper;
   const auto file = std::make_shared<FollowedFile>(token->path, keeper);
   if (side == tls::Keeper::Side::kServer) {
