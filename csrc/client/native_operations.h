@@ -71,12 +71,19 @@ struct PrefixChanges {
   std::vector<TakenBytes> values;
 };
 
+// What is in each name space, by the names of the counts; and the server's limits.
+struct ServerCensus {
+  using Numbers = std::vector<std::pair<std::string, uint64_t>>;
+  std::vector<std::pair<std::string, Numbers>> spaces;
+  Numbers limits;
+};
+
 // Of any operation; std::monostate: it is done.
 using NativeResult =
     std::variant<std::monostate, bool, int64_t, TakenBytes, Store::Exchange, Store::Versioned,
                  Store::VersionSet, std::vector<std::string>, std::vector<TakenBytes>, RunJoined,
                  native::KeepAliveReply, native::SubscribeReply, native::ResumeReply, RunLeft,
-                 RunStatus, RunPage, RunFollowed, PrefixChanges>;
+                 RunStatus, RunPage, RunFollowed, PrefixChanges, ServerCensus>;
 
 struct NativeOperation {
   // False: it cannot be read, as it is not what the protocol says.
@@ -116,6 +123,8 @@ NativeOperation check(const std::vector<Bytes>& keys, Duration timeout);
 NativeOperation wait(const std::vector<Bytes>& keys, Duration timeout);
 NativeOperation delete_key(Bytes key, Duration timeout);
 NativeOperation num_keys(Duration timeout);
+// A ServerCensus.
+NativeOperation spaces(bool every, Duration timeout);
 NativeOperation list_keys(Bytes prefix, Duration timeout);
 NativeOperation append(Bytes key, Bytes value, Duration timeout);
 NativeOperation multi_read(const std::vector<Bytes>& keys, Duration timeout);

@@ -131,7 +131,7 @@ native::HostsReply NativeRuns::hosts(const native::HostsRequest& request) {
   native::HostsReply reply;
   reply.states.reserve(request.addresses.size());
   for (const native::HostsRequest::Item& item : request.addresses)
-    reply.states.push_back({context_.connections.hosts.state(item.address)});
+    reply.states.push_back({context_.hosts.state(item.address)});
   context_.budget.spend(request.addresses.size() * Budget::kName);
   return reply;
 }
@@ -146,7 +146,7 @@ bool NativeRuns::may_wait(const Header& header) {
     return false;
   }
   // It has what it takes when it is made; how little that is, is bounded.
-  if (std::optional<std::string> refusal = refuse_parked(context_, channel_.connection())) {
+  if (std::optional<std::string> refusal = refuse_parked(context_, channel_.connection(), 1)) {
     channel_.reply_error(header, ErrorCode::kLimit, *refusal);
     return false;
   }

@@ -14,7 +14,7 @@ namespace rdzv {
 class NativeRuns final : public RunPeer {
  public:
   NativeRuns(NativeChannel& channel, ServerContext& context)
-      : RunPeer(context.state.seed()), channel_(channel), context_(context) {}
+      : RunPeer(context.state.seed(), context.run_waits), channel_(channel), context_(context) {}
 
   // What each operation does (native_table.cc).
   void join(const native::Header& header, const native::JoinRequest& request);

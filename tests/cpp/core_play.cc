@@ -190,6 +190,10 @@ void play_run(World& world, MemoryPeer& a) {
     hosts.addresses.push_back({Bytes(address)});
   CHECK(a.answer<native::HostsRequest>(a.ask(hosts)).states.size() == 2);
   a.ask(native::CloseRunRequest{{"run"}});
+  const auto spaces = a.answer<native::SpacesRequest>(a.ask(native::SpacesRequest{}));
+  REQUIRE(spaces.spaces.size() == 1);
+  CHECK(spaces.spaces.front().connections == kNodes + 2);
+  CHECK(spaces.limits.size() == ServerLimits::fields().size());
 }
 
 void play_c10d(World& world) {

@@ -13,7 +13,7 @@ from rendezvous._base.endpoint import format_endpoint, is_unix, refuse_secrets
 from rendezvous._base.errors import StoreError
 from rendezvous._base.patience import is_refusal
 from rendezvous._base.security import SECURITY_SETTINGS, Security
-from rendezvous._core import TCPStore
+from rendezvous._core import TCPStore, census, server_limits
 from rendezvous.backends.look import look_at_run
 from rendezvous.backends.open_store import (
     SERVER_SCHEMES,
@@ -156,13 +156,23 @@ class _ServerPlace:
     def probe(self, deadline: Deadline) -> Probe:
         keys = self._connected(deadline).num_keys()
         round_trip_s = _median_s(lambda: self._connected(deadline).ping())
+        # Of all name spaces, for the token of an admin; otherwise of its own.
+        spaces, limits = census(self._connected(deadline), True, deadline.left_s)
         return Probe(
             [
                 f"server at {self.endpoint}: reachable",
                 f"keys: {keys}",
                 f"round trip: {round_trip_s * 1000:.3f} ms",
+                *_space_lines(spaces),
+                *_limit_lines(limits),
             ],
-            {"reachable": True, "keys": keys, "round_trip_s": round_trip_s},
+            {
+                "reachable": True,
+                "keys": keys,
+                "round_trip_s": round_trip_s,
+                "spaces": spaces,
+                "limits": limits,
+            },
         )
 
     def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunView | None:
@@ -284,6 +294,22 @@ class _Member:
             "reachable": self.answered,
             "round_trip_s": self.round_trip_s,
         }
+
+
+def _space_lines(spaces: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """A line for each name space."""
+    return [
+        f"name space {name}: "
+        + ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
+        for name, counts in spaces.items()
+    ]
+
+
+def _limit_lines(limits: Mapping[str, int]) -> list[str]:
+    """Those that differ from the defaults, in one line."""
+    defaults = server_limits()
+    changed = [f"{name}={value}" for name, value in limits.items() if defaults.get(name) != value]
+    return [f"limits: {' '.join(changed) or 'the defaults'}"]
 
 
 def _median_s(ask: Callable[[], object]) -> float:
