@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from rendezvous import _core
+from rendezvous._base.host_names import join_names
 
 __all__ = ["Expected"]
 
-_NAMES_MAX = 16
 _HOW = {
     "never": "never connected",
     "was": "connected once, and did not join",
@@ -93,14 +93,26 @@ class Expected:
         missing = self.missing(present)
         if not missing:
             return ""
-        back = set(self.missing(lost))
         each = [
-            f"{name} ({_HOW['lost' if name not in back else self._how(name, hosts)]})"
-            for name in missing[:_NAMES_MAX]
+            f"{join_names(names)} ({how})"
+            for how, names in self.missing_by_how(present, lost, hosts).items()
         ]
-        more = len(missing) - len(each)
-        text = f"missing of the expected nodes: {', '.join(each)}"
-        return f"{text} and {more} more" if more > 0 else text
+        return f"missing of the expected nodes: {', '.join(each)}"
+
+    def missing_by_how(
+        self,
+        present: Iterable[_core.Node],
+        lost: Iterable[_core.Node],
+        hosts: Mapping[str, str],
+    ) -> dict[str, list[str]]:
+        """The names of those that are missing, by how far they got, in words."""
+        found: dict[str, list[str]] = {}
+        missing = self.missing(present)
+        back = set(self.missing(lost))
+        for name in missing:
+            how = _HOW[self._how(name, hosts) if name in back else "lost"]
+            found.setdefault(how, []).append(name)
+        return found
 
     def _how(self, name: str, hosts: Mapping[str, str]) -> str:
         ways = {hosts.get(address, "") for address in self._addresses.get(name, frozenset())}

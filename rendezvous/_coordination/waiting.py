@@ -16,10 +16,12 @@ from rendezvous._base.errors import (
     RendezvousStateError,
     RendezvousTimeoutError,
 )
+from rendezvous._base.host_names import count_names, join_names
 from rendezvous._base.hosts import is_loopback
 from rendezvous._base.join_time import JoinTime
 from rendezvous._coordination.coordinator import NodeSetup
 from rendezvous._coordination.expected import Expected
+from rendezvous._coordination.missing import find_missing
 from rendezvous._coordination.run_view import RunView
 
 __all__ = [
@@ -127,6 +129,7 @@ def timeout_error(
     run_id, waited_s = setup.run_id, time.timeout_s
     low, high = setup.settings.min_nodes, setup.settings.max_nodes
     missing = "" if view is None else _missing(setup.expected, view)
+    expected = "" if view is None else _missing_of_expected(setup.expected, view)
     if view is None:
         text = f"run {run_id!r}: no answer from the store within {waited_s:g} s"
         advice = "check that it runs and can be reached"
@@ -140,13 +143,17 @@ def timeout_error(
     else:
         text = (
             f"run {run_id!r}: {view.counts.participants} of at least {low} (at most {high}) "
-            f"nodes joined within {waited_s:g} s: {_participants(view)}"
+            f"nodes joined within {waited_s:g} s: "
         )
-        text += f"; {missing}" if missing else ""
+        # First who is missing: of many nodes, those that are there fill lines.
+        text += f"{missing}; joined: " if missing else ""
+        text += _participants(view)
         advice = (
             "start the missing nodes with the same run id and endpoint and check that they can "
             "reach it, raise join_timeout, or lower min_nodes"
         )
+        if not setup.expected.names:
+            advice += "; which nodes are missing is known if expect names all of them"
     lost = view.lost if view else ()
     if lost:
         text += f"; lost: {_names(lost)}"
@@ -159,14 +166,26 @@ def timeout_error(
         f"{text}. What to do: {advice}.",
         joined=[node_text(node) for node in (view.participants if view else ())],
         lost=[node_text(node) for node in lost],
-        missing=setup.expected.missing(view.participants) if view and missing else (),
+        missing=setup.expected.missing(view.participants) if view and expected else (),
         min_nodes=low,
         max_nodes=high,
     )
 
 
 def _missing(expected: Expected, view: RunView) -> str:
-    """Of a round that forms."""
+    """Of a round that forms: as the launcher expects them, else as far as the names tell."""
+    if view.role in ("waiting", "spare"):
+        return ""
+    text = _missing_of_expected(expected, view)
+    if expected.names:
+        return text
+    # The lost ones are told as such anyway.
+    likely = find_missing(view, expected).likely
+    more = f"likely missing, by the gaps in the names: {join_names(likely)}" if likely else ""
+    return "; ".join(filter(None, (text, more)))
+
+
+def _missing_of_expected(expected: Expected, view: RunView) -> str:
     if not expected or view.role in ("waiting", "spare"):
         return ""
     return expected.text(view.participants, view.counts.participants, view.lost, view.hosts)
@@ -224,6 +243,9 @@ def _participants(view: RunView) -> str:
 
 
 def _names(nodes: Sequence[_core.Node], count: int | None = None) -> str:
-    text = ", ".join(node_text(node) for node in nodes[:_NAMES_MAX]) or "no node"
-    more = (len(nodes) if count is None else count) - _NAMES_MAX
+    more = (len(nodes) if count is None else count) - len(nodes)
+    if len(nodes) <= _NAMES_MAX:
+        text = ", ".join(map(node_text, nodes)) or "no node"
+    else:
+        text = count_names(node.addr for node in nodes)
     return f"{text} and {more} more" if more > 0 else text
