@@ -12,14 +12,15 @@ from contextlib import suppress
 from rendezvous import _core
 from rendezvous._base.host_names import join_names
 
-__all__ = ["Expected"]
+__all__ = ["UNKNOWN", "Expected"]
 
+UNKNOWN = "did not join"
 _HOW = {
     "never": "never connected",
     "was": "connected once, and did not join",
     "is": "connected, and did not join",
     "lost": "joined, and was lost",
-    "": "did not join",
+    "": UNKNOWN,
 }
 
 
@@ -42,8 +43,11 @@ class Expected:
     def __bool__(self) -> bool:
         return self.count > 0
 
-    def find_addresses(self) -> None:
-        """Begin to look the names up. What is not known in time plays no part."""
+    def find_addresses(self, within_s: float = 0.0) -> None:
+        """Begin to look the names up, and wait so long for the end of it.
+
+        What is not known in time plays no part.
+        """
         unknown = [name for name in self.names if name not in self._addresses]
         if self._is_asked or not unknown:
             return
@@ -55,7 +59,10 @@ class Expected:
                     found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
                     self._addresses[name] = frozenset(str(each[4][0]) for each in found)
 
-        threading.Thread(target=look_up, name="rendezvous-expected", daemon=True).start()
+        thread = threading.Thread(target=look_up, name="rendezvous-expected", daemon=True)
+        thread.start()
+        if within_s > 0:
+            thread.join(within_s)
 
     def missing(self, present: Iterable[_core.Node]) -> list[str]:
         """The names of those that are none of these nodes."""

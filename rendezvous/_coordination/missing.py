@@ -10,9 +10,10 @@ from rendezvous._base.host_names import gaps_in, join_names, natural_key
 from rendezvous._coordination.expected import Expected
 from rendezvous._coordination.run_view import RunView
 
-__all__ = ["Missing", "MissingNodes", "find_missing"]
+__all__ = ["GAP", "LOST", "Missing", "MissingNodes", "find_missing"]
 
 LOST = "joined, and was lost"
+GAP = "by a gap in the names"
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def find_missing(view: RunView, expected: Expected, names: Sequence[str] = ()) -
     if left > 0 and not is_cut and not view.complete:
         likely = [name for name in gaps_in({*here, *named, *names}) if name not in named]
     if likely:
-        groups.append(MissingNodes(tuple(likely), "a gap in the names", is_sure=False))
+        groups.append(MissingNodes(tuple(likely), GAP, is_sure=False))
     return Missing(count, tuple(groups), max(0, left - len(likely)))
 
 

@@ -4,6 +4,7 @@ Pure except for the clock and the log: knows neither the rulebook nor the backen
 """
 
 import logging
+import random
 from collections.abc import Sequence
 
 from rendezvous import _core
@@ -40,6 +41,10 @@ _log = logging.getLogger(__name__)
 _PROGRESS_S = 10.0
 _SPARE_PROGRESS_S = 300.0
 _NAMES_MAX = 16
+# How many of the nodes that wait say at a time which ones are expected.
+_TELLERS = 4
+# Of more, somebody has seen how the run is called.
+_FEW_NODES = 2
 _PARTS = {"waiting": "waits for the next round", "spare": "is a spare"}
 
 
@@ -51,6 +56,9 @@ class Progress:
         self._settings = setup.settings
         self._expected = setup.expected
         self._expected.find_addresses()
+        self._tell = setup.tell_expected
+        self._find_similar = setup.similar_runs
+        self._similar: list[str] | None = None
         self._time = time
         self._next = Deadline.after(_PROGRESS_S)
         self._told: tuple[_core.Node, ...] = ()
@@ -75,9 +83,24 @@ class Progress:
         self._in_last_call = view.last_call_left_s is not None
         if self._next.is_over:
             # A spare may wait for days.
+            self._tell_expected(view)
+            self._look_for_similar(view)
             self._next = Deadline.after(_SPARE_PROGRESS_S if self._time.is_spare else _PROGRESS_S)
             _log.info("run %r: %s; %s", self._run_id, self._text(view), self._left_text())
             self._told = view.participants
+
+    def _tell_expected(self, view: RunView) -> None:
+        """A few nodes of all that wait: each of them may know all names."""
+        if not self._expected.names or view.role in ("waiting", "spare"):
+            return
+        if random.random() * view.counts.participants < _TELLERS:  # noqa: S311
+            self._tell()
+
+    def _look_for_similar(self, view: RunView) -> None:
+        """Once, if hardly anybody came: the name of the run may be misspelled, here or there."""
+        if self._similar is None and view.role not in ("waiting", "spare"):
+            few = min(_FEW_NODES, self._settings.min_nodes // 2)
+            self._similar = self._find_similar() if view.counts.participants <= few else []
 
     def tell_failure(self, error: Exception, again: bool) -> None:
         """Once for each outage, and every ten seconds."""
@@ -106,6 +129,9 @@ class Progress:
         text = f"{count} of at least {low} (at most {high}) nodes joined"
         missing = _missing(self._expected, view)
         text += f"; {missing}" if missing else ""
+        if self._similar:
+            names = ", ".join(map(repr, self._similar))
+            text += f"; the store also has the run {names}: is one of the names misspelled?"
         if count > len(view.participants):
             return text
         before, now = set(self._told), set(view.participants)

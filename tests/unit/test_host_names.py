@@ -128,7 +128,7 @@ def test_without_either_the_gaps_are_likely_and_the_rest_is_not_known() -> None:
     assert missing.likely == ["gpu-node-017", "gpu-node-040"]
     assert (missing.count, missing.sure, missing.unnamed) == (3, [], 1)
     assert missing.text() == (
-        "likely missing: gpu-node-[017,040] (a gap in the names); "
+        "likely missing: gpu-node-[017,040] (by a gap in the names); "
         "1 more node is missing whose name is not known"
     )
 
