@@ -59,6 +59,10 @@ class Probe:
 class Place(PlaceOfRuns, Protocol):
     """Where runs are kept. Methods raise StoreErrors and RendezvousErrors."""
 
+    @property
+    def is_etcd(self) -> bool:
+        """Not a server of ours."""
+
     def probe(self, deadline: Deadline) -> Probe:
         """Whether it is there."""
 
@@ -150,6 +154,8 @@ def _split_url(endpoint: str) -> tuple[str, dict[str, str]]:
 
 
 class _ServerPlace:
+    is_etcd = False
+
     def __init__(self, host: str, port: int, waits: bool | None) -> None:
         self._host, self._port = host, port
         self._waits = waits
@@ -227,6 +233,8 @@ class _ServerPlace:
 
 
 class _EtcdPlace:
+    is_etcd = True
+
     def __init__(self, members: str, config: dict[str, str]) -> None:
         # Only who looks at etcd pays for importing its client.
         from rendezvous.backends.etcd.open import open_client
