@@ -196,6 +196,10 @@ class Coordinator(ABC):
         """Whether no node takes part or waits."""
         return self.census(deadline).counts.listed == 0
 
+    def changed_nodes(self, deadline: Deadline) -> RunView:
+        """Those that were lost and those that wait, some of them by name: for messages."""
+        return self.census(deadline)
+
     def reached_at(self, deadline: Deadline) -> str:
         """The address by which nodes on other machines reach this machine, which has the store;
         empty: there are none.

@@ -27,6 +27,7 @@ from rendezvous._coordination.run_view import RunView
 
 __all__ = [
     "Progress",
+    "changes_text",
     "evicted_text",
     "failed_error",
     "finished_error",
@@ -257,6 +258,18 @@ def evicted_text(run_id: str) -> str:
         f"run {run_id!r}: the others considered this node lost, because its heartbeats did not "
         "arrive; it joined again"
     )
+
+
+def changes_text(view: RunView) -> str:
+    """Who came and who went since the round was complete; empty if nobody did."""
+    parts = []
+    for word, nodes, count in (
+        ("lost", view.lost, view.counts.lost),
+        ("came", view.waiting, view.counts.waiting),
+    ):
+        if nodes:
+            parts.append(f"{word}: {_names(nodes, count)}")
+    return "; ".join(parts)
 
 
 def node_text(node: _core.Node) -> str:

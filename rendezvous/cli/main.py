@@ -118,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         build_parser().print_help()
         return _exit.USAGE
     args = parse(argv)
-    set_up_logging(args.verbose)
+    set_up_logging(args.verbose, args.command_name, getattr(args, "log_format", "text"))
     try:
         code: int = args.run(args)
     except _exit.CommandError as error:

@@ -22,7 +22,7 @@ from rendezvous._base.endpoint import format_endpoint
 from rendezvous._base.errors import StoreError
 from rendezvous._core import Server
 from rendezvous.cli import exits as _exit
-from rendezvous.cli.log import hush_server
+from rendezvous.cli.log import add_log_format, hush_server
 from rendezvous.cli.options import add_command, whole_number
 from rendezvous.cli.run.signals import SignalledError, SignalScope
 
@@ -92,6 +92,7 @@ def add_parser(subparsers: Subparsers) -> None:
         default="c10d",
         help="where they meet: c10d, a rendezvous server, or etcd (default: c10d)",
     )
+    add_log_format(parser)
     parser.set_defaults(run=run)
 
 

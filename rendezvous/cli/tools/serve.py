@@ -13,7 +13,7 @@ from rendezvous._base.errors import StoreError
 from rendezvous._base.hosts import is_loopback, is_wildcard
 from rendezvous._core import Server, has_token, server_limits
 from rendezvous.cli import exits as _exit
-from rendezvous.cli.log import logger
+from rendezvous.cli.log import add_log_format, logger
 from rendezvous.cli.options import DEFAULT_PORT, OptionError, add_command, port, whole_number
 from rendezvous.cli.run.signals import SignalledError, SignalScope
 
@@ -90,6 +90,7 @@ def add_parser(subparsers: Subparsers) -> None:
         action="store_true",
         help="listen for other machines without a token as well (also: RENDEZVOUS_INSECURE=1)",
     )
+    add_log_format(parser)
     parser.set_defaults(run=run)
 
 
