@@ -10,16 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.cli import Cli, report_command, reports_of_round, stop
+from support.cli import Cli, Running, report_command, reports_of_round, stop
 
 RUN = ("--run-id", "my-job")
-CONF = (
-    "--rdzv-conf",
-    "last_call_timeout=0.5,keep_alive_interval=0.5,keep_alive_max_attempt=6,debounce=0",
-)
+SETTINGS = "last_call_timeout=0.5,keep_alive_interval=0.5,keep_alive_max_attempt=6,debounce=0"
+CONF = ("--rdzv-conf", SETTINGS)
 HOST = os.uname().nodename.partition(".")[0]
 LINE = re.compile(
-    r"^rendezvous: \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} (DEBUG|INFO|WARNING|ERROR) \[([^]]+)\] (.+)$"
+    r"^rendezvous: \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} (INFO|WARNING|ERROR)"
+    r" \[([^]]+)\] (.+)$"
 )
 
 
@@ -48,9 +47,8 @@ def test_a_failed_command_ends_at_error_with_its_name(cli: Cli) -> None:
     command = ("sh", "-c", "exit 7", "x" * 300)
     node = cli.start_exec(endpoint, "1", *RUN, *CONF, "--", *command)
     assert node.end() == 7
-    (text,) = [
-        text for level, _, text in lines(node.stderr) if "ended with" in text and level == "ERROR"
-    ]
+    errors = [text for level, _, text in lines(node.stderr) if level == "ERROR"]
+    (text,) = [text for text in errors if "ended with" in text]
     assert text.startswith("the command `sh -c 'exit 7'")
     assert text.endswith("` ended with exit code 7: leaving")
     assert len(text) < 160
@@ -71,13 +69,13 @@ def test_a_command_that_cannot_go_on_says_so_as_an_error(cli: Cli) -> None:
 def test_who_came_and_who_went_is_named(cli: Cli, rulebook: str, tmp_path: Path) -> None:
     """Not only counted."""
     _, endpoint = cli.serve()
-    conf = (*CONF[:1], f"{CONF[1]},rulebook={rulebook}")
+    conf = ("--rdzv-conf", f"{SETTINGS},rulebook={rulebook}")
 
     def start(name: str) -> int:
         words = (*RUN, *conf, "--local-addr", name, *report_command(tmp_path))
         return nodes.setdefault(name, cli.start_exec(endpoint, "2:3", *words)).process.pid
 
-    nodes: dict[str, object] = {}
+    nodes: dict[str, Running] = {}
     start("node-a")
     pid = start("node-b")
     first = nodes["node-a"]
