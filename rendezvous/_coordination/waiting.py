@@ -265,7 +265,7 @@ def changes_text(view: RunView) -> str:
     parts = []
     for word, nodes, count in (
         ("lost", view.lost, view.counts.lost),
-        ("came", view.waiting, view.counts.waiting),
+        ("waiting for the next round", view.waiting, view.counts.waiting),
     ):
         if nodes:
             parts.append(f"{word}: {_names(nodes, count)}")

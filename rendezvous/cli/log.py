@@ -163,9 +163,9 @@ def set_up_logging(verbose: bool, command: str = "", log_format: str = "text") -
     logging.getLogger("rendezvous.events").setLevel(logging.INFO if tells else logging.WARNING)
 
 
-def hush_server() -> None:
+def hush_server(level: int = logging.WARNING) -> None:
     """Keep what a server of the command's own says of each round out of the log; errors stay."""
-    logging.getLogger("rendezvous.server").setLevel(logging.WARNING)
+    logging.getLogger("rendezvous.server").setLevel(level)
 
 
 def complain(command: str, message: str) -> None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.background import Background
-from support.cli import Cli, environment, wait_for
+from support.cli import Cli, wait_for
+from support.terminal import on_terminal, read_until
 
 from rendezvous import RendezvousClosedError, TCPStore, _core
 
@@ -209,40 +206,14 @@ def test_following_as_json_gives_an_object_a_line(scene: Scene) -> None:
     assert json.loads(following.line('"b"', "stdout"))["missing"]["count"] == 62
 
 
-@contextmanager
-def _on_terminal(*words: str, **env: str) -> Iterator[int]:
-    """The terminal's end of a command that runs on one of 80 columns."""
-    ours, theirs = pty.openpty()
-    os.set_blocking(ours, True)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rendezvous", *words],
-        stdin=theirs, stdout=theirs, stderr=theirs,
-        env=environment(TERM="xterm", COLUMNS="80", LINES="40", **env),
-    )  # fmt: skip
-    os.close(theirs)
-    try:
-        yield ours
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
-
-
-def _read_until(terminal: int, *parts: str) -> str:
-    text = ""
-    while not all(part in text for part in parts):
-        text += os.read(terminal, 65536).decode()
-    return text
-
-
 def test_following_on_a_terminal_draws_again(scene: Scene) -> None:
     """In colours, within its width."""
     scene.join("a")
     words = ("status", RUN, "--follow", "--endpoint", scene.endpoint)
-    with _on_terminal(*words) as terminal:
-        _read_until(terminal, "\x1b[2J", "1 of at least", "\x1b[1;31mmissing: 63", "pid 7")
+    with on_terminal(*words) as terminal:
+        read_until(terminal, "\x1b[2J", "1 of at least", "\x1b[1;31mmissing: 63", "pid 7")
         scene.join(*[f"some-rather-long-name-{number}.cluster" for number in range(0, 40, 2)])
-        text = _read_until(terminal, "\x1b[2J", "21 of at least", "participants: 21", "38].")
+        text = read_until(terminal, "\x1b[2J", "21 of at least", "participants: 21", "38].")
         assert all(len(line) < 80 for line in text.splitlines() if "\x1b" not in line)
 
 
@@ -250,8 +221,8 @@ def test_no_color_is_kept_to(scene: Scene) -> None:
     """NO_COLOR, with whatever value."""
     scene.join("a")
     words = ("status", RUN, "--endpoint", scene.endpoint)
-    with _on_terminal(*words, NO_COLOR="1") as terminal:
-        assert "\x1b" not in _read_until(terminal, "participants: 1", "pid 7")
+    with on_terminal(*words, NO_COLOR="1") as terminal:
+        assert "\x1b" not in read_until(terminal, "participants: 1", "pid 7")
 
 
 @pytest.mark.parametrize(
