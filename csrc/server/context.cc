@@ -15,7 +15,9 @@ ServerContext::ServerContext(const ServerLimits& server_limits, std::string serv
   state.view().begin_feeds_behind(run_version);
 }
 
-void ServerContext::log(LogLevel level, const std::string& text) const {
+void ServerContext::log(LogLevel level, const std::string& text) {
+  if (level >= LogLevel::kWarning)
+    warnings.add({.at = clock.now, .kind = native::EventKind::kWarning, .text = text});
   rdzv::log(level, name + ": " + text);
 }
 

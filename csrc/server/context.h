@@ -21,6 +21,7 @@
 #include "server/memory.h"
 #include "server/runs.h"
 #include "server/state.h"
+#include "server/timeline.h"
 #include "server/upkeep.h"
 #include "wire/c10d.h"
 #include "wire/native.h"
@@ -68,7 +69,8 @@ struct ServerContext {
   std::string full_text() const;
   // Why so many keys are not set at once; nothing: they are.
   std::optional<std::string> refuse_multi_set(size_t keys) const;
-  void log(LogLevel level, const std::string& text) const;
+  // Warnings are kept for those who ask afterwards, too.
+  void log(LogLevel level, const std::string& text);
 
   // What is done at the end of a turn: keys that are due, connections that were put off, answers
   // that leave together. True: there is more of it.
@@ -84,6 +86,8 @@ struct ServerContext {
 
   ServerClock clock;  // the time of what is being handled
   ServerMemory memory;
+  Timelines timelines{limits.timeline_bytes};
+  Timeline warnings{timelines};
   ServerState state;
   // Of the connection whose requests are being handled, or of the chore.
   Budget budget;

@@ -29,6 +29,7 @@ std::span<const ServerLimits::Field> ServerLimits::fields() {
       {"grace_ms", &ServerLimits::grace_ms},
       {"keep_alive_window_ms", &ServerLimits::keep_alive_window_ms},
       {"last_call_ms", &ServerLimits::last_call_ms},
+      {"timeline_bytes", &ServerLimits::timeline_bytes},
   };
   static_assert(sizeof(ServerLimits) == std::size(kFields) * sizeof(uint64_t));
   return kFields;

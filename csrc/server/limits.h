@@ -37,6 +37,7 @@ struct ServerLimits {
   uint64_t grace_ms = limits::kGraceMsMax;
   uint64_t keep_alive_window_ms = limits::kKeepAliveWindowMsMax;
   uint64_t last_call_ms = limits::kLastCallMsMax;
+  uint64_t timeline_bytes = limits::kTimelineBytesMax;
 
   struct Field {
     const char* name;

@@ -136,6 +136,38 @@ native::HostsReply NativeRuns::hosts(const native::HostsRequest& request) {
   return reply;
 }
 
+native::TimelineReply NativeRuns::timeline(const native::TimelineRequest& request) {
+  const auto us = [](Duration duration) {
+    return static_cast<uint64_t>(duration / std::chrono::microseconds(1));
+  };
+  native::TimelineReply reply;
+  reply.now_us = us(context_.clock.now.time_since_epoch());
+  const Timeline* timeline = &context_.warnings;
+  if (!request.run_id.empty()) {
+    const Run* run = std::as_const(context_.runs).find(request.run_id);
+    if (run == nullptr) return reply;
+    timeline = &run->timeline();
+  }
+  reply.known = true;
+  reply.first = std::clamp(request.from, timeline->first(), timeline->next());
+  reply.next = timeline->next();
+  for (uint64_t number = reply.first;
+       number < reply.next && reply.items.size() < limits::kEventsPerReplyMax; ++number) {
+    const Event& event = timeline->at(number);
+    native::TimelineReply::Item item{us(event.at.time_since_epoch()),
+                                     event.kind,
+                                     event.round,
+                                     event.nodes,
+                                     us(event.took),
+                                     {},
+                                     event.text};
+    if (!event.node.addr.empty()) item.node = wire_node(event.node);
+    reply.items.push_back(item);
+  }
+  context_.budget.spend(reply.items.size() * Budget::kName);
+  return reply;
+}
+
 bool NativeRuns::may_wait(const Header& header) {
   if (ties().wait(tag_of(header)) != nullptr) {
     channel_.reply_error(header, ErrorCode::kProtocol, "a request with this id is still waiting");

@@ -156,6 +156,7 @@ const NativeChannel::Served* NativeChannel::served(uint8_t operation) {
       Serving::by<&OfRuns::resume>(kRun),
       Serving::by<&OfRuns::follow>(kRun),
       Serving::by<&OfRuns::hosts>(kRun),
+      Serving::by<&OfRuns::timeline>(kRun),
   };
   static constexpr auto kByCode = [] {
     std::array<const Served*, UINT8_MAX + 1> by_code{};

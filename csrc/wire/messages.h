@@ -80,7 +80,7 @@ using Requests =
                SetIfVersionRequest, SetForRequest, DeletePrefixRequest, ExchangeRequest,
                JoinRequest, LeaveRequest, KeepAliveRequest, CloseRunRequest, StatusRequest,
                SubscribeRequest, MembersRequest, ResumeRequest, CloseChannelRequest, FollowRequest,
-               WatchPrefixRequest, HostsRequest>;
+               WatchPrefixRequest, HostsRequest, TimelineRequest>;
 inline constexpr uint8_t kOperationMax = std::tuple_size_v<Requests>;
 
 // Calls `visit` with a pointer, which is null, to the type of each.

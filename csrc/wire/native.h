@@ -69,6 +69,8 @@ enum class Operation : uint8_t {
   kWatchPrefix = 36,
   // From where clients have connected (wire/run_messages.h).
   kHosts = 37,
+  // What has happened in a run (wire/run_messages.h).
+  kTimeline = 38,
 };
 
 // For messages (wire/messages.h has it).
