@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rendezvous import _core
 from rendezvous.cli import exits as _exit
+from rendezvous.cli.doctor import command as doctor
 from rendezvous.cli.log import complain, logger, set_up_logging
 from rendezvous.cli.look import status
 from rendezvous.cli.run import exec_, exec_options
@@ -32,7 +33,8 @@ start here:
   rendezvous exec --endpoint node0 --nodes 4 -- CMD    run CMD on 4 nodes, with ranks
   rendezvous serve                                     run a store server
   rendezvous set greeting hello                        set a key in it, from another shell
-  rendezvous status my-job --endpoint node0            who is in a run
+  rendezvous status my-job --endpoint node0            who is in a run, who is missing
+  rendezvous doctor --endpoint node0                   what is wrong between here and there
 
 `rendezvous COMMAND --help` shows all options, with examples."""
 
@@ -60,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_parser(subparsers)
     bench.add_parser(subparsers)
     status.add_parser(subparsers)
+    doctor.add_parser(subparsers)
     close.add_parser(subparsers)
     store_ops.add_parsers(subparsers)
     watch.add_parser(subparsers)

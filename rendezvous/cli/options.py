@@ -28,6 +28,7 @@ OptionError = argparse.ArgumentTypeError
 
 DEFAULT_PORT = 29400
 ENDPOINT_VARIABLE = "RENDEZVOUS_ENDPOINT"
+RUN_ID_VARIABLE = "RENDEZVOUS_RUN_ID"
 ETCD_BACKENDS = ("etcd", "etcd-v3")
 
 

@@ -15,7 +15,7 @@ MANAGERS = (
     "PBS_NODEFILE",
 )  # fmt: skip
 COMMANDS = (
-    "exec", "serve", "demo", "status", "close", "bench",
+    "exec", "serve", "demo", "status", "doctor", "close", "bench",
     "get", "set", "add", "cas", "wait", "delete", "keys",
 )  # fmt: skip
 

@@ -113,4 +113,7 @@ def _view(
         last_call_left_s=status.last_call_left,
         role=status.role,
         rank=status.rank,
+        suspects=status.suspects,
+        cause=status.cause,
+        close_reason=status.close_reason,
     )
