@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 from rendezvous._base.deadline import Deadline
 from rendezvous._base.errors import StoreConnectionError, StoreTimeoutError
 from rendezvous.cli import exits as _exit
-from rendezvous.cli.look.status import run_id
-from rendezvous.cli.look.status_place import add_place, open_server
+from rendezvous.cli.look.status import run_id, unknown_text
+from rendezvous.cli.look.status_place import add_place, open_place
 from rendezvous.cli.options import add_command, add_wait_for_server, seconds
 
 if TYPE_CHECKING:
     import argparse
 
     from rendezvous._coordination.by_server.timeline import RunEvent, Timeline
-    from rendezvous.cli.look.status_place import ServerPlace
+    from rendezvous.cli.look.status_place import Place
     from rendezvous.cli.options import Subparsers
 
 _TIMEOUT_S = 5.0
@@ -83,14 +83,20 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what was asked for. The exit codes are in the help."""
+    config: dict[str, str] = {}
+    for pairs in args.rdzv_conf:
+        config |= pairs
     try:
-        place = open_server(args.endpoint, args.backend, args.rdzv_conf, args.wait_for_server)
+        place = open_place(args.endpoint, args.backend, config, args.wait_for_server)
     except ValueError as error:
         args.fail(str(error))
     try:
         found = _look(args, place, 0)
-        if args.follow:
-            _follow(args, place, found)
+        while args.follow:
+            for event in _wanted(args, found.events):
+                print(json.dumps(as_json(event)) if args.json else as_line(event), flush=True)
+            time.sleep(_LOOK_EVERY_S)
+            found = _look(args, place, found.next)
         events = _wanted(args, found.events)
         if args.json:
             named = {"endpoint": place.endpoint, "run_id": args.run_id}
@@ -104,22 +110,17 @@ def run(args: argparse.Namespace) -> int:
     return _exit.OK
 
 
-def _look(args: argparse.Namespace, place: ServerPlace, first: int) -> Timeline:
-    found = place.timeline(args.run_id or "", first, Deadline.after(args.timeout))
-    if found is None:
+def _look(args: argparse.Namespace, place: Place, first: int) -> Timeline:
+    deadline = Deadline.after(args.timeout)
+    found = None if place.is_etcd else place.timeline(args.run_id or "", first, deadline)
+    if found is not None:
+        return found
+    if place.is_etcd or place.look_at_run(args.run_id, deadline, 0) is not None:
         raise _exit.CommandError(
-            f"no such run: {args.run_id!r} at {place.endpoint}; the server keeps no run of this id",
-            _exit.NO,
+            f"there is no timeline at {place.endpoint}: a server records what happens to the runs "
+            "that it keeps itself, and this one is kept by its nodes"
         )
-    return found
-
-
-def _follow(args: argparse.Namespace, place: ServerPlace, found: Timeline) -> None:
-    while True:
-        for event in _wanted(args, found.events):
-            print(json.dumps(as_json(event)) if args.json else as_line(event), flush=True)
-        time.sleep(_LOOK_EVERY_S)
-        found = _look(args, place, found.next)
+    raise _exit.CommandError(unknown_text(args.run_id, place, deadline), _exit.NO)
 
 
 def _wanted(args: argparse.Namespace, events: list[RunEvent]) -> list[RunEvent]:
@@ -131,7 +132,8 @@ def as_line(event: RunEvent) -> str:
     at = datetime.fromtimestamp(event.time_s).astimezone()
     where = f"round {event.round}" if event.kind != "warning" else "server"
     kind = event.kind.replace("_", " ")
-    return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03}  {where:<9} {kind:<10} {_what(event)}".rstrip()
+    when = f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03}"
+    return f"{when}  {where:<9} {kind:<10} {_what(event)}".rstrip()
 
 
 def _what(event: RunEvent) -> str:
