@@ -16,7 +16,7 @@ from rendezvous import _core
 from rendezvous.cli import exits as _exit
 from rendezvous.cli.doctor import command as doctor
 from rendezvous.cli.log import complain, logger, set_up_logging
-from rendezvous.cli.look import status
+from rendezvous.cli.look import status, timeline
 from rendezvous.cli.options import use_credentials
 from rendezvous.cli.run import exec_, exec_options
 from rendezvous.cli.tools import bench, close, demo, serve, store_ops, token, watch
@@ -63,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_parser(subparsers)
     bench.add_parser(subparsers)
     status.add_parser(subparsers)
+    timeline.add_parser(subparsers)
     doctor.add_parser(subparsers)
     close.add_parser(subparsers)
     store_ops.add_parsers(subparsers)

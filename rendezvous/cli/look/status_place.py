@@ -14,6 +14,7 @@ from rendezvous._base.endpoint import format_endpoint, is_unix, refuse_secrets
 from rendezvous._base.errors import StoreError
 from rendezvous._base.patience import is_refusal
 from rendezvous._base.security import SECURITY_SETTINGS, Security
+from rendezvous._coordination.by_server.timeline import Timeline, look_at_timeline
 from rendezvous._core import RunClient, TCPStore, census, server_limits
 from rendezvous.backends.look import (
     host_states,
@@ -75,6 +76,9 @@ class Place(PlaceOfRuns, Protocol):
 
     def runs(self, deadline: Deadline) -> list[str]:
         """The names of all runs, in natural order."""
+
+    def timeline(self, run_id: str, first: int, deadline: Deadline) -> Timeline | None:
+        """As look_at_timeline. None: it has no record of that run."""
 
     def mark(self, run_id: str, deadline: Deadline) -> int:
         """For `wait_for_change`: what is there now."""
@@ -205,6 +209,11 @@ class _ServerPlace:
 
     def similar_runs(self, run_id: str, deadline: Deadline) -> list[str]:
         return similar_runs(run_id, self.runs(deadline))
+
+    def timeline(self, run_id: str, first: int, deadline: Deadline) -> Timeline | None:
+        if self._watcher is None:
+            self._watcher = watcher_of(self._connected(deadline), run_id or "-")
+        return look_at_timeline(self._watcher, run_id, first, deadline)
 
     def expected(self, run_id: str, deadline: Deadline) -> str:
         return find_expected(self._connected(deadline), run_id)
