@@ -154,7 +154,7 @@ native::LeaveReply Run::leave(const native::LeaveRequest& request) {
     const native::Departure how = request.gave_up  ? native::Departure::kGaveUp
                                   : request.failed ? native::Departure::kFailed
                                                    : native::Departure::kLeft;
-    record_.on_gone(node, how, ending ? ending->last_line : "");
+    record_.on_gone(node, how, ending ? Bytes(ending->last_line) : Bytes());
     followers_.note_gone(node, how);
   }
   if (const auto found = seats_.find(node); found != seats_.end()) {

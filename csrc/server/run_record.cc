@@ -89,10 +89,10 @@ void RunRecord::on_broken(const NodeId& node, Duration grace) {
   if (run_.group().placement(node).role) add(EventKind::kBroken, {.took = grace, .node = node});
 }
 
-void RunRecord::on_gone(const NodeId& node, Departure how, const char* why, size_t nth) {
-  add(kind_of(how), {.node = node, .text = why});
+void RunRecord::on_gone(const NodeId& node, Departure how, Bytes why, size_t nth) {
+  add(kind_of(how), {.node = node, .text = std::string(why)});
   if (how != Departure::kLost || nth > kLoggedMax || !state().lost.contains(node)) return;
-  log(LogLevel::kWarning, "lost node " + to_text(node) + ": " + why +
+  log(LogLevel::kWarning, "lost node " + to_text(node) + ": " + std::string(why) +
                               (nth == kLoggedMax ? "; further ones are not logged" : ""));
 }
 

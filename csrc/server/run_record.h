@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "group/group.h"
 #include "server/timeline.h"
 
@@ -29,7 +30,7 @@ class RunRecord {
   // Its connection broke; it may come back within the grace.
   void on_broken(const NodeId& node, Duration grace);
   // It is listed no more. `nth`: of those that go together; `why`: of a lost one.
-  void on_gone(const NodeId& node, native::Departure how, const char* why = "", size_t nth = 1);
+  void on_gone(const NodeId& node, native::Departure how, Bytes why = {}, size_t nth = 1);
   void on_timed_out(const NodeId& node, Duration waited, const std::string& who);
   void on_refused(const std::string& why);
   void on_closed(Bytes reason);

@@ -22,8 +22,8 @@ struct Event {
   uint64_t round = 0;
   uint32_t nodes = 0;
   Duration took{};
-  NodeId node;
-  std::string text;
+  NodeId node{};
+  std::string text{};
 };
 
 class Timeline;
