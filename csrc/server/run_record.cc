@@ -48,7 +48,7 @@ EventKind kind_of(Departure how) {
 }  // namespace
 
 RunRecord::RunRecord(ServerContext& context, const Run& run)
-    : context_(context), run_(run), timeline_(context.timelines) {}
+    : context_(context), run_(run), timeline_(context.commons.timelines) {}
 
 const GroupState& RunRecord::state() const {
   return run_.group().state();
