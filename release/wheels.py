@@ -141,7 +141,7 @@ def compiler_settings(
     place: Place, processor: str, python: pythons.Python | None = None
 ) -> dict[str, str]:
     """CMake's. Debug information is small, and names no folder of this machine."""
-    names = {place.sources: ".", place.work: "build", zig_folder(): "zig"}
+    names = {place.sources: ".", place.work: "build", zig_folder(): "zig", openssl.CACHE: "openssl"}
     if python is not None:
         names |= {python.headers: "python", WORK / f"venv-{python.tag}": "venv"}
     flags = ["-g1", *(f"-ffile-prefix-map={old}={new}" for old, new in names.items())]

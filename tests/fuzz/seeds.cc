@@ -2,9 +2,6 @@
 // nothing yet.
 //
 //     fuzz_seeds FOLDER
-#define DOCTEST_CONFIG_IMPLEMENT
-#include <doctest/doctest.h>
-
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -14,6 +11,8 @@
 #include "store/file_format.h"
 #include "targets.h"
 #include "tls/token.h"
+
+extern "C" int LLVMFuzzerInitialize(int*, char***);  // setup.cc
 
 namespace {
 
@@ -71,8 +70,7 @@ void add_files(Seeds& seeds) {
 }  // namespace
 
 int main(int, char** words) {
-  doctest::Context context;
-  context.setAsDefaultForAssertsOutOfTestCases();
+  LLVMFuzzerInitialize(nullptr, nullptr);
   Seeds seeds(words[1]);
   add_requests(seeds);
   add_files(seeds);
