@@ -107,7 +107,8 @@ token: what clients have to have, as TCPStore's, and as many as the file has lin
 tls_cert, tls_key: files of a certificate and its key, by which clients know the server; tls_ca: of the authorities whose
 certificates its clients must have. See docs/security.md, also for what is found in the environment.
 insecure: listen for other machines although there is neither a token nor a certificate; also RENDEZVOUS_INSECURE=1.
-allow: numeric addresses from which alone clients may connect, beside loopback: a filter, and no proof.
+allow: numeric addresses from which alone, beside loopback, clients may connect, or with a token or certificates clients of
+torch's TCPStore, which cannot prove anything: a filter, and no proof.
 host "unix:///path": a Unix socket, for processes of the same user; the port is 0.
 Raises StoreAddressInUseError when the port is taken, StoreConnectionError when the host is not an address of this machine,
 or the system refuses a descriptor or a thread; StoreRefusedError when other machines could come in without a token.)");
@@ -146,8 +147,8 @@ or the system refuses a descriptor or a thread; StoreRefusedError when other mac
           "limits", [](const ServerHandle& self) { return to_python(self.limits()); },
           "The limits for clients, by name: those given, and the defaults of the others.")
       .def("allow", &ServerHandle::allow, py::arg("addresses"),
-           "The numeric addresses from which alone clients may connect from now on, beside "
-           "loopback. ValueError for a server that was made without allow.")
+           "Replace the addresses of the argument allow. ValueError for a server that was made "
+           "without allow.")
       .def(
           "close", [](ServerHandle& self) { without_gil([&] { self.close(); }); },
           "Close the port and all connections. Idempotent.")

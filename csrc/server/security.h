@@ -36,10 +36,11 @@ struct ServerSecurity {
   std::shared_ptr<tls::Keeper> keeper{};
   // Whoever hosts it has said that everybody on the network may come in.
   bool is_insecure = false;
-  // Who may come in by its address, beside this machine's own loopback; none: all.
+  // Who may come in without a proof, beside this machine's own loopback. None: nobody where there is
+  // a keeper, else everybody.
   std::shared_ptr<AllowedPeers> allowed{};
 
-  bool takes(const std::string& peer_host, bool is_loopback) const;
+  bool takes_unproved(const std::string& peer_host, bool is_loopback) const;
 };
 
 // Closed by default: throws kRefused, with the two ways on, where others than this machine could
@@ -56,6 +57,7 @@ struct Admission {
   std::string why{};
   std::string answer{};
 };
-Admission admit(const ServerSecurity& security, char first_byte, bool is_loopback);
+// `may_do_without`: takes_unproved().
+Admission admit(const ServerSecurity& security, char first_byte, bool may_do_without);
 
 }  // namespace rdzv

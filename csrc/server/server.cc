@@ -89,8 +89,10 @@ void Server::Impl::run_due(Instant until, Instant awake_until) {
 // Who came by a way that this server does not take is let go, and nothing is kept of it.
 bool Server::Impl::takes(int fd, const SocketAddress& peer) const {
   std::string why;
-  if (!shared_.security.takes(peer.host(), peer.is_loopback())) {
-    why = "it is at none of the addresses that may connect, those of the round's nodes";
+  const ServerSecurity& security = shared_.security;
+  if (security.keeper == nullptr && security.allowed != nullptr &&
+      !security.takes_unproved(peer.host(), peer.is_loopback())) {
+    why = "it is at none of the addresses that may connect";
   } else if (peer.is_unix()) {
     why = why_not_same_user(fd);
   }

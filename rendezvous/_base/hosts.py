@@ -134,15 +134,15 @@ def serve_workers(
 ) -> _core.Server:
     """Start the store that the workers of a round meet in. Raises StoreError.
 
-    Torch's workers use it, whose protocol has no place for a proof. So where there is one, only the
-    round's nodes may connect, which is a filter; otherwise it is closed like any other.
+    Torch's workers use it, whose protocol has no place for a proof: where others have to have one,
+    these have to come from the round's nodes, which is a filter.
 
     Args:
         nodes: their addresses, asked for if they are needed.
     """
     if not is_filtered(hosts, security):
-        return serve_on(hosts, 0, token="", insecure=security.insecure)
-    return serve_on(hosts, 0, token="", allow=numeric_addresses(nodes()))
+        return serve_on(hosts, 0, **security.of_server)
+    return serve_on(hosts, 0, **security.of_server, allow=numeric_addresses(nodes()))
 
 
 def is_filtered(hosts: tuple[str, ...], security: Security) -> bool:

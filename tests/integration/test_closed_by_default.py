@@ -18,6 +18,8 @@ from rendezvous import (
     TCPStore,
     _core,
 )
+from rendezvous._base.hosts import serve_workers
+from rendezvous._base.security import Security
 from rendezvous.static import StaticRendezvousHandler
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -172,12 +174,18 @@ def test_a_token_on_a_command_line_is_refused(cli: Cli) -> None:
     assert TOKEN.encode() not in done.stderr
 
 
-def test_a_server_for_certain_addresses_is_closed_to_others() -> None:
-    """A filter: loopback always, and who is allowed."""
-    others = [each for each in _core.interface_addresses() if not each.startswith(("127.", "::1"))]
-    if not (others := [each for each in others if ":" not in each]):
+@pytest.fixture
+def own_address() -> str:
+    """Of this machine, on a network."""
+    found = [each for each in _core.interface_addresses() if ":" not in each]
+    if not (found := [each for each in found if not each.startswith("127.")]):
         pytest.skip("this machine has no address but loopback")
-    own = others[0]
+    return found[0]
+
+
+def test_a_server_for_certain_addresses_is_closed_to_others(own_address: str) -> None:
+    """A filter: loopback always, and who is allowed."""
+    own = own_address
     with Server("0.0.0.0", token="", allow=[]) as server:
         TCPStore("127.0.0.1", server.port, timeout=60, token="").set("key", "value")
         with pytest.raises(rendezvous.StoreConnectionError):
@@ -188,3 +196,31 @@ def test_a_server_for_certain_addresses_is_closed_to_others() -> None:
         store.close()
     with Server() as server, pytest.raises(ValueError, match="made without allow"):
         server.allow([own])
+
+
+@pytest.mark.skipif(not _core.tls_library(), reason="this build has no TLS")
+def test_the_store_of_a_round_takes_proofs_and_torchs_workers_of_its_nodes(
+    monkeypatch: pytest.MonkeyPatch, own_address: str
+) -> None:
+    """With a token: clients of ours from everywhere, torch's by their address."""
+    monkeypatch.setenv("RENDEZVOUS_TOKEN", TOKEN)
+    with serve_workers((own_address,), Security(), lambda: ["192.0.2.1"]) as server:
+        where = (own_address, server.port)
+        ours = TCPStore(*where, timeout=60)
+        ours.set("key", "value")
+        with pytest.raises(StoreRefusedError, match="it wants a token"):
+            TCPStore(*where, timeout=60, token="")
+        # This machine is always one of the nodes.
+        assert TCPStore(*where, timeout=60, protocol="c10d").get("key") == b"value"
+        server.allow(["192.0.2.1"])
+        with pytest.raises(rendezvous.StoreConnectionError):
+            TCPStore(*where, timeout=60, protocol="c10d")
+        assert ours.clone().get("key") == b"value"
+
+
+def test_rank_0_serves_no_open_store(own_address: str) -> None:
+    """The store of a round is closed by default like any other."""
+    with pytest.raises(StoreRefusedError):
+        serve_workers((own_address,), Security(), list)
+    serve_workers((own_address,), Security(insecure=True), list).close()
+    serve_workers(("127.0.0.1",), Security(), list).close()
