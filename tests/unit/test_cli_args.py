@@ -17,6 +17,7 @@ MANAGERS = (
 COMMANDS = (
     "exec", "serve", "demo", "status", "doctor", "close", "bench",
     "get", "set", "add", "cas", "wait", "delete", "keys",
+    "push", "pop", "length", "barrier", "exchange", "completion",
 )  # fmt: skip
 
 
