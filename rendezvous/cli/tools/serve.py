@@ -112,7 +112,7 @@ def limit(text: str) -> tuple[str, int]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until SIGTERM (0), or SIGINT or SIGHUP (128 + number). SIGQUIT: say what is going on."""
+    """Serve until SIGTERM (0), SIGINT or SIGHUP (128 + number); SIGQUIT prints what is there."""
     with SignalScope(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT) as signals:
         try:
             signum = _serve(args, signals)
@@ -161,6 +161,6 @@ def _serve(args: argparse.Namespace, signals: SignalScope) -> int:
 
 
 def _dump(server: Server) -> None:
-    from rendezvous.cli.look.dump import as_lines  # noqa: PLC0415 - hardly ever needed
+    from rendezvous.cli.look.dump import as_lines
 
     print("\n".join(as_lines(server.report())), file=sys.stderr, flush=True)
