@@ -23,7 +23,7 @@ Bytes trimmed(Bytes text) {
   return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
 }
 
-bool is_name(char c) {
+bool may_be_in_name(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
          c == '_' || c == '.';
 }
@@ -35,8 +35,7 @@ std::string shown(Bytes word) {
 }
 
 std::string checked_space(Bytes space) {
-  if (!space.empty() && space.size() <= kSpaceBytesMax && std::ranges::all_of(space, is_name))
-    return std::string(space);
+  if (is_space(space)) return std::string(space);
   throw_bad("names the name space " + shown(space) + ", which must be 1 to " +
             std::to_string(kSpaceBytesMax) + " letters, digits, '-', '_' or '.'");
 }
@@ -90,6 +89,11 @@ const char* role_text(Role role) {
       return "admin";
   }
   return "member";
+}
+
+bool is_space(Bytes name) {
+  return !name.empty() && name.size() <= kSpaceBytesMax &&
+         std::ranges::all_of(name, may_be_in_name);
 }
 
 Token parse_token(Bytes text) {
