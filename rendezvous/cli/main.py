@@ -16,7 +16,8 @@ from rendezvous import _core
 from rendezvous.cli import exits as _exit
 from rendezvous.cli.doctor import command as doctor
 from rendezvous.cli.log import complain, logger, set_up_logging
-from rendezvous.cli.look import status
+from rendezvous.cli.look import status, timeline
+from rendezvous.cli.options import use_credentials
 from rendezvous.cli.parser import Parser, suggestion
 from rendezvous.cli.run import exec_, exec_options
 from rendezvous.cli.tools import (
@@ -73,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_parser(subparsers)
     bench.add_parser(subparsers)
     status.add_parser(subparsers)
+    timeline.add_parser(subparsers)
     doctor.add_parser(subparsers)
     close.add_parser(subparsers)
     store_ops.add_parsers(subparsers)
@@ -138,6 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _exit.USAGE
     args = parse(argv)
     set_up_logging(args.verbose, args.command_name, getattr(args, "log_format", "text"))
+    use_credentials(args)
     try:
         code: int = args.run(args)
     except _exit.CommandError as error:

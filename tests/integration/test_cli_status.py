@@ -266,7 +266,13 @@ def test_the_server_alone(scene: Scene) -> None:
     assert text[2].endswith(" ms")
     report = json.loads(scene.status("--json").stdout)
     round_trip_s = report.pop("round_trip_s")
+    spaces = report.pop("spaces")
+    assert spaces["default"]["keys"] == 2
+    assert list(spaces) == ["default"]
+    assert report.pop("limits") == _core.server_limits()
     assert report == {"endpoint": scene.endpoint, "reachable": True, "keys": 2, "runs": []}
+    assert text[3].startswith("name space default: 2 keys, ")
+    assert text[4] == "limits: the defaults"
     assert 0 < round_trip_s < 60
 
 

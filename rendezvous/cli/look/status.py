@@ -172,13 +172,14 @@ def run(args: argparse.Namespace) -> int:
 def _show_run(args: argparse.Namespace, place: Place, deadline: Deadline) -> int:
     report = examine(place, args.run_id, args.expect, deadline)
     if report is None:
-        raise _exit.CommandError(_unknown_text(args.run_id, place, deadline), _exit.NO)
+        raise _exit.CommandError(unknown_text(args.run_id, place, deadline), _exit.NO)
     text = as_text(report, Paint(sys.stdout), all_nodes=args.all)
     _print(args, as_json(report), text)
     return _exit.OK if is_complete(report.view) else _exit.NOT_COMPLETE
 
 
-def _unknown_text(run_id: str, place: Place, deadline: Deadline) -> str:
+def unknown_text(run_id: str, place: Place, deadline: Deadline) -> str:
+    """Why there is nothing to show, and which run may be meant."""
     similar = place.similar_runs(run_id, deadline)
     hint = f"; is {' or '.join(map(repr, similar))} meant?" if similar else ""
     return f"no such run: {run_id!r} at {place.endpoint}; nobody has joined it there{hint}"

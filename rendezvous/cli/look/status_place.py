@@ -10,10 +10,12 @@ from urllib.parse import parse_qsl, urlsplit
 
 from rendezvous._base.api import RendezvousParameters
 from rendezvous._base.deadline import Deadline, now_s
-from rendezvous._base.endpoint import format_endpoint, parse_endpoint, refuse_secrets
+from rendezvous._base.endpoint import format_endpoint, is_unix, refuse_secrets
 from rendezvous._base.errors import StoreError
 from rendezvous._base.patience import is_refusal
-from rendezvous._core import RunClient, TCPStore
+from rendezvous._base.security import SECURITY_SETTINGS, Security
+from rendezvous._coordination.by_server.timeline import Timeline, look_at_timeline
+from rendezvous._core import RunClient, TCPStore, census, server_limits
 from rendezvous.backends.look import (
     host_states,
     list_runs,
@@ -21,9 +23,15 @@ from rendezvous.backends.look import (
     similar_runs,
     watcher_of,
 )
+from rendezvous.backends.open_store import (
+    SERVER_SCHEMES,
+    ServerPlace,
+    server_place,
+    url_options,
+)
 from rendezvous.cli.options import (
-    DEFAULT_PORT,
     ENDPOINT_VARIABLE,
+    add_credentials,
     check_not_refused,
     conf,
     endpoint_from_environment,
@@ -69,6 +77,9 @@ class Place(PlaceOfRuns, Protocol):
     def runs(self, deadline: Deadline) -> list[str]:
         """The names of all runs, in natural order."""
 
+    def timeline(self, run_id: str, first: int, deadline: Deadline) -> Timeline | None:
+        """As look_at_timeline. None: it has no record of that run."""
+
     def mark(self, run_id: str, deadline: Deadline) -> int:
         """For `wait_for_change`: what is there now."""
 
@@ -106,9 +117,10 @@ def add_place(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE,...",
-        help="settings for etcd, the same as for exec: protocol, ca_cert, ssl_cert,"
-        " ssl_cert_key, user, password_file, key_prefix, endpoints, transport",
+        help="settings as for exec, such as tls_ca or token_file; for etcd: protocol, ca_cert,"
+        " ssl_cert, ssl_cert_key, user, password_file, key_prefix, endpoints, transport",
     )
+    add_credentials(parser)
 
 
 def open_place(
@@ -127,15 +139,19 @@ def open_place(
     if backend != "c10d":
         members, options = _split_url(endpoint)
         return _EtcdPlace(members, options | dict(config))
-    if separator and scheme != "tcp":
+    if separator and scheme not in SERVER_SCHEMES:
         raise ValueError(
             f"the endpoint {endpoint!r} does not name a server; runs are kept by a server "
             "(HOST[:PORT]) or in etcd (--backend etcd)"
         )
-    if config:
-        raise ValueError("--rdzv-conf is for --backend etcd")
-    address = urlsplit(endpoint).netloc if separator else endpoint
-    return _ServerPlace(*parse_endpoint(address or "127.0.0.1", DEFAULT_PORT), waits)
+    foreign = config.keys() - set(SECURITY_SETTINGS)
+    if foreign:
+        raise ValueError(f"--rdzv-conf {', '.join(sorted(foreign))}: for --backend etcd only")
+    url = endpoint if separator else f"tcp://{endpoint or '127.0.0.1'}"
+    security = Security.of(RendezvousParameters("c10d", "", "status", 1, 1, **config))
+    options = url_options(url, None)
+    options.pop("prefix", None)
+    return _ServerPlace(server_place(url, urlsplit(url), options, security), waits)
 
 
 def _split_url(endpoint: str) -> tuple[str, dict[str, str]]:
@@ -156,23 +172,33 @@ def _split_url(endpoint: str) -> tuple[str, dict[str, str]]:
 class _ServerPlace:
     is_etcd = False
 
-    def __init__(self, host: str, port: int, waits: bool | None) -> None:
-        self._host, self._port = host, port
+    def __init__(self, place: ServerPlace, waits: bool | None) -> None:
+        self._place = place
         self._waits = waits
-        self.endpoint = format_endpoint(host, port)
+        self.endpoint = format_endpoint(place.host, place.port)
         self._store: TCPStore | None = None
         self._watcher: RunClient | None = None
 
     def probe(self, deadline: Deadline) -> Probe:
         keys = self._connected(deadline).num_keys()
         round_trip_s = _median_s(lambda: self._connected(deadline).ping())
+        # Of all name spaces, for the token of an admin; otherwise of its own.
+        spaces, limits = census(self._connected(deadline), True, deadline.left_s)
         return Probe(
             [
                 f"server at {self.endpoint}: reachable",
                 f"keys: {keys}",
                 f"round trip: {round_trip_s * 1000:.3f} ms",
+                *_space_lines(spaces),
+                *_limit_lines(limits),
             ],
-            {"reachable": True, "keys": keys, "round_trip_s": round_trip_s},
+            {
+                "reachable": True,
+                "keys": keys,
+                "round_trip_s": round_trip_s,
+                "spaces": spaces,
+                "limits": limits,
+            },
         )
 
     def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunView | None:
@@ -183,6 +209,11 @@ class _ServerPlace:
 
     def similar_runs(self, run_id: str, deadline: Deadline) -> list[str]:
         return similar_runs(run_id, self.runs(deadline))
+
+    def timeline(self, run_id: str, first: int, deadline: Deadline) -> Timeline | None:
+        if self._watcher is None:
+            self._watcher = watcher_of(self._connected(deadline), run_id or "-")
+        return look_at_timeline(self._watcher, run_id, first, deadline)
 
     def expected(self, run_id: str, deadline: Deadline) -> str:
         return find_expected(self._connected(deadline), run_id)
@@ -211,7 +242,7 @@ class _ServerPlace:
     def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
         return RendezvousParameters(
             "c10d", self.endpoint, run_id, 1, 1, _ONLOOKER,
-            is_host=False, rulebook=view.kept_by,
+            is_host=False, rulebook=view.kept_by, **vars(self._place.security),
         )  # fmt: skip
 
     def close(self) -> None:
@@ -221,12 +252,20 @@ class _ServerPlace:
         if self._store is not None:
             self._store.close()
 
+    @property
+    def _url(self) -> str:
+        return self.endpoint if is_unix(self.endpoint) else f"tcp://{self.endpoint}"
+
     def _connected(self, deadline: Deadline) -> TCPStore:
         if self._store is None:
             if not self._waits:
-                check_not_refused(f"tcp://{self.endpoint}", may_wait=self._waits is not None)
+                check_not_refused(self._url, may_wait=self._waits is not None)
             self._store = TCPStore(
-                self._host, self._port, wait_for_workers=False, timeout=deadline.left_s
+                self._place.host,
+                self._place.port,
+                wait_for_workers=False,
+                timeout=deadline.left_s,
+                **self._place.security.of_client,
             )
         self._store.set_timeout(deadline.left_s)
         return self._store
@@ -347,6 +386,22 @@ class _Member:
             "reachable": self.answered,
             "round_trip_s": self.round_trip_s,
         }
+
+
+def _space_lines(spaces: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """A line for each name space."""
+    return [
+        f"name space {name}: "
+        + ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
+        for name, counts in spaces.items()
+    ]
+
+
+def _limit_lines(limits: Mapping[str, int]) -> list[str]:
+    """Those that differ from the defaults, in one line."""
+    defaults = server_limits()
+    changed = [f"{name}={value}" for name, value in limits.items() if defaults.get(name) != value]
+    return [f"limits: {' '.join(changed) or 'the defaults'}"]
 
 
 def _median_s(ask: Callable[[], object]) -> float:

@@ -204,6 +204,8 @@ def _add_meeting(parser: argparse.ArgumentParser) -> None:
         help="do not keep the ports bound that rank 0's command may listen on, for commands that"
         " listen without SO_REUSEADDR; another program may take them",
     )
+    _options.add_insecure(parser)
+    _options.add_credentials(parser, hosts=True)
     parser.add_argument(
         "--listen-fd",
         type=_options.whole_number(0, 1_000_000),
@@ -330,14 +332,21 @@ def complete(args: argparse.Namespace) -> None:
         if getattr(args, name) == "":
             fail(f"--{name.replace('_', '-')} is empty (an unset shell variable?)")
     args.found, args.has_found_endpoint, args.has_found_nodes = None, False, False
+    args.endpoint_is_tls = False
     if args.standalone:
         _complete_standalone(args)
         return
     args.found = found = look_around(os.environ)
+    for scheme in ("tcp://", "tcps://"):
+        if args.endpoint is not None and args.endpoint.startswith(scheme):
+            args.endpoint = args.endpoint.removeprefix(scheme)
+            args.endpoint_is_tls = scheme == "tcps://"
     if args.endpoint is None and _is_file(args):
         fail("--endpoint is needed: the path of the file that all nodes share")
     if args.endpoint is None:
         args.endpoint = _options.server_from_environment()
+        text = _options.endpoint_from_environment() or ""
+        args.endpoint_is_tls = text.startswith("tcps://")
     if args.endpoint is None:
         if found is None or found.endpoint is None or args.backend in _options.ETCD_BACKENDS:
             fail(f"--endpoint is needed{_why_not(found)}")
