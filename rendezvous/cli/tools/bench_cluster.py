@@ -260,7 +260,7 @@ def _manifest() -> dict[str, Any]:
     """Of one node; nothing that names it."""
     return {
         "rendezvous": _core.__version__,
-        "tls": _core.tls_library() if _core.has_token() else None,
+        "tls": _core.tls_library() if _core.has_credentials() else None,
         "python": platform.python_version(),
         "kernel": platform.release(),
         "machine": platform.machine(),
