@@ -130,6 +130,8 @@ std::shared_ptr<tls::Keeper> keep_for_client(const Credentials& credentials, boo
   std::shared_ptr<tls::Keeper> keeper = keep(tls::Keeper::Side::kClient, credentials);
   const bool is_any_name = credentials.server_name.empty() && of_own_server;
   keeper->set_server_name(is_any_name ? tls::kAnyName : credentials.server_name);
+  // The name space that a client asks for; tokens of admins open all.
+  keeper->set_space(environment("RENDEZVOUS_SPACE"));
   return keeper;
 }
 

@@ -45,7 +45,7 @@ class Dial {
           host_, port_, deadline, [this] { return cancelled_.load(); },
           [&](Greeting& greeting) {
             heard.clear();
-            ClientCore core(session_, client_text());
+            ClientCore core(session_, client_text(), asked_space(keeper_.get()));
             if (!secure(greeting, keeper_.get(), host_) || !greet_native(greeting, core, &heard))
               return false;
             secured_ = greeting.take_session();

@@ -30,7 +30,9 @@ void Runs::release_if_idle(Kept& run) {
 bool Runs::make_room(const Kept* needed) {
   const ServerLimits& limits = context_.limits;
   const auto has_room = [&] {
-    return (needed != nullptr || runs_.size() < limits.runs) &&
+    const bool is_free =
+        context_.memory.kept_runs.used() < limits.runs && runs_.size() < limits.runs_per_space;
+    return (needed != nullptr || is_free) &&
            context_.memory.runs.used() + kRunNodeBytes <= limits.run_bytes;
   };
   while (!has_room()) {

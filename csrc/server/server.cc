@@ -35,13 +35,18 @@ class Server::Impl final : Timed {
   void on_accepted(UniqueFd fd, const SocketAddress& peer);
   bool takes(int fd, const SocketAddress& peer) const;
   bool end_turn();
-  std::string why_full() const;
+  std::string why_full(const SocketAddress& peer) const;
   void on_closed(int fd);
+  bool counts_addresses() const {
+    return core_.limits().connections_per_address < core_.limits().connections;
+  }
 
   EventLoop loop_;
   ServerCore core_;
-  SocketConnection::Shared shared_{loop_, core_, [this](int fd) { on_closed(fd); }};
+  SocketConnection::Shared shared_{loop_, core_, [this](int fd) { on_closed(fd); },
+                                   Suspects(random_seed())};
   std::vector<std::unique_ptr<SocketConnection>> connections_;  // by descriptor
+  BytesMap<size_t> by_address_{0, BytesHash{random_seed()}};    // while it matters
   std::unique_ptr<Entrance> entrance_;
   std::thread thread_;
 };
@@ -65,7 +70,7 @@ Server::Impl::Impl(std::vector<Listener> listeners, std::string name, const Serv
   entrance_ = std::make_unique<Entrance>(
       loop_, core_.name(), std::move(listeners),
       [this](UniqueFd fd, const SocketAddress& peer) { on_accepted(std::move(fd), peer); },
-      [this] { return why_full(); });
+      [this](const SocketAddress& peer) { return why_full(peer); });
   thread_ = start_thread([this] { loop_.run(); });
 }
 
@@ -102,6 +107,7 @@ void Server::Impl::on_accepted(UniqueFd fd, const SocketAddress& peer) {
   auto index = static_cast<size_t>(fd.get());
   if (index >= connections_.size()) connections_.resize(index + 1);
   connections_[index] = std::make_unique<SocketConnection>(std::move(fd), peer, shared_);
+  if (counts_addresses()) ++by_address_[peer.host()];
   try {
     connections_[index]->begin();
   } catch (const std::bad_alloc&) {
@@ -123,16 +129,29 @@ bool Server::Impl::end_turn() {
   return core_.end_turn(shared_.time()) || !waiting.empty();
 }
 
-std::string Server::Impl::why_full() const {
+std::string Server::Impl::why_full(const SocketAddress& peer) const {
   const size_t open = core_.connections();
-  if (open < core_.limits().connections) return {};
+  const ServerLimits& limits = core_.limits();
+  if (counts_addresses() && open < limits.connections) {
+    const auto found = by_address_.find(peer.host());
+    if (found == by_address_.end() || found->second < limits.connections_per_address) return {};
+    return std::to_string(found->second) + " connections are open from " + peer.host() +
+           "; the server's limit connections_per_address is " +
+           std::to_string(limits.connections_per_address);
+  }
+  if (open < limits.connections) return {};
   return std::to_string(open) + " connections are open; the server's limit connections is " +
          std::to_string(core_.limits().connections);
 }
 
 void Server::Impl::on_closed(int fd) {
   if (connections_.empty()) return;  // the server is going, and its connections with it
-  loop_.retire(std::move(connections_[static_cast<size_t>(fd)]));
+  std::unique_ptr<SocketConnection>& closed = connections_[static_cast<size_t>(fd)];
+  if (counts_addresses()) {
+    const auto found = by_address_.find(closed->peer_host());
+    if (--found->second == 0) by_address_.erase(found);
+  }
+  loop_.retire(std::move(closed));
 }
 
 Server::Server(const std::string& host, uint16_t port, const ServerLimits& limits, bool of_one_job,

@@ -69,6 +69,16 @@ void trust(SSL_CTX* context, const Material& material, bool is_server) {
   ERR_clear_error();
 }
 
+// An OpenSSL that comes with us was told one place where systems have their authorities. Those that
+// have none there have them in one of these files.
+void trust_system(SSL_CTX* context) {
+  SSL_CTX_set_default_verify_paths(context);
+#ifdef RDZV_BUNDLED_TLS
+  for (const char* file : {"/etc/pki/tls/cert.pem", "/etc/ssl/ca-bundle.pem"})
+    SSL_CTX_load_verify_file(context, file);
+#endif
+}
+
 // Who has a certificate's key is good enough: so a host is known to itself, and nodes that share one
 // certificate to each other.
 void trust_own(SSL_CTX* context) {
@@ -139,7 +149,7 @@ std::shared_ptr<Credentials::Impl> make(const Material& material, bool is_server
     trust(context, material, is_server);
   } else if (!is_server) {
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
-    SSL_CTX_set_default_verify_paths(context);
+    trust_system(context);
     if (side->has_certificate) trust_own(context);
   }
   ERR_clear_error();
@@ -149,7 +159,11 @@ std::shared_ptr<Credentials::Impl> make(const Material& material, bool is_server
 }  // namespace
 
 std::string library_version() {
+#ifdef RDZV_BUNDLED_TLS
+  return std::string(OpenSSL_version(OPENSSL_VERSION)) + ", in the wheel";
+#else
   return OpenSSL_version(OPENSSL_VERSION);
+#endif
 }
 
 const Key* Credentials::Impl::find(Bytes identity) const {

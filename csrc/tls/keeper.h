@@ -42,6 +42,9 @@ class Keeper {
   // Called before each session begins: who reads the files may look whether they have changed. Set
   // before the keeper is shared.
   void set_before_use(std::function<void()> look) { before_use_ = std::move(look); }
+  // A client's: the name space that it asks for; empty: that of its token. Likewise set before.
+  void set_space(std::string space) { space_ = std::move(space); }
+  const std::string& space() const { return space_; }
 
  private:
   static std::shared_ptr<const Credentials> make(Side side, const Texts& texts);
@@ -49,6 +52,7 @@ class Keeper {
   const Side side_;
   std::function<void()> before_use_;
   std::string server_name_;
+  std::string space_;
   mutable std::mutex mutex_;  // protects all below
   Texts texts_;
   std::shared_ptr<const Credentials> current_;

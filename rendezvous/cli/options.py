@@ -30,6 +30,7 @@ OptionError = argparse.ArgumentTypeError
 
 DEFAULT_PORT = 29400
 ENDPOINT_VARIABLE = "RENDEZVOUS_ENDPOINT"
+RUN_ID_VARIABLE = "RENDEZVOUS_RUN_ID"
 ETCD_BACKENDS = ("etcd", "etcd-v3")
 _TLS_FILES = ("tls_cert", "tls_key", "tls_ca")
 # Of the environment, what options on the command line stand for (csrc/bindings/credentials.h).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
@@ -13,8 +14,15 @@ from rendezvous._base.endpoint import format_endpoint, is_unix, refuse_secrets
 from rendezvous._base.errors import StoreError
 from rendezvous._base.patience import is_refusal
 from rendezvous._base.security import SECURITY_SETTINGS, Security
-from rendezvous._core import TCPStore
-from rendezvous.backends.look import look_at_run
+from rendezvous._coordination.by_server.timeline import Timeline, look_at_timeline
+from rendezvous._core import RunClient, TCPStore, census, server_limits
+from rendezvous.backends.look import (
+    host_states,
+    list_runs,
+    look_at_run,
+    similar_runs,
+    watcher_of,
+)
 from rendezvous.backends.open_store import (
     SERVER_SCHEMES,
     ServerPlace,
@@ -28,16 +36,19 @@ from rendezvous.cli.options import (
     conf,
     endpoint_from_environment,
 )
+from rendezvous.handler.examine import Place as PlaceOfRuns
+from rendezvous.handler.examine import find_exclusions, find_expected
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from rendezvous._coordination.run_view import RunView
 
 __all__ = ["Place", "Probe", "add_place", "open_place"]
 
 _PINGS = 5
+_NOTHING_KNOWN = 2**64 - 1
 # The address of who takes no part.
 _ONLOOKER = "onlooker"
 _ETCD_SCHEMES = ("etcd", "etcds", "http", "https")
@@ -53,18 +64,30 @@ class Probe:
     fields: dict[str, Any]
 
 
-class Place(Protocol):
+class Place(PlaceOfRuns, Protocol):
     """Where runs are kept. Methods raise StoreErrors and RendezvousErrors."""
 
     @property
-    def endpoint(self) -> str:
-        """As it is named."""
+    def is_etcd(self) -> bool:
+        """Not a server of ours."""
 
     def probe(self, deadline: Deadline) -> Probe:
         """Whether it is there."""
 
-    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunView | None:
-        """None: it knows no such run."""
+    def runs(self, deadline: Deadline) -> list[str]:
+        """The names of all runs, in natural order."""
+
+    def timeline(self, run_id: str, first: int, deadline: Deadline) -> Timeline | None:
+        """As look_at_timeline. None: it has no record of that run."""
+
+    def mark(self, run_id: str, deadline: Deadline) -> int:
+        """For `wait_for_change`: what is there now."""
+
+    def wait_for_change(self, run_id: str, mark: int, within_s: float) -> None:
+        """Wait until something is not as it was at `mark`, or may not be."""
+
+    def reopen(self) -> None:
+        """Connect again with the next request."""
 
     def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
         """Of a handler of that run, for who joins nothing."""
@@ -147,26 +170,74 @@ def _split_url(endpoint: str) -> tuple[str, dict[str, str]]:
 
 
 class _ServerPlace:
+    is_etcd = False
+
     def __init__(self, place: ServerPlace, waits: bool | None) -> None:
         self._place = place
         self._waits = waits
         self.endpoint = format_endpoint(place.host, place.port)
         self._store: TCPStore | None = None
+        self._watcher: RunClient | None = None
 
     def probe(self, deadline: Deadline) -> Probe:
         keys = self._connected(deadline).num_keys()
         round_trip_s = _median_s(lambda: self._connected(deadline).ping())
+        # Of all name spaces, for the token of an admin; otherwise of its own.
+        spaces, limits = census(self._connected(deadline), True, deadline.left_s)
         return Probe(
             [
                 f"server at {self.endpoint}: reachable",
                 f"keys: {keys}",
                 f"round trip: {round_trip_s * 1000:.3f} ms",
+                *_space_lines(spaces),
+                *_limit_lines(limits),
             ],
-            {"reachable": True, "keys": keys, "round_trip_s": round_trip_s},
+            {
+                "reachable": True,
+                "keys": keys,
+                "round_trip_s": round_trip_s,
+                "spaces": spaces,
+                "limits": limits,
+            },
         )
 
     def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunView | None:
         return look_at_run(self._connected(deadline), run_id, deadline, limit)
+
+    def runs(self, deadline: Deadline) -> list[str]:
+        return list_runs(self._connected(deadline))
+
+    def similar_runs(self, run_id: str, deadline: Deadline) -> list[str]:
+        return similar_runs(run_id, self.runs(deadline))
+
+    def timeline(self, run_id: str, first: int, deadline: Deadline) -> Timeline | None:
+        if self._watcher is None:
+            self._watcher = watcher_of(self._connected(deadline), run_id or "-")
+        return look_at_timeline(self._watcher, run_id, first, deadline)
+
+    def expected(self, run_id: str, deadline: Deadline) -> str:
+        return find_expected(self._connected(deadline), run_id)
+
+    def excluded(self, run_id: str, deadline: Deadline) -> list[str]:
+        return find_exclusions(self._connected(deadline), run_id)
+
+    def host_states(self, addresses: Sequence[str], deadline: Deadline) -> dict[str, str]:
+        return host_states(self._connected(deadline), addresses, deadline)
+
+    def mark(self, run_id: str, deadline: Deadline) -> int:
+        if self._watcher is None:
+            self._watcher = watcher_of(self._connected(deadline), run_id)
+        return self._watcher.follow(_NOTHING_KNOWN, deadline.left_s)[0]
+
+    def wait_for_change(self, run_id: str, mark: int, within_s: float) -> None:
+        if mark == 0 or self._watcher is None:  # the server does not keep it
+            time.sleep(within_s)
+        else:
+            self._watcher.follow(mark, within_s)
+
+    def reopen(self) -> None:
+        self.close()
+        self._store = None
 
     def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
         return RendezvousParameters(
@@ -175,6 +246,9 @@ class _ServerPlace:
         )  # fmt: skip
 
     def close(self) -> None:
+        if self._watcher is not None:
+            self._watcher.close()
+            self._watcher = None
         if self._store is not None:
             self._store.close()
 
@@ -198,6 +272,8 @@ class _ServerPlace:
 
 
 class _EtcdPlace:
+    is_etcd = True
+
     def __init__(self, members: str, config: dict[str, str]) -> None:
         # Only who looks at etcd pays for importing its client.
         from rendezvous.backends.etcd.open import open_client
@@ -231,6 +307,32 @@ class _EtcdPlace:
 
         prefix = self._config.get("key_prefix")
         return look.look_at_run(self._client, prefix, run_id, deadline, limit)
+
+    def runs(self, deadline: Deadline) -> list[str]:
+        from rendezvous.backends.etcd import look
+
+        return look.list_runs(self._client, self._config.get("key_prefix"), deadline)
+
+    def similar_runs(self, run_id: str, deadline: Deadline) -> list[str]:
+        return similar_runs(run_id, self.runs(deadline))
+
+    def expected(self, run_id: str, deadline: Deadline) -> str:
+        return ""
+
+    def excluded(self, run_id: str, deadline: Deadline) -> list[str]:
+        return []
+
+    def host_states(self, addresses: Sequence[str], deadline: Deadline) -> dict[str, str]:
+        return {}
+
+    def mark(self, run_id: str, deadline: Deadline) -> int:
+        return 0
+
+    def wait_for_change(self, run_id: str, mark: int, within_s: float) -> None:
+        time.sleep(within_s)
+
+    def reopen(self) -> None:
+        """Its client finds another member by itself."""
 
     def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
         rulebook = "store" if view.kept_by == "store" else "auto"
@@ -284,6 +386,22 @@ class _Member:
             "reachable": self.answered,
             "round_trip_s": self.round_trip_s,
         }
+
+
+def _space_lines(spaces: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """A line for each name space."""
+    return [
+        f"name space {name}: "
+        + ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
+        for name, counts in spaces.items()
+    ]
+
+
+def _limit_lines(limits: Mapping[str, int]) -> list[str]:
+    """Those that differ from the defaults, in one line."""
+    defaults = server_limits()
+    changed = [f"{name}={value}" for name, value in limits.items() if defaults.get(name) != value]
+    return [f"limits: {' '.join(changed) or 'the defaults'}"]
 
 
 def _median_s(ask: Callable[[], object]) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rendezvous._base.endpoint import format_endpoint
+from rendezvous.cli.options import RUN_ID_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from rendezvous._base.api import RendezvousInfo
     from rendezvous.cli.run.ranks import Ranks
 
-RUN_ID_VARIABLE = "RENDEZVOUS_RUN_ID"
 
 # torch workers look at these to decide whether rank 0 of theirs must serve the store at
 # MASTER_ADDR:MASTER_PORT, or whether it is served already and all are clients.

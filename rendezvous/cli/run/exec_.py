@@ -21,7 +21,6 @@ from rendezvous.backends.c10d import shared_run_id
 from rendezvous.cli import exits as _exit
 from rendezvous.cli import options as _options
 from rendezvous.cli.log import logger
-from rendezvous.cli.run.environment import RUN_ID_VARIABLE
 from rendezvous.cli.run.event_log import EventLog
 from rendezvous.cli.run.guard_client import Guard
 from rendezvous.cli.run.output import Output
@@ -96,7 +95,7 @@ def _run_id(args: argparse.Namespace, config: dict[str, str]) -> tuple[str, Foun
     """
     if args.run_id is not None:
         return args.run_id, None
-    outer = os.environ.get(RUN_ID_VARIABLE)
+    outer = os.environ.get(_options.RUN_ID_VARIABLE)
     if outer and args.endpoint == _options.outer_server():
         raise _exit.CommandError(
             f"this is a command of the run {outer!r}, and meets at that run's own store: without a "

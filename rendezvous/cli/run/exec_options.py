@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, NoReturn
 
 from rendezvous.cli import options as _options
+from rendezvous.cli.log import add_log_format
 from rendezvous.cli.run.devices import count_cpus, count_gpus
 from rendezvous.cli.run.surroundings import look_around
 
@@ -292,6 +293,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         help="append a line of JSON to FILE for each thing that happens to this node: joined,"
         " changed, started, failed, left, and so on",
     )
+    add_log_format(parser)
 
 
 def _processes(text: str) -> int:

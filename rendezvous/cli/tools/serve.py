@@ -10,7 +10,7 @@ from rendezvous._base.endpoint import format_endpoint
 from rendezvous._base.errors import StoreError
 from rendezvous._core import Server, server_limits
 from rendezvous.cli import exits as _exit
-from rendezvous.cli.log import logger
+from rendezvous.cli.log import add_log_format, logger
 from rendezvous.cli.options import (
     DEFAULT_PORT,
     OptionError,
@@ -93,6 +93,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add_insecure(parser)
     add_credentials(parser, hosts=True)
+    add_log_format(parser)
     parser.set_defaults(run=run)
 
 
