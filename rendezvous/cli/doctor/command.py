@@ -128,7 +128,7 @@ def _check_server(args: argparse.Namespace, place: Place) -> Iterator[Finding]:
         None,
     )
     if reached is not None:
-        asked = Asked(host, reached, port, args.nodes, args.run_id)
+        asked = Asked(host, reached, port, args.nodes, args.run_id, place.security)
         yield from check_server(asked, Deadline.after(args.timeout))
     elif args.nodes is not None and match_host(host).matched:
         # Perhaps the node that is to host the store is this one.

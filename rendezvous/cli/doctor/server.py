@@ -23,7 +23,8 @@ from rendezvous._base.errors import (
     StoreRefusedError,
 )
 from rendezvous._base.hosts import is_loopback, own_end_towards
-from rendezvous._core import TCPStore, has_token, tls_library
+from rendezvous._base.security import Security
+from rendezvous._core import TCPStore, tls_library
 from rendezvous.backends.look import list_runs, look_at_run, similar_runs
 from rendezvous.cli.doctor.findings import Finding
 from rendezvous.cli.doctor.processes import find_listener, somaxconn
@@ -53,6 +54,7 @@ class Asked:
     Attributes:
         address: of the host, which was reached.
         nodes: how many the job has; None: it was not said.
+        security: what was said beside the environment.
     """
 
     host: str
@@ -60,17 +62,24 @@ class Asked:
     port: int
     nodes: int | None
     run_id: str | None
+    security: Security
 
 
 def check_server(asked: Asked, deadline: Deadline) -> Iterator[Finding]:
     """Of a port that accepts connections."""
     listener = find_listener(asked.address, asked.port)
-    token = _token_finding()
+    token = _token_finding(asked.security)
     if token is not None:
         yield token
         return
     try:
-        store = TCPStore(asked.host, asked.port, wait_for_workers=False, timeout=deadline.left_s)
+        store = TCPStore(
+            asked.host,
+            asked.port,
+            wait_for_workers=False,
+            timeout=deadline.left_s,
+            **asked.security.of_client,
+        )
     except StoreError as error:
         yield _failure(format_endpoint(asked.host, asked.port), error, listener)
         return
@@ -79,10 +88,10 @@ def check_server(asked: Asked, deadline: Deadline) -> Iterator[Finding]:
     store.close()
 
 
-def _token_finding() -> Finding | None:
+def _token_finding(security: Security) -> Finding | None:
     """What is wrong with this side's own token."""
     try:
-        has_token()
+        security.exists  # noqa: B018  (looking for it shows what is wrong)
     except ValueError as error:
         return Finding("token", "wrong", str(error), "see `rendezvous token --help`")
     return None
@@ -140,7 +149,7 @@ def _check_store(
 ) -> Iterator[Finding]:
     where = format_endpoint(asked.host, asked.port)
     observed = store.observed_address
-    yield _secured(where, is_loopback(observed))
+    yield _secured(where, is_loopback(observed), asked.security)
     yield _address(observed, asked.host, asked.nodes)
     yield _latency(store, deadline)
     yield from _sizes(store, deadline)
@@ -150,9 +159,13 @@ def _check_store(
         yield _run(store, asked.run_id, where, deadline)
 
 
-def _secured(where: str, is_here: bool) -> Finding:
-    if has_token():
-        return Finding("server", "ok", f"a rendezvous server; it takes the token ({tls_library()})")
+def _secured(where: str, is_here: bool, security: Security) -> Finding:
+    if security.exists or security.tls:
+        return Finding(
+            "server",
+            "ok",
+            f"a rendezvous server; it takes the token or certificate ({tls_library()})",
+        )
     text = "a rendezvous server; connections are not encrypted, and it asks for no token"
     if is_here:
         return Finding("server", "ok", text)

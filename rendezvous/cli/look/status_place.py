@@ -71,6 +71,10 @@ class Place(PlaceOfRuns, Protocol):
     def is_etcd(self) -> bool:
         """Not a server of ours."""
 
+    @property
+    def security(self) -> Security:
+        """What was said of tokens and certificates."""
+
     def probe(self, deadline: Deadline) -> Probe:
         """Whether it is there."""
 
@@ -176,6 +180,7 @@ class _ServerPlace:
         self._place = place
         self._waits = waits
         self.endpoint = format_endpoint(place.host, place.port)
+        self.security = place.security
         self._store: TCPStore | None = None
         self._watcher: RunClient | None = None
 
@@ -273,6 +278,7 @@ class _ServerPlace:
 
 class _EtcdPlace:
     is_etcd = True
+    security = Security()
 
     def __init__(self, members: str, config: dict[str, str]) -> None:
         # Only who looks at etcd pays for importing its client.
