@@ -227,7 +227,7 @@ def test_rank_0_serves_no_open_store(own_address: str) -> None:
 
 
 def test_a_job_at_an_open_server_has_to_say_the_word_itself(own_address: str) -> None:
-    """Rank 0 serves the store of the round, whoever serves the run's; or it leaves that to torch."""
+    """Rank 0 serves the store of the round, whoever serves the run's; or leaves that to torch."""
     with Server(own_address, insecure=True) as server:
         where = f"{own_address}:{server.port}"
         with pytest.raises(RendezvousConnectionError, match="this node is rank 0") as caught:
