@@ -50,9 +50,9 @@ class Server {
 
   std::string host_;
   uint16_t port_;
-  SocketFile file_;
   std::unique_ptr<Impl> impl_;
   int64_t owner_pid_;
+  SocketFile file_;  // goes first: once nobody listens there, the place may be another server's
 };
 
 }  // namespace rdzv
