@@ -67,6 +67,21 @@ const char* departure_name(native::Departure how) {
   return kNames[static_cast<size_t>(how)];
 }
 
+const char* event_name(native::EventKind kind) {
+  static constexpr const char* kNames[] = {
+      "joined",  "waiting", "spare",    "last_call",  "complete", "broken",
+      "resumed", "left",    "lost",     "failed",     "gave_up",  "timed_out",
+      "refused", "closed",  "finished", "run_failed", "warning"};
+  static_assert(std::size(kNames) == static_cast<size_t>(native::EventKind::kLast) + 1);
+  return kNames[static_cast<size_t>(kind)];
+}
+
+py::tuple event_to_python(const RunEvent& event) {
+  return py::make_tuple(event.number, to_seconds(event.at), event_name(event.kind), event.round,
+                        event.nodes, to_seconds(event.took), neighbour(event.node),
+                        message_to_python(event.text));
+}
+
 native::MemberList list_from(const std::string& which) {
   static constexpr std::pair<const char*, native::MemberList> kLists[] = {
       {"participants", native::MemberList::kParticipants},
@@ -302,6 +317,21 @@ when the server came back without what it had), RendezvousClosedError, Rendezvou
           py::arg("addresses"), py::arg("timeout"),
           "Of each address, at most 1,000: whether a connection from there 'is' there, 'was', or "
           "'never' was.")
+      .def(
+          "timeline",
+          [](RunClient& self, const std::string& run_id, uint64_t first, TimeoutArg timeout) {
+            const RunTimeline found =
+                without_gil([&] { return self.timeline(run_id, first, timeout.duration); });
+            py::list events;
+            for (const RunEvent& event : found.events) events.append(event_to_python(event));
+            return py::make_tuple(found.known, to_seconds(found.now), found.next, events);
+          },
+          py::arg("run_id"), py::arg("first"), py::arg("timeout"),
+          "What has happened to a run ('': the server's warnings), from the event with the number "
+          "`first` on: whether the run is known, the server's monotonic time in seconds, the "
+          "number "
+          "of the next event, and of each event its number, time, kind, round, nodes in the round, "
+          "duration in seconds, node (or None) and text.")
       .def(
           "resume",
           [](RunClient& self, uint64_t round, uint32_t rank, uint32_t world_size,

@@ -52,6 +52,22 @@ struct RunFollowed {
   RunStatus status;
   std::vector<RunGone> gone;
 };
+struct RunEvent {
+  uint64_t number = 0;
+  Duration at{};  // by the server's monotonic clock
+  native::EventKind kind = native::EventKind::kJoined;
+  uint64_t round = 0;
+  uint32_t nodes = 0;
+  Duration took{};
+  NodeName node;  // without an address: none
+  std::string text;
+};
+struct RunTimeline {
+  bool known = false;
+  Duration now{};  // by the same clock
+  uint64_t next = 0;
+  std::vector<RunEvent> events;
+};
 struct RunLeft {
   bool was_listed = false;
   std::string cause;
@@ -83,7 +99,7 @@ using NativeResult =
     std::variant<std::monostate, bool, int64_t, TakenBytes, Store::Exchange, Store::Versioned,
                  Store::VersionSet, std::vector<std::string>, std::vector<TakenBytes>, RunJoined,
                  native::KeepAliveReply, native::SubscribeReply, native::ResumeReply, RunLeft,
-                 RunStatus, RunPage, RunFollowed, PrefixChanges, ServerCensus>;
+                 RunStatus, RunPage, RunFollowed, RunTimeline, PrefixChanges, ServerCensus>;
 
 struct NativeOperation {
   // False: it cannot be read, as it is not what the protocol says.

@@ -14,8 +14,10 @@ ServerCommons::ServerCommons(const ServerLimits& server_limits, std::string serv
       seed(hash_seed),
       spaces(*this) {}
 
-void ServerCommons::log(LogLevel level, const std::string& text) const {
-  rdzv::log(level, name + ": " + text);
+void ServerCommons::write(LogLevel level, const std::string& line) {
+  if (level >= LogLevel::kWarning)
+    warnings.add({.at = clock.now, .kind = native::EventKind::kWarning, .text = line});
+  rdzv::log(level, line);
 }
 
 bool ServerCommons::end_turn() {

@@ -19,6 +19,7 @@
 #include "server/memory.h"
 #include "server/rates.h"
 #include "server/spaces.h"
+#include "server/timeline.h"
 #include "wire/native.h"
 
 namespace rdzv {
@@ -39,7 +40,10 @@ struct ServerCommons {
 
   // The default name space, where whoever proves nothing is.
   ServerContext& home() { return spaces.home(); }
-  void log(LogLevel level, const std::string& text) const;
+  // Warnings are kept for those who ask afterwards, too.
+  void log(LogLevel level, const std::string& text) { write(level, name + ": " + text); }
+  // A whole line.
+  void write(LogLevel level, const std::string& line);
 
   // What is done at the end of a turn: keys that are due, connections that were put off, answers
   // that leave together. True: there is more of it.
@@ -60,6 +64,8 @@ struct ServerCommons {
   std::vector<Bytes> strings;  // space to work in
   // How long a peer that has ended its stream may take none of the answers that are left for it.
   Duration last_answers_kept = std::chrono::seconds(30);
+  Timelines timelines{limits.timeline_bytes};
+  Timeline warnings{timelines};  // of all name spaces
   Audit audit{*this};
   Rates rates{limits.requests_per_second_per_address, seed};
   Spaces spaces;

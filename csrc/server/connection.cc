@@ -450,7 +450,7 @@ void Connection::close(const std::string& why) {
   if (closed()) return;
   state_ = State::kClosed;
   if (!why.empty()) {
-    log(LogLevel::kWarning, context_->name + ": closed the connection from " + peer() + ": " + why);
+    context_->log(LogLevel::kWarning, "closed the connection from " + peer() + ": " + why);
     size_t most = kLastBytes;
     send_unsent(most);  // the answers to what came before
   }

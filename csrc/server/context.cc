@@ -25,6 +25,7 @@ ServerContext::ServerContext(ServerCommons& of, Bytes space_name, size_t keys_at
       chores(of.chores),
       strings(of.strings),
       connections(of.connections),
+      warnings(of.timelines),
       // So that what is known from another server's life is none of this one's.
       run_version(
           (load_little_endian<uint64_t>(reinterpret_cast<const char*>(instance.data())) >> 1) +
@@ -39,8 +40,10 @@ ServerContext::ServerContext(ServerCommons& of, Bytes space_name, size_t keys_at
 
 ServerContext::~ServerContext() = default;
 
-void ServerContext::log(LogLevel level, const std::string& text) const {
-  rdzv::log(level, name + ": " + text);
+void ServerContext::log(LogLevel level, const std::string& text) {
+  if (level >= LogLevel::kWarning)
+    warnings.add({.at = clock.now, .kind = native::EventKind::kWarning, .text = text});
+  commons.write(level, name + ": " + text);
 }
 
 void ServerContext::trim() {

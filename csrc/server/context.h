@@ -14,6 +14,7 @@
 #include "server/meeting_view.h"
 #include "server/runs.h"
 #include "server/state.h"
+#include "server/timeline.h"
 #include "server/upkeep.h"
 #include "wire/c10d.h"
 #include "wire/native.h"
@@ -66,7 +67,8 @@ struct ServerContext {
   // Why there is no room for those that wait and so many more; nothing: there is.
   std::optional<std::string> refuse_waits(size_t more);
   size_t waits() const { return state.table().waiters() + run_waits; }
-  void log(LogLevel level, const std::string& text) const;
+  // Warnings are kept for those who ask afterwards, too.
+  void log(LogLevel level, const std::string& text);
 
   struct Census {
     size_t keys;
@@ -97,6 +99,9 @@ struct ServerContext {
   Chores& chores;
   std::vector<Bytes>& strings;
   Connections& connections;
+
+  // What it warned of. Before the runs, which add to it.
+  Timeline warnings;
 
   // The last one that was used (run_followers.h).
   uint64_t run_version;

@@ -27,6 +27,7 @@ class NativeRuns final : public RunPeer {
   void members(const native::Header& header, const native::MembersRequest& request);
   void resume(const native::Header& header, const native::ResumeRequest& request);
   native::HostsReply hosts(const native::HostsRequest& request);
+  native::TimelineReply timeline(const native::TimelineRequest& request);
 
   void cancel(const native::Header& target);
   // The connection is gone. True: nothing of it is left in any run.

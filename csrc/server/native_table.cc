@@ -191,6 +191,7 @@ const NativeChannel::Served* NativeChannel::served(uint8_t operation) {
       Serving::by<&OfRuns::resume>(kRun, kChange),
       Serving::by<&OfRuns::follow>(kRun, kLook),
       Serving::by<&OfRuns::hosts>(kRun, kLook),
+      Serving::by<&OfRuns::timeline>(kRun, kLook),
   };
   static constexpr auto kByCode = [] {
     std::array<const Served*, UINT8_MAX + 1> by_code{};

@@ -149,6 +149,7 @@ void Runs::change(RunPeer* peer, Bytes run_id, const char* operation, Action&& a
     action(run);
     context_.wake();  // who waits for the key of the run
   } catch (const Error& error) {
+    run.note_refused(error.message());
     release_if_idle(run);
     throw Error(error.code(), "run " + quoted(run_id) + ": " + error.message());
   }

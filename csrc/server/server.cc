@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <deque>
 #include <new>
@@ -9,6 +10,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "net/event_loop.h"
 #include "net/listen.h"
@@ -31,6 +33,7 @@ class Server::Impl final : Timed {
   void run_due(Instant until, Instant awake_until) override;
 
   void on_accepted(UniqueFd fd, const SocketAddress& peer);
+  bool takes(int fd, const SocketAddress& peer) const;
   bool end_turn();
   std::string why_full(const SocketAddress& peer) const;
   void on_closed(int fd);
@@ -83,7 +86,24 @@ void Server::Impl::run_due(Instant until, Instant awake_until) {
     core_.run_due({until, awake_until}, shared_.time());
 }
 
+// Who came by a way that this server does not take is let go, and nothing is kept of it.
+bool Server::Impl::takes(int fd, const SocketAddress& peer) const {
+  std::string why;
+  const ServerSecurity& security = shared_.security;
+  if (security.keeper == nullptr && security.allowed != nullptr &&
+      !security.takes_unproved(peer.host(), peer.is_loopback())) {
+    why = "it is at none of the addresses that may connect";
+  } else if (peer.is_unix()) {
+    why = why_not_same_user(fd);
+  }
+  if (why.empty()) return true;
+  log(LogLevel::kWarning,
+      core_.name() + ": closed the connection of " + peer.to_string() + ": " + why);
+  return false;
+}
+
 void Server::Impl::on_accepted(UniqueFd fd, const SocketAddress& peer) {
+  if (!takes(fd.get(), peer)) return;
   auto index = static_cast<size_t>(fd.get());
   if (index >= connections_.size()) connections_.resize(index + 1);
   connections_[index] = std::make_unique<SocketConnection>(std::move(fd), peer, shared_);
@@ -147,6 +167,10 @@ Server::Server(const std::string& host, std::vector<Listener> listeners, const S
                bool of_one_job, const ServerSecurity& security)
     : host_(host), owner_pid_(::getpid()) {
   port_ = listeners.front().address.port();
+  const bool is_exposed = !std::ranges::all_of(
+      listeners, [](const Listener& each) { return each.address.is_loopback(); });
+  check_closed(security, host, format_endpoint(host, port_), is_exposed);
+  file_ = std::move(listeners.front().file);
   impl_ = std::make_unique<Impl>(std::move(listeners), "server " + format_endpoint(host, port_),
                                  limits, of_one_job, security);
 }
@@ -154,7 +178,9 @@ Server::Server(const std::string& host, std::vector<Listener> listeners, const S
 Server::~Server() {
   // A forked child has a copy of the loop but not its thread, and shares its epoll with the parent:
   // touch neither.
-  if (::getpid() != owner_pid_) static_cast<void>(impl_.release());
+  if (::getpid() == owner_pid_) return;
+  static_cast<void>(impl_.release());
+  file_.let_go();
 }
 
 }  // namespace rdzv

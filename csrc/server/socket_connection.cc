@@ -105,7 +105,9 @@ void SocketConnection::begin_late() {
 
 // False: it is refused, and closed.
 bool SocketConnection::admit(char first_byte) {
-  Admission admission = rdzv::admit(shared_.security, first_byte, peer_.is_loopback());
+  const ServerSecurity& security = shared_.security;
+  Admission admission =
+      rdzv::admit(security, first_byte, security.takes_unproved(peer_.host(), peer_.is_loopback()));
   is_admitted_ = true;
   --shared_.hellos_left;
   switch (admission.way) {

@@ -30,6 +30,10 @@ bool Keeper::renew(const Texts& texts) {
   return true;
 }
 
+std::unique_ptr<Session> Keeper::begin(const std::string& typed) const {
+  return current()->begin(server_name_.empty() ? typed : server_name_);
+}
+
 std::shared_ptr<const Credentials> Keeper::current() const {
   if (before_use_) before_use_();
   std::lock_guard lock(mutex_);

@@ -34,6 +34,11 @@ class Keeper {
   // what held before goes on.
   bool renew(const Texts& texts);
   std::shared_ptr<const Credentials> current() const;
+  // A client's: a session with the server that its user calls `typed`.
+  std::unique_ptr<Session> begin(const std::string& typed) const;
+  // The name that stands in the server's certificate, if it is another one than is typed; kAnyName:
+  // whichever. Set before the keeper is shared.
+  void set_server_name(std::string name) { server_name_ = std::move(name); }
   // Called before each session begins: who reads the files may look whether they have changed. Set
   // before the keeper is shared.
   void set_before_use(std::function<void()> look) { before_use_ = std::move(look); }
@@ -46,6 +51,7 @@ class Keeper {
 
   const Side side_;
   std::function<void()> before_use_;
+  std::string server_name_;
   std::string space_;
   mutable std::mutex mutex_;  // protects all below
   Texts texts_;

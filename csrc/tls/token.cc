@@ -28,9 +28,15 @@ bool may_be_in_name(char c) {
          c == '_' || c == '.';
 }
 
+// A word that is as long as a secret may be one, in the wrong place.
+std::string shown(Bytes word) {
+  if (word.size() < kSecretBytesMin) return quoted(word);
+  return "of " + std::to_string(word.size()) + " bytes";
+}
+
 std::string checked_space(Bytes space) {
   if (is_space(space)) return std::string(space);
-  throw_bad("names the name space " + quoted(space) + ", which must be 1 to " +
+  throw_bad("names the name space " + shown(space) + ", which must be 1 to " +
             std::to_string(kSpaceBytesMax) + " letters, digits, '-', '_' or '.'");
 }
 
@@ -38,7 +44,7 @@ Role checked_role(Bytes text) {
   for (const Role role : kRoles) {
     if (text == role_text(role)) return role;
   }
-  throw_bad("names the role " + quoted(text) + ", which must be member, reader or admin");
+  throw_bad("names the role " + shown(text) + ", which must be member, reader or admin");
 }
 
 std::string checked_secret(Bytes secret) {

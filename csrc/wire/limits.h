@@ -36,6 +36,7 @@ inline constexpr size_t kServerLimitsMax = 1000;
 inline constexpr size_t kMembersCursorBytesMax = 512;
 // Nodes that went, of one run that somebody follows.
 inline constexpr size_t kDeparturesKept = 256;
+inline constexpr size_t kEventsPerReplyMax = 256;
 
 // From here on: defaults. What a machine has descriptors for is less, as a rule.
 inline constexpr size_t kConnectionsMax = 1'000'000;
@@ -86,5 +87,7 @@ inline constexpr size_t kNodesPerConnectionMax = 65'536;
 inline constexpr uint64_t kGraceMsMax = uint64_t{7} * 24 * 3600 * 1000;
 inline constexpr uint64_t kKeepAliveWindowMsMax = uint64_t{7} * 24 * 3600 * 1000;
 inline constexpr uint64_t kLastCallMsMax = uint64_t{7} * 24 * 3600 * 1000;
+// What has happened to runs, for those who ask afterwards.
+inline constexpr size_t kTimelineBytesMax = size_t{16} << 20;
 
 }  // namespace rdzv::limits

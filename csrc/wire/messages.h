@@ -109,7 +109,7 @@ using Requests =
                SetIfVersionRequest, SetForRequest, DeletePrefixRequest, ExchangeRequest,
                JoinRequest, LeaveRequest, KeepAliveRequest, CloseRunRequest, StatusRequest,
                SubscribeRequest, MembersRequest, ResumeRequest, CloseChannelRequest, FollowRequest,
-               WatchPrefixRequest, HostsRequest, SpacesRequest>;
+               WatchPrefixRequest, HostsRequest, SpacesRequest, TimelineRequest>;
 inline constexpr uint8_t kOperationMax = std::tuple_size_v<Requests>;
 
 // Calls `visit` with a pointer, which is null, to the type of each.

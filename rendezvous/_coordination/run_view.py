@@ -53,6 +53,8 @@ class RunView:
         neighbours: in the complete round, of the rank before this node's and the one after.
         hosts: of addresses of expected nodes that are missing, how far they got (Expected.text).
         asking: over etcd, nodes that want something and have no answer of the leader yet.
+        suspects: how many nodes' connections broke that may come back; only a server knows.
+        cause: which node gave up first, and why. close_reason: as it was given. Empty: none.
     """
 
     kept_by: KeptBy
@@ -77,6 +79,9 @@ class RunView:
     asking: tuple[_core.Node, ...] = ()
     neighbours: tuple[_core.Node | None, _core.Node | None] = (None, None)
     hosts: Mapping[str, str] = field(default_factory=dict)
+    suspects: int = 0
+    cause: str = ""
+    close_reason: str = ""
 
 
 def view_of_group(
@@ -119,6 +124,8 @@ def view_of_group(
         rank=own.rank if own else -1,
         rank_0=first,
         neighbours=_neighbours(group, own),
+        cause=group.cause,
+        close_reason=group.close_reason,
     )
 
 

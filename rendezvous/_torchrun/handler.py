@@ -2,9 +2,9 @@
 
 torch finds it by the entry points of entry.py, and asks for a handler. Which store is
 behind it comes from the endpoint: HOST[:PORT] or tcp://HOST[:PORT], etcd://MEMBER[,MEMBER...]
-(etcds:// over TLS), file:///PATH. Keys of --rdzv-conf are those of `rendezvous exec`.
-docs/torchrun.md says what torchrun's users see of it. What any handler of ours needs under torch is
-here too; torch itself is imported when the first one is made.
+(etcds:// over TLS), tcps://, unix:///PATH, file:///PATH. Keys of --rdzv-conf are those of
+`rendezvous exec`. docs/torchrun.md says what torchrun's users see of it. What any handler of ours
+needs under torch is here too; torch itself is imported when the first one is made.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from rendezvous._base.errors import (
     RendezvousStateError,
     RendezvousTimeoutError,
 )
+from rendezvous._base.security import refuse_shown_token
 from rendezvous._base.settings import C10D_SETTINGS, ETCD_SETTINGS, read_seconds, unknown_settings
 from rendezvous._core import Node
 from rendezvous._stores.store import Store
@@ -78,6 +79,7 @@ def create_handler(params: TorchParameters) -> TorchrunHandler:
 
 def _parameters(params: TorchParameters) -> RendezvousParameters:
     config = {key: value for key, value in params.config.items() if key not in _IGNORED_SETTINGS}
+    refuse_shown_token(config)
     scheme, separator, rest = params.endpoint.strip().partition("://")
     scheme = scheme.lower() if separator else "tcp"
     endpoint = rest if separator else params.endpoint
@@ -94,9 +96,14 @@ def _parameters(params: TorchParameters) -> RendezvousParameters:
             )
     elif scheme == "file":
         config.setdefault("store_type", "file")
+    elif scheme == "tcps":
+        config.setdefault("tls", "1")
+    elif scheme == "unix":
+        endpoint = params.endpoint.strip()
     elif scheme != "tcp":
         raise ValueError(
             f"--rdzv-endpoint={params.endpoint}: unknown scheme {scheme!r}; use HOST:PORT, "
+            "tcps://HOST:PORT, unix:///PATH, "
             "etcd://HOST:PORT[,HOST:PORT...], etcds://... or file:///PATH"
         )
     known = C10D_SETTINGS if backend == "c10d" else (*ETCD_SETTINGS, "user")

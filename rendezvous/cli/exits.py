@@ -15,6 +15,8 @@ FAILED = 1
 USAGE = 2
 # The server could not be reached, or did not answer in time.
 UNREACHABLE = 3
+# Of `status`: the run is there, and its round is not complete.
+NOT_COMPLETE = 4
 # Of `exec`: the job has failed for good, and to start this node again is of no use. The number is
 # that of NVIDIA's launcher; schedulers can be told of it (docs/launchers.md).
 DO_NOT_RESTART = 93

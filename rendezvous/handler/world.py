@@ -32,7 +32,15 @@ __all__ = ["Changed", "World", "join"]
 _Self = TypeVar("_Self", bound="World")
 # How often a change of membership is looked for. The handler answers from memory.
 _LOOK_S = 0.05
-_SCHEMES = {"etcd": "etcd", "etcds": "etcd", "file": "c10d", "tcp": "c10d", "": "c10d"}
+_SCHEMES = {
+    "etcd": "etcd",
+    "etcds": "etcd",
+    "file": "c10d",
+    "tcp": "c10d",
+    "tcps": "c10d",
+    "unix": "c10d",
+    "": "c10d",
+}
 
 
 class Changed:
@@ -212,8 +220,8 @@ def join(
     serves the store, unless a server already runs there.
 
     Args:
-        endpoint: `HOST[:PORT]`; or `tcp://HOST[:PORT]`, `etcd://MEMBER[,MEMBER...]` (`etcds://`
-            over TLS), `file:///PATH`.
+        endpoint: `HOST[:PORT]`; or `tcp://HOST[:PORT]` (`tcps://` over TLS), `unix:///PATH`,
+            `etcd://MEMBER[,MEMBER...]` (`etcds://` over TLS), `file:///PATH`.
         nodes: how many, or the least and the most.
         run_id: names the job. Default: as for `rendezvous exec`: `default` where a node of the job
             serves the store, else what SLURM, Kubernetes or another workload manager calls the job;
@@ -223,7 +231,8 @@ def join(
             callable that raises, or returns False or a reason, if this node is not fit. Then `join`
             raises RendezvousUnhealthyError, and the others are told.
         on_event: called with an Event for each transition of this node.
-        settings: those of `rendezvous exec --rdzv-conf`, such as `join_timeout=60`.
+        settings: those of `rendezvous exec --rdzv-conf`, such as `join_timeout=60`, or `token`,
+            `tls_ca` and the others of docs/security.md.
 
     Raises ValueError for bad arguments, and the errors of
     `DynamicRendezvousHandler.next_rendezvous`.
@@ -290,10 +299,14 @@ def _place(endpoint: str, settings: dict[str, Any]) -> tuple[str, str]:
     if backend is None:
         raise ValueError(
             f"the endpoint {endpoint!r}: unknown scheme {scheme!r}; use HOST:PORT, tcp://, "
-            "etcd://, etcds:// or file:///PATH"
+            "tcps://, unix:///PATH, etcd://, etcds:// or file:///PATH"
         )
     if scheme == "etcds":
         settings.setdefault("protocol", "https")
+    elif scheme == "tcps":
+        settings.setdefault("tls", True)
+    elif scheme == "unix":
+        return backend, endpoint
     elif scheme == "file":
         settings.setdefault("store_type", "file")
     return backend, rest if scheme == "file" else rest.rstrip("/")
