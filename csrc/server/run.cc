@@ -145,7 +145,8 @@ native::LeaveReply Run::leave(const native::LeaveRequest& request) {
     ending = Ending{static_cast<int32_t>(request.exit_code), request.unix_ms,
                     std::string(request.last_line)};
   }
-  const bool was_listed = context_.apply(change::LeaveRun{id_, node, request.failed, ending});
+  const bool was_listed = context_.apply(change::LeaveRun{
+      id_, node, request.failed, ending, request.gave_up && request.do_not_restart});
   if (was_listed) {
     followers_.note_gone(node, request.gave_up  ? native::Departure::kGaveUp
                                : request.failed ? native::Departure::kFailed
@@ -159,8 +160,8 @@ native::LeaveReply Run::leave(const native::LeaveRequest& request) {
   return {was_listed, cause_};
 }
 
-void Run::close(Bytes reason) {
-  apply(change::CloseRun{id_, std::string(reason)});
+void Run::close(const native::CloseRunRequest& request) {
+  apply(change::CloseRun{id_, std::string(request.reason), request.do_not_restart});
   settled();
 }
 

@@ -66,7 +66,7 @@ Run::Standing Run::standing() const {
   return {state.round,
           state.complete,
           state.closed,
-          state.failed_round != 0,
+          group().has_failed(),
           state.roster.count(Role::kActive),
           group().changes()};
 }
@@ -106,8 +106,7 @@ void Run::log_round(uint64_t before) const {
   const GroupState& state = group().state();
   if (state.complete) {
     context_.log(LogLevel::kInfo, "run " + quoted(id_) + ": round " + std::to_string(state.round) +
-                                      " is complete with " + std::to_string(state.world_size) +
-                                      " nodes");
+                                      " is complete with " + counted(state.world_size, "node"));
   } else if (state.finished_round == before) {
     context_.log(LogLevel::kInfo, "run " + quoted(id_) + ": the job finished with round " +
                                       std::to_string(state.finished_round));
@@ -252,7 +251,7 @@ native::StatusReply Run::status(const NodeId& node) const {
   // What has a connection is a seat or a subscription.
   reply.suspects = clamped(seats_.size() + subscriptions_.size() - connected_);
   reply.gave_up = group().gave_up();
-  reply.failed = state.failed_round != 0;
+  reply.failed = group().has_failed();
   reply.cause = cause_;
   reply.reached_at = reached_at_;
   reply.close_reason = state.close_reason;

@@ -37,17 +37,17 @@ native::ResumeReply Runs::resume(RunPeer& peer, const native::ResumeRequest& req
 }
 
 void Runs::close(const native::CloseRunRequest& request) {
-  change(nullptr, request.run_id, "close", [&](Run& run) { run.close(request.reason); });
+  change(nullptr, request.run_id, "close", [&](Run& run) { run.close(request); });
 }
 
 void Runs::subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest& request) {
-  Kept& run = find_or_create(&peer, request.run_id, "subscribe");
+  Kept& run = find_or_create(&peer, request.run_id, "subscribe", false);
   run.subscribe(peer, tag, request);
   release_if_idle(run);
 }
 
 void Runs::follow(RunPeer& peer, uint64_t tag, const native::FollowRequest& request) {
-  Kept& run = find_or_create(&peer, request.run_id, "follow");
+  Kept& run = find_or_create(&peer, request.run_id, "follow", false);
   run.followers().follow(peer, tag, request);
   release_if_idle(run);
 }
@@ -110,7 +110,8 @@ const Run* Runs::find(Bytes id) const {
   return found == runs_.end() ? nullptr : found->second.get();
 }
 
-Runs::Kept& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* operation) {
+Runs::Kept& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* operation,
+                                 bool changes) {
   const auto refuse = [&](const std::string& why) {
     throw Error(ErrorCode::kLimit, std::string(operation) + ": run " + quoted(id) + ": " + why);
   };
@@ -122,7 +123,7 @@ Runs::Kept& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* oper
     refuse("this connection already uses " + std::to_string(peer->ties().runs()) +
            " runs; the server's limit is runs_per_connection");
   }
-  if (!make_room(run)) {
+  if (!make_room(run, changes)) {
     refuse("this server is full: it keeps " + std::to_string(runs_.size()) + " runs of " +
            std::to_string(context_.memory.runs.used()) + " bytes; its limits are runs " +
            std::to_string(limits.runs) + " and run_bytes " + std::to_string(limits.run_bytes));
@@ -140,7 +141,7 @@ Runs::Kept& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* oper
 
 template <typename Action>
 void Runs::change(RunPeer* peer, Bytes run_id, const char* operation, Action&& action) {
-  Kept& run = find_or_create(peer, run_id, operation);
+  Kept& run = find_or_create(peer, run_id, operation, true);
   try {
     action(run);
     context_.wake();  // who waits for the key of the run

@@ -27,10 +27,13 @@ void Runs::release_if_idle(Kept& run) {
 }
 
 // Of `needed` alone nothing goes: it is about to be used.
-bool Runs::make_room(const Kept* needed) {
+bool Runs::make_room(const Kept* needed, bool changes) {
   const ServerLimits& limits = context_.limits;
+  const bool is_held = needed != nullptr && needed->is_held();
+  const size_t watched = runs_.size() - context_.state.runs();
+  if (!changes && needed == nullptr && watched >= limits.runs) return false;
   const auto has_room = [&] {
-    return (needed != nullptr || runs_.size() < limits.runs) &&
+    return (!changes || is_held || context_.state.runs() < limits.runs) &&
            context_.memory.runs.used() + kRunNodeBytes <= limits.run_bytes;
   };
   while (!has_room()) {

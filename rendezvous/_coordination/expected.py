@@ -19,7 +19,7 @@ _HOW = {
     "was": "connected once, and did not join",
     "is": "connected, and did not join",
     "lost": "joined, and was lost",
-    "": "did not join",
+    "": "did not join; whether it connected is not known here",
 }
 
 

@@ -38,6 +38,8 @@ class RunView:
     Attributes:
         kept_by: `server`; `leader` for an elected node; `store` for nodes that keep it by
             compare-and-set.
+        failed: for good, so that nobody should restart it; reason: why it was closed, or has
+            failed.
         finished_round: the last round that every participant finished; 0: none.
         world_size: of the complete round, nodes that are gone included; 0 while it forms.
         settings: None before the first node has joined.
@@ -59,6 +61,8 @@ class RunView:
     round: int
     complete: bool = False
     closed: bool = False
+    failed: bool = False
+    reason: str = ""
     finished_round: int = 0
     world_size: int = 0
     settings: _core.GroupSettings | None = None
@@ -104,6 +108,8 @@ def view_of_group(
         group.round,
         complete=group.complete,
         closed=group.closed,
+        failed=group.failed,
+        reason=group.failure if group.failed else group.close_reason,
         finished_round=group.finished_round,
         world_size=group.world_size,
         settings=group.settings,

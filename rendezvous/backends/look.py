@@ -11,7 +11,7 @@ from rendezvous._coordination.by_server.view import view_of_onlooker
 from rendezvous._coordination.run_view import RunView, view_of_group
 from rendezvous.backends.c10d import decode_state, state_key, stored_text
 
-__all__ = ["look_at_run"]
+__all__ = ["look_at_run", "look_at_stored_run"]
 
 # How often the server may have taken the run since it was asked.
 _LOOKS_MAX = 5
@@ -44,6 +44,12 @@ def look_at_run(
         )
     finally:
         client.close()
+
+
+def look_at_stored_run(store: _core.FileStore, run_id: str, limit: int | None) -> RunView | None:
+    """The run that its nodes keep in a store by compare-and-set; raises as `look_at_run`."""
+    text = stored_text(store, run_id)
+    return None if text is None else _from_state(run_id, text, limit)
 
 
 def _from_state(run_id: str, text: str, limit: int | None) -> RunView:

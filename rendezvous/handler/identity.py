@@ -4,6 +4,8 @@ Decides nothing about a rendezvous. _node/address.py knows which address is reac
 """
 
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rendezvous import _core
@@ -14,6 +16,7 @@ from rendezvous._coordination.coordinator import NodeSetup
 from rendezvous._node.address import Addresses
 from rendezvous._node.expect import make_expected
 from rendezvous._node.facts import make_facts
+from rendezvous._node.notes import find_exclusions
 
 if TYPE_CHECKING:
     from rendezvous.backends.connection import StoreConnection
@@ -68,7 +71,12 @@ def make_setup(
         is_gone,
         make_facts(settings.rules),
         make_expected(settings.rules.expect),
+        _excluded_by(connection, settings.run_id),
     )
+
+
+def _excluded_by(connection: "StoreConnection | None", run_id: str) -> Callable[[], list[str]]:
+    return list if connection is None else partial(find_exclusions, connection.control, run_id)
 
 
 def _never_gone() -> bool:

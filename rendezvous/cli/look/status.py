@@ -51,6 +51,7 @@ examples:
   rendezvous status my-job --json | jq .participants
   rendezvous status --endpoint node0         is the server there?
   rendezvous status my-job --backend etcd --endpoint etcd0:2379,etcd1:2379
+  rendezvous status my-job --endpoint file:///shared/my-job
 
 exit codes: 0 the run, or the server, is there, 1 no such run, 2 wrong
 arguments, 3 the server, or etcd, cannot be reached or time is over,
@@ -137,8 +138,10 @@ def _show_run(args: argparse.Namespace, place: Place, deadline: Deadline) -> Non
             f"no such run: {args.run_id!r} at {place.endpoint}; nobody has joined it there",
             _exit.NO,
         )
+    excluded = place.excluded(args.run_id, deadline)
     named = {"endpoint": place.endpoint, "run_id": args.run_id}
-    _print(args, named | as_json(view), as_text(view, args.run_id, place.endpoint))
+    lines = as_text(view, args.run_id, place.endpoint, excluded)
+    _print(args, named | as_json(view, excluded), lines)
 
 
 def _print(args: argparse.Namespace, fields: dict[str, Any], lines: list[str]) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import quote
 
 from rendezvous._base.api import RendezvousParameters
 from rendezvous._base.deadline import Deadline, now_s
-from rendezvous._base.endpoint import format_endpoint, parse_endpoint, refuse_secrets
-from rendezvous._base.errors import StoreError
+from rendezvous._base.endpoint import format_endpoint, parse_endpoint
+from rendezvous._base.errors import StoreConnectionError, StoreError
 from rendezvous._base.patience import is_refusal
-from rendezvous._core import TCPStore
-from rendezvous.backends.look import look_at_run
+from rendezvous._base.place import parse_place
+from rendezvous._core import FileStore, TCPStore
+from rendezvous.backends.look import look_at_run, look_at_stored_run
 from rendezvous.cli.options import (
     DEFAULT_PORT,
     ENDPOINT_VARIABLE,
@@ -21,6 +23,7 @@ from rendezvous.cli.options import (
     conf,
     endpoint_from_environment,
 )
+from rendezvous.handler.observed import find_exclusions
 
 if TYPE_CHECKING:
     import argparse
@@ -33,9 +36,6 @@ __all__ = ["Place", "Probe", "add_place", "open_place"]
 _PINGS = 5
 # The address of who takes no part.
 _ONLOOKER = "onlooker"
-_ETCD_SCHEMES = ("etcd", "etcds", "http", "https")
-# Of a store's URL, and no matter here.
-_STORE_OPTIONS = ("timeout", "prefix")
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,9 @@ class Place(Protocol):
     def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunView | None:
         """None: it knows no such run."""
 
+    def excluded(self, run_id: str, deadline: Deadline) -> list[str]:
+        """Nodes that do not take part, as their health checks have failed, each with the reason."""
+
     def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
         """Of a handler of that run, for who joins nothing."""
 
@@ -72,7 +75,8 @@ def add_place(parser: argparse.ArgumentParser) -> None:
         "--endpoint",
         default=endpoint_from_environment() or "",
         metavar="HOST[:PORT]|URL",
-        help="the server; for etcd, its members, with --backend etcd or as etcd://HOST,HOST"
+        help="the server; for etcd, its members, with --backend etcd or as etcd://HOST,HOST; for"
+        " a run in a file, file:///PATH"
         f" (default: ${ENDPOINT_VARIABLE}, else this machine)",
     )
     parser.add_argument(
@@ -101,37 +105,14 @@ def open_place(
     server that is not there is waited for; None: no, and no option would change that. Raises
     ValueError.
     """
-    refuse_secrets(endpoint)
-    scheme, separator, _ = endpoint.partition("://")
-    if backend is None:
-        backend = "etcd" if separator and scheme in _ETCD_SCHEMES else "c10d"
-    if backend != "c10d":
-        members, options = _split_url(endpoint)
-        return _EtcdPlace(members, options | dict(config))
-    if separator and scheme != "tcp":
-        raise ValueError(
-            f"the endpoint {endpoint!r} does not name a server; runs are kept by a server "
-            "(HOST[:PORT]) or in etcd (--backend etcd)"
-        )
+    named = parse_place(endpoint, backend, is_store=True)
+    if named.backend != "c10d":
+        return _EtcdPlace(named.endpoint, named.settings | dict(config))
     if config:
         raise ValueError("--rdzv-conf is for --backend etcd")
-    address = urlsplit(endpoint).netloc if separator else endpoint
-    return _ServerPlace(*parse_endpoint(address or "127.0.0.1", DEFAULT_PORT), waits)
-
-
-def _split_url(endpoint: str) -> tuple[str, dict[str, str]]:
-    """The members, each with its scheme if it has one, and the options of a store's URL."""
-    from rendezvous.backends.etcd.open import URL_OPTIONS
-
-    address, _, query = endpoint.partition("?")
-    first, comma, last = address.rpartition(",")
-    scheme, separator, rest = last.rpartition("://")
-    members = f"{first}{comma}{scheme}{separator}{rest.partition('/')[0]}"
-    options = dict(parse_qsl(query))
-    for name in options:
-        if name not in (*URL_OPTIONS, *_STORE_OPTIONS):
-            raise ValueError(f"the endpoint {address!r}: unknown option {name!r}")
-    return members, {name: options[name] for name in URL_OPTIONS if name in options}
+    if named.is_file:
+        return _FilePlace(named.endpoint)
+    return _ServerPlace(*parse_endpoint(named.endpoint or "127.0.0.1", DEFAULT_PORT), waits)
 
 
 class _ServerPlace:
@@ -156,6 +137,9 @@ class _ServerPlace:
     def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunView | None:
         return look_at_run(self._connected(deadline), run_id, deadline, limit)
 
+    def excluded(self, run_id: str, deadline: Deadline) -> list[str]:
+        return find_exclusions(self._connected(deadline), run_id)
+
     def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
         return RendezvousParameters(
             "c10d", self.endpoint, run_id, 1, 1, _ONLOOKER,
@@ -175,6 +159,45 @@ class _ServerPlace:
             )
         self._store.set_timeout(deadline.left_s)
         return self._store
+
+
+class _FilePlace:
+    """Of a file that is there: an onlooker makes none."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.endpoint = f"file://{quote(path)}"
+
+    def probe(self, deadline: Deadline) -> Probe:
+        store = self._opened(deadline)
+        if store is None:
+            raise StoreConnectionError(f"there is no file {self._path!r}")
+        keys = store.num_keys()
+        return Probe(
+            [f"file {self._path}: readable", f"keys: {keys}"], {"reachable": True, "keys": keys}
+        )
+
+    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunView | None:
+        store = self._opened(deadline)
+        return None if store is None else look_at_stored_run(store, run_id, limit)
+
+    def excluded(self, run_id: str, deadline: Deadline) -> list[str]:
+        store = self._opened(deadline)
+        return [] if store is None else find_exclusions(store, run_id)
+
+    def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
+        del view
+        return RendezvousParameters(
+            "c10d", self._path, run_id, 1, 1, _ONLOOKER, store_type="file"
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _opened(self, deadline: Deadline) -> FileStore | None:
+        if not Path(self._path).exists():
+            return None
+        return FileStore(self._path, timeout=deadline.left_s)
 
 
 class _EtcdPlace:
@@ -211,6 +234,13 @@ class _EtcdPlace:
 
         prefix = self._config.get("key_prefix")
         return look.look_at_run(self._client, prefix, run_id, deadline, limit)
+
+    def excluded(self, run_id: str, deadline: Deadline) -> list[str]:
+        from rendezvous.backends.etcd.open import open_run_store
+
+        store = open_run_store(self._client, self._parameters(self._members), run_id)
+        store.set_timeout(deadline.left_s)
+        return find_exclusions(store, run_id)
 
     def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
         rulebook = "store" if view.kept_by == "store" else "auto"

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rendezvous._base.text import counted
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rendezvous._coordination.run_view import RunView
-    from rendezvous._core import Node
+    from rendezvous._core import GroupSettings, Node
 
 __all__ = ["as_json", "as_text"]
 
 
-def as_text(view: RunView, run_id: str, endpoint: str) -> list[str]:
-    """Lines for people."""
+def as_text(view: RunView, run_id: str, endpoint: str, excluded: Sequence[str]) -> list[str]:
+    """Lines for people. excluded: nodes that do not take part, each with its reason."""
     lines = [
         f"run {run_id!r} at {endpoint}, kept by {_keeper_text(view)}",
         _round_text(view),
@@ -20,14 +24,17 @@ def as_text(view: RunView, run_id: str, endpoint: str) -> list[str]:
     if view.last_call_left_s is not None:
         at_most = "" if view.kept_by == "server" else "at most "
         lines.append(f"last call: {at_most}{view.last_call_left_s:.1f} s left")
-    if view.closed:
-        lines.append("closed: no more nodes can join")
+    why = f": {view.reason}" if view.reason else ""
+    if view.failed:
+        lines.append(f"failed for good, do not restart it{why}")
+    elif view.closed:
+        lines.append(f"closed, no more nodes can join{why}")
     if view.finished_round:
         lines.append(f"finished: round {view.finished_round} was the last to succeed")
     settings = view.settings
     if settings is not None:
         lines.append(
-            f"settings: {settings.min_nodes} to {settings.max_nodes} nodes, "
+            f"settings: {_least_and_most(settings)}, "
             f"last call {settings.last_call_timeout:g} s, "
             f"keep-alive every {settings.keep_alive_interval:g} s, "
             f"lost after {settings.keep_alive_max_attempt} missed"
@@ -41,6 +48,7 @@ def as_text(view: RunView, run_id: str, endpoint: str) -> list[str]:
         count: int = getattr(view.counts, name)
         if count:
             lines += _list_text(name, [_node_text(node) for node in getattr(view, name)], count)
+    lines += _list_text("excluded", list(excluded), len(excluded)) if excluded else []
     return lines
 
 
@@ -56,11 +64,18 @@ def _keeper_text(view: RunView) -> str:
 
 def _round_text(view: RunView) -> str:
     if view.complete:
-        return f"round {view.round}: complete, with {view.world_size} ranks"
+        return f"round {view.round}: complete, with {counted(view.world_size, 'rank')}"
     text = f"round {view.round}: forming"
     if view.settings is not None:
-        text += f", {view.counts.participants} of at least {view.settings.min_nodes} nodes"
+        text += (
+            f", {view.counts.participants} of at least {counted(view.settings.min_nodes, 'node')}"
+        )
     return text
+
+
+def _least_and_most(settings: GroupSettings) -> str:
+    low, high = settings.min_nodes, settings.max_nodes
+    return f"{low} to {counted(high, 'node')}" if low < high else counted(high, "node")
 
 
 def _list_text(name: str, lines: list[str], count: int) -> list[str]:
@@ -75,7 +90,7 @@ def _node_text(node: Node) -> str:
     return f"{node.addr} (pid {node.pid})"
 
 
-def as_json(view: RunView) -> dict[str, Any]:
+def as_json(view: RunView, excluded: Sequence[str]) -> dict[str, Any]:
     """An object with all nodes."""
     settings = view.settings
     return {
@@ -84,6 +99,8 @@ def as_json(view: RunView) -> dict[str, Any]:
         "round": view.round,
         "complete": view.complete,
         "closed": view.closed,
+        "failed": view.failed,
+        "reason": view.reason,
         "finished_round": view.finished_round,
         "world_size": view.world_size,
         "last_call_left_s": view.last_call_left_s,
@@ -104,6 +121,7 @@ def as_json(view: RunView) -> dict[str, Any]:
         "spares": [_node_json(node) for node in view.spares],
         "lost": [_node_json(node) for node in view.lost],
         "asking": [_node_json(node) for node in view.asking],
+        "excluded": list(excluded),
     }
 
 
