@@ -25,6 +25,7 @@ from rendezvous import (
     TCPStore,
 )
 from rendezvous.backends.etcd import EtcdRendezvousBackend
+from rendezvous.backends.etcd.run.keys import RunKeys
 
 
 @pytest.fixture(params=["server", "store", "etcd"])
@@ -163,8 +164,7 @@ def test_a_closed_run_does_not_poison_a_later_one_with_its_name(
         if rulebook == "server":
             eventually("the run is forgotten", lambda: run.look().round == 0)
         elif isinstance(run, EtcdRun):
-            prefix = (run.prefix + "/").encode()
-            keys = (prefix, prefix[:-1] + b"0")
+            keys = RunKeys(run.prefix, RUN).everything
             eventually("its lease is over", lambda: not run.etcd().range(*keys).kvs)
         else:
             with pytest.raises(RendezvousFailedError, match="broken"):

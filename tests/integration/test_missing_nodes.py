@@ -6,15 +6,16 @@ Nodes have addresses of their own on this machine's loopback network.
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from handler_support import RUN, EtcdRun, Run, die, run_kept_by
+from handler_support import RUN, EtcdRun, Run
 from support.background import Background, eventually
-from support.cli import Cli
+from support.cli import Cli, Running
 from support.wire import native_hello
 
 import rendezvous
@@ -26,8 +27,15 @@ UNKNOWN = "did not join; whether it connected is not known here"
 
 @pytest.fixture(params=["server", "store", "etcd"])
 def run(request: pytest.FixtureRequest) -> Iterator[Run]:
-    with run_kept_by(request.param, request) as run:
-        yield run
+    """Where other processes find it, too."""
+    run: Run
+    if request.param == "etcd":
+        run = EtcdRun(request.getfixturevalue("etcd_endpoint"))
+    else:
+        request.getfixturevalue("server")
+        run = Run(request.getfixturevalue("connect"), request.param)
+    yield run
+    run.shutdown()
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +46,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture)
 
 
 def test_the_log_and_the_error_say_how_far_each_missing_node_got(
-    request: pytest.FixtureRequest, run: Run, caplog: pytest.LogCaptureFixture
+    request: pytest.FixtureRequest, run: Run, cli: Cli, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One never connected, one connected and did not join, one joined and was lost."""
     rules = RendezvousRules(expect=EXPECTED)
@@ -51,11 +59,10 @@ def test_the_log_and_the_error_say_how_far_each_missing_node_got(
             )
             stack.enter_context(made).sendall(native_hello())
             assert made.recv(1)
-        lost = run.node(4, local_addr="127.0.0.3", keep_alive_max_attempt=10, rules=rules)
-        coming = Background(lambda: _fails(lost.next_rendezvous))
+        lost = _process(request, run, cli, "127.0.0.3")
         eventually("it has joined", lambda: len(run.look().participants) == 1)
-        die(lost)
-        coming.result()
+        lost.send(signal.SIGKILL)
+        lost.end()
         got_to = {
             "127.0.0.2": "connected, and did not join" if run.rulebook == "server" else UNKNOWN,
             "127.0.0.3": "joined, and was lost",
@@ -75,6 +82,18 @@ def test_the_log_and_the_error_say_how_far_each_missing_node_got(
         waiting.result()
     assert said in str(caught.value)
     assert caught.value.missing == list(got_to)
+
+
+def _process(request: pytest.FixtureRequest, run: Run, cli: Cli, addr: str) -> Running:
+    """A node of the run that is not of this process."""
+    conf = "last_call_timeout=0.1,keep_alive_interval=0.1,keep_alive_max_attempt=10"
+    words = ["--run-id", RUN, "--local-addr", addr]
+    if isinstance(run, EtcdRun):
+        words += ["--backend", "etcd", "--rdzv-conf", f"{conf},key_prefix={run.prefix}"]
+        return cli.start_exec(run.endpoints, "4", *words, "--", "true")
+    where = f"127.0.0.1:{request.getfixturevalue('server').port}"
+    words += ["--rdzv-conf", f"{conf},rulebook={run.rulebook}"]
+    return cli.start_exec(where, "4", *words, "--", "true")
 
 
 def _fails(act: Callable[[], object]) -> None:
@@ -135,7 +154,7 @@ def test_a_health_check_may_end_the_run_for_all(server: Server) -> None:
 
 def test_status_shows_who_is_excluded_over_etcd(cli: Cli, etcd_endpoint: str) -> None:
     """The notes are in the run's own store there."""
-    conf = {"key_prefix": EtcdRun(etcd_endpoint).prefix}
+    conf = {"key_prefix": EtcdRun(etcd_endpoint).prefix, "local_addr": "127.0.0.1"}
     with pytest.raises(RendezvousUnhealthyError):
         rendezvous.join(f"etcd://{etcd_endpoint}", 2, RUN, health_check=_unfit, **conf)
     with rendezvous.join(f"etcd://{etcd_endpoint}", 1, RUN, **conf):

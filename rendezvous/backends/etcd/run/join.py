@@ -139,7 +139,7 @@ class EtcdJoining(Joining):
         if summary.refused_at >= self._revision and summary.refused_at != self._refused_at:
             self._exchange.ask(self._check_refusal, deadline)
             self._refused_at = summary.refused_at
-        # A later start of the job opens a closed run, once its leader has read what this node wants.
+        # A later start of the job opens it, once its leader has read what this node wants.
         if summary.closed and summary.applied >= self._revision:
             closure = Closure(summary.close_reason, summary.do_not_restart)
             raise closed_error(self._setup.run_id, closure)
