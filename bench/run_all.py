@@ -36,6 +36,8 @@ BENCHMARKS = (
     "ids",
     "operations",
     "memory",
+    "tls",
+    "strangers",
     "nameserver",
     "aio",
     "tcpstore",

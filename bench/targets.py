@@ -106,6 +106,33 @@ def _floods() -> list[Target]:
     ]
 
 
+def _tokens() -> list[Target]:
+    """What a token costs, and what strangers cost who has it."""
+    troubles = {
+        "slow": "5,000 slow connections",
+        "half_open": "10,000 half-open handshakes",
+        "noise": "random bytes",
+        "flood": "a client that floods",
+    }
+    return [
+        Target(
+            "get, 50 connections, 1 in flight, with a token: throughput over that without",
+            "tls/get, 50 x 1, 64 B/to_plain",
+            0.6,
+            at_least=True,
+        ),
+        Target(
+            "10,000 nodes JOIN over new connections with a token", "tls/10000/seconds", 2.0, "s"
+        ),
+        Target("a handshake by token: server CPU", "tls/handshake_us", 160, "us"),
+        Target("an idle connection with a token", "tls/connection", 16 * 1024, "B"),
+        *(
+            Target(f"99th percentile of a get beside {what}", f"strangers/{kind}/p99_ratio", 10)
+            for kind, what in troubles.items()
+        ),
+    ]
+
+
 TARGETS = [
     *_operations(),
     Target(
@@ -173,6 +200,7 @@ TARGETS = [
         1,
     ),
     *_floods(),
+    *_tokens(),
     Target("1,024 real handlers form a round", "handlers/1024/ours, server/seconds", 1, "s"),
     *_agents(),
     *_etcd_calls(),

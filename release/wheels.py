@@ -26,6 +26,7 @@ from typing import TypeAlias
 
 import chroots
 import clocks
+import openssl
 import pythons
 
 if sys.version_info >= (3, 11):
@@ -36,8 +37,8 @@ else:
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "wheel-builds"
 # So that the same sources give the same bytes: 1980 is the first year that a zip file knows.
-EPOCH = "315532800"
-GLIBC = "2.17"
+EPOCH = openssl.EPOCH
+GLIBC = openssl.GLIBC
 # Where Zig keeps the C++ libraries that it compiles, minutes of work, once for each processor.
 ZIG_CACHE = Path(os.environ.get("ZIG_GLOBAL_CACHE_DIR", Path.home() / ".cache" / "zig"))
 # What a build of a wheel reads; the rest of the repository makes no difference to it.
@@ -63,6 +64,17 @@ class Place:
 
     def core_folder(self, processor: str) -> Path:
         return self.work / f"core-{processor}"
+
+
+@dataclass(frozen=True)
+class Core:
+    """What does not depend on Python, for a processor."""
+
+    library: Path
+    tls: Path  # a folder with OpenSSL
+
+    def cmake_settings(self) -> dict[str, str]:
+        return {"RDZV_CORE": str(self.library), "RDZV_BUNDLED_TLS": str(self.tls)}
 
 
 @dataclass(frozen=True)
@@ -129,7 +141,7 @@ def compiler_settings(
     place: Place, processor: str, python: pythons.Python | None = None
 ) -> dict[str, str]:
     """CMake's. Debug information is small, and names no folder of this machine."""
-    names = {place.sources: ".", place.work: "build", zig_folder(): "zig"}
+    names = {place.sources: ".", place.work: "build", zig_folder(): "zig", openssl.CACHE: "openssl"}
     if python is not None:
         names |= {python.headers: "python", WORK / f"venv-{python.tag}": "venv"}
     flags = ["-g1", *(f"-ffile-prefix-map={old}={new}" for old, new in names.items())]
@@ -145,22 +157,24 @@ def compiler_settings(
     return settings
 
 
-def compile_core(place: Place, processor: str) -> Path:
-    """The static library, without Python."""
+def compile_core(place: Place, processor: str, *, any_openssl: bool) -> Core:
+    """The static library, without Python, and the OpenSSL for it."""
     folder = place.core_folder(processor)
+    environment = os.environ | compiler_environment(place, processor)
+    environment["PATH"] = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
+    tls = openssl.build(processor, environment, any_of_series=any_openssl)
     settings = compiler_settings(place, processor) | {
         "CMAKE_BUILD_TYPE": "Release",
         "RDZV_PYTHON": "OFF",
+        "RDZV_BUNDLED_TLS": str(tls),
     }
     words: Words = ["-S", place.sources, "-B", folder, "-G", "Ninja"]
     words += [f"-D{name}={value}" for name, value in settings.items()]
-    environment = os.environ | compiler_environment(place, processor)
-    environment["PATH"] = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
     begun_s = time.monotonic()
     run(tool("cmake"), *words, "--log-level=WARNING", environment=environment)
     run(tool("cmake"), "--build", folder, "--target", "rdzv", environment=environment)
     print(f"the core for {processor}: {time.monotonic() - begun_s:.0f} s", flush=True)
-    return folder / "librdzv.a"
+    return Core(folder / "librdzv.a", tls)
 
 
 def make_environment(place: Place, python: pythons.Python) -> Path:
@@ -190,11 +204,11 @@ def make_environment(place: Place, python: pythons.Python) -> Path:
 def in_python(python: pythons.Python, words: Words, more: dict[str, str] | None = None) -> None:
     """Runs them where this Python is."""
     environment = chroots.clean_environment(more) if python.chroot else os.environ | (more or {})
-    command = python.command(words, ROOT, zig_folder(), ZIG_CACHE)
+    command = python.command(words, ROOT, zig_folder(), ZIG_CACHE, openssl.CACHE)
     run(*command, environment=dict(environment))
 
 
-def compile_wheel(place: Place, target: Target, core: Path, folder: Path) -> Path:
+def compile_wheel(place: Place, target: Target, core: Core, folder: Path) -> Path:
     """The wheel as the build makes it, with debug information and the plain tag."""
     venv = make_environment(place, target.python)
     headers = adapt_headers(target)
@@ -203,7 +217,7 @@ def compile_wheel(place: Place, target: Target, core: Path, folder: Path) -> Pat
     environment["PATH"] = f"{venv / 'bin'}{os.pathsep}{path}"
     cmake = compiler_settings(place, target.processor, target.python)
     cmake["CMAKE_CXX_FLAGS"] += f" -I{headers}" if headers else ""
-    cmake |= {"RDZV_CORE": str(core)}
+    cmake |= core.cmake_settings()
     if target.is_cross:
         # What the interpreter says of its own machine; sysconfig and scikit-build-core look here.
         environment["_PYTHON_HOST_PLATFORM"] = f"linux-{target.processor}"
@@ -279,7 +293,7 @@ def finish_wheel(wheel: Path, processor: str) -> Path:
     return tagged
 
 
-def build(place: Place, target: Target, core: Path, dist: Path) -> Path:
+def build(place: Place, target: Target, core: Core, dist: Path) -> Path:
     begun_s = time.monotonic()
     dist.mkdir(parents=True, exist_ok=True)
     place.work.mkdir(parents=True, exist_ok=True)
@@ -295,17 +309,26 @@ def build(place: Place, target: Target, core: Path, dist: Path) -> Path:
 
 
 def build_all(
-    place: Place, found: list[pythons.Python], processors: list[str], dist: Path
+    place: Place,
+    found: list[pythons.Python],
+    processors: list[str],
+    dist: Path,
+    *,
+    any_openssl: bool,
 ) -> list[Path]:
     made = []
     for processor in processors:
-        core = compile_core(place, processor)
+        core = compile_core(place, processor, any_openssl=any_openssl)
         made += [build(place, Target(python, processor), core, dist) for python in found]
     return made
 
 
 def compare_with_second_build(
-    made: list[Path], found: list[pythons.Python], processors: list[str]
+    made: list[Path],
+    found: list[pythons.Python],
+    processors: list[str],
+    *,
+    any_openssl: bool,
 ) -> None:
     """Builds the same again, from a copy of the sources in another folder."""
     folder = WORK / "again"
@@ -315,7 +338,7 @@ def compare_with_second_build(
         source, copy = ROOT / name, folder / "sources" / name
         shutil.copytree(source, copy) if source.is_dir() else shutil.copy2(source, copy)
     place = Place(folder / "sources", folder / "work")
-    again = build_all(place, found, processors, folder / "dist")
+    again = build_all(place, found, processors, folder / "dist", any_openssl=any_openssl)
     for first, second in zip(made, again, strict=True):
         digests = [hashlib.sha256(each.read_bytes()).hexdigest() for each in (first, second)]
         if len(set(digests)) != 1:
@@ -333,16 +356,24 @@ def main() -> None:
     parser.add_argument(
         "--twice", action="store_true", help="build all again elsewhere, and compare the bytes"
     )
+    parser.add_argument(
+        "--any-openssl",
+        action="store_true",
+        help="where the pinned OpenSSL is gone, take a newer one of Debian's; not for a release",
+    )
     arguments = parser.parse_args()
-    if shutil.which(OBJCOPY) is None:
-        raise SystemExit(f"{OBJCOPY} is not here (Debian: apt-get install llvm)")
+    for program, package in {OBJCOPY: "llvm", "make": "make", "perl": "perl"}.items():
+        if shutil.which(program) is None:
+            raise SystemExit(f"{program} is not here (Debian: apt-get install {package})")
+    any_openssl = arguments.any_openssl
     tags = arguments.python or wanted["pythons"]
     seen = {tag: pythons.find(tag) for tag in tags}
     found = [each for each in seen.values() if isinstance(each, pythons.Python)]
     processors = arguments.processor or wanted["processors"]
-    made = build_all(Place(ROOT, WORK), found, processors, arguments.dist)
+    place = Place(ROOT, WORK)
+    made = build_all(place, found, processors, arguments.dist, any_openssl=any_openssl)
     if arguments.twice:
-        compare_with_second_build(made, found, processors)
+        compare_with_second_build(made, found, processors, any_openssl=any_openssl)
     for tag, reason in seen.items():
         if isinstance(reason, str):
             print(f"{tag} skipped: {reason}")

@@ -1,10 +1,10 @@
 """The compiled core: stores, the store server and the rulebook of a rendezvous."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from os import PathLike
 from types import TracebackType
-from typing import Literal, NoReturn, TypeAlias, final
+from typing import Any, Literal, NoReturn, TypeAlias, final
 
 from rendezvous._stores.store import Store as _Store
 
@@ -14,6 +14,7 @@ _Timeout: TypeAlias = timedelta | float
 _TokenText: TypeAlias = str | bytes | PathLike[str]
 # The job's secret, a file that holds it, or who knows; "": none at all. None: the environment's.
 _Token: TypeAlias = _TokenText | Callable[[], _TokenText | None]
+_File: TypeAlias = str | PathLike[str]
 
 __version__: str
 # What the server puts where compare-and-set clients have a run's state, while it keeps the run.
@@ -119,6 +120,12 @@ class TCPStore(Store):
         *,
         protocol: Literal["native", "c10d"] = "native",
         token: _Token | None = None,
+        tls_cert: _File | None = None,
+        tls_key: _File | None = None,
+        tls_ca: _File | None = None,
+        tls_name: str | None = None,
+        tls: bool = False,
+        insecure: bool = False,
     ) -> None: ...
     @property
     def host(self) -> str: ...
@@ -150,6 +157,11 @@ class Server:
         *,
         of_one_job: bool = False,
         token: _Token | None = None,
+        tls_cert: _File | None = None,
+        tls_key: _File | None = None,
+        tls_ca: _File | None = None,
+        insecure: bool = False,
+        allow: Sequence[str] | None = None,
     ) -> None: ...
     @property
     def host(self) -> str: ...
@@ -157,6 +169,10 @@ class Server:
     def port(self) -> int: ...
     @property
     def limits(self) -> dict[str, int]: ...
+    # Raises StoreValueError for a server that was made without `allow`.
+    def allow(self, addresses: Sequence[str]) -> None: ...
+    # What is in it: its clock, connections, name spaces, runs and warnings, with what has happened.
+    def report(self) -> dict[str, Any]: ...
     def close(self) -> None: ...
     def __enter__(self) -> Server: ...
     def __exit__(
@@ -169,8 +185,20 @@ class Server:
 def tls_library() -> str: ...
 def make_token(space: str = "default", role: str = "member") -> str: ...
 def saved_token_path() -> str: ...
-def has_token() -> bool: ...
+def has_credentials(
+    *,
+    token: _Token | None = None,
+    tls_cert: _File | None = None,
+    tls_key: _File | None = None,
+    tls_ca: _File | None = None,
+    tls_name: str | None = None,
+) -> bool: ...
 def server_limits() -> dict[str, int]: ...
+
+# Of the store's name space or, for an admin's token, of every one: counts by name, and the limits.
+def census(
+    store: TCPStore, every: bool, timeout: _Timeout
+) -> tuple[dict[str, dict[str, int]], dict[str, int]]: ...
 def interface_addresses() -> list[str]: ...
 
 @final
@@ -459,7 +487,17 @@ class RunStatus:
 @final
 class _Dial:
     def __init__(
-        self, host: str, port: int, session: bytes, token: _Token | None = None
+        self,
+        host: str,
+        port: int,
+        session: bytes,
+        *,
+        token: _Token | None = None,
+        tls_cert: _File | None = None,
+        tls_key: _File | None = None,
+        tls_ca: _File | None = None,
+        tls_name: str | None = None,
+        tls: bool = False,
     ) -> None: ...
     # Dials until the timeout: the descriptor, which is the caller's, and what the server said.
     def run(self, timeout: _Timeout) -> tuple[int, bytes]: ...
@@ -534,6 +572,13 @@ class RunClient:
     ) -> list[Node]: ...
     # Rank and node of each participant; the rank is -1 while the round forms.
     def ranks(self, timeout: _Timeout, limit: int | None = None) -> list[tuple[int, Node]]: ...
+    # Whether the run is known, the server's monotonic time, the number of the next event, and of
+    # each event its number, time, kind, round, nodes of the round, duration, node and text.
+    def timeline(
+        self, run_id: str, first: int, timeout: _Timeout
+    ) -> tuple[
+        bool, float, int, list[tuple[int, float, str, int, int, float, Node | None, str]]
+    ]: ...
     # Takes the node's place again, on this connection, or in a server that knows nothing.
     def resume(self, round: int, rank: int, world_size: int, timeout: _Timeout) -> RunResumed: ...
     def close(self) -> None: ...

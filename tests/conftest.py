@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import tempfile
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from support.aio import HAS_UVLOOP, LOOPS, BlockingFace, LoopThread, RunAio, others, run_on
+from support.certificates import Site, site_in
 from support.cli import Cli, cli_in
 from support.etcd import NO_ETCD, binaries
 from support.etcd_kinds import CLUSTER_KINDS, Access, SharedClusters, be_patient
@@ -22,12 +24,17 @@ from support.stores import Stores
 from support.torch_server import TorchServers, has_torch
 
 import rendezvous.aio
-from rendezvous import FileStore, HashStore, PrefixStore, Server, Store, TCPStore
+from rendezvous import FileStore, HashStore, PrefixStore, Server, Store, TCPStore, _core
 from rendezvous.backends.etcd import EtcdServer, EtcdStore
 
 # Started in the background by a shell, all that follows would ignore Ctrl-C, which tests send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What is not about who may speak need not prove anything; and no token of whoever runs the tests
+# changes what they do.
+os.environ.setdefault("RENDEZVOUS_INSECURE", "1")
+os.environ["XDG_CONFIG_HOME"] = os.devnull
 
 # The client's default timeout in tests: only a hang takes so long.
 TIMEOUT_S = 60.0
@@ -55,6 +62,12 @@ STORE_KINDS = [
     "tcp-token",
     "aio-tcp-token",
     "uvloop-tcp-token",
+    # With certificates on both sides, and at a Unix socket.
+    "tcp-tls",
+    "aio-tcp-tls",
+    "uvloop-tcp-tls",
+    "tcp-unix",
+    "aio-tcp-unix",
 ]
 if has_torch():
     # Our client with servers of torch's own, with libuv and without. `nox -s interop` runs them.
@@ -82,6 +95,41 @@ def server() -> Iterator[Server]:
     """A server on 127.0.0.1."""
     with Server() as server:
         yield server
+
+
+@pytest.fixture
+def unix_server() -> Iterator[Server]:
+    """A server at a Unix socket, whose path has to be short."""
+    with (
+        tempfile.TemporaryDirectory(prefix="rdzv-") as folder,
+        Server(f"unix://{folder}/socket") as server,
+    ):
+        yield server
+
+
+@pytest.fixture(params=["open", "token"])
+def open_and_with_token(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """What users copy runs where nothing is asked, and where a token is."""
+    if request.param == "open":
+        return
+    if not _core.tls_library():
+        pytest.skip("this build has no TLS")
+    path = tmp_path_factory.mktemp("secret") / "token"
+    path.write_text(TOKEN)
+    monkeypatch.setenv("RENDEZVOUS_TOKEN_FILE", str(path))
+    monkeypatch.delenv("RENDEZVOUS_INSECURE")
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """An authority, and in `node.pem` and `node.key` a certificate for this machine."""
+    site = site_in(tmp_path_factory.mktemp("site"))
+    site.issue("node", "127.0.0.1", "localhost")
+    return site
 
 
 @pytest.fixture
@@ -193,12 +241,33 @@ def torch_servers() -> Iterator[TorchServers]:
         yield servers
 
 
+def _set_credentials(request: pytest.FixtureRequest, kind: str) -> None:
+    """Where server and clients find them."""
+    found: dict[str, str] = {}
+    if kind.endswith("-token"):
+        found = {"RENDEZVOUS_TOKEN": TOKEN}
+    elif kind.endswith("-tls"):
+        folder = request.getfixturevalue("site").folder
+        files = {"CERT": "node.pem", "KEY": "node.key", "CA": "ca.pem"}
+        found = {f"RENDEZVOUS_TLS_{name}": str(folder / file) for name, file in files.items()}
+    for name, value in found.items():
+        request.getfixturevalue("monkeypatch").setenv(name, value)
+
+
+def _place(request: pytest.FixtureRequest, kind: str) -> tuple[str, int]:
+    """Host and port of a server for it."""
+    if kind.endswith("unix"):
+        return request.getfixturevalue("unix_server").host, 0
+    if kind.startswith("torch"):
+        return "127.0.0.1", request.getfixturevalue("torch_servers").start(kind == "torch-libuv")
+    return "127.0.0.1", request.getfixturevalue("server").port
+
+
 @pytest.fixture(params=STORE_KINDS)
 def stores(request: pytest.FixtureRequest) -> Stores:
     """Every kind of store, empty."""
     kind: str = request.param
-    if kind.endswith("-token"):
-        request.getfixturevalue("monkeypatch").setenv("RENDEZVOUS_TOKEN", TOKEN)
+    _set_credentials(request, kind)
     if kind.endswith("hash"):
         shared = HashStore()
 
@@ -221,7 +290,8 @@ def stores(request: pytest.FixtureRequest) -> Stores:
             return EtcdStore(access.client(), prefix, TIMEOUT_S)
     elif kind.startswith(("aio", "uvloop")):
         thread = request.getfixturevalue("uvloop_thread" if "uv" in kind else "loop_thread")
-        at = f"tcp://127.0.0.1:{request.getfixturevalue('server').port}"
+        host, port = _place(request, kind)
+        at = host if port == 0 else f"tcp://{host}:{port}"
         if "prefix" in kind:
             at += "/outer?prefix=inner"
         faces: list[BlockingFace] = request.getfixturevalue("blocking_faces")
@@ -240,13 +310,11 @@ def stores(request: pytest.FixtureRequest) -> Stores:
             return store
     else:
         connect = request.getfixturevalue("connect")
-        protocol = "native" if kind.endswith(("tcp", "tcp-token")) else "c10d"
-        port: int | None = None
-        if kind.startswith("torch"):
-            port = request.getfixturevalue("torch_servers").start(kind == "torch-libuv")
+        protocol = "c10d" if kind.startswith("torch") or kind.endswith("c10d") else "native"
+        host, port = _place(request, kind)
 
         def base() -> Store:
-            store: TCPStore = connect(port, protocol=protocol)
+            store: TCPStore = connect(port, host, protocol=protocol)
             return store
 
     if kind.startswith("prefix"):

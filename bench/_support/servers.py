@@ -20,6 +20,8 @@ from typing import IO
 
 from _support.driver import connections_limit, raise_file_limit, tool
 
+# Of the servers that ask for one, and of their clients.
+TOKEN = "0123456789abcdef0123456789abcdef"
 OURS = (
     "import rendezvous, sys; s = rendezvous.Server('127.0.0.1', 0); "
     "print(s.port, flush=True); sys.stdin.read()"
@@ -120,6 +122,17 @@ def _last_line(errors: IO[str]) -> str:
 def _ours(protocol: str) -> Iterator[Server]:
     with running([sys.executable, "-c", OURS]) as (port, pid):
         yield Server(f"ours, {protocol}", protocol, port, pid)
+
+
+@contextmanager
+def with_token() -> Iterator[tuple[Server, Path]]:
+    """A server of ours that asks for a token, and the file that has it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "token"
+        path.write_text(TOKEN)
+        program = OURS.replace("0);", f"0, token={TOKEN!r});", 1)
+        with running([sys.executable, "-c", program]) as (port, pid):
+            yield Server("ours, token", "native", port, pid), path
 
 
 @contextmanager

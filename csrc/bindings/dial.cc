@@ -14,8 +14,8 @@
 #include "base/error.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
+#include "bindings/credentials.h"
 #include "bindings/gil.h"
-#include "bindings/tokens.h"
 #include "client/line_rules.h"
 #include "net/address.h"
 #include "net/process_fd.h"
@@ -45,7 +45,7 @@ class Dial {
           host_, port_, deadline, [this] { return cancelled_.load(); },
           [&](Greeting& greeting) {
             heard.clear();
-            ClientCore core(session_, client_text());
+            ClientCore core(session_, client_text(), asked_space(keeper_.get()));
             if (!secure(greeting, keeper_.get(), host_) || !greet_native(greeting, core, &heard))
               return false;
             secured_ = greeting.take_session();
@@ -83,13 +83,19 @@ void bind_dial(py::module_& module) {
   py::class_<Dial>(module, "_Dial", py::is_final(),
                    "Connects to a native server and exchanges greetings, for a client that has its "
                    "own event loop.")
-      .def(py::init(
-               [](std::string host, int port, const py::bytes& session, const py::object& token) {
-                 return std::make_unique<Dial>(
-                     std::move(host), port, session,
-                     keep_token(tls::Keeper::Side::kClient, find_token(token)));
-               }),
-           py::arg("host"), py::arg("port"), py::arg("session"), py::arg("token") = py::none())
+      .def(
+          py::init([](std::string host, int port, const py::bytes& session, const py::object& token,
+                      const py::object& tls_cert, const py::object& tls_key,
+                      const py::object& tls_ca, const py::object& tls_name, bool tls) {
+            return std::make_unique<Dial>(
+                std::move(host), port, session,
+                keep_for_client(find_credentials({token, tls_cert, tls_key, tls_ca, tls_name}),
+                                tls));
+          }),
+          py::arg("host"), py::arg("port"), py::arg("session"), py::kw_only(),
+          py::arg("token") = py::none(), py::arg("tls_cert") = py::none(),
+          py::arg("tls_key") = py::none(), py::arg("tls_ca") = py::none(),
+          py::arg("tls_name") = py::none(), py::arg("tls") = false)
       .def(
           "take_secured",
           [](Dial& self) -> py::object {

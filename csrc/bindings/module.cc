@@ -34,6 +34,7 @@ PYBIND11_MODULE(_core_of_main_interpreter, module) {
   rdzv::bind_group(module);
   rdzv::bind_run_client(module);
   rdzv::bind_dial(module);
+  rdzv::bind_census(module);
   rdzv::give_signatures(module);
 }
 

@@ -15,6 +15,7 @@
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 #include "bindings/gil.h"
+#include "bindings/timeline.h"
 #include "group/group.h"
 #include "group/on_wire.h"
 
@@ -65,6 +66,11 @@ const char* role_name(native::RunRole role) {
 const char* departure_name(native::Departure how) {
   static constexpr const char* kNames[] = {"left", "lost", "failed", "gave_up"};
   return kNames[static_cast<size_t>(how)];
+}
+
+py::tuple event_to_python(const RunEvent& event) {
+  return rdzv::event_to_python(event.number, event.at, event.kind, event.round, event.nodes,
+                               event.took, neighbour(event.node), event.text);
 }
 
 native::MemberList list_from(const std::string& which) {
@@ -308,6 +314,21 @@ when the server came back without what it had), RendezvousClosedError, Rendezvou
           py::arg("addresses"), py::arg("timeout"),
           "Of each address, at most 1,000: whether a connection from there 'is' there, 'was', or "
           "'never' was.")
+      .def(
+          "timeline",
+          [](RunClient& self, const std::string& run_id, uint64_t first, TimeoutArg timeout) {
+            const RunTimeline found =
+                without_gil([&] { return self.timeline(run_id, first, timeout.duration); });
+            py::list events;
+            for (const RunEvent& event : found.events) events.append(event_to_python(event));
+            return py::make_tuple(found.known, to_seconds(found.now), found.next, events);
+          },
+          py::arg("run_id"), py::arg("first"), py::arg("timeout"),
+          "What has happened to a run ('': the server's warnings), from the event with the number "
+          "`first` on: whether the run is known, the server's monotonic time in seconds, the "
+          "number "
+          "of the next event, and of each event its number, time, kind, round, nodes in the round, "
+          "duration in seconds, node (or None) and text.")
       .def(
           "resume",
           [](RunClient& self, uint64_t round, uint32_t rank, uint32_t world_size,

@@ -7,13 +7,16 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "base/error.h"
 #include "base/random.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
+#include "bindings/credentials.h"
 #include "bindings/gil.h"
 #include "bindings/pickling.h"
-#include "bindings/tokens.h"
+#include "bindings/timeline.h"
 #include "net/address.h"
 #include "net/interfaces.h"
 #include "tls/credentials.h"
@@ -30,12 +33,14 @@ class ServerHandle {
                const ServerSecurity& security)
       : host_(std::move(host)),
         limits_(limits),
+        allowed_(security.allowed),
         server_(std::make_unique<Server>(host_, port, limits, of_one_job, security)),
         port_(server_->port()) {}
   ServerHandle(std::string host, UniqueFd listening, const ServerLimits& limits, bool of_one_job,
                const ServerSecurity& security)
       : host_(std::move(host)),
         limits_(limits),
+        allowed_(security.allowed),
         server_(
             std::make_unique<Server>(host_, std::move(listening), limits, of_one_job, security)),
         port_(server_->port()) {}
@@ -43,6 +48,18 @@ class ServerHandle {
   const std::string& host() const { return host_; }
   uint16_t port() const { return port_; }
   const ServerLimits& limits() const { return limits_; }
+  void allow(const std::vector<std::string>& addresses) {
+    if (allowed_ == nullptr) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "Server: it was made without allow, and takes clients from everywhere");
+    }
+    allowed_->set({addresses.begin(), addresses.end()});
+  }
+  ServerReport report() {
+    std::lock_guard lock(mutex_);
+    if (server_ == nullptr) throw Error(ErrorCode::kClosed, "Server: report: it was closed");
+    return server_->report();
+  }
   // Whoever comes while another thread closes it waits until that is done.
   void close() {
     std::lock_guard lock(mutex_);
@@ -52,6 +69,7 @@ class ServerHandle {
  private:
   std::string host_;
   ServerLimits limits_;
+  std::shared_ptr<AllowedPeers> allowed_;
   std::mutex mutex_;  // protects server_
   std::unique_ptr<Server> server_;
   uint16_t port_;
@@ -92,14 +110,29 @@ limits: limits for clients, by name, that differ from the defaults: see docs/lim
 of_one_job: the server ends with the job that uses it; otherwise `rendezvous exec` asks its users for a run id.
 token: what clients have to have, as TCPStore's, and as many as the file has lines: an old one and a new one hold together.
 "": none at all. torch's TCPStore, which cannot prove anything, is then served on this machine only.
+tls_cert, tls_key: files of a certificate and its key, by which clients know the server; tls_ca: of the authorities whose
+certificates its clients must have. See docs/security.md, also for what is found in the environment.
+insecure: listen for other machines although there is neither a token nor a certificate; also RENDEZVOUS_INSECURE=1.
+allow: numeric addresses from which alone, beside loopback, clients may connect, or with a token or certificates clients of
+torch's TCPStore, which cannot prove anything: a filter, and no proof.
+host "unix:///path": a Unix socket, for processes of the same user; the port is 0.
 Raises StoreAddressInUseError when the port is taken, StoreConnectionError when the host is not an address of this machine,
-or the system refuses a descriptor or a thread.)");
+or the system refuses a descriptor or a thread; StoreRefusedError when other machines could come in without a token.)");
   type.def(py::init([](std::string host, int port, std::optional<int> listen_fd,
-                       const py::object& limits, bool of_one_job, const py::object& token) {
+                       const py::object& limits, bool of_one_job, const py::object& token,
+                       const py::object& tls_cert, const py::object& tls_key,
+                       const py::object& tls_ca, bool insecure,
+                       const std::optional<std::vector<std::string>>& allow) {
              uint16_t checked_port = port_from(port);
              const ServerLimits checked = limits_from(limits);
+             std::shared_ptr<AllowedPeers> allowed;
+             if (allow) {
+               allowed = std::make_shared<AllowedPeers>();
+               allowed->set({allow->begin(), allow->end()});
+             }
              const ServerSecurity security{
-                 keep_token(tls::Keeper::Side::kServer, find_token(token))};
+                 keep_for_server(find_credentials({token, tls_cert, tls_key, tls_ca})),
+                 is_insecure(insecure), allowed};
              start_logging();
              return without_gil([&] {
                if (!listen_fd)
@@ -111,12 +144,24 @@ or the system refuses a descriptor or a thread.)");
            }),
            py::arg("host") = "127.0.0.1", py::arg("port") = 0, py::arg("listen_fd") = py::none(),
            py::arg("limits") = py::none(), py::kw_only(), py::arg("of_one_job") = false,
-           py::arg("token") = py::none())
+           py::arg("token") = py::none(), py::arg("tls_cert") = py::none(),
+           py::arg("tls_key") = py::none(), py::arg("tls_ca") = py::none(),
+           py::arg("insecure") = false, py::arg("allow") = py::none())
       .def_property_readonly("host", &ServerHandle::host, "The host as given.")
       .def_property_readonly("port", &ServerHandle::port, "The port it listens on.")
       .def_property_readonly(
           "limits", [](const ServerHandle& self) { return to_python(self.limits()); },
           "The limits for clients, by name: those given, and the defaults of the others.")
+      .def(
+          "report",
+          [](ServerHandle& self) {
+            return report_to_python(without_gil([&] { return self.report(); }));
+          },
+          "What is in the server: `monotonic_s` (its clock), `connections`, `spaces`, `runs` and "
+          "`warnings`, with what has happened.")
+      .def("allow", &ServerHandle::allow, py::arg("addresses"),
+           "Replace the addresses of the argument allow. ValueError for a server that was made "
+           "without allow.")
       .def(
           "close", [](ServerHandle& self) { without_gil([&] { self.close(); }); },
           "Close the port and all connections. Idempotent.")
@@ -147,8 +192,16 @@ or the system refuses a descriptor or a thread.)");
   module.def("saved_token_path", &saved_token_path,
              "The file in the user's configuration where every command finds the token.");
   module.def(
-      "has_token", [] { return find_token(py::none()).has_value(); },
-      "Whether the environment or the user's configuration has a token.");
+      "has_credentials",
+      [](const py::object& token, const py::object& tls_cert, const py::object& tls_key,
+         const py::object& tls_ca, const py::object& tls_name) {
+        return find_credentials({token, tls_cert, tls_key, tls_ca, tls_name}).is_any();
+      },
+      py::kw_only(), py::arg("token") = py::none(), py::arg("tls_cert") = py::none(),
+      py::arg("tls_key") = py::none(), py::arg("tls_ca") = py::none(),
+      py::arg("tls_name") = py::none(),
+      "Whether these arguments, the environment or the user's configuration have a token or "
+      "certificates.");
   module.def(
       "interface_addresses", [] { return without_gil([] { return interface_addresses(); }); },
       "The numeric addresses of this machine's interfaces, secondary ones included.");

@@ -15,10 +15,10 @@
 #include "base/text.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
+#include "bindings/credentials.h"
 #include "bindings/gil.h"
 #include "bindings/pickling.h"
 #include "bindings/stores.h"
-#include "bindings/tokens.h"
 
 namespace py = pybind11;
 
@@ -48,13 +48,15 @@ void use_agent_store(TCPStore::Options& options) {
   if (options.host == environment("MASTER_ADDR")) options.is_master = false;
 }
 
-// Of the environment, c10d clients take none: their protocol has no place for one.
-void use_token(TCPStore::Options& options, const py::object& given) {
+// Of the environment, c10d clients take nothing: their protocol has no place for it. Done after
+// use_agent_store: a client of the launcher's hosts nothing.
+void use_credentials(TCPStore::Options& options, const GivenCredentials& given, bool demands_tls) {
   const bool is_c10d = options.protocol == TCPStore::Protocol::kC10d;
-  if (is_c10d && given.is_none() && !options.is_master) return;
-  const std::optional<FoundToken> token = find_token(given);
-  if (!is_c10d || !given.is_none()) options.keeper = keep_token(tls::Keeper::Side::kClient, token);
-  if (options.is_master) options.security.keeper = keep_token(tls::Keeper::Side::kServer, token);
+  if (is_c10d && !given.says_something() && !demands_tls && !options.is_master) return;
+  const Credentials found = find_credentials(given);
+  if (!is_c10d || given.says_something() || demands_tls)
+    options.keeper = keep_for_client(found, demands_tls, options.is_master);
+  if (options.is_master) options.security.keeper = keep_for_server(found);
 }
 
 }  // namespace
@@ -80,37 +82,48 @@ machine's own view.
 token: the job's secret, at least 16 bytes: the connection is encrypted, both ends prove that they have it, and a master asks
 its clients for it. None: RENDEZVOUS_TOKEN_FILE, RENDEZVOUS_TOKEN, or the user's saved one; "": none at all. A str or bytes,
 a path, or a callable that returns one. A file is read again when it changes. protocol="c10d" has no place for one.
+tls_ca: a file of the authorities that vouch for the server's certificate, instead of a token; tls_cert, tls_key: this end's
+own certificate, for servers that ask for one, and for a master; tls_name: what the server's certificate is for, if not the
+host; tls: True insists on TLS, with the authorities that the system trusts if nothing else is said. See docs/security.md.
+insecure: of a master, as Server's.
+host_name "unix:///path": a Unix socket; the port is 0.
 Raises StoreConnectionError, StoreProtocolError, StoreAddressInUseError, StoreTimeoutError, StoreRefusedError.)");
-  type.def(
-          py::init([](std::string host_name, int port, std::optional<int64_t> world_size,
-                      bool is_master, const std::optional<TimeoutArg>& timeout,
-                      bool wait_for_workers, bool multi_tenant, std::optional<int> master_listen_fd,
-                      bool, const std::string& protocol, const py::object& token) {
-            TCPStore::Options options;
-            options.protocol = protocol_from(protocol);
-            options.host = std::move(host_name);
-            options.port = port_from(port);
-            if (world_size == 0) {
-              throw Error(ErrorCode::kInvalidArgument,
-                          "TCPStore: world_size is 0; give the number of clients, or None if it "
-                          "is not known");
-            }
-            options.world_size = world_size;
-            options.is_master = is_master;
-            if (timeout) options.timeout = timeout->duration;
-            options.wait_for_workers = wait_for_workers;
-            options.multi_tenant = multi_tenant;
-            options.listen_fd = master_listen_fd;
-            use_token(options, token);
-            if (is_master) use_agent_store(options);
-            if (options.is_master) start_logging();
-            return without_gil([&] { return TCPStore::open(options); });
-          }),
-          py::arg("host_name"), py::arg("port"), py::arg("world_size") = py::none(),
-          py::arg("is_master") = false, py::arg("timeout") = py::none(),
-          py::arg("wait_for_workers") = true, py::arg("multi_tenant") = false,
-          py::arg("master_listen_fd") = py::none(), py::arg("use_libuv") = true, py::kw_only(),
-          py::arg("protocol") = "native", py::arg("token") = py::none())
+  type.def(py::init([](std::string host_name, int port, std::optional<int64_t> world_size,
+                       bool is_master, const std::optional<TimeoutArg>& timeout,
+                       bool wait_for_workers, bool multi_tenant,
+                       std::optional<int> master_listen_fd, bool, const std::string& protocol,
+                       const py::object& token, const py::object& tls_cert,
+                       const py::object& tls_key, const py::object& tls_ca,
+                       const py::object& tls_name, bool tls, bool insecure) {
+             TCPStore::Options options;
+             options.protocol = protocol_from(protocol);
+             options.host = std::move(host_name);
+             options.port = port_from(port);
+             if (world_size == 0) {
+               throw Error(ErrorCode::kInvalidArgument,
+                           "TCPStore: world_size is 0; give the number of clients, or None if it "
+                           "is not known");
+             }
+             options.world_size = world_size;
+             options.is_master = is_master;
+             if (timeout) options.timeout = timeout->duration;
+             options.wait_for_workers = wait_for_workers;
+             options.multi_tenant = multi_tenant;
+             options.listen_fd = master_listen_fd;
+             options.security.is_insecure = is_insecure(insecure);
+             if (is_master) use_agent_store(options);
+             use_credentials(options, {token, tls_cert, tls_key, tls_ca, tls_name}, tls);
+             if (options.is_master) start_logging();
+             return without_gil([&] { return TCPStore::open(options); });
+           }),
+           py::arg("host_name"), py::arg("port"), py::arg("world_size") = py::none(),
+           py::arg("is_master") = false, py::arg("timeout") = py::none(),
+           py::arg("wait_for_workers") = true, py::arg("multi_tenant") = false,
+           py::arg("master_listen_fd") = py::none(), py::arg("use_libuv") = true, py::kw_only(),
+           py::arg("protocol") = "native", py::arg("token") = py::none(),
+           py::arg("tls_cert") = py::none(), py::arg("tls_key") = py::none(),
+           py::arg("tls_ca") = py::none(), py::arg("tls_name") = py::none(), py::arg("tls") = false,
+           py::arg("insecure") = false)
       .def_property_readonly("host", &TCPStore::host, "The host as given.")
       .def_property_readonly("port", &TCPStore::port, "The server's port.")
       .def_property_readonly(

@@ -23,10 +23,11 @@ bool may_greet(const native::Header& header) {
 
 }  // namespace
 
-ClientCore::ClientCore(const native::Id128& session, Bytes client) {
+ClientCore::ClientCore(const native::Id128& session, Bytes client, Bytes space) {
   native::HelloRequest hello;
   hello.session = session;
   hello.client = client;
+  hello.space = space;
   native::put_preamble(hello_);
   native::put_request(hello_, hello);
 }

@@ -86,7 +86,8 @@ class ClientCore {
   };
 
   // `client`: who it is, for the server's log.
-  ClientCore(const native::Id128& session, Bytes client);
+  // `space`: the name space that it asks for; empty: that of its token.
+  ClientCore(const native::Id128& session, Bytes client, Bytes space = {});
 
   State state() const { return state_; }
   const Peer& peer() const { return peer_; }       // once greeted

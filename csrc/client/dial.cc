@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "net/address.h"
 #include "net/socket.h"
+#include "net/unix_socket.h"
 
 namespace rdzv {
 namespace {
@@ -61,9 +62,32 @@ class Attempts {
   }
 
  private:
+  // Who listens there belongs to this user, or what is said there could be read by another one.
+  UniqueFd one_pass_unix() {
+    int error = 0;
+    UniqueFd fd = connect_to_unix(unix_path(host_), error);
+    if (!fd) {
+      progress_.note_failure(host_ + ": " + errno_text(error));
+      return fd;
+    }
+    if (const std::string why = why_not_same_user(fd.get()); !why.empty())
+      throw Error(ErrorCode::kRefused, "no connection to " + endpoint_ + ": " + why);
+    return greeted(std::move(fd), host_);
+  }
+
+  UniqueFd greeted(UniqueFd fd, const std::string& address) {
+    progress_.note_connected();
+    Greeting greeting(fd.get(), endpoint_, deadline_, cancelled_);
+    if (greet_(greeting)) return fd;
+    ++hang_ups_;
+    progress_.note_failure(address + ": it closed the connection without an answer");
+    return UniqueFd();
+  }
+
   // The name is looked up again on every pass: a pod's address may appear only after the client has
   // started.
   UniqueFd one_pass() {
+    if (is_unix_host(host_)) return one_pass_unix();
     std::vector<SocketAddress> addresses;
     try {
       addresses = resolve(host_, port_, deadline_);
@@ -90,12 +114,9 @@ class Attempts {
         progress_.note_failure(address.to_string() + ": " + why);
         continue;
       }
-      progress_.note_connected();
       set_user_timeout(fd.get(), kUntakenMax);
-      Greeting greeting(fd.get(), endpoint_, deadline_, cancelled_);
-      if (greet_(greeting)) return fd;
-      ++hang_ups_;
-      progress_.note_failure(address.to_string() + ": it closed the connection without an answer");
+      fd = greeted(std::move(fd), address.to_string());
+      if (fd) return fd;
     }
     return UniqueFd();
   }

@@ -114,7 +114,7 @@ std::string client_text() {
 }
 
 bool secure(Greeting& greeting, const tls::Keeper* keeper, const std::string& host) {
-  return keeper == nullptr || greeting.secure(keeper->current()->begin(host));
+  return keeper == nullptr || greeting.secure(keeper->begin(host));
 }
 
 bool greet_native(Greeting& greeting, ClientCore& core, std::string* heard) {

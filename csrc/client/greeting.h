@@ -65,6 +65,10 @@ std::string client_text();
 
 // TLS with what the keeper has; nothing without one. False: as Greeting::secure.
 bool secure(Greeting& greeting, const tls::Keeper* keeper, const std::string& host);
+// The name space that its HELLO names.
+inline Bytes asked_space(const tls::Keeper* keeper) {
+  return keeper == nullptr ? Bytes() : Bytes(keeper->space());
+}
 
 // Both: false when the peer closed the connection without an answer. `heard`: all that the server
 // has said is added to it.

@@ -172,7 +172,7 @@ void NativeLine::run(const std::shared_ptr<State>& shared,
     UniqueFd fd = dial(
         state.host, state.port, dialling->deadline, [&] { return state.closed || lives(); },
         [&](Greeting& greeting) {
-          core.emplace(state.session.id(), client_text());
+          core.emplace(state.session.id(), client_text(), asked_space(state.keeper.get()));
           if (!secure(greeting, state.keeper.get(), state.host) || !greet_native(greeting, *core))
             return false;
           session = greeting.take_session();

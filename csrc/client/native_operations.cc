@@ -119,6 +119,24 @@ NativeOperation num_keys(Duration timeout) {
   return native_operation({{}, timeout}, native::NumKeysRequest(), kCount);
 }
 
+NativeOperation spaces(bool every, Duration timeout) {
+  return native_operation({{}, timeout}, native::SpacesRequest{every},
+                          [](const native::SpacesReply& reply, TakenBytes&) {
+                            ServerCensus census;
+                            for (const native::SpacesReply::Space& space : reply.spaces) {
+                              census.spaces.push_back({std::string(space.name),
+                                                       {{"keys", space.keys},
+                                                        {"stored_bytes", space.stored_bytes},
+                                                        {"connections", space.connections},
+                                                        {"runs", space.runs},
+                                                        {"waits", space.waits}}});
+                            }
+                            for (const native::SpacesReply::Limit& limit : reply.limits)
+                              census.limits.emplace_back(std::string(limit.name), limit.value);
+                            return NativeResult(std::move(census));
+                          });
+}
+
 NativeOperation list_keys(Bytes prefix, Duration timeout) {
   check_key("list_keys", prefix);
   return native_operation({prefix, timeout}, native::ListKeysRequest{prefix},

@@ -52,6 +52,22 @@ struct RunFollowed {
   RunStatus status;
   std::vector<RunGone> gone;
 };
+struct RunEvent {
+  uint64_t number = 0;
+  Duration at{};  // by the server's monotonic clock
+  native::EventKind kind = native::EventKind::kJoined;
+  uint64_t round = 0;
+  uint32_t nodes = 0;
+  Duration took{};
+  NodeName node;  // without an address: none
+  std::string text;
+};
+struct RunTimeline {
+  bool known = false;
+  Duration now{};  // by the same clock
+  uint64_t next = 0;
+  std::vector<RunEvent> events;
+};
 struct RunLeft {
   bool was_listed = false;
   std::string cause;
@@ -71,12 +87,19 @@ struct PrefixChanges {
   std::vector<TakenBytes> values;
 };
 
+// What is in each name space, by the names of the counts; and the server's limits.
+struct ServerCensus {
+  using Numbers = std::vector<std::pair<std::string, uint64_t>>;
+  std::vector<std::pair<std::string, Numbers>> spaces;
+  Numbers limits;
+};
+
 // Of any operation; std::monostate: it is done.
 using NativeResult =
     std::variant<std::monostate, bool, int64_t, TakenBytes, Store::Exchange, Store::Versioned,
                  Store::VersionSet, std::vector<std::string>, std::vector<TakenBytes>, RunJoined,
                  native::KeepAliveReply, native::SubscribeReply, native::ResumeReply, RunLeft,
-                 RunStatus, RunPage, RunFollowed, PrefixChanges>;
+                 RunStatus, RunPage, RunFollowed, RunTimeline, PrefixChanges, ServerCensus>;
 
 struct NativeOperation {
   // False: it cannot be read, as it is not what the protocol says.
@@ -116,6 +139,8 @@ NativeOperation check(const std::vector<Bytes>& keys, Duration timeout);
 NativeOperation wait(const std::vector<Bytes>& keys, Duration timeout);
 NativeOperation delete_key(Bytes key, Duration timeout);
 NativeOperation num_keys(Duration timeout);
+// A ServerCensus.
+NativeOperation spaces(bool every, Duration timeout);
 NativeOperation list_keys(Bytes prefix, Duration timeout);
 NativeOperation append(Bytes key, Bytes value, Duration timeout);
 NativeOperation multi_read(const std::vector<Bytes>& keys, Duration timeout);

@@ -84,6 +84,22 @@ std::vector<std::string> RunClient::hosts(const std::vector<std::string>& addres
   return link_->run_for<std::vector<std::string>>(operations::hosts(part_, addresses, timeout));
 }
 
+RunTimeline RunClient::timeline(Bytes run_id, uint64_t from, Duration timeout) {
+  const Deadline deadline = Deadline::after(timeout);
+  RunTimeline found{true, {}, from, {}};
+  for (;;) {
+    RunTimeline page =
+        link_->run_for<RunTimeline>(operations::timeline(part_, run_id, from, deadline.left()));
+    found.known = page.known;
+    found.now = page.now;
+    found.next = page.next;
+    if (page.events.empty()) return found;
+    from = page.events.back().number + 1;
+    std::ranges::move(page.events, std::back_inserter(found.events));
+    if (from >= page.next) return found;
+  }
+}
+
 native::ResumeReply RunClient::resume(const Place& place, Duration timeout) {
   return link_->run_for<native::ResumeReply>(operations::resume(part_, place, timeout));
 }

@@ -57,6 +57,8 @@ class RunClient {
   std::vector<Member> members(native::MemberList which, size_t limit, Duration timeout);
   // Of each of at most limits::kHostsPerRequestMax addresses: "never", "was" or "is" connected.
   std::vector<std::string> hosts(const std::vector<std::string>& addresses, Duration timeout);
+  // What has happened to a run, from the event of this number on; empty: the server's warnings.
+  RunTimeline timeline(Bytes run_id, uint64_t from, Duration timeout);
   native::ResumeReply resume(const Place& place, Duration timeout);
 
   // Ends the connection, and what waits on it. Later calls throw kClosed.

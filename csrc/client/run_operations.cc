@@ -168,6 +168,24 @@ NativeOperation hosts(const RunPart& part, const std::vector<std::string>& addre
                           });
 }
 
+NativeOperation timeline(const RunPart& part, Bytes run_id, uint64_t from, Duration timeout) {
+  return native_operation(
+      request(part, timeout, false), native::TimelineRequest{run_id, from},
+      [](const native::TimelineReply& reply, TakenBytes&) {
+        const auto duration = [](uint64_t us) {
+          constexpr uint64_t kMax = kForever / std::chrono::microseconds(1);
+          return Duration(std::chrono::microseconds(std::min(us, kMax)));
+        };
+        RunTimeline found{reply.known, duration(reply.now_us), reply.next, {}};
+        uint64_t number = reply.first;
+        for (const native::TimelineReply::Item& item : reply.items) {
+          found.events.push_back({number++, duration(item.at_us), item.kind, item.round, item.nodes,
+                                  duration(item.took_us), own(item.node), std::string(item.text)});
+        }
+        return NativeResult(std::move(found));
+      });
+}
+
 NativeOperation resume(const RunPart& part, const RunPlace& place, Duration timeout) {
   return native_operation(
       request(part, timeout, false),

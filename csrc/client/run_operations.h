@@ -78,6 +78,9 @@ NativeOperation members(const RunPart& part, native::MemberList which, Bytes cur
 // Of each address `is`, `was` or `never`: whether a client has connected from there. A list of text.
 NativeOperation hosts(const RunPart& part, const std::vector<std::string>& addresses,
                       Duration timeout);
+// A RunTimeline: from the event of this number on, as many as come with one answer. Empty: the
+// server's own warnings.
+NativeOperation timeline(const RunPart& part, Bytes run_id, uint64_t from, Duration timeout);
 // A native::ResumeReply.
 NativeOperation resume(const RunPart& part, const RunPlace& place, Duration timeout);
 

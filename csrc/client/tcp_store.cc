@@ -15,6 +15,7 @@
 #include "client/native_store.h"
 #include "client/patience.h"
 #include "net/address.h"
+#include "net/unix_socket.h"
 
 namespace rdzv {
 namespace {
@@ -74,8 +75,8 @@ std::string host_to_connect_to(const std::string& host, bool is_master) {
 std::shared_ptr<Server> serve(const TCPStore::Options& options) {
   try {
     return options.multi_tenant ? share_server(options) : make_server(options);
-  } catch (const Error&) {
-    if (!options.may_be_served) throw;
+  } catch (const Error& error) {
+    if (!options.may_be_served || error.code() == ErrorCode::kRefused) throw;
     return nullptr;
   }
 }
@@ -103,7 +104,7 @@ std::shared_ptr<TCPStore> TCPStore::open(const Options& options) {
     throw Error(
         ErrorCode::kInvalidArgument,
         "TCPStore: master_listen_fd is only for the master; pass is_master=True, or no descriptor");
-  } else if (options.port == 0) {
+  } else if (options.port == 0 && !is_unix_host(options.host)) {
     throw Error(
         ErrorCode::kInvalidArgument,
         "TCPStore: port 0 is only for the master, which picks a free port; pass the master's port");

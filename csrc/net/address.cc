@@ -13,6 +13,7 @@
 #include "base/interrupt.h"
 #include "base/mutex.h"
 #include "net/thread.h"
+#include "net/unix_socket.h"
 
 namespace rdzv {
 
@@ -36,6 +37,7 @@ SocketAddress SocketAddress::peer_of(int fd) {
 }
 
 uint16_t SocketAddress::port() const {
+  if (is_unix()) return 0;
   return ntohs(family() == AF_INET6 ? address_.v6.sin6_port : address_.v4.sin_port);
 }
 
@@ -44,6 +46,7 @@ void SocketAddress::set_port(uint16_t port) {
 }
 
 bool SocketAddress::is_loopback() const {
+  if (is_unix()) return true;
   constexpr uint8_t kLoopbackNet = 127;
   if (family() == AF_INET) return ntohl(address_.v4.sin_addr.s_addr) >> 24 == kLoopbackNet;
   if (family() != AF_INET6) return false;
@@ -53,6 +56,7 @@ bool SocketAddress::is_loopback() const {
 }
 
 std::string SocketAddress::host() const {
+  if (is_unix()) return "localhost";
   char text[NI_MAXHOST];
   if (::getnameinfo(get(), length_, text, sizeof(text), nullptr, 0, NI_NUMERICHOST) != 0)
     return "?";
@@ -66,10 +70,12 @@ std::string SocketAddress::host() const {
 }
 
 std::string SocketAddress::to_string() const {
+  if (is_unix()) return "the Unix socket";
   return format_endpoint(host(), port());
 }
 
 std::string format_endpoint(const std::string& host, uint16_t port) {
+  if (is_unix_host(host)) return host;
   bool v6 = host.find(':') != std::string::npos && host.front() != '[';
   return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
 }

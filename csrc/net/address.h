@@ -23,6 +23,7 @@ class SocketAddress {
   static SocketAddress peer_of(int fd);
 
   int family() const { return address_.any.sa_family; }
+  bool is_unix() const { return family() == AF_UNIX; }
   const sockaddr* get() const { return &address_.any; }
   socklen_t length() const { return length_; }
   uint16_t port() const;
@@ -31,7 +32,8 @@ class SocketAddress {
   // Whether it leads every machine to itself.
   bool is_loopback() const;
 
-  // Numeric, without brackets; an IPv4 peer of a dual-stack socket reads as IPv4.
+  // Numeric, without brackets; an IPv4 peer of a dual-stack socket reads as IPv4, and one of a Unix
+  // socket, which has no address, as localhost.
   std::string host() const;
   // "127.0.0.1:29400" or "[::1]:29400".
   std::string to_string() const;
@@ -46,6 +48,7 @@ class SocketAddress {
   socklen_t length_ = 0;
 };
 
+// What means a Unix socket stays as it is.
 std::string format_endpoint(const std::string& host, uint16_t port);
 
 // Every stream address of `host`, in the resolver's order; an IPv4 address that is written as IPv6

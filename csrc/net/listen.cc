@@ -111,6 +111,12 @@ std::vector<Listener> adopt_listener(UniqueFd fd) {
 }
 
 std::vector<Listener> listen_on(const std::string& host, uint16_t port, bool name_holder) {
+  if (is_unix_host(host)) {
+    std::vector<Listener> listeners(1);
+    listeners.front().fd = listen_on_unix(host, listeners.front().file);
+    listeners.front().address = SocketAddress::local_of(listeners.front().fd.get());
+    return listeners;
+  }
   std::vector<SocketAddress> addresses = resolve(host, port, Deadline::after(kResolveTimeout));
   const bool dual_stack = addresses.size() == 1 && addresses[0].host() == "::";
   std::vector<LeftOut> left_out;

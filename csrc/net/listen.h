@@ -7,15 +7,17 @@
 
 #include "base/fd.h"
 #include "net/address.h"
+#include "net/unix_socket.h"
 
 namespace rdzv {
 
 struct Listener {
   UniqueFd fd;
   SocketAddress address;
+  SocketFile file{};  // of a Unix socket
 };
 
-// Binds every address of `host` that belongs to this machine, and nothing else; "::" also takes
+// Listens at the path of a Unix socket (net/unix_socket.h); else binds every address of `host` that belongs to this machine, and nothing else; "::" also takes
 // IPv4, and is 0.0.0.0 where there is no IPv6. Port 0 picks a free one. Of several addresses, those
 // that cannot be bound are left out, with a log line; but where the port of one is taken it is
 // taken of all, because a client of that name might reach either. Throws kAddressInUse (names the

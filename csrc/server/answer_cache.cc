@@ -240,7 +240,7 @@ void AnswerCache::keep_within(size_t bytes_max, size_t entries_min) {
   }
 }
 
-void AnswerCache::trim() {
+void AnswerCache::trim(size_t bytes_max) {
   ++turn_;
   Budget budget;
   budget.give(Budget::kChoreSlice);
@@ -248,7 +248,7 @@ void AnswerCache::trim() {
   if (!has_grown_ && (table_.hits() & marks_ & ~free_marks_) == 0) return;
   has_grown_ = false;
   for (const auto& entry : entries_) look_for_hits(*entry);
-  keep_within(limits::kComposedBytesMax, 0);
+  keep_within(bytes_max, 0);
 }
 
 }  // namespace rdzv

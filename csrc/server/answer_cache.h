@@ -19,6 +19,7 @@
 #include "server/budget.h"
 #include "store/table.h"
 #include "store/wanted_keys.h"
+#include "wire/limits.h"
 
 namespace rdzv {
 
@@ -60,7 +61,7 @@ class AnswerCache {
   const AnswerBody* body(Form form, const SharedKeys& keys);
 
   // At the end of a turn: lets go of what is out of date or too much to keep.
-  void trim();
+  void trim(size_t bytes_max = limits::kComposedBytesMax);
 
   // What it keeps, for tests.
   size_t bytes() const;

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 
 namespace rdzv {
 
@@ -50,6 +51,13 @@ class Budget {
   void give(size_t units) {
     given_ = units;
     spent_ = 0;
+    requests_left_ = SIZE_MAX;
+  }
+  // After so many requests it is spent.
+  void allow_requests(size_t requests) { requests_left_ = requests; }
+  size_t requests_left() const { return requests_left_; }
+  void count_request() {
+    if (--requests_left_ == 0) spent_ = std::max(spent_, given_);
   }
   void spend(size_t units) { spent_ += units; }
   bool is_spent() const { return spent_ >= given_; }
@@ -72,6 +80,7 @@ class Budget {
  private:
   size_t given_ = 0;
   size_t spent_ = 0;
+  size_t requests_left_ = SIZE_MAX;
 };
 
 }  // namespace rdzv

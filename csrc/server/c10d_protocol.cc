@@ -13,6 +13,34 @@ using c10d::Code;
 
 constexpr uint64_t kNoTag = 0;  // this protocol's answers do not say what they answer
 
+// No default: the compiler finds out who forgets a new one.
+Right right_of(Code code) {
+  switch (code) {
+    case Code::kValidate:
+    case Code::kGet:
+    case Code::kCheck:
+    case Code::kWait:
+    case Code::kNumKeys:
+    case Code::kMultiGet:
+    case Code::kCancelWait:
+    case Code::kPing:
+    case Code::kQueueLen:
+    case Code::kListKeys:
+      return Right::kLook;
+    case Code::kSet:
+    case Code::kCompareSet:
+    case Code::kAdd:
+    case Code::kDeleteKey:
+    case Code::kAppend:
+    case Code::kMultiSet:
+    case Code::kQueuePush:
+    case Code::kQueuePop:
+    case Code::kBarrier:
+      return Right::kChange;
+  }
+  return Right::kChange;
+}
+
 }  // namespace
 
 void C10dProtocol::handle(const c10d::Request& request) {
@@ -24,6 +52,7 @@ void C10dProtocol::handle(const c10d::Request& request) {
     validated_ = true;
     return;
   }
+  if (connection().role() != tls::Role::kMember && !is_allowed(request.code)) return;
   if (!turns_.empty()) pass_turns(&request);
   switch (request.code) {
     case Code::kSet:
@@ -41,13 +70,34 @@ void C10dProtocol::handle(const c10d::Request& request) {
   }
 }
 
+// Of who is no ordinary member. False: it was refused, which this protocol can say in no other way.
+bool C10dProtocol::is_allowed(Code code) {
+  Audit& audit = context_.commons.audit;
+  if (!may(connection().role(), right_of(code))) {
+    const std::string why = refused_right_text(c10d::name_of(code));
+    audit.refused(connection(), c10d::name_of(code), why);
+    connection().close("");
+    return false;
+  }
+  if (connection().role() == tls::Role::kAdmin && right_of(code) == Right::kChange)
+    audit.done_by_admin(connection(), c10d::name_of(code));
+  return true;
+}
+
 void C10dProtocol::handle_write(const c10d::Request& request) {
   const std::vector<Bytes>& strings = request.strings;
   size_t bytes = 0;
   for (Bytes string : strings) bytes += string.size();
   if (request.code != Code::kDeleteKey && context_.is_full(bytes)) {
-    connection().close(std::string(c10d::name_of(request.code)) + ": " + context_.full_text());
+    connection().close(std::string(c10d::name_of(request.code)) + ": " + context_.full_text(bytes));
     return;
+  }
+  const bool are_pairs = request.code == Code::kMultiSet;
+  for (size_t i = 1; i < strings.size(); i += are_pairs ? 2 : 1) {
+    if (strings[i].size() > context_.limits.value_bytes) {
+      return connection().close(std::string(c10d::name_of(request.code)) + ": " +
+                                too_large_text(strings[i].size(), context_.limits.value_bytes));
+    }
   }
   switch (request.code) {
     case Code::kSet:
@@ -111,9 +161,12 @@ void C10dProtocol::handle_read(const c10d::Request& request) {
       c10d::put_u8(out(), table.has_all(request.strings) ? 0 : 1);
       break;
     case Code::kWait:
-      // One key: it may be about to pop what it finds there.
+      // One key: it may be about to pop what it finds there, if it may.
       wait(request.strings,
-           request.strings.size() == 1 ? Table::Need::kTurn : Table::Need::kPresent, 0);
+           request.strings.size() == 1 && connection().role() != tls::Role::kReader
+               ? Table::Need::kTurn
+               : Table::Need::kPresent,
+           0);
       return;
     case Code::kQueuePop: {
       c10d::put_i64(out(), static_cast<int64_t>(table.queue_size(request.strings[0])));
@@ -217,10 +270,10 @@ void C10dProtocol::append(const c10d::Request& request) {
   Bytes key = request.strings[0];
   const Table::Value* before = context_.state.table().find(key);
   size_t size = (before == nullptr ? 0 : before->bytes.size()) + request.strings[1].size();
-  if (size > limits::kValueBytesMax) {
+  if (size > context_.limits.value_bytes) {
     connection().close("APPEND would make the value of key " + quoted(key) + " " +
                        std::to_string(size) + " bytes; the limit is " +
-                       std::to_string(limits::kValueBytesMax));
+                       std::to_string(context_.limits.value_bytes));
     return;
   }
   context_.apply(change::Append{key, request.strings[1]});

@@ -11,6 +11,7 @@
 #include "server/connection.h"
 #include "server/long_request.h"
 #include "server/protocol.h"
+#include "server/rights.h"
 #include "wire/c10d.h"
 
 namespace rdzv {
@@ -74,7 +75,9 @@ class C10dProtocol final : public Protocol, private Waiting {
   void on_woken(const Table::Woken& woken) override {
     if (connection().closed()) return pass_turn(woken);
     // At a value nobody has a turn.
-    if (woken.keys->size() == 1 && context_.state.table().queue_size(woken.keys->front()) > 0)
+    const bool may_pop = connection().role() != tls::Role::kReader;
+    if (may_pop && woken.keys->size() == 1 &&
+        context_.state.table().queue_size(woken.keys->front()) > 0)
       take_turn(woken.keys->front());
     stop_waiting();
   }
@@ -84,12 +87,14 @@ class C10dProtocol final : public Protocol, private Waiting {
   // For a request, of so many bytes with its answer.
   void spend(size_t bytes) {
     context_.budget.spend(Budget::kRequest + bytes / Budget::kBytesAUnit);
+    context_.budget.count_request();
   }
 
   size_t consume_known(Bytes input);
   bool finish_known();
   bool check_or_wait(c10d::Code code, const SharedKeys& keys);
   void handle(const c10d::Request& request);
+  bool is_allowed(c10d::Code code);
   void handle_write(const c10d::Request& request);
   void handle_read(const c10d::Request& request);
   SharedKeys shared_keys(const c10d::Request& request);

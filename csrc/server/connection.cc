@@ -6,8 +6,10 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "server/refusal.h"
 #include "store/value_bytes.h"
 #include "wire/limits.h"
+#include "wire/messages.h"
 
 namespace rdzv {
 namespace {
@@ -31,11 +33,12 @@ class Offer {
 
 Connection::Connection(Transport& transport, ServerContext& context)
     : transport_(transport),
-      context_(context),
-      unread_max_(context.limits.unread_bytes),
+      context_(&context),
       place_(context.connections.open.size()),
       memory_(context.memory),
-      greeting_(context.connections.greetings.await(*this)) {}
+      greeting_(context.connections.greetings.await(*this)) {
+  ++context.users;
+}
 
 Connection::~Connection() {
   while (!has_left_) {
@@ -43,7 +46,29 @@ Connection::~Connection() {
     budget.give(Budget::kSlice);
     leave(budget);
   }
-  if (greeting_) context_.connections.greetings.forget(*greeting_);
+  if (greeting_) context_->connections.greetings.forget(*greeting_);
+  if (rate_ != nullptr) context_->commons.rates.go(*rate_, peer_host());
+  leave_space();
+}
+
+void Connection::leave_space() {
+  --context_->users;
+  if (protocol_ != nullptr) --context_->speakers;
+  context_->note_active();
+}
+
+void Connection::identify(const tls::Identity& identity) {
+  role_ = identity.role;
+  enter(identity.space);
+}
+
+// If there is no room for another name space, it is in none, and refused as soon as it speaks.
+void Connection::enter(Bytes space) {
+  ServerContext* entered = context_->commons.spaces.enter(space);
+  leave_space();
+  if (entered == nullptr) entered = &context_->commons.spaces.nowhere();
+  context_ = entered;
+  ++context_->users;
 }
 
 void Connection::on_refused(int error) {
@@ -57,6 +82,7 @@ void Connection::end_of_stream() {
     return;
   }
   state_ = State::kFinishing;
+  context_->clock.awake_timers.cancel(last_timer_);
   send_last();
   transport_.on_changed();
 }
@@ -64,8 +90,8 @@ void Connection::end_of_stream() {
 // A peer that ended its stream may be slow to read what is left for it. One that reads nothing
 // would stay for ever: its host acknowledges, and so neither keep-alive nor the kernel gives it up.
 void Connection::send_last() {
-  last_timer_ = context_.clock.awake_timers.call_at(
-      context_.clock.awake + context_.last_answers_kept, [this, before = unsent()] {
+  last_timer_ = context_->clock.awake_timers.call_at(
+      context_->clock.awake + context_->commons.last_answers_kept, [this, before = unsent()] {
         last_timer_.reset();
         if (unsent() < before) return send_last();
         close("it stopped sending and does not read the remaining " + std::to_string(unsent()) +
@@ -98,7 +124,7 @@ void Connection::receive(Bytes received) {
 
 size_t Connection::input_room() const {
   constexpr size_t kLittle = 16 * 1024;
-  return context_.connections.first_slices < Budget::kFirstSlices ? SIZE_MAX : kLittle;
+  return context_->connections.first_slices < Budget::kFirstSlices ? SIZE_MAX : kLittle;
 }
 
 Connection::Awaited Connection::awaited() const {
@@ -148,12 +174,12 @@ size_t Connection::keep_value(Bytes input) {
 }
 
 size_t Connection::greeting_room() const {
-  return context_.limits.greeting_bytes - std::min(in_.size(), context_.limits.greeting_bytes);
+  return context_->limits.greeting_bytes - std::min(in_.size(), context_->limits.greeting_bytes);
 }
 
 void Connection::keep(Bytes input) {
   if (greeting_ && input.size() > greeting_room()) {
-    close("it sent more than " + std::to_string(context_.limits.greeting_bytes) +
+    close("it sent more than " + std::to_string(context_->limits.greeting_bytes) +
           " bytes before its first request, which must be HELLO or VALIDATE");
     return;
   }
@@ -162,10 +188,10 @@ void Connection::keep(Bytes input) {
 }
 
 void Connection::charge_kept(size_t bytes) {
-  context_.connections.first_slices += bytes / Budget::kBytesKeptAUnit;
+  context_->connections.first_slices += bytes / Budget::kBytesKeptAUnit;
   charge_input();
-  if (context_.memory.input.used() > context_.limits.input_bytes)
-    end_the_largest(context_, kInputAccount);
+  if (context_->memory.input.used() > context_->limits.input_bytes)
+    end_the_largest(*context_, kInputAccount);
 }
 
 void Connection::charge_input() {
@@ -179,41 +205,64 @@ bool Connection::is_stalled() const {
 
 size_t Connection::consume_some(Bytes input, size_t slice) {
   if (protocol_ == nullptr && !choose_protocol(input)) return 0;
-  context_.budget.give(slice);
+  context_->budget.give(slice);
+  if (rate_ != nullptr && rest()) return 0;
+  const size_t allowed = context_->budget.requests_left();
   size_t used = 0;
   {
-    const Offer offer(context_.state, value_);
+    const Offer offer(context_->state, value_);
     used = protocol_->consume(input, value_);
   }
-  context_.connections.first_slices += context_.budget.spent();
+  context_->connections.first_slices += context_->budget.spent();
+  if (rate_ != nullptr) {
+    const ServerCommons& commons = context_->commons;
+    const size_t requests = allowed - context_->budget.requests_left();
+    rate_->take(requests, commons.clock.awake, commons.rates.each());
+  }
   if (closed()) return used;
-  debt_ += context_.budget.overdrawn();
+  debt_ += context_->budget.overdrawn();
   if (greeting_ && protocol_->greeted())
-    context_.connections.greetings.forget(*std::exchange(greeting_, std::nullopt));
+    context_->connections.greetings.forget(*std::exchange(greeting_, std::nullopt));
   if (state_ == State::kEnding) return used;
   state_ = is_stalled() ? State::kStalled : State::kOpen;
   const bool may_go_on = protocol_->is_in_request() || (used < input.size() && !is_stalled());
-  if ((may_go_on && context_.budget.is_spent()) || debt_ > 0) put_off(State::kPutOff);
+  if ((may_go_on && context_->budget.is_spent()) || debt_ > 0) put_off(State::kPutOff);
   return used;
+}
+
+// True: the clients of its address have made so many requests that it has to wait.
+bool Connection::rest() {
+  const ServerCommons& commons = context_->commons;
+  const Instant current = commons.clock.awake;
+  const uint64_t allowed = rate_->allowed(current, commons.rates.each());
+  context_->budget.allow_requests(allowed);
+  if (allowed > 0) return false;
+  state_ = State::kPutOff;
+  context_->clock.awake_timers.cancel(last_timer_);
+  last_timer_ = context_->clock.awake_timers.call_at(rate_->next(commons.rates.each()), [this] {
+    last_timer_.reset();
+    guarded([this] { go_on(); });
+  });
+  return true;
 }
 
 // Those that have not said who they are send little, and few of them have anything to send.
 bool Connection::may_have_slice() {
-  if (greeting_ || context_.connections.first_slices < Budget::kFirstSlices) return true;
+  if (greeting_ || context_->connections.first_slices < Budget::kFirstSlices) return true;
   put_off(State::kUnserved);
   return false;
 }
 
 void Connection::put_off(State as) {
   state_ = as;
-  (as == State::kUnserved ? context_.connections.unserved : context_.connections.put_off)
+  (as == State::kUnserved ? context_->connections.unserved : context_->connections.put_off)
       .push_back(this);
 }
 
 void Connection::go_on() {
-  context_.budget.give(0);
+  context_->budget.give(0);
   if (!is_waiting_for_turn()) return;
-  const bool is_short = state_ == State::kUnserved || !context_.connections.unserved.empty();
+  const bool is_short = state_ == State::kUnserved || !context_->connections.unserved.empty();
   debt_ -= std::min(debt_, Budget::kSlice);
   if (debt_ > 0) return put_off(State::kPutOff);
   consume_buffered(is_short ? Budget::kFirstSlice : Budget::kSlice);
@@ -223,18 +272,20 @@ void Connection::go_on() {
 }
 
 bool Connection::congested() const {
-  return unsent() > unread_max_ || is_ending();
+  const ServerLimits& limits = context_->limits;
+  const uint64_t most = is_shared_ ? limits.unsent_bytes_per_connection / 2 : limits.unread_bytes;
+  return unsent() > most || is_ending();
 }
 
 bool Connection::has_room(size_t bytes) {
   if (is_ending() || closed()) return false;
-  const uint64_t limit = context_.limits.unsent_bytes_per_connection;
+  const uint64_t limit = context_->limits.unsent_bytes_per_connection;
   // Who reads may have an answer of any size that the protocol allows.
   if (congested() && out_.held() + bytes > limit) {
     end_unread(bytes);
-  } else if (!end_the_largest(context_, kUnsentAccount, bytes)) {
+  } else if (!end_the_largest(*context_, kUnsentAccount, bytes)) {
     end("its answer has " + std::to_string(bytes) + " bytes; the server's limit unsent_bytes is " +
-        std::to_string(context_.limits.unsent_bytes));
+        std::to_string(context_->limits.unsent_bytes));
   }
   return !is_ending();
 }
@@ -243,21 +294,57 @@ void Connection::end_unread(size_t more) {
   end("it has not read " + std::to_string(out_.held() + more) +
       " bytes of finished or pending answers; the server's limit unsent_bytes_per_connection "
       "is " +
-      std::to_string(context_.limits.unsent_bytes_per_connection));
+      std::to_string(context_->limits.unsent_bytes_per_connection));
 }
 
 bool Connection::choose_protocol(Bytes input) {
-  if (static_cast<uint8_t>(input[0]) == static_cast<uint8_t>(c10d::Code::kValidate)) {
-    protocol_ = make_c10d_protocol(*this, context_);
-    return true;
+  const bool is_c10d =
+      static_cast<uint8_t>(input[0]) == static_cast<uint8_t>(c10d::Code::kValidate);
+  const bool is_native = input[0] == native::kMagic[0];
+  if (!is_c10d && !is_native) {
+    close("it speaks neither the native nor the c10d protocol; its first bytes are " +
+          quoted(input.substr(0, 16)));
+    return false;
   }
-  if (input[0] == native::kMagic[0]) {
-    protocol_ = make_native_protocol(*this, context_);
-    return true;
+  if (is_native && role_ == tls::Role::kAdmin && !enter_named_space(input)) return false;
+  if (const std::string why = refusal_of_space(); !why.empty()) {
+    if (is_native) out().append(refusal_frame(ErrorCode::kLimit, why));
+    refuse(why);
+    return false;
   }
-  close("it speaks neither the native nor the c10d protocol; its first bytes are " +
-        quoted(input.substr(0, 16)));
-  return false;
+  ++context_->speakers;
+  if (context_->commons.rates.are_limited()) rate_ = &context_->commons.rates.come(peer_host());
+  protocol_ =
+      is_native ? make_native_protocol(*this, *context_) : make_c10d_protocol(*this, *context_);
+  return true;
+}
+
+// An admin may be in any name space, and its HELLO says in which. False: that is not there yet.
+bool Connection::enter_named_space(Bytes input) {
+  using native::Progress;
+  native::Preamble preamble;
+  const Progress begins = native::take_preamble(input, preamble);
+  if (begins != Progress::kTaken) return begins != Progress::kNeedMore;
+  native::Frame frame;
+  native::HelloRequest hello;
+  const Progress progress = native::next_frame(input.substr(native::kPreambleBytes), frame);
+  if (progress != Progress::kTaken) return progress != Progress::kNeedMore;
+  if (native::take_request(frame, hello) != Progress::kTaken) return true;
+  if (tls::is_space(hello.space)) enter(hello.space);
+  return true;
+}
+
+std::string Connection::refusal_of_space() const {
+  const ServerLimits& limits = context_->limits;
+  const std::string limit = "; the server's limit ";
+  if (context_ == &context_->commons.spaces.nowhere()) {
+    return "there are too many name spaces" + limit + "spaces is " + std::to_string(limits.spaces);
+  }
+  if (context_->speakers >= limits.connections_per_space) {
+    return "too many connections are in its name space" + limit + "connections_per_space is " +
+           std::to_string(limits.connections_per_space);
+  }
+  return {};
 }
 
 void Connection::append(std::string bytes) {
@@ -273,15 +360,15 @@ void Connection::reply_ready() {
     out_.clear();
     return;
   }
-  const uint64_t limit = context_.limits.unsent_bytes_per_connection;
+  const uint64_t limit = context_->limits.unsent_bytes_per_connection;
   if (out_.held() > limit && was_congested_) end_unread(0);
   if (is_ending()) {
     out_.clear();
     return;
   }
   charge_unsent();
-  if (context_.memory.unsent.used() > context_.limits.unsent_bytes)
-    end_the_largest(context_, kUnsentAccount);
+  if (context_->memory.unsent.used() > context_->limits.unsent_bytes)
+    end_the_largest(*context_, kUnsentAccount);
   flush_later();
 }
 
@@ -293,7 +380,7 @@ void Connection::charge_unsent() {
 
 void Connection::flush_later() {
   if (std::exchange(is_to_be_flushed_, true)) return;
-  context_.connections.unsent.push_back(this);
+  context_->connections.unsent.push_back(this);
 }
 
 void Connection::end(const std::string& why) {
@@ -351,25 +438,33 @@ void Connection::send_body(const AnswerBody& body) {
   reply_ready();
 }
 
+void Connection::refuse(const std::string& why) {
+  if (closed()) return;
+  context_->commons.audit.refused(*this, "connection", why);
+  size_t most = kLastBytes;
+  send_unsent(most);  // what it is told
+  close("");
+}
+
 void Connection::close(const std::string& why) {
   if (closed()) return;
   state_ = State::kClosed;
   if (!why.empty()) {
-    log(LogLevel::kWarning, context_.name + ": closed the connection from " + peer() + ": " + why);
+    context_->log(LogLevel::kWarning, "closed the connection from " + peer() + ": " + why);
     size_t most = kLastBytes;
     send_unsent(most);  // the answers to what came before
   }
-  context_.clock.awake_timers.cancel(last_timer_);
-  context_.connections.open.back()->place_ = place_;
-  std::swap(context_.connections.open[place_], context_.connections.open.back());
-  std::unique_ptr<Connection> self = std::move(context_.connections.open.back());
-  context_.connections.open.pop_back();
-  if (greeting_) context_.connections.greetings.forget(*std::exchange(greeting_, std::nullopt));
+  context_->clock.awake_timers.cancel(last_timer_);
+  context_->connections.open.back()->place_ = place_;
+  std::swap(context_->connections.open[place_], context_->connections.open.back());
+  std::unique_ptr<Connection> self = std::move(context_->connections.open.back());
+  context_->connections.open.pop_back();
+  if (greeting_) context_->connections.greetings.forget(*std::exchange(greeting_, std::nullopt));
   Budget budget;
   budget.give(Budget::kFirstSlice);
   leave(budget);
   transport_.close();
-  context_.connections.departures.add(std::move(self));
+  context_->connections.departures.add(std::move(self));
 }
 
 bool Connection::leave(Budget& budget) {

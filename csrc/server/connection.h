@@ -50,6 +50,13 @@ class Connection final {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
+  // The peer has proved who it is, before it has said anything: from now on it is in that name space.
+  // Without, it is a member of the default one.
+  void identify(const tls::Identity& identity);
+  const tls::Identity* identity() const { return transport_.identity(); }
+  tls::Role role() const { return role_; }
+  const ServerContext& context() const { return *context_; }
+
   // The peer has sent this.
   void receive(Bytes received);
   // The peer has ended its stream. It may still read what is left for it.
@@ -97,7 +104,7 @@ class Connection final {
   // How many bytes of all replies were sent.
   uint64_t sent() const { return sent_; }
   // It is of several channels, which have their own bounds: all together may have more unsent.
-  void share() { unread_max_ = context_.limits.unsent_bytes_per_connection / 2; }
+  void share() { is_shared_ = true; }
   // Its requests may be handled again, at the end of the turn.
   void look_again() { flush_later(); }
 
@@ -123,6 +130,8 @@ class Connection final {
     }
   }
 
+  // As close(), of one that may not speak: with a record of the audit.
+  void refuse(const std::string& why);
   // `why` is empty when the peer just left; otherwise it is logged with the peer's address, and
   // replies leave as far as the socket takes them.
   void close(const std::string& why);
@@ -155,6 +164,11 @@ class Connection final {
   bool may_have_slice();
   void put_off(State as);
   bool choose_protocol(Bytes input);
+  bool enter_named_space(Bytes input);
+  void enter(Bytes space);
+  void leave_space();
+  std::string refusal_of_space() const;
+  bool rest();
   size_t greeting_room() const;
   void keep(Bytes input);
   void begin_value();
@@ -168,12 +182,14 @@ class Connection final {
   void flush_later();
 
   Transport& transport_;
-  ServerContext& context_;
+  ServerContext* context_;  // its name space
   State state_ = State::kOpen;
-  bool is_to_be_flushed_ = false;  // it is in ServerContext::unsent
-  uint64_t unread_max_;
+  bool is_to_be_flushed_ = false;  // it is in Connections::unsent
+  tls::Role role_ = tls::Role::kMember;
+  bool is_shared_ = false;
+  Rates::Rate* rate_ = nullptr;  // of its address, if there is one
   uint64_t sent_ = 0;
-  size_t place_;            // in ServerContext::open
+  size_t place_;            // in Connections::open
   std::string end_reason_;  // kEnding
   ConnectionMemory memory_;
   Charge input_charge_{&memory_.input};
@@ -185,11 +201,11 @@ class Connection final {
   // Of that request the last part, if it is a large value: received where it will stay.
   std::string value_;
   size_t value_bytes_ = 0;  // how long it will be; 0: there is none
-  Output out_{&context_.memory.shared};
+  Output out_{&context_->memory.shared};
   bool was_congested_ = false;  // before the reply that is being made
   bool has_left_ = false;       // kClosed: nothing of it is left anywhere
   size_t debt_ = 0;  // units that it had beyond its slices: it has no further ones until others had
-  std::optional<Timers::Id> last_timer_;  // kFinishing
+  std::optional<Timers::Id> last_timer_;  // kFinishing; or it rests
 };
 
 }  // namespace rdzv

@@ -3,16 +3,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/commons.h"
 #include "server/connection.h"
-#include "server/context.h"
 
 namespace rdzv {
 
-Connections::Connections(ServerContext& context)
-    : hosts(context.state.seed()),
-      greetings(context),
-      departures(context.chores),
-      budget_(context.budget) {}
+Connections::Connections(ServerCommons& commons)
+    : greetings(commons), departures(commons.chores), budget_(commons.budget) {}
 
 Connections::~Connections() {
   while (!open.empty()) open.back()->close("");

@@ -9,17 +9,16 @@
 
 #include "server/departures.h"
 #include "server/greetings.h"
-#include "server/hosts.h"
 
 namespace rdzv {
 
 class Budget;
 class Connection;
-struct ServerContext;
+struct ServerCommons;
 
 class Connections {
  public:
-  explicit Connections(ServerContext& context);
+  explicit Connections(ServerCommons& commons);
   // Whoever closes tells others, so nobody is destroyed before all are closed.
   ~Connections();
 
@@ -30,8 +29,6 @@ class Connections {
   // What is closed does not live into the next turn, unless it has left something behind.
   void forget_closed();
 
-  // From where they come, and came.
-  Hosts hosts;
   // All that are not closed, in no order.
   std::vector<std::unique_ptr<Connection>> open;
   Greetings greetings;

@@ -1,36 +1,60 @@
 #include "server/context.h"
 
-namespace rdzv {
+#include "tls/token.h"
+#include "wire/limits.h"
 
-ServerContext::ServerContext(const ServerLimits& server_limits, std::string server_name,
-                             HashSeed seed, const native::Id128& server_instance, bool of_one_job)
-    : limits(server_limits),
-      instance(server_instance),
-      is_of_one_job(of_one_job),
-      name(std::move(server_name)),
+namespace rdzv {
+namespace {
+
+std::string log_name(const std::string& server, Bytes space) {
+  return space == tls::kDefaultSpace ? server : server + ", name space " + std::string(space);
+}
+
+}  // namespace
+
+ServerContext::ServerContext(ServerCommons& of, Bytes space_name, size_t keys_at_first,
+                             uint64_t behind)
+    : commons(of),
+      space(space_name),
+      name(log_name(of.name, space_name)),
+      limits(of.limits),
+      instance(of.instance),
+      clock(of.clock),
+      memory(of.memory),
+      budget(of.budget),
+      chores(of.chores),
+      strings(of.strings),
+      connections(of.connections),
+      warnings(of.timelines),
       // So that what is known from another server's life is none of this one's.
-      run_version(load_little_endian<uint64_t>(reinterpret_cast<const char*>(instance.data())) >>
-                  1),
-      state(seed) {
+      run_version(
+          (load_little_endian<uint64_t>(reinterpret_cast<const char*>(instance.data())) >> 1) +
+          behind),
+      state(of.seed, keys_at_first, behind),
+      hosts(of.seed),
+      stored_(&of.memory.stored),
+      keys_(&of.memory.keys),
+      waits_(&of.memory.waits) {
   state.view().begin_feeds_behind(run_version);
 }
 
-void ServerContext::log(LogLevel level, const std::string& text) const {
-  rdzv::log(level, name + ": " + text);
+ServerContext::~ServerContext() = default;
+
+void ServerContext::log(LogLevel level, const std::string& text) {
+  if (level >= LogLevel::kWarning)
+    warnings.add({.at = clock.now, .kind = native::EventKind::kWarning, .text = text});
+  commons.write(level, name + ": " + text);
 }
 
-bool ServerContext::end_turn() {
-  upkeep.end_turn();
-  connections.go_on();
-  // Who has not had a slice yet does not wait long for those who have had theirs.
-  bool more = chores.work(connections.unserved.empty() ? Budget::kChores : Budget::kFirstSlice);
-  connections.first_slices = 0;
-  more = connections.flush_some() || more;
-  connections.forget_closed();
-  composed.answers.trim();
-  composed.exchanges.trim();
-  return more || upkeep.is_overdue() || !connections.put_off.empty() ||
-         !connections.unserved.empty();
+void ServerContext::trim() {
+  // The more name spaces there are, the less each keeps.
+  const size_t bytes_max = limits::kComposedBytesMax / commons.spaces.size();
+  composed.answers.trim(bytes_max);
+  composed.exchanges.trim(bytes_max);
+}
+
+bool ServerContext::is_unused() const {
+  return users == 0 && state.table().has_nothing() && runs.size() == 0;
 }
 
 }  // namespace rdzv

@@ -1,5 +1,5 @@
-// What the connections of one server share. Reads no clock and knows no socket: its clock is what
-// whoever calls says it is. One thread at a time.
+// One name space: what the connections that are in it share, and those of others know nothing of. What
+// all name spaces share is in commons.h, and reached through it. One thread at a time.
 #pragma once
 
 #include <optional>
@@ -7,33 +7,19 @@
 #include <utility>
 #include <vector>
 
-#include "base/clock.h"
-#include "base/hash.h"
-#include "base/log.h"
-#include "base/timers.h"
 #include "server/answer_cache.h"
-#include "server/budget.h"
-#include "server/chores.h"
-#include "server/connections.h"
+#include "server/commons.h"
 #include "server/exchanges.h"
-#include "server/limits.h"
+#include "server/hosts.h"
 #include "server/meeting_view.h"
-#include "server/memory.h"
 #include "server/runs.h"
 #include "server/state.h"
+#include "server/timeline.h"
 #include "server/upkeep.h"
 #include "wire/c10d.h"
 #include "wire/native.h"
 
 namespace rdzv {
-
-// Stands still while something is handled.
-struct ServerClock : Moment {
-  void set(const Moment& time) { Moment::operator=(time); }
-
-  Timers timers;
-  Timers awake_timers;  // those that judge a peer, by Moment::awake
-};
 
 // Space to work in, so that the steady state allocates nothing; and what was made once for all who
 // ask for the same.
@@ -50,10 +36,9 @@ struct Composed {
 };
 
 struct ServerContext {
-  // `seed`: nobody who chooses keys may know it. `server_instance` is another one whenever a server
-  // begins without what the last one knew. `of_one_job`: see native::kOfOneJob.
-  ServerContext(const ServerLimits& server_limits, std::string server_name, HashSeed seed,
-                const native::Id128& server_instance, bool of_one_job = false);
+  // `keys_at_first`: for so many there is room from the start. `behind`: its versions are higher.
+  ServerContext(ServerCommons& of, Bytes space_name, size_t keys_at_first, uint64_t behind);
+  ~ServerContext();
 
   // The one way to change what is kept.
   template <typename Made>
@@ -61,42 +46,88 @@ struct ServerContext {
     return state.apply(change, clock);
   }
   // Called after every operation that writes, and before requests are handled (upkeep.h).
-  void wake() { upkeep.wake(); }
-  void expire() { upkeep.expire(); }
-  // Whether the store has no room for so many bytes more.
-  bool is_full(size_t more) const { return state.table().bytes() + more > limits.stored_bytes; }
-  std::string full_text() const;
+  void wake() {
+    note_active();
+    note_stored();
+    upkeep.wake();
+  }
+  void expire() {
+    note_active();
+    upkeep.expire();
+  }
+  // Something is going on here: it is looked at when the turn ends.
+  void note_active() {
+    if (!std::exchange(is_active, true)) commons.spaces.note_active(*this);
+  }
+  // Whether there is no room for a request that stores so many bytes more, and why.
+  bool is_full(size_t more);
+  std::string full_text(size_t more) const;
   // Why so many keys are not set at once; nothing: they are.
   std::optional<std::string> refuse_multi_set(size_t keys) const;
-  void log(LogLevel level, const std::string& text) const;
+  // Why there is no room for those that wait and so many more; nothing: there is.
+  std::optional<std::string> refuse_waits(size_t more);
+  size_t waits() const { return state.table().waiters() + run_waits; }
+  // Warnings are kept for those who ask afterwards, too.
+  void log(LogLevel level, const std::string& text);
 
-  // What is done at the end of a turn: keys that are due, connections that were put off, answers
-  // that leave together. True: there is more of it.
-  bool end_turn();
+  struct Census {
+    size_t keys;
+    size_t stored_bytes;
+    size_t connections;
+    size_t runs;
+    size_t waits;
+  };
+  Census census() const {
+    return {state.table().size(), state.table().bytes(), speakers, runs.size(), waits()};
+  }
 
-  const ServerLimits limits;
-  const native::Id128 instance;
-  const bool is_of_one_job;
-  const std::string name;  // "server 127.0.0.1:29400", for log lines
+  // At the end of a turn.
+  void trim();
+  // Nobody is in it, and nothing is kept.
+  bool is_unused() const;
+
+  ServerCommons& commons;
+  const std::string space;
+  const std::string name;  // for log lines
+
+  // Those of all name spaces.
+  const ServerLimits& limits;
+  const native::Id128& instance;
+  ServerClock& clock;
+  ServerMemory& memory;
+  Budget& budget;
+  Chores& chores;
+  std::vector<Bytes>& strings;
+  Connections& connections;
+
+  // What it warned of. Before the runs, which add to it.
+  Timeline warnings;
 
   // The last one that was used (run_followers.h).
   uint64_t run_version;
+  size_t users = 0;      // connections that are in it, and those of them that are going
+  size_t speakers = 0;   // those that have said which protocol they speak
+  size_t run_waits = 0;  // JOINs, SUBSCRIBEs and FOLLOWs
+  bool is_active = false;
 
-  ServerClock clock;  // the time of what is being handled
-  ServerMemory memory;
   ServerState state;
-  // Of the connection whose requests are being handled, or of the chore.
-  Budget budget;
-  // What operations have left for later turns.
-  Chores chores{budget};
   Runs runs{*this};
   Composed composed{state, budget};
   Upkeep upkeep{*this};
-  std::vector<Bytes> strings;  // space to work in
-  // How long a peer that has ended its stream may take none of the answers that are left for it.
-  Duration last_answers_kept = std::chrono::seconds(30);
-  // The last one: what is left of them goes before what it uses.
-  Connections connections{*this};
+  // From where those in it come, and came.
+  Hosts hosts;
+
+ private:
+  bool has_room(size_t more) const;
+  void note_stored() {
+    stored_.resize(state.table().bytes() + state.view().feeds().bytes());
+    keys_.resize(state.table().size());
+  }
+
+  // Of what all have.
+  Charge stored_;
+  Charge keys_;
+  Charge waits_;
 };
 
 }  // namespace rdzv

@@ -5,51 +5,62 @@
 namespace rdzv {
 
 Connection& ServerCore::connect(Transport& transport, const Moment& time) {
-  context_.clock.set(time);
-  auto made = std::make_unique<Connection>(transport, context_);
-  return *context_.connections.open.emplace_back(std::move(made));
+  commons_.clock.set(time);
+  auto made = std::make_unique<Connection>(transport, commons_.home());
+  return *commons_.connections.open.emplace_back(std::move(made));
+}
+
+void ServerCore::identify(Connection& connection, const tls::Identity& identity,
+                          const Moment& time) {
+  commons_.clock.set(time);
+  connection.identify(identity);
+}
+
+void ServerCore::refuse(Connection& connection, const std::string& why, const Moment& time) {
+  commons_.clock.set(time);
+  connection.refuse(why);
 }
 
 void ServerCore::receive(Connection& connection, Bytes received, const Moment& time) {
-  context_.clock.set(time);
+  commons_.clock.set(time);
   connection.receive(received);
 }
 
 void ServerCore::end_of_stream(Connection& connection, const Moment& time) {
-  context_.clock.set(time);
+  commons_.clock.set(time);
   connection.end_of_stream();
 }
 
 void ServerCore::resume_sending(Connection& connection, const Moment& time) {
-  context_.clock.set(time);
+  commons_.clock.set(time);
   connection.resume_sending();
 }
 
 void ServerCore::close(Connection& connection, const std::string& why, const Moment& time) {
-  context_.clock.set(time);
+  commons_.clock.set(time);
   connection.close(why);
 }
 
 void ServerCore::on_refused(Connection& connection, int error, const Moment& time) {
-  context_.clock.set(time);
+  commons_.clock.set(time);
   connection.on_refused(error);
 }
 
 bool ServerCore::end_turn(const Moment& time) {
-  context_.clock.set(time);
-  return context_.end_turn();
+  commons_.clock.set(time);
+  return commons_.end_turn();
 }
 
 void ServerCore::run_due(const Moment& until, const Moment& time) {
-  context_.clock.set(time);
+  commons_.clock.set(time);
   // The others come in the next turn, so that what peers send is looked at between them.
-  Budget& budget = context_.budget;
+  Budget& budget = commons_.budget;
   const auto run = [&budget](Timers& timers, Instant due) {
     budget.give(Budget::kTimers);
     while (!budget.is_spent() && timers.run(due, 1) > 0) budget.spend(Budget::kTimer);
   };
-  run(context_.clock.timers, until.now);
-  run(context_.clock.awake_timers, until.awake);
+  run(commons_.clock.timers, until.now);
+  run(commons_.clock.awake_timers, until.awake);
 }
 
 }  // namespace rdzv

@@ -11,6 +11,7 @@
 #include "server/connection.h"
 #include "server/context.h"
 #include "server/limits.h"
+#include "server/report.h"
 #include "server/transport.h"
 #include "wire/native.h"
 
@@ -22,11 +23,15 @@ class ServerCore {
   // whenever a server begins without what the last one knew. `of_one_job`: see native::kOfOneJob.
   ServerCore(const ServerLimits& limits, std::string name, HashSeed seed,
              const native::Id128& instance, bool of_one_job = false)
-      : context_(limits, std::move(name), seed, instance, of_one_job) {}
+      : commons_(limits, std::move(name), seed, instance, of_one_job) {}
 
   // A newcomer. The connection is there until its transport's close() was called, and then until
   // the end of the turn.
   Connection& connect(Transport& transport, const Moment& time);
+  // The peer has proved who it is, and has not said anything yet.
+  void identify(Connection& connection, const tls::Identity& identity, const Moment& time);
+  // It may not speak, and is closed: why.
+  void refuse(Connection& connection, const std::string& why, const Moment& time);
   // What the peer has sent. Of a connection that does not want it yet (Connection::wants_input),
   // nothing may come.
   void receive(Connection& connection, Bytes received, const Moment& time);
@@ -42,22 +47,27 @@ class ServerCore {
   bool end_turn(const Moment& time);
 
   // When run_due() has something to do, by both clocks of a Moment. Timers::kNever: never.
-  Instant next() const { return context_.clock.timers.next(); }
-  Instant next_awake() const { return context_.clock.awake_timers.next(); }
+  Instant next() const { return commons_.clock.timers.next(); }
+  Instant next_awake() const { return commons_.clock.awake_timers.next(); }
   // All that came before `until` was handled; it is `time` now.
   void run_due(const Moment& until, const Moment& time);
 
-  // What it keeps, and who is told of every change of that from now on.
-  const ServerState& state() const { return context_.state; }
-  void keep_journal(Journal* journal) { context_.state.keep_journal(journal); }
+  // What it keeps in the default name space, and who is told of every change of that from now on.
+  const ServerState& state() { return commons_.home().state; }
+  void keep_journal(Journal* journal) { commons_.home().state.keep_journal(journal); }
 
+  ServerReport report(const Moment& time) {
+    commons_.clock.set(time);
+    return report_of(commons_);
+  }
   // How many connections are open.
-  size_t connections() const { return context_.connections.open.size(); }
-  const ServerLimits& limits() const { return context_.limits; }
-  const std::string& name() const { return context_.name; }
+  ServerMemory& memory() { return commons_.memory; }
+  size_t connections() const { return commons_.connections.open.size(); }
+  const ServerLimits& limits() const { return commons_.limits; }
+  const std::string& name() const { return commons_.name; }
 
  private:
-  ServerContext context_;
+  ServerCommons commons_;
 };
 
 }  // namespace rdzv

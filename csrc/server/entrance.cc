@@ -143,7 +143,7 @@ void Entrance::accept_all(Door& door) {
     UniqueFd fd = accept_from(door.fd(), peer);
     if (fd) {
       gone = 0;
-      if (const std::string why = why_full_(); !why.empty()) {
+      if (const std::string why = why_full_(peer); !why.empty()) {
         begin_shortage(why + "; new connections are refused until others close");
         refuse(std::move(fd), peer, name_ + ": " + why);
         i += kBatch / kRefusalsATurn;

@@ -28,8 +28,8 @@ namespace rdzv {
 class Entrance {
  public:
   using OnAccepted = std::function<void(UniqueFd fd, const SocketAddress& peer)>;
-  // Why the server takes nobody for now; empty: it does.
-  using WhyFull = std::function<std::string()>;
+  // Why the server does not take this one for now; empty: it does.
+  using WhyFull = std::function<std::string(const SocketAddress& peer)>;
 
   // `name` is for log lines.
   Entrance(EventLoop& loop, const std::string& name, std::vector<Listener> listeners,

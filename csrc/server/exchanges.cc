@@ -155,12 +155,12 @@ size_t Exchanges::bytes() const {
   return total;
 }
 
-void Exchanges::trim() {
+void Exchanges::trim(size_t bytes_max) {
   for (const auto& view : views_) look_for_hits(*view);
   size_t total = views_.empty() ? 0 : bytes();
   for (auto view = views_.rbegin(); view != views_.rend(); ++view) {
     const bool is_needed = std::exchange((*view)->is_asked_for, false) || composing_ == view->get();
-    if (total <= limits::kComposedBytesMax || is_needed) continue;
+    if (total <= bytes_max || is_needed) continue;
     total -= std::min(total, (*view)->body.own_bytes());
     forget_body(**view);
   }

@@ -18,6 +18,7 @@
 #include "server/answer_body.h"
 #include "server/budget.h"
 #include "store/table.h"
+#include "wire/limits.h"
 
 namespace rdzv {
 
@@ -47,7 +48,7 @@ class Exchanges {
 
   // At the end of a turn: lets go of answers that are out of date, or too large to keep for who may
   // ask again.
-  void trim();
+  void trim(size_t bytes_max = limits::kComposedBytesMax);
   size_t bytes() const;
   // How many slots were looked at, for tests.
   uint64_t looks() const { return looks_; }

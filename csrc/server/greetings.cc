@@ -4,13 +4,13 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "server/commons.h"
 #include "server/connection.h"
-#include "server/context.h"
 
 namespace rdzv {
 
 Greetings::Place Greetings::await(Connection& connection) {
-  const Instant until = context_.clock.now + std::chrono::milliseconds(context_.limits.greeting_ms);
+  const Instant until = commons_.clock.now + std::chrono::milliseconds(commons_.limits.greeting_ms);
   const Place place = awaited_.insert(awaited_.end(), {&connection, until});
   if (!timer_) arm();
   return place;
@@ -18,12 +18,12 @@ Greetings::Place Greetings::await(Connection& connection) {
 
 // The timer stays when the one that it is for has greeted: it finds nothing to do then.
 void Greetings::arm() {
-  timer_ = context_.clock.timers.call_at(awaited_.front().until, [this] { on_time(); });
+  timer_ = commons_.clock.timers.call_at(awaited_.front().until, [this] { on_time(); });
 }
 
 void Greetings::on_time() {
   timer_.reset();
-  const Instant current = context_.clock.now;
+  const Instant current = commons_.clock.now;
   size_t closed = 0;
   std::string first;
   while (!awaited_.empty() && awaited_.front().until <= current) {
@@ -34,9 +34,9 @@ void Greetings::on_time() {
   if (closed > 0) {
     // One line for all: whoever opens many such connections shall not fill the log.
     log(LogLevel::kWarning,
-        context_.name + ": closed " + std::to_string(closed) +
+        commons_.name + ": closed " + std::to_string(closed) +
             " connection(s) that sent neither HELLO nor VALIDATE within " +
-            seconds_text(std::chrono::milliseconds(context_.limits.greeting_ms)) +
+            seconds_text(std::chrono::milliseconds(commons_.limits.greeting_ms)) +
             ", the first from " + first);
   }
   if (!awaited_.empty()) arm();

@@ -11,7 +11,7 @@
 namespace rdzv {
 
 class Connection;
-struct ServerContext;
+struct ServerCommons;
 
 class Greetings {
  public:
@@ -21,7 +21,7 @@ class Greetings {
   };
   using Place = std::list<Awaited>::iterator;
 
-  explicit Greetings(ServerContext& context) : context_(context) {}
+  explicit Greetings(ServerCommons& commons) : commons_(commons) {}
 
   Place await(Connection& connection);
   // It has said so, or it is gone.
@@ -31,7 +31,7 @@ class Greetings {
   void arm();
   void on_time();
 
-  ServerContext& context_;
+  ServerCommons& commons_;
   std::list<Awaited> awaited_;  // who came first is first
   std::optional<Timers::Id> timer_;
 };

@@ -16,6 +16,8 @@ namespace rdzv {
 
 struct ServerLimits {
   uint64_t connections = limits::kConnectionsMax;
+  uint64_t connections_per_address = limits::kConnectionsMax;
+  uint64_t requests_per_second_per_address = 0;  // 0: as many as they like
   uint64_t greeting_bytes = limits::kGreetingBytesMax;
   uint64_t greeting_ms = limits::kGreetingMsMax;
   uint64_t input_bytes = limits::kInputBytesMax;
@@ -26,6 +28,10 @@ struct ServerLimits {
   uint64_t unsent_bytes_per_connection = limits::kUnsentBytesPerConnectionMax;
   uint64_t unsent_bytes = limits::kUnsentBytesOfAllMax;
   uint64_t stored_bytes = limits::kStoredBytesMax;
+  uint64_t memory_bytes = limits::kMemoryBytesMax;
+  uint64_t keys = limits::kKeysMax;
+  uint64_t value_bytes = limits::kValueBytesMax;
+  uint64_t waits = limits::kWaitsMax;
   uint64_t keys_per_multi_set = limits::kKeysPerRequestMax;
   uint64_t ttl_ms = limits::kTtlMsMax;
   uint64_t runs = limits::kRunsMax;
@@ -37,6 +43,14 @@ struct ServerLimits {
   uint64_t grace_ms = limits::kGraceMsMax;
   uint64_t keep_alive_window_ms = limits::kKeepAliveWindowMsMax;
   uint64_t last_call_ms = limits::kLastCallMsMax;
+  // Of each name space.
+  uint64_t spaces = limits::kSpacesMax;
+  uint64_t connections_per_space = limits::kConnectionsMax;
+  uint64_t keys_per_space = limits::kKeysMax;
+  uint64_t stored_bytes_per_space = limits::kStoredBytesMax;
+  uint64_t runs_per_space = limits::kRunsMax;
+  uint64_t waits_per_space = limits::kWaitsMax;
+  uint64_t timeline_bytes = limits::kTimelineBytesMax;
 
   struct Field {
     const char* name;

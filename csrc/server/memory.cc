@@ -52,11 +52,14 @@ bool is_exceeded(const ServerContext& context, const SharedAccount& account, siz
   return used > context.limits.*account.limit;
 }
 
-std::string excess_text(const ServerContext& context, const SharedAccount& account, size_t used) {
-  return std::to_string(used) + " bytes " + account.what +
-         ", more than any other connection; all connections together have " +
-         std::to_string((context.memory.*account.of_all).used()) + "; the server's limit " +
-         account.limit_name + " is " + std::to_string(context.limits.*account.limit);
+// What all have together is for the log alone.
+std::string excess_text(const ServerContext& context, const SharedAccount& account, size_t used,
+                        bool is_for_log) {
+  const std::string of_all =
+      "; all connections together have " + std::to_string((context.memory.*account.of_all).used());
+  return std::to_string(used) + " bytes " + account.what + ", more than any other connection" +
+         (is_for_log ? of_all : "") + "; the server's limit " + account.limit_name + " is " +
+         std::to_string(context.limits.*account.limit);
 }
 
 }  // namespace
@@ -67,15 +70,68 @@ bool end_the_largest(ServerContext& context, const SharedAccount& account, size_
     Connection* connection = largest(context, account, going);
     if (!is_exceeded(context, account, going, more)) return true;
     if (connection == nullptr) return false;
-    connection->end("it has " + excess_text(context, account, used_by(*connection, account)));
+    connection->end("it has " + excess_text(context, account, used_by(*connection, account), true));
   }
   return true;
 }
 
-std::string ServerContext::full_text() const {
-  return "the server is full: it stores " + std::to_string(state.table().bytes()) +
-         " bytes, and its limit stored_bytes is " + std::to_string(limits.stored_bytes) +
-         "; delete keys that are no longer needed";
+std::string too_large_text(size_t bytes, uint64_t limit) {
+  return "a value of " + std::to_string(bytes) + " bytes; the server's limit value_bytes is " +
+         std::to_string(limit);
+}
+
+bool ServerContext::has_room(size_t more) const {
+  const size_t stored = stored_.bytes() + more;
+  return stored <= limits.stored_bytes_per_space && keys_.bytes() < limits.keys_per_space &&
+         memory.stored.used() + more <= limits.stored_bytes && memory.keys.used() < limits.keys &&
+         memory.used() + more <= limits.memory_bytes;
+}
+
+bool ServerContext::is_full(size_t more) {
+  note_stored();
+  if (has_room(more)) return false;
+  // What others have deleted is counted when they store the next time.
+  commons.spaces.for_each([](ServerContext& each) { each.note_stored(); });
+  return !has_room(more);
+}
+
+// Of what others have, it says nothing.
+std::string ServerContext::full_text(size_t more) const {
+  const std::string keys = std::to_string(keys_.bytes()) + " keys";
+  const std::string bytes = std::to_string(stored_.bytes()) + " bytes";
+  const auto text = [](const std::string& what, const char* limit, uint64_t value) {
+    return what + "; the server's limit " + limit + " is " + std::to_string(value) +
+           "; delete keys that are no longer needed";
+  };
+  if (stored_.bytes() + more > limits.stored_bytes_per_space) {
+    return text("the name space is full: it stores " + bytes, "stored_bytes_per_space",
+                limits.stored_bytes_per_space);
+  }
+  if (keys_.bytes() >= limits.keys_per_space) {
+    return text("the name space is full: it has " + keys, "keys_per_space", limits.keys_per_space);
+  }
+  if (memory.stored.used() + more > limits.stored_bytes)
+    return text("the server is full: " + bytes + " are stored here", "stored_bytes",
+                limits.stored_bytes);
+  if (memory.keys.used() >= limits.keys)
+    return text("the server is full: " + keys + " are here", "keys", limits.keys);
+  return text("the server is short of memory: " + bytes + " are stored here", "memory_bytes",
+              limits.memory_bytes);
+}
+
+std::optional<std::string> ServerContext::refuse_waits(size_t more) {
+  const auto has_room = [this, more] {
+    return memory.waits.used() + more <= limits.waits &&
+           waits_.bytes() + more <= limits.waits_per_space;
+  };
+  waits_.resize(waits());
+  if (has_room()) return std::nullopt;
+  commons.spaces.for_each([](ServerContext& each) { each.waits_.resize(each.waits()); });
+  if (has_room()) return std::nullopt;
+  const bool is_of_space = waits_.bytes() + more > limits.waits_per_space;
+  return std::string("too many requests wait; the server's limit ") +
+         (is_of_space ? "waits_per_space is " + std::to_string(limits.waits_per_space)
+                      : "waits is " + std::to_string(limits.waits));
 }
 
 std::optional<std::string> ServerContext::refuse_multi_set(size_t keys) const {
@@ -91,7 +147,9 @@ bool has_room_for_lists(ServerContext& context, Connection& connection) {
   return !connection.is_ending();
 }
 
-std::optional<std::string> refuse_parked(ServerContext& context, Connection& connection) {
+std::optional<std::string> refuse_parked(ServerContext& context, Connection& connection,
+                                         size_t more) {
+  if (std::optional<std::string> refusal = context.refuse_waits(more)) return refusal;
   const size_t used = connection.memory().parked.used();
   const uint64_t limit = context.limits.parked_bytes_per_connection;
   if (used > limit) {
@@ -103,8 +161,8 @@ std::optional<std::string> refuse_parked(ServerContext& context, Connection& con
     Connection* one = largest(context, kParkedAccount, going);
     if (one == nullptr || !is_exceeded(context, kParkedAccount, going)) break;
     if (one == &connection || used_by(*one, kParkedAccount) <= used)
-      return "this connection has " + excess_text(context, kParkedAccount, used);
-    one->end("it has " + excess_text(context, kParkedAccount, used_by(*one, kParkedAccount)));
+      return "this connection has " + excess_text(context, kParkedAccount, used, false);
+    one->end("it has " + excess_text(context, kParkedAccount, used_by(*one, kParkedAccount), true));
   }
   return std::nullopt;
 }

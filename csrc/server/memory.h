@@ -18,11 +18,26 @@ class Connection;
 struct ServerContext;
 
 struct ServerMemory {
+  // Of all name spaces in one turn, at most.
+  static constexpr size_t kKeysExpiredATurn = 1024;
+
   MemoryAccount input;   // of incomplete requests yet
   MemoryAccount parked;  // blocked requests
   MemoryAccount unsent;  // replies; what many are sent is counted once
   MemoryAccount runs;
+  MemoryAccount stored;    // keys, values and queues, and what is remembered of their changes
+  MemoryAccount sessions;  // of TLS
+  // Not bytes: how many.
+  MemoryAccount keys;
+  MemoryAccount kept_runs;
+  MemoryAccount waits;
+
+  size_t used() const {
+    return input.used() + parked.used() + unsent.used() + runs.used() + stored.used() +
+           sessions.used();
+  }
   SharedLedger shared{&unsent};
+  size_t keys_to_expire = kKeysExpiredATurn;  // in this turn
 };
 
 struct ConnectionMemory {
@@ -35,6 +50,9 @@ struct ConnectionMemory {
   // ServerMemory::shared.
   MemoryAccount shared;
 };
+
+// Of a value that is larger than the server's clients may have.
+std::string too_large_text(size_t bytes, uint64_t limit);
 
 // One of the accounts: of a connection, of all, and how much all may have.
 struct SharedAccount {
@@ -59,6 +77,8 @@ bool end_the_largest(ServerContext& context, const SharedAccount& account, size_
 bool has_room_for_lists(ServerContext& context, Connection& connection);
 
 // After a request was parked for this connection: why it cannot stay so, if it cannot.
-std::optional<std::string> refuse_parked(ServerContext& context, Connection& connection);
+// `more`: those that are to be parked still.
+std::optional<std::string> refuse_parked(ServerContext& context, Connection& connection,
+                                         size_t more = 0);
 
 }  // namespace rdzv

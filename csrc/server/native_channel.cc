@@ -154,6 +154,21 @@ bool NativeChannel::leave(Budget& budget) {
   return runs_ == nullptr || runs_->leave_all(budget);
 }
 
+// Of who is no ordinary member. False: it was refused.
+bool NativeChannel::is_allowed(const Header& header, const Served& served) {
+  Audit& audit = context_.commons.audit;
+  const char* name = native::name_of(served.operation);
+  if (!may(connection_.role(), served.right)) {
+    const std::string why = refused_right_text(name);
+    audit.refused(connection_, name, why);
+    reply_error(header, ErrorCode::kRefused, why);
+    return false;
+  }
+  if (connection_.role() == tls::Role::kAdmin && served.right == Right::kChange)
+    audit.done_by_admin(connection_, name);
+  return true;
+}
+
 void NativeChannel::handle(const native::Frame& frame) {
   const Header& header = frame.header;
   const Served* served = NativeChannel::served(header.operation);
@@ -163,8 +178,10 @@ void NativeChannel::handle(const native::Frame& frame) {
                     std::to_string(header.operation));
     return;
   }
-  if (served->kind == Kind::kStore && context_.is_full(frame.body.size() + frame.tail.size())) {
-    reply_error(header, ErrorCode::kLimit, context_.full_text());
+  if (connection_.role() != tls::Role::kMember && !is_allowed(header, *served)) return;
+  const size_t body_bytes = frame.body.size() + frame.tail.size();
+  if (served->kind == Kind::kStore && context_.is_full(body_bytes)) {
+    reply_error(header, ErrorCode::kLimit, context_.full_text(body_bytes));
     return;
   }
   const bool is_read = served->run(*this, frame);

@@ -21,6 +21,7 @@
 #include "server/late_answers.h"
 #include "server/long_request.h"
 #include "server/protocol.h"
+#include "server/rights.h"
 #include "store/meeting.h"
 #include "wire/messages.h"
 
@@ -143,11 +144,13 @@ class NativeChannel final : public Waiting, private Chore {
   struct Served {
     native::Operation operation;
     Kind kind;
+    Right right;
     bool (*run)(NativeChannel& channel, const native::Frame& frame);  // false: malformed
     size_t (*value_begin)(Bytes begin, size_t body_bytes);
   };
   struct Serving;
   static const Served* served(uint8_t operation);
+  bool is_allowed(const native::Header& header, const Served& served);
   native::Nothing ping(const native::PingRequest& request);
   native::VersionReply set(const native::SetRequest& request);
   void append(const native::Header& header, const native::AppendRequest& request);
@@ -176,6 +179,7 @@ class NativeChannel final : public Waiting, private Chore {
   void delete_prefix(const native::Header& header, const native::DeletePrefixRequest& request);
   void exchange(const native::Header& header, const native::ExchangeRequest& request);
   void watch_prefix(const native::Header& header, const native::WatchPrefixRequest& request);
+  void spaces(const native::Header& header, const native::SpacesRequest& request);
   void close_channel(const native::Header& header, const native::CloseChannelRequest& request);
 
   bool come(const native::Header& header, const TableStep& step);

@@ -21,11 +21,11 @@ native::VersionReply NativeChannel::set(const native::SetRequest& request) {
 void NativeChannel::append(const Header& header, const native::AppendRequest& request) {
   const Table::Value* before = context_.state.table().find(request.key);
   size_t size = (before == nullptr ? 0 : before->bytes.size()) + request.value.size();
-  if (size > limits::kValueBytesMax) {
+  if (size > context_.limits.value_bytes) {
     reply_error(header, ErrorCode::kLimit,
                 "append: the value of key " + quoted(as_user_knows(request.key)) + " would have " +
                     std::to_string(size) + " bytes; the limit is " +
-                    std::to_string(limits::kValueBytesMax));
+                    std::to_string(context_.limits.value_bytes));
     return;
   }
   reply(header, native::VersionReply{context_.apply(change::Append{request.key, request.value})});
@@ -107,6 +107,25 @@ void NativeChannel::wait(const Header& header, const native::WaitRequest& reques
 void NativeChannel::multi_get(const Header& header, const native::MultiGetRequest& request,
                               const SharedKeys& shared) {
   block(header, request.timeout_ms, shared);
+}
+
+void NativeChannel::spaces(const Header& header, const native::SpacesRequest& request) {
+  native::SpacesReply answer;
+  const auto tell = [&](ServerContext& each) {
+    const ServerContext::Census census = each.census();
+    answer.spaces.push_back({each.space, census.keys, census.stored_bytes, census.connections,
+                             census.runs, census.waits});
+    context_.budget.spend(Budget::kKey);
+  };
+  if (request.every && connection_.role() == tls::Role::kAdmin) {
+    context_.commons.audit.done_by_admin(connection_, "spaces");
+    context_.commons.spaces.for_each(tell);
+  } else {
+    tell(context_);
+  }
+  for (const ServerLimits::Field& field : ServerLimits::fields())
+    answer.limits.push_back({Bytes(field.name), context_.limits.*field.value});
+  reply(header, answer);
 }
 
 void NativeChannel::block(const Header& header, uint32_t timeout_ms, const SharedKeys& shared) {

@@ -55,6 +55,7 @@ size_t NativeProtocol::consume(Bytes input, Bytes value) {
     }
     consumed += bytes;
     value = {};
+    context_.budget.count_request();
   }
   return consumed;
 }
@@ -130,7 +131,7 @@ size_t NativeProtocol::consume_preamble(Bytes input) {
 }
 
 NativeProtocol::~NativeProtocol() {
-  if (host_ != nullptr) context_.connections.hosts.go(*host_, host_name_);
+  if (host_ != nullptr) context_.hosts.go(*host_, host_name_);
 }
 
 void NativeProtocol::hello(const native::Frame& frame) {
@@ -140,17 +141,25 @@ void NativeProtocol::hello(const native::Frame& frame) {
     return;
   }
   hello_seen_ = true;
+  if (!request.space.empty() && request.space != context_.space) {
+    const std::string why = "this connection is in the name space " + quoted(context_.space) +
+                            ", as its token says, and not in " + quoted(request.space, 64) +
+                            ": name no other, or use a token of that one";
+    first_.reply_error(frame.header, ErrorCode::kRefused, why);
+    connection().refuse(why);
+    return;
+  }
   const std::string observed = connection().peer_host();
   host_name_ = observed;
-  host_ = &context_.connections.hosts.come(host_name_);
+  host_ = &context_.hosts.come(host_name_);
   std::string server = std::string("rendezvous ") + kVersion;
   native::HelloReply hello;
-  if (context_.is_of_one_job) hello.features |= native::kOfOneJob;
+  if (context_.commons.is_of_one_job) hello.features |= native::kOfOneJob;
   hello.instance = context_.instance;
   hello.observed_address = observed;
   hello.server = server;
   hello.key_bytes_max = limits::kWireKeyBytesMax;
-  hello.value_bytes_max = limits::kValueBytesMax;
+  hello.value_bytes_max = static_cast<uint32_t>(context_.limits.value_bytes);
   hello.keys_per_request_max = limits::kKeysPerRequestMax;
   first_.reply(frame.header, hello);
 }

@@ -131,8 +131,44 @@ native::HostsReply NativeRuns::hosts(const native::HostsRequest& request) {
   native::HostsReply reply;
   reply.states.reserve(request.addresses.size());
   for (const native::HostsRequest::Item& item : request.addresses)
-    reply.states.push_back({context_.connections.hosts.state(item.address)});
+    reply.states.push_back({context_.hosts.state(item.address)});
   context_.budget.spend(request.addresses.size() * Budget::kName);
+  return reply;
+}
+
+native::TimelineReply NativeRuns::timeline(const native::TimelineRequest& request) {
+  const auto us = [](Duration duration) {
+    return static_cast<uint64_t>(duration / std::chrono::microseconds(1));
+  };
+  native::TimelineReply reply;
+  reply.now_us = us(context_.clock.now.time_since_epoch());
+  // Who is in one name space of several learns nothing of the others.
+  const tls::Identity* identity = channel_.connection().identity();
+  const bool sees_all =
+      identity == nullptr || !identity->by_token || identity->role == tls::Role::kAdmin;
+  const Timeline* timeline = sees_all ? &context_.commons.warnings : &context_.warnings;
+  if (!request.run_id.empty()) {
+    const Run* run = std::as_const(context_.runs).find(request.run_id);
+    if (run == nullptr) return reply;
+    timeline = &run->timeline();
+  }
+  reply.known = true;
+  reply.first = std::clamp(request.from, timeline->first(), timeline->next());
+  reply.next = timeline->next();
+  for (uint64_t number = reply.first;
+       number < reply.next && reply.items.size() < limits::kEventsPerReplyMax; ++number) {
+    const Event& event = timeline->at(number);
+    native::TimelineReply::Item item{us(event.at.time_since_epoch()),
+                                     event.kind,
+                                     event.round,
+                                     event.nodes,
+                                     us(event.took),
+                                     {},
+                                     event.text};
+    if (!event.node.addr.empty()) item.node = wire_node(event.node);
+    reply.items.push_back(item);
+  }
+  context_.budget.spend(reply.items.size() * Budget::kName);
   return reply;
 }
 
@@ -146,7 +182,7 @@ bool NativeRuns::may_wait(const Header& header) {
     return false;
   }
   // It has what it takes when it is made; how little that is, is bounded.
-  if (std::optional<std::string> refusal = refuse_parked(context_, channel_.connection())) {
+  if (std::optional<std::string> refusal = refuse_parked(context_, channel_.connection(), 1)) {
     channel_.reply_error(header, ErrorCode::kLimit, *refusal);
     return false;
   }

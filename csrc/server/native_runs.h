@@ -14,7 +14,7 @@ namespace rdzv {
 class NativeRuns final : public RunPeer {
  public:
   NativeRuns(NativeChannel& channel, ServerContext& context)
-      : RunPeer(context.state.seed()), channel_(channel), context_(context) {}
+      : RunPeer(context.state.seed(), context.run_waits), channel_(channel), context_(context) {}
 
   // What each operation does (native_table.cc).
   void join(const native::Header& header, const native::JoinRequest& request);
@@ -27,6 +27,7 @@ class NativeRuns final : public RunPeer {
   void members(const native::Header& header, const native::MembersRequest& request);
   void resume(const native::Header& header, const native::ResumeRequest& request);
   native::HostsReply hosts(const native::HostsRequest& request);
+  native::TimelineReply timeline(const native::TimelineRequest& request);
 
   void cancel(const native::Header& target);
   // The connection is gone. True: nothing of it is left in any run.

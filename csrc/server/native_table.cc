@@ -1,5 +1,6 @@
 // Which operation of the native protocol is whose, and what kind of work it is: the one place where
 // that is said.
+#include <algorithm>
 #include <array>
 #include <type_traits>
 
@@ -60,6 +61,36 @@ struct NativeChannel::Serving {
     return take.is_whole();
   }
 
+  // Of what a request stores, the largest.
+  template <typename Request>
+  static size_t largest_value(const NativeChannel& channel, const Request& request) {
+    if constexpr (requires { request.pairs; }) {
+      size_t largest = 0;
+      const std::vector<Bytes>& strings = channel.context_.strings;
+      for (size_t i = 1; i < strings.size(); i += 2) largest = std::max(largest, strings[i].size());
+      return largest;
+    } else if constexpr (requires { request.desired; }) {
+      return request.desired.size();
+    } else if constexpr (requires { request.item; }) {
+      return request.item.size();
+    } else if constexpr (requires { request.value; }) {
+      return request.value.size();
+    } else {
+      return 0;
+    }
+  }
+  // False: it was refused.
+  template <typename Request>
+  static bool fits(NativeChannel& channel, const Frame& frame, const Request& request) {
+    const uint64_t most = channel.context_.limits.value_bytes;
+    if (most >= limits::kValueBytesMax) return true;
+    const size_t largest = largest_value(channel, request);
+    if (largest <= most) return true;
+    channel.reply_error(frame.header, ErrorCode::kLimit,
+                        std::string(Request::Is::kName) + ": " + too_large_text(largest, most));
+    return false;
+  }
+
   template <typename Request>
   static size_t value_begin(Bytes begin, size_t body_bytes) {
     native::TakeTail take(begin, {});
@@ -73,6 +104,7 @@ struct NativeChannel::Serving {
                    Reply (Owner::*handler)(const Request&)) {
     Request request;
     if (!take(channel, frame, request)) return false;
+    if (!fits(channel, frame, request)) return true;
     channel.reply(frame.header, (part<Owner>(channel).*handler)(request));
     return true;
   }
@@ -82,6 +114,7 @@ struct NativeChannel::Serving {
                    void (Owner::*handler)(const Header&, const Request&)) {
     Request request;
     if (!take(channel, frame, request)) return false;
+    if (!fits(channel, frame, request)) return true;
     (part<Owner>(channel).*handler)(frame.header, request);
     return true;
   }
@@ -105,10 +138,10 @@ struct NativeChannel::Serving {
   static Request request_of(void (Owner::*)(const Header&, const Request&, Rest...));
 
   template <auto kHandler>
-  static constexpr Served by(Kind kind) {
+  static constexpr Served by(Kind kind, Right right) {
     using Request = decltype(request_of(kHandler));
     return {
-        Request::Is::kOperation, kind,
+        Request::Is::kOperation, kind, right,
         [](NativeChannel& channel, const Frame& frame) { return call(channel, frame, kHandler); },
         value_begin<Request>};
   }
@@ -117,45 +150,48 @@ struct NativeChannel::Serving {
 // Null: nobody serves it.
 const NativeChannel::Served* NativeChannel::served(uint8_t operation) {
   using enum Kind;
+  using enum Right;
   using OfRuns = NativeRuns;
   using OfKeys = NativeChannel;
   static constexpr Served kAll[] = {
-      Serving::by<&OfKeys::ping>(kRead),
-      Serving::by<&OfKeys::set>(kStore),
-      Serving::by<&OfKeys::get>(kRead),
-      Serving::by<&OfKeys::compare_set>(kStore),
-      Serving::by<&OfKeys::add>(kStore),
-      Serving::by<&OfKeys::check>(kRead),
-      Serving::by<&OfKeys::wait>(kRead),
-      Serving::by<&OfKeys::delete_key>(kWrite),
-      Serving::by<&OfKeys::num_keys>(kRead),
-      Serving::by<&OfKeys::list_keys>(kRead),
-      Serving::by<&OfKeys::append>(kStore),
-      Serving::by<&OfKeys::multi_get>(kRead),
-      Serving::by<&OfKeys::multi_set>(kStore),
-      Serving::by<&OfKeys::cancel>(kRead),
-      Serving::by<&OfKeys::queue_push>(kStore),
-      Serving::by<&OfKeys::queue_pop>(kWrite),
-      Serving::by<&OfKeys::queue_len>(kRead),
-      Serving::by<&OfKeys::barrier>(kStore),
-      Serving::by<&OfKeys::try_get>(kRead),
-      Serving::by<&OfKeys::watch>(kRead),
-      Serving::by<&OfKeys::set_if_version>(kStore),
-      Serving::by<&OfKeys::set_for>(kStore),
-      Serving::by<&OfKeys::delete_prefix>(kWrite),
-      Serving::by<&OfKeys::exchange>(kStore),
-      Serving::by<&OfKeys::close_channel>(kWrite),
-      Serving::by<&OfKeys::watch_prefix>(kRead),
-      Serving::by<&OfRuns::join>(kRun),
-      Serving::by<&OfRuns::leave>(kRun),
-      Serving::by<&OfRuns::keep_alive>(kRun),
-      Serving::by<&OfRuns::close_run>(kRun),
-      Serving::by<&OfRuns::status>(kRun),
-      Serving::by<&OfRuns::subscribe>(kRun),
-      Serving::by<&OfRuns::members>(kRun),
-      Serving::by<&OfRuns::resume>(kRun),
-      Serving::by<&OfRuns::follow>(kRun),
-      Serving::by<&OfRuns::hosts>(kRun),
+      Serving::by<&OfKeys::ping>(kRead, kLook),
+      Serving::by<&OfKeys::set>(kStore, kChange),
+      Serving::by<&OfKeys::get>(kRead, kLook),
+      Serving::by<&OfKeys::compare_set>(kStore, kChange),
+      Serving::by<&OfKeys::add>(kStore, kChange),
+      Serving::by<&OfKeys::check>(kRead, kLook),
+      Serving::by<&OfKeys::wait>(kRead, kLook),
+      Serving::by<&OfKeys::delete_key>(kWrite, kChange),
+      Serving::by<&OfKeys::num_keys>(kRead, kLook),
+      Serving::by<&OfKeys::list_keys>(kRead, kLook),
+      Serving::by<&OfKeys::append>(kStore, kChange),
+      Serving::by<&OfKeys::multi_get>(kRead, kLook),
+      Serving::by<&OfKeys::multi_set>(kStore, kChange),
+      Serving::by<&OfKeys::cancel>(kRead, kLook),
+      Serving::by<&OfKeys::queue_push>(kStore, kChange),
+      Serving::by<&OfKeys::queue_pop>(kWrite, kChange),
+      Serving::by<&OfKeys::queue_len>(kRead, kLook),
+      Serving::by<&OfKeys::barrier>(kStore, kChange),
+      Serving::by<&OfKeys::try_get>(kRead, kLook),
+      Serving::by<&OfKeys::watch>(kRead, kLook),
+      Serving::by<&OfKeys::set_if_version>(kStore, kChange),
+      Serving::by<&OfKeys::set_for>(kStore, kChange),
+      Serving::by<&OfKeys::delete_prefix>(kWrite, kChange),
+      Serving::by<&OfKeys::exchange>(kStore, kChange),
+      Serving::by<&OfKeys::close_channel>(kWrite, kLook),
+      Serving::by<&OfKeys::watch_prefix>(kRead, kLook),
+      Serving::by<&OfKeys::spaces>(kRead, kLook),
+      Serving::by<&OfRuns::join>(kRun, kChange),
+      Serving::by<&OfRuns::leave>(kRun, kChange),
+      Serving::by<&OfRuns::keep_alive>(kRun, kChange),
+      Serving::by<&OfRuns::close_run>(kRun, kChange),
+      Serving::by<&OfRuns::status>(kRun, kLook),
+      Serving::by<&OfRuns::subscribe>(kRun, kLook),
+      Serving::by<&OfRuns::members>(kRun, kLook),
+      Serving::by<&OfRuns::resume>(kRun, kChange),
+      Serving::by<&OfRuns::follow>(kRun, kLook),
+      Serving::by<&OfRuns::hosts>(kRun, kLook),
+      Serving::by<&OfRuns::timeline>(kRun, kLook),
   };
   static constexpr auto kByCode = [] {
     std::array<const Served*, UINT8_MAX + 1> by_code{};

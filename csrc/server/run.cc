@@ -30,7 +30,8 @@ Run::Run(ServerContext& context, RunKeeper& keeper, Bytes id)
       id_(id),
       group_(&kNobody),
       seats_(0, NodeHash{context.state.seed()}),
-      followers_(context, keeper, *this) {
+      followers_(context, keeper, *this),
+      record_(context, *this) {
   charge();
 }
 
@@ -75,8 +76,11 @@ void Run::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request) 
     peer.on_join_failed(tag, ErrorCode::kRunFailed, failed_text(id_, group()));
     return;
   }
+  const std::optional<Role> role_before = group().placement(node).role;
+  const uint64_t round_before = group().state().round;
   apply(change::JoinRun{id_, node, settings_of(request.settings), request.after_round,
                         facts_of(request.facts)});
+  record_.on_joined(node, role_before, round_before);
   Seat& seat = seat_of(node, peer, request.handle, request.grace_ms);
   const Placement placement = group().placement(node);
   seat.outlasts = waits_for_next_round(placement.role) ? group().state().round : 0;
@@ -125,7 +129,7 @@ native::ResumeReply Run::resume(RunPeer& peer, const native::ResumeRequest& requ
       apply(change::ResumeRun{id_, node, settings_of(request.settings), request.round, request.rank,
                               request.world_size, facts_of(request.facts)});
   reply.taken = resumed != Resumed::kRefused;
-  if (resumed == Resumed::kReplaced) log_replaced(before);
+  record_.on_resumed(node, resumed, before);
   if (reply.taken) {
     Seat& seat = seat_of(node, peer, request.handle, request.grace_ms);
     seat.round = request.round;
@@ -148,9 +152,12 @@ native::LeaveReply Run::leave(const native::LeaveRequest& request) {
   const bool was_listed = context_.apply(change::LeaveRun{
       id_, node, request.failed, ending, request.gave_up && request.do_not_restart});
   if (was_listed) {
-    followers_.note_gone(node, request.gave_up  ? native::Departure::kGaveUp
-                               : request.failed ? native::Departure::kFailed
-                                                : native::Departure::kLeft);
+    const native::Departure how = request.gave_up  ? native::Departure::kGaveUp
+                                  : request.failed ? native::Departure::kFailed
+                                                   : native::Departure::kLeft;
+    record_.on_gone(node, how, ending ? Bytes(ending->last_line) : Bytes());
+    if (request.gave_up && request.do_not_restart) record_.on_closed(group().failure());
+    followers_.note_gone(node, how);
   }
   if (const auto found = seats_.find(node); found != seats_.end()) {
     drop_join(found->second, native::JoinOutcome::kDropped);
@@ -162,6 +169,7 @@ native::LeaveReply Run::leave(const native::LeaveRequest& request) {
 
 void Run::close(const native::CloseRunRequest& request) {
   apply(change::CloseRun{id_, std::string(request.reason), request.do_not_restart});
+  record_.on_closed(request.reason);
   settled();
 }
 
@@ -182,14 +190,17 @@ void Run::give_up_join(Seat& seat) {
   const NodeId node = *seat.node;
   end_join(seat);
   remove_seat(seat);
-  if (context_.apply(change::LeaveRun{id_, node, false}))
+  if (context_.apply(change::LeaveRun{id_, node, false})) {
+    record_.on_gone(node, native::Departure::kLeft);
     followers_.note_gone(node, native::Departure::kLeft);
+  }
   settled();
 }
 
 void Run::on_broken(Seat& seat) {
   if (seat.join) end_join(seat);
   unbind(seat);
+  record_.on_broken(*seat.node, seat.grace);
   // Counted while the loop is awake: a node that is back may lie unread.
   seat.grace_timer = context_.clock.awake_timers.call_at(context_.clock.awake + seat.grace,
                                                          [this, &seat] { on_grace_over(seat); });
@@ -201,8 +212,11 @@ void Run::on_grace_over(Seat& seat) {
   remove_seat(seat);
   const std::optional<Role> role = group().placement(node).role;
   context_.apply(change::DropNode{id_, node});
-  if (role && *role != Role::kDone) followers_.note_gone(node, native::Departure::kLost);
-  log_loss(node, "its connection broke", group().state().lost.size());
+  if (role && *role != Role::kDone) {
+    record_.on_gone(node, native::Departure::kLost, "its connection broke",
+                    group().state().lost.size());
+    followers_.note_gone(node, native::Departure::kLost);
+  }
   settled();
   keeper_.look_after(*this);
 }
@@ -316,6 +330,7 @@ void Run::on_join_deadline(Seat& seat) {
   const std::string text = timeout_text(seat, due);
   RunPeer& peer = *seat.peer;
   const uint64_t tag = seat.join->tag;
+  record_.on_timed_out(*seat.node, seat.join->timeout, text);
   give_up_join(seat);
   peer.on_join_failed(tag, ErrorCode::kTimeout, text);
   keeper_.look_after(*this);

@@ -19,6 +19,7 @@
 #include "server/chores.h"
 #include "server/run_followers.h"
 #include "server/run_peer.h"
+#include "server/run_record.h"
 #include "wire/run_messages.h"
 
 namespace rdzv {
@@ -95,6 +96,9 @@ class Run : private Chore {
   void subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest& request);
   void unsubscribe(Subscription& subscription);
   RunFollowers& followers() { return followers_; }
+  const Timeline& timeline() const { return record_.timeline(); }
+  // An operation on it was refused.
+  void note_refused(const std::string& why) { record_.on_refused(why); }
   // Of one that is placed already the others count on it, and it is told so. Else as if its time
   // were over, without an answer.
   void cancel_join(Seat& seat);
@@ -145,7 +149,6 @@ class Run : private Chore {
   void place(Seat& seat, uint32_t rank);
   void note_first();
   native::RunNode node_at(uint32_t rank) const;
-  void log_replaced(uint64_t round_before) const;
   void drop_join(Seat& seat, native::JoinOutcome outcome);
   void on_join_deadline(Seat& seat);
   std::string timeout_text(const Seat& seat, Instant due);
@@ -170,9 +173,6 @@ class Run : private Chore {
   void arm();
   void on_deadline();
   Standing standing() const;
-  void log_failed() const;
-  void log_round(uint64_t before) const;
-  void log_loss(const NodeId& node, const char* why, size_t nth) const;
   void announce();
   bool is_due() const;
   void publish_later();
@@ -192,6 +192,7 @@ class Run : private Chore {
   std::list<Seat*> joining_;  // those with a JOIN
   std::list<Subscription> subscriptions_;
   RunFollowers followers_;
+  RunRecord record_;
   // How many of these, from the front, have to be looked at because something has changed.
   size_t untold_joins_ = 0;
   size_t untold_subscriptions_ = 0;

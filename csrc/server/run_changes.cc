@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/log.h"
-#include "base/text.h"
 #include "group/on_wire.h"
 #include "server/context.h"
 #include "server/run.h"
@@ -44,8 +42,8 @@ void Run::settled() {
   if (current.round != before.round || current.complete != before.complete ||
       current.closed != before.closed || current.failed != before.failed) {
     if (current.round != before.round || current.complete != before.complete)
-      log_round(before.round);
-    if (current.failed && !before.failed) log_failed();
+      record_.on_round(before.round);
+    if (current.failed && !before.failed) record_.on_failed();
     if (current.complete) note_first();
     untold_joins_ = joining_.size();
     tell_all();
@@ -57,6 +55,7 @@ void Run::settled() {
   if (cause_.empty() == group().state().cause.has_value()) cause_ = group().cause_text();
   announce();
   followers_.settled();
+  record_.settled();
   arm();
   charge();
 }
@@ -87,7 +86,7 @@ void Run::on_deadline() {
   size_t dead = 0;
   constexpr size_t kAtOnce = 1024;
   for (const NodeId& node : context_.apply(change::ExpireRun{id_, kAtOnce})) {
-    log_loss(node, "its keep-alives stopped", ++dead);
+    record_.on_gone(node, native::Departure::kLost, "its keep-alives stopped", ++dead);
     followers_.note_gone(node, native::Departure::kLost);
     const auto found = seats_.find(node);
     if (found == seats_.end()) continue;
@@ -96,30 +95,6 @@ void Run::on_deadline() {
   }
   settled();
   keeper_.look_after(*this);
-}
-
-void Run::log_failed() const {
-  context_.log(LogLevel::kWarning, "run " + quoted(id_) + ": " + group().failed_text());
-}
-
-void Run::log_round(uint64_t before) const {
-  const GroupState& state = group().state();
-  if (state.complete) {
-    context_.log(LogLevel::kInfo, "run " + quoted(id_) + ": round " + std::to_string(state.round) +
-                                      " is complete with " + counted(state.world_size, "node"));
-  } else if (state.finished_round == before) {
-    context_.log(LogLevel::kInfo, "run " + quoted(id_) + ": the job finished with round " +
-                                      std::to_string(state.finished_round));
-  }
-}
-
-// Of a job that was killed as a whole, the first ones tell enough.
-void Run::log_loss(const NodeId& node, const char* why, size_t nth) const {
-  constexpr size_t kLoggedMax = 16;
-  if (nth > kLoggedMax || !group().state().lost.contains(node)) return;
-  context_.log(LogLevel::kWarning, "run " + quoted(id_) + ": lost node " + to_text(node) + ": " +
-                                       why +
-                                       (nth == kLoggedMax ? "; further ones are not logged" : ""));
 }
 
 void Run::announce() {

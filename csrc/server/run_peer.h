@@ -31,7 +31,12 @@ class RunTies {
     Follower* follower = nullptr;
   };
 
-  explicit RunTies(HashSeed seed) : seats_(0, NumberHash{seed}), waits_(0, NumberHash{seed}) {}
+  // `waits_of_all`: counts those of all connections that are in the same name space.
+  RunTies(HashSeed seed, size_t& waits_of_all)
+      : seats_(0, NumberHash{seed}), waits_(0, NumberHash{seed}), waits_of_all_(waits_of_all) {}
+  ~RunTies() { waits_of_all_ -= waits_.size(); }
+  RunTies(const RunTies&) = delete;
+  RunTies& operator=(const RunTies&) = delete;
 
   void add_seat(uint32_t handle, Run& run, Seat& seat) {
     seats_.emplace(handle, Place{&run, &seat});
@@ -41,19 +46,19 @@ class RunTies {
     seats_.erase(handle);
     leave(run);
   }
-  void add_join(uint64_t tag, Run& run, Seat& seat) { waits_.emplace(tag, Place{&run, &seat}); }
-  void remove_join(uint64_t tag) { waits_.erase(tag); }
+  void add_join(uint64_t tag, Run& run, Seat& seat) { add_wait(tag, Place{&run, &seat}); }
+  void remove_join(uint64_t tag) { remove_wait(tag); }
   void add_subscription(uint64_t tag, Run& run, Subscription& subscription) {
-    waits_.emplace(tag, Place{.run = &run, .subscription = &subscription});
+    add_wait(tag, Place{.run = &run, .subscription = &subscription});
     ++runs_[&run];
   }
   void add_follower(uint64_t tag, Run& run, Follower& follower) {
-    waits_.emplace(tag, Place{.run = &run, .follower = &follower});
+    add_wait(tag, Place{.run = &run, .follower = &follower});
     ++runs_[&run];
   }
   // Or of a follower.
   void remove_subscription(uint64_t tag, const Run& run) {
-    waits_.erase(tag);
+    remove_wait(tag);
     leave(run);
   }
 
@@ -76,6 +81,10 @@ class RunTies {
   static const Place* any(const auto& places) {
     return places.empty() ? nullptr : &places.begin()->second;
   }
+  void add_wait(uint64_t tag, const Place& place) {
+    if (waits_.emplace(tag, place).second) ++waits_of_all_;
+  }
+  void remove_wait(uint64_t tag) { waits_of_all_ -= waits_.erase(tag); }
   void leave(const Run& run) {
     const auto found = runs_.find(&run);
     if (--found->second == 0) runs_.erase(found);
@@ -83,12 +92,13 @@ class RunTies {
 
   NumberMap<uint32_t, Place> seats_;
   NumberMap<uint64_t, Place> waits_;
+  size_t& waits_of_all_;
   std::unordered_map<const Run*, size_t> runs_;  // how many of these
 };
 
 class RunPeer {
  public:
-  explicit RunPeer(HashSeed seed) : ties_(seed) {}
+  RunPeer(HashSeed seed, size_t& waits_of_all) : ties_(seed, waits_of_all) {}
   virtual ~RunPeer() = default;
   virtual void on_joined(uint64_t tag, const native::JoinReply& reply) = 0;
   virtual void on_join_failed(uint64_t tag, ErrorCode code, const std::string& message) = 0;

@@ -1,6 +1,5 @@
 // The part of a run that tells JOINs and subscribers of a change: the first of them at once, the
 // others in slices. Each is told what holds when its turn comes.
-#include "base/text.h"
 #include "server/context.h"
 #include "server/run.h"
 #include "server/run_text.h"
@@ -88,13 +87,6 @@ void Run::dismiss(Seat& seat) {
     drop_join(seat, is_finished ? native::JoinOutcome::kFinished : native::JoinOutcome::kDropped);
   }
   remove_seat(seat);
-}
-
-void Run::log_replaced(uint64_t round_before) const {
-  context_.log(LogLevel::kWarning, "run " + quoted(id_) + ": round " +
-                                       std::to_string(group().state().round) + " replaces round " +
-                                       std::to_string(round_before) +
-                                       ", which only nodes that had been cut off knew");
 }
 
 }  // namespace rdzv

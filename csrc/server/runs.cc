@@ -20,7 +20,9 @@ std::string seconds_of(uint64_t ms) {
 
 Runs::Runs(ServerContext& context) : context_(context), runs_(0, BytesHash{context.state.seed()}) {}
 
-Runs::~Runs() = default;
+Runs::~Runs() {
+  context_.clock.timers.cancel(idle_timer_);
+}
 
 void Runs::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request) {
   check_handle(peer, request.handle, request.run_id, request.node, "join");
@@ -124,9 +126,10 @@ Runs::Kept& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* oper
            " runs; the server's limit is runs_per_connection");
   }
   if (!make_room(run, changes)) {
-    refuse("this server is full: it keeps " + std::to_string(runs_.size()) + " runs of " +
-           std::to_string(context_.memory.runs.used()) + " bytes; its limits are runs " +
-           std::to_string(limits.runs) + " and run_bytes " + std::to_string(limits.run_bytes));
+    refuse("no room is left for runs, of which " + std::to_string(runs_.size()) +
+           " are kept here; the server's limits are runs " + std::to_string(limits.runs) +
+           ", runs_per_space " + std::to_string(limits.runs_per_space) + " and run_bytes " +
+           std::to_string(limits.run_bytes));
   }
   if (run != nullptr) return *run;
   if (id.empty()) {
@@ -136,6 +139,7 @@ Runs::Kept& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* oper
   }
   RunKeeper& keeper = *this;
   auto made = std::make_unique<Kept>(context_, keeper, id);
+  made->counted = Charge(&context_.memory.kept_runs, 0);
   return *runs_.emplace(std::string(id), std::move(made)).first->second;
 }
 
@@ -144,8 +148,10 @@ void Runs::change(RunPeer* peer, Bytes run_id, const char* operation, Action&& a
   Kept& run = find_or_create(peer, run_id, operation, true);
   try {
     action(run);
+    if (run.is_held()) run.counted.resize(1);
     context_.wake();  // who waits for the key of the run
   } catch (const Error& error) {
+    run.note_refused(error.message());
     release_if_idle(run);
     throw Error(error.code(), "run " + quoted(run_id) + ": " + error.message());
   }

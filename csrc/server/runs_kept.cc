@@ -33,7 +33,9 @@ bool Runs::make_room(const Kept* needed, bool changes) {
   const size_t watched = runs_.size() - context_.state.runs();
   if (!changes && needed == nullptr && watched >= limits.runs) return false;
   const auto has_room = [&] {
-    return (!changes || is_held || context_.state.runs() < limits.runs) &&
+    const bool is_free = context_.memory.kept_runs.used() < limits.runs &&
+                         context_.state.runs() < limits.runs_per_space;
+    return (!changes || is_held || is_free) &&
            context_.memory.runs.used() + kRunNodeBytes <= limits.run_bytes;
   };
   while (!has_room()) {

@@ -1,5 +1,7 @@
 #include "server/security.h"
 
+#include "base/error.h"
+#include "base/log.h"
 #include "server/refusal.h"
 #include "tls/session.h"
 #include "wire/c10d.h"
@@ -7,7 +9,31 @@
 
 namespace rdzv {
 
-Admission admit(const ServerSecurity& security, char first_byte, bool is_loopback) {
+bool ServerSecurity::takes_unproved(const std::string& peer_host, bool is_loopback) const {
+  if (is_loopback) return true;
+  return allowed != nullptr ? allowed->contains(peer_host) : keeper == nullptr;
+}
+
+void check_closed(const ServerSecurity& security, const std::string& host, const std::string& where,
+                  bool is_exposed) {
+  if (!is_exposed || security.keeper != nullptr || security.allowed != nullptr) return;
+  if (security.is_insecure) {
+    log(LogLevel::kWarning, "server " + where +
+                                ": insecure: without a token, everybody who can reach " + host +
+                                " can read and change what is stored");
+    return;
+  }
+  throw Error(ErrorCode::kRefused,
+              "cannot serve at " + where + " without a token: " + host +
+                  " is for other machines as well, and everybody who can reach it could read and "
+                  "change what is stored. Make a token, which all your commands and jobs find:\n"
+                  "  rendezvous token --save\n"
+                  "or serve without:\n"
+                  "  export RENDEZVOUS_INSECURE=1\n"
+                  "(the same: --insecure, insecure=1 in --rdzv-conf, insecure=True in Python)");
+}
+
+Admission admit(const ServerSecurity& security, char first_byte, bool may_do_without) {
   const bool is_tls = first_byte == tls::kHandshakeByte;
   if (security.keeper == nullptr) {
     if (!is_tls) return {};
@@ -17,8 +43,8 @@ Admission admit(const ServerSecurity& security, char first_byte, bool is_loopbac
   }
   if (is_tls) return {Admission::Way::kTls};
   const bool is_c10d = first_byte == static_cast<char>(c10d::Code::kValidate);
-  // Torch's protocol has no place for a proof: who is on this machine may do without.
-  if (is_c10d && is_loopback) return {};
+  // Torch's protocol has no place for a proof.
+  if (is_c10d && may_do_without) return {};
   const bool is_native = first_byte == native::kMagic[0];
   if (!is_c10d && !is_native) {
     return {Admission::Way::kRefused,
@@ -30,7 +56,8 @@ Admission admit(const ServerSecurity& security, char first_byte, bool is_loopbac
   if (is_c10d) {
     return {Admission::Way::kRefused,
             "it speaks the c10d protocol, which carries no proof; this server wants " + wanted +
-                " and takes such clients from its own machine only",
+                " and takes such clients from its own machine" +
+                (security.allowed == nullptr ? " only" : " and the round's nodes only"),
             {}};
   }
   const std::string how =

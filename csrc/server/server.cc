@@ -2,13 +2,17 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <deque>
+#include <exception>
+#include <future>
 #include <new>
 #include <thread>
 #include <utility>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "net/event_loop.h"
 #include "net/listen.h"
@@ -25,20 +29,28 @@ class Server::Impl final : Timed {
        bool of_one_job, const ServerSecurity& security);
   ~Impl() override;
 
+  ServerReport report();
+
  private:
   Instant next() const override { return core_.next(); }
   Instant next_awake() const override { return core_.next_awake(); }
   void run_due(Instant until, Instant awake_until) override;
 
   void on_accepted(UniqueFd fd, const SocketAddress& peer);
+  bool takes(int fd, const SocketAddress& peer) const;
   bool end_turn();
-  std::string why_full() const;
+  std::string why_full(const SocketAddress& peer) const;
   void on_closed(int fd);
+  bool counts_addresses() const {
+    return core_.limits().connections_per_address < core_.limits().connections;
+  }
 
   EventLoop loop_;
   ServerCore core_;
-  SocketConnection::Shared shared_{loop_, core_, [this](int fd) { on_closed(fd); }};
+  SocketConnection::Shared shared_{loop_, core_, [this](int fd) { on_closed(fd); },
+                                   Suspects(random_seed())};
   std::vector<std::unique_ptr<SocketConnection>> connections_;  // by descriptor
+  BytesMap<size_t> by_address_{0, BytesHash{random_seed()}};    // while it matters
   std::unique_ptr<Entrance> entrance_;
   std::thread thread_;
 };
@@ -62,7 +74,7 @@ Server::Impl::Impl(std::vector<Listener> listeners, std::string name, const Serv
   entrance_ = std::make_unique<Entrance>(
       loop_, core_.name(), std::move(listeners),
       [this](UniqueFd fd, const SocketAddress& peer) { on_accepted(std::move(fd), peer); },
-      [this] { return why_full(); });
+      [this](const SocketAddress& peer) { return why_full(peer); });
   thread_ = start_thread([this] { loop_.run(); });
 }
 
@@ -73,15 +85,45 @@ Server::Impl::~Impl() {
   connections.clear();
 }
 
+ServerReport Server::Impl::report() {
+  std::promise<ServerReport> made;
+  loop_.post([&] {
+    try {
+      made.set_value(core_.report(shared_.time()));
+    } catch (...) {
+      made.set_exception(std::current_exception());
+    }
+  });
+  return made.get_future().get();
+}
+
 void Server::Impl::run_due(Instant until, Instant awake_until) {
   if (next() <= until || next_awake() <= awake_until)
     core_.run_due({until, awake_until}, shared_.time());
 }
 
+// Who came by a way that this server does not take is let go, and nothing is kept of it.
+bool Server::Impl::takes(int fd, const SocketAddress& peer) const {
+  std::string why;
+  const ServerSecurity& security = shared_.security;
+  if (security.keeper == nullptr && security.allowed != nullptr &&
+      !security.takes_unproved(peer.host(), peer.is_loopback())) {
+    why = "it is at none of the addresses that may connect";
+  } else if (peer.is_unix()) {
+    why = why_not_same_user(fd);
+  }
+  if (why.empty()) return true;
+  log(LogLevel::kWarning,
+      core_.name() + ": closed the connection of " + peer.to_string() + ": " + why);
+  return false;
+}
+
 void Server::Impl::on_accepted(UniqueFd fd, const SocketAddress& peer) {
+  if (!takes(fd.get(), peer)) return;
   auto index = static_cast<size_t>(fd.get());
   if (index >= connections_.size()) connections_.resize(index + 1);
   connections_[index] = std::make_unique<SocketConnection>(std::move(fd), peer, shared_);
+  if (counts_addresses()) ++by_address_[peer.host()];
   try {
     connections_[index]->begin();
   } catch (const std::bad_alloc&) {
@@ -103,16 +145,29 @@ bool Server::Impl::end_turn() {
   return core_.end_turn(shared_.time()) || !waiting.empty();
 }
 
-std::string Server::Impl::why_full() const {
+std::string Server::Impl::why_full(const SocketAddress& peer) const {
   const size_t open = core_.connections();
-  if (open < core_.limits().connections) return {};
+  const ServerLimits& limits = core_.limits();
+  if (counts_addresses() && open < limits.connections) {
+    const auto found = by_address_.find(peer.host());
+    if (found == by_address_.end() || found->second < limits.connections_per_address) return {};
+    return std::to_string(found->second) + " connections are open from " + peer.host() +
+           "; the server's limit connections_per_address is " +
+           std::to_string(limits.connections_per_address);
+  }
+  if (open < limits.connections) return {};
   return std::to_string(open) + " connections are open; the server's limit connections is " +
          std::to_string(core_.limits().connections);
 }
 
 void Server::Impl::on_closed(int fd) {
   if (connections_.empty()) return;  // the server is going, and its connections with it
-  loop_.retire(std::move(connections_[static_cast<size_t>(fd)]));
+  std::unique_ptr<SocketConnection>& closed = connections_[static_cast<size_t>(fd)];
+  if (counts_addresses()) {
+    const auto found = by_address_.find(closed->peer_host());
+    if (--found->second == 0) by_address_.erase(found);
+  }
+  loop_.retire(std::move(closed));
 }
 
 Server::Server(const std::string& host, uint16_t port, const ServerLimits& limits, bool of_one_job,
@@ -128,14 +183,24 @@ Server::Server(const std::string& host, std::vector<Listener> listeners, const S
                bool of_one_job, const ServerSecurity& security)
     : host_(host), owner_pid_(::getpid()) {
   port_ = listeners.front().address.port();
+  const bool is_exposed = !std::ranges::all_of(
+      listeners, [](const Listener& each) { return each.address.is_loopback(); });
+  check_closed(security, host, format_endpoint(host, port_), is_exposed);
+  file_ = std::move(listeners.front().file);
   impl_ = std::make_unique<Impl>(std::move(listeners), "server " + format_endpoint(host, port_),
                                  limits, of_one_job, security);
+}
+
+ServerReport Server::report() {
+  return impl_->report();
 }
 
 Server::~Server() {
   // A forked child has a copy of the loop but not its thread, and shares its epoll with the parent:
   // touch neither.
-  if (::getpid() != owner_pid_) static_cast<void>(impl_.release());
+  if (::getpid() == owner_pid_) return;
+  static_cast<void>(impl_.release());
+  file_.let_go();
 }
 
 }  // namespace rdzv

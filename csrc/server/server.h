@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "net/unix_socket.h"
 #include "server/limits.h"
+#include "server/report.h"
 #include "server/security.h"
 
 namespace rdzv {
@@ -19,7 +21,7 @@ class Server {
  public:
   // Binds the host it is given and nothing else ("0.0.0.0" and "::" mean every interface); port 0
   // picks a free port. Returns when the port is open. Throws kAddressInUse, kInvalidArgument,
-  // kConnection. `of_one_job`: it ends with the job that uses it; clients are told.
+  // kConnection; kRefused: check_closed(). "unix:///path" is a Unix socket. `of_one_job`: it ends with the job that uses it; clients are told.
   // `security`: what it asks of its clients; by default nothing.
   Server(const std::string& host, uint16_t port, const ServerLimits& limits = {},
          bool of_one_job = false, const ServerSecurity& security = {});
@@ -35,6 +37,8 @@ class Server {
 
   const std::string& host() const { return host_; }
   uint16_t port() const { return port_; }
+  // Made on the loop's thread, while nobody is served: it copies what has happened.
+  ServerReport report();
 
  private:
   class Impl;
@@ -44,6 +48,7 @@ class Server {
 
   std::string host_;
   uint16_t port_;
+  SocketFile file_;
   std::unique_ptr<Impl> impl_;
   int64_t owner_pid_;
 };

@@ -77,9 +77,25 @@ void SocketConnection::receive() {
 }
 
 bool SocketConnection::has_to_wait() {
-  if (shared_.security.keeper == nullptr || shared_.hellos_left > 0) return false;
+  if (shared_.security.keeper == nullptr) return false;
+  if (is_slow_ || (!shared_.suspects.empty() && is_slowed_down())) return true;
+  if (shared_.hellos_left > 0) return false;
   shared_.loop.leave_unhandled();
   if (!std::exchange(is_waiting_, true)) shared_.waiting.push_back(fd_.get());
+  return true;
+}
+
+bool SocketConnection::is_slowed_down() {
+  const Instant current = now();
+  const Instant when = shared_.suspects.when(peer_.host(), current);
+  if (when <= current) return false;
+  is_slow_ = true;
+  patience_ = shared_.loop.call_at(when, [this] {
+    patience_.reset();
+    is_slow_ = false;
+    shared_.loop.call_again(*this);
+    update_interest();
+  });
   return true;
 }
 
@@ -89,14 +105,17 @@ void SocketConnection::begin_late() {
 
 // False: it is refused, and closed.
 bool SocketConnection::admit(char first_byte) {
-  Admission admission = rdzv::admit(shared_.security, first_byte, peer_.is_loopback());
+  const ServerSecurity& security = shared_.security;
+  Admission admission =
+      rdzv::admit(security, first_byte, security.takes_unproved(peer_.host(), peer_.is_loopback()));
   is_admitted_ = true;
   --shared_.hellos_left;
   switch (admission.way) {
     case Admission::Way::kPlain:
       return true;
     case Admission::Way::kTls:
-      line_ = std::make_unique<SecureLine>(shared_.security.keeper->current()->begin());
+      line_ = std::make_unique<SecureLine>(shared_.security.keeper->current()->begin(),
+                                           shared_.core.memory().sessions);
       return true;
     case Admission::Way::kRefused:
       break;
@@ -107,8 +126,13 @@ bool SocketConnection::admit(char first_byte) {
          static_cast<long>(buffer.size())) {
   }
   if (!admission.answer.empty()) send_some(fd_.get(), admission.answer);
-  shared_.core.close(connection_, admission.why, shared_.time());
+  refuse(admission.why);
   return false;
+}
+
+void SocketConnection::refuse(const std::string& why) {
+  if (shared_.security.keeper != nullptr) shared_.suspects.note(peer_.host(), now());
+  shared_.core.refuse(connection_, why, shared_.time());
 }
 
 void SocketConnection::take(Bytes received) {
@@ -122,12 +146,16 @@ void SocketConnection::take(Bytes received) {
 void SocketConnection::take_secured(Bytes received) {
   std::string& plain = shared_.plain;
   plain.clear();
+  const bool was_known = line_->peer() != nullptr;
   line_->receive(received, plain);
+  if (!was_known && line_->peer() != nullptr)
+    shared_.core.identify(connection_, *line_->peer(), shared_.time());
   const bool is_there = line_->flush(fd_.get());
   if (!plain.empty()) shared_.core.receive(connection_, plain, shared_.time());
   if (!fd_) return;
   switch (line_->state()) {
     case tls::Session::State::kFailed:
+      if (line_->peer() == nullptr) return refuse(line_->failure());
       return shared_.core.close(connection_, line_->failure(), shared_.time());
     case tls::Session::State::kEnded:
       // What it said before may have to wait for its turn.
@@ -196,8 +224,9 @@ void SocketConnection::set_low_water(size_t bytes) {
 }
 
 void SocketConnection::update_interest() {
-  Interest interest = Interest::kWrite;
-  if (!connection_.congested() && connection_.state() != Connection::State::kFinishing) {
+  Interest interest = is_slow_ ? Interest::kNone : Interest::kWrite;
+  if (!is_slow_ && !connection_.congested() &&
+      connection_.state() != Connection::State::kFinishing) {
     const bool is_stuck = line_ != nullptr && line_->has_unsent();
     const bool sent_all =
         !is_stuck && (connection_.unsent() == 0 || connection_.is_to_be_flushed());

@@ -19,6 +19,7 @@
 #include "server/core.h"
 #include "server/secure_line.h"
 #include "server/security.h"
+#include "server/suspects.h"
 
 namespace rdzv {
 
@@ -30,6 +31,7 @@ class SocketConnection final : public EventHandler, public Transport {
     EventLoop& loop;
     ServerCore& core;
     OnClosed on_closed;
+    Suspects suspects;
     ServerSecurity security{};
     // A handshake costs more than most requests: so many newcomers are looked at in a turn, the
     // others wait here, by descriptor.
@@ -62,6 +64,9 @@ class SocketConnection final : public EventHandler, public Transport {
   std::string peer() const override { return peer_.to_string(); }
   std::string peer_host() const override { return peer_.host(); }
   std::string reached_at() const override;
+  const tls::Identity* identity() const override {
+    return line_ == nullptr ? nullptr : line_->peer();
+  }
 
   const Connection& connection() const { return connection_; }
   // It stands in Shared::waiting, and has its turn now.
@@ -70,7 +75,9 @@ class SocketConnection final : public EventHandler, public Transport {
  private:
   void receive();
   bool has_to_wait();
+  bool is_slowed_down();
   bool admit(char first_byte);
+  void refuse(const std::string& why);
   void take(Bytes received);
   void take_secured(Bytes received);
   void update_interest();
@@ -84,8 +91,10 @@ class SocketConnection final : public EventHandler, public Transport {
   std::unique_ptr<SecureLine> line_;  // of a connection by TLS
   bool is_admitted_ = false;
   bool is_waiting_ = false;  // in Shared::waiting
+  bool is_slow_ = false;     // until patience_ is over
   uint32_t low_water_ = 1;
-  // While what is waited for is a guess: when it is given up.
+  // While what is waited for is a guess: when it is given up. Of a newcomer that is slowed down: when
+  // it is looked at.
   std::optional<EventLoop::TimerId> patience_;
 };
 

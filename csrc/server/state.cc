@@ -8,9 +8,9 @@
 
 namespace rdzv {
 
-ServerState::ServerState(HashSeed seed) : seed_(seed) {
-  constexpr size_t kKeysAtFirst = size_t{1} << 18;
-  table_.reserve(kKeysAtFirst);
+ServerState::ServerState(HashSeed seed, size_t keys_at_first, uint64_t behind) : seed_(seed) {
+  if (keys_at_first > 0) table_.reserve(keys_at_first);
+  table_.restore_version(behind);
   table_.index_names();
 }
 

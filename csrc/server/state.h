@@ -28,7 +28,8 @@ class Journal {
 class ServerState {
  public:
   // `seed`: nobody who chooses keys or names nodes may know it.
-  explicit ServerState(HashSeed seed);
+  // There is room for `keys_at_first`; versions are higher than `behind`.
+  ServerState(HashSeed seed, size_t keys_at_first, uint64_t behind);
 
   HashSeed seed() const { return seed_; }
   const Table& table() const { return table_; }

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/bytes.h"
+#include "tls/session.h"
 
 namespace rdzv {
 
@@ -34,6 +35,8 @@ class Transport {
   virtual std::string peer_host() const = 0;
   // Under which address the peer reached this machine; empty: it is on this machine itself.
   virtual std::string reached_at() const = 0;
+  // Whom the peer has proved to be. Null: nobody.
+  virtual const tls::Identity* identity() const { return nullptr; }
 };
 
 }  // namespace rdzv

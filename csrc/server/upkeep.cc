@@ -5,6 +5,10 @@
 
 namespace rdzv {
 
+Upkeep::~Upkeep() {
+  context_.clock.awake_timers.cancel(timer_);
+}
+
 void Upkeep::wake() {
   TableView& table = context_.state.view();
   context_.budget.spend(table.take_noted() * Budget::kNoted);
@@ -28,16 +32,16 @@ bool Upkeep::work(Budget& left) {
 }
 
 void Upkeep::expire() {
-  constexpr size_t kAtOnce = 1024;
   if (has_expired_) return;
   is_overdue_ = false;
   const std::optional<Instant> next = context_.state.table().next_expiry();
   if (!next || context_.clock.awake < *next) return;
   has_expired_ = true;
-  context_.apply(change::Expire{kAtOnce});
+  size_t& left = context_.memory.keys_to_expire;
+  if (left > 0) left -= context_.apply(change::Expire{left});
   const std::optional<Instant> later = context_.state.table().next_expiry();
   is_overdue_ = later && *later <= context_.clock.awake;
-  wake();
+  context_.wake();
 }
 
 void Upkeep::end_turn() {
@@ -52,7 +56,10 @@ void Upkeep::set_timer() {
   const std::optional<Instant> next = context_.state.table().next_expiry();
   if (!next || is_overdue_ || (timer_ && timer_->first <= *next)) return;
   context_.clock.awake_timers.cancel(timer_);
-  timer_ = context_.clock.awake_timers.call_at(*next, [this] { timer_.reset(); });
+  timer_ = context_.clock.awake_timers.call_at(*next, [this] {
+    timer_.reset();
+    context_.note_active();
+  });
 }
 
 }  // namespace rdzv

@@ -16,6 +16,7 @@ struct ServerContext;
 class Upkeep final : private Chore {
  public:
   explicit Upkeep(ServerContext& context) : context_(context) {}
+  ~Upkeep() override;
 
   // Tells those whose waits an operation satisfied. Called after every operation that writes.
   void wake();

@@ -129,6 +129,7 @@ class TableView {
   }
   // Whether nothing was ever written, or only queues that are empty again.
   bool is_new() const { return version_ == 0 && queues_.empty(); }
+  bool has_nothing() const { return values_.empty() && queues_.empty(); }
   // The highest version that was ever used.
   uint64_t version() const { return version_; }
   // How many values were erased, and queues emptied.

@@ -62,7 +62,28 @@ void trust(SSL_CTX* context, const Material& material, bool is_server) {
         (is_server && SSL_CTX_add_client_CA(context, next.get()) != 1))
       throw_bad("a certificate of tls_ca cannot be used: " + take_error_text());
   }
+  // A server's own certificate vouches for it as well as the authority that has signed it.
+  if (!is_server)
+    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context), X509_V_FLAG_PARTIAL_CHAIN);
   if (count == 0) throw_bad("tls_ca holds no certificate in PEM: " + take_error_text());
+  ERR_clear_error();
+}
+
+// An OpenSSL that comes with us was told one place where systems have their authorities. Those that
+// have none there have them in one of these files.
+void trust_system(SSL_CTX* context) {
+  SSL_CTX_set_default_verify_paths(context);
+#ifdef RDZV_BUNDLED_TLS
+  for (const char* file : {"/etc/pki/tls/cert.pem", "/etc/ssl/ca-bundle.pem"})
+    SSL_CTX_load_verify_file(context, file);
+#endif
+}
+
+// Who has a certificate's key is good enough: so a host is known to itself, and nodes that share one
+// certificate to each other.
+void trust_own(SSL_CTX* context) {
+  X509_STORE_add_cert(SSL_CTX_get_cert_store(context), SSL_CTX_get0_certificate(context));
+  X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context), X509_V_FLAG_PARTIAL_CHAIN);
   ERR_clear_error();
 }
 
@@ -128,7 +149,8 @@ std::shared_ptr<Credentials::Impl> make(const Material& material, bool is_server
     trust(context, material, is_server);
   } else if (!is_server) {
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
-    SSL_CTX_set_default_verify_paths(context);
+    trust_system(context);
+    if (side->has_certificate) trust_own(context);
   }
   ERR_clear_error();
   return side;
@@ -137,7 +159,11 @@ std::shared_ptr<Credentials::Impl> make(const Material& material, bool is_server
 }  // namespace
 
 std::string library_version() {
+#ifdef RDZV_BUNDLED_TLS
+  return std::string(OpenSSL_version(OPENSSL_VERSION)) + ", in the wheel";
+#else
   return OpenSSL_version(OPENSSL_VERSION);
+#endif
 }
 
 const Key* Credentials::Impl::find(Bytes identity) const {

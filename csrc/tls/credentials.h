@@ -13,6 +13,9 @@
 
 namespace rdzv::tls {
 
+// In place of a server's name: its authorities' word is enough.
+inline constexpr char kAnyName[] = "*";
+
 // "OpenSSL 3.0.19 27 Jan 2026"; empty: this build has no TLS.
 std::string library_version();
 
@@ -43,7 +46,8 @@ class Credentials {
   struct Impl;
   explicit Credentials(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-  // `server_name`: a client's, what the user typed, which the server's certificate has to name.
+  // `server_name`: a client's, what the user typed, which the server's certificate has to name, or
+  // kAnyName.
   std::unique_ptr<Session> begin(const std::string& server_name = {}) const;
 
   bool has_tokens() const;

@@ -2,23 +2,11 @@
 
 #include <utility>
 
-#include "base/error.h"
-#include "base/text.h"
-
 namespace rdzv::tls {
 
 std::shared_ptr<const Credentials> Keeper::make(Side side, const Texts& texts) {
   Material material;
   if (!texts.tokens.empty()) material.tokens = parse_tokens(texts.tokens);
-  for (const Token& token : material.tokens) {
-    // Whoever took them for members of the one name space there is would give away what is others'.
-    if (side == Side::kServer && (token.space != kDefaultSpace || token.role != Role::kMember)) {
-      throw Error(ErrorCode::kUnsupported,
-                  "servers know the name space 'default' and the role "
-                  "member only, and a token is for " +
-                      quoted(token.space) + " and " + role_text(token.role));
-    }
-  }
   material.certificate = texts.certificate;
   material.key = texts.key;
   material.authorities = texts.authorities;
@@ -40,6 +28,10 @@ bool Keeper::renew(const Texts& texts) {
   texts_ = texts;
   current_ = std::move(made);
   return true;
+}
+
+std::unique_ptr<Session> Keeper::begin(const std::string& typed) const {
+  return current()->begin(server_name_.empty() ? typed : server_name_);
 }
 
 std::shared_ptr<const Credentials> Keeper::current() const {

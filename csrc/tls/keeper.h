@@ -34,15 +34,25 @@ class Keeper {
   // what held before goes on.
   bool renew(const Texts& texts);
   std::shared_ptr<const Credentials> current() const;
+  // A client's: a session with the server that its user calls `typed`.
+  std::unique_ptr<Session> begin(const std::string& typed) const;
+  // The name that stands in the server's certificate, if it is another one than is typed; kAnyName:
+  // whichever. Set before the keeper is shared.
+  void set_server_name(std::string name) { server_name_ = std::move(name); }
   // Called before each session begins: who reads the files may look whether they have changed. Set
   // before the keeper is shared.
   void set_before_use(std::function<void()> look) { before_use_ = std::move(look); }
+  // A client's: the name space that it asks for; empty: that of its token. Likewise set before.
+  void set_space(std::string space) { space_ = std::move(space); }
+  const std::string& space() const { return space_; }
 
  private:
   static std::shared_ptr<const Credentials> make(Side side, const Texts& texts);
 
   const Side side_;
   std::function<void()> before_use_;
+  std::string server_name_;
+  std::string space_;
   mutable std::mutex mutex_;  // protects all below
   Texts texts_;
   std::shared_ptr<const Credentials> current_;

@@ -40,7 +40,7 @@ Session::Impl::Impl(std::shared_ptr<const Credentials::Impl> of_side, const std:
     return;
   }
   SSL_set_connect_state(ssl.get());
-  if (side->keys.empty()) {
+  if (side->keys.empty() && name != kAnyName) {
     X509_VERIFY_PARAM* wanted = SSL_get0_param(ssl.get());
     // An address is no name, and is not sent as one.
     if (X509_VERIFY_PARAM_set1_ip_asc(wanted, name.c_str()) != 1) {

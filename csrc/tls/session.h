@@ -21,6 +21,8 @@ namespace rdzv::tls {
 inline constexpr size_t kHandshakeBytesMax = 128 * 1024;
 // Answers to what the peer asked of TLS itself, which it does not read.
 inline constexpr size_t kOwnBytesMax = 64 * 1024;
+// What an open session takes, about.
+inline constexpr size_t kSessionBytes = 12 * 1024;
 // The most that one record carries.
 inline constexpr size_t kRecordBytesMax = 16 * 1024;
 

@@ -23,15 +23,20 @@ Bytes trimmed(Bytes text) {
   return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
 }
 
-bool is_name(char c) {
+bool may_be_in_name(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
          c == '_' || c == '.';
 }
 
+// A word that is as long as a secret may be one, in the wrong place.
+std::string shown(Bytes word) {
+  if (word.size() < kSecretBytesMin) return quoted(word);
+  return "of " + std::to_string(word.size()) + " bytes";
+}
+
 std::string checked_space(Bytes space) {
-  if (!space.empty() && space.size() <= kSpaceBytesMax && std::ranges::all_of(space, is_name))
-    return std::string(space);
-  throw_bad("names the name space " + quoted(space) + ", which must be 1 to " +
+  if (is_space(space)) return std::string(space);
+  throw_bad("names the name space " + shown(space) + ", which must be 1 to " +
             std::to_string(kSpaceBytesMax) + " letters, digits, '-', '_' or '.'");
 }
 
@@ -39,7 +44,7 @@ Role checked_role(Bytes text) {
   for (const Role role : kRoles) {
     if (text == role_text(role)) return role;
   }
-  throw_bad("names the role " + quoted(text) + ", which must be member, reader or admin");
+  throw_bad("names the role " + shown(text) + ", which must be member, reader or admin");
 }
 
 std::string checked_secret(Bytes secret) {
@@ -84,6 +89,11 @@ const char* role_text(Role role) {
       return "admin";
   }
   return "member";
+}
+
+bool is_space(Bytes name) {
+  return !name.empty() && name.size() <= kSpaceBytesMax &&
+         std::ranges::all_of(name, may_be_in_name);
 }
 
 Token parse_token(Bytes text) {

@@ -23,6 +23,8 @@ enum class Role : uint8_t {
   kAdmin,   // everything, in all name spaces
 };
 const char* role_text(Role role);
+// Whether a name space can have this name.
+bool is_space(Bytes name);
 
 inline constexpr Bytes kDefaultSpace = "default";
 inline constexpr size_t kSpaceBytesMax = 64;

@@ -121,6 +121,8 @@ std::vector<Option> all_options() {
                      &Options::topology_keys, 0, kMany),
       number<size_t>("--lose", "N", "for rendezvous: break this many connections afterwards",
                      &Options::lose, 0, kMany),
+      {"--token-file", "PATH", "speak TLS, with the first token of this file",
+       [](Options& options, const std::string& text) { options.token_file = text; }},
   };
 }
 

@@ -33,6 +33,7 @@ struct Options {
   bool connections_first = false;
   size_t topology_keys = 0;  // 0: ranks by address
   size_t lose = 0;
+  std::string token_file;  // empty: plain bytes
 };
 
 const char* name_of(Wire wire);

@@ -52,6 +52,8 @@ class Keys final : public Scenario {
   bool is_settled() const { return outstanding_ == 0 || failed(); }
 
   void send_in_pieces(Connection& connection) {
+    if (connection.secure != nullptr)
+      throw Error(ErrorCode::kUnsupported, "multi_set is sent in pieces without TLS alone");
     Bytes rest = connection.out;
     int fd = connection.fd.get();
     while (!rest.empty()) {

@@ -5,6 +5,8 @@
 
 #include <array>
 #include <cerrno>
+#include <fstream>
+#include <iterator>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -19,6 +21,17 @@ constexpr int kEventsMax = 1024;
 constexpr uint64_t kErrorsMax = 1'000;
 // What a connection keeps of a buffer that it needed once.
 constexpr size_t kKeptBytes = 64 * 1024;
+
+// None where there is to be no TLS.
+std::shared_ptr<const tls::Credentials> credentials_of(const std::string& token_file) {
+  if (token_file.empty()) return nullptr;
+  std::ifstream file(token_file);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (!file) throw Error(ErrorCode::kInvalidArgument, "--token-file: cannot read " + token_file);
+  tls::Material material;
+  material.tokens = tls::parse_tokens(text);
+  return tls::Credentials::for_client(material);
+}
 
 }  // namespace
 
@@ -51,7 +64,8 @@ Swarm::Swarm(const Options& options, const Part& part, Protocol& protocol, Playe
       protocol_(protocol),
       player_(player),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
-      buffer_(kBufferBytes) {
+      buffer_(kBufferBytes),
+      credentials_(credentials_of(options.token_file)) {
   prepare_dials();
   connections_.resize(options.connections);
   for (size_t i = 0; i < connections_.size(); ++i) connections_[i].index = static_cast<uint32_t>(i);
@@ -128,9 +142,21 @@ void Swarm::receive(Connection& connection) {
       lost(connection, errno == 0 ? "the server closed it" : errno_text(errno));
       return;
     }
-    take_answers(connection, Bytes(buffer_.data(), static_cast<size_t>(got)));
+    Bytes arrived(buffer_.data(), static_cast<size_t>(got));
+    if (connection.secure != nullptr && !decrypt(connection, arrived)) return;
+    take_answers(connection, arrived);
     if (!connection.fd || static_cast<size_t>(got) < buffer_.size()) return;
   }
+}
+
+bool Swarm::decrypt(Connection& connection, Bytes& arrived) {
+  plain_.clear();
+  connection.secure->receive(arrived, plain_);
+  arrived = plain_;
+  if (connection.secure->state() != tls::Session::State::kFailed) return true;
+  const std::string why = connection.secure->failure();
+  lost(connection, why);
+  return false;
 }
 
 void Swarm::take_answers(Connection& connection, Bytes arrived) {
@@ -187,6 +213,14 @@ void Swarm::asked(Connection& connection, Ask ask, size_t begin) {
 }
 
 void Swarm::flush(Connection& connection) {
+  if (connection.secure != nullptr) {
+    if (connection.secure->is_open()) {
+      connection.secure->send(connection.out);
+      connection.out.clear();
+    }
+    if (flush_secure(connection)) watch_writes(connection, !connection.secure->to_send().empty());
+    return;
+  }
   size_t sent = 0;
   while (sent < connection.out.size()) {
     long moved = send_some(connection.fd.get(), Bytes(connection.out).substr(sent));
@@ -203,6 +237,19 @@ void Swarm::flush(Connection& connection) {
   watch_writes(connection, !all);
 }
 
+bool Swarm::flush_secure(Connection& connection) {
+  for (Bytes out = connection.secure->to_send(); !out.empty(); out = connection.secure->to_send()) {
+    const long moved = send_some(connection.fd.get(), out);
+    if (moved == kWouldBlock) break;
+    if (moved == kBroken) {
+      lost(connection, errno_text(errno));
+      return false;
+    }
+    connection.secure->on_sent(static_cast<size_t>(moved));
+  }
+  return true;
+}
+
 void Swarm::watch_writes(Connection& connection, bool wanted) {
   if (connection.wants_write == wanted) return;
   epoll_event event{};
@@ -217,6 +264,7 @@ void Swarm::drop(Connection& connection) {
   connection.out.clear();
   connection.asked.clear();
   connection.skip = 0;
+  connection.secure.reset();
 }
 
 void Swarm::redial(Connection& connection) {

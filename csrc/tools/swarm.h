@@ -7,11 +7,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "tls/credentials.h"
 #include "tools/options.h"
 #include "tools/part.h"
 #include "tools/protocol.h"
@@ -49,8 +51,9 @@ struct Connection {
   Instant dialed{};
   AskedRing asked;
   std::string out;
-  std::string in;   // the beginning of an answer
-  size_t skip = 0;  // bytes to come that nobody reads
+  std::string in;                        // the beginning of an answer
+  size_t skip = 0;                       // bytes to come that nobody reads
+  std::unique_ptr<tls::Session> secure;  // none: plain bytes
 };
 
 // A scenario, as the swarm sees it. May call the swarm's methods from anywhere.
@@ -109,6 +112,10 @@ class Swarm {
   void serve(Connection& connection, uint32_t events);
   void finish_dial(Connection& connection);
   void receive(Connection& connection);
+  // What it says, if it speaks TLS; false: it does not any more.
+  bool decrypt(Connection& connection, Bytes& arrived);
+  // Sends what TLS has ready. False: the connection is lost.
+  bool flush_secure(Connection& connection);
   void take_answers(Connection& connection, Bytes arrived);
   size_t take_whole(Connection& connection, Bytes input);
   void lost(Connection& connection, const std::string& why);
@@ -124,6 +131,8 @@ class Swarm {
   UniqueFd epoll_;
   std::vector<Connection> connections_;
   std::vector<char> buffer_;
+  std::shared_ptr<const tls::Credentials> credentials_;
+  std::string plain_;  // of what was received
   Instant turn_began_{};
   size_t dials_wanted_ = 0;
   size_t dials_begun_ = 0;

@@ -111,6 +111,7 @@ void Swarm::finish_dial(Connection& connection) {
     if (is_hopeless || !dial(connection)) fail("connect: " + errno_text(error));
     return;
   }
+  if (credentials_ != nullptr) connection.secure = credentials_->begin();
   protocol_.put_hello(connection.out, static_cast<uint32_t>(part_.first() + connection.index));
   connection.asked.push({Ask::kHello, turn_began_});
   flush(connection);

@@ -19,7 +19,7 @@ inline constexpr size_t kKeysPerRequestMax = 131'072;
 inline constexpr size_t kRequestBytesMax = 256 * 1024 * 1024;
 // What a client takes for one c10d answer. The largest is a list of all keys.
 inline constexpr size_t kReplyBytesMax = 1024 * 1024 * 1024;
-// Free text in a HELLO (credentials, client name) and in error answers.
+// Free text in a HELLO (name space, client name) and in error answers.
 inline constexpr size_t kTextBytesMax = 4 * 1024;
 inline constexpr size_t kRunIdBytesMax = 1024;
 // Of what a node's work wrote last before the node gave up.
@@ -29,10 +29,14 @@ inline constexpr size_t kWatchAnswerBytes = 256 * 1024;
 inline constexpr size_t kMembersPerReplyMax = 1000;
 // Addresses, of one HOSTS.
 inline constexpr size_t kHostsPerRequestMax = 1000;
+// Name spaces, and limits of a server, of one SPACES.
+inline constexpr size_t kSpacesPerReplyMax = 100'000;
+inline constexpr size_t kServerLimitsMax = 1000;
 // Where a page of them ended: a node.
 inline constexpr size_t kMembersCursorBytesMax = 512;
 // Nodes that went, of one run that somebody follows.
 inline constexpr size_t kDeparturesKept = 256;
+inline constexpr size_t kEventsPerReplyMax = 256;
 
 // From here on: defaults. What a machine has descriptors for is less, as a rule.
 inline constexpr size_t kConnectionsMax = 1'000'000;
@@ -61,6 +65,13 @@ inline constexpr size_t kUnsentBytesPerConnectionMax = 64 * 1024 * 1024;
 inline constexpr size_t kUnsentBytesOfAllMax = size_t{2} << 30;
 // Keys, values and queues.
 inline constexpr size_t kStoredBytesMax = size_t{16} << 30;
+// All that clients make the server keep: keys, requests, answers, runs, TLS.
+inline constexpr size_t kMemoryBytesMax = size_t{32} << 30;
+// As many as the bytes of all are good for.
+inline constexpr size_t kKeysMax = 100'000'000;
+inline constexpr size_t kWaitsMax = 4'000'000;
+// Name spaces at a time.
+inline constexpr size_t kSpacesMax = 4096;
 inline constexpr uint64_t kTtlMsMax = uint64_t{30} * 365 * 24 * 3600 * 1000;
 // Rendezvous kept by the server: all runs, those that one connection has to do with, and those that
 // nobody is in but that are remembered, so that a closed run stays closed and its rounds go on
@@ -76,5 +87,7 @@ inline constexpr size_t kNodesPerConnectionMax = 65'536;
 inline constexpr uint64_t kGraceMsMax = uint64_t{7} * 24 * 3600 * 1000;
 inline constexpr uint64_t kKeepAliveWindowMsMax = uint64_t{7} * 24 * 3600 * 1000;
 inline constexpr uint64_t kLastCallMsMax = uint64_t{7} * 24 * 3600 * 1000;
+// What has happened to runs, for those who ask afterwards.
+inline constexpr size_t kTimelineBytesMax = size_t{16} << 20;
 
 }  // namespace rdzv::limits

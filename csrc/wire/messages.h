@@ -37,11 +37,11 @@ struct HelloRequest {
   using Is = Request<Operation::kHello, "hello", HelloReply>;
   uint32_t features = 0;  // none defined in this version
   Id128 session{};        // random; stays the same when a client reconnects
-  Text credentials;       // empty: none offered
+  Text space;             // the name space; empty: that of the connection's token
   Text client;            // free text for the server's log: program and version
   static void fields(auto& a, auto& m) {
     all(a, "features", m.features, "session", m.session);
-    all(a, "credentials", m.credentials, "client", m.client);
+    all(a, "space", m.space, "client", m.client);
   }
 };
 
@@ -71,6 +71,35 @@ struct CloseChannelRequest : Nothing {
   using Is = Request<Operation::kCloseChannel, "close_channel", Nothing>;
 };
 
+// What is in a name space, and what the server lets its clients use.
+struct SpacesReply {
+  struct Space {
+    Text name;
+    uint64_t keys = 0;
+    uint64_t stored_bytes = 0;
+    uint64_t connections = 0;
+    uint64_t runs = 0;
+    uint64_t waits = 0;
+    static void fields(auto& a, auto& m) {
+      all(a, "name", m.name, "keys", m.keys, "stored bytes", m.stored_bytes);
+      all(a, "connections", m.connections, "runs", m.runs, "waiting requests", m.waits);
+    }
+  };
+  struct Limit {
+    Text name;
+    uint64_t value = 0;
+    static void fields(auto& a, auto& m) { all(a, "name", m.name, "value", m.value); }
+  };
+  List<Space, limits::kSpacesPerReplyMax> spaces;
+  List<Limit, limits::kServerLimitsMax> limits;
+  static void fields(auto& a, auto& m) { all(a, "spaces", m.spaces, "limits", m.limits); }
+};
+struct SpacesRequest {
+  using Is = Request<Operation::kSpaces, "spaces", SpacesReply>;
+  bool every = false;  // for an admin; others get their own alone
+  static void fields(auto& a, auto& m) { all(a, "all", m.every); }
+};
+
 // All of them, by code.
 using Requests =
     std::tuple<HelloRequest, PingRequest, SetRequest, GetRequest, CompareSetRequest, AddRequest,
@@ -80,7 +109,7 @@ using Requests =
                SetIfVersionRequest, SetForRequest, DeletePrefixRequest, ExchangeRequest,
                JoinRequest, LeaveRequest, KeepAliveRequest, CloseRunRequest, StatusRequest,
                SubscribeRequest, MembersRequest, ResumeRequest, CloseChannelRequest, FollowRequest,
-               WatchPrefixRequest, HostsRequest>;
+               WatchPrefixRequest, HostsRequest, SpacesRequest, TimelineRequest>;
 inline constexpr uint8_t kOperationMax = std::tuple_size_v<Requests>;
 
 // Calls `visit` with a pointer, which is null, to the type of each.

@@ -69,6 +69,10 @@ enum class Operation : uint8_t {
   kWatchPrefix = 36,
   // From where clients have connected (wire/run_messages.h).
   kHosts = 37,
+  // Which name spaces there are (wire/messages.h).
+  kSpaces = 38,
+  // What has happened in a run (wire/run_messages.h).
+  kTimeline = 39,
 };
 
 // For messages (wire/messages.h has it).

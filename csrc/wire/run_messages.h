@@ -361,4 +361,56 @@ struct HostsRequest {
   static void fields(auto& a, auto& m) { all(a, "addresses", m.addresses); }
 };
 
+enum class EventKind : uint8_t {
+  kJoined = 0,    // a node: it is in the round that forms, or that it completed
+  kWaiting = 1,   // a node: it waits for the next round
+  kSpare = 2,     // a node: it waits for a place
+  kLastCall = 3,  // enough nodes are there; the last call runs for so long
+  kComplete = 4,  // the round: so long after its first node, and the node that came last
+  kBroken = 5,    // a node's connection; it may come back for so long
+  kResumed = 6,   // a node has its place back
+  kLeft = 7,      // as Departure
+  kLost = 8,      // and why
+  kFailed = 9,
+  kGaveUp = 10,     // and its last line
+  kTimedOut = 11,   // a node's JOIN, after so long, and who was there
+  kRefused = 12,    // a node's request, and why
+  kClosed = 13,     // the run, and why
+  kFinished = 14,   // the job, with which round
+  kRunFailed = 15,  // the run: too few nodes are left
+  kWarning = 16,    // a line of the server's log
+  kLast = kWarning,
+};
+
+struct TimelineReply {
+  struct Item {
+    uint64_t at_us = 0;  // by the server's own monotonic clock
+    EventKind kind = EventKind::kJoined;
+    uint64_t round = 0;
+    uint32_t nodes = 0;  // in the round then
+    uint64_t took_us = 0;
+    RunNode node;  // may be none
+    Text text;
+    static void fields(auto& a, auto& m) {
+      all(a, "at in us", m.at_us, "kind", m.kind, "round", m.round, "nodes", m.nodes);
+      all(a, "took in us", m.took_us, "node", m.node, "text", m.text);
+    }
+  };
+  bool known = false;   // whether there is such a run
+  uint64_t now_us = 0;  // by the same clock
+  uint64_t first = 0;   // the number of the first event of `items`
+  uint64_t next = 0;    // the number that the next event to happen will have
+  List<Item, limits::kEventsPerReplyMax> items;
+  static void fields(auto& a, auto& m) {
+    all(a, "known", m.known, "now in us", m.now_us, "first", m.first, "next", m.next);
+    all(a, "items", m.items);
+  }
+};
+struct TimelineRequest {
+  using Is = Request<Operation::kTimeline, "timeline", TimelineReply>;
+  RunId run_id;       // empty: the server's own warnings
+  uint64_t from = 0;  // the number of the first event that is wanted
+  static void fields(auto& a, auto& m) { all(a, "run id", m.run_id, "from", m.from); }
+};
+
 }  // namespace rdzv::native

@@ -1,5 +1,6 @@
 """A serving group: each member has a slot, and one that fails is started again into its slot.
 
+    rendezvous token --save                                 once, where they share the home folder
     rendezvous serve --host 0.0.0.0                         on a machine that outlives the members
     python examples/launchers/serving.py node0:29400 2:2    for each member
 

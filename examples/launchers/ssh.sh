@@ -1,5 +1,6 @@
 #!/bin/bash
 # Plain ssh: `ssh.sh node0 node1 node2 -- python train.py`. The first node hosts the store.
+# Before, put one token on all of them: `rendezvous token --save`, and copy ~/.config/rendezvous/token.
 set -eu
 hosts=()
 while [ $# -gt 0 ] && [ "$1" != "--" ]; do hosts+=("$1"); shift; done

@@ -1,4 +1,5 @@
-"""Endpoints as text: `host`, `host:port`, `[v6]:port`. Pure: looks no name up and opens no socket.
+"""Endpoints as text: `host`, `host:port`, `[v6]:port`, `unix:///path`. Pure: looks no name
+up and opens no socket.
 
 hosts.py knows what a host name means on this machine.
 """
@@ -6,7 +7,7 @@ hosts.py knows what a host name means on this machine.
 import ipaddress
 import re
 
-__all__ = ["format_endpoint", "parse_endpoint", "refuse_secrets"]
+__all__ = ["format_endpoint", "is_unix", "parse_endpoint", "refuse_secrets"]
 
 _PORT_MAX = 65_535
 _EXAMPLE = "write host:port, for example node0.cluster:29400, 10.0.0.5:29400 or [fd00::5]:29400"
@@ -34,13 +35,16 @@ def refuse_secrets(text: str) -> None:
 def parse_endpoint(endpoint: str, default_port: int) -> tuple[str, int]:
     """Split an endpoint into host (without brackets) and port.
 
-    An empty endpoint means `localhost` and the default port; port 0 is accepted, and means "any
-    free port" to a server. Raises ValueError, which says what is wrong and shows an example.
+    A Unix socket is a host with port 0. An empty endpoint means `localhost` and the
+    default port; port 0 is accepted, and means "any free port" to a server. Raises ValueError,
+    which says what is wrong and shows an example.
     """
     text = endpoint.strip()
     refuse_secrets(text)
     if not text:
         return "localhost", default_port
+    if is_unix(text):
+        return text, 0
     if "://" in text:
         raise _bad(endpoint, "it has a scheme")
     if text.startswith("["):
@@ -57,7 +61,14 @@ def parse_endpoint(endpoint: str, default_port: int) -> tuple[str, int]:
 
 def format_endpoint(host: str, port: int) -> str:
     """The text that `parse_endpoint` accepts, with brackets around an IPv6 address."""
+    if is_unix(host):
+        return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_unix(host: str) -> bool:
+    """Whether it is a Unix socket, of this machine: `unix:///path`."""
+    return host.startswith("unix:")
 
 
 def _parse_bracketed(endpoint: str, text: str, default_port: int) -> tuple[str, int]:

@@ -7,11 +7,14 @@ does.
 
 import ipaddress
 import socket
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from rendezvous import _core
-from rendezvous._base.errors import StoreAddressInUseError, StoreError
+from rendezvous._base.endpoint import is_unix
+from rendezvous._base.errors import StoreAddressInUseError, StoreError, StoreRefusedError
+from rendezvous._base.security import Security
 
 __all__ = [
     "HostMatch",
@@ -20,15 +23,18 @@ __all__ = [
     "advertised_address",
     "bootstrap_hosts",
     "hold_port",
+    "is_filtered",
     "is_loopback",
     "is_refused",
     "is_served",
     "is_wildcard",
     "match_host",
+    "numeric_addresses",
     "observed_address",
     "own_end_towards",
     "plan_hosting",
     "serve_on",
+    "serve_workers",
 ]
 
 _Address: TypeAlias = tuple[socket.AddressFamily, tuple[Any, ...]]
@@ -68,6 +74,8 @@ class HostingPlan:
 
 def match_host(host: str) -> HostMatch:
     """Whether `host` is this machine, by its own name or by an address that can be bound."""
+    if is_unix(host):
+        return HostMatch(True, "a Unix socket is this machine's")
     addresses, problem = _resolve(host)
     for address in addresses:
         if _is_local(address):
@@ -82,6 +90,8 @@ def match_host(host: str) -> HostMatch:
 
 def plan_hosting(host: str) -> HostingPlan:
     """Bind the given host; but a machine's own name on loopback only means every interface."""
+    if is_unix(host):
+        return HostingPlan((host,), host)
     ip = _ip(host)
     if ip is not None and ip.is_unspecified:
         return HostingPlan((host,), "::1" if ip.version == 6 else "127.0.0.1")
@@ -101,21 +111,52 @@ def plan_hosting(host: str) -> HostingPlan:
 
 
 def serve_on(
-    hosts: tuple[str, ...], port: int, of_one_job: bool = False, token: str | None = None
+    hosts: tuple[str, ...], port: int, of_one_job: bool = False, **security: Any
 ) -> _core.Server:
     """Start a server on the first of `hosts` that can be bound. Raises StoreError.
 
-    A port in use ends the search. of_one_job, token: as _core.Server has them.
+    A port in use ends the search, and so does a network on which it must not listen. of_one_job,
+    security: as _core.Server has them.
     """
     for host in hosts[:-1]:
         try:
-            return _core.Server(host, port, of_one_job=of_one_job, token=token)
-        except StoreAddressInUseError:
+            return _core.Server(host, port, of_one_job=of_one_job, **security)
+        except (StoreAddressInUseError, StoreRefusedError):
             raise
         except StoreError:
             # A machine without IPv6 has no "::". What the last one says can be acted on.
             continue
-    return _core.Server(hosts[-1], port, of_one_job=of_one_job, token=token)
+    return _core.Server(hosts[-1], port, of_one_job=of_one_job, **security)
+
+
+def serve_workers(
+    hosts: tuple[str, ...], security: Security, nodes: Callable[[], Iterable[str]]
+) -> _core.Server:
+    """Start the store that the workers of a round meet in. Raises StoreError.
+
+    Torch's workers use it, whose protocol has no place for a proof: where others have to have one,
+    these have to come from the round's nodes, which is a filter.
+
+    Args:
+        nodes: their addresses, asked for if they are needed.
+    """
+    if not is_filtered(hosts, security):
+        return serve_on(hosts, 0, **security.of_server)
+    return serve_on(hosts, 0, **security.of_server, allow=numeric_addresses(nodes()))
+
+
+def is_filtered(hosts: tuple[str, ...], security: Security) -> bool:
+    """Whether the workers' store there takes certain addresses only."""
+    is_closed = all(is_loopback(host) and not is_wildcard(host) for host in hosts)
+    return security.exists and not is_closed
+
+
+def numeric_addresses(nodes: Iterable[str]) -> list[str]:
+    """Of nodes, and of this machine: from where their processes may connect."""
+    found = set(map(_bare, _core.interface_addresses()))
+    for node in nodes:
+        found |= {_bare(address[0]) for _, address in _resolve(node)[0]}
+    return sorted(found)
 
 
 def hold_port(hosts: tuple[str, ...]) -> socket.socket | None:
@@ -187,7 +228,7 @@ def advertised_address(store: object, endpoint_host: str | None, local_addr: str
         if not is_loopback(observed):
             return observed
         # Of a loopback endpoint, too: a name that resolves to ::1 is written in URLs as it is.
-        if endpoint_host and not is_wildcard(endpoint_host):
+        if endpoint_host and not is_wildcard(endpoint_host) and not is_unix(endpoint_host):
             return endpoint_host
         return "localhost" if ":" in observed else observed
     name = socket.getfqdn()
@@ -204,7 +245,9 @@ def is_wildcard(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether it leads every machine to itself: a well-known name, or a loopback address."""
+    """Whether it leads every machine to itself: a well-known name, a loopback address or a path."""
+    if is_unix(host):
+        return True
     name = host.rstrip(".").lower()
     return name in _LOOPBACK_NAMES or name.endswith(".localhost") or _is_loopback_ip(host)
 
@@ -220,6 +263,8 @@ def is_served(host: str, port: int) -> bool:
 
 
 def _is_served(host: str, port: int) -> bool | None:
+    if is_unix(host):
+        return _is_unix_served(host)
     refused = None
     for family, address in _resolve(host)[0]:
         try:
@@ -232,6 +277,18 @@ def _is_served(host: str, port: int) -> bool | None:
         except OSError:
             continue
     return refused
+
+
+def _is_unix_served(host: str) -> bool | None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PROBE_S)
+        try:
+            probe.connect(host.removeprefix("unix:").removeprefix("//"))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:
+            return None
+    return True
 
 
 def own_end_towards(host: str, port: int = 9) -> str:

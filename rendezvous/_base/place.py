@@ -1,6 +1,6 @@
 """Where a run is kept, as users write it: `HOST[:PORT]`, or a URL. Pure: opens nothing.
 
-* `tcp://HOST[:PORT]`
+* `tcp://HOST[:PORT]`, `tcps://` over TLS, `unix:///PATH`
 * `file:///PATH`
 * `etcd://MEMBER[,MEMBER...][?ca_cert=...]`, `etcds://` over TLS
 
@@ -21,7 +21,9 @@ _ETCD_SCHEMES = ("etcd", "etcds")
 # As etcd itself and torch write its members.
 _HTTP_SCHEMES = ("http", "https")
 _OF_STORES = ("timeout", "prefix", "protocol")
-_FORMS = "HOST[:PORT], tcp://HOST[:PORT], etcd://HOST[,HOST...], etcds://... or file:///PATH"
+_FORMS = (
+    "HOST[:PORT], tcp://, tcps://, unix:///PATH, etcd://HOST[,HOST...], etcds:// or file:///PATH"
+)
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,14 @@ def parse_place(text: str, backend: str | None = None, *, is_store: bool = False
     if backend not in (None, "c10d") or (backend is None and scheme in known):
         options = _options(shown, query, ETCD_URL_OPTIONS, is_store)
         return NamedPlace(backend or "etcd", f"{scheme}://{_members(address)}", options)
-    if scheme == "tcp":
+    if scheme == "unix":
+        return NamedPlace("c10d", f"unix://{address}")
+    if scheme in ("tcp", "tcps"):
         host, _, path = address.partition("/")
         if path and not is_store:
-            raise ValueError(f"the endpoint {shown!r}: a run has no path; write tcp://{host}")
+            raise ValueError(f"the endpoint {shown!r}: a run has no path; write {scheme}://{host}")
         _options(shown, query, (), is_store)
-        return NamedPlace("c10d", host)
+        return NamedPlace("c10d", host, {"tls": "1"} if scheme == "tcps" else {})
     if scheme == "file":
         host, slash, path = address.partition("/")
         if host not in ("", "localhost") or not path:

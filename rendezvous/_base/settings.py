@@ -14,6 +14,7 @@ from rendezvous._base.arguments import FOREVER_S
 from rendezvous._base.events import OnEvent
 from rendezvous._base.health import HealthCheck
 from rendezvous._base.rules import RULES_SETTINGS, RendezvousRules, read_rules
+from rendezvous._base.security import SECURITY_SETTINGS, Security
 
 __all__ = [
     "C10D_SETTINGS",
@@ -56,6 +57,7 @@ C10D_SETTINGS = (
     "hold_port",
     "rulebook",
     "health_check",
+    *SECURITY_SETTINGS,
     *RULES_SETTINGS,
 )
 
@@ -75,7 +77,14 @@ ETCD_SETTINGS = (
 )
 
 
-STATIC_SETTINGS = ("rank", "timeout", "join_timeout", "close_timeout", "read_timeout")
+STATIC_SETTINGS = (
+    "rank",
+    "timeout",
+    "join_timeout",
+    "close_timeout",
+    "read_timeout",
+    *SECURITY_SETTINGS,
+)
 
 
 # What no configuration of words says: `user` is an option of the command line, or of a URL;
@@ -250,6 +259,7 @@ class HandlerOptions:
     hold_port: bool
     rulebook: str
     rules: RendezvousRules
+    security: Security = field(default_factory=Security)
     health_check: HealthCheck | None = None
     on_event: OnEvent | None = None
 
@@ -271,6 +281,7 @@ class HandlerOptions:
             hold_port=read_flag(params, "hold_port", True),
             rulebook=params.get("rulebook", "auto"),
             rules=read_rules(params),
+            security=Security.of(params),
             health_check=_callable(params, "health_check", str),
             on_event=_callable(params, "on_event"),
         )

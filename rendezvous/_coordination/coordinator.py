@@ -45,6 +45,8 @@ class NodeSetup:
         expected: the nodes that should come, for messages.
         excluded: asks the store which nodes have said that they do not take part, each with its
             reason; may take some seconds, and raises nothing.
+        tell_expected: tells others at the store which ones those are; called while the node waits.
+        similar_runs: asks the store for runs whose names may be meant instead; raises nothing.
     """
 
     run_id: str
@@ -55,6 +57,8 @@ class NodeSetup:
     store_is_gone: Callable[[], bool] = field(default=lambda: False)
     facts: _core.NodeFacts = field(default_factory=_core.NodeFacts)
     expected: Expected = field(default_factory=Expected)
+    tell_expected: Callable[[], None] = field(default=lambda: None)
+    similar_runs: Callable[[], list[str]] = field(default=list)
     excluded: Callable[[], list[str]] = field(default=list)
 
 
@@ -214,6 +218,10 @@ class Coordinator(ABC):
     def is_deserted(self, deadline: Deadline) -> bool:
         """Whether no node takes part or waits."""
         return self.census(deadline).counts.listed == 0
+
+    def changed_nodes(self, deadline: Deadline) -> RunView:
+        """Those that were lost and those that wait, some of them by name: for messages."""
+        return self.census(deadline)
 
     def reached_at(self, deadline: Deadline) -> str:
         """The address by which nodes on other machines reach this machine, which has the store;

@@ -10,16 +10,17 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from rendezvous import _core
+from rendezvous._base.host_names import join_names
 
-__all__ = ["Expected"]
+__all__ = ["UNKNOWN", "Expected"]
 
-_NAMES_MAX = 16
+UNKNOWN = "did not join"
 _HOW = {
     "never": "never connected",
     "was": "connected once, and did not join",
     "is": "connected, and did not join",
     "lost": "joined, and was lost",
-    "": "did not join; whether it connected is not known here",
+    "": UNKNOWN,
 }
 
 
@@ -42,8 +43,11 @@ class Expected:
     def __bool__(self) -> bool:
         return self.count > 0
 
-    def find_addresses(self) -> None:
-        """Begin to look the names up. What is not known in time plays no part."""
+    def find_addresses(self, within_s: float = 0.0) -> None:
+        """Begin to look the names up, and wait so long for the end of it.
+
+        What is not known in time plays no part.
+        """
         unknown = [name for name in self.names if name not in self._addresses]
         if self._is_asked or not unknown:
             return
@@ -55,7 +59,10 @@ class Expected:
                     found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
                     self._addresses[name] = frozenset(str(each[4][0]) for each in found)
 
-        threading.Thread(target=look_up, name="rendezvous-expected", daemon=True).start()
+        thread = threading.Thread(target=look_up, name="rendezvous-expected", daemon=True)
+        thread.start()
+        if within_s > 0:
+            thread.join(within_s)
 
     def missing(self, present: Iterable[_core.Node]) -> list[str]:
         """The names of those that are none of these nodes."""
@@ -93,14 +100,26 @@ class Expected:
         missing = self.missing(present)
         if not missing:
             return ""
-        back = set(self.missing(lost))
         each = [
-            f"{name} ({_HOW['lost' if name not in back else self._how(name, hosts)]})"
-            for name in missing[:_NAMES_MAX]
+            f"{join_names(names)} ({how})"
+            for how, names in self.missing_by_how(present, lost, hosts).items()
         ]
-        more = len(missing) - len(each)
-        text = f"missing of the expected nodes: {', '.join(each)}"
-        return f"{text} and {more} more" if more > 0 else text
+        return f"missing of the expected nodes: {', '.join(each)}"
+
+    def missing_by_how(
+        self,
+        present: Iterable[_core.Node],
+        lost: Iterable[_core.Node],
+        hosts: Mapping[str, str],
+    ) -> dict[str, list[str]]:
+        """The names of those that are missing, by how far they got, in words."""
+        found: dict[str, list[str]] = {}
+        missing = self.missing(present)
+        back = set(self.missing(lost))
+        for name in missing:
+            how = _HOW[self._how(name, hosts) if name in back else "lost"]
+            found.setdefault(how, []).append(name)
+        return found
 
     def _how(self, name: str, hosts: Mapping[str, str]) -> str:
         ways = {hosts.get(address, "") for address in self._addresses.get(name, frozenset())}

@@ -38,8 +38,7 @@ class RunView:
     Attributes:
         kept_by: `server`; `leader` for an elected node; `store` for nodes that keep it by
             compare-and-set.
-        failed: for good, so that nobody should restart it; reason: why it was closed, or has
-            failed.
+        failed: for good, so that nobody should restart it.
         finished_round: the last round that every participant finished; 0: none.
         world_size: of the complete round, nodes that are gone included; 0 while it forms.
         settings: None before the first node has joined.
@@ -55,6 +54,8 @@ class RunView:
         neighbours: in the complete round, of the rank before this node's and the one after.
         hosts: of addresses of expected nodes that are missing, how far they got (Expected.text).
         asking: over etcd, nodes that want something and have no answer of the leader yet.
+        suspects: how many nodes' connections broke that may come back; only a server knows.
+        cause: which node gave up first, and why. close_reason: as it was given. Empty: none.
     """
 
     kept_by: KeptBy
@@ -62,7 +63,6 @@ class RunView:
     complete: bool = False
     closed: bool = False
     failed: bool = False
-    reason: str = ""
     finished_round: int = 0
     world_size: int = 0
     settings: _core.GroupSettings | None = None
@@ -81,6 +81,9 @@ class RunView:
     asking: tuple[_core.Node, ...] = ()
     neighbours: tuple[_core.Node | None, _core.Node | None] = (None, None)
     hosts: Mapping[str, str] = field(default_factory=dict)
+    suspects: int = 0
+    cause: str = ""
+    close_reason: str = ""
 
 
 def view_of_group(
@@ -109,7 +112,6 @@ def view_of_group(
         complete=group.complete,
         closed=group.closed,
         failed=group.failed,
-        reason=group.failure if group.failed else group.close_reason,
         finished_round=group.finished_round,
         world_size=group.world_size,
         settings=group.settings,
@@ -125,6 +127,8 @@ def view_of_group(
         rank=own.rank if own else -1,
         rank_0=first,
         neighbours=_neighbours(group, own),
+        cause=group.cause,
+        close_reason=group.close_reason,
     )
 
 

@@ -4,6 +4,7 @@ Pure except for the clock and the log: knows neither the rulebook nor the backen
 """
 
 import logging
+import random
 from collections.abc import Sequence
 
 from rendezvous import _core
@@ -17,15 +18,18 @@ from rendezvous._base.errors import (
     RendezvousStateError,
     RendezvousTimeoutError,
 )
+from rendezvous._base.host_names import count_names, join_names
 from rendezvous._base.hosts import is_loopback
 from rendezvous._base.join_time import JoinTime
 from rendezvous._base.text import counted
 from rendezvous._coordination.coordinator import Closure, NodeSetup
 from rendezvous._coordination.expected import Expected
+from rendezvous._coordination.missing import find_missing
 from rendezvous._coordination.run_view import RunView
 
 __all__ = [
     "Progress",
+    "changes_text",
     "closed_error",
     "evicted_text",
     "failed_error",
@@ -42,8 +46,12 @@ _PROGRESS_S = 10.0
 _SPARE_PROGRESS_S = 300.0
 _NAMES_MAX = 16
 # With more nodes, one looks for those that are excluded with each sixth line only.
-_FEW_NODES = 64
+_FEW_LISTED = 64
 _SELDOM = 6
+# How many of the nodes that wait say at a time which ones are expected.
+_TELLERS = 4
+# Of more, somebody has seen how the run is called.
+_FEW_NODES = 2
 _PARTS = {"waiting": "waits for the next round", "spare": "is a spare"}
 
 
@@ -55,6 +63,9 @@ class Progress:
         self._settings = setup.settings
         self._expected = setup.expected
         self._expected.find_addresses()
+        self._tell = setup.tell_expected
+        self._find_similar = setup.similar_runs
+        self._similar: list[str] | None = None
         self._time = time
         self._next = Deadline.after(_PROGRESS_S)
         self._told: tuple[_core.Node, ...] = ()
@@ -81,12 +92,14 @@ class Progress:
         self._in_last_call = view.last_call_left_s is not None
         if self._next.is_over:
             # A spare may wait for days.
+            self._tell_expected(view)
+            self._look_for_similar(view)
             self._next = Deadline.after(_SPARE_PROGRESS_S if self._time.is_spare else _PROGRESS_S)
             _log.info("run %r: %s; %s", self._run_id, self._text(view), self._left_text())
             self._told = view.participants
             self._lines += 1
             if view.role == "forming" and (
-                view.counts.listed <= _FEW_NODES or self._lines % _SELDOM == 0
+                view.counts.listed <= _FEW_LISTED or self._lines % _SELDOM == 0
             ):
                 self._tell_excluded()
 
@@ -96,6 +109,19 @@ class Progress:
             if text not in self._told_excluded:
                 self._told_excluded.add(text)
                 _log.warning("run %r: a node does not take part: %s", self._run_id, text)
+
+    def _tell_expected(self, view: RunView) -> None:
+        """A few nodes of all that wait: each of them may know all names."""
+        if not self._expected.names or view.role in ("waiting", "spare"):
+            return
+        if random.random() * view.counts.participants < _TELLERS:  # noqa: S311
+            self._tell()
+
+    def _look_for_similar(self, view: RunView) -> None:
+        """Once, if hardly anybody came: the name of the run may be misspelled, here or there."""
+        if self._similar is None and view.role not in ("waiting", "spare"):
+            few = min(_FEW_NODES, self._settings.min_nodes // 2)
+            self._similar = self._find_similar() if view.counts.participants <= few else []
 
     def tell_failure(self, error: Exception, again: bool) -> None:
         """Once for each outage, and every ten seconds."""
@@ -124,6 +150,9 @@ class Progress:
         text = f"{count} of at least {low} (at most {high}) nodes joined"
         missing = _missing(self._expected, view)
         text += f"; {missing}" if missing else ""
+        if self._similar:
+            names = ", ".join(map(repr, self._similar))
+            text += f"; the store also has the run {names}: is one of the names misspelled?"
         if count > len(view.participants):
             return text
         before, now = set(self._told), set(view.participants)
@@ -147,6 +176,7 @@ def timeout_error(
     run_id, waited_s = setup.run_id, time.timeout_s
     low, high = setup.settings.min_nodes, setup.settings.max_nodes
     missing = "" if view is None else _missing(setup.expected, view)
+    expected = "" if view is None else _missing_of_expected(setup.expected, view)
     if view is None:
         text = f"run {run_id!r}: no answer from the store within {waited_s:g} s"
         advice = "check that it runs and can be reached"
@@ -160,13 +190,17 @@ def timeout_error(
     else:
         text = (
             f"run {run_id!r}: {view.counts.participants} of at least {low} (at most {high}) "
-            f"nodes joined within {waited_s:g} s: {_participants(view)}"
+            f"nodes joined within {waited_s:g} s: "
         )
-        text += f"; {missing}" if missing else ""
+        # First who is missing: of many nodes, those that are there fill lines.
+        text += f"{missing}; joined: " if missing else ""
+        text += _participants(view)
         advice = (
             "start the missing nodes with the same run id and endpoint and check that they can "
             "reach it, raise join_timeout, or lower min_nodes"
         )
+        if not setup.expected.names:
+            advice += "; which nodes are missing is known if expect names all of them"
     lost = view.lost if view else ()
     if lost:
         text += f"; lost: {_names(lost)}"
@@ -179,7 +213,7 @@ def timeout_error(
         f"{text}. What to do: {advice}.",
         joined=[node_text(node) for node in (view.participants if view else ())],
         lost=[node_text(node) for node in lost],
-        missing=setup.expected.missing(view.participants) if view and missing else (),
+        missing=setup.expected.missing(view.participants) if view and expected else (),
         min_nodes=low,
         max_nodes=high,
     )
@@ -190,7 +224,19 @@ def _joined(count: int) -> str:
 
 
 def _missing(expected: Expected, view: RunView) -> str:
-    """Of a round that forms."""
+    """Of a round that forms: as the launcher expects them, else as far as the names tell."""
+    if view.role in ("waiting", "spare"):
+        return ""
+    text = _missing_of_expected(expected, view)
+    if expected.names:
+        return text
+    # The lost ones are told as such anyway.
+    likely = find_missing(view, expected).likely
+    more = f"likely missing, by the gaps in the names: {join_names(likely)}" if likely else ""
+    return "; ".join(filter(None, (text, more)))
+
+
+def _missing_of_expected(expected: Expected, view: RunView) -> str:
     if not expected or view.role in ("waiting", "spare"):
         return ""
     return expected.text(view.participants, view.counts.participants, view.lost, view.hosts)
@@ -248,6 +294,18 @@ def evicted_text(run_id: str) -> str:
     )
 
 
+def changes_text(view: RunView) -> str:
+    """Who came and who went since the round was complete; empty if nobody did."""
+    parts = []
+    for word, nodes, count in (
+        ("lost", view.lost, view.counts.lost),
+        ("waiting for the next round", view.waiting, view.counts.waiting),
+    ):
+        if nodes:
+            parts.append(f"{word}: {_names(nodes, count)}")
+    return "; ".join(parts)
+
+
 def node_text(node: _core.Node) -> str:
     """How messages name a node."""
     return f"{node.addr} (pid {node.pid})"
@@ -258,6 +316,9 @@ def _participants(view: RunView) -> str:
 
 
 def _names(nodes: Sequence[_core.Node], count: int | None = None) -> str:
-    text = ", ".join(node_text(node) for node in nodes[:_NAMES_MAX]) or "no node"
-    more = (len(nodes) if count is None else count) - _NAMES_MAX
+    more = (len(nodes) if count is None else count) - len(nodes)
+    if len(nodes) <= _NAMES_MAX:
+        text = ", ".join(map(node_text, nodes)) or "no node"
+    else:
+        text = count_names(node.addr for node in nodes)
     return f"{text} and {more} more" if more > 0 else text

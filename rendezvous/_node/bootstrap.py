@@ -21,8 +21,9 @@ from rendezvous._base.errors import (
     StoreRestartedError,
     StoreUnsupportedError,
 )
-from rendezvous._base.hosts import bootstrap_hosts, hold_port, serve_on
+from rendezvous._base.hosts import bootstrap_hosts, hold_port, serve_workers
 from rendezvous._base.patience import Backoff, is_refusal
+from rendezvous._base.security import Security
 from rendezvous._coordination.coordinator import Coordinator, Seat
 from rendezvous._coordination.waiting import node_text
 from rendezvous._node.address import Addresses, check_address
@@ -55,6 +56,7 @@ class Bootstrap:
         serve: whether rank 0 serves a store; else it publishes a port on which nothing listens.
         hold_port: whether that port stays bound, so that no other program gets it before the
             command, which listens there with SO_REUSEADDR.
+        security: of the run; with a token, only the round's nodes may connect.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Bootstrap:
         addresses: Addresses,
         serve: bool,
         hold_port: bool = True,
+        security: Security,
     ) -> None:
         self._run_id = run_id
         self._store = store
@@ -79,6 +82,7 @@ class Bootstrap:
         self._cannot_serve = False
         self._round = 0  # the last one of this node
         self._hold_port = hold_port
+        self._security = security
         self._held: socket.socket | None = None
 
     def open(
@@ -155,14 +159,19 @@ class Bootstrap:
             # Stores that are not ours need not have what it takes.
             _log.debug("run %r: cannot remove the keys of its rounds: %s", self._run_id, error)
 
-    def _listen(self, seat: Seat, address: str) -> None:
+    def _listen(
+        self, seat: Seat, address: str, coordinator: Coordinator, deadline: Deadline
+    ) -> None:
         hosts = bootstrap_hosts(address, self._addresses.local_addr)
         if not self.serves:
             self._held = hold_port(hosts) if self._hold_port else None
             return
         try:
-            # Torch's workers on other hosts use it, whose protocol has no place for a token.
-            self._server = serve_on(hosts, 0, token="")
+            self._server = serve_workers(
+                hosts,
+                self._security,
+                lambda: [node.addr for node in coordinator.census(deadline).participants],
+            )
         except StoreError as error:
             self._cannot_serve = True
             raise RendezvousConnectionError(
@@ -175,7 +184,7 @@ class Bootstrap:
     ) -> RendezvousStoreInfo:
         if not self._address:
             self._address = self._addresses.of_rank_0(coordinator, seat.world_size, deadline)
-            self._listen(seat, self._address)
+            self._listen(seat, self._address, coordinator, deadline)
         port = None if self._server is None else self._server.port
         if self._held is not None:
             port = self._held.getsockname()[1]

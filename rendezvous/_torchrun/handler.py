@@ -2,9 +2,9 @@
 
 torch finds it by the entry points of entry.py, and asks for a handler. Which store is
 behind it comes from the endpoint: HOST[:PORT] or tcp://HOST[:PORT], etcd://MEMBER[,MEMBER...]
-(etcds:// over TLS), file:///PATH. Keys of --rdzv-conf are those of `rendezvous exec`.
-docs/torchrun.md says what torchrun's users see of it. What any handler of ours needs under torch is
-here too; torch itself is imported when the first one is made.
+(etcds:// over TLS), tcps://, unix:///PATH, file:///PATH. Keys of --rdzv-conf are those of
+`rendezvous exec`. docs/torchrun.md says what torchrun's users see of it. What any handler of ours
+needs under torch is here too; torch itself is imported when the first one is made.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from rendezvous._base.errors import (
 )
 from rendezvous._base.exit_codes import DO_NOT_RESTART
 from rendezvous._base.place import parse_place
+from rendezvous._base.security import refuse_shown_token
 from rendezvous._base.settings import C10D_SETTINGS, ETCD_SETTINGS, read_seconds, unknown_settings
 from rendezvous._core import Node
 from rendezvous._stores.store import Store
@@ -82,6 +83,7 @@ def create_handler(params: TorchParameters) -> TorchrunHandler:
 
 def _parameters(params: TorchParameters) -> RendezvousParameters:
     config = {key: value for key, value in params.config.items() if key not in _IGNORED_SETTINGS}
+    refuse_shown_token(config)
     try:
         place = parse_place(params.endpoint)
     except ValueError as error:

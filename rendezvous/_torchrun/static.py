@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rendezvous._base.api import RendezvousParameters
+from rendezvous._base.security import refuse_shown_token
 from rendezvous._torchrun.handler import (
     show_log,
     torch_handler_class,
@@ -29,6 +30,7 @@ __all__ = ["TorchrunStaticHandler", "create_static_handler"]
 def create_static_handler(params: TorchParameters) -> TorchrunStaticHandler:
     """A handler for torch's elastic agent. Raises ValueError for bad parameters."""
     show_log()
+    refuse_shown_token(params.config)
     ours = RendezvousParameters(
         params.backend,
         params.endpoint,

@@ -12,13 +12,14 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from typing import TypeAlias, TypeVar
 
-from rendezvous._base.endpoint import parse_endpoint
+from rendezvous._base.endpoint import is_unix, parse_endpoint
 from rendezvous._base.errors import (
     StoreClosedError,
     StoreConnectionError,
     StoreTimeoutError,
     StoreUnsupportedError,
 )
+from rendezvous._base.security import Security, TlsFile, Token
 from rendezvous.aio import _native
 from rendezvous.aio._operations import Store
 from rendezvous.aio._run_change import Gone, How, Member, Role, RunChange
@@ -203,10 +204,17 @@ class Follow(AsyncIterator[RunChange]):
     changes, but always the last one, and changes do not pile up.
     """
 
-    def __init__(self, server: str | TCPStore, run_ids: Iterable[str], timeout: float) -> None:
+    def __init__(
+        self,
+        server: str | TCPStore,
+        run_ids: Iterable[str],
+        timeout: float,
+        security: Security | None = None,
+    ) -> None:
         self._server = server
         self._first = tuple(run_ids)
         self._timeout = timeout
+        self._security = security
         self._store: TCPStore | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         # With whose it is: a run that was dropped and added again is followed anew. None: the end.
@@ -217,7 +225,7 @@ class Follow(AsyncIterator[RunChange]):
         if isinstance(self._server, TCPStore):
             self._store = self._server
         else:
-            store = TCPStore(*parse_endpoint(self._server, _DEFAULT_PORT), math.inf)
+            store = TCPStore(*parse_endpoint(self._server, _DEFAULT_PORT), math.inf, self._security)
             try:
                 await store.open(self._timeout)
             except BaseException:
@@ -308,7 +316,16 @@ class Follow(AsyncIterator[RunChange]):
                 await self._store.close()
 
 
-def follow(server: str | Store, *run_ids: str, timeout: float = _CONNECT_S) -> Follow:
+def follow(
+    server: str | Store,
+    *run_ids: str,
+    timeout: float = _CONNECT_S,
+    token: Token | None = None,
+    tls_cert: TlsFile | None = None,
+    tls_key: TlsFile | None = None,
+    tls_ca: TlsFile | None = None,
+    tls_name: str | None = None,
+) -> Follow:
     """Follow runs without joining them: `async with follow("node0:29400", "job-1") as changes`.
 
     `async for change in changes` gives a RunChange for each run as it is now, and then one for
@@ -322,6 +339,7 @@ def follow(server: str | Store, *run_ids: str, timeout: float = _CONNECT_S) -> F
     server: host[:port] of a server of ours (default port 29400); or a store of
         connect("tcp://host:port") without a prefix, which stays open at the end.
     timeout: for connecting, in seconds.
+    token, tls_cert, tls_key, tls_ca, tls_name: as of connect().
 
     Entering it raises StoreConnectionError or StoreTimeoutError when there is no server. Calling it
     raises StoreUnsupportedError for anything but such a server: etcd, files and torch's servers
@@ -329,8 +347,9 @@ def follow(server: str | Store, *run_ids: str, timeout: float = _CONNECT_S) -> F
     """
     if isinstance(server, TCPStore):
         return Follow(server, run_ids, timeout)
-    if isinstance(server, str) and "://" not in server:
-        return Follow(server, run_ids, timeout)
+    if isinstance(server, str) and ("://" not in server or is_unix(server)):
+        security = Security(token, tls_cert, tls_key, tls_ca, tls_name)
+        return Follow(server, run_ids, timeout, security)
     raise StoreUnsupportedError(
         f"follow: {server!r} is not just a server; pass its host[:port] without tcp://, or "
         'a store from rendezvous.aio.connect("tcp://host:port") without a prefix. Runs in etcd, in '

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 
 from rendezvous import _core
+from rendezvous._base.security import Security
 from rendezvous.aio import _native
 
 __all__ = ["Line"]
@@ -37,10 +38,18 @@ class _Dialling:
 class Line:
     """Knows no operation."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, host: str, port: int, name: str) -> None:
-        """name: what messages call the store."""
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        host: str,
+        port: int,
+        name: str,
+        security: Security,
+    ) -> None:
+        """name: what messages call the store. security: by what it proves itself."""
         self._loop = loop
         self._place = (host, port)
+        self._security = security.of_client
         self._name = name
         self._session_id = os.urandom(16)
         self._session = _native.ClientSession(self._session_id)
@@ -125,7 +134,7 @@ class Line:
     def _start(
         self, timeout_s: float, suspect: _native.Connection | None, silent_s: float = 0.0
     ) -> _Dialling:
-        dial = _core._Dial(*self._place, self._session_id)
+        dial = _core._Dial(*self._place, self._session_id, **self._security)
         dialling = _Dialling(dial, self._loop.create_future(), suspect)
         dialling.task = self._loop.create_task(self._run(dialling, timeout_s, silent_s))
         return dialling

@@ -7,6 +7,7 @@ from typing import Any
 
 from rendezvous._base.arguments import FOREVER_S, bytes_of, seconds
 from rendezvous._base.endpoint import format_endpoint
+from rendezvous._base.security import Security
 from rendezvous._stores.store import Store as BlockingStore
 from rendezvous.aio import _native
 from rendezvous.aio._line import Line
@@ -26,12 +27,15 @@ class TCPStore(_native.NativeOperations, Store):
     rendezvous.aio.connect() makes it.
     """
 
-    def __init__(self, host: str, port: int, timeout_s: float) -> None:
+    def __init__(
+        self, host: str, port: int, timeout_s: float, security: Security | None = None
+    ) -> None:
         """Create it in the event loop that will use it, then await open()."""
         self._place = (host, port)
+        self._security = security or Security()
         loop = asyncio.get_running_loop()
         name = f"TCPStore {format_endpoint(host, port)}"
-        self._connections = Line(loop, host, port, name)
+        self._connections = Line(loop, host, port, name, self._security)
         super().__init__(self._connections, loop, name, timeout_s)
 
     async def open(self, timeout_s: float) -> None:
@@ -72,7 +76,7 @@ class TCPStore(_native.NativeOperations, Store):
     async def clone(self, timeout: timedelta | float | None = None) -> "TCPStore":
         """Another store on the same server, with its own connection and timeout."""
         self._connections.check_open()
-        made = TCPStore(*self._place, self._default_timeout_s)
+        made = TCPStore(*self._place, self._default_timeout_s, self._security)
         await made.open(self._default_timeout_s if timeout is None else seconds(timeout))
         return made
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from rendezvous._base.arguments import seconds
 from rendezvous._base.errors import StoreClosedError, StoreTimeoutError
+from rendezvous._base.security import Security
 from rendezvous._base.threads import start_thread
 from rendezvous._stores.store import Store as BlockingStore
 from rendezvous.aio._operations import Store
@@ -83,8 +84,10 @@ def _changed(store: BlockingStore, prefix: Any, known: dict[str, int]) -> list[C
     return changes
 
 
-async def open_in_threads(url: str, timeout: float | timedelta | None) -> ThreadStore:
-    return ThreadStore(await in_thread(lambda: open_store(url, timeout)))
+async def open_in_threads(
+    url: str, timeout: float | timedelta | None, said: Security
+) -> ThreadStore:
+    return ThreadStore(await in_thread(lambda: open_store(url, timeout, **said.of_client)))
 
 
 async def in_thread(call: Callable[[], _T]) -> _T:

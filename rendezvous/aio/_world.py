@@ -30,6 +30,7 @@ from rendezvous._base.errors import (
 from rendezvous._base.hosts import advertised_address, is_loopback, own_end_towards
 from rendezvous._base.join_time import JoinTime
 from rendezvous._base.rules import RendezvousRules
+from rendezvous._base.security import Security, TlsFile, Token
 from rendezvous._coordination.coordinator import Seat
 from rendezvous._coordination.exchange import told
 from rendezvous._node.address import check_address
@@ -309,8 +310,10 @@ class _Joining:
         facts: _core.NodeFacts,
         timeout_s: float,
         connect_s: float,
+        security: Security,
     ) -> None:
         self._place = parse_endpoint(endpoint, _DEFAULT_PORT)
+        self._security = security
         self._run_id = run_id
         self._settings = settings
         self._facts = facts
@@ -319,7 +322,7 @@ class _Joining:
         self._node: _Node | None = None
 
     async def __aenter__(self) -> World:
-        store = TCPStore(*self._place, self._timeout_s)
+        store = TCPStore(*self._place, self._timeout_s, self._security)
         try:
             with told(self._run_id):
                 await store.open(self._connect_s)
@@ -368,6 +371,11 @@ def join(
     keep_alive_interval: float = 5.0,
     keep_alive_max_attempt: int = 3,
     rules: RendezvousRules | None = None,
+    token: Token | None = None,
+    tls_cert: TlsFile | None = None,
+    tls_key: TlsFile | None = None,
+    tls_ca: TlsFile | None = None,
+    tls_name: str | None = None,
 ) -> _Joining:
     """Join a run as one node: `async with join("node0:29400", (2, 4), "job") as world`.
 
@@ -386,6 +394,7 @@ def join(
     keep_alive_interval, keep_alive_max_attempt: seconds between heartbeats, and after how many of
         these intervals without a heartbeat a node counts as lost.
     rules: how nodes get their places and ranks; see RendezvousRules.
+    token, tls_cert, tls_key, tls_ca, tls_name: as of connect().
 
     Raises RendezvousTimeoutError; RendezvousConnectionError; RendezvousClosedError or one of its
     subclasses; and RendezvousStateError when the run has other settings.
@@ -397,4 +406,6 @@ def join(
     settings = rules.group_settings(
         least, most, last_call, keep_alive_interval, keep_alive_max_attempt
     )
-    return _Joining(endpoint, run_id, settings, make_facts(rules), timeout, connect_timeout)
+    security = Security(token, tls_cert, tls_key, tls_ca, tls_name)
+    facts = make_facts(rules)
+    return _Joining(endpoint, run_id, settings, facts, timeout, connect_timeout, security)

@@ -7,14 +7,14 @@ store.
 import logging
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from rendezvous import _core
 from rendezvous._base.api import RendezvousParameters
 from rendezvous._base.deadline import Deadline
-from rendezvous._base.endpoint import format_endpoint, parse_endpoint
+from rendezvous._base.endpoint import format_endpoint, is_unix, parse_endpoint
 from rendezvous._base.errors import (
     RendezvousConnectionError,
     StoreAddressInUseError,
@@ -32,6 +32,7 @@ from rendezvous._base.hosts import (
     plan_hosting,
     serve_on,
 )
+from rendezvous._base.security import Security
 from rendezvous._base.settings import read_seconds
 
 __all__ = ["DEFAULT_PORT", "StoreConnection", "open_store"]
@@ -62,6 +63,7 @@ class StoreConnection:
         temporary: a file that no other process knows, removed at the end.
         opening_s: how long opening took, which is part of the first join's time.
         run_id: of the handler.
+        security: by which it was opened.
     """
 
     store: _core.TCPStore | _core.FileStore
@@ -72,6 +74,7 @@ class StoreConnection:
     temporary: Path | None = None
     opening_s: float = 0.0
     run_id: str = ""
+    security: Security = field(default_factory=Security)
 
     @property
     def address(self) -> str:
@@ -79,7 +82,12 @@ class StoreConnection:
         space = f"runs/{quote(self.run_id, safe='')}"
         if isinstance(self.store, _core.TCPStore):
             host = self.host if self.host and not is_wildcard(self.host) else self.store.host
-            return f"tcp://{format_endpoint(host, self.store.port)}/{quote(space)}"
+            said = self.security.in_url
+            if is_unix(host):
+                return f"{host}?{urlencode({'prefix': space} | said)}"
+            scheme = "tcps" if said or self.security.tls else "tcp"
+            query = "?" + urlencode(said) if said else ""
+            return f"{scheme}://{format_endpoint(host, self.store.port)}/{quote(space)}{query}"
         return f"{Path(self.endpoint).absolute().as_uri()}?prefix={quote(space, safe='')}"
 
     @property
@@ -127,7 +135,7 @@ class _Role:
     def holder(self, port: int) -> str:
         """What stands in the way of serving, as text."""
         try:
-            serve_on(self.contested, port).close()
+            serve_on(self.contested, port, allow=()).close()
         except StoreError as error:
             return str(error)
         return "the port was in use, but is free again"
@@ -144,6 +152,7 @@ def open_store(params: RendezvousParameters) -> StoreConnection:
         listen_fd: a descriptor of a bound socket to serve on, at the endpoint's port: this process
             is the host then.
         read_timeout: seconds that one request may take; default 60.
+        token, token_file, tls_cert, tls_key, tls_ca, tls_name, tls, insecure: see docs/security.md.
         join_timeout: seconds for connecting, as clients may start long before the server, and for
             the first round; default 600.
 
@@ -191,14 +200,20 @@ def _open_tcp(params: RendezvousParameters) -> StoreConnection:
     connect_timeout_s = read_seconds(params, "join_timeout", _JOIN_TIMEOUT_S)
     deadline = Deadline.after(connect_timeout_s)
     host, port = parse_endpoint(params.endpoint, DEFAULT_PORT)
+    security = Security.of(params)
     listen_fd = params.get_as_int("listen_fd")
     if listen_fd is None:
-        role = _take_role(host, port, params.get_as_bool("is_host"))
+        role = _take_role(host, port, params.get_as_bool("is_host"), security)
     else:
-        role = _serve_on_descriptor(host, port, listen_fd)
+        role = _serve_on_descriptor(host, port, listen_fd, security)
+    named = security
+    if role.server is not None:
+        named = security.named(None)
+    elif role.connect != host and not is_wildcard(host):
+        named = security.named(host)
     if role.server is not None:
         port = role.server.port
-    elif port == 0:
+    elif port == 0 and not is_unix(host):
         raise ValueError(
             f"the endpoint {params.endpoint!r} has port 0, which only the host may use "
             f"({role.reason}); use the port that the host listens on"
@@ -206,7 +221,7 @@ def _open_tcp(params: RendezvousParameters) -> StoreConnection:
     opened: list[_core.TCPStore] = []
     try:
         while len(opened) < 2:
-            store = _connect(role, port, format_endpoint(host, port), deadline)
+            store = _connect(role, port, format_endpoint(host, port), deadline, named)
             opened.append(store)
             store.set_timeout(read_timeout_s)
             deadline = deadline.at_least(_CONNECT_S_MIN)
@@ -221,11 +236,19 @@ def _open_tcp(params: RendezvousParameters) -> StoreConnection:
     store, control = opened
     endpoint = format_endpoint(host, port)
     return StoreConnection(
-        store, control, endpoint, host, role.server, opening_s=deadline.elapsed_s
+        store,
+        control,
+        endpoint,
+        host,
+        role.server,
+        opening_s=deadline.elapsed_s,
+        security=security,
     )
 
 
-def _connect(role: _Role, port: int, endpoint: str, deadline: Deadline) -> _core.TCPStore:
+def _connect(
+    role: _Role, port: int, endpoint: str, deadline: Deadline, security: Security
+) -> _core.TCPStore:
     """Connect until the deadline, with a log line after a second, and then every ten.
 
     Raises StoreError: the last failure, or a permanent failure at once.
@@ -235,7 +258,11 @@ def _connect(role: _Role, port: int, endpoint: str, deadline: Deadline) -> _core
         attempt = deadline.sooner(slice_s)
         try:
             store = _core.TCPStore(
-                role.connect, port, timeout=attempt.left_s, wait_for_workers=False
+                role.connect,
+                port,
+                timeout=attempt.left_s,
+                wait_for_workers=False,
+                **security.of_client,
             )
         except (StoreProtocolError, StoreRefusedError):
             raise
@@ -256,7 +283,7 @@ def _connect(role: _Role, port: int, endpoint: str, deadline: Deadline) -> _core
             return store
 
 
-def _take_role(host: str, port: int, is_host: bool | None) -> _Role:
+def _take_role(host: str, port: int, is_host: bool | None, security: Security) -> _Role:
     if is_host is False:
         if is_wildcard(host):
             raise ValueError(
@@ -272,14 +299,17 @@ def _take_role(host: str, port: int, is_host: bool | None) -> _Role:
     else:
         reason = "is_host is true"
     plan = plan_hosting(host)
-    if is_host is None and port != 0 and is_served(plan.connect, port):
+    if is_host is None and (port != 0 or is_unix(host)) and is_served(plan.connect, port):
         # Usually the first of several launchers on this machine.
         _log.info("connecting to the store already at %s", format_endpoint(host, port))
         return _Role(
             None, plan.connect, f"{reason}, but another process already listens there", plan.bind
         )
     try:
-        server = serve_on(plan.bind, port, of_one_job=True)
+        server = serve_on(plan.bind, port, of_one_job=True, **security.of_server)
+    except StoreRefusedError as error:
+        # Nobody else will serve it: this node says how to go on.
+        raise RendezvousConnectionError(str(error)) from error
     except StoreError as error:
         endpoint = format_endpoint(host, port)
         is_in_use = isinstance(error, StoreAddressInUseError)
@@ -300,10 +330,10 @@ def _take_role(host: str, port: int, is_host: bool | None) -> _Role:
     return _Role(server, plan.connect, reason)
 
 
-def _serve_on_descriptor(host: str, port: int, listen_fd: int) -> _Role:
+def _serve_on_descriptor(host: str, port: int, listen_fd: int, security: Security) -> _Role:
     try:
         os.set_inheritable(listen_fd, False)  # it is no command's
-        server = _core.Server(listen_fd=listen_fd, of_one_job=True)
+        server = _core.Server(listen_fd=listen_fd, of_one_job=True, **security.of_server)
     except (OSError, ValueError, StoreError) as error:
         raise RendezvousConnectionError(
             f"cannot serve the rendezvous store on the given descriptor {listen_fd}: {error}"

@@ -4,33 +4,48 @@ Owns the form of the URLs. _core defines the stores, and the errors of opening o
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from rendezvous import _core
 from rendezvous._base.endpoint import parse_endpoint, refuse_secrets
 from rendezvous._base.place import ETCD_URL_OPTIONS
+from rendezvous._base.security import TLS_NAMES, Security, TlsFile, Token
 from rendezvous._stores.prefix import PrefixStore, owning_view
 
 if TYPE_CHECKING:
     from rendezvous.backends.etcd.store.store import EtcdStore
 
-__all__ = ["open_store", "tcp_place", "url_options"]
+__all__ = ["SERVER_SCHEMES", "ServerPlace", "open_store", "server_place", "url_options"]
 
 _DEFAULT_PORT = 29400
+# Of what TCPStore reaches.
+SERVER_SCHEMES = ("tcp", "tcps", "unix")
 _EXAMPLES = (
-    "tcp://host:29400/prefix?timeout=30, file:///path/of/file?job_id=my-job, etcd://a,b,c/prefix "
-    "or hash:"
+    "tcp://host:29400/prefix?timeout=30, tcps://host:29400, unix:///path/of/socket, "
+    "file:///path/of/file?job_id=my-job, etcd://a,b,c/prefix or hash:"
 )
 
 
-def open_store(url: str, timeout: float | timedelta | None = None) -> "AnyStore":
+def open_store(
+    url: str,
+    timeout: float | timedelta | None = None,
+    *,
+    token: Token | None = None,
+    tls_cert: TlsFile | None = None,
+    tls_key: TlsFile | None = None,
+    tls_ca: TlsFile | None = None,
+    tls_name: str | None = None,
+) -> "AnyStore":
     """The store that a URL names.
 
     * ``tcp://HOST[:PORT][/PREFIX][?timeout=SECONDS&protocol=native|c10d]``: a client of the server
       there (default port 29400), as ``TCPStore(HOST, PORT, timeout=..., protocol=...)``; ``c10d``
-      is for servers of torch's own.
+      is for servers of torch's own. With ``tcps:`` over TLS, whatever is found in the
+      environment; ``tls_ca``, ``tls_cert``, ``tls_key`` and ``tls_name`` are options, too.
+    * ``unix:///PATH[?timeout=SECONDS]``: the same at a Unix socket.
     * ``file:///PATH[?timeout=SECONDS&job_id=ID]``: as ``FileStore(PATH, job_id=ID,
       timeout=...)``.
     * ``hash:``: a new ``HashStore()``.
@@ -43,20 +58,27 @@ def open_store(url: str, timeout: float | timedelta | None = None) -> "AnyStore"
     ``prefix=PREFIX`` in any query, and the path of a tcp URL, put a ``PrefixStore`` around it;
     characters that mean something in URLs are escaped as ``%XX``. The timeout bounds opening the
     store, and is the store's default: the argument (seconds or a timedelta), else the URL's, else
-    300 s.
+    300 s. token, tls_cert, tls_key, tls_ca, tls_name: of a server, as TCPStore has them; a URL
+    never holds a token.
 
     Raises ValueError for any other URL, and the errors of opening the store.
     """
     refuse_secrets(url)
     parts = urlsplit(url)
     opener = _OPENERS.get(parts.scheme)
-    if opener is None:
+    if opener is None and parts.scheme not in SERVER_SCHEMES:
         raise ValueError(
             f"{url!r} is not a store's URL: its scheme is {parts.scheme!r}; use {_EXAMPLES}"
         )
     options = url_options(url, timeout)
     prefix = options.pop("prefix", "")
-    store, path_prefix = opener(url, parts, options)
+    said = Security(token, tls_cert, tls_key, tls_ca, tls_name)
+    if opener is not None:
+        if said != Security():
+            raise ValueError(f"{url!r}: a token and certificates are for servers: {_EXAMPLES}")
+        store, path_prefix = opener(url, parts, options)
+    else:
+        store, path_prefix = _open_server(url, parts, options, said)
     for each in (path_prefix, prefix):
         if each:
             store = owning_view(each, store)
@@ -97,23 +119,57 @@ def _timeout_s(url: str, options: dict[str, str]) -> float | None:
     return seconds
 
 
-def tcp_place(
-    url: str, parts: SplitResult, options: dict[str, str]
-) -> tuple[str, int, float | None, Literal["native", "c10d"], str]:
-    """Host, port, timeout in seconds, protocol and prefix of a tcp URL."""
-    if not parts.netloc:
-        raise ValueError(f"{url!r} has no host; use {_EXAMPLES}")
-    host, port = parse_endpoint(parts.netloc, _DEFAULT_PORT)
+@dataclass(frozen=True)
+class ServerPlace:
+    """What the URL of a server says."""
+
+    host: str
+    port: int
+    timeout_s: float | None
+    protocol: Literal["native", "c10d"]
+    prefix: str
+    security: Security
+
+
+def server_place(
+    url: str, parts: SplitResult, options: dict[str, str], said: Security
+) -> ServerPlace:
+    """Of a tcp, tcps or unix URL. What is said beside it goes before its own options."""
+    if parts.scheme == "unix":
+        if parts.netloc or not parts.path:
+            raise ValueError(f"{url!r}: a Unix socket has three slashes and an absolute path")
+        host, port, prefix = f"unix://{unquote(parts.path)}", 0, ""
+    else:
+        if not parts.netloc:
+            raise ValueError(f"{url!r} has no host; use {_EXAMPLES}")
+        host, port = parse_endpoint(parts.netloc, _DEFAULT_PORT)
+        prefix = unquote(parts.path).strip("/")
     timeout_s = _timeout_s(url, options)
     protocol = _protocol(url, options)
+    in_url: dict[str, Any] = {name: options.pop(name) for name in TLS_NAMES if name in options}
     _refuse_unknown(url, options)
-    return host, port, timeout_s, protocol, unquote(parts.path).strip("/")
+    if said == Security():
+        said = Security(**in_url)
+    if parts.scheme == "tcps":
+        if protocol == "c10d":
+            raise ValueError(f"{url!r}: the c10d protocol has no TLS; use tcp")
+        said = replace(said, tls=True)
+    return ServerPlace(host, port, timeout_s, protocol, prefix, said)
 
 
-def _open_tcp(url: str, parts: SplitResult, options: dict[str, str]) -> "tuple[AnyStore, str]":
-    host, port, timeout_s, protocol, prefix = tcp_place(url, parts, options)
-    store = _core.TCPStore(host, port, timeout=timeout_s, wait_for_workers=False, protocol=protocol)
-    return store, prefix
+def _open_server(
+    url: str, parts: SplitResult, options: dict[str, str], said: Security
+) -> "tuple[AnyStore, str]":
+    place = server_place(url, parts, options, said)
+    store = _core.TCPStore(
+        place.host,
+        place.port,
+        timeout=place.timeout_s,
+        wait_for_workers=False,
+        protocol=place.protocol,
+        **place.security.of_client,
+    )
+    return store, place.prefix
 
 
 def _protocol(url: str, options: dict[str, str]) -> Literal["native", "c10d"]:
@@ -168,7 +224,6 @@ def _refuse_unknown(url: str, options: dict[str, str]) -> None:
 AnyStore: TypeAlias = "_core.TCPStore | _core.FileStore | _core.HashStore | PrefixStore | EtcdStore"
 _Opener: TypeAlias = "Callable[[str, SplitResult, dict[str, str]], tuple[AnyStore, str]]"
 _OPENERS: dict[str, _Opener] = {
-    "tcp": _open_tcp,
     "file": _open_file,
     "hash": _open_hash,
     "etcd": _open_etcd,

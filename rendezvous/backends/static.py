@@ -14,7 +14,7 @@ import socket
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from rendezvous import _core
@@ -35,8 +35,16 @@ from rendezvous._base.errors import (
     StoreKeysMissingError,
     StoreValueError,
 )
-from rendezvous._base.hosts import advertised_address, bootstrap_hosts, is_wildcard, serve_on
+from rendezvous._base.hosts import (
+    advertised_address,
+    bootstrap_hosts,
+    is_filtered,
+    is_wildcard,
+    numeric_addresses,
+    serve_workers,
+)
 from rendezvous._base.lifetime import Lifetime
+from rendezvous._base.security import Security
 from rendezvous._base.settings import STATIC_SETTINGS, Duration, as_seconds, read_seconds
 from rendezvous._stores.prefix import PrefixStore
 from rendezvous._stores.store import Store
@@ -72,6 +80,8 @@ class StaticRendezvousHandler(RendezvousHandler):
         close_timeout: how long the node that serves the store waits, in `shutdown`, for the others
         to shut down.
         read_timeout: time limit for one request to a round's store.
+        security: the job's token or certificates, or that it has none; default: what the
+            environment says.
         backend: the name under which it is registered.
 
     Raises ValueError for bad arguments. Nothing is opened before the first `next_rendezvous`.
@@ -89,6 +99,7 @@ class StaticRendezvousHandler(RendezvousHandler):
         local_addr: str | None = None,
         close_timeout: Duration = _CLOSE_S,
         read_timeout: Duration = _READ_S,
+        security: Security | None = None,
         backend: str = "static",
     ) -> None:
         if not 0 <= rank < world_size:
@@ -116,7 +127,9 @@ class StaticRendezvousHandler(RendezvousHandler):
             world_size,
             world_size,
             read_timeout=as_seconds("read_timeout", read_timeout),
+            **vars(security or Security()),
         )
+        self._security = security or Security()
         # Escaped, so that no run is within another one.
         self._prefix = f"rendezvous.backends.static/{quote(run_id, safe='')}"
         self._name = f"{socket.gethostname()} (pid {os.getpid()})"
@@ -162,17 +175,21 @@ class StaticRendezvousHandler(RendezvousHandler):
         connection = self._connect()
         with self._translated():
             master = self._serve(connection)
-            me = json.dumps({"node": self._name, "token": self._token, "master": master})
+            addr = advertised_address(connection.control, connection.host, self._local_addr)
+            me = json.dumps(
+                {"node": self._name, "token": self._token, "master": master, "addr": addr}
+            )
             control = self._space(connection.control, self._round + 1)
             found = control.exchange("nodes", self.rank, self.world_size, me, deadline.left_s)
-        nodes = [json.loads(each) for each in found]
+            nodes = [json.loads(each) for each in found]
+            self._let_in(control, nodes, deadline)
         if nodes[self.rank]["token"] != self._token:
             raise RendezvousStateError(
                 f"{self._where()}: two nodes have rank {self.rank}: {self._name}, and "
                 f"{nodes[self.rank]['node']}; give each node a different rank"
             )
         self._round += 1
-        host, port = nodes[0]["master"]
+        host, port, _ = nodes[0]["master"]
         return RendezvousInfo(
             store=self._space(connection.store, self._round),
             rank=self.rank,
@@ -249,21 +266,36 @@ class StaticRendezvousHandler(RendezvousHandler):
                 self._connection = open_store(self._params)
         return self._connection
 
-    def _serve(self, connection: StoreConnection) -> tuple[str, int]:
-        """Where the workers of the next round meet; only rank 0's answer matters.
+    def _let_in(
+        self, control: PrefixStore, nodes: list[dict[str, Any]], deadline: Deadline
+    ) -> None:
+        """With a token, the workers' store takes nobody before it knows the nodes' addresses."""
+        if not nodes[0]["master"][2]:
+            return
+        if self.rank == 0:
+            if self._server is not None:
+                self._server.allow(numeric_addresses(node["addr"] for node in nodes))
+            control.set("let in", b"")
+        else:
+            control.wait(["let in"], deadline.left_s)
+
+    def _serve(self, connection: StoreConnection) -> tuple[str, int, bool]:
+        """Where the workers of the next round meet, and whether it takes certain addresses only;
+        only rank 0's answer matters.
 
         A separate store, if the server outlives the job: there, workers would find keys of an
-        earlier job.
+        earlier job. Or if it asks for a token, for which torch's protocol has no place.
         """
-        if self.rank != 0 or connection.server is not None:
+        is_secured = self.rank == 0 and self._security.exists
+        if self.rank != 0 or (connection.server is not None and not is_secured):
             host, port = parse_endpoint(connection.endpoint, _NO_PORT)
-            return (self._local_addr or host if is_wildcard(host) else host), port
+            return (self._local_addr or host if is_wildcard(host) else host), port, False
         if self._server is not None:
             self._server.close()
         host = advertised_address(connection.control, connection.host, self._local_addr)
-        # Torch's workers on other hosts use it, whose protocol has no place for a token.
-        self._server = serve_on(bootstrap_hosts(host, self._local_addr), 0, token="")
-        return host, self._server.port
+        hosts = bootstrap_hosts(host, self._local_addr)
+        self._server = serve_workers(hosts, self._security, lambda: ())
+        return host, self._server.port, is_filtered(hosts, self._security)
 
     def _space(self, store: Store, round_number: int) -> PrefixStore:
         return PrefixStore(f"{self._prefix}/{round_number}", store)
@@ -313,6 +345,7 @@ def create_handler(params: RendezvousParameters) -> StaticRendezvousHandler:
         close_timeout: how long rank 0's node stays for the others, if it serves the store; default
         30.
         read_timeout: for one request; default 60.
+        token, token_file, tls_cert, tls_key, tls_ca, tls_name, tls, insecure: see docs/security.md.
 
     Raises ValueError for bad parameters, including an endpoint without a port.
     """
@@ -344,5 +377,6 @@ def create_handler(params: RendezvousParameters) -> StaticRendezvousHandler:
         local_addr=params.local_addr,
         close_timeout=read_seconds(params, "close_timeout", _CLOSE_S),
         read_timeout=read_seconds(params, "read_timeout", _READ_S),
+        security=Security.of(params),
         backend=params.backend,
     )

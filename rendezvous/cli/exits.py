@@ -17,6 +17,8 @@ FAILED = 1
 USAGE = 2
 # The server could not be reached, or did not answer in time.
 UNREACHABLE = 3
+# Of `status`: the run is there, and its round is not complete.
+NOT_COMPLETE = 4
 # Of `exec`: the job has failed for good, and to start this node again is of no use.
 DO_NOT_RESTART = _DO_NOT_RESTART
 # As in a shell: the command of `exec` is there but cannot be run; is not there.

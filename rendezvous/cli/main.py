@@ -14,10 +14,23 @@ from typing import TYPE_CHECKING
 
 from rendezvous import _core
 from rendezvous.cli import exits as _exit
+from rendezvous.cli.doctor import command as doctor
 from rendezvous.cli.log import complain, logger, set_up_logging
-from rendezvous.cli.look import status
+from rendezvous.cli.look import status, timeline
+from rendezvous.cli.options import use_credentials
+from rendezvous.cli.parser import Parser, suggestion
 from rendezvous.cli.run import exec_, exec_options
-from rendezvous.cli.tools import bench, close, demo, serve, store_ops, token, watch
+from rendezvous.cli.tools import (
+    bench,
+    close,
+    completion,
+    demo,
+    serve,
+    store_meet,
+    store_ops,
+    token,
+    watch,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +45,8 @@ start here:
   rendezvous exec --endpoint node0 --nodes 4 -- CMD    run CMD on 4 nodes, with ranks
   rendezvous serve                                     run a store server
   rendezvous set greeting hello                        set a key in it, from another shell
-  rendezvous status my-job --endpoint node0            who is in a run
+  rendezvous status my-job --endpoint node0            who is in a run, who is missing
+  rendezvous doctor --endpoint node0                   what is wrong between here and there
 
 `rendezvous COMMAND --help` shows all options, with examples."""
 
@@ -44,7 +58,7 @@ def _version() -> str:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands, but for what follows `--` of `exec`."""
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = Parser(
         prog="rendezvous",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
@@ -60,10 +74,14 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_parser(subparsers)
     bench.add_parser(subparsers)
     status.add_parser(subparsers)
+    timeline.add_parser(subparsers)
+    doctor.add_parser(subparsers)
     close.add_parser(subparsers)
     store_ops.add_parsers(subparsers)
+    store_meet.add_parsers(subparsers)
     watch.add_parser(subparsers)
     token.add_parser(subparsers)
+    completion.add_parser(subparsers)
     return parser
 
 
@@ -83,13 +101,19 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     args, unknown = parser.parse_known_args(ours)
     if unknown:
         hint = "; the command to run goes after --" if name == "exec" and command is None else ""
-        args.fail(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        args.fail(f"unrecognized arguments: {' '.join(unknown)}{hint or _meant(args, unknown)}")
     if name == "exec":
         if not command:
             args.fail("no command to run; give it after --, for example: -- python train.py")
         args.command = command
         exec_options.complete(args)
     return args
+
+
+def _meant(args: argparse.Namespace, unknown: Sequence[str]) -> str:
+    known = args.fail.__self__.known_options()
+    options = [word.partition("=")[0] for word in unknown if word.startswith("--")]
+    return next(filter(None, (suggestion(word, known) for word in options)), "")
 
 
 def _with_dashes(word: str) -> str:
@@ -115,7 +139,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         build_parser().print_help()
         return _exit.USAGE
     args = parse(argv)
-    set_up_logging(args.verbose)
+    set_up_logging(args.verbose, args.command_name, getattr(args, "log_format", "text"))
+    use_credentials(args)
     try:
         code: int = args.run(args)
     except _exit.CommandError as error:

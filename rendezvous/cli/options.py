@@ -10,13 +10,15 @@ import argparse
 import math
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from rendezvous._base.arguments import FOREVER_S
 from rendezvous._base.endpoint import format_endpoint, parse_endpoint
 from rendezvous._base.errors import StoreConnectionError
 from rendezvous._base.hosts import is_refused
+from rendezvous._base.security import refuse_shown_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +30,16 @@ OptionError = argparse.ArgumentTypeError
 
 DEFAULT_PORT = 29400
 ENDPOINT_VARIABLE = "RENDEZVOUS_ENDPOINT"
+RUN_ID_VARIABLE = "RENDEZVOUS_RUN_ID"
 ETCD_BACKENDS = ("etcd", "etcd-v3")
+_TLS_FILES = ("tls_cert", "tls_key", "tls_ca")
+# Of the environment, what options on the command line stand for (csrc/bindings/credentials.h).
+_CREDENTIALS = (
+    "RENDEZVOUS_TOKEN_FILE",
+    "RENDEZVOUS_TOKEN",
+    "RENDEZVOUS_TOKEN_FD",
+    *(f"RENDEZVOUS_{name.upper()}" for name in _TLS_FILES),
+)
 
 
 _HAVE_OPTIONS = {
@@ -64,7 +75,7 @@ def endpoint_from_environment() -> str | None:
 def server_from_environment() -> str | None:
     """The same as `HOST[:PORT]`, also from the URL of a server's key space. None: no server."""
     text = endpoint_from_environment()
-    is_other = text is not None and "://" in text and not text.startswith("tcp://")
+    is_other = text is not None and "://" in text and not text.startswith(("tcp://", "tcps://"))
     return None if is_other else outer_server()
 
 
@@ -82,9 +93,11 @@ def add_store(parser: argparse.ArgumentParser) -> None:
         # A string default goes through `type` too, so a wrong variable is told like a wrong option.
         default=endpoint_from_environment() or f"127.0.0.1:{DEFAULT_PORT}",
         metavar="HOST[:PORT]|URL",
-        help="a server, or a store's URL: tcp://, file://, etcd://"
+        help="a server, or a store's URL: tcp://, tcps://, unix://, file://, etcd://"
         f" (default: ${ENDPOINT_VARIABLE}, else 127.0.0.1:{DEFAULT_PORT})",
     )
+
+    add_credentials(parser)
 
 
 def add_wait_for_server(parser: argparse.ArgumentParser) -> None:
@@ -96,6 +109,57 @@ def add_wait_for_server(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_credentials(parser: argparse.ArgumentParser, *, hosts: bool = False) -> None:
+    """Add --tls-cert and the like; `use_credentials` puts them where everything finds them.
+
+    Args:
+        hosts: whether the command serves a store.
+    """
+    own = "of the server" if hosts else "of this end"
+    for name, what in (
+        ("--tls-cert", f"certificate {own}, and those between it and the authority"),
+        ("--tls-key", "the certificate's private key"),
+        ("--tls-ca", "certificates of the authorities that vouch for the other end"),
+    ):
+        parser.add_argument(name, metavar="FILE", help=f"{what} (PEM; default: ${_variable(name)})")
+    parser.add_argument(
+        "--tls-name",
+        metavar="NAME",
+        help="what the server's certificate is for, if not the endpoint's host; *: any name"
+        " (default: $RENDEZVOUS_TLS_NAME)",
+    )
+
+
+def add_insecure(parser: argparse.ArgumentParser) -> None:
+    """Add --insecure, of commands that serve a store."""
+    parser.add_argument(
+        "--insecure",
+        action="store_true",
+        help="serve other machines without a token or certificates as well"
+        " (also: RENDEZVOUS_INSECURE=1)",
+    )
+
+
+def use_credentials(args: argparse.Namespace) -> None:
+    """Put the options of `add_credentials` into the environment: all that connects looks there.
+
+    They replace what stands there as a whole, as arguments do, for this process and its commands.
+    """
+    files = {name: getattr(args, name, None) for name in _TLS_FILES}
+    if any(files.values()):
+        for variable in _CREDENTIALS:
+            os.environ.pop(variable, None)
+    for name, path in files.items():
+        if path:
+            os.environ[_variable(name)] = str(Path(path).absolute())
+    if server := getattr(args, "tls_name", None):
+        os.environ["RENDEZVOUS_TLS_NAME"] = server
+
+
+def _variable(option: str) -> str:
+    return "RENDEZVOUS_" + option.lstrip("-").replace("-", "_").upper()
+
+
 def check_not_refused(url: str, *, may_wait: bool = True) -> None:
     """Raise StoreConnectionError, at once, if nothing listens where a `tcp://` URL says.
 
@@ -105,10 +169,11 @@ def check_not_refused(url: str, *, may_wait: bool = True) -> None:
         may_wait: whether the command has --wait-for-server.
     """
     parts = urlsplit(url)
-    if parts.scheme != "tcp":
+    if parts.scheme not in ("tcp", "tcps", "unix"):
         return
+    where = f"unix://{unquote(parts.path)}" if parts.scheme == "unix" else parts.netloc
     try:
-        host, port = parse_endpoint(parts.netloc, DEFAULT_PORT)
+        host, port = parse_endpoint(where, DEFAULT_PORT)
     except ValueError:
         return
     if not is_refused(host, port):
@@ -148,6 +213,10 @@ def conf(text: str) -> dict[str, str]:
             option = _HAVE_OPTIONS[key]
             raise OptionError(f"{key} is not a setting of --rdzv-conf; use {option} instead")
         pairs[key] = value.strip()
+    try:
+        refuse_shown_token(pairs)
+    except ValueError as error:
+        raise OptionError(str(error)) from None
     return pairs
 
 

@@ -19,6 +19,7 @@ from rendezvous._base.errors import RendezvousError, RendezvousGracefulExitError
 from rendezvous._base.join_time import JoinTime
 from rendezvous._base.lifetime import Lifetime
 from rendezvous._base.rules import RendezvousRules
+from rendezvous._base.security import Security
 from rendezvous._base.settings import Duration, RendezvousSettings, RendezvousTimeout, as_seconds
 from rendezvous._coordination.coordinator import Closure, Coordinator, Ending
 from rendezvous._node.bootstrap import Bootstrap
@@ -86,6 +87,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
         hold_port: bool = True,
         rulebook: str = "auto",
         rules: RendezvousRules | None = None,
+        security: Security | None = None,
         connection: "StoreConnection | None" = None,
     ) -> "DynamicRendezvousHandler":
         """A handler over an open backend.
@@ -115,6 +117,8 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 node, over a state that is replaced by compare-and-set; with any backend. `auto`:
                 the server if possible; over etcd, an elected node; else each node.
             rules: how nodes get their places and ranks; see RendezvousRules.
+            security: the token or certificates of the run, or that it has none; default: what the
+                environment says.
             connection: closed when the handler is shut down.
 
         Raises ValueError for bad arguments.
@@ -144,6 +148,7 @@ class DynamicRendezvousHandler(RendezvousHandler):
                 addresses=addresses,
                 serve=bootstrap_store,
                 hold_port=hold_port,
+                security=security or Security(),
             ),
             where=setup.where,
             connection=connection,

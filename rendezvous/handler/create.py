@@ -26,6 +26,7 @@ def create_handler(
     `close_timeout` 30, `heartbeat_timeout` 5, `keep_alive_interval` 5, `keep_alive_max_attempt` 3.
     Others, as in `DynamicRendezvousHandler.from_backend`: `bootstrap_store` true, `hold_port` true,
     `rulebook` auto; `health_check`, a command or a callable, and `on_event`, see `rendezvous.join`;
+    those of `rendezvous._base.security`
     and those of RendezvousRules, by their names. Raises ValueError for bad
     values.
     """
@@ -44,6 +45,7 @@ def create_handler(
         hold_port=options.hold_port,
         rulebook=options.rulebook,
         rules=options.rules,
+        security=options.security,
         connection=connection,
     )
     assert isinstance(handler, ObservedHandler)

@@ -5,23 +5,28 @@ Decides nothing about a rendezvous. _node/address.py knows which address is reac
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from rendezvous import _core
 from rendezvous._base.api import KeyValueStore
 from rendezvous._base.backend import RendezvousBackend
+from rendezvous._base.errors import StoreError
 from rendezvous._base.settings import RendezvousSettings
 from rendezvous._coordination.coordinator import NodeSetup
 from rendezvous._node.address import Addresses
 from rendezvous._node.expect import make_expected
 from rendezvous._node.facts import make_facts
-from rendezvous._node.notes import find_exclusions
+from rendezvous._node.notes import find_exclusions, note_expected
+from rendezvous.backends.look import list_runs, similar_runs
 
 if TYPE_CHECKING:
     from rendezvous.backends.connection import StoreConnection
 
 __all__ = ["make_addresses", "make_setup"]
+
+_LOOK_S = 2.0
 
 
 def make_addresses(
@@ -62,6 +67,19 @@ def make_setup(
         where, is_gone = _describe(store), _never_gone
     else:
         where, is_gone = connection.endpoint, connection.is_gone
+    expected = make_expected(settings.rules.expect)
+
+    def tell_expected() -> None:
+        if connection is not None:
+            note_expected(connection.control, settings.run_id, expected.names)
+
+    def similar() -> list[str]:
+        if connection is None or not isinstance(connection.control, _core.TCPStore):
+            return []
+        with suppress(StoreError), connection.control.clone(_LOOK_S) as own:
+            return similar_runs(settings.run_id, list_runs(own))
+        return []
+
     return NodeSetup(
         settings.run_id,
         node,
@@ -70,7 +88,9 @@ def make_setup(
         where,
         is_gone,
         make_facts(settings.rules),
-        make_expected(settings.rules.expect),
+        expected,
+        tell_expected,
+        similar,
         _excluded_by(connection, settings.run_id),
     )
 

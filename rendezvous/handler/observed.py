@@ -20,7 +20,7 @@ from rendezvous._base.events import Events
 from rendezvous._base.health import check_health
 from rendezvous._base.text import counted
 from rendezvous._coordination.coordinator import Closure
-from rendezvous._coordination.waiting import closed_error, node_text
+from rendezvous._coordination.waiting import changes_text, closed_error, node_text
 from rendezvous._node.notes import find_exclusions, note_exclusion
 from rendezvous.handler import DynamicRendezvousHandler
 
@@ -35,6 +35,9 @@ _log = logging.getLogger(__name__)
 
 # As the exit code of a command that nobody has started.
 _UNFIT_CODE = 1
+# Who came and went, for the log.
+_ASKING_RANKS = 256
+_ASK_S = 0.5
 
 
 class ObservedHandler(DynamicRendezvousHandler):
@@ -94,6 +97,17 @@ class ObservedHandler(DynamicRendezvousHandler):
                 "changed", f"{counted(changes, 'node')} came or went", self._round_s()
             )
         return changes
+
+    def changes_text(self) -> str:
+        """Which nodes came and went since the round was complete, if that is known at once.
+
+        Of a very large round, only the first ranks ask.
+        """
+        if self._events.rank >= _ASKING_RANKS:
+            return ""
+        with suppress(RendezvousError):
+            return changes_text(self._coordinator.changed_nodes(Deadline.after(_ASK_S)))
+        return ""
 
     def leave(self, failed: bool = False) -> None:
         """As that of every handler."""

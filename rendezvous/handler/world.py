@@ -214,8 +214,8 @@ def join(
     serves the store, unless a server already runs there.
 
     Args:
-        endpoint: `HOST[:PORT]`; or `tcp://HOST[:PORT]`, `etcd://MEMBER[,MEMBER...]` (`etcds://`
-            over TLS), `file:///PATH`.
+        endpoint: `HOST[:PORT]`; or `tcp://HOST[:PORT]` (`tcps://` over TLS), `unix:///PATH`,
+            `etcd://MEMBER[,MEMBER...]` (`etcds://` over TLS), `file:///PATH`.
         nodes: how many, or the least and the most.
         run_id: names the job. Default: as for `rendezvous exec`: `default` where a node of the job
             serves the store, else what SLURM, Kubernetes or another workload manager calls the job;
@@ -225,7 +225,8 @@ def join(
             callable that raises, or returns False or a reason, if this node is not fit. Then `join`
             raises RendezvousUnhealthyError, and the others are told.
         on_event: called with an Event for each transition of this node.
-        settings: those of `rendezvous exec --rdzv-conf`, such as `join_timeout=60`.
+        settings: those of `rendezvous exec --rdzv-conf`, such as `join_timeout=60`, or `token`,
+            `tls_ca` and the others of docs/security.md.
 
     Raises ValueError for bad arguments, and the errors of
     `DynamicRendezvousHandler.next_rendezvous`.

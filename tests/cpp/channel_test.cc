@@ -74,7 +74,7 @@ class Line {
     rest_ = std::string(left);
     return answers;
   }
-  bool has_key(Bytes key) const { return world.core.state().table().find(key) != nullptr; }
+  bool has_key(Bytes key) { return world.core.state().table().find(key) != nullptr; }
 
   MemoryTransport transport;  // outlives the core
   World world;

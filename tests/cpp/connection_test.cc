@@ -42,7 +42,7 @@ class Scene {
     if (connection->wants_input() && !unread_.empty())
       connection->receive(std::exchange(unread_, {}));
     if (!transport.closed) connection->resume_sending();
-    while (!transport.closed && context.end_turn()) {
+    while (!transport.closed && commons.end_turn()) {
     }
   }
   void wait(Duration duration) {
@@ -54,7 +54,8 @@ class Scene {
   size_t receive(size_t most) { return transport.read(most).size(); }
 
   MemoryTransport transport;
-  ServerContext context{{}, "server test", {}, {}};
+  ServerCommons commons{{}, "server test", {}, {}};
+  ServerContext& context = commons.home();
   Connection* connection;
 
  private:
@@ -100,7 +101,7 @@ TEST_CASE("a peer that has ended its stream and reads nothing is let go") {
   scene.connection->end_of_stream();
   REQUIRE_FALSE(scene.transport.closed);
   REQUIRE(scene.connection->unsent() > 0);
-  scene.wait(scene.context.last_answers_kept - std::chrono::milliseconds(1));
+  scene.wait(scene.commons.last_answers_kept - std::chrono::milliseconds(1));
   CHECK_FALSE(scene.transport.closed);
   scene.wait(std::chrono::milliseconds(1));
   CHECK(scene.transport.closed);
@@ -116,7 +117,7 @@ TEST_CASE("a peer that has ended its stream and reads slowly gets all that is le
   size_t received = 0;
   for (size_t some = 1; some > 0; scene.turn()) {
     received += some = scene.receive(kAnswer / 2);
-    scene.wait(scene.context.last_answers_kept / 2);
+    scene.wait(scene.commons.last_answers_kept / 2);
   }
   CHECK(received == kGets * kAnswer);
   CHECK(scene.transport.closed);

@@ -24,7 +24,9 @@ class World;
 // One end of a connection in memory, with the core of a native client on it.
 class MemoryPeer {
  public:
-  MemoryPeer(World& world, const std::string& name, uint8_t session);
+  // `who`: it has proved to be; and asks for that name space.
+  MemoryPeer(World& world, const std::string& name, uint8_t session,
+             std::optional<tls::Identity> who = {}, Bytes space = {});
 
   // To the server, what the client's core has to send or what a test makes up; and back.
   void exchange();
@@ -45,6 +47,8 @@ class MemoryPeer {
   bool has_answer(size_t call) { return reply(call).outcome == ClientCore::Outcome::kAnswered; }
   const ClientCore::Reply& reply(size_t call);
 
+  Connection& connection() { return *connection_; }
+
   MemoryTransport transport;
   ClientCore client;
   std::string all;  // that was ever received
@@ -61,6 +65,19 @@ class World {
   MemoryPeer& stranger(const std::string& name) {
     const auto session = static_cast<uint8_t>(peers.size());
     return *peers.emplace_back(std::make_unique<MemoryPeer>(*this, name, session));
+  }
+  // By a token of that name space and role.
+  MemoryPeer& holder(const std::string& space, tls::Role role, Bytes asks_for = {}) {
+    tls::Identity who{true, space, role, "key-of-" + space, {}};
+    const std::string name = "10.1.0.1:" + std::to_string(peers.size() + 1);
+    return *peers.emplace_back(std::make_unique<MemoryPeer>(
+        *this, name, static_cast<uint8_t>(peers.size()), std::move(who), asks_for));
+  }
+  MemoryPeer& member(const std::string& space) {
+    MemoryPeer& peer = holder(space, tls::Role::kMember);
+    peer.exchange();
+    CHECK(peer.client.state() == ClientCore::State::kOpen);
+    return peer;
   }
   MemoryPeer& newcomer(const std::string& name) {
     MemoryPeer& peer = stranger(name);
@@ -84,15 +101,21 @@ class World {
   }
 
   std::vector<std::unique_ptr<MemoryPeer>> peers;
-  ServerCore core{{}, "server test", HashSeed{1, 2}, {7, 7, 7}};
+  explicit World(const ServerLimits& limits = {})
+      : core(limits, "server test", HashSeed{1, 2}, {7, 7, 7}) {}
+
+  ServerCore core;
   Moment time{Instant(std::chrono::hours(1)), Instant(std::chrono::hours(1))};
   std::set<native::Operation> asked;
 };
 
-inline MemoryPeer::MemoryPeer(World& world, const std::string& name, uint8_t session)
-    : client({session}, "memory"), world_(world) {
+inline MemoryPeer::MemoryPeer(World& world, const std::string& name, uint8_t session,
+                              std::optional<tls::Identity> who, Bytes space)
+    : client({session}, "memory", space), world_(world) {
   transport.name = name;
+  transport.who = std::move(who);
   connection_ = &world.core.connect(transport, world.time);
+  if (transport.who) world.core.identify(*connection_, *transport.who, world.time);
 }
 
 inline void MemoryPeer::send(Bytes bytes) {

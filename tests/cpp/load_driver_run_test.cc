@@ -10,6 +10,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <memory>
 #include <set>
 #include <sstream>
 #include <string>
@@ -21,6 +22,7 @@
 #include "net/socket.h"
 #include "server/server.h"
 #include "support.h"
+#include "tls/keeper.h"
 
 using namespace rdzv;
 using namespace rdzv::test;
@@ -245,6 +247,36 @@ TEST_CASE("load driver: operations and keep-alives of several processes are adde
   CHECK(kept.number("keep_alives") >= 18);
   CHECK(kept.count_of_times("keep_alive_us") == kept.number("keep_alives"));
 }
+
+#ifdef RDZV_TLS
+TEST_CASE(
+    "load driver: with a token it speaks TLS, and with a wrong one it says what it was told") {
+  const std::string secret = "0123456789abcdef0123456789abcdef";
+  const tls::Texts texts{secret};
+  Server server("127.0.0.1", 0, {}, false,
+                {std::make_shared<tls::Keeper>(tls::Keeper::Side::kServer, texts)});
+  const std::string path = "load_driver_token." + std::to_string(::getpid());
+  const auto with_token = [&](const std::string& text, const std::string& line) {
+    std::ofstream(path) << text;
+    Ended ended = drive(line + " --protocol native --token-file " + path, server.port());
+    ::unlink(path.c_str());
+    CAPTURE(ended.output);
+    return ended;
+  };
+  const Ended ops = with_token(secret, "ops --connections 4 --in-flight 16 --count 600 --keys 10");
+  CHECK(ops.code == 0);
+  CHECK(ops.number("count") >= 600);
+  const Ended nodes = with_token(secret, "rendezvous --connections 20 --processes 2 --lose 3");
+  CHECK(nodes.code == 0);
+  CHECK(nodes.number("connected") == 20);
+  const Ended refused = with_token(std::string(32, 'x'), "idle --connections 2");
+  CHECK(refused.code == 1);
+  CHECK(refused.output.find("token") != std::string::npos);
+  // Others get nowhere, and the server does not mind.
+  CHECK(drive("idle --connections 2 --protocol native", server.port()).code == 1);
+  CHECK(with_token(secret, "idle --connections 2").code == 0);
+}
+#endif
 
 TEST_CASE("load driver: each process has source addresses of its own") {
   Listener listener;

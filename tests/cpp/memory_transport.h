@@ -30,6 +30,7 @@ class MemoryTransport final : public Transport {
   std::string peer() const override { return name; }
   std::string peer_host() const override { return name.substr(0, name.rfind(':')); }
   std::string reached_at() const override { return reached; }
+  const tls::Identity* identity() const override { return who ? &*who : nullptr; }
 
   // What the peer reads: all, or up to `most`.
   std::string read(size_t most = SIZE_MAX) {
@@ -40,8 +41,9 @@ class MemoryTransport final : public Transport {
 
   std::string name = "127.0.0.1:1";
   std::string reached;
-  std::string sent;        // and not read
-  size_t room = SIZE_MAX;  // what of that may lie here
+  std::optional<tls::Identity> who;  // it has proved to be
+  std::string sent;                  // and not read
+  size_t room = SIZE_MAX;            // what of that may lie here
   bool closed = false;
 };
 

@@ -170,7 +170,7 @@ TEST_CASE("the bytes of a HELLO") {
   native::HelloRequest hello;
   hello.features = 0x01020304;
   for (uint8_t i = 0; i < 16; ++i) hello.session[i] = i;
-  hello.credentials = "secret";
+  hello.space = "secret";
   hello.client = "me";
   std::string out;
   native::put(out, hello);
@@ -186,7 +186,7 @@ TEST_CASE("the bytes of a HELLO") {
   REQUIRE(native::take(out, taken));
   CHECK(taken.features == hello.features);
   CHECK(taken.session == hello.session);
-  CHECK(taken.credentials == "secret");
+  CHECK(taken.space == "secret");
   CHECK(taken.client == "me");
 }
 

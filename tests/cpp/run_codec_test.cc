@@ -121,6 +121,20 @@ std::vector<Case> cases() {
                                        .raw(kFacts)),
       one<HostsRequest>("hosts", Fields().u32(2).string32("10.0.0.1").string32("fd00::1")),
       one<HostsReply>("hosts reply", Fields().u32(2).u8(2).u8(0)),
+      one<TimelineRequest>("timeline", Fields().string32("run").u64(7)),
+      one<TimelineReply>("timeline reply", Fields()
+                                               .u8(1)
+                                               .u64(900)
+                                               .u64(7)
+                                               .u64(8)
+                                               .u32(1)
+                                               .u64(800)
+                                               .u8(8)
+                                               .u64(2)
+                                               .u32(3)
+                                               .u64(100)
+                                               .raw(kNode)
+                                               .string32("its connection broke")),
       one<ResumeReply>("resume reply", Fields().u8(1).u32(3).u8(0)),
   };
 }

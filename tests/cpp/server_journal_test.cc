@@ -166,7 +166,7 @@ std::map<std::string, std::string> described(const ServerState& state) {
 }
 
 void check_replay(const Recorded& journal, const ServerState& state) {
-  ServerState replayed(HashSeed{3, 4});
+  ServerState replayed(HashSeed{3, 4}, 0, 0);
   journal.replay(replayed);
   CHECK((described(replayed) == described(state)));
 }
@@ -208,7 +208,7 @@ TEST_CASE("what a journal was told of every operation makes the same state again
 }
 
 TEST_CASE("an item that comes to one who waits, and that he gives back, is recorded as both") {
-  ServerState state(HashSeed{1, 2});
+  ServerState state(HashSeed{1, 2}, 0, 0);
   Recorded journal;
   state.keep_journal(&journal);
   Table::WaiterOwner owner;
@@ -226,7 +226,7 @@ TEST_CASE("an item that comes to one who waits, and that he gives back, is recor
 }
 
 TEST_CASE("a change that is refused is not recorded, and changes nothing") {
-  ServerState state(HashSeed{1, 2});
+  ServerState state(HashSeed{1, 2}, 0, 0);
   Recorded journal;
   state.keep_journal(&journal);
   const Moment time;

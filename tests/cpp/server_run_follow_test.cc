@@ -182,9 +182,9 @@ TEST_CASE("run follow: no version is that of another life of the run, or of anot
     CHECK(versions.insert(scene.look()).second);
   }
   World other;
-  ServerContext first(ServerLimits(), "one", HashSeed{1, 2}, {1, 2, 3});
-  ServerContext second(ServerLimits(), "two", HashSeed{1, 2}, {4, 5, 6});
-  CHECK(first.run_version != second.run_version);
+  ServerCommons first(ServerLimits(), "one", HashSeed{1, 2}, {1, 2, 3});
+  ServerCommons second(ServerLimits(), "two", HashSeed{1, 2}, {4, 5, 6});
+  CHECK(first.home().run_version != second.home().run_version);
 }
 
 TEST_CASE("run follow: one that is withdrawn, or whose connection ends, leaves nothing") {

@@ -65,7 +65,7 @@ std::string pem_of(const Certificate& certificate) {
 struct Authority::Impl {
   Key key = make_key();
   Certificate certificate =
-      make_certificate({"an authority", -3600, 3600}, key.get(), nullptr, key.get());
+      make_certificate({"an authority", -3600, 86'400}, key.get(), nullptr, key.get());
 };
 
 Authority::Authority() : impl_(std::make_unique<Impl>()) {}

@@ -72,6 +72,8 @@ TEST_CASE("what is no token is refused: the line and what is wrong, and nothing 
       {"team " + kSecret, "name space, role and secret"},
       {"team owner " + kSecret, "'owner'"},
       {"te/am member " + kSecret, "'te/am'"},
+      {"team " + kSecret + " member", "role of 32 bytes"},
+      {"te/" + kSecret + " member " + kSecret, "name space of 35 bytes"},
       {"team member " + kSecret + " " + kSecret, "blank"},
       {"rendezvous:team:" + kSecret, "name space, role and secret"},
       {"rendezvous::member:" + kSecret, "''"},

@@ -203,7 +203,8 @@ def test_command_not_found(cli: Cli, tmp_path: Path) -> None:
     """127 as in a shell, before joining: the other nodes do not wait for a typing mistake."""
     done = _alone(cli, "--", "no-such-command")
     assert done.end() == 127
-    assert done.stderr == "rendezvous exec: command not found in PATH: no-such-command\n"
+    assert done.stderr.endswith("] exec: command not found in PATH: no-such-command\n")
+    assert " ERROR [" in done.stderr
     (tmp_path / "data.txt").write_text("")
     done = _alone(cli, "--", "./data.txt")
     assert done.end() == 126
@@ -239,7 +240,7 @@ def test_too_few_nodes(cli: Cli) -> None:
     )
     assert running.end() == 1
     assert "Traceback" not in running.stderr
-    assert "rendezvous exec: " in running.stderr
+    assert "ERROR" in running.stderr
 
 
 def test_no_server_and_not_the_host(cli: Cli) -> None:

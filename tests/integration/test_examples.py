@@ -9,10 +9,17 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from rendezvous import Server
 from rendezvous.aio import join
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(autouse=True)
+def twice(open_and_with_token: None) -> None:
+    """All that follows runs without a token and with one."""
 
 
 def test_the_controller_tells_of_two_hundred_runs(server: Server) -> None:

@@ -47,6 +47,11 @@ os.write(1, f"SHOW {line}\\n".encode())
 """
 
 
+@pytest.fixture(autouse=True)
+def twice(open_and_with_token: None) -> None:
+    """All that follows runs without a token and with one."""
+
+
 def shown(text: str) -> list[dict[str, str]]:
     """What SHOW has printed, of all processes."""
     lines = [line.partition("SHOW ")[2] for line in text.splitlines() if "SHOW " in line]
@@ -213,7 +218,16 @@ def test_the_manifests_of_kubernetes_fit_together() -> None:
     assert pod["subdomain"] == service["metadata"]["name"]
     assert job["spec"]["completionMode"] == "Indexed"
     assert job["spec"]["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"] == [93]
-    program, *words = pod["containers"][0]["command"]
+    (container,) = pod["containers"]
+    (mounted,), (volume,) = container["volumeMounts"], pod["volumes"]
+    assert mounted["name"] == volume["name"]
+    assert volume["secret"]["secretName"] == "rendezvous-token"
+    (token,) = container["env"]
+    assert token == {
+        "name": "RENDEZVOUS_TOKEN_FILE",
+        "value": f"{mounted['mountPath']}/token",
+    }
+    program, *words = container["command"]
     assert program == "rendezvous"
     args = parse([*words[:1], "--endpoint", "pod-0", *words[1:]])
     assert args.nodes == (job["spec"]["completions"],) * 2

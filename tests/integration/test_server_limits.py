@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -359,6 +360,88 @@ def test_connections(caplog: pytest.LogCaptureFixture) -> None:
         eventually("a place", lambda: _is_served(server.port))
 
 
+def test_connections_per_address(caplog: pytest.LogCaptureFixture) -> None:
+    """Of one address so many are served, and another when one has left."""
+    with Server(limits={"connections_per_address": 2}) as server, RunPeer(server.port) as peer:
+        with RunPeer(server.port):
+            with RawPeer(server.port) as refused:
+                refused.send(native_hello())
+                assert b"connections_per_address is 2" in refused.wait_closed()
+            peer.ping()
+        eventually("the log line", lambda: logged(caplog, "connections_per_address is 2"))
+        eventually("a place", lambda: _is_served(server.port))
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_requests_per_second_per_address(connections: int) -> None:
+    """Those beyond wait, whatever connections they come on; none is lost or refused."""
+    rate = 100
+    requests = 3 * rate
+    with Server(limits={"requests_per_second_per_address": rate}) as server:
+        peers = [RunPeer(server.port) for _ in range(connections)]
+        begin_s = time.monotonic()
+        for number in range(requests):
+            peers[number % connections].ask(QUEUE_PUSH, native_string(b"/q") + native_string(b"v"))
+        for number in range(requests):
+            _, status, _, _ = peers[number % connections].receive_frame()
+            assert status == 0
+        # A second's worth at once, and the HELLOs.
+        assert time.monotonic() - begin_s > (requests - rate - connections) / rate - 0.1
+        for peer in peers:
+            peer.close()
+
+
+def test_memory_bytes() -> None:
+    """What would be stored is refused; whatever else is asked goes on."""
+    with (
+        Server(limits={"memory_bytes": 200_000}) as server,
+        TCPStore("127.0.0.1", server.port, timeout=BACKSTOP_S) as store,
+        RunPeer(server.port) as waits,
+    ):
+        store.set("k", "v")
+        operation, body = PARKED["get"](4000)
+        for _ in range(60):
+            waits.ask(operation, body)
+        waits.synchronise_native()
+        with pytest.raises(StoreLimitError, match="memory_bytes is 200000"):
+            store.set("other", "v")
+        assert store.get("k") == b"v"
+        assert store.delete_key("k")
+        waits.close()
+        eventually("room again", lambda: _takes(store))
+
+
+def _takes(store: TCPStore) -> bool:
+    try:
+        store.set("other", "v")
+    except StoreLimitError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("limit", ["waits", "waits_per_space"])
+def test_waits(limit: str) -> None:
+    """So many requests wait, of all connections; what need not wait is answered."""
+    limits = {"waits": {"waits": 3}, "waits_per_space": {"waits_per_space": 3}}[limit]
+    operation, body = PARKED["get"](8)
+    with Server(limits=limits) as server, RunPeer(server.port) as one, RunPeer(server.port) as two:
+        for peer in (one, two):
+            peer.ask(operation, body)
+            peer.synchronise_native()
+        one.ask(operation, body)
+        one.synchronise_native()
+        two.ask(operation, body)
+        _, status, _, message = two.receive_frame()
+        assert status == LIMIT
+        assert f"limit {limit} is 3".encode() in message
+        store = TCPStore("127.0.0.1", server.port, timeout=BACKSTOP_S)
+        store.set("there", "v")
+        assert store.get("there") == b"v"
+        one.close()
+        store.set("k" * 8, "v")
+        assert two.receive_frame()[1] == 0
+
+
 def _is_served(port: int) -> bool:
     with RawPeer(port) as peer:
         try:
@@ -371,7 +454,7 @@ def _is_served(port: int) -> bool:
 def test_a_limit_that_does_not_exist() -> None:
     """The message lists those that do; values are whole numbers."""
     with pytest.raises(
-        ValueError, match=r"unknown limit 'nodes'.* are connections, greeting_bytes"
+        ValueError, match=r"unknown limit 'nodes'.* are connections, connections_per_address"
     ):
         Server(limits={"nodes": 1})
     for value in (-1, 1.5, "1", 1 << 64):

@@ -322,3 +322,10 @@ def test_a_request_that_is_refused_leaves_nothing(caplog: pytest.LogCaptureFixtu
             assert peer.receive_frame()[1] == LIMIT
         assert not any(peer.knows(b"r%d" % i) for i in range(100))
         assert peer.call(JOIN, join(b"mine"))[0] == 0
+
+
+def test_runs_per_space() -> None:
+    """So many runs are kept in one name space."""
+    with Server(limits={"runs_per_space": 1}) as server, RunPeer(server.port) as peer:
+        peer.ask(JOIN, join(b"a", b"n1", PAIR, handle=1))
+        refused(peer, JOIN, join(b"b", b"n1", PAIR, handle=2), "runs_per_space 1")

@@ -109,3 +109,62 @@ def test_ttl_ms(connect: Connect) -> None:
         with pytest.raises(StoreLimitError, match="ttl_ms"):
             store.set("k", "w", ttl=10.5)
         assert store.get("k") == b"v"
+
+
+@pytest.mark.parametrize("limit", ["keys", "keys_per_space"])
+def test_keys(connect: Connect, limit: str) -> None:
+    """So many keys are there; those that are may be written, and deleting makes room."""
+    limits = {"keys": {"keys": 3}, "keys_per_space": {"keys_per_space": 3}}[limit]
+    with Server(limits=limits) as server:
+        store = connect(server.port)
+        for key in ("a", "b", "c"):
+            store.set(key, "v")
+        with pytest.raises(StoreLimitError, match=f"limit {limit} is 3"):
+            store.set("d", "v")
+        store.delete_key("a")
+        store.set("d", "v")
+        assert store.get("d") == b"v"
+
+
+def test_stored_bytes_per_space(connect: Connect) -> None:
+    """Likewise what one name space stores."""
+    with Server(limits={"stored_bytes_per_space": 10_000}) as server:
+        store = connect(server.port)
+        with pytest.raises(StoreLimitError, match="stored_bytes_per_space is 10000"):
+            store.set("k", "v" * 10_000)
+        store.set("k", "v" * 1000)
+
+
+def test_value_bytes(connect: Connect) -> None:
+    """Whatever stores a value of more bytes is refused."""
+    with Server(limits={"value_bytes": 100}) as server:
+        store = connect(server.port)
+        store.set("k", "v" * 100)
+        version = store.get_with_version("k")[1] if hasattr(store, "get_with_version") else 0
+        large = "v" * 101
+        for refused in (
+            lambda: store.set("k", large),
+            lambda: store.append("k", "v"),
+            lambda: store.compare_set("k", "", large),
+            lambda: store.multi_set(["a", "b"], ["v", large]),
+            lambda: store.queue_push("q", large),
+            lambda: store.set("k", large, ttl=1000),
+            lambda: store.set_if_version("k", large, version),
+            lambda: store.exchange("x", 0, 1, large),
+        ):
+            with pytest.raises(StoreLimitError, match="100"):
+                refused()
+        assert store.get("k") == b"v" * 100
+        assert not store.check(["a"])
+
+
+def test_value_bytes_of_c10d(caplog: pytest.LogCaptureFixture) -> None:
+    """There the connection is closed, with a line in the log."""
+    with Server(limits={"value_bytes": 100}) as server:
+        for code in (wire.SET, wire.APPEND, 14):
+            with RawPeer(server.port, wire.C10D_VALIDATE) as peer:
+                peer.send(c10d(code, b"/k", b"v" * 101))
+                assert peer.wait_closed() == b""
+                eventually("the log line", lambda: logged(caplog, peer.address, "is 100"))
+    with pytest.raises(ValueError, match="above that of the protocol"):
+        Server(limits={"value_bytes": 1 << 30})

@@ -201,27 +201,6 @@ def test_openssls_client_gets_in_with_the_key_of_the_token_alone(key: str) -> No
         assert b"Reused, TLSv1.3" in done.stdout
 
 
-def test_serve_refuses_a_network_without_a_token(cli: Cli) -> None:
-    """It says the two ways on, in lines to copy."""
-    done = cli.run("serve", "--host", "0.0.0.0", "--port", "0", HOME=str(cli.cwd))
-    assert done.returncode == 1
-    lines = done.stderr.decode().splitlines()
-    assert "  rendezvous token --save" in lines
-    assert "  rendezvous serve --host 0.0.0.0 --insecure" in lines
-
-
-@pytest.mark.parametrize("how", ["option", "variable"])
-def test_serve_without_a_token_on_a_network_is_said_twice(cli: Cli, how: str) -> None:
-    """By who starts it, and once in the log."""
-    more = ["--insecure"] if how == "option" else []
-    variables = {"RENDEZVOUS_INSECURE": "1"} if how == "variable" else {}
-    server = cli.start(
-        "serve", "--host", "0.0.0.0", "--port", "0", *more, HOME=str(cli.cwd), **variables
-    )
-    server.line("everybody who can reach 0.0.0.0 can read and change")
-    server.line("listening on")
-
-
 def test_one_saved_token_is_found_by_server_and_commands(cli: Cli) -> None:
     """`rendezvous token --save` once, and nothing else."""
     home: dict[str, Any] = {"HOME": str(cli.cwd), "XDG_CONFIG_HOME": ""}

@@ -30,6 +30,11 @@ dist.destroy_process_group()
 """
 
 
+@pytest.fixture(autouse=True)
+def twice(open_and_with_token: None) -> None:
+    """All that follows runs without a token and with one."""
+
+
 def blocks(language: str = "") -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 

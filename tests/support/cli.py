@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 BACKSTOP_S = 120.0
+# How a test's processes may speak to each other: conftest.py says it, by the one or the other.
+_WHO_MAY_SPEAK = ("RENDEZVOUS_INSECURE", "RENDEZVOUS_TOKEN_FILE")
 _T = TypeVar("_T")
 
 # The command of exec: writes its environment to DIRECTORY as one file that appears complete, then
@@ -47,7 +49,8 @@ _MANAGERS = (
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment without what launchers and users set for what they run."""
     ours = ("RENDEZVOUS_", "TORCHELASTIC", *_MANAGERS)
-    return {k: v for k, v in os.environ.items() if not k.startswith(ours)} | changes
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours) or k in _WHO_MAY_SPEAK}
+    return kept | changes
 
 
 def wait_for(what: str, look: Callable[[], _T | None]) -> _T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 import pytest
 
@@ -15,8 +16,9 @@ MANAGERS = (
     "PBS_NODEFILE",
 )  # fmt: skip
 COMMANDS = (
-    "exec", "serve", "demo", "status", "close", "bench",
+    "exec", "serve", "demo", "status", "doctor", "close", "bench",
     "get", "set", "add", "cas", "wait", "delete", "keys",
+    "push", "pop", "length", "barrier", "exchange", "completion",
 )  # fmt: skip
 
 
@@ -256,7 +258,7 @@ def test_help_has_examples(capsys: pytest.CaptureFixture[str], command: str) -> 
 def test_help_lists_every_command() -> None:
     """The first help names each command with what it is for."""
     text = build_parser().format_help()
-    assert all(f"    {command} " in text for command in COMMANDS)
+    assert all(re.search(f"^    {command}\\s", text, re.MULTILINE) for command in COMMANDS)
 
 
 def test_nothing_to_do_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:

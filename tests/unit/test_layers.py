@@ -21,7 +21,7 @@ CPP_MAY_INCLUDE = {
     "tls": {"base"},
     "server": {"base", "net", "wire", "store", "group", "tls"},
     "client": {"base", "net", "wire", "store", "server", "tls"},
-    "tools": {"base", "net", "wire"},
+    "tools": {"base", "net", "wire", "tls"},
     "bindings": {"base", "net", "wire", "store", "group", "tls", "server", "client"},
     "aio": {"base", "net", "wire", "store", "client", "tls"},
 }

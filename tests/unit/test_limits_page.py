@@ -60,7 +60,7 @@ FIXED = {
         "wire/limits.h",
         "kChannelInputBytesMax",
     ),
-    "credentials and client name in HELLO, text of an error answer": (
+    "name space and client name in HELLO, text of an error answer": (
         "wire/limits.h",
         "kTextBytesMax",
     ),

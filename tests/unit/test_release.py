@@ -87,10 +87,20 @@ def test_both_ways_to_build_wheels_use_the_same_compiler(project: dict[str, Any]
     assert table["environment"]["CXX"] == "/project/release/zig-c++"
     script = (ROOT / "release" / "wheels.py").read_text()
     assert '"release" / "zig-c++"' in script
-    assert f'EPOCH = "{table["environment"]["SOURCE_DATE_EPOCH"]}"' in script
-    assert 'GLIBC = "2.17"' in script
+    shared = (ROOT / "release" / "openssl.py").read_text()
+    assert f'EPOCH = "{table["environment"]["SOURCE_DATE_EPOCH"]}"' in shared
+    assert 'GLIBC = "2.17"' in shared
     images = {table["linux"][f"manylinux-{each}-image"] for each in table["linux"]["archs"]}
     assert images == {"manylinux2014"}  # of glibc 2.17
+
+
+def test_both_ways_to_build_wheels_link_the_same_openssl(project: dict[str, Any]) -> None:
+    """cibuildwheel runs the script that release/wheels.py uses, and links what that makes."""
+    table = project["tool"]["cibuildwheel"]
+    folder = table["config-settings"]["cmake.define.RDZV_BUNDLED_TLS"]
+    assert f"release/openssl.py {folder}" in table["linux"]["before-all"]
+    assert "openssl.build(" in (ROOT / "release" / "wheels.py").read_text()
+    assert "two_openssls.py" in table["test-command"]
 
 
 def test_links_of_the_readme_work_where_the_package_index_shows_it(project: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -137,6 +138,58 @@ def test_a_wheel_names_no_folder_of_the_machine_that_built_it(wheels: list[Path]
                 data = archive.read(name)
                 assert root not in data, name
                 assert str(Path.home()).encode() + b"/" not in data, name
+
+
+def test_extensions_show_nothing_but_python_s_entries(wheels: list[Path]) -> None:
+    """The OpenSSL in them is nobody else's: no other library of a process finds a name of it."""
+    for wheel in wheels:
+        with extensions(wheel) as found:
+            for name, path in found.items():
+                elf = elffile.ELFFile(io.BytesIO(path.read_bytes()))
+                shown = [
+                    symbol.name
+                    for symbol in elf.get_section_by_name(".dynsym").iter_symbols()
+                    if symbol["st_shndx"] != "SHN_UNDEF"
+                ]
+                assert f"PyInit_{Path(name).name.partition('.')[0]}" in shown, path
+                assert [each for each in shown if not each.startswith("PyInit_")] == [], path
+
+
+def test_openssl_is_in_one_extension_and_its_licence_and_version_in_the_wheel(
+    wheels: list[Path], dist: Path
+) -> None:
+    """It is in the core, which lends it to asyncio's; the version is the one that is pinned.
+
+    The extensions' symbols are in their debug files.
+    """
+    import openssl
+
+    for wheel in wheels:
+        with extensions(wheel) as found:
+            have = {
+                name.partition(".")[0]
+                for name, path in found.items()
+                if "SSL_CTX_new" in symbols_of(dist / "debug" / f"{path.name}.debug")
+            }
+        assert have == {"rendezvous/_core"}, wheel
+        with zipfile.ZipFile(wheel) as archive:
+            (information,) = {
+                name.partition("/")[0] for name in archive.namelist() if ".dist-info/" in name
+            }
+            assert b"Apache License" in archive.read(f"{information}/licenses/openssl/LICENSE.txt")
+            assert b"Apache License" in archive.read(f"{information}/licenses/LICENSE")
+            parts = json.loads(archive.read(f"{information}/sboms/openssl.cdx.json"))
+            (component,) = parts["components"]
+            assert component["name"] == "openssl"
+            assert component["version"].startswith(f"{openssl.SERIES}.")
+            core = next(name for name in archive.namelist() if "/_core." in name and ".so" in name)
+            assert f"OpenSSL {component['version']} ".encode() in archive.read(core)
+
+
+def symbols_of(path: Path) -> set[str]:
+    with path.open("rb") as file:
+        table = elffile.ELFFile(file).get_section_by_name(".symtab")
+        return {symbol.name for symbol in table.iter_symbols()}
 
 
 @pytest.mark.parametrize(

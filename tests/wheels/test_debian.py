@@ -97,6 +97,18 @@ def test_a_wheel_installs_without_a_compiler_and_its_demo_meets(system: System) 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_token_opens_a_store_where_the_system_s_openssl_is_another(system: System) -> None:
+    """Python's and the wheel's shake hands in one process; the demo meets with a token, too."""
+    system.run("sh", "-c", INSTALL.format(venv=system.venv, wheel=system.wheel))
+    done = system.run(system.venv / "bin" / "python", ROOT / "tests/wheels/two_openssls.py")
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ", in the wheel; Python's: OpenSSL " in done.stdout
+    demo = (system.venv / "bin" / "rendezvous", "demo", "--nodes", "4")
+    done = system.run(*demo, RENDEZVOUS_TOKEN="0123456789abcdef0123456789abcdef")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_stores_keep_their_contract_where_the_wheel_is_installed(
     system: System, packages: Path
 ) -> None:

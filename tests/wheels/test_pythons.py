@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -51,10 +52,27 @@ def without_pip_settings() -> dict[str, str]:
 
 
 def test_the_demo_meets_on_each_python(environment: Path) -> None:
-    """Nothing but the wheel is installed."""
+    """Nothing but the wheel is installed. With a token it meets, too."""
     words: list[str | Path] = [environment / "bin" / "rendezvous", "demo", "--nodes", "4"]
+    for setting in ({}, {"RENDEZVOUS_TOKEN": "0123456789abcdef0123456789abcdef"}):
+        done = subprocess.run(
+            words, env=os.environ | setting, capture_output=True, text=True, check=False, cwd="/"
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_wheel_has_its_own_openssl_beside_python_s(environment: Path) -> None:
+    """Both shake hands in one process, in turn, and the command names the wheel's."""
+    words: list[str | Path] = [
+        environment / "bin" / "python",
+        ROOT / "tests/wheels/two_openssls.py",
+    ]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd="/")
+    print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
+    words = [environment / "bin" / "rendezvous", "--version"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd="/")
+    assert re.search(r"\(OpenSSL 3\.\d+\.\d+ .*, in the wheel\)", done.stdout), done.stdout
 
 
 def test_the_wheel_keeps_contract_and_deadlines_on_each_python(

@@ -12,7 +12,7 @@ from rendezvous._base.errors import RendezvousError, RendezvousFinishedError
 from rendezvous._base.hosts import match_host
 from rendezvous._base.join_time import JoinTime
 from rendezvous._coordination.by_server.join import ServerJoining
-from rendezvous._coordination.by_server.view import view_of_all
+from rendezvous._coordination.by_server.view import view_of_all, view_of_changes
 from rendezvous._coordination.by_server.watch import Lookout, Watch, closure_of
 from rendezvous._coordination.coordinator import (
     Closure,
@@ -128,6 +128,9 @@ class ServerRun(Coordinator):
         return self._exchange.patiently(
             lambda in_time: view_of_all(self._client, in_time), deadline
         )
+
+    def changed_nodes(self, deadline: Deadline) -> RunView:
+        return self._exchange.ask(lambda in_time: view_of_changes(self._client, in_time), deadline)
 
     def is_deserted(self, deadline: Deadline) -> bool:
         status = self._status(deadline)

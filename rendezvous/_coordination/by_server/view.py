@@ -11,7 +11,7 @@ from rendezvous._base.deadline import Deadline
 from rendezvous._coordination.expected import Expected
 from rendezvous._coordination.run_view import Counts, RunView
 
-__all__ = ["view_of_all", "view_of_joiner", "view_of_onlooker"]
+__all__ = ["view_of_all", "view_of_changes", "view_of_joiner", "view_of_onlooker"]
 
 _List: TypeAlias = Literal["participants", "waiting", "spares", "lost"]
 _LISTS: tuple[_List, ...] = ("participants", "waiting", "spares", "lost")
@@ -20,6 +20,7 @@ _LISTS: tuple[_List, ...] = ("participants", "waiting", "spares", "lost")
 # very many are cut, or the answers would be the square of their number.
 _NAMED_MAX = 1_024
 _NAMED_OF_MORE = 128
+_CHANGED_MAX = 16
 # Of one request for which of them have connected.
 _ADDRESSES_MAX = 1_000
 # A run that changes each time between two requests is shown as it was seen last.
@@ -29,6 +30,12 @@ _LOOKS_MAX = 5
 def view_of_all(client: _core.RunClient, deadline: Deadline) -> RunView:
     """Everybody, by name."""
     return _view(client, client.status(deadline.left_s), _LISTS, deadline)
+
+
+def view_of_changes(client: _core.RunClient, deadline: Deadline) -> RunView:
+    """The lost ones and those that wait; of many, some by name: all nodes may ask at once."""
+    status = client.status(deadline.left_s)
+    return _view(client, status, ("waiting", "lost"), deadline, _CHANGED_MAX)
 
 
 def view_of_joiner(
@@ -100,7 +107,6 @@ def _view(
         complete=status.complete,
         closed=status.closed,
         failed=status.failed,
-        reason=status.close_reason or (status.cause if status.failed else ""),
         finished_round=status.finished_round,
         world_size=status.world_size,
         settings=status.settings,
@@ -115,4 +121,7 @@ def _view(
         last_call_left_s=status.last_call_left,
         role=status.role,
         rank=status.rank,
+        suspects=status.suspects,
+        cause=status.cause,
+        close_reason=status.close_reason,
     )

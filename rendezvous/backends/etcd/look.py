@@ -2,13 +2,29 @@
 
 from rendezvous import _core
 from rendezvous._base.deadline import Deadline, now_s
+from rendezvous._base.host_names import natural_key
 from rendezvous._coordination.run_view import RunView, view_of_group
 from rendezvous.backends.etcd.backend import DEFAULT_KEY_PREFIX, EtcdRendezvousBackend
 from rendezvous.backends.etcd.client.client import EtcdClient
+from rendezvous.backends.etcd.client.wire import prefix_end
 from rendezvous.backends.etcd.run.keys import RunKeys
 from rendezvous.backends.etcd.run.view import view_of_onlooker
 
-__all__ = ["look_at_run"]
+__all__ = ["list_runs", "look_at_run"]
+
+_RUNS_MAX = 10_000
+
+
+def list_runs(client: EtcdClient, key_prefix: str | None, deadline: Deadline) -> list[str]:
+    """The names of all runs, in natural order. Raises StoreError."""
+    prefix = f"{(key_prefix or DEFAULT_KEY_PREFIX).rstrip('/')}/".encode()
+    # Below runs/ is what a leader and its nodes write; each run has a key beside it.
+    inner = prefix + b"runs/"
+    names = []
+    for begin, end in ((prefix, inner), (prefix_end(inner), prefix_end(prefix))):
+        found = client.range(begin, end, limit=_RUNS_MAX, keys_only=True, deadline=deadline)
+        names += [kv.key[len(prefix) :].decode(errors="replace") for kv in found.kvs]
+    return sorted(names, key=natural_key)
 
 
 def look_at_run(

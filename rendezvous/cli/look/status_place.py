@@ -3,37 +3,56 @@
 from __future__ import annotations
 
 import statistics
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from rendezvous._base.api import RendezvousParameters
 from rendezvous._base.deadline import Deadline, now_s
-from rendezvous._base.endpoint import format_endpoint, parse_endpoint
+from rendezvous._base.endpoint import format_endpoint, is_unix, refuse_secrets
 from rendezvous._base.errors import StoreConnectionError, StoreError
 from rendezvous._base.patience import is_refusal
 from rendezvous._base.place import parse_place
-from rendezvous._core import FileStore, TCPStore
-from rendezvous.backends.look import look_at_run, look_at_stored_run
+from rendezvous._base.security import SECURITY_SETTINGS, Security
+from rendezvous._coordination.by_server.timeline import Timeline, look_at_timeline
+from rendezvous._core import FileStore, RunClient, TCPStore, census, server_limits
+from rendezvous.backends.look import (
+    host_states,
+    list_runs,
+    look_at_run,
+    look_at_stored_run,
+    similar_runs,
+    watcher_of,
+)
+from rendezvous.backends.open_store import (
+    SERVER_SCHEMES,
+    ServerPlace,
+    server_place,
+    url_options,
+)
 from rendezvous.cli.options import (
-    DEFAULT_PORT,
     ENDPOINT_VARIABLE,
+    add_credentials,
     check_not_refused,
     conf,
     endpoint_from_environment,
 )
-from rendezvous.handler.observed import find_exclusions
+from rendezvous.handler.examine import Place as PlaceOfRuns
+from rendezvous.handler.examine import find_exclusions, find_expected
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from rendezvous._coordination.run_view import RunView
+    from rendezvous.backends.etcd.store.store import EtcdStore
 
 __all__ = ["Place", "Probe", "add_place", "open_place"]
 
 _PINGS = 5
+_NOTHING_KNOWN = 2**64 - 1
 # The address of who takes no part.
 _ONLOOKER = "onlooker"
 
@@ -46,18 +65,30 @@ class Probe:
     fields: dict[str, Any]
 
 
-class Place(Protocol):
+class Place(PlaceOfRuns, Protocol):
     """Where runs are kept. Methods raise StoreErrors and RendezvousErrors."""
 
     @property
-    def endpoint(self) -> str:
-        """As it is named."""
+    def is_etcd(self) -> bool:
+        """Not a server of ours."""
 
     def probe(self, deadline: Deadline) -> Probe:
         """Whether it is there."""
 
-    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunView | None:
-        """None: it knows no such run."""
+    def runs(self, deadline: Deadline) -> list[str]:
+        """The names of all runs, in natural order."""
+
+    def timeline(self, run_id: str, first: int, deadline: Deadline) -> Timeline | None:
+        """As look_at_timeline. None: it has no record of that run."""
+
+    def mark(self, run_id: str, deadline: Deadline) -> int:
+        """For `wait_for_change`: what is there now."""
+
+    def wait_for_change(self, run_id: str, mark: int, within_s: float) -> None:
+        """Wait until something is not as it was at `mark`, or may not be."""
+
+    def reopen(self) -> None:
+        """Connect again with the next request."""
 
     def excluded(self, run_id: str, deadline: Deadline) -> list[str]:
         """Nodes that do not take part, as their health checks have failed, each with the reason."""
@@ -91,9 +122,10 @@ def add_place(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE,...",
-        help="settings for etcd, the same as for exec: protocol, ca_cert, ssl_cert,"
-        " ssl_cert_key, user, password_file, key_prefix, endpoints, transport",
+        help="settings as for exec, such as tls_ca or token_file; for etcd: protocol, ca_cert,"
+        " ssl_cert, ssl_cert_key, user, password_file, key_prefix, endpoints, transport",
     )
+    add_credentials(parser)
 
 
 def open_place(
@@ -105,57 +137,123 @@ def open_place(
     server that is not there is waited for; None: no, and no option would change that. Raises
     ValueError.
     """
-    named = parse_place(endpoint, backend, is_store=True)
-    if named.backend != "c10d":
-        return _EtcdPlace(named.endpoint, named.settings | dict(config))
-    if config:
-        raise ValueError("--rdzv-conf is for --backend etcd")
-    if named.is_file:
+    scheme, separator, _ = endpoint.partition("://")
+    is_server = backend in (None, "c10d") and (not separator or scheme in SERVER_SCHEMES)
+    if not is_server:
+        named = parse_place(endpoint, backend, is_store=True)
+        if named.backend != "c10d":
+            return _EtcdPlace(named.endpoint, named.settings | dict(config))
+        if config:
+            raise ValueError(f"--rdzv-conf {', '.join(sorted(config))}: for --backend etcd only")
         return _FilePlace(named.endpoint)
-    return _ServerPlace(*parse_endpoint(named.endpoint or "127.0.0.1", DEFAULT_PORT), waits)
+    refuse_secrets(endpoint)
+    foreign = config.keys() - set(SECURITY_SETTINGS)
+    if foreign:
+        raise ValueError(f"--rdzv-conf {', '.join(sorted(foreign))}: for --backend etcd only")
+    url = endpoint if separator else f"tcp://{endpoint or '127.0.0.1'}"
+    security = Security.of(RendezvousParameters("c10d", "", "status", 1, 1, **config))
+    options = url_options(url, None)
+    options.pop("prefix", None)
+    return _ServerPlace(server_place(url, urlsplit(url), options, security), waits)
 
 
 class _ServerPlace:
-    def __init__(self, host: str, port: int, waits: bool | None) -> None:
-        self._host, self._port = host, port
+    is_etcd = False
+
+    def __init__(self, place: ServerPlace, waits: bool | None) -> None:
+        self._place = place
         self._waits = waits
-        self.endpoint = format_endpoint(host, port)
+        self.endpoint = format_endpoint(place.host, place.port)
         self._store: TCPStore | None = None
+        self._watcher: RunClient | None = None
 
     def probe(self, deadline: Deadline) -> Probe:
         keys = self._connected(deadline).num_keys()
         round_trip_s = _median_s(lambda: self._connected(deadline).ping())
+        # Of all name spaces, for the token of an admin; otherwise of its own.
+        spaces, limits = census(self._connected(deadline), True, deadline.left_s)
         return Probe(
             [
                 f"server at {self.endpoint}: reachable",
                 f"keys: {keys}",
                 f"round trip: {round_trip_s * 1000:.3f} ms",
+                *_space_lines(spaces),
+                *_limit_lines(limits),
             ],
-            {"reachable": True, "keys": keys, "round_trip_s": round_trip_s},
+            {
+                "reachable": True,
+                "keys": keys,
+                "round_trip_s": round_trip_s,
+                "spaces": spaces,
+                "limits": limits,
+            },
         )
 
     def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunView | None:
         return look_at_run(self._connected(deadline), run_id, deadline, limit)
 
+    def runs(self, deadline: Deadline) -> list[str]:
+        return list_runs(self._connected(deadline))
+
+    def similar_runs(self, run_id: str, deadline: Deadline) -> list[str]:
+        return similar_runs(run_id, self.runs(deadline))
+
+    def timeline(self, run_id: str, first: int, deadline: Deadline) -> Timeline | None:
+        if self._watcher is None:
+            self._watcher = watcher_of(self._connected(deadline), run_id or "-")
+        return look_at_timeline(self._watcher, run_id, first, deadline)
+
+    def expected(self, run_id: str, deadline: Deadline) -> str:
+        return find_expected(self._connected(deadline), run_id)
+
     def excluded(self, run_id: str, deadline: Deadline) -> list[str]:
         return find_exclusions(self._connected(deadline), run_id)
+
+    def host_states(self, addresses: Sequence[str], deadline: Deadline) -> dict[str, str]:
+        return host_states(self._connected(deadline), addresses, deadline)
+
+    def mark(self, run_id: str, deadline: Deadline) -> int:
+        if self._watcher is None:
+            self._watcher = watcher_of(self._connected(deadline), run_id)
+        return self._watcher.follow(_NOTHING_KNOWN, deadline.left_s)[0]
+
+    def wait_for_change(self, run_id: str, mark: int, within_s: float) -> None:
+        if mark == 0 or self._watcher is None:  # the server does not keep it
+            time.sleep(within_s)
+        else:
+            self._watcher.follow(mark, within_s)
+
+    def reopen(self) -> None:
+        self.close()
+        self._store = None
 
     def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
         return RendezvousParameters(
             "c10d", self.endpoint, run_id, 1, 1, _ONLOOKER,
-            is_host=False, rulebook=view.kept_by,
+            is_host=False, rulebook=view.kept_by, **vars(self._place.security),
         )  # fmt: skip
 
     def close(self) -> None:
+        if self._watcher is not None:
+            self._watcher.close()
+            self._watcher = None
         if self._store is not None:
             self._store.close()
+
+    @property
+    def _url(self) -> str:
+        return self.endpoint if is_unix(self.endpoint) else f"tcp://{self.endpoint}"
 
     def _connected(self, deadline: Deadline) -> TCPStore:
         if self._store is None:
             if not self._waits:
-                check_not_refused(f"tcp://{self.endpoint}", may_wait=self._waits is not None)
+                check_not_refused(self._url, may_wait=self._waits is not None)
             self._store = TCPStore(
-                self._host, self._port, wait_for_workers=False, timeout=deadline.left_s
+                self._place.host,
+                self._place.port,
+                wait_for_workers=False,
+                timeout=deadline.left_s,
+                **self._place.security.of_client,
             )
         self._store.set_timeout(deadline.left_s)
         return self._store
@@ -163,6 +261,8 @@ class _ServerPlace:
 
 class _FilePlace:
     """Of a file that is there: an onlooker makes none."""
+
+    is_etcd = False
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -180,6 +280,32 @@ class _FilePlace:
     def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunView | None:
         store = self._opened(deadline)
         return None if store is None else look_at_stored_run(store, run_id, limit)
+
+    def runs(self, deadline: Deadline) -> list[str]:
+        store = self._opened(deadline)
+        return [] if store is None else list_runs(store)
+
+    def similar_runs(self, run_id: str, deadline: Deadline) -> list[str]:
+        return similar_runs(run_id, self.runs(deadline))
+
+    def timeline(self, run_id: str, first: int, deadline: Deadline) -> Timeline | None:
+        return None
+
+    def expected(self, run_id: str, deadline: Deadline) -> str:
+        store = self._opened(deadline)
+        return "" if store is None else find_expected(store, run_id)
+
+    def host_states(self, addresses: Sequence[str], deadline: Deadline) -> dict[str, str]:
+        return {}
+
+    def mark(self, run_id: str, deadline: Deadline) -> int:
+        return 0
+
+    def wait_for_change(self, run_id: str, mark: int, within_s: float) -> None:
+        time.sleep(within_s)
+
+    def reopen(self) -> None:
+        """It is opened for each look."""
 
     def excluded(self, run_id: str, deadline: Deadline) -> list[str]:
         store = self._opened(deadline)
@@ -201,6 +327,8 @@ class _FilePlace:
 
 
 class _EtcdPlace:
+    is_etcd = True
+
     def __init__(self, members: str, config: dict[str, str]) -> None:
         # Only who looks at etcd pays for importing its client.
         from rendezvous.backends.etcd.open import open_client
@@ -235,12 +363,42 @@ class _EtcdPlace:
         prefix = self._config.get("key_prefix")
         return look.look_at_run(self._client, prefix, run_id, deadline, limit)
 
+    def runs(self, deadline: Deadline) -> list[str]:
+        from rendezvous.backends.etcd import look
+
+        return look.list_runs(self._client, self._config.get("key_prefix"), deadline)
+
+    def similar_runs(self, run_id: str, deadline: Deadline) -> list[str]:
+        return similar_runs(run_id, self.runs(deadline))
+
+    def timeline(self, run_id: str, first: int, deadline: Deadline) -> Timeline | None:
+        return None
+
+    def expected(self, run_id: str, deadline: Deadline) -> str:
+        return find_expected(self._run_store(run_id, deadline), run_id)
+
     def excluded(self, run_id: str, deadline: Deadline) -> list[str]:
+        store = self._run_store(run_id, deadline)
+        return find_exclusions(store, run_id)
+
+    def host_states(self, addresses: Sequence[str], deadline: Deadline) -> dict[str, str]:
+        return {}
+
+    def mark(self, run_id: str, deadline: Deadline) -> int:
+        return 0
+
+    def wait_for_change(self, run_id: str, mark: int, within_s: float) -> None:
+        time.sleep(within_s)
+
+    def reopen(self) -> None:
+        """Its client finds another member by itself."""
+
+    def _run_store(self, run_id: str, deadline: Deadline) -> EtcdStore:
         from rendezvous.backends.etcd.open import open_run_store
 
         store = open_run_store(self._client, self._parameters(self._members), run_id)
         store.set_timeout(deadline.left_s)
-        return find_exclusions(store, run_id)
+        return store
 
     def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
         rulebook = "store" if view.kept_by == "store" else "auto"
@@ -294,6 +452,22 @@ class _Member:
             "reachable": self.answered,
             "round_trip_s": self.round_trip_s,
         }
+
+
+def _space_lines(spaces: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """A line for each name space."""
+    return [
+        f"name space {name}: "
+        + ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
+        for name, counts in spaces.items()
+    ]
+
+
+def _limit_lines(limits: Mapping[str, int]) -> list[str]:
+    """Those that differ from the defaults, in one line."""
+    defaults = server_limits()
+    changed = [f"{name}={value}" for name, value in limits.items() if defaults.get(name) != value]
+    return [f"limits: {' '.join(changed) or 'the defaults'}"]
 
 
 def _median_s(ask: Callable[[], object]) -> float:

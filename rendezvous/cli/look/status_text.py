@@ -1,55 +1,141 @@
-"""How `rendezvous status` tells of a run: as lines of text, and as JSON. Pure."""
+"""How `rendezvous status` tells of a run: as lines of text, as one line, and as JSON. Pure."""
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from rendezvous._base.text import counted
+from rendezvous._base.host_names import count_names, fold_hosts, natural_key
+from rendezvous.cli.paint import wrapped
+from rendezvous.handler.examine import LOST, is_complete
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rendezvous._coordination.missing import Missing
     from rendezvous._coordination.run_view import RunView
-    from rendezvous._core import GroupSettings, Node
+    from rendezvous._core import Node
+    from rendezvous.cli.paint import Paint
+    from rendezvous.handler.examine import Report
 
-__all__ = ["as_json", "as_text"]
+__all__ = ["as_json", "as_line", "as_text", "outline"]
+
+# Nodes of one list that have a line each without --all.
+_LINES_MAX = 16
+_LISTS = ("waiting", "spares", "lost", "asking")
 
 
-def as_text(view: RunView, run_id: str, endpoint: str, excluded: Sequence[str]) -> list[str]:
-    """Lines for people. excluded: nodes that do not take part, each with its reason."""
+def outline(view: RunView) -> str:
+    """The round, in half a line."""
+    if view.complete:
+        return f"round {view.round}: complete, with {view.world_size} ranks"
+    text = f"round {view.round}: forming"
+    if view.settings is not None:
+        text += f", {view.counts.participants} of at least {view.settings.min_nodes} nodes"
+    return text
+
+
+def as_line(report: Report) -> str:
+    """All that matters, in one line."""
+    view = report.view
+    parts = [f"run {report.run_id!r} {outline(view)}"]
+    if view.closed:
+        parts.append(f"closed{f' ({view.close_reason})' if view.close_reason else ''}")
+    if not is_complete(view) and report.missing:
+        parts.append(report.missing.text())
+    for name in _LISTS:
+        nodes: Sequence[Node] = getattr(view, name)
+        if nodes and not (name == "lost" and not view.complete):
+            parts.append(f"{name}: {count_names(node.addr for node in nodes)}")
+    return "; ".join(parts)
+
+
+def as_text(report: Report, paint: Paint, *, all_nodes: bool = False) -> list[str]:
+    """Lines for people: what is wrong comes first."""
+    view = report.view
+    colour = paint.green if is_complete(view) else paint.yellow
     lines = [
-        f"run {run_id!r} at {endpoint}, kept by {_keeper_text(view)}",
-        _round_text(view),
+        f"run {report.run_id!r} at {report.endpoint}, kept by {_keeper_text(view)}",
+        (outline(view), colour),
     ]
+    lines += _missing_lines(report, paint)
     if view.last_call_left_s is not None:
         at_most = "" if view.kept_by == "server" else "at most "
         lines.append(f"last call: {at_most}{view.last_call_left_s:.1f} s left")
-    why = f": {view.reason}" if view.reason else ""
+    reason = f", the reason: {view.close_reason}" if view.close_reason else ""
     if view.failed:
-        lines.append(f"failed for good, do not restart it{why}")
+        lines.append((f"failed for good, do not restart it{reason}", paint.red))
     elif view.closed:
-        lines.append(f"closed, no more nodes can join{why}")
+        lines.append((f"closed: no more nodes can join{reason}", paint.red))
     if view.finished_round:
         lines.append(f"finished: round {view.finished_round} was the last to succeed")
+    if view.cause:
+        lines.append((f"failed first: {view.cause}", paint.red))
+    if view.suspects:
+        lines.append(f"connection lost, may come back: {view.suspects}")
+    lines += [(f"does not take part: {text}", paint.red) for text in report.excluded]
     settings = view.settings
     if settings is not None:
         lines.append(
-            f"settings: {_least_and_most(settings)}, "
+            f"settings: {settings.min_nodes} to {settings.max_nodes} nodes, "
             f"last call {settings.last_call_timeout:g} s, "
             f"keep-alive every {settings.keep_alive_interval:g} s, "
             f"lost after {settings.keep_alive_max_attempt} missed"
         )
-    ranked = [
-        (f"rank {rank}  " if rank >= 0 else "") + _node_text(node)
-        for rank, node in zip(view.ranks, view.participants, strict=True)
-    ]
-    lines += _list_text("participants", ranked, view.counts.participants)
-    for name in ("waiting", "spares", "lost", "asking"):
+    lines += _participants(view, all_nodes)
+    for name in _LISTS:
         count: int = getattr(view.counts, name)
         if count:
-            lines += _list_text(name, [_node_text(node) for node in getattr(view, name)], count)
-    lines += _list_text("excluded", list(excluded), len(excluded)) if excluded else []
+            nodes = sorted(getattr(view, name), key=_node_key)
+            text = _list_text(name, list(map(_node_text, nodes)), nodes, all_nodes)
+            lines += [(text[0], paint.red), *text[1:]] if name == "lost" else text
+    return [
+        colour(part)
+        for line, colour in (each if isinstance(each, tuple) else (each, str) for each in lines)
+        for part in wrapped(line, paint.columns)
+    ]
+
+
+def _missing_lines(report: Report, paint: Paint) -> list[Any]:
+    view, missing = report.view, report.missing
+    if is_complete(view):
+        if not view.counts.lost:
+            return []
+        return ["what to do: see the logs of the lost nodes, and of their machines"]
+    similar = [
+        f"the run {name!r} is there, too: is one of the names misspelled?"
+        for name in report.similar
+    ]
+    if not missing:
+        return similar
+    lines: list[Any] = [(f"missing: {missing.count}", paint.red)]
+    for group in missing.groups:
+        how = group.how if group.is_sure else f"likely, {group.how}"
+        lines += [f"  {name}: {how}" for name in fold_hosts(group.names)]
+    if missing.unnamed:
+        more = "more " if missing.groups else ""
+        unknown = f"{more}whose name{' is' if missing.unnamed == 1 else 's are'}"
+        lines.append(
+            f"  {missing.unnamed} {unknown} not known; --expect NAMES, here or of exec, tells"
+        )
+    lines += similar
+    lines.append(f"what to do: {_advice(report)}")
     return lines
+
+
+def _advice(report: Report) -> str:
+    hows = {group.how for group in report.missing.groups}
+    if LOST in hows:
+        return "see the logs of the lost nodes, and of their machines; start the job there again"
+    if any(how.startswith("connected") for how in hows):
+        return (
+            "see the logs of the missing nodes: they reached the server and did not join this run"
+        )
+    return (
+        "check that the job has started on the missing nodes; there, run "
+        f"rendezvous doctor --endpoint {report.endpoint} --run-id {shlex.quote(report.run_id)}"
+    )
 
 
 def _keeper_text(view: RunView) -> str:
@@ -62,45 +148,52 @@ def _keeper_text(view: RunView) -> str:
     return f"{_node_text(view.leader)}, the elected leader"
 
 
-def _round_text(view: RunView) -> str:
-    if view.complete:
-        return f"round {view.round}: complete, with {counted(view.world_size, 'rank')}"
-    text = f"round {view.round}: forming"
-    if view.settings is not None:
-        text += (
-            f", {view.counts.participants} of at least {counted(view.settings.min_nodes, 'node')}"
-        )
+def _participants(view: RunView, all_nodes: bool) -> list[str]:
+    pairs = list(zip(view.ranks, view.participants, strict=True))
+    if not view.complete:
+        pairs.sort(key=lambda pair: _node_key(pair[1]))
+    ranked = [(f"rank {rank}  " if rank >= 0 else "") + _node_text(node) for rank, node in pairs]
+    nodes = [node for _, node in pairs]
+    lines = _list_text("participants", ranked, nodes, all_nodes)
+    if len(nodes) > _LINES_MAX and not all_nodes and view.ranks and view.ranks[0] == 0:
+        lines.append(f"  rank 0 is {_node_text(nodes[0])}")
+    return lines
+
+
+def _list_text(name: str, each: Sequence[str], nodes: Sequence[Node], all_nodes: bool) -> list[str]:
+    """A line each, or the hosts, folded, where they are many."""
+    text = [f"{name}: {len(nodes)}"]
+    if all_nodes or len(nodes) <= _LINES_MAX:
+        return [*text, *(f"  {line}" for line in each)]
+    by_count: dict[int, list[str]] = {}
+    for host, count in Counter(node.addr for node in nodes).items():
+        by_count.setdefault(count, []).append(host)
+    for count, hosts in sorted(by_count.items()):
+        more = f": {count} nodes{' each' if len(hosts) > 1 else ''}" if count > 1 else ""
+        text += [f"  {folded}{more}" for folded in fold_hosts(hosts)]
     return text
 
 
-def _least_and_most(settings: GroupSettings) -> str:
-    low, high = settings.min_nodes, settings.max_nodes
-    return f"{low} to {counted(high, 'node')}" if low < high else counted(high, "node")
-
-
-def _list_text(name: str, lines: list[str], count: int) -> list[str]:
-    text = [f"{name}: {count}", *(f"  {line}" for line in lines)]
-    more = count - len(lines)
-    if more > 0:
-        text.append(f"  and {more} more; --all names them")
-    return text
+def _node_key(node: Node) -> tuple[object, ...]:
+    return natural_key(node.addr), node.pid, node.local_id
 
 
 def _node_text(node: Node) -> str:
     return f"{node.addr} (pid {node.pid})"
 
 
-def as_json(view: RunView, excluded: Sequence[str]) -> dict[str, Any]:
+def as_json(report: Report) -> dict[str, Any]:
     """An object with all nodes."""
+    view = report.view
     settings = view.settings
     return {
+        "endpoint": report.endpoint,
+        "run_id": report.run_id,
         "kept_by": view.kept_by,
         "leader": None if view.leader is None else _node_json(view.leader),
         "round": view.round,
         "complete": view.complete,
         "closed": view.closed,
-        "failed": view.failed,
-        "reason": view.reason,
         "finished_round": view.finished_round,
         "world_size": view.world_size,
         "last_call_left_s": view.last_call_left_s,
@@ -113,6 +206,13 @@ def as_json(view: RunView, excluded: Sequence[str]) -> dict[str, Any]:
             "keep_alive_interval_s": settings.keep_alive_interval,
             "keep_alive_max_attempt": settings.keep_alive_max_attempt,
         },
+        "missing": _missing_json(report.missing),
+        "similar_runs": list(report.similar),
+        "excluded": list(report.excluded),
+        "suspects": view.suspects,
+        "cause": view.cause or None,
+        "failed": view.failed,
+        "close_reason": view.close_reason or None,
         "participants": [
             {"rank": rank if rank >= 0 else None} | _node_json(node)
             for rank, node in zip(view.ranks, view.participants, strict=True)
@@ -121,7 +221,18 @@ def as_json(view: RunView, excluded: Sequence[str]) -> dict[str, Any]:
         "spares": [_node_json(node) for node in view.spares],
         "lost": [_node_json(node) for node in view.lost],
         "asking": [_node_json(node) for node in view.asking],
-        "excluded": list(excluded),
+    }
+
+
+def _missing_json(missing: Missing) -> dict[str, Any]:
+    return {
+        "count": missing.count,
+        "unnamed": missing.unnamed,
+        "nodes": [
+            {"name": name, "how": group.how, "sure": group.is_sure}
+            for group in missing.groups
+            for name in group.names
+        ],
     }
 
 

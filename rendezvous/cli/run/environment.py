@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rendezvous._base.endpoint import format_endpoint
+from rendezvous.cli.options import RUN_ID_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from rendezvous._base.api import RendezvousInfo
     from rendezvous.cli.run.ranks import Ranks
 
-RUN_ID_VARIABLE = "RENDEZVOUS_RUN_ID"
 
 # torch workers look at these to decide whether rank 0 of theirs must serve the store at
 # MASTER_ADDR:MASTER_PORT, or whether it is served already and all are clients.
@@ -36,6 +36,8 @@ _OF_ONE_ROUND = (
     "JAX_NUM_PROCESSES",
     "JAX_PROCESS_ID",
 )
+# No command has the descriptor that it names.
+_NOT_PASSED_ON = "RENDEZVOUS_TOKEN_FD"
 # Says to jax that there are Open MPI's variables, and would be where mpirun listens.
 _OPEN_MPI = "OMPI_MCA_orte_hnp_uri"
 
@@ -83,7 +85,7 @@ class Told:
 def command_environment(told: Told, local_rank: int) -> dict[str, str]:
     """The environment of one of the node's processes."""
     info, ranks = told.info, told.ranks
-    left_out = (*_TORCH_AGENT_STORE, *_OF_ONE_ROUND)
+    left_out = (*_TORCH_AGENT_STORE, *_OF_ONE_ROUND, _NOT_PASSED_ON)
     environment = {key: value for key, value in told.base.items() if key not in left_out}
     node, nodes = str(info.rank), str(info.world_size)
     rank, total = str(ranks.first + local_rank), str(ranks.total)

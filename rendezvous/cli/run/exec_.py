@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rendezvous._base.api import RendezvousParameters
-from rendezvous._base.endpoint import parse_endpoint
+from rendezvous._base.endpoint import is_unix, parse_endpoint
 from rendezvous._base.health import Keeper, end_health_checks, keep_health_checks
 from rendezvous._base.hosts import is_loopback, is_wildcard
 from rendezvous._base.place import parse_place
@@ -22,7 +22,6 @@ from rendezvous.backends.c10d import shared_run_id
 from rendezvous.cli import exits as _exit
 from rendezvous.cli import options as _options
 from rendezvous.cli.log import logger
-from rendezvous.cli.run.environment import RUN_ID_VARIABLE
 from rendezvous.cli.run.event_log import EventLog
 from rendezvous.cli.run.guard import TOKEN_VARIABLE
 from rendezvous.cli.run.guard_client import Guard
@@ -88,6 +87,8 @@ def _warn_of_loopback(args: argparse.Namespace) -> None:
     if args.has_found_endpoint:  # where it is said that all nodes are on this machine
         return
     host, _ = parse_endpoint(endpoint, _options.DEFAULT_PORT)
+    if is_unix(host):
+        return
     if is_wildcard(host):
         logger.warning(
             "the endpoint %s makes this machine host the store: give the nodes on other machines "
@@ -109,7 +110,7 @@ def _run_id(args: argparse.Namespace, config: dict[str, str]) -> tuple[str, Foun
     """
     if args.run_id is not None:
         return args.run_id, None
-    outer = os.environ.get(RUN_ID_VARIABLE)
+    outer = os.environ.get(_options.RUN_ID_VARIABLE)
     if outer and args.endpoint == _options.outer_server():
         raise _exit.CommandError(
             f"this is a command of the run {outer!r}, and meets at that run's own store: without a "
@@ -154,6 +155,14 @@ def _add_options(args: argparse.Namespace, config: dict[str, str]) -> None:
         if args.backend != "c10d":
             raise _exit.CommandError("--listen-fd needs --backend c10d", _exit.USAGE)
         config["listen_fd"] = str(args.listen_fd)
+
+
+def _add_security(args: argparse.Namespace, config: dict[str, str]) -> None:
+    """Of the options for certificates, the environment tells."""
+    if args.insecure:
+        config["insecure"] = "1"
+    if args.endpoint_is_tls:
+        config.setdefault("tls", "1")
 
 
 def _output(args: argparse.Namespace) -> Output:
@@ -211,6 +220,7 @@ def run(args: argparse.Namespace) -> int:
     if args.backend == "c10d" and args.nodes[1] > 1 and not _is_file(config):
         _warn_of_loopback(args)
     _add_options(args, config)
+    _add_security(args, config)
     run_id, found_run_id = _run_id(args, config)
     min_nodes, max_nodes = args.nodes
     own: dict[str, Any] = {}

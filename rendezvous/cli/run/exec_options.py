@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, NoReturn
 
 from rendezvous.cli import options as _options
+from rendezvous.cli.log import add_log_format
 from rendezvous.cli.run.devices import count_cpus, count_gpus
 from rendezvous.cli.run.surroundings import look_around
 
@@ -203,6 +204,8 @@ def _add_meeting(parser: argparse.ArgumentParser) -> None:
         help="do not keep the ports bound that rank 0's command may listen on, for commands that"
         " listen without SO_REUSEADDR; another program may take them",
     )
+    _options.add_insecure(parser)
+    _options.add_credentials(parser, hosts=True)
     parser.add_argument(
         "--listen-fd",
         type=_options.whole_number(0, 1_000_000),
@@ -290,6 +293,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         help="append a line of JSON to FILE for each thing that happens to this node: joined,"
         " changed, started, failed, left, and so on",
     )
+    add_log_format(parser)
 
 
 def _processes(text: str) -> int:
@@ -328,14 +332,21 @@ def complete(args: argparse.Namespace) -> None:
         if getattr(args, name) == "":
             fail(f"--{name.replace('_', '-')} is empty (an unset shell variable?)")
     args.found, args.has_found_endpoint, args.has_found_nodes = None, False, False
+    args.endpoint_is_tls = False
     if args.standalone:
         _complete_standalone(args)
         return
     args.found = found = look_around(os.environ)
+    for scheme in ("tcp://", "tcps://"):
+        if args.endpoint is not None and args.endpoint.startswith(scheme):
+            args.endpoint = args.endpoint.removeprefix(scheme)
+            args.endpoint_is_tls = scheme == "tcps://"
     if args.endpoint is None and _is_file(args):
         fail("--endpoint is needed: the path of the file that all nodes share")
     if args.endpoint is None:
         args.endpoint = _options.server_from_environment()
+        text = _options.endpoint_from_environment() or ""
+        args.endpoint_is_tls = text.startswith("tcps://")
     if args.endpoint is None:
         if found is None or found.endpoint is None or args.backend in _options.ETCD_BACKENDS:
             fail(f"--endpoint is needed{_why_not(found)}")

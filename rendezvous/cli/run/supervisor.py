@@ -8,9 +8,12 @@ handler's, on another one. The order at the end is fixed: the command has ended,
 
 from __future__ import annotations
 
+import logging
 import math
 import os
+import shlex
 import signal
+import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,9 +26,8 @@ from rendezvous._base.errors import (
     RendezvousUnhealthyError,
 )
 from rendezvous._base.hosts import hold_port
-from rendezvous._base.text import counted
 from rendezvous.cli import exits as _exit
-from rendezvous.cli.log import complain, logger
+from rendezvous.cli.log import complain, logger, note_place
 from rendezvous.cli.run.blame import Failure
 from rendezvous.cli.run.devices import count_gpus
 from rendezvous.cli.run.environment import Told, command_environment
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
 _POLL_S = 0.1
 # For the nodes of a round to tell their numbers of processes, if the handler has no join timeout.
 _JOIN_S = 600.0
+# Of the command, in the log.
+_COMMAND_CHARS = 100
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,8 @@ class Supervisor:
         hurried = False
         try:
             code = self._run_rounds(handler)
-            logger.info("the command ended with exit code %d: leaving", code)
+            level = logging.ERROR if code else logging.INFO
+            logger.log(level, "%s ended with exit code %d: leaving", self._command_text(), code)
             hurried = self._was_told_to_end()
         except SignalledError as stop:
             logger.info("%s: leaving", _exit.signal_name(stop.signum))
@@ -144,6 +149,10 @@ class Supervisor:
             complain("exec", self._root_cause)
         return code
 
+    def _command_text(self) -> str:
+        text = shlex.join(self._plan.command)
+        return f"the command `{textwrap.shorten(text, _COMMAND_CHARS, placeholder=' ...')}`"
+
     def _open(self) -> RendezvousHandler:
         parameters, found = self._plan.parameters, self._plan.found_run_id
         try:
@@ -158,6 +167,9 @@ class Supervisor:
             raise _exit.CommandError(str(error)) from error
         if found is not None and handler.get_run_id() == found.run_id:
             logger.info("the run id is %r, as %s says", found.run_id, found.source)
+        note_place(run_id=handler.get_run_id())
+        if isinstance(handler, ObservedHandler):
+            note_place(node=handler.node.addr)
         return handler
 
     def _run_rounds(self, handler: RendezvousHandler) -> int:
@@ -165,6 +177,7 @@ class Supervisor:
         while True:
             info = self._signals.during(handler.next_rendezvous)
             self._rank = info.rank
+            note_place(round=info.round, rank=info.rank, world_size=info.world_size)
             logger.info(
                 "round %d: rank %d of %d, rank 0 is at %s port %d",
                 info.round,
@@ -302,13 +315,18 @@ class Supervisor:
                 raise self._signals.during(handler.closed_error)
             elif (changes := handler.num_nodes_waiting()) > 0:
                 logger.info(
-                    "the membership changed (%s came or went): stopping the command for round"
-                    " %d or later",
-                    counted(changes, "node"),
+                    "the membership changed (%s): stopping the command for round %d or later",
+                    self._changes_text(handler, changes),
                     info.round + 1,
                 )
                 self._stop(command)
                 return None
+
+    def _changes_text(self, handler: RendezvousHandler, changes: int) -> str:
+        text = ""
+        if isinstance(handler, ObservedHandler):
+            text = self._signals.during(handler.changes_text)
+        return text or f"{changes} {'node' if changes == 1 else 'nodes'} came or went"
 
     def _stop(self, command: Command) -> None:
         for signum in command.stop(self._plan.grace_s, self._signals):

@@ -24,7 +24,7 @@ from rendezvous._base.errors import (
 from rendezvous._core import Server, TCPStore
 from rendezvous.cli import exits as _exit
 from rendezvous.cli.log import hush_server
-from rendezvous.cli.options import add_command, endpoint, seconds, whole_number
+from rendezvous.cli.options import add_command, add_credentials, endpoint, seconds, whole_number
 
 if TYPE_CHECKING:
     import argparse
@@ -74,6 +74,7 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="HOST[:PORT]",
         help="a running server (default: bench starts one)",
     )
+    add_credentials(parser)
     parser.add_argument(
         "--seconds",
         type=seconds,

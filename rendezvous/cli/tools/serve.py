@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import signal
-import socket
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 from rendezvous._base.endpoint import format_endpoint
 from rendezvous._base.errors import StoreError
-from rendezvous._base.hosts import is_loopback, is_wildcard
-from rendezvous._core import Server, has_token, server_limits
+from rendezvous._core import Server, server_limits
 from rendezvous.cli import exits as _exit
-from rendezvous.cli.log import logger
-from rendezvous.cli.options import DEFAULT_PORT, OptionError, add_command, port, whole_number
+from rendezvous.cli.log import add_log_format, logger
+from rendezvous.cli.options import (
+    DEFAULT_PORT,
+    OptionError,
+    add_command,
+    add_credentials,
+    add_insecure,
+    port,
+    whole_number,
+)
 from rendezvous.cli.run.signals import SignalledError, SignalScope
 
 if TYPE_CHECKING:
@@ -31,8 +37,8 @@ one of the job's nodes hosts the store; but a separate server outlives every nod
 The server listens on this machine only, unless --host names another address. On
 the network of a cluster, use --host 0.0.0.0 or the address of one interface.
 There it asks its clients for a token (see `rendezvous token`), and does not start
-without one: everybody who can reach the port could read and change what is stored.
-With --insecure it does, and they can."""
+without one or certificates: everybody who can reach the port could read and change
+what is stored. With --insecure it does, and they can."""
 
 _EXAMPLES = """\
 examples:
@@ -45,6 +51,8 @@ examples:
 
 The line "listening on HOST:PORT" on stderr says that the server is ready;
 another says how many connections it has room for.
+
+SIGQUIT (Ctrl-\\) makes it print all runs, with what has happened to them, on stderr.
 
 exit codes: 0 after SIGTERM, 130 after Ctrl-C, 1 when the port cannot be used."""
 
@@ -61,7 +69,8 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address or name to listen on (default: 127.0.0.1, this machine only)",
+        help="address or name to listen on, or a Unix socket, unix:///PATH"
+        " (default: 127.0.0.1, this machine only)",
     )
     parser.add_argument(
         "--port",
@@ -85,11 +94,9 @@ def add_parser(subparsers: Subparsers) -> None:
         help="a limit on what clients may use (bytes, milliseconds or a count); may be given "
         f"several times; the names are {', '.join(server_limits())}",
     )
-    parser.add_argument(
-        "--insecure",
-        action="store_true",
-        help="listen for other machines without a token as well (also: RENDEZVOUS_INSECURE=1)",
-    )
+    add_insecure(parser)
+    add_credentials(parser, hosts=True)
+    add_log_format(parser)
     parser.set_defaults(run=run)
 
 
@@ -105,8 +112,8 @@ def limit(text: str) -> tuple[str, int]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until SIGTERM (0), or SIGINT or SIGHUP (128 + number)."""
-    with SignalScope(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    """Serve until SIGTERM (0), SIGINT or SIGHUP (128 + number); SIGQUIT prints what is there."""
+    with SignalScope(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT) as signals:
         try:
             signum = _serve(args, signals)
         except SignalledError as stop:
@@ -116,41 +123,11 @@ def run(args: argparse.Namespace) -> int:
     return _exit.OK if signum == signal.SIGTERM else _exit.of_signal(signum)
 
 
-def _check_secured(args: argparse.Namespace) -> None:
-    """Raises CommandError where everybody on a network could come in, and nobody said so."""
-    try:
-        if has_token():
-            return
-    except ValueError as error:
-        raise _exit.CommandError(str(error)) from error
-    if args.listen_fd is None:
-        host = args.host
-    else:
-        try:
-            with socket.socket(fileno=os.dup(args.listen_fd)) as bound:
-                host = bound.getsockname()[0]
-        except (OSError, IndexError):
-            return  # what is wrong with it, the server says
-    if is_loopback(host) and not is_wildcard(host):
-        return
-    if args.insecure or os.environ.get("RENDEZVOUS_INSECURE") == "1":
-        logger.warning(
-            "without a token, everybody who can reach %s can read and change what is stored", host
-        )
-        return
-    raise _exit.CommandError(
-        f"no token, and {host} is for other machines as well: everybody who can reach it could "
-        "read and change what is stored. Make a token, which all your commands and jobs find:\n"
-        "  rendezvous token --save\n"
-        "or serve without:\n"
-        f"  rendezvous serve --host {host} --insecure"
-    )
-
-
 def _server(args: argparse.Namespace) -> Server:
+    more: dict[str, Any] = {"limits": dict(args.limits), "insecure": args.insecure}
     if args.listen_fd is None:
-        return Server(args.host, args.port, limits=dict(args.limits))
-    return Server(listen_fd=args.listen_fd, limits=dict(args.limits))
+        return Server(args.host, args.port, **more)
+    return Server(listen_fd=args.listen_fd, **more)
 
 
 def _raise_open_files() -> None:
@@ -168,7 +145,6 @@ def _raise_open_files() -> None:
 
 
 def _serve(args: argparse.Namespace, signals: SignalScope) -> int:
-    _check_secured(args)
     _raise_open_files()
     # A name is looked up here, which can take long.
     try:
@@ -177,6 +153,14 @@ def _serve(args: argparse.Namespace, signals: SignalScope) -> int:
         raise _exit.CommandError(str(error)) from error
     with server:
         logger.info("listening on %s", format_endpoint(server.host, server.port))
-        while not (noted := signals.wait(None)):
-            pass
-        return noted[0]
+        while True:
+            for signum in signals.wait(None):
+                if signum != signal.SIGQUIT:
+                    return signum
+                _dump(server)
+
+
+def _dump(server: Server) -> None:
+    from rendezvous.cli.look.dump import as_lines
+
+    print("\n".join(as_lines(server.report())), file=sys.stderr, flush=True)

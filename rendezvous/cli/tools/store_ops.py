@@ -61,7 +61,7 @@ def add_parsers(subparsers: Subparsers) -> None:
     _add_keys(subparsers)
 
 
-def _add(
+def add_operation(
     subparsers: Subparsers,
     operation: Operation,
     name: str,
@@ -85,12 +85,12 @@ def _add(
         help=f"how long to try, connecting included (default: {_ANSWER_TIMEOUT_S:g}{longer})",
     )
     add_wait_for_server(parser)
-    parser.set_defaults(run=functools.partial(_run, operation))
+    parser.set_defaults(run=functools.partial(_run, operation), may_wait=waits)
     return parser
 
 
 def _run(operation: Operation, args: argparse.Namespace) -> int:
-    waits = operation is _wait or (operation is _get and args.wait)
+    waits = args.may_wait and getattr(args, "wait", True)
     timeout_s: float = _ANSWER_TIMEOUT_S if args.timeout is None else args.timeout
     deadline = Deadline.after(timeout_s)
     try:
@@ -118,7 +118,7 @@ def _open(args: argparse.Namespace, timeout_s: float) -> Store:
 
 
 def _add_get(subparsers: Subparsers) -> None:
-    parser = _add(
+    parser = add_operation(
         subparsers,
         _get,
         "get",
@@ -143,32 +143,44 @@ def _get(store: Store, args: argparse.Namespace, left_s: float) -> int:
     value = store.get(key, left_s) if args.wait else store.try_get(key)
     if value is None:
         raise _exit.CommandError(f"no such key: {args.key!r}", _exit.NO)
-    _write(value)
+    write_value(value)
     return _exit.OK
 
 
 def _add_set(subparsers: Subparsers) -> None:
-    parser = _add(
+    parser = add_operation(
         subparsers,
         _set,
         "set",
         summary="set a key to a value",
         description="Set a key to a value, whatever it was before.",
-        examples="  rendezvous set master 10.0.0.1\n  rendezvous set config - < config.json",
+        examples=(
+            "  rendezvous set master 10.0.0.1\n  rendezvous set config - < config.json\n"
+            "  rendezvous set alive/node0 yes --ttl 30    gone after 30 s, unless set again"
+        ),
         no="refused by the server",
     )
     parser.add_argument("key", metavar="KEY")
     parser.add_argument("value", metavar="VALUE", help="the value; - reads it from stdin")
+    parser.add_argument(
+        "--ttl",
+        type=seconds,
+        metavar="SECONDS",
+        help="delete the key after this time, unless it is set again (default: never)",
+    )
 
 
 def _set(store: Store, args: argparse.Namespace, left_s: float) -> int:
     value = sys.stdin.buffer.read() if args.value == "-" else os.fsencode(args.value)
-    store.set(os.fsencode(args.key), value)
+    if args.ttl is None:
+        store.set(os.fsencode(args.key), value)
+    else:
+        store.set(os.fsencode(args.key), value, args.ttl)
     return _exit.OK
 
 
 def _add_add(subparsers: Subparsers) -> None:
-    parser = _add(
+    parser = add_operation(
         subparsers,
         _add_to,
         "add",
@@ -197,7 +209,7 @@ def _add_to(store: Store, args: argparse.Namespace, left_s: float) -> int:
 
 
 def _add_cas(subparsers: Subparsers) -> None:
-    parser = _add(
+    parser = add_operation(
         subparsers,
         _cas,
         "cas",
@@ -221,12 +233,12 @@ def _cas(store: Store, args: argparse.Namespace, left_s: float) -> int:
     value, swapped = store.compare_exchange(
         os.fsencode(args.key), os.fsencode(args.expected), os.fsencode(args.desired)
     )
-    _write(value)
+    write_value(value)
     return _exit.OK if swapped else _exit.NO
 
 
 def _add_wait(subparsers: Subparsers) -> None:
-    parser = _add(
+    parser = add_operation(
         subparsers,
         _wait,
         "wait",
@@ -247,19 +259,31 @@ def _wait(store: Store, args: argparse.Namespace, left_s: float) -> int:
 
 
 def _add_delete(subparsers: Subparsers) -> None:
-    parser = _add(
+    parser = add_operation(
         subparsers,
         _delete,
         "delete",
         summary="delete keys",
-        description="Delete keys. Missing keys are named on stderr.",
-        examples="  rendezvous delete ready/0 ready/1",
+        description=(
+            "Delete keys. Missing keys are named on stderr. With --prefix, delete all keys that\n"
+            "begin with PREFIX, and print how many those were."
+        ),
+        examples="  rendezvous delete ready/0 ready/1\n  rendezvous delete --prefix ready/",
         no="none of the keys was there",
     )
-    parser.add_argument("keys", metavar="KEY", nargs="+")
+    parser.add_argument("keys", metavar="KEY", nargs="*")
+    parser.add_argument("--prefix", metavar="PREFIX", help="all keys that begin with it; not empty")
 
 
 def _delete(store: Store, args: argparse.Namespace, left_s: float) -> int:
+    if args.prefix is not None:
+        if args.keys or not args.prefix:
+            args.fail("give keys, or --prefix with a PREFIX that is not empty")
+        count = store.delete_prefix(os.fsencode(args.prefix))
+        print(count)
+        return _exit.OK if count else _exit.NO
+    if not args.keys:
+        args.fail("no key; give KEY..., or --prefix PREFIX")
     missing = [key for key in args.keys if not store.delete_key(os.fsencode(key))]
     told = f"no such key: {', '.join(map(repr, missing))}"
     if len(missing) == len(args.keys):
@@ -270,7 +294,7 @@ def _delete(store: Store, args: argparse.Namespace, left_s: float) -> int:
 
 
 def _add_keys(subparsers: Subparsers) -> None:
-    parser = _add(
+    parser = add_operation(
         subparsers,
         _keys,
         "keys",
@@ -290,7 +314,7 @@ def _keys(store: Store, args: argparse.Namespace, left_s: float) -> int:
     return _exit.OK
 
 
-def _write(value: bytes) -> None:
+def write_value(value: bytes) -> None:
     out = sys.stdout.buffer
     out.write(value)
     if sys.stdout.isatty():

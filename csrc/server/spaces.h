@@ -1,0 +1,54 @@
+// The name spaces of one server. Each has its own keys, queues, runs, waits, and addresses from
+// which it was greeted (context.h); a connection is in one, and knows no other. The default one is
+// there all along; any other is made when somebody comes who may be in it, and goes when nobody is
+// in it and nothing is kept there. One thread at a time.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/hash.h"
+
+namespace rdzv {
+
+struct ServerCommons;
+struct ServerContext;
+
+class Spaces {
+ public:
+  explicit Spaces(ServerCommons& commons);
+  ~Spaces();
+  Spaces(const Spaces&) = delete;
+  Spaces& operator=(const Spaces&) = delete;
+
+  ServerContext& home() { return *home_; }
+  // The name space of that name. Null: it would be one too many.
+  ServerContext* enter(Bytes name);
+  // Where nobody is served: for who belongs to one that there is no room for.
+  ServerContext& nowhere() { return *nowhere_; }
+  size_t size() const { return 1 + others_.size(); }
+  // visit(context) of each, the default one first.
+  template <typename Visit>
+  void for_each(Visit&& visit) {
+    visit(*home_);
+    for (const auto& [name, context] : others_) visit(*context);
+  }
+
+  // Something is going on there: it is looked at when the turn ends.
+  void note_active(ServerContext& context) { active_.push_back(&context); }
+  // Those in which something went on, before and after all else that the end of a turn does. The
+  // second one is true if there is more to do.
+  void begin_end_of_turn();
+  bool end_turn();
+
+ private:
+  ServerCommons& commons_;
+  std::unique_ptr<ServerContext> home_;
+  std::unique_ptr<ServerContext> nowhere_;
+  BytesMap<std::unique_ptr<ServerContext>> others_;
+  std::vector<ServerContext*> active_;  // without the default one, which always is
+};
+
+}  // namespace rdzv

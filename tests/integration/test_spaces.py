@@ -1,0 +1,161 @@
+"""Several jobs at one server, over real sockets: name spaces, roles, and what an admin sees."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from support.background import BACKSTOP_S, eventually
+from support.cli import Cli
+from support.logs import logged
+
+import rendezvous.aio
+from rendezvous import Server, StoreLimitError, StoreRefusedError, TCPStore, _core
+
+if not _core.tls_library():
+    pytest.skip("this build has no TLS", allow_module_level=True)
+
+SECRETS = {name: name[0] * 40 for name in ("default", "admin", "vision", "reader", "speech")}
+TOKENS = f"""
+{SECRETS["default"]}
+default admin {SECRETS["admin"]}
+vision member {SECRETS["vision"]}
+rendezvous:vision:reader:{SECRETS["reader"]}
+speech member {SECRETS["speech"]}
+"""
+VISION = f"rendezvous:vision:member:{SECRETS['vision']}"
+READER = f"rendezvous:vision:reader:{SECRETS['reader']}"
+SPEECH = f"rendezvous:speech:member:{SECRETS['speech']}"
+ADMIN = f"rendezvous:default:admin:{SECRETS['admin']}"
+
+
+@pytest.fixture(autouse=True)
+def log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "rendezvous")
+
+
+def store(server: Server, token: str) -> TCPStore:
+    return TCPStore("127.0.0.1", server.port, timeout=BACKSTOP_S, token=token)
+
+
+def test_jobs_with_the_same_names_do_not_meet() -> None:
+    """Keys, counts, and what waits are of one name space."""
+    with Server(token=TOKENS) as server:
+        vision, speech = store(server, VISION), store(server, SPEECH)
+        vision.set("key", "of vision")
+        speech.set("key", "of speech")
+        speech.set("more", "")
+        assert vision.get("key") == b"of vision"
+        assert vision.num_keys() == 1
+        assert store(server, SECRETS["default"]).num_keys() == 0
+        assert not vision.check(["more"])
+        assert vision.delete_prefix("") == 1
+        assert speech.num_keys() == 2
+
+
+def test_a_reader_looks_and_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """What it may not do is refused in a sentence, and stands in the audit; the connection goes on."""
+    with Server(token=TOKENS) as server:
+        store(server, VISION).set("key", "value")
+        reader = store(server, READER)
+        for refused in (
+            lambda: reader.set("key", "x"),
+            lambda: reader.add("number", 1),
+            lambda: reader.delete_key("key"),
+            lambda: reader.queue_push("queue", "x"),
+            lambda: reader.queue_pop("queue", block=False),
+            lambda: reader.barrier("barrier", 1),
+        ):
+            with pytest.raises(StoreRefusedError, match="role reader"):
+                refused()
+            assert reader.get("key") == b"value"
+        eventually(
+            "the audit",
+            lambda: logged(caplog, "audit event=refused", "role='reader'", "what='set'"),
+        )
+        assert not any(SECRETS["reader"] in text for text in caplog.messages)
+
+
+def test_an_admin_goes_where_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By RENDEZVOUS_SPACE, with stores of threads and of asyncio; others are refused by that."""
+    with Server(token=TOKENS) as server:
+        store(server, VISION).set("key", "of vision")
+        assert not store(server, ADMIN).check(["key"])
+        monkeypatch.setenv("RENDEZVOUS_SPACE", "vision")
+        assert store(server, ADMIN).get("key") == b"of vision"
+        monkeypatch.setenv("RENDEZVOUS_TOKEN", ADMIN)
+
+        async def main() -> bytes:
+            url = f"tcp://127.0.0.1:{server.port}"
+            async with rendezvous.aio.connect(url, BACKSTOP_S) as found:
+                return await found.get("key")
+
+        assert asyncio.run(main()) == b"of vision"
+        with pytest.raises(StoreRefusedError, match="name space 'speech'"):
+            store(server, SPEECH)
+        monkeypatch.setenv("RENDEZVOUS_SPACE", "no name")
+        with pytest.raises(StoreRefusedError, match="no name"):
+            store(server, ADMIN)
+
+
+def test_status_shows_an_admin_all_name_spaces_and_a_member_its_own(
+    cli: Cli, tmp_path: Path
+) -> None:
+    """With what is in them, and the limits."""
+    limits = {"keys_per_space": 1000}
+    with Server(token=TOKENS, limits=limits) as server:
+        vision = store(server, VISION)
+        vision.multi_set(["a", "b", "c"], ["", "", ""])
+        speech = store(server, SPEECH)
+        endpoint = f"127.0.0.1:{server.port}"
+        seen = {
+            token: json.loads(
+                cli.run("status", "--json", "--endpoint", endpoint, RENDEZVOUS_TOKEN=token).stdout
+            )
+            for token in (ADMIN, SPEECH)
+        }
+        assert list(seen[SPEECH]["spaces"]) == ["speech"]
+        assert set(seen[ADMIN]["spaces"]) == {"default", "vision", "speech"}
+        assert seen[ADMIN]["spaces"]["vision"] == {
+            "keys": 3,
+            "stored_bytes": seen[ADMIN]["spaces"]["vision"]["stored_bytes"],
+            "connections": 1,
+            "runs": 0,
+            "waits": 0,
+        }
+        assert seen[SPEECH]["limits"]["keys_per_space"] == 1000
+        text = cli.run("status", "--endpoint", endpoint, RENDEZVOUS_TOKEN=READER).stdout.decode()
+        assert "name space vision: 3 keys" in text
+        assert "limits: keys_per_space=1000" in text
+        speech.close()
+
+
+def test_spaces() -> None:
+    """So many name spaces are there at a time."""
+    with Server(token=TOKENS, limits={"spaces": 2}) as server:
+        vision = store(server, VISION)
+        with pytest.raises(StoreLimitError, match="limit spaces is 2"):
+            store(server, SPEECH)
+        vision.close()
+
+        def is_free() -> bool:
+            try:
+                store(server, SPEECH)
+            except StoreLimitError:
+                return False
+            return True
+
+        eventually("a place", is_free)
+
+
+def test_connections_per_space() -> None:
+    """Another name space has room all the same."""
+    with Server(token=TOKENS, limits={"connections_per_space": 1}) as server:
+        vision = store(server, VISION)
+        with pytest.raises(StoreLimitError, match="limit connections_per_space is 1"):
+            store(server, READER)
+        store(server, SPEECH).set("key", "")
+        vision.set("key", "")
