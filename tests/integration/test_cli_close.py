@@ -73,8 +73,8 @@ def test_all_nodes_end_and_say_why(cli: Cli, tmp_path: Path, place: Place, is_fi
     again = cli.run("close", "job", "--endpoint", endpoint, *where)
     assert again.returncode == 0
     status = cli.run("status", "job", "--endpoint", endpoint, *_look(where))
-    what = "failed for good, do not restart it" if is_final else "closed, no more nodes can join"
-    assert f"{what}: wrong data set" in status.stdout.decode().splitlines(), status
+    what = "failed for good, do not restart it" if is_final else "closed: no more nodes can join"
+    assert f"{what}, the reason: wrong data set" in status.stdout.decode(), status
 
 
 def _look(where: list[str]) -> list[str]:

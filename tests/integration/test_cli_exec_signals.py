@@ -16,8 +16,8 @@ from support.etcd import NO_ETCD, Cluster, binaries, etcd_proxy
 from support.proxy import FaultProxy
 
 # What is promised is half a second. What a busy machine adds is no fault; what `exec` waited for
-# without looking at signals were these timeouts.
-_AT_ONCE_S = 6.0
+# without looking at signals were these timeouts, of a minute and more.
+_AT_ONCE_S = 30.0
 _CONF = "join_timeout=600,close_timeout=600,heartbeat_timeout=60,read_timeout=600"
 _SIGNALS = [signal.SIGTERM, signal.SIGINT]
 

@@ -199,7 +199,7 @@ def test_long_lists_are_folded(scene: Scene, rulebook: str) -> None:
         stored = backend.get_state()
         assert stored is not None
         assert backend.set_state(group.encode(), stored[1])
-    assert "closed, no more nodes can join" in scene.text(RUN)
+    assert "closed: no more nodes can join" in scene.text(RUN)
     assert scene.report()["closed"] is True
 
 

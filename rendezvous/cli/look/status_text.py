@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from rendezvous._base.host_names import count_names, fold_hosts, natural_key
+from rendezvous._base.text import counted
 from rendezvous.cli.paint import wrapped
 from rendezvous.handler.examine import LOST, is_complete
 
@@ -29,7 +30,7 @@ _LISTS = ("waiting", "spares", "lost", "asking")
 def outline(view: RunView) -> str:
     """The round, in half a line."""
     if view.complete:
-        return f"round {view.round}: complete, with {view.world_size} ranks"
+        return f"round {view.round}: complete, with {counted(view.world_size, 'rank')}"
     text = f"round {view.round}: forming"
     if view.settings is not None:
         text += f", {view.counts.participants} of at least {view.settings.min_nodes} nodes"
