@@ -114,7 +114,7 @@ void RunRecord::on_closed(Bytes reason) {
 void RunRecord::on_round(uint64_t round_before) {
   if (state().complete) {
     log(LogLevel::kInfo, "round " + std::to_string(state().round) + " is complete with " +
-                             std::to_string(state().world_size) + " nodes");
+                             counted(state().world_size, "node"));
     const Duration took = context_.clock.now - forms_since_.value_or(context_.clock.now);
     context_.commons.counters.rounds.add(took);
     add(EventKind::kComplete, {.took = took, .node = last_joined()});

@@ -93,6 +93,9 @@ def run(args: argparse.Namespace) -> int:
         place = open_place(args.endpoint, args.backend, config, waits=True)
     except ValueError as error:
         args.fail(str(error))
+    if place.endpoint.startswith("file:"):
+        place.close()
+        args.fail("doctor looks at a server, or at etcd; of a run in a file, status tells")
     args.timeout = max(args.timeout, _TIMEOUT_S_MIN)
     paint = Paint(sys.stdout)
     findings: list[Finding] = []
