@@ -100,9 +100,11 @@ def run(args: argparse.Namespace) -> int:
     paint = Paint(sys.stdout)
     findings: list[Finding] = []
     try:
-        is_server = isinstance(place, ServerRuns)
-        checks = _check_server(args, place) if is_server else _check_etcd(args, place)
-        for finding in checks:
+        for finding in (
+            _check_server(args, place)
+            if isinstance(place, ServerRuns)
+            else _check_etcd(args, place)
+        ):
             findings.append(finding)
             if not args.json:
                 print("\n".join(as_text(finding, paint)), flush=True)
