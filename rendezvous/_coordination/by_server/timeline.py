@@ -63,9 +63,6 @@ def look_at_timeline(
         return None
     began_s = time.time() - now_s  # of the server's clock, by ours
     return Timeline(
-        [
-            RunEvent(number, began_s + at_s, at_s, *rest)
-            for number, at_s, *rest in events
-        ],
+        [RunEvent(number, began_s + at_s, at_s, *rest) for number, at_s, *rest in events],
         following,
     )
