@@ -97,8 +97,10 @@ def run(args: argparse.Namespace) -> int:
     paint = Paint(sys.stdout)
     findings: list[Finding] = []
     try:
-        is_server = isinstance(place, ServerRuns)
-        checks = _check_server(args, place) if is_server else _check_etcd(args, place)
+        if isinstance(place, ServerRuns):
+            checks = _check_server(args, place)
+        else:
+            checks = _check_etcd(args, place)
         for finding in checks:
             findings.append(finding)
             if not args.json:

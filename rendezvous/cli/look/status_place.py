@@ -69,6 +69,10 @@ class Probe:
 class Place(PlaceOfRuns, Protocol):
     """Where runs are kept. Methods raise StoreErrors and RendezvousErrors."""
 
+    @property
+    def is_etcd(self) -> bool:
+        """Not a server of ours."""
+
     def probe(self, deadline: Deadline) -> Probe:
         """Whether it is there."""
 
@@ -168,6 +172,8 @@ def _split_url(endpoint: str) -> tuple[str, dict[str, str]]:
 
 
 class ServerRuns:
+    is_etcd = False
+
     def __init__(self, place: ServerPlace, waits: bool | None) -> None:
         self._place = place
         self._waits = waits
@@ -302,6 +308,8 @@ class ServerRuns:
 
 
 class _EtcdPlace:
+    is_etcd = True
+
     def __init__(self, members: str, config: dict[str, str]) -> None:
         # Only who looks at etcd pays for importing its client.
         from rendezvous.backends.etcd.open import open_client
