@@ -149,14 +149,14 @@ def _missing(
     addresses = expected.addresses(expected.missing(view.participants))
     view = replace(view, hosts=place.host_states(addresses, deadline))
     missing = find_missing(view, expected)
-    if not missing.likely:
+    if not missing.gaps:
         return missing, view
     # The gaps are names, too: whose addresses are known may have connected.
-    likely = Expected(missing.likely)
+    likely = Expected(missing.gaps)
     likely.find_addresses(deadline.sooner(_NAMES_S).left_s)
     addresses = likely.addresses(likely.names)
     states = place.host_states(addresses, deadline)
-    groups = [group for group in missing.groups if group.is_sure]
+    groups = [group for group in missing.groups if group.how != GAP]
     for how, names in likely.missing_by_how((), (), states).items():
         why = GAP if how == UNKNOWN else f"{GAP}; {how}"
         groups.append(MissingNodes(tuple(names), why, is_sure=False))
