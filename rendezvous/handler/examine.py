@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from rendezvous._coordination.by_server.timeline import Timeline, events_of, look_at_timeline
 from rendezvous._coordination.expected import UNKNOWN, Expected
 from rendezvous._coordination.missing import GAP, LOST, Missing, MissingNodes, find_missing
 from rendezvous._node.expect import make_expected
@@ -24,10 +25,13 @@ __all__ = [
     "Past",
     "Place",
     "Report",
+    "Timeline",
+    "events_of",
     "examine",
     "find_exclusions",
     "find_expected",
     "is_complete",
+    "look_at_timeline",
 ]
 
 # For the addresses of all names together; what is not known by then plays no part.

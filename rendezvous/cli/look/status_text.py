@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rendezvous._base.host_names import count_names, fold_hosts, natural_key
+from rendezvous._base.text import counted
 from rendezvous.cli.paint import wrapped
 from rendezvous.handler.examine import LOST, is_complete
 
@@ -31,7 +32,7 @@ _LISTS = ("waiting", "spares", "lost", "asking")
 def outline(view: RunView) -> str:
     """The round, in half a line."""
     if view.complete:
-        return f"round {view.round}: complete, with {view.world_size} ranks"
+        return f"round {view.round}: complete, with {counted(view.world_size, 'rank')}"
     text = f"round {view.round}: forming"
     if view.settings is not None:
         text += f", {view.counts.participants} of at least {view.settings.min_nodes} nodes"
@@ -65,8 +66,10 @@ def as_text(report: Report, paint: Paint, *, all_nodes: bool = False) -> list[st
     if view.last_call_left_s is not None:
         at_most = "" if view.kept_by == "server" else "at most "
         lines.append(f"last call: {at_most}{view.last_call_left_s:.1f} s left")
-    if view.closed:
-        reason = f", the reason: {view.close_reason}" if view.close_reason else ""
+    reason = f", the reason: {view.close_reason}" if view.close_reason else ""
+    if view.failed:
+        lines.append((f"failed for good, do not restart it{reason}", paint.red))
+    elif view.closed:
         lines.append((f"closed: no more nodes can join{reason}", paint.red))
     if view.finished_round:
         lines.append(f"finished: round {view.finished_round} was the last to succeed")
@@ -264,6 +267,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "excluded": list(report.excluded),
         "suspects": view.suspects,
         "cause": view.cause or None,
+        "failed": view.failed,
         "close_reason": view.close_reason or None,
         "participants": [
             {"rank": rank if rank >= 0 else None} | _node_json(node) | _past_json(report, node)
