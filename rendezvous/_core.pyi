@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from os import PathLike
 from types import TracebackType
-from typing import Literal, NoReturn, TypeAlias, final
+from typing import Any, Literal, NoReturn, TypeAlias, final
 
 from rendezvous._stores.store import Store as _Store
 
@@ -171,6 +171,8 @@ class Server:
     def limits(self) -> dict[str, int]: ...
     # Raises StoreValueError for a server that was made without `allow`.
     def allow(self, addresses: Sequence[str]) -> None: ...
+    # What is in it: its clock, connections, name spaces, runs and warnings, with what has happened.
+    def report(self) -> dict[str, Any]: ...
     def close(self) -> None: ...
     def __enter__(self) -> Server: ...
     def __exit__(

@@ -15,6 +15,7 @@
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 #include "bindings/gil.h"
+#include "bindings/timeline.h"
 #include "group/group.h"
 #include "group/on_wire.h"
 
@@ -67,19 +68,9 @@ const char* departure_name(native::Departure how) {
   return kNames[static_cast<size_t>(how)];
 }
 
-const char* event_name(native::EventKind kind) {
-  static constexpr const char* kNames[] = {
-      "joined",  "waiting", "spare",    "last_call",  "complete", "broken",
-      "resumed", "left",    "lost",     "failed",     "gave_up",  "timed_out",
-      "refused", "closed",  "finished", "run_failed", "warning"};
-  static_assert(std::size(kNames) == static_cast<size_t>(native::EventKind::kLast) + 1);
-  return kNames[static_cast<size_t>(kind)];
-}
-
 py::tuple event_to_python(const RunEvent& event) {
-  return py::make_tuple(event.number, to_seconds(event.at), event_name(event.kind), event.round,
-                        event.nodes, to_seconds(event.took), neighbour(event.node),
-                        message_to_python(event.text));
+  return rdzv::event_to_python(event.number, event.at, event.kind, event.round, event.nodes,
+                               event.took, neighbour(event.node), event.text);
 }
 
 native::MemberList list_from(const std::string& which) {

@@ -11,6 +11,7 @@
 #include "server/connection.h"
 #include "server/context.h"
 #include "server/limits.h"
+#include "server/report.h"
 #include "server/transport.h"
 #include "wire/native.h"
 
@@ -55,6 +56,10 @@ class ServerCore {
   const ServerState& state() { return commons_.home().state; }
   void keep_journal(Journal* journal) { commons_.home().state.keep_journal(journal); }
 
+  ServerReport report(const Moment& time) {
+    commons_.clock.set(time);
+    return report_of(commons_);
+  }
   // How many connections are open.
   ServerMemory& memory() { return commons_.memory; }
   size_t connections() const { return commons_.connections.open.size(); }

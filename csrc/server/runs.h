@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/clock.h"
 #include "server/budget.h"
@@ -36,6 +37,13 @@ class Runs final : private RunKeeper {
   native::StatusReply status(const native::StatusRequest& request) const;
   // Null: there is no such run.
   const Run* find(Bytes id) const;
+  // visit(run) of those that somebody has changed.
+  template <typename Visit>
+  void for_each(Visit&& visit) const {
+    for (const auto& [id, run] : runs_) {
+      if (run->is_held()) visit(std::as_const(*run));
+    }
+  }
   size_t size() const { return runs_.size(); }
   // The JOIN, SUBSCRIBE or FOLLOW with that tag, if one waits.
   void cancel(const RunPeer& peer, uint64_t tag);

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <deque>
+#include <exception>
+#include <future>
 #include <new>
 #include <thread>
 #include <utility>
@@ -26,6 +28,8 @@ class Server::Impl final : Timed {
   Impl(std::vector<Listener> listeners, std::string name, const ServerLimits& limits,
        bool of_one_job, const ServerSecurity& security);
   ~Impl() override;
+
+  ServerReport report();
 
  private:
   Instant next() const override { return core_.next(); }
@@ -79,6 +83,18 @@ Server::Impl::~Impl() {
   thread_.join();
   auto connections = std::exchange(connections_, {});
   connections.clear();
+}
+
+ServerReport Server::Impl::report() {
+  std::promise<ServerReport> made;
+  loop_.post([&] {
+    try {
+      made.set_value(core_.report(shared_.time()));
+    } catch (...) {
+      made.set_exception(std::current_exception());
+    }
+  });
+  return made.get_future().get();
 }
 
 void Server::Impl::run_due(Instant until, Instant awake_until) {
@@ -173,6 +189,10 @@ Server::Server(const std::string& host, std::vector<Listener> listeners, const S
   file_ = std::move(listeners.front().file);
   impl_ = std::make_unique<Impl>(std::move(listeners), "server " + format_endpoint(host, port_),
                                  limits, of_one_job, security);
+}
+
+ServerReport Server::report() {
+  return impl_->report();
 }
 
 Server::~Server() {

@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "net/unix_socket.h"
 #include "server/limits.h"
+#include "server/report.h"
 #include "server/security.h"
 
 namespace rdzv {
@@ -36,6 +37,8 @@ class Server {
 
   const std::string& host() const { return host_; }
   uint16_t port() const { return port_; }
+  // Made on the loop's thread, while nobody is served: it copies what has happened.
+  ServerReport report();
 
  private:
   class Impl;

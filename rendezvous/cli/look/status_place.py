@@ -322,6 +322,9 @@ class _EtcdPlace:
     def similar_runs(self, run_id: str, deadline: Deadline) -> list[str]:
         return similar_runs(run_id, self.runs(deadline))
 
+    def timeline(self, run_id: str, first: int, deadline: Deadline) -> Timeline | None:
+        return None
+
     def expected(self, run_id: str, deadline: Deadline) -> str:
         return ""
 
