@@ -173,8 +173,10 @@ void bind_status(py::module_& m) {
                     "Number of nodes whose connection is broken and that may still come back.")
       .def_readonly("gave_up", &StatusReply::gave_up,
                     "How many of the lost nodes gave up for good.")
-      .def_readonly("failed", &StatusReply::failed,
-                    "Whether too few nodes are left because nodes gave up.")
+      .def_readonly(
+          "failed", &StatusReply::failed,
+          "Whether it has failed for good: too few nodes are left because nodes gave up, or "
+          "somebody said not to restart it.")
       .def_property_readonly(
           "cause", [](const StatusReply& s) { return message_to_python(s.cause); },
           "Which node gave up first, and why; empty: none did.")
@@ -222,13 +224,16 @@ when the server came back without what it had), RendezvousClosedError, Rendezvou
       .def(
           "give_up",
           [](RunClient& self, int32_t exit_code, uint64_t unix_ms, const py::bytes& last_line,
-             TimeoutArg timeout) {
-            const RunClient::Ending ending{exit_code, unix_ms, std::string(last_line)};
+             TimeoutArg timeout, bool do_not_restart) {
+            const RunClient::Ending ending{exit_code, unix_ms, std::string(last_line),
+                                           do_not_restart};
             return message_to_python(
                 without_gil([&] { return self.give_up(ending, timeout.duration); }));
           },
           py::arg("exit_code"), py::arg("unix_ms"), py::arg("last_line"), py::arg("timeout"),
-          "Leave for good. Returns which node gave up first, and why.")
+          py::arg("do_not_restart") = false,
+          "Leave for good. Returns which node gave up first, and why. do_not_restart: as of "
+          "close_run.")
       .def(
           "keep_alive",
           [](RunClient& self, TimeoutArg timeout) {
@@ -237,11 +242,12 @@ when the server came back without what it had), RendezvousClosedError, Rendezvou
           py::arg("timeout"), "Call it once in every keep-alive interval.")
       .def(
           "close_run",
-          [](RunClient& self, TimeoutArg timeout, const std::string& reason) {
-            without_gil([&] { self.close_run(reason, timeout.duration); });
+          [](RunClient& self, TimeoutArg timeout, const std::string& reason, bool do_not_restart) {
+            without_gil([&] { self.close_run(reason, do_not_restart, timeout.duration); });
           },
-          py::arg("timeout"), py::arg("reason") = "",
-          "Close the run for good; the reason is told to the nodes.")
+          py::arg("timeout"), py::arg("reason") = "", py::arg("do_not_restart") = false,
+          "Close the run for good; the reason is told to the nodes. do_not_restart: the run has "
+          "failed for good.")
       .def(
           "status",
           [](RunClient& self, TimeoutArg timeout) {

@@ -61,6 +61,7 @@ examples:
   rendezvous status my-job --json | jq .missing
   rendezvous status --endpoint node0         is the server there? which runs?
   rendezvous status my-job --backend etcd --endpoint etcd0:2379,etcd1:2379
+  rendezvous status my-job --endpoint file:///shared/my-job
 
 exit codes: 0 the run is complete or over, or the server is there, 1 no such
 run, 2 wrong arguments, 3 the server, or etcd, cannot be reached or time is
