@@ -55,10 +55,10 @@ class ServerHandle {
     }
     allowed_->set({addresses.begin(), addresses.end()});
   }
-  ServerReport report() {
+  ServerReport report(std::optional<uint64_t> after) {
     std::lock_guard lock(mutex_);
     if (server_ == nullptr) throw Error(ErrorCode::kClosed, "Server: report: it was closed");
-    return server_->report();
+    return server_->report(after);
   }
   // Whoever comes while another thread closes it waits until that is done.
   void close() {
@@ -154,11 +154,13 @@ or the system refuses a descriptor or a thread; StoreRefusedError when other mac
           "The limits for clients, by name: those given, and the defaults of the others.")
       .def(
           "report",
-          [](ServerHandle& self) {
-            return report_to_python(without_gil([&] { return self.report(); }));
+          [](ServerHandle& self, std::optional<uint64_t> after) {
+            return report_to_python(without_gil([&] { return self.report(after); }));
           },
-          "What is in the server: `monotonic_s` (its clock), `connections`, `spaces`, `runs` and "
-          "`warnings`, with what has happened.")
+          py::arg("after") = 0,
+          "What is in the server: `monotonic_s` (its clock), `connections`, `counters`, `spaces`, "
+          "`runs` and `warnings`, with the events that came after the one whose `serial` is "
+          "`after`, or without any (None).")
       .def("allow", &ServerHandle::allow, py::arg("addresses"),
            "Replace the addresses of the argument allow. ValueError for a server that was made "
            "without allow.")

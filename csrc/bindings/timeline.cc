@@ -20,6 +20,48 @@ const char* event_name(native::EventKind kind) {
   return kNames[static_cast<size_t>(kind)];
 }
 
+// By the upper bound of each bucket, in seconds, how many there are; the last one has no bound.
+py::dict to_python(const Histogram& histogram) {
+  py::list counts;
+  for (const uint64_t count : histogram.counts) counts.append(count);
+  py::dict made;
+  made["counts"] = counts;
+  made["sum_s"] = to_seconds(histogram.sum);
+  return made;
+}
+
+template <size_t kSize, typename Name>
+py::dict to_python(const std::array<RequestCounter, kSize>& counters, Name&& name) {
+  py::dict made;
+  for (size_t code = 0; code < kSize; ++code) {
+    if (counters[code].count == 0) continue;
+    py::dict one;
+    one["count"] = counters[code].count;
+    one["took"] = to_python(counters[code].took);
+    made[name(code)] = one;
+  }
+  return made;
+}
+
+py::dict to_python(const ServerCounters& counters) {
+  py::dict made;
+  made["native"] = to_python(counters.native, [](size_t code) {
+    return native::name_of(static_cast<native::Operation>(code));
+  });
+  made["c10d"] = to_python(
+      counters.c10d, [](size_t code) { return c10d::name_of(static_cast<c10d::Code>(code)); });
+  made["received_bytes"] = counters.received_bytes;
+  made["sent_bytes"] = counters.sent_bytes;
+  made["connections"] = counters.connections;
+  made["refusals"] = counters.refusals;
+  made["nodes_joined"] = counters.nodes_joined;
+  made["nodes_lost"] = counters.nodes_lost;
+  made["runs_dropped"] = counters.runs_dropped;
+  made["rounds"] = to_python(counters.rounds);
+  made["turns"] = to_python(counters.turns);
+  return made;
+}
+
 py::list events_to_python(const ReportedEvents& happened) {
   py::list events;
   uint64_t number = happened.first;
@@ -73,7 +115,11 @@ py::dict report_to_python(const ServerReport& report) {
   }
   py::dict made;
   made["monotonic_s"] = to_seconds(report.now.time_since_epoch());
+  made["serial"] = report.serial;
   made["connections"] = report.connections;
+  made["used_bytes"] = report.used_bytes;
+  made["timeline_bytes"] = report.timeline_bytes;
+  made["counters"] = to_python(report.counters);
   made["spaces"] = spaces;
   made["runs"] = runs;
   made["warnings"] = events_to_python(report.warnings);

@@ -10,14 +10,16 @@
 namespace rdzv {
 namespace {
 
-ReportedEvents events_of(const Timeline& timeline) {
-  ReportedEvents found{timeline.first(), {}};
-  for (uint64_t number = timeline.first(); number < timeline.next(); ++number)
-    found.events.push_back(timeline.at(number));
+ReportedEvents events_of(const Timeline& timeline, std::optional<uint64_t> after) {
+  uint64_t number = timeline.next();
+  while (after && number > timeline.first() && timeline.at(number - 1).serial > *after) --number;
+  ReportedEvents found{number, {}};
+  for (; number < timeline.next(); ++number) found.events.push_back(timeline.at(number));
   return found;
 }
 
-ServerReport::Run report_of(const std::string& space, const Run& run) {
+ServerReport::Run report_of(const std::string& space, const Run& run,
+                            std::optional<uint64_t> after) {
   const GroupState& state = run.group().state();
   const Roster& roster = state.roster;
   ServerReport::Run found;
@@ -36,23 +38,27 @@ ServerReport::Run report_of(const std::string& space, const Run& run) {
   found.waiting = roster.count(Role::kWaiting);
   found.spares = roster.count(Role::kSpare);
   found.lost = state.lost.size();
-  found.happened = events_of(run.timeline());
+  found.happened = events_of(run.timeline(), after);
   return found;
 }
 
 }  // namespace
 
-ServerReport report_of(ServerCommons& commons) {
+ServerReport report_of(ServerCommons& commons, std::optional<uint64_t> after) {
   ServerReport report;
   report.now = commons.clock.now;
   report.connections = commons.connections.open.size();
-  report.warnings = events_of(commons.warnings);
+  report.serial = commons.timelines.serial();
+  report.used_bytes = commons.memory.used();
+  report.timeline_bytes = commons.timelines.bytes();
+  report.counters = commons.counters;
+  report.warnings = events_of(commons.warnings, after);
   commons.spaces.for_each([&](ServerContext& context) {
     const ServerContext::Census census = context.census();
     report.spaces.push_back({context.space, census.keys, census.stored_bytes, census.connections,
                              census.runs, census.waits});
     context.runs.for_each(
-        [&](const Run& run) { report.runs.push_back(report_of(context.space, run)); });
+        [&](const Run& run) { report.runs.push_back(report_of(context.space, run, after)); });
   });
   std::ranges::sort(report.runs, [](const ServerReport::Run& a, const ServerReport::Run& b) {
     return std::tie(a.space, a.id) < std::tie(b.space, b.id);

@@ -4,10 +4,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
+#include "server/counters.h"
 #include "server/timeline.h"
 
 namespace rdzv {
@@ -47,12 +49,17 @@ struct ServerReport {
   };
 
   Instant now{};
+  uint64_t serial = 0;  // of the event that came last
   size_t connections = 0;
+  size_t used_bytes = 0;      // of all that is counted
+  size_t timeline_bytes = 0;  // of what has happened
+  ServerCounters counters{};
   std::vector<Space> spaces;  // the default one first
   std::vector<Run> runs;      // by name space and id
   ReportedEvents warnings;
 };
 
-ServerReport report_of(ServerCommons& commons);
+// `after`: the serial of the last event that is known; none: without events.
+ServerReport report_of(ServerCommons& commons, std::optional<uint64_t> after);
 
 }  // namespace rdzv

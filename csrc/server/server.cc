@@ -29,7 +29,7 @@ class Server::Impl final : Timed {
        bool of_one_job, const ServerSecurity& security);
   ~Impl() override;
 
-  ServerReport report();
+  ServerReport report(std::optional<uint64_t> after);
 
  private:
   Instant next() const override { return core_.next(); }
@@ -69,6 +69,7 @@ Server::Impl::Impl(std::vector<Listener> listeners, std::string name, const Serv
                    bool of_one_job, const ServerSecurity& security)
     : core_(limits, std::move(name), random_seed(), random_instance(), of_one_job) {
   shared_.security = security;
+  core_.measure_by(now);
   loop_.look_after(*this);
   loop_.set_end_of_turn([this] { return end_turn(); });
   entrance_ = std::make_unique<Entrance>(
@@ -85,11 +86,11 @@ Server::Impl::~Impl() {
   connections.clear();
 }
 
-ServerReport Server::Impl::report() {
+ServerReport Server::Impl::report(std::optional<uint64_t> after) {
   std::promise<ServerReport> made;
   loop_.post([&] {
     try {
-      made.set_value(core_.report(shared_.time()));
+      made.set_value(core_.report(shared_.time(), after));
     } catch (...) {
       made.set_exception(std::current_exception());
     }
@@ -191,8 +192,8 @@ Server::Server(const std::string& host, std::vector<Listener> listeners, const S
                                  limits, of_one_job, security);
 }
 
-ServerReport Server::report() {
-  return impl_->report();
+ServerReport Server::report(std::optional<uint64_t> after) {
+  return impl_->report(after);
 }
 
 Server::~Server() {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,7 +39,8 @@ class Server {
   const std::string& host() const { return host_; }
   uint16_t port() const { return port_; }
   // Made on the loop's thread, while nobody is served: it copies what has happened.
-  ServerReport report();
+  // `after`: the serial of the last event that is known; none: without events.
+  ServerReport report(std::optional<uint64_t> after);
 
  private:
   class Impl;
@@ -48,9 +50,9 @@ class Server {
 
   std::string host_;
   uint16_t port_;
-  SocketFile file_;
   std::unique_ptr<Impl> impl_;
   int64_t owner_pid_;
+  SocketFile file_;  // goes first: once nobody listens there, the place may be another server's
 };
 
 }  // namespace rdzv

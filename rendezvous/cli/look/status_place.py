@@ -39,8 +39,8 @@ from rendezvous.cli.options import (
     conf,
     endpoint_from_environment,
 )
+from rendezvous.handler.examine import NodeKey, Past, find_exclusions, find_expected
 from rendezvous.handler.examine import Place as PlaceOfRuns
-from rendezvous.handler.examine import find_exclusions, find_expected
 
 if TYPE_CHECKING:
     import argparse
@@ -49,10 +49,12 @@ if TYPE_CHECKING:
     from rendezvous._coordination.run_view import RunView
     from rendezvous.backends.etcd.store.store import EtcdStore
 
-__all__ = ["Place", "Probe", "add_place", "open_place"]
+__all__ = ["Place", "Probe", "ServerRuns", "add_place", "open_place"]
 
 _PINGS = 5
 _NOTHING_KNOWN = 2**64 - 1
+# Events that say where a node stands.
+_OF_NODES = ("joined", "waiting", "spare", "resumed", "left", "lost", "failed", "gave_up")
 # The address of who takes no part.
 _ONLOOKER = "onlooker"
 
@@ -67,10 +69,6 @@ class Probe:
 
 class Place(PlaceOfRuns, Protocol):
     """Where runs are kept. Methods raise StoreErrors and RendezvousErrors."""
-
-    @property
-    def is_etcd(self) -> bool:
-        """Not a server of ours."""
 
     def probe(self, deadline: Deadline) -> Probe:
         """Whether it is there."""
@@ -154,18 +152,18 @@ def open_place(
     security = Security.of(RendezvousParameters("c10d", "", "status", 1, 1, **config))
     options = url_options(url, None)
     options.pop("prefix", None)
-    return _ServerPlace(server_place(url, urlsplit(url), options, security), waits)
+    return ServerRuns(server_place(url, urlsplit(url), options, security), waits)
 
 
-class _ServerPlace:
-    is_etcd = False
-
+class ServerRuns:
     def __init__(self, place: ServerPlace, waits: bool | None) -> None:
         self._place = place
         self._waits = waits
         self.endpoint = format_endpoint(place.host, place.port)
         self._store: TCPStore | None = None
         self._watcher: RunClient | None = None
+        # The next event, and what happened to each node last; of one run.
+        self._history: tuple[int, dict[NodeKey, Past]] = (0, {})
 
     def probe(self, deadline: Deadline) -> Probe:
         keys = self._connected(deadline).num_keys()
@@ -208,6 +206,38 @@ class _ServerPlace:
 
     def excluded(self, run_id: str, deadline: Deadline) -> list[str]:
         return find_exclusions(self._connected(deadline), run_id)
+
+    def history(self, run_id: str, deadline: Deadline) -> Mapping[NodeKey, Past]:
+        first, known = self._history
+        try:
+            found = self.timeline(run_id, first, deadline)
+        except StoreError:  # a server that keeps none
+            return {}
+        if found is None:
+            return {}
+        if found.next < first:  # another server than before
+            known.clear()
+        for event in found.events:
+            node = event.node
+            if node is not None and event.kind in _OF_NODES:
+                key = (node.addr, node.pid, node.local_id)
+                known[key] = Past(event.kind, event.time_s, event.text)
+        self._history = (found.next, known)
+        return known
+
+    @property
+    def host_and_port(self) -> tuple[str, int]:
+        """Of a Unix socket, its URL and 0."""
+        return self._place.host, self._place.port
+
+    @property
+    def is_secured(self) -> bool:
+        """Whether a token or a certificate was said or found. Raises StoreError, ValueError."""
+        return self._place.security.exists
+
+    def connected(self, deadline: Deadline) -> TCPStore:
+        """A client, for who has more to ask; it is closed with this place. Raises StoreError."""
+        return self._connected(deadline)
 
     def host_states(self, addresses: Sequence[str], deadline: Deadline) -> dict[str, str]:
         return host_states(self._connected(deadline), addresses, deadline)
@@ -262,8 +292,6 @@ class _ServerPlace:
 class _FilePlace:
     """Of a file that is there: an onlooker makes none."""
 
-    is_etcd = False
-
     def __init__(self, path: str) -> None:
         self._path = path
         self.endpoint = f"file://{quote(path)}"
@@ -294,6 +322,9 @@ class _FilePlace:
     def expected(self, run_id: str, deadline: Deadline) -> str:
         store = self._opened(deadline)
         return "" if store is None else find_expected(store, run_id)
+
+    def history(self, run_id: str, deadline: Deadline) -> Mapping[NodeKey, Past]:
+        return {}
 
     def host_states(self, addresses: Sequence[str], deadline: Deadline) -> dict[str, str]:
         return {}
@@ -327,8 +358,6 @@ class _FilePlace:
 
 
 class _EtcdPlace:
-    is_etcd = True
-
     def __init__(self, members: str, config: dict[str, str]) -> None:
         # Only who looks at etcd pays for importing its client.
         from rendezvous.backends.etcd.open import open_client
@@ -380,6 +409,9 @@ class _EtcdPlace:
     def excluded(self, run_id: str, deadline: Deadline) -> list[str]:
         store = self._run_store(run_id, deadline)
         return find_exclusions(store, run_id)
+
+    def history(self, run_id: str, deadline: Deadline) -> Mapping[NodeKey, Past]:
+        return {}
 
     def host_states(self, addresses: Sequence[str], deadline: Deadline) -> dict[str, str]:
         return {}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections import Counter
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rendezvous._base.host_names import count_names, fold_hosts, natural_key
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from rendezvous._coordination.run_view import RunView
     from rendezvous._core import Node
     from rendezvous.cli.paint import Paint
-    from rendezvous.handler.examine import Report
+    from rendezvous.handler.examine import NodeKey, Past, Report
 
 __all__ = ["as_json", "as_line", "as_text", "outline"]
 
@@ -84,12 +86,19 @@ def as_text(report: Report, paint: Paint, *, all_nodes: bool = False) -> list[st
             f"keep-alive every {settings.keep_alive_interval:g} s, "
             f"lost after {settings.keep_alive_max_attempt} missed"
         )
+    lines += _joined_line(report)
     lines += _participants(view, all_nodes)
     for name in _LISTS:
         count: int = getattr(view.counts, name)
         if count:
             nodes = sorted(getattr(view, name), key=_node_key)
-            text = _list_text(name, list(map(_node_text, nodes)), nodes, all_nodes)
+            each = [_node_text(node) for node in nodes]
+            if name == "lost":
+                each = [
+                    f"{text}{_past_text(report.history.get(_key(node)))}"
+                    for text, node in zip(each, nodes, strict=True)
+                ]
+            text = _list_text(name, each, nodes, all_nodes)
             lines += [(text[0], paint.red), *text[1:]] if name == "lost" else text
     return [
         colour(part)
@@ -113,7 +122,10 @@ def _missing_lines(report: Report, paint: Paint) -> list[Any]:
     lines: list[Any] = [(f"missing: {missing.count}", paint.red)]
     for group in missing.groups:
         how = group.how if group.is_sure else f"likely, {group.how}"
-        lines += [f"  {name}: {how}" for name in fold_hosts(group.names)]
+        if group.how == LOST and len(group.names) <= _LINES_MAX:
+            lines += [f"  {name}: {how}{_lost_text(report, name)}" for name in group.names]
+        else:
+            lines += [f"  {name}: {how}" for name in fold_hosts(group.names)]
     if missing.unnamed:
         more = "more " if missing.groups else ""
         unknown = f"{more}whose name{' is' if missing.unnamed == 1 else 's are'}"
@@ -123,6 +135,49 @@ def _missing_lines(report: Report, paint: Paint) -> list[Any]:
     lines += similar
     lines.append(f"what to do: {_advice(report)}")
     return lines
+
+
+def _lost_text(report: Report, name: str) -> str:
+    """When and why; of several nodes of that name, of the last one."""
+    pasts = [past for key, past in report.history.items() if key[0] == name]
+    return _past_text(max(pasts, key=lambda past: past.time_s, default=None))
+
+
+def _past_text(past: Past | None) -> str:
+    if past is None:
+        return ""
+    ago_s = max(0.0, time.time() - past.time_s)
+    why = f": {past.why}" if past.why else ""
+    return f" at {_clock(past.time_s)}, {_ago(ago_s)} ago{why}"
+
+
+def _clock(time_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_s))
+
+
+def _ago(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _joined_line(report: Report) -> list[str]:
+    """When the first and the last of those who take part came."""
+    found = []
+    for node in report.view.participants:
+        past = report.history.get(_key(node))
+        if past is not None and past.what == "joined":
+            found.append((past.time_s, node.addr))
+    if not found:
+        return []
+    (first_s, first), (last_s, last) = min(found), max(found)
+    if len(found) == 1:
+        return [f"joined: {_clock(first_s)}"]
+    return [f"joined: from {_clock(first_s)} ({first}) to {_clock(last_s)} ({last})"]
+
+
+def _key(node: Node) -> NodeKey:
+    return node.addr, node.pid, node.local_id
 
 
 def _advice(report: Report) -> str:
@@ -215,13 +270,12 @@ def as_json(report: Report) -> dict[str, Any]:
         "failed": view.failed,
         "close_reason": view.close_reason or None,
         "participants": [
-            {"rank": rank if rank >= 0 else None} | _node_json(node)
+            {"rank": rank if rank >= 0 else None} | _node_json(node) | _past_json(report, node)
             for rank, node in zip(view.ranks, view.participants, strict=True)
         ],
-        "waiting": [_node_json(node) for node in view.waiting],
-        "spares": [_node_json(node) for node in view.spares],
-        "lost": [_node_json(node) for node in view.lost],
-        "asking": [_node_json(node) for node in view.asking],
+    } | {
+        name: [_node_json(node) | _past_json(report, node) for node in getattr(view, name)]
+        for name in _LISTS
     }
 
 
@@ -235,6 +289,15 @@ def _missing_json(missing: Missing) -> dict[str, Any]:
             for name in group.names
         ],
     }
+
+
+def _past_json(report: Report, node: Node) -> dict[str, Any]:
+    """Since when it stands where it does, and why; nothing where that is not known."""
+    past = report.history.get(_key(node))
+    if past is None:
+        return {}
+    at = datetime.fromtimestamp(past.time_s).astimezone().isoformat(timespec="milliseconds")
+    return {"since": at, "event": past.what, "why": past.why or None}
 
 
 def _node_json(node: Node) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from rendezvous._base.deadline import Deadline
 from rendezvous._base.errors import StoreConnectionError, StoreTimeoutError
 from rendezvous.cli import exits as _exit
 from rendezvous.cli.look.status import run_id, unknown_text
-from rendezvous.cli.look.status_place import add_place, open_place
+from rendezvous.cli.look.status_place import ServerRuns, add_place, open_place
 from rendezvous.cli.look.timeline_text import as_json, as_line
 from rendezvous.cli.options import add_command, add_wait_for_server, seconds
 
@@ -112,10 +112,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _look(args: argparse.Namespace, place: Place, first: int) -> Timeline:
     deadline = Deadline.after(args.timeout)
-    found = None if place.is_etcd else place.timeline(args.run_id or "", first, deadline)
+    is_server = isinstance(place, ServerRuns)
+    found = place.timeline(args.run_id or "", first, deadline) if is_server else None
     if found is not None:
         return found
-    if place.is_etcd or place.look_at_run(args.run_id, deadline, 0) is not None:
+    if not is_server or place.look_at_run(args.run_id, deadline, 0) is not None:
         raise _exit.CommandError(
             f"there is no timeline at {place.endpoint}: a server records what happens to the runs "
             "that it keeps itself, and this one is kept by its nodes"
