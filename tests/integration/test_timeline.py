@@ -65,7 +65,10 @@ class Scene:
         return done
 
     def events(self, *words: str) -> list[dict[str, Any]]:
+        """None before the run is there."""
         done = self.run(RUN, "--json", *words)
+        if b"no such run" in done.stderr:
+            return []
         assert (done.returncode, done.stderr) == (0, b"")
         events: list[dict[str, Any]] = json.loads(done.stdout)["events"]
         return events
