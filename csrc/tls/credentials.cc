@@ -75,7 +75,7 @@ void trust_system(SSL_CTX* context) {
   SSL_CTX_set_default_verify_paths(context);
 #ifdef RDZV_BUNDLED_TLS
   for (const char* file : {"/etc/pki/tls/cert.pem", "/etc/ssl/ca-bundle.pem"})
-    SSL_CTX_load_verify_file(context, file);
+    X509_STORE_load_file(SSL_CTX_get_cert_store(context), file);
 #endif
 }
 
