@@ -32,8 +32,12 @@ def work(world: rendezvous.World) -> bool:
         world.store.set(f"{world.rank}/{step}", "done")
         if world.changed.wait(0.05):
             return False
-    # Nobody leaves before all are done: the others would miss what it has stored.
-    world.store.wait([f"{rank}/9" for rank in range(world.size)])
+    # Nobody leaves before all are done: the others would miss what it has stored. But who is lost
+    # will never be.
+    last_steps = [f"{rank}/9" for rank in range(world.size)]
+    while not world.store.check(last_steps):
+        if world.changed.wait(0.05):
+            return False
     print(f"sum: {world.store.add('sum', 0)}", flush=True)
     return True
 

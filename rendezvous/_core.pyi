@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from os import PathLike
 from types import TracebackType
-from typing import Literal, NoReturn, TypeAlias, final
+from typing import Any, Literal, NoReturn, TypeAlias, final
 
 from rendezvous._stores.store import Store as _Store
 
@@ -171,6 +171,9 @@ class Server:
     def limits(self) -> dict[str, int]: ...
     # Raises StoreValueError for a server that was made without `allow`.
     def allow(self, addresses: Sequence[str]) -> None: ...
+    # What is in it: its clock, counters, name spaces, runs and warnings, with the events that came
+    # after the one with that serial; None: without events.
+    def report(self, after: int | None = 0) -> dict[str, Any]: ...
     def close(self) -> None: ...
     def __enter__(self) -> Server: ...
     def __exit__(
@@ -309,10 +312,16 @@ class Group:
     def leave(self, node: Node, failed: bool, now: float) -> None: ...
     # The node goes for good: its job broke, and nobody will start it again.
     def give_up(
-        self, node: Node, exit_code: int, unix_ms: int, last_line: bytes, now: float
+        self,
+        node: Node,
+        exit_code: int,
+        unix_ms: int,
+        last_line: bytes,
+        now: float,
+        do_not_restart: bool = False,
     ) -> None: ...
     # reason: for the nodes, the first one stays; unix_ms: when, by the caller's wall clock
-    def close(self, reason: str = "", unix_ms: int = 0) -> None: ...
+    def close(self, reason: str = "", unix_ms: int = 0, do_not_restart: bool = False) -> None: ...
     # Opens it again if it was closed more than `ago` seconds before, and nobody is in it.
     def forget_close(self, unix_ms: int, ago: float) -> bool: ...
     # Remove the dead, end the last call, complete and start rounds. Called before any decision.
@@ -336,6 +345,10 @@ class Group:
     def closed(self) -> bool: ...
     @property
     def close_reason(self) -> str: ...
+    @property
+    def failed(self) -> bool: ...  # for good: do not restart
+    @property
+    def failure(self) -> str: ...  # why
     @property
     def attempt(self) -> int: ...  # the latest that a node brought; 0: none did
     # the last round that every participant left as done; 0: none
@@ -531,9 +544,18 @@ class RunClient:
     def hosts(
         self, addresses: list[str], timeout: _Timeout
     ) -> list[Literal["is", "was", "never"]]: ...
-    def give_up(self, exit_code: int, unix_ms: int, last_line: bytes, timeout: _Timeout) -> str: ...
+    def give_up(
+        self,
+        exit_code: int,
+        unix_ms: int,
+        last_line: bytes,
+        timeout: _Timeout,
+        do_not_restart: bool = False,
+    ) -> str: ...
     def keep_alive(self, timeout: _Timeout) -> RunKeptAlive: ...
-    def close_run(self, timeout: _Timeout, reason: str = "") -> None: ...
+    def close_run(
+        self, timeout: _Timeout, reason: str = "", do_not_restart: bool = False
+    ) -> None: ...
     def status(self, timeout: _Timeout) -> RunStatus: ...
     # Waits until something differs from what is known; at the timeout, what is.
     def subscribe(

@@ -52,7 +52,7 @@ cdef extern from "client/run_operations.h" namespace "rdzv::run_operations":
     NativeOperation run_keep_alive "rdzv::run_operations::keep_alive"(
         const CRunPart&, Duration) except +raise_failure
     NativeOperation run_close "rdzv::run_operations::close_run"(
-        const CRunPart&, string_view, Duration) except +raise_failure
+        const CRunPart&, string_view, cbool, Duration) except +raise_failure
     NativeOperation run_status "rdzv::run_operations::status"(
         const CRunPart&, Duration) except +raise_failure
     NativeOperation run_subscribe "rdzv::run_operations::subscribe"(
@@ -146,8 +146,13 @@ class RunOperations:
     def keep_alive(self, timeout):
         return _carried(self, run_keep_alive(dereference(_part(self)), _seconds(timeout)))
 
-    def close_run(self, timeout):
-        return _carried(self, run_close(dereference(_part(self)), view_of(b""), _seconds(timeout)))
+    def close_run(self, timeout, bytes reason=b"", bint do_not_restart=False):
+        return _carried(
+            self,
+            run_close(
+                dereference(_part(self)), view_of(reason), do_not_restart, _seconds(timeout)
+            ),
+        )
 
     def status(self, timeout):
         return _carried(self, run_status(dereference(_part(self)), _seconds(timeout)))

@@ -33,6 +33,10 @@ std::string quoted_list(const std::vector<Bytes>& items, size_t count) {
   return text;
 }
 
+std::string counted(uint64_t count, Bytes one) {
+  return std::to_string(count).append(" ").append(one).append(count == 1 ? "" : "s");
+}
+
 std::string seconds_text(Duration duration) {
   char text[32];
   std::snprintf(text, sizeof(text), "%.3f", to_seconds(duration));

@@ -26,7 +26,7 @@ py::tuple census(TCPStore& store, bool every, TimeoutArg timeout) {
   if (native == nullptr)
     throw Error(ErrorCode::kUnsupported, "census: torch's protocol has no such question");
   const auto found = without_gil(
-      [&] { return native->run_for<ServerCensus>(operations::spaces(every, timeout.duration)); });
+      [&] { return native->run_for<ServerCensus>(native_operations::spaces(every, timeout.duration)); });
   py::dict spaces;
   for (const auto& [name, numbers] : found.spaces) spaces[py::str(name)] = to_python(numbers);
   return py::make_tuple(spaces, to_python(found.limits));

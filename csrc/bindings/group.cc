@@ -152,18 +152,22 @@ void bind_operations(py::class_<Group>& group) {
       .def(
           "give_up",
           [](Group& g, const NodeId& node, int32_t exit_code, uint64_t unix_ms,
-             const py::bytes& last_line, double now) {
-            g.give_up(node, {exit_code, unix_ms, std::string(last_line)}, to_instant(now));
+             const py::bytes& last_line, double now, bool do_not_restart) {
+            g.give_up(node, {exit_code, unix_ms, std::string(last_line)}, to_instant(now),
+                      do_not_restart);
           },
           py::arg("node"), py::arg("exit_code"), py::arg("unix_ms"), py::arg("last_line"),
-          py::arg("now"),
+          py::arg("now"), py::arg("do_not_restart") = false,
           "Remove the node for good: its job broke and will not be restarted. The first node to "
-          "give up is the `cause`.")
+          "give up is the `cause`. `do_not_restart`: as of `close`.")
       .def(
           "close", &Group::close, py::arg("reason") = "", py::arg("unix_ms") = 0,
+          py::arg("do_not_restart") = false,
           "No more nodes may join, and no further round completes. Nodes without a rank are "
           "dismissed; the participants of a complete round finish it. `reason`: for the nodes; the "
-          "first one stays. `unix_ms`: when, by the caller's wall clock.")
+          "first one stays. `unix_ms`: when, by the caller's wall clock. `do_not_restart`: the run "
+          "has "
+          "failed for good; also of one that is closed already.")
       .def(
           "forget_close",
           [](Group& g, uint64_t unix_ms, double ago) {
@@ -227,6 +231,13 @@ void bind_questions(py::class_<Group>& group) {
       .def_property_readonly(
           "close_reason", [](const Group& g) { return message_to_python(g.state().close_reason); },
           "Why it was closed; empty: it was not, or nobody said.")
+      .def_property_readonly(
+          "failed", &Group::has_failed,
+          "Whether it has failed for good: too few nodes are left because nodes gave up, or "
+          "somebody said not to restart it.")
+      .def_property_readonly(
+          "failure", [](const Group& g) { return message_to_python(g.failure()); },
+          "Why it has failed; empty: it has not, or nobody said.")
       .def_property_readonly(
           "attempt", [](const Group& g) { return g.state().attempt; },
           "Of the job, the latest that a node brought; 0: none did.")

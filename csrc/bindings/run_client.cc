@@ -15,6 +15,7 @@
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 #include "bindings/gil.h"
+#include "bindings/timeline.h"
 #include "group/group.h"
 #include "group/on_wire.h"
 
@@ -67,19 +68,9 @@ const char* departure_name(native::Departure how) {
   return kNames[static_cast<size_t>(how)];
 }
 
-const char* event_name(native::EventKind kind) {
-  static constexpr const char* kNames[] = {
-      "joined",  "waiting", "spare",    "last_call",  "complete", "broken",
-      "resumed", "left",    "lost",     "failed",     "gave_up",  "timed_out",
-      "refused", "closed",  "finished", "run_failed", "warning"};
-  static_assert(std::size(kNames) == static_cast<size_t>(native::EventKind::kLast) + 1);
-  return kNames[static_cast<size_t>(kind)];
-}
-
 py::tuple event_to_python(const RunEvent& event) {
-  return py::make_tuple(event.number, to_seconds(event.at), event_name(event.kind), event.round,
-                        event.nodes, to_seconds(event.took), neighbour(event.node),
-                        message_to_python(event.text));
+  return rdzv::event_to_python(event.number, event.at, event.kind, event.round, event.nodes,
+                               event.took, neighbour(event.node), event.text);
 }
 
 native::MemberList list_from(const std::string& which) {
@@ -182,8 +173,10 @@ void bind_status(py::module_& m) {
                     "Number of nodes whose connection is broken and that may still come back.")
       .def_readonly("gave_up", &StatusReply::gave_up,
                     "How many of the lost nodes gave up for good.")
-      .def_readonly("failed", &StatusReply::failed,
-                    "Whether too few nodes are left because nodes gave up.")
+      .def_readonly(
+          "failed", &StatusReply::failed,
+          "Whether it has failed for good: too few nodes are left because nodes gave up, or "
+          "somebody said not to restart it.")
       .def_property_readonly(
           "cause", [](const StatusReply& s) { return message_to_python(s.cause); },
           "Which node gave up first, and why; empty: none did.")
@@ -231,13 +224,16 @@ when the server came back without what it had), RendezvousClosedError, Rendezvou
       .def(
           "give_up",
           [](RunClient& self, int32_t exit_code, uint64_t unix_ms, const py::bytes& last_line,
-             TimeoutArg timeout) {
-            const RunClient::Ending ending{exit_code, unix_ms, std::string(last_line)};
+             TimeoutArg timeout, bool do_not_restart) {
+            const RunClient::Ending ending{exit_code, unix_ms, std::string(last_line),
+                                           do_not_restart};
             return message_to_python(
                 without_gil([&] { return self.give_up(ending, timeout.duration); }));
           },
           py::arg("exit_code"), py::arg("unix_ms"), py::arg("last_line"), py::arg("timeout"),
-          "Leave for good. Returns which node gave up first, and why.")
+          py::arg("do_not_restart") = false,
+          "Leave for good. Returns which node gave up first, and why. do_not_restart: as of "
+          "close_run.")
       .def(
           "keep_alive",
           [](RunClient& self, TimeoutArg timeout) {
@@ -246,11 +242,12 @@ when the server came back without what it had), RendezvousClosedError, Rendezvou
           py::arg("timeout"), "Call it once in every keep-alive interval.")
       .def(
           "close_run",
-          [](RunClient& self, TimeoutArg timeout, const std::string& reason) {
-            without_gil([&] { self.close_run(reason, timeout.duration); });
+          [](RunClient& self, TimeoutArg timeout, const std::string& reason, bool do_not_restart) {
+            without_gil([&] { self.close_run(reason, do_not_restart, timeout.duration); });
           },
-          py::arg("timeout"), py::arg("reason") = "",
-          "Close the run for good; the reason is told to the nodes.")
+          py::arg("timeout"), py::arg("reason") = "", py::arg("do_not_restart") = false,
+          "Close the run for good; the reason is told to the nodes. do_not_restart: the run has "
+          "failed for good.")
       .def(
           "status",
           [](RunClient& self, TimeoutArg timeout) {

@@ -16,6 +16,7 @@
 #include "bindings/credentials.h"
 #include "bindings/gil.h"
 #include "bindings/pickling.h"
+#include "bindings/timeline.h"
 #include "net/address.h"
 #include "net/interfaces.h"
 #include "tls/credentials.h"
@@ -53,6 +54,11 @@ class ServerHandle {
                   "Server: it was made without allow, and takes clients from everywhere");
     }
     allowed_->set({addresses.begin(), addresses.end()});
+  }
+  ServerReport report(std::optional<uint64_t> after) {
+    std::lock_guard lock(mutex_);
+    if (server_ == nullptr) throw Error(ErrorCode::kClosed, "Server: report: it was closed");
+    return server_->report(after);
   }
   // Whoever comes while another thread closes it waits until that is done.
   void close() {
@@ -146,6 +152,15 @@ or the system refuses a descriptor or a thread; StoreRefusedError when other mac
       .def_property_readonly(
           "limits", [](const ServerHandle& self) { return to_python(self.limits()); },
           "The limits for clients, by name: those given, and the defaults of the others.")
+      .def(
+          "report",
+          [](ServerHandle& self, std::optional<uint64_t> after) {
+            return report_to_python(without_gil([&] { return self.report(after); }));
+          },
+          py::arg("after") = 0,
+          "What is in the server: `monotonic_s` (its clock), `connections`, `counters`, `spaces`, "
+          "`runs` and `warnings`, with the events that came after the one whose `serial` is "
+          "`after`, or without any (None).")
       .def("allow", &ServerHandle::allow, py::arg("addresses"),
            "Replace the addresses of the argument allow. ValueError for a server that was made "
            "without allow.")

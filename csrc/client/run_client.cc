@@ -40,8 +40,8 @@ native::KeepAliveReply RunClient::keep_alive(Duration timeout) {
   return link_->run_for<native::KeepAliveReply>(operations::keep_alive(part_, timeout));
 }
 
-void RunClient::close_run(Bytes reason, Duration timeout) {
-  link_->run(operations::close_run(part_, reason, timeout));
+void RunClient::close_run(Bytes reason, bool do_not_restart, Duration timeout) {
+  link_->run(operations::close_run(part_, reason, do_not_restart, timeout));
 }
 
 RunClient::Status RunClient::status(Duration timeout) {

@@ -45,7 +45,7 @@ class RunClient {
   // For good; who gave up first, and why.
   std::string give_up(const Ending& ending, Duration timeout);
   native::KeepAliveReply keep_alive(Duration timeout);
-  void close_run(Bytes reason, Duration timeout);
+  void close_run(Bytes reason, bool do_not_restart, Duration timeout);
   Status status(Duration timeout);
   // Waits until something differs from what is known; at the timeout, what is.
   native::SubscribeReply subscribe(uint64_t round, uint32_t known_changes, bool known_closed,

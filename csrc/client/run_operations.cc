@@ -94,21 +94,23 @@ NativeOperation leave(const RunPart& part, bool failed, Duration timeout) {
 
 NativeOperation give_up(const RunPart& part, const RunEnding& ending, Duration timeout) {
   const std::string line = ending.last_line.substr(0, limits::kLastLineBytesMax);
-  return native_operation(
-      sign_of_life(part, timeout),
-      native::LeaveRequest{part.run_id, part.wire_node(), true, true,
-                           static_cast<uint32_t>(ending.exit_code), ending.unix_ms, line},
-      kLeft);
+  return native_operation(sign_of_life(part, timeout),
+                          native::LeaveRequest{part.run_id, part.wire_node(), true, true,
+                                               static_cast<uint32_t>(ending.exit_code),
+                                               ending.unix_ms, line, ending.do_not_restart},
+                          kLeft);
 }
 
 NativeOperation keep_alive(const RunPart& part, Duration timeout) {
   return native_operation(sign_of_life(part, timeout), native::KeepAliveRequest{kHandle}, kItself);
 }
 
-NativeOperation close_run(const RunPart& part, Bytes reason, Duration timeout) {
+NativeOperation close_run(const RunPart& part, Bytes reason, bool do_not_restart,
+                          Duration timeout) {
   return native_operation(
       request(part, timeout, false),
-      native::CloseRunRequest{part.run_id, reason.substr(0, limits::kLastLineBytesMax)},
+      native::CloseRunRequest{part.run_id, reason.substr(0, limits::kLastLineBytesMax),
+                              do_not_restart},
       [](const native::Nothing&, TakenBytes&) { return NativeResult(); });
 }
 

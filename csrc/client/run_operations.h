@@ -41,6 +41,7 @@ struct RunEnding {
   int32_t exit_code = 0;
   uint64_t unix_ms = 0;
   std::string last_line;
+  bool do_not_restart = false;
 };
 // The node's place in a complete round.
 struct RunPlace {
@@ -63,7 +64,7 @@ NativeOperation leave(const RunPart& part, bool failed, Duration timeout);
 NativeOperation give_up(const RunPart& part, const RunEnding& ending, Duration timeout);
 // A native::KeepAliveReply.
 NativeOperation keep_alive(const RunPart& part, Duration timeout);
-NativeOperation close_run(const RunPart& part, Bytes reason, Duration timeout);
+NativeOperation close_run(const RunPart& part, Bytes reason, bool do_not_restart, Duration timeout);
 // A RunStatus.
 NativeOperation status(const RunPart& part, Duration timeout);
 // A native::SubscribeReply: when something differs from what is known; at the timeout, what is.

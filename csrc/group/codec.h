@@ -7,7 +7,7 @@
 //   u8 version = 2 | flags closed, complete, rejoined | flag settings follow
 //   if so: settings, as in the native protocol (wire/run_messages.h)
 //   u64 round | u64 finished_round | u64 round_floor | u64 attempt | u64 serial | u64 last_call | u64 newcomer | u32 world_size
-//   u16 length, that many bytes of close_reason | u64 closed_unix_ms
+//   u16 length, that many bytes of close_reason | u64 closed_unix_ms | flag do_not_restart
 //   u64 failed_round | flag cause follows
 //   if so: node | u32 exit code | u64 unix_ms | u16 length, that many bytes of its last line
 //   u32 n, n participants in natural order: member

@@ -141,8 +141,8 @@ class Decoder {
     if (bytes > limits::kLastLineBytesMax) return fail("a reason that is too long", at);
     state_.close_reason = reader_.take(bytes);
     state_.closed_unix_ms = reader_.u64();
-    if (!whole()) return false;
-    const bool says = bytes > 0 || state_.closed_unix_ms > 0;
+    if (!whole() || !flag("do_not_restart", state_.do_not_restart)) return false;
+    const bool says = bytes > 0 || state_.closed_unix_ms > 0 || state_.do_not_restart;
     return state_.closed || !says || fail("a reason why an open group was closed", at);
   }
 

@@ -60,6 +60,7 @@ void append_header(std::string& to, const GroupState& state) {
   append_little_endian(to, static_cast<uint16_t>(state.close_reason.size()));
   to += state.close_reason;
   append_little_endian(to, state.closed_unix_ms);
+  append_flag(to, state.do_not_restart);
   append_little_endian(to, state.failed_round);
   append_flag(to, state.cause.has_value());
   if (!state.cause) return;

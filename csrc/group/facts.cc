@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/text.h"
 #include "group/limits.h"
 #include "group/node.h"
 
@@ -18,17 +19,18 @@ std::string_view first_part(std::string_view& key) {
 
 std::optional<std::string> given_problem(uint32_t rank, const GroupSettings& settings) {
   if (rank == kNoRank) {
-    return "ranks are given (rank_by=given), and this node brings none; give each node its own";
+    return "rank_by=given, but this node was not given a rank; give each node a rank of its own "
+           "(rank=0, rank=1, ...)";
   }
   if (rank < settings.max_nodes) return std::nullopt;
-  return "the given rank is " + std::to_string(rank) + ", beyond a world of at most " +
-         std::to_string(settings.max_nodes) + " nodes; ranks count from 0";
+  return "the given rank is " + std::to_string(rank) + ", but the run has at most " +
+         counted(settings.max_nodes, "node") + ", and ranks count from 0";
 }
 
 std::optional<std::string> topology_problem(const std::string& key) {
   if (key.empty()) {
-    return "ranks follow the topology (rank_by=topology), and this node brings no key; give each "
-           "node the name of its switch, rack or domain";
+    return "rank_by=topology, but this node does not say where it is; give each node the name of "
+           "its switch, rack or domain (topology=switch1/rack2)";
   }
   if (key.size() > kTopologyBytesMax) {
     return "the topology key has " + std::to_string(key.size()) + " bytes; at most " +

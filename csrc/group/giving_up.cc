@@ -1,5 +1,6 @@
 // Nodes that gave up for good, and the run that fails because of them: once those that are left,
-// with those that were lost and may come back, are fewer than min_nodes, nobody waits any longer.
+// with those that were lost and may come back, are fewer than min_nodes, nobody waits any longer;
+// or at once, if a node says that the run is not to be restarted.
 #include "group/giving_up.h"
 
 #include <algorithm>
@@ -35,7 +36,7 @@ std::string to_text(const RootCause& cause) {
   return text;
 }
 
-void Group::give_up(const NodeId& node, const Ending& ending, Instant now) {
+void Group::give_up(const NodeId& node, const Ending& ending, Instant now, bool do_not_restart) {
   look(now);
   const Member* member = state_.roster.find(node);
   if (member == nullptr || member->role == Role::kDone) return;
@@ -49,6 +50,7 @@ void Group::give_up(const NodeId& node, const Ending& ending, Instant now) {
   } else {
     remove(node);
   }
+  if (do_not_restart) close(to_text(RootCause{node, ending}), ending.unix_ms, true);
   settle(now);
 }
 
@@ -80,8 +82,17 @@ void Group::check_not_failed(uint64_t after_round, const std::string& what) cons
   throw Error(ErrorCode::kRunFailed, what + failed_text());
 }
 
+std::string Group::failure() const {
+  return state_.do_not_restart ? state_.close_reason : has_failed() ? cause_text() : std::string();
+}
+
 std::string Group::failed_text() const {
-  return "too few nodes are left because nodes gave up for good: " + cause_text();
+  if (!state_.do_not_restart)
+    return "too few nodes are left because nodes gave up for good: " + cause_text();
+  std::string text = "the run has failed for good and is not to be restarted";
+  if (!state_.close_reason.empty())
+    text += ": " + quoted(state_.close_reason, limits::kLastLineBytesMax);
+  return text + "; use another run id for a new job";
 }
 
 }  // namespace rdzv

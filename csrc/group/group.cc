@@ -104,11 +104,15 @@ void Group::leave(const NodeId& node, bool failed, Instant now) {
   settle(now);
 }
 
-void Group::close(const std::string& reason, uint64_t unix_ms) {
+void Group::close(const std::string& reason, uint64_t unix_ms, bool do_not_restart) {
+  if (has(Bug::kCloseEndsVerdict)) state_.do_not_restart = false;
+  if (state_.do_not_restart && !do_not_restart) return;
+  const bool is_verdict = do_not_restart && !state_.do_not_restart;
   if (!state_.closed) state_.closed_unix_ms = unix_ms;
-  if (state_.close_reason.empty())
+  if (state_.close_reason.empty() || (is_verdict && !reason.empty()))
     state_.close_reason = reason.substr(0, limits::kLastLineBytesMax);
   state_.closed = true;
+  state_.do_not_restart = do_not_restart;
   state_.last_call = 0;
   for (const Role role : {Role::kForming, Role::kWaiting, Role::kSpare})
     state_.roster.remove_all(role);
@@ -120,13 +124,18 @@ bool Group::forget_close(uint64_t unix_ms, Duration ago) {
   const uint64_t closed = state_.closed_unix_ms;
   if (!state_.closed || closed == 0 || unix_ms < closed || unix_ms - closed < ago_ms) return false;
   if (state_.roster.size() > 0) return false;
-  state_.closed = false;
-  state_.close_reason.clear();
-  state_.closed_unix_ms = 0;
+  open();
   state_.lost.clear();
   state_.cause.reset();
   state_.failed_round = 0;
   return true;
+}
+
+void Group::open() {
+  state_.closed = false;
+  state_.do_not_restart = false;
+  state_.close_reason.clear();
+  state_.closed_unix_ms = 0;
 }
 
 std::string Group::closed_text() const {

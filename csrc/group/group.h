@@ -70,12 +70,13 @@ class Group {
   // Its job broke, and nobody will start it again. The first to say so is the root cause. When that
   // leaves fewer than min_nodes, lost ones that may come back included, the run has failed: who
   // waits is dismissed, and join() throws kRunFailed for nodes that took part. Who comes new begins
-  // anew.
-  void give_up(const NodeId& node, const Ending& ending, Instant now);
+  // anew. `do_not_restart`: as of close(), with this as the reason, however many are left.
+  void give_up(const NodeId& node, const Ending& ending, Instant now, bool do_not_restart = false);
   // For good: nobody joins any more and no further round completes. Who has no rank is dismissed;
   // the participants of a complete round finish it. The first reason that is given stays. `unix_ms`:
-  // by the caller's own wall clock, for forget_close().
-  void close(const std::string& reason = {}, uint64_t unix_ms = 0);
+  // by the caller's own wall clock, for forget_close(). `do_not_restart`: the run has failed for
+  // good, and join() throws kRunFailed; also of one that is closed already, and with this reason.
+  void close(const std::string& reason = {}, uint64_t unix_ms = 0, bool do_not_restart = false);
   // Opens a group again that was closed longer ago than that, and that nobody is in any more: an old
   // job of the same name. Wall clocks of two machines are compared here alone, as the time is long.
   bool forget_close(uint64_t unix_ms, Duration ago);
@@ -119,9 +120,13 @@ class Group {
   std::vector<NodeId> lost() const;     // in natural order
   uint32_t gave_up() const;             // how many of the lost
   std::string cause_text() const;       // empty: nobody gave up
-  std::string closed_text() const;      // of a closed one
-  std::string failed_text() const;      // of a run that has failed
-  // How often a spare got a place, or lost it to a former member, in this object's own life.
+  // For good: too few are left because nodes gave up, or somebody said not to restart it.
+  bool has_failed() const { return state_.do_not_restart || state_.failed_round != 0; }
+  std::string failure() const;      // why it has; may be empty
+  std::string closed_text() const;  // of a closed one
+  std::string failed_text() const;  // of a run that has failed
+  // How often a spare got a place, or a node that waits lost its own to who was in the last round, in
+  // this object's own life.
   uint64_t promotions() const { return promotions_; }
   std::optional<Duration> last_call_left(Instant now) const;  // none: no last call is running
   const GroupState& state() const { return state_; }
@@ -133,6 +138,7 @@ class Group {
                     const std::string& what) const;
   void check_attempt(uint64_t attempt, const std::string& what) const;
   void begin_attempt(uint64_t attempt);
+  void open();
   void look(Instant now);
   void adopt(const GroupSettings& settings);
   void enroll(const NodeId& node, const Member& member);
@@ -152,6 +158,7 @@ class Group {
   void put_back(uint64_t round, uint32_t world_size);
   void forget_expected();
   void lose_expected(std::vector<NodeId>& dead);
+  void free_given(uint32_t rank);
   void enroll_active(const NodeId& node, uint32_t rank, const NodeFacts& facts);
 
   void note_newcomer() { state_.newcomer = ++state_.serial; }

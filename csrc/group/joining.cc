@@ -29,9 +29,10 @@ void Group::check_join(const NodeId& node, const GroupSettings& settings, uint64
   }
   check_attempt(facts.attempt, what);
   if (facts.attempt > state_.attempt) return;
-  if (state_.closed && !has(Bug::kClosedTakesNodes)) {
+  if (state_.do_not_restart && !has(Bug::kVerdictIsSilent))
+    throw Error(ErrorCode::kRunFailed, what + failed_text());
+  if (state_.closed && !has(Bug::kClosedTakesNodes))
     throw Error(ErrorCode::kRunClosed, what + closed_text());
-  }
   check_not_failed(after_round, what);
   if (state_.roster.size() == 0) return;
   check_agrees(node, settings, facts, what);
@@ -63,9 +64,7 @@ void Group::begin_attempt(uint64_t attempt) {
   if (state_.complete) state_.round = std::max(state_.round, state_.round_floor) + 1;
   state_.complete = false;
   is_put_back_ = false;
-  state_.closed = false;
-  state_.close_reason.clear();
-  state_.closed_unix_ms = 0;
+  open();
   state_.rejoined = false;
   state_.last_call = 0;
   state_.newcomer = 0;

@@ -40,6 +40,7 @@ Resumed Group::resume(const NodeId& node, const GroupSettings& settings, uint64_
   if (is_new) put_back(round, world_size);
   state_.roster.take_expected(rank);
   if (state_.roster.expected().empty()) heartbeats_.forget(kExpectedRanks);
+  if (settings.rank_by == RankBy::kGiven) free_given(facts.rank);
   enroll_active(node, rank, used_facts(facts, settings));
   settle(now);
   return replaces ? Resumed::kReplaced : Resumed::kTaken;
@@ -100,6 +101,14 @@ void Group::lose_expected(std::vector<NodeId>& dead) {
     return true;
   });
   forget_expected();
+}
+
+// Who came while its owner was away has it: it joins again, and is told whose it is.
+void Group::free_given(uint32_t rank) {
+  const NodeId* holder = state_.roster.holder_of(rank);
+  if (holder == nullptr || state_.roster.find(*holder)->role == Role::kActive) return;
+  remove(NodeId(*holder));
+  ++promotions_;
 }
 
 void Group::enroll_active(const NodeId& node, uint32_t rank, const NodeFacts& facts) {

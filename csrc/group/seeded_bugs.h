@@ -25,7 +25,9 @@ enum class Bug {
   kOldAttemptIsTaken,
   kDeadTakePart,
   kSameRoundAgain,
-  kLast = kSameRoundAgain,
+  kCloseEndsVerdict,
+  kVerdictIsSilent,
+  kLast = kVerdictIsSilent,
 };
 
 #ifdef RDZV_SEEDED_BUGS

@@ -30,6 +30,7 @@ struct Loss {
 struct GroupState {
   std::optional<GroupSettings> settings;  // none until the first node joins
   bool closed = false;
+  bool do_not_restart = false;  // of a closed one: it has failed for good
   std::string close_reason;     // of a closed one; may be empty
   uint64_t closed_unix_ms = 0;  // by the clock of who closed it; 0: it is not known
   bool complete = false;

@@ -54,6 +54,8 @@ void C10dProtocol::handle(const c10d::Request& request) {
   }
   if (connection().role() != tls::Role::kMember && !is_allowed(request.code)) return;
   if (!turns_.empty()) pass_turns(&request);
+  const CountedRequest counted(context_.commons.counters.c10d[static_cast<size_t>(request.code)],
+                               context_.commons.stopwatch);
   switch (request.code) {
     case Code::kSet:
     case Code::kAppend:

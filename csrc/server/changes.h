@@ -97,10 +97,12 @@ struct LeaveRun {
   const NodeId& node;
   bool failed = false;
   std::optional<Ending> ending{};  // it goes for good
+  bool do_not_restart = false;
 };
 struct CloseRun {
   Bytes run;
   std::string reason{};
+  bool do_not_restart = false;
 };
 struct KeepAlive {
   Bytes run;

@@ -15,6 +15,7 @@
 #include "server/budget.h"
 #include "server/chores.h"
 #include "server/connections.h"
+#include "server/counters.h"
 #include "server/limits.h"
 #include "server/memory.h"
 #include "server/rates.h"
@@ -64,6 +65,8 @@ struct ServerCommons {
   std::vector<Bytes> strings;  // space to work in
   // How long a peer that has ended its stream may take none of the answers that are left for it.
   Duration last_answers_kept = std::chrono::seconds(30);
+  ServerCounters counters{};
+  CountedRequest::Clock stopwatch = nullptr;  // for measurements alone
   Timelines timelines{limits.timeline_bytes};
   Timeline warnings{timelines};  // of all name spaces
   Audit audit{*this};

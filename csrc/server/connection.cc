@@ -397,6 +397,7 @@ bool Connection::send_unsent(size_t& most) {
       [this](std::span<const Bytes> pieces) {
         const std::optional<size_t> taken = transport_.send(pieces);
         sent_ += taken.value_or(0);
+        context_->commons.counters.sent_bytes += taken.value_or(0);
         return taken;
       },
       most);

@@ -4,6 +4,7 @@
 // drives it from its loop; a test, in memory. One thread at a time.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "base/clock.h"
@@ -11,6 +12,7 @@
 #include "server/connection.h"
 #include "server/context.h"
 #include "server/limits.h"
+#include "server/report.h"
 #include "server/transport.h"
 #include "wire/native.h"
 
@@ -55,6 +57,12 @@ class ServerCore {
   const ServerState& state() { return commons_.home().state; }
   void keep_journal(Journal* journal) { commons_.home().state.keep_journal(journal); }
 
+  ServerReport report(const Moment& time, std::optional<uint64_t> after) {
+    commons_.clock.set(time);
+    return report_of(commons_, after);
+  }
+  // A clock for measurements alone, on which nothing depends.
+  void measure_by(CountedRequest::Clock clock) { commons_.stopwatch = clock; }
   // How many connections are open.
   ServerMemory& memory() { return commons_.memory; }
   size_t connections() const { return commons_.connections.open.size(); }
@@ -62,7 +70,10 @@ class ServerCore {
   const std::string& name() const { return commons_.name; }
 
  private:
+  void begin(const Moment& time);
+
   ServerCommons commons_;
+  std::optional<Instant> turn_began_;
 };
 
 }  // namespace rdzv

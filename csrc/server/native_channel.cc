@@ -184,7 +184,12 @@ void NativeChannel::handle(const native::Frame& frame) {
     reply_error(header, ErrorCode::kLimit, context_.full_text(body_bytes));
     return;
   }
-  const bool is_read = served->run(*this, frame);
+  bool is_read = false;
+  {
+    const CountedRequest counted(context_.commons.counters.native[header.operation],
+                                 context_.commons.stopwatch);
+    is_read = served->run(*this, frame);
+  }
   if (served->kind == Kind::kWrite || served->kind == Kind::kStore) context_.wake();
   if (is_read) return;
   reply_error(header, ErrorCode::kProtocol,

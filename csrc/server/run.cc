@@ -149,12 +149,14 @@ native::LeaveReply Run::leave(const native::LeaveRequest& request) {
     ending = Ending{static_cast<int32_t>(request.exit_code), request.unix_ms,
                     std::string(request.last_line)};
   }
-  const bool was_listed = context_.apply(change::LeaveRun{id_, node, request.failed, ending});
+  const bool was_listed = context_.apply(change::LeaveRun{
+      id_, node, request.failed, ending, request.gave_up && request.do_not_restart});
   if (was_listed) {
     const native::Departure how = request.gave_up  ? native::Departure::kGaveUp
                                   : request.failed ? native::Departure::kFailed
                                                    : native::Departure::kLeft;
     record_.on_gone(node, how, ending ? Bytes(ending->last_line) : Bytes());
+    if (request.gave_up && request.do_not_restart) record_.on_closed(group().failure());
     followers_.note_gone(node, how);
   }
   if (const auto found = seats_.find(node); found != seats_.end()) {
@@ -165,9 +167,9 @@ native::LeaveReply Run::leave(const native::LeaveRequest& request) {
   return {was_listed, cause_};
 }
 
-void Run::close(Bytes reason) {
-  apply(change::CloseRun{id_, std::string(reason)});
-  record_.on_closed(reason);
+void Run::close(const native::CloseRunRequest& request) {
+  apply(change::CloseRun{id_, std::string(request.reason), request.do_not_restart});
+  record_.on_closed(request.reason);
   settled();
 }
 

@@ -88,7 +88,7 @@ class Run : private Chore {
   // These throw what ServerState does, and change nothing then. JOIN is answered through the peer.
   void join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request);
   native::ResumeReply resume(RunPeer& peer, const native::ResumeRequest& request);
-  void close(Bytes reason);
+  void close(const native::CloseRunRequest& request);
 
   native::LeaveReply leave(const native::LeaveRequest& request);
   native::KeepAliveReply keep_alive(Seat& seat);

@@ -65,7 +65,7 @@ Run::Standing Run::standing() const {
   return {state.round,
           state.complete,
           state.closed,
-          state.failed_round != 0,
+          group().has_failed(),
           state.roster.count(Role::kActive),
           group().changes()};
 }
@@ -226,7 +226,7 @@ native::StatusReply Run::status(const NodeId& node) const {
   // What has a connection is a seat or a subscription.
   reply.suspects = clamped(seats_.size() + subscriptions_.size() - connected_);
   reply.gave_up = group().gave_up();
-  reply.failed = state.failed_round != 0;
+  reply.failed = group().has_failed();
   reply.cause = cause_;
   reply.reached_at = reached_at_;
   reply.close_reason = state.close_reason;

@@ -92,7 +92,7 @@ RunFollowers::Seen RunFollowers::look() const {
   seen.lost = state.lost.size();
   seen.round = state.round;
   seen.finished_round = state.finished_round;
-  seen.failed_round = state.failed_round;
+  seen.failed = run_.group().has_failed();
   seen.complete = state.complete;
   seen.closed = state.closed;
   return seen;

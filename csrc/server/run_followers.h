@@ -66,7 +66,7 @@ class RunFollowers final : private Chore {
     size_t lost = 0;
     uint64_t round = 0;
     uint64_t finished_round = 0;
-    uint64_t failed_round = 0;
+    bool failed = false;
     bool complete = false;
     bool closed = false;
 

@@ -70,7 +70,9 @@ void RunRecord::log(LogLevel level, const std::string& text) {
 void RunRecord::on_joined(const NodeId& node, std::optional<Role> before, uint64_t round_before) {
   const std::optional<Role> after = run_.group().placement(node).role;
   const bool is_as_before = before == after && state().round == round_before;
-  if (after && !is_as_before) add(kind_of(*after), {.node = node});
+  if (!after || is_as_before) return;
+  ++context_.commons.counters.nodes_joined;
+  add(kind_of(*after), {.node = node});
 }
 
 void RunRecord::on_resumed(const NodeId& node, Resumed how, uint64_t round_before) {
@@ -91,6 +93,7 @@ void RunRecord::on_broken(const NodeId& node, Duration grace) {
 
 void RunRecord::on_gone(const NodeId& node, Departure how, Bytes why, size_t nth) {
   add(kind_of(how), {.node = node, .text = std::string(why)});
+  if (how == Departure::kLost) ++context_.commons.counters.nodes_lost;
   if (how != Departure::kLost || nth > kLoggedMax || !state().lost.contains(node)) return;
   log(LogLevel::kWarning, "lost node " + to_text(node) + ": " + std::string(why) +
                               (nth == kLoggedMax ? "; further ones are not logged" : ""));
@@ -111,10 +114,10 @@ void RunRecord::on_closed(Bytes reason) {
 void RunRecord::on_round(uint64_t round_before) {
   if (state().complete) {
     log(LogLevel::kInfo, "round " + std::to_string(state().round) + " is complete with " +
-                             std::to_string(state().world_size) + " nodes");
-    add(EventKind::kComplete,
-        {.took = context_.clock.now - forms_since_.value_or(context_.clock.now),
-         .node = last_joined()});
+                             counted(state().world_size, "node"));
+    const Duration took = context_.clock.now - forms_since_.value_or(context_.clock.now);
+    context_.commons.counters.rounds.add(took);
+    add(EventKind::kComplete, {.took = took, .node = last_joined()});
   } else if (state().finished_round == round_before) {
     const std::string round = std::to_string(state().finished_round);
     log(LogLevel::kInfo, "the job finished with round " + round);

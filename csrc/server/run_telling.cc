@@ -69,20 +69,19 @@ bool Run::tell_if_moved(Seat& seat) {
   return true;
 }
 
-// The run was closed, the job whose next round it waited for has finished, or a later round has
+// The run was closed or has failed, the job whose next round it waited for has finished, or a later round has
 // taken the place of the one it was in.
 void Run::dismiss(Seat& seat) {
   const GroupState& state = group().state();
-  if (state.closed) {
+  if (group().has_failed() || state.closed) {
     RunPeer& peer = *seat.peer;
     const uint64_t tag = seat.join->tag;
     end_join(seat);
-    peer.on_join_failed(tag, ErrorCode::kRunClosed, closed_text(id_, *seat.node, group()));
-  } else if (state.failed_round != 0) {
-    RunPeer& peer = *seat.peer;
-    const uint64_t tag = seat.join->tag;
-    end_join(seat);
-    peer.on_join_failed(tag, ErrorCode::kRunFailed, failed_text(id_, group()));
+    if (group().has_failed()) {
+      peer.on_join_failed(tag, ErrorCode::kRunFailed, failed_text(id_, group()));
+    } else {
+      peer.on_join_failed(tag, ErrorCode::kRunClosed, closed_text(id_, *seat.node, group()));
+    }
   } else {
     const bool is_finished = seat.outlasts != 0 && state.finished_round >= seat.outlasts;
     drop_join(seat, is_finished ? native::JoinOutcome::kFinished : native::JoinOutcome::kDropped);

@@ -39,17 +39,17 @@ native::ResumeReply Runs::resume(RunPeer& peer, const native::ResumeRequest& req
 }
 
 void Runs::close(const native::CloseRunRequest& request) {
-  change(nullptr, request.run_id, "close", [&](Run& run) { run.close(request.reason); });
+  change(nullptr, request.run_id, "close", [&](Run& run) { run.close(request); });
 }
 
 void Runs::subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest& request) {
-  Kept& run = find_or_create(&peer, request.run_id, "subscribe");
+  Kept& run = find_or_create(&peer, request.run_id, "subscribe", false);
   run.subscribe(peer, tag, request);
   release_if_idle(run);
 }
 
 void Runs::follow(RunPeer& peer, uint64_t tag, const native::FollowRequest& request) {
-  Kept& run = find_or_create(&peer, request.run_id, "follow");
+  Kept& run = find_or_create(&peer, request.run_id, "follow", false);
   run.followers().follow(peer, tag, request);
   release_if_idle(run);
 }
@@ -112,7 +112,8 @@ const Run* Runs::find(Bytes id) const {
   return found == runs_.end() ? nullptr : found->second.get();
 }
 
-Runs::Kept& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* operation) {
+Runs::Kept& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* operation,
+                                 bool changes) {
   const auto refuse = [&](const std::string& why) {
     throw Error(ErrorCode::kLimit, std::string(operation) + ": run " + quoted(id) + ": " + why);
   };
@@ -124,7 +125,7 @@ Runs::Kept& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* oper
     refuse("this connection already uses " + std::to_string(peer->ties().runs()) +
            " runs; the server's limit is runs_per_connection");
   }
-  if (!make_room(run)) {
+  if (!make_room(run, changes)) {
     refuse("no room is left for runs, of which " + std::to_string(runs_.size()) +
            " are kept here; the server's limits are runs " + std::to_string(limits.runs) +
            ", runs_per_space " + std::to_string(limits.runs_per_space) + " and run_bytes " +
@@ -138,15 +139,16 @@ Runs::Kept& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* oper
   }
   RunKeeper& keeper = *this;
   auto made = std::make_unique<Kept>(context_, keeper, id);
-  made->counted = Charge(&context_.memory.kept_runs, 1);
+  made->counted = Charge(&context_.memory.kept_runs, 0);
   return *runs_.emplace(std::string(id), std::move(made)).first->second;
 }
 
 template <typename Action>
 void Runs::change(RunPeer* peer, Bytes run_id, const char* operation, Action&& action) {
-  Kept& run = find_or_create(peer, run_id, operation);
+  Kept& run = find_or_create(peer, run_id, operation, true);
   try {
     action(run);
+    if (run.is_held()) run.counted.resize(1);
     context_.wake();  // who waits for the key of the run
   } catch (const Error& error) {
     run.note_refused(error.message());

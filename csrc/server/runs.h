@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/clock.h"
 #include "server/budget.h"
@@ -36,6 +37,13 @@ class Runs final : private RunKeeper {
   native::StatusReply status(const native::StatusRequest& request) const;
   // Null: there is no such run.
   const Run* find(Bytes id) const;
+  // visit(run) of those that somebody has changed.
+  template <typename Visit>
+  void for_each(Visit&& visit) const {
+    for (const auto& [id, run] : runs_) {
+      if (run->is_held()) visit(std::as_const(*run));
+    }
+  }
   size_t size() const { return runs_.size(); }
   // The JOIN, SUBSCRIBE or FOLLOW with that tag, if one waits.
   void cancel(const RunPeer& peer, uint64_t tag);
@@ -50,12 +58,12 @@ class Runs final : private RunKeeper {
     std::list<Kept*>* among = nullptr;
     std::list<Kept*>::iterator at;
     Instant since{};
-    Charge counted;  // among the runs of all name spaces
+    Charge counted;  // among the runs of all name spaces that somebody has changed
   };
 
   void look_after(Run& run) override { release_if_idle(static_cast<Kept&>(run)); }
-  // `peer`: who will have to do with it; null: nobody will.
-  Kept& find_or_create(const RunPeer* peer, Bytes id, const char* operation);
+  // `peer`: who will have to do with it; null: nobody will. `changes`: as of make_room().
+  Kept& find_or_create(const RunPeer* peer, Bytes id, const char* operation, bool changes);
   template <typename Action>
   void change(RunPeer* peer, Bytes run_id, const char* operation, Action&& action);
   void check_times(uint32_t grace_ms, const native::RunSettings& settings,
@@ -65,8 +73,9 @@ class Runs final : private RunKeeper {
   // Called when somebody may have arrived at the run or left it, as the last thing: it may be gone
   // after it.
   void release_if_idle(Kept& run);
-  // For a new run, or for a node more in `needed`. False: there is none.
-  bool make_room(const Kept* needed);
+  // For a new run, or for a node more in `needed`. `changes`: it will be in the server's state; a run
+  // that is only looked at takes the place of none. False: there is none.
+  bool make_room(const Kept* needed, bool changes);
   void forget(Kept& run);
   void arm_idle_timer();
 

@@ -27,12 +27,15 @@ void Runs::release_if_idle(Kept& run) {
 }
 
 // Of `needed` alone nothing goes: it is about to be used.
-bool Runs::make_room(const Kept* needed) {
+bool Runs::make_room(const Kept* needed, bool changes) {
   const ServerLimits& limits = context_.limits;
+  const bool is_held = needed != nullptr && needed->is_held();
+  const size_t watched = runs_.size() - context_.state.runs();
+  if (!changes && needed == nullptr && watched >= limits.runs) return false;
   const auto has_room = [&] {
-    const bool is_free =
-        context_.memory.kept_runs.used() < limits.runs && runs_.size() < limits.runs_per_space;
-    return (needed != nullptr || is_free) &&
+    const bool is_free = context_.memory.kept_runs.used() < limits.runs &&
+                         context_.state.runs() < limits.runs_per_space;
+    return (!changes || is_held || is_free) &&
            context_.memory.runs.used() + kRunNodeBytes <= limits.run_bytes;
   };
   while (!has_room()) {
@@ -45,6 +48,7 @@ bool Runs::make_room(const Kept* needed) {
     }
     if (oldest == nullptr) return false;
     if (oldest->among == &abandoned_) {
+      ++context_.commons.counters.runs_dropped;
       context_.log(LogLevel::kWarning,
                    "dropped run " + quoted(oldest->id()) +
                        ": its nodes are not connected, and other runs need its place");

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <deque>
+#include <exception>
+#include <future>
 #include <new>
 #include <thread>
 #include <utility>
@@ -26,6 +28,8 @@ class Server::Impl final : Timed {
   Impl(std::vector<Listener> listeners, std::string name, const ServerLimits& limits,
        bool of_one_job, const ServerSecurity& security);
   ~Impl() override;
+
+  ServerReport report(std::optional<uint64_t> after);
 
  private:
   Instant next() const override { return core_.next(); }
@@ -65,6 +69,7 @@ Server::Impl::Impl(std::vector<Listener> listeners, std::string name, const Serv
                    bool of_one_job, const ServerSecurity& security)
     : core_(limits, std::move(name), random_seed(), random_instance(), of_one_job) {
   shared_.security = security;
+  core_.measure_by(now);
   loop_.look_after(*this);
   loop_.set_end_of_turn([this] { return end_turn(); });
   entrance_ = std::make_unique<Entrance>(
@@ -79,6 +84,18 @@ Server::Impl::~Impl() {
   thread_.join();
   auto connections = std::exchange(connections_, {});
   connections.clear();
+}
+
+ServerReport Server::Impl::report(std::optional<uint64_t> after) {
+  std::promise<ServerReport> made;
+  loop_.post([&] {
+    try {
+      made.set_value(core_.report(shared_.time(), after));
+    } catch (...) {
+      made.set_exception(std::current_exception());
+    }
+  });
+  return made.get_future().get();
 }
 
 void Server::Impl::run_due(Instant until, Instant awake_until) {
@@ -173,6 +190,10 @@ Server::Server(const std::string& host, std::vector<Listener> listeners, const S
   file_ = std::move(listeners.front().file);
   impl_ = std::make_unique<Impl>(std::move(listeners), "server " + format_endpoint(host, port_),
                                  limits, of_one_job, security);
+}
+
+ServerReport Server::report(std::optional<uint64_t> after) {
+  return impl_->report(after);
 }
 
 Server::~Server() {

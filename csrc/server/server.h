@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/fd.h"
 #include "net/unix_socket.h"
 #include "server/limits.h"
+#include "server/report.h"
 #include "server/security.h"
 
 namespace rdzv {
@@ -36,6 +38,9 @@ class Server {
 
   const std::string& host() const { return host_; }
   uint16_t port() const { return port_; }
+  // Made on the loop's thread, while nobody is served: it copies what has happened.
+  // `after`: the serial of the last event that is known; none: without events.
+  ServerReport report(std::optional<uint64_t> after);
 
  private:
   class Impl;
@@ -45,9 +50,9 @@ class Server {
 
   std::string host_;
   uint16_t port_;
-  SocketFile file_;
   std::unique_ptr<Impl> impl_;
   int64_t owner_pid_;
+  SocketFile file_;  // goes first: once nobody listens there, the place may be another server's
 };
 
 }  // namespace rdzv

@@ -63,7 +63,7 @@ Resumed ServerState::make(const change::ResumeRun& resume, const Moment& time) {
 
 ServerState::Nothing ServerState::make(const change::CloseRun& close, const Moment&) {
   return change_run(close.run, "close", [&](Group& group) {
-    group.close(close.reason);
+    group.close(close.reason, 0, close.do_not_restart);
     return Nothing();
   });
 }
@@ -75,7 +75,7 @@ bool ServerState::make(const change::LeaveRun& leave, const Moment& time) {
   Group& group = found->second.group;
   const std::optional<Role> role = group.placement(leave.node).role;
   if (leave.ending) {
-    group.give_up(leave.node, *leave.ending, time.now);
+    group.give_up(leave.node, *leave.ending, time.now, leave.do_not_restart);
   } else {
     group.leave(leave.node, leave.failed, time.now);
   }

@@ -37,6 +37,7 @@ class ServerState {
   TableView& view() { return table_; }
   // Null: nobody has changed a run of this id, or it was forgotten.
   const Group* run(Bytes id) const;
+  size_t runs() const { return runs_.size(); }
   // visit(id, group).
   template <typename Visit>
   void for_each_run(Visit&& visit) const {

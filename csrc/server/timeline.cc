@@ -38,6 +38,7 @@ Timeline::~Timeline() {
 
 void Timeline::add(Event event) {
   if (event.text.size() > kTextBytesMax) event.text.resize(kTextBytesMax);
+  event.serial = ++all_.serial_;
   charge_.resize(charge_.bytes() + bytes_of(event));
   events_.push_back(std::move(event));
   all_.trim();

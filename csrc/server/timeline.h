@@ -17,6 +17,7 @@
 namespace rdzv {
 
 struct Event {
+  uint64_t serial = 0;  // of all timelines of a server, from 1 on
   Instant at{};
   native::EventKind kind = native::EventKind::kJoined;
   uint64_t round = 0;
@@ -33,6 +34,8 @@ class Timelines {
   explicit Timelines(uint64_t bytes_max) : bytes_max_(bytes_max), hand_(all_.end()) {}
 
   size_t bytes() const { return account_.used(); }
+  // Of the event that was added last.
+  uint64_t serial() const { return serial_; }
 
  private:
   friend class Timeline;
@@ -40,6 +43,7 @@ class Timelines {
   void trim();
 
   const uint64_t bytes_max_;
+  uint64_t serial_ = 0;
   MemoryAccount account_;
   std::list<Timeline*> all_;
   std::list<Timeline*>::iterator hand_;  // whose turn it is to lose something

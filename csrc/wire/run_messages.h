@@ -134,9 +134,11 @@ struct LeaveRequest {
   uint32_t exit_code = 0;
   uint64_t unix_ms = 0;
   LastLine last_line;
+  bool do_not_restart = false;  // of one that gave up: the run has failed for good
   static void fields(auto& a, auto& m) {
     all(a, "run id", m.run_id, "node", m.node, "failed", m.failed, "gave up", m.gave_up);
     all(a, "exit code", m.exit_code, "unix time in ms", m.unix_ms, "last line", m.last_line);
+    all(a, "do not restart", m.do_not_restart);
   }
 };
 
@@ -157,8 +159,11 @@ struct KeepAliveRequest {
 struct CloseRunRequest {
   using Is = Request<Operation::kCloseRun, "close", Nothing>;
   RunId run_id;
-  LastLine reason{};  // why, for the nodes; may be empty
-  static void fields(auto& a, auto& m) { all(a, "run id", m.run_id, "reason", m.reason); }
+  LastLine reason{};            // why, for the nodes; may be empty
+  bool do_not_restart = false;  // the run has failed for good
+  static void fields(auto& a, auto& m) {
+    all(a, "run id", m.run_id, "reason", m.reason, "do not restart", m.do_not_restart);
+  }
 };
 
 enum class RunRole : uint8_t {
@@ -192,7 +197,7 @@ struct StatusReply {
   uint32_t changes = 0;
   uint32_t suspects = 0;  // nodes whose connection broke, and whose grace runs
   uint32_t gave_up = 0;   // how many of the lost
-  bool failed = false;    // so many that too few are left
+  bool failed = false;    // for good: so many that too few are left, or somebody said so
   Text cause;             // see LeaveReply
   Text reached_at;        // the server's own end of the connection of the last node that came from
                           // another machine; empty: none did

@@ -3,7 +3,7 @@
 RendezvousError
 ├── RendezvousClosedError            no more nodes can join the run
 │   ├── RendezvousFinishedError      the others finished the job while this node waited
-│   └── RendezvousFailedError        nodes gave up for good, and too few are left
+│   └── RendezvousFailedError        it has failed for good: do not restart it
 ├── RendezvousTimeoutError           (TimeoutError) too few nodes joined in time; names them
 ├── RendezvousConnectionError        (ConnectionError) the backend cannot be reached
 ├── RendezvousStateError             the stored state is invalid, or has other settings
@@ -73,9 +73,13 @@ class RendezvousFinishedError(RendezvousClosedError):
 
 
 class RendezvousFailedError(RendezvousClosedError):
-    """Nodes gave up for good, and fewer than min_nodes are left, so no node waits any longer.
+    """The run has failed for good, and to start its nodes again is of no use.
 
-    The message names the node that gave up first, with its exit code, the time and its last line.
+    Either nodes gave up, and fewer than min_nodes are left: then the message names the node that
+    gave up first, with its exit code, the time and its last line. Or somebody has said not to
+    restart it (`rendezvous close --do-not-restart`, `set_closed(do_not_restart=True)`, a command
+    that ended with exit code 93): then it has the reason. An ordinary close raises
+    RendezvousClosedError.
     """
 
 
@@ -120,13 +124,17 @@ class RendezvousStateError(RendezvousError):
 class RendezvousUnhealthyError(RendezvousError):
     """This node's health check has failed, so it does not take part.
 
+    A health check that is a callable may raise it, too.
+
     Attributes:
         reason: what the check says, as the other nodes are told.
+        do_not_restart: whether the whole run has failed by that, for good.
     """
 
-    def __init__(self, *args: object, reason: str = "") -> None:
+    def __init__(self, *args: object, reason: str = "", do_not_restart: bool = False) -> None:
         super().__init__(*args)
         self.reason = reason
+        self.do_not_restart = do_not_restart
 
 
 class RendezvousGracefulExitError(RendezvousError):

@@ -8,17 +8,19 @@ from __future__ import annotations
 import os
 import select
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from rendezvous._base.deadline import Deadline
 from rendezvous._base.errors import RendezvousUnhealthyError
+from rendezvous._base.exit_codes import DO_NOT_RESTART
 
 if TYPE_CHECKING:
     import subprocess
 
-__all__ = ["HealthCheck", "check_health", "end_health_checks"]
+__all__ = ["HealthCheck", "Keeper", "check_health", "end_health_checks", "keep_health_checks"]
 
 # A shell's command; or what raises, or returns False or a reason, if the machine is not fit.
 HealthCheck: TypeAlias = str | Callable[[], object]
@@ -31,14 +33,40 @@ _LOOK_S = 0.05
 _running: set[int] = set()
 
 
+class Keeper(NamedTuple):
+    """Who kills a command if this process is killed.
+
+    Attributes:
+        begin: returns what the command's process calls before it runs anything; None: nothing.
+        end: called when it has ended.
+        environment: what its processes are known by.
+    """
+
+    begin: Callable[[], Callable[[], None] | None] = lambda: None
+    end: Callable[[], None] = lambda: None
+    environment: Mapping[str, str] = MappingProxyType({})
+
+
+_keeper = Keeper()
+
+
+def keep_health_checks(keeper: Keeper) -> None:
+    """From now on; for a process that has somebody who outlives it."""
+    global _keeper
+    _keeper = keeper
+
+
 def check_health(check: HealthCheck, deadline: Deadline) -> None:
     """Raise RendezvousUnhealthyError, with the reason, unless the check says that all is well.
 
+    For the whole run, and for good: if a command ends with exit code 93, or a callable raises a
+    RendezvousUnhealthyError that says so.
     A command that has not ended at the deadline is killed; a callable is waited for.
     """
-    reason = _run(check, deadline) if isinstance(check, str) else _call(check)
+    reason, is_final = _run(check, deadline) if isinstance(check, str) else _call(check)
     if reason:
-        raise RendezvousUnhealthyError(f"this node does not take part: {reason}", reason=reason)
+        text = f"this node does not take part: {reason}"
+        raise RendezvousUnhealthyError(text, reason=reason, do_not_restart=is_final)
 
 
 def end_health_checks() -> None:
@@ -47,11 +75,18 @@ def end_health_checks() -> None:
         _kill(pid)
 
 
-def _call(check: Callable[[], object]) -> str:
+def _call(check: Callable[[], object]) -> tuple[str, bool]:
+    """What is wrong, if anything, and whether that is final."""
     try:
         answer = check()
+    except RendezvousUnhealthyError as error:
+        return f"its health check says: {error.reason or error}", error.do_not_restart
     except Exception as error:  # noqa: BLE001  (to raise is a way to say it)
-        return f"its health check raised {type(error).__name__}: {error}"
+        return f"its health check raised {type(error).__name__}: {error}", False
+    return _reason_of(answer), False
+
+
+def _reason_of(answer: object) -> str:
     if isinstance(answer, str) and answer:
         return f"its health check says: {answer}"
     if answer is None or answer is True or answer == "":
@@ -62,10 +97,12 @@ def _call(check: Callable[[], object]) -> str:
     return f"its health check returned {answer!r}, and not True, False, None or a reason"
 
 
-def _run(command: str, deadline: Deadline) -> str:
+def _run(command: str, deadline: Deadline) -> tuple[str, bool]:
+    """As `_call`."""
     # Who has no such check does not pay for importing it.
     import subprocess
 
+    keeper = _keeper
     read_fd, write_fd = os.pipe()
     try:
         process = subprocess.Popen(  # noqa: S602  (it is the user's own)
@@ -75,10 +112,12 @@ def _run(command: str, deadline: Deadline) -> str:
             stdout=write_fd,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            env={**os.environ, **keeper.environment},
+            preexec_fn=keeper.begin(),  # noqa: PLW1509  (one system call)
         )
     except (OSError, ValueError) as error:
         os.close(read_fd)
-        return f"its health check cannot be run: {error}"
+        return f"its health check cannot be run: {error}", False
     finally:
         os.close(write_fd)
     _running.add(process.pid)
@@ -89,17 +128,18 @@ def _run(command: str, deadline: Deadline) -> str:
             _kill(process.pid)
             process.wait()
         _running.discard(process.pid)
+        keeper.end()
         os.close(read_fd)
     code = process.returncode if end.has_ended else None
     if code == 0:
-        return ""
+        return "", False
     lines = end.words.decode(errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     said = f", its last line: {last[:_LINE_CHARS]!r}" if last else ""
     if code is None:
-        return f"its health check did not end in time ({deadline.elapsed_text}){said}"
+        return f"its health check did not end in time ({deadline.elapsed_text}){said}", False
     how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    return f"its health check {how}{said}"
+    return f"its health check {how}{said}", code == DO_NOT_RESTART
 
 
 class _End(NamedTuple):

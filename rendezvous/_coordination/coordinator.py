@@ -18,7 +18,16 @@ from rendezvous._base.threads import Background
 from rendezvous._coordination.expected import Expected
 from rendezvous._coordination.run_view import RunView
 
-__all__ = ["Coordinator", "Ending", "NodeSetup", "OwnView", "Seat", "is_disturbed"]
+__all__ = [
+    "Closure",
+    "Coordinator",
+    "Ending",
+    "NodeSetup",
+    "OwnView",
+    "Seat",
+    "closure_of_group",
+    "is_disturbed",
+]
 
 _LAST_LINE_BYTES_MAX = 512
 _ABANDON_S = 1.0
@@ -34,6 +43,8 @@ class NodeSetup:
         store_is_gone: returns whether the store's host has ended for good, as far as is known.
         facts: what the node's rank depends on, besides its name.
         expected: the nodes that should come, for messages.
+        excluded: asks the store which nodes have said that they do not take part, each with its
+            reason; may take some seconds, and raises nothing.
         tell_expected: tells others at the store which ones those are; called while the node waits.
         similar_runs: asks the store for runs whose names may be meant instead; raises nothing.
     """
@@ -48,24 +59,36 @@ class NodeSetup:
     expected: Expected = field(default_factory=Expected)
     tell_expected: Callable[[], None] = field(default=lambda: None)
     similar_runs: Callable[[], list[str]] = field(default=list)
+    excluded: Callable[[], list[str]] = field(default=list)
 
 
 @dataclass(frozen=True)
 class Ending:
     """Why a node gives up for good.
 
-    unix_ms: by its own clock, for display; last_line: any bytes.
+    unix_ms: by its own clock, for display. last_line: any bytes. do_not_restart: the run ends by
+    it.
     """
 
     exit_code: int
     unix_ms: int
     last_line: bytes
+    do_not_restart: bool = False
 
     @staticmethod
-    def now(exit_code: int, last_line: str | bytes) -> "Ending":
+    def now(exit_code: int, last_line: str | bytes, do_not_restart: bool = False) -> "Ending":
         """An ending at this moment; only a part of a long last line is kept."""
         line = last_line.encode() if isinstance(last_line, str) else last_line
-        return Ending(exit_code, time_ns() // 1_000_000, line[:_LAST_LINE_BYTES_MAX])
+        line = line[:_LAST_LINE_BYTES_MAX]
+        return Ending(exit_code, time_ns() // 1_000_000, line, do_not_restart)
+
+
+@dataclass(frozen=True)
+class Closure:
+    """How a run was closed: why (empty: nobody said), and whether it has failed for good."""
+
+    reason: str = ""
+    do_not_restart: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,12 +200,12 @@ class Coordinator(ABC):
         """
 
     @abstractmethod
-    def close(self, deadline: Deadline, reason: str = "") -> None:
+    def close(self, deadline: Deadline, closure: Closure) -> None:
         """Let no more nodes join, for good; the reason is told to those that ask."""
 
     @abstractmethod
-    def close_reason(self, deadline: Deadline) -> str:
-        """Why the run was closed; empty: it was not, or nobody said."""
+    def closure(self, deadline: Deadline) -> Closure:
+        """How the run was closed, or has failed; empty if it was not, and has not."""
 
     @abstractmethod
     def look(self, deadline: Deadline) -> None:
@@ -212,6 +235,11 @@ class Coordinator(ABC):
             if not is_loopback(node.addr) and (own := own_end_towards(node.addr)):
                 return own
         return ""
+
+
+def closure_of_group(group: _core.Group) -> Closure:
+    """The answer of Coordinator.closure."""
+    return Closure(group.failure if group.failed else group.close_reason, group.failed)
 
 
 def is_disturbed(group: _core.Group, node: _core.Node) -> bool:

@@ -38,6 +38,7 @@ class RunView:
     Attributes:
         kept_by: `server`; `leader` for an elected node; `store` for nodes that keep it by
             compare-and-set.
+        failed: for good, so that nobody should restart it.
         finished_round: the last round that every participant finished; 0: none.
         world_size: of the complete round, nodes that are gone included; 0 while it forms.
         settings: None before the first node has joined.
@@ -61,6 +62,7 @@ class RunView:
     round: int
     complete: bool = False
     closed: bool = False
+    failed: bool = False
     finished_round: int = 0
     world_size: int = 0
     settings: _core.GroupSettings | None = None
@@ -109,6 +111,7 @@ def view_of_group(
         group.round,
         complete=group.complete,
         closed=group.closed,
+        failed=group.failed,
         finished_round=group.finished_round,
         world_size=group.world_size,
         settings=group.settings,

@@ -11,6 +11,7 @@ from rendezvous import _core
 from rendezvous._base.deadline import Deadline
 from rendezvous._base.endpoint import parse_endpoint
 from rendezvous._base.errors import (
+    RendezvousClosedError,
     RendezvousConnectionError,
     RendezvousFailedError,
     RendezvousFinishedError,
@@ -20,7 +21,8 @@ from rendezvous._base.errors import (
 from rendezvous._base.host_names import count_names, join_names
 from rendezvous._base.hosts import is_loopback
 from rendezvous._base.join_time import JoinTime
-from rendezvous._coordination.coordinator import NodeSetup
+from rendezvous._base.text import counted
+from rendezvous._coordination.coordinator import Closure, NodeSetup
 from rendezvous._coordination.expected import Expected
 from rendezvous._coordination.missing import find_missing
 from rendezvous._coordination.run_view import RunView
@@ -28,6 +30,7 @@ from rendezvous._coordination.run_view import RunView
 __all__ = [
     "Progress",
     "changes_text",
+    "closed_error",
     "evicted_text",
     "failed_error",
     "finished_error",
@@ -42,6 +45,9 @@ _log = logging.getLogger(__name__)
 _PROGRESS_S = 10.0
 _SPARE_PROGRESS_S = 300.0
 _NAMES_MAX = 16
+# With more nodes, one looks for those that are excluded with each sixth line only.
+_FEW_LISTED = 64
+_SELDOM = 6
 # How many of the nodes that wait say at a time which ones are expected.
 _TELLERS = 4
 # Of more, somebody has seen how the run is called.
@@ -63,6 +69,9 @@ class Progress:
         self._time = time
         self._next = Deadline.after(_PROGRESS_S)
         self._told: tuple[_core.Node, ...] = ()
+        self._find_excluded = setup.excluded
+        self._told_excluded: set[str] = set()
+        self._lines = 0
         self._in_last_call = False
 
     @property
@@ -74,10 +83,9 @@ class Progress:
         """Every ten seconds, and when a last call begins."""
         if view.last_call_left_s is not None and not self._in_last_call:
             _log.info(
-                "run %r: %d nodes have joined, which is enough; waiting %.1f s for more (at most "
-                "%d)",
+                "run %r: %s joined, which is enough; waiting %.1f s for more (at most %d)",
                 self._run_id,
-                view.counts.participants,
+                _joined(view.counts.participants),
                 view.last_call_left_s,
                 self._settings.max_nodes,
             )
@@ -89,6 +97,18 @@ class Progress:
             self._next = Deadline.after(_SPARE_PROGRESS_S if self._time.is_spare else _PROGRESS_S)
             _log.info("run %r: %s; %s", self._run_id, self._text(view), self._left_text())
             self._told = view.participants
+            self._lines += 1
+            if view.role == "forming" and (
+                view.counts.listed <= _FEW_LISTED or self._lines % _SELDOM == 0
+            ):
+                self._tell_excluded()
+
+    def _tell_excluded(self) -> None:
+        """Each once, when its health check has failed."""
+        for text in self._find_excluded():
+            if text not in self._told_excluded:
+                self._told_excluded.add(text)
+                _log.warning("run %r: a node does not take part: %s", self._run_id, text)
 
     def _tell_expected(self, view: RunView) -> None:
         """A few nodes of all that wait: each of them may know all names."""
@@ -123,7 +143,7 @@ class Progress:
         if view.role in ("waiting", "spare"):
             return (
                 f"this node {_PARTS[view.role]} while round {view.round} runs with "
-                f"{view.counts.participants} nodes"
+                f"{counted(view.counts.participants, 'node')}"
             )
         low, high = self._settings.min_nodes, self._settings.max_nodes
         count = view.counts.participants
@@ -199,6 +219,10 @@ def timeout_error(
     )
 
 
+def _joined(count: int) -> str:
+    return f"{counted(count, 'node')} {'has' if count == 1 else 'have'}"
+
+
 def _missing(expected: Expected, view: RunView) -> str:
     """Of a round that forms: as the launcher expects them, else as far as the names tell."""
     if view.role in ("waiting", "spare"):
@@ -231,6 +255,16 @@ def finished_error(run_id: str, finished_round: int, role: str | None) -> Rendez
     return RendezvousFinishedError(
         f"run {run_id!r}: the job finished (round {finished_round}) while this node waited{part}"
     )
+
+
+def closed_error(run_id: str, closure: Closure) -> RendezvousClosedError:
+    """The error of a node whose run was closed, in the words of the rulebook."""
+    why = f": {closure.reason!r}" if closure.reason else ""
+    what = "is closed"
+    if closure.do_not_restart:
+        what = "has failed for good and is not to be restarted"
+    kind = RendezvousFailedError if closure.do_not_restart else RendezvousClosedError
+    return kind(f"run {run_id!r}: the run {what}{why}; use another run id for a new job")
 
 
 def failed_error(run_id: str, cause: str) -> RendezvousFailedError:

@@ -7,9 +7,9 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from pathlib import Path
 
 from rendezvous._base.host_list import expand_hosts
+from rendezvous._base.text import counted, read_text
 from rendezvous._coordination.expected import Expected
 
 __all__ = ["expand_names", "make_expected"]
@@ -45,17 +45,15 @@ def make_expected(
 
 def _checked(expected: Expected) -> Expected:
     if not 0 < expected.count <= _NODES_MAX:
-        raise ValueError(f"expect: {expected.count} nodes; it must be from 1 to {_NODES_MAX:,}")
+        raise ValueError(
+            f"expect: {counted(expected.count, 'node')}; it must be from 1 to {_NODES_MAX:,}"
+        )
     return expected
 
 
 def _from_file(path: str) -> str:
     """One name a line; what follows a blank, as in MPI's host files, and comments do not count."""
-    try:
-        with Path(path).open("rb") as file:
-            text = file.read(_FILE_BYTES_MAX).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"expect=file:{path}: {error}") from error
+    text = read_text("expect", path, _FILE_BYTES_MAX)
     words = (line.partition("#")[0].split() for line in text.splitlines())
     return ",".join(line[0] for line in words if line)
 

@@ -5,10 +5,10 @@ Found in what a launcher has set, where the user says nothing. Reads the environ
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from rendezvous import _core
 from rendezvous._base.rules import RendezvousRules
+from rendezvous._base.text import read_text
 
 __all__ = ["make_facts"]
 
@@ -80,7 +80,7 @@ def _topology(rules: RendezvousRules, environment: Mapping[str, str]) -> str:
     if kind == "env":
         key = environment.get(where, "")
     elif kind == "file":
-        key = _from_file(where)
+        key = read_text("rank_by=topology: topology", where, _FILE_BYTES_MAX)
     else:
         key = source
     key = key.strip()
@@ -97,11 +97,3 @@ def _slurm_key(environment: Mapping[str, str]) -> str:
         # A node's name may have dots of its own.
         parts = parts[: max(len(pattern) - 1, 1)] if len(pattern) > 1 else parts[:-1]
     return "/".join(parts)
-
-
-def _from_file(path: str) -> str:
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(_FILE_BYTES_MAX).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"rank_by=topology: topology=file:{path}: {error}") from error

@@ -25,11 +25,15 @@ from rendezvous._base.errors import (
     RendezvousClosedError,
     RendezvousConnectionError,
     RendezvousError,
+    RendezvousFailedError,
     RendezvousFinishedError,
     RendezvousGracefulExitError,
     RendezvousStateError,
     RendezvousTimeoutError,
+    RendezvousUnhealthyError,
 )
+from rendezvous._base.exit_codes import DO_NOT_RESTART
+from rendezvous._base.place import parse_place
 from rendezvous._base.security import refuse_shown_token
 from rendezvous._base.settings import C10D_SETTINGS, ETCD_SETTINGS, read_seconds, unknown_settings
 from rendezvous._core import Node
@@ -80,31 +84,16 @@ def create_handler(params: TorchParameters) -> TorchrunHandler:
 def _parameters(params: TorchParameters) -> RendezvousParameters:
     config = {key: value for key, value in params.config.items() if key not in _IGNORED_SETTINGS}
     refuse_shown_token(config)
-    scheme, separator, rest = params.endpoint.strip().partition("://")
-    scheme = scheme.lower() if separator else "tcp"
-    endpoint = rest if separator else params.endpoint
-    backend = "c10d"
-    if scheme in {"etcd", "etcds"}:
-        backend = "etcd"
-        endpoint = rest.rstrip("/")
-        if scheme == "etcds":
-            config.setdefault("protocol", "https")
-        if params.run_id == _NO_RUN_ID:
-            raise ValueError(
-                "a job over etcd needs a name, because all jobs without one would meet: give every "
-                "torchrun of the job the same --rdzv-id, which no other job uses"
-            )
-    elif scheme == "file":
-        config.setdefault("store_type", "file")
-    elif scheme == "tcps":
-        config.setdefault("tls", "1")
-    elif scheme == "unix":
-        endpoint = params.endpoint.strip()
-    elif scheme != "tcp":
+    try:
+        place = parse_place(params.endpoint)
+    except ValueError as error:
+        raise ValueError(f"--rdzv-endpoint: {error}") from None
+    backend, endpoint = place.backend, place.endpoint
+    config = place.settings | config
+    if backend == "etcd" and params.run_id == _NO_RUN_ID:
         raise ValueError(
-            f"--rdzv-endpoint={params.endpoint}: unknown scheme {scheme!r}; use HOST:PORT, "
-            "tcps://HOST:PORT, unix:///PATH, "
-            "etcd://HOST:PORT[,HOST:PORT...], etcds://... or file:///PATH"
+            "a job over etcd needs a name, because all jobs without one would meet: give every "
+            "torchrun of the job the same --rdzv-id, which no other job uses"
         )
     known = C10D_SETTINGS if backend == "c10d" else (*ETCD_SETTINGS, "user")
     config = warn_of_unknown(config, known)
@@ -210,7 +199,9 @@ class TorchrunHandler:
         has_failed = error is not None and not (isinstance(error, SystemExit) and not error.code)
         try:
             if error is not None and has_failed:
-                cause = self._handler.give_up(*_ending(error))
+                code, line = _ending(error)
+                is_final = code == DO_NOT_RESTART
+                cause = self._handler.give_up(code, line, do_not_restart=is_final)
                 if cause:
                     _log.error("run %r: the job failed: %s", self._run, cause)
             else:
@@ -354,7 +345,10 @@ def _end_torchrun(error: RendezvousError) -> NoReturn:
         _log.info("%s", error)
         raise SystemExit(0) from None
     _log.error("%s", error)
-    raise SystemExit(1) from None
+    is_final = isinstance(error, RendezvousFailedError) or (
+        isinstance(error, RendezvousUnhealthyError) and error.do_not_restart
+    )
+    raise SystemExit(DO_NOT_RESTART if is_final else 1) from None
 
 
 def show_log() -> None:

@@ -123,9 +123,12 @@ class World(AsyncIterator[Change]):
         """
         await self._node.place(self, self.round, timeout)
 
-    async def close_run(self) -> None:
-        """Close the run: no more nodes can join."""
-        await self._node.close_run()
+    async def close_run(self, reason: str = "", *, do_not_restart: bool = False) -> None:
+        """Close the run: no more nodes can join.
+
+        reason, do_not_restart: see DynamicRendezvousHandler.set_closed.
+        """
+        await self._node.close_run(reason, do_not_restart)
 
     async def leave(self, failed: bool = False) -> None:
         """Give up this node's place. With `failed`, the others see it as a change, like a loss."""
@@ -269,9 +272,9 @@ class _Node:
             if found != known:
                 return found
 
-    async def close_run(self) -> None:
+    async def close_run(self, reason: str, do_not_restart: bool) -> None:
         with told(self.run_id):
-            await self._run.close_run(_EXCHANGE_S)
+            await self._run.close_run(_EXCHANGE_S, reason.encode(), do_not_restart)
 
     async def leave(self, failed: bool) -> None:
         self.has_left = True

@@ -16,7 +16,14 @@ from rendezvous._coordination.run_view import RunView, view_of_group
 from rendezvous._stores.store import Store
 from rendezvous.backends.c10d import decode_state, state_key, stored_text
 
-__all__ = ["host_states", "list_runs", "look_at_run", "similar_runs", "watcher_of"]
+__all__ = [
+    "host_states",
+    "list_runs",
+    "look_at_run",
+    "look_at_stored_run",
+    "similar_runs",
+    "watcher_of",
+]
 
 # How often the server may have taken the run since it was asked.
 _LOOKS_MAX = 5
@@ -84,6 +91,12 @@ def look_at_run(
         )
     finally:
         client.close()
+
+
+def look_at_stored_run(store: _core.FileStore, run_id: str, limit: int | None) -> RunView | None:
+    """The run that its nodes keep in a store by compare-and-set; raises as `look_at_run`."""
+    text = stored_text(store, run_id)
+    return None if text is None else _from_state(run_id, text, limit)
 
 
 def _from_state(run_id: str, text: str, limit: int | None) -> RunView:

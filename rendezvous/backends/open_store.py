@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from rendezvous import _core
 from rendezvous._base.endpoint import parse_endpoint, refuse_secrets
+from rendezvous._base.place import ETCD_URL_OPTIONS
 from rendezvous._base.security import TLS_NAMES, Security, TlsFile, Token
 from rendezvous._stores.prefix import PrefixStore, owning_view
 
@@ -201,10 +202,10 @@ def _open_hash(url: str, parts: SplitResult, options: dict[str, str]) -> "tuple[
 
 
 def _open_etcd(url: str, parts: SplitResult, options: dict[str, str]) -> "tuple[AnyStore, str]":
-    from rendezvous.backends.etcd.open import URL_OPTIONS, open_url
+    from rendezvous.backends.etcd.open import open_url
 
     timeout_s = _timeout_s(url, options)
-    config = {name: options.pop(name) for name in URL_OPTIONS if name in options}
+    config = {name: options.pop(name) for name in ETCD_URL_OPTIONS if name in options}
     _refuse_unknown(url, options)
     if "://" in parts.netloc + parts.path:
         raise ValueError(f"{url!r}: write the scheme once, before the first member")

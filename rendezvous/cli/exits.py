@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import signal
 
+from rendezvous._base.exit_codes import DO_NOT_RESTART as _DO_NOT_RESTART
+
 OK = 0
 # The answer is no (no such key, or none in time; not swapped), or `serve`, `exec` or `demo` failed.
 NO = 1
@@ -17,9 +19,8 @@ USAGE = 2
 UNREACHABLE = 3
 # Of `status`: the run is there, and its round is not complete.
 NOT_COMPLETE = 4
-# Of `exec`: the job has failed for good, and to start this node again is of no use. The number is
-# that of NVIDIA's launcher; schedulers can be told of it (docs/launchers.md).
-DO_NOT_RESTART = 93
+# Of `exec`: the job has failed for good, and to start this node again is of no use.
+DO_NOT_RESTART = _DO_NOT_RESTART
 # As in a shell: the command of `exec` is there but cannot be run; is not there.
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127

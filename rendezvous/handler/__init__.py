@@ -21,7 +21,7 @@ from rendezvous._base.lifetime import Lifetime
 from rendezvous._base.rules import RendezvousRules
 from rendezvous._base.security import Security
 from rendezvous._base.settings import Duration, RendezvousSettings, RendezvousTimeout, as_seconds
-from rendezvous._coordination.coordinator import Coordinator, Ending
+from rendezvous._coordination.coordinator import Closure, Coordinator, Ending
 from rendezvous._node.bootstrap import Bootstrap
 from rendezvous._node.membership import Membership
 from rendezvous.handler.choose import make_coordinator
@@ -279,25 +279,39 @@ class DynamicRendezvousHandler(RendezvousHandler):
             self._coordinator.look(Deadline.after(self._timeout.heartbeat_s))
         return self._coordinator.view.closed
 
-    def set_closed(self, reason: str = "") -> None:
+    def set_closed(self, reason: str = "", *, do_not_restart: bool = False) -> None:
         """Close the run for good: waiting nodes are dismissed, a running round goes on.
 
         Args:
             reason: why, for all nodes: the error of those that join tells it, and so does
                 `close_reason`. The first one stays; at most 512 bytes of it.
+            do_not_restart: the run has failed for good, and to start its nodes again is of no use:
+                those that join get a RendezvousFailedError. Also for a run that is closed already,
+                whose reason is then this one.
 
         Raises RendezvousError if that cannot be stored within the close timeout.
         """
         self._lifetime.check()
-        self._coordinator.close(Deadline.after(self._timeout.close_s), reason)
+        closure = Closure(reason, do_not_restart)
+        self._coordinator.close(Deadline.after(self._timeout.close_s), closure)
 
     def close_reason(self) -> str:
-        """Why the run was closed; empty: it was not, or nobody said. Asks the backend.
+        """Why the run was closed, or has failed; empty: it was not, or nobody said.
 
-        Raises RendezvousConnectionError, RendezvousStateError.
+        Asks the backend. Raises RendezvousConnectionError, RendezvousStateError.
         """
+        return self._closure().reason
+
+    def has_failed(self) -> bool:
+        """Whether the run has failed for good, so that nobody should start its nodes again.
+
+        Asks the backend. Raises RendezvousConnectionError, RendezvousStateError.
+        """
+        return self._closure().do_not_restart
+
+    def _closure(self) -> Closure:
         self._lifetime.check()
-        return self._coordinator.close_reason(Deadline.after(self._timeout.heartbeat_s))
+        return self._coordinator.closure(Deadline.after(self._timeout.heartbeat_s))
 
     def leave(self, failed: bool = False) -> None:
         """Take this node out of the run; `next_rendezvous` brings it back.
@@ -313,7 +327,9 @@ class DynamicRendezvousHandler(RendezvousHandler):
         self._lifetime.check()
         self._membership.leave(failed, Deadline.after(self._timeout.close_s))
 
-    def give_up(self, exit_code: int, last_line: str | bytes = b"") -> str:
+    def give_up(
+        self, exit_code: int, last_line: str | bytes = b"", *, do_not_restart: bool = False
+    ) -> str:
         """Leave for good: this node's work broke, and will not be restarted.
 
         When nodes gave up and fewer than min_nodes are left (including lost ones that may come
@@ -323,13 +339,15 @@ class DynamicRendezvousHandler(RendezvousHandler):
         Args:
             exit_code: how the work ended.
             last_line: the last line that it wrote, for the others; at most 512 bytes are kept.
+            do_not_restart: the run has failed by that for all, however many nodes are left; see
+                `set_closed`.
 
         Returns the root cause as text: which node gave up first since the round was complete, with
         its exit code, the time and its last line. Empty for a node that does not take part. Raises
         the errors of `leave`.
         """
         self._lifetime.check()
-        ending = Ending.now(exit_code, last_line)
+        ending = Ending.now(exit_code, last_line, do_not_restart)
         return self._membership.give_up(ending, Deadline.after(self._timeout.close_s))
 
     def is_disturbed(self) -> bool:

@@ -5,9 +5,9 @@ For `rendezvous status`. Asks a place where runs are kept; prints nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from rendezvous._coordination.expected import UNKNOWN, Expected
 from rendezvous._coordination.missing import GAP, LOST, Missing, MissingNodes, find_missing
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LOST",
+    "NodeKey",
+    "Past",
     "Place",
     "Report",
     "examine",
@@ -31,6 +33,25 @@ __all__ = [
 # For the addresses of all names together; what is not known by then plays no part.
 _NAMES_S = 1.0
 _FEW_NODES = 2
+
+
+# Address, process and local id: nodes of a past are gone.
+NodeKey: TypeAlias = tuple[str, int, int]
+
+
+@dataclass(frozen=True)
+class Past:
+    """What has happened to a node last.
+
+    Attributes:
+        what: as of a timeline's kinds: joined, waiting, spare, lost, failed and so on.
+        time_s: when, by this machine's clock, in Unix time.
+        why: the reason; may be empty.
+    """
+
+    what: str
+    time_s: float
+    why: str
 
 
 class Place(Protocol):
@@ -52,6 +73,9 @@ class Place(Protocol):
     def excluded(self, run_id: str, deadline: Deadline) -> list[str]:
         """Which nodes do not take part, and why, as they said it."""
 
+    def history(self, run_id: str, deadline: Deadline) -> Mapping[NodeKey, Past]:
+        """What has happened to each node last, as far as the place remembers it."""
+
     def host_states(self, addresses: Sequence[str], deadline: Deadline) -> dict[str, str]:
         """As of RunView.hosts; empty where nobody knows."""
 
@@ -63,6 +87,7 @@ class Report:
     Attributes:
         similar: other runs there whose names may be meant.
         excluded: nodes that have said why they do not take part.
+        history: what has happened to each node last.
     """
 
     view: RunView
@@ -71,6 +96,7 @@ class Report:
     missing: Missing = field(default_factory=Missing)
     similar: Sequence[str] = ()
     excluded: Sequence[str] = ()
+    history: Mapping[NodeKey, Past] = field(default_factory=dict)
 
 
 def is_complete(view: RunView) -> bool:
@@ -88,8 +114,9 @@ def examine(place: Place, run_id: str, expect: str | None, deadline: Deadline) -
     view = place.look_at_run(run_id, deadline, None)
     if view is None:
         return None
+    history = place.history(run_id, deadline)
     if is_complete(view):
-        return Report(view, run_id, place.endpoint)
+        return Report(view, run_id, place.endpoint, history=history)
     if expected is None:
         expected = _noted(place.expected(run_id, deadline))
     missing, view = _missing(place, view, expected, deadline)
@@ -102,6 +129,7 @@ def examine(place: Place, run_id: str, expect: str | None, deadline: Deadline) -
         missing,
         place.similar_runs(run_id, deadline) if view.counts.participants <= few else (),
         place.excluded(run_id, deadline),
+        history,
     )
 
 

@@ -4,7 +4,9 @@ Decides nothing about a rendezvous. _node/address.py knows which address is reac
 """
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rendezvous import _core
@@ -16,7 +18,7 @@ from rendezvous._coordination.coordinator import NodeSetup
 from rendezvous._node.address import Addresses
 from rendezvous._node.expect import make_expected
 from rendezvous._node.facts import make_facts
-from rendezvous._node.notes import note_expected
+from rendezvous._node.notes import find_exclusions, note_expected
 from rendezvous.backends.look import list_runs, similar_runs
 
 if TYPE_CHECKING:
@@ -89,7 +91,12 @@ def make_setup(
         expected,
         tell_expected,
         similar,
+        _excluded_by(connection, settings.run_id),
     )
+
+
+def _excluded_by(connection: "StoreConnection | None", run_id: str) -> Callable[[], list[str]]:
+    return list if connection is None else partial(find_exclusions, connection.control, run_id)
 
 
 def _never_gone() -> bool:

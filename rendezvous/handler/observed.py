@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 
 from rendezvous._base.deadline import Deadline, now_s
 from rendezvous._base.errors import (
+    RendezvousClosedError,
     RendezvousError,
     RendezvousTimeoutError,
     RendezvousUnhealthyError,
 )
 from rendezvous._base.events import Events
 from rendezvous._base.health import check_health
-from rendezvous._coordination.waiting import changes_text
+from rendezvous._base.text import counted
+from rendezvous._coordination.coordinator import Closure
+from rendezvous._coordination.waiting import changes_text, closed_error, node_text
 from rendezvous._node.notes import find_exclusions, note_exclusion
 from rendezvous.handler import DynamicRendezvousHandler
 
@@ -90,8 +93,9 @@ class ObservedHandler(DynamicRendezvousHandler):
         changes = super().num_nodes_waiting()
         if changes > 0 and not self._has_told_of_changes:
             self._has_told_of_changes = True
-            what = "node" if changes == 1 else "nodes"
-            self._events.emit("changed", f"{changes} {what} came or went", self._round_s())
+            self._events.emit(
+                "changed", f"{counted(changes, 'node')} came or went", self._round_s()
+            )
         return changes
 
     def changes_text(self) -> str:
@@ -112,34 +116,36 @@ class ObservedHandler(DynamicRendezvousHandler):
         if was_listed:
             self._events.emit("left", "failed" if failed else "done", self._round_s())
 
-    def give_up(self, exit_code: int, last_line: str | bytes = b"") -> str:
+    def give_up(
+        self, exit_code: int, last_line: str | bytes = b"", *, do_not_restart: bool = False
+    ) -> str:
         """As that of every handler."""
         was_listed = self._membership.may_be_listed
-        cause = super().give_up(exit_code, last_line)
+        cause = super().give_up(exit_code, last_line, do_not_restart=do_not_restart)
         if not was_listed:
             return cause
         line = last_line if isinstance(last_line, str) else last_line.decode(errors="replace")
         why = f"exit code {exit_code}{': ' if line else ''}{line}"
-        self._events.emit("gave_up", why, self._round_s(), root_cause=cause)
+        details = {"root_cause": cause, "do_not_restart": do_not_restart}
+        self._events.emit("gave_up", why, self._round_s(), **details)
         return cause
 
-    def set_closed(self, reason: str = "") -> None:
+    def set_closed(self, reason: str = "", *, do_not_restart: bool = False) -> None:
         """As that of every handler; the reason is for those who are sent away."""
-        super().set_closed(reason)
-        self._events.emit("closed", reason)
+        super().set_closed(reason, do_not_restart=do_not_restart)
+        self._events.emit("closed", reason, do_not_restart=do_not_restart)
 
     @property
     def was_closed(self) -> bool:
         """Whether the run is known to be closed: as `is_closed`, without asking the backend."""
         return self._coordinator.view.closed
 
-    def why_closed(self) -> str:
-        """What was given as the reason when the run was closed; empty: nothing, or not known."""
-        if not self._lifetime.is_on:
-            return ""
+    def closed_error(self) -> RendezvousClosedError:
+        """The error of a node whose run was closed while it took part; it says why, if known."""
+        closure = Closure()
         with suppress(RendezvousError):
-            return self.close_reason()
-        return ""
+            closure = self._closure()
+        return closed_error(self.get_run_id(), closure)
 
     def shutdown(self) -> bool:
         """As that of every handler."""
@@ -161,10 +167,14 @@ class ObservedHandler(DynamicRendezvousHandler):
         except RendezvousUnhealthyError as error:
             self._events.emit("excluded", error.reason, now_s() - begun_s)
             _log.error("run %r: %s", self._run_id, error)
-            if self._membership.may_be_listed:
-                with suppress(RendezvousError):
-                    self.give_up(_UNFIT_CODE, error.reason)
-            elif self._connection is not None:
+            is_final, was_listed = error.do_not_restart, self._membership.may_be_listed
+            with suppress(RendezvousError):
+                if was_listed:
+                    self.give_up(_UNFIT_CODE, error.reason, do_not_restart=is_final)
+                elif is_final:
+                    reason = f"node {node_text(self._node)}: {error.reason}"
+                    self.set_closed(reason, do_not_restart=True)
+            if not was_listed and self._connection is not None:
                 note_exclusion(self._connection.control, self._run_id, self._node, error.reason)
             raise
 

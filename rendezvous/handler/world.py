@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rendezvous._base.api import RendezvousInfo, RendezvousParameters
 from rendezvous._base.deadline import Deadline
 from rendezvous._base.errors import RendezvousError
+from rendezvous._base.place import parse_place
 from rendezvous._base.run_id import DEFAULT_RUN_ID, find_run_id
 from rendezvous.backends.c10d import shared_run_id
 from rendezvous.handler.linger import LINGER_S, linger
@@ -32,15 +33,6 @@ __all__ = ["Changed", "World", "join"]
 _Self = TypeVar("_Self", bound="World")
 # How often a change of membership is looked for. The handler answers from memory.
 _LOOK_S = 0.05
-_SCHEMES = {
-    "etcd": "etcd",
-    "etcds": "etcd",
-    "file": "c10d",
-    "tcp": "c10d",
-    "tcps": "c10d",
-    "unix": "c10d",
-    "": "c10d",
-}
 
 
 class Changed:
@@ -155,13 +147,15 @@ class World:
         self._info = self._handler.next_rendezvous()
         return self
 
-    def give_up(self, exit_code: int, last_line: str | bytes = b"") -> str:
+    def give_up(
+        self, exit_code: int, last_line: str | bytes = b"", *, do_not_restart: bool = False
+    ) -> str:
         """This node's work broke, and nobody will start it again.
 
-        The others are told; if too few are left, their `next_round` raises RendezvousFailedError.
-        Returns which node gave up first, and why.
+        The others are told; if too few are left, or with `do_not_restart`, their `next_round`
+        raises RendezvousFailedError. Returns which node gave up first, and why.
         """
-        return self._handler.give_up(exit_code, last_line)
+        return self._handler.give_up(exit_code, last_line, do_not_restart=do_not_restart)
 
     def close(self, failed: bool = False) -> None:
         """Leave, and close all that `join` opened. May be called again.
@@ -286,30 +280,15 @@ def _seconds(name: str, value: timedelta | float) -> float:
 
 
 def _place(endpoint: str, settings: dict[str, Any]) -> tuple[str, str]:
-    """The backend, and its endpoint; settings that the scheme means are added. ValueError."""
+    """The backend, and its endpoint; settings that the form means are added. ValueError."""
     if not isinstance(endpoint, str):
         raise ValueError(  # noqa: TRY004  (as for all that is wrong with it)
             f"the endpoint is {endpoint!r}, not a string such as 'node0:29400'"
         )
-    scheme, separator, rest = endpoint.partition("://")
-    if not separator:
-        scheme, rest = "", endpoint
-    scheme = scheme.lower()
-    backend = _SCHEMES.get(scheme)
-    if backend is None:
-        raise ValueError(
-            f"the endpoint {endpoint!r}: unknown scheme {scheme!r}; use HOST:PORT, tcp://, "
-            "tcps://, unix:///PATH, etcd://, etcds:// or file:///PATH"
-        )
-    if scheme == "etcds":
-        settings.setdefault("protocol", "https")
-    elif scheme == "tcps":
-        settings.setdefault("tls", True)
-    elif scheme == "unix":
-        return backend, endpoint
-    elif scheme == "file":
-        settings.setdefault("store_type", "file")
-    return backend, rest if scheme == "file" else rest.rstrip("/")
+    place = parse_place(endpoint)
+    for name, value in place.settings.items():
+        settings.setdefault(name, value)
+    return place.backend, place.endpoint
 
 
 for _class in (Changed, World):

@@ -110,7 +110,7 @@ constexpr size_t kClosedAt = 1, kCompleteAt = 2, kRejoinedAt = 3, kMinAt = 5, kM
 constexpr size_t kRankByAt = 33, kStickyAt = 34, kSegmentAt = 44;
 constexpr size_t kRoundAt = 48, kFinishedAt = 56, kFloorAt = 64, kAttemptAt = 72, kSerialAt = 80;
 constexpr size_t kLastCallAt = 88, kNewcomerAt = 96, kWorldAt = 104, kReasonAt = 108;
-constexpr size_t kCountAt = 127, kFirstAt = 131;
+constexpr size_t kVerdictAt = 118, kCountAt = 128, kFirstAt = 132;
 // Without a rank or facts; those come behind what it has.
 constexpr size_t kNodeBytes = 1 + 2 + 8 + 8, kMemberBytes = kNodeBytes + 13, kRankBytes = 4;
 
@@ -133,8 +133,8 @@ TEST_CASE("the bytes of a state are these") {
       // round 1, finished 0, floor 1, attempt 0, serial 8, no last call, newcomer 8, world size 3
       "010000000000000000000000000000000100000000000000000000000000000008000000000000000000"
       "000000000000080000000000000003000000"
-      // no reason of a closing, nor its time; no round after which the run failed, and no cause
-      "00000000000000000000"
+      // no reason of a closing, nor its time, no verdict; no round after which the run failed, and no cause
+      "0000000000000000000000"
       "000000000000000000"
       // one participant: hc, pid 7, local id 1, serial 4, no beats, rank 2, active
       "01000000"
@@ -162,7 +162,7 @@ TEST_CASE("a fresh group's bytes are these") {
   // No settings, round 1; six numbers and the world size, no reason and its time, the round that
   // failed and no cause; four empty lists.
   CHECK(hex(Group().encode()) == "0200000000" + hex(number<uint64_t>(1)) +
-                                     std::string(6 * 16 + 8, '0') + std::string(2 * 10, '0') +
+                                     std::string(6 * 16 + 8, '0') + std::string(2 * 11, '0') +
                                      std::string(2 * 9, '0') + std::string(4 * 8, '0'));
 }
 
@@ -270,6 +270,8 @@ TEST_CASE("rounds and serials that cannot be are refused") {
   CHECK(says(with<uint64_t>(bytes, kAttemptAt, UINT64_MAX), "no such attempt"));
   CHECK(says(with<uint64_t>(bytes, kNewcomerAt, 1), "a new node has a serial"));
   CHECK(says(with<uint64_t>(bytes, kReasonAt + 2, 1), "why an open group was closed"));
+  CHECK(says(with<uint8_t>(bytes, kVerdictAt, 1), "why an open group was closed"));
+  CHECK(says(with<uint8_t>(bytes, kVerdictAt, 2), "do_not_restart is 2"));
   CHECK(says(with<uint64_t>(bytes, kSerialAt, UINT64_MAX), "an impossible serial"));
   CHECK(says(with<uint64_t>(bytes, kLastCallAt, 4), "never given out"));
   CHECK(says(with<uint64_t>(bytes, kSerialAt, 1), "never given out"));
@@ -278,7 +280,7 @@ TEST_CASE("rounds and serials that cannot be are refused") {
 TEST_CASE("a count is checked before anything is allocated for it") {
   const std::string bytes = group("ab").encode();
   CHECK(says(with<uint32_t>(bytes, kCountAt, UINT32_MAX),
-             "participants, more than 131072, at byte 127"));
+             "participants, more than 131072, at byte 128"));
   CHECK(says(with<uint32_t>(bytes, kCountAt, 131'072), "more than the remaining bytes can hold"));
   const std::string complete = group("abc").encode();
   CHECK(says(with<uint32_t>(complete, kWorldAt, UINT32_MAX), "world_size does not fit"));
@@ -292,7 +294,7 @@ TEST_CASE("nodes out of order or listed twice are refused") {
     return std::string(bytes).replace(kFirstAt, 2 * kMemberBytes, x + y);
   };
   CHECK(said(swapped(a, b)) == "");
-  CHECK(says(swapped(b, a), "participants are not in order, at byte 163"));
+  CHECK(says(swapped(b, a), "participants are not in order, at byte 164"));
   CHECK(says(swapped(a, a), "participants are not in order"));
 
   // Behind the single participant of the rich state: two waiting, two spares.

@@ -156,3 +156,64 @@ TEST_CASE("the root cause is part of the state, whatever bytes a last line has")
     CHECK(rdzv::decode_state(std::string_view(bytes).substr(0, size), into));
   }
 }
+
+TEST_CASE("whoever says not to restart it ends the run for all, and they are told why") {
+  Group group = round_of("abc", 2, 3);
+  group.close("the disk is full", 0, true);
+  CHECK(group.has_failed());
+  CHECK(group.failure() == "the disk is full");
+  CHECK(group.state().closed);
+  CHECK_THROWS_WITH_AS(group.join(node('d'), settings(2, 3), 0, at(40)),
+                       "join of node d:1/0: the run has failed for good and is not to be "
+                       "restarted: 'the disk is full'; use another run id for a new job",
+                       rdzv::Error);
+  Group read;
+  read.observe(group.encode(), at(40));
+  CHECK(read.has_failed());
+  CHECK(read.failure() == "the disk is full");
+}
+
+TEST_CASE("an ordinary close is no verdict, and does not end one") {
+  Group group = round_of("ab", 1, 2);
+  group.close("enough");
+  CHECK_FALSE(group.has_failed());
+  CHECK(group.failure() == "");
+  group.close("the data is broken", 0, true);
+  CHECK(group.failure() == "the data is broken");
+  group.close("something else");
+  group.close("another one's reason", 0, true);
+  CHECK(group.failure() == "the data is broken");
+  Group silent = round_of("ab", 1, 2);
+  silent.close("", 0, true);
+  silent.close("not the reason");
+  CHECK(silent.failure() == "");
+}
+
+TEST_CASE("a node that gives up may say not to restart the run, however many are left") {
+  Group group = round_of("abc", 1, 3);
+  group.give_up(node('b'), kEnding, at(40), true);
+  CHECK(group.has_failed());
+  CHECK(group.failure() == group.cause_text());
+  CHECK(group.failure().find("exit code 3") != std::string::npos);
+  CHECK(is_failed_for(group, 'a', 1, 3));
+  // Who is not listed has nothing to say: its start of the job may be an earlier one.
+  Group other = round_of("abc", 1, 3);
+  other.give_up(node('x'), kEnding, at(40), true);
+  CHECK_FALSE(other.state().closed);
+}
+
+TEST_CASE("a later attempt and time open a run that was not to be restarted") {
+  Group group = round_of("ab", 1, 2);
+  group.close("broken", 1'000, true);
+  rdzv::NodeFacts later;
+  later.attempt = 1;
+  group.join(node('c'), settings(1, 2), 0, at(40), later);
+  CHECK_FALSE(group.has_failed());
+  Group old = round_of("a", 1, 1);
+  old.close("broken", 1'000, true);
+  old.leave(node('a'), false, at(40));
+  CHECK(old.forget_close(2'000, std::chrono::seconds(1)));
+  CHECK_FALSE(old.has_failed());
+  old.join(node('b'), settings(1, 1), 0, at(41));
+  CHECK(old.placement(node('b')).role == Role::kActive);
+}

@@ -129,9 +129,10 @@ TEST_CASE("a given rank twice, none, and one beyond the world are refused") {
   CHECK(play.join_error('b', play.settings) == ErrorCode::kState);
   CHECK(play.message.find("the given rank 1 is that of node host-a:1/0") != std::string::npos);
   CHECK(play.join_error('c', play.settings) == ErrorCode::kInvalidArgument);
-  CHECK(play.message.find("beyond a world of at most 3 nodes") != std::string::npos);
+  CHECK(play.message.find("but the run has at most 3 nodes, and ranks count from 0") !=
+        std::string::npos);
   CHECK(play.join_error('d', play.settings) == ErrorCode::kInvalidArgument);
-  CHECK(play.message.find("this node brings none") != std::string::npos);
+  CHECK(play.message.find("but this node was not given a rank") != std::string::npos);
 }
 
 TEST_CASE("a given rank is free again when its node has gone") {
@@ -165,7 +166,7 @@ TEST_CASE("topology keys are compared part by part") {
 TEST_CASE("a node without a topology key is refused") {
   RanksPlay play(2, 2, RankBy::kTopology);
   CHECK(play.join_error('a', play.settings) == ErrorCode::kInvalidArgument);
-  CHECK(play.message.find("this node brings no key") != std::string::npos);
+  CHECK(play.message.find("but this node does not say where it is") != std::string::npos);
   play.at("a", std::string(128, 'x'));
   CHECK(play.join_error('a', play.settings) == ErrorCode::kInvalidArgument);
   play.at("a", "x\n");

@@ -28,10 +28,12 @@ struct Snapshot {
   uint64_t round = 1;
   bool complete = false;
   bool closed = false;
+  bool has_failed = false;
   uint64_t finished_round = 0;
   uint64_t failed_round = 0;
   uint32_t world_size = 0;
   uint64_t changes = 0;  // for an active one
+  size_t strangers = 0;  // active ones of which only the rank is known
   std::map<NodeId, Placement> placements;
   std::vector<NodeId> spares;  // in order of joining
   std::set<NodeId> lost;
@@ -55,9 +57,16 @@ struct Snapshot {
 
 inline Snapshot snapshot_of(const Group& group, const std::vector<NodeId>& everyone) {
   const GroupState& state = group.state();
-  Snapshot seen{
-      state.round,      state.complete,  state.closed, state.finished_round, state.failed_round,
-      state.world_size, group.changes(), {},           group.spares(),       {}};
+  Snapshot seen;
+  seen.round = state.round;
+  seen.complete = state.complete;
+  seen.closed = state.closed;
+  seen.has_failed = group.has_failed();
+  seen.finished_round = state.finished_round;
+  seen.failed_round = state.failed_round;
+  seen.world_size = state.world_size;
+  seen.changes = group.changes();
+  seen.spares = group.spares();
   for (const NodeId& node : everyone) seen.placements[node] = group.placement(node);
   for (const NodeId& node : group.lost()) seen.lost.insert(node);
   for (const NodeId& node : everyone) {
@@ -69,11 +78,26 @@ inline Snapshot snapshot_of(const Group& group, const std::vector<NodeId>& every
   return seen;
 }
 
-enum class Deed { kTime, kJoin, kLeave, kFail, kDie, kClose, kAttempt };
+// kAttempt: a node joins that belongs to a later start of the job than all before it. kVerdict: the run
+// is closed, and not to be restarted. kResume: a node takes its place again at a keeper that has lost
+// its memory (kRestart).
+enum class Deed {
+  kTime,
+  kJoin,
+  kLeave,
+  kFail,
+  kDie,
+  kClose,
+  kVerdict,
+  kAttempt,
+  kRestart,
+  kResume
+};
 
 struct Cause {
   Deed deed = Deed::kTime;
   std::optional<NodeId> who{};
+  std::optional<uint64_t> attempt{};  // that it belongs to from now on
 };
 
 class Promises {
@@ -84,10 +108,26 @@ class Promises {
     for (const NodeId& node : everyone) now_.placements[node] = {};
   }
 
-  // What it asked for, and who sends no signs of life.
+  // What it asked for, of which start of the job it was then, and who sends no signs of life.
   std::map<NodeId, uint64_t> asked;
+  std::map<NodeId, uint64_t> attempts;
   std::set<NodeId> dead;
   size_t completed = 0;
+  size_t resumed = 0;
+  // The round and rank that each node was in last, as it knows itself.
+  std::map<NodeId, std::pair<uint64_t, int64_t>> places;
+  size_t displacements = 0;  // by later attempts, of nodes that were listed
+  size_t replaced = 0;       // by another process at the address
+
+  // The keeper has lost its memory.
+  void restart() {
+    Snapshot nothing;
+    for (const auto& [node, placement] : now_.placements) nothing.placements[node] = {};
+    now_ = std::move(nothing);
+    ranks_.clear();
+    held_.clear();
+    failed_.clear();
+  }
 
   const Snapshot& now() const { return now_; }
 
@@ -95,22 +135,30 @@ class Promises {
     const Snapshot before = std::exchange(now_, std::move(next));
     const bool is_new = now_.complete && (!before.complete || now_.round != before.round);
     sizes();
-    promise(now_.round >= before.round, "2: rounds only grow");
+    if (cause.attempt) attempts[*cause.who] = *cause.attempt;
+    starts(before, cause);
+    // The number of a round that has formed in vain may come again, where a keeper is told of one.
+    const bool is_told = cause.deed == Deed::kResume && !before.complete;
+    promise(now_.round >= before.round || is_told, "2: rounds only grow");
     if (before.complete && !now_.complete)
       promise(now_.round > before.round, "2: no round is complete twice");
-    displaced(before, cause, is_new);
+    if (cause.deed != Deed::kResume) displaced(before, cause, is_new);
+    replace(before, cause);
     forget(before, cause);
-    if (is_new) {
+    if (cause.deed == Deed::kResume) {
+      resumes(*cause.who, is_new);
+    } else if (is_new) {
       began(before, cause);
     } else if (now_.complete) {
       goes_on();
     }
     for (const auto& [node, rank] : now_.remembered) {
       const auto held = held_.find(node);
-      promise(held != held_.end() && held->second == rank, "17: a rank of an earlier round");
+      promise(held != held_.end() && held->second == rank,
+              "17: " + to_text(node) + " has a rank of an earlier round");
     }
     keeps_places(before, cause, is_new);
-    closed(before, is_new);
+    closed(before, cause, is_new);
     given();
   }
 
@@ -143,10 +191,11 @@ class Promises {
       promise(now_.world_size >= settings_.min_nodes && now_.world_size <= settings_.max_nodes,
               "3: the size of a round");
       promise(now_.world_size % settings_.segment == 0, "3: a multiple of segment");
-      promise(now_.count(Role::kActive) > 0, "8: a round has an active node");
+      promise(now_.count(Role::kActive) + now_.strangers > 0, "8: a round has an active node");
       promise(taken <= settings_.max_nodes, "14: no more nodes than places");
       if (settings_.segment == 1 && !is_kept())
-        promise(taken == settings_.max_nodes || now_.spares.empty(), "14: a free place is given");
+        promise(taken + now_.strangers == settings_.max_nodes || now_.spares.empty(),
+                "14: a free place is given");
     } else if (settings_.segment == 1 && !is_kept()) {
       promise(now_.count(Role::kForming) < settings_.max_nodes, "6: max_nodes complete a round");
     }
@@ -156,7 +205,8 @@ class Promises {
 
   // Who had a place has one, unless it, or the run, went.
   void displaced(const Snapshot& before, const Cause& cause, bool is_new) const {
-    const bool is_over = cause.deed == Deed::kClose || cause.deed == Deed::kAttempt ||
+    const bool is_over = cause.deed == Deed::kClose || cause.deed == Deed::kVerdict ||
+                         cause.deed == Deed::kAttempt ||
                          now_.finished_round != before.finished_round ||
                          now_.failed_round != before.failed_round;
     if (is_over) return;
@@ -182,6 +232,46 @@ class Promises {
       if (role == Role::kWaiting && spare != cause.who)
         promise(!is_left, "14: a later spare got the place");
     }
+  }
+
+  // 26: nodes of one start of the job alone are listed.
+  void starts(const Snapshot& before, const Cause& cause) {
+    std::set<uint64_t> listed;
+    for (const auto& [node, placement] : now_.placements)
+      if (placement.role) listed.insert(attempts[node]);
+    promise(listed.size() <= 1, "26: nodes of two attempts are listed");
+    if (cause.deed != Deed::kAttempt) return;
+    for (const auto& [node, placement] : before.placements)
+      if (placement.role && node != cause.who) ++displacements;
+  }
+
+  // 17: a process that is new at the address of a lost node has the rank of that.
+  void replace(const Snapshot& before, const Cause& cause) {
+    if (cause.deed != Deed::kJoin || before.role(*cause.who) || !now_.role(*cause.who)) return;
+    if (held_.contains(*cause.who)) return;
+    for (const NodeId& lost : before.lost) {
+      const auto held = held_.find(lost);
+      // One that is back is named on, and has its rank itself.
+      if (lost.addr != cause.who->addr || held == held_.end() || before.role(lost)) continue;
+      held_[*cause.who] = held->second;
+      held_.erase(held);
+      failed_.erase(lost);
+      ++replaced;
+      return;
+    }
+  }
+
+  // A keeper without memory takes it for what it says.
+  void resumes(const NodeId& who, bool is_new) {
+    ++resumed;
+    if (is_new) {
+      ranks_.clear();
+      for (const auto& [node, place] : places)
+        if (place.first == now_.round) ranks_[node] = place.second;
+    }
+    promise(now_.complete && now_.round == places.at(who).first, "2: not the round it was in");
+    held_[who] = places.at(who).second;
+    goes_on();
   }
 
   // Who went by itself is a newcomer from then on.
@@ -218,6 +308,7 @@ class Promises {
     ranks_.clear();
     for (const NodeId& node : nodes) ranks_[node] = now_.placements.at(node).rank;
     held_ = ranks_;
+    for (const auto& [node, rank] : ranks_) places[node] = {now_.round, rank};
   }
 
   void takes_former_first(const Snapshot&) const {
@@ -269,7 +360,10 @@ class Promises {
     }
   }
 
-  void closed(const Snapshot& before, bool is_new) const {
+  void closed(const Snapshot& before, const Cause& cause, bool is_new) const {
+    const bool is_verdict = before.closed && before.has_failed && cause.deed != Deed::kAttempt;
+    promise(!is_verdict || (now_.closed && now_.has_failed), "28: a verdict does not go away");
+    promise(cause.deed != Deed::kVerdict || now_.has_failed, "28: a verdict is known at once");
     if (!now_.closed) return;
     promise(now_.count(Role::kForming) + now_.count(Role::kWaiting) + now_.spares.size() == 0,
             "9: a closed run takes no node");
@@ -307,9 +401,13 @@ struct Schedule {
     settings.former_first = draw(3) > 0;
     settings.debounce_ms = draw(2) * 1000;
     for (int number = 8; number < 15; ++number) {
-      nodes.push_back(NodeId::make("host" + std::to_string(number), 1, 0));
       const char* const keys[] = {"sw1/r1", "sw1/r2", "sw2/r1"};
-      facts[nodes.back()] = {draw(settings.max_nodes), keys[draw(3)], 0};
+      const NodeFacts brings{draw(settings.max_nodes), keys[draw(3)], 0};
+      // Of some addresses another process may come, too.
+      for (int pid = 1; pid <= (number < 11 ? 2 : 1); ++pid) {
+        nodes.push_back(NodeId::make("host" + std::to_string(number), pid, 0));
+        facts[nodes.back()] = brings;
+      }
     }
   }
 
@@ -320,11 +418,24 @@ struct Schedule {
     constexpr Deed kDeeds[] = {Deed::kJoin, Deed::kJoin, Deed::kJoin,  Deed::kJoin, Deed::kJoin,
                                Deed::kJoin, Deed::kJoin, Deed::kLeave, Deed::kFail, Deed::kFail,
                                Deed::kDie,  Deed::kTime, Deed::kTime,  Deed::kTime};
-    if (step > 50 && draw(20) == 0) return Deed::kClose;
+    if (step > 45 && draw(12) == 0) return draw(2) == 0 ? Deed::kClose : Deed::kVerdict;
+    if (has_attempts && draw(25) == 0) return Deed::kAttempt;
     return kDeeds[draw(std::size(kDeeds))];
   }
 
+  // What the node brings, of its start of the job. Now and then it has been started again with the
+  // others, and is of the last one.
+  NodeFacts brings(const NodeId& node) {
+    if (draw(2) == 0) attempts[node] = last_attempt;
+    NodeFacts own = facts.at(node);
+    own.attempt = attempts[node];
+    return own;
+  }
+
   std::mt19937 random;
+  const bool has_attempts = draw(3) == 0;
+  std::map<NodeId, uint64_t> attempts;
+  uint64_t last_attempt = 0;
   GroupSettings settings;
   std::vector<NodeId> nodes;
   std::map<NodeId, NodeFacts> facts;

@@ -89,11 +89,12 @@ std::vector<Case> cases() {
           Fields().u8(0).u64(5).u32(1).u32(2).raw(kNode).raw(kNode).raw(kNode).u32(3).u32(4).u32(
               5)),
       one<LeaveRequest>(
-          "leave", Fields().string32("run").raw(kNode).u8(1).u8(1).u32(3).u64(5).string32("last")),
+          "leave",
+          Fields().string32("run").raw(kNode).u8(1).u8(1).u32(3).u64(5).string32("last").u8(1)),
       one<LeaveReply>("leave reply", Fields().u8(1).string32("node a gave up")),
       one<KeepAliveRequest>("keep_alive", Fields().u32(7)),
       one<KeepAliveReply>("keep_alive reply", Fields().u8(1).u32(3).u8(1)),
-      one<CloseRunRequest>("close", Fields().string32("run").string32("why")),
+      one<CloseRunRequest>("close", Fields().string32("run").string32("why").u8(1)),
       one<StatusRequest>("status", Fields().string32("run").raw(kNode)),
       one<StatusRequest>("status of no node",
                          Fields().string32("run").raw(node_fields("", 0, 0).bytes)),
@@ -224,13 +225,22 @@ TEST_CASE("what was taken of a run body is what was sent") {
 TEST_CASE("flags and kinds that do not exist are refused") {
   using namespace native;
   CHECK_FALSE(takes<LeaveRequest>(
-      Fields().string32("run").raw(kNode).u8(2).u8(0).u32(0).u64(0).string32("")));
+      Fields().string32("run").raw(kNode).u8(2).u8(0).u32(0).u64(0).string32("").u8(0)));
   CHECK_FALSE(takes<LeaveReply>(Fields().u8(2).string32("")));
   CHECK_FALSE(takes<LeaveRequest>(
-      Fields().string32("run").raw(kNode).u8(1).u8(2).u32(0).u64(0).string32("")));
-  CHECK_FALSE(
-      takes<LeaveRequest>(Fields().string32("run").raw(kNode).u8(1).u8(1).u32(0).u64(0).string32(
-          std::string(limits::kLastLineBytesMax + 1, 'x'))));
+      Fields().string32("run").raw(kNode).u8(1).u8(2).u32(0).u64(0).string32("").u8(0)));
+  CHECK_FALSE(takes<LeaveRequest>(
+      Fields().string32("run").raw(kNode).u8(1).u8(1).u32(0).u64(0).string32("").u8(2)));
+  CHECK_FALSE(takes<CloseRunRequest>(Fields().string32("run").string32("why").u8(2)));
+  CHECK_FALSE(takes<LeaveRequest>(Fields()
+                                      .string32("run")
+                                      .raw(kNode)
+                                      .u8(1)
+                                      .u8(1)
+                                      .u32(0)
+                                      .u64(0)
+                                      .string32(std::string(limits::kLastLineBytesMax + 1, 'x'))
+                                      .u8(0)));
   CHECK_FALSE(takes<KeepAliveReply>(Fields().u8(255).u32(0).u8(0)));
   CHECK_FALSE(takes<KeepAliveReply>(Fields().u8(0).u32(0).u8(2)));
   CHECK_FALSE(takes<MembersRequest>(Fields().string32("run").u8(4).u32(0).u32(0)));
@@ -244,8 +254,8 @@ TEST_CASE("flags and kinds that do not exist are refused") {
 TEST_CASE("run ids and addresses above their limits are refused, and counts allocate nothing") {
   using namespace native;
   const std::string longest(limits::kRunIdBytesMax, 'r');
-  CHECK(takes<CloseRunRequest>(Fields().string32(longest).string32("")));
-  CHECK_FALSE(takes<CloseRunRequest>(Fields().string32(longest + "r").string32("")));
+  CHECK(takes<CloseRunRequest>(Fields().string32(longest).string32("").u8(0)));
+  CHECK_FALSE(takes<CloseRunRequest>(Fields().string32(longest + "r").string32("").u8(0)));
   CHECK_FALSE(takes<CloseRunRequest>(Fields().u32(UINT32_MAX).raw("run")));
   const std::string addr(limits::kTextBytesMax + 1, 'a');
   CHECK_FALSE(takes<StatusRequest>(Fields().string32("run").raw(node_fields(addr, 0, 0).bytes)));

@@ -112,9 +112,9 @@ class Recorded final : public Journal {
     };
   }
   static Make copy(const change::LeaveRun& c) {
-    return [run = Text(c.run), node = c.node, failed = c.failed, ending = c.ending](auto& state,
-                                                                                    auto& time) {
-      state.apply(change::LeaveRun{run, node, failed, ending}, time);
+    return [run = Text(c.run), node = c.node, failed = c.failed, ending = c.ending,
+            is_final = c.do_not_restart](auto& state, auto& time) {
+      state.apply(change::LeaveRun{run, node, failed, ending, is_final}, time);
     };
   }
   static Make copy(const change::ExpireRun& c) {
@@ -122,7 +122,12 @@ class Recorded final : public Journal {
       state.apply(change::ExpireRun{run, max}, time);
     };
   }
-  static Make copy(const change::CloseRun& c) { return of_run<change::CloseRun>(c.run); }
+  static Make copy(const change::CloseRun& c) {
+    return [run = Text(c.run), reason = c.reason, is_final = c.do_not_restart](auto& state,
+                                                                               auto& time) {
+      state.apply(change::CloseRun{run, reason, is_final}, time);
+    };
+  }
   static Make copy(const change::ForgetRun& c) { return of_run<change::ForgetRun>(c.run); }
   static Make copy(const change::KeepAlive& c) { return of_node<change::KeepAlive>(c.run, c.node); }
   static Make copy(const change::DropNode& c) { return of_node<change::DropNode>(c.run, c.node); }

@@ -46,7 +46,7 @@ TEST_CASE("native: a malformed body is answered, changes nothing, and the connec
       {Operation::kJoin, Fields().u32(0).string32("run")},
       {Operation::kLeave, Fields().string32("run")},
       {Operation::kKeepAlive, Fields().u64(1)},
-      {Operation::kCloseRun, Fields().string32(std::string(2'000, 'r'))},
+      {Operation::kCloseRun, Fields().string32(std::string(2'000, 'r')).string32("").u8(0)},
       {Operation::kStatus, Fields().string32("run")},
       {Operation::kSubscribe, Fields().u32(0)},
       {Operation::kMembers, Fields().string32("run").u8(9).u32(0).u32(0)},

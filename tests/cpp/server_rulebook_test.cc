@@ -2,6 +2,8 @@
 // messages in memory, connections that break, JOINs that are repeated.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <memory>
 #include <string>
 
 #include "core_world.h"
@@ -22,10 +24,14 @@ class InTheServer {
   explicit InTheServer(Schedule& schedule)
       : promises(schedule.settings, schedule.nodes, schedule.facts),
         schedule_(schedule),
-        eye_(&world_.newcomer("eye")) {}
+        world_(std::make_unique<World>()),
+        eye_(&world_->newcomer("eye")) {}
 
   void run() {
-    for (int step = 0; step < kSteps; ++step) act(schedule_.deed(step), schedule_.node());
+    for (int step = 0; step < kSteps; ++step) {
+      const Deed deed = schedule_.draw(20) == 0 ? Deed::kRestart : schedule_.deed(step);
+      act(deed, schedule_.node());
+    }
   }
 
   Promises promises;
@@ -51,8 +57,14 @@ class InTheServer {
         if (schedule_.draw(5) == 0) join(node);
         return;
       case Deed::kClose:
-        eye_->ask(native::CloseRunRequest{{"run"}, {"enough"}});
+      case Deed::kVerdict:
+        eye_->ask(native::CloseRunRequest{{"run"}, {"enough"}, deed == Deed::kVerdict});
         return look({deed, node});
+      case Deed::kAttempt:
+        schedule_.attempts[node] = ++schedule_.last_attempt;
+        return join(node);
+      case Deed::kRestart:
+        return restart();
       default: {
         native::LeaveRequest leave;
         leave.run_id = "run";
@@ -64,10 +76,49 @@ class InTheServer {
     }
   }
 
+  // The server comes back without what it knew; each that lives, or some, take their places again,
+  // while others join.
+  void restart() {
+    peers_.clear();
+    world_ = std::make_unique<World>();
+    eye_ = &world_->newcomer("eye");
+    promises.restart();
+    attempt_ = 0;
+    std::vector<NodeId> back(active_.begin(), active_.end());
+    std::ranges::shuffle(back, schedule_.random);
+    for (const NodeId& node : back) {
+      if (promises.dead.contains(node) || schedule_.draw(8) == 0) continue;
+      if (schedule_.draw(8) == 0) join(schedule_.node());
+      resume(node);
+    }
+  }
+
+  void resume(const NodeId& node) {
+    if (peers_.contains(node)) return;
+    peers_[node] = &world_->newcomer(node.addr);
+    native::ResumeRequest request;
+    request.run_id = "run";
+    request.node = wire_node(node);
+    request.settings = wire_settings(schedule_.settings);
+    request.round = promises.places.at(node).first;
+    request.rank = static_cast<uint32_t>(promises.places.at(node).second);
+    request.world_size = sizes_.at(request.round);
+    request.grace_ms = kGraceMs;
+    request.handle = 1;
+    NodeFacts own = schedule_.facts.at(node);
+    own.attempt = promises.attempts[node];
+    request.facts = wire_facts(own);
+    const size_t call = peers_[node]->ask(request);
+    if (peers_[node]->reply(call).status != ErrorCode::kOk) return look({});
+    const bool is_taken = peers_[node]->answer<native::ResumeRequest>(call).taken;
+    if (is_taken) attempt_ = own.attempt;
+    look({is_taken ? Deed::kResume : Deed::kTime, node});
+  }
+
   void join(const NodeId& node) {
     promises.dead.erase(node);
     promises.asked[node] = rounds_[node];
-    if (!peers_.contains(node)) peers_[node] = &world_.newcomer(node.addr);
+    if (!peers_.contains(node)) peers_[node] = &world_->newcomer(node.addr);
     native::JoinRequest request;
     request.timeout_ms = native::kNoTimeout;
     request.run_id = "run";
@@ -77,10 +128,15 @@ class InTheServer {
     request.grace_ms = kGraceMs;
     request.handle = 1;
     request.is_spare = promises.now().role(node) == Role::kSpare;
-    const NodeFacts used = schedule_.facts.at(node);
-    request.facts = wire_facts(used);
-    peers_[node]->ask(request);
-    look({Deed::kJoin, node});
+    const NodeFacts own = schedule_.brings(node);
+    request.facts = wire_facts(own);
+    const size_t call = peers_[node]->ask(request);
+    const bool is_refused =
+        peers_[node]->has_answer(call) && peers_[node]->reply(call).status != ErrorCode::kOk;
+    const bool is_later = !is_refused && own.attempt > attempt_;
+    if (is_refused) return look({});
+    attempt_ = own.attempt;
+    look({is_later ? Deed::kAttempt : Deed::kJoin, node, own.attempt});
   }
 
   void pass(Duration duration) {
@@ -88,7 +144,7 @@ class InTheServer {
       peer->ask(native::KeepAliveRequest{1});
       peer->exchange();
     }
-    world_.wait(duration);
+    world_->wait(duration);
     for (const auto& [node, peer] : peers_) peer->exchange();
     look({});
   }
@@ -96,6 +152,7 @@ class InTheServer {
   void look(const Cause& cause) {
     Snapshot seen;
     std::optional<uint64_t> changes;
+    size_t participants = 0;
     for (const NodeId& node : schedule_.nodes) {
       const native::StatusReply status = eye_->answer<native::StatusRequest>(
           eye_->ask(native::StatusRequest{{"run"}, wire_node(node)}));
@@ -107,16 +164,23 @@ class InTheServer {
       seen.complete = status.complete;
       seen.closed = status.closed;
       seen.finished_round = status.finished_round;
-      seen.failed_round = status.failed ? 1 : 0;
+      seen.has_failed = status.failed;
       seen.world_size = status.world_size;
+      participants = status.participants;
       if (status.role == native::RunRole::kActive) changes = status.changes;
     }
     seen.spares = members(native::MemberList::kSpares);
     for (const NodeId& node : members(native::MemberList::kLost)) seen.lost.insert(node);
+    if (seen.complete) seen.strangers = participants - seen.count(Role::kActive);
     seen.changes = changes.value_or(seen.count(Role::kWaiting) + seen.lost.size());
     promises.step(seen, cause);
-    for (const NodeId& node : schedule_.nodes)
-      if (seen.role(node) == Role::kActive) rounds_[node] = seen.round;
+    if (seen.complete) sizes_[seen.round] = seen.world_size;
+    active_.clear();
+    for (const NodeId& node : schedule_.nodes) {
+      if (seen.role(node) != Role::kActive) continue;
+      rounds_[node] = seen.round;
+      active_.insert(node);
+    }
   }
 
   std::vector<NodeId> members(native::MemberList which) {
@@ -128,17 +192,20 @@ class InTheServer {
   }
 
   Schedule& schedule_;
-  World world_;
+  std::unique_ptr<World> world_;
   MemoryPeer* eye_;
   std::map<NodeId, MemoryPeer*> peers_;
   std::map<NodeId, uint64_t> rounds_;
+  std::map<uint64_t, uint32_t> sizes_;  // of complete rounds
+  std::set<NodeId> active_;             // when the server was last asked
+  uint64_t attempt_ = 0;                // the run's
 };
 
 }  // namespace
 
 TEST_CASE("the promises of the rulebook hold in the server, whatever happens") {
   constexpr uint32_t kSchedules = 300;
-  size_t completed = 0;
+  size_t completed = 0, resumed = 0, displacements = 0, replaced = 0;
   for (uint32_t seed = 0; seed < kSchedules; ++seed) {
     Schedule schedule(seed);
     InTheServer way(schedule);
@@ -146,6 +213,12 @@ TEST_CASE("the promises of the rulebook hold in the server, whatever happens") {
     CAPTURE(to_text(schedule.settings));
     CHECK_NOTHROW(way.run());
     completed += way.promises.completed;
+    resumed += way.promises.resumed;
+    displacements += way.promises.displacements;
+    replaced += way.promises.replaced;
   }
   CHECK(completed > kSchedules);
+  CHECK(resumed > kSchedules);
+  CHECK(displacements > kSchedules / 4);
+  CHECK(replaced > kSchedules / 4);
 }

@@ -53,6 +53,45 @@ TEST_CASE("run reached: each run has its own") {
   CHECK(scene.reached_at("another").empty());
 }
 
+TEST_CASE(
+    "hosts: of each address whether a client has come from there, and whether it is there still") {
+  Scene scene;
+  const auto states = [&] {
+    native::HostsRequest request;
+    for (const char* address : {"10.0.0.2", "10.0.0.9", "127.0.0.1", "no address"})
+      request.addresses.push_back({{address}});
+    std::string text;
+    for (const auto& item : scene.eye.answer<native::HostsRequest>(scene.eye.ask(request)).states)
+      text += "nwi"[static_cast<size_t>(item.state)];
+    return text;
+  };
+  CHECK(states() == "nnin");
+  MemoryPeer& first = scene.world.newcomer("10.0.0.2:3");
+  MemoryPeer& second = scene.world.newcomer("10.0.0.2:4");
+  CHECK(states() == "inin");
+  first.lose();
+  CHECK(states() == "inin");
+  second.lose();
+  CHECK(states() == "wnin");
+  // Who has not said HELLO is no client of a run.
+  scene.world.stranger("10.0.0.9:5");
+  CHECK(states() == "wnin");
+  scene.world.newcomer("10.0.0.2:6");
+  CHECK(states() == "inin");
+}
+
+TEST_CASE("hosts: as many as one request may name, and no more") {
+  Scene scene;
+  native::HostsRequest request;
+  for (size_t i = 0; i < limits::kHostsPerRequestMax; ++i) request.addresses.push_back({{"::1"}});
+  const size_t asked = scene.eye.ask(request);
+  CHECK(scene.eye.answer<native::HostsRequest>(asked).states.size() == limits::kHostsPerRequestMax);
+  request.addresses.push_back({{"::1"}});
+  const size_t more = scene.eye.ask(request);
+  REQUIRE(scene.eye.has_answer(more));
+  CHECK(scene.eye.reply(more).status != ErrorCode::kOk);
+}
+
 TEST_CASE("addresses that lead every machine to itself") {
   const auto is_loopback = [](const std::string& host) {
     return resolve(host, 1, Deadline::after(std::chrono::seconds(60))).front().is_loopback();

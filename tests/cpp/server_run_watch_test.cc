@@ -56,7 +56,7 @@ void set_value(NativePeer& peer, Bytes key, Bytes value) {
 }
 
 NativePeer::Answer close_run(NativePeer& peer, Bytes run_id) {
-  return peer.call(Operation::kCloseRun, Fields().string32(run_id).string32("").bytes);
+  return peer.call(Operation::kCloseRun, Fields().string32(run_id).string32("").u8(0).bytes);
 }
 
 constexpr Bytes kSentinel = "Y2FuaW1hZGFt";

@@ -28,7 +28,7 @@ TIMEOUT_S = 60.0
 TOKEN = "0123456789abcdef0123456789abcdef"
 
 
-def of(site: Site, name: str = "node") -> dict[str, Path]:
+def of(site: Site, name: str = "node") -> dict[str, Any]:
     return {"tls_cert": site.folder / f"{name}.pem", "tls_key": site.folder / f"{name}.key"}
 
 
@@ -58,7 +58,7 @@ def test_server_only_and_mutual(site: Site, caplog: pytest.LogCaptureFixture) ->
 
 def test_every_way_in_takes_the_same_names(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Arguments, options of a URL, the environment; blocking and asyncio."""
-    mutual = {**of(site), "tls_ca": site.ca}
+    mutual: dict[str, Any] = {**of(site), "tls_ca": site.ca}
     with Server(**mutual) as server:
         url = f"tcps://127.0.0.1:{server.port}"
         query = "&".join(f"{name}={path}" for name, path in mutual.items())
@@ -314,7 +314,7 @@ def test_commands_take_certificates(cli: Cli, site: Site, free_port: int) -> Non
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 def test_nodes_of_a_job_meet_by_certificates(site: Site, free_port: int, host: str) -> None:
     """One of them hosts the store, whatever name it typed; the other checks its name."""
-    mutual = {**of(site), "tls_ca": site.ca}
+    mutual: dict[str, Any] = {**of(site), "tls_ca": site.ca}
     worlds: dict[int, Any] = {}
 
     def join(number: int, where: str) -> None:

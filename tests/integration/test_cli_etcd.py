@@ -197,7 +197,7 @@ def test_the_command_of_exec_finds_the_runs_store(
     assert cli.run("add", "counter", RENDEZVOUS_ENDPOINT=url).stdout == b"1\n"
     assert cli.run("add", "counter", RENDEZVOUS_ENDPOINT=url).stdout == b"2\n"
     done = cli.run("status", run_id, RENDEZVOUS_ENDPOINT=url)
-    assert b"round 1: complete, with 1 ranks" in done.stdout
+    assert b"round 1: complete, with 1 rank" in done.stdout
     stop(tmp_path)
     assert running.end() == 0
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.cli import Cli, environment, wait_for
+from support.cli import Cli, alive, environment, wait_for
 
 
 def children(pid: int) -> list[int]:
@@ -84,6 +84,31 @@ def test_a_command_after_the_loss_of_the_guard_says_what_it_says(cli: Cli, tmp_p
     (tmp_path / "killed").write_text("")
     assert node.end() == 0, node.stderr
     assert "all is well" in node.stderr.splitlines()
+
+
+def test_a_command_outlives_the_guard_and_exec_still_has_one(cli: Cli, tmp_path: Path) -> None:
+    """Its next line meets no broken pipe; and if exec is killed, so is the command."""
+    code = (
+        "import os, sys, time\n"
+        "print(os.getpid(), 'before', flush=True)\n"
+        "while not os.path.exists('killed'): time.sleep(0.02)\n"
+        "for number in range(20000): print('line', number)\n"
+        "print('after', flush=True)\n"
+        "time.sleep(1000)\n"
+    )
+    node = cli.start("exec", "--standalone", "--tee", "--", sys.executable, "-c", code)
+    node.line("before", "stdout")
+    pid = int(node.stdout.split("[rank 0] ")[1].split()[0])
+    [guard] = wait_for(
+        "the guard", lambda: [pid for pid in children(node.process.pid) if is_guard(pid)]
+    )
+    os.kill(guard, signal.SIGKILL)
+    node.line("another one takes its place")
+    (tmp_path / "killed").write_text("")
+    node.line("[rank 0] after", "stdout")
+    assert "[rank 0] line 19999\n" in node.stdout
+    node.send(signal.SIGKILL)
+    wait_for("the command is killed", lambda: not alive(pid))
 
 
 def test_an_event_log_on_a_full_disk_is_told_once(cli: Cli) -> None:

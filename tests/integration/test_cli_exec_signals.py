@@ -16,8 +16,8 @@ from support.etcd import NO_ETCD, Cluster, binaries, etcd_proxy
 from support.proxy import FaultProxy
 
 # What is promised is half a second. What a busy machine adds is no fault; what `exec` waited for
-# without looking at signals were these timeouts.
-_AT_ONCE_S = 6.0
+# without looking at signals were these timeouts, of a minute and more.
+_AT_ONCE_S = 30.0
 _CONF = "join_timeout=600,close_timeout=600,heartbeat_timeout=60,read_timeout=600"
 _SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
@@ -146,14 +146,15 @@ def test_killing_exec_kills_what_has_a_session_of_its_own(cli: Cli, tmp_path: Pa
     wait_for("their end", lambda: not any(map(alive, _read(pids))))
 
 
-def test_a_health_check_ends_with_exec(cli: Cli, tmp_path: Path) -> None:
-    """Also one that would take for ever, and what it has started."""
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_a_health_check_ends_with_exec(cli: Cli, tmp_path: Path, signum: int) -> None:
+    """Also one that would take for ever, and what it has started; also if exec is killed."""
     check = "sleep 1000 & echo $$ $! > pids.part; mv pids.part pids; wait"
     node = cli.start("exec", "--standalone", "--health-check", check, "--", "true")
     pids = tmp_path / "pids"
     wait_for("the check", pids.exists)
-    node.send(signal.SIGTERM)
-    assert node.end() == 128 + signal.SIGTERM
+    node.send(signum)
+    assert node.end() == (128 + signum if signum == signal.SIGTERM else -signum)
     wait_for("the check ends", lambda: not any(map(alive, _read(pids))))
 
 

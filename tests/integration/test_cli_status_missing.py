@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +124,11 @@ def test_a_node_of_the_last_round_that_is_not_back(scene: Scene) -> None:
     wait_for("the next round", lambda: json.loads(scene.status(RUN, "--json").stdout)["round"] == 2)
     wait_for("both", lambda: "participants: 2" in scene.text(RUN))
     text = scene.text(RUN)
-    assert text[2:4] == ["missing: 1", "  b: joined, and was lost"]
+    assert text[2] == "missing: 1"
+    assert re.fullmatch(r"  b: joined, and was lost at [-\d]+ [:\d]+, \d+ s ago.*", text[3])
+    report = json.loads(scene.status(RUN, "--json").stdout)
+    assert report["lost"][0]["event"] in {"failed", "lost"}
+    assert datetime.fromisoformat(report["participants"][0]["since"]).tzinfo
     scene.joins = again
 
 

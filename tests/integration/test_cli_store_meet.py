@@ -38,10 +38,15 @@ def test_pop_waits_for_a_value(cli: Cli, endpoint: str) -> None:
 
 
 def test_a_barrier_opens_for_the_last(cli: Cli, endpoint: str) -> None:
-    """And may be used again."""
-    for _ in range(2):
-        running = [cli.start("barrier", "b", "3", "--endpoint", endpoint) for _ in range(3)]
-        assert [each.end() for each in running] == [0, 0, 0]
+    """A name serves once; with ranks, once a round."""
+    at = ("--endpoint", endpoint)
+    running = [cli.start("barrier", "b", "3", *at) for _ in range(3)]
+    assert [each.end() for each in running] == [0, 0, 0]
+    assert b"use a new key" in cli.run("barrier", "b", "3", *at).stderr
+    for round_ in ("1", "2"):
+        words = ("barrier", "c", "2", "--round", round_, *at)
+        running = [cli.start(*words, "--rank", rank) for rank in ("0", "1")]
+        assert [each.end() for each in running] == [0, 0]
 
 
 def test_a_barrier_in_whose_time_not_all_came(cli: Cli, endpoint: str) -> None:
@@ -94,6 +99,7 @@ def test_all_keys_of_a_prefix_are_deleted(cli: Cli, endpoint: str) -> None:
         (("set", "a", "b", "--ttl", "soon"), "--ttl"),
         (("barrier", "b", "0"), "N"),
         (("barrier", "b", "2", "--rank", "2"), "rank 2 is not less than N"),
+        (("barrier", "b", "2", "--round", "2"), "--round is for --rank"),
         (("exchange", "x", "2", "2", "v"), "rank 2 is not less than N"),
         (("exchange", "x", "a", "2", "v"), "R"),
         (("push", "q"), "VALUE"),

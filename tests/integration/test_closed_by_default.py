@@ -224,3 +224,14 @@ def test_rank_0_serves_no_open_store(own_address: str) -> None:
         serve_workers((own_address,), Security(), list)
     serve_workers((own_address,), Security(insecure=True), list).close()
     serve_workers(("127.0.0.1",), Security(), list).close()
+
+
+def test_a_job_at_an_open_server_has_to_say_the_word_itself(own_address: str) -> None:
+    """Rank 0 serves the store of the round, whoever serves the run's; or leaves that to torch."""
+    with Server(own_address, insecure=True) as server:
+        where = f"{own_address}:{server.port}"
+        with pytest.raises(RendezvousConnectionError, match="this node is rank 0") as caught:
+            rendezvous.join(where, run_id="run")
+        assert has_ways_on(str(caught.value))
+        rendezvous.join(where, run_id="run", bootstrap_store=False).close()
+        rendezvous.join(where, run_id="run", insecure=True).close()

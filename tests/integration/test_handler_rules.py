@@ -5,20 +5,27 @@ By the store's server, by the nodes, and by a leader over etcd.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from handler_support import Run, join_all, joining, run_kept_by
+from handler_support import RUN, EtcdRun, Run, join_all, joining, run_kept_by, stored_run
 from support.background import eventually
 
 from rendezvous import (
     DynamicRendezvousHandler,
     RendezvousClosedError,
+    RendezvousFailedError,
     RendezvousRules,
     RendezvousStateError,
     RendezvousTimeoutError,
+    Server,
+    TCPStore,
 )
+from rendezvous.backends.etcd import EtcdRendezvousBackend
+from rendezvous.backends.etcd.run.keys import RunKeys
 
 
 @pytest.fixture(params=["server", "store", "etcd"])
@@ -94,6 +101,84 @@ def test_all_nodes_learn_why_a_run_was_closed(run: Run) -> None:
     assert first.close_reason() == "do not restart: the data set is broken"
 
 
+def test_all_nodes_learn_that_nobody_shall_restart_the_run(run: Run) -> None:
+    """Another error than that of an ordinary close; whoever has said so."""
+    first, second = _node(run, 1, 2), _node(run, 2, 2)
+    waiting = joining(first)
+    eventually("the first node", lambda: len(run.look().participants) == 1)
+    assert not second.has_failed()
+    second.set_closed("the data set is broken", do_not_restart=True)
+    second.set_closed("an ordinary close changes nothing")
+    with pytest.raises(RendezvousFailedError, match="not to be restarted: 'the data set is brok"):
+        waiting.result()
+    with pytest.raises(RendezvousFailedError, match="the data set is broken"):
+        _node(run, 3, 2).next_rendezvous()
+    assert first.has_failed()
+    assert first.close_reason() == "the data set is broken"
+    # A later start of the job has nothing to do with it.
+    later = [_node(run, number, 2, attempt=1) for number in (4, 5)]
+    assert {info.world_size for info in join_all(later)} == {2}
+    assert not later[0].has_failed()
+    assert not later[0].is_closed()
+
+
+def test_a_node_that_gives_up_may_end_the_run_for_all(run: Run) -> None:
+    """Although enough nodes are left; with its exit code and its last line as the reason."""
+    nodes = [_node(run, number, 1, 3) for number in (1, 2, 3)]
+    join_all(nodes)
+    nodes[0].give_up(3, "no such file", do_not_restart=True)
+    eventually("the others hear of it", lambda: all(node.is_closed() for node in nodes[1:]))
+    for node in nodes[1:]:
+        with pytest.raises(RendezvousFailedError, match=r"exit code 3, its last line:.*no such f"):
+            node.next_rendezvous()
+
+
+@pytest.mark.parametrize("rulebook", ["server", "store", "etcd"])
+def test_a_closed_run_does_not_poison_a_later_one_with_its_name(
+    request: pytest.FixtureRequest, rulebook: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once its time to live is over: a limit of the server's for runs without nodes, a day where
+    nodes keep it, the lease over etcd.
+    """
+    with ExitStack() as stack:
+        run: Run
+        options: dict[str, Any] = {}
+        if rulebook == "server":
+            server = stack.enter_context(Server(limits={"idle_run_ms": 100}))
+            run = Run(lambda: TCPStore("127.0.0.1", server.port, timeout=60), "server")
+        elif rulebook == "store":
+            run = stack.enter_context(stored_run())
+        else:
+            run = EtcdRun(request.getfixturevalue("etcd_endpoint"))
+            options["backend"] = EtcdRendezvousBackend(run.etcd(), RUN, run.prefix, 2)
+        stack.callback(run.shutdown)
+
+        old = run.nodes(2, 2, **options)
+        join_all(old)
+        old[0].set_closed("broken", do_not_restart=True)
+        with pytest.raises(RendezvousFailedError, match="broken"):
+            run.node(2, **options).next_rendezvous()
+        for node in run.handlers:
+            node.shutdown()
+
+        if rulebook == "server":
+            eventually("the run is forgotten", lambda: run.look().round == 0)
+        elif isinstance(run, EtcdRun):
+            keys = RunKeys(run.prefix, RUN).everything
+            eventually("its lease is over", lambda: not run.etcd().range(*keys).kvs)
+        else:
+            with pytest.raises(RendezvousFailedError, match="broken"):
+                run.node(2).next_rendezvous()
+            now_ns = time.time_ns
+            monkeypatch.setattr(
+                "rendezvous._coordination.by_state.join.time_ns",
+                lambda: now_ns() + 25 * 3600 * 1_000_000_000,
+            )
+        later = run.nodes(2, 2, **options)
+        assert {info.world_size for info in join_all(later)} == {2}
+        assert not later[0].has_failed()
+
+
 def test_a_later_attempt_displaces_what_is_left_of_an_earlier_one(run: Run) -> None:
     """The old nodes are told at once, and refused when they come back."""
     old = [_node(run, number, 2) for number in (1, 2)]
@@ -126,7 +211,9 @@ def test_a_timeout_names_the_expected_node_that_is_missing(run: Run) -> None:
     with pytest.raises(RendezvousTimeoutError) as caught:
         first.result()
     assert caught.value.missing[-1] == "198.51.100.7"
-    how = "never connected" if run.rulebook == "server" else "did not join"
+    how = "never connected"
+    if run.rulebook != "server":
+        how = "did not join"
     assert f"198.51.100.7 ({how})" in str(caught.value)
     for handler in run.handlers:
         handler.shutdown()

@@ -14,6 +14,7 @@ from support.etcd import NO_ETCD, binaries
 from support.machines import Machine, machines, why_not
 from support.process import PythonProcess
 
+from rendezvous import _core
 from rendezvous._base.endpoint import format_endpoint
 
 PORT = 29477
@@ -284,3 +285,47 @@ there = os.open(f"/var/run/netns/{{sys.argv[1]}}", os.O_RDONLY)
 assert ctypes.CDLL(None).setns(there, 0) == 0
 pass_on(listener, ("127.0.0.1", port))
 """
+
+
+C10D = """\
+import sys, rendezvous
+host, port = sys.argv[1], int(sys.argv[2])
+try:
+    store = rendezvous.TCPStore(host, port, timeout=60, protocol="c10d")
+    print(store.add("came", 1))
+except rendezvous.StoreConnectionError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not _core.tls_library(), reason="this build has no TLS")
+@pytest.mark.parametrize("backend", ["dynamic", "static"])
+def test_with_a_token_torchs_workers_meet_and_strangers_are_kept_out(
+    cli: Cli, tmp_path: Path, backend: str
+) -> None:
+    """Torch's protocol carries no proof: the store of a round looks where they come from."""
+    with machines(["alpha", "beta", "gamma"]) as made:
+        alpha, beta, gamma = made
+        token = {"RENDEZVOUS_TOKEN": "0123456789abcdef", "RENDEZVOUS_INSECURE": ""}
+        nodes = []
+        for rank, machine in enumerate((alpha, beta)):
+            words = ["--rdzv-conf", CONF]
+            if backend == "static":
+                words = ["--backend", "static", "--rdzv-conf", f"rank={rank}"]
+            node = cli.start(
+                "exec", "--endpoint", f"{alpha.address}:{PORT}", "--nodes", "2", *words,
+                *report_command(tmp_path), before=machine.before, **token,
+            )  # fmt: skip
+            nodes.append(node)
+        host, port = master_of(reports_of_round(tmp_path, 2))
+
+        def came(machine: Machine) -> str:
+            done = machine.run(sys.executable, "-c", C10D, host, str(port))
+            return done.stdout.decode().strip()
+
+        assert [came(beta), came(alpha)] == ["1", "2"]
+        assert "closes them without an answer" in came(gamma)
+        rank_0 = nodes[0 if host == alpha.address else 1]
+        assert gamma.address in rank_0.line("carries no proof")
+        stop(tmp_path)
+        assert [node.end() for node in nodes] == [0, 0]

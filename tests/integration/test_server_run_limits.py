@@ -182,6 +182,22 @@ def test_runs_are_not_kept_from_others_by_who_has_gone(caplog: pytest.LogCapture
         back.close()
 
 
+def test_runs_that_are_only_watched_take_the_place_of_none() -> None:
+    """They have a number of their own, and jobs that begin have theirs."""
+    with Server(limits={"runs": 4}) as server, RunPeer(server.port) as watcher:
+        for i in range(4):
+            watcher.ask(SUBSCRIBE, subscribe(b"watched%d" % i))
+        watcher.ping()
+        with RunPeer(server.port) as peer:
+            refused(peer, SUBSCRIBE, subscribe(b"one more"), "limits are runs 4")
+            for i in range(4):
+                assert peer.call(JOIN, join(b"job%d" % i, handle=i))[0] == 0
+            refused(peer, JOIN, join(b"watched0", handle=9), "limits are runs 4")
+            assert peer.call(run_wire.LEAVE, run_wire.leave(b"job0"))[0] == 0
+            assert peer.call(JOIN, join(b"watched0", handle=9))[0] == 0
+            assert [peer.knows(b"job%d" % i) for i in range(2)] == [False, True]
+
+
 def test_runs_that_were_abandoned_by_one_connection_make_room(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -240,14 +256,14 @@ def test_idle_runs() -> None:
     """So many runs that nobody is in are remembered, the latest ones."""
     with Server(limits={"idle_runs": 2}) as server, RunPeer(server.port) as peer:
         for run in (b"a", b"b", b"c"):
-            assert peer.call(run_wire.CLOSE_RUN, native_string(run) + native_string(b""))[0] == 0
+            assert peer.call(run_wire.CLOSE_RUN, run_wire.close(run))[0] == 0
         assert [peer.knows(run) for run in (b"a", b"b", b"c")] == [False, True, True]
 
 
 def test_idle_run_ms() -> None:
     """A run that nobody is in is forgotten after a time."""
     with Server(limits={"idle_run_ms": 100}) as server, RunPeer(server.port) as peer:
-        assert peer.call(run_wire.CLOSE_RUN, native_string(b"a") + native_string(b""))[0] == 0
+        assert peer.call(run_wire.CLOSE_RUN, run_wire.close(b"a"))[0] == 0
         eventually("the run is forgotten", lambda: not peer.knows(b"a"))
 
 

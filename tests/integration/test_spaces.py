@@ -57,7 +57,7 @@ def test_jobs_with_the_same_names_do_not_meet() -> None:
 
 
 def test_a_reader_looks_and_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """What it may not do is refused in a sentence, and stands in the audit; the connection goes on."""
+    """What it may not do is refused in a sentence and stands in the audit; it is served on."""
     with Server(token=TOKENS) as server:
         store(server, VISION).set("key", "value")
         reader = store(server, READER)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from support.cli import Cli, Running, report_command, reports_of_round, stop, wait_for
 
-from rendezvous import Server, TCPStore, _core
+from rendezvous import Server, StoreClosedError, TCPStore, _core
 
 RUN = "job-1"
 
@@ -52,7 +52,7 @@ class Scene:
     def __init__(self, cli: Cli, directory: Path) -> None:
         self.cli = cli
         self.directory = directory
-        _, self.endpoint = cli.serve()
+        self.server, self.endpoint = cli.serve()
 
     def join(self, nodes: str = "2") -> Running:
         conf = "keep_alive_interval=3600,last_call_timeout=3600"
@@ -150,3 +150,36 @@ def test_the_servers_own_warnings(scene: Scene) -> None:
         "the warning", lambda: done if b"lost node" in (done := scene.run()).stdout else None
     )
     assert b"  server    warning    " in done.stdout
+
+
+def test_a_server_says_what_is_going_on_when_it_gets_sigquit(cli: Cli, tmp_path: Path) -> None:
+    scene = Scene(cli, tmp_path)
+    node = scene.join()
+    wait_for("the node", lambda: "joined" in _kinds(scene.events()) or None)
+    scene.server.send(signal.SIGQUIT)
+    assert scene.server.line("run 'job-1'").endswith("round 1, forming, 1 of at least 2 nodes")
+    scene.server.line("  round 1   joined     ")
+    assert "name space default: keys 1," in scene.server.line("name space")
+    # It serves on.
+    assert _kinds(scene.events()) == ["joined"]
+    node.close()
+    scene.server.send(signal.SIGTERM)
+    assert scene.server.end() == 0
+
+
+def test_status_tells_programs_what_has_happened(scene: Scene) -> None:
+    scene.join()
+    wait_for("the node", lambda: "joined" in _kinds(scene.events()) or None)
+    done = scene.cli.run("status", RUN, "--json", "--endpoint", scene.endpoint)
+    (event,), (same,) = json.loads(done.stdout)["events"], scene.events()
+    # The times on the clock are worked out anew each time.
+    assert event.pop("time")[:10] == same.pop("time")[:10]
+    assert event == same
+
+
+def test_a_report_of_a_closed_server_is_refused() -> None:
+    server = Server()
+    assert server.report()["spaces"]["default"]["keys"] == 0
+    server.close()
+    with pytest.raises(StoreClosedError):
+        server.report()

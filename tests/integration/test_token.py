@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import os
 import socket
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cli import Cli, wait_for
+from support.cli import Cli, environment, wait_for
 
+import rendezvous
 import rendezvous.aio
 from rendezvous import (
     Server,
@@ -242,3 +245,105 @@ def test_nodes_of_a_job_meet_with_a_token_and_strangers_do_not(cli: Cli, free_po
     assert "does not know the token" in stranger.stderr
     held.touch()
     assert [node.end() for node in nodes] == [0, 0]
+
+
+def test_a_token_is_read_from_a_descriptor_that_nobody_else_gets(cli: Cli) -> None:
+    """A pipe, which is read once; every store of the process has it, and no command of exec."""
+    read, write = os.pipe()
+    os.write(write, f"{ONE}\n".encode())
+    os.close(write)
+    code = (
+        "import os, sys, rendezvous\n"
+        "port = int(sys.argv[1])\n"
+        "stores = [rendezvous.TCPStore('127.0.0.1', port, timeout=60) for _ in range(2)]\n"
+        "print(stores[1].add('came', 1), os.get_inheritable(int(sys.argv[2])))\n"
+    )
+    with Server(token=ONE) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(server.port), str(read)],
+            env=environment(RENDEZVOUS_TOKEN_FD=str(read)),
+            pass_fds=[read],
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            check=True,
+        )
+        os.close(read)
+        where = f"127.0.0.1:{server.port}"
+        wrong = cli.run("get", "key", "--endpoint", where, RENDEZVOUS_TOKEN_FD="77")
+    assert done.stdout == b"1 False\n"
+    assert wrong.returncode == 1
+    assert b"the descriptor 77 of RENDEZVOUS_TOKEN_FD cannot be read" in wrong.stderr
+
+
+def test_exec_takes_a_descriptor_and_passes_it_to_nobody(cli: Cli, free_port: int) -> None:
+    """Its command would find something else under that number."""
+    file = cli.cwd / "token"
+    file.write_text(ONE)
+    shell = f'exec 7<{file}; exec "$0" "$@"'
+    node = cli.start(
+        "exec", "--endpoint", f"127.0.0.1:{free_port}", "--nodes", "1", "--",
+        "sh", "-c", "echo fd=$RENDEZVOUS_TOKEN_FD; test ! -e /proc/self/fd/7",
+        before=("sh", "-c", shell), RENDEZVOUS_TOKEN_FD="7",
+    )  # fmt: skip
+    assert node.end() == 0
+    assert node.stdout == "fd=\n"
+
+
+def test_arguments_and_settings_take_a_token(tmp_path: Path, free_port: int) -> None:
+    """open_store, asyncio's connect, join and follow, handlers, by the same names."""
+    path = tmp_path / "token"
+    path.write_text(ONE)
+    where = f"127.0.0.1:{free_port}"
+    settings: dict[str, Any] = {"token_file": str(path)}
+    with rendezvous.join(where, run_id="run", **settings) as world:
+        assert open_store(f"tcp://{where}", token=ONE).add("came", 1) == 1
+        with pytest.raises(StoreRefusedError):
+            open_store(f"tcp://{where}")
+
+        async def main() -> None:
+            async with rendezvous.aio.connect(f"tcp://{where}", TIMEOUT_S, token=ONE) as store:
+                assert await store.add("came", 1) == 2
+            async with rendezvous.aio.join(where, (1, 1), "other", token=path) as other:
+                assert other.rank == 0
+            async with rendezvous.aio.follow(where, "run", token=ONE) as changes:
+                assert (await anext(changes)).world_size == 1
+
+        asyncio.run(main())
+        assert world.handler.hosts_store
+    with rendezvous.join(where, run_id="run", token=lambda: path) as world:
+        assert open_store(f"tcp://{where}", token=path).add("came", 1) == 1
+    with pytest.raises(ValueError, match="use one of them"):
+        rendezvous.join(where, run_id="run", token=ONE, token_file=str(path))
+
+
+def test_a_token_of_another_name_space_is_told_by_its_name(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Both sides say which one it is."""
+    other = _core.make_token("other")
+    with Server(token=ONE) as server:
+        with pytest.raises(StoreRefusedError, match="does not know the token other/member/"):
+            client(server, other)
+        wait_for("the server's line", lambda: "it offered token 'other/member/" in caplog.text)
+        assert other.rpartition(":")[2] not in caplog.text
+
+
+def test_tls_where_none_is_spoken_and_an_old_one_are_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An independent peer hears an alert at once, and the server's log says what it was."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    for token, newest, told in (
+        ("", ssl.TLSVersion.TLSv1_3, "it speaks TLS, and this server was started without"),
+        (ONE, ssl.TLSVersion.TLSv1_2, "it speaks no TLS 1.3"),
+    ):
+        context.maximum_version = newest
+        with Server(token=token) as server:
+            with (
+                socket.create_connection(("127.0.0.1", server.port), TIMEOUT_S) as plain,
+                pytest.raises(ssl.SSLError, match=r"(?i)alert"),
+            ):
+                context.wrap_socket(plain)
+            wait_for("the server's line", lambda told=told: told in caplog.text)  # type: ignore[misc]

@@ -28,6 +28,7 @@ class History:
     Attributes:
         facts: what each node brings.
         dead: nodes that send no signs of life.
+        brings: which start of the job each node belongs to when it asks.
     """
 
     settings: GroupSettings
@@ -35,6 +36,9 @@ class History:
     everyone: list[Node]
     dead: set[Node] = field(default_factory=set)
     asked: dict[Node, int] = field(default_factory=dict)
+    brings: dict[Node, int] = field(default_factory=dict)
+    attempts: dict[Node, int] = field(default_factory=dict)
+    displaced: int = 0
     group: Group = field(default_factory=Group)
     _ranks: dict[Node, int] = field(default_factory=dict)
     _last_round: dict[Node, int] = field(default_factory=dict)
@@ -47,6 +51,7 @@ class History:
         group.observe(state, 0.0)
         before, self.group = self.group, group
         self._parts(group)
+        self._starts(before, group, cause)
         assert group.round >= before.round, "2: rounds only grow"
         is_new = group.complete and (not before.complete or group.round != before.round)
         self._displaced(before, group, cause, is_new)
@@ -58,10 +63,28 @@ class History:
         if group.closed:
             roles = set(listed(group).values())
             assert roles <= {"active", "done"}, "9: a closed run takes no node"
-            assert not is_new or not before.closed, "9: a closed run completes no round"
+            is_later = cause[0] == "attempt"
+            assert not is_new or not before.closed or is_later, "9: a closed run completes no round"
+        if before.closed and before.failed and cause[0] != "attempt":
+            assert group.closed, "28: a verdict does not go away"
+            assert group.failed, "28: a verdict does not go away"
+        if cause[0] == "verdict":
+            assert group.failed, "28: a verdict is known at once"
+
+    def _starts(self, before: Group, group: Group, cause: Cause) -> None:
+        """26: nodes of one start of the job alone are listed."""
+        what, who = cause
+        if who is not None and what in {"join", "attempt"}:
+            self.attempts[who] = self.brings[who]
+        for node in listed(group):
+            assert self.attempts[node] == group.attempt, f"26: {node} is of another attempt"
+        if what == "attempt":
+            self.displaced += len(listed(before))
 
     def _forget(self, before: Group, group: Group, cause: Cause) -> None:
         """Who went by itself is a newcomer from then on."""
+        if cause[0] == "attempt":
+            self._held = {}
         for node, role in listed(before).items():
             went = group.placement(node).role == "absent"
             if went and (
@@ -98,7 +121,7 @@ class History:
     def _displaced(self, before: Group, group: Group, cause: Cause, is_new: bool) -> None:
         """13: who had a place has one, unless it or the run went."""
         what, who = cause
-        if what in {"close", "attempt"} or group.finished_round != before.finished_round:
+        if what in {"close", "verdict", "attempt"} or group.finished_round != before.finished_round:
             return
         if group.failed_round != before.failed_round:
             return

@@ -28,6 +28,7 @@ STEPS = 60
 SCHEDULES = 1500
 RUN_KEYS = RunKeys("/prefix", "run")
 ACTIONS = ("join",) * 8 + ("leave", "fail", "fail", "die", "die", "time", "time", "long")
+ENDS = ("close", "verdict", "close")
 
 
 class Schedule:
@@ -61,14 +62,28 @@ class Schedule:
             for node in self.nodes
         }
         self.history = History(self.settings, self.facts, self.nodes)
+        self.actions = (*ACTIONS, "attempt") if draw.random() < 0.3 else ACTIONS
+        self.last_attempt = 0
 
     def steps(self) -> Iterator[tuple[str, Node]]:
         for _ in range(STEPS):
-            yield self.random.choice(ACTIONS), self.random.choice(self.nodes)
-        if self.random.random() < 0.3:
-            yield "close", self.nodes[0]
+            yield self.random.choice(self.actions), self.random.choice(self.nodes)
+        for _ in range(self.random.choice((0, 0, 1, 2))):
+            yield self.random.choice(ENDS), self.nodes[0]
             for _ in range(10):
-                yield self.random.choice(ACTIONS), self.random.choice(self.nodes)
+                yield self.random.choice(self.actions), self.random.choice(self.nodes)
+
+    def asks(self, what: str, node: Node) -> tuple[NodeFacts, str]:
+        """What a node brings that joins, and what that is: a join, or a later start of the job."""
+        brings = self.history.brings
+        if what == "attempt":
+            self.last_attempt += 1
+        if what == "attempt" or self.random.random() < 0.5:
+            brings[node] = self.last_attempt
+        attempt = brings.setdefault(node, 0)
+        facts = self.facts[node]
+        own = NodeFacts(rank=facts.rank, topology=facts.topology, attempt=attempt)
+        return own, "attempt" if attempt > self.history.group.attempt else "join"
 
 
 class InTheNodes:
@@ -94,32 +109,34 @@ class InTheNodes:
                 self._pass(INTERVAL_S)
         elif what == "die":
             history.dead.add(node)
-        elif what == "close":
-            self._apply(node, ("close", node), lambda group, _: group.close("enough"))
+        elif what in ENDS:
+            is_final = what == "verdict"
+            self._apply(node, (what, node), lambda group, _: group.close("enough", 0, is_final))
         else:
             history.dead.discard(node)
-            if what == "join":
-                self._join(node)
+            if what in {"join", "attempt"}:
+                self._join(what, node)
             else:
                 failed = what == "fail"
                 self._apply(node, (what, node), lambda g, now: g.leave(node, failed, now))
 
-    def _join(self, node: Node) -> None:
+    def _join(self, what: str, node: Node) -> None:
         schedule = self.schedule
         after = self.rounds[node]
         schedule.history.asked[node] = after
+        facts, is_what = schedule.asks(what, node)
 
         def operation(group: Group, now: float) -> None:
-            group.join(node, schedule.settings, after, now, schedule.facts[node])
+            group.join(node, schedule.settings, after, now, facts)
             # 12: once more changes nothing.
             once = group.encode()
-            group.join(node, schedule.settings, after, now, schedule.facts[node])
+            group.join(node, schedule.settings, after, now, facts)
             assert group.encode() == once or group.round > after + 1, "12"
 
         # It may have been silent, and is not any more.
         self._beat(node)
         try:
-            self._apply(node, ("join", node), operation)
+            self._apply(node, (is_what, node), operation)
         except (RendezvousClosedError, RendezvousStateError):
             return
 
@@ -205,7 +222,7 @@ class WithALeader:
         self.book.note_published(self.summary)
 
     def _write(self, node: Node, value: bytes | None, cause: Cause) -> None:
-        key = RUN_KEYS.closed if cause[0] == "close" else RUN_KEYS.node(node_name(node))
+        key = RUN_KEYS.closed if cause[0] in ENDS else RUN_KEYS.node(node_name(node))
         self.revision += 1
         entry = KeyValue(key, value or b"", self.revision)
         if value is None:
@@ -238,15 +255,17 @@ class WithALeader:
         elif what == "die":
             schedule.history.dead.add(node)
             self._write(node, None, ("die", node))
-        elif what == "close":
-            self._write(node, b"closed enough", ("close", node))
+        elif what in ENDS:
+            value = b"failed broken" if what == "verdict" else b"closed enough"
+            self._write(node, value, (what, node))
         else:
             schedule.history.dead.discard(node)
             nonce = str(self.revision)
-            if what == "join":
+            if what in {"join", "attempt"}:
                 after = self.rounds[node]
                 schedule.history.asked[node] = after
-                wish = Wish.to_join(after, schedule.settings, schedule.facts[node], nonce)
+                facts, what = schedule.asks(what, node)
+                wish = Wish.to_join(after, schedule.settings, facts, nonce)
             elif RUN_KEYS.node(node_name(node)) not in self.keys:
                 return
             else:
@@ -264,7 +283,7 @@ class WithALeader:
 @pytest.mark.parametrize("part", range(4))
 def test_the_promises_of_the_rulebook_hold(way: type[InTheNodes | WithALeader], part: int) -> None:
     """Whatever the nodes do, and whatever becomes of messages and keepers."""
-    completed = 0
+    completed = displaced = 0
     for seed in range(part * SCHEDULES // 4, (part + 1) * SCHEDULES // 4):
         schedule = Schedule(seed)
         run = way(schedule)
@@ -276,5 +295,7 @@ def test_the_promises_of_the_rulebook_hold(way: type[InTheNodes | WithALeader], 
         except AssertionError as error:
             raise AssertionError(f"seed {seed}, {schedule.settings}: {error}") from error
         completed += schedule.history.completed
+        displaced += schedule.history.displaced
     assert completed > SCHEDULES // 4
+    assert displaced > SCHEDULES // 16
     assert listed(Group()) == {}

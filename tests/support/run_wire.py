@@ -60,7 +60,11 @@ def join(
 
 def leave(run: bytes, addr: bytes = b"n") -> bytes:
     """As a node that is done."""
-    return native_string(run) + node(addr) + struct.pack("<BBIQI", 0, 0, 0, 0, 0)
+    return native_string(run) + node(addr) + struct.pack("<BBIQIB", 0, 0, 0, 0, 0, 0)
+
+
+def close(run: bytes, reason: bytes = b"") -> bytes:
+    return native_string(run) + native_string(reason) + b"\0"
 
 
 def resume(

@@ -13,8 +13,15 @@ from rendezvous._base.hosts import match_host
 from rendezvous._base.join_time import JoinTime
 from rendezvous._coordination.by_server.join import ServerJoining
 from rendezvous._coordination.by_server.view import view_of_all, view_of_changes
-from rendezvous._coordination.by_server.watch import Lookout, Watch
-from rendezvous._coordination.coordinator import Coordinator, Ending, NodeSetup, OwnView, Seat
+from rendezvous._coordination.by_server.watch import Lookout, Watch, closure_of
+from rendezvous._coordination.coordinator import (
+    Closure,
+    Coordinator,
+    Ending,
+    NodeSetup,
+    OwnView,
+    Seat,
+)
 from rendezvous._coordination.exchange import Exchange
 from rendezvous._coordination.join import join
 from rendezvous._coordination.run_view import RunView
@@ -86,7 +93,11 @@ class ServerRun(Coordinator):
             self._watch.give_up()
             return self._exchange.last(
                 lambda in_time: self._client.give_up(
-                    ending.exit_code, ending.unix_ms, ending.last_line, in_time.left_s
+                    ending.exit_code,
+                    ending.unix_ms,
+                    ending.last_line,
+                    in_time.left_s,
+                    ending.do_not_restart,
                 ),
                 deadline,
             )
@@ -103,14 +114,11 @@ class ServerRun(Coordinator):
                 return False
             settled.sleep(_SETTLE_S)
 
-    def close(self, deadline: Deadline, reason: str = "") -> None:
-        self._exchange.patiently(
-            lambda in_time: self._client.close_run(in_time.left_s, reason), deadline
-        )
-        self._watch.note_closed()
+    def close(self, deadline: Deadline, closure: Closure) -> None:
+        self._exchange.patiently(lambda in_time: self._watch.close_run(closure, in_time), deadline)
 
-    def close_reason(self, deadline: Deadline) -> str:
-        return self._status(deadline).close_reason
+    def closure(self, deadline: Deadline) -> Closure:
+        return closure_of(self._status(deadline))
 
     def look(self, deadline: Deadline) -> None:
         status = self._status(deadline)

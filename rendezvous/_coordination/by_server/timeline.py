@@ -4,12 +4,17 @@ Reads only; runs on the caller's thread.
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from rendezvous import _core
 from rendezvous._base.deadline import Deadline
 
-__all__ = ["RunEvent", "Timeline", "look_at_timeline"]
+__all__ = ["RunEvent", "Timeline", "events_of", "look_at_timeline"]
+
+# As the extension has them: number, monotonic time, kind, round, nodes, duration, node, text.
+_Told: TypeAlias = tuple[int, float, str, int, int, float, _core.Node | None, str]
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,17 @@ def look_at_timeline(
     known, now_s, following, events = client.timeline(run_id, first, deadline.left_s)
     if not known:
         return None
-    began_s = time.time() - now_s  # of the server's clock, by ours
-    return Timeline(
-        [RunEvent(number, began_s + at_s, at_s, *rest) for number, at_s, *rest in events],
-        following,
-    )
+    return Timeline(events_of(events, now_s), following)
+
+
+def events_of(events: Iterable[_Told], now_s: float) -> list[RunEvent]:
+    """With the times of this machine's clock.
+
+    Args:
+        now_s: the server's monotonic time when it told them.
+    """
+    began_s = time.time() - now_s
+    return [
+        RunEvent(number, began_s + at_s, at_s, kind, round_number, nodes, took_s, node, text)
+        for number, at_s, kind, round_number, nodes, took_s, node, text in events
+    ]

@@ -76,7 +76,7 @@ def view_of_onlooker(
 
 def _outline(status: _core.RunStatus) -> tuple[object, ...]:
     counts = (status.participants, status.waiting, status.spares, status.lost)
-    return status.known, status.round, status.complete, status.closed, counts
+    return status.known, status.round, status.complete, status.closed, status.failed, counts
 
 
 def _view(
@@ -106,6 +106,7 @@ def _view(
         status.round,
         complete=status.complete,
         closed=status.closed,
+        failed=status.failed,
         finished_round=status.finished_round,
         world_size=status.world_size,
         settings=status.settings,

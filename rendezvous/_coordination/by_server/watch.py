@@ -24,17 +24,22 @@ from rendezvous._base.join_time import JoinTime
 from rendezvous._base.threads import Background
 from rendezvous._coordination.beats import Beats
 from rendezvous._coordination.by_server.view import view_of_joiner
-from rendezvous._coordination.coordinator import NodeSetup, OwnView, Seat
+from rendezvous._coordination.coordinator import Closure, NodeSetup, OwnView, Seat
 from rendezvous._coordination.exchange import EXCHANGE_S_MIN
 from rendezvous._coordination.run_view import RunView
 from rendezvous._coordination.waiting import Progress
 
-__all__ = ["Lookout", "Watch"]
+__all__ = ["Lookout", "Watch", "closure_of"]
 
 _log = logging.getLogger(__name__)
 
 # With more nodes, one looks who is there only as often as it says so.
 _FEW_NODES = 64
+
+
+def closure_of(status: _core.RunStatus) -> Closure:
+    """How the run was closed, or has failed."""
+    return Closure(status.close_reason or status.cause, status.failed)
 
 
 class Lookout:
@@ -86,6 +91,7 @@ class Watch(Background):
         self.view = OwnView()
         self._seat: Seat | None = None
         self._lookout: Lookout | None = None  # while it joins
+        self._closure: Closure | None = None  # how the run was closed, as far as is known
         # A seat that the server no longer knows.
         self._doubted: Seat | None = None
         # Wakes the thread while it has no seat to listen for.
@@ -125,6 +131,8 @@ class Watch(Background):
         with self.holding_place(deadline):
             self._end_lookout()
             self._seat = seat
+            # If it was closed before, a later start of the job has opened it.
+            self.view, self._closure = OwnView(), None
             self._note(seat, changes, closed=False)
             self._changed.set()
 
@@ -193,9 +201,13 @@ class Watch(Background):
             # Of the seat that was asked about: the caller may have got another one meanwhile.
             self._doubted = seat
             return self._seat is seat
-        if view.closed and not news.closed:
-            # The server has forgotten it, in a restart. A closed run never opens again.
-            self._client.close_run(self._setup.exchange_s)
+        if news.closed and self._closure is None:
+            self._closure = closure_of(self._client.status(self._setup.exchange_s))
+        if view.closed and not news.closed and news.active:
+            # The server has forgotten it, in a restart. A closed run never opens again, but for a
+            # later start of the job, and then this node has no place any more.
+            closure = self._closure or Closure()
+            self._client.close_run(self._setup.exchange_s, closure.reason, closure.do_not_restart)
         with self._holding_place_soon():
             if self._seat is seat and not stop.is_set():
                 self._note(seat, news.changes, news.closed, view.role)
@@ -266,6 +278,8 @@ class Watch(Background):
             changes=changes,
         )
 
-    def note_closed(self) -> None:
-        """This node has closed the run."""
+    def close_run(self, closure: Closure, deadline: Deadline) -> None:
+        """Close it, and keep in mind how. Raises StoreErrors."""
+        self._client.close_run(deadline.left_s, closure.reason, closure.do_not_restart)
+        self._closure = closure
         self.view = replace(self.view, closed=True)

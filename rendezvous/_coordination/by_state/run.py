@@ -15,11 +15,13 @@ from rendezvous._coordination.by_state.join import StateJoining
 from rendezvous._coordination.by_state.pace import LOOK_S_MAX
 from rendezvous._coordination.by_state.sync import StateSync
 from rendezvous._coordination.coordinator import (
+    Closure,
     Coordinator,
     Ending,
     NodeSetup,
     OwnView,
     Seat,
+    closure_of_group,
     is_disturbed,
 )
 from rendezvous._coordination.join import join
@@ -65,7 +67,14 @@ class StoreRun(Coordinator):
 
     def give_up(self, ending: Ending, deadline: Deadline) -> str:
         def operation(group: _core.Group, now_s: float) -> str:
-            group.give_up(self._node, ending.exit_code, ending.unix_ms, ending.last_line, now_s)
+            group.give_up(
+                self._node,
+                ending.exit_code,
+                ending.unix_ms,
+                ending.last_line,
+                now_s,
+                ending.do_not_restart,
+            )
             return group.cause
 
         return self._sync.run_patiently(operation, deadline, self._is_gone)
@@ -93,12 +102,14 @@ class StoreRun(Coordinator):
                 return True
             deadline.sleep(self._interval_s / 8)
 
-    def close(self, deadline: Deadline, reason: str = "") -> None:
+    def close(self, deadline: Deadline, closure: Closure) -> None:
         unix_ms = time_ns() // 1_000_000
-        self._sync.run_patiently(lambda group, _: group.close(reason, unix_ms), deadline)
+        self._sync.run_patiently(
+            lambda group, _: group.close(closure.reason, unix_ms, closure.do_not_restart), deadline
+        )
 
-    def close_reason(self, deadline: Deadline) -> str:
-        return self._sync.run(lambda group, _: group.close_reason, deadline)
+    def closure(self, deadline: Deadline) -> Closure:
+        return self._sync.run(lambda group, _: closure_of_group(group), deadline)
 
     def look(self, deadline: Deadline) -> None:
         self._sync.run(lambda _, __: None, deadline)

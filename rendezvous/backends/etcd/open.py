@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 
 from rendezvous._base.api import RendezvousParameters
 from rendezvous._base.deadline import Deadline
+from rendezvous._base.place import ETCD_URL_OPTIONS
 from rendezvous._base.settings import read_seconds
 from rendezvous.backends.etcd.backend import EtcdRendezvousBackend
 from rendezvous.backends.etcd.client.client import EtcdClient
@@ -22,17 +23,15 @@ from rendezvous.backends.etcd.transport.endpoints import parse_endpoints
 
 __all__ = [
     "DEFAULT_STORE_PREFIX",
-    "URL_OPTIONS",
     "EtcdConnection",
     "create_backend",
     "open_backend",
     "open_client",
+    "open_run_store",
     "open_url",
 ]
 
 DEFAULT_STORE_PREFIX = "/torch/elastic/store"
-# What a URL's query may say, with the names and meanings of the configuration.
-URL_OPTIONS = ("ca_cert", "ssl_cert", "ssl_cert_key", "transport", "user", "password_file")
 _READ_TIMEOUT_S = 60.0
 _USER, _PASSWORD = "RENDEZVOUS_ETCD_USER", "RENDEZVOUS_ETCD_PASSWORD"
 
@@ -113,14 +112,18 @@ def open_backend(params: RendezvousParameters) -> tuple[EtcdRendezvousBackend, E
         read_seconds(params, "ttl", 7200.0),
         name=params.backend,
     )
-    # A store of each run: what one left behind is not taken for the next one's. Escaped, so that
-    # none is within another one.
-    prefix = (_text(params.config, "store_prefix") or DEFAULT_STORE_PREFIX).rstrip("/")
-    store = EtcdStore(client, f"{prefix}/{quote(params.run_id, safe='')}", client.timeout_s)
+    store = open_run_store(client, params, params.run_id)
     members, secure = parse_endpoints(_endpoints(params))
     scheme = "etcds" if _tls(params.config, secure) else "etcd"
     address = _url(f"{scheme}://{client.endpoints}", store.prefix, params.config)
     return backend, EtcdConnection(store, store.clone(), client.endpoints, address, members[0].host)
+
+
+def open_run_store(client: EtcdClient, params: RendezvousParameters, run_id: str) -> EtcdStore:
+    """A store of each run: what one left behind is not taken for the next one's."""
+    prefix = (_text(params.config, "store_prefix") or DEFAULT_STORE_PREFIX).rstrip("/")
+    # Escaped, so that none is within another one.
+    return EtcdStore(client, f"{prefix}/{quote(run_id, safe='')}", client.timeout_s)
 
 
 def create_backend(params: RendezvousParameters) -> tuple[EtcdRendezvousBackend, EtcdStore]:
@@ -161,7 +164,7 @@ def _url(endpoints: str, prefix: str, config: Mapping[str, Any]) -> str:
     """What `open_url` makes the same store of."""
     if not prefix.startswith("/"):
         return ""
-    said = {name: text for name in URL_OPTIONS if (text := _text(config, name))}
+    said = {name: text for name in ETCD_URL_OPTIONS if (text := _text(config, name))}
     return endpoints + quote(prefix) + ("?" + urlencode(said) if said else "")
 
 

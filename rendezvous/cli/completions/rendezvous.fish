@@ -51,7 +51,7 @@ function _shtab_rendezvous_using
 end
 
 set -g _shtab_rendezvous_commands exec serve demo bench status doctor close get set add cas wait delete keys push pop length barrier exchange watch token completion
-set -g _shtab_rendezvous_opts_with_value --attempt --backend --endpoint --etcd-user --event-log --expect --grace --health-check --host --limit --listen-fd --local-addr --log-dir --log-format --max-restarts --nnodes --nodes --nproc-per-node --port --prefix --procs-per-node --rank --rank-by --rdzv-backend --rdzv-conf --rdzv-endpoint --rdzv-id --reason --redirects --run-id --seconds --spare-timeout --tee --timeout --ttl --value -r -t
+set -g _shtab_rendezvous_opts_with_value --attempt --backend --cluster --endpoint --etcd-user --event-log --expect --grace --health-check --host --limit --listen-fd --local-addr --log-dir --log-format --max-restarts --nnodes --nodes --nproc-per-node --port --prefix --procs-per-node --rank --rank-by --rdzv-backend --rdzv-conf --rdzv-endpoint --rdzv-id --reason --redirects --report --round --run-id --seconds --spare-timeout --tee --timeout --ttl --value -r -t
 
 complete -c rendezvous -e
 complete -c rendezvous -f
@@ -108,7 +108,9 @@ complete -c rendezvous -n '_shtab_rendezvous_using bench' -s v -l verbose -d 'lo
 complete -c rendezvous -n '_shtab_rendezvous_using bench' -l endpoint -x -d 'a running server (default: bench starts one)'
 complete -c rendezvous -n '_shtab_rendezvous_using bench' -l seconds -x -d 'how long to measure each operation (default: 1)'
 complete -c rendezvous -n '_shtab_rendezvous_using bench' -l value -x -d 'size of the values (default: 64)'
-complete -c rendezvous -n '_shtab_rendezvous_using bench' -l nodes -x -d 'how many nodes meet; 0 skips this (default: 8)'
+complete -c rendezvous -n '_shtab_rendezvous_using bench' -l nodes -x -d 'how many nodes meet; 0 skips this (default: 8; with --cluster, as many as the launcher has)'
+complete -c rendezvous -n '_shtab_rendezvous_using bench' -l cluster -xka "dry-run quick full" -d 'measure a network: start this on every node, with srun, mpirun or rendezvous exec; rank 0 prints and writes one report (default: quick)'
+complete -c rendezvous -n '_shtab_rendezvous_using bench' -l report -x -d 'of --cluster: where rank 0 writes the report; - for stdout (default: rendezvous-bench.json)'
 complete -c rendezvous -n '_shtab_rendezvous_using; and test $_shtab_rendezvous_npos -eq 0' -a status -d 'Show who is in a run, and first who is missing: its round, whether the round is'
 complete -c rendezvous -n '_shtab_rendezvous_using status' -s h -l help -d 'show this help message and exit'
 complete -c rendezvous -n '_shtab_rendezvous_using status' -s v -l verbose -d 'log more, and show where in the code an error came from'
@@ -204,13 +206,14 @@ complete -c rendezvous -n '_shtab_rendezvous_using length' -s v -l verbose -d 'l
 complete -c rendezvous -n '_shtab_rendezvous_using length' -l endpoint -x -d 'a server, or a store'"'"'s URL: tcp://, file://, etcd:// (default: $RENDEZVOUS_ENDPOINT, else 127.0.0.1:29400)'
 complete -c rendezvous -n '_shtab_rendezvous_using length' -l timeout -x -d 'how long to try, connecting included (default: 5)'
 complete -c rendezvous -n '_shtab_rendezvous_using length' -l wait-for-server -d 'if nothing listens there yet, try until the timeout instead of failing at once'
-complete -c rendezvous -n '_shtab_rendezvous_using; and test $_shtab_rendezvous_npos -eq 0' -a barrier -d 'Wait until N commands arrive at the barrier of this name, then all go on. The'
+complete -c rendezvous -n '_shtab_rendezvous_using; and test $_shtab_rendezvous_npos -eq 0' -a barrier -d 'Wait until N commands arrive at the barrier of this name, then all go on. Each'
 complete -c rendezvous -n '_shtab_rendezvous_using barrier' -s h -l help -d 'show this help message and exit'
 complete -c rendezvous -n '_shtab_rendezvous_using barrier' -s v -l verbose -d 'log more, and show where in the code an error came from'
 complete -c rendezvous -n '_shtab_rendezvous_using barrier' -l endpoint -x -d 'a server, or a store'"'"'s URL: tcp://, file://, etcd:// (default: $RENDEZVOUS_ENDPOINT, else 127.0.0.1:29400)'
 complete -c rendezvous -n '_shtab_rendezvous_using barrier' -l timeout -x -d 'how long to try, connecting included (default: 5; 300 when waiting for keys)'
 complete -c rendezvous -n '_shtab_rendezvous_using barrier' -l wait-for-server -d 'if nothing listens there yet, try until the timeout instead of failing at once'
 complete -c rendezvous -n '_shtab_rendezvous_using barrier' -l rank -x -d 'this one'"'"'s, from 0'
+complete -c rendezvous -n '_shtab_rendezvous_using barrier' -l round -x -d 'with --rank: which time it is that the ranks meet here (default: 1)'
 complete -c rendezvous -n '_shtab_rendezvous_using; and test $_shtab_rendezvous_npos -eq 0' -a exchange -d 'Give a value, wait until all N ranks have given theirs, and print them all in the'
 complete -c rendezvous -n '_shtab_rendezvous_using exchange' -s h -l help -d 'show this help message and exit'
 complete -c rendezvous -n '_shtab_rendezvous_using exchange' -s v -l verbose -d 'log more, and show where in the code an error came from'

@@ -11,7 +11,7 @@
 _shtab_rendezvous_commands() {
   local _commands=(
     add:'Add N to the number stored at a key, in one step, and print the result.'
-    barrier:'Wait until N commands arrive at the barrier of this name, then all go on. The'
+    barrier:'Wait until N commands arrive at the barrier of this name, then all go on. Each'
     bench:'Measure how long get, set, add and compare_set take for one client, one call after'
     cas:'Compare and set, in one step: if KEY has the value EXPECTED, set it to DESIRED.'
     close:'End a run for all of its nodes: those that take part stop their commands, those that'
@@ -64,6 +64,7 @@ _shtab_rendezvous_barrier_options=(
   "--timeout[how long to try, connecting included (default\: 5\; 300 when waiting for keys)]:SECONDS:"
   "--wait-for-server[if nothing listens there yet, try until the timeout instead of failing at once]"
   "--rank[this one\'s, from 0]:R:"
+  "--round[with --rank\: which time it is that the ranks meet here (default\: 1)]:I:"
   ":NAME:"
   ":how many take part\; all must say the same:"
 )
@@ -77,7 +78,9 @@ _shtab_rendezvous_bench_options=(
   "--endpoint[a running server (default\: bench starts one)]:HOST[:PORT]:"
   "--seconds[how long to measure each operation (default\: 1)]:S:"
   "--value[size of the values (default\: 64)]:BYTES:"
-  "--nodes[how many nodes meet\; 0 skips this (default\: 8)]:N:"
+  "--nodes[how many nodes meet\; 0 skips this (default\: 8\; with --cluster, as many as the launcher has)]:N:"
+  "--cluster[measure a network\: start this on every node, with srun, mpirun or rendezvous exec\; rank 0 prints and writes one report (default\: quick)]:dry-run|quick|full:(dry-run quick full)"
+  "--report[of --cluster\: where rank 0 writes the report\; - for stdout (default\: rendezvous-bench.json)]:FILE:"
 )
 
 # guard to ensure default positional specs are added only once per session

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from rendezvous._base.deadline import Deadline
-from rendezvous._base.endpoint import parse_endpoint
+from rendezvous._base.endpoint import is_unix, parse_endpoint
 from rendezvous._base.errors import RendezvousError, StoreError
 from rendezvous._base.hosts import match_host
 from rendezvous.cli import exits as _exit
@@ -20,8 +20,8 @@ from rendezvous.cli.doctor.network import check_name, check_ports
 from rendezvous.cli.doctor.processes import find_listener
 from rendezvous.cli.doctor.server import Asked, check_hosting, check_server
 from rendezvous.cli.look.status import run_id
-from rendezvous.cli.look.status_place import add_place, open_place
-from rendezvous.cli.options import DEFAULT_PORT, add_command, seconds, whole_number
+from rendezvous.cli.look.status_place import ServerRuns, add_place, open_place
+from rendezvous.cli.options import add_command, seconds, whole_number
 from rendezvous.cli.paint import Paint
 
 if TYPE_CHECKING:
@@ -93,12 +93,18 @@ def run(args: argparse.Namespace) -> int:
         place = open_place(args.endpoint, args.backend, config, waits=True)
     except ValueError as error:
         args.fail(str(error))
+    if place.endpoint.startswith("file:"):
+        place.close()
+        args.fail("doctor looks at a server, or at etcd; of a run in a file, status tells")
     args.timeout = max(args.timeout, _TIMEOUT_S_MIN)
     paint = Paint(sys.stdout)
     findings: list[Finding] = []
     try:
-        checks = _check_etcd(args, place) if place.is_etcd else _check_server(args, place)
-        for finding in checks:
+        for finding in (
+            _check_server(args, place)
+            if isinstance(place, ServerRuns)
+            else _check_etcd(args, place)
+        ):
             findings.append(finding)
             if not args.json:
                 print("\n".join(as_text(finding, paint)), flush=True)
@@ -111,8 +117,12 @@ def run(args: argparse.Namespace) -> int:
     return _exit.NO if any(finding.is_bad for finding in findings) else _exit.OK
 
 
-def _check_server(args: argparse.Namespace, place: Place) -> Iterator[Finding]:
-    host, port = parse_endpoint(place.endpoint, DEFAULT_PORT)
+def _check_server(args: argparse.Namespace, place: ServerRuns) -> Iterator[Finding]:
+    host, port = place.host_and_port
+    if is_unix(host):
+        asked = Asked(place, "", args.nodes, args.run_id)
+        yield from check_server(asked, Deadline.after(args.timeout))
+        return
     addresses, finding = check_name(host, Deadline.after(args.timeout))
     yield finding
     if not addresses:
@@ -128,7 +138,7 @@ def _check_server(args: argparse.Namespace, place: Place) -> Iterator[Finding]:
         None,
     )
     if reached is not None:
-        asked = Asked(host, reached, port, args.nodes, args.run_id)
+        asked = Asked(place, reached, args.nodes, args.run_id)
         yield from check_server(asked, Deadline.after(args.timeout))
     elif args.nodes is not None and match_host(host).matched:
         # Perhaps the node that is to host the store is this one.

@@ -23,7 +23,7 @@ from rendezvous._base.errors import (
     StoreRefusedError,
 )
 from rendezvous._base.hosts import is_loopback, own_end_towards
-from rendezvous._core import TCPStore, has_token, tls_library
+from rendezvous._core import census, tls_library
 from rendezvous.backends.look import list_runs, look_at_run, similar_runs
 from rendezvous.cli.doctor.findings import Finding
 from rendezvous.cli.doctor.processes import find_listener, somaxconn
@@ -31,7 +31,9 @@ from rendezvous.cli.doctor.processes import find_listener, somaxconn
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rendezvous._core import TCPStore
     from rendezvous.cli.doctor.processes import Listener
+    from rendezvous.cli.look.status_place import ServerRuns
 
 __all__ = ["Asked", "check_hosting", "check_server"]
 
@@ -51,41 +53,41 @@ class Asked:
     """What the user wants to know, and of what.
 
     Attributes:
-        address: of the host, which was reached.
+        address: of the host, which was reached; empty: of a Unix socket.
         nodes: how many the job has; None: it was not said.
     """
 
-    host: str
+    place: ServerRuns
     address: str
-    port: int
     nodes: int | None
     run_id: str | None
+
+    @property
+    def host(self) -> str:
+        return self.place.host_and_port[0]
+
+    @property
+    def port(self) -> int:
+        return self.place.host_and_port[1]
 
 
 def check_server(asked: Asked, deadline: Deadline) -> Iterator[Finding]:
     """Of a port that accepts connections."""
-    listener = find_listener(asked.address, asked.port)
-    token = _token_finding()
-    if token is not None:
-        yield token
+    listener = find_listener(asked.address, asked.port) if asked.address else None
+    try:
+        is_secured = asked.place.is_secured
+    except (StoreError, ValueError) as error:
+        todo = "`rendezvous token --help` and docs/security.md say what is looked for, and where"
+        yield Finding("token", "wrong", str(error), todo)
         return
     try:
-        store = TCPStore(asked.host, asked.port, wait_for_workers=False, timeout=deadline.left_s)
+        store = asked.place.connected(deadline)
     except StoreError as error:
         yield _failure(format_endpoint(asked.host, asked.port), error, listener)
         return
     with suppress(StoreError):
+        yield _secured(is_secured, is_loopback(store.observed_address) or not asked.address)
         yield from _check_store(store, asked, listener, deadline)
-    store.close()
-
-
-def _token_finding() -> Finding | None:
-    """What is wrong with this side's own token."""
-    try:
-        has_token()
-    except ValueError as error:
-        return Finding("token", "wrong", str(error), "see `rendezvous token --help`")
-    return None
 
 
 def _failure(where: str, error: StoreError, listener: Listener | None) -> Finding:
@@ -140,19 +142,21 @@ def _check_store(
 ) -> Iterator[Finding]:
     where = format_endpoint(asked.host, asked.port)
     observed = store.observed_address
-    yield _secured(where, is_loopback(observed))
-    yield _address(observed, asked.host, asked.nodes)
+    if asked.address:
+        yield _address(observed, asked.host, asked.nodes)
     yield _latency(store, deadline)
     yield from _sizes(store, deadline)
     if asked.nodes is not None:
         yield _limits(asked.nodes, listener)
+        yield from _own_limits(store, asked.nodes, deadline)
     if asked.run_id is not None:
         yield _run(store, asked.run_id, where, deadline)
 
 
-def _secured(where: str, is_here: bool) -> Finding:
-    if has_token():
-        return Finding("server", "ok", f"a rendezvous server; it takes the token ({tls_library()})")
+def _secured(is_secured: bool, is_here: bool) -> Finding:
+    if is_secured:
+        text = f"a rendezvous server; it takes the token or certificate ({tls_library()})"
+        return Finding("server", "ok", text)
     text = "a rendezvous server; connections are not encrypted, and it asks for no token"
     if is_here:
         return Finding("server", "ok", text)
@@ -160,7 +164,7 @@ def _secured(where: str, is_here: bool) -> Finding:
         "server",
         "note",
         text,
-        f"everybody who reaches {where} can change all of it: docs/security.md",
+        "everybody who reaches it can change all of it: docs/security.md",
     )
 
 
@@ -256,6 +260,22 @@ def _limits(nodes: int, listener: Listener | None) -> Finding:
             "run doctor there, as the server's user, to check them",
         )  # fmt: skip
     return _limits_of(f"the server (pid {listener.pid})", nodes, listener.files_max)
+
+
+def _own_limits(store: TCPStore, nodes: int, deadline: Deadline) -> Iterator[Finding]:
+    """Of those that the server sets its clients, what is too low."""
+    need = nodes * _CONNECTIONS_PER_NODE
+    try:
+        _, limits = census(store, False, deadline.left_s)
+    except StoreError:  # of a role that may not ask
+        return
+    most = limits.get("connections")
+    if most is not None and most < need:
+        yield Finding(
+            "limits", "wrong",
+            f"the server takes {most} connections, and {nodes} nodes have up to {need}",
+            f"start it with --limit connections={need}", {"connections": most, "needed": need},
+        )  # fmt: skip
 
 
 def check_hosting(nodes: int) -> Finding:

@@ -22,6 +22,7 @@ from rendezvous.cli import exits as _exit
 from rendezvous.cli.look.follow import follow
 from rendezvous.cli.look.status_place import add_place, open_place
 from rendezvous.cli.look.status_text import as_json, as_text, outline
+from rendezvous.cli.look.timeline_text import as_json as event_as_json
 from rendezvous.cli.options import (
     RUN_ID_VARIABLE,
     OptionError,
@@ -60,6 +61,7 @@ examples:
   rendezvous status my-job --json | jq .missing
   rendezvous status --endpoint node0         is the server there? which runs?
   rendezvous status my-job --backend etcd --endpoint etcd0:2379,etcd1:2379
+  rendezvous status my-job --endpoint file:///shared/my-job
 
 exit codes: 0 the run is complete or over, or the server is there, 1 no such
 run, 2 wrong arguments, 3 the server, or etcd, cannot be reached or time is
@@ -174,8 +176,17 @@ def _show_run(args: argparse.Namespace, place: Place, deadline: Deadline) -> int
     if report is None:
         raise _exit.CommandError(unknown_text(args.run_id, place, deadline), _exit.NO)
     text = as_text(report, Paint(sys.stdout), all_nodes=args.all)
-    _print(args, as_json(report), text)
+    fields = as_json(report)
+    if args.json:
+        fields["events"] = _events(args.run_id, place, deadline)
+    _print(args, fields, text)
     return _exit.OK if is_complete(report.view) else _exit.NOT_COMPLETE
+
+
+def _events(run_id: str, place: Place, deadline: Deadline) -> list[dict[str, Any]]:
+    """What has happened, where it is recorded."""
+    found = place.timeline(run_id, 0, deadline)
+    return [] if found is None else [event_as_json(each) for each in found.events]
 
 
 def unknown_text(run_id: str, place: Place, deadline: Deadline) -> str:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import quote, urlsplit
 
 from rendezvous._base.api import RendezvousParameters
 from rendezvous._base.deadline import Deadline, now_s
 from rendezvous._base.endpoint import format_endpoint, is_unix, refuse_secrets
-from rendezvous._base.errors import StoreError
+from rendezvous._base.errors import StoreConnectionError, StoreError
 from rendezvous._base.patience import is_refusal
+from rendezvous._base.place import parse_place
 from rendezvous._base.security import SECURITY_SETTINGS, Security
 from rendezvous._coordination.by_server.timeline import Timeline, look_at_timeline
-from rendezvous._core import RunClient, TCPStore, census, server_limits
+from rendezvous._core import FileStore, RunClient, TCPStore, census, server_limits
 from rendezvous.backends.look import (
     host_states,
     list_runs,
     look_at_run,
+    look_at_stored_run,
     similar_runs,
     watcher_of,
 )
@@ -36,24 +39,24 @@ from rendezvous.cli.options import (
     conf,
     endpoint_from_environment,
 )
+from rendezvous.handler.examine import NodeKey, Past, find_exclusions, find_expected
 from rendezvous.handler.examine import Place as PlaceOfRuns
-from rendezvous.handler.examine import find_exclusions, find_expected
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping, Sequence
 
     from rendezvous._coordination.run_view import RunView
+    from rendezvous.backends.etcd.store.store import EtcdStore
 
-__all__ = ["Place", "Probe", "add_place", "open_place"]
+__all__ = ["Place", "Probe", "ServerRuns", "add_place", "open_place"]
 
 _PINGS = 5
 _NOTHING_KNOWN = 2**64 - 1
+# Events that say where a node stands.
+_OF_NODES = ("joined", "waiting", "spare", "resumed", "left", "lost", "failed", "gave_up")
 # The address of who takes no part.
 _ONLOOKER = "onlooker"
-_ETCD_SCHEMES = ("etcd", "etcds", "http", "https")
-# Of a store's URL, and no matter here.
-_STORE_OPTIONS = ("timeout", "prefix")
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,6 @@ class Probe:
 
 class Place(PlaceOfRuns, Protocol):
     """Where runs are kept. Methods raise StoreErrors and RendezvousErrors."""
-
-    @property
-    def is_etcd(self) -> bool:
-        """Not a server of ours."""
 
     def probe(self, deadline: Deadline) -> Probe:
         """Whether it is there."""
@@ -89,6 +88,9 @@ class Place(PlaceOfRuns, Protocol):
     def reopen(self) -> None:
         """Connect again with the next request."""
 
+    def excluded(self, run_id: str, deadline: Deadline) -> list[str]:
+        """Nodes that do not take part, as their health checks have failed, each with the reason."""
+
     def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
         """Of a handler of that run, for who joins nothing."""
 
@@ -102,7 +104,8 @@ def add_place(parser: argparse.ArgumentParser) -> None:
         "--endpoint",
         default=endpoint_from_environment() or "",
         metavar="HOST[:PORT]|URL",
-        help="the server; for etcd, its members, with --backend etcd or as etcd://HOST,HOST"
+        help="the server; for etcd, its members, with --backend etcd or as etcd://HOST,HOST; for"
+        " a run in a file, file:///PATH"
         f" (default: ${ENDPOINT_VARIABLE}, else this machine)",
     )
     parser.add_argument(
@@ -132,18 +135,16 @@ def open_place(
     server that is not there is waited for; None: no, and no option would change that. Raises
     ValueError.
     """
-    refuse_secrets(endpoint)
     scheme, separator, _ = endpoint.partition("://")
-    if backend is None:
-        backend = "etcd" if separator and scheme in _ETCD_SCHEMES else "c10d"
-    if backend != "c10d":
-        members, options = _split_url(endpoint)
-        return _EtcdPlace(members, options | dict(config))
-    if separator and scheme not in SERVER_SCHEMES:
-        raise ValueError(
-            f"the endpoint {endpoint!r} does not name a server; runs are kept by a server "
-            "(HOST[:PORT]) or in etcd (--backend etcd)"
-        )
+    is_server = backend in (None, "c10d") and (not separator or scheme in SERVER_SCHEMES)
+    if not is_server:
+        named = parse_place(endpoint, backend, is_store=True)
+        if named.backend != "c10d":
+            return _EtcdPlace(named.endpoint, named.settings | dict(config))
+        if config:
+            raise ValueError(f"--rdzv-conf {', '.join(sorted(config))}: for --backend etcd only")
+        return _FilePlace(named.endpoint)
+    refuse_secrets(endpoint)
     foreign = config.keys() - set(SECURITY_SETTINGS)
     if foreign:
         raise ValueError(f"--rdzv-conf {', '.join(sorted(foreign))}: for --backend etcd only")
@@ -151,33 +152,18 @@ def open_place(
     security = Security.of(RendezvousParameters("c10d", "", "status", 1, 1, **config))
     options = url_options(url, None)
     options.pop("prefix", None)
-    return _ServerPlace(server_place(url, urlsplit(url), options, security), waits)
+    return ServerRuns(server_place(url, urlsplit(url), options, security), waits)
 
 
-def _split_url(endpoint: str) -> tuple[str, dict[str, str]]:
-    """The members, each with its scheme if it has one, and the options of a store's URL."""
-    from rendezvous.backends.etcd.open import URL_OPTIONS
-
-    address, _, query = endpoint.partition("?")
-    first, comma, last = address.rpartition(",")
-    scheme, separator, rest = last.rpartition("://")
-    members = f"{first}{comma}{scheme}{separator}{rest.partition('/')[0]}"
-    options = dict(parse_qsl(query))
-    for name in options:
-        if name not in (*URL_OPTIONS, *_STORE_OPTIONS):
-            raise ValueError(f"the endpoint {address!r}: unknown option {name!r}")
-    return members, {name: options[name] for name in URL_OPTIONS if name in options}
-
-
-class _ServerPlace:
-    is_etcd = False
-
+class ServerRuns:
     def __init__(self, place: ServerPlace, waits: bool | None) -> None:
         self._place = place
         self._waits = waits
         self.endpoint = format_endpoint(place.host, place.port)
         self._store: TCPStore | None = None
         self._watcher: RunClient | None = None
+        # The next event, and what happened to each node last; of one run.
+        self._history: tuple[int, dict[NodeKey, Past]] = (0, {})
 
     def probe(self, deadline: Deadline) -> Probe:
         keys = self._connected(deadline).num_keys()
@@ -220,6 +206,38 @@ class _ServerPlace:
 
     def excluded(self, run_id: str, deadline: Deadline) -> list[str]:
         return find_exclusions(self._connected(deadline), run_id)
+
+    def history(self, run_id: str, deadline: Deadline) -> Mapping[NodeKey, Past]:
+        first, known = self._history
+        try:
+            found = self.timeline(run_id, first, deadline)
+        except StoreError:  # a server that keeps none
+            return {}
+        if found is None:
+            return {}
+        if found.next < first:  # another server than before
+            known.clear()
+        for event in found.events:
+            node = event.node
+            if node is not None and event.kind in _OF_NODES:
+                key = (node.addr, node.pid, node.local_id)
+                known[key] = Past(event.kind, event.time_s, event.text)
+        self._history = (found.next, known)
+        return known
+
+    @property
+    def host_and_port(self) -> tuple[str, int]:
+        """Of a Unix socket, its URL and 0."""
+        return self._place.host, self._place.port
+
+    @property
+    def is_secured(self) -> bool:
+        """Whether a token or a certificate was said or found. Raises StoreError, ValueError."""
+        return self._place.security.exists
+
+    def connected(self, deadline: Deadline) -> TCPStore:
+        """A client, for who has more to ask; it is closed with this place. Raises StoreError."""
+        return self._connected(deadline)
 
     def host_states(self, addresses: Sequence[str], deadline: Deadline) -> dict[str, str]:
         return host_states(self._connected(deadline), addresses, deadline)
@@ -271,9 +289,75 @@ class _ServerPlace:
         return self._store
 
 
-class _EtcdPlace:
-    is_etcd = True
+class _FilePlace:
+    """Of a file that is there: an onlooker makes none."""
 
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.endpoint = f"file://{quote(path)}"
+
+    def probe(self, deadline: Deadline) -> Probe:
+        store = self._opened(deadline)
+        if store is None:
+            raise StoreConnectionError(f"there is no file {self._path!r}")
+        keys = store.num_keys()
+        return Probe(
+            [f"file {self._path}: readable", f"keys: {keys}"], {"reachable": True, "keys": keys}
+        )
+
+    def look_at_run(self, run_id: str, deadline: Deadline, limit: int | None) -> RunView | None:
+        store = self._opened(deadline)
+        return None if store is None else look_at_stored_run(store, run_id, limit)
+
+    def runs(self, deadline: Deadline) -> list[str]:
+        store = self._opened(deadline)
+        return [] if store is None else list_runs(store)
+
+    def similar_runs(self, run_id: str, deadline: Deadline) -> list[str]:
+        return similar_runs(run_id, self.runs(deadline))
+
+    def timeline(self, run_id: str, first: int, deadline: Deadline) -> Timeline | None:
+        return None
+
+    def expected(self, run_id: str, deadline: Deadline) -> str:
+        store = self._opened(deadline)
+        return "" if store is None else find_expected(store, run_id)
+
+    def history(self, run_id: str, deadline: Deadline) -> Mapping[NodeKey, Past]:
+        return {}
+
+    def host_states(self, addresses: Sequence[str], deadline: Deadline) -> dict[str, str]:
+        return {}
+
+    def mark(self, run_id: str, deadline: Deadline) -> int:
+        return 0
+
+    def wait_for_change(self, run_id: str, mark: int, within_s: float) -> None:
+        time.sleep(within_s)
+
+    def reopen(self) -> None:
+        """It is opened for each look."""
+
+    def excluded(self, run_id: str, deadline: Deadline) -> list[str]:
+        store = self._opened(deadline)
+        return [] if store is None else find_exclusions(store, run_id)
+
+    def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
+        del view
+        return RendezvousParameters(
+            "c10d", self._path, run_id, 1, 1, _ONLOOKER, store_type="file"
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _opened(self, deadline: Deadline) -> FileStore | None:
+        if not Path(self._path).exists():
+            return None
+        return FileStore(self._path, timeout=deadline.left_s)
+
+
+class _EtcdPlace:
     def __init__(self, members: str, config: dict[str, str]) -> None:
         # Only who looks at etcd pays for importing its client.
         from rendezvous.backends.etcd.open import open_client
@@ -316,11 +400,18 @@ class _EtcdPlace:
     def similar_runs(self, run_id: str, deadline: Deadline) -> list[str]:
         return similar_runs(run_id, self.runs(deadline))
 
+    def timeline(self, run_id: str, first: int, deadline: Deadline) -> Timeline | None:
+        return None
+
     def expected(self, run_id: str, deadline: Deadline) -> str:
-        return ""
+        return find_expected(self._run_store(run_id, deadline), run_id)
 
     def excluded(self, run_id: str, deadline: Deadline) -> list[str]:
-        return []
+        store = self._run_store(run_id, deadline)
+        return find_exclusions(store, run_id)
+
+    def history(self, run_id: str, deadline: Deadline) -> Mapping[NodeKey, Past]:
+        return {}
 
     def host_states(self, addresses: Sequence[str], deadline: Deadline) -> dict[str, str]:
         return {}
@@ -333,6 +424,13 @@ class _EtcdPlace:
 
     def reopen(self) -> None:
         """Its client finds another member by itself."""
+
+    def _run_store(self, run_id: str, deadline: Deadline) -> EtcdStore:
+        from rendezvous.backends.etcd.open import open_run_store
+
+        store = open_run_store(self._client, self._parameters(self._members), run_id)
+        store.set_timeout(deadline.left_s)
+        return store
 
     def parameters(self, run_id: str, view: RunView) -> RendezvousParameters:
         rulebook = "store" if view.kept_by == "store" else "auto"

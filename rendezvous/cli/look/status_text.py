@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections import Counter
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rendezvous._base.host_names import count_names, fold_hosts, natural_key
+from rendezvous._base.text import counted
 from rendezvous.cli.paint import wrapped
 from rendezvous.handler.examine import LOST, is_complete
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from rendezvous._coordination.run_view import RunView
     from rendezvous._core import Node
     from rendezvous.cli.paint import Paint
-    from rendezvous.handler.examine import Report
+    from rendezvous.handler.examine import NodeKey, Past, Report
 
 __all__ = ["as_json", "as_line", "as_text", "outline"]
 
@@ -29,7 +32,7 @@ _LISTS = ("waiting", "spares", "lost", "asking")
 def outline(view: RunView) -> str:
     """The round, in half a line."""
     if view.complete:
-        return f"round {view.round}: complete, with {view.world_size} ranks"
+        return f"round {view.round}: complete, with {counted(view.world_size, 'rank')}"
     text = f"round {view.round}: forming"
     if view.settings is not None:
         text += f", {view.counts.participants} of at least {view.settings.min_nodes} nodes"
@@ -63,8 +66,10 @@ def as_text(report: Report, paint: Paint, *, all_nodes: bool = False) -> list[st
     if view.last_call_left_s is not None:
         at_most = "" if view.kept_by == "server" else "at most "
         lines.append(f"last call: {at_most}{view.last_call_left_s:.1f} s left")
-    if view.closed:
-        reason = f", the reason: {view.close_reason}" if view.close_reason else ""
+    reason = f", the reason: {view.close_reason}" if view.close_reason else ""
+    if view.failed:
+        lines.append((f"failed for good, do not restart it{reason}", paint.red))
+    elif view.closed:
         lines.append((f"closed: no more nodes can join{reason}", paint.red))
     if view.finished_round:
         lines.append(f"finished: round {view.finished_round} was the last to succeed")
@@ -81,12 +86,19 @@ def as_text(report: Report, paint: Paint, *, all_nodes: bool = False) -> list[st
             f"keep-alive every {settings.keep_alive_interval:g} s, "
             f"lost after {settings.keep_alive_max_attempt} missed"
         )
+    lines += _joined_line(report)
     lines += _participants(view, all_nodes)
     for name in _LISTS:
         count: int = getattr(view.counts, name)
         if count:
             nodes = sorted(getattr(view, name), key=_node_key)
-            text = _list_text(name, list(map(_node_text, nodes)), nodes, all_nodes)
+            each = [_node_text(node) for node in nodes]
+            if name == "lost":
+                each = [
+                    f"{text}{_past_text(report.history.get(_key(node)))}"
+                    for text, node in zip(each, nodes, strict=True)
+                ]
+            text = _list_text(name, each, nodes, all_nodes)
             lines += [(text[0], paint.red), *text[1:]] if name == "lost" else text
     return [
         colour(part)
@@ -110,7 +122,10 @@ def _missing_lines(report: Report, paint: Paint) -> list[Any]:
     lines: list[Any] = [(f"missing: {missing.count}", paint.red)]
     for group in missing.groups:
         how = group.how if group.is_sure else f"likely, {group.how}"
-        lines += [f"  {name}: {how}" for name in fold_hosts(group.names)]
+        if group.how == LOST and len(group.names) <= _LINES_MAX:
+            lines += [f"  {name}: {how}{_lost_text(report, name)}" for name in group.names]
+        else:
+            lines += [f"  {name}: {how}" for name in fold_hosts(group.names)]
     if missing.unnamed:
         more = "more " if missing.groups else ""
         unknown = f"{more}whose name{' is' if missing.unnamed == 1 else 's are'}"
@@ -120,6 +135,49 @@ def _missing_lines(report: Report, paint: Paint) -> list[Any]:
     lines += similar
     lines.append(f"what to do: {_advice(report)}")
     return lines
+
+
+def _lost_text(report: Report, name: str) -> str:
+    """When and why; of several nodes of that name, of the last one."""
+    pasts = [past for key, past in report.history.items() if key[0] == name]
+    return _past_text(max(pasts, key=lambda past: past.time_s, default=None))
+
+
+def _past_text(past: Past | None) -> str:
+    if past is None:
+        return ""
+    ago_s = max(0.0, time.time() - past.time_s)
+    why = f": {past.why}" if past.why else ""
+    return f" at {_clock(past.time_s)}, {_ago(ago_s)} ago{why}"
+
+
+def _clock(time_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_s))
+
+
+def _ago(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _joined_line(report: Report) -> list[str]:
+    """When the first and the last of those who take part came."""
+    found = []
+    for node in report.view.participants:
+        past = report.history.get(_key(node))
+        if past is not None and past.what == "joined":
+            found.append((past.time_s, node.addr))
+    if not found:
+        return []
+    (first_s, first), (last_s, last) = min(found), max(found)
+    if len(found) == 1:
+        return [f"joined: {_clock(first_s)}"]
+    return [f"joined: from {_clock(first_s)} ({first}) to {_clock(last_s)} ({last})"]
+
+
+def _key(node: Node) -> NodeKey:
+    return node.addr, node.pid, node.local_id
 
 
 def _advice(report: Report) -> str:
@@ -209,15 +267,15 @@ def as_json(report: Report) -> dict[str, Any]:
         "excluded": list(report.excluded),
         "suspects": view.suspects,
         "cause": view.cause or None,
+        "failed": view.failed,
         "close_reason": view.close_reason or None,
         "participants": [
-            {"rank": rank if rank >= 0 else None} | _node_json(node)
+            {"rank": rank if rank >= 0 else None} | _node_json(node) | _past_json(report, node)
             for rank, node in zip(view.ranks, view.participants, strict=True)
         ],
-        "waiting": [_node_json(node) for node in view.waiting],
-        "spares": [_node_json(node) for node in view.spares],
-        "lost": [_node_json(node) for node in view.lost],
-        "asking": [_node_json(node) for node in view.asking],
+    } | {
+        name: [_node_json(node) | _past_json(report, node) for node in getattr(view, name)]
+        for name in _LISTS
     }
 
 
@@ -231,6 +289,15 @@ def _missing_json(missing: Missing) -> dict[str, Any]:
             for name in group.names
         ],
     }
+
+
+def _past_json(report: Report, node: Node) -> dict[str, Any]:
+    """Since when it stands where it does, and why; nothing where that is not known."""
+    past = report.history.get(_key(node))
+    if past is None:
+        return {}
+    at = datetime.fromtimestamp(past.time_s).astimezone().isoformat(timespec="milliseconds")
+    return {"since": at, "event": past.what, "why": past.why or None}
 
 
 def _node_json(node: Node) -> dict[str, Any]:

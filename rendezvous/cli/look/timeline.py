@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rendezvous._base.deadline import Deadline
 from rendezvous._base.errors import StoreConnectionError, StoreTimeoutError
 from rendezvous.cli import exits as _exit
 from rendezvous.cli.look.status import run_id, unknown_text
-from rendezvous.cli.look.status_place import add_place, open_place
+from rendezvous.cli.look.status_place import ServerRuns, add_place, open_place
+from rendezvous.cli.look.timeline_text import as_json, as_line
 from rendezvous.cli.options import add_command, add_wait_for_server, seconds
 
 if TYPE_CHECKING:
@@ -112,10 +112,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _look(args: argparse.Namespace, place: Place, first: int) -> Timeline:
     deadline = Deadline.after(args.timeout)
-    found = None if place.is_etcd else place.timeline(args.run_id or "", first, deadline)
+    is_server = isinstance(place, ServerRuns)
+    found = place.timeline(args.run_id or "", first, deadline) if is_server else None
     if found is not None:
         return found
-    if place.is_etcd or place.look_at_run(args.run_id, deadline, 0) is not None:
+    if not is_server or place.look_at_run(args.run_id, deadline, 0) is not None:
         raise _exit.CommandError(
             f"there is no timeline at {place.endpoint}: a server records what happens to the runs "
             "that it keeps itself, and this one is kept by its nodes"
@@ -125,49 +126,3 @@ def _look(args: argparse.Namespace, place: Place, first: int) -> Timeline:
 
 def _wanted(args: argparse.Namespace, events: list[RunEvent]) -> list[RunEvent]:
     return [each for each in events if not args.rounds or each.kind in _OF_ROUNDS]
-
-
-def as_line(event: RunEvent) -> str:
-    """`2026-11-29 09:00:00.123  round 1  lost       node7 (pid 41): its connection broke`."""
-    at = datetime.fromtimestamp(event.time_s).astimezone()
-    where = f"round {event.round}" if event.kind != "warning" else "server"
-    kind = event.kind.replace("_", " ")
-    when = f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03}"
-    return f"{when}  {where:<9} {kind:<10} {_what(event)}".rstrip()
-
-
-def _what(event: RunEvent) -> str:
-    node = event.node
-    name = "" if node is None else f"{node.addr} (pid {node.pid})"
-    nodes = "1 node" if event.nodes == 1 else f"{event.nodes} nodes"
-    if event.kind == "complete":
-        last = f"; {name} came last" if name else ""
-        return f"{nodes} in {event.took_s:.3f} s{last}"
-    if event.kind == "last_call":
-        return f"{event.took_s:.3g} s, with {nodes}"
-    if event.kind == "broken":
-        return f"the connection of {name}; it may come back for {event.took_s:.3g} s"
-    if event.kind == "timed_out":
-        return f"{name} after {event.took_s:.3g} s: {event.text}"
-    if event.kind == "joined":
-        return f"{name}; {nodes}"
-    return ": ".join(filter(None, (name, event.text)))
-
-
-def as_json(event: RunEvent) -> dict[str, Any]:
-    """An object with all that is known of it; times in seconds."""
-    node = event.node
-    at = datetime.fromtimestamp(event.time_s).astimezone()
-    return {
-        "number": event.number,
-        "time": at.isoformat(timespec="milliseconds"),
-        "monotonic_s": event.monotonic_s,
-        "kind": event.kind,
-        "round": event.round,
-        "nodes": event.nodes,
-        "took_s": event.took_s,
-        "node": None
-        if node is None
-        else {"addr": node.addr, "pid": node.pid, "local_id": node.local_id},
-        "text": event.text,
-    }

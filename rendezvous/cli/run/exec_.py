@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from rendezvous._base.api import RendezvousParameters
 from rendezvous._base.endpoint import is_unix, parse_endpoint
-from rendezvous._base.health import end_health_checks
+from rendezvous._base.health import Keeper, end_health_checks, keep_health_checks
 from rendezvous._base.hosts import is_loopback, is_wildcard
+from rendezvous._base.place import parse_place
 from rendezvous._base.run_id import DEFAULT_RUN_ID, find_run_id
 from rendezvous._base.settings import C10D_SETTINGS, ETCD_SETTINGS, unknown_settings
 from rendezvous.backends.c10d import shared_run_id
@@ -22,6 +23,7 @@ from rendezvous.cli import exits as _exit
 from rendezvous.cli import options as _options
 from rendezvous.cli.log import logger
 from rendezvous.cli.run.event_log import EventLog
+from rendezvous.cli.run.guard import TOKEN_VARIABLE
 from rendezvous.cli.run.guard_client import Guard
 from rendezvous.cli.run.output import Output
 from rendezvous.cli.run.process import check_program
@@ -61,6 +63,19 @@ def _check(backend: str, endpoint: str, config: Mapping[str, str]) -> None:
     unknown = unknown_settings(config, settings)
     if unknown:
         raise _exit.CommandError(f"--rdzv-conf: {'; '.join(unknown)}", _exit.USAGE)
+
+
+def _use_place(args: argparse.Namespace, config: dict[str, str]) -> None:
+    """The endpoint is a URL."""
+    try:
+        place = parse_place(args.endpoint, None if args.backend == "c10d" else args.backend)
+    except ValueError as error:
+        raise _exit.CommandError(str(error), _exit.USAGE) from None
+    args.backend, args.endpoint = place.backend, place.endpoint
+    if user := place.settings.pop("user", None):
+        args.etcd_user = args.etcd_user or user
+    for name, value in place.settings.items():
+        config.setdefault(name, value)
 
 
 def _is_file(config: Mapping[str, str]) -> bool:
@@ -197,6 +212,8 @@ def run(args: argparse.Namespace) -> int:
         raise _exit.CommandError(f"--rdzv-conf linger_timeout: {error}", _exit.USAGE) from None
     if args.backend == "rendezvous":  # as torchrun calls us
         args.backend = "c10d"
+    if "://" in args.endpoint and args.backend in ("c10d", *_options.ETCD_BACKENDS):
+        _use_place(args, config)
     if args.backend == "c10d" or args.backend in _options.ETCD_BACKENDS:
         _check(args.backend, args.endpoint, config)
     use_surroundings(args, config)
@@ -246,6 +263,8 @@ def run(args: argparse.Namespace) -> int:
         ) as signals,
         _guard(copied) as guard,
     ):  # fmt: skip
+        token = {TOKEN_VARIABLE: guard.token}
+        keep_health_checks(Keeper(guard.announcer, guard.release, token))
         code = Supervisor(plan, signals, guard).run()
     if signals.has_left_behind:
         # Nothing that still waits for a server may hold up the end.

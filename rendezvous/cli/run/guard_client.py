@@ -18,7 +18,7 @@ from rendezvous._base.deadline import Deadline
 from rendezvous.cli.log import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
 __all__ = ["Guard"]
@@ -44,27 +44,40 @@ class Guard:
     def __init__(self, streams: Sequence[int] = ()) -> None:
         self.token = f"{os.getpid()}-{os.urandom(8).hex()}"
         self.pipes: list[int] = []
-        read_fds: list[int] = []
+        self._streams = tuple(streams)
+        # Kept open here, too: if the guard is killed, the pipes do not break, and another one reads
+        # on.
+        self._read_fds: list[int] = []
         for _ in streams:
             read_fd, write_fd = os.pipe()
-            read_fds.append(read_fd)
+            self._read_fds.append(read_fd)
             self.pipes.append(write_fd)
+        self._uses = b"="
+        self._is_lost = False
+        self._asked = 0
+        self._has_begun = False
+        self._start()
+
+    def _start(self) -> None:
+        """Raises OSError."""
+        streams = self._streams
         # Its own stdout is for answers: who waits for the end of our output must not wait for it.
         out = os.dup(1) if 1 in streams else -1
         script = Path(__file__).with_name("guard.py")
-        words = [f"{fd}:{stream}" for fd, stream in zip(read_fds, streams, strict=True)]
-        # A session of its own: a signal to our group, Ctrl-C included, is not for it.
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(script), self.token, str(out), *words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=None if streams else subprocess.DEVNULL,
-            pass_fds=[*read_fds, *([out] if out >= 0 else [])],
-            start_new_session=True,
-        )
-        for fd in (*read_fds, out):
-            if fd >= 0:
-                os.close(fd)
+        words = [f"{fd}:{stream}" for fd, stream in zip(self._read_fds, streams, strict=True)]
+        try:
+            # A session of its own: a signal to our group, Ctrl-C included, is not for it.
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(script), self.token, str(out), *words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=None if streams else subprocess.DEVNULL,
+                pass_fds=[*self._read_fds, *([out] if out >= 0 else [])],
+                start_new_session=True,
+            )
+        finally:
+            if out >= 0:
+                os.close(out)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._fd = self._process.stdin.fileno()
@@ -72,8 +85,6 @@ class Guard:
         self._listening = select.poll()
         self._listening.register(self._answers, select.POLLIN)
         self._heard = b""
-        self._asked = 0
-        self._has_begun = False
 
     def __enter__(self) -> Guard:
         return self
@@ -86,7 +97,7 @@ class Guard:
     ) -> None:
         # It reads the end of file; the last command it was told decides whether it kills. It goes
         # on copying for what a command that succeeded has left behind.
-        for fd in self.pipes:
+        for fd in (*self.pipes, *self._read_fds):
             os.close(fd)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -100,15 +111,36 @@ class Guard:
         # Not waited for, and no reason to warn.
         self._process.returncode = self._process.returncode or 0
 
-    def is_there(self) -> bool:
-        """Whether the guard runs; a warning if it does not."""
+    def mend(self, leaders: Sequence[int] = ()) -> bool:
+        """Whether the guard runs. One that was killed is replaced, and told of what runs; if that
+        is impossible, a warning says so, once.
+        """
         if self._process.poll() is None:
             return True
-        logger.warning(
-            "the guard process %d is gone: if rendezvous is killed, its command goes on",
-            self._process.pid,
-        )
-        return False
+        if self._is_lost:
+            return False
+        old = self._process
+        try:
+            self._start()
+        except OSError as error:
+            self._is_lost = True
+            logger.warning(
+                "the guard process %d is gone, and no other can be started (%s): if rendezvous is "
+                "killed, its command goes on",
+                old.pid,
+                error,
+            )
+            return False
+        for pipe in (old.stdin, old.stdout):
+            if pipe is not None:
+                pipe.close()
+        logger.warning("the guard process %d is gone; another one takes its place", old.pid)
+        self._tell(b"\n".join([self._uses, *(b"+%d" % leader for leader in leaders)]))
+        return True
+
+    def announcer(self) -> Callable[[], None] | None:
+        """`announce`, if a guard runs."""
+        return self.announce if self.mend() else None
 
     def begin(self, uses: Sequence[tuple[str | None, str | None]]) -> None:
         """Another command will write: for each pipe, the prefix of its lines, and a file."""
@@ -117,7 +149,8 @@ class Guard:
             self._ask(b"!")
         self._has_begun = True
         is_plain = all(use == (None, None) for use in uses)
-        self._tell(b"=" if is_plain else b"=" + json.dumps(list(uses)).encode())
+        self._uses = b"=" if is_plain else b"=" + json.dumps(list(uses)).encode()
+        self._tell(self._uses)
 
     def announce(self) -> None:
         """Kill the process that calls this, which leads its session, if our process dies."""

@@ -70,8 +70,8 @@ class Output:
         if self.log_dir is not None:
             folder = _make(self._folder(run_id) / f"round-{round_}")
             paths = [folder / f"rank-{rank}.log" for rank in ranks]
-        # Without a guard, as far as that goes: a pipe that nobody reads would end the command.
-        copied = self.copied(len(ranks)) if guard.is_there() else []
+        # Without a guard, as far as that goes: a pipe that nobody reads would hold the command.
+        copied = self.copied(len(ranks)) if guard.mend() else []
         uses: list[tuple[str | None, str | None]] = []
         for process, stream in copied:
             # Whole lines, where several write.

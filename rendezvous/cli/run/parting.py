@@ -14,7 +14,6 @@ from rendezvous.cli.log import logger
 from rendezvous.cli.run.signals import OvertimeError, SignalledError, SignalScope
 from rendezvous.handler import DynamicRendezvousHandler
 from rendezvous.handler.linger import linger
-from rendezvous.handler.observed import ObservedHandler
 
 if TYPE_CHECKING:
     from rendezvous._base.api import RendezvousHandler
@@ -101,16 +100,13 @@ class Parting:
             else:
                 handler.cancel(timeout_s, failed=code != 0)
             return
-        cause = handler.give_up(*self._gave_up)
+        code, last_line = self._gave_up
+        # Also where enough nodes are left to go on.
+        is_final = code == _exit.DO_NOT_RESTART
+        cause = handler.give_up(code, last_line, do_not_restart=is_final)
         if cause:
             self.root_cause = f"run {handler.get_run_id()!r}: who gave up first: {cause}"
             logger.warning("gave up: %s", cause)
-        if self._gave_up[0] == _exit.DO_NOT_RESTART:
-            # Also where enough nodes are left to go on.
-            if isinstance(handler, ObservedHandler):
-                handler.set_closed(cause)
-            else:
-                handler.set_closed()
 
 
 def _needed_by_others(handler: DynamicRendezvousHandler, code: int, rank: int) -> str:

@@ -99,7 +99,7 @@ class Command:
             close_fds=False,
             # Between fork and exec, in the child: so nothing of the command runs before the
             # guard knows its group. One system call, as other threads may hold any lock.
-            preexec_fn=guard.announce if guard.is_there() else None,  # noqa: PLW1509
+            preexec_fn=guard.announcer(),  # noqa: PLW1509
         )
 
     @property
@@ -117,6 +117,10 @@ class Command:
         if self._failure is not None:
             return self._failure
         return None if self._leaders_run() else Ending(0, 0)
+
+    def keep_guard(self) -> None:
+        """Replace the guard if it was killed."""
+        self._guard.mend(self.pids)
 
     def send(self, signum: int) -> None:
         """Send a signal to all of the groups, as far as anyone is left in them."""

@@ -21,7 +21,9 @@ from rendezvous._base.deadline import Deadline, now_s
 from rendezvous._base.errors import (
     RendezvousClosedError,
     RendezvousError,
+    RendezvousFailedError,
     RendezvousFinishedError,
+    RendezvousUnhealthyError,
 )
 from rendezvous._base.hosts import hold_port
 from rendezvous.cli import exits as _exit
@@ -119,15 +121,18 @@ class Supervisor:
             logger.info("%s", error)
             code = _exit.OK
         except RendezvousClosedError as error:
-            # Too few nodes are left, or somebody has ended the run for all.
+            # Somebody has ended the run for all, or it has failed for good.
             logger.warning("%s", error)
             self._root_cause = str(error)
-            code = _exit.DO_NOT_RESTART
+            is_final = isinstance(error, RendezvousFailedError)
+            code = _exit.DO_NOT_RESTART if is_final else _exit.FAILED
         except (RendezvousError, _exit.CommandError) as error:
             # Told now and not by main(): lingering may follow, for minutes.
             complain("exec", str(error))
             logger.debug("the error came from here", exc_info=True)
             code = _exit.FAILED
+            if isinstance(error, RendezvousUnhealthyError) and error.do_not_restart:
+                code = _exit.DO_NOT_RESTART
             if isinstance(error, _exit.CommandError):
                 code = error.code
                 self._note_giving_up(code, str(error).encode())
@@ -291,6 +296,7 @@ class Supervisor:
         while True:
             for signum in self._signals.wait(_POLL_S):
                 self._pass_on(command, signum)
+            command.keep_guard()
             ending = command.poll()
             if ending is not None:
                 self._clear(command, ending.code)
@@ -306,8 +312,7 @@ class Supervisor:
             elif isinstance(handler, ObservedHandler) and handler.was_closed:
                 logger.info("the run was closed: stopping the command")
                 self._stop(command)
-                reason = self._signals.during(handler.why_closed)
-                raise RendezvousClosedError(_closed_text(handler.get_run_id(), reason))
+                raise self._signals.during(handler.closed_error)
             elif (changes := handler.num_nodes_waiting()) > 0:
                 logger.info(
                     "the membership changed (%s): stopping the command for round %d or later",
@@ -374,10 +379,6 @@ class Supervisor:
         for signum in command.stop(grace_s, self._signals):
             if signum in ENDING:
                 self._kill_at = Deadline.after(0.0)
-
-
-def _closed_text(run_id: str, reason: str) -> str:
-    return f"run {run_id!r}: it was closed{': ' if reason else ''}{reason}"
 
 
 def _tell(

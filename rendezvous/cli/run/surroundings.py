@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rendezvous._base.host_list import expand_hosts
+from rendezvous._base.text import counted
 from rendezvous.cli.options import DEFAULT_PORT
 from rendezvous.cli.run.environment import Local
 
@@ -56,7 +57,7 @@ class Surroundings:
     def __str__(self) -> str:
         words = []
         if self.nodes is not None:
-            words.append(f"{self.nodes} {'node' if self.nodes == 1 else 'nodes'}")
+            words.append(counted(self.nodes, "node"))
         if self.node is not None:
             words.append(f"this is node {self.node}")
         if self.endpoint is not None:

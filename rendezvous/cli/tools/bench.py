@@ -25,6 +25,7 @@ from rendezvous._core import Server, TCPStore
 from rendezvous.cli import exits as _exit
 from rendezvous.cli.log import hush_server
 from rendezvous.cli.options import add_command, add_credentials, endpoint, seconds, whole_number
+from rendezvous.cli.tools.bench_cluster import MODES, run_cluster
 
 if TYPE_CHECKING:
     import argparse
@@ -44,6 +45,9 @@ examples:
   rendezvous bench
   rendezvous bench --endpoint node0:29400 --nodes 16
   rendezvous bench --seconds 5 --value 65536
+  rendezvous bench --cluster dry-run               what would be done, by whom
+  srun --ntasks-per-node=1 rendezvous bench --cluster
+  rendezvous exec --endpoint node0 --nodes 4 -- rendezvous bench --cluster full
 
 Times are those that a Python client sees. Python, not the server, limits how fast
 threads of one process meet.
@@ -52,6 +56,7 @@ exit codes: 0 measured, 1 failed, 2 wrong arguments,
 3 the server cannot be reached or time is over, 130 Ctrl-C."""
 
 _NODES_MAX = 256
+_NODES = 8
 _VALUE_BYTES_MAX = 16 * 1024 * 1024
 _ANSWER_TIMEOUT_S = 5.0
 _JOIN_TIMEOUT_S = 60.0
@@ -92,15 +97,35 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--nodes",
         type=whole_number(0, _NODES_MAX),
-        default=8,
         metavar="N",
-        help="how many nodes meet; 0 skips this (default: 8)",
+        help="how many nodes meet; 0 skips this (default: 8; with --cluster, as many as the"
+        " launcher has)",
+    )
+    parser.add_argument(
+        "--cluster",
+        nargs="?",
+        choices=MODES,
+        const="quick",
+        metavar="dry-run|quick|full",
+        help="measure a network: start this on every node, with srun, mpirun or rendezvous exec;"
+        " rank 0 prints and writes one report (default: quick)",
+    )
+    parser.add_argument(
+        "--report",
+        default="rendezvous-bench.json",
+        metavar="FILE",
+        help="of --cluster: where rank 0 writes the report; - for stdout (default:"
+        " rendezvous-bench.json)",
     )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print. CommandError when the server fails."""
+    if args.cluster is not None:
+        return run_cluster(args)
+    if args.nodes is None:
+        args.nodes = _NODES
     try:
         with ExitStack() as stack:
             if args.endpoint is None:

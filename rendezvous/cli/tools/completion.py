@@ -29,7 +29,7 @@ examples:
   rendezvous completion zsh > ~/.zfunc/_rendezvous         a folder of $fpath
   rendezvous completion fish > ~/.config/fish/completions/rendezvous.fish
 
-exit codes: 0, 2 wrong arguments."""
+exit codes: 0, 2 wrong arguments, 130 Ctrl-C."""
 
 
 def add_parser(subparsers: Subparsers) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import signal
+import sys
 from typing import TYPE_CHECKING, Any
 
 from rendezvous._base.endpoint import format_endpoint
@@ -50,6 +51,8 @@ examples:
 
 The line "listening on HOST:PORT" on stderr says that the server is ready;
 another says how many connections it has room for.
+
+SIGQUIT (Ctrl-\\) makes it print all runs, with what has happened to them, on stderr.
 
 exit codes: 0 after SIGTERM, 130 after Ctrl-C, 1 when the port cannot be used."""
 
@@ -109,8 +112,8 @@ def limit(text: str) -> tuple[str, int]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until SIGTERM (0), or SIGINT or SIGHUP (128 + number)."""
-    with SignalScope(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    """Serve until SIGTERM (0), SIGINT or SIGHUP (128 + number); SIGQUIT prints what is there."""
+    with SignalScope(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT) as signals:
         try:
             signum = _serve(args, signals)
         except SignalledError as stop:
@@ -150,6 +153,14 @@ def _serve(args: argparse.Namespace, signals: SignalScope) -> int:
         raise _exit.CommandError(str(error)) from error
     with server:
         logger.info("listening on %s", format_endpoint(server.host, server.port))
-        while not (noted := signals.wait(None)):
-            pass
-        return noted[0]
+        while True:
+            for signum in signals.wait(None):
+                if signum != signal.SIGQUIT:
+                    return signum
+                _dump(server)
+
+
+def _dump(server: Server) -> None:
+    from rendezvous.cli.look.dump import as_lines
+
+    print("\n".join(as_lines(server.report())), file=sys.stderr, flush=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rendezvous.cli.options import Subparsers
 
 _NODES_MAX = 1_000_000
+_ROUNDS_MAX = 2**31 - 1
 
 
 def add_parsers(subparsers: Subparsers) -> None:
@@ -65,9 +66,9 @@ def _add_pop(subparsers: Subparsers) -> None:
         ),
         examples=(
             "  rendezvous pop jobs --timeout 60\n"
-            '  while job=$(rendezvous pop --no-wait jobs); do ./work "$job"; done'
+            "  while job=$(rendezvous pop --no-wait jobs); do ./work $job; done"
         ),
-        no="the queue is empty (without --no-wait: until the time was over)",
+        no="the queue is empty",
         waits=True,
     )
     parser.add_argument("queue", metavar="QUEUE")
@@ -118,13 +119,14 @@ def _add_barrier(subparsers: Subparsers) -> None:
         "barrier",
         summary="wait until N arrive at a barrier",
         description=(
-            "Wait until N commands arrive at the barrier of this name, then all go on. The\n"
-            "name may be used again for the next barrier. With --rank, a command that is started\n"
-            "again does not count twice, and the error says which ranks are missing."
+            "Wait until N commands arrive at the barrier of this name, then all go on. Each\n"
+            "barrier needs a name of its own. With --rank, a command that is started again while\n"
+            "others wait does not count twice, and the error says which ranks are missing; then\n"
+            "the same name serves again with the next --round."
         ),
         examples=(
             "  rendezvous barrier loaded 4 --rank $RANK && ./start\n"
-            "  rendezvous barrier loaded 4 --timeout 600"
+            "  rendezvous barrier step 4 --rank $RANK --round 2"
         ),
         no="not all came in time",
         waits=True,
@@ -134,12 +136,20 @@ def _add_barrier(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--rank", type=whole_number(0, _NODES_MAX - 1), metavar="R", help="this one's, from 0"
     )
+    parser.add_argument(
+        "--round",
+        type=whole_number(1, _ROUNDS_MAX),
+        metavar="I",
+        help="with --rank: which time it is that the ranks meet here (default: 1)",
+    )
 
 
 def _barrier(store: Store, args: argparse.Namespace, left_s: float) -> int:
     _check_rank(args)
+    if args.round is not None and args.rank is None:
+        args.fail("--round is for --rank")
     try:
-        store.barrier(os.fsencode(args.name), args.world_size, left_s, args.rank)
+        store.barrier(os.fsencode(args.name), args.world_size, left_s, args.rank, args.round)
     except StoreTimeoutError as error:
         raise _exit.CommandError(str(error), _exit.NO) from error
     return _exit.OK

@@ -112,6 +112,8 @@ def _open(args: argparse.Namespace, timeout_s: float) -> Store:
         check_not_refused(args.endpoint)
     try:
         return open_store(args.endpoint, timeout_s)
+    except StoreError:
+        raise
     except ValueError as error:
         args.fail(f"argument --endpoint: {error}")
         raise  # it has exited

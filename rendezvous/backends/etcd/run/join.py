@@ -15,11 +15,17 @@ from rendezvous._base.errors import (
     RendezvousStateError,
 )
 from rendezvous._base.join_time import JoinTime
-from rendezvous._coordination.coordinator import NodeSetup, Seat
+from rendezvous._coordination.coordinator import Closure, NodeSetup, Seat
 from rendezvous._coordination.exchange import Exchange
 from rendezvous._coordination.join import Answer, Joining
 from rendezvous._coordination.run_view import RunView
-from rendezvous._coordination.waiting import Progress, failed_error, finished_error, left_error
+from rendezvous._coordination.waiting import (
+    Progress,
+    closed_error,
+    failed_error,
+    finished_error,
+    left_error,
+)
 from rendezvous.backends.etcd.client.client import EtcdClient
 from rendezvous.backends.etcd.run.election import Election
 from rendezvous.backends.etcd.run.keys import RunKeys, Summary, page_of, rank_on
@@ -133,11 +139,10 @@ class EtcdJoining(Joining):
         if summary.refused_at >= self._revision and summary.refused_at != self._refused_at:
             self._exchange.ask(self._check_refusal, deadline)
             self._refused_at = summary.refused_at
-        if summary.closed:
-            why = f": {summary.close_reason!r}" if summary.close_reason else ""
-            raise RendezvousClosedError(
-                f"{run}: the run is closed{why}; use another run id for a new job"
-            )
+        # A later start of the job opens it, once its leader has read what this node wants.
+        if summary.closed and summary.applied >= self._revision:
+            closure = Closure(summary.close_reason, summary.do_not_restart)
+            raise closed_error(self._setup.run_id, closure)
         if summary.failed_round and summary.failed_at > self._revision:
             raise failed_error(self._setup.run_id, summary.cause)
         if summary.finished_at > self._revision:

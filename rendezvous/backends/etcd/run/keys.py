@@ -22,6 +22,7 @@ from urllib.parse import quote, unquote
 
 from rendezvous import _core
 from rendezvous._base.errors import RendezvousStateError
+from rendezvous._coordination.coordinator import Closure
 from rendezvous.backends.etcd.client.wire import prefix_end
 
 __all__ = [
@@ -29,8 +30,8 @@ __all__ = [
     "RunKeys",
     "Summary",
     "Wish",
-    "close_reason_in",
     "closed_value",
+    "closure_in",
     "leader_name",
     "leader_value",
     "node_name",
@@ -118,6 +119,7 @@ class Wish:
         nonce: tells writes apart.
         settings, facts: of who joins: what _core.GroupSettings and NodeFacts are made of.
         ending: of a node that gave up: exit code, time, and last line, one character a byte.
+        do_not_restart: it said so.
     """
 
     kind: str
@@ -126,6 +128,7 @@ class Wish:
     settings: dict[str, Any] | None = None
     facts: dict[str, Any] | None = None
     ending: tuple[int, int, str] | None = None
+    do_not_restart: bool = False
 
     @staticmethod
     def to_join(
@@ -152,6 +155,7 @@ class Wish:
                 None if settings is None else dict(settings),
                 None if facts is None else dict(facts),
                 None if ending is None else tuple(ending),
+                bool(fields.get("do_not_restart")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise _broken("a node's wish", error) from error
@@ -179,6 +183,7 @@ class Summary:
     complete: bool = False
     closed: bool = False
     close_reason: str = ""
+    do_not_restart: bool = False
     placed_round: int = 0
     placed_world: int = 0
     placed_first: tuple[str, int, int] | None = None
@@ -239,14 +244,16 @@ def leader_name(value: bytes) -> str:
     return value.decode("utf-8", "replace").partition(" ")[0]
 
 
-def closed_value(reason: str) -> bytes:
+def closed_value(closure: Closure) -> bytes:
     """What who closes the run writes."""
-    return f"closed {reason}".encode("utf-8", "replace")
+    how = "failed" if closure.do_not_restart else "closed"
+    return f"{how} {closure.reason}".encode("utf-8", "replace")
 
 
-def close_reason_in(value: bytes) -> str:
-    """Why, of that."""
-    return value.decode("utf-8", "replace").partition(" ")[2]
+def closure_in(value: bytes) -> Closure:
+    """What `closed_value` was given."""
+    how, _, reason = value.decode("utf-8", "replace").partition(" ")
+    return Closure(reason, how == "failed")
 
 
 def page_of(name: str, pages: int) -> int:

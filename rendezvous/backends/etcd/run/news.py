@@ -61,6 +61,9 @@ class News:
     def take_seat(self, seat: Seat | None) -> None:
         with self._changed:
             self.seat = seat
+            if seat is not None:
+                # It was closed before, if at all, and a later start of the job has opened it.
+                self.view = OwnView()
             self._update()
 
     def note_closed(self) -> None:

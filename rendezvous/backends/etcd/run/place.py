@@ -15,7 +15,7 @@ from typing import Literal
 
 from rendezvous._base.deadline import Deadline
 from rendezvous._base.errors import RendezvousStateError, StoreError, StoreNoAnswerError
-from rendezvous._coordination.coordinator import Ending, NodeSetup
+from rendezvous._coordination.coordinator import Closure, Ending, NodeSetup
 from rendezvous.backends.etcd.client.client import EtcdClient
 from rendezvous.backends.etcd.client.lease import KeptLease
 from rendezvous.backends.etcd.client.wire import (
@@ -32,6 +32,7 @@ from rendezvous.backends.etcd.run.keys import (
     RunKeys,
     Wish,
     closed_value,
+    closure_in,
     leader_name,
     leader_value,
     node_name,
@@ -103,7 +104,8 @@ class Place:
         if ending is not None:
             line = ending.last_line.decode("latin-1")
             told = (ending.exit_code, ending.unix_ms, line)
-            wish = Wish("gave up", os.urandom(8).hex(), ending=told)
+            nonce, is_final = os.urandom(8).hex(), ending.do_not_restart
+            wish = Wish("gave up", nonce, ending=told, do_not_restart=is_final)
         self._write(wish, self._parting_lease, deadline)
         if self.lease:
             self._spent.append(self.lease)
@@ -118,15 +120,30 @@ class Place:
                 with suppress(ValueError):  # a signal's handler has done it, too
                     self._spent.remove(lease)
 
-    def close_run(self, deadline: Deadline, reason: str = "") -> None:
-        """Close the run for good: no more nodes can join. Raises StoreErrors."""
+    def close_run(self, deadline: Deadline, closure: Closure) -> None:
+        """Close the run for good: no more nodes can join. Raises StoreErrors.
+
+        The first one stays, but for a verdict, which takes the place of an ordinary close.
+        """
+        found = self._close_over(None, closure, deadline)
+        while found is not None and closure.do_not_restart:
+            if closure_in(found.value).do_not_restart:
+                return
+            found = self._close_over(found, closure, deadline)
+
+    def _close_over(
+        self, known: KeyValue | None, closure: Closure, deadline: Deadline
+    ) -> KeyValue | None:
+        """Unless something else than `known` is there, which is returned."""
         if not self._kept.current:
             self._is_published(deadline)
         lease = self._kept.get(deadline)
+        key = self._keys.closed
         try:
             result = self._client.txn(
-                [compare_mod(self._keys.closed, 0)],
-                [op_put(self._keys.closed, closed_value(reason), lease=lease)],
+                [compare_mod(key, 0 if known is None else known.mod_revision)],
+                [op_put(key, closed_value(closure), lease=lease)],
+                [op_range(key)],
                 what=f"run {self._keys.run_id!r}: closing it",
                 deadline=deadline,
                 repeatable=True,
@@ -135,8 +152,10 @@ class Place:
             if error.code == NOT_FOUND:
                 self._kept.forget(lease)
             raise
-        if not result.succeeded:
-            self._kept.give_back(lease, deadline)
+        if result.succeeded:
+            return None
+        self._kept.give_back(lease, deadline)
+        return result.range(0).first
 
     def keep(self, look: bool, deadline: Deadline) -> Literal["kept", "key lost", "lease lost"]:
         """Renew the lease. If the lease or the key is lost, so is the place.

@@ -11,11 +11,13 @@ from rendezvous import _core
 from rendezvous._base.deadline import Deadline, now_s
 from rendezvous._base.join_time import JoinTime
 from rendezvous._coordination.coordinator import (
+    Closure,
     Coordinator,
     Ending,
     NodeSetup,
     OwnView,
     Seat,
+    closure_of_group,
     is_disturbed,
 )
 from rendezvous._coordination.exchange import Exchange
@@ -139,15 +141,12 @@ class EtcdRun(Coordinator):
                 return True
             deadline.sleep(_SILENCE_LOOK_S)
 
-    def close(self, deadline: Deadline, reason: str = "") -> None:
-        self._exchange.patiently(lambda in_time: self._place.close_run(in_time, reason), deadline)
+    def close(self, deadline: Deadline, closure: Closure) -> None:
+        self._exchange.patiently(lambda in_time: self._place.close_run(in_time, closure), deadline)
         self._news.note_closed()
 
-    def close_reason(self, deadline: Deadline) -> str:
-        group = self._exchange.ask(
-            lambda in_time: read_group(self._client, self._keys, in_time), deadline
-        )
-        return group.close_reason
+    def closure(self, deadline: Deadline) -> Closure:
+        return closure_of_group(self._exchange.ask(self._group, deadline))
 
     def look(self, deadline: Deadline) -> None:
         def read(deadline: Deadline) -> bool:

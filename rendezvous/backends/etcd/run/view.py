@@ -58,7 +58,8 @@ def view_of_joiner(
     summary: Summary | None,
     deadline: Deadline,
 ) -> RunView:
-    """What a node that joins tells of the run; one small read, however many nodes there are.
+    """What a node that joins tells of the run; one small read, however many nodes there are, unless
+    one that it expects may be among the lost ones.
 
     summary: what the node heard last. Raises as `read_group`.
     """
@@ -72,6 +73,9 @@ def view_of_joiner(
         role = "spare" if is_full and summary.spares else "waiting"
         count = summary.active
         nodes = tuple(node for node in nodes if node != setup.node)[:count]
+    lost: tuple[_core.Node, ...] = ()
+    if setup.expected and summary.lost:
+        lost = tuple(read_group(client, keys, deadline).lost)
     return RunView(
         "leader",
         summary.round,
@@ -80,7 +84,8 @@ def view_of_joiner(
         finished_round=summary.finished_round,
         world_size=summary.placed_world if summary.complete else 0,
         participants=nodes,
-        counts=Counts(count, summary.waiting, summary.spares),
+        lost=lost,
+        counts=Counts(count, summary.waiting, summary.spares, summary.lost),
         last_call_left_s=summary.last_call,
         role=role,
     )

@@ -21,7 +21,7 @@ from rendezvous.backends.etcd.run.keys import (
     RunKeys,
     Summary,
     Wish,
-    close_reason_in,
+    closure_in,
     node_name,
     node_of,
     seat_pages,
@@ -63,6 +63,7 @@ class Book:
         self._refused_at = summary.refused_at
         self._failed_at = summary.failed_at
         self._has_failed = summary.failed_round != 0
+        self._closed_at = 0  # revision of the key that says so; 0: there is none
 
     @staticmethod
     def of(  # noqa: PLR0917
@@ -86,8 +87,12 @@ class Book:
                 group.leave(node, True, now_s)
                 book._note(revision)
         for entry in entries:
-            if entry.mod_revision > book.applied or entry.key == keys.closed:
+            if entry.mod_revision > book.applied or (entry.key == keys.closed and state is None):
                 book._take(entry, now_s)
+            elif entry.key == keys.closed:
+                book._note_closed(entry)
+                if not group.closed:
+                    book.left[entry.key] = entry.mod_revision
             elif keys.name_of(entry.key) is not None:
                 book._note_left(entry)
         book.applied = max(book.applied, revision)
@@ -151,6 +156,7 @@ class Book:
             complete=group.complete,
             closed=group.closed,
             close_reason=group.close_reason,
+            do_not_restart=group.closed and group.failed,
             finished_round=group.finished_round,
             finished_at=self._finished_at,
             refused_at=self._refused_at,
@@ -173,7 +179,9 @@ class Book:
 
     def _take(self, entry: KeyValue, now_s: float) -> None:
         if entry.key == self._keys.closed:
-            self.group.close(close_reason_in(entry.value))
+            self._note_closed(entry)
+            closure = closure_in(entry.value)
+            self.group.close(closure.reason, 0, closure.do_not_restart)
             return
         name = self._keys.name_of(entry.key)
         if name is None:
@@ -186,11 +194,16 @@ class Book:
                 settings = _core.GroupSettings(**wish.settings)
                 facts = _core.NodeFacts(**(wish.facts or {}))
                 self.group.join(node, settings, wish.after_round, now_s, facts)
+                if self._closed_at and not self.group.closed:
+                    # A later start of the job has opened it.
+                    self.left[self._keys.closed], self._closed_at = self._closed_at, 0
             else:
                 if wish.kind == "gave up" and wish.ending is not None:
                     exit_code, unix_ms, line = wish.ending
                     last_line = line.encode("latin-1", "replace")
-                    self.group.give_up(node, exit_code, unix_ms, last_line, now_s)
+                    self.group.give_up(
+                        node, exit_code, unix_ms, last_line, now_s, wish.do_not_restart
+                    )
                 else:
                     self.group.leave(node, wish.kind != "left", now_s)
                 self.left[entry.key] = entry.mod_revision
@@ -202,6 +215,9 @@ class Book:
             self.refusals.append(Refusal(name, entry.mod_revision, kind, str(error)))
             self._refused_at = entry.mod_revision
         self._note(entry.mod_revision)
+
+    def _note_closed(self, entry: KeyValue) -> None:
+        self._closed_at = entry.mod_revision
 
     def _note_left(self, entry: KeyValue) -> None:
         """A key whose wish was applied before: if its node went, it is to be cleared away."""
