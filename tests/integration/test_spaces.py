@@ -13,7 +13,7 @@ from support.cli import Cli
 from support.logs import logged
 
 import rendezvous.aio
-from rendezvous import Server, StoreConnectionError, StoreRefusedError, TCPStore, _core
+from rendezvous import Server, StoreError, StoreRefusedError, TCPStore, _core
 
 if not _core.tls_library():
     pytest.skip("this build has no TLS", allow_module_level=True)
@@ -139,7 +139,7 @@ def is_turned_away(server: Server, token: str) -> bool:
     """A client tries again while there is no room; this one does not for long."""
     try:
         TCPStore("127.0.0.1", server.port, timeout=1.0, token=token).close()
-    except StoreConnectionError:
+    except StoreError:
         return True
     return False
 
