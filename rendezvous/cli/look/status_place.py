@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from rendezvous._coordination.run_view import RunView
     from rendezvous.backends.etcd.store.store import EtcdStore
 
-__all__ = ["Place", "Probe", "ServerRuns", "add_place", "open_place"]
+__all__ = ["EtcdRuns", "Place", "Probe", "ServerRuns", "add_place", "open_place"]
 
 _PINGS = 5
 _NOTHING_KNOWN = 2**64 - 1
@@ -146,7 +146,7 @@ def open_place(
     if not is_server:
         named = parse_place(endpoint, backend, is_store=True)
         if named.backend != "c10d":
-            return _EtcdPlace(named.endpoint, named.settings | dict(config))
+            return EtcdRuns(named.endpoint, named.settings | dict(config))
         if config:
             raise ValueError(f"--rdzv-conf {', '.join(sorted(config))}: for --backend etcd only")
         return _FilePlace(named.endpoint)
@@ -363,7 +363,7 @@ class _FilePlace:
         return FileStore(self._path, timeout=deadline.left_s)
 
 
-class _EtcdPlace:
+class EtcdRuns:
     def __init__(self, members: str, config: dict[str, str]) -> None:
         # Only who looks at etcd pays for importing its client.
         from rendezvous.backends.etcd.open import open_client
