@@ -86,6 +86,7 @@ tls_ca: a file of the authorities that vouch for the server's certificate, inste
 own certificate, for servers that ask for one, and for a master; tls_name: what the server's certificate is for, if not the
 host; tls: True insists on TLS, with the authorities that the system trusts if nothing else is said. See docs/security.md.
 insecure: of a master, as Server's.
+space: the name space to work in, for the token of an admin; others are in that of their token. None: RENDEZVOUS_SPACE.
 host_name "unix:///path": a Unix socket; the port is 0.
 Raises StoreConnectionError, StoreProtocolError, StoreAddressInUseError, StoreTimeoutError, StoreRefusedError.)");
   type.def(py::init([](std::string host_name, int port, std::optional<int64_t> world_size,
@@ -94,7 +95,8 @@ Raises StoreConnectionError, StoreProtocolError, StoreAddressInUseError, StoreTi
                        std::optional<int> master_listen_fd, bool, const std::string& protocol,
                        const py::object& token, const py::object& tls_cert,
                        const py::object& tls_key, const py::object& tls_ca,
-                       const py::object& tls_name, bool tls, bool insecure) {
+                       const py::object& tls_name, bool tls, bool insecure,
+                       const py::object& space) {
              TCPStore::Options options;
              options.protocol = protocol_from(protocol);
              options.host = std::move(host_name);
@@ -112,7 +114,7 @@ Raises StoreConnectionError, StoreProtocolError, StoreAddressInUseError, StoreTi
              options.listen_fd = master_listen_fd;
              options.security.is_insecure = is_insecure(insecure);
              if (is_master) use_agent_store(options);
-             use_credentials(options, {token, tls_cert, tls_key, tls_ca, tls_name}, tls);
+             use_credentials(options, {token, tls_cert, tls_key, tls_ca, tls_name, space}, tls);
              if (options.is_master) start_logging();
              return without_gil([&] { return TCPStore::open(options); });
            }),
@@ -123,7 +125,7 @@ Raises StoreConnectionError, StoreProtocolError, StoreAddressInUseError, StoreTi
            py::arg("protocol") = "native", py::arg("token") = py::none(),
            py::arg("tls_cert") = py::none(), py::arg("tls_key") = py::none(),
            py::arg("tls_ca") = py::none(), py::arg("tls_name") = py::none(), py::arg("tls") = false,
-           py::arg("insecure") = false)
+           py::arg("insecure") = false, py::arg("space") = py::none())
       .def_property_readonly("host", &TCPStore::host, "The host as given.")
       .def_property_readonly("port", &TCPStore::port, "The server's port.")
       .def_property_readonly(

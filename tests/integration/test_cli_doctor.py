@@ -262,8 +262,7 @@ def test_wrong_arguments(cli: Cli, words: tuple[str, ...], told: str) -> None:
 
 def test_etcd_that_is_not_there(cli: Cli) -> None:
     """Each member has its lines."""
-    ports = [free_port(), free_port()]
-    endpoint = ",".join(f"127.0.0.1:{port}" for port in ports)
+    endpoint = f"127.0.0.1:{free_port()},127.0.0.1:1"
     done = cli.run("doctor", "--endpoint", endpoint, "--backend", "etcd")
     assert done.returncode == 3
     assert done.stdout.count(b"FAIL port:") == 2

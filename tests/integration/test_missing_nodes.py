@@ -154,7 +154,7 @@ def test_a_health_check_may_end_the_run_for_all(server: Server) -> None:
 
 def test_status_shows_who_is_excluded_over_etcd(cli: Cli, etcd_endpoint: str) -> None:
     """The notes are in the run's own store there."""
-    conf = {"key_prefix": EtcdRun(etcd_endpoint).prefix, "local_addr": "127.0.0.1"}
+    conf: dict[str, Any] = {"key_prefix": EtcdRun(etcd_endpoint).prefix, "local_addr": "127.0.0.1"}
 
     def come(**more: Any) -> rendezvous.World:
         return rendezvous.join(f"etcd://{etcd_endpoint}", 2, "excluded", **conf, **more)

@@ -93,18 +93,15 @@ def run(args: argparse.Namespace) -> int:
         place = open_place(args.endpoint, args.backend, config, waits=True)
     except ValueError as error:
         args.fail(str(error))
-    if place.endpoint.startswith("file:"):
-        place.close()
-        args.fail("doctor looks at a server, or at etcd; of a run in a file, status tells")
     args.timeout = max(args.timeout, _TIMEOUT_S_MIN)
     paint = Paint(sys.stdout)
     findings: list[Finding] = []
     try:
-        for finding in (
-            _check_server(args, place)
-            if isinstance(place, ServerRuns)
-            else _check_etcd(args, place)
-        ):
+        if isinstance(place, ServerRuns):
+            checks = _check_server(args, place)
+        else:
+            checks = _check_etcd(args, place)
+        for finding in checks:
             findings.append(finding)
             if not args.json:
                 print("\n".join(as_text(finding, paint)), flush=True)

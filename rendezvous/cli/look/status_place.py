@@ -16,7 +16,6 @@ from rendezvous._base.errors import StoreConnectionError, StoreError
 from rendezvous._base.patience import is_refusal
 from rendezvous._base.place import parse_place
 from rendezvous._base.security import SECURITY_SETTINGS, Security
-from rendezvous._coordination.by_server.timeline import Timeline, look_at_timeline
 from rendezvous._core import FileStore, RunClient, TCPStore, census, server_limits
 from rendezvous.backends.look import (
     host_states,
@@ -39,7 +38,14 @@ from rendezvous.cli.options import (
     conf,
     endpoint_from_environment,
 )
-from rendezvous.handler.examine import NodeKey, Past, find_exclusions, find_expected
+from rendezvous.handler.examine import (
+    NodeKey,
+    Past,
+    Timeline,
+    find_exclusions,
+    find_expected,
+    look_at_timeline,
+)
 from rendezvous.handler.examine import Place as PlaceOfRuns
 
 if TYPE_CHECKING:
