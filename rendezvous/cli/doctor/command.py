@@ -19,8 +19,10 @@ from rendezvous.cli.doctor.findings import Finding, as_json, as_text
 from rendezvous.cli.doctor.network import check_name, check_ports
 from rendezvous.cli.doctor.processes import find_listener
 from rendezvous.cli.doctor.server import Asked, check_hosting, check_server
+from rendezvous.cli.look.etcd_runs import EtcdRuns
+from rendezvous.cli.look.server_runs import ServerRuns
 from rendezvous.cli.look.status import run_id
-from rendezvous.cli.look.status_place import EtcdRuns, ServerRuns, add_place, open_place
+from rendezvous.cli.look.status_place import add_place, open_place
 from rendezvous.cli.options import add_command, seconds, whole_number
 from rendezvous.cli.paint import Paint
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from rendezvous.cli.look.status_place import Place
+    from rendezvous.cli.look.place import Place
     from rendezvous.cli.options import Subparsers
 
 _TIMEOUT_S = 5.0
