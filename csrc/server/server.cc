@@ -206,6 +206,8 @@ Server::Server(const std::string& host, std::vector<Listener> listeners, const S
 }
 
 ServerReport Server::report(std::optional<uint64_t> after) {
+  if (::getpid() != owner_pid_)
+    throw Error(ErrorCode::kClosed, "report: this process was forked from the server's");
   return impl_->report(after);
 }
 
