@@ -6,10 +6,11 @@ namespace rdzv::tls {
 namespace {
 
 [[noreturn]] void throw_absent() {
-  throw Error(ErrorCode::kUnsupported,
-              "this build of rendezvous has no TLS, which tokens and certificates need; install a "
-              "wheel (`pip install rendezvous`), or build it where OpenSSL 3.0 or later and its "
-              "headers are (libssl-dev, openssl-devel)");
+  throw Error(
+      ErrorCode::kUnsupported,
+      "this build of rendezvous has no TLS, which tokens and certificates need; install a "
+      "wheel (`pip install rendezvous-store`), or build it where OpenSSL 3.0 or later and its "
+      "headers are (libssl-dev, openssl-devel)");
 }
 
 }  // namespace

@@ -58,8 +58,9 @@ def run(args: argparse.Namespace) -> int:
     """Print a new token, or save it."""
     if not _core.tls_library():
         raise _exit.CommandError(
-            "this build has no TLS, which tokens need; install a wheel (`pip install rendezvous`), "
-            "or build it where OpenSSL 3.0 or later and its headers are"
+            "this build has no TLS, which tokens need; install a wheel "
+            "(`pip install rendezvous-store`), or build it where OpenSSL 3.0 or later and its "
+            "headers are"
         )
     token = _core.make_token()
     if not args.save:
