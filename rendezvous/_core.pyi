@@ -126,6 +126,7 @@ class TCPStore(Store):
         tls_name: str | None = None,
         tls: bool = False,
         insecure: bool = False,
+        space: str | None = None,
     ) -> None: ...
     @property
     def host(self) -> str: ...

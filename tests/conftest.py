@@ -241,17 +241,24 @@ def torch_servers() -> Iterator[TorchServers]:
         yield servers
 
 
-def _set_credentials(request: pytest.FixtureRequest, kind: str) -> None:
-    """Where server and clients find them."""
-    found: dict[str, str] = {}
-    if kind.endswith("-token"):
-        found = {"RENDEZVOUS_TOKEN": TOKEN}
-    elif kind.endswith("-tls"):
-        folder = request.getfixturevalue("site").folder
-        files = {"CERT": "node.pem", "KEY": "node.key", "CA": "ca.pem"}
-        found = {f"RENDEZVOUS_TLS_{name}": str(folder / file) for name, file in files.items()}
-    for name, value in found.items():
-        request.getfixturevalue("monkeypatch").setenv(name, value)
+@pytest.fixture
+def set_credentials(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], None]:
+    """set_credentials(kind): of a kind of store; where server and clients find them."""
+
+    def set_them(kind: str) -> None:
+        found: dict[str, str] = {}
+        if kind.endswith("-token"):
+            found = {"RENDEZVOUS_TOKEN": TOKEN}
+        elif kind.endswith("-tls"):
+            folder = request.getfixturevalue("site").folder
+            files = {"CERT": "node.pem", "KEY": "node.key", "CA": "ca.pem"}
+            found = {f"RENDEZVOUS_TLS_{name}": str(folder / file) for name, file in files.items()}
+        for name, value in found.items():
+            monkeypatch.setenv(name, value)
+
+    return set_them
 
 
 def _place(request: pytest.FixtureRequest, kind: str) -> tuple[str, int]:
@@ -267,7 +274,7 @@ def _place(request: pytest.FixtureRequest, kind: str) -> tuple[str, int]:
 def stores(request: pytest.FixtureRequest) -> Stores:
     """Every kind of store, empty."""
     kind: str = request.param
-    _set_credentials(request, kind)
+    request.getfixturevalue("set_credentials")(kind)
     if kind.endswith("hash"):
         shared = HashStore()
 

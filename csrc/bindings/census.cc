@@ -25,8 +25,9 @@ py::tuple census(TCPStore& store, bool every, TimeoutArg timeout) {
   auto* native = dynamic_cast<NativeStore*>(&store);
   if (native == nullptr)
     throw Error(ErrorCode::kUnsupported, "census: torch's protocol has no such question");
-  const auto found = without_gil(
-      [&] { return native->run_for<ServerCensus>(native_operations::spaces(every, timeout.duration)); });
+  const auto found = without_gil([&] {
+    return native->run_for<ServerCensus>(native_operations::spaces(every, timeout.duration));
+  });
   py::dict spaces;
   for (const auto& [name, numbers] : found.spaces) spaces[py::str(name)] = to_python(numbers);
   return py::make_tuple(spaces, to_python(found.limits));

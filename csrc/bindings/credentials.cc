@@ -117,6 +117,8 @@ Credentials find_credentials(const GivenCredentials& given) {
   }
   found.server_name = given.tls_name.is_none() ? environment("RENDEZVOUS_TLS_NAME")
                                                : py::cast<std::string>(given.tls_name);
+  found.space =
+      given.space.is_none() ? environment("RENDEZVOUS_SPACE") : py::cast<std::string>(given.space);
   return found;
 }
 
@@ -130,8 +132,7 @@ std::shared_ptr<tls::Keeper> keep_for_client(const Credentials& credentials, boo
   std::shared_ptr<tls::Keeper> keeper = keep(tls::Keeper::Side::kClient, credentials);
   const bool is_any_name = credentials.server_name.empty() && of_own_server;
   keeper->set_server_name(is_any_name ? tls::kAnyName : credentials.server_name);
-  // The name space that a client asks for; tokens of admins open all.
-  keeper->set_space(environment("RENDEZVOUS_SPACE"));
+  keeper->set_space(credentials.space);
   return keeper;
 }
 

@@ -6,7 +6,8 @@
 //   environment   RENDEZVOUS_TOKEN_FILE, RENDEZVOUS_TOKEN, RENDEZVOUS_TOKEN_FD, RENDEZVOUS_TLS_CERT,
 //                 RENDEZVOUS_TLS_KEY, RENDEZVOUS_TLS_CA
 //   the file that `rendezvous token --save` writes
-// The name of the server (tls_name, RENDEZVOUS_TLS_NAME) goes with any of them.
+// The name of the server (tls_name, RENDEZVOUS_TLS_NAME) goes with any of them, and so does the name
+// space that the client asks for (space, RENDEZVOUS_SPACE).
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -30,6 +31,7 @@ struct GivenCredentials {
   pybind11::object tls_key = pybind11::none();
   pybind11::object tls_ca = pybind11::none();
   pybind11::object tls_name = pybind11::none();
+  pybind11::object space = pybind11::none();
 
   bool says_something() const;
 };
@@ -41,6 +43,7 @@ struct Credentials {
   std::string key_path;
   std::string authorities_path;
   std::string server_name;
+  std::string space;  // that a client asks for; empty: that of its token
 
   bool has_token() const { return !token.empty() || !token_path.empty(); }
   // Of one side; what is left of it is no good, and keepers say so.

@@ -58,8 +58,13 @@ class Missing:
 
     @property
     def likely(self) -> list[str]:
-        """The names that only stand in a gap."""
+        """The names of those that only may be missing."""
         return [name for group in self.groups if not group.is_sure for name in group.names]
+
+    @property
+    def gaps(self) -> list[str]:
+        """The names that only stand in a gap."""
+        return [name for group in self.groups if group.how == GAP for name in group.names]
 
     def text(self) -> str:
         """In half a line; empty if nobody is missing."""
@@ -114,6 +119,11 @@ def find_missing(view: RunView, expected: Expected, names: Sequence[str] = ()) -
         groups.append(MissingNodes(tuple(lost), LOST))
         named.update(lost)
     left = count - len(named)
+    # Of hosts that have other nodes: perhaps one of those has come in its place.
+    beside = [f"{node.addr} (pid {node.pid})" for node in view.lost if node.addr in here]
+    if beside and left > 0:
+        groups.append(MissingNodes(tuple(beside), LOST, is_sure=False))
+        left -= len(beside)
     likely: list[str] = []
     if left > 0 and not is_cut and not view.complete:
         likely = [name for name in gaps_in({*here, *named, *names}) if name not in named]

@@ -231,7 +231,7 @@ def _missing(expected: Expected, view: RunView) -> str:
     if expected.names:
         return text
     # The lost ones are told as such anyway.
-    likely = find_missing(view, expected).likely
+    likely = find_missing(view, expected).gaps
     more = f"likely missing, by the gaps in the names: {join_names(likely)}" if likely else ""
     return "; ".join(filter(None, (text, more)))
 

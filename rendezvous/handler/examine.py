@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from rendezvous._coordination.by_server.timeline import Timeline, events_of, look_at_timeline
 from rendezvous._coordination.expected import UNKNOWN, Expected
 from rendezvous._coordination.missing import GAP, LOST, Missing, MissingNodes, find_missing
 from rendezvous._node.expect import make_expected
@@ -24,10 +25,13 @@ __all__ = [
     "Past",
     "Place",
     "Report",
+    "Timeline",
+    "events_of",
     "examine",
     "find_exclusions",
     "find_expected",
     "is_complete",
+    "look_at_timeline",
 ]
 
 # For the addresses of all names together; what is not known by then plays no part.
@@ -149,14 +153,14 @@ def _missing(
     addresses = expected.addresses(expected.missing(view.participants))
     view = replace(view, hosts=place.host_states(addresses, deadline))
     missing = find_missing(view, expected)
-    if not missing.likely:
+    if not missing.gaps:
         return missing, view
     # The gaps are names, too: whose addresses are known may have connected.
-    likely = Expected(missing.likely)
+    likely = Expected(missing.gaps)
     likely.find_addresses(deadline.sooner(_NAMES_S).left_s)
     addresses = likely.addresses(likely.names)
     states = place.host_states(addresses, deadline)
-    groups = [group for group in missing.groups if group.is_sure]
+    groups = [group for group in missing.groups if group.how != GAP]
     for how, names in likely.missing_by_how((), (), states).items():
         why = GAP if how == UNKNOWN else f"{GAP}; {how}"
         groups.append(MissingNodes(tuple(names), why, is_sure=False))

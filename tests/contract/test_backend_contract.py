@@ -83,7 +83,7 @@ class EtcdPlace(Place):
         return self.client.range(self.key.encode()).kvs[0].value
 
 
-@pytest.fixture(params=["hash", "file", "tcp", "etcd", *CLUSTER_KINDS])
+@pytest.fixture(params=["hash", "file", "tcp", "tcp-token", "tcp-tls", "etcd", *CLUSTER_KINDS])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "hash":
         return Place(HashStore())
@@ -91,6 +91,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
         return Place(FileStore(tmp_path / "store"))
     if request.param.startswith("etcd"):
         return EtcdPlace(request.getfixturevalue("etcd_access")(request.param))
+    request.getfixturevalue("set_credentials")(request.param)
     connect: Callable[..., TCPStore] = request.getfixturevalue("connect")
     return Place(connect())
 

@@ -99,12 +99,13 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture(params=["tcp", "file", "etcd", *CLUSTER_KINDS])
+@pytest.fixture(params=["tcp", "tcp-token", "tcp-tls", "file", "etcd", *CLUSTER_KINDS])
 def address(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
     """The URL of a store for processes, who have this one's environment."""
-    if request.param == "tcp":
+    if request.param.startswith("tcp"):
+        request.getfixturevalue("set_credentials")(request.param)
         with ServerProcess() as server:
             yield f"tcp://127.0.0.1:{server.port}"
     elif request.param == "file":

@@ -54,6 +54,7 @@ TEST_CASE("native: a malformed body is answered, changes nothing, and the connec
       {Operation::kCloseChannel, Fields().u8(0)},
       {Operation::kFollow, Fields().u32(0).string32("run")},
       {Operation::kHosts, Fields().u32(1)},
+      {Operation::kSpaces, Fields().u8(2)},
       {Operation::kTimeline, Fields().string32("run")},
       {Operation::kWatchPrefix, Fields().u32(0).string32("/k").u64(0)},
   };

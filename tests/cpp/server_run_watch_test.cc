@@ -245,7 +245,7 @@ TEST_CASE("run limits: a server keeps so many runs, and a connection so many nod
   CHECK(answer.id == limits.runs);
   CHECK(answer.status == ErrorCode::kLimit);
   CHECK(answer.message().starts_with(
-      "subscribe: run 'r100': this server is full: it keeps 100 runs of "));
+      "subscribe: run 'r100': no room is left for runs, of which 100 are kept here; "));
   crowd.reset();
   RunNodePeer a(server.port(), "a", RunSettings{1, 1, 30'000, 5'000, 3});
   while (a.status("r0").known) continue;

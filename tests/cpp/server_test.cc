@@ -180,7 +180,7 @@ TEST_CASE("all who wait for a key are answered when it comes, whatever they spea
 TEST_CASE("who speaks something else is disconnected, with its first bytes in the log") {
   Server server("127.0.0.1", 0);
   for (const std::string& greeting : {std::string("GET / HTTP/1.1\r\n\r\n"), std::string("RDZX"),
-                                      std::string("RX"), std::string("\x16\x03\x01", 3)}) {
+                                      std::string("RX"), std::string("\x17\x03\x01", 3)}) {
     Peer peer(server.port());
     peer.send(greeting);
     CHECK(peer.receive_to_end() == "");

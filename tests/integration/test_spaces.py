@@ -84,6 +84,8 @@ def test_an_admin_goes_where_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     with Server(token=TOKENS) as server:
         store(server, VISION).set("key", "of vision")
         assert not store(server, ADMIN).check(["key"])
+        named = TCPStore("127.0.0.1", server.port, timeout=BACKSTOP_S, token=ADMIN, space="vision")
+        assert named.get("key") == b"of vision"
         monkeypatch.setenv("RENDEZVOUS_SPACE", "vision")
         assert store(server, ADMIN).get("key") == b"of vision"
         monkeypatch.setenv("RENDEZVOUS_TOKEN", ADMIN)

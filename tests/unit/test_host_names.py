@@ -122,6 +122,12 @@ def test_a_lost_node_that_is_back_is_not_missing() -> None:
     assert missing.sure == ["c"]
 
 
+def test_a_lost_node_whose_host_has_others_is_only_likely_missing() -> None:
+    """One of those may have come in its place."""
+    missing = find_missing(_view(["a", "a"], 3, lost=("a",)), Expected())
+    assert (missing.sure, missing.likely, missing.unnamed) == ([], ["a (pid 1)"], 0)
+
+
 def test_without_either_the_gaps_are_likely_and_the_rest_is_not_known() -> None:
     """And it is said that it is not."""
     missing = find_missing(_view(HERE, 64), Expected())

@@ -29,6 +29,7 @@ _shtab_rendezvous_commands() {
     serve:'Run the store server until it is stopped.'
     set:'Set a key to a value, whatever it was before.'
     status:'Show who is in a run, and first who is missing: its round, whether the round is'
+    timeline:'Show what has happened to a run, one line for each event: which nodes joined,'
     token:'Make a token: a secret that servers ask for and clients prove to have.'
     wait:'Wait until all the keys are there. Prints nothing.'
     watch:'Print the current values and then every change, one per line, until Ctrl-C.'
@@ -47,7 +48,11 @@ _shtab_rendezvous_defaults_added=0
 _shtab_rendezvous_add_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-v,--verbose}"[log more, and show where in the code an error came from]"
-  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, tcps\:\/\/, unix\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--tls-cert[certificate of this end, and those between it and the authority (PEM\; default\: \$RENDEZVOUS_TLS_CERT)]:FILE:"
+  "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
+  "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
+  "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
   "--timeout[how long to try, connecting included (default\: 5)]:SECONDS:"
   "--wait-for-server[if nothing listens there yet, try until the timeout instead of failing at once]"
   ":KEY:"
@@ -60,7 +65,11 @@ _shtab_rendezvous_add_defaults_added=0
 _shtab_rendezvous_barrier_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-v,--verbose}"[log more, and show where in the code an error came from]"
-  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, tcps\:\/\/, unix\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--tls-cert[certificate of this end, and those between it and the authority (PEM\; default\: \$RENDEZVOUS_TLS_CERT)]:FILE:"
+  "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
+  "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
+  "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
   "--timeout[how long to try, connecting included (default\: 5\; 300 when waiting for keys)]:SECONDS:"
   "--wait-for-server[if nothing listens there yet, try until the timeout instead of failing at once]"
   "--rank[this one\'s, from 0]:R:"
@@ -76,6 +85,10 @@ _shtab_rendezvous_bench_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-v,--verbose}"[log more, and show where in the code an error came from]"
   "--endpoint[a running server (default\: bench starts one)]:HOST[:PORT]:"
+  "--tls-cert[certificate of this end, and those between it and the authority (PEM\; default\: \$RENDEZVOUS_TLS_CERT)]:FILE:"
+  "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
+  "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
+  "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
   "--seconds[how long to measure each operation (default\: 1)]:S:"
   "--value[size of the values (default\: 64)]:BYTES:"
   "--nodes[how many nodes meet\; 0 skips this (default\: 8\; with --cluster, as many as the launcher has)]:N:"
@@ -89,7 +102,11 @@ _shtab_rendezvous_bench_defaults_added=0
 _shtab_rendezvous_cas_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-v,--verbose}"[log more, and show where in the code an error came from]"
-  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, tcps\:\/\/, unix\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--tls-cert[certificate of this end, and those between it and the authority (PEM\; default\: \$RENDEZVOUS_TLS_CERT)]:FILE:"
+  "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
+  "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
+  "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
   "--timeout[how long to try, connecting included (default\: 5)]:SECONDS:"
   "--wait-for-server[if nothing listens there yet, try until the timeout instead of failing at once]"
   ":KEY:"
@@ -104,9 +121,14 @@ _shtab_rendezvous_close_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-v,--verbose}"[log more, and show where in the code an error came from]"
   "--reason[shown to the nodes of the run]:TEXT:"
-  "--endpoint[the server\; for etcd, its members, with --backend etcd or as etcd\:\/\/HOST,HOST (default\: \$RENDEZVOUS_ENDPOINT, else this machine)]:HOST[:PORT]|URL:"
+  "--do-not-restart[the run has failed for good\: to start its nodes again is of no use\; also for a run that is closed already]"
+  "--endpoint[the server\; for etcd, its members, with --backend etcd or as etcd\:\/\/HOST,HOST\; for a run in a file, file\:\/\/\/PATH (default\: \$RENDEZVOUS_ENDPOINT, else this machine)]:HOST[:PORT]|URL:"
   "--backend[where the run is kept, as for exec (default\: etcd if the endpoint is etcd\:\/\/, else c10d)]:backend:(c10d etcd etcd-v3)"
-  "*--rdzv-conf[settings for etcd, the same as for exec\: protocol, ca_cert, ssl_cert, ssl_cert_key, user, password_file, key_prefix, endpoints, transport]:KEY=VALUE,...:"
+  "*--rdzv-conf[settings as for exec, such as tls_ca or token_file\; for etcd\: protocol, ca_cert, ssl_cert, ssl_cert_key, user, password_file, key_prefix, endpoints, transport]:KEY=VALUE,...:"
+  "--tls-cert[certificate of this end, and those between it and the authority (PEM\; default\: \$RENDEZVOUS_TLS_CERT)]:FILE:"
+  "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
+  "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
+  "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
   "--timeout[how long to try, connecting included (default\: 30)]:SECONDS:"
   ":the run (exec\'s --run-id):"
 )
@@ -126,7 +148,11 @@ _shtab_rendezvous_completion_defaults_added=0
 _shtab_rendezvous_delete_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-v,--verbose}"[log more, and show where in the code an error came from]"
-  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, tcps\:\/\/, unix\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--tls-cert[certificate of this end, and those between it and the authority (PEM\; default\: \$RENDEZVOUS_TLS_CERT)]:FILE:"
+  "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
+  "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
+  "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
   "--timeout[how long to try, connecting included (default\: 5)]:SECONDS:"
   "--wait-for-server[if nothing listens there yet, try until the timeout instead of failing at once]"
   "--prefix[all keys that begin with it\; not empty]:PREFIX:"
@@ -150,9 +176,13 @@ _shtab_rendezvous_demo_defaults_added=0
 _shtab_rendezvous_doctor_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-v,--verbose}"[log more, and show where in the code an error came from]"
-  "--endpoint[the server\; for etcd, its members, with --backend etcd or as etcd\:\/\/HOST,HOST (default\: \$RENDEZVOUS_ENDPOINT, else this machine)]:HOST[:PORT]|URL:"
+  "--endpoint[the server\; for etcd, its members, with --backend etcd or as etcd\:\/\/HOST,HOST\; for a run in a file, file\:\/\/\/PATH (default\: \$RENDEZVOUS_ENDPOINT, else this machine)]:HOST[:PORT]|URL:"
   "--backend[where the run is kept, as for exec (default\: etcd if the endpoint is etcd\:\/\/, else c10d)]:backend:(c10d etcd etcd-v3)"
-  "*--rdzv-conf[settings for etcd, the same as for exec\: protocol, ca_cert, ssl_cert, ssl_cert_key, user, password_file, key_prefix, endpoints, transport]:KEY=VALUE,...:"
+  "*--rdzv-conf[settings as for exec, such as tls_ca or token_file\; for etcd\: protocol, ca_cert, ssl_cert, ssl_cert_key, user, password_file, key_prefix, endpoints, transport]:KEY=VALUE,...:"
+  "--tls-cert[certificate of this end, and those between it and the authority (PEM\; default\: \$RENDEZVOUS_TLS_CERT)]:FILE:"
+  "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
+  "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
+  "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
   "--nodes[how many nodes the job has\: check the server\'s limits against it]:N:"
   "--run-id[the run that nodes do not find]:RUN_ID:"
   "--timeout[how long each check may take (default\: 5)]:SECONDS:"
@@ -165,7 +195,11 @@ _shtab_rendezvous_doctor_defaults_added=0
 _shtab_rendezvous_exchange_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-v,--verbose}"[log more, and show where in the code an error came from]"
-  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, tcps\:\/\/, unix\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--tls-cert[certificate of this end, and those between it and the authority (PEM\; default\: \$RENDEZVOUS_TLS_CERT)]:FILE:"
+  "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
+  "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
+  "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
   "--timeout[how long to try, connecting included (default\: 5\; 300 when waiting for keys)]:SECONDS:"
   "--wait-for-server[if nothing listens there yet, try until the timeout instead of failing at once]"
   "--json[print a list of strings]"
@@ -195,6 +229,11 @@ _shtab_rendezvous_exec_options=(
   "--attempt[which start of the job this is\; a later one displaces what is left of an earlier one\; auto\: SLURM_RESTART_COUNT]:N|auto:"
   "--no-bootstrap-store[serve no store at MASTER_ADDR\:MASTER_PORT, so that rank 0\'s command can listen there itself\: for torch scripts that make process groups at other addresses, and programs with a server of their own\; exec keeps the port bound, so that no other program gets it, and the command must use SO_REUSEADDR, as most servers do]"
   "--release-port[do not keep the ports bound that rank 0\'s command may listen on, for commands that listen without SO_REUSEADDR\; another program may take them]"
+  "--insecure[serve other machines without a token or certificates as well (also\: RENDEZVOUS_INSECURE\=1)]"
+  "--tls-cert[certificate of the server, and those between it and the authority (PEM\; default\: \$RENDEZVOUS_TLS_CERT)]:FILE:"
+  "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
+  "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
+  "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
   "--listen-fd[host the store on this file descriptor, a socket bound to the endpoint\'s port]:FD:"
   "--health-check[a shell command that runs before this node joins a round\; if it fails, the node does not take part, and the others learn its last line]:COMMAND:"
   {--procs-per-node,--nproc-per-node}"[how often to start the command on this node\; nodes may have different numbers\; gpu\: the GPUs that it sees\; auto\: the same, or 1 where there are none\; cpu\: its processors (default\: 1)]:N|auto|gpu|cpu:"
@@ -215,7 +254,11 @@ _shtab_rendezvous_exec_defaults_added=0
 _shtab_rendezvous_get_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-v,--verbose}"[log more, and show where in the code an error came from]"
-  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, tcps\:\/\/, unix\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--tls-cert[certificate of this end, and those between it and the authority (PEM\; default\: \$RENDEZVOUS_TLS_CERT)]:FILE:"
+  "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
+  "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
+  "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
   "--timeout[how long to try, connecting included (default\: 5\; 300 when waiting for keys)]:SECONDS:"
   "--wait-for-server[if nothing listens there yet, try until the timeout instead of failing at once]"
   "--wait[wait until the key is there]"
@@ -228,7 +271,11 @@ _shtab_rendezvous_get_defaults_added=0
 _shtab_rendezvous_keys_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-v,--verbose}"[log more, and show where in the code an error came from]"
-  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, tcps\:\/\/, unix\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--tls-cert[certificate of this end, and those between it and the authority (PEM\; default\: \$RENDEZVOUS_TLS_CERT)]:FILE:"
+  "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
+  "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
+  "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
   "--timeout[how long to try, connecting included (default\: 5)]:SECONDS:"
   "--wait-for-server[if nothing listens there yet, try until the timeout instead of failing at once]"
   ":PREFIX:"
@@ -240,7 +287,11 @@ _shtab_rendezvous_keys_defaults_added=0
 _shtab_rendezvous_length_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-v,--verbose}"[log more, and show where in the code an error came from]"
-  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, tcps\:\/\/, unix\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--tls-cert[certificate of this end, and those between it and the authority (PEM\; default\: \$RENDEZVOUS_TLS_CERT)]:FILE:"
+  "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
+  "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
+  "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
   "--timeout[how long to try, connecting included (default\: 5)]:SECONDS:"
   "--wait-for-server[if nothing listens there yet, try until the timeout instead of failing at once]"
   ":QUEUE:"
@@ -252,7 +303,11 @@ _shtab_rendezvous_length_defaults_added=0
 _shtab_rendezvous_pop_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-v,--verbose}"[log more, and show where in the code an error came from]"
-  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, tcps\:\/\/, unix\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--tls-cert[certificate of this end, and those between it and the authority (PEM\; default\: \$RENDEZVOUS_TLS_CERT)]:FILE:"
+  "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
+  "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
+  "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
   "--timeout[how long to try, connecting included (default\: 5\; 300 when waiting for keys)]:SECONDS:"
   "--wait-for-server[if nothing listens there yet, try until the timeout instead of failing at once]"
   "--no-wait[do not wait for a value]"
@@ -265,7 +320,11 @@ _shtab_rendezvous_pop_defaults_added=0
 _shtab_rendezvous_push_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-v,--verbose}"[log more, and show where in the code an error came from]"
-  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, tcps\:\/\/, unix\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--tls-cert[certificate of this end, and those between it and the authority (PEM\; default\: \$RENDEZVOUS_TLS_CERT)]:FILE:"
+  "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
+  "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
+  "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
   "--timeout[how long to try, connecting included (default\: 5)]:SECONDS:"
   "--wait-for-server[if nothing listens there yet, try until the timeout instead of failing at once]"
   ":QUEUE:"
@@ -278,11 +337,15 @@ _shtab_rendezvous_push_defaults_added=0
 _shtab_rendezvous_serve_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-v,--verbose}"[log more, and show where in the code an error came from]"
-  "--host[address or name to listen on (default\: 127.0.0.1, this machine only)]:host:"
+  "--host[address or name to listen on, or a Unix socket, unix\:\/\/\/PATH (default\: 127.0.0.1, this machine only)]:host:"
   "--port[port to listen on\; 0 picks a free one (default\: 29400)]:port:"
   "--listen-fd[serve on this file descriptor, an already bound socket, instead of --host and --port]:FD:"
-  "*--limit[a limit on what clients may use (bytes, milliseconds or a count)\; may be given several times\; the names are connections, greeting_bytes, greeting_ms, input_bytes, parked_bytes_per_connection, parked_bytes, waits_per_connection, unread_bytes, unsent_bytes_per_connection, unsent_bytes, stored_bytes, keys_per_multi_set, ttl_ms, runs, runs_per_connection, run_bytes, nodes_per_connection, idle_runs, idle_run_ms, grace_ms, keep_alive_window_ms, last_call_ms]:NAME=VALUE:"
-  "--insecure[listen for other machines without a token as well (also\: RENDEZVOUS_INSECURE\=1)]"
+  "*--limit[a limit on what clients may use (bytes, milliseconds or a count)\; may be given several times\; the names are connections, connections_per_address, requests_per_second_per_address, greeting_bytes, greeting_ms, input_bytes, parked_bytes_per_connection, parked_bytes, waits_per_connection, unread_bytes, unsent_bytes_per_connection, unsent_bytes, stored_bytes, memory_bytes, keys, value_bytes, waits, keys_per_multi_set, ttl_ms, runs, runs_per_connection, run_bytes, nodes_per_connection, idle_runs, idle_run_ms, grace_ms, keep_alive_window_ms, last_call_ms, spaces, connections_per_space, keys_per_space, stored_bytes_per_space, runs_per_space, waits_per_space, timeline_bytes]:NAME=VALUE:"
+  "--insecure[serve other machines without a token or certificates as well (also\: RENDEZVOUS_INSECURE\=1)]"
+  "--tls-cert[certificate of the server, and those between it and the authority (PEM\; default\: \$RENDEZVOUS_TLS_CERT)]:FILE:"
+  "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
+  "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
+  "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
   "--log-format[of log lines, on stderr\: for people, or an object a line (default\: \$RENDEZVOUS_LOG_FORMAT, else text)]:text|json:"
 )
 
@@ -292,7 +355,11 @@ _shtab_rendezvous_serve_defaults_added=0
 _shtab_rendezvous_set_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-v,--verbose}"[log more, and show where in the code an error came from]"
-  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, tcps\:\/\/, unix\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--tls-cert[certificate of this end, and those between it and the authority (PEM\; default\: \$RENDEZVOUS_TLS_CERT)]:FILE:"
+  "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
+  "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
+  "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
   "--timeout[how long to try, connecting included (default\: 5)]:SECONDS:"
   "--wait-for-server[if nothing listens there yet, try until the timeout instead of failing at once]"
   "--ttl[delete the key after this time, unless it is set again (default\: never)]:SECONDS:"
@@ -307,9 +374,13 @@ _shtab_rendezvous_status_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-v,--verbose}"[log more, and show where in the code an error came from]"
   "--run-id[the same, as for exec]:RUN_ID:"
-  "--endpoint[the server\; for etcd, its members, with --backend etcd or as etcd\:\/\/HOST,HOST (default\: \$RENDEZVOUS_ENDPOINT, else this machine)]:HOST[:PORT]|URL:"
+  "--endpoint[the server\; for etcd, its members, with --backend etcd or as etcd\:\/\/HOST,HOST\; for a run in a file, file\:\/\/\/PATH (default\: \$RENDEZVOUS_ENDPOINT, else this machine)]:HOST[:PORT]|URL:"
   "--backend[where the run is kept, as for exec (default\: etcd if the endpoint is etcd\:\/\/, else c10d)]:backend:(c10d etcd etcd-v3)"
-  "*--rdzv-conf[settings for etcd, the same as for exec\: protocol, ca_cert, ssl_cert, ssl_cert_key, user, password_file, key_prefix, endpoints, transport]:KEY=VALUE,...:"
+  "*--rdzv-conf[settings as for exec, such as tls_ca or token_file\; for etcd\: protocol, ca_cert, ssl_cert, ssl_cert_key, user, password_file, key_prefix, endpoints, transport]:KEY=VALUE,...:"
+  "--tls-cert[certificate of this end, and those between it and the authority (PEM\; default\: \$RENDEZVOUS_TLS_CERT)]:FILE:"
+  "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
+  "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
+  "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
   "--expect[which nodes shall come, as for exec\: names (\'gpu\[00-63\]\'), a number, file\:PATH or slurm (default\: what exec --expect of the run\'s nodes has said)]:NODES:"
   "--timeout[how long to try, connecting included (default\: 5)]:SECONDS:"
   "--wait-for-server[if nothing listens there yet, try until the timeout instead of failing at once]"
@@ -321,6 +392,27 @@ _shtab_rendezvous_status_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_rendezvous_status_defaults_added=0
+
+_shtab_rendezvous_timeline_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-v,--verbose}"[log more, and show where in the code an error came from]"
+  "--endpoint[the server\; for etcd, its members, with --backend etcd or as etcd\:\/\/HOST,HOST\; for a run in a file, file\:\/\/\/PATH (default\: \$RENDEZVOUS_ENDPOINT, else this machine)]:HOST[:PORT]|URL:"
+  "--backend[where the run is kept, as for exec (default\: etcd if the endpoint is etcd\:\/\/, else c10d)]:backend:(c10d etcd etcd-v3)"
+  "*--rdzv-conf[settings as for exec, such as tls_ca or token_file\; for etcd\: protocol, ca_cert, ssl_cert, ssl_cert_key, user, password_file, key_prefix, endpoints, transport]:KEY=VALUE,...:"
+  "--tls-cert[certificate of this end, and those between it and the authority (PEM\; default\: \$RENDEZVOUS_TLS_CERT)]:FILE:"
+  "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
+  "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
+  "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
+  "--timeout[how long to try, connecting included (default\: 5)]:SECONDS:"
+  "--wait-for-server[if nothing listens there yet, try until the timeout instead of failing at once]"
+  "--rounds[show only how rounds, and the run, ended]"
+  "--follow[go on with what happens, until Ctrl-C]"
+  "--json[print JSON\; with --follow, an object a line]"
+  ":the run (exec\'s --run-id):"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_rendezvous_timeline_defaults_added=0
 
 _shtab_rendezvous_token_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -334,7 +426,11 @@ _shtab_rendezvous_token_defaults_added=0
 _shtab_rendezvous_wait_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-v,--verbose}"[log more, and show where in the code an error came from]"
-  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, tcps\:\/\/, unix\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--tls-cert[certificate of this end, and those between it and the authority (PEM\; default\: \$RENDEZVOUS_TLS_CERT)]:FILE:"
+  "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
+  "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
+  "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
   "--timeout[how long to try, connecting included (default\: 5\; 300 when waiting for keys)]:SECONDS:"
   "--wait-for-server[if nothing listens there yet, try until the timeout instead of failing at once]"
   "(*):KEY:"
@@ -346,7 +442,11 @@ _shtab_rendezvous_wait_defaults_added=0
 _shtab_rendezvous_watch_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-v,--verbose}"[log more, and show where in the code an error came from]"
-  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--endpoint[a server, or a store\'s URL\: tcp\:\/\/, tcps\:\/\/, unix\:\/\/, file\:\/\/, etcd\:\/\/ (default\: \$RENDEZVOUS_ENDPOINT, else 127.0.0.1\:29400)]:HOST[:PORT]|URL:"
+  "--tls-cert[certificate of this end, and those between it and the authority (PEM\; default\: \$RENDEZVOUS_TLS_CERT)]:FILE:"
+  "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
+  "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
+  "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
   "--json[for programs\: key, version, and value (null when deleted\; for bytes that are not UTF-8, value_base64)]"
   "--timeout[for connecting (default\: 5)]:SECONDS:"
   "--wait-for-server[if nothing listens there yet, try until the timeout instead of failing at once]"
@@ -394,6 +494,7 @@ _shtab_rendezvous() {
         serve) _arguments -C -s $_shtab_rendezvous_serve_options ;;
         set) _arguments -C -s $_shtab_rendezvous_set_options ;;
         status) _arguments -C -s $_shtab_rendezvous_status_options ;;
+        timeline) _arguments -C -s $_shtab_rendezvous_timeline_options ;;
         token) _arguments -C -s $_shtab_rendezvous_token_options ;;
         wait) _arguments -C -s $_shtab_rendezvous_wait_options ;;
         watch) _arguments -C -s $_shtab_rendezvous_watch_options ;;

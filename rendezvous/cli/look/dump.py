@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rendezvous._coordination.by_server.timeline import events_of
 from rendezvous.cli.look.timeline_text import as_line
+from rendezvous.handler.examine import events_of
 
 __all__ = ["as_lines"]
 
