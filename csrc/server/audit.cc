@@ -41,7 +41,9 @@ void Audit::write(LogLevel level, const char* event, const Connection& connectio
   ++written_;
   std::string text = std::string("audit event=") + event + field("peer", connection.peer());
   const tls::Identity* identity = connection.identity();
-  text += field("space", connection.context().space);
+  // One that there is no room for is none.
+  const bool has_room = identity == nullptr || !connection.context().space.empty();
+  text += field("space", has_room ? connection.context().space : identity->space);
   text += field("role", identity == nullptr ? "none" : tls::role_text(identity->role));
   if (identity != nullptr && identity->by_token) text += field("key", identity->key_id);
   if (identity != nullptr && !identity->certificate.empty())
