@@ -117,8 +117,8 @@ Credentials find_credentials(const GivenCredentials& given) {
   }
   found.server_name = given.tls_name.is_none() ? environment("RENDEZVOUS_TLS_NAME")
                                                : py::cast<std::string>(given.tls_name);
-  found.space = given.space.is_none() ? environment("RENDEZVOUS_SPACE")
-                                      : py::cast<std::string>(given.space);
+  found.space =
+      given.space.is_none() ? environment("RENDEZVOUS_SPACE") : py::cast<std::string>(given.space);
   return found;
 }
 

@@ -89,43 +89,43 @@ insecure: of a master, as Server's.
 space: the name space to work in, for the token of an admin; others are in that of their token. None: RENDEZVOUS_SPACE.
 host_name "unix:///path": a Unix socket; the port is 0.
 Raises StoreConnectionError, StoreProtocolError, StoreAddressInUseError, StoreTimeoutError, StoreRefusedError.)");
-  type.def(py::init([](std::string host_name, int port, std::optional<int64_t> world_size,
-                       bool is_master, const std::optional<TimeoutArg>& timeout,
-                       bool wait_for_workers, bool multi_tenant,
-                       std::optional<int> master_listen_fd, bool, const std::string& protocol,
-                       const py::object& token, const py::object& tls_cert,
-                       const py::object& tls_key, const py::object& tls_ca,
-                       const py::object& tls_name, bool tls, bool insecure,
-                       const py::object& space) {
-             TCPStore::Options options;
-             options.protocol = protocol_from(protocol);
-             options.host = std::move(host_name);
-             options.port = port_from(port);
-             if (world_size == 0) {
-               throw Error(ErrorCode::kInvalidArgument,
-                           "TCPStore: world_size is 0; give the number of clients, or None if it "
-                           "is not known");
-             }
-             options.world_size = world_size;
-             options.is_master = is_master;
-             if (timeout) options.timeout = timeout->duration;
-             options.wait_for_workers = wait_for_workers;
-             options.multi_tenant = multi_tenant;
-             options.listen_fd = master_listen_fd;
-             options.security.is_insecure = is_insecure(insecure);
-             if (is_master) use_agent_store(options);
-             use_credentials(options, {token, tls_cert, tls_key, tls_ca, tls_name, space}, tls);
-             if (options.is_master) start_logging();
-             return without_gil([&] { return TCPStore::open(options); });
-           }),
-           py::arg("host_name"), py::arg("port"), py::arg("world_size") = py::none(),
-           py::arg("is_master") = false, py::arg("timeout") = py::none(),
-           py::arg("wait_for_workers") = true, py::arg("multi_tenant") = false,
-           py::arg("master_listen_fd") = py::none(), py::arg("use_libuv") = true, py::kw_only(),
-           py::arg("protocol") = "native", py::arg("token") = py::none(),
-           py::arg("tls_cert") = py::none(), py::arg("tls_key") = py::none(),
-           py::arg("tls_ca") = py::none(), py::arg("tls_name") = py::none(), py::arg("tls") = false,
-           py::arg("insecure") = false, py::arg("space") = py::none())
+  type.def(
+          py::init([](std::string host_name, int port, std::optional<int64_t> world_size,
+                      bool is_master, const std::optional<TimeoutArg>& timeout,
+                      bool wait_for_workers, bool multi_tenant, std::optional<int> master_listen_fd,
+                      bool, const std::string& protocol, const py::object& token,
+                      const py::object& tls_cert, const py::object& tls_key,
+                      const py::object& tls_ca, const py::object& tls_name, bool tls, bool insecure,
+                      const py::object& space) {
+            TCPStore::Options options;
+            options.protocol = protocol_from(protocol);
+            options.host = std::move(host_name);
+            options.port = port_from(port);
+            if (world_size == 0) {
+              throw Error(ErrorCode::kInvalidArgument,
+                          "TCPStore: world_size is 0; give the number of clients, or None if it "
+                          "is not known");
+            }
+            options.world_size = world_size;
+            options.is_master = is_master;
+            if (timeout) options.timeout = timeout->duration;
+            options.wait_for_workers = wait_for_workers;
+            options.multi_tenant = multi_tenant;
+            options.listen_fd = master_listen_fd;
+            options.security.is_insecure = is_insecure(insecure);
+            if (is_master) use_agent_store(options);
+            use_credentials(options, {token, tls_cert, tls_key, tls_ca, tls_name, space}, tls);
+            if (options.is_master) start_logging();
+            return without_gil([&] { return TCPStore::open(options); });
+          }),
+          py::arg("host_name"), py::arg("port"), py::arg("world_size") = py::none(),
+          py::arg("is_master") = false, py::arg("timeout") = py::none(),
+          py::arg("wait_for_workers") = true, py::arg("multi_tenant") = false,
+          py::arg("master_listen_fd") = py::none(), py::arg("use_libuv") = true, py::kw_only(),
+          py::arg("protocol") = "native", py::arg("token") = py::none(),
+          py::arg("tls_cert") = py::none(), py::arg("tls_key") = py::none(),
+          py::arg("tls_ca") = py::none(), py::arg("tls_name") = py::none(), py::arg("tls") = false,
+          py::arg("insecure") = false, py::arg("space") = py::none())
       .def_property_readonly("host", &TCPStore::host, "The host as given.")
       .def_property_readonly("port", &TCPStore::port, "The server's port.")
       .def_property_readonly(

@@ -6,13 +6,14 @@
 #include <cerrno>
 #include <deque>
 #include <exception>
-#include <future>
+#include <mutex>
 #include <new>
 #include <thread>
 #include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/monotonic_condition.h"
 #include "base/random.h"
 #include "net/event_loop.h"
 #include "net/listen.h"
@@ -87,15 +88,27 @@ Server::Impl::~Impl() {
 }
 
 ServerReport Server::Impl::report(std::optional<uint64_t> after) {
-  std::promise<ServerReport> made;
-  loop_.post([&] {
+  struct {
+    std::mutex mutex;  // protects what follows
+    bool is_done = false;
+    ServerReport report;
+    std::exception_ptr failure;
+    MonotonicCondition done;
+  } made;
+  loop_.post([this, after, &made] {
+    std::lock_guard lock(made.mutex);
     try {
-      made.set_value(core_.report(shared_.time(), after));
+      made.report = core_.report(shared_.time(), after);
     } catch (...) {
-      made.set_exception(std::current_exception());
+      made.failure = std::current_exception();
     }
+    made.is_done = true;
+    made.done.notify_one();
   });
-  return made.get_future().get();
+  std::unique_lock lock(made.mutex);
+  while (!made.is_done) made.done.wait_for(lock, kForever);
+  if (made.failure != nullptr) std::rethrow_exception(made.failure);
+  return std::move(made.report);
 }
 
 void Server::Impl::run_due(Instant until, Instant awake_until) {
@@ -193,6 +206,8 @@ Server::Server(const std::string& host, std::vector<Listener> listeners, const S
 }
 
 ServerReport Server::report(std::optional<uint64_t> after) {
+  if (::getpid() != owner_pid_)
+    throw Error(ErrorCode::kClosed, "report: this process was forked from the server's");
   return impl_->report(after);
 }
 

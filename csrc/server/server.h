@@ -39,7 +39,8 @@ class Server {
   const std::string& host() const { return host_; }
   uint16_t port() const { return port_; }
   // Made on the loop's thread, while nobody is served: it copies what has happened.
-  // `after`: the serial of the last event that is known; none: without events.
+  // `after`: the serial of the last event that is known; none: without events. Throws kClosed in a
+  // forked child.
   ServerReport report(std::optional<uint64_t> after);
 
  private:

@@ -131,7 +131,8 @@ TEST_CASE("limits: each has one name, and can be set by it") {
   ServerLimits limits;
   uint64_t value = 1;
   for (const ServerLimits::Field& field : ServerLimits::fields()) {
-    CHECK(limits.*field.value > 0);
+    // No bound: 0.
+    if (Bytes(field.name) != "requests_per_second_per_address") CHECK(limits.*field.value > 0);
     limits.set(field.name, ++value);
   }
   value = 1;

@@ -301,14 +301,16 @@ TEST_CASE("each token opens its own name space, and lets its holder do what its 
   CHECK(of_a->get("key", kHang) == "of a");
 }
 
-TEST_CASE("a client that floods by TLS and reads nothing delays nobody, and is served when it reads") {
+TEST_CASE(
+    "a client that floods by TLS and reads nothing delays nobody, and is served when it reads") {
   SecureScene scene;
   const auto store = scene.store();
   SecurePeer flood(scene.server.port());
   flood.open();
   constexpr size_t kRequests = 100'000;
   std::string bytes = native_greeting();
-  for (size_t id = 1; id <= kRequests; ++id) bytes += native_frame(native::Operation::kPing, id, "");
+  for (size_t id = 1; id <= kRequests; ++id)
+    bytes += native_frame(native::Operation::kPing, id, "");
   flood.session->send(bytes);
   std::thread sends([&] { flood.send(); });
   for (int i = 0; i < 100; ++i) store->set("key", std::to_string(i));

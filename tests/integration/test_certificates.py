@@ -308,7 +308,7 @@ def test_commands_take_certificates(cli: Cli, site: Site, free_port: int) -> Non
     assert stranger.returncode == 3
     assert b"it wants TLS" in stranger.stderr
     assert cli.run("close", "job", *at, *own).returncode == 0
-    assert node.end() == 93
+    assert node.end() == 1
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])

@@ -57,7 +57,7 @@ def test_a_dry_run_connects_to_nothing(cli: Cli) -> None:
         "SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_STEP_NODELIST": "gpu[01-04]",
         "SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "2",
     }  # fmt: skip
-    done = cli.run("bench", "--cluster", "dry-run", **env)
+    done = cli.run("bench", "--cluster", "dry-run", stdin=b"", **env)
     assert done.returncode == 0, done.stderr
     first, *rest = done.stdout.decode().splitlines()
     assert first.startswith("launcher: SLURM; 4 nodes meet at gpu01:")

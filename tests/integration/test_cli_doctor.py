@@ -28,7 +28,7 @@ PORT = 29488
 
 def doctor(cli: Cli, endpoint: str, *words: str, **env: str) -> tuple[int, dict[str, Any]]:
     """The exit code, and the last finding of each check."""
-    done = cli.run("doctor", "--endpoint", endpoint, "--json", *words, **env)
+    done = cli.run("doctor", "--endpoint", endpoint, "--json", *words, stdin=b"", **env)
     assert b"Traceback" not in done.stderr
     report = json.loads(done.stdout)
     assert report["ok"] == (done.returncode == 0)

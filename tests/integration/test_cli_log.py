@@ -26,7 +26,7 @@ def lines(stderr: str) -> list[tuple[str, str, str]]:
     """Level, place and message of each; all lines are of that form."""
     found = [LINE.match(line) for line in stderr.splitlines()]
     assert all(found), stderr
-    return [match.group(1, 2, 3) for match in found if match]
+    return [(match[1], match[2], match[3]) for match in found if match]
 
 
 def test_each_line_has_date_host_run_round_and_rank(cli: Cli) -> None:

@@ -58,8 +58,13 @@ def test_the_log_and_the_error_say_how_far_each_missing_node_got(
             )
             stack.enter_context(made).sendall(native_hello())
             assert made.recv(1)
+        options: dict[str, Any] = {"keep_alive_max_attempt": 10, "rules": rules}
+        options["local_addr"] = "127.0.0.1"
+        first = run.node(4, join_s=600.0, **options)
+        waiting = Background(lambda: _fails(first.next_rendezvous))
+        eventually("the first node has joined", lambda: len(run.look().participants) == 1)
         lost = _process(request, run, cli, "127.0.0.3")
-        eventually("it has joined", lambda: len(run.look().participants) == 1)
+        eventually("it has joined", lambda: len(run.look().participants) == 2)
         lost.send(signal.SIGKILL)
         lost.end()
         got_to = {
@@ -71,10 +76,6 @@ def test_the_log_and_the_error_say_how_far_each_missing_node_got(
         if run.rulebook != "server":
             # Nobody sees the connections of nodes.
             said = ["127.0.0.[2,4] (did not join)", "127.0.0.3 (joined, and was lost)"]
-        options: dict[str, Any] = {"keep_alive_max_attempt": 10, "rules": rules}
-        options["local_addr"] = "127.0.0.1"
-        first = run.node(4, **options)
-        waiting = Background(lambda: _fails(first.next_rendezvous))
         eventually("the log says it", lambda: all(each in caplog.text for each in said))
         with pytest.raises(RendezvousTimeoutError) as caught:
             run.node(4, join_s=1.0, **options).next_rendezvous()

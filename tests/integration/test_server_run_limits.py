@@ -177,7 +177,7 @@ def test_runs_are_not_kept_from_others_by_who_has_gone(caplog: pytest.LogCapture
         # Only runs that somebody is connected to are left in the end.
         for i in range(2):
             assert peer.call(JOIN, join(b"more%d" % i, handle=10 + i))[0] == 0
-        refused(peer, JOIN, join(b"last", handle=99), "no room is left for runs")
+        refused(peer, JOIN, join(b"last", handle=99), "limits are runs 4")
         assert peer.knows(b"r0")
         back.close()
 

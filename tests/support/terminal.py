@@ -23,7 +23,8 @@ def on_terminal(*words: str, columns: int = 80, **env: str) -> Iterator[int]:
     process = subprocess.Popen(
         [sys.executable, "-m", "rendezvous", *words],
         stdin=theirs, stdout=theirs, stderr=theirs,
-        env=environment(TERM="xterm", **env),
+        # COLUMNS would be believed before the terminal; pytest's workers set it.
+        env=environment(TERM="xterm", COLUMNS=str(columns), LINES="40", **env),
     )  # fmt: skip
     os.close(theirs)
     try:

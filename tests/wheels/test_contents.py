@@ -54,12 +54,12 @@ def parts(wheel: Path) -> tuple[str, str]:
 
 
 def test_a_wheel_has_all_of_the_package_and_nothing_else(wheels: list[Path]) -> None:
-    """Modules, stubs and the mark of a typed package; two extensions; what describes them."""
+    """Modules, stubs, the mark of a typed package, completions; two extensions; its description."""
     package = Path(__file__).resolve().parents[2] / "rendezvous"
     expected = {
         str(path.relative_to(package.parent))
         for path in package.rglob("*")
-        if path.suffix in {".py", ".pyi"} or path.name == "py.typed"
+        if path.suffix in {".py", ".pyi", ".bash", ".fish", ".zsh"} or path.name == "py.typed"
     }
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:

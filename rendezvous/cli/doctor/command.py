@@ -19,8 +19,10 @@ from rendezvous.cli.doctor.findings import Finding, as_json, as_text
 from rendezvous.cli.doctor.network import check_name, check_ports
 from rendezvous.cli.doctor.processes import find_listener
 from rendezvous.cli.doctor.server import Asked, check_hosting, check_server
+from rendezvous.cli.look.etcd_runs import EtcdRuns
+from rendezvous.cli.look.server_runs import ServerRuns
 from rendezvous.cli.look.status import run_id
-from rendezvous.cli.look.status_place import ServerRuns, add_place, open_place
+from rendezvous.cli.look.status_place import add_place, open_place
 from rendezvous.cli.options import add_command, seconds, whole_number
 from rendezvous.cli.paint import Paint
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from rendezvous.cli.look.status_place import Place
+    from rendezvous.cli.look.place import Place
     from rendezvous.cli.options import Subparsers
 
 _TIMEOUT_S = 5.0
@@ -93,6 +95,9 @@ def run(args: argparse.Namespace) -> int:
         place = open_place(args.endpoint, args.backend, config, waits=True)
     except ValueError as error:
         args.fail(str(error))
+    if not isinstance(place, (ServerRuns, EtcdRuns)):
+        place.close()
+        args.fail(f"the endpoint {args.endpoint!r} does not name a server; doctor is about those")
     args.timeout = max(args.timeout, _TIMEOUT_S_MIN)
     paint = Paint(sys.stdout)
     findings: list[Finding] = []

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from rendezvous._core import TCPStore
     from rendezvous.cli.doctor.processes import Listener
-    from rendezvous.cli.look.status_place import ServerRuns
+    from rendezvous.cli.look.server_runs import ServerRuns
 
 __all__ = ["Asked", "check_hosting", "check_server"]
 

@@ -22,7 +22,7 @@ from rendezvous.handler.examine import examine
 if TYPE_CHECKING:
     import argparse
 
-    from rendezvous.cli.look.status_place import Place
+    from rendezvous.cli.look.place import Place
     from rendezvous.handler.examine import Report
 
 __all__ = ["follow"]

@@ -36,7 +36,7 @@ from rendezvous.handler.examine import examine, is_complete
 if TYPE_CHECKING:
     import argparse
 
-    from rendezvous.cli.look.status_place import Place
+    from rendezvous.cli.look.place import Place
     from rendezvous.cli.options import Subparsers
 
 _TIMEOUT_S = 5.0

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from rendezvous._base.deadline import Deadline
 from rendezvous._base.errors import StoreConnectionError, StoreTimeoutError
 from rendezvous.cli import exits as _exit
+from rendezvous.cli.look.server_runs import ServerRuns
 from rendezvous.cli.look.status import run_id, unknown_text
-from rendezvous.cli.look.status_place import ServerRuns, add_place, open_place
+from rendezvous.cli.look.status_place import add_place, open_place
 from rendezvous.cli.look.timeline_text import as_json, as_line
 from rendezvous.cli.options import add_command, add_wait_for_server, seconds
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import argparse
 
     from rendezvous._coordination.by_server.timeline import RunEvent, Timeline
-    from rendezvous.cli.look.status_place import Place
+    from rendezvous.cli.look.place import Place
     from rendezvous.cli.options import Subparsers
 
 _TIMEOUT_S = 5.0

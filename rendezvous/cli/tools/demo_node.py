@@ -48,11 +48,11 @@ def _take_part(backend: str, endpoint: str, nodes: int, part: str, start_s: floa
     # Over etcd, the place of one that is lost would be kept for it until the last call is over.
     config = {"is_host": False} if backend == "c10d" else {"former_first": False}
     # One that is killed is missed soon, and one that only waits for a processor is not.
-    interval_s = 0.25 + nodes / 100
+    interval_s = 0.5 + nodes / 100
     handler = get_rendezvous_handler(
         RendezvousParameters(
             backend, endpoint, "demo", nodes, nodes, "127.0.0.1", join_timeout=60,
-            keep_alive_interval=interval_s, keep_alive_max_attempt=6, **config,
+            keep_alive_interval=interval_s, keep_alive_max_attempt=8, **config,
         )
     )  # fmt: skip
     try:
