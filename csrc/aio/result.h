@@ -5,6 +5,7 @@
 #include <exception>
 #include <string>
 #include <system_error>
+#include <type_traits>
 #include <variant>
 #include <vector>
 
@@ -14,6 +15,12 @@
 
 namespace rdzv::aio {
 
+// The numbers by which Cython's side tells them apart: further kinds go to the end.
+template <size_t kKind, typename T>
+inline constexpr bool kIs = std::is_same_v<std::variant_alternative_t<kKind, NativeResult>, T>;
+static_assert(kIs<0, std::monostate> && kIs<8, std::vector<TakenBytes>> && kIs<9, RunJoined>);
+static_assert(kIs<13, RunLeft> && kIs<14, RunStatus> && kIs<15, RunPage> && kIs<16, RunFollowed> &&
+              kIs<17, PrefixChanges>);
 inline int kind_of(const NativeResult& result) {
   return static_cast<int>(result.index());
 }

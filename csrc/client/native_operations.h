@@ -99,7 +99,7 @@ using NativeResult =
     std::variant<std::monostate, bool, int64_t, TakenBytes, Store::Exchange, Store::Versioned,
                  Store::VersionSet, std::vector<std::string>, std::vector<TakenBytes>, RunJoined,
                  native::KeepAliveReply, native::SubscribeReply, native::ResumeReply, RunLeft,
-                 RunStatus, RunPage, RunFollowed, RunTimeline, PrefixChanges, ServerCensus>;
+                 RunStatus, RunPage, RunFollowed, PrefixChanges, ServerCensus, RunTimeline>;
 
 struct NativeOperation {
   // False: it cannot be read, as it is not what the protocol says.
