@@ -17,7 +17,7 @@ std::string field(const char* name, Bytes value) {
 }  // namespace
 
 void Audit::refused(const Connection& connection, Bytes what, const std::string& why) {
-  ++commons_.counters.refusals;
+  ++commons_.records.counters.refusals;
   write(LogLevel::kWarning, "refused", connection, what, why);
 }
 

@@ -54,8 +54,9 @@ void C10dProtocol::handle(const c10d::Request& request) {
   }
   if (connection().role() != tls::Role::kMember && !is_allowed(request.code)) return;
   if (!turns_.empty()) pass_turns(&request);
-  const CountedRequest counted(context_.commons.counters.c10d[static_cast<size_t>(request.code)],
-                               context_.commons.stopwatch);
+  const CountedRequest counted(
+      context_.commons.records.counters.c10d[static_cast<size_t>(request.code)],
+      context_.commons.records.stopwatch);
   switch (request.code) {
     case Code::kSet:
     case Code::kAppend:
@@ -74,7 +75,7 @@ void C10dProtocol::handle(const c10d::Request& request) {
 
 // Of who is no ordinary member. False: it was refused, which this protocol can say in no other way.
 bool C10dProtocol::is_allowed(Code code) {
-  Audit& audit = context_.commons.audit;
+  Audit& audit = context_.commons.records.audit;
   if (!may(connection().role(), right_of(code))) {
     const std::string why = refused_right_text(c10d::name_of(code));
     audit.refused(connection(), c10d::name_of(code), why);

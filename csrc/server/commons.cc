@@ -4,6 +4,9 @@
 
 namespace rdzv {
 
+ServerRecords::ServerRecords(ServerCommons& commons)
+    : timelines(commons.limits.timeline_bytes), warnings(timelines), audit(commons) {}
+
 ServerCommons::ServerCommons(const ServerLimits& server_limits, std::string server_name,
                              HashSeed hash_seed, const native::Id128& server_instance,
                              bool of_one_job)
@@ -16,7 +19,7 @@ ServerCommons::ServerCommons(const ServerLimits& server_limits, std::string serv
 
 void ServerCommons::write(LogLevel level, const std::string& line) {
   if (level >= LogLevel::kWarning)
-    warnings.add({.at = clock.now, .kind = native::EventKind::kWarning, .text = line});
+    records.warnings.add({.at = clock.now, .kind = native::EventKind::kWarning, .text = line});
   rdzv::log(level, line);
 }
 

@@ -33,6 +33,17 @@ struct ServerClock : Moment {
   Timers awake_timers;  // those that judge a peer, by Moment::awake
 };
 
+// What is remembered and said of what happens: nothing depends on it.
+struct ServerRecords {
+  explicit ServerRecords(ServerCommons& commons);
+
+  ServerCounters counters{};
+  CountedRequest::Clock stopwatch = nullptr;  // for measurements alone
+  Timelines timelines;
+  Timeline warnings;  // of all name spaces
+  Audit audit;
+};
+
 struct ServerCommons {
   // `seed`: nobody who chooses keys may know it. `server_instance` is another one whenever a server
   // begins without what the last one knew. `of_one_job`: see native::kOfOneJob.
@@ -65,11 +76,7 @@ struct ServerCommons {
   std::vector<Bytes> strings;  // space to work in
   // How long a peer that has ended its stream may take none of the answers that are left for it.
   Duration last_answers_kept = std::chrono::seconds(30);
-  ServerCounters counters{};
-  CountedRequest::Clock stopwatch = nullptr;  // for measurements alone
-  Timelines timelines{limits.timeline_bytes};
-  Timeline warnings{timelines};  // of all name spaces
-  Audit audit{*this};
+  ServerRecords records{*this};
   Rates rates{limits.requests_per_second_per_address, seed};
   Spaces spaces;
   // The last one: what is left of them goes before what it uses.

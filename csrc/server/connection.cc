@@ -195,8 +195,8 @@ void Connection::charge_kept(size_t bytes) {
 }
 
 void Connection::charge_input() {
-  input_charge_.resize(heap_bytes(in_.capacity()) + value_.size() +
-                       (protocol_ == nullptr ? 0 : protocol_->scanned_bytes()));
+  charges_.input.resize(heap_bytes(in_.capacity()) + value_.size() +
+                        (protocol_ == nullptr ? 0 : protocol_->scanned_bytes()));
 }
 
 bool Connection::is_stalled() const {
@@ -373,8 +373,8 @@ void Connection::reply_ready() {
 }
 
 void Connection::charge_unsent() {
-  unsent_charge_.resize(out_.own());
-  shared_charge_.resize(out_.held() - out_.own());
+  charges_.unsent.resize(out_.own());
+  charges_.shared.resize(out_.held() - out_.own());
   was_congested_ = congested();
 }
 
@@ -397,7 +397,7 @@ bool Connection::send_unsent(size_t& most) {
       [this](std::span<const Bytes> pieces) {
         const std::optional<size_t> taken = transport_.send(pieces);
         sent_ += taken.value_or(0);
-        context_->commons.counters.sent_bytes += taken.value_or(0);
+        context_->commons.records.counters.sent_bytes += taken.value_or(0);
         return taken;
       },
       most);
@@ -441,7 +441,7 @@ void Connection::send_body(const AnswerBody& body) {
 
 void Connection::refuse(const std::string& why) {
   if (closed()) return;
-  context_->commons.audit.refused(*this, "connection", why);
+  context_->commons.records.audit.refused(*this, "connection", why);
   size_t most = kLastBytes;
   send_unsent(most);  // what it is told
   close("");

@@ -192,9 +192,14 @@ class Connection final {
   size_t place_;            // in Connections::open
   std::string end_reason_;  // kEnding
   ConnectionMemory memory_;
-  Charge input_charge_{&memory_.input};
-  Charge unsent_charge_{&memory_.unsent};
-  Charge shared_charge_{&memory_.shared};
+  struct Charges {
+    explicit Charges(ConnectionMemory& memory)
+        : input(&memory.input), unsent(&memory.unsent), shared(&memory.shared) {}
+    Charge input;
+    Charge unsent;
+    Charge shared;
+  };
+  Charges charges_{memory_};
   std::optional<Greetings::Place> greeting_;  // until it has said who it is
   std::unique_ptr<Protocol> protocol_;
   std::string in_;  // the beginning of a request that is not whole yet

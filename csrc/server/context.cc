@@ -25,7 +25,7 @@ ServerContext::ServerContext(ServerCommons& of, Bytes space_name, size_t keys_at
       chores(of.chores),
       strings(of.strings),
       connections(of.connections),
-      warnings(of.timelines),
+      warnings(of.records.timelines),
       // So that what is known from another server's life is none of this one's.
       run_version(
           (load_little_endian<uint64_t>(reinterpret_cast<const char*>(instance.data())) >> 1) +

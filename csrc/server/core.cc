@@ -12,7 +12,7 @@ void ServerCore::begin(const Moment& time) {
 Connection& ServerCore::connect(Transport& transport, const Moment& time) {
   begin(time);
   auto made = std::make_unique<Connection>(transport, commons_.home());
-  ++commons_.counters.connections;
+  ++commons_.records.counters.connections;
   return *commons_.connections.open.emplace_back(std::move(made));
 }
 
@@ -29,7 +29,7 @@ void ServerCore::refuse(Connection& connection, const std::string& why, const Mo
 
 void ServerCore::receive(Connection& connection, Bytes received, const Moment& time) {
   begin(time);
-  commons_.counters.received_bytes += received.size();
+  commons_.records.counters.received_bytes += received.size();
   connection.receive(received);
 }
 
@@ -56,8 +56,8 @@ void ServerCore::on_refused(Connection& connection, int error, const Moment& tim
 bool ServerCore::end_turn(const Moment& time) {
   begin(time);
   const bool more = commons_.end_turn();
-  if (commons_.stopwatch != nullptr)
-    commons_.counters.turns.add(commons_.stopwatch() - *turn_began_);
+  if (commons_.records.stopwatch != nullptr)
+    commons_.records.counters.turns.add(commons_.records.stopwatch() - *turn_began_);
   turn_began_.reset();
   return more;
 }

@@ -62,7 +62,7 @@ class ServerCore {
     return report_of(commons_, after);
   }
   // A clock for measurements alone, on which nothing depends.
-  void measure_by(CountedRequest::Clock clock) { commons_.stopwatch = clock; }
+  void measure_by(CountedRequest::Clock clock) { commons_.records.stopwatch = clock; }
   // How many connections are open.
   ServerMemory& memory() { return commons_.memory; }
   size_t connections() const { return commons_.connections.open.size(); }

@@ -156,7 +156,7 @@ bool NativeChannel::leave(Budget& budget) {
 
 // Of who is no ordinary member. False: it was refused.
 bool NativeChannel::is_allowed(const Header& header, const Served& served) {
-  Audit& audit = context_.commons.audit;
+  Audit& audit = context_.commons.records.audit;
   const char* name = native::name_of(served.operation);
   if (!may(connection_.role(), served.right)) {
     const std::string why = refused_right_text(name);
@@ -186,8 +186,8 @@ void NativeChannel::handle(const native::Frame& frame) {
   }
   bool is_read = false;
   {
-    const CountedRequest counted(context_.commons.counters.native[header.operation],
-                                 context_.commons.stopwatch);
+    const CountedRequest counted(context_.commons.records.counters.native[header.operation],
+                                 context_.commons.records.stopwatch);
     is_read = served->run(*this, frame);
   }
   if (served->kind == Kind::kWrite || served->kind == Kind::kStore) context_.wake();

@@ -118,7 +118,7 @@ void NativeChannel::spaces(const Header& header, const native::SpacesRequest& re
     context_.budget.spend(Budget::kKey);
   };
   if (request.every && connection_.role() == tls::Role::kAdmin) {
-    context_.commons.audit.done_by_admin(connection_, "spaces");
+    context_.commons.records.audit.done_by_admin(connection_, "spaces");
     context_.commons.spaces.for_each(tell);
   } else {
     tell(context_);

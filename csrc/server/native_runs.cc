@@ -145,7 +145,7 @@ native::TimelineReply NativeRuns::timeline(const native::TimelineRequest& reques
   // Who is in one name space of several learns nothing of the others.
   const tls::Identity* identity = channel_.connection().identity();
   const bool sees_all = identity == nullptr || identity->role == tls::Role::kAdmin;
-  const Timeline* timeline = sees_all ? &context_.commons.warnings : &context_.warnings;
+  const Timeline* timeline = sees_all ? &context_.commons.records.warnings : &context_.warnings;
   if (!request.run_id.empty()) {
     const Run* run = std::as_const(context_.runs).find(request.run_id);
     if (run == nullptr) return reply;

@@ -48,11 +48,11 @@ ServerReport report_of(ServerCommons& commons, std::optional<uint64_t> after) {
   ServerReport report;
   report.now = commons.clock.now;
   report.connections = commons.connections.open.size();
-  report.serial = commons.timelines.serial();
+  report.serial = commons.records.timelines.serial();
   report.used_bytes = commons.memory.used();
-  report.timeline_bytes = commons.timelines.bytes();
-  report.counters = commons.counters;
-  report.warnings = events_of(commons.warnings, after);
+  report.timeline_bytes = commons.records.timelines.bytes();
+  report.counters = commons.records.counters;
+  report.warnings = events_of(commons.records.warnings, after);
   commons.spaces.for_each([&](ServerContext& context) {
     const ServerContext::Census census = context.census();
     report.spaces.push_back({context.space, census.keys, census.stored_bytes, census.connections,

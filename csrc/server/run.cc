@@ -38,7 +38,7 @@ Run::Run(ServerContext& context, RunKeeper& keeper, Bytes id)
 // Only runs that nobody is connected to are forgotten, and the others end with the loop.
 Run::~Run() {
   context_.clock.awake_timers.cancel(deadline_);
-  context_.clock.timers.cancel(publish_timer_);
+  context_.clock.timers.cancel(published_.timer);
   for (auto& [node, seat] : seats_) context_.clock.awake_timers.cancel(seat.grace_timer);
 }
 

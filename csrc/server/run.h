@@ -200,9 +200,13 @@ class Run : private Chore {
   std::optional<Timers::Id> deadline_;
   Standing settled_;
   uint64_t promotions_ = 0;  // that were told
-  Standing published_;
-  Instant published_at_{};
-  std::optional<Timers::Id> publish_timer_;
+  // What subscribers were told last, when, and when they are told again.
+  struct Publication {
+    Standing standing;
+    Instant at{};
+    std::optional<Timers::Id> timer;
+  };
+  Publication published_;
   std::string cause_;       // Group::cause_text(), for answers
   std::string reached_at_;  // where the last one came from another machine
   NodeId first_;            // who has rank 0 in the complete round

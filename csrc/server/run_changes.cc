@@ -98,14 +98,14 @@ void Run::on_deadline() {
 }
 
 void Run::announce() {
-  if (settled_ == published_) return;
+  if (settled_ == published_.standing) return;
   if (subscriptions_.empty()) {
-    published_ = settled_;
+    published_.standing = settled_;
     return;
   }
-  const bool is_first = published_.changes == 0 && settled_.changes > 0;
-  if (is_first || settled_.closed != published_.closed || is_due()) {
-    published_at_ = context_.clock.now;
+  const bool is_first = published_.standing.changes == 0 && settled_.changes > 0;
+  if (is_first || settled_.closed != published_.standing.closed || is_due()) {
+    published_.at = context_.clock.now;
     publish();
   } else {
     publish_later();
@@ -113,22 +113,22 @@ void Run::announce() {
 }
 
 bool Run::is_due() const {
-  return context_.clock.now - published_at_ >= kPublishInterval;
+  return context_.clock.now - published_.at >= kPublishInterval;
 }
 
 void Run::publish_later() {
-  if (publish_timer_) return;
-  publish_timer_ = context_.clock.timers.call_at(published_at_ + kPublishInterval, [this] {
-    publish_timer_.reset();
-    published_at_ = context_.clock.now;
+  if (published_.timer) return;
+  published_.timer = context_.clock.timers.call_at(published_.at + kPublishInterval, [this] {
+    published_.timer.reset();
+    published_.at = context_.clock.now;
     publish();
     keeper_.look_after(*this);
   });
 }
 
 void Run::publish() {
-  context_.clock.timers.cancel(publish_timer_);
-  published_ = settled_;
+  context_.clock.timers.cancel(published_.timer);
+  published_.standing = settled_;
   untold_subscriptions_ = subscriptions_.size();
   tell_all();
 }
@@ -151,7 +151,7 @@ void Run::subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest&
     // wait for its turn as if it had come while he was asking.
     const bool is_first = made.known_changes == 0 || made.known_closed != reply.closed;
     if (is_first || is_due()) {
-      if (!is_first) published_at_ = context_.clock.now;
+      if (!is_first) published_.at = context_.clock.now;
       answer(made);
       return;
     }

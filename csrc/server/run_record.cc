@@ -48,7 +48,7 @@ EventKind kind_of(Departure how) {
 }  // namespace
 
 RunRecord::RunRecord(ServerContext& context, const Run& run)
-    : context_(context), run_(run), timeline_(context.commons.timelines) {}
+    : context_(context), run_(run), timeline_(context.commons.records.timelines) {}
 
 const GroupState& RunRecord::state() const {
   return run_.group().state();
@@ -71,7 +71,7 @@ void RunRecord::on_joined(const NodeId& node, std::optional<Role> before, uint64
   const std::optional<Role> after = run_.group().placement(node).role;
   const bool is_as_before = before == after && state().round == round_before;
   if (!after || is_as_before) return;
-  ++context_.commons.counters.nodes_joined;
+  ++context_.commons.records.counters.nodes_joined;
   add(kind_of(*after), {.node = node});
 }
 
@@ -93,7 +93,7 @@ void RunRecord::on_broken(const NodeId& node, Duration grace) {
 
 void RunRecord::on_gone(const NodeId& node, Departure how, Bytes why, size_t nth) {
   add(kind_of(how), {.node = node, .text = std::string(why)});
-  if (how == Departure::kLost) ++context_.commons.counters.nodes_lost;
+  if (how == Departure::kLost) ++context_.commons.records.counters.nodes_lost;
   if (how != Departure::kLost || nth > kLoggedMax || !state().lost.contains(node)) return;
   log(LogLevel::kWarning, "lost node " + to_text(node) + ": " + std::string(why) +
                               (nth == kLoggedMax ? "; further ones are not logged" : ""));
@@ -116,7 +116,7 @@ void RunRecord::on_round(uint64_t round_before) {
     log(LogLevel::kInfo, "round " + std::to_string(state().round) + " is complete with " +
                              counted(state().world_size, "node"));
     const Duration took = context_.clock.now - forms_since_.value_or(context_.clock.now);
-    context_.commons.counters.rounds.add(took);
+    context_.commons.records.counters.rounds.add(took);
     add(EventKind::kComplete, {.took = took, .node = last_joined()});
   } else if (state().finished_round == round_before) {
     const std::string round = std::to_string(state().finished_round);

@@ -48,7 +48,7 @@ bool Runs::make_room(const Kept* needed, bool changes) {
     }
     if (oldest == nullptr) return false;
     if (oldest->among == &abandoned_) {
-      ++context_.commons.counters.runs_dropped;
+      ++context_.commons.records.counters.runs_dropped;
       context_.log(LogLevel::kWarning,
                    "dropped run " + quoted(oldest->id()) +
                        ": its nodes are not connected, and other runs need its place");

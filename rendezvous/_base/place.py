@@ -60,7 +60,7 @@ def parse_place(text: str, backend: str | None = None, *, is_store: bool = False
     text = text.strip()
     scheme, separator, rest = text.partition("://")
     if not separator:
-        return NamedPlace(backend or "c10d", text)
+        return NamedPlace(backend or "c10d", text if backend in (None, "c10d") else _members(text))
     scheme = scheme.lower()
     known = _ETCD_SCHEMES if backend is None and not is_store else (*_ETCD_SCHEMES, *_HTTP_SCHEMES)
     address, _, query = rest.partition("?")

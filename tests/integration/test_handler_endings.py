@@ -24,7 +24,7 @@ from rendezvous import (
     TCPStore,
     _core,
 )
-from rendezvous._base.hosts import serve_on
+from rendezvous._base.hosts import serve_workers
 
 
 @pytest.fixture(params=["store", "server"])
@@ -87,7 +87,7 @@ def test_a_rank_0_that_cannot_serve_tells_the_others(
     """They would wait for its address to the end; now they form the next round."""
     handlers = [run.node(1, 2, last_call_s=3600, local_addr=each) for each in ("1.first", LOOPBACK)]
     with monkeypatch.context() as patch:
-        patch.setattr("rendezvous._node.bootstrap.serve_on", refuse_once())
+        patch.setattr("rendezvous._node.bootstrap.serve_workers", refuse_once())
         joins = [joining(handler) for handler in handlers]
         with pytest.raises(RendezvousConnectionError, match="cannot serve the bootstrap store"):
             joins[0].result()
@@ -97,13 +97,13 @@ def test_a_rank_0_that_cannot_serve_tells_the_others(
 
 
 def refuse_once() -> Callable[..., Server]:
-    """`serve_on`, which fails the first time."""
+    """`serve_workers`, which fails the first time."""
     refusals = [StoreAddressInUseError("no port is free")]
 
-    def serve(hosts: tuple[str, ...], port: int) -> Server:
+    def serve(*arguments: Any) -> Server:
         if refusals:
             raise refusals.pop()
-        return serve_on(hosts, port)
+        return serve_workers(*arguments)
 
     return serve
 

@@ -44,12 +44,16 @@ class OvertimeError(Exception):
 class SignalScope:
     """Notes the given signals between `__enter__` and `__exit__`, in the order they came.
 
+    Args:
+        harmless: one that ends nothing, and is noted even if it was ignored at the start.
+
     Attributes:
         has_left_behind: whether a call of `during` goes on although nobody waits for it.
     """
 
-    def __init__(self, *signums: int) -> None:
-        self._signums = signums
+    def __init__(self, *signums: int, harmless: int | None = None) -> None:
+        self._signums = signums if harmless is None else (*signums, harmless)
+        self._harmless = harmless
         self._noted: deque[int] = deque()
         self._old_handlers: dict[int, object] = {}
         self._old_wakeup_fd = -1
@@ -63,7 +67,7 @@ class SignalScope:
         # A full pipe already wakes the reader, so there is nothing to warn about.
         self._old_wakeup_fd = signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
         for signum in self._signums:
-            if signal.getsignal(signum) is not signal.SIG_IGN:
+            if signum == self._harmless or signal.getsignal(signum) is not signal.SIG_IGN:
                 self._old_handlers[signum] = signal.signal(signum, self._on_signal)
         return self
 

@@ -113,7 +113,8 @@ def limit(text: str) -> tuple[str, int]:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM (0), SIGINT or SIGHUP (128 + number); SIGQUIT prints what is there."""
-    with SignalScope(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT) as signals:
+    ending = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    with SignalScope(*ending, harmless=signal.SIGQUIT) as signals:
         try:
             signum = _serve(args, signals)
         except SignalledError as stop:
