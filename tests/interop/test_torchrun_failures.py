@@ -18,6 +18,7 @@ from rendezvous import (
     Server,
     get_rendezvous_handler,
 )
+from rendezvous._base.exit_codes import DO_NOT_RESTART
 
 if importlib.util.find_spec("torch") is None:
     pytest.skip("needs torch", allow_module_level=True)
@@ -123,7 +124,7 @@ def test_a_node_whose_workers_fail_for_good_ends_a_job_that_needs_it(job: Job) -
     with Server() as server:
         failing, other = one_that_fails_for_good(job, server, "2")
         assert failing.code() == 1
-        assert other.code() == 1, other.output
+        assert other.code() == DO_NOT_RESTART, other.output
         assert "exit code 7" in other.all_output()
         assert "Traceback" not in other.output.rpartition("rendezvous: ERROR")[2]
 
