@@ -174,7 +174,7 @@ def test_workers_that_fail_end_the_job_on_every_node(job: Job, free_port: int) -
     agents = [job.start("--nnodes=2", QUICK, endpoint=where) for _ in range(2)]
     job.meets(2, agents)
     job.stop(3)
-    # Who learns that a node has given up before its own worker has ended is told not to start again.
+    # Who learns that a node gave up before its own worker has ended is told not to start again.
     assert sorted(endings(job)) in ([1, 1], [1, DO_NOT_RESTART])
     assert any("exitcode  : 3" in agent.all_output() for agent in agents)
 
