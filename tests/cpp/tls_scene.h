@@ -52,8 +52,9 @@ struct TlsPair {
 
   // Carries what either has for the other, in pieces of so many bytes, until there is nothing more.
   void talk(size_t piece = SIZE_MAX) {
-    while (carry(*client, *server, server_heard, piece) |
-           carry(*server, *client, client_heard, piece)) {
+    for (bool is_more = true; is_more;) {
+      is_more = carry(*client, *server, server_heard, piece);
+      is_more = carry(*server, *client, client_heard, piece) || is_more;
     }
   }
   static bool carry(tls::Session& from, tls::Session& to, std::string& heard, size_t piece) {
