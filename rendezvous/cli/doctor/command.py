@@ -22,7 +22,7 @@ from rendezvous.cli.doctor.server import Asked, check_hosting, check_server
 from rendezvous.cli.look.etcd_runs import EtcdRuns
 from rendezvous.cli.look.server_runs import ServerRuns
 from rendezvous.cli.look.status import run_id
-from rendezvous.cli.look.status_place import add_place, open_place
+from rendezvous.cli.look.status_place import add_place, place_of
 from rendezvous.cli.options import add_command, seconds, whole_number
 from rendezvous.cli.paint import Paint
 
@@ -88,13 +88,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the findings as they come. The exit codes are in the help."""
-    config: dict[str, str] = {}
-    for pairs in args.rdzv_conf:
-        config |= pairs
-    try:
-        place = open_place(args.endpoint, args.backend, config, waits=True)
-    except ValueError as error:
-        args.fail(str(error))
+    place = place_of(args, waits=True)
     if not isinstance(place, (ServerRuns, EtcdRuns)):
         place.close()
         args.fail(f"the endpoint {args.endpoint!r} does not name a server; doctor is about those")

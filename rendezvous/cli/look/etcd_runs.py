@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +10,17 @@ from rendezvous._base.deadline import Deadline
 from rendezvous._base.errors import StoreError
 from rendezvous._base.patience import is_refusal
 from rendezvous.backends.look import similar_runs
-from rendezvous.cli.look.place import ONLOOKER, Probe, median_s
-from rendezvous.handler.examine import NodeKey, Past, Timeline, find_exclusions, find_expected
+from rendezvous.cli.look.place import ONLOOKER, Probe, Untold, median_s
+from rendezvous.handler.examine import find_exclusions, find_expected
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from rendezvous._coordination.run_view import RunView
     from rendezvous.backends.etcd.store.store import EtcdStore
 
 __all__ = ["EtcdRuns"]
 
 
-class EtcdRuns:
+class EtcdRuns(Untold):
     def __init__(self, members: str, config: dict[str, str]) -> None:
         # Only who looks at etcd pays for importing its client.
         from rendezvous.backends.etcd.open import open_client
@@ -66,27 +63,12 @@ class EtcdRuns:
     def similar_runs(self, run_id: str, deadline: Deadline) -> list[str]:
         return similar_runs(run_id, self.runs(deadline))
 
-    def timeline(self, run_id: str, first: int, deadline: Deadline) -> Timeline | None:
-        return None
-
     def expected(self, run_id: str, deadline: Deadline) -> str:
         return find_expected(self._run_store(run_id, deadline), run_id)
 
     def excluded(self, run_id: str, deadline: Deadline) -> list[str]:
         store = self._run_store(run_id, deadline)
         return find_exclusions(store, run_id)
-
-    def history(self, run_id: str, deadline: Deadline) -> Mapping[NodeKey, Past]:
-        return {}
-
-    def host_states(self, addresses: Sequence[str], deadline: Deadline) -> dict[str, str]:
-        return {}
-
-    def mark(self, run_id: str, deadline: Deadline) -> int:
-        return 0
-
-    def wait_for_change(self, run_id: str, mark: int, within_s: float) -> None:
-        time.sleep(within_s)
 
     def reopen(self) -> None:
         """Its client finds another member by itself."""

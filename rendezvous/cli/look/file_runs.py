@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -12,18 +11,16 @@ from rendezvous._base.deadline import Deadline
 from rendezvous._base.errors import StoreConnectionError
 from rendezvous._core import FileStore
 from rendezvous.backends.look import list_runs, look_at_stored_run, similar_runs
-from rendezvous.cli.look.place import ONLOOKER, Probe
-from rendezvous.handler.examine import NodeKey, Past, Timeline, find_exclusions, find_expected
+from rendezvous.cli.look.place import ONLOOKER, Probe, Untold
+from rendezvous.handler.examine import find_exclusions, find_expected
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from rendezvous._coordination.run_view import RunView
 
 __all__ = ["FileRuns"]
 
 
-class FileRuns:
+class FileRuns(Untold):
     """Of a file that is there: an onlooker makes none."""
 
     def __init__(self, path: str) -> None:
@@ -50,24 +47,9 @@ class FileRuns:
     def similar_runs(self, run_id: str, deadline: Deadline) -> list[str]:
         return similar_runs(run_id, self.runs(deadline))
 
-    def timeline(self, run_id: str, first: int, deadline: Deadline) -> Timeline | None:
-        return None
-
     def expected(self, run_id: str, deadline: Deadline) -> str:
         store = self._opened(deadline)
         return "" if store is None else find_expected(store, run_id)
-
-    def history(self, run_id: str, deadline: Deadline) -> Mapping[NodeKey, Past]:
-        return {}
-
-    def host_states(self, addresses: Sequence[str], deadline: Deadline) -> dict[str, str]:
-        return {}
-
-    def mark(self, run_id: str, deadline: Deadline) -> int:
-        return 0
-
-    def wait_for_change(self, run_id: str, mark: int, within_s: float) -> None:
-        time.sleep(within_s)
 
     def reopen(self) -> None:
         """It is opened for each look."""

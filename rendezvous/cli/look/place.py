@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import statistics
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rendezvous._base.deadline import Deadline, now_s
+from rendezvous.handler.examine import NodeKey, Past, Timeline
 from rendezvous.handler.examine import Place as PlaceOfRuns
-from rendezvous.handler.examine import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from rendezvous._base.api import RendezvousParameters
     from rendezvous._coordination.run_view import RunView
 
-__all__ = ["ONLOOKER", "Place", "Probe", "median_s"]
+__all__ = ["ONLOOKER", "Place", "Probe", "Untold", "median_s"]
 
 # The address of who takes no part.
 ONLOOKER = "onlooker"
@@ -60,6 +61,30 @@ class Place(PlaceOfRuns, Protocol):
 
     def close(self) -> None:
         """Close its connections."""
+
+
+class Untold:
+    """What only a server of ours can tell, of a place that has none: nothing."""
+
+    def timeline(self, run_id: str, first: int, deadline: Deadline) -> Timeline | None:
+        """It has no record of what happened."""
+        return None
+
+    def history(self, run_id: str, deadline: Deadline) -> Mapping[NodeKey, Past]:
+        """Of no node."""
+        return {}
+
+    def host_states(self, addresses: Sequence[str], deadline: Deadline) -> dict[str, str]:
+        """Of no address."""
+        return {}
+
+    def mark(self, run_id: str, deadline: Deadline) -> int:
+        """The same all the time: changes are not told."""
+        return 0
+
+    def wait_for_change(self, run_id: str, mark: int, within_s: float) -> None:
+        """To the end of the time."""
+        time.sleep(within_s)
 
 
 def median_s(ask: Callable[[], object]) -> float:

@@ -20,7 +20,7 @@ from rendezvous._base.errors import (
 )
 from rendezvous.cli import exits as _exit
 from rendezvous.cli.look.follow import follow
-from rendezvous.cli.look.status_place import add_place, open_place
+from rendezvous.cli.look.status_place import add_place, place_of
 from rendezvous.cli.look.status_text import as_json, as_text, outline
 from rendezvous.cli.look.timeline_text import as_json as event_as_json
 from rendezvous.cli.options import (
@@ -147,13 +147,7 @@ def run(args: argparse.Namespace) -> int:
     """Print what was asked for. The exit codes are in the help."""
     _complete(args)
     deadline = Deadline.after(args.timeout)
-    config: dict[str, str] = {}
-    for pairs in args.rdzv_conf:
-        config |= pairs
-    try:
-        place = open_place(args.endpoint, args.backend, config, args.wait_for_server)
-    except ValueError as error:
-        args.fail(str(error))
+    place = place_of(args, waits=args.wait_for_server)
     show = _show_all if args.run_id is None else follow if args.follow else _show_run
     try:
         return show(args, place, deadline)

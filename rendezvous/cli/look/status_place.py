@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from rendezvous.cli.look.place import Place
 
-__all__ = ["add_place", "open_place"]
+__all__ = ["add_place", "open_place", "place_of"]
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +55,18 @@ def add_place(parser: argparse.ArgumentParser) -> None:
         " ssl_cert, ssl_cert_key, user, password_file, key_prefix, endpoints, transport",
     )
     add_credentials(parser)
+
+
+def place_of(args: argparse.Namespace, *, waits: bool | None) -> Place:
+    """What the options of `add_place` name; ends the command where they are wrong."""
+    config: dict[str, str] = {}
+    for pairs in args.rdzv_conf:
+        config |= pairs
+    try:
+        return open_place(args.endpoint, args.backend, config, waits)
+    except ValueError as error:
+        args.fail(str(error))
+        raise  # for those who read types: fail() does not return
 
 
 def open_place(

@@ -11,7 +11,7 @@ from rendezvous._base.errors import StoreConnectionError, StoreTimeoutError
 from rendezvous.cli import exits as _exit
 from rendezvous.cli.look.server_runs import ServerRuns
 from rendezvous.cli.look.status import run_id, unknown_text
-from rendezvous.cli.look.status_place import add_place, open_place
+from rendezvous.cli.look.status_place import add_place, place_of
 from rendezvous.cli.look.timeline_text import as_json, as_line
 from rendezvous.cli.options import add_command, add_wait_for_server, seconds
 
@@ -84,13 +84,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what was asked for. The exit codes are in the help."""
-    config: dict[str, str] = {}
-    for pairs in args.rdzv_conf:
-        config |= pairs
-    try:
-        place = open_place(args.endpoint, args.backend, config, args.wait_for_server)
-    except ValueError as error:
-        args.fail(str(error))
+    place = place_of(args, waits=args.wait_for_server)
     try:
         found = _look(args, place, 0)
         while args.follow:

@@ -14,7 +14,7 @@ from rendezvous._base.errors import (
 from rendezvous.cli import exits as _exit
 from rendezvous.cli import options as _options
 from rendezvous.cli.look.status import run_id
-from rendezvous.cli.look.status_place import add_place, open_place
+from rendezvous.cli.look.status_place import add_place, place_of
 from rendezvous.handler.observed import ObservedHandler
 from rendezvous.handler.registry import get_rendezvous_handler
 
@@ -76,13 +76,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Close the run. The exit codes are in the help."""
     deadline = Deadline.after(args.timeout)
-    config: dict[str, str] = {}
-    for pairs in args.rdzv_conf:
-        config |= pairs
-    try:
-        place = open_place(args.endpoint, args.backend, config, waits=None)
-    except ValueError as error:
-        args.fail(str(error))
+    place = place_of(args, waits=None)
     try:
         view = place.look_at_run(args.run_id, deadline, limit=1)
         if view is None:

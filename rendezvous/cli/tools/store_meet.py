@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rendezvous._base.errors import StoreTimeoutError
 from rendezvous.cli import exits as _exit
 from rendezvous.cli.options import whole_number
-from rendezvous.cli.tools.store_ops import add_operation, write_value
+from rendezvous.cli.tools.store_ops import add_operation, read_value, write_value
 
 if TYPE_CHECKING:
     import argparse
@@ -49,7 +49,7 @@ def _add_push(subparsers: Subparsers) -> None:
 
 
 def _push(store: Store, args: argparse.Namespace, left_s: float) -> int:
-    store.queue_push(os.fsencode(args.queue), _value(args.value))
+    store.queue_push(os.fsencode(args.queue), read_value(args.value))
     return _exit.OK
 
 
@@ -183,7 +183,7 @@ def _exchange(store: Store, args: argparse.Namespace, left_s: float) -> int:
     _check_rank(args)
     try:
         values = store.exchange(
-            os.fsencode(args.name), args.rank, args.world_size, _value(args.value), left_s
+            os.fsencode(args.name), args.rank, args.world_size, read_value(args.value), left_s
         )
     except StoreTimeoutError as error:
         raise _exit.CommandError(str(error), _exit.NO) from error
@@ -199,7 +199,3 @@ def _exchange(store: Store, args: argparse.Namespace, left_s: float) -> int:
 def _check_rank(args: argparse.Namespace) -> None:
     if args.rank is not None and args.rank >= args.world_size:
         args.fail(f"rank {args.rank} is not less than N, which is {args.world_size}")
-
-
-def _value(text: str) -> bytes:
-    return sys.stdin.buffer.read() if text == "-" else os.fsencode(text)

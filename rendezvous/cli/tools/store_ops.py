@@ -173,7 +173,7 @@ def _add_set(subparsers: Subparsers) -> None:
 
 
 def _set(store: Store, args: argparse.Namespace, left_s: float) -> int:
-    value = sys.stdin.buffer.read() if args.value == "-" else os.fsencode(args.value)
+    value = read_value(args.value)
     if args.ttl is None:
         store.set(os.fsencode(args.key), value)
     else:
@@ -314,6 +314,11 @@ def _keys(store: Store, args: argparse.Namespace, left_s: float) -> int:
     out.write(b"".join(name.encode("utf-8", "surrogateescape") + b"\n" for name in names))
     out.flush()
     return _exit.OK
+
+
+def read_value(text: str) -> bytes:
+    """An argument; - reads stdin."""
+    return sys.stdin.buffer.read() if text == "-" else os.fsencode(text)
 
 
 def write_value(value: bytes) -> None:
