@@ -32,19 +32,22 @@ struct Stamp {
   dev_t device = 0;
   ino_t number = 0;
   off_t size = 0;
-  int64_t changed_ns = 0;
+  int64_t written_ns = 0;
+  int64_t changed_ns = 0;  // also where somebody has set the other
 
   friend bool operator==(const Stamp&, const Stamp&) = default;
 };
 
 Stamp stamp_of(const struct stat& status) {
+  const auto nanoseconds = [](const timespec& at) {
+    return int64_t{at.tv_sec} * 1'000'000'000 + at.tv_nsec;
+  };
 #if defined(__APPLE__)
-  const timespec changed = status.st_mtimespec;
+  const timespec written = status.st_mtimespec, changed = status.st_ctimespec;
 #else
-  const timespec changed = status.st_mtim;
+  const timespec written = status.st_mtim, changed = status.st_ctim;
 #endif
-  return {status.st_dev, status.st_ino, status.st_size,
-          int64_t{changed.tv_sec} * 1'000'000'000 + changed.tv_nsec};
+  return {status.st_dev, status.st_ino, status.st_size, nanoseconds(written), nanoseconds(changed)};
 }
 
 // False: nothing is there now.

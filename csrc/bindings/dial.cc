@@ -65,6 +65,7 @@ class Dial {
     progress_.throw_out_of_time(format_endpoint(host_, port_), waited);
   }
   bool may_work_later() const { return may_work_later_; }
+  bool has_failed() { return progress_.has_failed(); }
 
  private:
   std::string host_;
@@ -123,6 +124,8 @@ void bind_dial(py::module_& module) {
           "raise_out_of_time",
           [](Dial& self, TimeoutArg waited) { self.throw_out_of_time(waited.duration); },
           py::arg("waited"), "Raise the error for a caller who waited this long without success.")
+      .def_property_readonly("has_failed", &Dial::has_failed,
+                             "Whether an attempt has come to its end, in vain.")
       .def_property_readonly("may_work_later", &Dial::may_work_later,
                              "Whether another attempt may succeed.");
   py::class_<LentFd>(module, "_LentFd", py::is_final(),

@@ -110,10 +110,8 @@ void ClientCore::on_greeting(const native::Frame& frame) {
     if (!native::take(frame.body, error)) error = {};
     // The server is full, or wants a proof; everything else is about what we speak.
     const auto status = static_cast<ErrorCode>(frame.header.status);
-    const ErrorCode code = status == ErrorCode::kLimit     ? ErrorCode::kConnection
-                           : status == ErrorCode::kRefused ? ErrorCode::kRefused
-                                                           : ErrorCode::kUnsupported;
-    break_off(std::string(error.message), code);
+    const bool is_known = status == ErrorCode::kLimit || status == ErrorCode::kRefused;
+    break_off(std::string(error.message), is_known ? status : ErrorCode::kUnsupported);
     return;
   }
   native::HelloReply hello;

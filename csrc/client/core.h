@@ -79,7 +79,7 @@ class ClientCore {
     std::string observed_address;  // of this client, as the server sees it
     bool is_of_one_job = false;    // see native::kOfOneJob
   };
-  // How it ended, or was refused.
+  // How it ended, or was refused: kLimit, of a greeting: the server is full, and may have room later.
   struct Break {
     ErrorCode code = ErrorCode::kConnection;
     std::string why;

@@ -51,7 +51,7 @@ class Attempts {
     Duration pause_length = kFirstPause;
     do {
       if (UniqueFd fd = one_pass()) return fd;
-      if (hang_ups_ >= kHangUpsMax) {
+      if (hang_ups_ >= kHangUpsMax && !is_store_) {
         throw_no_store(endpoint_, "it accepts connections and closes them without an answer");
       }
       pause(Duration(static_cast<int64_t>(static_cast<double>(pause_length.count()) * jitter())),
@@ -78,7 +78,14 @@ class Attempts {
   UniqueFd greeted(UniqueFd fd, const std::string& address) {
     progress_.note_connected();
     Greeting greeting(fd.get(), endpoint_, deadline_, cancelled_);
-    if (greet_(greeting)) return fd;
+    try {
+      if (greet_(greeting)) return fd;
+    } catch (const Error& refused) {
+      if (refused.code() != ErrorCode::kLimit) throw;
+      is_store_ = true;
+      progress_.note_full(refused.message());
+      return UniqueFd();
+    }
     ++hang_ups_;
     progress_.note_failure(address + ": it closed the connection without an answer");
     return UniqueFd();
@@ -129,6 +136,7 @@ class Attempts {
   DialProgress& progress_;
   std::string endpoint_;
   int hang_ups_ = 0;
+  bool is_store_ = false;  // it has said that it is full
 };
 
 }  // namespace
@@ -146,14 +154,32 @@ void DialProgress::note_connected() {
   is_greeting_ = true;
 }
 
+void DialProgress::note_full(const std::string& error) {
+  Lock lock(mutex_);
+  is_greeting_ = false;
+  last_error_ = full_ = error;
+}
+
+bool DialProgress::has_failed() {
+  Lock lock(mutex_);
+  return !last_error_.empty();
+}
+
 void DialProgress::throw_out_of_time(const std::string& endpoint, Duration waited) {
   Lock lock(mutex_);
+  const std::string tried =
+      " within " + seconds_text(waited) + " (" + std::to_string(attempts_) + " attempts)";
+  if (!full_.empty()) {
+    throw Error(ErrorCode::kConnection,
+                full_ + "; no room came" + tried +
+                    (last_error_ == full_ ? std::string() : ", and then: " + last_error_));
+  }
   if (is_greeting_) throw_silent(endpoint, waited);
-  throw Error(ErrorCode::kConnection, "no store could be reached at " + endpoint + " within " +
-                                          seconds_text(waited) + " (" + std::to_string(attempts_) +
-                                          " attempts); last: " + last_error_ +
-                                          "; check that the server is running, that host and port "
-                                          "are right, and that no firewall blocks the connection");
+  throw Error(ErrorCode::kConnection,
+              "no store could be reached at " + endpoint + tried +
+                  "; last: " + (last_error_.empty() ? "nothing was tried" : last_error_) +
+                  "; check that the server is running, that host and port "
+                  "are right, and that no firewall blocks the connection");
 }
 
 UniqueFd dial(const std::string& host, uint16_t port, const Deadline& deadline,

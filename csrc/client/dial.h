@@ -14,7 +14,8 @@
 
 namespace rdzv {
 
-// Greets the peer of a fresh connection. False: the peer closed it without an answer.
+// Greets the peer of a fresh connection. False: the peer closed it without an answer. Throws kLimit
+// where the peer is full: it is asked again, as room may come.
 using Greet = std::function<bool(Greeting&)>;
 
 // How far a dial has come; threads that wait for another's look at it.
@@ -23,16 +24,23 @@ class DialProgress {
   // Each: one attempt more.
   void note_failure(const std::string& error);
   void note_connected();
+  // The attempt that has connected: the server is full, and says so.
+  void note_full(const std::string& error);
+
+  // Whether an attempt has come to its end, in vain.
+  bool has_failed();
 
   // What whoever waited so long in vain is told. Throws kNoAnswer if a peer has accepted and keeps
-  // silent, else kConnection (endpoint, attempts, last error, what to do).
+  // silent, else kConnection (endpoint, attempts, last error, what to do). What a full server has
+  // said is told in any case.
   [[noreturn]] void throw_out_of_time(const std::string& endpoint, Duration waited);
 
  private:
   Mutex mutex_;  // protects all below
   int attempts_ = 0;
   bool is_greeting_ = false;
-  std::string last_error_ = "nothing was tried";
+  std::string last_error_;
+  std::string full_;  // the last that a full server has said
 };
 
 // Tries every address of the name, again and again with jittered pauses, until the deadline. Throws

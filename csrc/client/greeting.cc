@@ -50,7 +50,8 @@ bool Greeting::secure(std::unique_ptr<tls::Session> session) {
 void Greeting::throw_refused() {
   // An alert tells the peer why.
   send_some(fd_, session_->to_send());
-  throw Error(ErrorCode::kRefused, "no connection to " + endpoint_ + ": " + session_->failure());
+  throw Error(session_->may_pass() ? ErrorCode::kLimit : ErrorCode::kRefused,
+              "no connection to " + endpoint_ + ": " + session_->failure());
 }
 
 // What TLS has to send.

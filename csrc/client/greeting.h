@@ -32,7 +32,7 @@ class Greeting {
       : fd_(fd), endpoint_(endpoint), deadline_(deadline), cancelled_(cancelled) {}
 
   // Everything goes by TLS from now on. False: the peer closed the connection in the middle. Throws
-  // kRefused: one side does not take the other.
+  // kRefused: one side does not take the other; kLimit: the server is full.
   bool secure(std::unique_ptr<tls::Session> session);
   // For who goes on with the connection.
   std::unique_ptr<tls::Session> take_session() { return std::move(session_); }
@@ -70,8 +70,8 @@ inline Bytes asked_space(const tls::Keeper* keeper) {
   return keeper == nullptr ? Bytes() : Bytes(keeper->space());
 }
 
-// Both: false when the peer closed the connection without an answer. `heard`: all that the server
-// has said is added to it.
+// Both: false when the peer closed the connection without an answer. Throw what the server says it
+// refuses them for; kLimit: it is full. `heard`: all that the server has said is added to it.
 bool greet_native(Greeting& greeting, ClientCore& core, std::string* heard = nullptr);
 bool greet_c10d(Greeting& greeting);
 

@@ -100,6 +100,7 @@ std::shared_ptr<Channel> NativeLine::channel(const Deadline& deadline, Known& kn
   State& state = *state_;
   Lock lock(state.mutex);
   if (!known) known = state.session.restarts();
+  std::optional<Error> earlier;  // how a dial before this one ended
   for (;;) {
     if (state.closed) throw closed_error(state.name);
     if (*known != state.session.restarts()) throw restarted_error(state.name);
@@ -117,9 +118,12 @@ std::shared_ptr<Channel> NativeLine::channel(const Deadline& deadline, Known& kn
     }
     const std::optional<Error>& failure = dialling->failure;
     if (failure && !more_time_may_help(failure->code())) throw *failure;
+    if (failure) earlier = failure;
     if ((dialling->done && !failure) || state.closed || !deadline.passed()) continue;
     if (is_suspected) return nullptr;
     if (failure) throw *failure;
+    const bool is_unreached = earlier && earlier->code() == ErrorCode::kConnection;
+    if (is_unreached && !dialling->progress.has_failed()) throw *earlier;
     dialling->progress.throw_out_of_time(format_endpoint(state.host, state.port),
                                          deadline.timeout());
   }

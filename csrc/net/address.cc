@@ -69,6 +69,14 @@ std::string SocketAddress::host() const {
   return host;
 }
 
+std::string SocketAddress::network() const {
+  if (family() != AF_INET6 || IN6_IS_ADDR_V4MAPPED(&address_.v6.sin6_addr)) return host();
+  constexpr size_t kHalf = sizeof(in6_addr) / 2;
+  SocketAddress half = *this;
+  std::memset(half.address_.v6.sin6_addr.s6_addr + kHalf, 0, kHalf);
+  return half.host() + "/64";
+}
+
 std::string SocketAddress::to_string() const {
   if (is_unix()) return "the Unix socket";
   return format_endpoint(host(), port());

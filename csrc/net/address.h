@@ -35,6 +35,8 @@ class SocketAddress {
   // Numeric, without brackets; an IPv4 peer of a dual-stack socket reads as IPv4, and one of a Unix
   // socket, which has no address, as localhost.
   std::string host() const;
+  // Whose addresses are mostly one host's: an IPv4 address, or the first half of one of IPv6.
+  std::string network() const;
   // "127.0.0.1:29400" or "[::1]:29400".
   std::string to_string() const;
 

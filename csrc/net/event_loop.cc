@@ -81,10 +81,12 @@ class EventLoop::WakeUp final : public EventHandler {
 
 EventLoop::EventLoop() : poller_(Poller::make()), wake_up_(std::make_unique<WakeUp>()) {
   watch(wake_up_->fd(), Interest::kRead, *wake_up_);
-  if (!refused_.empty()) throw_refused(refused_.front().second);
+  if (refused_ != nullptr) throw_refused(refused_->refused_);
 }
 
-EventLoop::~EventLoop() = default;
+EventLoop::~EventLoop() {
+  forget_retired();
+}
 
 void EventLoop::watch(int fd, Interest interest, EventHandler& handler) {
   RDZV_CHECK(handler.fd_ < 0, "a handler watches one descriptor");
@@ -105,13 +107,13 @@ void EventLoop::watch_events(int fd, Interest interest, EventHandler& handler) {
 }
 
 void EventLoop::call_again(EventHandler& handler) {
-  if (handler.fd_ < 0 || handler.is_refused_) return;
+  if (handler.fd_ < 0 || handler.refused_ != 0) return;
   unread_ = true;
   note(handler, poller_->modify(handler.fd_, handler.interest_, handler.trigger_, &handler));
 }
 
 void EventLoop::set_interest(EventHandler& handler, Interest interest) {
-  if (handler.fd_ < 0 || handler.interest_ == interest || handler.is_refused_) return;
+  if (handler.fd_ < 0 || handler.interest_ == interest || handler.refused_ != 0) return;
   if (wants(interest, Interest::kRead) && !wants(handler.interest_, Interest::kRead))
     unread_ = true;
   handler.interest_ = interest;
@@ -120,33 +122,44 @@ void EventLoop::set_interest(EventHandler& handler, Interest interest) {
 
 void EventLoop::unwatch(EventHandler& handler) {
   if (handler.fd_ < 0) return;
-  if (handler.is_refused_) {
-    std::erase_if(refused_, [&](const auto& refused) { return refused.first == &handler; });
-    handler.is_refused_ = false;
+  if (handler.refused_ != 0) {
+    EventHandler** at = &refused_;
+    while (*at != &handler) at = &(*at)->next_refused_;
+    *at = std::exchange(handler.next_refused_, nullptr);
+    handler.refused_ = 0;
   }
   poller_->remove(handler.fd_);
   handler.fd_ = -1;
   handler.interest_ = Interest::kNone;
 }
 
-void EventLoop::retire(std::unique_ptr<EventHandler> handler) {
+void EventLoop::retire(std::unique_ptr<EventHandler> handler) noexcept {
   unwatch(*handler);
-  retired_.push_back(std::move(handler));
+  handler->next_retired_ = std::move(retired_);
+  retired_ = std::move(handler);
+}
+
+// One by one: a chain of very many would go to pieces on the stack. Going, a handler may retire
+// another: that one's turn is the next.
+void EventLoop::forget_retired() {
+  for (std::unique_ptr<EventHandler> going = std::move(retired_); going != nullptr;)
+    going = std::move(going->next_retired_);
 }
 
 // What the system answered to a change of what is watched.
-void EventLoop::note(EventHandler& handler, int error) {
+void EventLoop::note(EventHandler& handler, int error) noexcept {
   if (error == 0) return;
   handler.interest_ = Interest::kNone;
-  handler.is_refused_ = true;
-  refused_.emplace_back(&handler, error);
+  handler.refused_ = error;
+  handler.next_refused_ = std::exchange(refused_, &handler);
 }
 
 void EventLoop::tell_refused() {
-  while (!refused_.empty()) {
-    auto [handler, error] = refused_.back();
-    unwatch(*handler);
-    handler->on_refused(error);
+  while (refused_ != nullptr) {
+    EventHandler& handler = *refused_;
+    const int error = handler.refused_;
+    unwatch(handler);
+    handler.on_refused(error);
   }
 }
 
@@ -226,7 +239,7 @@ void EventLoop::run_timers() {
 }
 
 Duration EventLoop::time_to_sleep(Instant current) const {
-  if (more_to_do_ || !refused_.empty()) return Duration::zero();
+  if (more_to_do_ || refused_ != nullptr) return Duration::zero();
   Duration left = std::chrono::hours(24);
   if (next() != Timers::kNever) left = std::min(left, next() - current);
   if (next_awake() != Timers::kNever) left = std::min(left, next_awake() + stalled_ - current);
@@ -274,11 +287,19 @@ void EventLoop::call_ready(bool urgent) {
       handler->on_ready(readable, writable);
     } catch (const std::bad_alloc&) {
       // What one peer asked for is more than there is: that one goes, not all of them.
-      if (handler->fd_ >= 0 && !handler->is_refused_) note(*handler, ENOMEM);
+      if (handler->fd_ >= 0 && handler->refused_ == 0) note(*handler, ENOMEM);
       continue;
     }
     // Its handler may have read what came before the end, and no further.
     if (event.ended) call_again(*handler);
+  }
+}
+
+bool EventLoop::end_turn() {
+  try {
+    return end_of_turn_ && end_of_turn_();
+  } catch (const std::bad_alloc&) {
+    return true;  // what is left of it has the next turn
   }
 }
 
@@ -290,10 +311,8 @@ void EventLoop::run() {
     call_ready(false);
     run_posted();
     run_timers();
-    more_to_do_ = end_of_turn_ && end_of_turn_();
-    // Going, a handler may retire another: that one's turn is the next.
-    std::vector<std::unique_ptr<EventHandler>> going = std::move(retired_);
-    retired_.clear();
+    more_to_do_ = end_turn();
+    forget_retired();
   }
 }
 

@@ -51,7 +51,11 @@ class EventHandler {
   Interest interest_ = Interest::kNone;
   Trigger trigger_ = Trigger::kReady;
   bool urgent_ = false;
-  bool is_refused_ = false;  // and not told yet
+  // An errno that it is not told yet; and lists of those, and of those that are retired: here, so that
+  // a loop without memory goes on.
+  int refused_ = 0;
+  EventHandler* next_refused_ = nullptr;
+  std::unique_ptr<EventHandler> next_retired_;
 };
 
 // Deadlines that somebody else keeps, and the loop looks after. kNever: there is none.
@@ -94,7 +98,7 @@ class EventLoop {
   void set_interest(EventHandler& handler, Interest interest);
   void unwatch(EventHandler& handler);
   // Destroys the handler at the end of this turn.
-  void retire(std::unique_ptr<EventHandler> handler);
+  void retire(std::unique_ptr<EventHandler> handler) noexcept;
 
   // Runs when all that came before `at` is handled.
   TimerId call_at(Instant at, Task task);
@@ -126,8 +130,10 @@ class EventLoop {
  private:
   class WakeUp;
 
-  void note(EventHandler& handler, int error);
+  void note(EventHandler& handler, int error) noexcept;
   void tell_refused();
+  void forget_retired();
+  bool end_turn();
   void call_ready(bool urgent);
   void run_posted();
   void run_timers();
@@ -140,8 +146,8 @@ class EventLoop {
   std::unique_ptr<Poller> poller_;
   std::unique_ptr<WakeUp> wake_up_;
   std::vector<Poller::Event> events_;
-  std::vector<std::pair<EventHandler*, int>> refused_;  // with the errno
-  std::vector<std::unique_ptr<EventHandler>> retired_;
+  EventHandler* refused_ = nullptr;
+  std::unique_ptr<EventHandler> retired_;
   static constexpr uint64_t kFirstAwakeTimer = uint64_t{1} << 63;
   Timers timers_;
   Timers awake_timers_{kFirstAwakeTimer};

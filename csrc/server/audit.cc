@@ -25,8 +25,16 @@ void Audit::done_by_admin(const Connection& connection, Bytes what) {
   write(LogLevel::kInfo, "admin", connection, what, {});
 }
 
-void Audit::write(LogLevel level, const char* event, const Connection& connection, Bytes what,
-                  const std::string& why) {
+void Audit::refused(const std::string& peer, const std::string& why) {
+  ++commons_.records.counters.refusals;
+  if (!may_write()) return;
+  commons_.log(LogLevel::kWarning, "audit event=refused" + field("peer", peer) +
+                                       field("space", {}) + field("role", "none") +
+                                       field("what", "connection") + field("why", why));
+}
+
+// False: there were too many, and it is counted.
+bool Audit::may_write() {
   if (commons_.clock.now >= window_ends_) begin_window();
   if (written_ >= kRecordsASecond) {
     ++left_out_;
@@ -36,9 +44,15 @@ void Audit::write(LogLevel level, const char* event, const Connection& connectio
         begin_window();
       });
     }
-    return;
+    return false;
   }
   ++written_;
+  return true;
+}
+
+void Audit::write(LogLevel level, const char* event, const Connection& connection, Bytes what,
+                  const std::string& why) {
+  if (!may_write()) return;
   std::string text = std::string("audit event=") + event + field("peer", connection.peer());
   const tls::Identity* identity = connection.identity();
   // One that there is no room for is none.

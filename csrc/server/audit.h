@@ -29,11 +29,14 @@ class Audit {
 
   // `what` was asked for: an operation, or "connection".
   void refused(const Connection& connection, Bytes what, const std::string& why);
+  // One that is let go before it has a connection.
+  void refused(const std::string& peer, const std::string& why);
   void done_by_admin(const Connection& connection, Bytes what);
 
  private:
   void write(LogLevel level, const char* event, const Connection& connection, Bytes what,
              const std::string& why);
+  bool may_write();
   void begin_window();
 
   ServerCommons& commons_;

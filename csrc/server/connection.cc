@@ -64,7 +64,12 @@ void Connection::identify(const tls::Identity& identity) {
 
 // If there is no room for another name space, it is in none, and refused as soon as it speaks.
 void Connection::enter(Bytes space) {
-  ServerContext* entered = context_->commons.spaces.enter(space);
+  ServerContext* entered = nullptr;
+  try {
+    entered = context_->commons.spaces.enter(space);
+  } catch (const std::bad_alloc&) {
+    is_out_of_memory_ = true;
+  }
   leave_space();
   if (entered == nullptr) entered = &context_->commons.spaces.nowhere();
   context_ = entered;
@@ -72,7 +77,13 @@ void Connection::enter(Bytes space) {
 }
 
 void Connection::on_refused(int error) {
-  close("the system refused a resource it needs: " + refusal_text(error));
+  std::string why;
+  try {
+    why = "the system refused a resource it needs: " + refusal_text(error);
+  } catch (const std::bad_alloc&) {
+    // It goes without a word.
+  }
+  close(why);
 }
 
 void Connection::end_of_stream() {
@@ -312,10 +323,10 @@ bool Connection::choose_protocol(Bytes input) {
     refuse(why);
     return false;
   }
-  ++context_->speakers;
   if (context_->commons.rates.are_limited()) rate_ = &context_->commons.rates.come(peer_host());
   protocol_ =
       is_native ? make_native_protocol(*this, *context_) : make_c10d_protocol(*this, *context_);
+  ++context_->speakers;
   return true;
 }
 
@@ -335,16 +346,14 @@ bool Connection::enter_named_space(Bytes input) {
 }
 
 std::string Connection::refusal_of_space() const {
-  const ServerLimits& limits = context_->limits;
-  const std::string limit = "; the server's limit ";
   if (context_ == &context_->commons.spaces.nowhere()) {
-    return "there are too many name spaces" + limit + "spaces is " + std::to_string(limits.spaces);
+    if (is_out_of_memory_) return "the server has no memory left for its name space";
+    return "there are too many name spaces; the server's limit spaces is " +
+           std::to_string(context_->limits.spaces);
   }
-  if (context_->speakers >= limits.connections_per_space) {
-    return "too many connections are in its name space" + limit + "connections_per_space is " +
-           std::to_string(limits.connections_per_space);
-  }
-  return {};
+  const SpaceLimit& most = context_->own_limits.connections;
+  if (context_->speakers < most.most) return {};
+  return "too many connections are in its name space; " + context_->text_of(most);
 }
 
 void Connection::append(std::string bytes) {
@@ -451,7 +460,7 @@ void Connection::close(const std::string& why) {
   if (closed()) return;
   state_ = State::kClosed;
   if (!why.empty()) {
-    context_->log(LogLevel::kWarning, "closed the connection from " + peer() + ": " + why);
+    say_why(why);
     size_t most = kLastBytes;
     send_unsent(most);  // the answers to what came before
   }
@@ -463,9 +472,21 @@ void Connection::close(const std::string& why) {
   if (greeting_) context_->connections.greetings.forget(*std::exchange(greeting_, std::nullopt));
   Budget budget;
   budget.give(Budget::kFirstSlice);
-  leave(budget);
+  try {
+    leave(budget);
+  } catch (const std::bad_alloc&) {
+    // There is more of it to clear away later.
+  }
   transport_.close();
   context_->connections.departures.add(std::move(self));
+}
+
+// Without memory for the words, it goes without.
+void Connection::say_why(const std::string& why) {
+  try {
+    context_->log(LogLevel::kWarning, "closed the connection from " + peer() + ": " + why);
+  } catch (const std::bad_alloc&) {
+  }
 }
 
 bool Connection::leave(Budget& budget) {

@@ -157,6 +157,7 @@ class Connection final {
   std::string reached_at() const { return transport_.reached_at(); }
 
  private:
+  void say_why(const std::string& why);
   void send_last();
   bool send_unsent(size_t& most);
   void consume_buffered(size_t slice);
@@ -187,7 +188,8 @@ class Connection final {
   bool is_to_be_flushed_ = false;  // it is in Connections::unsent
   tls::Role role_ = tls::Role::kMember;
   bool is_shared_ = false;
-  Rates::Rate* rate_ = nullptr;  // of its address, if there is one
+  bool is_out_of_memory_ = false;  // there was none for its name space
+  Rates::Rate* rate_ = nullptr;    // of its address, if there is one
   uint64_t sent_ = 0;
   size_t place_;            // in Connections::open
   std::string end_reason_;  // kEnding

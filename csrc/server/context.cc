@@ -25,6 +25,7 @@ ServerContext::ServerContext(ServerCommons& of, Bytes space_name, size_t keys_at
       chores(of.chores),
       strings(of.strings),
       connections(of.connections),
+      own_limits(of.limits_of(space_name)),
       warnings(of.records.timelines),
       // So that what is known from another server's life is none of this one's.
       run_version(
@@ -36,6 +37,7 @@ ServerContext::ServerContext(ServerCommons& of, Bytes space_name, size_t keys_at
       keys_(&of.memory.keys),
       waits_(&of.memory.waits) {
   state.view().begin_feeds_behind(run_version);
+  state.view().count_feeds_in(of.memory.feeds, of.limits.watch_bytes);
 }
 
 ServerContext::~ServerContext() = default;

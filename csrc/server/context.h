@@ -62,6 +62,11 @@ struct ServerContext {
   // Whether there is no room for a request that stores so many bytes more, and why.
   bool is_full(size_t more);
   std::string full_text(size_t more) const;
+  // Which limit of its own is reached, for messages.
+  std::string text_of(const SpaceLimit& reached) const {
+    commons.is_quota_missed = true;
+    return reached.text();
+  }
   // Why so many keys are not set at once; nothing: they are.
   std::optional<std::string> refuse_multi_set(size_t keys) const;
   // Why there is no room for those that wait and so many more; nothing: there is.
@@ -100,6 +105,7 @@ struct ServerContext {
   std::vector<Bytes>& strings;
   Connections& connections;
 
+  SpaceLimits own_limits;
   // What it warned of. Before the runs, which add to it.
   Timeline warnings;
 
@@ -120,7 +126,7 @@ struct ServerContext {
  private:
   bool has_room(size_t more) const;
   void note_stored() {
-    stored_.resize(state.table().bytes() + state.view().feeds().bytes());
+    stored_.resize(state.table().bytes());
     keys_.resize(state.table().size());
   }
 

@@ -27,6 +27,11 @@ void ServerCore::refuse(Connection& connection, const std::string& why, const Mo
   connection.refuse(why);
 }
 
+void ServerCore::refuse(const std::string& peer, const std::string& why, const Moment& time) {
+  begin(time);
+  commons_.records.audit.refused(peer, why);
+}
+
 void ServerCore::receive(Connection& connection, Bytes received, const Moment& time) {
   begin(time);
   commons_.records.counters.received_bytes += received.size();

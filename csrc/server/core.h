@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/hash.h"
@@ -33,6 +34,8 @@ class ServerCore {
   void identify(Connection& connection, const tls::Identity& identity, const Moment& time);
   // It may not speak, and is closed: why.
   void refuse(Connection& connection, const std::string& why, const Moment& time);
+  // The same of one that has no connection yet: for the audit.
+  void refuse(const std::string& peer, const std::string& why, const Moment& time);
   // What the peer has sent. Of a connection that does not want it yet (Connection::wants_input),
   // nothing may come.
   void receive(Connection& connection, Bytes received, const Moment& time);
@@ -52,6 +55,11 @@ class ServerCore {
   Instant next_awake() const { return commons_.clock.awake_timers.next(); }
   // All that came before `until` was handled; it is `time` now.
   void run_due(const Moment& until, const Moment& time);
+
+  // What name spaces may use from now on, where it is not what the limits say.
+  void set_quotas(const tls::Quotas& quotas) { commons_.set_quotas(quotas); }
+  // Whether one was refused something for that, since the last call.
+  bool take_quota_missed() { return std::exchange(commons_.is_quota_missed, false); }
 
   // What it keeps in the default name space, and who is told of every change of that from now on.
   const ServerState& state() { return commons_.home().state; }

@@ -12,6 +12,7 @@
 #include "net/open_files.h"
 #include "net/socket.h"
 #include "server/refusal.h"
+#include "tls/session.h"
 
 namespace rdzv {
 namespace {
@@ -71,7 +72,7 @@ class Entrance::Door final : public EventHandler {
   ProcessFd fd_;
 };
 
-// Of the native protocol an answer to HELLO says why.
+// In the native protocol, an answer to HELLO says why. Who speaks TLS gets an alert.
 class Entrance::Refusal final : public EventHandler {
  public:
   Refusal(Entrance& entrance, UniqueFd fd, std::string why)
@@ -92,11 +93,15 @@ class Entrance::Refusal final : public EventHandler {
     char said[4096];
     long count = receive_some(fd_.get(), said, sizeof(said));
     if (count == kWouldBlock) return false;
-    bool is_native = count > 0 && said[0] == native::kMagic[0];
+    const char first = count > 0 ? said[0] : '\0';
     // What is left unread would make the kernel take the answer back.
     while (count == static_cast<long>(sizeof(said)))
       count = receive_some(fd_.get(), said, sizeof(said));
-    if (is_native) send_some(fd_.get(), refusal_frame(ErrorCode::kLimit, why_));
+    if (first == native::kMagic[0]) {
+      send_some(fd_.get(), refusal_frame(ErrorCode::kLimit, why_));
+    } else if (first == tls::kHandshakeByte) {
+      send_some(fd_.get(), tls::full_alert());
+    }
     ::shutdown(fd_.get(), SHUT_WR);
     return true;
   }

@@ -12,7 +12,13 @@ namespace rdzv {
 Greetings::Place Greetings::await(Connection& connection) {
   const Instant until = commons_.clock.now + std::chrono::milliseconds(commons_.limits.greeting_ms);
   const Place place = awaited_.insert(awaited_.end(), {&connection, until});
-  if (!timer_) arm();
+  if (timer_) return place;
+  try {
+    arm();
+  } catch (...) {
+    awaited_.erase(place);
+    throw;
+  }
   return place;
 }
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <new>
 #include <string>
 
 #include "base/bytes.h"
@@ -27,9 +28,14 @@ class Hosts {
     ++host.connections;
     return host;
   }
-  void go(Host& host, const std::string& address) {
+  void go(Host& host, const std::string& address) noexcept {
     if (--host.connections > 0) return;
-    gone_.push_back(address);
+    try {
+      gone_.push_back(address);
+    } catch (const std::bad_alloc&) {
+      hosts_.erase(hosts_.find(address));
+      return;
+    }
     if (gone_.size() <= kGoneMax) return;
     const auto oldest = hosts_.find(gone_.front());
     if (oldest != hosts_.end() && oldest->second.connections == 0) hosts_.erase(oldest);

@@ -21,6 +21,7 @@ std::span<const ServerLimits::Field> ServerLimits::fields() {
       {"unsent_bytes", &ServerLimits::unsent_bytes},
       {"stored_bytes", &ServerLimits::stored_bytes},
       {"memory_bytes", &ServerLimits::memory_bytes},
+      {"watch_bytes", &ServerLimits::watch_bytes},
       {"keys", &ServerLimits::keys},
       {"value_bytes", &ServerLimits::value_bytes},
       {"waits", &ServerLimits::waits},

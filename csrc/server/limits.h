@@ -29,6 +29,7 @@ struct ServerLimits {
   uint64_t unsent_bytes = limits::kUnsentBytesOfAllMax;
   uint64_t stored_bytes = limits::kStoredBytesMax;
   uint64_t memory_bytes = limits::kMemoryBytesMax;
+  uint64_t watch_bytes = limits::kWatchBytesMax;
   uint64_t keys = limits::kKeysMax;
   uint64_t value_bytes = limits::kValueBytesMax;
   uint64_t waits = limits::kWaitsMax;

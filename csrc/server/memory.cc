@@ -52,13 +52,10 @@ bool is_exceeded(const ServerContext& context, const SharedAccount& account, siz
   return used > context.limits.*account.limit;
 }
 
-// What all have together is for the log alone.
-std::string excess_text(const ServerContext& context, const SharedAccount& account, size_t used,
-                        bool is_for_log) {
-  const std::string of_all =
-      "; all connections together have " + std::to_string((context.memory.*account.of_all).used());
-  return std::to_string(used) + " bytes " + account.what + ", more than any other connection" +
-         (is_for_log ? of_all : "") + "; the server's limit " + account.limit_name + " is " +
+// Nothing of what others have: who is in its name space sees it.
+std::string excess_text(const ServerContext& context, const SharedAccount& account, size_t used) {
+  return std::to_string(used) + " bytes " + account.what +
+         ", more than any other connection; the server's limit " + account.limit_name + " is " +
          std::to_string(context.limits.*account.limit);
 }
 
@@ -70,7 +67,7 @@ bool end_the_largest(ServerContext& context, const SharedAccount& account, size_
     Connection* connection = largest(context, account, going);
     if (!is_exceeded(context, account, going, more)) return true;
     if (connection == nullptr) return false;
-    connection->end("it has " + excess_text(context, account, used_by(*connection, account), true));
+    connection->end("it has " + excess_text(context, account, used_by(*connection, account)));
   }
   return true;
 }
@@ -82,7 +79,7 @@ std::string too_large_text(size_t bytes, uint64_t limit) {
 
 bool ServerContext::has_room(size_t more) const {
   const size_t stored = stored_.bytes() + more;
-  return stored <= limits.stored_bytes_per_space && keys_.bytes() < limits.keys_per_space &&
+  return stored <= own_limits.stored_bytes.most && keys_.bytes() < own_limits.keys.most &&
          memory.stored.used() + more <= limits.stored_bytes && memory.keys.used() < limits.keys &&
          memory.used() + more <= limits.memory_bytes;
 }
@@ -99,17 +96,16 @@ bool ServerContext::is_full(size_t more) {
 std::string ServerContext::full_text(size_t more) const {
   const std::string keys = std::to_string(keys_.bytes()) + " keys";
   const std::string bytes = std::to_string(stored_.bytes()) + " bytes";
-  const auto text = [](const std::string& what, const char* limit, uint64_t value) {
-    return what + "; the server's limit " + limit + " is " + std::to_string(value) +
-           "; delete keys that are no longer needed";
+  const std::string advice = "; delete keys that are no longer needed";
+  const auto text = [&](const std::string& what, const char* limit, uint64_t value) {
+    return what + "; the server's limit " + limit + " is " + std::to_string(value) + advice;
   };
-  if (stored_.bytes() + more > limits.stored_bytes_per_space) {
-    return text("the name space is full: it stores " + bytes, "stored_bytes_per_space",
-                limits.stored_bytes_per_space);
+  if (stored_.bytes() + more > own_limits.stored_bytes.most) {
+    return "the name space is full: it stores " + bytes + "; " + text_of(own_limits.stored_bytes) +
+           advice;
   }
-  if (keys_.bytes() >= limits.keys_per_space) {
-    return text("the name space is full: it has " + keys, "keys_per_space", limits.keys_per_space);
-  }
+  if (keys_.bytes() >= own_limits.keys.most)
+    return "the name space is full: it has " + keys + "; " + text_of(own_limits.keys) + advice;
   if (memory.stored.used() + more > limits.stored_bytes)
     return text("the server is full: " + bytes + " are stored here", "stored_bytes",
                 limits.stored_bytes);
@@ -122,16 +118,16 @@ std::string ServerContext::full_text(size_t more) const {
 std::optional<std::string> ServerContext::refuse_waits(size_t more) {
   const auto has_room = [this, more] {
     return memory.waits.used() + more <= limits.waits &&
-           waits_.bytes() + more <= limits.waits_per_space;
+           waits_.bytes() + more <= own_limits.waits.most;
   };
   waits_.resize(waits());
   if (has_room()) return std::nullopt;
   commons.spaces.for_each([](ServerContext& each) { each.waits_.resize(each.waits()); });
   if (has_room()) return std::nullopt;
-  const bool is_of_space = waits_.bytes() + more > limits.waits_per_space;
-  return std::string("too many requests wait; the server's limit ") +
-         (is_of_space ? "waits_per_space is " + std::to_string(limits.waits_per_space)
-                      : "waits is " + std::to_string(limits.waits));
+  const bool is_of_space = waits_.bytes() + more > own_limits.waits.most;
+  return "too many requests wait; " +
+         (is_of_space ? text_of(own_limits.waits)
+                      : "the server's limit waits is " + std::to_string(limits.waits));
 }
 
 std::optional<std::string> ServerContext::refuse_multi_set(size_t keys) const {
@@ -161,8 +157,8 @@ std::optional<std::string> refuse_parked(ServerContext& context, Connection& con
     Connection* one = largest(context, kParkedAccount, going);
     if (one == nullptr || !is_exceeded(context, kParkedAccount, going)) break;
     if (one == &connection || used_by(*one, kParkedAccount) <= used)
-      return "this connection has " + excess_text(context, kParkedAccount, used, false);
-    one->end("it has " + excess_text(context, kParkedAccount, used_by(*one, kParkedAccount), true));
+      return "this connection has " + excess_text(context, kParkedAccount, used);
+    one->end("it has " + excess_text(context, kParkedAccount, used_by(*one, kParkedAccount)));
   }
   return std::nullopt;
 }

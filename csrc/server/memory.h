@@ -25,7 +25,8 @@ struct ServerMemory {
   MemoryAccount parked;  // blocked requests
   MemoryAccount unsent;  // replies; what many are sent is counted once
   MemoryAccount runs;
-  MemoryAccount stored;    // keys, values and queues, and what is remembered of their changes
+  MemoryAccount stored;    // keys, values and queues
+  MemoryAccount feeds;     // what is remembered of their changes
   MemoryAccount sessions;  // of TLS
   // Not bytes: how many.
   MemoryAccount keys;
@@ -34,7 +35,7 @@ struct ServerMemory {
 
   size_t used() const {
     return input.used() + parked.used() + unsent.used() + runs.used() + stored.used() +
-           sessions.used();
+           feeds.used() + sessions.used();
   }
   SharedLedger shared{&unsent};
   size_t keys_to_expire = kKeysExpiredATurn;  // in this turn

@@ -123,8 +123,9 @@ void NativeChannel::spaces(const Header& header, const native::SpacesRequest& re
   } else {
     tell(context_);
   }
+  const ServerLimits here = context_.own_limits.in(context_.limits);
   for (const ServerLimits::Field& field : ServerLimits::fields())
-    answer.limits.push_back({Bytes(field.name), context_.limits.*field.value});
+    answer.limits.push_back({Bytes(field.name), here.*field.value});
   reply(header, answer);
 }
 

@@ -11,12 +11,45 @@ using native::Header;
 
 namespace {
 
+bool is_full(const ServerContext& context, Bytes prefix) {
+  return context.memory.used() > context.limits.memory_bytes ||
+         context.state.table().feeds().is_full(prefix);
+}
+
+// What nobody waits for goes, whoever has it; a few of each name space, so that it does not take long.
+void make_room(ServerContext& context, Bytes prefix) {
+  context.commons.spaces.for_each([&](ServerContext& each) {
+    if (!is_full(context, prefix)) return;
+    TableView& table = each.state.view();
+    table.end_idle_feeds();
+    context.budget.spend((1 + table.take_visited_feeds()) * Budget::kKey);
+  });
+}
+
 // Those that are looked at for a place for another one are at the cost of who asks for it.
 bool keep_feed(ServerContext& context, Bytes prefix) {
   TableView& table = context.state.view();
+  const bool is_there = table.feeds().position(prefix) != 0;
+  if (!is_there && is_full(context, prefix)) make_room(context, prefix);
+  if (!is_there && is_full(context, prefix)) return false;
   const bool is_kept = table.keep_feed(prefix);
   context.budget.spend(table.take_visited_feeds() * Budget::kKey);
   return is_kept;
+}
+
+// Why not, if it is not.
+std::string refusal_of_feed(const ServerContext& context, Bytes prefix) {
+  if (is_full(context, prefix)) {
+    return "watch_prefix: no room is left for what is remembered of watched prefixes; the server's "
+           "limits are watch_bytes " +
+           std::to_string(context.limits.watch_bytes) + " and memory_bytes " +
+           std::to_string(context.limits.memory_bytes);
+  }
+  return "watch_prefix: " + std::to_string(context.state.table().feeds().prefixes()) +
+         " prefixes are watched at this server; its limits are " +
+         std::to_string(PrefixFeeds::kPrefixesMax) + ", and " +
+         std::to_string(PrefixFeeds::kDepthMax) +
+         " for one key; watch a prefix that others watch already";
 }
 
 }  // namespace
@@ -184,12 +217,7 @@ class NativeChannel::TellChanges final : public LongRequest {
 void NativeChannel::watch_prefix(const Header& header, const native::WatchPrefixRequest& request) {
   const TableView& table = context_.state.view();
   if (!keep_feed(context_, request.prefix)) {
-    reply_error(header, ErrorCode::kLimit,
-                "watch_prefix: " + std::to_string(table.feeds().prefixes()) +
-                    " prefixes are watched at this server; its limits are " +
-                    std::to_string(PrefixFeeds::kPrefixesMax) + ", and " +
-                    std::to_string(PrefixFeeds::kDepthMax) +
-                    " for one key; watch a prefix that others watch already");
+    reply_error(header, ErrorCode::kLimit, refusal_of_feed(context_, request.prefix));
     return;
   }
   const bool is_known = table.feeds().knows(request.prefix, request.position);

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <new>
 #include <string>
 
 #include "base/clock.h"
@@ -47,9 +48,14 @@ class Rates {
     ++rate.connections;
     return rate;
   }
-  void go(Rate& rate, const std::string& address) {
+  void go(Rate& rate, const std::string& address) noexcept {
     if (--rate.connections > 0) return;
-    gone_.push_back(address);
+    try {
+      gone_.push_back(address);
+    } catch (const std::bad_alloc&) {
+      rates_.erase(rates_.find(address));
+      return;
+    }
     if (gone_.size() <= kGoneMax) return;
     const auto oldest = rates_.find(gone_.front());
     if (oldest != rates_.end() && oldest->second.connections == 0) rates_.erase(oldest);

@@ -127,9 +127,9 @@ Runs::Kept& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* oper
   }
   if (!make_room(run, changes)) {
     refuse("no room is left for runs, of which " + std::to_string(runs_.size()) +
-           " are kept here; the server's limits are runs " + std::to_string(limits.runs) +
-           ", runs_per_space " + std::to_string(limits.runs_per_space) + " and run_bytes " +
-           std::to_string(limits.run_bytes));
+           " are kept here; " + context_.text_of(context_.own_limits.runs) +
+           ", and of all name spaces the limits are runs " + std::to_string(limits.runs) +
+           " and run_bytes " + std::to_string(limits.run_bytes));
   }
   if (run != nullptr) return *run;
   if (id.empty()) {

@@ -34,7 +34,7 @@ bool Runs::make_room(const Kept* needed, bool changes) {
   if (!changes && needed == nullptr && watched >= limits.runs) return false;
   const auto has_room = [&] {
     const bool is_free = context_.memory.kept_runs.used() < limits.runs &&
-                         context_.state.runs() < limits.runs_per_space;
+                         context_.state.runs() < context_.own_limits.runs.most;
     return (!changes || is_held || is_free) &&
            context_.memory.runs.used() + kRunNodeBytes <= limits.run_bytes;
   };

@@ -12,7 +12,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "base/monotonic_condition.h"
 #include "base/random.h"
 #include "net/event_loop.h"
@@ -38,8 +37,9 @@ class Server::Impl final : Timed {
   void run_due(Instant until, Instant awake_until) override;
 
   void on_accepted(UniqueFd fd, const SocketAddress& peer);
-  bool takes(int fd, const SocketAddress& peer) const;
+  bool takes(int fd, const SocketAddress& peer);
   bool end_turn();
+  void renew_quotas();
   std::string why_full(const SocketAddress& peer) const;
   void on_closed(int fd);
   bool counts_addresses() const {
@@ -52,6 +52,7 @@ class Server::Impl final : Timed {
                                    Suspects(random_seed())};
   std::vector<std::unique_ptr<SocketConnection>> connections_;  // by descriptor
   BytesMap<size_t> by_address_{0, BytesHash{random_seed()}};    // while it matters
+  std::optional<uint64_t> quotas_of_;  // which revision of the credentials they are of
   std::unique_ptr<Entrance> entrance_;
   std::thread thread_;
 };
@@ -70,6 +71,7 @@ Server::Impl::Impl(std::vector<Listener> listeners, std::string name, const Serv
                    bool of_one_job, const ServerSecurity& security)
     : core_(limits, std::move(name), random_seed(), random_instance(), of_one_job) {
   shared_.security = security;
+  renew_quotas();
   core_.measure_by(now);
   loop_.look_after(*this);
   loop_.set_end_of_turn([this] { return end_turn(); });
@@ -117,7 +119,7 @@ void Server::Impl::run_due(Instant until, Instant awake_until) {
 }
 
 // Who came by a way that this server does not take is let go, and nothing is kept of it.
-bool Server::Impl::takes(int fd, const SocketAddress& peer) const {
+bool Server::Impl::takes(int fd, const SocketAddress& peer) {
   std::string why;
   const ServerSecurity& security = shared_.security;
   if (security.keeper == nullptr && security.allowed != nullptr &&
@@ -127,8 +129,7 @@ bool Server::Impl::takes(int fd, const SocketAddress& peer) const {
     why = why_not_same_user(fd);
   }
   if (why.empty()) return true;
-  log(LogLevel::kWarning,
-      core_.name() + ": closed the connection of " + peer.to_string() + ": " + why);
+  core_.refuse(peer.to_string(), why, shared_.time());
   return false;
 }
 
@@ -137,15 +138,31 @@ void Server::Impl::on_accepted(UniqueFd fd, const SocketAddress& peer) {
   auto index = static_cast<size_t>(fd.get());
   if (index >= connections_.size()) connections_.resize(index + 1);
   connections_[index] = std::make_unique<SocketConnection>(std::move(fd), peer, shared_);
-  if (counts_addresses()) ++by_address_[peer.host()];
   try {
+    if (counts_addresses()) ++by_address_[peer.host()];
     connections_[index]->begin();
   } catch (const std::bad_alloc&) {
     connections_[index]->on_refused(ENOMEM);
   }
 }
 
+// They stand in the token file, which somebody may have changed.
+void Server::Impl::renew_quotas() {
+  const tls::Keeper* keeper = shared_.security.keeper.get();
+  if (keeper == nullptr) return;
+  if (core_.take_quota_missed()) keeper->look();
+  const uint64_t revision = keeper->revision();
+  if (quotas_of_ == revision) return;
+  try {
+    core_.set_quotas(keeper->held()->quotas());
+    quotas_of_ = revision;
+  } catch (const std::bad_alloc&) {
+    // The next turn tries again.
+  }
+}
+
 bool Server::Impl::end_turn() {
+  renew_quotas();
   std::deque<int>& waiting = shared_.waiting;
   shared_.hellos_left = SocketConnection::Shared::kHellosATurn;
   // At most as many as stand there now: who still says nothing is not asked again.
@@ -179,7 +196,8 @@ void Server::Impl::on_closed(int fd) {
   std::unique_ptr<SocketConnection>& closed = connections_[static_cast<size_t>(fd)];
   if (counts_addresses()) {
     const auto found = by_address_.find(closed->peer_host());
-    if (--found->second == 0) by_address_.erase(found);
+    // None: there was no memory to count it.
+    if (found != by_address_.end() && --found->second == 0) by_address_.erase(found);
   }
   loop_.retire(std::move(closed));
 }

@@ -49,7 +49,7 @@ void SocketConnection::receive() {
   if (!connection_.wants_input()) return;  // it says when it does: read_again()
   if (line_ != nullptr && line_->state() == tls::Session::State::kEnded)
     return shared_.core.end_of_stream(connection_, shared_.time());
-  if (!is_admitted_ && has_to_wait()) return;
+  if (!is_known() && has_to_wait()) return;
   std::vector<char>& buffer = shared_.buffer;
   const size_t room = std::min(buffer.size(), connection_.input_room());
   const long received = receive_some(fd_.get(), buffer.data(), room);
@@ -79,17 +79,22 @@ void SocketConnection::receive() {
 bool SocketConnection::has_to_wait() {
   if (shared_.security.keeper == nullptr) return false;
   if (is_slow_ || (!shared_.suspects.empty() && is_slowed_down())) return true;
-  if (shared_.hellos_left > 0) return false;
+  if (shared_.hellos_left > 0) {
+    --shared_.hellos_left;
+    return false;
+  }
   shared_.loop.leave_unhandled();
   if (!std::exchange(is_waiting_, true)) shared_.waiting.push_back(fd_.get());
   return true;
 }
 
+// Once: others may be refused there again and again meanwhile, and it may have the token.
 bool SocketConnection::is_slowed_down() {
+  if (was_slow_) return false;
   const Instant current = now();
-  const Instant when = shared_.suspects.when(peer_.host(), current);
+  const Instant when = shared_.suspects.when(peer_.network(), current);
   if (when <= current) return false;
-  is_slow_ = true;
+  was_slow_ = is_slow_ = true;
   patience_ = shared_.loop.call_at(when, [this] {
     patience_.reset();
     is_slow_ = false;
@@ -109,7 +114,6 @@ bool SocketConnection::admit(char first_byte) {
   Admission admission =
       rdzv::admit(security, first_byte, security.takes_unproved(peer_.host(), peer_.is_loopback()));
   is_admitted_ = true;
-  --shared_.hellos_left;
   switch (admission.way) {
     case Admission::Way::kPlain:
       return true;
@@ -131,7 +135,7 @@ bool SocketConnection::admit(char first_byte) {
 }
 
 void SocketConnection::refuse(const std::string& why) {
-  if (shared_.security.keeper != nullptr) shared_.suspects.note(peer_.host(), now());
+  if (shared_.security.keeper != nullptr) shared_.suspects.note(peer_.network(), now());
   shared_.core.refuse(connection_, why, shared_.time());
 }
 

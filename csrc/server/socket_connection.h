@@ -33,8 +33,8 @@ class SocketConnection final : public EventHandler, public Transport {
     OnClosed on_closed;
     Suspects suspects;
     ServerSecurity security{};
-    // A handshake costs more than most requests: so many newcomers are looked at in a turn, the
-    // others wait here, by descriptor.
+    // A handshake costs more than most requests: so many of those that are not known yet are looked
+    // at in a turn, the others wait here, by descriptor.
     static constexpr int kHellosATurn = 16;
     int hellos_left = kHellosATurn;
     std::deque<int> waiting{};
@@ -74,6 +74,7 @@ class SocketConnection final : public EventHandler, public Transport {
 
  private:
   void receive();
+  bool is_known() const { return is_admitted_ && (line_ == nullptr || line_->peer() != nullptr); }
   bool has_to_wait();
   bool is_slowed_down();
   bool admit(char first_byte);
@@ -89,9 +90,10 @@ class SocketConnection final : public EventHandler, public Transport {
   Shared& shared_;
   Connection& connection_;
   std::unique_ptr<SecureLine> line_;  // of a connection by TLS
-  bool is_admitted_ = false;
-  bool is_waiting_ = false;  // in Shared::waiting
-  bool is_slow_ = false;     // until patience_ is over
+  bool is_admitted_ = false;          // by its first byte
+  bool is_waiting_ = false;           // in Shared::waiting
+  bool is_slow_ = false;              // until patience_ is over
+  bool was_slow_ = false;             // and is not slowed down again
   uint32_t low_water_ = 1;
   // While what is waited for is a guess: when it is given up. Of a newcomer that is slowed down: when
   // it is looked at.

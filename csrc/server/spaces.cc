@@ -21,15 +21,25 @@ Spaces::Spaces(ServerCommons& commons)
       nowhere_(std::make_unique<ServerContext>(commons, Bytes(), 0, 0)),
       others_(0, BytesHash{commons.seed}) {
   home_->is_active = true;
+  make_room();
 }
 
 Spaces::~Spaces() = default;
+
+// For one more, and for those that are nowhere.
+void Spaces::make_room() {
+  const size_t most = others_.size() + 2;
+  for (std::vector<ServerContext*>* list : {&active_, &looked_at_}) {
+    if (list->capacity() < most) list->reserve(2 * most);
+  }
+}
 
 ServerContext* Spaces::enter(Bytes name) {
   if (name == tls::kDefaultSpace) return home_.get();
   const auto found = others_.find(name);
   if (found != others_.end()) return found->second.get();
   if (size() >= commons_.limits.spaces) return nullptr;
+  make_room();
   // So no version in one that comes again was there in one of that name that has gone, and none
   // tells what went on in others.
   const auto behind = static_cast<uint64_t>(commons_.clock.now.time_since_epoch().count());
@@ -46,16 +56,18 @@ void Spaces::begin_end_of_turn() {
 bool Spaces::end_turn() {
   home_->trim();
   bool more = home_->upkeep.is_overdue();
-  for (ServerContext* context : std::exchange(active_, {})) {
+  active_.swap(looked_at_);
+  for (ServerContext* context : looked_at_) {
     context->trim();
     context->is_active = false;
     if (context->is_unused() && context != nowhere_.get()) {
-      others_.erase(std::string(context->space));
+      others_.erase(others_.find(Bytes(context->space)));
     } else if (context->upkeep.is_overdue()) {
       context->note_active();
       more = true;
     }
   }
+  looked_at_.clear();
   return more;
 }
 

@@ -25,6 +25,7 @@ class Spaces {
 
   ServerContext& home() { return *home_; }
   // The name space of that name. Null: it would be one too many.
+  // Throws std::bad_alloc, and nothing has changed.
   ServerContext* enter(Bytes name);
   // Where nobody is served: for who belongs to one that there is no room for.
   ServerContext& nowhere() { return *nowhere_; }
@@ -36,7 +37,8 @@ class Spaces {
     for (const auto& [name, context] : others_) visit(*context);
   }
 
-  // Something is going on there: it is looked at when the turn ends.
+  // Something is going on there: it is looked at when the turn ends. Allocates nothing, as those who
+  // go say so, too.
   void note_active(ServerContext& context) { active_.push_back(&context); }
   // Those in which something went on, before and after all else that the end of a turn does. The
   // second one is true if there is more to do.
@@ -44,11 +46,15 @@ class Spaces {
   bool end_turn();
 
  private:
+  void make_room();
+
   ServerCommons& commons_;
   std::unique_ptr<ServerContext> home_;
   std::unique_ptr<ServerContext> nowhere_;
   BytesMap<std::unique_ptr<ServerContext>> others_;
-  std::vector<ServerContext*> active_;  // without the default one, which always is
+  // Without the default one, which always is; and those that are looked at. Each has room for all.
+  std::vector<ServerContext*> active_;
+  std::vector<ServerContext*> looked_at_;
 };
 
 }  // namespace rdzv

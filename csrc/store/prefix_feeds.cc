@@ -4,6 +4,7 @@ namespace rdzv {
 namespace {
 
 constexpr size_t kChangeBytes = 192;  // beside its key
+constexpr size_t kFeedBytes = 384;    // beside its prefix
 
 size_t bytes_of(Bytes key) {
   return kChangeBytes + key.size();
@@ -16,6 +17,7 @@ bool PrefixFeeds::keep(Bytes prefix, const std::function<bool(Bytes)>& is_awaite
     used_.splice(used_.end(), used_, found->second.use);
     return true;
   }
+  if (is_full(prefix)) return false;
   // Those that have no key with it, or not too many, would go in vain.
   while (Entry* deepest = deepest_with(prefix)) {
     if (deepest->second.depth < kDepthMax) break;
@@ -32,6 +34,7 @@ bool PrefixFeeds::keep(Bytes prefix, const std::function<bool(Bytes)>& is_awaite
   Entry* parent = parent_of(prefix);
   Entry& made = *feeds_.try_emplace(std::string(prefix)).first;
   Feed& feed = made.second;
+  add_bytes(feed, kFeedBytes + prefix.size());
   feed.begin = feed.last = ++position_;
   feed.parent = parent;
   feed.depth = parent == nullptr ? 1 : parent->second.depth + 1;
@@ -41,6 +44,31 @@ bool PrefixFeeds::keep(Bytes prefix, const std::function<bool(Bytes)>& is_awaite
     if (below.second.parent == parent) below.second.parent = &made;
   });
   return true;
+}
+
+bool PrefixFeeds::is_full(Bytes prefix) const {
+  return all_ != nullptr && all_->used() + kFeedBytes + prefix.size() > all_bytes_max_;
+}
+
+void PrefixFeeds::end_idle(const std::function<bool(Bytes)>& is_awaited) {
+  constexpr int kLooks = 4;
+  auto at = used_.begin();
+  for (int looks = 0; looks < kLooks && at != used_.end(); ++looks) {
+    Entry& entry = **at++;
+    ++visited_;
+    if (!is_awaited(entry.first)) end(entry);
+  }
+}
+
+bool PrefixFeeds::is_too_large(const Feed& feed) const {
+  return feed.bytes > kBytesOfOneMax || bytes_ > kBytesOfAllMax ||
+         (all_ != nullptr && all_->used() > all_bytes_max_);
+}
+
+void PrefixFeeds::add_bytes(Feed& feed, size_t bytes) {
+  feed.bytes += bytes;
+  bytes_ += bytes;
+  charge_.resize(bytes_);
 }
 
 PrefixFeeds::Entry* PrefixFeeds::parent_of(Bytes prefix) {
@@ -108,17 +136,15 @@ bool PrefixFeeds::note(Feed& feed, Bytes key) {
   }
   const auto made = feed.changes.emplace_hint(feed.changes.end(), feed.last, key);
   feed.at.emplace(made->second, feed.last);
-  feed.bytes += bytes_of(key);
-  bytes_ += bytes_of(key);
-  return feed.bytes <= kBytesOfOneMax && bytes_ <= kBytesOfAllMax;
+  add_bytes(feed, bytes_of(key));
+  return !is_too_large(feed);
 }
 
 // Those of a key. Who goes on writing there pays for them no more.
 void PrefixFeeds::end_too_large(Bytes key) {
   for (Entry* entry = last_before(key); entry != nullptr;) {
     Entry* const above = entry->second.parent;
-    const bool is_too_large = entry->second.bytes > kBytesOfOneMax || bytes_ > kBytesOfAllMax;
-    if (is_too_large && key.starts_with(entry->first)) end(*entry);
+    if (is_too_large(entry->second) && key.starts_with(entry->first)) end(*entry);
     entry = above;
   }
 }
@@ -129,6 +155,7 @@ void PrefixFeeds::end(Entry& entry) {
     if (below.second.parent == &entry) below.second.parent = entry.second.parent;
   });
   bytes_ -= entry.second.bytes;
+  charge_.resize(bytes_);
   used_.erase(entry.second.use);
   feeds_.erase(feeds_.find(entry.first));
 }

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "base/memory_account.h"
 
 namespace rdzv {
 
@@ -23,7 +24,7 @@ class PrefixFeeds {
   // Prefixes at a time; and how many of them one key may have: a change is told to each.
   static constexpr size_t kPrefixesMax = 1024;
   static constexpr size_t kDepthMax = 8;
-  // What changes take: of one prefix, of all.
+  // What prefixes and their changes take: of one, of all.
   static constexpr size_t kBytesOfOneMax = 1024 * 1024;
   static constexpr size_t kBytesOfAllMax = 64 * 1024 * 1024;
 
@@ -32,12 +33,23 @@ class PrefixFeeds {
   PrefixFeeds& operator=(const PrefixFeeds&) = delete;
 
   bool empty() const { return feeds_.empty(); }
+  // What is remembered is counted there, too; beyond `bytes_max` of all who are counted there, nothing
+  // more is. The account outlives the feeds.
+  void count_in(MemoryAccount& all, uint64_t bytes_max) {
+    charge_ = Charge(&all, bytes_);
+    all_ = &all;
+    all_bytes_max_ = bytes_max;
+  }
   // The first position is behind this one, which is another one for each table that is filled anew.
   void begin_behind(uint64_t position) { position_ = position; }
 
   // Remembers what changes under the prefix from now on, if it does not yet. One that `is_awaited`
-  // does not go for it. False: there are too many.
+  // does not go for it. False: there are too many, or they take too much.
   bool keep(Bytes prefix, const std::function<bool(Bytes)>& is_awaited);
+  // Whether another one with this prefix would take more than all may.
+  bool is_full(Bytes prefix) const;
+  // Of the longest unused, forgets those that are not awaited.
+  void end_idle(const std::function<bool(Bytes)>& is_awaited);
   // Of the last change, or since when changes are remembered; 0: they are not.
   uint64_t position(Bytes prefix) const;
   // Whether all changes since then are remembered.
@@ -92,6 +104,8 @@ class PrefixFeeds {
   template <typename Visit>
   void for_each_below(Bytes prefix, Visit&& visit);
   bool note(Feed& feed, Bytes key);
+  bool is_too_large(const Feed& feed) const;
+  void add_bytes(Feed& feed, size_t bytes);
   void end_too_large(Bytes key);
   void end(Entry& entry);
 
@@ -99,6 +113,9 @@ class PrefixFeeds {
   std::list<Entry*> used_;  // the longest unused first
   uint64_t position_ = 0;
   size_t bytes_ = 0;
+  const MemoryAccount* all_ = nullptr;
+  uint64_t all_bytes_max_ = 0;
+  Charge charge_;
   size_t noted_ = 0;
   size_t visited_ = 0;
 };

@@ -158,8 +158,12 @@ class TableView {
 
   // Changes under prefixes (prefix_feeds.h), which kUnder waits for.
   const PrefixFeeds& feeds() const { return feeds_; }
-  // False: too many prefixes are watched.
+  // False: too many prefixes are watched, or they take too much.
   bool keep_feed(Bytes prefix);
+  // PrefixFeeds::end_idle.
+  void end_idle_feeds();
+  // PrefixFeeds::count_in.
+  void count_feeds_in(MemoryAccount& all, uint64_t bytes_max) { feeds_.count_in(all, bytes_max); }
   void begin_feeds_behind(uint64_t position) { feeds_.begin_behind(position); }
   // How many changes were remembered since the last call.
   size_t take_noted() { return feeds_.empty() ? 0 : feeds_.take_noted(); }
@@ -281,6 +285,7 @@ class TableView {
     if (!feeds_.empty()) [[unlikely]]
       wake_watching(key);
   }
+  bool is_watched(Bytes prefix) const;
   std::optional<std::string> take_item(Bytes key);
   void wake_written(Bytes key);
   void wake_erased(Bytes key);

@@ -175,12 +175,18 @@ void TableView::wake_erased(Bytes key) {
 }
 
 bool TableView::keep_feed(Bytes prefix) {
-  return feeds_.keep(prefix, [this](Bytes kept) {
-    const auto lists = wait_lists_.find(kept);
-    if (lists == wait_lists_.end()) return false;
-    const ListOfNeed& list = lists->second.by_need[static_cast<size_t>(Need::kUnder)];
-    return list != nullptr && list->first != nullptr;
-  });
+  return feeds_.keep(prefix, [this](Bytes kept) { return is_watched(kept); });
+}
+
+void TableView::end_idle_feeds() {
+  feeds_.end_idle([this](Bytes kept) { return is_watched(kept); });
+}
+
+bool TableView::is_watched(Bytes prefix) const {
+  const auto lists = wait_lists_.find(prefix);
+  if (lists == wait_lists_.end()) return false;
+  const ListOfNeed& list = lists->second.by_need[static_cast<size_t>(Need::kUnder)];
+  return list != nullptr && list->first != nullptr;
 }
 
 void TableView::wake_watching(Bytes key) {

@@ -26,6 +26,11 @@ Bytes no_tls_alert() {
   return "\x15\x03\x03\x00\x02\x02\x0a"sv;
 }
 
+Bytes full_alert() {
+  using namespace std::string_view_literals;
+  return "\x15\x03\x03\x00\x02\x02\x50"sv;
+}
+
 std::shared_ptr<const Credentials> Credentials::for_server(const Material&) {
   throw_absent();
 }
@@ -40,6 +45,11 @@ std::unique_ptr<Session> Credentials::begin(const std::string&) const {
 
 bool Credentials::has_tokens() const {
   return false;
+}
+
+const Quotas& Credentials::quotas() const {
+  static const Quotas none;
+  return none;
 }
 
 std::vector<std::string> Credentials::key_names() const {

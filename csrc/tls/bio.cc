@@ -1,6 +1,7 @@
 // OpenSSL's two ends: it reads what the session was handed, and writes to what the session sends.
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 #include "tls/parts.h"
 
@@ -23,8 +24,14 @@ int read_input(BIO* bio, char* to, size_t room, size_t* count) {
 int write_out(BIO* bio, const char* from, size_t size, size_t* count) {
   auto& session = *static_cast<Session::Impl*>(BIO_get_data(bio));
   BIO_clear_retry_flags(bio);
+  *count = 0;
+  try {
+    session.out.append(from, size);
+  } catch (const std::bad_alloc&) {
+    session.is_out_of_memory = true;  // OpenSSL knows no exceptions
+    return 0;
+  }
   if (size > 0 && from[0] != kAlertByte) session.has_said_hello = true;
-  session.out.append(from, size);
   *count = size;
   return 1;
 }

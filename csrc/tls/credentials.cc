@@ -132,9 +132,11 @@ std::shared_ptr<Credentials::Impl> make(const Material& material, bool is_server
   // Nobody resumes: each connection has keys of its own, and nothing is kept between them.
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(context, 0);
+  SSL_CTX_set_max_cert_list(context, kCertificateBytesMax);
   SSL_CTX_set_options(context,
                       SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
   SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  side->quotas = quotas_of(material.tokens);
   for (const Token& token : material.tokens) {
     side->keys.emplace_back(token);
     if (!is_server) break;
@@ -188,6 +190,10 @@ std::unique_ptr<Session> Credentials::begin(const std::string& server_name) cons
 
 bool Credentials::has_tokens() const {
   return !impl_->keys.empty();
+}
+
+const Quotas& Credentials::quotas() const {
+  return impl_->quotas;
 }
 
 std::vector<std::string> Credentials::key_names() const {

@@ -53,6 +53,8 @@ class Credentials {
   bool has_tokens() const;
   // Of the tokens, in their order: "default/member/0123456789abcdef".
   std::vector<std::string> key_names() const;
+  // What their lines let the name spaces use.
+  const Quotas& quotas() const;
 
  private:
   std::shared_ptr<Impl> impl_;

@@ -9,7 +9,6 @@ namespace rdzv::tls {
 namespace {
 
 constexpr size_t kNamesShown = 4;
-constexpr int kNoAlert = -1;
 constexpr char kSetToken[] =
     "; give both sides the same token (RENDEZVOUS_TOKEN_FILE or RENDEZVOUS_TOKEN)";
 
@@ -83,6 +82,10 @@ std::string of_alert(const Session::Impl& session, int alert) {
            "with the same, or connect without";
   }
   if (alert == SSL_AD_PROTOCOL_VERSION) return "the server speaks no TLS 1.3";
+  if (alert == SSL_AD_INTERNAL_ERROR) {
+    return "the server has no room for another connection (TLS alert \"internal error\"); its log "
+           "says what it is short of";
+  }
   if (!side.keys.empty())
     return "the server does not know the token " + side.keys.front().name() + kSetToken;
   if (alert == SSL_AD_CERTIFICATE_REQUIRED) {
@@ -101,13 +104,9 @@ std::string of_client_without_token(const Credentials::Impl& side, const std::st
          names_of(side.keys) + kSetToken;
 }
 
-}  // namespace
-
-std::string take_failure(const Session::Impl& session) {
-  const auto [reason, text] = take_reason();
-  const int alert = reason > SSL_AD_REASON_OFFSET ? reason - SSL_AD_REASON_OFFSET : kNoAlert;
+// What is no alert.
+std::string of_reason(const Session::Impl& session, int reason, const std::string& text) {
   const Credentials::Impl& side = *session.side;
-  if (alert != kNoAlert) return of_alert(session, alert);
   if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
     return of_verification(session, SSL_get_verify_result(session.ssl.get()));
   if (reason == SSL_R_UNSUPPORTED_PROTOCOL || reason == SSL_R_WRONG_SSL_VERSION)
@@ -126,6 +125,15 @@ std::string take_failure(const Session::Impl& session) {
     return of_client_without_token(side, session.offered);
   if (!session.offered.empty()) return of_client_without_token(side, session.offered);
   return "its TLS handshake fails: " + text;
+}
+
+}  // namespace
+
+Failure take_failure(const Session::Impl& session) {
+  const auto [reason, text] = take_reason();
+  if (reason <= SSL_AD_REASON_OFFSET) return {of_reason(session, reason, text)};
+  const int alert = reason - SSL_AD_REASON_OFFSET;
+  return {of_alert(session, alert), !session.side->is_server && alert == SSL_AD_INTERNAL_ERROR};
 }
 
 }  // namespace rdzv::tls

@@ -27,6 +27,7 @@ bool Keeper::renew(const Texts& texts) {
   std::lock_guard lock(mutex_);
   texts_ = texts;
   current_ = std::move(made);
+  ++revision_;
   return true;
 }
 
@@ -35,7 +36,11 @@ std::unique_ptr<Session> Keeper::begin(const std::string& typed) const {
 }
 
 std::shared_ptr<const Credentials> Keeper::current() const {
-  if (before_use_) before_use_();
+  look();
+  return held();
+}
+
+std::shared_ptr<const Credentials> Keeper::held() const {
   std::lock_guard lock(mutex_);
   return current_;
 }

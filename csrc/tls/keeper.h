@@ -3,6 +3,8 @@
 // have begun keep theirs, and bytes that are no good change nothing. Any thread.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -34,6 +36,14 @@ class Keeper {
   // what held before goes on.
   bool renew(const Texts& texts);
   std::shared_ptr<const Credentials> current() const;
+  // The same for who begins no session: nobody looks at the files for that.
+  std::shared_ptr<const Credentials> held() const;
+  // Another one whenever they are others.
+  uint64_t revision() const { return revision_; }
+  // Somebody misses what may stand in the files by now.
+  void look() const {
+    if (before_use_) before_use_();
+  }
   // A client's: a session with the server that its user calls `typed`.
   std::unique_ptr<Session> begin(const std::string& typed) const;
   // The name that stands in the server's certificate, if it is another one than is typed; kAnyName:
@@ -53,6 +63,7 @@ class Keeper {
   std::function<void()> before_use_;
   std::string server_name_;
   std::string space_;
+  std::atomic<uint64_t> revision_{0};
   mutable std::mutex mutex_;  // protects all below
   Texts texts_;
   std::shared_ptr<const Credentials> current_;

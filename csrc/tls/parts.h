@@ -15,6 +15,7 @@ namespace rdzv::tls {
 struct Credentials::Impl {
   ContextPointer context;
   std::vector<Key> keys;  // by the order of the tokens
+  Quotas quotas;
   bool is_server = false;
   bool has_certificate = false;
   uint64_t bytes_per_key = 0;
@@ -29,6 +30,7 @@ struct Session::Impl final : Session {
   State state() const override { return state_; }
   const Identity& peer() const override { return identity; }
   const std::string& failure() const override { return why_failed; }
+  bool may_pass() const override { return may_pass_; }
   void receive(Bytes received, std::string& plain) override;
   void send(Bytes plain) override;
   void end() override;
@@ -37,8 +39,10 @@ struct Session::Impl final : Session {
 
   // Goes on as far as `input` reaches.
   void go_on(std::string& plain);
+  bool is_too_long(Bytes received);
   void write(Bytes plain);
   void fail(std::string why);
+  void fail_as_told();  // by what OpenSSL says
   // OpenSSL's callbacks find it by this.
   static Impl& of(const SSL* ssl);
 
@@ -51,10 +55,13 @@ struct Session::Impl final : Session {
   size_t own_bytes = 0;  // in it: what nobody asked us to say
   Identity identity;
   std::string why_failed;
+  bool may_pass_ = false;
+  bool is_out_of_memory = false;  // in a callback, from where nothing is thrown
   std::string server_name;
   std::string offered;       // a server's: the identity of a key that the peer offered
   const Key* key = nullptr;  // and the key, if it is one of ours
   size_t handshake_bytes = 0;
+  std::string head;  // a server's: the first bytes that came
   uint64_t bytes_with_key = 0;
   bool has_said_hello = false;  // a server's: more than an alert left
 };
@@ -64,6 +71,10 @@ void use_tokens(SSL_CTX* context, bool is_server);
 // Makes a BIO that reads a session's input and appends to what it sends.
 BioPointer make_bio(Session::Impl& session);
 // Why a session fails, by what OpenSSL says of it, which it takes.
-std::string take_failure(const Session::Impl& session);
+struct Failure {
+  std::string why;
+  bool may_pass = false;
+};
+Failure take_failure(const Session::Impl& session);
 
 }  // namespace rdzv::tls

@@ -1,6 +1,7 @@
 #include "tls/session.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "base/error.h"
@@ -17,6 +18,17 @@ std::string alert_record(unsigned char alert) {
   return {reinterpret_cast<const char*>(record), sizeof(record)};
 }
 
+// A server's answer to a client that would have to say hello again, with another key share.
+bool is_hello_retry(Bytes out) {
+  using namespace std::string_view_literals;
+  // Behind the heads of record and message, and the version: RFC 8446, 4.1.3.
+  constexpr size_t kRandomAt = 5 + 4 + 2;
+  constexpr Bytes kRandom =
+      "\xcf\x21\xad\x74\xe5\x9a\x61\x11\xbe\x1d\x8c\x02\x1e\x65\xb8\x91"
+      "\xc2\xa2\x11\x16\x7a\xbb\x8c\x5e\x07\x9e\x09\xe2\xc8\xa8\x33\x9c"sv;
+  return out.size() > kRandomAt && out.substr(kRandomAt).starts_with(kRandom);
+}
+
 bool begins_tls(char first, bool is_server) {
   return first == kHandshakeByte || (!is_server && first == kAlertByte);
 }
@@ -25,6 +37,11 @@ bool begins_tls(char first, bool is_server) {
 
 Bytes no_tls_alert() {
   static const std::string alert = alert_record(SSL_AD_UNEXPECTED_MESSAGE);
+  return alert;
+}
+
+Bytes full_alert() {
+  static const std::string alert = alert_record(SSL_AD_INTERNAL_ERROR);
   return alert;
 }
 
@@ -97,7 +114,12 @@ void Session::Impl::go_on(std::string& plain) {
       state_ = State::kEnded;
       return;
     default:
-      return fail(take_failure(*this));
+      return fail_as_told();
+  }
+  // Its second hello could be of any length, and no client of ours needs one.
+  if (state_ == State::kHandshake && side->is_server && is_hello_retry(out)) {
+    out = alert_record(SSL_AD_HANDSHAKE_FAILURE);
+    return fail("it offers no key of X25519 in its first message");
   }
   if (state_ == State::kHandshake && handshake_bytes > kHandshakeBytesMax)
     return fail("it sent more than " + std::to_string(kHandshakeBytesMax) +
@@ -115,7 +137,14 @@ void Session::Impl::write(Bytes plain) {
   }
   bytes_with_key += plain.size();
   size_t written = 0;
-  if (SSL_write_ex(ssl.get(), plain.data(), plain.size(), &written) != 1) fail(take_failure(*this));
+  if (SSL_write_ex(ssl.get(), plain.data(), plain.size(), &written) != 1) fail_as_told();
+}
+
+void Session::Impl::fail_as_told() {
+  if (is_out_of_memory) throw std::bad_alloc();
+  Failure failure = take_failure(*this);
+  may_pass_ = failure.may_pass;
+  fail(std::move(failure.why));
 }
 
 void Session::Impl::fail(std::string why) {
@@ -129,6 +158,21 @@ void Session::Impl::fail(std::string why) {
   ERR_clear_error();
 }
 
+// OpenSSL makes room for a message as soon as that says how long it will be. So whoever sends a few
+// bytes could have it take very much. Until those are here it cannot begin: a record has to have them
+// all.
+bool Session::Impl::is_too_long(Bytes received) {
+  constexpr size_t kRecordHeadBytes = 5;
+  constexpr size_t kMessageHeadBytes = 4;
+  constexpr size_t kHeadBytes = kRecordHeadBytes + kMessageHeadBytes;
+  if (head.size() == kHeadBytes) return false;
+  head.append(received.substr(0, kHeadBytes - head.size()));
+  const auto byte = [&](size_t at) { return size_t{static_cast<unsigned char>(head[at])}; };
+  if (head.size() >= kRecordHeadBytes && (byte(3) << 8 | byte(4)) < kMessageHeadBytes) return true;
+  if (head.size() < kHeadBytes) return false;
+  return (byte(6) << 16 | byte(7) << 8 | byte(8)) > kHelloBytesMax;
+}
+
 void Session::Impl::receive(Bytes received, std::string& plain) {
   if (received.empty() || state_ >= State::kEnded) return;
   if (state_ == State::kHandshake) {
@@ -138,6 +182,10 @@ void Session::Impl::receive(Bytes received, std::string& plain) {
                   quoted(received.substr(0, 16)));
     }
     handshake_bytes += received.size();
+    if (side->is_server && is_too_long(received)) {
+      return fail("its first message does not begin as one of TLS does, or has more than " +
+                  std::to_string(kHelloBytesMax) + " bytes");
+    }
   }
   input = received;
   go_on(plain);

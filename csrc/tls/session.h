@@ -18,7 +18,10 @@
 namespace rdzv::tls {
 
 // Before the peer has proved who it is: how much of what it sent is looked at.
-inline constexpr size_t kHandshakeBytesMax = 128 * 1024;
+inline constexpr size_t kHandshakeBytesMax = 64 * 1024;
+// Of that, its first message; and the certificates of a client, together.
+inline constexpr size_t kHelloBytesMax = 16 * 1024;
+inline constexpr size_t kCertificateBytesMax = 32 * 1024;
 // Answers to what the peer asked of TLS itself, which it does not read.
 inline constexpr size_t kOwnBytesMax = 64 * 1024;
 // What an open session takes, about.
@@ -57,6 +60,8 @@ class Session {
   virtual const Identity& peer() const = 0;
   // Of kFailed: a sentence, without whose connection it was.
   virtual const std::string& failure() const = 0;
+  // Likewise: whether the peer may take the same later.
+  virtual bool may_pass() const = 0;
 
   // The peer has sent this. Appends what it says to `plain`.
   virtual void receive(Bytes received, std::string& plain) = 0;
@@ -72,5 +77,8 @@ class Session {
 
 // For a peer that begins with TLS where none is spoken: an alert that says so to a TLS client.
 Bytes no_tls_alert();
+// For one that there is no room for: of all that it could be told before it has said who it is, this
+// is what a TLS client takes for something that passes.
+Bytes full_alert();
 
 }  // namespace rdzv::tls

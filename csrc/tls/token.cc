@@ -1,7 +1,9 @@
 #include "tls/token.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -70,12 +72,66 @@ std::optional<Bytes> take_until(Bytes& text, Bytes ends) {
   return taken;
 }
 
-Token parse_parts(Bytes text, Bytes between) {
-  const std::optional<Bytes> space = take_until(text, between);
-  const std::optional<Bytes> role = take_until(text, between);
-  if (!space || !role) throw_bad("has no name space, role and secret");
-  return {checked_space(*space), checked_role(*role), checked_secret(text)};
+[[noreturn]] void throw_no_parts() {
+  throw_bad("has no name space, role and secret");
 }
+
+Token token_of(Bytes space, Bytes role, Bytes secret) {
+  return {checked_space(space), checked_role(role), checked_secret(secret)};
+}
+
+Token parse_parts(Bytes text) {
+  const std::optional<Bytes> space = take_until(text, ":");
+  const std::optional<Bytes> role = take_until(text, ":");
+  if (!space || !role) throw_no_parts();
+  return token_of(*space, *role, text);
+}
+
+std::vector<Bytes> words_of(Bytes line) {
+  std::vector<Bytes> words;
+  while (!line.empty()) {
+    const size_t end = line.find_first_of(kBlanks);
+    words.push_back(line.substr(0, end));
+    line = end == Bytes::npos ? Bytes() : trimmed(line.substr(end));
+  }
+  return words;
+}
+
+// A token in one word or in three, and settings. No role has a '='.
+Token parse_line(Bytes line) {
+  const std::vector<Bytes> words = words_of(line);
+  const bool is_one_word = words.size() == 1 || words[1].find('=') != Bytes::npos;
+  if (!is_one_word && words.size() < 3) throw_no_parts();
+  Token token = is_one_word ? parse_token(words[0]) : token_of(words[0], words[1], words[2]);
+  for (size_t i = is_one_word ? 1 : 3; i < words.size(); ++i) token.quota.take(words[i]);
+  return token;
+}
+
+// Which line has said a setting of a name space first.
+class Said {
+ public:
+  void check(const Token& token, size_t line) {
+    for (const Quota::Field& field : Quota::fields()) {
+      const std::optional<uint64_t>& value = token.quota.*field.value;
+      if (!value) continue;
+      const auto [found, is_new] =
+          first_.try_emplace({token.space, field.name}, Setting{line, *value});
+      if (is_new || found->second.value == *value) continue;
+      throw Error(ErrorCode::kInvalidArgument,
+                  std::string(field.name) + "=" + std::to_string(*value) + " for the name space " +
+                      quoted(token.space) + ", and line " + std::to_string(found->second.line) +
+                      " says " + field.name + "=" + std::to_string(found->second.value) +
+                      ": give all lines of a name space the same, or one of them alone");
+    }
+  }
+
+ private:
+  struct Setting {
+    size_t line;
+    uint64_t value;
+  };
+  std::map<std::pair<std::string, Bytes>, Setting> first_;
+};
 
 }  // namespace
 
@@ -98,7 +154,7 @@ bool is_space(Bytes name) {
 
 Token parse_token(Bytes text) {
   text = trimmed(text);
-  if (text.starts_with(kPrefix)) return parse_parts(text.substr(kPrefix.size()), ":");
+  if (text.starts_with(kPrefix)) return parse_parts(text.substr(kPrefix.size()));
   Token token;
   token.secret = checked_secret(text);
   return token;
@@ -106,6 +162,7 @@ Token parse_token(Bytes text) {
 
 std::vector<Token> parse_tokens(Bytes text) {
   std::vector<Token> tokens;
+  Said said;
   for (size_t number = 1; !text.empty(); ++number) {
     const size_t end = text.find('\n');
     const Bytes line = trimmed(text.substr(0, end));
@@ -116,14 +173,25 @@ std::vector<Token> parse_tokens(Bytes text) {
                   "there are more than " + std::to_string(kTokensMax) + " tokens");
     }
     try {
-      const bool is_three = line.find_first_of(" \t") != Bytes::npos;
-      tokens.push_back(is_three ? parse_parts(line, " \t") : parse_token(line));
+      tokens.push_back(parse_line(line));
+      said.check(tokens.back(), number);
     } catch (const Error& error) {
       throw Error(error.code(), "line " + std::to_string(number) + ": " + error.message());
     }
   }
   if (tokens.empty()) throw Error(ErrorCode::kInvalidArgument, "there is no token in it");
   return tokens;
+}
+
+Quotas quotas_of(const std::vector<Token>& tokens) {
+  Quotas quotas;
+  for (const Token& token : tokens) {
+    for (const Quota::Field& field : Quota::fields()) {
+      const std::optional<uint64_t>& value = token.quota.*field.value;
+      if (value) quotas[token.space].*field.value = value;
+    }
+  }
+  return quotas;
 }
 
 std::string token_text(Bytes space, Role role, Bytes random) {

@@ -1,5 +1,7 @@
 // Where OpenSSL asks for a token's key: a client, which one it offers; a server, whether it has the
 // one that was offered.
+#include <new>
+
 #include "tls/parts.h"
 
 namespace rdzv::tls {
@@ -24,7 +26,12 @@ int find(SSL* ssl, const unsigned char* identity, size_t identity_bytes, SSL_SES
   *session = nullptr;
   Session::Impl& self = Session::Impl::of(ssl);
   const Bytes offered(reinterpret_cast<const char*>(identity), identity_bytes);
-  self.offered = offered.substr(0, 256);
+  try {
+    self.offered = offered.substr(0, 256);
+  } catch (const std::bad_alloc&) {
+    self.is_out_of_memory = true;
+    return 0;
+  }
   self.key = self.side->find(offered);
   if (self.key == nullptr) {
     // Who offers a token wants to be known by that. Anything else may be another server's ticket.

@@ -67,6 +67,8 @@ inline constexpr size_t kUnsentBytesOfAllMax = size_t{2} << 30;
 inline constexpr size_t kStoredBytesMax = size_t{16} << 30;
 // All that clients make the server keep: keys, requests, answers, runs, TLS.
 inline constexpr size_t kMemoryBytesMax = size_t{32} << 30;
+// What is remembered of the changes under prefixes that are watched, of all name spaces.
+inline constexpr size_t kWatchBytesMax = size_t{1} << 30;
 // As many as the bytes of all are good for.
 inline constexpr size_t kKeysMax = 100'000'000;
 inline constexpr size_t kWaitsMax = 4'000'000;

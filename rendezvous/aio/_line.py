@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 
 from rendezvous import _core
+from rendezvous._base.errors import StoreConnectionError
 from rendezvous._base.security import Security
 from rendezvous.aio import _native
 
@@ -75,6 +76,7 @@ class Line:
         began before the server was restarted.
         """
         deadline_s = self._loop.time() + left_s
+        earlier: Exception | None = None  # how a dial before this one ended
         while True:
             self._check(known_restarts)
             found = self.usable
@@ -89,6 +91,7 @@ class Line:
             failure = dialling.failure
             if failure is not None and not dialling.dial.may_work_later:
                 raise type(failure)(*failure.args)
+            earlier = failure or earlier
             is_made = dialling.done.done() and failure is None
             if is_made or self._is_closed or self._loop.time() < deadline_s:
                 continue
@@ -96,6 +99,9 @@ class Line:
                 return None
             if failure is not None:
                 raise type(failure)(*failure.args)
+            is_unreached = isinstance(earlier, StoreConnectionError)
+            if earlier is not None and is_unreached and not dialling.dial.has_failed:
+                raise type(earlier)(*earlier.args)
             dialling.dial.raise_out_of_time(left_s)
 
     def suspect(self, connection: _native.Connection, silent_s: float) -> None:

@@ -1,6 +1,7 @@
 // What the server allocates while it serves: nothing, once the keys are there; and what a client
-// allocates for a large value: room for it, once. Replaces the global
-// allocation functions of the whole test program, to count those of threads other than the test's.
+// allocates for a large value: room for it, once. Replaces the global allocation functions of the
+// whole test program, to count those of threads other than the test's, and to let some fail
+// (allocations.h).
 // Not with sanitizers, which bring their own.
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 
@@ -11,6 +12,7 @@
 #include <new>
 #include <string>
 
+#include "allocations.h"
 #include "client/tcp_store.h"
 #include "server/server.h"
 #include "store/hash_store.h"
@@ -22,6 +24,22 @@ std::atomic<size_t> allocations_of_others{0};
 thread_local bool is_test_thread = false;
 thread_local size_t bytes_here = 0;
 
+// Of this thread.
+struct Failing {
+  bool is_on = false;
+  bool has_happened = false;
+  bool for_all = false;
+  size_t before = 0;
+};
+thread_local Failing failing;
+
+bool fails() {
+  if (!failing.is_on) return false;
+  if (failing.has_happened) return failing.for_all;
+  if (failing.before-- > 0) return false;
+  return failing.has_happened = true;
+}
+
 void* counted(void* memory, size_t size) {
   bytes_here += size;
   if (!is_test_thread) allocations_of_others.fetch_add(1, std::memory_order_relaxed);
@@ -32,9 +50,11 @@ void* counted(void* memory, size_t size) {
 }  // namespace
 
 void* operator new(size_t size) {
+  if (fails()) throw std::bad_alloc();
   return counted(std::malloc(size), size);
 }
 void* operator new(size_t size, std::align_val_t alignment) {
+  if (fails()) throw std::bad_alloc();
   auto align = static_cast<size_t>(alignment);
   return counted(std::aligned_alloc(align, (size + align - 1) / align * align), size);
 }
@@ -50,6 +70,20 @@ void operator delete(void* memory, std::align_val_t) noexcept {
 void operator delete(void* memory, size_t, std::align_val_t) noexcept {
   std::free(memory);
 }
+
+namespace rdzv::test {
+
+FailedAllocation::FailedAllocation(size_t before, bool for_all) {
+  failing = {true, false, for_all, before};
+}
+FailedAllocation::~FailedAllocation() {
+  failing.is_on = false;
+}
+bool FailedAllocation::has_happened() const {
+  return failing.has_happened;
+}
+
+}  // namespace rdzv::test
 
 using namespace rdzv;
 using namespace rdzv::test;

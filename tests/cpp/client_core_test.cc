@@ -129,7 +129,7 @@ TEST_CASE("a greeting that is refused, or answered by something else, says which
   };
   using Break = std::pair<ErrorCode, std::string>;
   CHECK(greeted_with(answer(Operation::kHello, 0, error_body("full"), ErrorCode::kLimit)) ==
-        Break(ErrorCode::kConnection, "full"));
+        Break(ErrorCode::kLimit, "full"));
   CHECK(greeted_with(answer(Operation::kHello, 0, error_body("no"), ErrorCode::kUnsupported)) ==
         Break(ErrorCode::kUnsupported, "no"));
   CHECK(greeted_with(answer(Operation::kHello, 0, "odd")) ==

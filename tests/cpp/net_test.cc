@@ -125,6 +125,14 @@ TEST_CASE("an IPv4 address in the form of IPv6 is that IPv4 address, to connect 
   CHECK(error == 0);
 }
 
+TEST_CASE("of IPv6 a network is half of an address, and of IPv4 all of it") {
+  CHECK(resolved("10.1.2.3").front().network() == "10.1.2.3");
+  CHECK(resolved("::ffff:10.1.2.3").front().network() == "10.1.2.3");
+  CHECK(resolved("2001:db8:1:2:3:4:5:6").front().network() == "2001:db8:1:2::/64");
+  CHECK(resolved("2001:db8:1:2::9").front().network() == "2001:db8:1:2::/64");
+  CHECK(resolved("2001:db8:1:3::9").front().network() == "2001:db8:1:3::/64");
+}
+
 #if defined(TCP_USER_TIMEOUT)
 TEST_CASE("accepted connections have the kernel's time limit for what is not acknowledged") {
   std::vector<Listener> listeners = listen_on("127.0.0.1", 0);

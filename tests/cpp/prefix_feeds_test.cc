@@ -78,7 +78,7 @@ TEST_CASE("feeds: one that has become too large goes, and writes pay for it no m
   }
   CHECK(most <= PrefixFeeds::kBytesOfOneMax);
   CHECK(most > PrefixFeeds::kBytesOfOneMax / 2);
-  CHECK(play.feeds.bytes() == 0);
+  CHECK(play.feeds.bytes() < 1000);  // of the one that is left
   CHECK(play.change("k/kept/1") == "[k/kept/]");
   CHECK(play.keep("k/"));
   CHECK_FALSE(play.feeds.knows("k/", begin));

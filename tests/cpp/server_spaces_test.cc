@@ -245,6 +245,53 @@ TEST_CASE("quotas hold for each name space, and say nothing of others") {
 }
 
 TEST_CASE(
+    "what a token file says of a name space holds there, and the limits hold for the others") {
+  ServerLimits limits;
+  limits.keys_per_space = 2;
+  World world(limits);
+  world.core.set_quotas({{"a", {.keys = 1, .connections = 1}}, {"c", {.keys = 3}}});
+  MemoryPeer& a = world.member("a");
+  MemoryPeer& b = world.member("b");
+  MemoryPeer& c = world.member("c");
+  const auto keys_until_refused = [](MemoryPeer& peer, const char* why) {
+    for (uint64_t count = 0;; ++count) {
+      const size_t call = peer.ask(native::SetRequest{{"/" + std::to_string(count)}, {"v"}});
+      if (peer.reply(call).status == ErrorCode::kOk) continue;
+      CHECK(peer.reply(call).status == ErrorCode::kLimit);
+      CHECK(peer.error(call).find(why) != std::string::npos);
+      return count;
+    }
+  };
+  CHECK_FALSE(world.core.take_quota_missed());
+  CHECK(keys_until_refused(a, "its quota keys is 1, by the server's token file") == 1);
+  CHECK(world.core.take_quota_missed());
+  CHECK_FALSE(world.core.take_quota_missed());
+  CHECK(keys_until_refused(b, "the server's limit keys_per_space is 2") == 2);
+  CHECK(keys_until_refused(c, "its quota keys is 3") == 3);
+  MemoryPeer& second = world.holder("a", tls::Role::kMember);
+  second.exchange();
+  CHECK(second.all.find("its quota connections is 1") != std::string::npos);
+  CHECK(second.transport.closed);
+
+  // What is there stays; whoever asks is told what holds.
+  world.core.set_quotas({{"a", {.keys = 5}}, {"c", {.keys = 1}}});
+  set(a, "/more");
+  CHECK(keys_of(c) == 3);
+  CHECK(keys_until_refused(c, "its quota keys is 1") == 0);
+  world.member("a");
+  const auto limit_in = [](MemoryPeer& peer, const std::string& name) {
+    for (const auto& each :
+         peer.answer<native::SpacesRequest>(peer.ask(native::SpacesRequest{})).limits) {
+      if (each.name == name) return each.value;
+    }
+    return uint64_t{0};
+  };
+  CHECK(limit_in(a, "keys_per_space") == 5);
+  CHECK(limit_in(b, "keys_per_space") == 2);
+  CHECK(limit_in(a, "connections_per_space") == limits.connections_per_space);
+}
+
+TEST_CASE(
     "what all name spaces store is bounded together, and what one deletes another may store") {
   ServerLimits limits;
   limits.keys = 4;
@@ -260,6 +307,35 @@ TEST_CASE(
   CHECK(value_at(b, "/1") == "v");
   a.ask(native::DeletePrefixRequest{{"/"}});
   set(b, "/2");
+}
+
+TEST_CASE(
+    "who is ended for having most is told nothing of what others have, nor is its name space") {
+  ServerLimits limits;
+  limits.parked_bytes = 100'000;
+  World world(limits);
+  MemoryPeer& greedy = world.member("a");
+  MemoryPeer& modest = world.member("a");
+  MemoryPeer& other = world.member("b");
+  const auto wait = [](MemoryPeer& peer, int count) {
+    for (int i = 0; i < count; ++i)
+      peer.ask(native::GetRequest{kForEver, {"/" + std::string(10'000, 'k') + std::to_string(i)}});
+  };
+  wait(greedy, 4);
+  wait(other, 3);
+  wait(modest, 3);
+  CHECK(greedy.transport.closed);
+  CHECK_FALSE(modest.transport.closed);
+  const auto told =
+      modest.answer<native::TimelineRequest>(modest.ask(native::TimelineRequest{{}, 1}));
+  bool is_told = false;
+  for (const auto& item : told.items) {
+    is_told = is_told || item.text.find("limit parked_bytes is 100000") != std::string::npos;
+    CHECK(item.text.find("together") == std::string::npos);
+  }
+  CHECK(is_told);
+  CHECK(other.answer<native::TimelineRequest>(other.ask(native::TimelineRequest{{}, 1}))
+            .items.empty());
 }
 
 TEST_CASE("there are so many name spaces at most") {

@@ -189,3 +189,63 @@ TEST_CASE("watch_prefix: who waits is told of a write that is too large to be re
   scene.set("/p/0", "last");
   CHECK(scene.told(scene.ask("/p/")) == "/p/0=last");
 }
+
+TEST_CASE("watch_prefix: what all name spaces make the server remember is bounded together") {
+  ServerLimits limits;
+  limits.watch_bytes = 20'000;
+  World world(limits);
+  MemoryPeer& a = world.member("a");
+  MemoryPeer& b = world.member("b");
+  const auto watch = [](MemoryPeer& peer, Bytes prefix, uint64_t position) {
+    return peer.ask(WatchPrefixRequest{kNoTimeout, {prefix}, position, {}});
+  };
+  const auto begin = [&](MemoryPeer& peer, Bytes prefix) {
+    return peer.answer<WatchPrefixRequest>(watch(peer, prefix, 0)).position;
+  };
+  const auto set = [](MemoryPeer& peer, const std::string& key) {
+    peer.answer<native::SetRequest>(peer.ask(native::SetRequest{{key}, {"v"}}));
+  };
+  const auto name = [](int i) { return "/" + std::to_string(1000 + i) + "/"; };
+  // Until there is no room for another one: those of `a` are waited for.
+  int watched = 0;
+  for (;; ++watched) {
+    REQUIRE(watched < 1000);
+    const size_t first = watch(a, name(watched), 0);
+    if (a.reply(first).status != ErrorCode::kOk) {
+      CHECK(a.reply(first).status == ErrorCode::kLimit);
+      CHECK(a.error(first).find("limits are watch_bytes 20000") != std::string::npos);
+      break;
+    }
+    watch(a, name(watched), a.answer<WatchPrefixRequest>(first).position);
+  }
+  CHECK(watched > 20);
+  const size_t refused = watch(b, "/b/", 0);
+  CHECK(b.reply(refused).status == ErrorCode::kLimit);
+  // Nothing else is.
+  set(b, "/b/1");
+
+  // What changes there has no room: who waits is told, and begins anew if there is room by then.
+  const size_t waits = watch(a, name(0), begin(a, name(0)));
+  set(a, name(0) + std::string(1000, 'k'));
+  CHECK(a.answer<WatchPrefixRequest>(waits).begins);
+  // `a` has given one up, and waits for others no more: they go for whoever wants their place.
+  a.lose();
+  const size_t anew = watch(b, "/b/", 0);
+  CHECK(b.answer<WatchPrefixRequest>(anew).items.size() == 1);
+}
+
+TEST_CASE("watch_prefix: with no memory left nothing more is remembered, and all else goes on") {
+  ServerLimits limits;
+  limits.memory_bytes = 30'000;
+  World world(limits);
+  MemoryPeer& a = world.member("a");
+  MemoryPeer& waits = world.member("b");
+  waits.ask(native::GetRequest{kNoTimeout, {"/" + std::string(10'000, 'k')}});
+  waits.ask(native::GetRequest{kNoTimeout, {"/" + std::string(12'000, 'k')}});
+  waits.ask(native::GetRequest{kNoTimeout, {"/" + std::string(13'000, 'k')}});
+  const size_t refused = a.ask(WatchPrefixRequest{kNoTimeout, {"/p/"}, 0, {}});
+  CHECK(a.reply(refused).status == ErrorCode::kLimit);
+  CHECK(a.error(refused).find("memory_bytes 30000") != std::string::npos);
+  waits.lose();
+  a.answer<WatchPrefixRequest>(a.ask(WatchPrefixRequest{kNoTimeout, {"/p/"}, 0, {}}));
+}

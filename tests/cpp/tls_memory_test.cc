@@ -104,3 +104,36 @@ TEST_CASE("a refused session keeps nothing but why") {
   }
   CHECK((heap_bytes() - before) / 1000 < 1500);
 }
+
+TEST_CASE("a message that says how long it will be takes no memory before it has come") {
+  const auto credentials = tls::Credentials::for_server(with_token());
+  using namespace std::string_literals;
+  // The heads of a record and of a ClientHello, and nothing behind them; or cut into records, so that
+  // the second head comes later.
+  const std::string heads[] = {
+      "\x16\x03\x01\x00\x20\x01\x01\xff\xff"s,
+      "\x16\x03\x01\x40\x00\x01\x00\x40\x01"s,
+      "\x16\x03\x01\x00\x01\x01\x16\x03\x01\x00\x03\x01\xff\xff"s,
+      "\x16\x03\x01\x00\x03\x01\x01\xff\x16\x03\x01\x00\x01\xff"s,
+  };
+  for (const std::string& head : heads) {
+    for (const size_t piece : {size_t{1}, SIZE_MAX}) {
+      std::vector<std::unique_ptr<Session>> servers;
+      servers.reserve(200);
+      const size_t before = heap_bytes();
+      for (int i = 0; i < 200; ++i) {
+        servers.push_back(credentials->begin());
+        std::string heard;
+        for (size_t at = 0; at < head.size(); at += std::min(piece, head.size() - at))
+          servers.back()->receive(Bytes(head).substr(at, piece), heard);
+        REQUIRE(servers.back()->state() == Session::State::kFailed);
+      }
+      CHECK((heap_bytes() - before) / 200 < 1500);
+    }
+  }
+  // One that is not too long is looked at as it comes.
+  const auto client = tls::Credentials::for_client(with_token())->begin();
+  const auto server = credentials->begin();
+  talk(*client, *server, 1);
+  CHECK(server->is_open());
+}

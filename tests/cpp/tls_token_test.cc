@@ -58,6 +58,28 @@ TEST_CASE("a file of tokens has one a line, with or without names, and comments"
   CHECK(tokens[2].role == Role::kAdmin);
 }
 
+TEST_CASE("lines say what their name space may use, each what it likes, and the same of the same") {
+  const std::vector<tls::Token> tokens = tls::parse_tokens(
+      kSecret + " keys=7\nteam member " + kSecret + "  keys=100\tbytes=4294967296 \n" +
+      "team reader " + kOtherSecret + " waiters=0 keys=100\nteam member " + kOtherSecret +
+      "\nrendezvous:other:admin:" + kSecret + " connections=5 runs=9223372036854775807");
+  REQUIRE(tokens.size() == 5);
+  CHECK(tokens[0].secret == kSecret);
+  CHECK(tokens[1].secret == kSecret);
+  CHECK(tokens[4].secret == kSecret);
+  const tls::Quotas quotas = tls::quotas_of(tokens);
+  REQUIRE(quotas.size() == 3);
+  CHECK(quotas.at("default").keys == 7);
+  const tls::Quota& team = quotas.at("team");
+  CHECK(team.keys == 100);
+  CHECK(team.bytes == uint64_t{1} << 32);
+  CHECK(team.waiters == 0);
+  CHECK_FALSE(team.connections);
+  CHECK_FALSE(team.runs);
+  CHECK(quotas.at("other").connections == 5);
+  CHECK(quotas.at("other").runs == INT64_MAX);
+}
+
 TEST_CASE("what is no token is refused: the line and what is wrong, and nothing of the secret") {
   struct Case {
     std::string text;
@@ -74,7 +96,21 @@ TEST_CASE("what is no token is refused: the line and what is wrong, and nothing 
       {"te/am member " + kSecret, "'te/am'"},
       {"team " + kSecret + " member", "role of 32 bytes"},
       {"te/" + kSecret + " member " + kSecret, "name space of 35 bytes"},
-      {"team member " + kSecret + " " + kSecret, "blank"},
+      {"team member " + kSecret + " " + kSecret, "behind the secret stands a word of 32 bytes"},
+      {kSecret + " keys=5 more", "behind the secret stands 'more', which is no setting"},
+      {"team member " + kSecret + " size=5", "no setting 'size'; settings are keys=N, bytes=N"},
+      {"team member " + kSecret + " " + kSecret + "=", "no setting a word of 32 bytes"},
+      {"team member " + kSecret + " keys=many", "the setting keys is 'many'; it must be a whole"},
+      {"team member " + kSecret + " keys=", "the setting keys is ''"},
+      {"team member " + kSecret + " keys=-1", "the setting keys is '-1'"},
+      {"team member " + kSecret + " keys=1k", "the setting keys is '1k'"},
+      {"team member " + kSecret + " bytes=9223372036854775808", "bytes is '9223372036854775808'"},
+      {"team member " + kSecret + " keys=" + kSecret, "the setting keys is a word of 32 bytes"},
+      {"team member " + kSecret + " keys=1 runs=1 keys=2", "keys stands there twice"},
+      {"a member " + kSecret + " runs=5\n\na reader " + kSecret + " keys=5 runs=6",
+       "line 3: runs=6 for the name space 'a', and line 1 says runs=5"},
+      {kSecret + " keys=5\ndefault admin " + kSecret + " keys=6", "the name space 'default'"},
+      {"team member keys=5", "role of"},
       {"rendezvous:team:" + kSecret, "name space, role and secret"},
       {"rendezvous::member:" + kSecret, "''"},
       {"0123456789abcdef\x01", "control character"},

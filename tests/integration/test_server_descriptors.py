@@ -12,9 +12,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from support.background import BACKSTOP_S, Background
 from support.cli import Cli, wait_for
 from support.process import PythonProcess
 from support.wire import C10D_VALIDATE, RawPeer, c10d_ping, native_hello
+
+from rendezvous import StoreConnectionError, TCPStore, _core
 
 LIMIT_ERROR = 4  # ErrorCode::kLimit
 
@@ -22,7 +25,7 @@ LIMIT_ERROR = 4  # ErrorCode::kLimit
 class Serve(PythonProcess):
     """`rendezvous serve` under limits of open files: its port, and what it has logged."""
 
-    def __init__(self, soft: int, hard: int) -> None:
+    def __init__(self, soft: int, hard: int, **env: str) -> None:
         super().__init__(
             "import resource, runpy, sys\n"
             "resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[2])))\n"
@@ -30,6 +33,7 @@ class Serve(PythonProcess):
             "runpy.run_module('rendezvous', run_name='__main__')\n",
             str(soft),
             str(hard),
+            **env,
         )
         try:
             self.port = int(self.log("listening on").rpartition(":")[2])
@@ -102,6 +106,43 @@ def test_newcomers_beyond_the_limit_are_refused_in_words_and_the_log_says_it_onc
             return newcomer if newcomer.receive_frame()[1] == 0 else None
 
         wait_for("a place", is_served)
+        assert len(server.lines("cannot accept")) == 1
+
+
+@pytest.mark.skipif(not _core.tls_library(), reason="this build has no TLS")
+@pytest.mark.usefixtures("own_files")
+def test_clients_by_tls_beyond_the_limit_are_told_and_who_leaves_makes_room() -> None:
+    """They are refused before they have said who they are; the others are served all the while."""
+    token = "0123456789abcdef0123456789abcdef"
+    with Serve(100, 100, RENDEZVOUS_TOKEN=token) as server, ExitStack() as clients:
+
+        def come(timeout_s: float) -> TCPStore:
+            store = TCPStore("127.0.0.1", server.port, timeout=timeout_s, token=token)
+            return clients.enter_context(store)
+
+        served: list[TCPStore] = []
+        for _ in range(100):
+            try:
+                served.append(come(1.0))
+            except StoreConnectionError as error:
+                told = str(error)
+                break
+        else:
+            raise AssertionError("nobody was refused")
+        assert len(served) > 50
+        assert "the server has no room for another connection" in told
+        server.log("new connections are refused")
+        for number, store in enumerate(served):
+            assert store.add("served", 1) == number + 1
+        # Strangers that end half way hold no place.
+        for _ in range(50):
+            with RawPeer(server.port, b"\x16\x03\x01") as stranger:
+                stranger.socket.shutdown(socket.SHUT_WR)
+                stranger.wait_closed()
+        assert served[0].add("served", 1) == len(served) + 1
+        waiting = Background(come, BACKSTOP_S).let_block()
+        served.pop().close()
+        assert waiting.result().add("served", 1) == len(served) + 3
         assert len(server.lines("cannot accept")) == 1
 
 

@@ -21,6 +21,7 @@ Connect = Callable[..., TCPStore]
 
 LIMIT = 4  # status: beyond a limit
 GET, WAIT, MULTI_GET, QUEUE_PUSH, QUEUE_POP, BARRIER, WATCH, EXCHANGE = 4, 8, 13, 16, 17, 19, 21, 25
+WATCH_PREFIX = 36
 
 
 @pytest.fixture(autouse=True)
@@ -417,6 +418,36 @@ def _takes(store: TCPStore) -> bool:
     except StoreLimitError:
         return False
     return True
+
+
+def test_watch_bytes() -> None:
+    """What is remembered for those who watch prefixes is bounded: another prefix is refused."""
+
+    def watch(peer: RunPeer, prefix: bytes, position: bytes = bytes(8)) -> tuple[int, bytes]:
+        body = native_string(prefix) + position + native_string(b"")
+        return peer.call(WATCH_PREFIX, struct.pack("<I", 0) + body)
+
+    def wait(peer: RunPeer, prefix: bytes, position: bytes) -> None:
+        body = native_string(prefix) + position + native_string(b"")
+        peer.ask(WATCH_PREFIX, struct.pack("<I", NO_TIMEOUT) + body)
+
+    with (
+        Server(limits={"watch_bytes": 5_000}) as server,
+        TCPStore("127.0.0.1", server.port, timeout=BACKSTOP_S) as store,
+        RunPeer(server.port) as peer,
+        RunPeer(server.port) as other,
+    ):
+        for number in range(20):
+            status, answer = watch(peer, b"/%d/" % number)
+            if status != 0:
+                break
+            wait(peer, b"/%d/" % number, answer[:8])
+        assert status == LIMIT
+        assert b"watch_bytes 5000" in answer
+        assert watch(other, b"/mine/")[0] == LIMIT
+        store.set("mine/1", "v")
+        peer.close()
+        eventually("room again", lambda: watch(other, b"/mine/")[0] == 0)
 
 
 @pytest.mark.parametrize("limit", ["waits", "waits_per_space"])

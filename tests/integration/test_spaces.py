@@ -13,7 +13,15 @@ from support.cli import Cli
 from support.logs import logged
 
 import rendezvous.aio
-from rendezvous import Server, StoreError, StoreRefusedError, TCPStore, _core
+from rendezvous import (
+    Server,
+    StoreConnectionError,
+    StoreLimitError,
+    StoreRefusedError,
+    StoreValueError,
+    TCPStore,
+    _core,
+)
 
 if not _core.tls_library():
     pytest.skip("this build has no TLS", allow_module_level=True)
@@ -135,20 +143,18 @@ def test_status_shows_an_admin_all_name_spaces_and_a_member_its_own(
         speech.close()
 
 
-def is_turned_away(server: Server, token: str) -> bool:
+def turned_away(server: Server, token: str) -> str:
     """A client tries again while there is no room; this one does not for long."""
-    try:
-        TCPStore("127.0.0.1", server.port, timeout=1.0, token=token).close()
-    except StoreError:
-        return True
-    return False
+    with pytest.raises(StoreConnectionError) as caught:
+        TCPStore("127.0.0.1", server.port, timeout=1.0, token=token)
+    return str(caught.value)
 
 
 def test_spaces(caplog: pytest.LogCaptureFixture) -> None:
     """So many name spaces are there at a time."""
     with Server(token=TOKENS, limits={"spaces": 2}) as server:
         vision = store(server, VISION)
-        assert is_turned_away(server, SPEECH)
+        assert "the server's limit spaces is 2" in turned_away(server, SPEECH)
         eventually("the audit", lambda: logged(caplog, "limit spaces is 2"))
         vision.close()
         store(server, SPEECH).set("key", "")
@@ -158,7 +164,65 @@ def test_connections_per_space(caplog: pytest.LogCaptureFixture) -> None:
     """Another name space has room all the same."""
     with Server(token=TOKENS, limits={"connections_per_space": 1}) as server:
         vision = store(server, VISION)
-        assert is_turned_away(server, READER)
+        assert "limit connections_per_space is 1" in turned_away(server, READER)
         eventually("the audit", lambda: logged(caplog, "limit connections_per_space is 1"))
         store(server, SPEECH).set("key", "")
         vision.set("key", "")
+
+
+def test_lines_of_the_token_file_say_what_each_name_space_may_use(tmp_path: Path) -> None:
+    """And say something else when the file changes: for clients that are connected, too."""
+    path = tmp_path / "tokens"
+
+    def write(settings: str) -> None:
+        draft = tmp_path / "draft"
+        draft.write_text(f"{TOKENS}vision member {SECRETS['vision'][::-1]}2 {settings}\n")
+        draft.replace(path)
+
+    write("keys=1")
+    with Server(token=path) as server:
+        vision, speech = store(server, VISION), store(server, SPEECH)
+        vision.set("one", "")
+        with pytest.raises(StoreLimitError, match="its quota keys is 1, by the server's token fi"):
+            vision.set("two", "")
+        for number in range(10):
+            speech.set(str(number), "")
+        write("keys=2 connections=1")
+
+        def takes() -> bool:
+            try:
+                vision.set("two", "")
+            except StoreLimitError:
+                return False
+            return True
+
+        # Nobody comes: that it is refused is why the server looks.
+        eventually("the new quota", takes)
+        assert "its quota connections is 1" in turned_away(server, READER)
+        assert vision.get("one") == b""
+
+
+def test_a_setting_that_is_none_is_refused_by_file_and_line(
+    cli: Cli, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When a server starts; and when its file changes, what was there before holds."""
+    path = tmp_path / "tokens"
+    path.write_text(f"{TOKENS}vision reader {SECRETS['vision'][::-1]}2 size=1\n")
+    with pytest.raises(StoreValueError, match=r"tokens: line 7: .*'size'; settings are keys=N"):
+        Server(token=path)
+    served = cli.run("serve", "--port", "0", RENDEZVOUS_TOKEN_FILE=str(path))
+    assert served.returncode != 0
+    assert b"line 7: there is no setting 'size'" in served.stderr
+    path.write_text(f"{TOKENS}\nspeech reader {SECRETS['vision'][::-1]}2 keys=1\n")
+    with Server(token=path) as server:
+        speech = store(server, SPEECH)
+        speech.set("one", "")
+        path.write_text(f"{TOKENS}\nspeech reader {SECRETS['vision'][::-1]}2 keys=1 keys=2\n")
+
+        def is_told() -> bool:
+            store(server, VISION).close()
+            return logged(caplog, "has changed and is not used", "line 8: the setting keys")
+
+        eventually("the warning", is_told)
+        with pytest.raises(StoreLimitError, match="its quota keys is 1"):
+            speech.set("two", "")

@@ -9,10 +9,13 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.background import Background
 from support.cli import Cli, environment, wait_for
 
 import rendezvous
@@ -202,6 +205,52 @@ def test_openssls_client_gets_in_with_the_key_of_the_token_alone(key: str) -> No
         assert done.returncode != 0
     else:
         assert b"Reused, TLSv1.3" in done.stdout
+
+
+def test_a_client_that_would_have_to_say_hello_twice_is_refused() -> None:
+    """It offers a key of another group first: what comes second could be of any length."""
+    with Server(token=ONE) as server:
+        done = subprocess.run(
+            [
+                *("openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-tls1_3"),
+                *("-groups", "P-256:X25519", "-psk", derived("rendezvous 1 psk", 32)),
+                *(
+                    "-psk_identity",
+                    f"rendezvous1/default/member/{derived('rendezvous 1 key id', 8)}",
+                ),
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    assert done.returncode != 0
+    assert b"handshake failure" in done.stderr
+
+
+def test_who_has_the_token_gets_in_beside_one_that_guesses() -> None:
+    """At the same address: each of them is slowed down, and none is kept out for good."""
+    ended = threading.Event()
+
+    def guess(port: int) -> int:
+        count = 0
+        while not ended.is_set():
+            with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as stranger:
+                stranger.sendall(b"\x16" + os.urandom(300))
+                with suppress(ConnectionResetError):
+                    stranger.recv(1)
+            count += 1
+        return count
+
+    with Server(token=ONE) as server:
+        guesses = [Background(guess, server.port) for _ in range(100)]
+        try:
+            # By now each guess waits for a second, and so all the time one has just been wrong.
+            for _ in range(3):
+                client(server, ONE).close()
+        finally:
+            ended.set()
+        assert sum(each.result() for each in guesses) > 20
 
 
 def test_one_saved_token_is_found_by_server_and_commands(cli: Cli) -> None:

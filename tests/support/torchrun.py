@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,9 +72,11 @@ def wait_for(what: str, look: Callable[[], _T | None]) -> _T:
 class Agent:
     """One torchrun."""
 
-    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
+    def __init__(
+        self, arguments: list[str], environment: dict[str, str], before: Sequence[str] = ()
+    ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "torch.distributed.run", *arguments],
+            [*before, sys.executable, "-m", "torch.distributed.run", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -136,8 +138,10 @@ class Job:
         backend: str = "rendezvous",
         script: str = "",
         run_id: str = "job",
+        before: Sequence[str] = (),
         **environment: str,
     ) -> Agent:
+        """before: a command that becomes the one behind it, as on another machine."""
         if script:
             self.script.write_text(script)
         ours = ("RENDEZVOUS_", "TORCHELASTIC", "TORCH_")
@@ -153,6 +157,7 @@ class Job:
                 str(self.folder),
             ],
             inherited | environment,
+            before,
         )
         self.agents.append(agent)
         return agent

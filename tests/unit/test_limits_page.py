@@ -76,7 +76,10 @@ FIXED = {
     "prefixes whose changes are remembered": ("store/prefix_feeds.h", "kPrefixesMax"),
     "remembered prefixes of one key": ("store/prefix_feeds.h", "kDepthMax"),
     "remembered changes of one prefix": ("store/prefix_feeds.h", "kBytesOfOneMax"),
-    "remembered changes of all prefixes": ("store/prefix_feeds.h", "kBytesOfAllMax"),
+    "remembered changes of all prefixes of one name space": (
+        "store/prefix_feeds.h",
+        "kBytesOfAllMax",
+    ),
     "names in an error: keys, ranks": ("base/error.h", "kMissingMax"),
     "cached answers to requests for the same list of keys, together": (
         "wire/limits.h",

@@ -1,0 +1,72 @@
+#include "tls/quota.h"
+
+#include <charconv>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace rdzv::tls {
+namespace {
+
+constexpr size_t kNameShown = 15;
+constexpr size_t kNumberShown = 20;
+
+[[noreturn]] void throw_bad(const std::string& what) {
+  throw Error(ErrorCode::kInvalidArgument, what);
+}
+
+// Of a word that may be anything.
+std::string shown(Bytes word, size_t shown_max) {
+  if (word.size() <= shown_max) return quoted(word);
+  return "a word of " + std::to_string(word.size()) + " bytes";
+}
+
+std::string names() {
+  std::string text;
+  for (const Quota::Field& field : Quota::fields())
+    text += (text.empty() ? "" : ", ") + std::string(field.name) + "=N";
+  return text;
+}
+
+uint64_t number_from(Bytes text, const char* name) {
+  uint64_t number = 0;
+  const char* end = text.data() + text.size();
+  const auto [at, error] = std::from_chars(text.data(), end, number);
+  if (text.empty() || at != end || error != std::errc() || number > INT64_MAX) {
+    throw_bad("the setting " + std::string(name) + " is " + shown(text, kNumberShown) +
+              "; it must be a whole number, 0 or more");
+  }
+  return number;
+}
+
+}  // namespace
+
+std::span<const Quota::Field> Quota::fields() {
+  static constexpr Field kFields[] = {
+      {"keys", &Quota::keys}, {"bytes", &Quota::bytes},     {"connections", &Quota::connections},
+      {"runs", &Quota::runs}, {"waiters", &Quota::waiters},
+  };
+  static_assert(sizeof(Quota) == std::size(kFields) * sizeof(std::optional<uint64_t>));
+  return kFields;
+}
+
+void Quota::take(Bytes setting) {
+  const size_t at = setting.find('=');
+  if (at == Bytes::npos) {
+    throw_bad("behind the secret stands " + shown(setting, kNameShown) +
+              ", which is no setting; settings are " + names());
+  }
+  const Bytes name = setting.substr(0, at);
+  for (const Field& field : fields()) {
+    if (name != field.name) continue;
+    const uint64_t value = number_from(setting.substr(at + 1), field.name);
+    std::optional<uint64_t>& own = this->*field.value;
+    if (own && *own != value)
+      throw_bad("the setting " + std::string(name) + " stands there twice, with two values");
+    own = value;
+    return;
+  }
+  throw_bad("there is no setting " + shown(name, kNameShown) + "; settings are " + names());
+}
+
+}  // namespace rdzv::tls
