@@ -8,16 +8,15 @@
 namespace rdzv::tls {
 namespace {
 
-constexpr size_t kNameShown = 15;
-constexpr size_t kNumberShown = 20;
+// Less than a secret has: it may stand in the wrong place.
+constexpr size_t kShownMax = 15;
 
 [[noreturn]] void throw_bad(const std::string& what) {
   throw Error(ErrorCode::kInvalidArgument, what);
 }
 
-// Of a word that may be anything.
-std::string shown(Bytes word, size_t shown_max) {
-  if (word.size() <= shown_max) return quoted(word);
+std::string shown(Bytes word) {
+  if (word.size() <= kShownMax) return quoted(word);
   return "a word of " + std::to_string(word.size()) + " bytes";
 }
 
@@ -33,7 +32,7 @@ uint64_t number_from(Bytes text, const char* name) {
   const char* end = text.data() + text.size();
   const auto [at, error] = std::from_chars(text.data(), end, number);
   if (text.empty() || at != end || error != std::errc() || number > INT64_MAX) {
-    throw_bad("the setting " + std::string(name) + " is " + shown(text, kNumberShown) +
+    throw_bad("the setting " + std::string(name) + " is " + shown(text) +
               "; it must be a whole number, 0 or more");
   }
   return number;
@@ -53,7 +52,7 @@ std::span<const Quota::Field> Quota::fields() {
 void Quota::take(Bytes setting) {
   const size_t at = setting.find('=');
   if (at == Bytes::npos) {
-    throw_bad("behind the secret stands " + shown(setting, kNameShown) +
+    throw_bad("behind the secret stands " + shown(setting) +
               ", which is no setting; settings are " + names());
   }
   const Bytes name = setting.substr(0, at);
@@ -66,7 +65,7 @@ void Quota::take(Bytes setting) {
     own = value;
     return;
   }
-  throw_bad("there is no setting " + shown(name, kNameShown) + "; settings are " + names());
+  throw_bad("there is no setting " + shown(name) + "; settings are " + names());
 }
 
 }  // namespace rdzv::tls

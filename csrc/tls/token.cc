@@ -118,10 +118,10 @@ class Said {
           first_.try_emplace({token.space, field.name}, Setting{line, *value});
       if (is_new || found->second.value == *value) continue;
       throw Error(ErrorCode::kInvalidArgument,
-                  std::string(field.name) + "=" + std::to_string(*value) + " for the name space " +
-                      quoted(token.space) + ", and line " + std::to_string(found->second.line) +
-                      " says " + field.name + "=" + std::to_string(found->second.value) +
-                      ": give all lines of a name space the same, or one of them alone");
+                  "the setting " + std::string(field.name) + " is " + std::to_string(*value) +
+                      ", and in line " + std::to_string(found->second.line) +
+                      ", of the same name space, it is " + std::to_string(found->second.value) +
+                      "; give all lines of a name space the same, or one of them alone");
     }
   }
 
