@@ -70,7 +70,7 @@ def test_a_word_is_enough_where_there_is_nothing_but_nc(cli: Cli) -> None:
     assert (
         "run 'my-job': round 1, forming: 1 of at least 2 (at most 2) nodes joined" in said["status"]
     )
-    assert f"(pid {exec_.pid})" in said["status my-job"]
+    assert f"(pid {exec_.process.pid})" in said["status my-job"]
 
 
 def test_serve_logs_who_came_to_a_round_that_forms(cli: Cli) -> None:
@@ -79,4 +79,4 @@ def test_serve_logs_who_came_to_a_round_that_forms(cli: Cli) -> None:
     exec_ = cli.start_exec(endpoint, "2", "--run-id", "my-job", "--", "true")
     line = server.line("1 of at least 2 nodes has joined")
     assert "run 'my-job': round 1: " in line
-    assert f"(pid {exec_.pid})" in line
+    assert f"(pid {exec_.process.pid})" in line
