@@ -2,15 +2,18 @@
 
     python bench/monitor.py [--short] [--runs N] [--nodes N] [--seconds S] [--json FILE]
 
-Of a scrape: how long it takes, and the longest turn of the server's loop meanwhile, as the server
-measures it (a power of two: the bucket's upper bound). Of the page: the CPU time of all of
+Of a scrape: how long it takes, how long the server's thread takes for its part, there and back, and
+the longest turn of its loop meanwhile, as the server measures it (a power of two: the bucket's
+upper bound), beside that of as long a time without scrapes. Of the page: the CPU time of all of
 Chromium's processes and of the server's, while 50 events a second come, as a share of a core.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -37,6 +40,9 @@ SCRAPES, SHORT_SCRAPES = 40, 5
 _PAUSE_S = 0.15
 # For the page to have all nodes.
 _SETTLE_S = 5.0
+
+
+SCRAPED = ("ms", "worst_ms", "asked_ms", "turn_ms", "quiet_turn_ms", "bytes")
 
 
 def fetch(url: str) -> bytes:
@@ -68,20 +74,35 @@ def nodes_in(server: Server, nodes: int) -> Iterator[None]:
         driver.wait()
 
 
+def longest(before: list[int], after: list[int]) -> float:
+    """The upper bound, in ms, of the highest bucket that has more than before."""
+    grown = [at for at, (a, b) in enumerate(zip(before, after, strict=True)) if b > a]
+    return float(2 ** max(grown) / 1e3)
+
+
 def measure_scrape(server: Server, url: str, scrapes: int) -> dict[str, float]:
-    times = []
+    times, asked = [], []
     fetch(url + "metrics")
+    before = turns(server)
+    time.sleep(scrapes * _PAUSE_S)
+    quiet = longest(before, turns(server))
     before = turns(server)
     for _ in range(scrapes):
         time.sleep(_PAUSE_S)
         began = time.perf_counter()
         body = fetch(url + "metrics")
         times.append(time.perf_counter() - began)
-    slower = [at for at, (a, b) in enumerate(zip(before, turns(server), strict=True)) if b > a]
+    busy = longest(before, turns(server))
+    for _ in range(scrapes):
+        began = time.perf_counter()
+        server.report(None)
+        asked.append(time.perf_counter() - began)
     return {
         "ms": 1e3 * statistics.median(times),
         "worst_ms": 1e3 * max(times),
-        "turn_ms": 2 ** max(slower) / 1e3,
+        "asked_ms": 1e3 * statistics.median(asked),
+        "turn_ms": busy,
+        "quiet_turn_ms": quiet,
         "bytes": len(body),
     }
 
@@ -153,7 +174,7 @@ def chromium(url: str, stack: ExitStack) -> Any:
         options.add_argument(each)
     options.add_argument("--window-size=1280,900")
     try:
-        driver = webdriver.Chrome(options=options, service=Service("chromedriver"))
+        driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     except WebDriverException as error:
         print(f"no browser: {error.msg}", file=sys.stderr)
         return None
@@ -193,6 +214,7 @@ def main() -> None:
     options = parse(parser)
     report = Report(__doc__, options)
     raise_file_limit()
+    logging.getLogger("rendezvous.server").setLevel(logging.ERROR)  # of nodes that end
     (nodes,) = connections_max([options.nodes or (SHORT if options.short else NODES)])
     seconds = options.seconds or (SHORT_S if options.short else SECONDS)
     scrapes = SHORT_SCRAPES if options.short else SCRAPES
@@ -207,8 +229,16 @@ def main() -> None:
             )[0]
             report.table(
                 f"A scrape of a server with {nodes:,} connections",
-                ["", "ms, median", "ms, worst", "longest turn of the loop, ms", "bytes"],
-                [["/metrics", *(found[name] for name in ("ms", "worst_ms", "turn_ms", "bytes"))]],
+                [
+                    "",
+                    "ms, median",
+                    "ms, worst",
+                    "the server's part, ms",
+                    "longest turn, ms",
+                    "the same without scrapes",
+                    "bytes",
+                ],
+                [["/metrics", *(found[name] for name in SCRAPED)]],
             )
             for name, value in found.items():
                 report.figure(f"monitor/scrape/{name}", value)

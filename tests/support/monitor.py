@@ -134,6 +134,12 @@ class Jobs:
             lambda: self._server.report(None)["counters"]["nodes_lost"] > lost,
         )
 
+    def leave(self, run: str, name: str) -> None:
+        """In good order: it is not lost."""
+        client = self._nodes.pop((run, name))
+        client.leave(False, BACKSTOP_S)
+        client.close()
+
     def expect(self, run: str, names: str) -> None:
         """As `exec --expect` says it to all that look."""
         store = TCPStore("127.0.0.1", self._server.port, wait_for_workers=False)
