@@ -19,6 +19,7 @@ Connection& ServerCore::connect(Transport& transport, const Moment& time) {
 void ServerCore::identify(Connection& connection, const tls::Identity& identity,
                           const Moment& time) {
   begin(time);
+  ++commons_.records.counters.secured;
   connection.identify(identity);
 }
 

@@ -20,7 +20,7 @@ from rendezvous._base.text import node_text
 from rendezvous._stores.prefix import PrefixStore
 from rendezvous._stores.store import Store
 
-__all__ = ["find_exclusions", "find_expected", "note_exclusion", "note_expected"]
+__all__ = ["expected_key", "find_exclusions", "find_expected", "note_exclusion", "note_expected"]
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +58,11 @@ def find_expected(store: Store, run_id: str) -> str:
         text = PrefixStore(_place(_EXPECTED, run_id), store).try_get(_EXPECTED_KEY)
         return "" if text is None else text.decode(errors="replace")
     return ""
+
+
+def expected_key(run_id: str) -> str:
+    """Where a server has what was said last, in its table."""
+    return f"/{_place(_EXPECTED, run_id)}/{_EXPECTED_KEY}"
 
 
 def _note(  # noqa: PLR0917

@@ -1,16 +1,16 @@
-"""How an event of a run is told: as a line of text, and as JSON. Pure."""
+"""How an event of a run is told as a line of text. Pure."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rendezvous._base.text import node_text
 
 if TYPE_CHECKING:
     from rendezvous._coordination.by_server.timeline import RunEvent
 
-__all__ = ["as_json", "as_line"]
+__all__ = ["as_line"]
 
 
 def as_line(event: RunEvent) -> str:
@@ -38,22 +38,3 @@ def _what(event: RunEvent) -> str:
     if event.kind == "joined":
         return f"{name}; {nodes}"
     return ": ".join(filter(None, (name, event.text)))
-
-
-def as_json(event: RunEvent) -> dict[str, Any]:
-    """An object with all that is known of it; times in seconds."""
-    node = event.node
-    at = datetime.fromtimestamp(event.time_s).astimezone()
-    return {
-        "number": event.number,
-        "time": at.isoformat(timespec="milliseconds"),
-        "monotonic_s": event.monotonic_s,
-        "kind": event.kind,
-        "round": event.round,
-        "nodes": event.nodes,
-        "took_s": event.took_s,
-        "node": None
-        if node is None
-        else {"addr": node.addr, "pid": node.pid, "local_id": node.local_id},
-        "text": event.text,
-    }
