@@ -230,7 +230,3 @@ def _list_text(name: str, each: Sequence[str], nodes: Sequence[Node], all_nodes:
 
 def _node_key(node: Node) -> tuple[object, ...]:
     return natural_key(node.addr), node.pid, node.local_id
-
-
-def _node_text(node: Node) -> str:
-    return f"{node.addr} (pid {node.pid})"
