@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from opentelemetry import trace
@@ -44,7 +45,7 @@ def attributes_of(span: ReadableSpan) -> dict[str, object]:
     return {name.removeprefix("rendezvous."): value for name, value in span.attributes.items()}
 
 
-def parameters(server: Server, nodes: int, **more: object) -> RendezvousParameters:
+def parameters(server: Server, nodes: int, **more: Any) -> RendezvousParameters:
     endpoint = f"127.0.0.1:{server.port}"
     return RendezvousParameters("c10d", endpoint, RUN, nodes, nodes, **more)
 
