@@ -36,7 +36,7 @@ void ServerCore::receive(Connection& connection, Bytes received, const Moment& t
 
 void ServerCore::end_of_stream(Connection& connection, const Moment& time) {
   begin(time);
-  connection.end_of_stream();
+  connection.finish();
 }
 
 void ServerCore::resume_sending(Connection& connection, const Moment& time) {

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from rendezvous import _core
 from rendezvous._base.errors import StoreError
 from rendezvous._base.host_names import fold_hosts
+from rendezvous._base.text import node_text
 from rendezvous._stores.prefix import PrefixStore
 from rendezvous._stores.store import Store
 
@@ -36,7 +37,7 @@ _TEXT_CHARS = 1000
 
 def note_exclusion(store: Store, run_id: str, node: _core.Node, reason: str) -> None:
     """Say to all that look within some minutes that this node does not take part, and why."""
-    _note(store, run_id, _EXCLUDED, f"{node.addr} (pid {node.pid})", reason[:_TEXT_CHARS])
+    _note(store, run_id, _EXCLUDED, node_text(node), reason[:_TEXT_CHARS])
 
 
 def find_exclusions(store: Store, run_id: str) -> list[str]:

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from rendezvous._base.host_names import count_names, fold_hosts, natural_key
-from rendezvous._base.text import counted
+from rendezvous._base.text import counted, node_text
 from rendezvous.cli.paint import wrapped
 from rendezvous.handler.examine import LOST, is_complete
 
@@ -90,7 +90,7 @@ def as_text(report: Report, paint: Paint, *, all_nodes: bool = False) -> list[st
         count: int = getattr(view.counts, name)
         if count:
             nodes = sorted(getattr(view, name), key=_node_key)
-            each = [_node_text(node) for node in nodes]
+            each = [node_text(node) for node in nodes]
             if name == "lost":
                 each = [
                     f"{text}{_past_text(report.history.get(_key(node)))}"
@@ -199,18 +199,18 @@ def _keeper_text(view: RunView) -> str:
         return "its nodes, by compare-and-set"
     if view.leader is None:
         return "an elected node; none is elected at the moment"
-    return f"{_node_text(view.leader)}, the elected leader"
+    return f"{node_text(view.leader)}, the elected leader"
 
 
 def _participants(view: RunView, all_nodes: bool) -> list[str]:
     pairs = list(zip(view.ranks, view.participants, strict=True))
     if not view.complete:
         pairs.sort(key=lambda pair: _node_key(pair[1]))
-    ranked = [(f"rank {rank}  " if rank >= 0 else "") + _node_text(node) for rank, node in pairs]
+    ranked = [(f"rank {rank}  " if rank >= 0 else "") + node_text(node) for rank, node in pairs]
     nodes = [node for _, node in pairs]
     lines = _list_text("participants", ranked, nodes, all_nodes)
     if len(nodes) > _LINES_MAX and not all_nodes and view.ranks and view.ranks[0] == 0:
-        lines.append(f"  rank 0 is {_node_text(nodes[0])}")
+        lines.append(f"  rank 0 is {node_text(nodes[0])}")
     return lines
 
 
@@ -230,7 +230,3 @@ def _list_text(name: str, each: Sequence[str], nodes: Sequence[Node], all_nodes:
 
 def _node_key(node: Node) -> tuple[object, ...]:
     return natural_key(node.addr), node.pid, node.local_id
-
-
-def _node_text(node: Node) -> str:
-    return f"{node.addr} (pid {node.pid})"

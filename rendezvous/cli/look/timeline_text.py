@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from rendezvous._base.text import node_text
+
 if TYPE_CHECKING:
     from rendezvous._coordination.by_server.timeline import RunEvent
 
@@ -22,7 +24,7 @@ def as_line(event: RunEvent) -> str:
 
 def _what(event: RunEvent) -> str:
     node = event.node
-    name = "" if node is None else f"{node.addr} (pid {node.pid})"
+    name = "" if node is None else node_text(node)
     nodes = "1 node" if event.nodes == 1 else f"{event.nodes} nodes"
     if event.kind == "complete":
         last = f"; {name} came last" if name else ""

@@ -24,6 +24,7 @@ from rendezvous.cli.options import (
     whole_number,
 )
 from rendezvous.cli.run.signals import SignalledError, SignalScope
+from rendezvous.cli.tools.serve_log import LOOK_S, RunLog
 
 if TYPE_CHECKING:
     import argparse
@@ -159,11 +160,14 @@ def _serve(args: argparse.Namespace, signals: SignalScope) -> int:
         raise _exit.CommandError(str(error)) from error
     with server, _monitor(args, server):
         logger.info("listening on %s", format_endpoint(server.host, server.port))
+        run_log = RunLog()
         while True:
-            for signum in signals.wait(None):
+            for signum in signals.wait(LOOK_S):
                 if signum != signal.SIGQUIT:
                     return signum
                 _dump(server)
+            for level, line in run_log.lines(server.report(run_log.after)):
+                logger.log(level, "%s", line)
 
 
 def _monitor(args: argparse.Namespace, server: Server) -> AbstractContextManager[object]:
