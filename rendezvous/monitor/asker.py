@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -30,6 +31,10 @@ _T = TypeVar("_T")
 # How long one waits for the server's thread.
 ANSWER_S = 5.0
 _WAITING_MAX = 256
+# After a question, the server has rest for that many times as long as it took: whatever is asked,
+# it has nine tenths of its time for others.
+_REST_TIMES = 9.0
+_REST_S_MAX = 0.5
 _END_S = 1.0
 
 
@@ -91,8 +96,11 @@ class Asker:
     def _work(self, stop: threading.Event) -> None:
         while not stop.is_set():
             question = self._questions.get()
-            if question is not None:
-                question.put_to(self._server)
+            if question is None:
+                continue
+            began = now_s()
+            question.put_to(self._server)
+            stop.wait(min(_REST_TIMES * (now_s() - began), _REST_S_MAX))
 
 
 class Shared:
@@ -100,14 +108,20 @@ class Shared:
 
     Args:
         clock: seconds, monotonic.
+        cpu: of the calling thread, in seconds: what an answer costs. A name server that is waited
+            for costs nothing.
     """
 
     _KEPT_MAX = 64
     # What could not be made is not tried again at once, or those who wait would wait in turn.
     _FAILED_S = 1.0
 
-    def __init__(self, clock: Callable[[], float] = now_s) -> None:
-        self._clock = clock
+    def __init__(
+        self,
+        clock: Callable[[], float] = now_s,
+        cpu: Callable[[], float] = time.thread_time,
+    ) -> None:
+        self._clock, self._cpu = clock, cpu
         self._changed = threading.Condition()
         # The value or the error, and until when it is good.
         self._made: OrderedDict[Hashable, tuple[Any, Exception | None, float]] = OrderedDict()
@@ -118,7 +132,7 @@ class Shared:
     ) -> _T:
         """What `make` returned no longer than `kept_s` ago, or returns now; raises what it does.
 
-        times_its_cost: it is kept longer if it took long to make: that many times as long.
+        times_its_cost: it is kept longer if it was costly to make: that many times its CPU time.
         """
         with self._changed:
             while True:
@@ -131,16 +145,15 @@ class Shared:
                     break
                 self._changed.wait()
             self._in_work.add(key)
-        began = self._clock()
+        began = self._cpu()
         try:
             made = make()
         except Exception as failure:
             self._keep(key, (None, failure, self._clock() + self._FAILED_S))
             raise
         else:
-            ended = self._clock()
-            kept_s = max(kept_s, times_its_cost * (ended - began))
-            self._keep(key, (made, None, ended + kept_s))
+            kept_s = max(kept_s, times_its_cost * (self._cpu() - began))
+            self._keep(key, (made, None, self._clock() + kept_s))
             return made
         finally:
             with self._changed:

@@ -84,6 +84,21 @@ def test_a_run_that_is_not_there_is_not_found(busy: Scene) -> None:
     assert busy.get("/nothing").status == 404
 
 
+def test_names_that_are_made_up_cost_the_server_nothing(busy: Scene) -> None:
+    asked: list[object] = []
+    ask = busy.monitor._asker.ask
+
+    def counted(*words: object) -> object:
+        asked.append(words)
+        return ask(*words)  # type: ignore[arg-type]
+
+    busy.monitor._asker.ask = counted  # type: ignore[method-assign,assignment]
+    began = time.monotonic()
+    for number in range(200):
+        assert busy.get(f"/status.json?run=made-up-{number}").status == 404
+    assert len(asked) <= (time.monotonic() - began) / 0.1 + 2
+
+
 def test_a_status_shows_no_values(busy: Scene) -> None:
     store = TCPStore("127.0.0.1", busy.server.port, wait_for_workers=False)
     store.set("secret-key", "secret-value")
@@ -329,3 +344,6 @@ def test_a_port_that_is_taken_is_told(cli: Cli, scene: Scene) -> None:
     done = cli.run("serve", "--port", "0", "--http", taken)
     assert done.returncode == 1
     assert f"cannot serve HTTP at {taken}".encode() in done.stderr
+    done = cli.run("exec", "--standalone", "--http", taken, "--", "true")
+    assert done.returncode == 0
+    assert f"no monitor: cannot serve HTTP at {taken}".encode() in done.stderr

@@ -127,6 +127,11 @@ def test_it_is_used_by_keyboard_and_has_names(page: Page) -> None:
     page.driver.find_element("id", "find").send_keys("04")
     page.shows("shown", "1 node")
     page.shows("rows", "node04")
+    # What is read out, and may be selected, is not written again where nothing has changed.
+    page.driver.execute_script("window.seen = document.querySelector('#verdict-list li')")
+    page.scene.jobs.join("third", "host", 1)
+    page.shows("runs", "third")
+    assert page.driver.execute_script("return window.seen.isConnected")
     # The runs are buttons: the one that is chosen stays chosen.
     page.driver.find_element("css selector", "#runs li:nth-child(2) button").send_keys(Keys.ENTER)
     page.shows("verdict-big", "eval: complete")

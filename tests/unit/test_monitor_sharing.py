@@ -28,9 +28,9 @@ def test_an_answer_is_made_once_and_kept_for_its_time() -> None:
     assert shared.get("other", lambda: next(made), 0.5) == 2
 
 
-def test_what_is_slow_to_make_is_kept_longer() -> None:
+def test_what_is_costly_to_make_is_kept_longer() -> None:
     clock = Clock()
-    shared = Shared(clock)
+    shared = Shared(clock, clock)
 
     def slow() -> float:
         clock.now_s += 2.0
