@@ -240,8 +240,8 @@ def bench(session: nox.Session) -> None:
     other clients of its v3 API are installed.
     """
     arguments = [each for each in session.posargs if each != "--torch"]
-    install_wheel(session, "etcd")
-    session.install("cmake>=3.21", "ninja", *ETCD_PEERS, ETCD, *AIO_PEERS)
+    install_wheel(session, "etcd", "metrics")
+    session.install("cmake>=3.21", "ninja", "selenium>=4.20", *ETCD_PEERS, ETCD, *AIO_PEERS)
     # The tests have built them already, where they could be built.
     with_tests = "ON" if has_doctest() else "OFF"
     session.run("cmake", "--preset", "release", "-DRDZV_TOOLS=ON", f"-DRDZV_TESTS={with_tests}")
