@@ -87,9 +87,10 @@ def run_cpp_tests(session: nox.Session, preset: str, *definitions: str) -> None:
     """
     session.install("cmake>=3.21", "ninja")
     session.run("cmake", "--preset", preset, f"-DRDZV_WERROR={werror()}", *definitions)
-    session.run("cmake", "--build", "--preset", preset)
+    only = session.posargs[1] if session.posargs[:1] == ["--only"] else ""
+    session.run("cmake", "--build", "--preset", preset, *(("--target", only) if only else ()))
     if "--build-only" not in session.posargs:
-        session.run("ctest", "--preset", preset)
+        session.run("ctest", "--preset", preset, *(("-R", f"^{only}$") if only else ()))
 
 
 def run_pytest(session: nox.Session, *arguments: str) -> None:
