@@ -36,6 +36,7 @@ BENCHMARKS = (
     "ids",
     "operations",
     "memory",
+    "monitor",
     "tls",
     "strangers",
     "nameserver",

@@ -249,6 +249,14 @@ TARGETS = [
     Target("one get on uvloop: time over the blocking store's", "aio/uvloop/latency", 1.3),
     Target("an idle connection, c10d", "memory/ours, c10d/connection", 1.2 * 1024, "B"),
     Target("an idle connection, native", "memory/ours, native/connection", 1.2 * 1024, "B"),
+    Target("a scrape of a server with 10,000 connections", "monitor/scrape/ms", 50, "ms"),
+    Target("the same: the server's part of it", "monitor/scrape/asked_ms", 5, "ms"),
+    Target(
+        "the page with 10,000 nodes and 50 events a second: share of a core",
+        "monitor/page/percent",
+        20,
+        "%",
+    ),
 ]
 
 

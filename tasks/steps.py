@@ -40,7 +40,7 @@ def werror() -> str:
 def build_wheel(session: nox.Session, folder: Path, *settings: str, source: str = ".") -> Path:
     """`settings` are scikit-build-core's, as NAME=VALUE; `source`: these sources, or an sdist."""
     words = ["python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder)]
-    for setting in (f"cmake.define.RDZV_WERROR={werror()}", *settings):
+    for setting in (f"cmake.define.RDZV_WERROR={werror()}", "cmake.define.RDZV_PCH=ON", *settings):
         words += ["--config-settings", setting]
     session.run(*words, source)
     (wheel,) = folder.glob("*.whl")
@@ -87,9 +87,10 @@ def run_cpp_tests(session: nox.Session, preset: str, *definitions: str) -> None:
     """
     session.install("cmake>=3.21", "ninja")
     session.run("cmake", "--preset", preset, f"-DRDZV_WERROR={werror()}", *definitions)
-    session.run("cmake", "--build", "--preset", preset)
+    only = session.posargs[1] if session.posargs[:1] == ["--only"] else ""
+    session.run("cmake", "--build", "--preset", preset, *(("--target", only) if only else ()))
     if "--build-only" not in session.posargs:
-        session.run("ctest", "--preset", preset)
+        session.run("ctest", "--preset", preset, *(("-R", f"^{only}$") if only else ()))
 
 
 def run_pytest(session: nox.Session, *arguments: str) -> None:

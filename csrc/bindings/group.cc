@@ -150,6 +150,11 @@ void bind_operations(py::class_<Group>& group) {
           "Remove the node. failed=True: its job broke; the others are told as for a lost node. "
           "Does nothing for an absent node.")
       .def(
+          "drop", [](Group& g, const NodeId& node, double now) { g.drop(node, to_instant(now)); },
+          py::arg("node"), py::arg("now"),
+          "The node is known to be dead: it is lost, as one that sends no heartbeats. Does nothing "
+          "for one that is done or absent.")
+      .def(
           "give_up",
           [](Group& g, const NodeId& node, int32_t exit_code, uint64_t unix_ms,
              const py::bytes& last_line, double now, bool do_not_restart) {

@@ -57,8 +57,20 @@ class ServerHandle {
   }
   ServerReport report(std::optional<uint64_t> after) {
     std::lock_guard lock(mutex_);
-    if (server_ == nullptr) throw Error(ErrorCode::kClosed, "Server: report: it was closed");
-    return server_->report(after);
+    return open().report(after);
+  }
+  std::optional<RunReport> report_of_run(const RunQuestion& question) {
+    std::lock_guard lock(mutex_);
+    return open().report_of_run(question);
+  }
+  std::vector<native::HostState> host_states(const std::string& space,
+                                             const std::vector<std::string>& addresses) {
+    std::lock_guard lock(mutex_);
+    return open().host_states(space, addresses);
+  }
+  std::optional<std::string> value(const std::string& space, const std::string& key) {
+    std::lock_guard lock(mutex_);
+    return open().value(space, key);
   }
   // Whoever comes while another thread closes it waits until that is done.
   void close() {
@@ -67,6 +79,12 @@ class ServerHandle {
   }
 
  private:
+  // Within the lock.
+  Server& open() {
+    if (server_ == nullptr) throw Error(ErrorCode::kClosed, "Server: report: it was closed");
+    return *server_;
+  }
+
   std::string host_;
   ServerLimits limits_;
   std::shared_ptr<AllowedPeers> allowed_;
@@ -80,6 +98,18 @@ py::dict to_python(const ServerLimits& limits) {
   for (const ServerLimits::Field& field : ServerLimits::fields())
     values[field.name] = limits.*field.value;
   return values;
+}
+
+const char* host_state_name(native::HostState state) {
+  switch (state) {
+    case native::HostState::kIs:
+      return "is";
+    case native::HostState::kWas:
+      return "was";
+    case native::HostState::kNever:
+      break;
+  }
+  return "never";
 }
 
 // A mapping of names to ints, 0 or more.
@@ -161,6 +191,36 @@ or the system refuses a descriptor or a thread; StoreRefusedError when other mac
           "What is in the server: `monotonic_s` (its clock), `connections`, `counters`, `spaces`, "
           "`runs` and `warnings`, with the events that came after the one whose `serial` is "
           "`after`, or without any (None).")
+      .def(
+          "_report_of_run",
+          [](ServerHandle& self, const std::string& space, const std::string& run_id,
+             size_t events_max) -> py::object {
+            const auto found =
+                without_gil([&] { return self.report_of_run({space, run_id, events_max}); });
+            if (!found) return py::none();
+            return run_report_to_python(*found);
+          },
+          py::arg("space"), py::arg("run_id"), py::arg("events_max"))
+      .def(
+          "_host_states",
+          [](ServerHandle& self, const std::string& space,
+             const std::vector<std::string>& addresses) {
+            py::list names;
+            for (const native::HostState state :
+                 without_gil([&] { return self.host_states(space, addresses); }))
+              names.append(host_state_name(state));
+            return names;
+          },
+          py::arg("space"), py::arg("addresses"))
+      .def(
+          "_value",
+          [](ServerHandle& self, const std::string& space,
+             const std::string& key) -> std::optional<py::bytes> {
+            const auto found = without_gil([&] { return self.value(space, key); });
+            if (!found) return std::nullopt;
+            return py::bytes(*found);
+          },
+          py::arg("space"), py::arg("key"))
       .def("allow", &ServerHandle::allow, py::arg("addresses"),
            "Replace the addresses of the argument allow. ValueError for a server that was made "
            "without allow.")

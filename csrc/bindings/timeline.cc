@@ -53,7 +53,9 @@ py::dict to_python(const ServerCounters& counters) {
   made["received_bytes"] = counters.received_bytes;
   made["sent_bytes"] = counters.sent_bytes;
   made["connections"] = counters.connections;
+  made["secured"] = counters.secured;
   made["refusals"] = counters.refusals;
+  made["evictions"] = counters.evictions;
   made["nodes_joined"] = counters.nodes_joined;
   made["nodes_lost"] = counters.nodes_lost;
   made["runs_dropped"] = counters.runs_dropped;
@@ -72,6 +74,44 @@ py::list events_to_python(const ReportedEvents& happened) {
                                   event.nodes, event.took, node, event.text));
   }
   return events;
+}
+
+py::dict to_python(const ServerReport::Run& run) {
+  py::dict made;
+  made["space"] = run.space;
+  made["run_id"] = message_to_python(run.id);
+  made["round"] = run.round;
+  made["complete"] = run.complete;
+  made["closed"] = run.closed;
+  made["failed"] = run.failed;
+  made["finished_round"] = run.finished_round;
+  made["min_nodes"] = run.min_nodes;
+  made["max_nodes"] = run.max_nodes;
+  made["participants"] = run.participants;
+  made["waiting"] = run.waiting;
+  made["spares"] = run.spares;
+  made["lost"] = run.lost;
+  made["events"] = events_to_python(run.happened);
+  return made;
+}
+
+py::dict to_python(const ServerReport::Memory& memory) {
+  py::dict made;
+  made["input"] = memory.input;
+  made["parked"] = memory.parked;
+  made["unsent"] = memory.unsent;
+  made["runs"] = memory.runs;
+  made["stored"] = memory.stored;
+  made["tls"] = memory.sessions;
+  return made;
+}
+
+// The rank, -1 for none, and the node of each.
+py::list to_python(const std::vector<RunReport::Member>& members) {
+  py::list made;
+  for (const RunReport::Member& each : members)
+    made.append(py::make_tuple(each.rank == kNoRank ? int64_t{-1} : int64_t{each.rank}, each.node));
+  return made;
 }
 
 }  // namespace
@@ -96,33 +136,39 @@ py::dict report_to_python(const ServerReport& report) {
   }
   py::list runs;
   for (const ServerReport::Run& run : report.runs) {
-    py::dict made;
-    made["space"] = run.space;
-    made["run_id"] = message_to_python(run.id);
-    made["round"] = run.round;
-    made["complete"] = run.complete;
-    made["closed"] = run.closed;
-    made["failed"] = run.failed;
-    made["finished_round"] = run.finished_round;
-    made["min_nodes"] = run.min_nodes;
-    made["max_nodes"] = run.max_nodes;
-    made["participants"] = run.participants;
-    made["waiting"] = run.waiting;
-    made["spares"] = run.spares;
-    made["lost"] = run.lost;
-    made["events"] = events_to_python(run.happened);
-    runs.append(made);
+    runs.append(to_python(run));
   }
   py::dict made;
   made["monotonic_s"] = to_seconds(report.now.time_since_epoch());
   made["serial"] = report.serial;
   made["connections"] = report.connections;
+  made["memory"] = to_python(report.memory);
   made["used_bytes"] = report.used_bytes;
   made["timeline_bytes"] = report.timeline_bytes;
   made["counters"] = to_python(report.counters);
   made["spaces"] = spaces;
   made["runs"] = runs;
   made["warnings"] = events_to_python(report.warnings);
+  return made;
+}
+
+py::dict run_report_to_python(const RunReport& report) {
+  py::dict made = to_python(report.run);
+  made["monotonic_s"] = to_seconds(report.now.time_since_epoch());
+  made["serial"] = report.serial;
+  made["world_size"] = report.world_size;
+  made["settings"] = report.settings;
+  made["last_call_left_s"] = py::none();
+  if (report.last_call_left) made["last_call_left_s"] = to_seconds(*report.last_call_left);
+  made["suspects"] = report.suspects;
+  made["cause"] = message_to_python(report.cause);
+  made["close_reason"] = message_to_python(report.close_reason);
+  py::dict nodes;
+  nodes["participants"] = to_python(report.participants);
+  nodes["waiting"] = to_python(report.waiting);
+  nodes["spares"] = to_python(report.spares);
+  nodes["lost"] = to_python(report.lost);
+  made["nodes"] = nodes;
   return made;
 }
 

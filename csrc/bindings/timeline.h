@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "group/node.h"
 #include "server/report.h"
+#include "server/run_report.h"
 #include "wire/run_messages.h"
 
 namespace rdzv {
@@ -19,5 +20,6 @@ pybind11::tuple event_to_python(uint64_t number, Duration at, native::EventKind 
                                 uint64_t round, uint32_t nodes, Duration took,
                                 const std::optional<NodeId>& node, const std::string& text);
 pybind11::dict report_to_python(const ServerReport& report);
+pybind11::dict run_report_to_python(const RunReport& report);
 
 }  // namespace rdzv

@@ -144,7 +144,7 @@ bool is_printable_utf8(std::string_view text) {
 }
 
 std::string to_text(const NodeId& node) {
-  return node.addr + ":" + std::to_string(node.pid) + "/" + std::to_string(node.local_id);
+  return node.pid == 0 ? node.addr : node.addr + " (pid " + std::to_string(node.pid) + ")";
 }
 
 }  // namespace rdzv

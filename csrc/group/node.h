@@ -45,7 +45,7 @@ std::optional<std::string> node_problem(const NodeId& node);
 // Who a rank of which only the number is known is taken for, in lists and messages.
 NodeId stand_in(uint32_t rank);
 
-// For messages: "host7:4211/0".
+// For messages: "host7 (pid 4211)"; a stand-in, which is no process: "rank 3".
 std::string to_text(const NodeId& node);
 
 }  // namespace rdzv

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "server/refusal.h"
+#include "server/text_protocol.h"
 #include "store/value_bytes.h"
 #include "wire/limits.h"
 #include "wire/messages.h"
@@ -86,7 +87,7 @@ void Connection::on_refused(int error) {
   close(why);
 }
 
-void Connection::end_of_stream() {
+void Connection::finish() {
   if (is_ending()) return;
   if (unsent() == 0) {
     close("");
@@ -234,7 +235,7 @@ size_t Connection::consume_some(Bytes input, size_t slice) {
   debt_ += context_->budget.overdrawn();
   if (greeting_ && protocol_->greeted())
     context_->connections.greetings.forget(*std::exchange(greeting_, std::nullopt));
-  if (state_ == State::kEnding) return used;
+  if (is_ending() || state_ == State::kFinishing) return used;
   state_ = is_stalled() ? State::kStalled : State::kOpen;
   const bool may_go_on = protocol_->is_in_request() || (used < input.size() && !is_stalled());
   if ((may_go_on && context_->budget.is_spent()) || debt_ > 0) put_off(State::kPutOff);
@@ -312,7 +313,8 @@ bool Connection::choose_protocol(Bytes input) {
   const bool is_c10d =
       static_cast<uint8_t>(input[0]) == static_cast<uint8_t>(c10d::Code::kValidate);
   const bool is_native = input[0] == native::kMagic[0];
-  if (!is_c10d && !is_native) {
+  const bool is_text = begins_text(input[0]);
+  if (!is_c10d && !is_native && !is_text) {
     close("it speaks neither the native nor the c10d protocol; its first bytes are " +
           quoted(input.substr(0, 16)));
     return false;
@@ -320,12 +322,14 @@ bool Connection::choose_protocol(Bytes input) {
   if (is_native && role_ == tls::Role::kAdmin && !enter_named_space(input)) return false;
   if (const std::string why = refusal_of_space(); !why.empty()) {
     if (is_native) out().append(refusal_frame(ErrorCode::kLimit, why));
+    if (is_text) out().append(why + '\n');
     refuse(why);
     return false;
   }
   if (context_->commons.rates.are_limited()) rate_ = &context_->commons.rates.come(peer_host());
-  protocol_ =
-      is_native ? make_native_protocol(*this, *context_) : make_c10d_protocol(*this, *context_);
+  protocol_ = is_native ? make_native_protocol(*this, *context_)
+              : is_text ? make_text_protocol(*this, *context_)
+                        : make_c10d_protocol(*this, *context_);
   ++context_->speakers;
   return true;
 }

@@ -7,13 +7,13 @@
 //               put aside: the next ones wait in the buffer until that is over
 //   kUnserved   others have had much in this turn: the same, until the next
 //   kPutOff     it has had its turn, or more: the same, until the others have had theirs
-//   kFinishing  the peer has ended its stream; it is closed when what is left for it was sent
+//   kFinishing  nothing more is read of it; it is closed when what is left for it was sent
 //   kEnding     it is closed at the end of the turn, and nothing is sent or handled any more
 //   kClosed
 //
 //   kOpen, kStalled, kUnserved, kPutOff -> each other: when bytes come, after requests were handled
 //     or answers sent
-//   kOpen, kStalled -> kFinishing: end_of_stream(), with answers unsent
+//   kOpen, kStalled -> kFinishing: finish(), with answers unsent
 //   any -> kEnding: end()          any -> kClosed: close()
 #pragma once
 
@@ -59,8 +59,9 @@ class Connection final {
 
   // The peer has sent this.
   void receive(Bytes received);
-  // The peer has ended its stream. It may still read what is left for it.
-  void end_of_stream();
+  // The peer has ended its stream, or is asked for nothing more. It may still read what is left for
+  // it.
+  void finish();
   // The system refuses what the connection needs.
   void on_refused(int error);
 

@@ -19,6 +19,7 @@ Connection& ServerCore::connect(Transport& transport, const Moment& time) {
 void ServerCore::identify(Connection& connection, const tls::Identity& identity,
                           const Moment& time) {
   begin(time);
+  ++commons_.records.counters.secured;
   connection.identify(identity);
 }
 
@@ -40,7 +41,7 @@ void ServerCore::receive(Connection& connection, Bytes received, const Moment& t
 
 void ServerCore::end_of_stream(Connection& connection, const Moment& time) {
   begin(time);
-  connection.end_of_stream();
+  connection.finish();
 }
 
 void ServerCore::resume_sending(Connection& connection, const Moment& time) {

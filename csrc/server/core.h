@@ -14,6 +14,7 @@
 #include "server/context.h"
 #include "server/limits.h"
 #include "server/report.h"
+#include "server/run_report.h"
 #include "server/transport.h"
 #include "wire/native.h"
 
@@ -65,9 +66,11 @@ class ServerCore {
   const ServerState& state() { return commons_.home().state; }
   void keep_journal(Journal* journal) { commons_.home().state.keep_journal(journal); }
 
-  ServerReport report(const Moment& time, std::optional<uint64_t> after) {
+  // What `find` makes of what is in it, and must not change: see report.h and run_report.h.
+  template <typename Find>
+  auto look(const Moment& time, Find&& find) {
     commons_.clock.set(time);
-    return report_of(commons_, after);
+    return find(commons_);
   }
   // A clock for measurements alone, on which nothing depends.
   void measure_by(CountedRequest::Clock clock) { commons_.records.stopwatch = clock; }

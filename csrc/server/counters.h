@@ -45,7 +45,9 @@ struct ServerCounters {
   uint64_t received_bytes = 0;
   uint64_t sent_bytes = 0;
   uint64_t connections = 0;  // that have come
+  uint64_t secured = 0;      // of those, by TLS
   uint64_t refusals = 0;     // of connections and requests, as the audit has them
+  uint64_t evictions = 0;    // connections ended for want of memory, as they had most of it
   uint64_t nodes_joined = 0;
   uint64_t nodes_lost = 0;
   uint64_t runs_dropped = 0;  // forgotten although nodes were in them, for want of room

@@ -67,6 +67,7 @@ bool end_the_largest(ServerContext& context, const SharedAccount& account, size_
     Connection* connection = largest(context, account, going);
     if (!is_exceeded(context, account, going, more)) return true;
     if (connection == nullptr) return false;
+    ++context.commons.records.counters.evictions;
     connection->end("it has " + excess_text(context, account, used_by(*connection, account)));
   }
   return true;

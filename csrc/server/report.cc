@@ -18,8 +18,9 @@ ReportedEvents events_of(const Timeline& timeline, std::optional<uint64_t> after
   return found;
 }
 
-ServerReport::Run report_of(const std::string& space, const Run& run,
-                            std::optional<uint64_t> after) {
+}  // namespace
+
+ServerReport::Run report_of(const std::string& space, const Run& run) {
   const GroupState& state = run.group().state();
   const Roster& roster = state.roster;
   ServerReport::Run found;
@@ -38,18 +39,18 @@ ServerReport::Run report_of(const std::string& space, const Run& run,
   found.waiting = roster.count(Role::kWaiting);
   found.spares = roster.count(Role::kSpare);
   found.lost = state.lost.size();
-  found.happened = events_of(run.timeline(), after);
   return found;
 }
-
-}  // namespace
 
 ServerReport report_of(ServerCommons& commons, std::optional<uint64_t> after) {
   ServerReport report;
   report.now = commons.clock.now;
   report.connections = commons.connections.open.size();
   report.serial = commons.records.timelines.serial();
-  report.used_bytes = commons.memory.used();
+  const ServerMemory& memory = commons.memory;
+  report.memory = {memory.input.used(), memory.parked.used(), memory.unsent.used(),
+                   memory.runs.used(),  memory.stored.used(), memory.sessions.used()};
+  report.used_bytes = memory.used();
   report.timeline_bytes = commons.records.timelines.bytes();
   report.counters = commons.records.counters;
   report.warnings = events_of(commons.records.warnings, after);
@@ -57,8 +58,10 @@ ServerReport report_of(ServerCommons& commons, std::optional<uint64_t> after) {
     const ServerContext::Census census = context.census();
     report.spaces.push_back({context.space, census.keys, census.stored_bytes, census.connections,
                              census.runs, census.waits});
-    context.runs.for_each(
-        [&](const Run& run) { report.runs.push_back(report_of(context.space, run, after)); });
+    context.runs.for_each([&](const Run& run) {
+      report.runs.push_back(report_of(context.space, run));
+      report.runs.back().happened = events_of(run.timeline(), after);
+    });
   });
   std::ranges::sort(report.runs, [](const ServerReport::Run& a, const ServerReport::Run& b) {
     return std::tie(a.space, a.id) < std::tie(b.space, b.id);

@@ -15,6 +15,7 @@
 namespace rdzv {
 
 struct ServerCommons;
+class Run;
 
 // The events of one timeline, the first of which has that number.
 struct ReportedEvents {
@@ -23,6 +24,15 @@ struct ReportedEvents {
 };
 
 struct ServerReport {
+  // Bytes, by what they are taken for.
+  struct Memory {
+    size_t input = 0;
+    size_t parked = 0;
+    size_t unsent = 0;
+    size_t runs = 0;
+    size_t stored = 0;
+    size_t sessions = 0;  // of TLS
+  };
   struct Space {
     std::string name;
     size_t keys = 0;
@@ -51,6 +61,7 @@ struct ServerReport {
   Instant now{};
   uint64_t serial = 0;  // of the event that came last
   size_t connections = 0;
+  Memory memory;
   size_t used_bytes = 0;      // of all that is counted
   size_t timeline_bytes = 0;  // of what has happened
   ServerCounters counters{};
@@ -61,5 +72,7 @@ struct ServerReport {
 
 // `after`: the serial of the last event that is known; none: without events.
 ServerReport report_of(ServerCommons& commons, std::optional<uint64_t> after);
+// Without events.
+ServerReport::Run report_of(const std::string& space, const Run& run);
 
 }  // namespace rdzv

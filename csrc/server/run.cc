@@ -80,9 +80,9 @@ void Run::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request) 
   const uint64_t round_before = group().state().round;
   apply(change::JoinRun{id_, node, settings_of(request.settings), request.after_round,
                         facts_of(request.facts)});
-  record_.on_joined(node, role_before, round_before);
-  Seat& seat = seat_of(node, peer, request.handle, request.grace_ms);
   const Placement placement = group().placement(node);
+  record_.on_joined(node, role_before, placement.role, round_before);
+  Seat& seat = seat_of(node, peer, request.handle, request.grace_ms);
   seat.outlasts = waits_for_next_round(placement.role) ? group().state().round : 0;
   seat.join = PendingJoin{tag,
                           request.after_round,

@@ -67,8 +67,8 @@ void RunRecord::log(LogLevel level, const std::string& text) {
   context_.log(level, "run " + quoted(run_.id()) + ": " + text);
 }
 
-void RunRecord::on_joined(const NodeId& node, std::optional<Role> before, uint64_t round_before) {
-  const std::optional<Role> after = run_.group().placement(node).role;
+void RunRecord::on_joined(const NodeId& node, std::optional<Role> before, std::optional<Role> after,
+                          uint64_t round_before) {
   const bool is_as_before = before == after && state().round == round_before;
   if (!after || is_as_before) return;
   ++context_.commons.records.counters.nodes_joined;

@@ -25,7 +25,8 @@ class RunRecord {
   const Timeline& timeline() const { return timeline_; }
 
   // A JOIN has made of the node what it is now.
-  void on_joined(const NodeId& node, std::optional<Role> before, uint64_t round_before);
+  void on_joined(const NodeId& node, std::optional<Role> before, std::optional<Role> after,
+                 uint64_t round_before);
   void on_resumed(const NodeId& node, Resumed how, uint64_t round_before);
   // Its connection broke; it may come back within the grace.
   void on_broken(const NodeId& node, Duration grace);

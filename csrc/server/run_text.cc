@@ -7,12 +7,8 @@ namespace {
 
 constexpr size_t kNamesMax = 16;
 
-std::string name_of(const NodeId& node) {
-  return node.addr + " (pid " + std::to_string(node.pid) + ")";
-}
-
 void add_name(std::string& names, size_t& named, const NodeId& node) {
-  names += (named++ > 0 ? ", " : "") + name_of(node);
+  names += (named++ > 0 ? ", " : "") + to_text(node);
 }
 
 std::string with_more(std::string names, size_t named, size_t all) {

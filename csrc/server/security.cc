@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "server/refusal.h"
+#include "server/text_protocol.h"
 #include "tls/session.h"
 #include "wire/c10d.h"
 #include "wire/native.h"
@@ -43,10 +44,11 @@ Admission admit(const ServerSecurity& security, char first_byte, bool may_do_wit
   }
   if (is_tls) return {Admission::Way::kTls};
   const bool is_c10d = first_byte == static_cast<char>(c10d::Code::kValidate);
-  // Torch's protocol has no place for a proof.
-  if (is_c10d && may_do_without) return {};
+  const bool is_text = begins_text(first_byte);
+  // Torch's protocol has no place for a proof, and neither has a line of text.
+  if ((is_c10d || is_text) && may_do_without) return {};
   const bool is_native = first_byte == native::kMagic[0];
-  if (!is_c10d && !is_native) {
+  if (!is_c10d && !is_native && !is_text) {
     return {Admission::Way::kRefused,
             "its first bytes are neither TLS nor a protocol of this server",
             {}};
@@ -59,6 +61,12 @@ Admission admit(const ServerSecurity& security, char first_byte, bool may_do_wit
                 " and takes such clients from its own machine" +
                 (security.allowed == nullptr ? " only" : " and the round's nodes only"),
             {}};
+  }
+  if (is_text) {
+    return {Admission::Way::kRefused, "it sent text, and this server wants " + wanted,
+            "this server wants " + wanted +
+                ", for which text has no place: use `rendezvous status`, or ask from its own "
+                "machine\n"};
   }
   const std::string how =
       has_tokens ? "set RENDEZVOUS_TOKEN_FILE or RENDEZVOUS_TOKEN to the token of the server"

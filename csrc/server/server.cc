@@ -9,6 +9,7 @@
 #include <mutex>
 #include <new>
 #include <thread>
+#include <type_traits>
 #include <utility>
 
 #include "base/error.h"
@@ -29,7 +30,8 @@ class Server::Impl final : Timed {
        bool of_one_job, const ServerSecurity& security);
   ~Impl() override;
 
-  ServerReport report(std::optional<uint64_t> after);
+  template <typename Look>
+  auto ask(Look& look);
 
  private:
   Instant next() const override { return core_.next(); }
@@ -89,18 +91,21 @@ Server::Impl::~Impl() {
   connections.clear();
 }
 
-ServerReport Server::Impl::report(std::optional<uint64_t> after) {
+// Waits until the loop's thread has looked.
+template <typename Look>
+auto Server::Impl::ask(Look& look) {
+  using Found = std::invoke_result_t<Look&, ServerCommons&>;
   struct {
     std::mutex mutex;  // protects what follows
     bool is_done = false;
-    ServerReport report;
+    Found found{};
     std::exception_ptr failure;
     MonotonicCondition done;
   } made;
-  loop_.post([this, after, &made] {
+  loop_.post([this, &look, &made] {
     std::lock_guard lock(made.mutex);
     try {
-      made.report = core_.report(shared_.time(), after);
+      made.found = core_.look(shared_.time(), look);
     } catch (...) {
       made.failure = std::current_exception();
     }
@@ -110,7 +115,7 @@ ServerReport Server::Impl::report(std::optional<uint64_t> after) {
   std::unique_lock lock(made.mutex);
   while (!made.is_done) made.done.wait_for(lock, kForever);
   if (made.failure != nullptr) std::rethrow_exception(made.failure);
-  return std::move(made.report);
+  return std::move(made.found);
 }
 
 void Server::Impl::run_due(Instant until, Instant awake_until) {
@@ -223,10 +228,28 @@ Server::Server(const std::string& host, std::vector<Listener> listeners, const S
                                  limits, of_one_job, security);
 }
 
-ServerReport Server::report(std::optional<uint64_t> after) {
+template <typename Look>
+auto Server::ask(Look look) {
   if (::getpid() != owner_pid_)
     throw Error(ErrorCode::kClosed, "report: this process was forked from the server's");
-  return impl_->report(after);
+  return impl_->ask(look);
+}
+
+ServerReport Server::report(std::optional<uint64_t> after) {
+  return ask([&](ServerCommons& commons) { return report_of(commons, after); });
+}
+
+std::optional<RunReport> Server::report_of_run(const RunQuestion& question) {
+  return ask([&](ServerCommons& commons) { return rdzv::report_of_run(commons, question); });
+}
+
+std::vector<native::HostState> Server::host_states(const std::string& space,
+                                                   const std::vector<std::string>& addresses) {
+  return ask([&](ServerCommons& commons) { return host_states_of(commons, space, addresses); });
+}
+
+std::optional<std::string> Server::value(const std::string& space, const std::string& key) {
+  return ask([&](ServerCommons& commons) { return value_of(commons, space, key); });
 }
 
 Server::~Server() {

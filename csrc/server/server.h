@@ -12,6 +12,7 @@
 #include "net/unix_socket.h"
 #include "server/limits.h"
 #include "server/report.h"
+#include "server/run_report.h"
 #include "server/security.h"
 
 namespace rdzv {
@@ -42,12 +43,21 @@ class Server {
   // `after`: the serial of the last event that is known; none: without events. Throws kClosed in a
   // forked child.
   ServerReport report(std::optional<uint64_t> after);
+  // Likewise; see run_report.h.
+  std::optional<RunReport> report_of_run(const RunQuestion& question);
+  std::vector<native::HostState> host_states(const std::string& space,
+                                             const std::vector<std::string>& addresses);
+  std::optional<std::string> value(const std::string& space, const std::string& key);
 
  private:
   class Impl;
 
   Server(const std::string& host, std::vector<Listener> listeners, const ServerLimits& limits,
          bool of_one_job, const ServerSecurity& security);
+
+  // Of the loop's thread. Throws kClosed in a forked child.
+  template <typename Look>
+  auto ask(Look look);
 
   std::string host_;
   uint16_t port_;

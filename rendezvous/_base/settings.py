@@ -88,8 +88,9 @@ STATIC_SETTINGS = (
 
 
 # What no configuration of words says: `user` is an option of the command line, or of a URL;
-# `run_id_elsewhere` tells a launcher's choice of a run id; `on_event` is a callable.
-_OWN_SETTINGS = ("run_id_elsewhere", "user", "on_event")
+# `run_id_elsewhere` tells a launcher's choice of a run id; `on_event` and `on_server` are
+# callables.
+_OWN_SETTINGS = ("run_id_elsewhere", "user", "on_event", "on_server")
 
 
 # What torch's oldest back-end, the first one named etcd, calls a setting.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rendezvous._base.host_names import gaps_in, join_names, natural_key
+from rendezvous._base.text import node_text
 from rendezvous._coordination.expected import Expected
 from rendezvous._coordination.run_view import RunView
 
@@ -120,7 +121,7 @@ def find_missing(view: RunView, expected: Expected, names: Sequence[str] = ()) -
         named.update(lost)
     left = count - len(named)
     # Of hosts that have other nodes: perhaps one of those has come in its place.
-    beside = [f"{node.addr} (pid {node.pid})" for node in view.lost if node.addr in here]
+    beside = [node_text(node) for node in view.lost if node.addr in here]
     if beside and left > 0:
         groups.append(MissingNodes(tuple(beside), LOST, is_sure=False))
         left -= len(beside)

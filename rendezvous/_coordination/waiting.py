@@ -21,7 +21,7 @@ from rendezvous._base.errors import (
 from rendezvous._base.host_names import count_names, join_names
 from rendezvous._base.hosts import is_loopback
 from rendezvous._base.join_time import JoinTime
-from rendezvous._base.text import counted
+from rendezvous._base.text import counted, node_text
 from rendezvous._coordination.coordinator import Closure, NodeSetup
 from rendezvous._coordination.expected import Expected
 from rendezvous._coordination.missing import find_missing
@@ -35,7 +35,6 @@ __all__ = [
     "failed_error",
     "finished_error",
     "left_error",
-    "node_text",
     "standing_text",
     "timeout_error",
 ]
@@ -304,11 +303,6 @@ def changes_text(view: RunView) -> str:
         if nodes:
             parts.append(f"{word}: {_names(nodes, count)}")
     return "; ".join(parts)
-
-
-def node_text(node: _core.Node) -> str:
-    """How messages name a node."""
-    return f"{node.addr} (pid {node.pid})"
 
 
 def _participants(view: RunView) -> str:

@@ -24,8 +24,8 @@ from rendezvous._base.errors import (
 from rendezvous._base.hosts import bootstrap_hosts, hold_port, serve_workers
 from rendezvous._base.patience import Backoff, is_refusal
 from rendezvous._base.security import Security
+from rendezvous._base.text import node_text
 from rendezvous._coordination.coordinator import Coordinator, Seat
-from rendezvous._coordination.waiting import node_text
 from rendezvous._node.address import Addresses, check_address
 from rendezvous._node.round_store import forget_rounds, note_round, round_store
 from rendezvous._stores.store import Store

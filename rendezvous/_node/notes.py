@@ -16,10 +16,11 @@ from urllib.parse import quote
 from rendezvous import _core
 from rendezvous._base.errors import StoreError
 from rendezvous._base.host_names import fold_hosts
+from rendezvous._base.text import node_text
 from rendezvous._stores.prefix import PrefixStore
 from rendezvous._stores.store import Store
 
-__all__ = ["find_exclusions", "find_expected", "note_exclusion", "note_expected"]
+__all__ = ["expected_key", "find_exclusions", "find_expected", "note_exclusion", "note_expected"]
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ _TEXT_CHARS = 1000
 
 def note_exclusion(store: Store, run_id: str, node: _core.Node, reason: str) -> None:
     """Say to all that look within some minutes that this node does not take part, and why."""
-    _note(store, run_id, _EXCLUDED, f"{node.addr} (pid {node.pid})", reason[:_TEXT_CHARS])
+    _note(store, run_id, _EXCLUDED, node_text(node), reason[:_TEXT_CHARS])
 
 
 def find_exclusions(store: Store, run_id: str) -> list[str]:
@@ -57,6 +58,11 @@ def find_expected(store: Store, run_id: str) -> str:
         text = PrefixStore(_place(_EXPECTED, run_id), store).try_get(_EXPECTED_KEY)
         return "" if text is None else text.decode(errors="replace")
     return ""
+
+
+def expected_key(run_id: str) -> str:
+    """Where a server has what was said last, in its table."""
+    return f"/{_place(_EXPECTED, run_id)}/{_EXPECTED_KEY}"
 
 
 def _note(  # noqa: PLR0917

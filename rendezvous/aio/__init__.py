@@ -14,15 +14,17 @@
 docs/asyncio.md says what differs from the blocking stores. Public names only.
 """
 
+from rendezvous.aio._change import Change
 from rendezvous.aio._connect import connect
 from rendezvous.aio._follow import Follow, follow
+from rendezvous.aio._join import join
 from rendezvous.aio._operations import Store
 from rendezvous.aio._prefix import PrefixStore
 from rendezvous.aio._run_change import Gone, Member, RunChange
 from rendezvous.aio._tcp import TCPStore
 from rendezvous.aio._threads import ThreadStore
 from rendezvous.aio._watch import Watch
-from rendezvous.aio._world import Change, World, join
+from rendezvous.aio._world import World
 
 __all__ = [
     "Change",

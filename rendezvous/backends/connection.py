@@ -152,6 +152,7 @@ def open_store(params: RendezvousParameters) -> StoreConnection:
         listen_fd: a descriptor of a bound socket to serve on, at the endpoint's port: this process
             is the host then.
         read_timeout: seconds that one request may take; default 60.
+        on_server: called with the server, if this process serves the store.
         token, token_file, tls_cert, tls_key, tls_ca, tls_name, tls, insecure: see docs/security.md.
         join_timeout: seconds for connecting, as clients may start long before the server, and for
             the first round; default 600.
@@ -235,6 +236,8 @@ def _open_tcp(params: RendezvousParameters) -> StoreConnection:
         raise
     store, control = opened
     endpoint = format_endpoint(host, port)
+    if role.server is not None and (on_server := params.get("on_server")) is not None:
+        on_server(role.server)
     return StoreConnection(
         store,
         control,

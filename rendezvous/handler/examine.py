@@ -5,15 +5,20 @@ For `rendezvous status`. Asks a place where runs are kept; prints nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from rendezvous._coordination.by_server.timeline import Timeline, events_of, look_at_timeline
+from rendezvous._coordination.by_server.timeline import (
+    RunEvent,
+    Timeline,
+    events_of,
+    look_at_timeline,
+)
 from rendezvous._coordination.expected import UNKNOWN, Expected
 from rendezvous._coordination.missing import GAP, LOST, Missing, MissingNodes, find_missing
 from rendezvous._node.expect import make_expected
-from rendezvous._node.notes import find_exclusions, find_expected
+from rendezvous._node.notes import expected_key, find_exclusions, find_expected
 
 if TYPE_CHECKING:
     from rendezvous._base.deadline import Deadline
@@ -28,15 +33,19 @@ __all__ = [
     "Timeline",
     "events_of",
     "examine",
+    "expected_key",
     "find_exclusions",
     "find_expected",
     "is_complete",
     "look_at_timeline",
+    "past_of",
 ]
 
 # For the addresses of all names together; what is not known by then plays no part.
 _NAMES_S = 1.0
 _FEW_NODES = 2
+# Events that say where a node stands.
+_OF_NODES = ("joined", "waiting", "spare", "resumed", "left", "lost", "failed", "gave_up")
 
 
 # Address, process and local id: nodes of a past are gone.
@@ -56,6 +65,17 @@ class Past:
     what: str
     time_s: float
     why: str
+
+
+def past_of(events: Iterable[RunEvent]) -> dict[NodeKey, Past]:
+    """What has happened to each node last."""
+    found = {}
+    for event in events:
+        node = event.node
+        if node is not None and event.kind in _OF_NODES:
+            key = (node.addr, node.pid, node.local_id)
+            found[key] = Past(event.kind, event.time_s, event.text)
+    return found
 
 
 class Place(Protocol):

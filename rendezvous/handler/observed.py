@@ -18,9 +18,10 @@ from rendezvous._base.errors import (
 )
 from rendezvous._base.events import Events
 from rendezvous._base.health import check_health
-from rendezvous._base.text import counted
+from rendezvous._base.text import counted, node_text
+from rendezvous._base.trace import round_span
 from rendezvous._coordination.coordinator import Closure
-from rendezvous._coordination.waiting import changes_text, closed_error, node_text
+from rendezvous._coordination.waiting import changes_text, closed_error
 from rendezvous._node.notes import find_exclusions, note_exclusion
 from rendezvous.handler import DynamicRendezvousHandler
 
@@ -71,7 +72,9 @@ class ObservedHandler(DynamicRendezvousHandler):
         events.emit("joining")
         begun_s = now_s()
         try:
-            info = super().next_rendezvous()
+            with round_span(self.get_run_id(), self.node.addr) as span:
+                info = super().next_rendezvous()
+                span.note(info)
         except BaseException as error:
             self._say_more(error)
             why = str(error) if isinstance(error, RendezvousError) else repr(error)
@@ -93,9 +96,8 @@ class ObservedHandler(DynamicRendezvousHandler):
         changes = super().num_nodes_waiting()
         if changes > 0 and not self._has_told_of_changes:
             self._has_told_of_changes = True
-            self._events.emit(
-                "changed", f"{counted(changes, 'node')} came or went", self._round_s()
-            )
+            why = self.changes_text() or f"{counted(changes, 'node')} came or went"
+            self._events.emit("changed", why, self._round_s())
         return changes
 
     def changes_text(self) -> str:

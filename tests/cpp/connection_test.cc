@@ -98,7 +98,7 @@ TEST_CASE("a peer that has ended its stream and reads nothing is let go") {
   Scene scene;
   scene.ask(32);
   scene.turn();
-  scene.connection->end_of_stream();
+  scene.connection->finish();
   REQUIRE_FALSE(scene.transport.closed);
   REQUIRE(scene.connection->unsent() > 0);
   scene.wait(scene.commons.last_answers_kept - std::chrono::milliseconds(1));
@@ -113,7 +113,7 @@ TEST_CASE("a peer that has ended its stream and reads slowly gets all that is le
   constexpr size_t kGets = 32;
   scene.ask(kGets);
   scene.turn();
-  scene.connection->end_of_stream();
+  scene.connection->finish();
   size_t received = 0;
   for (size_t some = 1; some > 0; scene.turn()) {
     received += some = scene.receive(kAnswer / 2);
@@ -227,7 +227,7 @@ TEST_CASE("a connection says in which state it is") {
   scene.transport.sent.clear();
   scene.ask(1);
   scene.turn();
-  scene.connection->end_of_stream();
+  scene.connection->finish();
   CHECK(scene.connection->state() == State::kFinishing);
   scene.connection->end("the test says so");
   CHECK(scene.connection->state() == State::kEnding);

@@ -313,7 +313,7 @@ TEST_CASE("nodes out of order or listed twice are refused") {
   participant.back() = 0;  // what it has: nothing
   CHECK(says(
       std::string(full).replace(waiting_at + kMemberBytes + kRankBytes, kMemberBytes, participant),
-      "node hc:7/1 is listed twice"));
+      "node hc (pid 7) is listed twice"));
   CHECK(says(std::string(full).replace(spares_at, kMemberBytes, participant), "listed twice"));
 }
 

@@ -164,7 +164,7 @@ TEST_CASE("whoever says not to restart it ends the run for all, and they are tol
   CHECK(group.failure() == "the disk is full");
   CHECK(group.state().closed);
   CHECK_THROWS_WITH_AS(group.join(node('d'), settings(2, 3), 0, at(40)),
-                       "join of node d:1/0: the run has failed for good and is not to be "
+                       "join of node d (pid 1): the run has failed for good and is not to be "
                        "restarted: 'the disk is full'; use another run id for a new job",
                        rdzv::Error);
   Group read;

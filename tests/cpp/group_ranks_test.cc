@@ -127,7 +127,7 @@ TEST_CASE("a given rank twice, none, and one beyond the world are refused") {
   RanksPlay play(2, 3, RankBy::kGiven);
   play.given('a', 1).given('b', 1).given('c', 3).join("a");
   CHECK(play.join_error('b', play.settings) == ErrorCode::kState);
-  CHECK(play.message.find("the given rank 1 is that of node host-a:1/0") != std::string::npos);
+  CHECK(play.message.find("the given rank 1 is that of node host-a (pid 1)") != std::string::npos);
   CHECK(play.join_error('c', play.settings) == ErrorCode::kInvalidArgument);
   CHECK(play.message.find("but the run has at most 3 nodes, and ranks count from 0") !=
         std::string::npos);

@@ -332,7 +332,7 @@ TEST_CASE("a closed group takes nobody and dismisses who has no rank") {
   CHECK_FALSE(play.role('a'));
   CHECK_FALSE(play.last_call());
   CHECK(play.join_error('a', play.settings) == ErrorCode::kRunClosed);
-  CHECK(play.message.find("host-a:1/0") != std::string::npos);
+  CHECK(play.message.find("host-a (pid 1)") != std::string::npos);
 }
 
 TEST_CASE("the participants of a complete round finish it after the group was closed") {

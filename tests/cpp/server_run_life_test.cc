@@ -43,7 +43,7 @@ TEST_CASE("run life: a participant whose connection breaks is lost after its gra
   scene.b->subscribe(1);
   scene.a.reset();
   const native::SubscribeReply told = scene.b->told();
-  CHECK(logged("run 'r': lost node a:1/0: its connection broke") != "");
+  CHECK(logged("run 'r': lost node a (pid 1): its connection broke") != "");
   CHECK(told.changes == 1);
   CHECK(told.active);
   CHECK_FALSE(told.closed);
@@ -251,7 +251,7 @@ TEST_CASE("run life: what cannot be resumed is not, or is an error") {
   CHECK_FALSE(c.resume(2, 0, 2).taken);
   NativePeer::Answer answer = c.try_resume(1, 2, 2);
   CHECK(answer.status == ErrorCode::kInvalidArgument);
-  CHECK(answer.message().starts_with("run 'r': resume of node c:1/0: there is no rank 2"));
+  CHECK(answer.message().starts_with("run 'r': resume of node c (pid 1): there is no rank 2"));
   RunNodePeer other(scene.server.port(), "b", RunSettings{1, 2, 30'000, 5'000, 3});
   CHECK(other.try_resume(1, 1, 2).status == ErrorCode::kState);
 }

@@ -206,7 +206,7 @@ TEST_CASE("runs: a closed run takes nobody, and who waits hears it at once") {
   NativePeer::Answer answer = a.failed();
   CHECK(answer.status == ErrorCode::kRunClosed);
   CHECK(answer.message() ==
-        "run 'r': join of node a:1/0: the run is closed; use another run id for a new job");
+        "run 'r': join of node a (pid 1): the run is closed; use another run id for a new job");
   b.join();
   CHECK(b.failed().status == ErrorCode::kRunClosed);
   CHECK(b.status().closed);
@@ -227,7 +227,7 @@ TEST_CASE("runs: what the rules refuse is an answer, and creates nothing") {
   other.join();
   NativePeer::Answer answer = other.failed();
   CHECK(answer.status == ErrorCode::kState);
-  CHECK(answer.message().starts_with("run 'r': join of node b:1/0: the group has other settings"));
+  CHECK(answer.message().starts_with("run 'r': join of node b (pid 1): the group has other settings"));
 }
 
 TEST_CASE("runs: a join sent again takes the place of the first") {
@@ -239,7 +239,7 @@ TEST_CASE("runs: a join sent again takes the place of the first") {
   again.join_and_wait();
   NativePeer::Answer answer = a.failed();
   CHECK(answer.status == ErrorCode::kState);
-  CHECK(answer.message() == "run 'r': join of node a:1/0: the node joined again");
+  CHECK(answer.message() == "run 'r': join of node a (pid 1): the node joined again");
   CHECK_FALSE(a.keep_alive().known);
   b.join();
   CHECK(again.joined().reply.rank == 0);
@@ -256,7 +256,7 @@ TEST_CASE("runs: a handle names one node, of one run") {
   RunNodePeer b(server.port(), "b");
   a.send(native_frame(Operation::kJoin, 9, b.join_body(0, kNoTimeout, 0)));
   CHECK(a.failed().message() ==
-        "join: handle 7 belongs to another node on this connection: a:1/0 of run 'r'");
+        "join: handle 7 belongs to another node on this connection: a (pid 1) of run 'r'");
   a.send(native_frame(Operation::kJoin, 10, a.join_body(0, kNoTimeout, 0, "other")));
   CHECK(a.failed().status == ErrorCode::kInvalidArgument);
 }

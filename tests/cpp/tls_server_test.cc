@@ -200,6 +200,17 @@ TEST_CASE("torch's protocol is taken from this machine, where a token is wanted 
   CHECK(admit(security, tls::kHandshakeByte, false).way == Admission::Way::kTls);
 }
 
+TEST_CASE("a line of text is answered to this machine alone, where a token is wanted of others") {
+  SecureScene scene;
+  Peer person(scene.server.port());
+  person.send("status\n");
+  CHECK(contains(person.receive(10), "rendezvous"));
+  const ServerSecurity security{scene.keeper};
+  const Admission refused = admit(security, 's', false);
+  CHECK(refused.way == Admission::Way::kRefused);
+  CHECK(contains(refused.answer, "this server wants a token"));
+}
+
 TEST_CASE("a handshake and requests that come byte by byte are taken") {
   SecureScene scene;
   SecurePeer peer(scene.server.port());

@@ -40,6 +40,8 @@ LOOPBACK = "127.0.0.1"
 # Short, so that changes are seen soon. Nobody is taken for dead, however slow the machine: tests in
 # which somebody shall die say so by DYING.
 INTERVAL_S = 0.1
+# A last call of rounds that are to have all nodes, on a slow machine too; later ones have fewer.
+FOR_ALL_S = 2.0
 DYING: dict[str, Any] = {"keep_alive_max_attempt": 10}
 _NEVER = 1_000_000
 

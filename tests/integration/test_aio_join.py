@@ -98,7 +98,7 @@ def test_rank_0_beside_the_server_tells_others_an_address_that_they_reach(
 ) -> None:
     """To the server it is loopback, by which each machine reaches itself."""
     monkeypatch.setattr(
-        "rendezvous.aio._world.own_end_towards",
+        "rendezvous.aio._node.own_end_towards",
         lambda host: {"198.51.100.7": "192.0.2.1"}.get(host, ""),
     )
 
@@ -117,7 +117,7 @@ def test_an_address_that_leads_a_node_to_itself_is_told(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As of a blocking handler: rank 0 says loopback, and this node is on another machine."""
-    monkeypatch.setattr("rendezvous.aio._world.advertised_address", lambda *_: "198.51.100.7")
+    monkeypatch.setattr("rendezvous.aio._node.advertised_address", lambda *_: "198.51.100.7")
 
     async def main(other: Background[tuple[RendezvousInfo, Any]]) -> None:
         async with joined(server.port, last_call=30.0) as world:

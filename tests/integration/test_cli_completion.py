@@ -23,8 +23,7 @@ def test_the_files_are_those_of_the_arguments() -> None:
     assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
 
 
-@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash here")
-@pytest.mark.parametrize(
+COMPLETED = pytest.mark.parametrize(
     ("words", "found"),
     [
         (["rendezvous", "stat"], "status"),
@@ -33,6 +32,24 @@ def test_the_files_are_those_of_the_arguments() -> None:
         (["rendezvous", "demo", "--backend", "et"], "etcd"),
     ],
 )
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="there is no fish here")
+@COMPLETED
+def test_fish_completes(cli: Cli, words: list[str], found: str) -> None:
+    """The same, with what it says of each."""
+    script = cli.run("completion", "fish").stdout.decode()
+    done = subprocess.run(
+        ["fish", "-N", "-c", f"{script}\ncomplete -C '{' '.join(words)}'"],
+        capture_output=True,
+        check=False,
+    )
+    assert done.stderr == b""
+    assert [line.split("\t")[0] for line in done.stdout.decode().splitlines()] == [found]
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash here")
+@COMPLETED
 def test_bash_completes(cli: Cli, words: list[str], found: str) -> None:
     """Commands, options and choices."""
     script = cli.run("completion", "bash").stdout.decode()

@@ -66,7 +66,7 @@ def _last_line(running: Running) -> str:
 
 def _root_cause(nodes: list[Running]) -> str:
     """What the last line of every node says alike, from the name of the root cause on."""
-    causes = {_last_line(node).partition("node 127.0.0.1 (pid")[2] for node in nodes}
+    causes = {_last_line(node).rpartition("node 127.0.0.1 (pid")[2] for node in nodes}
     causes = {cause.partition(" (TCPStore")[0] for cause in causes}
     assert len(causes) == 1, [node.stderr for node in nodes]
     return causes.pop()

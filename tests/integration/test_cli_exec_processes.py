@@ -214,7 +214,7 @@ def test_the_command_says_that_nobody_shall_start_it_again(cli: Cli, tmp_path: P
     node = cli.start_exec(endpoint, "1:3", *words, "--", "sh", "-c", script)
     assert node.end() == 93
     assert [other.end() for other in others] == [93, 93]
-    assert "restart" not in node.stderr
+    assert ": restart " not in node.stderr
 
 
 def test_standalone_is_a_job_of_its_own(cli: Cli, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 
 from support.cli import Cli
 
@@ -54,3 +55,28 @@ def test_a_port_can_be_served_again_at_once(cli: Cli) -> None:
     again.line(f"listening on {endpoint}")
     # It is a new store.
     assert cli.run("get", "k", "--endpoint", endpoint).returncode == 1
+
+
+def test_a_word_is_enough_where_there_is_nothing_but_nc(cli: Cli) -> None:
+    """Lines of text, and then the connection ends, though the peer's own stream is still open."""
+    server, endpoint = cli.serve()
+    exec_ = cli.start_exec(endpoint, "2", "--run-id", "my-job", "--", "true")
+    server.line("1 of at least 2 nodes has joined")
+    said = {}
+    for words in ("status", "status my-job"):
+        with socket.create_connection(("127.0.0.1", int(endpoint.rpartition(":")[2]))) as peer:
+            peer.sendall(f"{words}\n".encode())
+            said[words] = peer.makefile("rb").read().decode()
+    assert (
+        "run 'my-job': round 1, forming: 1 of at least 2 (at most 2) nodes joined" in said["status"]
+    )
+    assert f"(pid {exec_.process.pid})" in said["status my-job"]
+
+
+def test_serve_logs_who_came_to_a_round_that_forms(cli: Cli) -> None:
+    """With its address, without being asked."""
+    server, endpoint = cli.serve()
+    exec_ = cli.start_exec(endpoint, "2", "--run-id", "my-job", "--", "true")
+    line = server.line("1 of at least 2 nodes has joined")
+    assert "run 'my-job': round 1: " in line
+    assert f"(pid {exec_.process.pid})" in line

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from handler_support import (
     DYING,
+    FOR_ALL_S,
     RUN,
     EtcdRun,
     changes,
@@ -90,7 +91,7 @@ def test_a_leader_that_leaves_hands_over_at_once(run: EtcdRun) -> None:
 
 def test_a_leader_that_dies_is_lost_and_the_others_form_the_next_round(run: EtcdRun) -> None:
     """Its lease ends both its place and its term."""
-    handlers = run.nodes(3, 2, 3, **DYING)
+    handlers = run.nodes(3, 2, 3, last_call_s=FOR_ALL_S, **DYING)
     join_all(handlers)
     leader = leader_of(handlers)
     die(leader)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from handler_support import (
     DYING,
+    FOR_ALL_S,
     INTERVAL_S,
     KEY,
     LOOPBACK,
@@ -74,7 +75,7 @@ def lossy(run: Run, lost_writes: int = 0) -> LossyBackend:
 
 def test_a_dead_node_is_noticed_and_the_next_round_is_without_it(run: Run) -> None:
     """The others count it as a change; the error of a node that waits in vain names it."""
-    handlers = run.nodes(3, 2, 3, **DYING)
+    handlers = run.nodes(3, 2, 3, last_call_s=FOR_ALL_S, **DYING)
     join_all(handlers)
     die(handlers[2])
     for handler in handlers[:2]:
@@ -86,7 +87,7 @@ def test_a_dead_node_is_noticed_and_the_next_round_is_without_it(run: Run) -> No
 
 def test_a_node_that_was_taken_for_dead_learns_it_and_comes_back(run: Run) -> None:
     """Its process had been stopped, say."""
-    handlers = run.nodes(2, 1, 2, **DYING)
+    handlers = run.nodes(2, 1, 2, last_call_s=FOR_ALL_S, **DYING)
     join_all(handlers)
     handlers[1]._coordinator.ask_to_stop()
     changes(handlers[0], 1)

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from handler_support import RUN, EtcdRun, Run, join_all, joining, run_kept_by, stored_run
+from handler_support import FOR_ALL_S, RUN, EtcdRun, Run, join_all, joining, run_kept_by, stored_run
 from support.background import eventually
 
 from rendezvous import (
@@ -34,10 +34,12 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
         yield run
 
 
-def _node(run: Run, number: int, *nodes: int, **rules: Any) -> DynamicRendezvousHandler:
+def _node(
+    run: Run, number: int, *nodes: int, last_call_s: float = 0.1, **rules: Any
+) -> DynamicRendezvousHandler:
     """Of an address of its own on this machine."""
     made = RendezvousRules(**{"debounce": 0.0, **rules})
-    return run.node(*nodes, local_addr=f"127.0.0.{number}", rules=made)
+    return run.node(*nodes, local_addr=f"127.0.0.{number}", rules=made, last_call_s=last_call_s)
 
 
 def _numbers(handlers: list[DynamicRendezvousHandler]) -> dict[int, int]:
@@ -49,10 +51,10 @@ def _numbers(handlers: list[DynamicRendezvousHandler]) -> dict[int, int]:
 
 def test_who_replaces_a_node_takes_its_rank_and_the_others_keep_theirs(run: Run) -> None:
     """The natural order of addresses decides in the first round only."""
-    a, b, d = (_node(run, number, 2, 3) for number in (1, 2, 4))
+    a, b, d = (_node(run, number, 2, 3, last_call_s=FOR_ALL_S) for number in (1, 2, 4))
     assert _numbers([a, b, d]) == {0: 1, 1: 2, 2: 4}
     a.leave(failed=True)
-    c = _node(run, 3, 2, 3)
+    c = _node(run, 3, 2, 3, last_call_s=FOR_ALL_S)
     waiting = joining(c)
     eventually("the newcomer", lambda: len(run.look().waiting + run.look().spares) == 1)
     again = [joining(b), joining(d)]
@@ -71,7 +73,7 @@ def test_a_given_rank_that_another_node_has_is_refused_by_name(run: Run) -> None
     first = _node(run, 1, 2, rank_by="given", rank=1)
     waiting = joining(first)
     eventually("the first node", lambda: len(run.look().participants) == 1)
-    with pytest.raises(RendezvousStateError, match=r"given rank 1 is that of node 127\.0\.0\.1:"):
+    with pytest.raises(RendezvousStateError, match=r"rank 1 is that of node 127\.0\.0\.1 \(pid"):
         _node(run, 2, 2, rank_by="given", rank=1).next_rendezvous()
     second = joining(_node(run, 3, 2, rank_by="given", rank=0))
     assert (waiting.result().rank, second.result().rank) == (1, 0)
@@ -124,7 +126,7 @@ def test_all_nodes_learn_that_nobody_shall_restart_the_run(run: Run) -> None:
 
 def test_a_node_that_gives_up_may_end_the_run_for_all(run: Run) -> None:
     """Although enough nodes are left; with its exit code and its last line as the reason."""
-    nodes = [_node(run, number, 1, 3) for number in (1, 2, 3)]
+    nodes = [_node(run, number, 1, 3, last_call_s=3600.0) for number in (1, 2, 3)]
     join_all(nodes)
     nodes[0].give_up(3, "no such file", do_not_restart=True)
     eventually("the others hear of it", lambda: all(node.is_closed() for node in nodes[1:]))

@@ -172,9 +172,9 @@ def test_peers_that_just_leave_are_not_logged(
             peer.synchronise()
             leave(peer)
     connect().ping()
-    with RawPeer(server.port, b"the last line\n") as peer:
+    with RawPeer(server.port, b"The last line\n") as peer:
         peer.wait_closed()
-    eventually("the last line", lambda: "the last line" in caplog.text)
+    eventually("the last line", lambda: "The last line" in caplog.text)
     said = [r for r in caplog.records if r.levelno >= logging.WARNING]
     assert len([r for r in said if f":{server.port}:" in r.getMessage()]) == 1
 

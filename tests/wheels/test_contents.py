@@ -59,7 +59,8 @@ def test_a_wheel_has_all_of_the_package_and_nothing_else(wheels: list[Path]) -> 
     expected = {
         str(path.relative_to(package.parent))
         for path in package.rglob("*")
-        if path.suffix in {".py", ".pyi", ".bash", ".fish", ".zsh"} or path.name == "py.typed"
+        if path.suffix in {".py", ".pyi", ".bash", ".fish", ".zsh", ".html"}
+        or path.name == "py.typed"
     }
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:

@@ -7,8 +7,8 @@
 
 _shtab_rendezvous_subparsers=(exec serve demo bench status timeline doctor close get set add cas wait delete keys push pop length barrier exchange watch token completion)
 
-_shtab_rendezvous_exec_option_strings=(-h --help -v --verbose --endpoint --rdzv-endpoint --nodes --nnodes --standalone --run-id --rdzv-id --backend --rdzv-backend --etcd-user --rdzv-conf --local-addr --spare-timeout --rank-by --expect --attempt --no-bootstrap-store --release-port --insecure --tls-cert --tls-key --tls-ca --tls-name --listen-fd --health-check --procs-per-node --nproc-per-node --max-restarts --wait-for-replacements --grace --mpi-env --log-dir -t --tee -r --redirects --event-log --log-format)
-_shtab_rendezvous_serve_option_strings=(-h --help -v --verbose --host --port --listen-fd --limit --insecure --tls-cert --tls-key --tls-ca --tls-name --log-format)
+_shtab_rendezvous_exec_option_strings=(-h --help -v --verbose --endpoint --rdzv-endpoint --nodes --nnodes --standalone --run-id --rdzv-id --backend --rdzv-backend --etcd-user --rdzv-conf --local-addr --spare-timeout --rank-by --expect --attempt --no-bootstrap-store --release-port --insecure --tls-cert --tls-key --tls-ca --tls-name --http --http-cert --http-key --http-token-file --listen-fd --health-check --procs-per-node --nproc-per-node --max-restarts --wait-for-replacements --grace --mpi-env --log-dir -t --tee -r --redirects --event-log --log-format)
+_shtab_rendezvous_serve_option_strings=(-h --help -v --verbose --host --port --listen-fd --limit --insecure --tls-cert --tls-key --tls-ca --tls-name --http --http-cert --http-key --http-token-file --log-format)
 _shtab_rendezvous_demo_option_strings=(-h --help -v --verbose --nodes --backend --log-format)
 _shtab_rendezvous_bench_option_strings=(-h --help -v --verbose --endpoint --tls-cert --tls-key --tls-ca --tls-name --seconds --value --nodes --cluster --report)
 _shtab_rendezvous_status_option_strings=(-h --help -v --verbose --run-id --endpoint --backend --rdzv-conf --tls-cert --tls-key --tls-ca --tls-name --expect --timeout --wait-for-server -f --follow --all --json)
@@ -28,7 +28,7 @@ _shtab_rendezvous_length_option_strings=(-h --help -v --verbose --endpoint --tls
 _shtab_rendezvous_barrier_option_strings=(-h --help -v --verbose --endpoint --tls-cert --tls-key --tls-ca --tls-name --timeout --wait-for-server --rank --round)
 _shtab_rendezvous_exchange_option_strings=(-h --help -v --verbose --endpoint --tls-cert --tls-key --tls-ca --tls-name --timeout --wait-for-server --json)
 _shtab_rendezvous_watch_option_strings=(-h --help -v --verbose --endpoint --tls-cert --tls-key --tls-ca --tls-name --json --timeout --wait-for-server)
-_shtab_rendezvous_token_option_strings=(-h --help -v --verbose --save)
+_shtab_rendezvous_token_option_strings=(-h --help -v --verbose --save --space --role)
 _shtab_rendezvous_completion_option_strings=(-h --help -v --verbose)
 _shtab_rendezvous_option_strings=(-h --help --version)
 
@@ -41,6 +41,7 @@ _shtab_rendezvous_status___backend_choices=(c10d etcd etcd-v3)
 _shtab_rendezvous_timeline___backend_choices=(c10d etcd etcd-v3)
 _shtab_rendezvous_doctor___backend_choices=(c10d etcd etcd-v3)
 _shtab_rendezvous_close___backend_choices=(c10d etcd etcd-v3)
+_shtab_rendezvous_token___role_choices=(member reader admin)
 _shtab_rendezvous_completion_pos_0_choices=(bash zsh fish)
 _shtab_rendezvous_pos_0_choices=(exec serve demo bench status timeline doctor close get set add cas wait delete keys push pop length barrier exchange watch token completion)
 

@@ -51,7 +51,7 @@ function _shtab_rendezvous_using
 end
 
 set -g _shtab_rendezvous_commands exec serve demo bench status timeline doctor close get set add cas wait delete keys push pop length barrier exchange watch token completion
-set -g _shtab_rendezvous_opts_with_value --attempt --backend --cluster --endpoint --etcd-user --event-log --expect --grace --health-check --host --limit --listen-fd --local-addr --log-dir --log-format --max-restarts --nnodes --nodes --nproc-per-node --port --prefix --procs-per-node --rank --rank-by --rdzv-backend --rdzv-conf --rdzv-endpoint --rdzv-id --reason --redirects --report --round --run-id --seconds --spare-timeout --tee --timeout --tls-ca --tls-cert --tls-key --tls-name --ttl --value -r -t
+set -g _shtab_rendezvous_opts_with_value --attempt --backend --cluster --endpoint --etcd-user --event-log --expect --grace --health-check --host --http --http-cert --http-key --http-token-file --limit --listen-fd --local-addr --log-dir --log-format --max-restarts --nnodes --nodes --nproc-per-node --port --prefix --procs-per-node --rank --rank-by --rdzv-backend --rdzv-conf --rdzv-endpoint --rdzv-id --reason --redirects --report --role --round --run-id --seconds --space --spare-timeout --tee --timeout --tls-ca --tls-cert --tls-key --tls-name --ttl --value -r -t
 
 complete -c rendezvous -e
 complete -c rendezvous -f
@@ -80,6 +80,10 @@ complete -c rendezvous -n '_shtab_rendezvous_using exec' -l tls-cert -x -d 'cert
 complete -c rendezvous -n '_shtab_rendezvous_using exec' -l tls-key -x -d 'the certificate'"'"'s private key (PEM; default: $RENDEZVOUS_TLS_KEY)'
 complete -c rendezvous -n '_shtab_rendezvous_using exec' -l tls-ca -x -d 'certificates of the authorities that vouch for the other end (PEM; default: $RENDEZVOUS_TLS_CA)'
 complete -c rendezvous -n '_shtab_rendezvous_using exec' -l tls-name -x -d 'what the server'"'"'s certificate is for, if not the endpoint'"'"'s host; *: any name (default: $RENDEZVOUS_TLS_NAME)'
+complete -c rendezvous -n '_shtab_rendezvous_using exec' -l http -x -d 'serve a page, Prometheus'"'"' metrics and status over HTTP on the node that serves the store, such as 127.0.0.1:9109; beyond loopback, it needs the options --http-... (default: off)'
+complete -c rendezvous -n '_shtab_rendezvous_using exec' -l http-cert -x -d 'certificate for HTTP, and those between it and its authority (PEM)'
+complete -c rendezvous -n '_shtab_rendezvous_using exec' -l http-key -x -d 'its private key (PEM)'
+complete -c rendezvous -n '_shtab_rendezvous_using exec' -l http-token-file -x -d 'tokens of readers, one a line: what HTTP is asked with'
 complete -c rendezvous -n '_shtab_rendezvous_using exec' -l listen-fd -x -d 'host the store on this file descriptor, a socket bound to the endpoint'"'"'s port'
 complete -c rendezvous -n '_shtab_rendezvous_using exec' -l health-check -x -d 'a shell command that runs before this node joins a round; if it fails, the node does not take part, and the others learn its last line'
 complete -c rendezvous -n '_shtab_rendezvous_using exec' -l procs-per-node -l nproc-per-node -x -d 'how often to start the command on this node; nodes may have different numbers; gpu: the GPUs that it sees; auto: the same, or 1 where there are none; cpu: its processors (default: 1)'
@@ -104,6 +108,10 @@ complete -c rendezvous -n '_shtab_rendezvous_using serve' -l tls-cert -x -d 'cer
 complete -c rendezvous -n '_shtab_rendezvous_using serve' -l tls-key -x -d 'the certificate'"'"'s private key (PEM; default: $RENDEZVOUS_TLS_KEY)'
 complete -c rendezvous -n '_shtab_rendezvous_using serve' -l tls-ca -x -d 'certificates of the authorities that vouch for the other end (PEM; default: $RENDEZVOUS_TLS_CA)'
 complete -c rendezvous -n '_shtab_rendezvous_using serve' -l tls-name -x -d 'what the server'"'"'s certificate is for, if not the endpoint'"'"'s host; *: any name (default: $RENDEZVOUS_TLS_NAME)'
+complete -c rendezvous -n '_shtab_rendezvous_using serve' -l http -x -d 'serve a page, Prometheus'"'"' metrics and status over HTTP, such as 127.0.0.1:9109; beyond loopback, it needs the options --http-... (default: off)'
+complete -c rendezvous -n '_shtab_rendezvous_using serve' -l http-cert -x -d 'certificate for HTTP, and those between it and its authority (PEM)'
+complete -c rendezvous -n '_shtab_rendezvous_using serve' -l http-key -x -d 'its private key (PEM)'
+complete -c rendezvous -n '_shtab_rendezvous_using serve' -l http-token-file -x -d 'tokens of readers, one a line: what HTTP is asked with'
 complete -c rendezvous -n '_shtab_rendezvous_using serve' -l log-format -x -d 'of log lines, on stderr: for people, or an object a line (default: $RENDEZVOUS_LOG_FORMAT, else text)'
 complete -c rendezvous -n '_shtab_rendezvous_using; and test $_shtab_rendezvous_npos -eq 0' -a demo -d 'Start a server and N processes on this machine. The processes meet: each connects,'
 complete -c rendezvous -n '_shtab_rendezvous_using demo' -s h -l help -d 'show this help message and exit'
@@ -325,6 +333,8 @@ complete -c rendezvous -n '_shtab_rendezvous_using; and test $_shtab_rendezvous_
 complete -c rendezvous -n '_shtab_rendezvous_using token' -s h -l help -d 'show this help message and exit'
 complete -c rendezvous -n '_shtab_rendezvous_using token' -s v -l verbose -d 'log more, and show where in the code an error came from'
 complete -c rendezvous -n '_shtab_rendezvous_using token' -l save -d 'put it into your configuration folder instead of printing it'
+complete -c rendezvous -n '_shtab_rendezvous_using token' -l space -x -d 'the name space that it is for; with --role reader, * is all of them, for a monitor'"'"'s --http-token-file (default: default)'
+complete -c rendezvous -n '_shtab_rendezvous_using token' -l role -xka "member reader admin" -d 'what who has it may do: everything there, look, or everything everywhere (default: member)'
 complete -c rendezvous -n '_shtab_rendezvous_using; and test $_shtab_rendezvous_npos -eq 0' -a completion -d 'Print what a shell needs to complete commands and options of rendezvous with Tab.'
 complete -c rendezvous -n '_shtab_rendezvous_using completion' -s h -l help -d 'show this help message and exit'
 complete -c rendezvous -n '_shtab_rendezvous_using completion' -s v -l verbose -d 'log more, and show where in the code an error came from'

@@ -234,6 +234,10 @@ _shtab_rendezvous_exec_options=(
   "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
   "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
   "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
+  "--http[serve a page, Prometheus\' metrics and status over HTTP on the node that serves the store, such as 127.0.0.1\:9109\; beyond loopback, it needs the options --http-... (default\: off)]:HOST[:PORT]:"
+  "--http-cert[certificate for HTTP, and those between it and its authority (PEM)]:FILE:"
+  "--http-key[its private key (PEM)]:FILE:"
+  "--http-token-file[tokens of readers, one a line\: what HTTP is asked with]:FILE:"
   "--listen-fd[host the store on this file descriptor, a socket bound to the endpoint\'s port]:FD:"
   "--health-check[a shell command that runs before this node joins a round\; if it fails, the node does not take part, and the others learn its last line]:COMMAND:"
   {--procs-per-node,--nproc-per-node}"[how often to start the command on this node\; nodes may have different numbers\; gpu\: the GPUs that it sees\; auto\: the same, or 1 where there are none\; cpu\: its processors (default\: 1)]:N|auto|gpu|cpu:"
@@ -346,6 +350,10 @@ _shtab_rendezvous_serve_options=(
   "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
   "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
   "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
+  "--http[serve a page, Prometheus\' metrics and status over HTTP, such as 127.0.0.1\:9109\; beyond loopback, it needs the options --http-... (default\: off)]:HOST[:PORT]:"
+  "--http-cert[certificate for HTTP, and those between it and its authority (PEM)]:FILE:"
+  "--http-key[its private key (PEM)]:FILE:"
+  "--http-token-file[tokens of readers, one a line\: what HTTP is asked with]:FILE:"
   "--log-format[of log lines, on stderr\: for people, or an object a line (default\: \$RENDEZVOUS_LOG_FORMAT, else text)]:text|json:"
 )
 
@@ -418,6 +426,8 @@ _shtab_rendezvous_token_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-v,--verbose}"[log more, and show where in the code an error came from]"
   "--save[put it into your configuration folder instead of printing it]"
+  "--space[the name space that it is for\; with --role reader, \* is all of them, for a monitor\'s --http-token-file (default\: default)]:NAME:"
+  "--role[what who has it may do\: everything there, look, or everything everywhere (default\: member)]:role:(member reader admin)"
 )
 
 # guard to ensure default positional specs are added only once per session

@@ -7,7 +7,7 @@ from typing import Any
 from rendezvous.cli.look.timeline_text import as_line
 from rendezvous.handler.examine import events_of
 
-__all__ = ["as_lines"]
+__all__ = ["as_lines", "run_name"]
 
 
 def as_lines(report: dict[str, Any]) -> list[str]:
@@ -26,8 +26,13 @@ def as_lines(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _run_line(run: dict[str, Any]) -> str:
+def run_name(run: dict[str, Any]) -> str:
+    """`run 'job-1'`, with its name space where that is not the default one."""
     where = "" if run["space"] == "default" else f" of name space {run['space']}"
+    return f"run {run['run_id']!r}{where}"
+
+
+def _run_line(run: dict[str, Any]) -> str:
     if run["closed"]:
         state = "closed"
     elif run["failed"]:
@@ -37,4 +42,4 @@ def _run_line(run: dict[str, Any]) -> str:
     else:
         state = f"forming, {run['participants']} of at least {run['min_nodes']} nodes"
     more = "".join(f", {name}: {run[name]}" for name in ("waiting", "spares", "lost") if run[name])
-    return f"run {run['run_id']!r}{where}: round {run['round']}, {state}{more}"
+    return f"{run_name(run)}: round {run['round']}, {state}{more}"

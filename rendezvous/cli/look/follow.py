@@ -15,8 +15,9 @@ from rendezvous._base.deadline import Deadline
 from rendezvous._base.errors import RendezvousConnectionError, RendezvousError, StoreError
 from rendezvous._base.patience import is_refusal
 from rendezvous.cli import exits as _exit
-from rendezvous.cli.look.status_text import as_json, as_line, as_text
+from rendezvous.cli.look.status_text import as_line, as_text
 from rendezvous.cli.paint import Paint
+from rendezvous.handler.as_json import report_as_json
 from rendezvous.handler.examine import examine
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class _Lines:
     def report(self, report: Report) -> None:
         if self._is_json:
             # Of a countdown, only that it runs is a change.
-            fields = as_json(report)
+            fields = report_as_json(report)
             rest = json.dumps(fields | {"last_call_left_s": fields["last_call_left_s"] is not None})
             self._print(rest, json.dumps(fields))
             return

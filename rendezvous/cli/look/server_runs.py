@@ -26,6 +26,7 @@ from rendezvous.handler.examine import (
     find_exclusions,
     find_expected,
     look_at_timeline,
+    past_of,
 )
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["ServerRuns"]
 
 _NOTHING_KNOWN = 2**64 - 1
-# Events that say where a node stands.
-_OF_NODES = ("joined", "waiting", "spare", "resumed", "left", "lost", "failed", "gave_up")
 
 
 class ServerRuns:
@@ -105,11 +104,7 @@ class ServerRuns:
             return {}
         if found.next < first:  # another server than before
             known.clear()
-        for event in found.events:
-            node = event.node
-            if node is not None and event.kind in _OF_NODES:
-                key = (node.addr, node.pid, node.local_id)
-                known[key] = Past(event.kind, event.time_s, event.text)
+        known |= past_of(found.events)
         self._history = (found.next, known)
         return known
 

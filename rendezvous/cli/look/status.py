@@ -21,8 +21,7 @@ from rendezvous._base.errors import (
 from rendezvous.cli import exits as _exit
 from rendezvous.cli.look.follow import follow
 from rendezvous.cli.look.status_place import add_place, place_of
-from rendezvous.cli.look.status_text import as_json, as_text, outline
-from rendezvous.cli.look.timeline_text import as_json as event_as_json
+from rendezvous.cli.look.status_text import as_text, outline
 from rendezvous.cli.options import (
     RUN_ID_VARIABLE,
     OptionError,
@@ -31,6 +30,7 @@ from rendezvous.cli.options import (
     seconds,
 )
 from rendezvous.cli.paint import Paint
+from rendezvous.handler.as_json import event_as_json, report_as_json
 from rendezvous.handler.examine import examine, is_complete
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _show_run(args: argparse.Namespace, place: Place, deadline: Deadline) -> int
     if report is None:
         raise _exit.CommandError(unknown_text(args.run_id, place, deadline), _exit.NO)
     text = as_text(report, Paint(sys.stdout), all_nodes=args.all)
-    fields = as_json(report)
+    fields = report_as_json(report)
     if args.json:
         fields["events"] = _events(args.run_id, place, deadline)
     _print(args, fields, text)

@@ -1,28 +1,26 @@
-"""How `rendezvous status` tells of a run: as lines of text, as one line, and as JSON. Pure."""
+"""How `rendezvous status` tells of a run: as lines of text, and as one line. Pure."""
 
 from __future__ import annotations
 
 import shlex
 import time
 from collections import Counter
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rendezvous._base.host_names import count_names, fold_hosts, natural_key
-from rendezvous._base.text import counted
+from rendezvous._base.text import counted, node_text
 from rendezvous.cli.paint import wrapped
 from rendezvous.handler.examine import LOST, is_complete
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rendezvous._coordination.missing import Missing
     from rendezvous._coordination.run_view import RunView
     from rendezvous._core import Node
     from rendezvous.cli.paint import Paint
     from rendezvous.handler.examine import NodeKey, Past, Report
 
-__all__ = ["as_json", "as_line", "as_text", "outline"]
+__all__ = ["as_line", "as_text", "outline"]
 
 # Nodes of one list that have a line each without --all.
 _LINES_MAX = 16
@@ -92,7 +90,7 @@ def as_text(report: Report, paint: Paint, *, all_nodes: bool = False) -> list[st
         count: int = getattr(view.counts, name)
         if count:
             nodes = sorted(getattr(view, name), key=_node_key)
-            each = [_node_text(node) for node in nodes]
+            each = [node_text(node) for node in nodes]
             if name == "lost":
                 each = [
                     f"{text}{_past_text(report.history.get(_key(node)))}"
@@ -201,18 +199,18 @@ def _keeper_text(view: RunView) -> str:
         return "its nodes, by compare-and-set"
     if view.leader is None:
         return "an elected node; none is elected at the moment"
-    return f"{_node_text(view.leader)}, the elected leader"
+    return f"{node_text(view.leader)}, the elected leader"
 
 
 def _participants(view: RunView, all_nodes: bool) -> list[str]:
     pairs = list(zip(view.ranks, view.participants, strict=True))
     if not view.complete:
         pairs.sort(key=lambda pair: _node_key(pair[1]))
-    ranked = [(f"rank {rank}  " if rank >= 0 else "") + _node_text(node) for rank, node in pairs]
+    ranked = [(f"rank {rank}  " if rank >= 0 else "") + node_text(node) for rank, node in pairs]
     nodes = [node for _, node in pairs]
     lines = _list_text("participants", ranked, nodes, all_nodes)
     if len(nodes) > _LINES_MAX and not all_nodes and view.ranks and view.ranks[0] == 0:
-        lines.append(f"  rank 0 is {_node_text(nodes[0])}")
+        lines.append(f"  rank 0 is {node_text(nodes[0])}")
     return lines
 
 
@@ -232,73 +230,3 @@ def _list_text(name: str, each: Sequence[str], nodes: Sequence[Node], all_nodes:
 
 def _node_key(node: Node) -> tuple[object, ...]:
     return natural_key(node.addr), node.pid, node.local_id
-
-
-def _node_text(node: Node) -> str:
-    return f"{node.addr} (pid {node.pid})"
-
-
-def as_json(report: Report) -> dict[str, Any]:
-    """An object with all nodes."""
-    view = report.view
-    settings = view.settings
-    return {
-        "endpoint": report.endpoint,
-        "run_id": report.run_id,
-        "kept_by": view.kept_by,
-        "leader": None if view.leader is None else _node_json(view.leader),
-        "round": view.round,
-        "complete": view.complete,
-        "closed": view.closed,
-        "finished_round": view.finished_round,
-        "world_size": view.world_size,
-        "last_call_left_s": view.last_call_left_s,
-        "settings": None
-        if settings is None
-        else {
-            "min_nodes": settings.min_nodes,
-            "max_nodes": settings.max_nodes,
-            "last_call_timeout_s": settings.last_call_timeout,
-            "keep_alive_interval_s": settings.keep_alive_interval,
-            "keep_alive_max_attempt": settings.keep_alive_max_attempt,
-        },
-        "missing": _missing_json(report.missing),
-        "similar_runs": list(report.similar),
-        "excluded": list(report.excluded),
-        "suspects": view.suspects,
-        "cause": view.cause or None,
-        "failed": view.failed,
-        "close_reason": view.close_reason or None,
-        "participants": [
-            {"rank": rank if rank >= 0 else None} | _node_json(node) | _past_json(report, node)
-            for rank, node in zip(view.ranks, view.participants, strict=True)
-        ],
-    } | {
-        name: [_node_json(node) | _past_json(report, node) for node in getattr(view, name)]
-        for name in _LISTS
-    }
-
-
-def _missing_json(missing: Missing) -> dict[str, Any]:
-    return {
-        "count": missing.count,
-        "unnamed": missing.unnamed,
-        "nodes": [
-            {"name": name, "how": group.how, "sure": group.is_sure}
-            for group in missing.groups
-            for name in group.names
-        ],
-    }
-
-
-def _past_json(report: Report, node: Node) -> dict[str, Any]:
-    """Since when it stands where it does, and why; nothing where that is not known."""
-    past = report.history.get(_key(node))
-    if past is None:
-        return {}
-    at = datetime.fromtimestamp(past.time_s).astimezone().isoformat(timespec="milliseconds")
-    return {"since": at, "event": past.what, "why": past.why or None}
-
-
-def _node_json(node: Node) -> dict[str, Any]:
-    return {"addr": node.addr, "pid": node.pid, "local_id": node.local_id}

@@ -12,8 +12,9 @@ from rendezvous.cli import exits as _exit
 from rendezvous.cli.look.server_runs import ServerRuns
 from rendezvous.cli.look.status import run_id, unknown_text
 from rendezvous.cli.look.status_place import add_place, place_of
-from rendezvous.cli.look.timeline_text import as_json, as_line
+from rendezvous.cli.look.timeline_text import as_line
 from rendezvous.cli.options import add_command, add_wait_for_server, seconds
+from rendezvous.handler.as_json import event_as_json
 
 if TYPE_CHECKING:
     import argparse
@@ -89,13 +90,15 @@ def run(args: argparse.Namespace) -> int:
         found = _look(args, place, 0)
         while args.follow:
             for event in _wanted(args, found.events):
-                print(json.dumps(as_json(event)) if args.json else as_line(event), flush=True)
+                print(json.dumps(event_as_json(event)) if args.json else as_line(event), flush=True)
             time.sleep(_LOOK_EVERY_S)
             found = _look(args, place, found.next)
         events = _wanted(args, found.events)
         if args.json:
             named = {"endpoint": place.endpoint, "run_id": args.run_id}
-            print(json.dumps(named | {"events": [as_json(each) for each in events]}, indent=2))
+            print(
+                json.dumps(named | {"events": [event_as_json(each) for each in events]}, indent=2)
+            )
         else:
             print("\n".join([as_line(each) for each in events] or ["nothing has happened"]))
     except (StoreConnectionError, StoreTimeoutError) as error:

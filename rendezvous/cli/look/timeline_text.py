@@ -1,14 +1,16 @@
-"""How an event of a run is told: as a line of text, and as JSON. Pure."""
+"""How an event of a run is told as a line of text. Pure."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from rendezvous._base.text import node_text
 
 if TYPE_CHECKING:
     from rendezvous._coordination.by_server.timeline import RunEvent
 
-__all__ = ["as_json", "as_line"]
+__all__ = ["as_line"]
 
 
 def as_line(event: RunEvent) -> str:
@@ -22,7 +24,7 @@ def as_line(event: RunEvent) -> str:
 
 def _what(event: RunEvent) -> str:
     node = event.node
-    name = "" if node is None else f"{node.addr} (pid {node.pid})"
+    name = "" if node is None else node_text(node)
     nodes = "1 node" if event.nodes == 1 else f"{event.nodes} nodes"
     if event.kind == "complete":
         last = f"; {name} came last" if name else ""
@@ -36,22 +38,3 @@ def _what(event: RunEvent) -> str:
     if event.kind == "joined":
         return f"{name}; {nodes}"
     return ": ".join(filter(None, (name, event.text)))
-
-
-def as_json(event: RunEvent) -> dict[str, Any]:
-    """An object with all that is known of it; times in seconds."""
-    node = event.node
-    at = datetime.fromtimestamp(event.time_s).astimezone()
-    return {
-        "number": event.number,
-        "time": at.isoformat(timespec="milliseconds"),
-        "monotonic_s": event.monotonic_s,
-        "kind": event.kind,
-        "round": event.round,
-        "nodes": event.nodes,
-        "took_s": event.took_s,
-        "node": None
-        if node is None
-        else {"addr": node.addr, "pid": node.pid, "local_id": node.local_id},
-        "text": event.text,
-    }

@@ -8,11 +8,14 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rendezvous._base.api import RendezvousParameters
 from rendezvous._base.endpoint import is_unix, parse_endpoint
+from rendezvous._base.errors import StoreError
 from rendezvous._base.health import Keeper, end_health_checks, keep_health_checks
 from rendezvous._base.hosts import is_loopback, is_wildcard
 from rendezvous._base.place import parse_place
@@ -21,6 +24,7 @@ from rendezvous._base.settings import C10D_SETTINGS, ETCD_SETTINGS, unknown_sett
 from rendezvous.backends.c10d import shared_run_id
 from rendezvous.cli import exits as _exit
 from rendezvous.cli import options as _options
+from rendezvous.cli.http_options import check_http, open_monitor
 from rendezvous.cli.log import logger
 from rendezvous.cli.run.event_log import EventLog
 from rendezvous.cli.run.guard import TOKEN_VARIABLE
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rendezvous._base.run_id import FoundRunId
+    from rendezvous._core import Server
 
 # What starts each node of a job once, and says its rank.
 _RANKS_GIVEN = ("SLURM", "MPI")
@@ -199,10 +204,20 @@ def _guard(copied: list[int]) -> Guard:
         raise _exit.CommandError(f"cannot start the guard process: {error}{hint}") from error
 
 
+def _watch(args: argparse.Namespace, monitors: ExitStack, server: Server) -> None:
+    """The job goes on without a monitor, if there cannot be one."""
+    monitors.close()
+    try:
+        monitors.enter_context(open_monitor(args, server, args.endpoint))
+    except (StoreError, ValueError) as error:
+        logger.warning("no monitor: %s", error)
+
+
 def run(args: argparse.Namespace) -> int:
     """Join and run `args.command`; its exit code."""
     # Before joining: nobody shall wait for a node whose command is a typing mistake.
     check_program(args.command[0])
+    check_http(args)
     config: dict[str, str] = {}
     for pairs in args.rdzv_conf:
         config |= pairs
@@ -226,6 +241,9 @@ def run(args: argparse.Namespace) -> int:
     own: dict[str, Any] = {}
     if args.event_log is not None:
         own["on_event"] = EventLog(Path(args.event_log)).write
+    monitors = ExitStack()
+    if args.http is not None:
+        own["on_server"] = partial(_watch, args, monitors)
     try:
         parameters = RendezvousParameters(
             args.backend,
@@ -262,6 +280,7 @@ def run(args: argparse.Namespace) -> int:
             signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP, signal.SIGCONT, signal.SIGCHLD,
         ) as signals,
         _guard(copied) as guard,
+        monitors,
     ):  # fmt: skip
         token = {TOKEN_VARIABLE: guard.token}
         keep_health_checks(Keeper(guard.announcer, guard.release, token))

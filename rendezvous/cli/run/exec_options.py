@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, NoReturn
 
 from rendezvous.cli import options as _options
+from rendezvous.cli.http_options import add_http
 from rendezvous.cli.log import add_log_format
 from rendezvous.cli.run.devices import count_cpus, count_gpus
 from rendezvous.cli.run.surroundings import look_around
@@ -206,6 +207,7 @@ def _add_meeting(parser: argparse.ArgumentParser) -> None:
     )
     _options.add_insecure(parser)
     _options.add_credentials(parser, hosts=True)
+    add_http(parser, " on the node that serves the store")
     parser.add_argument(
         "--listen-fd",
         type=_options.whole_number(0, 1_000_000),

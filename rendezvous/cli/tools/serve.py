@@ -5,12 +5,14 @@ from __future__ import annotations
 import resource
 import signal
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from rendezvous._base.endpoint import format_endpoint
 from rendezvous._base.errors import StoreError
 from rendezvous._core import Server, server_limits
 from rendezvous.cli import exits as _exit
+from rendezvous.cli.http_options import add_http, check_http, open_monitor
 from rendezvous.cli.log import add_log_format, logger
 from rendezvous.cli.options import (
     DEFAULT_PORT,
@@ -22,6 +24,7 @@ from rendezvous.cli.options import (
     whole_number,
 )
 from rendezvous.cli.run.signals import SignalledError, SignalScope
+from rendezvous.cli.tools.serve_log import LOOK_S, RunLog
 
 if TYPE_CHECKING:
     import argparse
@@ -46,6 +49,7 @@ examples:
   rendezvous token --save                once: a secret for all your jobs
   rendezvous serve --host 0.0.0.0        for other machines as well
   rendezvous serve --port 0              any free port; the log says which
+  rendezvous serve --http 127.0.0.1:9109 a page for browsers, and Prometheus' metrics
   rendezvous serve --limit stored_bytes=1000000000 --limit connections=5000
                                          limits that differ from the defaults
 
@@ -96,6 +100,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add_insecure(parser)
     add_credentials(parser, hosts=True)
+    add_http(parser)
     add_log_format(parser)
     parser.set_defaults(run=run)
 
@@ -113,6 +118,7 @@ def limit(text: str) -> tuple[str, int]:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM (0), SIGINT or SIGHUP (128 + number); SIGQUIT prints what is there."""
+    check_http(args)
     ending = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     with SignalScope(*ending, harmless=signal.SIGQUIT) as signals:
         try:
@@ -152,13 +158,25 @@ def _serve(args: argparse.Namespace, signals: SignalScope) -> int:
         server = signals.during(lambda: _server(args))
     except (StoreError, ValueError) as error:
         raise _exit.CommandError(str(error)) from error
-    with server:
+    with server, _monitor(args, server):
         logger.info("listening on %s", format_endpoint(server.host, server.port))
+        run_log = RunLog()
         while True:
-            for signum in signals.wait(None):
+            for signum in signals.wait(LOOK_S):
                 if signum != signal.SIGQUIT:
                     return signum
                 _dump(server)
+            for level, line in run_log.lines(server.report(run_log.after)):
+                logger.log(level, "%s", line)
+
+
+def _monitor(args: argparse.Namespace, server: Server) -> AbstractContextManager[object]:
+    if args.http is None:
+        return nullcontext()
+    try:
+        return open_monitor(args, server)
+    except (StoreError, ValueError) as error:
+        raise _exit.CommandError(str(error)) from error
 
 
 def _dump(server: Server) -> None:

@@ -31,6 +31,8 @@ It is never an argument of a command: other users of a machine can read those.""
 _EXAMPLES = """\
 examples:
   rendezvous token --save            make one and keep it for all your jobs
+  rendezvous token --space '*' --role reader > reader.token
+                                     for those who look at a monitor over HTTP
   rendezvous token > job.token       make one for one job (umask 077 first)
   RENDEZVOUS_TOKEN_FILE=job.token rendezvous serve --host 0.0.0.0
 
@@ -51,6 +53,20 @@ def add_parser(subparsers: Subparsers) -> None:
         action="store_true",
         help="put it into your configuration folder instead of printing it",
     )
+    parser.add_argument(
+        "--space",
+        default="default",
+        metavar="NAME",
+        help="the name space that it is for; with --role reader, * is all of them, for a monitor's"
+        " --http-token-file (default: default)",
+    )
+    parser.add_argument(
+        "--role",
+        choices=("member", "reader", "admin"),
+        default="member",
+        help="what who has it may do: everything there, look, or everything everywhere"
+        " (default: member)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -62,7 +78,16 @@ def run(args: argparse.Namespace) -> int:
             "(`pip install rendezvous-store`), or build it where OpenSSL 3.0 or later and its "
             "headers are"
         )
-    token = _core.make_token()
+    try:
+        # Of all name spaces, none can read: a store takes no such token.
+        is_for_monitors = (args.space, args.role) == ("*", "reader")
+        token = _core.make_token("all" if is_for_monitors else args.space, args.role)
+    except ValueError as error:
+        args.fail(str(error))
+    if is_for_monitors:
+        token = f"rendezvous:*:reader:{token.rpartition(':')[2]}"
+    if args.save and (args.space, args.role) != ("default", "member"):
+        args.fail("--save is for the token of your own jobs: a member's, of the default name space")
     if not args.save:
         sys.stdout.write(f"{token}\n")
         return _exit.OK

@@ -84,7 +84,7 @@ class Book:
         for node in [*group.participants, *group.waiting, *group.spares]:
             if node_name(node) not in there:
                 # Its lease ran out while nobody led.
-                group.leave(node, True, now_s)
+                group.drop(node, now_s)
                 book._note(revision)
         for entry in entries:
             if entry.mod_revision > book.applied or (entry.key == keys.closed and state is None):
@@ -110,7 +110,7 @@ class Book:
             if name is not None:
                 # Who had said that it goes is not listed any more: this is for those who had not.
                 with suppress(RendezvousStateError):  # of a key that is none of ours
-                    self.group.leave(node_of(name), True, now_s)
+                    self.group.drop(node_of(name), now_s)
         self._note(entry.mod_revision)
         self.applied = max(self.applied, entry.mod_revision)
 
