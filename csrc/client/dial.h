@@ -27,7 +27,7 @@ class DialProgress {
   // The attempt that has connected: the server is full, and says so.
   void note_full(const std::string& error);
 
-  // Whether an attempt has come to its end, in vain.
+  // Whether an attempt has failed.
   bool has_failed();
 
   // What whoever waited so long in vain is told. Throws kNoAnswer if a peer has accepted and keeps

@@ -17,16 +17,6 @@ ServerCommons::ServerCommons(const ServerLimits& server_limits, std::string serv
       seed(hash_seed),
       spaces(*this) {}
 
-SpaceLimits ServerCommons::limits_of(Bytes space) const {
-  const auto found = quotas.find(space);
-  return {limits, found == quotas.end() ? tls::Quota() : found->second};
-}
-
-void ServerCommons::set_quotas(const tls::Quotas& now_held) {
-  quotas = now_held;
-  spaces.for_each([this](ServerContext& each) { each.own_limits = limits_of(each.space); });
-}
-
 void ServerCommons::write(LogLevel level, const std::string& line) {
   if (level >= LogLevel::kWarning)
     records.warnings.add({.at = clock.now, .kind = native::EventKind::kWarning, .text = line});

@@ -19,10 +19,8 @@
 #include "server/limits.h"
 #include "server/memory.h"
 #include "server/rates.h"
-#include "server/space_limits.h"
 #include "server/spaces.h"
 #include "server/timeline.h"
-#include "tls/quota.h"
 #include "wire/native.h"
 
 namespace rdzv {
@@ -59,10 +57,6 @@ struct ServerCommons {
   // A whole line.
   void write(LogLevel level, const std::string& line);
 
-  SpaceLimits limits_of(Bytes space) const;
-  // From now on; what is there beyond them stays.
-  void set_quotas(const tls::Quotas& now_held);
-
   // What is done at the end of a turn: keys that are due, connections that were put off, answers
   // that leave together. True: there is more of it.
   bool end_turn();
@@ -72,11 +66,6 @@ struct ServerCommons {
   const bool is_of_one_job;
   const std::string name;  // "server 127.0.0.1:29400", for log lines
   const HashSeed seed;
-
-  // What the token file lets name spaces use; and whether one was refused something since somebody
-  // looked whether the file says more by now.
-  tls::Quotas quotas;
-  bool is_quota_missed = false;
 
   ServerClock clock;  // the time of what is being handled
   ServerMemory memory;

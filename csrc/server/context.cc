@@ -25,7 +25,7 @@ ServerContext::ServerContext(ServerCommons& of, Bytes space_name, size_t keys_at
       chores(of.chores),
       strings(of.strings),
       connections(of.connections),
-      own_limits(of.limits_of(space_name)),
+      own_limits(of.spaces.limits_of(space_name)),
       warnings(of.records.timelines),
       // So that what is known from another server's life is none of this one's.
       run_version(
@@ -34,8 +34,8 @@ ServerContext::ServerContext(ServerCommons& of, Bytes space_name, size_t keys_at
       state(of.seed, keys_at_first, behind),
       hosts(of.seed),
       stored_(&of.memory.stored),
-      keys_(&of.memory.keys),
-      waits_(&of.memory.waits) {
+      keys_(&of.memory.counts.keys),
+      waits_(&of.memory.counts.waits) {
   state.view().begin_feeds_behind(run_version);
   state.view().count_feeds_in(of.memory.feeds, of.limits.watch_bytes);
 }

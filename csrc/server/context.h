@@ -64,7 +64,7 @@ struct ServerContext {
   std::string full_text(size_t more) const;
   // Which limit of its own is reached, for messages.
   std::string text_of(const SpaceLimit& reached) const {
-    commons.is_quota_missed = true;
+    commons.spaces.miss_quota();
     return reached.text();
   }
   // Why so many keys are not set at once; nothing: they are.

@@ -58,9 +58,9 @@ class ServerCore {
   void run_due(const Moment& until, const Moment& time);
 
   // What name spaces may use from now on, where it is not what the limits say.
-  void set_quotas(const tls::Quotas& quotas) { commons_.set_quotas(quotas); }
+  void set_quotas(const tls::Quotas& quotas) { commons_.spaces.set_quotas(quotas); }
   // Whether one was refused something for that, since the last call.
-  bool take_quota_missed() { return std::exchange(commons_.is_quota_missed, false); }
+  bool take_quota_missed() { return commons_.spaces.take_quota_missed(); }
 
   // What it keeps in the default name space, and who is told of every change of that from now on.
   const ServerState& state() { return commons_.home().state; }

@@ -81,8 +81,8 @@ std::string too_large_text(size_t bytes, uint64_t limit) {
 bool ServerContext::has_room(size_t more) const {
   const size_t stored = stored_.bytes() + more;
   return stored <= own_limits.stored_bytes.most && keys_.bytes() < own_limits.keys.most &&
-         memory.stored.used() + more <= limits.stored_bytes && memory.keys.used() < limits.keys &&
-         memory.used() + more <= limits.memory_bytes;
+         memory.stored.used() + more <= limits.stored_bytes &&
+         memory.counts.keys.used() < limits.keys && memory.used() + more <= limits.memory_bytes;
 }
 
 bool ServerContext::is_full(size_t more) {
@@ -110,7 +110,7 @@ std::string ServerContext::full_text(size_t more) const {
   if (memory.stored.used() + more > limits.stored_bytes)
     return text("the server is full: " + bytes + " are stored here", "stored_bytes",
                 limits.stored_bytes);
-  if (memory.keys.used() >= limits.keys)
+  if (memory.counts.keys.used() >= limits.keys)
     return text("the server is full: " + keys + " are here", "keys", limits.keys);
   return text("the server is short of memory: " + bytes + " are stored here", "memory_bytes",
               limits.memory_bytes);
@@ -118,7 +118,7 @@ std::string ServerContext::full_text(size_t more) const {
 
 std::optional<std::string> ServerContext::refuse_waits(size_t more) {
   const auto has_room = [this, more] {
-    return memory.waits.used() + more <= limits.waits &&
+    return memory.counts.waits.used() + more <= limits.waits &&
            waits_.bytes() + more <= own_limits.waits.most;
   };
   waits_.resize(waits());

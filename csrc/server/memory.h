@@ -28,10 +28,12 @@ struct ServerMemory {
   MemoryAccount stored;    // keys, values and queues
   MemoryAccount feeds;     // what is remembered of their changes
   MemoryAccount sessions;  // of TLS
-  // Not bytes: how many.
-  MemoryAccount keys;
-  MemoryAccount kept_runs;
-  MemoryAccount waits;
+  struct Counts {          // not bytes: how many
+    MemoryAccount keys;
+    MemoryAccount runs;
+    MemoryAccount waits;
+  };
+  Counts counts;
 
   size_t used() const {
     return input.used() + parked.used() + unsent.used() + runs.used() + stored.used() +

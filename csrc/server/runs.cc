@@ -139,7 +139,7 @@ Runs::Kept& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* oper
   }
   RunKeeper& keeper = *this;
   auto made = std::make_unique<Kept>(context_, keeper, id);
-  made->counted = Charge(&context_.memory.kept_runs, 0);
+  made->counted = Charge(&context_.memory.counts.runs, 0);
   return *runs_.emplace(std::string(id), std::move(made)).first->second;
 }
 

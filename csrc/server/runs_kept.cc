@@ -33,7 +33,7 @@ bool Runs::make_room(const Kept* needed, bool changes) {
   const size_t watched = runs_.size() - context_.state.runs();
   if (!changes && needed == nullptr && watched >= limits.runs) return false;
   const auto has_room = [&] {
-    const bool is_free = context_.memory.kept_runs.used() < limits.runs &&
+    const bool is_free = context_.memory.counts.runs.used() < limits.runs &&
                          context_.state.runs() < context_.own_limits.runs.most;
     return (!changes || is_held || is_free) &&
            context_.memory.runs.used() + kRunNodeBytes <= limits.run_bytes;

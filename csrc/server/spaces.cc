@@ -34,6 +34,16 @@ void Spaces::make_room() {
   }
 }
 
+SpaceLimits Spaces::limits_of(Bytes name) const {
+  const auto found = quotas_.find(name);
+  return {commons_.limits, found == quotas_.end() ? tls::Quota() : found->second};
+}
+
+void Spaces::set_quotas(const tls::Quotas& quotas) {
+  quotas_ = quotas;
+  for_each([this](ServerContext& each) { each.own_limits = limits_of(each.space); });
+}
+
 ServerContext* Spaces::enter(Bytes name) {
   if (name == tls::kDefaultSpace) return home_.get();
   const auto found = others_.find(name);

@@ -6,10 +6,13 @@
 
 #include <cstddef>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "server/space_limits.h"
+#include "tls/quota.h"
 
 namespace rdzv {
 
@@ -30,6 +33,16 @@ class Spaces {
   // Where nobody is served: for who belongs to one that there is no room for.
   ServerContext& nowhere() { return *nowhere_; }
   size_t size() const { return 1 + others_.size(); }
+
+  // What each may use: as the token file says, or else as the server's limits do.
+  SpaceLimits limits_of(Bytes name) const;
+  // What the file says from now on. What is there beyond it stays.
+  void set_quotas(const tls::Quotas& quotas);
+  // One was refused something for what it may use: the file may say more by now. Whether that has
+  // happened since somebody looked.
+  void miss_quota() { is_quota_missed_ = true; }
+  bool take_quota_missed() { return std::exchange(is_quota_missed_, false); }
+
   // visit(context) of each, the default one first.
   template <typename Visit>
   void for_each(Visit&& visit) {
@@ -49,6 +62,8 @@ class Spaces {
   void make_room();
 
   ServerCommons& commons_;
+  tls::Quotas quotas_;
+  bool is_quota_missed_ = false;
   std::unique_ptr<ServerContext> home_;
   std::unique_ptr<ServerContext> nowhere_;
   BytesMap<std::unique_ptr<ServerContext>> others_;

@@ -52,8 +52,8 @@ std::span<const Quota::Field> Quota::fields() {
 void Quota::take(Bytes setting) {
   const size_t at = setting.find('=');
   if (at == Bytes::npos) {
-    throw_bad("behind the secret stands " + shown(setting) +
-              ", which is no setting; settings are " + names());
+    throw_bad("behind the secret stands " + shown(setting) + ", not a setting; settings are " +
+              names());
   }
   const Bytes name = setting.substr(0, at);
   for (const Field& field : fields()) {

@@ -97,7 +97,7 @@ TEST_CASE("what is no token is refused: the line and what is wrong, and nothing 
       {"team " + kSecret + " member", "role of 32 bytes"},
       {"te/" + kSecret + " member " + kSecret, "name space of 35 bytes"},
       {"team member " + kSecret + " " + kSecret, "behind the secret stands a word of 32 bytes"},
-      {kSecret + " keys=5 more", "behind the secret stands 'more', which is no setting"},
+      {kSecret + " keys=5 more", "behind the secret stands 'more', not a setting"},
       {"team member " + kSecret + " size=5", "no setting 'size'; settings are keys=N, bytes=N"},
       {"team member " + kSecret + " " + kSecret + "=", "no setting a word of 32 bytes"},
       {"team member " + kSecret + " keys=many", "the setting keys is 'many'; it must be a whole"},
