@@ -1,7 +1,7 @@
-// Addresses, or networks of IPv6, whose clients were refused again and again, for want of a token or with a wrong one. Who
-// comes from there next is looked at a little later, so that guessing is slow; nobody else waits for
-// that, and whoever has a token gets in after at most kWaitMax. Remembers the last kAddressesMax.
-// Pure: time is an argument.
+// Addresses, or networks of IPv6, whose clients were refused again and again, for want of a token or
+// with a wrong one. Who comes from there next is looked at a little later, so that guessing is slow;
+// nobody else waits for that, and whoever has a token gets in after at most kWaitMax. Remembers the
+// last kAddressesMax. Pure: time is an argument.
 #pragma once
 
 #include <algorithm>
