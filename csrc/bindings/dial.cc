@@ -124,8 +124,7 @@ void bind_dial(py::module_& module) {
           "raise_out_of_time",
           [](Dial& self, TimeoutArg waited) { self.throw_out_of_time(waited.duration); },
           py::arg("waited"), "Raise the error for a caller who waited this long without success.")
-      .def_property_readonly("has_failed", &Dial::has_failed,
-                             "Whether an attempt has failed.")
+      .def_property_readonly("has_failed", &Dial::has_failed, "Whether an attempt has failed.")
       .def_property_readonly("may_work_later", &Dial::may_work_later,
                              "Whether another attempt may succeed.");
   py::class_<LentFd>(module, "_LentFd", py::is_final(),

@@ -81,8 +81,7 @@ void Connection::on_refused(int error) {
   std::string why;
   try {
     why = "the system refused a resource it needs: " + refusal_text(error);
-  } catch (const std::bad_alloc&) {
-    // It goes without a word.
+  } catch (const std::bad_alloc&) {  // it goes without a word
   }
   close(why);
 }
