@@ -57,7 +57,8 @@ def round_span(run_id: str, node: str) -> Iterator[RoundSpan]:
     An exception is recorded in it, and makes its status an error.
     """
     api = sys.modules.get(_API)
-    if api is None:
+    # Another thread may be in the middle of importing it.
+    if api is None or not hasattr(api, "get_tracer"):
         yield RoundSpan(None)
         return
     attributes = {"rendezvous.run_id": run_id, "rendezvous.node": node}

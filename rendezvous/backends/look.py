@@ -30,6 +30,8 @@ _LOOKS_MAX = 5
 _HOSTS_MAX = 1_000
 _SIMILAR_MAX = 3
 _SIMILARITY = 0.75
+# Nobody mistypes a longer name, and comparing such ones costs its length squared.
+_COMPARED_CHARS_MAX = 128
 
 
 def list_runs(store: Store) -> list[str]:
@@ -40,7 +42,11 @@ def list_runs(store: Store) -> list[str]:
 
 def similar_runs(run_id: str, runs: Iterable[str]) -> list[str]:
     """Those that somebody may mean who says `run_id`."""
-    by_lower = {run.lower(): run for run in runs if run != run_id}
+    if len(run_id) > _COMPARED_CHARS_MAX:
+        return []
+    by_lower = {
+        run.lower(): run for run in runs if run != run_id and len(run) <= _COMPARED_CHARS_MAX
+    }
     found = get_close_matches(run_id.lower(), by_lower, _SIMILAR_MAX, _SIMILARITY)
     return [by_lower[lower] for lower in found]
 

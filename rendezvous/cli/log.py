@@ -62,7 +62,7 @@ class _Text(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         text = f"rendezvous: {_when(record)} {record.levelname} {self._where()} {_said(record)}"
-        return text if record.exc_info is None else f"{text}\n{_traceback(record)}"
+        return f"{text}\n{_traceback(record)}" if record.exc_info else text
 
     def _where(self) -> str:
         place = _place
@@ -102,7 +102,7 @@ class _Json(logging.Formatter):
             fields["message"] = _said(record)
         else:
             fields["event"] = asdict(event)
-        if record.exc_info is not None:
+        if record.exc_info:
             fields["traceback"] = _traceback(record)
         return json.dumps(fields, default=str)
 
@@ -124,7 +124,7 @@ def _said(record: logging.LogRecord) -> str:
 
 
 def _traceback(record: logging.LogRecord) -> str:
-    assert record.exc_info is not None
+    assert record.exc_info
     return logging.Formatter().formatException(record.exc_info)
 
 

@@ -37,6 +37,7 @@ _SECRET_CHARS_MIN, _SECRET_CHARS_MAX = 16, 1024
 _FILE_BYTES_MAX = 1_000_000
 _TOKENS_MAX = 4096
 _SPACE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::[0-9]*)?")
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 # The name space that may be looked at; None: everything.
@@ -87,9 +88,10 @@ def may_host_be_named(header: str, host: str) -> bool:
 
     Only for a server on loopback: whoever reaches another one has a token.
     """
-    name = header.strip().lower()
-    name = name[: name.index("]") + 1] if name.startswith("[") and "]" in name else name
-    name = name if name.startswith("[") else name.partition(":")[0]
+    found = _HOST.fullmatch(header.strip().lower())
+    if found is None:
+        return False
+    name = found[1]
     own = f"[{host}]" if ":" in host else host.lower()
     return name in (*_LOOPBACK_NAMES, own) or name.endswith(".localhost")
 
@@ -103,6 +105,8 @@ class _Followed(Generic[_T]):
     def __init__(self, what: str, paths: Sequence[Path], make: Callable[[], _T]) -> None:
         self._what, self._paths, self._make = what, paths, make
         self._lock = threading.RLock()
+        # Of the last failure, which every request would meet again.
+        self._said = ""
         self._made = (self._look(), make())
 
     def current(self) -> _T:
@@ -115,9 +119,13 @@ class _Followed(Generic[_T]):
             stamps = found
             value = self._make()
         except (OSError, ValueError) as error:
-            _log.warning("%s as they were: %s", self._what, error)
+            said = str(error)
+            if said != self._said:
+                _log.warning("%s as they were: %s", self._what, error)
+        else:
+            said = ""
         with self._lock:
-            self._made = (stamps, value)
+            self._made, self._said = (stamps, value), said
         return value
 
     def _look(self) -> list[tuple[int, ...]]:
@@ -154,7 +162,14 @@ class Access:
 
 def _read(path: Path) -> list[tuple[bytes, Scope]]:
     with path.open("rb") as file:
-        lines = file.read(_FILE_BYTES_MAX).decode().splitlines()
+        data = file.read(_FILE_BYTES_MAX + 1)
+    if len(data) > _FILE_BYTES_MAX:
+        raise ValueError(f"{path}: has more than {_FILE_BYTES_MAX} bytes")
+    try:
+        # Some editors begin a file with a mark.
+        lines = data.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not text in UTF-8: {error}") from None
     secrets = _secrets_of_the_job()
     found = []
     for number, line in enumerate(lines, 1):

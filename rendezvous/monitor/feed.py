@@ -110,7 +110,13 @@ class Feed:
         """Write messages until the client is gone or has to come back. Raises OSError."""
         onlooker = Onlooker(scope)
         with self._changed:
-            self._onlookers.add(onlooker)
+            # Others may have come since `has_room` was asked.
+            is_full = len(self._onlookers) >= ONLOOKERS_MAX
+            if not is_full:
+                self._onlookers.add(onlooker)
+        if is_full:
+            write(_message("trouble", None, {"error": "too many pages look on"}))
+            return
         try:
             # It is listed already: what happens from now on comes twice rather than not at all.
             report = self._missed(last_id)

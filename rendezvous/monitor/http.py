@@ -7,6 +7,7 @@ threads run it.
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import selectors
@@ -23,6 +24,7 @@ from rendezvous._base.deadline import Deadline
 from rendezvous._base.endpoint import format_endpoint
 from rendezvous._base.errors import StoreAddressInUseError, StoreConnectionError
 from rendezvous._base.threads import Background, start_thread
+from rendezvous.monitor.seldom import Seldom
 
 __all__ = ["Address", "Answer", "Endless", "HttpServer", "Request", "addresses_of"]
 
@@ -30,6 +32,11 @@ _log = logging.getLogger(__name__)
 
 CONNECTIONS_MAX = 64
 _HEAD_BYTES_MAX = 16 * 1024
+# Of a request that is refused unread: how much of the rest is taken, and for how long.
+_REST_BYTES_MAX = 256 * 1024
+_REST_S = 1.0
+# An address family that this machine's system does not have, whatever the name service says.
+_NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 # Until a request is there, TLS included; and for each part of an answer to be taken.
 _REQUEST_S = 10.0
 _TAKEN_S = 10.0
@@ -110,30 +117,31 @@ class HttpServer:
         self._listeners: list[socket.socket] = []
         self._changed = threading.Condition()
         self._open: set[socket.socket] = set()
+        self._troubles = Seldom(_log)
         self._listen(addresses)
         self.port: int = self._listeners[0].getsockname()[1]
         self._waker, self._wake = socket.socketpair()
         self._thread = Background("rendezvous-monitor-http", self._accept_all)
 
     def _listen(self, addresses: list[Address]) -> None:
-        port = 0
-        try:
-            for family, address in addresses:
-                listener = socket.socket(family, socket.SOCK_STREAM)
+        port, failure = 0, None
+        for family, address in addresses:
+            try:
+                listener = _listener(family, (address[0], address[1] or port, *address[2:]))
+            except OSError as error:
+                failure = error
+                if error.errno not in _NOT_HERE:
+                    break
+            else:
                 self._listeners.append(listener)
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                listener.bind((address[0], address[1] or port, *address[2:]))
-                listener.listen(_BACKLOG)
-                listener.setblocking(False)
                 port = listener.getsockname()[1]
-        except OSError as error:
-            self._end_listening()
-            kind = StoreConnectionError
-            if error.errno in {98, 48}:  # EADDRINUSE
-                kind = StoreAddressInUseError
-            raise kind(f"cannot serve HTTP at {self.name}: {error}; give another port") from error
+        if failure is None or (self._listeners and failure.errno in _NOT_HERE):
+            return
+        self._end_listening()
+        kind, advice = StoreConnectionError, ""
+        if failure.errno == errno.EADDRINUSE:
+            kind, advice = StoreAddressInUseError, "; give another port"
+        raise kind(f"cannot serve HTTP at {self.name}: {failure}{advice}") from failure
 
     def _end_listening(self) -> None:
         for listener in self._listeners:
@@ -143,8 +151,19 @@ class HttpServer:
         """Raises StoreConnectionError when the system refuses a thread."""
         self._thread.start()
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether this is a forked child of the process that serves."""
+        return self._thread.is_elsewhere
+
     def close(self) -> None:
-        """Ends all connections. Waits for the threads, some seconds at most."""
+        """Ends all connections. Waits for the threads, some seconds at most.
+
+        In a forked child: gives up its copy of the port, and nothing that the parent uses.
+        """
+        if self.is_elsewhere:
+            self._end_listening()
+            return
         self.ends.set()
         self._thread.ask_to_stop()
         with suppress(OSError):
@@ -176,7 +195,7 @@ class HttpServer:
         except (BlockingIOError, ConnectionError):
             return
         except OSError as error:
-            _log.warning("HTTP at %s: cannot accept a connection: %s", self.name, error)
+            self._troubles.warning("HTTP at %s: cannot accept a connection: %s", self.name, error)
             stop.wait(_PAUSE_S)
             return
         with self._changed:
@@ -196,7 +215,7 @@ class HttpServer:
                 )
             )
         except StoreConnectionError as error:
-            _log.warning("HTTP at %s: %s", self.name, error)
+            self._troubles.warning("HTTP at %s: %s", self.name, error)
             self._forget(connection)
             self._turn_away(connection)
 
@@ -233,8 +252,10 @@ class HttpServer:
                 self._replace(plain, secured)
                 secured.do_handshake()
             head = _read_head(connection, Deadline.after(_REQUEST_S))
-            if head:
-                connection.settimeout(_TAKEN_S)
+            connection.settimeout(_TAKEN_S)
+            if len(head) > _HEAD_BYTES_MAX:
+                _refuse_unread(connection)
+            elif head:
                 _Handler(connection, head, peer, self)
         except OSError as error:  # of the client: gone, or too slow; ssl.SSLError, too
             _log.debug("HTTP at %s: the connection of %s ended: %s", self.name, peer, error)
@@ -248,15 +269,49 @@ class HttpServer:
 
 
 def _read_head(connection: socket.socket, deadline: Deadline) -> bytes:
-    """A request's line and headers; empty: the client has sent nothing, or too much."""
+    """A request's line and headers; more than the bound: too much; empty: the client is gone."""
     head = b""
     while b"\r\n\r\n" not in head:
         connection.settimeout(max(deadline.left_s, 0.001))
         part = connection.recv(4096)
-        if not part or len(head) + len(part) > _HEAD_BYTES_MAX:
+        if not part:
             return b""
         head += part
+        if len(head) > _HEAD_BYTES_MAX:
+            break
     return head
+
+
+def _refuse_unread(connection: socket.socket) -> None:
+    connection.sendall(
+        b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
+        b"Content-Length: 0\r\n\r\n"
+    )
+    # Closed with something unread, the system would reset it, and the answer might be lost.
+    connection.shutdown(socket.SHUT_WR)
+    deadline, left = Deadline.after(_REST_S), _REST_BYTES_MAX
+    while left > 0:
+        connection.settimeout(max(deadline.left_s, 0.001))
+        part = connection.recv(65536)
+        if not part:
+            return
+        left -= len(part)
+
+
+def _listener(family: int, address: tuple[Any, ...]) -> socket.socket:
+    """Raises OSError."""
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -292,11 +347,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.sendall(parts)
 
     def log_message(self, format: str, *args: Any) -> None:
-        _log.debug("HTTP at %s: %s: %s", self._http.name, self.client_address[0], format % args)
+        # What a client sent is in it.
+        _log.debug("HTTP at %s: %s: %r", self._http.name, self.client_address[0], format % args)
 
     def _go_on(self, peer: str) -> None:
         if self.command not in {"GET", "HEAD"}:
             self._send(Answer(b"only GET and HEAD\n", status=405, headers={"Allow": "GET, HEAD"}))
+            return
+        if len(self.headers.get_all("host", [])) > 1:
+            self._send(Answer(b"a request has one Host\n", status=400))
             return
         headers: dict[str, str] = {}
         for name, value in self.headers.items():

@@ -26,6 +26,7 @@ from rendezvous.monitor.asker import Asker, UnansweredError
 from rendezvous.monitor.feed import Feed
 from rendezvous.monitor.http import Address, Answer, HttpServer, Request, addresses_of
 from rendezvous.monitor.metrics import NoMetricsError, Scrape, open_scrape
+from rendezvous.monitor.seldom import Seldom
 from rendezvous.monitor.status import Status
 
 __all__ = ["DEFAULT_HTTP_PORT", "Monitor", "place_of"]
@@ -103,6 +104,7 @@ class Monitor:
         place = place_of(endpoint, security or MonitorSecurity())
         self._host, self._is_loopback = place.host, place.is_loopback
         self._access = place.access
+        self._refusals = Seldom(_log)
         self._limits = server.limits
         self._scrape, self._no_metrics = _metrics(self._limits)
         # Nothing of the job is in these.
@@ -151,7 +153,13 @@ class Monitor:
         return self._no_metrics
 
     def close(self) -> None:
-        """Close the port and all connections. Idempotent."""
+        """Close the port and all connections. Idempotent.
+
+        A forked child only gives up its copy of the port: its parent goes on serving.
+        """
+        if self._http.is_elsewhere:
+            self._http.close()
+            return
         self._feed.close()
         self._http.close()
         self._asker.close()
@@ -173,25 +181,32 @@ class Monitor:
     def _answer(self, request: Request) -> Answer:
         if self._is_loopback and not may_host_be_named(request.headers.get("host", ""), self._host):
             return _text("this server is for this machine: name it localhost or 127.0.0.1\n", 421)
-        path, query = urlsplit(request.path).path, urlsplit(request.path).query
+        try:
+            _, _, path, query, _ = urlsplit(request.path)
+            fields = _fields(query)
+        except ValueError as error:
+            return _text(f"not a path that can be read: {error}\n", 400)
         open_to_all = self._open_to_all.get(path)
         try:
-            if open_to_all is not None:
-                return open_to_all()
-            answer = self._for_readers.get(path)
-            if answer is None:
-                return _text("not found; there are / /metrics /healthz /readyz /status.json"
-                             " /events\n", 404)  # fmt: skip
-            scopes = self._access.scopes(request.headers.get("authorization"))
-            if not scopes:
-                return self._refused(request)
-            return answer(scopes[0], request, _fields(query))
+            return self._for_reader(path, fields, request) if open_to_all is None else open_to_all()
         except UnansweredError as error:
             return _text(f"{error}\n", 503)
 
+    def _for_reader(self, path: str, fields: Mapping[str, str], request: Request) -> Answer:
+        answer = self._for_readers.get(path)
+        if answer is None:
+            return _text("not found; there are / /metrics /healthz /readyz /status.json"
+                         " /events\n", 404)  # fmt: skip
+        if _is_of_another_site(request):
+            return _text("this is not for pages of other sites\n", 403)
+        scopes = self._access.scopes(request.headers.get("authorization"))
+        if not scopes:
+            return self._refused(request)
+        return answer(scopes[0], request, fields)
+
     def _refused(self, request: Request) -> Answer:
         if "authorization" in request.headers:
-            _log.warning("HTTP at %s: refused %s: wrong token", self.url, request.peer)
+            self._refusals.warning("HTTP at %s: refused %s: wrong token", self.url, request.peer)
         return _text(
             "a token of a reader is needed (Authorization: Bearer ...)\n",
             401,
@@ -241,6 +256,13 @@ def _metrics(limits: dict[str, int]) -> tuple[Scrape | None, str]:
         return open_scrape(limits), ""
     except NoMetricsError as error:
         return None, str(error)
+
+
+def _is_of_another_site(request: Request) -> bool:
+    """Whether a browser says so. Such a page could not read the answer, but hold its place."""
+    site = request.headers.get("sec-fetch-site", "")
+    is_followed_link = request.headers.get("sec-fetch-mode") == "navigate"
+    return site in {"cross-site", "same-site"} and not is_followed_link
 
 
 def _fields(query: str) -> dict[str, str]:

@@ -15,9 +15,9 @@ using native::Operation;
 
 namespace {
 
-constexpr uint64_t kNoRank = UINT64_MAX;
+constexpr uint64_t kRankless = UINT64_MAX;
 
-Fields barrier_body(uint32_t timeout_ms, uint64_t world_size, uint64_t rank = kNoRank,
+Fields barrier_body(uint32_t timeout_ms, uint64_t world_size, uint64_t rank = kRankless,
                     uint64_t round = 1, uint64_t token = 7) {
   return Fields().u32(timeout_ms).string32("/b").u64(world_size).u64(rank).u64(round).u64(token);
 }
@@ -156,7 +156,7 @@ TEST_CASE("native: clients of both protocols meet at a barrier") {
 TEST_CASE("native: a barrier at what is no number is an error, and changes nothing") {
   Scene scene;
   scene.set("/b", "word");
-  for (uint64_t rank : {kNoRank, uint64_t{0}}) {
+  for (uint64_t rank : {kRankless, uint64_t{0}}) {
     NativePeer::Answer answer = scene.error(Operation::kBarrier, barrier_body(kNoTimeout, 2, rank));
     CHECK(answer.status == ErrorCode::kNotANumber);
   }

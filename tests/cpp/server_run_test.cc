@@ -227,7 +227,8 @@ TEST_CASE("runs: what the rules refuse is an answer, and creates nothing") {
   other.join();
   NativePeer::Answer answer = other.failed();
   CHECK(answer.status == ErrorCode::kState);
-  CHECK(answer.message().starts_with("run 'r': join of node b (pid 1): the group has other settings"));
+  CHECK(answer.message().starts_with(
+      "run 'r': join of node b (pid 1): the group has other settings"));
 }
 
 TEST_CASE("runs: a join sent again takes the place of the first") {

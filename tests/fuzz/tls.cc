@@ -138,6 +138,14 @@ class Way {
   Input& input_;
 };
 
+// Until nothing is under way in either direction.
+void carry_all(Way& there, Way& back) {
+  for (bool is_under_way = true; is_under_way;) {
+    is_under_way = there.carry();
+    is_under_way = back.carry() || is_under_way;
+  }
+}
+
 }  // namespace
 
 void tls_damaged(Bytes bytes) {
@@ -149,8 +157,7 @@ void tls_damaged(Bytes bytes) {
   Way back(*server, *client, input);
   std::string said_there, said_back;
   for (int words = 0; words < 8; ++words) {
-    while (there.carry() | back.carry()) {
-    }
+    carry_all(there, back);
     const std::string word(size_t{1} + input.number() % 4096, static_cast<char>('a' + words));
     if (client->is_open()) {
       said_there += word;
@@ -165,8 +172,7 @@ void tls_damaged(Bytes bytes) {
   check(said_there.starts_with(there.heard), "the server hears what the client said");
   check(said_back.starts_with(back.heard), "the client hears what the server said");
   client->end();
-  while (there.carry() | back.carry()) {
-  }
+  carry_all(there, back);
   if (there.is_changed || back.is_changed) return;
   check(there.heard == said_there && back.heard == said_back, "all is heard where nobody meddles");
 }

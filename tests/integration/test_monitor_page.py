@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -88,6 +89,15 @@ def test_who_is_missing_comes_first_and_is_live(page: Page) -> None:
     page.says("8 nodes: 8 joined")
     page.shows("rounds", "Round 1")
     page.shows("rounds", "node01 came last")
+
+
+def test_the_name_of_a_run_is_one_word_of_the_command_that_is_shown(page: Page) -> None:
+    """Whoever joins chooses it, and whoever looks may paste the command into a shell."""
+    name = "it's <b>; rm -rf ~"
+    page.scene.jobs.join(name, "host", 2)
+    page.shows("runs", name)
+    page.driver.find_element("xpath", '//button[contains(., "rm -rf")]').click()
+    page.shows("verdict-list", f"--run-id {shlex.quote(name)}")
 
 
 def test_it_is_right_after_a_reconnect(page: Page) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from opentelemetry.trace import StatusCode
 
 import rendezvous.aio
 from rendezvous import RendezvousParameters, RendezvousTimeoutError, Server, get_rendezvous_handler
+from rendezvous._base.trace import round_span
 
 RUN = "traced"
 
@@ -105,3 +107,11 @@ print([name for name in sys.modules if name.startswith("opentelemetry")])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stdout.decode().strip() == "[]"
+
+
+def test_an_api_that_another_thread_still_imports_is_not_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", ModuleType("opentelemetry.trace"))
+    with round_span(RUN, "node") as span:
+        assert span._span is None

@@ -99,6 +99,9 @@ def test_those_who_come_while_it_is_made_get_the_same() -> None:
         ("localhost.evil.example", False),
         ("127.0.0.1.evil.example", False),
         ("[::2]", False),
+        ("[::1].evil.example", False),
+        ("[::1", False),
+        ("localhost:80@evil.example", False),
     ],
 )
 def test_names_of_this_machine(header: str, is_own: bool) -> None:

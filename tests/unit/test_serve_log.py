@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import pytest
+
 from rendezvous import _core
 from rendezvous.cli.tools.serve_log import RunLog
 
@@ -62,3 +64,20 @@ def test_nothing_is_said_of_rounds_that_have_what_they_need() -> None:
 def test_name_spaces_are_named() -> None:
     [(_, line)] = RunLog().lines(report(0, 1, [joined(0)], space="team-a"))
     assert line.startswith("run 'job' of name space team-a: ")
+
+
+@pytest.mark.parametrize(
+    ("run_id", "end"),
+    [
+        ("two words; rm -rf ~", "rendezvous status 'two words; rm -rf ~'"),
+        ("line\nserver: all is well", "nobody has come for 30 s"),
+    ],
+    ids=["command", "line"],
+)
+def test_a_runs_name_is_neither_a_command_nor_a_line(run_id: str, end: str) -> None:
+    """Whoever joins chooses it, and whoever reads the log may paste the command."""
+    log = RunLog()
+    assert log.lines(report(0, 1, run_id=run_id)) == []
+    [(_, line)] = log.lines(report(30, 1, run_id=run_id))
+    assert line.endswith(end)
+    assert "\n" not in line

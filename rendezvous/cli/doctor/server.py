@@ -122,7 +122,8 @@ def _failure(where: str, error: StoreError, listener: Listener | None) -> Findin
             "server", "unreachable",
             f"{where} accepts connections and says nothing: the server is frozen, overloaded or"
             f" full, or another program has the port{who}",
-            "see there whether the server's process runs (state T or D, swapping, a full disk)",
+            "see there whether the server's process runs (state T or D, swapping, a full disk);"
+            " if another program has the port, use another one for --endpoint, on all nodes",
             facts,
         )  # fmt: skip
     text = str(error)

@@ -179,6 +179,8 @@ def _key(node: Node) -> NodeKey:
 
 
 def _advice(report: Report) -> str:
+    if report.view.closed:
+        return "the run is closed; give a new job another --run-id, on all nodes"
     hows = {group.how for group in report.missing.groups}
     if LOST in hows:
         return "see the logs of the lost nodes, and of their machines; start the job there again"

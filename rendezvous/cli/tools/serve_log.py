@@ -6,6 +6,7 @@ The server itself logs rounds that are complete, and nodes that were lost.
 from __future__ import annotations
 
 import logging
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,10 +91,8 @@ def _stuck(run: dict[str, Any], forming: _Forming, now_s: float) -> list[tuple[i
     if run["participants"] >= run["min_nodes"] or waited_s < forming.told_after_s:
         return []
     forming.told_after_s = waited_s + min(waited_s, _STUCK_MAX_S)
-    return [
-        (
-            logging.WARNING,
-            f"{_standing(run)}, and nobody has come for {waited_s:.0f} s; who is missing is said "
-            f"by: rendezvous status {run['run_id']}",
-        )
-    ]
+    line = f"{_standing(run)}, and nobody has come for {waited_s:.0f} s"
+    # Whoever joins names the run, and others paste what is here into a shell.
+    if run["run_id"].isprintable():
+        line += f"; who is missing is said by: rendezvous status {shlex.quote(run['run_id'])}"
+    return [(logging.WARNING, line)]
