@@ -582,8 +582,14 @@ class RunClient:
         timeout: _Timeout,
         limit: int | None = None,
     ) -> list[Node]: ...
-    # Rank and node of each participant; the rank is -1 while the round forms.
-    def ranks(self, timeout: _Timeout, limit: int | None = None) -> list[tuple[int, Node]]: ...
+    # As members(): the rank (-1: none, or the round forms), the node, and how many seconds ago the
+    # server heard it (None: it watches no heartbeats of the node).
+    def listed(
+        self,
+        which: Literal["participants", "waiting", "spares", "lost"],
+        timeout: _Timeout,
+        limit: int | None = None,
+    ) -> list[tuple[int, Node, float | None]]: ...
     # Whether the run is known, the server's monotonic time, the number of the next event, and of
     # each event its number, time, kind, round, nodes of the round, duration, node and text.
     def timeline(

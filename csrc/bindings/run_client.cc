@@ -32,6 +32,11 @@ int64_t rank_from_wire(uint32_t rank) {
   return rank == native::kNoRank ? int64_t{-1} : int64_t{rank};
 }
 
+std::optional<double> silence_from_wire(uint32_t silent_ms) {
+  if (silent_ms == native::kNotHeard) return std::nullopt;
+  return to_seconds(std::chrono::milliseconds(silent_ms));
+}
+
 NodeId from_wire(const RunClient::Node& node) {
   return NodeId::make(node.addr, static_cast<int64_t>(node.pid), node.local_id);
 }
@@ -293,19 +298,22 @@ when the server came back without what it had), RendezvousClosedError, Rendezvou
           py::arg("which"), py::arg("timeout"), py::arg("limit") = py::none(),
           "'participants', 'waiting', 'spares' or 'lost'; at most `limit` of them.")
       .def(
-          "ranks",
-          [](RunClient& self, TimeoutArg timeout, std::optional<size_t> limit) {
-            const auto members = without_gil([&] {
-              return self.members(native::MemberList::kParticipants, limit.value_or(SIZE_MAX),
-                                  timeout.duration);
-            });
-            py::list ranked;
+          "listed",
+          [](RunClient& self, const std::string& which, TimeoutArg timeout,
+             std::optional<size_t> limit) {
+            const native::MemberList list = list_from(which);
+            const auto members = without_gil(
+                [&] { return self.members(list, limit.value_or(SIZE_MAX), timeout.duration); });
+            py::list listed;
             for (const RunClient::Member& member : members)
-              ranked.append(py::make_tuple(rank_from_wire(member.rank), from_wire(member.node)));
-            return ranked;
+              listed.append(py::make_tuple(rank_from_wire(member.rank), from_wire(member.node),
+                                           silence_from_wire(member.silent_ms)));
+            return listed;
           },
-          py::arg("timeout"), py::arg("limit") = py::none(),
-          "Rank (-1 while the round forms) and node of each participant; at most `limit` of them.")
+          py::arg("which"), py::arg("timeout"), py::arg("limit") = py::none(),
+          "As `members`, for an observer. Of each: its rank (-1: none, or the round forms), the "
+          "node, and how many seconds ago the server heard it (None: it watches no heartbeats of "
+          "the node).")
       .def(
           "hosts",
           [](RunClient& self, const std::vector<std::string>& addresses, TimeoutArg timeout) {

@@ -106,11 +106,15 @@ py::dict to_python(const ServerReport::Memory& memory) {
   return made;
 }
 
-// The rank, -1 for none, and the node of each.
+// Of each: the rank, -1 for none; the node; and how long ago it was heard, in seconds, or None.
 py::list to_python(const std::vector<RunReport::Member>& members) {
   py::list made;
-  for (const RunReport::Member& each : members)
-    made.append(py::make_tuple(each.rank == kNoRank ? int64_t{-1} : int64_t{each.rank}, each.node));
+  for (const RunReport::Member& each : members) {
+    py::object silent = py::none();
+    if (each.silent) silent = py::float_(to_seconds(*each.silent));
+    made.append(
+        py::make_tuple(each.rank == kNoRank ? int64_t{-1} : int64_t{each.rank}, each.node, silent));
+  }
   return made;
 }
 

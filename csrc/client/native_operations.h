@@ -24,6 +24,7 @@ struct NodeName {
 struct RunMember {
   NodeName node;
   uint32_t rank = native::kNoRank;
+  uint32_t silent_ms = native::kNotHeard;
 };
 struct RunJoined {
   bool timed_out = false;  // the server said so; the node is not listed any more

@@ -149,7 +149,7 @@ NativeOperation members(const RunPart& part, native::MemberList which, Bytes cur
                             RunPage page;
                             page.cursor = std::string(reply.cursor);
                             for (const native::MembersReply::Item& item : reply.items)
-                              page.members.push_back({own(item.node), item.rank});
+                              page.members.push_back({own(item.node), item.rank, item.silent_ms});
                             return NativeResult(std::move(page));
                           });
 }

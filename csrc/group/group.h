@@ -105,6 +105,10 @@ class Group {
   std::optional<Instant> next_deadline() const;
 
   Placement placement(const NodeId& node) const;
+  // How long ago this observer heard the node; nothing: it watches no heartbeats of it.
+  std::optional<Duration> silence_of(const NodeId& node, Instant now) const {
+    return heartbeats_.silence_of(node, now);
+  }
   // Nodes on the wait list and participants lost since the round completed. Newcomers are not counted
   // before the debounce is over, unless there is another reason for a new round.
   uint64_t changes() const;

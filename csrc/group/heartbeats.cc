@@ -62,6 +62,13 @@ const NodeId* Heartbeats::silent_for(Duration window) const {
   return &order_.front()->first;
 }
 
+std::optional<Duration> Heartbeats::silence_of(const NodeId& node, Instant now) const {
+  const auto entry = seen_.find(node);
+  if (entry == seen_.end()) return std::nullopt;
+  const Duration since_look = looked_ && now > *looked_ ? now - *looked_ : Duration::zero();
+  return silence(&*entry) + since_look;
+}
+
 std::optional<Instant> Heartbeats::next_look(Duration window, Duration counted_max) const {
   if (order_.empty() || !looked_) return std::nullopt;
   const Duration left = window - silence(order_.front());

@@ -38,6 +38,8 @@ class Heartbeats {
 
   // The node that is silent for longest, if that is at least `window`.
   const NodeId* silent_for(Duration window) const;
+  // How long ago the node was heard, at `now`; nothing: nobody watches it.
+  std::optional<Duration> silence_of(const NodeId& node, Instant now) const;
   // When to look again: some node's window may end then, or time would pass uncounted. None if
   // nobody is watched.
   std::optional<Instant> next_look(Duration window, Duration counted_max) const;

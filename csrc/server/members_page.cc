@@ -1,6 +1,7 @@
 #include "server/members_page.h"
 
 #include <algorithm>
+#include <chrono>
 #include <type_traits>
 
 #include "base/bytes.h"
@@ -9,6 +10,14 @@
 #include "wire/native.h"
 
 namespace rdzv {
+namespace {
+
+uint32_t clamped_ms(Duration length) {
+  const int64_t ms = std::chrono::floor<std::chrono::milliseconds>(length).count();
+  return static_cast<uint32_t>(std::clamp<int64_t>(ms, 0, int64_t{native::kNotHeard} - 1));
+}
+
+}  // namespace
 
 MembersPage::MembersPage(const native::MembersRequest& request)
     : run_id_(request.run_id),
@@ -37,28 +46,32 @@ bool MembersPage::set_cursor(Bytes cursor) {
   return reader.ok() && reader.left() == 0;
 }
 
-bool MembersPage::go_on(const Runs& runs, Budget& budget) {
+bool MembersPage::go_on(const Runs& runs, Instant now, Budget& budget) {
   const Run* run = runs.find(run_id_);
   if (run == nullptr) {
     is_last_ = true;
     return true;
   }
-  const GroupState& state = run->group().state();
-  total_ = clamped(total(which_, state));
-  return is_full() || go_on(state, budget);
+  total_ = clamped(total(which_, run->group().state()));
+  return is_full() || go_on(run->group(), now, budget);
 }
 
-bool MembersPage::go_on(const GroupState& state, Budget& budget) {
+bool MembersPage::go_on(const Group& group, Instant now, Budget& budget) {
+  const GroupState& state = group.state();
   const Roster& roster = state.roster;
+  const auto heard = [&](const NodeId& node) {
+    const std::optional<Duration> silence = group.silence_of(node, now);
+    return silence ? clamped_ms(*silence) : native::kNotHeard;
+  };
   if (which_ == native::MemberList::kSpares) {
     return walk(roster.spares(), budget, [&](uint64_t serial, const NodeId& node) {
-      items_.push_back({node, native::kNoRank});
+      items_.push_back({node, native::kNoRank, heard(node)});
       serial_ = serial;
     });
   }
   if (which_ == native::MemberList::kLost) {
     return walk(state.lost, budget, [&](const NodeId& node, const Loss&) {
-      items_.push_back({node, native::kNoRank});
+      items_.push_back({node});
       node_ = node;
     });
   }
@@ -66,8 +79,10 @@ bool MembersPage::go_on(const GroupState& state, Budget& budget) {
     const Role role = which_ == native::MemberList::kWaiting ? Role::kWaiting : Role::kActive;
     const bool is_over =
         walk(roster.list(role), budget, [&](const NodeId& node, const Member& member) {
-          if (wants(member))
-            items_.push_back({node, member.role == Role::kActive ? member.rank : native::kNoRank});
+          if (wants(member)) {
+            const bool is_active = member.role == Role::kActive;
+            items_.push_back({node, is_active ? member.rank : native::kNoRank, heard(node)});
+          }
           node_ = node;
         });
     if (!is_over || !is_last_ || which_ != native::MemberList::kParticipants) return is_over;
@@ -131,7 +146,7 @@ native::MembersReply MembersPage::reply() {
   native::MembersReply reply;
   reply.total = total_;
   for (const Item& item : items_) {
-    reply.items.push_back({wire_node(item.node), item.rank});
+    reply.items.push_back({wire_node(item.node), item.rank, item.silent_ms});
   }
   if (is_last_) return reply;
   cursor_.clear();

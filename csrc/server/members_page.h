@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "group/node.h"
 #include "server/budget.h"
 #include "server/runs.h"
@@ -20,20 +21,21 @@ class MembersPage {
   static std::optional<MembersPage> begin(const native::MembersRequest& request);
 
   // True: the page is whole.
-  bool go_on(const Runs& runs, Budget& budget);
+  bool go_on(const Runs& runs, Instant now, Budget& budget);
   // Valid as long as the page.
   native::MembersReply reply();
 
  private:
   struct Item {
     NodeId node;
-    uint32_t rank;
+    uint32_t rank = native::kNoRank;
+    uint32_t silent_ms = native::kNotHeard;
   };
 
   explicit MembersPage(const native::MembersRequest& request);
 
   bool set_cursor(Bytes cursor);
-  bool go_on(const GroupState& state, Budget& budget);
+  bool go_on(const Group& group, Instant now, Budget& budget);
   bool walk_expected(const RankSet& ranks, Budget& budget);
   template <typename Map, typename Visit>
   bool walk(const Map& map, Budget& budget, Visit&& visit);

@@ -26,18 +26,19 @@ Header header_of(uint64_t tag, Operation operation) {
 
 class NativeRuns::ListMembers final : public LongRequest {
  public:
-  ListMembers(NativeChannel& channel, const Runs& runs, const Header& header, MembersPage page)
-      : channel_(channel), runs_(runs), header_(header), page_(std::move(page)) {}
+  ListMembers(NativeChannel& channel, const ServerContext& context, const Header& header,
+              MembersPage page)
+      : channel_(channel), context_(context), header_(header), page_(std::move(page)) {}
 
   bool go_on(Budget& budget) override {
-    if (!page_.go_on(runs_, budget)) return false;
+    if (!page_.go_on(context_.runs, context_.commons.clock.now, budget)) return false;
     channel_.reply(header_, page_.reply());
     return true;
   }
 
  private:
   NativeChannel& channel_;
-  const Runs& runs_;
+  const ServerContext& context_;
   const Header header_;
   MembersPage page_;
 };
@@ -118,7 +119,7 @@ void NativeRuns::members(const Header& header, const native::MembersRequest& req
     return;
   }
   channel_.long_request_ =
-      std::make_unique<ListMembers>(channel_, context_.runs, header, std::move(*page));
+      std::make_unique<ListMembers>(channel_, context_, header, std::move(*page));
 }
 
 void NativeRuns::resume(const Header& header, const native::ResumeRequest& request) {

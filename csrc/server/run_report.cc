@@ -26,11 +26,13 @@ ReportedEvents last_events_of(const Timeline& timeline, size_t max) {
   return found;
 }
 
-void add_members(const GroupState& state, RunReport& report) {
+void add_members(const Group& group, RunReport& report) {
+  const GroupState& state = group.state();
   const Roster& roster = state.roster;
+  const auto heard = [&](const NodeId& node) { return group.silence_of(node, report.now); };
   for (const auto& [node, member] : roster.list(Role::kActive)) {
     if (member.role == Role::kForming || member.role == Role::kActive)
-      report.participants.push_back({node, state.complete ? member.rank : kNoRank});
+      report.participants.push_back({node, state.complete ? member.rank : kNoRank, heard(node)});
   }
   roster.expected().for_each(
       [&](uint32_t rank) {
@@ -39,9 +41,10 @@ void add_members(const GroupState& state, RunReport& report) {
       },
       0);
   for (const auto& [node, member] : roster.list(Role::kWaiting))
-    report.waiting.push_back({node, kNoRank});
-  for (const auto& [serial, node] : roster.spares()) report.spares.push_back({node, kNoRank});
-  for (const auto& [node, loss] : state.lost) report.lost.push_back({node, kNoRank});
+    report.waiting.push_back({node, kNoRank, heard(node)});
+  for (const auto& [serial, node] : roster.spares())
+    report.spares.push_back({node, kNoRank, heard(node)});
+  for (const auto& [node, loss] : state.lost) report.lost.push_back({node});
 }
 
 }  // namespace
@@ -63,7 +66,7 @@ std::optional<RunReport> report_of_run(ServerCommons& commons, const RunQuestion
   report.suspects = status.suspects;
   report.cause = std::string(status.cause);
   report.close_reason = state.close_reason;
-  add_members(state, report);
+  add_members(run->group(), report);
   return report;
 }
 

@@ -23,7 +23,8 @@ struct ServerCommons;
 struct RunReport {
   struct Member {
     NodeId node;
-    uint32_t rank = kNoRank;  // of participants of a complete round
+    uint32_t rank = kNoRank;           // of participants of a complete round
+    std::optional<Duration> silent{};  // how long ago it was heard; none: nobody watches it
   };
 
   Instant now{};

@@ -250,12 +250,17 @@ enum class MemberList : uint8_t {
   kLast = kLost,
 };
 using Cursor = Limited<limits::kMembersCursorBytesMax>;
+// Of a node whose heartbeats nobody watches.
+inline constexpr uint32_t kNotHeard = 0xFFFFFFFF;
 
 struct MembersReply {
   struct Item {
     RunNode node;
     uint32_t rank = kNoRank;
-    static void fields(auto& a, auto& m) { all(a, "node", m.node, "rank", m.rank); }
+    uint32_t silent_ms = kNotHeard;
+    static void fields(auto& a, auto& m) {
+      all(a, "node", m.node, "rank", m.rank, "silent in ms", m.silent_ms);
+    }
   };
   uint32_t total = 0;
   Cursor cursor;  // for the next page; empty: this was the last

@@ -55,6 +55,8 @@ class RunView:
         hosts: of addresses of expected nodes that are missing, how far they got (Expected.text).
         asking: over etcd, nodes that want something and have no answer of the leader yet.
         suspects: how many nodes' connections broke that may come back; only a server knows.
+        silence_s: how long ago each node was heard, as far as it is known, which only a server
+            tells observers.
         cause: which node gave up first, and why. close_reason: as it was given. Empty: none.
     """
 
@@ -84,6 +86,7 @@ class RunView:
     suspects: int = 0
     cause: str = ""
     close_reason: str = ""
+    silence_s: Mapping[_core.Node, float] = field(default_factory=dict)
 
 
 def view_of_group(

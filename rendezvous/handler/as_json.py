@@ -51,13 +51,10 @@ def report_as_json(report: Report) -> dict[str, Any]:
         "failed": view.failed,
         "close_reason": view.close_reason or None,
         "participants": [
-            {"rank": rank if rank >= 0 else None} | _node_json(node) | _past_json(report, node)
+            {"rank": rank if rank >= 0 else None} | _listed_json(report, node)
             for rank, node in zip(view.ranks, view.participants, strict=True)
         ],
-    } | {
-        name: [_node_json(node) | _past_json(report, node) for node in getattr(view, name)]
-        for name in _LISTS
-    }
+    } | {name: [_listed_json(report, node) for node in getattr(view, name)] for name in _LISTS}
 
 
 def _missing_json(missing: Missing) -> dict[str, Any]:
@@ -70,6 +67,13 @@ def _missing_json(missing: Missing) -> dict[str, Any]:
             for name in group.names
         ],
     }
+
+
+def _listed_json(report: Report, node: Node) -> dict[str, Any]:
+    """With how long ago it was heard, where that is known."""
+    silent_s = report.view.silence_s.get(node)
+    heard = {} if silent_s is None else {"heard_ago_s": round(silent_s, 3)}
+    return _node_json(node) | heard | _past_json(report, node)
 
 
 def _past_json(report: Report, node: Node) -> dict[str, Any]:

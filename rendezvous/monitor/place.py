@@ -73,7 +73,7 @@ def _view(found: dict[str, Any]) -> RunView:
     nodes = found["nodes"]
     participants = nodes["participants"]
     if found["complete"]:
-        participants = sorted(participants, key=lambda pair: pair[0])
+        participants = sorted(participants, key=lambda each: each[0])
     return RunView(
         "server",
         found["round"],
@@ -83,8 +83,8 @@ def _view(found: dict[str, Any]) -> RunView:
         finished_round=found["finished_round"],
         world_size=found["world_size"],
         settings=found["settings"],
-        participants=tuple(node for _, node in participants),
-        ranks=tuple(rank for rank, _ in participants),
+        participants=_nodes(participants),
+        ranks=tuple(rank for rank, _, _ in participants),
         waiting=_nodes(nodes["waiting"]),
         spares=_nodes(nodes["spares"]),
         lost=_nodes(nodes["lost"]),
@@ -95,8 +95,14 @@ def _view(found: dict[str, Any]) -> RunView:
         suspects=found["suspects"],
         cause=found["cause"],
         close_reason=found["close_reason"],
+        silence_s={
+            node: silent_s
+            for listed in nodes.values()
+            for _, node, silent_s in listed
+            if silent_s is not None
+        },
     )
 
 
-def _nodes(pairs: Sequence[tuple[int, Any]]) -> tuple[Any, ...]:
-    return tuple(node for _, node in pairs)
+def _nodes(listed: Sequence[tuple[int, Any, float | None]]) -> tuple[Any, ...]:
+    return tuple(node for _, node, _ in listed)

@@ -49,7 +49,7 @@ Case one(const char* name, const Fields& fields) {
 
 std::vector<Case> cases() {
   using namespace native;
-  const Fields item = Fields().raw(kNode).u32(1);
+  const Fields item = Fields().raw(kNode).u32(1).u32(250);
   const Fields status = Fields()
                             .u8(1)
                             .u64(5)

@@ -35,9 +35,9 @@ with Server("127.0.0.1", 0) as server:
     sys.stdin.read()
 """
 WARM_UP = 1000
-ABORTED = 5000
+ABORTED = 10_000
 # What an allocator may keep for itself, however little is in use. A session that were left would
-# take 12 KiB: of all of them, 60 MiB.
+# take 12 KiB: of all of them, 120 MiB.
 GROWN_MAX = 4 * 1024 * 1024
 
 

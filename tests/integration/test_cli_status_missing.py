@@ -138,6 +138,22 @@ def _join_third(scene: Scene, settings: _core.GroupSettings) -> Any:
     return lambda: client.join(0, 3600)
 
 
+def test_who_is_overdue_is_listed_before_it_counts_as_lost(scene: Scene) -> None:
+    """A node that hangs is seen while its connection stands; with --all, each line tells."""
+    scene.join("a", "b", settings=_core.GroupSettings(3, 3, 3600.0, 0.05, 1_000_000))
+    # Nothing sends keep-alives here.
+    wait_for("both are overdue", lambda: "silent: 2" in scene.text(RUN))
+    text = scene.text(RUN)
+    at = text.index("silent: 2")
+    assert re.fullmatch(r"  a \(pid 7\): heard \d+ s ago", text[at + 1])
+    assert "participants: 2" in text
+    assert "  a (pid 7)" in text
+    listed = scene.text(RUN, "--all")
+    assert any(re.fullmatch(r"  b \(pid 7\), heard \d+ s ago", line) for line in listed)
+    report = json.loads(scene.status(RUN, "--json").stdout)
+    assert all(node["heard_ago_s"] > 0.05 for node in report["participants"])
+
+
 def test_the_error_of_a_node_names_the_missing_first(scene: Scene, tmp_path: Path) -> None:
     """And folds those that joined, instead of the first 16 of them."""
     scene.join(*HERE[:-1])

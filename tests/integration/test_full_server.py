@@ -16,7 +16,7 @@ from rendezvous import Server, StoreConnectionError, TCPStore, _core
 from rendezvous._core import GroupSettings, Node, RunClient
 
 TOKEN = "0123456789abcdef0123456789abcdef"
-SHORT_S = 1.0
+SHORT_S = 5.0
 FULL = "1 connections are open; the server's limit connections is 1"
 NO_ROOM = "no room came within"
 

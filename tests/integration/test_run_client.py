@@ -68,22 +68,49 @@ def test_an_onlooker_follows_the_run(connect: Connect) -> None:
     assert (status.lost, gone) == (1, [(Node("host2", 2, 0), "failed")])
 
 
+def ranks(onlooker: RunClient, limit: int | None = None) -> list[tuple[int, Node]]:
+    listed = onlooker.listed("participants", 60, limit)
+    return [(rank, node) for rank, node, _ in listed]
+
+
+def test_an_onlooker_sees_who_was_heard_last(connect: Connect) -> None:
+    """Of each node that is watched; a lost one is not."""
+    store = connect()
+    first, second, onlooker = (member(store, number) for number in range(1, 4))
+    waiting = Background(first.join, 0, 60)
+    eventually("it has joined", lambda: onlooker.status(60).participants == 1)
+    second.join(0, 60)
+    waiting.result()
+    eventually("a moment", lambda: heard_ago_s(onlooker)["host1"] > 0)
+    assert heard_ago_s(onlooker)["host1"] >= heard_ago_s(onlooker)["host2"]
+    first.keep_alive(60)
+    silent = heard_ago_s(onlooker)
+    assert silent["host1"] <= silent["host2"]
+    assert first.leave(True, 60)
+    assert [silent_s for _, _, silent_s in onlooker.listed("lost", 60)] == [None]
+
+
+def heard_ago_s(onlooker: RunClient) -> dict[str, float]:
+    listed = onlooker.listed("participants", 60)
+    return {node.addr: silent_s for _, node, silent_s in listed if silent_s is not None}
+
+
 def test_an_onlooker_sees_settings_and_ranks(connect: Connect) -> None:
     """Without being listed; ranks are those that were given, also when rank 0 is gone."""
     store = connect()
     first, second, onlooker = (member(store, number) for number in range(1, 4))
     assert (onlooker.status(60).known, onlooker.status(60).settings) == (False, None)
-    assert onlooker.ranks(60) == []
+    assert ranks(onlooker) == []
     waiting = Background(second.join, 0, 60)
     eventually("it has joined", lambda: onlooker.status(60).participants == 1)
     assert onlooker.status(60).settings == RULES
-    assert onlooker.ranks(60) == [(-1, Node("host2", 2, 0))]
+    assert ranks(onlooker) == [(-1, Node("host2", 2, 0))]
     first.join(0, 60)
     waiting.result()
-    assert onlooker.ranks(60) == [(0, Node("host1", 1, 0)), (1, Node("host2", 2, 0))]
-    assert onlooker.ranks(60, 1) == [(0, Node("host1", 1, 0))]
+    assert ranks(onlooker) == [(0, Node("host1", 1, 0)), (1, Node("host2", 2, 0))]
+    assert ranks(onlooker, 1) == [(0, Node("host1", 1, 0))]
     assert first.leave(True, 60)
-    assert onlooker.ranks(60) == [(1, Node("host2", 2, 0))]
+    assert ranks(onlooker) == [(1, Node("host2", 2, 0))]
     assert onlooker.status(60).role == "absent"
 
 

@@ -123,7 +123,7 @@ def test_clients_by_tls_beyond_the_limit_are_told_and_who_leaves_makes_room() ->
         served: list[TCPStore] = []
         for _ in range(100):
             try:
-                served.append(come(1.0))
+                served.append(come(5.0))
             except StoreConnectionError as error:
                 told = str(error)
                 break

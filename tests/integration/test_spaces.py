@@ -146,7 +146,7 @@ def test_status_shows_an_admin_all_name_spaces_and_a_member_its_own(
 def turned_away(server: Server, token: str) -> str:
     """A client tries again while there is no room; this one does not for long."""
     with pytest.raises(StoreConnectionError) as caught:
-        TCPStore("127.0.0.1", server.port, timeout=1.0, token=token)
+        TCPStore("127.0.0.1", server.port, timeout=5.0, token=token)
     return str(caught.value)
 
 

@@ -57,7 +57,9 @@ def view_of_joiner(
 def view_of_onlooker(
     client: _core.RunClient, deadline: Deadline, limit: int | None
 ) -> RunView | None:
-    """With the participants' ranks, all at one moment. None if the server has no such run.
+    """With the participants' ranks, and when each node was heard; all at one moment.
+
+    None if the server has no such run.
 
     Args:
         limit: how many nodes of each list to ask for; None: all.
@@ -67,7 +69,7 @@ def view_of_onlooker(
     for _ in range(_LOOKS_MAX):
         if not status.known:
             return None
-        view = _view(client, status, _LISTS, deadline, limit, with_ranks=True)
+        view = _view(client, status, _LISTS, deadline, limit, is_onlooker=True)
         before, status = status, client.status(deadline.left_s)
         if _outline(status) == _outline(before):
             break
@@ -86,21 +88,28 @@ def _view(
     deadline: Deadline,
     limit: int | None = None,
     *,
-    with_ranks: bool = False,
+    is_onlooker: bool = False,
 ) -> RunView:
-    """With the nodes of these lists, which are read unless they are empty."""
+    """With the nodes of these lists, which are read unless they are empty.
+
+    Args:
+        is_onlooker: also with the participants' ranks, and how long ago each node was heard.
+    """
+    ranks: list[int] = []
+    silence_s: dict[_core.Node, float] = {}
 
     def nodes(which: _List, count: int) -> tuple[_core.Node, ...]:
         if not count or which not in lists:
             return ()
-        return tuple(client.members(which, deadline.left_s, limit))
+        if not is_onlooker:
+            return tuple(client.members(which, deadline.left_s, limit))
+        listed = client.listed(which, deadline.left_s, limit)
+        if which == "participants":
+            ranks.extend(rank for rank, _, _ in listed)
+        silence_s.update((node, silent_s) for _, node, silent_s in listed if silent_s is not None)
+        return tuple(node for _, node, _ in listed)
 
-    if with_ranks:
-        ranked = client.ranks(deadline.left_s, limit)
-        ranks = tuple(rank for rank, _ in ranked)
-        participants = tuple(node for _, node in ranked)
-    else:
-        ranks, participants = (), nodes("participants", status.participants)
+    participants = nodes("participants", status.participants)
     return RunView(
         "server",
         status.round,
@@ -111,7 +120,7 @@ def _view(
         world_size=status.world_size,
         settings=status.settings,
         participants=participants,
-        ranks=ranks,
+        ranks=tuple(ranks),
         waiting=nodes("waiting", status.waiting),
         spares=nodes("spares", status.spares),
         lost=nodes("lost", status.lost),
@@ -124,4 +133,5 @@ def _view(
         suspects=status.suspects,
         cause=status.cause,
         close_reason=status.close_reason,
+        silence_s=silence_s,
     )

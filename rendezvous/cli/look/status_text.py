@@ -25,6 +25,8 @@ __all__ = ["as_line", "as_text", "outline"]
 # Nodes of one list that have a line each without --all.
 _LINES_MAX = 16
 _LISTS = ("waiting", "spares", "lost", "asking")
+# A node is silent that was not heard for so many of its keep-alive intervals: one may be late.
+_SILENT_INTERVALS = 1.5
 
 
 def outline(view: RunView) -> str:
@@ -75,6 +77,7 @@ def as_text(report: Report, paint: Paint, *, all_nodes: bool = False) -> list[st
         lines.append((f"failed first: {view.cause}", paint.red))
     if view.suspects:
         lines.append(f"connection lost, may come back: {view.suspects}")
+    lines += [(line, paint.yellow) for line in _silent_lines(view, all_nodes)]
     lines += [(f"does not take part: {text}", paint.red) for text in report.excluded]
     settings = view.settings
     if settings is not None:
@@ -90,7 +93,7 @@ def as_text(report: Report, paint: Paint, *, all_nodes: bool = False) -> list[st
         count: int = getattr(view.counts, name)
         if count:
             nodes = sorted(getattr(view, name), key=_node_key)
-            each = [node_text(node) for node in nodes]
+            each = [_listed_text(view, node, all_nodes) for node in nodes]
             if name == "lost":
                 each = [
                     f"{text}{_past_text(report.history.get(_key(node)))}"
@@ -159,6 +162,22 @@ def _ago(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
+def _silent_lines(view: RunView, all_nodes: bool) -> list[str]:
+    """Who is listed, and about to be taken for lost if nothing comes from there."""
+    if view.settings is None:
+        return []
+    late_s = _SILENT_INTERVALS * view.settings.keep_alive_interval
+    silent = [(silent_s, node) for node, silent_s in view.silence_s.items() if silent_s >= late_s]
+    silent.sort(key=lambda pair: (-pair[0], _node_key(pair[1])))
+    each = [f"{node_text(node)}: heard {_ago(silent_s)} ago" for silent_s, node in silent]
+    return _list_text("silent", each, [node for _, node in silent], all_nodes) if each else []
+
+
+def _listed_text(view: RunView, node: Node, all_nodes: bool) -> str:
+    silent_s = view.silence_s.get(node) if all_nodes else None
+    return node_text(node) + ("" if silent_s is None else f", heard {_ago(silent_s)} ago")
+
+
 def _joined_line(report: Report) -> list[str]:
     """When the first and the last of those who take part came."""
     found = []
@@ -208,7 +227,10 @@ def _participants(view: RunView, all_nodes: bool) -> list[str]:
     pairs = list(zip(view.ranks, view.participants, strict=True))
     if not view.complete:
         pairs.sort(key=lambda pair: _node_key(pair[1]))
-    ranked = [(f"rank {rank}  " if rank >= 0 else "") + node_text(node) for rank, node in pairs]
+    ranked = [
+        (f"rank {rank}  " if rank >= 0 else "") + _listed_text(view, node, all_nodes)
+        for rank, node in pairs
+    ]
     nodes = [node for _, node in pairs]
     lines = _list_text("participants", ranked, nodes, all_nodes)
     if len(nodes) > _LINES_MAX and not all_nodes and view.ranks and view.ranks[0] == 0:
