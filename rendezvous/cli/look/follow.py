@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from rendezvous._base.deadline import Deadline
@@ -96,10 +97,11 @@ class _Lines:
 
     def report(self, report: Report) -> None:
         if self._is_json:
-            # Of a countdown, only that it runs is a change.
             fields = report_as_json(report)
-            rest = json.dumps(fields | {"last_call_left_s": fields["last_call_left_s"] is not None})
-            self._print(rest, json.dumps(fields))
+            # Of a countdown, only that it runs is a change; when a node was heard is none.
+            steady = report_as_json(replace(report, view=replace(report.view, silence_s={})))
+            steady["last_call_left_s"] = fields["last_call_left_s"] is not None
+            self._print(json.dumps(steady), json.dumps(fields))
             return
         line = as_line(report)
         view = report.view

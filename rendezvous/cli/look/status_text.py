@@ -51,6 +51,8 @@ def as_line(report: Report) -> str:
         nodes: Sequence[Node] = getattr(view, name)
         if nodes and not (name == "lost" and not view.complete):
             parts.append(f"{name}: {count_names(node.addr for node in nodes)}")
+    if silent := _silent(view):
+        parts.append(f"silent: {count_names(node.addr for _, node in silent)}")
     return "; ".join(parts)
 
 
@@ -163,14 +165,18 @@ def _ago(seconds: float) -> str:
 
 
 def _silent_lines(view: RunView, all_nodes: bool) -> list[str]:
-    """Who is listed, and about to be taken for lost if nothing comes from there."""
+    silent = _silent(view)
+    each = [f"{node_text(node)}: heard {_ago(silent_s)} ago" for silent_s, node in silent]
+    return _list_text("silent", each, [node for _, node in silent], all_nodes) if each else []
+
+
+def _silent(view: RunView) -> list[tuple[float, Node]]:
+    """Who is listed, and counts as lost soon if nothing comes from there; the longest first."""
     if view.settings is None:
         return []
     late_s = _SILENT_INTERVALS * view.settings.keep_alive_interval
     silent = [(silent_s, node) for node, silent_s in view.silence_s.items() if silent_s >= late_s]
-    silent.sort(key=lambda pair: (-pair[0], _node_key(pair[1])))
-    each = [f"{node_text(node)}: heard {_ago(silent_s)} ago" for silent_s, node in silent]
-    return _list_text("silent", each, [node for _, node in silent], all_nodes) if each else []
+    return sorted(silent, key=lambda pair: (-pair[0], _node_key(pair[1])))
 
 
 def _listed_text(view: RunView, node: Node, all_nodes: bool) -> str:
