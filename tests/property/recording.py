@@ -23,12 +23,13 @@ from rendezvous import (
     FileStore,
     StoreError,
     StoreKeysMissingError,
-    StoreTimeoutError,
+    StoreNoAnswerError,
     StoreValueError,
     TCPStore,
 )
 
 CALLS_A_CLIENT = 30
+UNANSWERED_MAX = 100
 OPERATIONS = ["get"] * 6 + ["set"] * 3 + ["compare_exchange"] * 6 + ["add"] * 3 + ["delete_key"]
 
 
@@ -65,13 +66,14 @@ def get(store: Recordable, key: bytes) -> bytes | None:
     On a busy machine an answer may come too late for a timeout of 0, and the key may be there.
     Such a call has changed nothing, so it is made again: what is recorded lasts until the answer.
     """
-    while True:
+    for _ in range(UNANSWERED_MAX):
         try:
             return store.get(key, 0)
         except StoreKeysMissingError:
             return None
-        except StoreTimeoutError:
-            continue
+        except StoreNoAnswerError as error:
+            unanswered = error
+    raise unanswered
 
 
 def add(store: Recordable, key: bytes, amount: int) -> int | str:
