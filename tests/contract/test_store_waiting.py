@@ -290,7 +290,7 @@ def test_a_timed_out_call_leaves_nothing_behind(stores: Stores) -> None:
 
 def test_concurrent_adds_lose_nothing(stores: Stores) -> None:
     """Every sum is returned once, whether threads share a client or have their own."""
-    threads, adds = 8, 100
+    threads, adds = 8, 30 if stores.is_in_etcd else 100  # each waits for its disk
     shared, barrier = stores.client(), Barrier(threads)
 
     def add_many(store: Store) -> list[int]:

@@ -7,9 +7,11 @@ floods of full size.
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from support import floods
@@ -21,6 +23,9 @@ SIZE = int(os.environ.get("RDZV_HOSTILE_SIZE", "20000"))
 # What is promised is 5 ms, and bench/ measures it. Caches that other work has emptied make the same
 # work several times as long.
 CPU_MAX_S = float(os.environ.get("RDZV_HOSTILE_CPU_S", "0.025"))
+# What the server does between its answer and the test's reading it is counted, too. A busy
+# machine can thus only make a figure higher: the lowest of some counts.
+TRIES = 4
 
 
 class StoreServer:
@@ -39,8 +44,8 @@ class StoreServer:
         return self._process.returncode
 
 
-@pytest.fixture
-def server() -> Iterator[StoreServer | ServerProcess]:
+@contextmanager
+def running_server() -> Iterator[StoreServer | ServerProcess]:
     if STORE_SERVER is None:
         with ServerProcess() as process:
             yield process
@@ -51,8 +56,15 @@ def server() -> Iterator[StoreServer | ServerProcess]:
 
 
 @pytest.mark.parametrize("name", floods.names())
-def test_a_ping_costs_little_beside_a_flood(name: str, server: StoreServer | ServerProcess) -> None:
+def test_a_ping_costs_little_beside_a_flood(name: str) -> None:
     """Others are answered between the parts of what one connection asks for."""
-    worst_s, pings = floods.measure(name, SIZE, server.pid, server.port)
-    print(f"{name}: {worst_s * 1e3:.2f} ms, {pings} pings")
-    assert worst_s < CPU_MAX_S * (20 if name in floods.AS_A_WHOLE else 1)
+    limit_s = CPU_MAX_S * (20 if name in floods.AS_A_WHOLE else 1)
+    lowest_s = math.inf
+    for _ in range(TRIES):
+        with running_server() as server:
+            worst_s, pings = floods.measure(name, SIZE, server.pid, server.port)
+        print(f"{name}: {worst_s * 1e3:.2f} ms, {pings} pings")
+        lowest_s = min(lowest_s, worst_s)
+        if lowest_s < limit_s:
+            return
+    assert lowest_s < limit_s

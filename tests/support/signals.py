@@ -27,8 +27,8 @@ def handling(handle: Callable[[int], bool]) -> Iterator[None]:
         if not handle(count):
             signal.setitimer(signal.ITIMER_REAL, _PERIOD_S)
 
-    # Python ignores what is raised in a __del__, so none of old garbage shall run meanwhile.
-    gc.collect()
+    # Python ignores what is raised in a __del__, so none of old garbage shall run meanwhile. It is
+    # not collected before: after many tests, that would take a second.
     gc.disable()
     before = signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, _PERIOD_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import cache
 
 import pytest
 from support.words import ROOT, texts
@@ -30,6 +31,11 @@ def test_each_command_of_the_page_is_one(monkeypatch: pytest.MonkeyPatch, comman
     parse(["h:1" if word in {"E", "URL"} else word for word in words])
 
 
+@cache
+def _messages() -> list[str]:
+    return [text.text for text in texts()]
+
+
 def _said() -> list[str]:
     """What the page quotes in the first column of its tables."""
     cells = re.findall(r"^\| ([^|]+) \|", PAGE, re.MULTILINE)
@@ -41,7 +47,7 @@ def _said() -> list[str]:
 @pytest.mark.parametrize("said", _said())
 def test_what_the_page_quotes_is_what_we_say(said: str) -> None:
     """Of each part between the dots, the words stand in a message."""
-    messages = [text.text for text in texts()]
+    messages = _messages()
     for part in re.split(r"\.\.\.|; |: |, by ", said):
         words = part.strip(" :'")
         if words not in KNOWN_PARTS:
