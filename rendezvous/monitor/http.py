@@ -7,13 +7,13 @@ threads run it.
 
 from __future__ import annotations
 
-import errno
 import io
 import logging
 import selectors
 import socket
 import ssl
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,30 +22,28 @@ from typing import Any, TypeAlias
 
 from rendezvous._base.deadline import Deadline
 from rendezvous._base.endpoint import format_endpoint
-from rendezvous._base.errors import StoreAddressInUseError, StoreConnectionError
+from rendezvous._base.errors import StoreConnectionError
 from rendezvous._base.threads import Background, start_thread
+from rendezvous.monitor.listening import Address, listen
 from rendezvous.monitor.seldom import Seldom
 
-__all__ = ["Address", "Answer", "Endless", "HttpServer", "Request", "addresses_of"]
+__all__ = ["Answer", "Endless", "HttpServer", "Request"]
 
 _log = logging.getLogger(__name__)
 
 CONNECTIONS_MAX = 64
+# Beside them, those that were told to go, until their threads have noticed.
+_LEAVING_MAX = 16
 _HEAD_BYTES_MAX = 16 * 1024
 # Of a request that is refused unread: how much of the rest is taken, and for how long.
 _REST_BYTES_MAX = 256 * 1024
 _REST_S = 1.0
-# An address family that this machine's system does not have, whatever the name service says.
-_NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 # Until a request is there, TLS included; and for each part of an answer to be taken.
 _REQUEST_S = 10.0
 _TAKEN_S = 10.0
 # After a failure of accept(), of which the next one would be the same.
 _PAUSE_S = 0.1
 _END_S = 5.0
-_BACKLOG = 128
-
-Address: TypeAlias = tuple[int, tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,14 @@ class Request:
     path: str
     headers: Mapping[str, str]
     peer: str
+
+
+@dataclass
+class _Guest:
+    """An open connection."""
+
+    host: str
+    may_go: bool = True  # it has not asked for anything, and was not told to go
 
 
 # Writes an answer's body until it returns; is told by which function, and when the server ends.
@@ -78,18 +84,6 @@ class Answer:
     kind: str = "text/plain; charset=utf-8"
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-
-
-def addresses_of(host: str, port: int) -> list[Address]:
-    """Where to listen for this name. Raises StoreConnectionError."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
-        raise StoreConnectionError(
-            f"cannot serve HTTP at {format_endpoint(host, port)}: the name {host!r} has no "
-            f"address: {error}"
-        ) from error
-    return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
 
 
 class HttpServer:
@@ -114,34 +108,13 @@ class HttpServer:
         self.answer = answer
         self.context = context
         self.ends = threading.Event()
-        self._listeners: list[socket.socket] = []
         self._changed = threading.Condition()
-        self._open: set[socket.socket] = set()
+        self._open: dict[socket.socket, _Guest] = {}  # the oldest first
         self._troubles = Seldom(_log)
-        self._listen(addresses)
+        self._listeners = listen(name, addresses)
         self.port: int = self._listeners[0].getsockname()[1]
         self._waker, self._wake = socket.socketpair()
         self._thread = Background("rendezvous-monitor-http", self._accept_all)
-
-    def _listen(self, addresses: list[Address]) -> None:
-        port, failure = 0, None
-        for family, address in addresses:
-            try:
-                listener = _listener(family, (address[0], address[1] or port, *address[2:]))
-            except OSError as error:
-                failure = error
-                if error.errno not in _NOT_HERE:
-                    break
-            else:
-                self._listeners.append(listener)
-                port = listener.getsockname()[1]
-        if failure is None or (self._listeners and failure.errno in _NOT_HERE):
-            return
-        self._end_listening()
-        kind, advice = StoreConnectionError, ""
-        if failure.errno == errno.EADDRINUSE:
-            kind, advice = StoreAddressInUseError, "; give another port"
-        raise kind(f"cannot serve HTTP at {self.name}: {failure}{advice}") from failure
 
     def _end_listening(self) -> None:
         for listener in self._listeners:
@@ -199,10 +172,10 @@ class HttpServer:
             stop.wait(_PAUSE_S)
             return
         with self._changed:
-            is_full = len(self._open) >= CONNECTIONS_MAX
-            if not is_full:
-                self._open.add(connection)
-        if is_full:
+            has_room = self._make_room()
+            if has_room:
+                self._open[connection] = _Guest(str(peer[0]))
+        if not has_room:
             self._turn_away(connection)
             return
         try:
@@ -219,6 +192,20 @@ class HttpServer:
             self._forget(connection)
             self._turn_away(connection)
 
+    def _make_room(self) -> bool:
+        """Where there is none, of those that say nothing, the oldest of the host with most goes."""
+        if len(self._open) < CONNECTIONS_MAX:
+            return True
+        silent = [(each, guest) for each, guest in self._open.items() if guest.may_go]
+        if not silent or len(self._open) >= CONNECTIONS_MAX + _LEAVING_MAX:
+            return False
+        of_host = Counter(guest.host for guest in self._open.values())
+        connection, guest = max(silent, key=lambda pair: of_host[pair[1].host])
+        guest.may_go = False
+        with suppress(OSError):
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        return True
+
     def _turn_away(self, connection: socket.socket) -> None:
         """Nobody waits for this one: what it does not take at once, it does not get."""
         with connection, suppress(OSError):
@@ -231,12 +218,16 @@ class HttpServer:
 
     def _replace(self, plain: socket.socket, secured: socket.socket) -> None:
         with self._changed:
-            self._open.discard(plain)
-            self._open.add(secured)
+            self._open[secured] = self._open.pop(plain)
+
+    def _keep(self, connection: socket.socket) -> None:
+        """It has asked for something."""
+        with self._changed:
+            self._open[connection].may_go = False
 
     def _forget(self, connection: socket.socket) -> None:
         with self._changed:
-            self._open.discard(connection)
+            self._open.pop(connection, None)
             self._changed.notify_all()
 
     def _serve(self, plain: socket.socket, peer: str) -> None:
@@ -252,6 +243,7 @@ class HttpServer:
                 self._replace(plain, secured)
                 secured.do_handshake()
             head = _read_head(connection, Deadline.after(_REQUEST_S))
+            self._keep(connection)
             connection.settimeout(_TAKEN_S)
             if len(head) > _HEAD_BYTES_MAX:
                 _refuse_unread(connection)
@@ -296,22 +288,6 @@ def _refuse_unread(connection: socket.socket) -> None:
         if not part:
             return
         left -= len(part)
-
-
-def _listener(family: int, address: tuple[Any, ...]) -> socket.socket:
-    """Raises OSError."""
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-        listener.setblocking(False)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
 
 
 class _Handler(BaseHTTPRequestHandler):

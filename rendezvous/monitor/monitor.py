@@ -24,7 +24,8 @@ from rendezvous._base.endpoint import format_endpoint, is_unix, parse_endpoint
 from rendezvous.monitor.access import Access, Certificate, MonitorSecurity, Scope, may_host_be_named
 from rendezvous.monitor.asker import Asker, UnansweredError
 from rendezvous.monitor.feed import Feed
-from rendezvous.monitor.http import Address, Answer, HttpServer, Request, addresses_of
+from rendezvous.monitor.http import Answer, HttpServer, Request
+from rendezvous.monitor.listening import Address, addresses_of
 from rendezvous.monitor.metrics import NoMetricsError, Scrape, open_scrape
 from rendezvous.monitor.seldom import Seldom
 from rendezvous.monitor.status import Status

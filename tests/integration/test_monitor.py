@@ -12,12 +12,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from support.cli import Cli, report_command, reports_of_round, stop, wait_for
+from support.cli import BACKSTOP_S, Cli, report_command, reports_of_round, stop, wait_for
 from support.monitor import Scene, Stream, fetch
 
 from rendezvous import Server, TCPStore
@@ -286,15 +286,37 @@ def test_a_flood_of_requests_asks_the_server_seldom(busy: Scene) -> None:
 
 
 def test_connections_that_say_nothing_take_no_place_for_good(scene: Scene) -> None:
-    """More than the bound are turned away; those within it go when their time is over or closed."""
+    """Who asks for something gets one; the oldest of those that say nothing is cut off for it."""
     host, port = urlsplit(scene.monitor.url).hostname, scene.monitor.port
-    silent = [socket.create_connection((host, port)) for _ in range(CONNECTIONS_MAX)]
-    wait_for("all are taken", lambda: len(scene.monitor._http._open) == CONNECTIONS_MAX)
-    assert scene.get("/healthz").status == 503
-    silent.pop().close()
-    wait_for("there is room", lambda: scene.get("/healthz").status == 200)
-    for each in silent:
-        each.close()
+    with ExitStack() as stack:
+
+        def come() -> socket.socket:
+            return stack.enter_context(socket.create_connection((host, port), BACKSTOP_S))
+
+        silent = [come() for _ in range(CONNECTIONS_MAX)]
+        wait_for("all are taken", lambda: len(scene.monitor._http._open) == CONNECTIONS_MAX)
+        for number in range(3):
+            assert scene.get("/healthz").status == 200
+            assert silent[number].recv(1) == b""
+        silent[-1].sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert silent[-1].recv(12) == b"HTTP/1.1 200"
+
+
+def test_who_has_many_connections_gives_one_up(scene: Scene) -> None:
+    """Not another host, whose request is only slow."""
+    host, port = urlsplit(scene.monitor.url).hostname, scene.monitor.port
+    with ExitStack() as stack:
+
+        def come(source: str) -> socket.socket:
+            made = socket.create_connection((host, port), BACKSTOP_S, (source, 0))
+            return stack.enter_context(made)
+
+        slow = come("127.0.0.9")
+        slow.sendall(b"GET /healthz HTTP/1.1\r\n")
+        for _ in range(2 * CONNECTIONS_MAX):
+            come("127.0.0.7")
+        slow.sendall(b"Host: localhost\r\n\r\n")
+        assert slow.recv(12) == b"HTTP/1.1 200"
 
 
 @pytest.mark.parametrize(
