@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -163,6 +164,36 @@ def test_mpi(tmp_path: Path) -> None:
     assert all(each["RANK"] == each["OMPI_COMM_WORLD_RANK"] for each in found)
     assert {(each["WORLD_SIZE"], each["LOCAL_WORLD_SIZE"]) for each in found} == {("4", "4")}
     assert "MPI: 4 nodes" in text
+
+
+BENCH = ["rendezvous", "bench", "--cluster", "quick", "--report", "report.json"]
+
+
+def measured(tmp_path: Path, text: str) -> tuple[str, int]:
+    """Which launcher the one report says, and how many nodes are in it."""
+    (line,) = [line for line in text.splitlines() if line.endswith(", quick")]
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert line.startswith(f"{len(report['nodes'])} nodes, {report['launcher']}")
+    return report["launcher"], len(report["nodes"])
+
+
+def test_slurms_network_is_measured(cluster: Slurm, tmp_path: Path) -> None:
+    """`srun rendezvous bench --cluster` is enough."""
+    with srun(cluster, tmp_path, "--ntasks-per-node=1", "-N4", *BENCH) as program:
+        text = program.communicate(timeout=BACKSTOP_S)[0]
+    assert program.returncode == 0, text
+    assert measured(tmp_path, text) == ("SLURM", 4)
+
+
+def test_mpis_network_is_measured(tmp_path: Path) -> None:
+    """The same by mpirun."""
+    if shutil.which("mpirun") is None:
+        pytest.skip("mpirun is not installed (Debian: apt-get install openmpi-bin)")
+    words = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n", "3"]
+    with start_program([*words, *BENCH], tmp_path) as program:
+        text = program.communicate(timeout=BACKSTOP_S)[0]
+    assert program.returncode == 0, text
+    assert measured(tmp_path, text) == ("MPI", 3)
 
 
 SSH = """\
