@@ -17,6 +17,8 @@ _Token: TypeAlias = _TokenText | Callable[[], _TokenText | None]
 _File: TypeAlias = str | PathLike[str]
 
 __version__: str
+build_commit: str  # empty: not known
+build_compiler: str
 # What the server puts where compare-and-set clients have a run's state, while it keeps the run.
 RUN_MARKER: str
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -47,10 +48,25 @@ def build_wheel(session: nox.Session, folder: Path, *settings: str, source: str 
     return wheel
 
 
+def _commit() -> str:
+    """Empty: this is no checkout, or there is no git."""
+    words = ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603
+    except OSError:
+        return ""
+    return done.stdout
+
+
 def build_sdist(session: nox.Session, folder: Path) -> Path:
-    """The sources as users get them."""
+    """The sources as users get them, with the commit, which `rendezvous --version` tells."""
     session.install("build")
-    session.run("python", "-m", "build", "--sdist", "--outdir", str(folder), ".", silent=True)
+    note = ROOT / "release" / "commit.txt"
+    note.write_text(_commit())
+    try:
+        session.run("python", "-m", "build", "--sdist", "--outdir", str(folder), ".", silent=True)
+    finally:
+        note.unlink()
     (sdist,) = folder.glob("*.tar.gz")
     return sdist
 

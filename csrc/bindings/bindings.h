@@ -5,6 +5,7 @@
 
 namespace rdzv {
 
+void bind_build_info(pybind11::module_& module);
 void bind_census(pybind11::module_& module);
 void bind_dial(pybind11::module_& module);
 void bind_errors(pybind11::module_& module);

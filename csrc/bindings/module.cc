@@ -24,6 +24,7 @@ PYBIND11_MODULE(_core_of_main_interpreter, module) {
   if (in_subinterpreter()) throw pybind11::import_error(kOneInterpreter);
   module.doc() = "The compiled core: stores, the store server and the rulebook of a rendezvous.";
   module.attr("__version__") = rdzv::kVersion;
+  rdzv::bind_build_info(module);
   rdzv::import_datetime();
   rdzv::bind_gil(module);
   rdzv::bind_errors(module);

@@ -52,8 +52,17 @@ start here:
 
 
 def _version() -> str:
-    library = _core.tls_library() or "no TLS"
-    return f"rendezvous {_core.__version__} ({library})"
+    library = _core.tls_library() or "none: no tokens, no certificates"
+    python = ".".join(map(str, sys.version_info[:3]))
+    return "\n".join(
+        [
+            f"rendezvous {_core.__version__}",
+            f"commit:   {_core.build_commit or 'not known: not built in a checkout'}",
+            f"compiler: {_core.build_compiler}",
+            f"TLS:      {library}",
+            f"Python:   {python} ({sys.implementation.name})",
+        ]
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:

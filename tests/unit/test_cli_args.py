@@ -268,8 +268,11 @@ def test_nothing_to_do_shows_the_help(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    """--version names the package and a version."""
+    """--version names what a bug report needs, a line each."""
     with pytest.raises(SystemExit) as stop:
         parse(["--version"])
     assert stop.value.code == 0
-    assert capsys.readouterr().out.startswith("rendezvous ")
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"rendezvous \d+\.\d+\.\d+", first)
+    assert [line.partition(":")[0] for line in rest] == ["commit", "compiler", "TLS", "Python"]
+    assert all(line.partition(":")[2].strip() for line in rest)

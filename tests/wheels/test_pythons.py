@@ -72,7 +72,7 @@ def test_the_wheel_has_its_own_openssl_beside_python_s(environment: Path) -> Non
     assert done.returncode == 0, done.stdout + done.stderr
     words = [environment / "bin" / "rendezvous", "--version"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd="/")
-    assert re.search(r"\(OpenSSL 3\.\d+\.\d+ .*, in the wheel\)", done.stdout), done.stdout
+    assert re.search(r"TLS:      OpenSSL 3\.\d+\.\d+ .*, in the wheel", done.stdout), done.stdout
 
 
 def test_the_wheel_keeps_contract_and_deadlines_on_each_python(
