@@ -33,7 +33,7 @@ size_t join(MemoryPeer& peer, Bytes name) {
 
 std::string names(const std::vector<RunReport::Member>& members) {
   std::string text;
-  for (const auto& [node, rank] : members)
+  for (const auto& [node, rank, silent] : members)
     text += node.addr + "/" + (rank == kNoRank ? "-" : std::to_string(rank)) + " ";
   return text;
 }
@@ -68,6 +68,8 @@ TEST_CASE("a run's report has its nodes, their ranks and its last events") {
   found = report_of_run(world, {"default", "run", 0});
   REQUIRE(found);
   CHECK(names(found->lost) == "host1/- ");
+  CHECK_FALSE(found->lost.front().silent);
+  CHECK(found->participants.front().silent >= milliseconds(600));
   CHECK(found->run.happened.events.empty());
 }
 

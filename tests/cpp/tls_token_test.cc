@@ -110,7 +110,7 @@ TEST_CASE("what is no token is refused: the line and what is wrong, and nothing 
       {"a member " + kSecret + " runs=5\n\na reader " + kSecret + " keys=5 runs=6",
        "line 3: the setting runs is 6, and in line 1, of the same name space, it is 5"},
       {kSecret + " keys=5\ndefault admin " + kSecret + " keys=6", "in line 1"},
-      {"team member keys=5", "role of"},
+      {"team member keys=5", "secret of 6 bytes"},
       {"rendezvous:team:" + kSecret, "name space, role and secret"},
       {"rendezvous::member:" + kSecret, "''"},
       {"0123456789abcdef\x01", "control character"},
