@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 from support.wire import RawPeer, native_frame, native_hello, native_string
 
-PING, JOIN, LEAVE, KEEP_ALIVE, CLOSE_RUN, STATUS, SUBSCRIBE, MEMBERS, RESUME = 2, *range(26, 34)
+PING, GET, JOIN, LEAVE, KEEP_ALIVE, CLOSE_RUN, STATUS, SUBSCRIBE, MEMBERS, RESUME = (
+    2,
+    4,
+    *range(26, 34),
+)
 NO_TIMEOUT = 0xFFFFFFFF
 # No given rank, no topology, no attempt.
 FACTS = struct.pack("<IIQ", 0xFFFFFFFF, 0, 0)
@@ -31,6 +35,11 @@ class Settings:
             self.keep_alive_max_attempt,
             *(0, 1, 1, 0, 1),  # ranks by address, sticky, former members first; no debounce
         )
+
+
+def waiting_get(key_bytes: int) -> tuple[int, bytes]:
+    """Operation and body of a GET that waits for ever, for a key of that size."""
+    return GET, struct.pack("<I", NO_TIMEOUT) + native_string(b"/" + b"k" * key_bytes)
 
 
 def node(addr: bytes) -> bytes:
