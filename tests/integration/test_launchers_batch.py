@@ -25,7 +25,7 @@ def twice(open_and_with_token: None) -> None:
     """All that follows runs without a token and with one."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     """A SLURM of four nodes."""
     missing = _slurm.why_not()
