@@ -69,8 +69,8 @@ def stub_signature(stub: str, owner: str, name: str) -> tuple[str, str] | None:
     """Arguments and result of a class' method; `__init__` is the class itself."""
     tree = _tree(stub)
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-    for base in (owner, "Store"):
-        for node in classes[base].body if base in classes else ():
+    for base in (owner, "Store") if owner in classes else ():
+        for node in classes[base].body:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
                 spelled = _Spelled(tree).visit(ast.parse(ast.unparse(node)).body[0])
                 spelled.args.args = spelled.args.args[1:]
