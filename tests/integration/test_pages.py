@@ -38,11 +38,6 @@ if inspect.isawaitable(found):
 """
 
 
-@pytest.fixture(autouse=True)
-def twice(open_and_with_token: None) -> None:
-    """All that follows runs without a token and with one."""
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """With the programs that pages start, and nothing of this user's."""
@@ -80,7 +75,7 @@ def places(request: pytest.FixtureRequest, free_port: int) -> Iterator[dict[str,
                 r'"job-17", 2, 8\)': '"job-17", 2, 2, "127.0.0.1")',
             }
         found |= {
-            r"\bnode0(:29400)?\b": f"127.0.0.1:{port}",
+            r"\b(node0|localhost)(:29400)?\b": f"127.0.0.1:{port}",
             r'"127\.0\.0\.1", 29400': f'"127.0.0.1", {port}',
             r"/shared/": "./shared/",
         }
@@ -148,8 +143,17 @@ def _end_of(process: subprocess.Popen[str], until: str | None) -> tuple[int, str
     return code, "".join(lines)
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_a_block_runs(block: Block, places: dict[str, str], folder: Path) -> None:
+# Nodes that meet are all that a token changes.
+CASES = [("open", block) for block in BLOCKS]
+CASES += [("token", block) for block in BLOCKS if "nodes" in block.options]
+
+
+@pytest.mark.parametrize(
+    ("open_and_with_token", "block"), CASES, indirect=["open_and_with_token"], ids=str
+)
+def test_a_block_runs(
+    open_and_with_token: None, block: Block, places: dict[str, str], folder: Path
+) -> None:
     """To its end, without an error."""
     (folder / "shared" / "job-17").mkdir(parents=True)
     run(block, places, folder)

@@ -11,7 +11,7 @@ The line that opens a block has its language and what is done with it, in this o
     ```toml fragment: why              not a whole program or file, and why
     ```sh not run: why                 a whole one that no test can run, and why
 
-Readers of GitHub and of the site see none of it.
+Readers of GitHub and of the site see none of it. It must not have a backtick.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MODES = ("run", "tested by", "output", "fragment", "not run")
 # Sphinx' own; not a block that anybody runs.
 _DIRECTIVE = re.compile(r"\{[\w-]+\}")
 _FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>```+)(?P<info>[^\n]*)$")
-_INFO = re.compile(rf"(?P<language>\w+) (?P<mode>{'|'.join(MODES)})(?:(?:: | )(?P<detail>.+))?")
+_INFO = re.compile(rf"(?P<language>\w+) (?P<mode>{'|'.join(MODES)})(?:(?:: | )(?P<detail>[^`]+))?")
 
 
 @dataclass(frozen=True)
