@@ -23,7 +23,10 @@ _LINK = re.compile(r"(?P<head>\]\()(?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?(?P<
 _REFERENCE = re.compile(
     r"^(?P<head>\[[^\]]+\]: )(?P<target>[^\s#]+)(?P<anchor>#\S*)?(?P<tail>)$", re.MULTILINE
 )
-_FENCE = re.compile(r"^( *)(```+|~~~+).*?^\1\2 *$", re.MULTILINE | re.DOTALL)
+# A block of code, or code in a line: neither has links.
+_CODE = re.compile(
+    r"^( *)(```+|~~~+).*?^\1\2 *$|(`+)(?!`).+?(?<!`)\3(?!`)", re.MULTILINE | re.DOTALL
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -72,12 +75,12 @@ def text_of(page: Path) -> tuple[str, list[str]]:
 
     parts = []
     end = 0
-    for fence in [*_FENCE.finditer(text), None]:
-        prose = text[end : fence.start() if fence else len(text)]
+    for code in [*_CODE.finditer(text), None]:
+        prose = text[end : code.start() if code else len(text)]
         parts.append(_REFERENCE.sub(relinked, _LINK.sub(relinked, prose)))
-        if fence:
-            parts.append(fence.group())
-            end = fence.end()
+        if code:
+            parts.append(code.group())
+            end = code.end()
     return "".join(parts), problems
 
 

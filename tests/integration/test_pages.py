@@ -60,7 +60,7 @@ def places(request: pytest.FixtureRequest, free_port: int) -> Iterator[dict[str,
     block: Block = request.getfixturevalue("block")
     port = free_port
     with ExitStack() as stack:
-        found = {}
+        found: dict[str, str] = {}
         if "server" in block.options:
             port = stack.enter_context(Server("127.0.0.1")).port
         if "etcd" in block.options:
