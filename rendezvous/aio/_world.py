@@ -28,7 +28,6 @@ class World(AsyncIterator[Change]):
         rank: the rank of this node, from 0.
         world_size: how many nodes take part.
         first: the address of the node with rank 0.
-        store: keys of this round only. Its nodes share them with nobody else.
     """
 
     def __init__(self, node: "Node") -> None:
@@ -42,6 +41,7 @@ class World(AsyncIterator[Change]):
 
     @property
     def store(self) -> Store:
+        """Keys of this round only. Its nodes share them with nobody else."""
         return PrefixStore(place_of(self._node.run_id, self._space), self._node.store)
 
     async def master(self, timeout: float | None = None) -> RendezvousStoreInfo:

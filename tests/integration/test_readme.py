@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.cli import Cli, wait_for
+from support.pages import blocks
 
 from rendezvous import TCPStore
 
@@ -23,9 +24,9 @@ def twice(open_and_with_token: None) -> None:
 
 def block(language: str, part: str) -> str:
     """The one that contains `part`."""
-    found = re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    found = [each.text for each in blocks("README.md") if each.language == language]
     (text,) = [each for each in found if part in each]
-    return str(text)
+    return text
 
 
 def run_in_thread(text: str, names: dict[str, Any]) -> threading.Thread:

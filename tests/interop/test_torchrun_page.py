@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.pages import blocks
 
 from rendezvous import RendezvousParameters, Server
 from rendezvous._base.settings import C10D_SETTINGS, HandlerOptions
@@ -35,13 +36,13 @@ def twice(open_and_with_token: None) -> None:
     """All that follows runs without a token and with one."""
 
 
-def blocks(language: str = "") -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+def texts(language: str) -> list[str]:
+    return [block.text for block in blocks("docs/torchrun.md") if block.language == language]
 
 
 def commands() -> list[list[str]]:
     """The command lines of torchrun, without comments."""
-    joined = "\n".join(blocks()).replace("\\\n", " ").splitlines()
+    joined = "\n".join(texts("sh")).replace("\\\n", " ").splitlines()
     return [shlex.split(line, comments=True) for line in joined if line.startswith("torchrun")]
 
 
@@ -82,7 +83,7 @@ def test_a_command_of_the_page_trains(words: list[str], tmp_path: Path, free_por
 
 def test_the_program_of_the_page_runs(tmp_path: Path) -> None:
     """Our store in torch's process group."""
-    (program,) = blocks("python")
+    (program,) = texts("python")
     with Server() as server:
         program = program.replace("node0:29400", f"127.0.0.1:{server.port}")
         script = tmp_path / "program.py"
