@@ -15,6 +15,7 @@ import threading
 
 from rendezvous import _core
 from rendezvous._base.deadline import Deadline
+from rendezvous._base.threads import Event
 
 _WAIT_S = 3600.0
 _DRAIN_S = 1.0
@@ -22,7 +23,7 @@ _LOGGER = logging.getLogger("rendezvous.server")
 
 # A signal's handler may start a server while its own thread does.
 _lock = threading.RLock()
-_stopping = threading.Event()
+_stopping = Event()
 _thread: threading.Thread | None = None
 
 

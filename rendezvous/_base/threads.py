@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from rendezvous._base.deadline import Deadline
 from rendezvous._base.errors import StoreConnectionError
 
-__all__ = ["Background", "start_thread"]
+__all__ = ["Background", "Event", "start_thread"]
 
 
 def start_thread(thread: threading.Thread) -> None:
@@ -28,6 +29,48 @@ def start_thread(thread: threading.Thread) -> None:
         ) from error
 
 
+class Event:
+    """As threading.Event, for threads whose signals' handlers raise, and for those handlers.
+
+    threading's takes a lock in a function of Python's own. A handler that raises just then leaves
+    it locked for good, and whoever sets the event next hangs. Nothing is locked here: a handler
+    that raises in `set` leaves it set, and some that wait asleep until it is set again.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiters: list[threading.Lock] = []  # each locked until it is set
+
+    def is_set(self) -> bool:
+        """Whether it is set."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Wake all that wait."""
+        self._is_set = True
+        for waiter in tuple(self._waiters):
+            with suppress(RuntimeError):  # it was woken before
+                waiter.release()
+
+    def clear(self) -> None:
+        """Have those that come wait again."""
+        self._is_set = False
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Until it is set, or for that many seconds; whether it was."""
+        waiter = threading.Lock()
+        waiter.acquire()
+        self._waiters.append(waiter)
+        try:
+            if self._is_set:
+                return True
+            if timeout_s is None:
+                return waiter.acquire()
+            return waiter.acquire(timeout=min(max(timeout_s, 0.0), threading.TIMEOUT_MAX))
+        finally:
+            self._waiters.remove(waiter)
+
+
 class Background:
     """A background thread of an object, in the process that starts it.
 
@@ -36,11 +79,11 @@ class Background:
         run: its work, until the event that it gets is set. Then it may be started again.
     """
 
-    def __init__(self, name: str, run: Callable[[threading.Event], None]) -> None:
+    def __init__(self, name: str, run: Callable[[Event], None]) -> None:
         self._name = name
         self._run = run
         self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
+        self._stop = Event()
         self._pid = os.getpid()
 
     @property
@@ -63,7 +106,7 @@ class Background:
         if self.is_running:
             return
         self._pid = os.getpid()
-        self._stop = threading.Event()
+        self._stop = Event()
         thread = threading.Thread(
             target=self._run, args=(self._stop,), name=self._name, daemon=True
         )

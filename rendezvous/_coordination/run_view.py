@@ -10,9 +10,11 @@ from typing import Literal, TypeAlias
 
 from rendezvous import _core
 
-__all__ = ["Counts", "KeptBy", "RunView", "view_of_group"]
+__all__ = ["Counts", "KeptBy", "NodeKey", "RunView", "key_of", "view_of_group"]
 
 KeptBy: TypeAlias = Literal["server", "leader", "store"]
+# Address, process id and local id of a node.
+NodeKey: TypeAlias = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,11 @@ class RunView:
     suspects: int = 0
     cause: str = ""
     close_reason: str = ""
-    silence_s: Mapping[_core.Node, float] = field(default_factory=dict)
+    silence_s: Mapping[NodeKey, float] = field(default_factory=dict)
+
+
+def key_of(node: _core.Node) -> NodeKey:
+    return node.addr, node.pid, node.local_id
 
 
 def view_of_group(

@@ -8,6 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from rendezvous._coordination.run_view import key_of
+
 if TYPE_CHECKING:
     from rendezvous._coordination.by_server.timeline import RunEvent
     from rendezvous._coordination.missing import Missing
@@ -71,14 +73,14 @@ def _missing_json(missing: Missing) -> dict[str, Any]:
 
 def _listed_json(report: Report, node: Node) -> dict[str, Any]:
     """With how long ago it was heard, where that is known."""
-    silent_s = report.view.silence_s.get(node)
+    silent_s = report.view.silence_s.get(key_of(node))
     heard = {} if silent_s is None else {"heard_ago_s": round(silent_s, 3)}
     return _node_json(node) | heard | _past_json(report, node)
 
 
 def _past_json(report: Report, node: Node) -> dict[str, Any]:
     """Since when it stands where it does, and why; nothing where that is not known."""
-    past = report.history.get((node.addr, node.pid, node.local_id))
+    past = report.history.get(key_of(node))
     if past is None:
         return {}
     return {"since": _time(past.time_s), "event": past.what, "why": past.why or None}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from rendezvous._coordination.by_server.timeline import (
     RunEvent,
@@ -17,6 +17,7 @@ from rendezvous._coordination.by_server.timeline import (
 )
 from rendezvous._coordination.expected import UNKNOWN, Expected
 from rendezvous._coordination.missing import GAP, LOST, Missing, MissingNodes, find_missing
+from rendezvous._coordination.run_view import NodeKey, key_of
 from rendezvous._node.expect import make_expected
 from rendezvous._node.notes import expected_key, find_exclusions, find_expected
 
@@ -49,7 +50,6 @@ _OF_NODES = ("joined", "waiting", "spare", "resumed", "left", "lost", "failed", 
 
 
 # Address, process and local id: nodes of a past are gone.
-NodeKey: TypeAlias = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def past_of(events: Iterable[RunEvent]) -> dict[NodeKey, Past]:
     for event in events:
         node = event.node
         if node is not None and event.kind in _OF_NODES:
-            key = (node.addr, node.pid, node.local_id)
+            key = key_of(node)
             found[key] = Past(event.kind, event.time_s, event.text)
     return found
 

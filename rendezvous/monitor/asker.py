@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rendezvous._base.deadline import Deadline, now_s
 from rendezvous._base.errors import StoreError
-from rendezvous._base.threads import Background
+from rendezvous._base.threads import Background, Event
 
 if TYPE_CHECKING:
     from rendezvous import _core
@@ -45,7 +45,7 @@ class UnansweredError(Exception):
 class _Question(Generic[_T]):
     def __init__(self, ask: Callable[[_core.Server], _T]) -> None:
         self._ask = ask
-        self.is_answered = threading.Event()
+        self.is_answered = Event()
         self.answer: _T | None = None
         self.error: Exception | None = None
 
@@ -93,7 +93,7 @@ class Asker:
             raise question.error
         return question.answer  # type: ignore[return-value]
 
-    def _work(self, stop: threading.Event) -> None:
+    def _work(self, stop: Event) -> None:
         while not stop.is_set():
             question = self._questions.get()
             if question is None:
@@ -122,7 +122,8 @@ class Shared:
         cpu: Callable[[], float] = time.thread_time,
     ) -> None:
         self._clock, self._cpu = clock, cpu
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         # The value or the error, and until when it is good.
         self._made: OrderedDict[Hashable, tuple[Any, Exception | None, float]] = OrderedDict()
         self._in_work: set[Hashable] = set()
@@ -134,7 +135,7 @@ class Shared:
 
         times_its_cost: it is kept longer if it was costly to make: that many times its CPU time.
         """
-        with self._changed:
+        with self._lock:
             while True:
                 value, error, good_until = self._made.get(key, (None, None, -1.0))
                 if self._clock() < good_until:
@@ -156,12 +157,12 @@ class Shared:
             self._keep(key, (made, None, self._clock() + kept_s))
             return made
         finally:
-            with self._changed:
+            with self._lock:
                 self._in_work.discard(key)
                 self._changed.notify_all()
 
     def _keep(self, key: Hashable, what: tuple[Any, Exception | None, float]) -> None:
-        with self._changed:
+        with self._lock:
             self._made[key] = what
             self._made.move_to_end(key)
             while len(self._made) > self._KEPT_MAX:

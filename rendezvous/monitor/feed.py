@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rendezvous._base.deadline import Deadline, now_s
-from rendezvous._base.threads import Background
+from rendezvous._base.threads import Background, Event
 from rendezvous._coordination.by_server.timeline import events_of
 from rendezvous.handler.as_json import event_as_json
 from rendezvous.monitor.asker import Asker, UnansweredError
@@ -50,13 +50,14 @@ class Onlooker:
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._untaken: deque[bytes] = deque()
         self.is_over = False
 
     def put(self, message: bytes) -> None:
         """Who takes too little is over."""
-        with self._changed:
+        with self._lock:
             if len(self._untaken) >= _UNTAKEN_MAX:
                 self.is_over = True
             else:
@@ -65,13 +66,13 @@ class Onlooker:
 
     def end(self) -> None:
         """Nothing more comes."""
-        with self._changed:
+        with self._lock:
             self.is_over = True
             self._changed.notify_all()
 
     def take(self, within_s: float) -> bytes | None:
         """All that there is. None: nothing came."""
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: self._untaken or self.is_over, within_s)
             taken, self._untaken = self._untaken, deque()
         return b"".join(taken) or None
@@ -84,7 +85,8 @@ class Feed:
         self._asker = asker
         # Another one for each server: serials of two have nothing to do with each other.
         self._instance = secrets.token_hex(4)
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._onlookers: set[Onlooker] = set()
         # Of the last event that was handed out; none while nobody looks on.
         self._serial: int | None = None
@@ -98,18 +100,18 @@ class Feed:
     def close(self) -> None:
         """Ends all streams."""
         self._thread.ask_to_stop()
-        with self._changed:
+        with self._lock:
             for onlooker in self._onlookers:
                 onlooker.end()
             self._changed.notify_all()
         self._thread.stop(Deadline.after(_END_S))
 
     def stream(
-        self, scope: Scope, last_id: str, write: Callable[[bytes], None], ends: threading.Event
+        self, scope: Scope, last_id: str, write: Callable[[bytes], None], ends: Event
     ) -> None:
         """Write messages until the client is gone or has to come back. Raises OSError."""
         onlooker = Onlooker(scope)
-        with self._changed:
+        with self._lock:
             # Others may have come since `has_room` was asked.
             is_full = len(self._onlookers) >= ONLOOKERS_MAX
             if not is_full:
@@ -121,7 +123,7 @@ class Feed:
             # It is listed already: what happens from now on comes twice rather than not at all.
             report = self._missed(last_id)
             write(b"retry: 1000\n\n" + self._hello(report, scope))
-            with self._changed:
+            with self._lock:
                 if self._serial is None:
                     self._serial = report["serial"]
                     self._known = _by_key(report)
@@ -132,7 +134,7 @@ class Feed:
         except UnansweredError as error:
             write(_message("trouble", None, {"error": str(error)}))
         finally:
-            with self._changed:
+            with self._lock:
                 self._onlookers.discard(onlooker)
                 if not self._onlookers:
                     self._serial = None
@@ -140,7 +142,7 @@ class Feed:
     @property
     def has_room(self) -> bool:
         """For one more onlooker."""
-        with self._changed:
+        with self._lock:
             return len(self._onlookers) < ONLOOKERS_MAX
 
     def _missed(self, last_id: str) -> Report:
@@ -166,10 +168,10 @@ class Feed:
     def _id(self, report: Report) -> str:
         return f"{self._instance}-{report['serial']}"
 
-    def _work(self, stop: threading.Event) -> None:
+    def _work(self, stop: Event) -> None:
         quiet_since = now_s()
         while not stop.is_set():
-            with self._changed:
+            with self._lock:
                 self._changed.wait_for(lambda: stop.is_set() or self._serial is not None)
                 serial = self._serial
             if stop.wait(_TICK_S) or serial is None:
@@ -202,13 +204,13 @@ class Feed:
             return _message("tick", self._id(report), fields)
 
         self._put_to_all(compose)
-        with self._changed:
+        with self._lock:
             if self._serial is not None:
                 self._serial = report["serial"]
         return True
 
     def _put_to_all(self, compose: Callable[[Scope], bytes]) -> None:
-        with self._changed:
+        with self._lock:
             onlookers = list(self._onlookers)
         composed: dict[Scope, bytes] = {}
         for onlooker in onlookers:

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 from rendezvous._base.deadline import Deadline
 from rendezvous._base.endpoint import format_endpoint
 from rendezvous._base.errors import StoreConnectionError
-from rendezvous._base.threads import Background, start_thread
+from rendezvous._base.threads import Background, Event, start_thread
 from rendezvous.monitor.listening import Address, listen
 from rendezvous.monitor.seldom import Seldom
 
@@ -69,7 +69,7 @@ class _Guest:
 
 
 # Writes an answer's body until it returns; is told by which function, and when the server ends.
-Endless: TypeAlias = Callable[[Callable[[bytes], None], threading.Event], None]
+Endless: TypeAlias = Callable[[Callable[[bytes], None], Event], None]
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,9 @@ class HttpServer:
         self.name = name
         self.answer = answer
         self.context = context
-        self.ends = threading.Event()
-        self._changed = threading.Condition()
+        self.ends = Event()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._open: dict[socket.socket, _Guest] = {}  # the oldest first
         self._troubles = Seldom(_log)
         self._listeners = listen(name, addresses)
@@ -144,7 +145,7 @@ class HttpServer:
         deadline = Deadline.after(_END_S)
         self._thread.stop(deadline)
         self._end_listening()
-        with self._changed:
+        with self._lock:
             for connection in self._open:
                 with suppress(OSError):
                     # Its thread, which may be in the middle of TLS, notices.
@@ -153,7 +154,7 @@ class HttpServer:
         self._waker.close()
         self._wake.close()
 
-    def _accept_all(self, stop: threading.Event) -> None:
+    def _accept_all(self, stop: Event) -> None:
         with selectors.DefaultSelector() as selector:
             for each in (*self._listeners, self._waker):
                 selector.register(each, selectors.EVENT_READ)
@@ -162,7 +163,7 @@ class HttpServer:
                     if key.fileobj is not self._waker:
                         self._accept(key.fileobj, stop)  # type: ignore[arg-type]
 
-    def _accept(self, listener: socket.socket, stop: threading.Event) -> None:
+    def _accept(self, listener: socket.socket, stop: Event) -> None:
         try:
             connection, peer = listener.accept()
         except (BlockingIOError, ConnectionError):
@@ -171,7 +172,7 @@ class HttpServer:
             self._troubles.warning("HTTP at %s: cannot accept a connection: %s", self.name, error)
             stop.wait(_PAUSE_S)
             return
-        with self._changed:
+        with self._lock:
             has_room = self._make_room()
             if has_room:
                 self._open[connection] = _Guest(str(peer[0]))
@@ -217,16 +218,16 @@ class HttpServer:
                 )
 
     def _replace(self, plain: socket.socket, secured: socket.socket) -> None:
-        with self._changed:
+        with self._lock:
             self._open[secured] = self._open.pop(plain)
 
     def _keep(self, connection: socket.socket) -> None:
         """It has asked for something."""
-        with self._changed:
+        with self._lock:
             self._open[connection].may_go = False
 
     def _forget(self, connection: socket.socket) -> None:
-        with self._changed:
+        with self._lock:
             self._open.pop(connection, None)
             self._changed.notify_all()
 

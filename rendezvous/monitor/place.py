@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rendezvous._base.deadline import Deadline
-from rendezvous._coordination.run_view import Counts, RunView
+from rendezvous._coordination.run_view import Counts, RunView, key_of
 from rendezvous.backends.look import similar_runs
 from rendezvous.handler.examine import NodeKey, Past, events_of, expected_key, past_of
 
@@ -96,7 +96,7 @@ def _view(found: dict[str, Any]) -> RunView:
         cause=found["cause"],
         close_reason=found["close_reason"],
         silence_s={
-            node: silent_s
+            key_of(node): silent_s
             for listed in nodes.values()
             for _, node, silent_s in listed
             if silent_s is not None

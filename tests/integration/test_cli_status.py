@@ -190,7 +190,7 @@ def test_long_lists_are_folded(scene: Scene, rulebook: str) -> None:
     assert text[-2:] == ["participants: 40", "  host[0-39]"]
     text = scene.text(RUN, "--all")
     assert sum(line.startswith("  host") for line in text) == 40
-    assert text[-1] == "  host39 (pid 1)"
+    assert text[-1].startswith("  host39 (pid 1)")
     if joins:
         clients[0].close_run(60)
         for join in joins:

@@ -61,8 +61,9 @@ def members(peer: RunPeer, run: bytes = b"r") -> list[str]:
             (size,) = struct.unpack_from("<I", answer, at)
             addr = answer[at + 4 : at + 4 + size].decode()
             at += 4 + size + 8 + 8
-            ranked.append((*struct.unpack_from("<I", answer, at), addr))
-            at += 4
+            rank, _silent_ms = struct.unpack_from("<II", answer, at)
+            ranked.append((rank, addr))
+            at += 8
         if not cursor:
             return [addr for _, addr in sorted(ranked)]
 
@@ -344,4 +345,4 @@ def test_runs_per_space() -> None:
     """So many runs are kept in one name space."""
     with Server(limits={"runs_per_space": 1}) as server, RunPeer(server.port) as peer:
         peer.ask(JOIN, join(b"a", b"n1", PAIR, handle=1))
-        refused(peer, JOIN, join(b"b", b"n1", PAIR, handle=2), "runs_per_space 1")
+        refused(peer, JOIN, join(b"b", b"n1", PAIR, handle=2), "runs_per_space is 1")

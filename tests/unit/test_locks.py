@@ -101,3 +101,32 @@ def test_no_lock_is_held_across_what_may_take_long() -> None:
     """A thread that waits for the lock would wait for as long, whatever its own deadline."""
     assert sum(bool(locks_of(cls)) for cls in classes()) >= 5
     assert [each for cls in classes() for each in held_across_something_slow(cls)] == []
+
+
+def test_locks_are_taken_by_with_of_c() -> None:
+    """A signal's handler may raise in any function of Python's. `Condition.__enter__` is one, and
+    `Event.set` calls it: the lock would be held for good. `with` enters a lock of C at once.
+    """
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            is_event = isinstance(node, ast.Attribute) and ast.unparse(node) == "threading.Event"
+            is_bare = isinstance(node, ast.Call) and ast.unparse(node) == "threading.Condition()"
+            if is_event or is_bare:
+                found.append(f"{path}:{node.lineno}: {ast.unparse(node)}")
+        conditions = {
+            target.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Assign) and "Condition" in names_in(node.value)
+            for target in node.targets
+            if isinstance(target, ast.Attribute)
+        }
+        found += [
+            f"{path}:{node.lineno}: with {ast.unparse(item)}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.With)
+            for item in node.items
+            if isinstance(item.context_expr, ast.Attribute) and item.context_expr.attr in conditions
+        ]
+    assert found == []

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from rendezvous import _core
 from rendezvous._base.deadline import Deadline
 from rendezvous._coordination.expected import Expected
-from rendezvous._coordination.run_view import Counts, RunView
+from rendezvous._coordination.run_view import Counts, NodeKey, RunView, key_of
 
 __all__ = ["view_of_all", "view_of_changes", "view_of_joiner", "view_of_onlooker"]
 
@@ -96,7 +96,7 @@ def _view(
         is_onlooker: also with the participants' ranks, and how long ago each node was heard.
     """
     ranks: list[int] = []
-    silence_s: dict[_core.Node, float] = {}
+    silence_s: dict[NodeKey, float] = {}
 
     def nodes(which: _List, count: int) -> tuple[_core.Node, ...]:
         if not count or which not in lists:
@@ -106,7 +106,9 @@ def _view(
         listed = client.listed(which, deadline.left_s, limit)
         if which == "participants":
             ranks.extend(rank for rank, _, _ in listed)
-        silence_s.update((node, silent_s) for _, node, silent_s in listed if silent_s is not None)
+        silence_s.update(
+            (key_of(node), silent_s) for _, node, silent_s in listed if silent_s is not None
+        )
         return tuple(node for _, node, _ in listed)
 
     participants = nodes("participants", status.participants)

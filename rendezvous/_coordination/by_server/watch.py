@@ -21,7 +21,7 @@ from rendezvous._base.errors import (
     StoreTimeoutError,
 )
 from rendezvous._base.join_time import JoinTime
-from rendezvous._base.threads import Background
+from rendezvous._base.threads import Background, Event
 from rendezvous._coordination.beats import Beats
 from rendezvous._coordination.by_server.view import view_of_joiner
 from rendezvous._coordination.coordinator import Closure, NodeSetup, OwnView, Seat
@@ -95,7 +95,7 @@ class Watch(Background):
         # A seat that the server no longer knows.
         self._doubted: Seat | None = None
         # Wakes the thread while it has no seat to listen for.
-        self._changed = threading.Event()
+        self._changed = Event()
         # Held while the node's place is changed: the thread must not take it again behind the back
         # of a caller that gives it up. A signal's handler may do so in the middle of a request of
         # its own thread's.
@@ -163,7 +163,7 @@ class Watch(Background):
         """For the thread, which never waits longer than one exchange takes."""
         return self.holding_place(Deadline.after(self._setup.exchange_s))
 
-    def _work(self, stop: threading.Event) -> None:
+    def _work(self, stop: Event) -> None:
         due = Deadline.after(self._beats.pause_s())
         while not stop.is_set():
             try:
@@ -183,7 +183,7 @@ class Watch(Background):
             if self._beats.outage.is_on:
                 stop.wait(due.left_s)
 
-    def _wait_for_news(self, stop: threading.Event, due: Deadline) -> bool:
+    def _wait_for_news(self, stop: Event, due: Deadline) -> bool:
         """Wait until the next beat is due, or something happens. True: a beat is needed now."""
         seat = self._seat
         if seat is None:
@@ -221,7 +221,7 @@ class Watch(Background):
         elif lookout is not None and last is not None and last.is_over:
             lookout.look()
 
-    def _beat(self, stop: threading.Event) -> None:
+    def _beat(self, stop: Event) -> None:
         seat, lookout = self._seat, self._lookout
         in_doubt, self._doubted = seat is not None and self._doubted is seat, None
         kept = self.keep_alive(Deadline.after(self._setup.exchange_s))

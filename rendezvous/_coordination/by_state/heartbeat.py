@@ -1,10 +1,8 @@
 """The thread that keeps a node alive in the group, and the view of the group up to date."""
 
-import threading
-
 from rendezvous import _core
 from rendezvous._base.deadline import Deadline
-from rendezvous._base.threads import Background
+from rendezvous._base.threads import Background, Event
 from rendezvous._coordination.beats import Beats
 from rendezvous._coordination.by_state.sync import StateSync
 from rendezvous._coordination.coordinator import NodeSetup
@@ -25,7 +23,7 @@ class Heartbeat(Background):
         self._beats = Beats(setup, setup.settings.keep_alive_interval)
         super().__init__(f"rendezvous-heartbeat-{setup.run_id}", self._work)
 
-    def _work(self, stop: threading.Event) -> None:
+    def _work(self, stop: Event) -> None:
         while not stop.wait(self._pause_s()):
             try:
                 self._sync.run(self._beat, Deadline.after(self._exchange_s))

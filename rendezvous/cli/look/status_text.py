@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rendezvous._base.host_names import count_names, fold_hosts, natural_key
 from rendezvous._base.text import counted, node_text
+from rendezvous._coordination.run_view import key_of
 from rendezvous.cli.paint import wrapped
 from rendezvous.handler.examine import LOST, is_complete
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from rendezvous._coordination.run_view import RunView
     from rendezvous._core import Node
     from rendezvous.cli.paint import Paint
-    from rendezvous.handler.examine import NodeKey, Past, Report
+    from rendezvous.handler.examine import Past, Report
 
 __all__ = ["as_line", "as_text", "outline"]
 
@@ -98,7 +99,7 @@ def as_text(report: Report, paint: Paint, *, all_nodes: bool = False) -> list[st
             each = [_listed_text(view, node, all_nodes) for node in nodes]
             if name == "lost":
                 each = [
-                    f"{text}{_past_text(report.history.get(_key(node)))}"
+                    f"{text}{_past_text(report.history.get(key_of(node)))}"
                     for text, node in zip(each, nodes, strict=True)
                 ]
             text = _list_text(name, each, nodes, all_nodes)
@@ -175,12 +176,14 @@ def _silent(view: RunView) -> list[tuple[float, Node]]:
     if view.settings is None:
         return []
     late_s = _SILENT_INTERVALS * view.settings.keep_alive_interval
-    silent = [(silent_s, node) for node, silent_s in view.silence_s.items() if silent_s >= late_s]
+    listed = (*view.participants, *view.waiting, *view.spares)
+    heard = [(view.silence_s.get(key_of(node), 0.0), node) for node in listed]
+    silent = [(silent_s, node) for silent_s, node in heard if silent_s >= late_s]
     return sorted(silent, key=lambda pair: (-pair[0], _node_key(pair[1])))
 
 
 def _listed_text(view: RunView, node: Node, all_nodes: bool) -> str:
-    silent_s = view.silence_s.get(node) if all_nodes else None
+    silent_s = view.silence_s.get(key_of(node)) if all_nodes else None
     return node_text(node) + ("" if silent_s is None else f", heard {_ago(silent_s)} ago")
 
 
@@ -188,7 +191,7 @@ def _joined_line(report: Report) -> list[str]:
     """When the first and the last of those who take part came."""
     found = []
     for node in report.view.participants:
-        past = report.history.get(_key(node))
+        past = report.history.get(key_of(node))
         if past is not None and past.what == "joined":
             found.append((past.time_s, node.addr))
     if not found:
@@ -197,10 +200,6 @@ def _joined_line(report: Report) -> list[str]:
     if len(found) == 1:
         return [f"joined: {_clock(first_s)}"]
     return [f"joined: from {_clock(first_s)} ({first}) to {_clock(last_s)} ({last})"]
-
-
-def _key(node: Node) -> NodeKey:
-    return node.addr, node.pid, node.local_id
 
 
 def _advice(report: Report) -> str:

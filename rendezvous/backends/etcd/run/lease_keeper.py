@@ -1,9 +1,9 @@
 """Keeps a node's lease alive, and finds out when its place is lost. Has no thread of its own."""
 
-import threading
 from typing import Literal, TypeAlias
 
 from rendezvous._base.deadline import Deadline
+from rendezvous._base.threads import Event
 from rendezvous._coordination.beats import Beats
 from rendezvous._coordination.coordinator import NodeSetup
 from rendezvous.backends.etcd.run.place import Place
@@ -40,7 +40,7 @@ class LeaseKeeper:
         """Somebody went: the next sign of life finds out whether it is this node."""
         self._looks = True
 
-    def beat(self, stop: threading.Event) -> Kept:
+    def beat(self, stop: Event) -> Kept:
         """A sign of life. stop: set when nobody is told any more that it failed."""
         looks, self._looks = self._looks, False
         try:

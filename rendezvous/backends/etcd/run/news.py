@@ -36,7 +36,8 @@ class News:
 
     def __init__(self, has_lease: Callable[[], bool]) -> None:
         self._has_lease = has_lease
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self.summary: Summary | None = None
         self.broken: RendezvousStateError | None = None
         self.losses = 0
@@ -50,16 +51,16 @@ class News:
 
     def wait(self, heard: Heard, is_over: Callable[[], bool], until: Deadline) -> None:
         """Until something else is heard, or it is over, or the time has come."""
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: self.heard != heard or is_over(), until.left_s)
 
     def wake(self) -> None:
         """Who waits looks whether it is over."""
-        with self._changed:
+        with self._lock:
             self._changed.notify_all()
 
     def take_seat(self, seat: Seat | None) -> None:
-        with self._changed:
+        with self._lock:
             self.seat = seat
             if seat is not None:
                 # It was closed before, if at all, and a later start of the job has opened it.
@@ -68,37 +69,37 @@ class News:
 
     def note_closed(self) -> None:
         """This node has closed the run, or has seen that it is."""
-        with self._changed:
+        with self._lock:
             self._update(closed=True)
 
     def note_published(
         self, summary: Summary | None, broken: RendezvousStateError | None = None
     ) -> None:
         """broken: it cannot be read; then what was published before still holds."""
-        with self._changed:
+        with self._lock:
             self.summary = self.summary if broken else summary
             self.broken = broken
             self._update()
 
     def note_nothing_published(self) -> None:
-        with self._changed:
+        with self._lock:
             self.summary = None
             self._update()
 
     def note_contact(self, *, is_cut_off: bool) -> None:
         if is_cut_off != self.is_cut_off:
-            with self._changed:
+            with self._lock:
                 self.is_cut_off = is_cut_off
                 self._changed.notify_all()
 
     def note_alive(self) -> None:
         """The node has given a sign of life, in the place that it has."""
-        with self._changed:
+        with self._lock:
             self._update()
 
     def note_loss(self) -> None:
         """The node's place is gone."""
-        with self._changed:
+        with self._lock:
             self.losses += 1
             # Etcd may have lost all of it, and count its revisions anew.
             self.summary = None

@@ -6,12 +6,11 @@ It watches what the leader publishes (news.py), and between two changes lets the
 
 import logging
 import random
-import threading
 
 from rendezvous._base.deadline import Deadline
 from rendezvous._base.errors import RendezvousStateError
 from rendezvous._base.patience import Outage
-from rendezvous._base.threads import Background
+from rendezvous._base.threads import Background, Event
 from rendezvous._coordination.coordinator import NodeSetup
 from rendezvous.backends.etcd.client.client import EtcdClient
 from rendezvous.backends.etcd.client.lease import KeptLease
@@ -86,7 +85,7 @@ class RunWatch(Background):
         self._election.end_term()
         return self._election.wait_for_end(deadline) and has_ended
 
-    def _work(self, stop: threading.Event) -> None:
+    def _work(self, stop: Event) -> None:
         while not stop.is_set():
             try:
                 self._follow(stop)
@@ -103,7 +102,7 @@ class RunWatch(Background):
                 self._outage.note(None)
         self._client.close()
 
-    def _follow(self, stop: threading.Event) -> None:
+    def _follow(self, stop: Event) -> None:
         start, end = self._keys.watched
         found = self._client.range(start, end, deadline=Deadline.after(self._setup.exchange_s))
         self._news.note_contact(is_cut_off=False)
@@ -121,7 +120,7 @@ class RunWatch(Background):
             finally:
                 self._watch = None
 
-    def _listen(self, watch: Watch, stop: threading.Event) -> None:
+    def _listen(self, watch: Watch, stop: Event) -> None:
         self._keeper.put_off()
         while not stop.is_set():
             if self._keeper.due.is_over and not self._beat(stop):
@@ -130,7 +129,7 @@ class RunWatch(Background):
             for event in watch.next(self._keeper.due.or_sooner(self._election.due)):
                 self._take(event.kv, event.is_delete)
 
-    def _beat(self, stop: threading.Event) -> bool:
+    def _beat(self, stop: Event) -> bool:
         """A sign of life; whether the node has its place still, as far as is known."""
         kept = self._keeper.beat(stop)
         self._news.note_contact(is_cut_off=kept == "not known")

@@ -7,13 +7,12 @@ taken for dead fails at its first one, and stops. Knows no rule of a rendezvous 
 
 import logging
 import random
-import threading
 from dataclasses import dataclass, replace
 
 from rendezvous._base.deadline import Deadline, now_s
 from rendezvous._base.errors import RendezvousStateError, StoreError
 from rendezvous._base.patience import Outage
-from rendezvous._base.threads import Background
+from rendezvous._base.threads import Background, Event
 from rendezvous.backends.etcd.client.client import EtcdClient
 from rendezvous.backends.etcd.client.lease import KeptLease
 from rendezvous.backends.etcd.client.watch import CompactedError, Watch
@@ -139,7 +138,7 @@ class Leader:
         """Wait for the end of the term; whether it is over."""
         return self._background.join(deadline)
 
-    def _run(self, stop: threading.Event) -> None:
+    def _run(self, stop: Event) -> None:
         _log.info("run %r: this node, %s, is the leader", self._keys.run_id, self._node.addr)
         try:
             while not stop.is_set():
