@@ -52,10 +52,10 @@ Stamp stamp_of(const struct stat& status) {
   return {status.st_dev, status.st_ino, status.st_size, nanoseconds(written), nanoseconds(changed)};
 }
 
-// False: nothing is there now.
+// False: no file is there now. A pipe is none, which is read once: who opens it waits for a writer.
 bool look_at(const std::string& path, Stamp& stamp) {
   struct stat status{};
-  if (::stat(path.c_str(), &status) != 0) return false;
+  if (::stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return false;
   stamp = stamp_of(status);
   return true;
 }
