@@ -6,6 +6,8 @@ import hashlib
 import os
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nox
@@ -50,6 +52,9 @@ def build_wheel(session: nox.Session, folder: Path, *settings: str, source: str 
 
 def _commit() -> str:
     """Empty: this is no checkout, or there is no git."""
+    # What is unpacked inside another repository is none of that one's commits.
+    if not (ROOT / ".git").exists():
+        return ""
     words = ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603
@@ -58,15 +63,26 @@ def _commit() -> str:
     return done.stdout
 
 
+@contextmanager
+def _noted_commit() -> Iterator[None]:
+    """Where an sdist finds it; what an sdist has brought stays."""
+    note = ROOT / "release" / "commit.txt"
+    commit = _commit()
+    if not commit:
+        yield
+        return
+    note.write_text(commit)
+    try:
+        yield
+    finally:
+        note.unlink()
+
+
 def build_sdist(session: nox.Session, folder: Path) -> Path:
     """The sources as users get them, with the commit, which `rendezvous --version` tells."""
     session.install("build")
-    note = ROOT / "release" / "commit.txt"
-    note.write_text(_commit())
-    try:
+    with _noted_commit():
         session.run("python", "-m", "build", "--sdist", "--outdir", str(folder), ".", silent=True)
-    finally:
-        note.unlink()
     (sdist,) = folder.glob("*.tar.gz")
     return sdist
 

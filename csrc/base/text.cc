@@ -5,10 +5,10 @@
 
 namespace rdzv {
 
-std::string quoted(Bytes bytes, size_t shown_max) {
-  std::string text = "'";
-  for (char byte : bytes.substr(0, shown_max)) {
-    auto code = static_cast<unsigned char>(byte);
+std::string printable(Bytes bytes) {
+  std::string text;
+  for (const char byte : bytes) {
+    const auto code = static_cast<unsigned char>(byte);
     if (code < 0x20 || code == 0x7F) {
       char escaped[8];
       std::snprintf(escaped, sizeof(escaped), "\\x%02x", code);
@@ -17,7 +17,11 @@ std::string quoted(Bytes bytes, size_t shown_max) {
       text += byte;
     }
   }
-  return text + (bytes.size() > shown_max ? "...'" : "'");
+  return text;
+}
+
+std::string quoted(Bytes bytes, size_t shown_max) {
+  return "'" + printable(bytes.substr(0, shown_max)) + (bytes.size() > shown_max ? "...'" : "'");
 }
 
 std::string quoted_list(const std::vector<Bytes>& items, size_t count) {

@@ -10,6 +10,8 @@
 
 namespace rdzv {
 
+// With unprintable bytes escaped: one line, which does nothing to a terminal.
+std::string printable(Bytes bytes);
 // 'key' with unprintable bytes escaped and a long one cut.
 std::string quoted(Bytes bytes, size_t shown_max = 120);
 // 'a', 'b' and 98 more. `count`: of all, when `items` are only the first of them.

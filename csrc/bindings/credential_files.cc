@@ -8,6 +8,8 @@
 #include <charconv>
 #include <map>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "base/clock.h"
@@ -50,10 +52,10 @@ Stamp stamp_of(const struct stat& status) {
   return {status.st_dev, status.st_ino, status.st_size, nanoseconds(written), nanoseconds(changed)};
 }
 
-// False: nothing is there now.
+// False: no file is there now. A pipe is none, which is read once: who opens it waits for a writer.
 bool look_at(const std::string& path, Stamp& stamp) {
   struct stat status{};
-  if (::stat(path.c_str(), &status) != 0) return false;
+  if (::stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return false;
   stamp = stamp_of(status);
   return true;
 }
@@ -90,7 +92,8 @@ class FollowedFiles : public std::enable_shared_from_this<FollowedFiles> {
   }
   void follow_for(const std::shared_ptr<tls::Keeper>& keeper) { keeper_ = keeper; }
 
-  // Bytes that are no good, or no file, change nothing: the next look may find better ones.
+  // Bytes that are no good, or no file, change nothing: the next look may find better ones. So may one
+  // at what could not be read: a server may be short of descriptors for a while.
   void look() {
     const std::vector<Stamp> found = stamps();
     {
@@ -98,14 +101,24 @@ class FollowedFiles : public std::enable_shared_from_this<FollowedFiles> {
       if (found.empty() || found == stamps_) return;
       stamps_ = found;
     }
+    std::optional<tls::Texts> texts;
+    std::string why;
     try {
+      texts = read();
       const std::shared_ptr<tls::Keeper> keeper = keeper_.lock();
-      if (keeper != nullptr && keeper->renew(read()))
+      if (keeper != nullptr && keeper->renew(*texts))
         log(LogLevel::kInfo, names() + " has changed and was read again");
     } catch (const std::exception& error) {
-      log(LogLevel::kWarning,
-          names() + " has changed and is not used, what was there before holds: " + error.what());
+      why = error.what();
     }
+    {
+      std::lock_guard lock(mutex_);
+      if (!texts) stamps_.clear();
+      if (why == std::exchange(told_, texts ? std::string() : why)) return;
+    }
+    if (why.empty()) return;
+    log(LogLevel::kWarning,
+        names() + " has changed and is not used, what was there before holds: " + why);
   }
 
   // The same on a thread of its own, and not too often: a file system may hang.
@@ -158,6 +171,7 @@ class FollowedFiles : public std::enable_shared_from_this<FollowedFiles> {
   std::weak_ptr<tls::Keeper> keeper_;
   std::mutex mutex_;  // protects all below
   std::vector<Stamp> stamps_;
+  std::string told_;  // why they cannot be read, as the log says already
   bool is_looking_ = false;
   Instant next_{};
 };

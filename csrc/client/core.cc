@@ -111,7 +111,8 @@ void ClientCore::on_greeting(const native::Frame& frame) {
     // The server is full, or wants a proof; everything else is about what we speak.
     const auto status = static_cast<ErrorCode>(frame.header.status);
     const bool is_known = status == ErrorCode::kLimit || status == ErrorCode::kRefused;
-    break_off(std::string(error.message), is_known ? status : ErrorCode::kUnsupported);
+    // Whoever listens there has proved nothing yet, if it ever has to.
+    break_off(printable(error.message), is_known ? status : ErrorCode::kUnsupported);
     return;
   }
   native::HelloReply hello;

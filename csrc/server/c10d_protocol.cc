@@ -110,7 +110,7 @@ void C10dProtocol::handle_write(const c10d::Request& request) {
       append(request);
       break;
     case Code::kMultiSet:
-      if (std::optional<std::string> refusal = context_.refuse_multi_set(strings.size() / 2))
+      if (std::optional<std::string> refusal = context_.refuse_multi_set(strings))
         return connection().close(*refusal);
       context_.apply(change::MultiSet{strings});
       context_.budget.spend(strings.size() / 2 * Budget::kKeySet);

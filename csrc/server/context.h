@@ -67,8 +67,9 @@ struct ServerContext {
     commons.spaces.miss_quota();
     return reached.text();
   }
-  // Why so many keys are not set at once; nothing: they are.
-  std::optional<std::string> refuse_multi_set(size_t keys) const;
+  // Why these keys, each with its value behind it, are not set at once; nothing: they are. Of a request
+  // that is_full() has let pass.
+  std::optional<std::string> refuse_multi_set(const std::vector<Bytes>& pairs);
   // Why there is no room for those that wait and so many more; nothing: there is.
   std::optional<std::string> refuse_waits(size_t more);
   size_t waits() const { return state.table().waiters() + run_waits; }

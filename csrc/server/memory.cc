@@ -131,11 +131,29 @@ std::optional<std::string> ServerContext::refuse_waits(size_t more) {
                       : "the server's limit waits is " + std::to_string(limits.waits));
 }
 
-std::optional<std::string> ServerContext::refuse_multi_set(size_t keys) const {
-  if (keys <= limits.keys_per_multi_set) return std::nullopt;
-  return "multi_set: " + std::to_string(keys) +
-         " keys at once; the server's limit keys_per_multi_set is " +
-         std::to_string(limits.keys_per_multi_set);
+std::optional<std::string> ServerContext::refuse_multi_set(const std::vector<Bytes>& pairs) {
+  const size_t keys = pairs.size() / 2;
+  const auto text = [keys](const std::string& limit) {
+    return "multi_set: " + std::to_string(keys) + " keys at once; " + limit;
+  };
+  if (keys > limits.keys_per_multi_set) {
+    return text("the server's limit keys_per_multi_set is " +
+                std::to_string(limits.keys_per_multi_set));
+  }
+  const auto has_room = [this](size_t more) {
+    return keys_.bytes() + more <= own_limits.keys.most &&
+           memory.counts.keys.used() + more <= limits.keys;
+  };
+  if (has_room(keys)) return std::nullopt;
+  budget.spend(keys * Budget::kKey);
+  size_t added = 0;
+  for (size_t i = 0; i < pairs.size(); i += 2) added += state.table().find(pairs[i]) == nullptr;
+  if (has_room(added)) return std::nullopt;
+  commons.spaces.for_each([](ServerContext& each) { each.note_stored(); });
+  if (has_room(added)) return std::nullopt;
+  return text(keys_.bytes() + added > own_limits.keys.most
+                  ? text_of(own_limits.keys)
+                  : "the server's limit keys is " + std::to_string(limits.keys));
 }
 
 bool has_room_for_lists(ServerContext& context, Connection& connection) {

@@ -77,7 +77,7 @@ native::DeleteKeyReply NativeChannel::delete_key(const native::DeleteKeyRequest&
 
 void NativeChannel::multi_set(const Header& header, const native::MultiSetRequest&) {
   const size_t keys = context_.strings.size() / 2;
-  if (std::optional<std::string> refusal = context_.refuse_multi_set(keys))
+  if (std::optional<std::string> refusal = context_.refuse_multi_set(context_.strings))
     return reply_error(header, ErrorCode::kLimit, *refusal);
   context_.apply(change::MultiSet{context_.strings});
   context_.budget.spend(keys * (Budget::kKey + Budget::kKeySet));

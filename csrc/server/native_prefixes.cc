@@ -46,7 +46,7 @@ std::string refusal_of_feed(const ServerContext& context, Bytes prefix) {
            std::to_string(context.limits.memory_bytes);
   }
   return "watch_prefix: " + std::to_string(context.state.table().feeds().prefixes()) +
-         " prefixes are watched at this server; its limits are " +
+         " prefixes are watched in this name space; the limits are " +
          std::to_string(PrefixFeeds::kPrefixesMax) + ", and " +
          std::to_string(PrefixFeeds::kDepthMax) +
          " for one key; watch a prefix that others watch already";

@@ -8,6 +8,7 @@ threads run it.
 from __future__ import annotations
 
 import io
+import ipaddress
 import logging
 import selectors
 import socket
@@ -58,6 +59,13 @@ class Request:
     path: str
     headers: Mapping[str, str]
     peer: str
+
+
+def host_of(address: str) -> str:
+    """Whose connections count as one host's: an address, or of IPv6 its network (/64)."""
+    if ":" not in address:
+        return address
+    return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))
 
 
 @dataclass
@@ -175,7 +183,7 @@ class HttpServer:
         with self._lock:
             has_room = self._make_room()
             if has_room:
-                self._open[connection] = _Guest(str(peer[0]))
+                self._open[connection] = _Guest(host_of(str(peer[0])))
         if not has_room:
             self._turn_away(connection)
             return
@@ -244,11 +252,12 @@ class HttpServer:
                 self._replace(plain, secured)
                 secured.do_handshake()
             head = _read_head(connection, Deadline.after(_REQUEST_S))
-            self._keep(connection)
             connection.settimeout(_TAKEN_S)
             if len(head) > _HEAD_BYTES_MAX:
+                # Nothing that could be answered: it makes room for others as who says nothing does.
                 _refuse_unread(connection)
             elif head:
+                self._keep(connection)
                 _Handler(connection, head, peer, self)
         except OSError as error:  # of the client: gone, or too slow; ssl.SSLError, too
             _log.debug("HTTP at %s: the connection of %s ended: %s", self.name, peer, error)

@@ -69,6 +69,7 @@ TEST_CASE("an empty view can be read from") {
 }
 
 TEST_CASE("messages show keys escaped and cut") {
+  CHECK(printable("a line\n\x1b[2J") == "a line\\x0a\\x1b[2J");
   CHECK(quoted("key") == "'key'");
   CHECK(quoted(bytes("a\0\n\x7F", 4)) == "'a\\x00\\x0a\\x7f'");
   CHECK(quoted(std::string(121, 'x')) == "'" + std::string(120, 'x') + "...'");

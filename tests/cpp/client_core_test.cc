@@ -132,6 +132,8 @@ TEST_CASE("a greeting that is refused, or answered by something else, says which
         Break(ErrorCode::kLimit, "full"));
   CHECK(greeted_with(answer(Operation::kHello, 0, error_body("no"), ErrorCode::kUnsupported)) ==
         Break(ErrorCode::kUnsupported, "no"));
+  CHECK(greeted_with(answer(Operation::kHello, 0, error_body("\x1b[2J"), ErrorCode::kLimit)) ==
+        Break(ErrorCode::kLimit, "\\x1b[2J"));
   CHECK(greeted_with(answer(Operation::kHello, 0, "odd")) ==
         Break(ErrorCode::kProtocol, "its HELLO is malformed"));
   CHECK(greeted_with("HTTP/1.1 400 Bad Request") ==

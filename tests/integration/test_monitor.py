@@ -23,7 +23,7 @@ from support.monitor import Scene, Stream, fetch
 from rendezvous import Server, TCPStore
 from rendezvous.monitor import Monitor, asker
 from rendezvous.monitor import metrics as metrics_module
-from rendezvous.monitor.http import CONNECTIONS_MAX
+from rendezvous.monitor.http import CONNECTIONS_MAX, host_of
 
 ROOT = Path(__file__).parents[2]
 PROMTOOL = shutil.which("promtool")
@@ -317,6 +317,31 @@ def test_who_has_many_connections_gives_one_up(scene: Scene) -> None:
             come("127.0.0.7")
         slow.sendall(b"Host: localhost\r\n\r\n")
         assert slow.recv(12) == b"HTTP/1.1 200"
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("127.0.0.9", "127.0.0.9"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::7", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_all_addresses_of_a_network_of_ipv6_are_one_host(address: str, host: str) -> None:
+    """Who has one of them has all, and could be as many hosts."""
+    assert host_of(address) == host
+
+
+def test_who_sends_a_head_without_end_keeps_no_place(scene: Scene) -> None:
+    """It is told so, and while the rest is still awaited, it gives way as who says nothing does."""
+    host, port = urlsplit(scene.monitor.url).hostname, scene.monitor.port
+    with ExitStack() as stack:
+        for _ in range(CONNECTIONS_MAX):
+            made = stack.enter_context(socket.create_connection((host, port), BACKSTOP_S))
+            made.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000)
+            assert made.recv(12) == b"HTTP/1.1 431"
+        assert scene.get("/healthz").status == 200
 
 
 @pytest.mark.parametrize(

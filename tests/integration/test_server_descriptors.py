@@ -17,7 +17,7 @@ from support.cli import Cli, wait_for
 from support.process import PythonProcess
 from support.wire import C10D_VALIDATE, RawPeer, c10d_ping, native_hello
 
-from rendezvous import StoreConnectionError, TCPStore, _core
+from rendezvous import StoreConnectionError, StoreRefusedError, TCPStore, _core
 
 LIMIT_ERROR = 4  # ErrorCode::kLimit
 
@@ -144,6 +144,49 @@ def test_clients_by_tls_beyond_the_limit_are_told_and_who_leaves_makes_room() ->
         served.pop().close()
         assert waiting.result().add("served", 1) == len(served) + 3
         assert len(server.lines("cannot accept")) == 1
+
+
+@pytest.mark.skipif(not _core.tls_library(), reason="this build has no TLS")
+@pytest.mark.usefixtures("own_files")
+def test_a_token_file_that_changes_while_there_is_no_descriptor_is_read_later(
+    tmp_path: Path,
+) -> None:
+    """Strangers who hold all of them do not keep a token that was taken away alive."""
+    old, new = "0" * 32, "1" * 32
+    path, draft = tmp_path / "tokens", tmp_path / "draft"
+    path.write_text(old)
+    draft.write_text(new)
+
+    def is_served(token: str) -> bool:
+        try:
+            TCPStore("127.0.0.1", server.port, timeout=BACKSTOP_S, token=token).close()
+        except StoreRefusedError:
+            return False
+        return True
+
+    with Serve(100, 100, RENDEZVOUS_TOKEN_FILE=str(path)) as server:
+        with ExitStack() as strangers:
+            held: list[RawPeer] = []
+
+            def begin_handshake() -> None:
+                held.append(strangers.enter_context(RawPeer(server.port, b"\x16")))
+
+            while not server.lines("new connections are refused"):
+                begin_handshake()
+            draft.replace(path)
+
+            def has_looked() -> bool:
+                """It does for one that it takes in; the place is taken again."""
+                leaving = held.pop(0)
+                leaving.socket.shutdown(socket.SHUT_WR)
+                leaving.wait_closed()
+                begin_handshake()
+                return bool(server.lines("cannot be read") or server.lines("was read again"))
+
+            wait_for("the server to look", has_looked)
+        wait_for("the new token", lambda: is_served(new))
+        assert not is_served(old)
+        assert len(server.lines("cannot be read")) <= 1
 
 
 STARVED = """\

@@ -113,7 +113,7 @@ def test_ttl_ms(connect: Connect) -> None:
 
 @pytest.mark.parametrize("limit", ["keys", "keys_per_space"])
 def test_keys(connect: Connect, limit: str) -> None:
-    """So many keys are there; those that are may be written, and deleting makes room."""
+    """So many keys are there, and deleting makes room."""
     limits = {"keys": {"keys": 3}, "keys_per_space": {"keys_per_space": 3}}[limit]
     with Server(limits=limits) as server:
         store = connect(server.port)
@@ -124,6 +124,22 @@ def test_keys(connect: Connect, limit: str) -> None:
         store.delete_key("a")
         store.set("d", "v")
         assert store.get("d") == b"v"
+
+
+@pytest.mark.parametrize("limit", ["keys", "keys_per_space"])
+def test_keys_that_are_set_at_once_are_no_more_than_there_is_room_for(
+    connect: Connect, limit: str
+) -> None:
+    """All of them are refused, or none; those that are there already add nothing."""
+    with Server(limits={limit: 4}) as server:
+        store = connect(server.port)
+        store.multi_set(["a", "b", "c"], ["1"] * 3)
+        with pytest.raises(StoreLimitError, match=f"5 keys at once; the server's limit {limit}"):
+            store.multi_set(["a", "b", "c", "d", "e"], ["2"] * 5)
+        assert store.get("a") == b"1"
+        assert store.num_keys() == 3
+        store.multi_set(["a", "b", "c", "d"], ["2"] * 4)
+        assert store.get("d") == b"2"
 
 
 def test_stored_bytes_per_space(connect: Connect) -> None:

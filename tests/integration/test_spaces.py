@@ -202,6 +202,33 @@ def test_lines_of_the_token_file_say_what_each_name_space_may_use(tmp_path: Path
         assert vision.get("one") == b""
 
 
+def test_beyond_a_smaller_quota_all_stays_and_nothing_is_added(tmp_path: Path) -> None:
+    """Of who is connected; the server looks at the file when somebody else comes."""
+    path, draft = tmp_path / "tokens", tmp_path / "draft"
+    path.write_text(TOKENS)
+    with Server(token=path) as server:
+        vision = store(server, VISION)
+        vision.multi_set(["a", "b", "c"], ["", "", ""])
+        draft.write_text(TOKENS.replace(SECRETS["vision"], f"{SECRETS['vision']} keys=1"))
+        draft.replace(path)
+
+        def is_refused() -> bool:
+            store(server, SPEECH).close()
+            try:
+                vision.set("more", "")
+            except StoreLimitError:
+                return True
+            vision.delete_key("more")
+            return False
+
+        eventually("the smaller quota", is_refused)
+        assert sorted(vision.list_keys()) == ["a", "b", "c"]
+        vision.delete_prefix("")
+        vision.set("one", "")
+        with pytest.raises(StoreLimitError, match="its quota keys is 1"):
+            vision.set("two", "")
+
+
 def test_a_setting_that_is_none_is_refused_by_file_and_line(
     cli: Cli, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -73,7 +73,10 @@ FIXED = {
         "wire/limits.h",
         "kDeparturesKept",
     ),
-    "prefixes whose changes are remembered": ("store/prefix_feeds.h", "kPrefixesMax"),
+    "prefixes of one name space whose changes are remembered": (
+        "store/prefix_feeds.h",
+        "kPrefixesMax",
+    ),
     "remembered prefixes of one key": ("store/prefix_feeds.h", "kDepthMax"),
     "remembered changes of one prefix": ("store/prefix_feeds.h", "kBytesOfOneMax"),
     "remembered changes of all prefixes of one name space": (
