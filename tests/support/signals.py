@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from types import FrameType
 
 # Between two of them. A call that has not begun to block by then is tested less, never wrongly.
-_PERIOD_S = 0.08
+PERIOD_S = 0.08
 
 
 @contextmanager
-def handling(handle: Callable[[int], bool]) -> Iterator[None]:
+def handling(handle: Callable[[int], bool], period_s: float = PERIOD_S) -> Iterator[None]:
     """`handle(1)`, `handle(2)`, ... in a signal's handler, one after the other, until it says True.
 
     For a test on the main thread, which alone runs handlers. What it raises comes out of whatever
@@ -25,13 +25,13 @@ def handling(handle: Callable[[int], bool]) -> Iterator[None]:
         nonlocal count
         count += 1
         if not handle(count):
-            signal.setitimer(signal.ITIMER_REAL, _PERIOD_S)
+            signal.setitimer(signal.ITIMER_REAL, period_s)
 
     # Python ignores what is raised in a __del__, so none of old garbage shall run meanwhile. It is
     # not collected before: after many tests, that would take a second.
     gc.disable()
     before = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, _PERIOD_S)
+    signal.setitimer(signal.ITIMER_REAL, period_s)
     try:
         yield
     finally:
