@@ -78,8 +78,9 @@ def interop(session: nox.Session) -> None:
     install_wheel(session, "test")
     session.install(*TORCH, *LAUNCHED)
     run_pytest(session, *IN_PARALLEL, str(ROOT / "tests" / "interop"), *session.posargs)
-    contract = (str(ROOT / "tests" / "contract"), "-k", "torch", *session.posargs)
-    run_pytest(session, *IN_PARALLEL, *contract)
+    places = ("contract", "integration/test_pages.py")
+    others = [str(ROOT / "tests" / each) for each in places]
+    run_pytest(session, *IN_PARALLEL, *others, "-k", "torch", *session.posargs)
 
 
 @nox.session(python=["3.10", "3.11", "3.12", "3.13", "3.14"])

@@ -20,7 +20,6 @@ version = release = rendezvous.__version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "pages",
     "pictures",
@@ -41,7 +40,6 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 python_display_short_literal_types = True
 python_maximum_signature_line_length = 88
-napoleon_numpy_docstring = False
 default_role = "code"
 add_module_names = False
 toc_object_entries_show_parents = "hide"

@@ -19,8 +19,7 @@ import rendezvous
 import rendezvous.aio
 
 _ARGUMENT = re.compile(r"^(?P<names>[\w\"*][\w\", *:/]*?): (?P<text>.*)$")
-_SECTION = re.compile(r"^(Args|Raises|Returns|Yields):$")
-_ATTRIBUTES = re.compile(r"^Attributes(?P<more>, .*)?:$")
+_SECTION = re.compile(r"^(?P<kind>Args|Attributes)(?P<more>, .*)?:$")
 _ENDS_ARGUMENTS = re.compile(r"Raises?\b|ValueError\b|The \b")
 _ERROR = re.compile(r"(?<![\w.`])[A-Z]\w+Error(?!\w)")
 _PAGE = re.compile(r"\bdocs/([\w-]+)\.md")
@@ -110,7 +109,8 @@ def _public(text: str, is_aio: bool) -> str:
             return found[0]
         return f"~{module.__name__}.{found['name']}"
 
-    return re.sub(r"\bdatetime\.(?=timedelta)", "", _PLACE.sub(named, text))
+    text = _PLACE.sub(named, text).replace("=<factory>", " = {}")
+    return re.sub(r"\bdatetime\.(?=timedelta)|~typing\.(?=Any)|\b_(?=Self\b)", "", text)
 
 
 def docstring(*event: Any) -> None:
@@ -122,20 +122,16 @@ def docstring(*event: Any) -> None:
 def marked_up(lines: list[str]) -> list[str]:
     """As reStructuredText."""
     done: list[str] = []
-    in_program = in_section = in_argument = False
-    for line in _level_attributes(_marked_code(lines)):
+    in_program = in_argument = False
+    for line in _level_sections(_marked_code(lines)):
         indent = len(line) - len(line.lstrip())
-        if _SECTION.match(line):
-            in_section = True
-        elif line.strip() and indent == 0:
-            in_section = False
         begins = line.strip() and indent >= 4 and not (done and done[-1].strip())
-        if begins and not in_program and not in_section:
+        if begins and not in_program:
             done += ["::", ""]
             in_program = True
         elif in_program and line.strip() and indent < 4:
             in_program = False
-        found = None if in_program or in_section else _ARGUMENT.match(line)
+        found = None if in_program else _ARGUMENT.match(line)
         if found and _names(found["names"]):
             if not in_argument:
                 done.append("")
@@ -151,14 +147,15 @@ def marked_up(lines: list[str]) -> list[str]:
     return done
 
 
-def _level_attributes(lines: list[str]) -> Iterator[str]:
-    """Their section is lines `name: what it is`, too, as those of a compiled class' arguments."""
+def _level_sections(lines: list[str]) -> Iterator[str]:
+    """Their lines are `name: what it is`, too, as those of a compiled class' arguments."""
     is_inside = False
     for line in lines:
-        head = _ATTRIBUTES.match(line)
+        head = _SECTION.match(line)
         if head:
             is_inside = True
-            yield f"**Attributes**{head['more'] or ''}:"
+            kind = head["kind"].replace("Args", "Arguments")
+            yield f"**{kind}**{head['more'] or ''}:"
             continue
         is_inside = is_inside and (not line.strip() or line.startswith("    "))
         yield line.removeprefix("    ") if is_inside else line
@@ -195,6 +192,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     for name in rendezvous.__all__:
         getattr(rendezvous, name)
     app.connect("autodoc-process-signature", signature)
-    # Before napoleon, which makes lists of arguments of `Args:`.
-    app.connect("autodoc-process-docstring", docstring, priority=100)
+    app.connect("autodoc-process-docstring", docstring)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -6,6 +6,7 @@ one: node0 is a loopback address, and `python train.py` a script that says its r
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import signal
@@ -58,6 +59,8 @@ def folder(tmp_path: Path) -> Path:
 def places(request: pytest.FixtureRequest, free_port: int) -> Iterator[dict[str, str]]:
     """What a page says, and what stands for it here."""
     block: Block = request.getfixturevalue("block")
+    if "torch" in block.options and importlib.util.find_spec("torch") is None:
+        pytest.skip("needs torch")
     port = free_port
     with ExitStack() as stack:
         found: dict[str, str] = {}

@@ -1,4 +1,7 @@
-"""docs/torchrun.md: its commands and its program run, its table of settings is that of the code."""
+"""docs/torchrun.md: its commands and its program run, its table of settings is that of the code.
+
+So does the command of docs/coming-from-etcd-v2.md, over an etcd.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -36,13 +40,13 @@ def twice(open_and_with_token: None) -> None:
     """All that follows runs without a token and with one."""
 
 
-def texts(language: str) -> list[str]:
-    return [block.text for block in blocks("docs/torchrun.md") if block.language == language]
+def texts(language: str, page: str = "docs/torchrun.md") -> list[str]:
+    return [block.text for block in blocks(page) if block.language == language]
 
 
-def commands() -> list[list[str]]:
+def commands(page: str = "docs/torchrun.md") -> list[list[str]]:
     """The command lines of torchrun, without comments."""
-    joined = "\n".join(texts("sh")).replace("\\\n", " ").splitlines()
+    joined = "\n".join(texts("sh", page)).replace("\\\n", " ").splitlines()
     return [shlex.split(line, comments=True) for line in joined if line.startswith("torchrun")]
 
 
@@ -56,16 +60,25 @@ def test_the_commands_are_found() -> None:
 @pytest.mark.parametrize("words", commands(), ids=lambda words: words[1])
 def test_a_command_of_the_page_trains(words: list[str], tmp_path: Path, free_port: int) -> None:
     """On one node with one worker, under the names that this machine has."""
+    train(words, tmp_path, {"node0:29400": f"127.0.0.1:{free_port}", "$NODE_RANK": "0"})
+
+
+def test_the_command_for_who_comes_from_etcd_v2_trains(tmp_path: Path, etcd_endpoint: str) -> None:
+    """Over an etcd of one member; where it is on loopback, a node has to say its address."""
+    (words,) = commands("docs/coming-from-etcd-v2.md")
+    members = "etcd-0:2379,etcd-1:2379,etcd-2:2379"
+    assert f"etcd://{members}" in " ".join(words)
+    place = etcd_endpoint.removeprefix("http://")
+    own = {members: place, "my-job": f"job-{uuid.uuid4()}"}
+    train([words[0], "--local-addr=127.0.0.1", *words[1:]], tmp_path, own)
+
+
+def train(words: list[str], tmp_path: Path, own: dict[str, str]) -> None:
     script = tmp_path / "train.py"
     script.write_text(TRAIN)
-    own = {
-        "node0:29400": f"127.0.0.1:{free_port}",
-        "$NODE_RANK": "0",
-        "train.py": str(script),
-    }
     here = []
     for word in words[1:]:
-        for theirs, ours in own.items():
+        for theirs, ours in (own | {"train.py": str(script)}).items():
             word = word.replace(theirs, ours)  # noqa: PLW2901
         word = re.sub(r"(--nnodes|--nproc-per-node)=.*", r"\1=1", word)  # noqa: PLW2901
         here.append(word)

@@ -6,6 +6,7 @@ The line that opens a block has its language and what is done with it, in this o
                                        folder of its own
     ```sh run: server, nodes=2         the same: a server at node0:29400, in two processes at once
     ```python run: server, until=done  the same, and Ctrl-C when it has printed `done`
+    ```sh run: etcd, or run: torch     the same, where there is one
     ```python tested by test_x.py      that test runs it; it names the page
     ```text output                     what a program prints, or a picture
     ```toml fragment: why              not a whole program or file, and why

@@ -12,7 +12,7 @@ from support.pages import ROOT, Block, all_blocks, pages
 from rendezvous.cli.main import parse
 
 BLOCKS = all_blocks()
-RUN_OPTIONS = {"server", "etcd", "nodes", "until"}
+RUN_OPTIONS = {"server", "etcd", "torch", "nodes", "until"}
 # The shell's own words around a command of ours.
 _COMMAND = re.compile(r"(?:^|[\s(\"`])rendezvous (?!\.)([^|&;>)#\n]+)")
 
