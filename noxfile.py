@@ -57,14 +57,11 @@ NO_CLANG = (
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Build the wheel, install it into a fresh environment, run pytest and the C++ tests.
-
-    In continuous integration the C++ tests run under sanitizers at once, and not a second time.
-    """
+    """Build the wheel, install it into a fresh environment, run pytest and the C++ tests."""
     install_wheel(session, "test")
     run_pytest(session, *IN_PARALLEL, *(session.posargs or ALL_BUT_INTEROP))
     if has_doctest():
-        run_cpp_tests(session, "asan" if os.environ.get("CI") else "release")
+        run_cpp_tests(session, "release")
     else:
         session.warn(NO_DOCTEST)
 
