@@ -140,7 +140,8 @@ def _run_calls(store: TCPStore) -> Iterator[tuple[str, object]]:
         yield "hosts", run.hosts(["192.0.2.7"], BACKSTOP_S)
         yield "timeline", run.timeline("run", 0, BACKSTOP_S)[0]
         yield "leave", run.leave(False, BACKSTOP_S)
-        yield "close_run", run.close_run(BACKSTOP_S, "done")
+        run.close_run(BACKSTOP_S, "done")
+        yield "close_run", None
         yield "join, closed", _error(lambda: run.join(0, BACKSTOP_S))
     finally:
         run.close()
@@ -213,8 +214,8 @@ def receive_frame(peer: socket.socket) -> Frame | None:
     head = receive(peer, _HEADER.size)
     if len(head) < _HEADER.size:
         return None
-    size, *rest = _HEADER.unpack(head)
-    return Frame(*rest, receive(peer, size))
+    size, operation, status, channel, number = _HEADER.unpack(head)
+    return Frame(operation, status, channel, number, receive(peer, size))
 
 
 class Listening:

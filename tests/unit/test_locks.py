@@ -107,13 +107,12 @@ def test_locks_are_taken_by_with_of_c() -> None:
     """A signal's handler may raise in any function of Python's. `Condition.__enter__` is one, and
     `Event.set` calls it: the lock would be held for good. `with` enters a lock of C at once.
     """
+    unsafe = {"threading.Event", "threading.Condition()"}
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         tree = ast.parse(path.read_text())
         for node in ast.walk(tree):
-            is_event = isinstance(node, ast.Attribute) and ast.unparse(node) == "threading.Event"
-            is_bare = isinstance(node, ast.Call) and ast.unparse(node) == "threading.Condition()"
-            if is_event or is_bare:
+            if isinstance(node, ast.Attribute | ast.Call) and ast.unparse(node) in unsafe:
                 found.append(f"{path}:{node.lineno}: {ast.unparse(node)}")
         conditions = {
             target.attr
