@@ -12,7 +12,7 @@ import pytest
 
 from rendezvous._base.deadline import Deadline
 from rendezvous._base.patience import Outage
-from rendezvous._base.threads import Background
+from rendezvous._base.threads import Background, Event
 
 BACKSTOP_S = 60.0
 
@@ -21,7 +21,7 @@ BACKSTOP_S = 60.0
 def background(begun: threading.Semaphore) -> Iterator[Background]:
     """It counts how often it begins, and waits to be stopped."""
 
-    def run(stop: threading.Event) -> None:
+    def run(stop: Event) -> None:
         begun.release()
         stop.wait(BACKSTOP_S)
 
@@ -47,7 +47,7 @@ def test_it_runs_once_until_it_is_stopped_and_can_be_started_again() -> None:
 
 
 def test_who_is_asked_to_stop_may_end_later() -> None:
-    go_on = threading.Event()
+    go_on = Event()
     made = Background("rendezvous-test", lambda _: assert_set(go_on))
     made.start()
     made.ask_to_stop()
@@ -58,15 +58,15 @@ def test_who_is_asked_to_stop_may_end_later() -> None:
     assert made.join(Deadline.after(BACKSTOP_S))
 
 
-def assert_set(event: threading.Event) -> None:
+def assert_set(event: Event) -> None:
     assert event.wait(BACKSTOP_S)
 
 
 def test_its_own_thread_does_not_wait_for_itself() -> None:
     ended: list[bool] = []
-    is_started = threading.Event()
+    is_started = Event()
 
-    def run(stop: threading.Event) -> None:
+    def run(stop: Event) -> None:
         assert_set(is_started)
         ended.append(made.stop(Deadline.after(BACKSTOP_S)))
 
