@@ -38,6 +38,7 @@ __all__ = [
     "find_exclusions",
     "find_expected",
     "is_complete",
+    "key_of",
     "look_at_timeline",
     "past_of",
 ]

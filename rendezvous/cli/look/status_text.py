@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from rendezvous._base.host_names import count_names, fold_hosts, natural_key
 from rendezvous._base.text import counted, node_text
-from rendezvous._coordination.run_view import key_of
 from rendezvous.cli.paint import wrapped
-from rendezvous.handler.examine import LOST, is_complete
+from rendezvous.handler.examine import LOST, is_complete, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
