@@ -142,13 +142,15 @@ def test_a_torch_client_that_gives_up_leaves_the_item_to_the_next(
     connect_torch: Callable[..., Any], connect: Connect
 ) -> None:
     """Its timeout cancels the wait, and the push wakes the one behind it."""
-    impatient = connect_torch(timeout=SHORT)
+    impatient = connect_torch()
+    impatient.set_timeout(SHORT)
     giving_up = Background(impatient.queue_pop, "q")
     patient = Background(connect_torch().queue_pop, "q").let_block()
     with pytest.raises(RuntimeError, match="timeout"):
         giving_up.result()
     connect().queue_push("q", "1")
     assert patient.result() == b"1"
+    impatient.set_timeout(TIMEOUT)
     impatient.queue_push("q", "2")
     assert impatient.queue_pop("q") == b"2"
 
