@@ -13,7 +13,7 @@ from rendezvous import _core
 __all__ = ["Counts", "KeptBy", "NodeKey", "RunView", "key_of", "view_of_group"]
 
 KeptBy: TypeAlias = Literal["server", "leader", "store"]
-# Address, process id and local id of a node.
+# Address, process id and local id of a node, which may be gone.
 NodeKey: TypeAlias = tuple[str, int, int]
 
 

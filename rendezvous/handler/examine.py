@@ -50,9 +50,6 @@ _FEW_NODES = 2
 _OF_NODES = ("joined", "waiting", "spare", "resumed", "left", "lost", "failed", "gave_up")
 
 
-# Address, process and local id: nodes of a past are gone.
-
-
 @dataclass(frozen=True)
 class Past:
     """What has happened to a node last.

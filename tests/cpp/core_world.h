@@ -79,6 +79,17 @@ class World {
     CHECK(peer.client.state() == ClientCore::State::kOpen);
     return peer;
   }
+  // Whether there is such a name space, as an admin sees it.
+  bool has_space(const std::string& space) {
+    MemoryPeer& admin = holder("default", tls::Role::kAdmin);
+    admin.exchange();
+    const size_t call = admin.ask(native::SpacesRequest{true});
+    bool found = false;
+    for (const auto& each : admin.answer<native::SpacesRequest>(call).spaces)
+      found = found || each.name == space;
+    admin.lose();
+    return found;
+  }
   MemoryPeer& newcomer(const std::string& name) {
     MemoryPeer& peer = stranger(name);
     peer.exchange();

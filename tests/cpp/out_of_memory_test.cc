@@ -62,17 +62,6 @@ Outcome come(World& world, MemoryTransport& transport, size_t before, bool for_a
   return outcome;
 }
 
-bool is_there(World& world, const std::string& space) {
-  MemoryPeer& admin = world.holder("default", tls::Role::kAdmin);
-  admin.exchange();
-  const size_t call = admin.ask(native::SpacesRequest{true});
-  bool found = false;
-  for (const auto& each : admin.answer<native::SpacesRequest>(call).spaces)
-    found = found || each.name == space;
-  admin.lose();
-  return found;
-}
-
 }  // namespace
 
 TEST_CASE(
@@ -99,15 +88,15 @@ TEST_CASE(
       CHECK((outcome.is_closed || !outcome.told.empty()));
       CHECK((!is_told || outcome.is_closed));
 
-      CHECK_FALSE(is_there(world, "new"));
+      CHECK_FALSE(world.has_space("new"));
       other.answer<native::SetRequest>(other.ask(native::SetRequest{{"/k"}, {"v"}}));
       MemoryPeer& next = world.member("new");
       next.answer<native::SetRequest>(next.ask(native::SetRequest{{"/k"}, {"v"}}));
       next.lose();
-      CHECK(is_there(world, "new"));
+      CHECK(world.has_space("new"));
       other.ask(native::DeleteKeyRequest{{"/k"}});
       other.lose();
-      CHECK_FALSE(is_there(world, "other"));
+      CHECK_FALSE(world.has_space("other"));
     }
     CHECK(is_ever_told != for_all);
   }

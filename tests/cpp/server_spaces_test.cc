@@ -26,16 +26,6 @@ uint64_t keys_of(MemoryPeer& peer) {
 void set(MemoryPeer& peer, Bytes key, Bytes value = "v") {
   peer.answer<native::SetRequest>(peer.ask(native::SetRequest{key, value}));
 }
-bool is_there(World& world, const std::string& space) {
-  MemoryPeer& admin = world.holder("default", tls::Role::kAdmin);
-  admin.exchange();
-  const size_t call = admin.ask(native::SpacesRequest{true});
-  bool found = false;
-  for (const auto& each : admin.answer<native::SpacesRequest>(call).spaces)
-    found = found || each.name == space;
-  admin.lose();
-  return found;
-}
 std::string drained_log() {
   std::string all;
   while (const auto record = LogQueue::instance().read(Duration::zero()))
@@ -167,14 +157,14 @@ TEST_CASE("a name space goes when nobody is in it and nothing is kept") {
   const uint64_t first =
       a.answer<native::TryGetRequest>(a.ask(native::TryGetRequest{{"/k"}})).version;
   a.lose();
-  CHECK(is_there(world, "a"));
+  CHECK(world.has_space("a"));
   world.time.now += milliseconds(1);
   MemoryPeer& again = world.member("a");
   CHECK(value_at(again, "/k") == "v");
   again.ask(native::DeleteKeyRequest{{"/k"}});
-  CHECK(is_there(world, "a"));
+  CHECK(world.has_space("a"));
   again.lose();
-  CHECK_FALSE(is_there(world, "a"));
+  CHECK_FALSE(world.has_space("a"));
   // No version of it comes again.
   world.time.now += milliseconds(1);
   MemoryPeer& third = world.member("a");
@@ -188,18 +178,18 @@ TEST_CASE("a name space goes when nobody is in it and nothing is kept") {
   MemoryPeer& short_lived = world.member("b");
   short_lived.ask(native::SetForRequest{50, {"/k"}, {"v"}});
   short_lived.lose();
-  CHECK(is_there(world, "b"));
+  CHECK(world.has_space("b"));
   world.wait(milliseconds(50));
-  CHECK_FALSE(is_there(world, "b"));
+  CHECK_FALSE(world.has_space("b"));
   MemoryPeer& joins = world.member("c");
   joins.ask(native::JoinRequest{
       kForEver, {"run"}, {Bytes("host"), 1, 0}, {1, 1, 1000, 1000, 3}, 0, 500, 1});
   joins.ask(native::CloseRunRequest{{"run"}});
   joins.lose();
-  CHECK(is_there(world, "c"));
+  CHECK(world.has_space("c"));
   world.wait(milliseconds(1000));
   world.wait(milliseconds(world.core.limits().idle_run_ms + 10'000));
-  CHECK_FALSE(is_there(world, "c"));
+  CHECK_FALSE(world.has_space("c"));
 }
 
 TEST_CASE("quotas hold for each name space, and say nothing of others") {

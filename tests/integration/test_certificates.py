@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from support.certificates import Site, site_in
 from support.cli import Cli, report_command, reports_of_round, wait_for
+from support.entry import gets_in
 
 import rendezvous
 import rendezvous.aio
@@ -166,14 +167,7 @@ def test_files_that_are_replaced_are_read_again(site: Site, tmp_path: Path) -> N
         client(server, tls_ca=now.ca).close()
         (later.folder / "node.key").replace(now.folder / "node.key")
 
-        def takes_new() -> bool:
-            try:
-                client(server, tls_ca=later.ca).close()
-            except StoreRefusedError:
-                return False
-            return True
-
-        wait_for("the new certificate", takes_new)
+        wait_for("the new certificate", lambda: gets_in(server.port, tls_ca=later.ca))
         with pytest.raises(StoreRefusedError):
             lasting.clone()
         later.ca.replace(now.ca)

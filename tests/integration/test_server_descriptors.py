@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 from support.background import BACKSTOP_S, Background
 from support.cli import Cli, wait_for
+from support.entry import gets_in
 from support.process import PythonProcess
 from support.wire import C10D_VALIDATE, RawPeer, c10d_ping, native_hello
 
-from rendezvous import StoreConnectionError, StoreRefusedError, TCPStore, _core
+from rendezvous import StoreConnectionError, TCPStore, _core
 
 LIMIT_ERROR = 4  # ErrorCode::kLimit
 
@@ -157,13 +158,6 @@ def test_a_token_file_that_changes_while_there_is_no_descriptor_is_read_later(
     path.write_text(old)
     draft.write_text(new)
 
-    def is_served(token: str) -> bool:
-        try:
-            TCPStore("127.0.0.1", server.port, timeout=BACKSTOP_S, token=token).close()
-        except StoreRefusedError:
-            return False
-        return True
-
     with Serve(100, 100, RENDEZVOUS_TOKEN_FILE=str(path)) as server:
         with ExitStack() as strangers:
             held: list[RawPeer] = []
@@ -184,8 +178,8 @@ def test_a_token_file_that_changes_while_there_is_no_descriptor_is_read_later(
                 return bool(server.lines("cannot be read") or server.lines("was read again"))
 
             wait_for("the server to look", has_looked)
-        wait_for("the new token", lambda: is_served(new))
-        assert not is_served(old)
+        wait_for("the new token", lambda: gets_in(server.port, token=new))
+        assert not gets_in(server.port, token=old)
         assert len(server.lines("cannot be read")) <= 1
 
 

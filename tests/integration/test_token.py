@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from support.background import Background
 from support.cli import Cli, environment, wait_for
+from support.entry import gets_in
 
 import rendezvous
 import rendezvous.aio
@@ -129,26 +130,19 @@ def test_a_token_file_that_changes_is_read_again(tmp_path: Path) -> None:
         draft.write_text(text)
         draft.replace(path)
 
-    def gets_in(token: str) -> bool:
-        try:
-            client(server, token).close()
-        except StoreRefusedError:
-            return False
-        return True
-
     with Server(token=path) as server:
         lasting = client(server, path)
-        assert gets_in(ONE)
-        assert not gets_in(OTHER)
+        assert gets_in(server.port, token=ONE)
+        assert not gets_in(server.port, token=OTHER)
         replace(f"{OTHER}\n{ONE}\n")
-        wait_for("the new token", lambda: gets_in(OTHER))
-        assert gets_in(ONE)
+        wait_for("the new token", lambda: gets_in(server.port, token=OTHER))
+        assert gets_in(server.port, token=ONE)
         replace(OTHER)
-        wait_for("the end of the old token", lambda: not gets_in(ONE))
-        assert gets_in(OTHER)
+        wait_for("the end of the old token", lambda: not gets_in(server.port, token=ONE))
+        assert gets_in(server.port, token=OTHER)
         # Half a file changes nothing.
         replace("half")
-        assert gets_in(OTHER)
+        assert gets_in(server.port, token=OTHER)
         lasting.set("key", "it began with the old one, and goes on")
         replace(OTHER)
         assert lasting.clone().get("key").startswith(b"it began")

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
-from support.background import BACKSTOP_S
 from support.cli import wait_for
+from support.entry import gets_in
 
-from rendezvous import Server, StoreRefusedError, TCPStore, _core
+from rendezvous import Server, _core
 from rendezvous._base.deadline import Deadline
 
 if not _core.tls_library():
@@ -23,22 +23,14 @@ def test_a_token_file_that_is_a_pipe_for_a_while_is_read_again(tmp_path: Path) -
     path, draft = tmp_path / "token", tmp_path / "draft"
     path.write_text(OLD)
     with Server(token=path) as server:
-
-        def is_served(token: str) -> bool:
-            try:
-                TCPStore("127.0.0.1", server.port, timeout=BACKSTOP_S, token=token).close()
-            except StoreRefusedError:
-                return False
-            return True
-
-        assert is_served(OLD)
+        assert gets_in(server.port, token=OLD)
         path.unlink()
         os.mkfifo(path)
         # It looks once a second at most; if it is late, this only tests less.
         deadline = Deadline.after(1.5)
         while not deadline.is_over:
-            assert is_served(OLD)
+            assert gets_in(server.port, token=OLD)
         draft.write_text(NEW)
         draft.replace(path)
-        wait_for("the other token", lambda: is_served(NEW))
-        assert not is_served(OLD)
+        wait_for("the other token", lambda: gets_in(server.port, token=NEW))
+        assert not gets_in(server.port, token=OLD)

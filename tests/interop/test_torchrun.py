@@ -6,7 +6,6 @@ import importlib.util
 import signal
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,15 +19,6 @@ if importlib.util.find_spec("torch") is None:
 
 # A node is lost after two intervals; who has enough nodes waits for more for a second.
 QUICK = "--rdzv-conf=last_call_timeout=1,keep_alive_interval=1,keep_alive_max_attempt=2"
-
-
-@pytest.fixture
-def job(tmp_path: Path) -> Iterator[Job]:
-    job = Job(tmp_path)
-    try:
-        yield job
-    finally:
-        job.close()
 
 
 def endings(job: Job) -> list[int]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,15 +44,6 @@ if dist.get_world_size() > 1 and os.environ.get("WAIT"):
     dist.barrier()  # for one that has failed
 dist.destroy_process_group()
 """
-
-
-@pytest.fixture
-def job(tmp_path: Path) -> Iterator[Job]:
-    job = Job(tmp_path)
-    try:
-        yield job
-    finally:
-        job.close()
 
 
 def starts(job: Job) -> list[dict[str, Any]]:

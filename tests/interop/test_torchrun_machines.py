@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from support.machines import Machine, machines, why_not
@@ -36,15 +35,6 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2])), 60) as one:
     except ConnectionError:
         print(0)
 """
-
-
-@pytest.fixture
-def job(tmp_path: Path) -> Iterator[Job]:
-    job = Job(tmp_path)
-    try:
-        yield job
-    finally:
-        job.close()
 
 
 @pytest.fixture
