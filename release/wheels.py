@@ -151,6 +151,7 @@ def compiler_settings(
         "CMAKE_AR": str(place.sources / "release" / "zig-ar"),
         "CMAKE_RANLIB": str(place.sources / "release" / "zig-ranlib"),
         "CMAKE_STRIP": "",  # pybind11 would; symbols are taken out into files of their own
+        "RDZV_FAST_BUILD": "ON",
     }
     if processor != os.uname().machine:
         settings |= {"CMAKE_SYSTEM_NAME": "Linux", "CMAKE_SYSTEM_PROCESSOR": processor}

@@ -43,7 +43,11 @@ def werror() -> str:
 def build_wheel(session: nox.Session, folder: Path, *settings: str, source: str = ".") -> Path:
     """`settings` are scikit-build-core's, as NAME=VALUE; `source`: these sources, or an sdist."""
     words = ["python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder)]
-    for setting in (f"cmake.define.RDZV_WERROR={werror()}", "cmake.define.RDZV_PCH=ON", *settings):
+    for setting in (
+        f"cmake.define.RDZV_WERROR={werror()}",
+        "cmake.define.RDZV_FAST_BUILD=ON",
+        *settings,
+    ):
         words += ["--config-settings", setting]
     session.run(*words, source)
     (wheel,) = folder.glob("*.whl")

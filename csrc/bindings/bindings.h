@@ -5,7 +5,6 @@
 
 namespace rdzv {
 
-void bind_build_info(pybind11::module_& module);
 void bind_census(pybind11::module_& module);
 void bind_dial(pybind11::module_& module);
 void bind_errors(pybind11::module_& module);

@@ -2,6 +2,7 @@
 
 #include "base/version.h"
 #include "bindings/bindings.h"
+#include "bindings/build_info.h"
 #include "bindings/convert.h"
 #include "bindings/signatures.h"
 
@@ -24,7 +25,8 @@ PYBIND11_MODULE(_core_of_main_interpreter, module) {
   if (in_subinterpreter()) throw pybind11::import_error(kOneInterpreter);
   module.doc() = "The compiled core: stores, the store server and the rulebook of a rendezvous.";
   module.attr("__version__") = rdzv::kVersion;
-  rdzv::bind_build_info(module);
+  module.attr("build_commit") = rdzv::build_commit();
+  module.attr("build_compiler") = rdzv::build_compiler();
   rdzv::import_datetime();
   rdzv::bind_gil(module);
   rdzv::bind_errors(module);
