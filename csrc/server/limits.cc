@@ -41,6 +41,7 @@ std::span<const ServerLimits::Field> ServerLimits::fields() {
       {"keys_per_space", &ServerLimits::keys_per_space},
       {"stored_bytes_per_space", &ServerLimits::stored_bytes_per_space},
       {"runs_per_space", &ServerLimits::runs_per_space},
+      {"run_bytes_per_space", &ServerLimits::run_bytes_per_space},
       {"waits_per_space", &ServerLimits::waits_per_space},
       {"timeline_bytes", &ServerLimits::timeline_bytes},
   };

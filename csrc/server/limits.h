@@ -50,6 +50,7 @@ struct ServerLimits {
   uint64_t keys_per_space = limits::kKeysMax;
   uint64_t stored_bytes_per_space = limits::kStoredBytesMax;
   uint64_t runs_per_space = limits::kRunsMax;
+  uint64_t run_bytes_per_space = limits::kRunBytesMax;
   uint64_t waits_per_space = limits::kWaitsMax;
   uint64_t timeline_bytes = limits::kTimelineBytesMax;
 

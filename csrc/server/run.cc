@@ -26,7 +26,7 @@ bool waits_for_next_round(std::optional<Role> role) {
 Run::Run(ServerContext& context, RunKeeper& keeper, Bytes id)
     : context_(context),
       keeper_(keeper),
-      memory_(&context.memory.runs),
+      memory_(&context.run_memory),
       id_(id),
       group_(&kNobody),
       seats_(0, NodeHash{context.state.seed()}),

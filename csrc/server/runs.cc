@@ -127,7 +127,8 @@ Runs::Kept& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* oper
   }
   if (!make_room(run, changes)) {
     refuse("no room is left for runs, of which " + std::to_string(runs_.size()) +
-           " are kept here; " + context_.text_of(context_.own_limits.runs) +
+           " are kept here; " + context_.text_of(context_.own_limits.runs) + ", " +
+           context_.text_of(context_.own_limits.run_bytes) +
            ", and of all name spaces the limits are runs " + std::to_string(limits.runs) +
            " and run_bytes " + std::to_string(limits.run_bytes));
   }

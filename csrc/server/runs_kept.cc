@@ -36,7 +36,8 @@ bool Runs::make_room(const Kept* needed, bool changes) {
     const bool is_free = context_.memory.counts.runs.used() < limits.runs &&
                          context_.state.runs() < context_.own_limits.runs.most;
     return (!changes || is_held || is_free) &&
-           context_.memory.runs.used() + kRunNodeBytes <= limits.run_bytes;
+           context_.memory.runs.used() + kRunNodeBytes <= limits.run_bytes &&
+           context_.run_memory.used() + kRunNodeBytes <= context_.own_limits.run_bytes.most;
   };
   while (!has_room()) {
     Kept* oldest = nullptr;

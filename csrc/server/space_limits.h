@@ -31,6 +31,8 @@ struct SpaceLimits {
         connections(limit("connections", own.connections, "connections_per_space",
                           server.connections_per_space)),
         runs(limit("runs", own.runs, "runs_per_space", server.runs_per_space)),
+        run_bytes(
+            limit("run_bytes", own.run_bytes, "run_bytes_per_space", server.run_bytes_per_space)),
         waits(limit("waiters", own.waiters, "waits_per_space", server.waits_per_space)) {}
 
   // The server's, with what holds here.
@@ -39,6 +41,7 @@ struct SpaceLimits {
     server.stored_bytes_per_space = stored_bytes.most;
     server.connections_per_space = connections.most;
     server.runs_per_space = runs.most;
+    server.run_bytes_per_space = run_bytes.most;
     server.waits_per_space = waits.most;
     return server;
   }
@@ -47,6 +50,7 @@ struct SpaceLimits {
   SpaceLimit stored_bytes;
   SpaceLimit connections;
   SpaceLimit runs;
+  SpaceLimit run_bytes;
   SpaceLimit waits;
 
  private:

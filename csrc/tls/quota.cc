@@ -42,8 +42,12 @@ uint64_t number_from(Bytes text, const char* name) {
 
 std::span<const Quota::Field> Quota::fields() {
   static constexpr Field kFields[] = {
-      {"keys", &Quota::keys}, {"bytes", &Quota::bytes},     {"connections", &Quota::connections},
-      {"runs", &Quota::runs}, {"waiters", &Quota::waiters},
+      {"keys", &Quota::keys},
+      {"bytes", &Quota::bytes},
+      {"connections", &Quota::connections},
+      {"runs", &Quota::runs},
+      {"run_bytes", &Quota::run_bytes},
+      {"waiters", &Quota::waiters},
   };
   static_assert(sizeof(Quota) == std::size(kFields) * sizeof(std::optional<uint64_t>));
   return kFields;

@@ -17,7 +17,8 @@ struct Quota {
   std::optional<uint64_t> bytes{};  // of keys, values and queues
   std::optional<uint64_t> connections{};
   std::optional<uint64_t> runs{};
-  std::optional<uint64_t> waiters{};  // requests that wait
+  std::optional<uint64_t> run_bytes{};  // of runs and their nodes
+  std::optional<uint64_t> waiters{};    // requests that wait
 
   struct Field {
     const char* name;

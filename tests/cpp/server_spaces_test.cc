@@ -234,6 +234,26 @@ TEST_CASE("quotas hold for each name space, and say nothing of others") {
   CHECK(third.transport.closed);
 }
 
+TEST_CASE("nodes of one name space's runs take no place of another's, beyond its quota") {
+  World world;
+  world.core.set_quotas({{"a", {.run_bytes = 20'000}}});
+  const native::RunSettings settings{1000, 1000, 1000, 1000, 3};
+  const auto joins = [&](MemoryPeer& peer, uint32_t node) {
+    return peer.ask(native::JoinRequest{
+        kForEver, {"run"}, {"host" + std::to_string(node), 1, 0}, settings, 0, 500, node});
+  };
+  MemoryPeer& a = world.member("a");
+  uint32_t nodes = 0;
+  size_t call = joins(a, nodes);
+  for (; !a.has_answer(call); call = joins(a, ++nodes)) REQUIRE(nodes < 100);
+  CHECK(nodes > 5);
+  CHECK(a.reply(call).status == ErrorCode::kLimit);
+  CHECK(a.error(call).find("its quota run_bytes is 20000, by the server's token file") !=
+        std::string::npos);
+  MemoryPeer& b = world.member("b");
+  for (uint32_t node = 0; node < 100; ++node) CHECK_FALSE(b.has_answer(joins(b, node)));
+}
+
 TEST_CASE(
     "what a token file says of a name space holds there, and the limits hold for the others") {
   ServerLimits limits;

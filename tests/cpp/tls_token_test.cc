@@ -62,7 +62,8 @@ TEST_CASE("lines say what their name space may use, each what it likes, and the 
   const std::vector<tls::Token> tokens = tls::parse_tokens(
       kSecret + " keys=7\nteam member " + kSecret + "  keys=100\tbytes=4294967296 \n" +
       "team reader " + kOtherSecret + " waiters=0 keys=100\nteam member " + kOtherSecret +
-      "\nrendezvous:other:admin:" + kSecret + " connections=5 runs=9223372036854775807");
+      "\nrendezvous:other:admin:" + kSecret +
+      " connections=5 runs=9223372036854775807 run_bytes=8");
   REQUIRE(tokens.size() == 5);
   CHECK(tokens[0].secret == kSecret);
   CHECK(tokens[1].secret == kSecret);
@@ -78,6 +79,7 @@ TEST_CASE("lines say what their name space may use, each what it likes, and the 
   CHECK_FALSE(team.runs);
   CHECK(quotas.at("other").connections == 5);
   CHECK(quotas.at("other").runs == INT64_MAX);
+  CHECK(quotas.at("other").run_bytes == 8);
 }
 
 TEST_CASE("what is no token is refused: the line and what is wrong, and nothing of the secret") {

@@ -210,20 +210,22 @@ def test_runs_that_were_abandoned_by_one_connection_make_room(
             assert peer.call(JOIN, join(b"mine"))[0] == 0
 
 
-def test_run_bytes() -> None:
+@pytest.mark.parametrize("limit", ["run_bytes", "run_bytes_per_space"])
+def test_run_bytes(limit: str) -> None:
     """Nodes take memory by the server's count; who has gone makes room, who is there stays."""
     settings = Settings(1000, 1000)
-    with Server(limits={"run_bytes": 100_000}) as server, RunPeer(server.port) as peer:
+    said = {"run_bytes": "run_bytes 100000", "run_bytes_per_space": "per_space is 100000"}[limit]
+    with Server(limits={limit: 100_000}) as server, RunPeer(server.port) as peer:
         for i in range(200):
             peer.ask(JOIN, join(b"r", b"n%d" % i, settings, handle=i))
         _, status, first, message = peer.receive_frame()
         assert status == LIMIT
-        assert b"run_bytes 100000" in message
+        assert said in message.decode()
         assert first > 50
         peer.synchronise_native()
         with RunPeer(server.port) as other:
-            refused(other, JOIN, join(b"s"), "run_bytes")
-            refused(other, JOIN, join(b"r", b"other", settings), "run_bytes")
+            refused(other, JOIN, join(b"s"), said)
+            refused(other, JOIN, join(b"r", b"other", settings), said)
             peer.close()
             eventually("the nodes are gone", lambda: other.call(JOIN, join(b"s"))[0] == 0)
 

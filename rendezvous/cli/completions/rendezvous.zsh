@@ -184,7 +184,7 @@ _shtab_rendezvous_doctor_options=(
   "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
   "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
   "--nodes[how many nodes the job has\: check the server\'s limits against it]:N:"
-  "--run-id[the run that nodes do not find]:RUN_ID:"
+  "--run-id[the run that nodes do not find (default: $RENDEZVOUS_RUN_ID)]:RUN_ID:"
   "--timeout[how long each check may take (default\: 5)]:SECONDS:"
   "--json[print JSON\: all findings]"
 )
@@ -344,7 +344,7 @@ _shtab_rendezvous_serve_options=(
   "--host[address or name to listen on, or a Unix socket, unix\:\/\/\/PATH (default\: 127.0.0.1, this machine only)]:host:"
   "--port[port to listen on\; 0 picks a free one (default\: 29400)]:port:"
   "--listen-fd[serve on this file descriptor, an already bound socket, instead of --host and --port]:FD:"
-  "*--limit[a limit on what clients may use (bytes, milliseconds or a count)\; may be given several times\; the names are connections, connections_per_address, requests_per_second_per_address, greeting_bytes, greeting_ms, input_bytes, parked_bytes_per_connection, parked_bytes, waits_per_connection, unread_bytes, unsent_bytes_per_connection, unsent_bytes, stored_bytes, memory_bytes, watch_bytes, keys, value_bytes, waits, keys_per_multi_set, ttl_ms, runs, runs_per_connection, run_bytes, nodes_per_connection, idle_runs, idle_run_ms, grace_ms, keep_alive_window_ms, last_call_ms, spaces, connections_per_space, keys_per_space, stored_bytes_per_space, runs_per_space, waits_per_space, timeline_bytes]:NAME=VALUE:"
+  "*--limit[a limit on what clients may use (bytes, milliseconds or a count)\; may be given several times\; the names are connections, connections_per_address, requests_per_second_per_address, greeting_bytes, greeting_ms, input_bytes, parked_bytes_per_connection, parked_bytes, waits_per_connection, unread_bytes, unsent_bytes_per_connection, unsent_bytes, stored_bytes, memory_bytes, watch_bytes, keys, value_bytes, waits, keys_per_multi_set, ttl_ms, runs, runs_per_connection, run_bytes, nodes_per_connection, idle_runs, idle_run_ms, grace_ms, keep_alive_window_ms, last_call_ms, spaces, connections_per_space, keys_per_space, stored_bytes_per_space, runs_per_space, run_bytes_per_space, waits_per_space, timeline_bytes]:NAME=VALUE:"
   "--insecure[serve other machines without a token or certificates as well (also\: RENDEZVOUS_INSECURE\=1)]"
   "--tls-cert[certificate of the server, and those between it and the authority (PEM\; default\: \$RENDEZVOUS_TLS_CERT)]:FILE:"
   "--tls-key[the certificate\'s private key (PEM\; default\: \$RENDEZVOUS_TLS_KEY)]:FILE:"
