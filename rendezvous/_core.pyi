@@ -578,15 +578,9 @@ class RunClient:
     def follow(
         self, known_version: int, timeout: _Timeout
     ) -> tuple[int, RunStatus, list[tuple[Node, Literal["left", "lost", "failed", "gave_up"]]]]: ...
-    def members(
-        self,
-        which: Literal["participants", "waiting", "spares", "lost"],
-        timeout: _Timeout,
-        limit: int | None = None,
-    ) -> list[Node]: ...
-    # As members(): the rank (-1: none, or the round forms), the node, and how many seconds ago the
+    # Of each: its rank (-1: none, or the round forms), the node, and how many seconds ago the
     # server heard it (None: it watches no heartbeats of the node).
-    def listed(
+    def members(
         self,
         which: Literal["participants", "waiting", "spares", "lost"],
         timeout: _Timeout,

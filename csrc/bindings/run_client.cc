@@ -291,19 +291,6 @@ when the server came back without what it had), RendezvousClosedError, Rendezvou
             const native::MemberList list = list_from(which);
             const auto members = without_gil(
                 [&] { return self.members(list, limit.value_or(SIZE_MAX), timeout.duration); });
-            py::list nodes;
-            for (const RunClient::Member& member : members) nodes.append(from_wire(member.node));
-            return nodes;
-          },
-          py::arg("which"), py::arg("timeout"), py::arg("limit") = py::none(),
-          "'participants', 'waiting', 'spares' or 'lost'; at most `limit` of them.")
-      .def(
-          "listed",
-          [](RunClient& self, const std::string& which, TimeoutArg timeout,
-             std::optional<size_t> limit) {
-            const native::MemberList list = list_from(which);
-            const auto members = without_gil(
-                [&] { return self.members(list, limit.value_or(SIZE_MAX), timeout.duration); });
             py::list listed;
             for (const RunClient::Member& member : members)
               listed.append(py::make_tuple(rank_from_wire(member.rank), from_wire(member.node),
@@ -311,9 +298,10 @@ when the server came back without what it had), RendezvousClosedError, Rendezvou
             return listed;
           },
           py::arg("which"), py::arg("timeout"), py::arg("limit") = py::none(),
-          "As `members`, for an observer. Of each: its rank (-1: none, or the round forms), the "
-          "node, and how many seconds ago the server heard it (None: it watches no heartbeats of "
-          "the node).")
+          "'participants', 'waiting', 'spares' or 'lost'; at most `limit` of them. Of each: its "
+          "rank "
+          "(-1: none, or the round forms), the node, and how many seconds ago the server heard it "
+          "(None: it watches no heartbeats of the node).")
       .def(
           "hosts",
           [](RunClient& self, const std::vector<std::string>& addresses, TimeoutArg timeout) {

@@ -134,7 +134,7 @@ def _run_calls(store: TCPStore) -> Iterator[tuple[str, object]]:
         yield "keep_alive", run.keep_alive(BACKSTOP_S).known
         status = run.status(BACKSTOP_S)
         yield "status", (status.round, status.complete, status.participants, status.settings)
-        yield "members", run.members("participants", BACKSTOP_S)
+        yield "members", [node for _, node, _ in run.members("participants", BACKSTOP_S)]
         yield "subscribe", run.subscribe(1, 0, False, 0).active
         yield "follow", run.follow(2**64 - 1, BACKSTOP_S)[1].participants
         yield "hosts", run.hosts(["192.0.2.7"], BACKSTOP_S)

@@ -39,8 +39,8 @@ def test_two_nodes_join_and_see_each_other(connect: Connect) -> None:
     assert (mine.outcome, mine.rank, mine.round, mine.world_size) == ("placed", 0, 1, 2)
     assert (other.outcome, other.rank, other.first) == ("placed", 1, Node("host1", 1, 0))
     assert first.keep_alive(60).known
-    assert first.members("participants", 60) == [Node("host1", 1, 0), Node("host2", 2, 0)]
-    assert first.members("participants", 60, 1) == [Node("host1", 1, 0)]
+    assert ranks(first) == [(0, Node("host1", 1, 0)), (1, Node("host2", 2, 0))]
+    assert ranks(first, 1) == [(0, Node("host1", 1, 0))]
     news = Background(first.subscribe, 1, 0, False, 60)
     assert second.leave(True, 60)
     assert (news.result().active, news.result().changes) == (True, 1)
@@ -69,8 +69,8 @@ def test_an_onlooker_follows_the_run(connect: Connect) -> None:
 
 
 def ranks(onlooker: RunClient, limit: int | None = None) -> list[tuple[int, Node]]:
-    listed = onlooker.listed("participants", 60, limit)
-    return [(rank, node) for rank, node, _ in listed]
+    members = onlooker.members("participants", 60, limit)
+    return [(rank, node) for rank, node, _ in members]
 
 
 def test_an_onlooker_sees_who_was_heard_last(connect: Connect) -> None:
@@ -87,12 +87,12 @@ def test_an_onlooker_sees_who_was_heard_last(connect: Connect) -> None:
     silent = heard_ago_s(onlooker)
     assert silent["host1"] <= silent["host2"]
     assert first.leave(True, 60)
-    assert [silent_s for _, _, silent_s in onlooker.listed("lost", 60)] == [None]
+    assert [silent_s for _, _, silent_s in onlooker.members("lost", 60)] == [None]
 
 
 def heard_ago_s(onlooker: RunClient) -> dict[str, float]:
-    listed = onlooker.listed("participants", 60)
-    return {node.addr: silent_s for _, node, silent_s in listed if silent_s is not None}
+    members = onlooker.members("participants", 60)
+    return {node.addr: silent_s for _, node, silent_s in members if silent_s is not None}
 
 
 def test_an_onlooker_sees_settings_and_ranks(connect: Connect) -> None:

@@ -101,15 +101,14 @@ def _view(
     def nodes(which: _List, count: int) -> tuple[_core.Node, ...]:
         if not count or which not in lists:
             return ()
-        if not is_onlooker:
-            return tuple(client.members(which, deadline.left_s, limit))
-        listed = client.listed(which, deadline.left_s, limit)
-        if which == "participants":
-            ranks.extend(rank for rank, _, _ in listed)
-        silence_s.update(
-            (key_of(node), silent_s) for _, node, silent_s in listed if silent_s is not None
-        )
-        return tuple(node for _, node, _ in listed)
+        members = client.members(which, deadline.left_s, limit)
+        if is_onlooker:
+            if which == "participants":
+                ranks.extend(rank for rank, _, _ in members)
+            silence_s.update(
+                (key_of(node), silent_s) for _, node, silent_s in members if silent_s is not None
+            )
+        return tuple(node for _, node, _ in members)
 
     participants = nodes("participants", status.participants)
     return RunView(
