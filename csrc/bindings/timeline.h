@@ -10,7 +10,7 @@
 #include "group/node.h"
 #include "server/report.h"
 #include "server/run_report.h"
-#include "wire/run_messages.h"
+#include "wire/run_look_messages.h"
 
 namespace rdzv {
 

@@ -19,6 +19,7 @@
 #include "client/native_store.h"
 #include "client/run_operations.h"
 #include "client/tcp_store.h"
+#include "wire/run_look_messages.h"
 #include "wire/run_messages.h"
 
 namespace rdzv {

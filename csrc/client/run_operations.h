@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "client/native_operations.h"
+#include "wire/run_look_messages.h"
 #include "wire/run_messages.h"
 
 namespace rdzv {

@@ -10,7 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/hash.h"
-#include "wire/run_messages.h"
+#include "wire/run_look_messages.h"
 
 namespace rdzv {
 

@@ -11,6 +11,7 @@
 #include "group/node.h"
 #include "server/budget.h"
 #include "server/runs.h"
+#include "wire/run_look_messages.h"
 #include "wire/run_messages.h"
 
 namespace rdzv {

@@ -20,6 +20,7 @@
 #include "server/run_followers.h"
 #include "server/run_peer.h"
 #include "server/run_record.h"
+#include "wire/run_look_messages.h"
 #include "wire/run_messages.h"
 
 namespace rdzv {

@@ -19,7 +19,7 @@
 #include "group/node.h"
 #include "server/chores.h"
 #include "server/run_peer.h"
-#include "wire/run_messages.h"
+#include "wire/run_look_messages.h"
 
 namespace rdzv {
 

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/memory_account.h"
+#include "wire/run_look_messages.h"
 #include "wire/run_messages.h"
 
 namespace rdzv {

@@ -14,7 +14,7 @@
 #include "group/node.h"
 #include "group/settings.h"
 #include "server/report.h"
-#include "wire/run_messages.h"
+#include "wire/run_look_messages.h"
 
 namespace rdzv {
 

@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "base/memory_account.h"
 #include "group/node.h"
-#include "wire/run_messages.h"
+#include "wire/run_look_messages.h"
 
 namespace rdzv {
 

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "wire/fields.h"
+#include "wire/run_look_messages.h"
 #include "wire/run_messages.h"
 #include "wire/store_messages.h"
 

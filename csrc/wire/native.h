@@ -63,15 +63,15 @@ enum class Operation : uint8_t {
   kResume = 33,
   // What ends a channel of a connection (wire/messages.h).
   kCloseChannel = 34,
-  // What changes in a run (wire/run_messages.h).
+  // What changes in a run (wire/run_look_messages.h).
   kFollow = 35,
   // And under a prefix.
   kWatchPrefix = 36,
-  // From where clients have connected (wire/run_messages.h).
+  // From where clients have connected (wire/run_look_messages.h).
   kHosts = 37,
   // Which name spaces there are (wire/messages.h).
   kSpaces = 38,
-  // What has happened in a run (wire/run_messages.h).
+  // What has happened in a run (wire/run_look_messages.h).
   kTimeline = 39,
 };
 

@@ -12,7 +12,7 @@
 
 #include "client/patience.h"
 #include "client/session.h"
-#include "support.h"
+#include "client_core_scene.h"
 #include "wire/messages.h"
 
 using namespace rdzv;
@@ -22,81 +22,6 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using Outcome = ClientCore::Outcome;
 using State = ClientCore::State;
-
-namespace {
-
-std::string answer(Operation operation, uint64_t id, Bytes body = {},
-                   ErrorCode status = ErrorCode::kOk) {
-  std::string frame = native_frame(operation, id, body);
-  frame[4] = static_cast<char>(frame[4] | static_cast<char>(native::kReplyBit));
-  frame[5] = static_cast<char>(status);
-  return frame;
-}
-
-std::string hello_answer(uint8_t instance = 7) {
-  native::HelloReply hello;
-  hello.instance.fill(instance);
-  hello.observed_address = {"10.0.0.1"};
-  std::string body;
-  native::put(body, hello);
-  return answer(Operation::kHello, 0, body);
-}
-
-std::string error_body(Bytes message) {
-  std::string body;
-  native::put(body, native::ErrorReply{{message}, {}});
-  return body;
-}
-
-// Says when it is over.
-struct Call : ClientCore::Call {
-  explicit Call(Operation called, std::vector<const Call*>* log = nullptr)
-      : ClientCore::Call(called), over(log) {}
-  void on_over() override {
-    if (over != nullptr) over->push_back(this);
-  }
-  std::vector<const Call*>* over;
-};
-
-struct Scene {
-  ClientCore core{{1, 2, 3}, "a test"};
-  Instant now{std::chrono::hours(1)};
-
-  explicit Scene(bool greets = true) {
-    if (!greets) return;
-    take_sent();
-    core.receive(hello_answer(), now);
-    REQUIRE(core.state() == State::kOpen);
-  }
-  // What leaves, up to so many bytes.
-  std::string take_sent(size_t most = SIZE_MAX) {
-    std::string sent;
-    while (sent.size() < most && !core.to_send().empty()) {
-      const Bytes out = core.to_send().substr(0, most - sent.size());
-      sent.append(out);
-      core.on_sent(out.size(), now);
-    }
-    return sent;
-  }
-  // The ids and operations of the frames that leave.
-  std::vector<std::pair<Operation, uint64_t>> take_frames() {
-    std::vector<std::pair<Operation, uint64_t>> frames;
-    const std::string sent = take_sent();
-    for (Bytes rest = sent; !rest.empty();) {
-      native::Frame frame;
-      REQUIRE(native::next_frame(rest, frame) == native::Progress::kTaken);
-      frames.emplace_back(static_cast<Operation>(frame.header.operation), frame.header.id);
-      rest.remove_prefix(native::kHeaderBytes + frame.body.size());
-    }
-    return frames;
-  }
-  void receive(Bytes bytes) { core.receive(bytes, now); }
-  void send(Call& call, Bytes body = {}) { core.send(call, body, now); }
-};
-
-using Frames = std::vector<std::pair<Operation, uint64_t>>;
-
-}  // namespace
 
 TEST_CASE("a greeting may come in any two pieces, and what follows it at once") {
   const std::string bytes = hello_answer() + answer(Operation::kNumKeys, 1, "12345678");

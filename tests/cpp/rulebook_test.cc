@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "group/seeded_bugs.h"
 #include "rulebook_scene.h"
+#include "rulebook_schedule.h"
 
 using namespace rdzv;
 using namespace rdzv::test;

@@ -9,6 +9,7 @@
 #include "core_world.h"
 #include "group/on_wire.h"
 #include "rulebook_scene.h"
+#include "rulebook_schedule.h"
 #include "server/run.h"
 
 using namespace rdzv;
