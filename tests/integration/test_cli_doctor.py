@@ -235,9 +235,11 @@ def test_a_wrong_run_id(cli: Cli) -> None:
     code, found = doctor(cli, endpoint, "--run-id", "my-jbo")
     assert code == 1
     assert "'my-job' is there" in found["run"]["text"]
-    code, found = doctor(cli, endpoint, "--run-id", "my-job")
-    assert (code, found["run"]["state"]) == (0, "note")
-    assert "1 of at least 2 nodes have joined" in found["run"]["text"]
+    # The first as in a process of the job.
+    for words, named in (((), {"RENDEZVOUS_RUN_ID": "my-job"}), (("--run-id", "my-job"), {})):
+        code, found = doctor(cli, endpoint, *words, **named)
+        assert (code, found["run"]["state"]) == (0, "note")
+        assert "1 of at least 2 nodes have joined" in found["run"]["text"]
     client.close_run(60)
     with pytest.raises(RendezvousClosedError):
         join.result()

@@ -7,6 +7,7 @@ not tried.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from rendezvous.cli.look.etcd_runs import EtcdRuns
 from rendezvous.cli.look.server_runs import ServerRuns
 from rendezvous.cli.look.status import run_id
 from rendezvous.cli.look.status_place import add_place, place_of
-from rendezvous.cli.options import add_command, seconds, whole_number
+from rendezvous.cli.options import RUN_ID_VARIABLE, add_command, seconds, whole_number
 from rendezvous.cli.paint import Paint
 
 if TYPE_CHECKING:
@@ -73,7 +74,11 @@ def add_parser(subparsers: Subparsers) -> None:
         help="how many nodes the job has: check the server's limits against it",
     )
     parser.add_argument(
-        "--run-id", type=run_id, metavar="RUN_ID", help="the run that nodes do not find"
+        "--run-id",
+        type=run_id,
+        default=os.environ.get(RUN_ID_VARIABLE) or None,
+        metavar="RUN_ID",
+        help=f"the run that nodes do not find (default: ${RUN_ID_VARIABLE})",
     )
     parser.add_argument(
         "--timeout",

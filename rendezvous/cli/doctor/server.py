@@ -23,6 +23,7 @@ from rendezvous._base.errors import (
     StoreRefusedError,
 )
 from rendezvous._base.hosts import is_loopback, own_end_towards
+from rendezvous._base.text import counted
 from rendezvous._core import census, tls_library
 from rendezvous.backends.look import list_runs, look_at_run, similar_runs
 from rendezvous.cli.doctor.findings import Finding
@@ -323,7 +324,9 @@ def _run(store: TCPStore, run_id: str, where: str, deadline: Deadline) -> Findin
             facts,
         )  # fmt: skip
     if view.complete:
-        return Finding("run", "ok", f"{run_id!r} runs, with {view.world_size} ranks", "", facts)
+        return Finding(
+            "run", "ok", f"{run_id!r} runs, with {counted(view.world_size, 'rank')}", "", facts
+        )
     least = view.settings.min_nodes if view.settings else 0
     return Finding(
         "run", "note",

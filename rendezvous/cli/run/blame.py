@@ -23,14 +23,14 @@ class Failure:
     Attributes:
         code: its exit code, 128 + n after signal n.
         rank: of all processes.
-        words: what it wrote last to stderr; empty where that is not known.
+        words: what it wrote last to stderr; None: that is not known.
         path: the file with all that it wrote; None: there is none.
         is_one_of_many: whether others of this node may have written after it.
     """
 
     code: int
     rank: int
-    words: bytes = b""
+    words: bytes | None = None
     path: Path | None = None
     is_one_of_many: bool = False
 
@@ -46,7 +46,7 @@ class Failure:
 
     def report(self) -> str:
         """What it said last, if that is not the last that anybody could read; else empty."""
-        lines = last_lines(self.words, _SHOWN_LINES)
+        lines = last_lines(self.words or b"", _SHOWN_LINES)
         if not self.is_one_of_many and self.path is None:
             return ""
         where = "" if self.path is None else f" in {self.path}"
@@ -57,9 +57,12 @@ class Failure:
 
     def event_text(self) -> str:
         """In one line, with its last."""
-        return f"exit code {self.code}, {self.last_line().decode(errors='replace')}"
+        line = self.last_line().decode(errors="replace") or f"rank {self.rank}"
+        return f"exit code {self.code}, {line}"
 
     def last_line(self) -> bytes:
         """With the rank, for other nodes; empty where it is not known."""
-        lines = last_lines(self.words, 1)
-        return b"rank %d: %b" % (self.rank, lines[0].strip()) if lines else b"rank %d" % self.rank
+        if self.words is None:
+            return b""
+        lines = last_lines(self.words, 1) or [b"(it wrote nothing to stderr)"]
+        return b"rank %d: %b" % (self.rank, lines[0].strip())

@@ -160,12 +160,12 @@ class Guard:
         """Nothing runs any more, or what runs shall go on."""
         self._tell(b"0")
 
-    def last_words(self, pipe: int) -> bytes:
-        """What came last by the pipe of this number; empty where that is not known."""
+    def last_words(self, pipe: int) -> bytes | None:
+        """What came last by the pipe of this number; None: that is not known."""
         return self._ask(b"?", pipe)
 
-    def _ask(self, what: bytes, *more: int) -> bytes:
-        """The answer; empty where there is none in time."""
+    def _ask(self, what: bytes, *more: int) -> bytes | None:
+        """The answer; None: there is none in time."""
         self._asked += 1
         self._tell(what + b" ".join(b"%d" % number for number in (self._asked, *more)))
         deadline = Deadline.after(_ANSWER_S)
@@ -173,7 +173,7 @@ class Guard:
             answer = self._next_answer()
             if answer is None:
                 if not self._hear(deadline):
-                    return b""
+                    return None
             elif answer[0] == self._asked:  # and not one that came too late
                 return answer[1]
 

@@ -121,13 +121,13 @@ class RoundOutput:
             return self._guard.pipes[pipe]
         return file if stream in self._output.filed else None
 
-    def last_words(self, process: int) -> bytes:
-        """The end of what it has written to stderr; empty where that is not known."""
+    def last_words(self, process: int) -> bytes | None:
+        """The end of what it has written to stderr; None: that is not known."""
         pipe = self._pipes.get((process, 2))
         if pipe is not None:
             return self._guard.last_words(pipe)
         path = self.paths[process]
-        return b"" if path is None or 2 not in self._output.filed else _end_of(path)
+        return None if path is None or 2 not in self._output.filed else _end_of(path)
 
 
 def last_lines(words: bytes, count: int) -> list[bytes]:
@@ -152,14 +152,14 @@ def _append_to(path: Path) -> int:
         raise _exit.CommandError(f"cannot write the log of --log-dir: {error}") from error
 
 
-def _end_of(path: Path) -> bytes:
+def _end_of(path: Path) -> bytes | None:
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _TAIL_BYTES))
             return file.read()
     except OSError:
-        return b""
+        return None
 
 
 def _is_terminal(fd: int) -> bool:

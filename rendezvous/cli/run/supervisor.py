@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 _POLL_S = 0.1
 # For the nodes of a round to tell their numbers of processes, if the handler has no join timeout.
 _JOIN_S = 600.0
+# What other nodes are told in place of a last line.
+_INTERRUPTED = b"(it was interrupted, by SIGINT)"
 # Of the command, in the log.
 _COMMAND_CHARS = 100
 
@@ -109,9 +111,9 @@ class Supervisor:
         hurried = False
         try:
             code = self._run_rounds(handler)
-            level = logging.ERROR if code else logging.INFO
-            logger.log(level, "%s ended with exit code %d: leaving", self._command_text(), code)
             hurried = self._was_told_to_end()
+            level = logging.ERROR if code and not hurried else logging.INFO
+            logger.log(level, "%s ended with exit code %d: leaving", self._command_text(), code)
         except SignalledError as stop:
             logger.info("%s: leaving", _exit.signal_name(stop.signum))
             code = _exit.of_signal(stop.signum)
@@ -198,7 +200,7 @@ class Supervisor:
                 return code
             if self._was_told_to_end():
                 # By Ctrl-C, for good. Whoever ends a node by SIGTERM may move it.
-                self._note_giving_up(code, failure.last_line())
+                self._note_giving_up(code, _INTERRUPTED)
                 return code
             if report := failure.report():
                 logger.error("%s", report)
@@ -286,7 +288,7 @@ class Supervisor:
 
     def _failure(self, ending: Ending, ranks: Ranks, output: RoundOutput) -> Failure:
         code, number = ending
-        words = output.last_words(number) if code != 0 else b""
+        words = output.last_words(number) if code != 0 else None
         rank = ranks.first + number
         return Failure(code, rank, words, output.paths[number], is_one_of_many=ranks.count > 1)
 
