@@ -40,12 +40,12 @@ def wheels_tests(session: nox.Session) -> None:
     """
     if not list((ROOT / "dist").glob("*.whl")):
         session.skip("dist/ has no wheels; `nox -s wheels` makes them; skipped")
-    session.install("pytest", "pyelftools", "tomli")
+    session.install("pytest", "pytest-timeout", "pyelftools", "tomli")
     packages = Path(session.create_tmp()).resolve() / "packages"
     if not packages.exists():
         # In a form that every Python and processor takes; 3.10 needs more than newer ones.
         words = ("--platform", "any", "--python-version", "3.10", "--only-binary=:all:")
-        needed = ("pytest", "exceptiongroup", "tomli", "typing-extensions")
+        needed = ("pytest", "pytest-timeout", "exceptiongroup", "tomli", "typing-extensions")
         session.install("--target", str(packages), *words, *needed)
     session.env["RDZV_WHEELS"] = str(ROOT / "dist")
     session.env["RDZV_TEST_PACKAGES"] = str(packages)
