@@ -271,8 +271,7 @@ def bench(session: nox.Session) -> None:
     # The tests have built them already, where they could be built.
     with_tests = "ON" if has_doctest() else "OFF"
     session.run("cmake", "--preset", "release", "-DRDZV_TOOLS=ON", f"-DRDZV_TESTS={with_tests}")
-    tools = ("load_driver", "floor_server")
-    session.run("cmake", "--build", "--preset", "release", "--target", *tools)
+    session.run("cmake", "--build", "--preset", "release", "--target", "rdzv_tools")
     if "--torch" in session.posargs:
         session.install(*TORCH)
     if "--short" not in session.posargs:

@@ -6,22 +6,25 @@ Both kinds of servers are ours, and the driver speaks TLS where it has the token
 connections and one request in flight, the driver encrypts on the other core, which counts in what
 it gets a second, not in the server's CPU time. Of many nodes that join over new connections, each
 shakes hands first: the CPU time that a handshake takes is what a node costs more than without.
+Beside it stands what OpenSSL takes alone, the one that the driver was built with.
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from _support.driver import connections_max, drive
-from _support.report import Cell, Report, alternating, arguments, parse, ratio
+from _support.driver import connections_max, drive, tool
+from _support.report import Cell, Median, Report, alternating, arguments, parse, ratio
 from _support.servers import Server, start, with_token
 
 NODES = 10_000
 SHORT = 500
-PLAIN, TOKEN = "without", "with a token"
+PLAIN, TOKEN, ALONE = "without", "with a token", "OpenSSL alone"
 # What one has to do with the other: (requests in flight on each of 50 connections, bytes).
 GETS = ((1, 64), (16, 64), (1, 65536))
 
@@ -51,6 +54,13 @@ def joins(way: Way, nodes: int) -> dict[str, float]:
     words: dict[str, Any] = {"protocol": "native", "connections": nodes, **options}
     found = drive("rendezvous", server.port, server.pid, **words)
     return {"seconds": found["seconds"], "cpu_us": found["server_cpu_us_per_node"]}
+
+
+def floor(handshakes: int) -> dict[str, float]:
+    """Of a handshake by OpenSSL alone, the server's end."""
+    words = [tool("handshake_floor"), str(handshakes)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    return {"cpu_us": json.loads(done.stdout)["server_cpu_us_per_handshake"]}
 
 
 def memory(with_a_token: bool, connections: int) -> dict[str, float]:
@@ -93,24 +103,28 @@ def main() -> None:
     with ExitStack() as stack:
         both = ways(stack)
         tell_gets(report, both, options.runs, 0.1 if options.short else 0.5)
-        found = alternating(
-            options.runs, {name: partial(joins, way, nodes) for name, way in both.items()}
-        )
+        measures: dict[str, Callable[[], dict[str, float]]] = {
+            name: partial(joins, way, nodes) for name, way in both.items()
+        }
+        found = alternating(options.runs, {**measures, ALONE: partial(floor, nodes)})
     kept = alternating(
         min(options.runs, 3),
         {name: partial(memory, name == TOKEN, nodes) for name in (PLAIN, TOKEN)},
     )
-    handshake = found[TOKEN]["cpu_us"] - found[PLAIN]["cpu_us"]
+    turns = zip(found[TOKEN]["cpu_us"].runs, found[PLAIN]["cpu_us"].runs, strict=True)
+    handshake = Median([with_token_us - without_us for with_token_us, without_us in turns])
     what = f"{nodes:,} nodes join over new connections"
     rows: list[list[Cell]] = [
         [f"{what}: seconds", *(found[each]["seconds"] for each in both)],
         [f"{what}: server CPU, us a node", *(found[each]["cpu_us"] for each in both)],
         ["of that, the handshake", None, handshake],
+        ["a handshake by OpenSSL alone", None, found[ALONE]["cpu_us"]],
         ["memory of an idle connection, bytes", *(kept[each]["bytes"] for each in both)],
     ]
     report.table("A connection", ["", PLAIN, TOKEN], rows)
     report.figure(f"tls/{nodes}/seconds", found[TOKEN]["seconds"])
     report.figure("tls/handshake_us", handshake)
+    report.figure("tls/handshake_to_floor", ratio(handshake, found[ALONE]["cpu_us"]))
     report.figure("tls/connection", kept[TOKEN]["bytes"])
     report.finish()
 
