@@ -13,7 +13,7 @@ from support.background import BACKSTOP_S, Background
 from support.cli import wait_for
 from support.entry import gets_in
 
-from rendezvous import Server, TCPStore, _core
+from rendezvous import Server, Store, TCPStore, _core
 from rendezvous._base.deadline import Deadline
 
 if not _core.tls_library():
@@ -64,7 +64,7 @@ class Load:
     def _client(self) -> TCPStore:
         return TCPStore("127.0.0.1", self._port, timeout=BACKSTOP_S, token=self._path)
 
-    def _work(self, index: int, store: TCPStore) -> None:
+    def _work(self, index: int, store: Store) -> None:
         self._rounds[index] += 1
         assert store.add(f"rounds of {index}", 1) == self._rounds[index]
 
