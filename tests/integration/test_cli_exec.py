@@ -133,6 +133,7 @@ def test_ctrl_c_ends_a_command_that_does_not_care(cli: Cli) -> None:
     running.send(signal.SIGINT)
     assert running.end() == 130
     assert "Traceback" not in running.stderr
+    assert " ERROR " not in running.stderr
 
 
 def test_a_command_that_ignores_sigterm_is_killed_after_grace(cli: Cli) -> None:

@@ -147,7 +147,9 @@ class Supervisor:
         else:
             parting.in_order(code, self._rank)
         self._root_cause = parting.root_cause or self._root_cause
-        if self._root_cause:
+        if self._root_cause and hurried:
+            logger.info("%s", self._root_cause)
+        elif self._root_cause:
             complain("exec", self._root_cause)
         return code
 
