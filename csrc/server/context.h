@@ -115,7 +115,6 @@ struct ServerContext {
   size_t users = 0;      // connections that are in it, and those of them that are going
   size_t speakers = 0;   // those that have said which protocol they speak
   size_t run_waits = 0;  // JOINs, SUBSCRIBEs and FOLLOWs
-  MemoryAccount run_memory{&memory.runs};
   bool is_active = false;
 
   ServerState state;

@@ -26,7 +26,7 @@ bool waits_for_next_round(std::optional<Role> role) {
 Run::Run(ServerContext& context, RunKeeper& keeper, Bytes id)
     : context_(context),
       keeper_(keeper),
-      memory_(&context.run_memory),
+      memory_(&context.runs.memory()),
       id_(id),
       group_(&kNobody),
       seats_(0, NodeHash{context.state.seed()}),
@@ -46,6 +46,10 @@ bool Run::is_held() const {
   return group_ != &kNobody;
 }
 
+bool Run::has_place(const NodeId& node) const {
+  return seats_.contains(node) || group().state().roster.find(node) != nullptr;
+}
+
 template <typename Change>
 auto Run::apply(const Change& change) {
   auto effect = context_.apply(change);
@@ -54,7 +58,6 @@ auto Run::apply(const Change& change) {
 }
 
 void Run::charge() {
-  constexpr size_t kRunBytes = 2048;
   constexpr size_t kLostBytes = 256;
   const size_t nodes = std::max(seats_.size(), group().state().roster.listed());
   memory_.resize(kRunBytes + 4 * heap_bytes(id_.size()) + nodes * kRunNodeBytes +

@@ -40,7 +40,8 @@ inline native::RunNode wire_node(const NodeId& node) {
   return {node.addr, static_cast<uint64_t>(node.pid), node.local_id};
 }
 
-// What a node takes in a run, with its seat and its heartbeats.
+// What a run takes beside its nodes; and a node in it, with its seat and its heartbeats.
+inline constexpr size_t kRunBytes = 2048;
 inline constexpr size_t kRunNodeBytes = 1024;
 
 // A JOIN that waits for its round.
@@ -111,6 +112,9 @@ class Run : private Chore {
   const Group& group() const { return *group_; }
   // Somebody has, and so it is in the server's state.
   bool is_held() const;
+  // Whether it has a place for this node already.
+  bool has_place(const NodeId& node) const;
+  size_t memory() const { return memory_.bytes(); }
   // Nobody is in it and nobody looks at it.
   bool is_idle() const {
     return group().state().roster.size() == 0 && seats_.empty() && subscriptions_.empty() &&

@@ -16,7 +16,7 @@ constexpr size_t kGoneBytes = 384;
 }  // namespace
 
 RunFollowers::RunFollowers(ServerContext& context, RunKeeper& keeper, Run& run)
-    : context_(context), keeper_(keeper), run_(run), gone_charge_(&context.run_memory) {}
+    : context_(context), keeper_(keeper), run_(run), gone_charge_(&context.runs.memory()) {}
 
 RunFollowers::~RunFollowers() {
   context_.clock.timers.cancel(publish_timer_);

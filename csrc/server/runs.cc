@@ -18,7 +18,8 @@ std::string seconds_of(uint64_t ms) {
 
 }  // namespace
 
-Runs::Runs(ServerContext& context) : context_(context), runs_(0, BytesHash{context.state.seed()}) {}
+Runs::Runs(ServerContext& context)
+    : context_(context), memory_(&context.memory.runs), runs_(0, BytesHash{context.state.seed()}) {}
 
 Runs::~Runs() {
   context_.clock.timers.cancel(idle_timer_);
@@ -27,29 +28,32 @@ Runs::~Runs() {
 void Runs::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request) {
   check_handle(peer, request.handle, request.run_id, request.node, "join");
   check_times(request.grace_ms, request.settings, "join");
-  change(&peer, request.run_id, "join", [&](Run& run) { run.join(peer, tag, request); });
+  const NodeId node = node_of(request.node);
+  change(&peer, request.run_id, "join", &node, [&](Run& run) { run.join(peer, tag, request); });
 }
 
 native::ResumeReply Runs::resume(RunPeer& peer, const native::ResumeRequest& request) {
   check_handle(peer, request.handle, request.run_id, request.node, "resume");
   check_times(request.grace_ms, request.settings, "resume");
   native::ResumeReply reply;
-  change(&peer, request.run_id, "resume", [&](Run& run) { reply = run.resume(peer, request); });
+  const NodeId node = node_of(request.node);
+  change(&peer, request.run_id, "resume", &node,
+         [&](Run& run) { reply = run.resume(peer, request); });
   return reply;
 }
 
 void Runs::close(const native::CloseRunRequest& request) {
-  change(nullptr, request.run_id, "close", [&](Run& run) { run.close(request); });
+  change(nullptr, request.run_id, "close", nullptr, [&](Run& run) { run.close(request); });
 }
 
 void Runs::subscribe(RunPeer& peer, uint64_t tag, const native::SubscribeRequest& request) {
-  Kept& run = find_or_create(&peer, request.run_id, "subscribe", false);
+  Kept& run = find_or_create(&peer, request.run_id, "subscribe", Use::kLook);
   run.subscribe(peer, tag, request);
   release_if_idle(run);
 }
 
 void Runs::follow(RunPeer& peer, uint64_t tag, const native::FollowRequest& request) {
-  Kept& run = find_or_create(&peer, request.run_id, "follow", false);
+  Kept& run = find_or_create(&peer, request.run_id, "follow", Use::kLook);
   run.followers().follow(peer, tag, request);
   release_if_idle(run);
 }
@@ -112,8 +116,8 @@ const Run* Runs::find(Bytes id) const {
   return found == runs_.end() ? nullptr : found->second.get();
 }
 
-Runs::Kept& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* operation,
-                                 bool changes) {
+Runs::Kept& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* operation, Use use,
+                                 const NodeId* node) {
   const auto refuse = [&](const std::string& why) {
     throw Error(ErrorCode::kLimit, std::string(operation) + ": run " + quoted(id) + ": " + why);
   };
@@ -125,12 +129,13 @@ Runs::Kept& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* oper
     refuse("this connection already uses " + std::to_string(peer->ties().runs()) +
            " runs; the server's limit is runs_per_connection");
   }
-  if (!make_room(run, changes)) {
+  Need need;
+  if (run == nullptr) need.bytes += kRunBytes;
+  if (use == Use::kEnter && (run == nullptr || !run->has_place(*node))) need.bytes += kRunNodeBytes;
+  need.is_run = use != Use::kLook && (run == nullptr || !run->is_held());
+  if (const auto why = make_room(need, run, use)) {
     refuse("no room is left for runs, of which " + std::to_string(runs_.size()) +
-           " are kept here; " + context_.text_of(context_.own_limits.runs) + ", " +
-           context_.text_of(context_.own_limits.run_bytes) +
-           ", and of all name spaces the limits are runs " + std::to_string(limits.runs) +
-           " and run_bytes " + std::to_string(limits.run_bytes));
+           " are kept here; " + *why);
   }
   if (run != nullptr) return *run;
   if (id.empty()) {
@@ -140,13 +145,16 @@ Runs::Kept& Runs::find_or_create(const RunPeer* peer, Bytes id, const char* oper
   }
   RunKeeper& keeper = *this;
   auto made = std::make_unique<Kept>(context_, keeper, id);
-  made->counted = Charge(&context_.memory.counts.runs, 0);
+  made->counted = Charge(&context_.memory.counts.runs);
+  made->droppable = Charge(&droppable_);
   return *runs_.emplace(std::string(id), std::move(made)).first->second;
 }
 
 template <typename Action>
-void Runs::change(RunPeer* peer, Bytes run_id, const char* operation, Action&& action) {
-  Kept& run = find_or_create(peer, run_id, operation, true);
+void Runs::change(RunPeer* peer, Bytes run_id, const char* operation, const NodeId* node,
+                  Action&& action) {
+  const Use use = node == nullptr ? Use::kChange : Use::kEnter;
+  Kept& run = find_or_create(peer, run_id, operation, use, node);
   try {
     action(run);
     if (run.is_held()) run.counted.resize(1);

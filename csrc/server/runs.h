@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/memory_account.h"
 #include "server/budget.h"
 #include "server/run.h"
 
@@ -45,6 +46,8 @@ class Runs final : private RunKeeper {
     }
   }
   size_t size() const { return runs_.size(); }
+  // What they take, and what is remembered of who went from them.
+  MemoryAccount& memory() { return memory_; }
   // The JOIN, SUBSCRIBE or FOLLOW with that tag, if one waits.
   void cancel(const RunPeer& peer, uint64_t tag);
   // The peer's connection is gone: its seats break and its subscriptions end, as far as the budget
@@ -58,14 +61,28 @@ class Runs final : private RunKeeper {
     std::list<Kept*>* among = nullptr;
     std::list<Kept*>::iterator at;
     Instant since{};
-    Charge counted;  // among the runs of all name spaces that somebody has changed
+    Charge counted;    // among the runs of all name spaces that somebody has changed
+    Charge droppable;  // what would be free without it
   };
 
   void look_after(Run& run) override { release_if_idle(static_cast<Kept&>(run)); }
-  // `peer`: who will have to do with it; null: nobody will. `changes`: as of make_room().
-  Kept& find_or_create(const RunPeer* peer, Bytes id, const char* operation, bool changes);
+  enum class Use {
+    kLook,    // what is not there takes the place of none
+    kChange,  // it will be in the server's state
+    kEnter,   // and have a place for the node
+  };
+  // What a request takes of the room for runs.
+  struct Need {
+    size_t bytes = 0;
+    bool is_run = false;  // one more that is in the server's state
+  };
+
+  // `peer`: who will have to do with it; null: nobody will. `node`: who enters.
+  Kept& find_or_create(const RunPeer* peer, Bytes id, const char* operation, Use use,
+                       const NodeId* node = nullptr);
   template <typename Action>
-  void change(RunPeer* peer, Bytes run_id, const char* operation, Action&& action);
+  void change(RunPeer* peer, Bytes run_id, const char* operation, const NodeId* node,
+              Action&& action);
   void check_times(uint32_t grace_ms, const native::RunSettings& settings,
                    const char* operation) const;
   void check_handle(const RunPeer& peer, uint32_t handle, Bytes run_id, const native::RunNode& node,
@@ -73,13 +90,18 @@ class Runs final : private RunKeeper {
   // Called when somebody may have arrived at the run or left it, as the last thing: it may be gone
   // after it.
   void release_if_idle(Kept& run);
-  // For a new run, or for a node more in `needed`. `changes`: it will be in the server's state; a run
-  // that is only looked at takes the place of none. False: there is none.
-  bool make_room(const Kept* needed, bool changes);
+  // Drops runs that nobody is connected to, but not `used`, if that makes room. Otherwise nothing
+  // changes, and this says which limit is reached.
+  std::optional<std::string> make_room(const Need& need, const Kept* used, Use use);
+  // Which limit is reached, when so much would be free.
+  std::optional<std::string> reached(const Need& need, size_t free_runs, size_t free_bytes) const;
+  void drop(Kept& run);
   void forget(Kept& run);
   void arm_idle_timer();
 
   ServerContext& context_;
+  MemoryAccount memory_;
+  MemoryAccount droppable_;  // of those that nobody is connected to
   BytesMap<std::unique_ptr<Kept>> runs_;
   std::list<Kept*> idle_;       // longest idle first
   std::list<Kept*> abandoned_;  // likewise

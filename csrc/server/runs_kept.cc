@@ -16,6 +16,7 @@ void Runs::release_if_idle(Kept& run) {
     return;
   }
   std::list<Kept*>* among = is_idle ? &idle_ : run.is_abandoned() ? &abandoned_ : nullptr;
+  run.droppable.resize(among == nullptr ? 0 : run.memory());
   if (run.among == among) return;
   if (run.among != nullptr) run.among->erase(run.at);
   run.among = among;
@@ -26,37 +27,63 @@ void Runs::release_if_idle(Kept& run) {
   arm_idle_timer();
 }
 
-// Of `needed` alone nothing goes: it is about to be used.
-bool Runs::make_room(const Kept* needed, bool changes) {
-  const ServerLimits& limits = context_.limits;
-  const bool is_held = needed != nullptr && needed->is_held();
-  const size_t watched = runs_.size() - context_.state.runs();
-  if (!changes && needed == nullptr && watched >= limits.runs) return false;
-  const auto has_room = [&] {
-    const bool is_free = context_.memory.counts.runs.used() < limits.runs &&
-                         context_.state.runs() < context_.own_limits.runs.most;
-    return (!changes || is_held || is_free) &&
-           context_.memory.runs.used() + kRunNodeBytes <= limits.run_bytes &&
-           context_.run_memory.used() + kRunNodeBytes <= context_.own_limits.run_bytes.most;
-  };
-  while (!has_room()) {
+std::optional<std::string> Runs::make_room(const Need& need, const Kept* used, Use use) {
+  if (use == Use::kLook) {
+    const ServerLimits& limits = context_.limits;
+    const size_t watched = runs_.size() - context_.state.runs();
+    if (used == nullptr && watched >= limits.runs)
+      return "the server's limit runs is " + std::to_string(limits.runs) +
+             ", for those that are only watched, too";
+    return reached(need, 0, 0);
+  }
+  // What is used stays, whatever it is among.
+  const bool is_used_listed = used != nullptr && used->among != nullptr;
+  const size_t runs = idle_.size() + abandoned_.size() - (is_used_listed ? 1 : 0);
+  const size_t bytes = droppable_.used() - (is_used_listed ? used->droppable.bytes() : 0);
+  if (const auto why = reached(need, runs, bytes)) return why;
+  while (const auto why = reached(need, 0, 0)) {
     Kept* oldest = nullptr;
     for (std::list<Kept*>* among : {&idle_, &abandoned_}) {
       for (Kept* run : *among) {
-        if (oldest == nullptr && run != needed) oldest = run;
+        if (oldest == nullptr && run != used) oldest = run;
         if (oldest != nullptr) break;
       }
     }
-    if (oldest == nullptr) return false;
-    if (oldest->among == &abandoned_) {
-      ++context_.commons.records.counters.runs_dropped;
-      context_.log(LogLevel::kWarning,
-                   "dropped run " + quoted(oldest->id()) +
-                       ": its nodes are not connected, and other runs need its place");
-    }
-    forget(*oldest);
+    // What they would free was counted when they were last looked at.
+    if (oldest == nullptr) return why;
+    drop(*oldest);
   }
-  return true;
+  return std::nullopt;
+}
+
+std::optional<std::string> Runs::reached(const Need& need, size_t free_runs,
+                                         size_t free_bytes) const {
+  const ServerLimits& all = context_.limits;
+  const SpaceLimits& own = context_.own_limits;
+  const auto is_over = [](size_t used, size_t free, size_t more, uint64_t most) {
+    return more > 0 && used + more > most + free;
+  };
+  const size_t runs = need.is_run ? 1 : 0;
+  if (is_over(context_.state.runs(), free_runs, runs, own.runs.most))
+    return context_.text_of(own.runs);
+  if (is_over(memory_.used(), free_bytes, need.bytes, own.run_bytes.most))
+    return context_.text_of(own.run_bytes);
+  if (is_over(context_.memory.counts.runs.used(), free_runs, runs, all.runs) ||
+      is_over(context_.memory.runs.used(), free_bytes, need.bytes, all.run_bytes)) {
+    return "of all name spaces the limits are runs " + std::to_string(all.runs) +
+           " and run_bytes " + std::to_string(all.run_bytes);
+  }
+  return std::nullopt;
+}
+
+void Runs::drop(Kept& run) {
+  if (run.among == &abandoned_) {
+    ++context_.commons.records.counters.runs_dropped;
+    context_.log(LogLevel::kWarning,
+                 "dropped run " + quoted(run.id()) +
+                     ": its nodes are not connected, and other runs need its place");
+  }
+  forget(run);
 }
 
 void Runs::forget(Kept& run) {

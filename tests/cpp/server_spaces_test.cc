@@ -252,6 +252,45 @@ TEST_CASE("nodes of one name space's runs take no place of another's, beyond its
         std::string::npos);
   MemoryPeer& b = world.member("b");
   for (uint32_t node = 0; node < 100; ++node) CHECK_FALSE(b.has_answer(joins(b, node)));
+
+  // Who is in goes on, and others look.
+  const auto is_refused = [](MemoryPeer& peer, size_t asked) {
+    return peer.has_answer(asked) && peer.reply(asked).status == ErrorCode::kLimit;
+  };
+  MemoryPeer& other = world.member("a");
+  CHECK_FALSE(is_refused(a, joins(a, 0)));
+  CHECK_FALSE(is_refused(
+      a, a.ask(native::ResumeRequest{{"run"}, {"host1", 1, 0}, settings, 1, 1, 2, 500, 1})));
+  CHECK_FALSE(is_refused(
+      other, other.ask(native::SubscribeRequest{kForEver, {"run"}, {"host1", 1, 0}, 1, 0, false})));
+  CHECK_FALSE(is_refused(
+      other, other.ask(native::FollowRequest{kForEver, {"run"}, native::kNothingKnown})));
+  CHECK(is_refused(other, other.ask(native::JoinRequest{
+                              kForEver, {"next"}, {"host", 1, 0}, settings, 0, 500, 1})));
+  CHECK(other.reply(other.ask(native::CloseRunRequest{{"run"}})).status == ErrorCode::kOk);
+}
+
+TEST_CASE("a smaller quota drops no run whose nodes may come back") {
+  World world;
+  const native::RunSettings settings{2, 2, 1000, 1000, 3};
+  const auto join = [&](MemoryPeer& peer, const char* run) {
+    return peer.ask(native::JoinRequest{kForEver, {run}, {"host", 1, 0}, settings, 0, 60'000, 1});
+  };
+  MemoryPeer& gone = world.member("a");
+  CHECK_FALSE(gone.has_answer(join(gone, "kept")));
+  gone.lose();
+  world.core.set_quotas({{"a", {.run_bytes = 1000}}});
+  MemoryPeer& a = world.member("a");
+  const size_t look = a.ask(native::FollowRequest{kForEver, {"other"}, native::kNothingKnown});
+  CHECK(a.reply(look).status == ErrorCode::kLimit);
+  const size_t enter = join(a, "new");
+  CHECK(a.reply(enter).status == ErrorCode::kLimit);
+  CHECK(a.error(enter).find("its quota run_bytes is 1000") != std::string::npos);
+  const size_t status = a.ask(native::StatusRequest{{"kept"}, {}});
+  CHECK(a.answer<native::StatusRequest>(status).known);
+  // With room for one, it takes the place of that.
+  world.core.set_quotas({{"a", {.run_bytes = 4000}}});
+  CHECK_FALSE(a.has_answer(join(a, "new")));
 }
 
 TEST_CASE(

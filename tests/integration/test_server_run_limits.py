@@ -190,7 +190,7 @@ def test_runs_that_are_only_watched_take_the_place_of_none() -> None:
             watcher.ask(SUBSCRIBE, subscribe(b"watched%d" % i))
         watcher.ping()
         with RunPeer(server.port) as peer:
-            refused(peer, SUBSCRIBE, subscribe(b"one more"), "limits are runs 4")
+            refused(peer, SUBSCRIBE, subscribe(b"one more"), "limit runs is 4")
             for i in range(4):
                 assert peer.call(JOIN, join(b"job%d" % i, handle=i))[0] == 0
             refused(peer, JOIN, join(b"watched0", handle=9), "limits are runs 4")
