@@ -1,6 +1,8 @@
 // The floor of a handshake: TLS 1.3 with an external pre-shared key and X25519, by OpenSSL alone, both
-// ends in one thread with nothing between them. Says what CPU time the server's end takes, as JSON.
+// ends in one thread with nothing between them. Says what CPU time the server's end takes, and whose
+// OpenSSL it is, as JSON.
 #include <openssl/bio.h>
+#include <openssl/crypto.h>
 #include <openssl/ssl.h>
 #include <openssl/tls1.h>
 
@@ -9,23 +11,26 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <string>
 
 #include "tls/openssl.h"
 
-namespace rdzv::tools {
+namespace rdzv::tls {
 namespace {
 
 using std::chrono::nanoseconds;
-using tls::ContextPointer;
-using tls::SslPointer;
 
 constexpr unsigned char kKey[32] = {1};
 constexpr unsigned char kIdentity[] = "floor";
 constexpr int kFlights = 10;  // more than a handshake has
 
-[[noreturn]] void give_up(const char* what) {
-  std::fprintf(stderr, "handshake_floor: %s\n", what);
+[[noreturn]] void give_up(const std::string& what) {
+  std::fprintf(stderr, "handshake_floor: %s\n", what.c_str());
   std::exit(1);
+}
+
+void check(bool is_done, const char* what) {
+  if (!is_done) give_up(std::string(what) + ": " + take_error_text());
 }
 
 nanoseconds cpu_time() {
@@ -58,16 +63,17 @@ int find_key(SSL* ssl, const unsigned char*, size_t, SSL_SESSION** session) {
 
 ContextPointer context(const SSL_METHOD* method) {
   ContextPointer made(SSL_CTX_new(method));
-  SSL_CTX_set_min_proto_version(made.get(), TLS1_3_VERSION);
-  SSL_CTX_set1_groups_list(made.get(), "X25519");
-  SSL_CTX_set_ciphersuites(made.get(), "TLS_AES_128_GCM_SHA256");
-  SSL_CTX_set_num_tickets(made.get(), 0);
+  check(made != nullptr && SSL_CTX_set_min_proto_version(made.get(), TLS1_3_VERSION) == 1 &&
+            SSL_CTX_set1_groups_list(made.get(), "X25519") == 1 &&
+            SSL_CTX_set_ciphersuites(made.get(), "TLS_AES_128_GCM_SHA256") == 1 &&
+            SSL_CTX_set_num_tickets(made.get(), 0) == 1,
+        "the settings");
   return made;
 }
 
 nanoseconds shake_hands(SSL_CTX& of_client, SSL_CTX& of_server) {
   BIO* ends[2] = {};
-  if (BIO_new_bio_pair(&ends[0], 0, &ends[1], 0) != 1) give_up("no memory");
+  check(BIO_new_bio_pair(&ends[0], 0, &ends[1], 0) == 1, "two ends");
   SslPointer client(SSL_new(&of_client));
   SSL_set_bio(client.get(), ends[0], ends[0]);
   SSL_set_connect_state(client.get());
@@ -83,7 +89,7 @@ nanoseconds shake_hands(SSL_CTX& of_client, SSL_CTX& of_server) {
     is_done = SSL_do_handshake(server.get()) == 1 && is_client_done;
     took += cpu_time();
   }
-  if (!is_done) give_up("the two ends do not come together");
+  check(is_done, "the handshake");
   took -= cpu_time();
   server.reset();
   return took + cpu_time();
@@ -97,15 +103,16 @@ int run(int count) {
   nanoseconds took{};
   for (int i = 0; i < count; ++i) took += shake_hands(*client, *server);
   const std::chrono::duration<double, std::micro> each = took / static_cast<double>(count);
-  std::printf("{\"server_cpu_us_per_handshake\": %.1f}\n", each.count());
+  std::printf("{\"server_cpu_us_per_handshake\": %.1f, \"openssl\": \"%s\"}\n", each.count(),
+              OpenSSL_version(OPENSSL_VERSION));
   return 0;
 }
 
 }  // namespace
-}  // namespace rdzv::tools
+}  // namespace rdzv::tls
 
 int main(int argc, char** argv) {
   const int count = argc == 2 ? std::atoi(argv[1]) : 0;
-  if (count <= 0) rdzv::tools::give_up("usage: handshake_floor COUNT");
-  return rdzv::tools::run(count);
+  if (count <= 0) rdzv::tls::give_up("usage: handshake_floor COUNT");
+  return rdzv::tls::run(count);
 }

@@ -1,5 +1,5 @@
 // OpenSSL's objects with owners, and its errors as text. Included by the .cc files of this folder
-// that speak to it, and by the tool that measures it alone.
+// that speak to it.
 #pragma once
 
 #include <openssl/err.h>
