@@ -151,7 +151,7 @@ def compiler_settings(
         "CMAKE_AR": str(place.sources / "release" / "zig-ar"),
         "CMAKE_RANLIB": str(place.sources / "release" / "zig-ranlib"),
         "CMAKE_STRIP": "",  # pybind11 would; symbols are taken out into files of their own
-        "RDZV_FAST_BUILD": "ON",
+        "RDZV_PCH": "ON",
     }
     if processor != os.uname().machine:
         settings |= {"CMAKE_SYSTEM_NAME": "Linux", "CMAKE_SYSTEM_PROCESSOR": processor}
@@ -219,6 +219,8 @@ def compile_wheel(place: Place, target: Target, core: Core, folder: Path) -> Pat
     cmake = compiler_settings(place, target.processor, target.python)
     cmake["CMAKE_CXX_FLAGS"] += f" -I{headers}" if headers else ""
     cmake |= core.cmake_settings()
+    # Bindings, six at a time: what they instantiate of pybind11 takes longer than what is theirs.
+    cmake |= {"CMAKE_UNITY_BUILD": "ON", "CMAKE_UNITY_BUILD_BATCH_SIZE": "6"}
     if target.is_cross:
         # What the interpreter says of its own machine; sysconfig and scikit-build-core look here.
         environment["_PYTHON_HOST_PLATFORM"] = f"linux-{target.processor}"

@@ -45,7 +45,7 @@ def build_wheel(session: nox.Session, folder: Path, *settings: str, source: str 
     words = ["python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder)]
     for setting in (
         f"cmake.define.RDZV_WERROR={werror()}",
-        "cmake.define.RDZV_FAST_BUILD=ON",
+        "cmake.define.RDZV_PCH=ON",
         *settings,
     ):
         words += ["--config-settings", setting]
