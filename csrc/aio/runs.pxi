@@ -1,5 +1,6 @@
 # What a node asks about its run, as coroutines. Their results are tuples, in the order of the fields
-# of the messages (csrc/wire/run_messages.h); rendezvous.aio._world gives them names.
+# of the messages (csrc/wire/run_messages.h and run_look_messages.h); rendezvous.aio._world gives them
+# names.
 
 cdef extern from "client/run_operations.h" namespace "rdzv":
     cppclass CRunPart "rdzv::RunPart":

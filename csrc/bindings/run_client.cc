@@ -299,9 +299,8 @@ when the server came back without what it had), RendezvousClosedError, Rendezvou
           },
           py::arg("which"), py::arg("timeout"), py::arg("limit") = py::none(),
           "'participants', 'waiting', 'spares' or 'lost'; at most `limit` of them. Of each: its "
-          "rank "
-          "(-1: none, or the round forms), the node, and how many seconds ago the server heard it "
-          "(None: it watches no heartbeats of the node).")
+          "rank (-1: none, or the round forms), the node, and how many seconds ago the server "
+          "heard it (None: it watches no heartbeats of the node).")
       .def(
           "hosts",
           [](RunClient& self, const std::vector<std::string>& addresses, TimeoutArg timeout) {

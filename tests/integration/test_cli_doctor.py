@@ -235,11 +235,17 @@ def test_a_wrong_run_id(cli: Cli) -> None:
     code, found = doctor(cli, endpoint, "--run-id", "my-jbo")
     assert code == 1
     assert "'my-job' is there" in found["run"]["text"]
-    # The first as in a process of the job.
-    for words, named in (((), {"RENDEZVOUS_RUN_ID": "my-job"}), (("--run-id", "my-job"), {})):
+    job = {"RENDEZVOUS_RUN_ID": "my-job", "RENDEZVOUS_ENDPOINT": endpoint}
+    for words, named in (((), job), (("--run-id", "my-job"), {})):
         code, found = doctor(cli, endpoint, *words, **named)
         assert (code, found["run"]["state"]) == (0, "note")
         assert "1 of at least 2 nodes have joined" in found["run"]["text"]
+    # Of another endpoint than the job's nobody has asked about its run.
+    _, found = doctor(cli, endpoint, **job | {"RENDEZVOUS_ENDPOINT": "elsewhere:1"})
+    assert "run" not in found
+    wrong = job | {"RENDEZVOUS_RUN_ID": "x" * 2000}
+    done = cli.run("doctor", "--endpoint", endpoint, stdin=b"", **wrong)
+    assert (done.returncode, b"$RENDEZVOUS_RUN_ID: a run id has 1 to" in done.stderr) == (2, True)
     client.close_run(60)
     with pytest.raises(RendezvousClosedError):
         join.result()

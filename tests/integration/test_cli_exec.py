@@ -136,6 +136,25 @@ def test_ctrl_c_ends_a_command_that_does_not_care(cli: Cli) -> None:
     assert " ERROR " not in running.stderr
 
 
+def test_a_command_that_fails_in_its_own_way_after_ctrl_c_is_told_with_its_last_line(
+    cli: Cli,
+) -> None:
+    """It was not the signal that ended it."""
+    source = (
+        "import signal, sys\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])\n"
+        "print('ready', flush=True)\n"
+        "signal.sigwait([signal.SIGINT])\n"
+        "sys.exit('out of memory')\n"
+    )
+    running = _alone(cli, *_python(source))
+    running.line("ready", "stdout")
+    running.send(signal.SIGINT)
+    assert running.end() == 1
+    assert "interrupted" not in running.stderr
+    assert "its last line: 'rank 0: out of memory'" in running.stderr
+
+
 def test_a_command_that_ignores_sigterm_is_killed_after_grace(cli: Cli) -> None:
     """SIGTERM gives the command --grace seconds."""
     source = (

@@ -44,6 +44,20 @@ def test_files_stay_in_the_folder_whatever_the_run_is_called(cli: Cli, tmp_path:
     assert log.is_relative_to(tmp_path / "a" / "b")
 
 
+def test_a_file_s_last_line_is_not_told_of_a_later_job(cli: Cli, tmp_path: Path) -> None:
+    """Both have the name and the file; the second one has written nothing."""
+    words = ("exec", "--standalone", "--log-dir", "logs", "--", "sh", "-c")
+    first = cli.start(*words, "echo yesterday >&2; exit 3")
+    assert first.end() == 3
+    assert "its last line: 'rank 0: yesterday'" in first.stderr
+    second = cli.start(*words, "exit 3")
+    assert second.end() == 3
+    assert "yesterday" not in second.stderr
+    assert "(it wrote nothing to stderr)" in second.stderr
+    [log] = tmp_path.rglob("*.log")
+    assert log.read_text() == "yesterday\n"
+
+
 def test_more_processes_than_select_knows_descriptors(cli: Cli) -> None:
     """Each has a pipe, and all are copied."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

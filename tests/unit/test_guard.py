@@ -89,12 +89,28 @@ def test_an_answer_that_came_too_late_is_not_taken_for_the_next_one(
         assert guard.last_words(0) == b"early"
         os.kill(guard._process.pid, signal.SIGSTOP)
         monkeypatch.setattr("rendezvous.cli.run.guard_client._ANSWER_S", 0.0)
-        assert guard.last_words(0) == b""
+        assert guard.last_words(0) is None
         monkeypatch.undo()
         os.kill(guard._process.pid, signal.SIGCONT)
         wait_for_data(guard._answers)
         copied.say(b", late")
         assert guard.last_words(0) == b"early, late"
+
+
+def test_what_a_guard_that_was_killed_has_copied_is_not_known(copied: Copied) -> None:
+    """The next one does not say that nothing was written."""
+    with copied.guard as guard:
+        guard.begin([(None, None)])
+        copied.say(b"early")
+        assert guard.last_words(0) == b"early"
+        guard._process.kill()
+        guard._process.wait()
+        assert guard.mend()
+        assert guard.last_words(0) is None
+        copied.say(b"late")
+        assert guard.last_words(0) == b"late"
+        guard.begin([(None, None)])
+        assert guard.last_words(0) == b""
 
 
 def test_progress_bars_and_unfinished_lines_are_shown(

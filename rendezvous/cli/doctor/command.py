@@ -7,7 +7,6 @@ not tried.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -22,9 +21,16 @@ from rendezvous.cli.doctor.processes import find_listener
 from rendezvous.cli.doctor.server import Asked, check_hosting, check_server
 from rendezvous.cli.look.etcd_runs import EtcdRuns
 from rendezvous.cli.look.server_runs import ServerRuns
-from rendezvous.cli.look.status import run_id
+from rendezvous.cli.look.status import run_id, run_id_from_environment
 from rendezvous.cli.look.status_place import add_place, place_of
-from rendezvous.cli.options import RUN_ID_VARIABLE, add_command, seconds, whole_number
+from rendezvous.cli.options import (
+    ENDPOINT_VARIABLE,
+    RUN_ID_VARIABLE,
+    add_command,
+    endpoint_from_environment,
+    seconds,
+    whole_number,
+)
 from rendezvous.cli.paint import Paint
 
 if TYPE_CHECKING:
@@ -76,9 +82,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--run-id",
         type=run_id,
-        default=os.environ.get(RUN_ID_VARIABLE) or None,
         metavar="RUN_ID",
-        help=f"the run that nodes do not find (default: ${RUN_ID_VARIABLE})",
+        help=f"the run that nodes do not find (default: ${RUN_ID_VARIABLE}, at the endpoint of"
+        f" ${ENDPOINT_VARIABLE})",
     )
     parser.add_argument(
         "--timeout",
@@ -98,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
         place.close()
         args.fail(f"the endpoint {args.endpoint!r} does not name a server; doctor is about those")
     args.timeout = max(args.timeout, _TIMEOUT_S_MIN)
+    if args.run_id is None and args.endpoint == endpoint_from_environment():
+        args.run_id = run_id_from_environment(args)
     paint = Paint(sys.stdout)
     findings: list[Finding] = []
     try:

@@ -79,6 +79,16 @@ def run_id(text: str) -> str:
     return text
 
 
+def run_id_from_environment(args: argparse.Namespace) -> str | None:
+    """What RENDEZVOUS_RUN_ID says; None when unset or empty. Ends the command where it is wrong."""
+    found = os.environ.get(RUN_ID_VARIABLE)
+    try:
+        return run_id(found) if found else None
+    except OptionError as error:
+        args.fail(f"${RUN_ID_VARIABLE}: {error}")
+        raise  # for those who read types: fail() does not return
+
+
 def add_parser(subparsers: Subparsers) -> None:
     """Add `status`."""
     parser = add_command(
@@ -132,11 +142,8 @@ def _complete(args: argparse.Namespace) -> None:
     if args.run_id is not None and args.named_run_id not in (None, args.run_id):
         args.fail(f"two runs are named: {args.run_id!r} and, by --run-id, {args.named_run_id!r}")
     args.run_id = args.run_id or args.named_run_id
-    if args.run_id is None and (found := os.environ.get(RUN_ID_VARIABLE)):
-        try:
-            args.run_id = run_id(found)
-        except OptionError as error:
-            args.fail(f"${RUN_ID_VARIABLE}: {error}")
+    if args.run_id is None:
+        args.run_id = run_id_from_environment(args)
     if args.run_id is None:
         for name in ("follow", "expect"):
             if getattr(args, name):

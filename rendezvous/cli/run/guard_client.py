@@ -56,6 +56,7 @@ class Guard:
         self._is_lost = False
         self._asked = 0
         self._has_begun = False
+        self._is_replaced = False
         self._start()
 
     def _start(self) -> None:
@@ -131,6 +132,7 @@ class Guard:
                 error,
             )
             return False
+        self._is_replaced = True
         for pipe in (old.stdin, old.stdout):
             if pipe is not None:
                 pipe.close()
@@ -148,6 +150,7 @@ class Guard:
             # What the last one has said is not this one's.
             self._ask(b"!")
         self._has_begun = True
+        self._is_replaced = False
         is_plain = all(use == (None, None) for use in uses)
         self._uses = b"=" if is_plain else b"=" + json.dumps(list(uses)).encode()
         self._tell(self._uses)
@@ -162,7 +165,9 @@ class Guard:
 
     def last_words(self, pipe: int) -> bytes | None:
         """What came last by the pipe of this number; None: that is not known."""
-        return self._ask(b"?", pipe)
+        words = self._ask(b"?", pipe)
+        # What its predecessor has copied, a new guard does not know.
+        return None if self._is_replaced and not words else words
 
     def _ask(self, what: bytes, *more: int) -> bytes | None:
         """The answer; None: there is none in time."""

@@ -98,6 +98,8 @@ class RoundOutput:
         self._guard = guard
         self._pipes = {each: number for number, each in enumerate(copied)}
         self.paths = paths
+        # What stands in the files before is an earlier job's of this name.
+        self._begin_bytes = [0] * len(paths)
 
     @contextmanager
     def descriptors(self) -> Iterator[list[tuple[int | None, int | None]]]:
@@ -106,6 +108,7 @@ class RoundOutput:
         try:
             for path in self.paths:
                 files.append(None if path is None else _append_to(path))
+            self._begin_bytes = [0 if file is None else os.fstat(file).st_size for file in files]
             yield [
                 (self._descriptor(number, 1, file), self._descriptor(number, 2, file))
                 for number, file in enumerate(files)
@@ -127,7 +130,9 @@ class RoundOutput:
         if pipe is not None:
             return self._guard.last_words(pipe)
         path = self.paths[process]
-        return None if path is None or 2 not in self._output.filed else _end_of(path)
+        if path is None or 2 not in self._output.filed:
+            return None
+        return _end_of(path, self._begin_bytes[process])
 
 
 def last_lines(words: bytes, count: int) -> list[bytes]:
@@ -152,11 +157,11 @@ def _append_to(path: Path) -> int:
         raise _exit.CommandError(f"cannot write the log of --log-dir: {error}") from error
 
 
-def _end_of(path: Path) -> bytes | None:
+def _end_of(path: Path, begin_bytes: int) -> bytes | None:
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL_BYTES))
+            file.seek(max(begin_bytes, size - _TAIL_BYTES))
             return file.read()
     except OSError:
         return None

@@ -95,6 +95,8 @@ class Supervisor:
         self._kill_at: Deadline | None = None
         # Until when the end of the command is what a Ctrl-C asked for.
         self._interrupted_until: Deadline | None = None
+        # Whether we were told to end before the command did.
+        self._was_told_first = False
         # How the command ended, if that is for good and no order of ours or of the user's.
         self._gave_up: tuple[int, bytes] | None = None
         # Of rank 0, for programs that serve there themselves.
@@ -112,7 +114,7 @@ class Supervisor:
         try:
             code = self._run_rounds(handler)
             hurried = self._was_told_to_end()
-            level = logging.ERROR if code and not hurried else logging.INFO
+            level = logging.ERROR if code and not self._was_told_first else logging.INFO
             logger.log(level, "%s ended with exit code %d: leaving", self._command_text(), code)
         except SignalledError as stop:
             logger.info("%s: leaving", _exit.signal_name(stop.signum))
@@ -198,14 +200,19 @@ class Supervisor:
             if failure is None:
                 continue
             code = failure.code
-            if code == 0 or self._kill_at is not None:
+            if code == 0:
                 return code
-            if self._was_told_to_end():
+            if self._was_told_first:
                 # By Ctrl-C, for good. Whoever ends a node by SIGTERM may move it.
-                self._note_giving_up(code, _INTERRUPTED)
+                if self._kill_at is None:
+                    is_by_it = code == _exit.of_signal(signal.SIGINT)
+                    line = _INTERRUPTED if is_by_it else failure.last_line()
+                    self._note_giving_up(code, line)
                 return code
             if report := failure.report():
                 logger.error("%s", report)
+            if self._kill_at is not None:
+                return code
             if not failure.is_final and self._is_by_a_loss(handler):
                 # The loss of a node breaks the others' commands, often before it is known here.
                 logger.info("%s as the membership changed", failure)
@@ -303,6 +310,7 @@ class Supervisor:
             command.keep_guard()
             ending = command.poll()
             if ending is not None:
+                self._was_told_first = self._was_told_to_end()
                 self._clear(command, ending.code)
                 return ending
             if self._kill_at is not None:
