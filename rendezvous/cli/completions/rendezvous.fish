@@ -175,7 +175,7 @@ complete -c rendezvous -n '_shtab_rendezvous_using doctor' -l tls-key -x -d 'the
 complete -c rendezvous -n '_shtab_rendezvous_using doctor' -l tls-ca -x -d 'certificates of the authorities that vouch for the other end (PEM; default: $RENDEZVOUS_TLS_CA)'
 complete -c rendezvous -n '_shtab_rendezvous_using doctor' -l tls-name -x -d 'what the server'"'"'s certificate is for, if not the endpoint'"'"'s host; *: any name (default: $RENDEZVOUS_TLS_NAME)'
 complete -c rendezvous -n '_shtab_rendezvous_using doctor' -l nodes -x -d 'how many nodes the job has: check the server'"'"'s limits against it'
-complete -c rendezvous -n '_shtab_rendezvous_using doctor' -l run-id -x -d 'the run that nodes do not find (default: $RENDEZVOUS_RUN_ID)'
+complete -c rendezvous -n '_shtab_rendezvous_using doctor' -l run-id -x -d 'the run that nodes do not find (default: $RENDEZVOUS_RUN_ID, at the endpoint of $RENDEZVOUS_ENDPOINT)'
 complete -c rendezvous -n '_shtab_rendezvous_using doctor' -l timeout -x -d 'how long each check may take (default: 5)'
 complete -c rendezvous -n '_shtab_rendezvous_using doctor' -l json -d 'print JSON: all findings'
 complete -c rendezvous -n '_shtab_rendezvous_using; and test $_shtab_rendezvous_npos -eq 0' -a close -d 'End a run for all of its nodes: those that take part stop their commands, those that'

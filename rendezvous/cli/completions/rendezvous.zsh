@@ -184,7 +184,7 @@ _shtab_rendezvous_doctor_options=(
   "--tls-ca[certificates of the authorities that vouch for the other end (PEM\; default\: \$RENDEZVOUS_TLS_CA)]:FILE:"
   "--tls-name[what the server\'s certificate is for, if not the endpoint\'s host\; \*\: any name (default\: \$RENDEZVOUS_TLS_NAME)]:NAME:"
   "--nodes[how many nodes the job has\: check the server\'s limits against it]:N:"
-  "--run-id[the run that nodes do not find (default\: \$RENDEZVOUS_RUN_ID)]:RUN_ID:"
+  "--run-id[the run that nodes do not find (default\: \$RENDEZVOUS_RUN_ID, at the endpoint of \$RENDEZVOUS_ENDPOINT)]:RUN_ID:"
   "--timeout[how long each check may take (default\: 5)]:SECONDS:"
   "--json[print JSON\: all findings]"
 )
