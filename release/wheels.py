@@ -326,6 +326,15 @@ def build_all(
     return made
 
 
+def note_commit(copy: Path) -> None:
+    """Of a checkout, for a copy that is none: the extension tells it."""
+    if not (ROOT / ".git").exists():
+        return
+    words = ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    (copy / "release" / "commit.txt").write_text(done.stdout)
+
+
 def compare_with_second_build(
     made: list[Path],
     found: list[pythons.Python],
@@ -340,6 +349,7 @@ def compare_with_second_build(
     for name in SOURCES:
         source, copy = ROOT / name, folder / "sources" / name
         shutil.copytree(source, copy) if source.is_dir() else shutil.copy2(source, copy)
+    note_commit(folder / "sources")
     place = Place(folder / "sources", folder / "work")
     again = build_all(place, found, processors, folder / "dist", any_openssl=any_openssl)
     for first, second in zip(made, again, strict=True):
