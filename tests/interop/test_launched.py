@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,15 +68,6 @@ class Nodes:
             assert int(env["RANK"]) == 2 * int(env["GROUP_RANK"]) + int(env["LOCAL_RANK"])
             assert int(env["GROUP_WORLD_SIZE"]) == len(self.all)
         return reports
-
-
-@pytest.fixture
-def job(tmp_path: Path) -> Iterator[Job]:
-    job = Job(tmp_path)
-    try:
-        yield job
-    finally:
-        job.close()
 
 
 def test_four_nodes_of_two_processes_are_elastic_as_under_torchrun(cli: Cli, job: Job) -> None:
