@@ -140,8 +140,10 @@ def _join_third(scene: Scene, settings: _core.GroupSettings) -> Any:
 
 def test_who_is_overdue_is_listed_before_it_counts_as_lost(scene: Scene) -> None:
     """A node that hangs is seen while its connection stands; with --all, each line tells."""
-    scene.join("a", "b", settings=_core.GroupSettings(3, 3, 3600.0, 0.05, 1_000_000))
-    # Nothing sends keep-alives here.
+    settings = _core.GroupSettings(3, 3, 3600.0, 0.05, 1_000_000)
+    # Nothing sends keep-alives here. One after the other: the longest silence is listed first.
+    scene.join("a", settings=settings)
+    scene.join("b", settings=settings)
     wait_for("both are overdue", lambda: "silent: 2" in scene.text(RUN))
     text = scene.text(RUN)
     at = text.index("silent: 2")

@@ -92,7 +92,9 @@ class Members:
         attempt = _Attempts(self, what, deadline)
         while True:
             endpoint = self.current
-            granted = deadline.sooner(self.attempt_s(attempt.timeouts))
+            # What may not be sent again gains nothing by leaving the only member: it would fail.
+            stays = changes and not repeatable and self.count == 1
+            granted = deadline if stays else deadline.sooner(self.attempt_s(attempt.timeouts))
             try:
                 return request(endpoint, granted)
             except TransportError as error:
