@@ -36,6 +36,7 @@ class Budget {
   static constexpr size_t kKeySet = 12;  // written, perhaps a new one
   static constexpr size_t kKeyGone = 8;  // erased
   static constexpr size_t kNoted = 6;    // a change that a watched prefix has
+  static constexpr size_t kPart = 2;     // of what is no longer remembered of a watched prefix
   static constexpr size_t kName = 2;     // visited
   static constexpr size_t kNode = 60;    // that joins, leaves or comes back
   static constexpr size_t kGone = 8;     // likewise, cleared out of memory

@@ -22,6 +22,7 @@ void make_room(ServerContext& context, Bytes prefix) {
     if (!is_full(context, prefix)) return;
     TableView& table = each.state.view();
     table.end_idle_feeds();
+    each.note_active();  // to clear what has gone
     context.budget.spend((1 + table.take_visited_feeds()) * Budget::kKey);
   });
 }

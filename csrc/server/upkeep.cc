@@ -25,10 +25,18 @@ void Upkeep::tell(std::vector<TableView::Woken> woken) {
 }
 
 bool Upkeep::work(Budget& left) {
-  const size_t count = left.good_for(Budget::kWake);
-  left.spend(count * Budget::kWake);
-  tell(context_.state.view().take_woken(count));
-  return !context_.state.view().has_ripe();
+  TableView& table = context_.state.view();
+  if (table.has_ripe()) {
+    const size_t count = left.good_for(Budget::kWake);
+    left.spend(count * Budget::kWake);
+    tell(table.take_woken(count));
+  }
+  if (table.feeds().has_gone() && !left.is_spent()) {
+    const size_t count = left.good_for(Budget::kPart);
+    left.spend(count * Budget::kPart);
+    table.clear_gone_feeds(count);
+  }
+  return !table.has_ripe() && !table.feeds().has_gone();
 }
 
 void Upkeep::expire() {
@@ -48,6 +56,7 @@ void Upkeep::end_turn() {
   expire();
   has_expired_ = false;
   set_timer();
+  if (context_.state.table().feeds().has_gone()) context_.chores.begin(*this);
 }
 
 // The timer ends the loop's sleep; the turn's end does the rest. One that is earlier than need be,

@@ -1,5 +1,6 @@
-// What has to follow a change of a server's keys: whoever it woke is told, and keys whose time is
-// over are erased. One thread at a time.
+// What has to follow a change of a server's keys: whoever it woke is told, keys whose time is over are
+// erased, and what is no longer remembered of watched prefixes is cleared out of memory. One thread at
+// a time.
 #pragma once
 
 #include <optional>
@@ -29,7 +30,7 @@ class Upkeep final : private Chore {
   bool is_overdue() const { return is_overdue_; }
 
  private:
-  // Tells more of those who were woken.
+  // Tells more of those who were woken, and clears more.
   bool work(Budget& left) override;
   void tell(std::vector<TableView::Woken> woken);
   void set_timer();

@@ -157,7 +157,21 @@ void PrefixFeeds::end(Entry& entry) {
   bytes_ -= entry.second.bytes;
   charge_.resize(bytes_);
   used_.erase(entry.second.use);
-  feeds_.erase(feeds_.find(entry.first));
+  gone_.insert(feeds_.extract(feeds_.find(entry.first)));
+}
+
+bool PrefixFeeds::clear_gone(size_t max) {
+  for (size_t left = max; !gone_.empty() && left > 0; --left) {
+    Feed& feed = gone_.begin()->second;
+    if (!feed.at.empty()) {
+      feed.at.erase(feed.at.begin());  // before the keys that it refers to
+    } else if (!feed.changes.empty()) {
+      feed.changes.erase(feed.changes.begin());
+    } else {
+      gone_.erase(gone_.begin());
+    }
+  }
+  return gone_.empty();
 }
 
 }  // namespace rdzv

@@ -3,7 +3,8 @@
 // told the rest in a time that goes by what has changed, and not by what is there. A feed begins
 // when a prefix is asked for, and goes when it has become too large, or when others need its place:
 // what a write costs, and what is remembered, is bounded. Who asks for more than that has to look at
-// all keys again. Knows no values. Pure; the table's owner serialises the calls.
+// all keys again. What has gone is cleared out of memory in parts. Knows no values. Pure; the table's
+// owner serialises the calls.
 #pragma once
 
 #include <cstddef>
@@ -27,6 +28,8 @@ class PrefixFeeds {
   // What prefixes and their changes take: of one, of all.
   static constexpr size_t kBytesOfOneMax = 1024 * 1024;
   static constexpr size_t kBytesOfAllMax = 64 * 1024 * 1024;
+  // A change has two parts; who goes on writing clears faster than he fills.
+  static constexpr size_t kClearedAChange = 4;
 
   PrefixFeeds() = default;
   PrefixFeeds(const PrefixFeeds&) = delete;
@@ -50,6 +53,10 @@ class PrefixFeeds {
   bool is_full(Bytes prefix) const;
   // Of the longest unused, forgets those that are not awaited.
   void end_idle(const std::function<bool(Bytes)>& is_awaited);
+  // Something has gone and takes memory yet. It is no longer counted.
+  bool has_gone() const { return !gone_.empty(); }
+  // Clears up to `max` parts of it, each with an allocation of its own. True: nothing is left.
+  bool clear_gone(size_t max);
   // Of the last change, or since when changes are remembered; 0: they are not.
   uint64_t position(Bytes prefix) const;
   // Whether all changes since then are remembered.
@@ -64,6 +71,7 @@ class PrefixFeeds {
     for (Entry* entry = last_before(key); entry != nullptr; entry = entry->second.parent) {
       if (!key.starts_with(entry->first)) continue;
       is_too_large |= !note(entry->second, key);
+      if (has_gone()) clear_gone(kClearedAChange);
       visit(Bytes(entry->first));
     }
     if (is_too_large) end_too_large(key);
@@ -110,6 +118,7 @@ class PrefixFeeds {
   void end(Entry& entry);
 
   Feeds feeds_;
+  std::multimap<std::string, Feed, std::less<>> gone_;
   std::list<Entry*> used_;  // the longest unused first
   uint64_t position_ = 0;
   size_t bytes_ = 0;

@@ -200,3 +200,29 @@ TEST_CASE("every kind of write and every deletion of a table is a change of its 
     table.drop(owner);
   }
 }
+
+TEST_CASE(
+    "feeds: one that has gone is cleared out of memory in parts, also by who goes on writing") {
+  Play play;
+  CHECK(play.keep("k/"));
+  CHECK(play.keep("other/"));
+  CHECK_FALSE(play.feeds.has_gone());
+  size_t changes = 0;
+  for (; play.feeds.knows("k/", play.feeds.position("k/")); ++changes)
+    play.change("k/" + std::to_string(changes));
+  CHECK(play.feeds.has_gone());
+  // Two parts of each change, and what held them.
+  CHECK_FALSE(play.feeds.clear_gone(changes));
+  CHECK_FALSE(play.feeds.clear_gone(changes));
+  CHECK(play.feeds.clear_gone(1));
+  CHECK_FALSE(play.feeds.has_gone());
+
+  CHECK(play.keep("k/"));
+  for (size_t i = 0; i < changes; ++i) play.change("k/" + std::to_string(i));
+  CHECK(play.feeds.has_gone());
+  size_t written = 0;
+  while (play.feeds.has_gone()) play.change("other/" + std::to_string(written++));
+  CHECK(written <= changes / 2 + 1);
+  uint64_t position = 0;
+  CHECK(play.since("other/", position).size() > 0);
+}
