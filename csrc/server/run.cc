@@ -64,8 +64,8 @@ void Run::charge() {
                  group().state().lost.size() * kLostBytes);
 }
 
-void Run::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request) {
-  const NodeId node = node_of(request.node);
+void Run::join(RunPeer& peer, uint64_t tag, const NodeId& node,
+               const native::JoinRequest& request) {
   if (was_dismissed(node)) {
     native::JoinReply reply;
     reply.outcome = native::JoinOutcome::kFinished;
@@ -124,8 +124,8 @@ bool Run::was_failed(const NodeId& node) const {
          !group().placement(node).role;
 }
 
-native::ResumeReply Run::resume(RunPeer& peer, const native::ResumeRequest& request) {
-  const NodeId node = node_of(request.node);
+native::ResumeReply Run::resume(RunPeer& peer, const NodeId& node,
+                                const native::ResumeRequest& request) {
   native::ResumeReply reply;
   const uint64_t before = group().state().round;
   const Resumed resumed =

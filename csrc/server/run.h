@@ -88,8 +88,10 @@ class Run : private Chore {
   Run& operator=(const Run&) = delete;
 
   // These throw what ServerState does, and change nothing then. JOIN is answered through the peer.
-  void join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request);
-  native::ResumeReply resume(RunPeer& peer, const native::ResumeRequest& request);
+  // `node`: the request's.
+  void join(RunPeer& peer, uint64_t tag, const NodeId& node, const native::JoinRequest& request);
+  native::ResumeReply resume(RunPeer& peer, const NodeId& node,
+                             const native::ResumeRequest& request);
   void close(const native::CloseRunRequest& request);
 
   native::LeaveReply leave(const native::LeaveRequest& request);

@@ -29,7 +29,8 @@ void Runs::join(RunPeer& peer, uint64_t tag, const native::JoinRequest& request)
   check_handle(peer, request.handle, request.run_id, request.node, "join");
   check_times(request.grace_ms, request.settings, "join");
   const NodeId node = node_of(request.node);
-  change(&peer, request.run_id, "join", &node, [&](Run& run) { run.join(peer, tag, request); });
+  change(&peer, request.run_id, "join", &node,
+         [&](Run& run) { run.join(peer, tag, node, request); });
 }
 
 native::ResumeReply Runs::resume(RunPeer& peer, const native::ResumeRequest& request) {
@@ -38,7 +39,7 @@ native::ResumeReply Runs::resume(RunPeer& peer, const native::ResumeRequest& req
   native::ResumeReply reply;
   const NodeId node = node_of(request.node);
   change(&peer, request.run_id, "resume", &node,
-         [&](Run& run) { reply = run.resume(peer, request); });
+         [&](Run& run) { reply = run.resume(peer, node, request); });
   return reply;
 }
 
