@@ -135,6 +135,7 @@ py::dict report_to_python(const ServerReport& report) {
     numbers["stored_bytes"] = space.stored_bytes;
     numbers["connections"] = space.connections;
     numbers["runs"] = space.runs;
+    numbers["run_bytes"] = space.run_bytes;
     numbers["waits"] = space.waits;
     spaces[py::str(space.name)] = numbers;
   }

@@ -129,6 +129,7 @@ NativeOperation spaces(bool every, Duration timeout) {
                                                         {"stored_bytes", space.stored_bytes},
                                                         {"connections", space.connections},
                                                         {"runs", space.runs},
+                                                        {"run_bytes", space.run_bytes},
                                                         {"waits", space.waits}}});
                             }
                             for (const native::SpacesReply::Limit& limit : reply.limits)

@@ -81,10 +81,12 @@ struct ServerContext {
     size_t stored_bytes;
     size_t connections;
     size_t runs;
+    size_t run_bytes;
     size_t waits;
   };
   Census census() const {
-    return {state.table().size(), state.table().bytes(), speakers, runs.size(), waits()};
+    return {state.table().size(), state.table().bytes(), speakers,
+            runs.size(),          runs.memory().used(),  waits()};
   }
 
   // At the end of a turn.

@@ -114,7 +114,7 @@ void NativeChannel::spaces(const Header& header, const native::SpacesRequest& re
   const auto tell = [&](ServerContext& each) {
     const ServerContext::Census census = each.census();
     answer.spaces.push_back({each.space, census.keys, census.stored_bytes, census.connections,
-                             census.runs, census.waits});
+                             census.runs, census.run_bytes, census.waits});
     context_.budget.spend(Budget::kKey);
   };
   if (request.every && connection_.role() == tls::Role::kAdmin) {

@@ -57,7 +57,7 @@ ServerReport report_of(ServerCommons& commons, std::optional<uint64_t> after) {
   commons.spaces.for_each([&](ServerContext& context) {
     const ServerContext::Census census = context.census();
     report.spaces.push_back({context.space, census.keys, census.stored_bytes, census.connections,
-                             census.runs, census.waits});
+                             census.runs, census.run_bytes, census.waits});
     context.runs.for_each([&](const Run& run) {
       report.runs.push_back(report_of(context.space, run));
       report.runs.back().happened = events_of(run.timeline(), after);

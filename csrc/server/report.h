@@ -39,6 +39,7 @@ struct ServerReport {
     size_t stored_bytes = 0;
     size_t connections = 0;
     size_t runs = 0;
+    size_t run_bytes = 0;
     size_t waits = 0;
   };
   struct Run {

@@ -48,6 +48,7 @@ class Runs final : private RunKeeper {
   size_t size() const { return runs_.size(); }
   // What they take, and what is remembered of who went from them.
   MemoryAccount& memory() { return memory_; }
+  const MemoryAccount& memory() const { return memory_; }
   // The JOIN, SUBSCRIBE or FOLLOW with that tag, if one waits.
   void cancel(const RunPeer& peer, uint64_t tag);
   // The peer's connection is gone: its seats break and its subscriptions end, as far as the budget

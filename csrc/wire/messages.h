@@ -80,10 +80,12 @@ struct SpacesReply {
     uint64_t stored_bytes = 0;
     uint64_t connections = 0;
     uint64_t runs = 0;
+    uint64_t run_bytes = 0;
     uint64_t waits = 0;
     static void fields(auto& a, auto& m) {
       all(a, "name", m.name, "keys", m.keys, "stored bytes", m.stored_bytes);
-      all(a, "connections", m.connections, "runs", m.runs, "waiting requests", m.waits);
+      all(a, "connections", m.connections, "runs", m.runs, "bytes of runs", m.run_bytes);
+      all(a, "waiting requests", m.waits);
     }
   };
   struct Limit {

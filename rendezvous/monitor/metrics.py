@@ -203,6 +203,7 @@ def _of_spaces(report: Report, scope: Scope) -> Iterator[Metric]:
         ("space_connections", "connections", "Connections in the name space."),
         ("waiting_requests", "waits", "Requests that wait for a key, a round or a change."),
         ("space_runs", "runs", "Runs that are known."),
+        ("run_bytes", "run_bytes", "Bytes that runs and their nodes take."),
     ):
         yield _gauge(name, text, ["space"], [(space, each[key]) for space, each in rows])
 

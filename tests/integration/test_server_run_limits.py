@@ -223,6 +223,8 @@ def test_run_bytes(limit: str) -> None:
         assert said.encode() in message
         assert first > 50
         peer.synchronise_native()
+        used = server.report()["spaces"]["default"]["run_bytes"]
+        assert 90_000 < used <= 100_000
         with RunPeer(server.port) as other:
             refused(other, JOIN, join(b"s"), said)
             refused(other, JOIN, join(b"r", b"other", settings), said)

@@ -134,6 +134,7 @@ def test_status_shows_an_admin_all_name_spaces_and_a_member_its_own(
             "stored_bytes": seen[ADMIN]["spaces"]["vision"]["stored_bytes"],
             "connections": 1,
             "runs": 0,
+            "run_bytes": 0,
             "waits": 0,
         }
         assert seen[SPEECH]["limits"]["keys_per_space"] == 1000
