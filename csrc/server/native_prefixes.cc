@@ -22,7 +22,7 @@ void make_room(ServerContext& context, Bytes prefix) {
     if (!is_full(context, prefix)) return;
     TableView& table = each.state.view();
     table.end_idle_feeds();
-    each.note_active();  // to clear what has gone
+    each.upkeep.work_later();
     context.budget.spend((1 + table.take_visited_feeds()) * Budget::kKey);
   });
 }
@@ -34,6 +34,7 @@ bool keep_feed(ServerContext& context, Bytes prefix) {
   if (!is_there && is_full(context, prefix)) make_room(context, prefix);
   if (!is_there && is_full(context, prefix)) return false;
   const bool is_kept = table.keep_feed(prefix);
+  context.upkeep.work_later();
   context.budget.spend(table.take_visited_feeds() * Budget::kKey);
   return is_kept;
 }

@@ -13,7 +13,7 @@ void Upkeep::wake() {
   TableView& table = context_.state.view();
   context_.budget.spend(table.take_noted() * Budget::kNoted);
   tell(table.take_woken(0));
-  if (table.has_ripe()) context_.chores.begin(*this);
+  work_later();
   if (table.next_expiry()) set_timer();
 }
 
@@ -31,12 +31,18 @@ bool Upkeep::work(Budget& left) {
     left.spend(count * Budget::kWake);
     tell(table.take_woken(count));
   }
-  if (table.feeds().has_gone() && !left.is_spent()) {
-    const size_t count = left.good_for(Budget::kPart);
-    left.spend(count * Budget::kPart);
-    table.clear_gone_feeds(count);
-  }
-  return !table.has_ripe() && !table.feeds().has_gone();
+  if (!left.is_spent())
+    left.spend(table.clear_gone_feeds(left.good_for(Budget::kPart)) * Budget::kPart);
+  return !has_work();
+}
+
+bool Upkeep::has_work() const {
+  const TableView& table = context_.state.view();
+  return table.has_ripe() || table.feeds().has_gone();
+}
+
+void Upkeep::work_later() {
+  if (has_work()) context_.chores.begin(*this);
 }
 
 void Upkeep::expire() {
@@ -56,7 +62,6 @@ void Upkeep::end_turn() {
   expire();
   has_expired_ = false;
   set_timer();
-  if (context_.state.table().feeds().has_gone()) context_.chores.begin(*this);
 }
 
 // The timer ends the loop's sleep; the turn's end does the rest. One that is earlier than need be,

@@ -21,6 +21,8 @@ class Upkeep final : private Chore {
 
   // Tells those whose waits an operation satisfied. Called after every operation that writes.
   void wake();
+  // Called after watched prefixes have gone, so that they are cleared: in parts, as all that is left.
+  void work_later();
   // Erases keys whose time is over, once in a turn. Called before requests are handled, so that
   // none of them sees such a key, however late its timer is; of very many, some are seen a little
   // longer. Time in which the server was stalled does not count: what renews a key may lie unread.
@@ -32,6 +34,7 @@ class Upkeep final : private Chore {
  private:
   // Tells more of those who were woken, and clears more.
   bool work(Budget& left) override;
+  bool has_work() const;
   void tell(std::vector<TableView::Woken> woken);
   void set_timer();
 

@@ -160,8 +160,9 @@ void PrefixFeeds::end(Entry& entry) {
   gone_.insert(feeds_.extract(feeds_.find(entry.first)));
 }
 
-bool PrefixFeeds::clear_gone(size_t max) {
-  for (size_t left = max; !gone_.empty() && left > 0; --left) {
+size_t PrefixFeeds::clear_gone(size_t max) {
+  size_t cleared = 0;
+  for (; !gone_.empty() && cleared < max; ++cleared) {
     Feed& feed = gone_.begin()->second;
     if (!feed.at.empty()) {
       feed.at.erase(feed.at.begin());  // before the keys that it refers to
@@ -171,7 +172,7 @@ bool PrefixFeeds::clear_gone(size_t max) {
       gone_.erase(gone_.begin());
     }
   }
-  return gone_.empty();
+  return cleared;
 }
 
 }  // namespace rdzv

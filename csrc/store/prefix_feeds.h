@@ -55,8 +55,8 @@ class PrefixFeeds {
   void end_idle(const std::function<bool(Bytes)>& is_awaited);
   // Something has gone and takes memory yet. It is no longer counted.
   bool has_gone() const { return !gone_.empty(); }
-  // Clears up to `max` parts of it, each with an allocation of its own. True: nothing is left.
-  bool clear_gone(size_t max);
+  // Clears up to `max` parts of it, each with an allocation of its own; returns how many.
+  size_t clear_gone(size_t max);
   // Of the last change, or since when changes are remembered; 0: they are not.
   uint64_t position(Bytes prefix) const;
   // Whether all changes since then are remembered.

@@ -163,7 +163,7 @@ class TableView {
   // PrefixFeeds::end_idle.
   void end_idle_feeds();
   // PrefixFeeds::clear_gone.
-  bool clear_gone_feeds(size_t max) { return feeds_.clear_gone(max); }
+  size_t clear_gone_feeds(size_t max) { return feeds_.clear_gone(max); }
   // PrefixFeeds::count_in.
   void count_feeds_in(MemoryAccount& all, uint64_t bytes_max) { feeds_.count_in(all, bytes_max); }
   void begin_feeds_behind(uint64_t position) { feeds_.begin_behind(position); }
