@@ -120,8 +120,9 @@ class EtcdJoining(Joining):
             return written.revision
 
         attempt_s, self._attempt_s = self._attempt_s, None
+        losses = self._news.losses  # what is lost meanwhile may be what is written here
         self._revision = self._exchange.ask(write, deadline, attempt_s)
-        self._attempt_s, self._losses = _FIRST_WORD_S, self._news.losses
+        self._attempt_s, self._losses = _FIRST_WORD_S, losses
 
     def _look_for_seat(self, deadline: Deadline) -> Seat | None:
         """From what was published last. Raises when it says that there will be none."""

@@ -162,19 +162,33 @@ class Place:
 
         look: also check whether the key is there.
         """
-        lease = self.lease
+        lease, known = self.lease, self._known
         if not lease:
             return "kept"
         if self._client.keep_lease(lease, deadline=deadline) == 0:
-            found: Literal["key lost", "lease lost"] = "lease lost"
-        elif look and not self._client.range(self._key, keys_only=True, deadline=deadline).kvs:
-            found = "key lost"
-        else:
+            if self.lease != lease:
+                return "kept"  # it was given up meanwhile, or has a new one
+            self.lease = 0
+            return "lease lost"
+        if not look or self._client.range(self._key, keys_only=True, deadline=deadline).kvs:
             return "kept"
-        if self.lease != lease:
-            return "kept"  # it was given up meanwhile, or has a new one
-        self.lease = 0
-        return found
+        return "key lost" if self._drop(lease, known) else "kept"
+
+    def _drop(self, lease: int, known: int) -> bool:
+        """The key was not there: so the place is lost, unless it is just being written, for the
+        first time or again, or was since.
+
+        known: the revision of the last write before somebody looked.
+        """
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            if not known or (self.lease, self._known) != (lease, known):
+                return False
+            self.lease = 0
+            return True
+        finally:
+            self._lock.release()
 
     def stand(self, deadline: Deadline) -> int:
         """Try to become the leader, who is there for as long as this node is.
