@@ -67,7 +67,7 @@ class Attempts {
     int error = 0;
     UniqueFd fd = connect_to_unix(unix_path(host_), error);
     if (!fd) {
-      progress_.note_failure(host_ + ": " + errno_text(error));
+      note_failure(host_ + ": " + errno_text(error));
       return fd;
     }
     if (const std::string why = why_not_same_user(fd.get()); !why.empty())
@@ -87,7 +87,7 @@ class Attempts {
       return UniqueFd();
     }
     ++hang_ups_;
-    progress_.note_failure(address + ": it closed the connection without an answer");
+    note_failure(address + ": it closed the connection without an answer");
     return UniqueFd();
   }
 
@@ -100,7 +100,7 @@ class Attempts {
       addresses = resolve(host_, port_, deadline_);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kConnection && error.code() != ErrorCode::kNoAnswer) throw;
-      progress_.note_failure(error.message());
+      note_failure(error.message());
       return UniqueFd();
     }
     for (const SocketAddress& address : addresses) {
@@ -111,14 +111,14 @@ class Attempts {
       } catch (const Error& refused) {
         // The system has no descriptor for it; others may be closed in time.
         if (refused.code() != ErrorCode::kConnection) throw;
-        progress_.note_failure(refused.message());
+        note_failure(refused.message());
         return UniqueFd();
       }
       if (!fd) {
         // Of a connection, this is said of our own end.
         std::string why = error == EADDRNOTAVAIL ? "this machine has no port left to connect from"
                                                  : errno_text(error);
-        progress_.note_failure(address.to_string() + ": " + why);
+        note_failure(address.to_string() + ": " + why);
         continue;
       }
       set_user_timeout(fd.get(), kUntakenMax);
@@ -127,6 +127,8 @@ class Attempts {
     }
     return UniqueFd();
   }
+
+  void note_failure(const std::string& error) { progress_.note_failure(error, deadline_.passed()); }
 
   const std::string& host_;
   uint16_t port_;
@@ -141,11 +143,11 @@ class Attempts {
 
 }  // namespace
 
-void DialProgress::note_failure(const std::string& error) {
+void DialProgress::note_failure(const std::string& error, bool is_over) {
   Lock lock(mutex_);
   if (!is_greeting_) ++attempts_;
   is_greeting_ = false;
-  last_error_ = error;
+  if (last_error_.empty() || !is_over) last_error_ = error;
 }
 
 void DialProgress::note_connected() {

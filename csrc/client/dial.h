@@ -21,8 +21,9 @@ using Greet = std::function<bool(Greeting&)>;
 // How far a dial has come; threads that wait for another's look at it.
 class DialProgress {
  public:
-  // Each: one attempt more.
-  void note_failure(const std::string& error);
+  // Each: one attempt more. `is_over`: so is the time, which may just have cut it off: the attempt
+  // before it knew more.
+  void note_failure(const std::string& error, bool is_over);
   void note_connected();
   // The attempt that has connected: the server is full, and says so.
   void note_full(const std::string& error);

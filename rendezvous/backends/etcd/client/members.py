@@ -130,7 +130,9 @@ class _Attempts:
     def failed(self, endpoint: Endpoint, text: str, ambiguous: bool) -> None:
         self.ambiguous = self.ambiguous or ambiguous
         self._count += 1
-        self._reasons[endpoint] = text
+        # The last attempt may just have been cut off: the one before it knew more.
+        if endpoint not in self._reasons or not self._deadline.is_over:
+            self._reasons[endpoint] = text
 
     def pause(self) -> None:
         """Between two rounds over all members. Raises when no time is left for another."""
