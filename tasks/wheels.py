@@ -67,7 +67,7 @@ def sdist(session: nox.Session, compiler: str) -> None:
     for old in dist.glob("*.tar.gz"):
         old.unlink()
     source = build_sdist(session, dist)
-    temporary = Path(session.create_tmp())
+    temporary = Path(session.create_tmp()).resolve()  # the tests run in another folder
     house, made = temporary / "house", temporary / "made"
     shutil.rmtree(made, ignore_errors=True)
     requires = nox.project.load_toml("pyproject.toml")["build-system"]["requires"]
