@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.background import BACKSTOP_S, Background, eventually
+from support.proc import alive, words
 from support.process import PythonProcess
 
 from rendezvous.backends.etcd import EtcdServer
@@ -35,17 +36,8 @@ def server(binary: str) -> Iterator[EtcdServer]:
     server.stop()
 
 
-def is_alive(pid: int) -> bool:
-    """Whether the process runs; one that nobody has waited for does not."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return status.rpartition(")")[2].split()[0] != "Z"
-
-
 def gone(pid: int) -> None:
-    eventually(f"process {pid} has ended", lambda: not is_alive(pid))
+    eventually(f"process {pid} has ended", lambda: not alive(pid))
 
 
 def test_it_answers_once_started_and_ends_when_stopped(server: EtcdServer) -> None:
@@ -56,11 +48,8 @@ def test_it_answers_once_started_and_ends_when_stopped(server: EtcdServer) -> No
     assert client.range(b"k").kvs[0].value == b"v"
     assert server.get_endpoint() == f"{server.get_host()}:{server.get_port()}"
     assert server.get_host() == "127.0.0.1"
-    command = Path(f"/proc/{server.pid}/cmdline").read_bytes()
     [folder] = [
-        Path(os.fsdecode(part).partition("=")[2])
-        for part in command.split(b"\0")
-        if part.startswith(b"--data-dir")
+        Path(word.partition("=")[2]) for word in words(server.pid) if word.startswith("--data-dir")
     ]
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     with pytest.raises(RuntimeError, match="is already running"):
@@ -137,7 +126,7 @@ sys.stdin.read()
             os.kill(owner.pid, signal.SIGKILL)
             gone(pid)
             gone(guard)
-            assert is_alive(worker)
+            assert alive(worker)
         finally:
             os.kill(worker, signal.SIGKILL)
 
@@ -159,7 +148,7 @@ def test_it_outlives_the_thread_that_started_it(server: EtcdServer) -> None:
     client = server.get_client()
     client.put(b"k", b"v")
     client.close()
-    assert is_alive(server.pid)
+    assert alive(server.pid)
 
 
 def test_it_ends_with_its_guard(server: EtcdServer) -> None:

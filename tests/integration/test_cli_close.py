@@ -6,16 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.cli import (
-    Cli,
-    alive,
-    free_port,
-    report_command,
-    reports_of_round,
-    stop,
-    wait_for,
-)
+from support.cli import Cli, free_port, report_command, reports_of_round, stop, wait_for
 from support.etcd import NO_ETCD, Cluster, binaries
+from support.proc import alive
 
 CONF = "keep_alive_interval=1,keep_alive_max_attempt=3,last_call_timeout=1"
 

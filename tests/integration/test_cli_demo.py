@@ -5,17 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
-from pathlib import Path
 
 import pytest
-from support.cli import Cli, alive, wait_for
+from support.cli import Cli, wait_for
+from support.proc import alive, children
 from support.terminal import on_terminal, read_until
-
-
-def _children(pid: int) -> list[int]:
-    # Of all its threads: one of them starts them.
-    lists = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
-    return [int(word) for text in lists for word in text.split()]
 
 
 def test_eight_processes_meet(cli: Cli) -> None:
@@ -36,12 +30,12 @@ def test_no_process_outlives_the_demo(cli: Cli, signum: int) -> None:
     """However the demo ends, its processes end with it, and silently."""
     demo = cli.start("demo", "--nodes", "16")
     pid = demo.process.pid
-    children = wait_for("the first processes", lambda: _children(pid))
+    started = wait_for("the first processes", lambda: children(pid))
     demo.send(signum)
     code = demo.end()
     # On a fast machine the demo may have been over when the signal came.
     assert code in {0, 128 + signum, -signum}
-    wait_for("the end of the processes", lambda: not any(map(alive, children)))
+    wait_for("the end of the processes", lambda: not any(map(alive, started)))
     assert "Traceback" not in demo.stderr
 
 
@@ -49,7 +43,7 @@ def test_a_process_that_dies_fails_the_demo(cli: Cli) -> None:
     """The demo says which process died, and does not wait for the others to time out."""
     demo = cli.start("demo", "--nodes", "32")
     pid = demo.process.pid
-    victim = wait_for("the first processes", lambda: _children(pid))[0]
+    victim = wait_for("the first processes", lambda: children(pid))[0]
     # It cannot be done: the others that it meets have not even been started.
     os.kill(victim, signal.SIGKILL)
     assert demo.end() == 1

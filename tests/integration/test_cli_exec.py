@@ -8,16 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.cli import (
-    Cli,
-    Running,
-    alive,
-    free_port,
-    report_command,
-    reports_of_round,
-    stop,
-    wait_for,
-)
+from support.cli import Cli, Running, free_port, report_command, reports_of_round, stop, wait_for
+from support.proc import alive, state
 
 
 def _python(source: str, *arguments: str) -> list[str]:
@@ -190,10 +182,6 @@ def test_a_stopped_job_goes_on_after_sigcont(cli: Cli, tmp_path: Path) -> None:
     """Ctrl-Z stops the command too, and `fg` continues both."""
     running = _alone(cli, "--rdzv-conf", "keep_alive_interval=60", *report_command(tmp_path))
     [report] = reports_of_round(tmp_path, 1)
-
-    def state(pid: int) -> str:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-
     running.send(signal.SIGTSTP)
     wait_for("both stopped", lambda: state(running.process.pid) == state(report["pid"]) == "T")
     running.send(signal.SIGCONT)

@@ -8,16 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.cli import (
-    Cli,
-    Running,
-    alive,
-    report_command,
-    reports_of_round,
-    stop,
-    wait_for,
-)
+from support.cli import Cli, Running, report_command, reports_of_round, stop, wait_for
 from support.etcd import NO_ETCD, Cluster, binaries
+from support.proc import alive
 
 # A lost node is noticed after 3 s, and a change of etcd's leader may double that.
 _CONF = "keep_alive_interval=1,keep_alive_max_attempt=3,last_call_timeout=1,heartbeat_timeout=10"

@@ -11,7 +11,6 @@ import pytest
 from support.cli import (
     Cli,
     Running,
-    alive,
     free_port,
     report_command,
     reports,
@@ -20,6 +19,7 @@ from support.cli import (
     wait_for,
 )
 from support.etcd import NO_ETCD, Cluster, binaries
+from support.proc import alive
 
 # A lost node is noticed after 3 s; nobody shall wait for a deadline of ten minutes.
 _CONF = "keep_alive_interval=1,keep_alive_max_attempt=3,last_call_timeout=1"

@@ -7,16 +7,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from support.cli import (
-    Cli,
-    alive,
-    free_port,
-    report_command,
-    reports,
-    reports_of_round,
-    stop,
-    wait_for,
-)
+from support.cli import Cli, free_port, report_command, reports, reports_of_round, stop, wait_for
+from support.proc import alive
 
 from rendezvous._core import GroupSettings, Node, RunClient, TCPStore
 

@@ -10,15 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.cli import Cli, alive, environment, wait_for
-
-
-def children(pid: int) -> list[int]:
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+from support.cli import Cli, environment, wait_for
+from support.proc import alive, children, words
 
 
 def is_guard(pid: int) -> bool:
-    return b"guard.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return any("guard.py" in word for word in words(pid))
 
 
 def test_a_log_folder_that_cannot_be_is_told_before_anybody_joins(cli: Cli, tmp_path: Path) -> None:

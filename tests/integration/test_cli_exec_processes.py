@@ -8,16 +8,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from support.cli import (
-    Cli,
-    alive,
-    free_port,
-    report_command,
-    reports,
-    reports_of_round,
-    stop,
-    wait_for,
-)
+from support.cli import Cli, free_port, report_command, reports, reports_of_round, stop, wait_for
+from support.proc import alive
 
 CONF = "keep_alive_interval=1,keep_alive_max_attempt=3,last_call_timeout=1"
 QUICK = ("--rdzv-conf", CONF)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.cli import Cli, Running, alive, wait_for
+from support.cli import Cli, Running, wait_for
 from support.etcd import NO_ETCD, Cluster, binaries, etcd_proxy
+from support.proc import alive, children, threads, words
 from support.proxy import FaultProxy
 
 # What is promised is half a second. What a busy machine adds is no fault; what `exec` waited for
@@ -89,8 +90,7 @@ def test_while_other_nodes_are_waited_for(place: Place, signum: int, frozen: boo
 
 def _heartbeats(pid: int) -> bool:
     """Whether the thread that keeps the node's place runs: it is there from the first join on."""
-    names = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/comm")]
-    return len(names) >= 3
+    return len(threads(pid)) >= 3
 
 
 @pytest.mark.parametrize("signum", _SIGNALS)
@@ -116,14 +116,8 @@ def test_while_it_leaves(place: Place, tmp_path: Path, signum: int) -> None:
 
 
 def _command_has_ended(running: Running) -> bool:
-    tasks = Path(f"/proc/{running.process.pid}/task")
-    text = [path.read_text() for path in tasks.glob("*/children")]
-    children = [int(word) for each in text for word in each.split()]
-    return not any(_is_shell(pid) for pid in children if alive(pid))
-
-
-def _is_shell(pid: int) -> bool:
-    return "sh" in Path(f"/proc/{pid}/comm").read_text().split()
+    started = children(running.process.pid)
+    return not any(words(pid)[:1] == ["sh"] for pid in started if alive(pid))
 
 
 def test_what_ignores_sigterm_is_killed_with_all_that_it_started(cli: Cli, tmp_path: Path) -> None:

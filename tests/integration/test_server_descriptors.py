@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import signal
 import socket
@@ -15,6 +14,7 @@ import pytest
 from support.background import BACKSTOP_S, Background
 from support.cli import Cli, wait_for
 from support.entry import gets_in
+from support.proc import cpu_s
 from support.process import PythonProcess
 from support.wire import C10D_VALIDATE, RawPeer, c10d_ping, native_hello
 
@@ -48,10 +48,6 @@ class Serve(PythonProcess):
 
     def lines(self, part: str) -> list[str]:
         return [line for line in self.stderr.splitlines() if part in line]
-
-    def cpu_s(self) -> float:
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.fixture
@@ -94,10 +90,10 @@ def test_newcomers_beyond_the_limit_are_refused_in_words_and_the_log_says_it_onc
         with RawPeer(server.port, C10D_VALIDATE + c10d_ping()) as refused:
             assert refused.wait_closed() == b""
         # One that says nothing holds the place of those who are refused, and costs nothing.
-        before = server.cpu_s()
+        before = cpu_s(server.pid)
         with RawPeer(server.port) as silent:
             assert silent.wait_closed() == b""
-        assert server.cpu_s() - before < 0.5
+        assert cpu_s(server.pid) - before < 0.5
         assert len(server.lines("cannot accept")) == 1
         # The first clients are served all the while, and their places are given away.
         served.pop(0).close()

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from support.background import Background, eventually
+from support.proc import cpu_s
 from support.process import PythonProcess
 
 from rendezvous import (
@@ -93,12 +94,6 @@ store.set_timeout(timedelta(seconds=1))
 store.check(["k"])
 print("has read", flush=True)
 """
-
-
-def cpu_s(pid: int) -> float:
-    """CPU time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_torch_file_store_reader_spins_at_a_cut_record(tmp_path: Path) -> None:

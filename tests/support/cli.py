@@ -71,15 +71,6 @@ def free_port() -> int:
         return port
 
 
-def alive(pid: int) -> bool:
-    """Whether the process runs; a zombie that nobody has reaped yet does not."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
-
-
 class Running:
     """A running `rendezvous ...`, whose output is collected while it runs.
 

@@ -12,7 +12,8 @@ import os
 import platform
 import struct
 import time
-from pathlib import Path
+
+from support.proc import threads
 
 _CALL = {"x86_64": 298, "aarch64": 241}
 _SOFTWARE, _TASK_CLOCK, _ATTRIBUTE_BYTES = 1, 1, 128
@@ -24,12 +25,8 @@ class CpuClock:
 
     def __init__(self, pid: int) -> None:
         self._clock = (~pid << 3) | 2  # of that process: see clock_getcpuclockid(3)
-        self._counters = [_counter(tid) for tid in self._threads(pid)]
+        self._counters = [_counter(tid) for tid in threads(pid)]
         self.is_exact = all(counter >= 0 for counter in self._counters)
-
-    @staticmethod
-    def _threads(pid: int) -> list[int]:
-        return [int(each.name) for each in Path(f"/proc/{pid}/task").iterdir()]
 
     def __call__(self) -> float:
         if not self.is_exact:

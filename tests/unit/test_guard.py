@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.cli import BACKSTOP_S, alive, wait_for
+from support.cli import BACKSTOP_S, wait_for
+from support.proc import alive
 
 from rendezvous.cli.run.guard_client import Guard
 
