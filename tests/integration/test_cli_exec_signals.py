@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.cli import Cli, Running, wait_for
+from support.cli import BACKSTOP_S, Cli, Running, wait_for
 from support.etcd import NO_ETCD, Cluster, binaries, etcd_proxy
 from support.proc import alive, children, threads, words
 from support.proxy import FaultProxy
@@ -100,6 +100,26 @@ def test_while_the_command_runs_and_the_store_is_frozen(place: Place, signum: in
     running.line("ready", "stdout")
     place.proxy.freeze()
     assert _is_gone_at_once(running, signum) == 128 + signum
+
+
+def test_while_a_change_is_asked_about(cli: Cli, tmp_path: Path) -> None:
+    """The store falls silent when it has told that a node has come. The command has its time to
+    save all the same."""
+    _, endpoint = cli.serve()
+    save = "trap 'sleep 0.2; touch saved; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
+    with FaultProxy(int(endpoint.rpartition(":")[2])) as proxy:
+        # No heartbeat is between the two: the next one is due after seconds.
+        words = ("--run-id", "job", "--rdzv-conf", f"{_CONF},is_host=0,last_call_timeout=0.1")
+        running = cli.start_exec(f"127.0.0.1:{proxy.port}", "1:2", *words, "--", "sh", "-c", save)
+        running.line("ready", "stdout")
+        proxy.freeze_after(1)
+        cli.start_exec(endpoint, "1:2", *words, "--", "true")
+        assert proxy.struck.wait(BACKSTOP_S)
+        # It looks ten times a second, and asks for half a second. All is well at other times, too.
+        time.sleep(0.2)
+        running.send(signal.SIGTERM)
+        running.end()
+        assert (tmp_path / "saved").exists()
 
 
 @pytest.mark.parametrize("signum", _SIGNALS)

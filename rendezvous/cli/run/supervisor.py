@@ -326,12 +326,15 @@ class Supervisor:
                 self._stop(command)
                 raise self._signals.during(handler.closed_error)
             elif (changes := handler.num_nodes_waiting()) > 0:
-                logger.info(
-                    "the membership changed (%s): stopping the command for round %d or later",
-                    self._changes_text(handler, changes),
-                    info.round + 1,
-                )
-                self._stop(command)
+                try:
+                    text = self._changes_text(handler, changes)
+                    logger.info(
+                        "the membership changed (%s): stopping the command for round %d or later",
+                        text,
+                        info.round + 1,
+                    )
+                finally:  # also if a signal came meanwhile
+                    self._stop(command)
                 return None
 
     def _changes_text(self, handler: RendezvousHandler, changes: int) -> str:
