@@ -151,6 +151,10 @@ def compiler_settings(
         "CMAKE_AR": str(place.sources / "release" / "zig-ar"),
         "CMAKE_RANLIB": str(place.sources / "release" / "zig-ranlib"),
         "CMAKE_STRIP": "",  # pybind11 would; symbols are taken out into files of their own
+        # What CMake tries is only compiled. For a program that is linked, Zig would compile its C++
+        # library, in minutes, once more than for the extensions. What needs a link is said here.
+        "CMAKE_TRY_COMPILE_TARGET_TYPE": "STATIC_LIBRARY",
+        "RDZV_IPO": "ON",
         "RDZV_PCH": "ON",
     }
     if processor != os.uname().machine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -173,6 +174,18 @@ def run_aio(request: pytest.FixtureRequest, server: Server) -> RunAio:
         run_on(request.param, main())
 
     return go
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """What a command sets up in this process is gone after the test."""
+    loggers = [logging.getLogger(f"rendezvous{each}") for each in ("", ".events", ".server")]
+    before = [(list(each.handlers), each.level, each.propagate) for each in loggers]
+    yield
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
+        logger.propagate = propagate
 
 
 @pytest.fixture(scope="session")

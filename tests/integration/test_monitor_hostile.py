@@ -89,8 +89,7 @@ def test_strangers_do_not_fill_the_log(tmp_path: Path, caplog: pytest.LogCapture
     with closing(Scene(security=MonitorSecurity(token_file=path))) as scene:
         for _ in range(5):
             assert scene.get("/status.json", Authorization="Bearer wrong").status == 401
-        assert "wrong token" in caplog.records[-1].message
-        assert len([each for each in caplog.records if "wrong token" in each.message]) < 5
+        assert 1 <= caplog.text.count("wrong token") < 5
         for trouble in (path.unlink, lambda: path.write_text("nonsense")):
             caplog.clear()
             trouble()
