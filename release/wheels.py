@@ -20,6 +20,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -52,6 +53,9 @@ SOURCES = (
     "rendezvous",
 )
 OBJCOPY = "llvm-objcopy"
+# Of all that is linked, CMake's look at the compiler included: for others, Zig compiles its C++
+# library once more.
+FLAGS = ("-O3", "-g1")
 Words: TypeAlias = list[str | Path]
 
 
@@ -144,17 +148,16 @@ def compiler_settings(
     names = {place.sources: ".", place.work: "build", zig_folder(): "zig", openssl.CACHE: "openssl"}
     if python is not None:
         names |= {python.headers: "python", WORK / f"venv-{python.tag}": "venv"}
-    flags = ["-g1", *(f"-ffile-prefix-map={old}={new}" for old, new in names.items())]
+    flags = [*FLAGS, *(f"-ffile-prefix-map={old}={new}" for old, new in names.items())]
     settings = {
         "CMAKE_CXX_FLAGS": " ".join(flags),
-        # Those of the compiler's own version: they index what it optimises when it links.
+        # This machine's may not know another processor's code.
         "CMAKE_AR": str(place.sources / "release" / "zig-ar"),
         "CMAKE_RANLIB": str(place.sources / "release" / "zig-ranlib"),
         "CMAKE_STRIP": "",  # pybind11 would; symbols are taken out into files of their own
-        # What CMake tries is only compiled. For a program that is linked, Zig would compile its C++
-        # library, in minutes, once more than for the extensions. What needs a link is said here.
-        "CMAKE_TRY_COMPILE_TARGET_TYPE": "STATIC_LIBRARY",
-        "RDZV_IPO": "ON",
+        # As one program, the core would be optimised for a minute in each extension of each Python.
+        "RDZV_IPO": "OFF",
+        "CMAKE_INTERPROCEDURAL_OPTIMIZATION": "OFF",  # and for pybind11
         "RDZV_PCH": "ON",
     }
     if processor != os.uname().machine:
@@ -162,12 +165,24 @@ def compiler_settings(
     return settings
 
 
+def compile_zigs_libraries(environment: dict[str, str]) -> None:
+    """Those that it links into what we link: one core's work, so it goes beside other work."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder, "empty.cc")
+        program.write_text("int main() {}\n")
+        out = program.with_suffix("")
+        run(environment["CXX"], *FLAGS, program, "-o", out, environment=environment)
+
+
 def compile_core(place: Place, processor: str, *, any_openssl: bool) -> Core:
     """The static library, without Python, and the OpenSSL for it."""
     folder = place.core_folder(processor)
     environment = os.environ | compiler_environment(place, processor)
     environment["PATH"] = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
-    tls = openssl.build(processor, environment, any_of_series=any_openssl)
+    with ThreadPoolExecutor() as pool:
+        libraries = pool.submit(compile_zigs_libraries, environment)
+        tls = openssl.build(processor, environment, any_of_series=any_openssl)
+        libraries.result()
     settings = compiler_settings(place, processor) | {
         "CMAKE_BUILD_TYPE": "Release",
         "RDZV_PYTHON": "OFF",
