@@ -93,7 +93,7 @@ def test_request_over_the_limit_is_refused(store: Store) -> None:
     too_many = ["k"] * 131_073
     with pytest.raises(StoreLimitError, match="131073 keys in one call; the limit is 131072"):
         store.check(too_many)
-    too_large = ["k" * (KEY_BYTES_MAX - 64)] * (256 * 1024 * 1024 // (KEY_BYTES_MAX - 64))
+    too_large = [b"k" * (KEY_BYTES_MAX - 64)] * (256 * 1024 * 1024 // (KEY_BYTES_MAX - 64))
     for call in (store.check, lambda keys: store.wait(keys, 0), store.multi_get):
         with pytest.raises(StoreLimitError, match="bytes in one call; the limit is"):
             call(too_large)
