@@ -126,7 +126,7 @@ def run_cpp_tests(session: nox.Session, preset: str, *definitions: str) -> None:
     only = session.posargs[1] if session.posargs[:1] == ["--only"] else ""
     session.run("cmake", "--build", "--preset", preset, *(("--target", only) if only else ()))
     if "--build-only" not in session.posargs:
-        session.run("ctest", "--preset", preset, "-j", "2", *(("-R", f"^{only}$") if only else ()))
+        session.run("ctest", "--preset", preset, "-j", "3", *(("-R", f"^{only}$") if only else ()))
 
 
 def run_pytest(session: nox.Session, *arguments: str) -> None:
